@@ -1,0 +1,150 @@
+//! `config.toml`: what the resident bridge is told by its user.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{EndpointUrl, Issuer, Resource, ServerName};
+
+/// The whole of `config.toml`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BridgeConfig {
+    /// The file's version; 1 is the only one so far.
+    #[serde(default)]
+    pub version: ConfigVersion,
+    /// The bridge itself.
+    #[serde(default)]
+    pub bridge: BridgeSettings,
+    /// The servers, by name.
+    #[serde(default)]
+    pub servers: BTreeMap<ServerName, ServerConfig>,
+}
+
+/// The version of a configuration file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "u32", into = "u32")]
+#[schemars(extend("const" = 1))]
+pub enum ConfigVersion {
+    /// The first.
+    #[default]
+    V1,
+}
+
+impl TryFrom<u32> for ConfigVersion {
+    type Error = String;
+
+    fn try_from(number: u32) -> Result<Self, String> {
+        match number {
+            1 => Ok(Self::V1),
+            other => Err(format!(
+                "version {other} is not known; hint: a newer Postern wrote this file, update this one"
+            )),
+        }
+    }
+}
+
+impl From<ConfigVersion> for u32 {
+    fn from(version: ConfigVersion) -> Self {
+        match version {
+            ConfigVersion::V1 => 1,
+        }
+    }
+}
+
+/// `[bridge]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BridgeSettings {
+    /// The loopback port of the HTTP endpoint for hosts. It is never moved silently: if it is
+    /// taken, the bridge says so and serves the other faces.
+    pub port: u16,
+    /// How long a call of a tool waits for a sign-in before it fails, in seconds. Hosts give up
+    /// after 30 to 60.
+    pub sign_in_wait_seconds: u64,
+}
+
+impl Default for BridgeSettings {
+    fn default() -> Self {
+        Self {
+            port: 4127,
+            sign_in_wait_seconds: 25,
+        }
+    }
+}
+
+/// `[servers.NAME]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServerConfig {
+    /// The remote's MCP endpoint.
+    pub url: EndpointUrl,
+    /// How the remote is spoken to.
+    #[serde(default, skip_serializing_if = "Transport::is_auto")]
+    pub transport: Transport,
+    /// How one signs in to it.
+    #[serde(default, skip_serializing_if = "ServerAuth::is_discover")]
+    pub auth: ServerAuth,
+}
+
+/// The transport towards a remote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// Streamable HTTP, and HTTP+SSE where the remote turns out to speak only that.
+    #[default]
+    Auto,
+    /// Streamable HTTP.
+    Http,
+    /// HTTP+SSE of 2024-11-05.
+    Sse,
+}
+
+impl Transport {
+    fn is_auto(&self) -> bool {
+        *self == Self::Auto
+    }
+}
+
+/// How one signs in to a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ServerAuth {
+    /// Ask the server (RFC 9728), then its authorization server (RFC 8414), and register there
+    /// (RFC 7591) unless a client id is given.
+    #[default]
+    Discover,
+    /// As `discover`, with a client that was registered beforehand.
+    Client {
+        /// The client id at the authorization server.
+        client_id: String,
+        /// The scopes to ask for; those the server names, if absent.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        scopes: Vec<String>,
+    },
+    /// The server is protected directly by Microsoft Entra ID.
+    Entra {
+        /// `https://login.microsoftonline.com/{tenant}/v2.0`, or the same at another cloud.
+        authority: Issuer,
+        /// The application (client) id.
+        client_id: String,
+        /// The App ID URI of the server's registration; it qualifies scopes.
+        resource: Resource,
+        /// Scopes, qualified or bare; `.default` if absent.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        scopes: Vec<String>,
+        /// The port of the redirect URI `http://localhost:{port}`; 0 takes any free one, which
+        /// Entra allows for `localhost`.
+        #[serde(default)]
+        redirect_port: u16,
+    },
+    /// The server needs no sign-in.
+    None,
+}
+
+impl ServerAuth {
+    fn is_discover(&self) -> bool {
+        *self == Self::Discover
+    }
+}

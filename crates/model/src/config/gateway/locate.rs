@@ -1,0 +1,64 @@
+//! Where a field stands in a TOML text, and what stands at a place.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// The 1-based line of byte `offset`.
+pub(super) fn line_at(text: &str, offset: usize) -> usize {
+    let before = &text.as_bytes()[..offset.min(text.len())];
+    1 + before.iter().filter(|byte| **byte == b'\n').count()
+}
+
+/// The line of the field at `path`, or of the closest table around it that the text has.
+pub(super) fn line_of(text: &str, path: &[String]) -> Option<usize> {
+    let root = DeTable::parse(text).ok()?;
+    let mut table = root.get_ref();
+    let mut found = None;
+    for name in path {
+        let Some((key, value)) = table.iter().find(|(key, _)| key.get_ref() == name) else {
+            break;
+        };
+        found = Some(key.span().start);
+        match value.get_ref() {
+            DeValue::Table(inner) => table = inner,
+            _ => break,
+        }
+    }
+    found.map(|offset| line_at(text, offset))
+}
+
+/// The dotted path of the field at byte `offset`, as far as the text parses as TOML.
+pub(super) fn field_at(text: &str, offset: usize) -> Option<String> {
+    let root = DeTable::parse(text).ok()?;
+    let mut path = Vec::new();
+    descend(root.get_ref(), offset, &mut path);
+    (!path.is_empty()).then(|| path.join("."))
+}
+
+fn descend(table: &DeTable<'_>, offset: usize, path: &mut Vec<String>) {
+    let around = |range: Range<usize>| range.contains(&offset);
+    let here = table
+        .iter()
+        .find(|(key, value)| around(key.span()) || around(reach(value)));
+    if let Some((key, value)) = here {
+        path.push(key.get_ref().to_string());
+        if let DeValue::Table(inner) = value.get_ref() {
+            descend(inner, offset, path);
+        }
+    }
+}
+
+/// The span of a value; a table's own span is only its header, so it reaches over its fields.
+fn reach(value: &Spanned<DeValue<'_>>) -> Range<usize> {
+    let mut range = value.span();
+    if let DeValue::Table(table) = value.get_ref() {
+        for (key, inner) in table {
+            let inner = reach(inner);
+            range.start = range.start.min(key.span().start).min(inner.start);
+            range.end = range.end.max(key.span().end).max(inner.end);
+        }
+    }
+    range
+}

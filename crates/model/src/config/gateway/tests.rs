@@ -1,0 +1,170 @@
+//! What stands in a `gateway.toml`, and what is said about one that is wrong.
+
+use super::{GatewayConfig, SecretSource, Template, TemplatePart};
+
+const WHOLE: &str = r#"version = 1
+public_url = "https://mcp.example.com"
+listen = "0.0.0.0:8080"
+name = "Example"
+root_server = "snippets"
+
+[entra]
+authority = "https://login.microsoftonline.com/8f1c6e4e-0000-4000-8000-000000000001/v2.0"
+client_id = "11111111-0000-4000-8000-000000000001"
+client_secret = "{{entra-client-secret}}"
+
+[secrets.entra-client-secret]
+file = "secrets/entra"
+
+[secrets.functions-key]
+env = "FUNCTIONS_KEY"
+
+[servers.snippets]
+url = "http://10.0.0.5:7071/runtime/webhooks/mcp"
+sse_url = "http://10.0.0.5:7071/runtime/webhooks/mcp/sse"
+title = "Snippets"
+headers = { "x-functions-key" = "{{functions-key}}" }
+"#;
+
+#[test]
+fn a_whole_file_is_understood_and_can_be_written_back() {
+    let config = GatewayConfig::parse(WHOLE).unwrap();
+    assert_eq!(config.public_url.as_str(), "https://mcp.example.com");
+    assert_eq!(config.entra.scopes, ["openid", "profile", "offline_access"]);
+    assert_eq!(
+        config.secrets["functions-key"],
+        SecretSource::Env("FUNCTIONS_KEY".to_owned())
+    );
+    let written = toml::to_string(&config).unwrap();
+    assert_eq!(GatewayConfig::parse(&written).unwrap(), config);
+}
+
+#[test]
+fn an_error_names_line_and_field() {
+    for (from, to, line, field) in [
+        ("version = 1", "version = 2", 1, "version"),
+        (
+            "https://mcp.example.com\"",
+            "https://mcp.example.com/\"",
+            2,
+            "public_url",
+        ),
+        (
+            "https://mcp.example.com\"",
+            "http://mcp.example.com\"",
+            2,
+            "public_url",
+        ),
+        ("0.0.0.0:8080", "everywhere", 3, "listen"),
+        ("name = \"Example\"", "nam = \"Example\"", 4, "nam"),
+        ("name = \"Example\"", "name = \" \"", 4, "name"),
+        (
+            "root_server = \"snippets\"",
+            "root_server = \"other\"",
+            5,
+            "root_server",
+        ),
+        (
+            "8f1c6e4e-0000-4000-8000-000000000001",
+            "common",
+            8,
+            "entra.authority",
+        ),
+        (
+            "\"{{entra-client-secret}}\"",
+            "\"{{other}}\"",
+            10,
+            "entra.client_secret",
+        ),
+        (
+            "\"{{entra-client-secret}}\"",
+            "\"hunter2\"",
+            10,
+            "entra.client_secret",
+        ),
+        (
+            "file = \"secrets/entra\"",
+            "fil = \"secrets/entra\"",
+            13,
+            "secrets.entra-client-secret.fil",
+        ),
+        (
+            "url = \"http://10.0.0.5:7071/runtime/webhooks/mcp\"",
+            "url = \"10.0.0.5\"",
+            19,
+            "servers.snippets.url",
+        ),
+        (
+            "\"x-functions-key\" =",
+            "\"host\" =",
+            22,
+            "servers.snippets.headers.host",
+        ),
+        (
+            "[servers.snippets]",
+            "[servers.Snippets]",
+            18,
+            "servers.Snippets",
+        ),
+    ] {
+        assert!(WHOLE.contains(from), "{from}");
+        let error = GatewayConfig::parse(&WHOLE.replacen(from, to, 1)).unwrap_err();
+        assert_eq!(
+            (error.line, error.field.as_str()),
+            (Some(line), field),
+            "{to}: {error}"
+        );
+    }
+}
+
+#[test]
+fn the_public_url_is_what_browsers_name() {
+    let with = |url: &str| GatewayConfig::parse(&WHOLE.replace("https://mcp.example.com", url));
+    for good in [
+        "https://mcp.example.com:8443",
+        "http://localhost:4180",
+        "http://[::1]:4180",
+    ] {
+        assert!(with(good).is_ok(), "{good}");
+    }
+    for bad in [
+        "https://mcp.example.com/",
+        "https://mcp.example.com/base",
+        "https://mcp.example.com?x",
+        "https://mcp.example.com:443",
+        "https://MCP.example.com",
+        "http://localhost:80",
+        "https://bücher.example",
+    ] {
+        assert_eq!(with(bad).unwrap_err().field, "public_url", "{bad}");
+    }
+}
+
+#[test]
+fn an_error_does_not_repeat_a_secret() {
+    let text = WHOLE.replace(
+        "env = \"FUNCTIONS_KEY\"",
+        "value = \"hunter2\"\nenv = \"X\"",
+    );
+    assert!(
+        !GatewayConfig::parse(&text)
+            .unwrap_err()
+            .to_string()
+            .contains("hunter2")
+    );
+    let text = WHOLE.replace("env = \"FUNCTIONS_KEY\"", "value = \"hunter2\"");
+    assert!(!format!("{:?}", GatewayConfig::parse(&text).unwrap()).contains("hunter2"));
+}
+
+#[test]
+fn a_template_falls_into_literals_and_names() {
+    let parts = |text: &str| format!("{:?}", Template::new(text).parts().collect::<Vec<_>>());
+    let expected = [
+        TemplatePart::Literal("Bearer "),
+        TemplatePart::Secret("a"),
+        TemplatePart::Secret("b"),
+        TemplatePart::Literal(" {{c"),
+    ];
+    assert_eq!(parts("Bearer {{a}}{{ b }} {{c"), format!("{expected:?}"));
+    assert_eq!(parts(""), "[]");
+}

@@ -1,0 +1,333 @@
+//! What a `gateway.toml` must fulfil beyond its types.
+
+use std::fmt;
+
+use super::locate::{field_at, line_at, line_of};
+use super::{BackendConfig, EntraConfig, GatewayConfig, ManagedIdentityConfig, Template};
+
+/// What is wrong with a `gateway.toml`. It never repeats a value, because that may be a secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigError {
+    /// The line, counted from 1, if the text is at hand.
+    pub line: Option<usize>,
+    /// The field, as in `servers.snippets.url`; empty if the text is not TOML at all.
+    pub field: String,
+    /// What is wrong with it, and a hint.
+    pub message: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
+        if !self.field.is_empty() {
+            write!(f, "`{}`: ", self.field)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl GatewayConfig {
+    /// Reads the text of a `gateway.toml`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its line and field.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(|error| syntax_error(text, &error))?;
+        config
+            .check()
+            .map_err(|Wrong { path, message }| ConfigError {
+                line: line_of(text, &path),
+                field: path.join("."),
+                message,
+            })?;
+        Ok(config)
+    }
+
+    /// Checks what the types alone do not hold, for a configuration made by a program.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its field.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.check().map_err(|Wrong { path, message }| ConfigError {
+            line: None,
+            field: path.join("."),
+            message,
+        })
+    }
+
+    fn check(&self) -> Result<(), Wrong> {
+        let origin = self.public_url.url().origin().ascii_serialization();
+        if self.public_url.as_str() != origin {
+            return Err(wrong(
+                ["public_url"],
+                "is not a plain origin; hint: scheme and host in lower case, a port only if it is \
+                 not the usual one, and no path or slash after it",
+            ));
+        }
+        if self.name.trim().is_empty() {
+            return Err(wrong(
+                ["name"],
+                "is empty; hint: people see it on the consent page",
+            ));
+        }
+        if self.servers.is_empty() {
+            return Err(wrong(
+                ["servers"],
+                "is empty; hint: add a [servers.NAME] with a url",
+            ));
+        }
+        self.check_root_server()?;
+        self.check_origins()?;
+        self.entra.check(&self.allowed_tenants)?;
+        for (name, server) in &self.servers {
+            server.check(name.as_str())?;
+        }
+        self.check_secrets()
+    }
+
+    fn check_root_server(&self) -> Result<(), Wrong> {
+        let Some(root) = &self.root_server else {
+            return Ok(());
+        };
+        if !self.servers.contains_key(root) {
+            return Err(wrong(
+                ["root_server"],
+                "names no server of this file; hint: it must be a NAME of a [servers.NAME]",
+            ));
+        }
+        if self.servers.keys().any(|name| name.as_str() == "mcp") {
+            return Err(wrong(
+                ["servers", "mcp"],
+                "collides with `root_server`, which is served at /mcp; hint: rename the server",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_origins(&self) -> Result<(), Wrong> {
+        let plain = |text: &String| {
+            url::Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == *text)
+        };
+        if self.allowed_origins.iter().all(plain) {
+            Ok(())
+        } else {
+            Err(wrong(
+                ["allowed_origins"],
+                "holds something that is not an origin; hint: write scheme and host, as in https://app.example.com",
+            ))
+        }
+    }
+
+    fn check_secrets(&self) -> Result<(), Wrong> {
+        for (path, template) in self.templates() {
+            for name in template.secrets() {
+                if !self.secrets.contains_key(name) {
+                    return Err(Wrong {
+                        path,
+                        message: format!(
+                            "names the secret `{name}`, which is not in this file; hint: add a [secrets.{name}] with file or env"
+                        ),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every text in which a secret may be named, with its path.
+    fn templates(&self) -> Vec<(Vec<String>, &Template)> {
+        let entra = |field: &str| vec!["entra".to_owned(), field.to_owned()];
+        let mut all = Vec::new();
+        all.extend(
+            self.session_keys
+                .iter()
+                .map(|text| (vec!["session_keys".to_owned()], text)),
+        );
+        all.extend(
+            self.entra
+                .client_secret
+                .iter()
+                .map(|text| (entra("client_secret"), text)),
+        );
+        if let Some(certificate) = &self.entra.certificate {
+            all.push((entra("certificate"), &certificate.certificate));
+            all.push((entra("certificate"), &certificate.private_key));
+        }
+        let identity = self.entra.managed_identity.iter();
+        all.extend(
+            identity.filter_map(|identity| {
+                Some((entra("managed_identity"), identity.header.as_ref()?))
+            }),
+        );
+        for (name, server) in &self.servers {
+            all.extend(server.headers.iter().map(|(header, text)| {
+                (
+                    ["servers", name.as_str(), "headers", header]
+                        .map(str::to_owned)
+                        .to_vec(),
+                    text,
+                )
+            }));
+        }
+        all
+    }
+}
+
+impl EntraConfig {
+    fn check(&self, allowed_tenants: &[String]) -> Result<(), Wrong> {
+        if self.client_id.trim().is_empty() {
+            return Err(wrong(
+                ["entra", "client_id"],
+                "is empty; hint: copy the Application (client) ID from the registration",
+            ));
+        }
+        let ways = [
+            self.client_secret.is_some(),
+            self.certificate.is_some(),
+            self.federated_token_file.is_some(),
+            self.managed_identity.is_some(),
+        ];
+        if ways.into_iter().filter(|given| *given).count() > 1 {
+            return Err(wrong(
+                ["entra"],
+                "has more than one of client_secret, certificate, federated_token_file and managed_identity; hint: keep one",
+            ));
+        }
+        for (field, text) in self.must_be_secret() {
+            if text.secrets().next().is_none() {
+                return Err(wrong(
+                    ["entra", field],
+                    "holds the secret itself; hint: write {{name}} here and add a [secrets.name] with file or env",
+                ));
+            }
+        }
+        if !self.scopes.iter().any(|scope| scope == "openid") {
+            return Err(wrong(
+                ["entra", "scopes"],
+                "lacks openid; hint: without it Entra does not say who signed in",
+            ));
+        }
+        if self.is_shared_authority() && allowed_tenants.is_empty() {
+            return Err(wrong(
+                ["entra", "authority"],
+                "lets people of every tenant sign in; hint: name the tenant in the URL, or list tenant ids in allowed_tenants",
+            ));
+        }
+        self.managed_identity
+            .as_ref()
+            .map_or(Ok(()), ManagedIdentityConfig::check)
+    }
+
+    fn must_be_secret(&self) -> impl Iterator<Item = (&'static str, &Template)> {
+        let secret = self
+            .client_secret
+            .iter()
+            .map(|text| ("client_secret", text));
+        let key = self
+            .certificate
+            .iter()
+            .map(|pair| ("certificate", &pair.private_key));
+        secret.chain(key)
+    }
+
+    fn is_shared_authority(&self) -> bool {
+        let tenant = self
+            .authority
+            .url()
+            .path_segments()
+            .and_then(|mut path| path.next());
+        matches!(
+            tenant,
+            None | Some("" | "common" | "organizations" | "consumers")
+        )
+    }
+}
+
+impl ManagedIdentityConfig {
+    fn check(&self) -> Result<(), Wrong> {
+        let fits = url::Url::parse(&self.endpoint)
+            .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        if fits {
+            Ok(())
+        } else {
+            Err(wrong(
+                ["entra", "managed_identity", "endpoint"],
+                "is not a URL; hint: leave it out on a virtual machine",
+            ))
+        }
+    }
+}
+
+impl BackendConfig {
+    fn check(&self, name: &str) -> Result<(), Wrong> {
+        let fits = |scope: &String| {
+            !scope.is_empty()
+                && scope
+                    .bytes()
+                    .all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+        };
+        if !self.scopes.iter().all(fits) {
+            return Err(wrong(
+                ["servers", name, "scopes"],
+                "holds something that is not a scope; hint: printable ASCII without spaces and quotes",
+            ));
+        }
+        match self.headers.keys().find(|header| !may_inject(header)) {
+            None => Ok(()),
+            Some(header) => Err(wrong(
+                ["servers", name, "headers", header],
+                "cannot be set; hint: use a header of the backend's own, as in x-functions-key",
+            )),
+        }
+    }
+}
+
+/// Whether a header may be added by configuration: a name, and none that frames the message or
+/// that the gateway itself answers for.
+fn may_inject(name: &str) -> bool {
+    let token = !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+    let name = name.to_ascii_lowercase();
+    let ours = [
+        "connection",
+        "content-length",
+        "content-type",
+        "cookie",
+        "expect",
+        "host",
+        "keep-alive",
+        "mcp-session-id",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    token && !ours.contains(&name.as_str()) && !name.starts_with("x-postern-")
+}
+
+struct Wrong {
+    path: Vec<String>,
+    message: String,
+}
+
+fn wrong<const N: usize>(path: [&str; N], message: &str) -> Wrong {
+    Wrong {
+        path: path.map(str::to_owned).to_vec(),
+        message: message.to_owned(),
+    }
+}
+
+fn syntax_error(text: &str, error: &toml::de::Error) -> ConfigError {
+    let offset = error.span().map(|span| span.start);
+    ConfigError {
+        line: offset.map(|offset| line_at(text, offset)),
+        field: offset
+            .and_then(|offset| field_at(text, offset))
+            .unwrap_or_default(),
+        message: error.message().trim_end().to_owned(),
+    }
+}

@@ -1,0 +1,160 @@
+//! Addresses we talk to: https, or plain http to this machine.
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use url::{Host, Url};
+
+/// The address of something we send requests to.
+///
+/// It is https, or http to a loopback host (`localhost`, 127.0.0.0/8, `[::1]`), or it does not
+/// parse. It carries no user name, password or fragment. The text is kept as it was given;
+/// compare and send that, not the parsed form.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+pub struct EndpointUrl {
+    text: String,
+    #[schemars(skip)]
+    url: Url,
+}
+
+/// Why a text is not an [`EndpointUrl`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    /// Not a URL at all.
+    #[error("`{0}` is not a URL; hint: write it whole, as in https://mcp.example.com/snippets/mcp")]
+    Malformed(String),
+    /// Not https and not loopback.
+    #[error(
+        "`{0}` is neither https nor on this machine; hint: use https, http is for localhost only"
+    )]
+    Insecure(String),
+    /// Carries credentials or a fragment.
+    #[error(
+        "the URL for `{0}` carries a user name, a password or a fragment; hint: leave them out"
+    )]
+    Decorated(String),
+}
+
+impl EndpointUrl {
+    /// The text as it was given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The parsed form, for its parts.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Whether it points to this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(&self.url)
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+impl FromStr for EndpointUrl {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        let url = Url::parse(text).map_err(|_| UrlError::Malformed(text.to_owned()))?;
+        if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+            return Err(UrlError::Decorated(
+                url.host_str().unwrap_or_default().to_owned(),
+            ));
+        }
+        match url.scheme() {
+            "https" => {}
+            "http" if is_loopback(&url) => {}
+            _ => return Err(UrlError::Insecure(text.to_owned())),
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            url,
+        })
+    }
+}
+
+impl TryFrom<String> for EndpointUrl {
+    type Error = UrlError;
+
+    fn try_from(text: String) -> Result<Self, UrlError> {
+        text.parse()
+    }
+}
+
+impl From<EndpointUrl> for String {
+    fn from(url: EndpointUrl) -> Self {
+        url.text
+    }
+}
+
+impl PartialEq for EndpointUrl {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for EndpointUrl {}
+
+impl std::hash::Hash for EndpointUrl {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl fmt::Display for EndpointUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EndpointUrl, UrlError};
+
+    #[test]
+    fn keeps_the_text_and_refuses_what_is_not_safe() {
+        let kept = "https://MCP.example.com".parse::<EndpointUrl>().unwrap();
+        assert_eq!(kept.as_str(), "https://MCP.example.com");
+        for local in [
+            "http://localhost:1/x",
+            "http://127.0.0.1:2/",
+            "http://[::1]:3/mcp",
+        ] {
+            assert!(
+                local.parse::<EndpointUrl>().unwrap().is_loopback(),
+                "{local}"
+            );
+        }
+        let refused = |text: &str| text.parse::<EndpointUrl>().unwrap_err();
+        assert!(matches!(refused("mcp.example.com"), UrlError::Malformed(_)));
+        for far in [
+            "http://example.com",
+            "file:///etc/passwd",
+            "http://localhost.evil/",
+            "javascript:alert(1)",
+        ] {
+            assert!(matches!(refused(far), UrlError::Insecure(_)), "{far}");
+        }
+        for decorated in ["https://u:p@example.com", "https://example.com/#x"] {
+            let error = refused(decorated);
+            assert!(matches!(error, UrlError::Decorated(_)));
+            assert!(!error.to_string().contains("u:p"));
+        }
+    }
+}
