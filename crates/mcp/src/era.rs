@@ -1,0 +1,160 @@
+//! The two eras of MCP, and which of them a message belongs to.
+//!
+//! Owns: the protocol versions we speak, and what a message says of its own version.
+//! Does not own: translation between the eras.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use crate::message::Message;
+
+/// The newest version with a handshake.
+pub const LATEST_LEGACY: &str = "2025-11-25";
+/// The versions with a handshake that we speak, oldest first.
+pub const SUPPORTED_LEGACY: &[&str] = &["2024-11-05", "2025-03-26", "2025-06-18", LATEST_LEGACY];
+/// The newest version without a handshake.
+pub const LATEST_MODERN: &str = "2026-07-28";
+/// The versions without a handshake that we speak, oldest first.
+pub const SUPPORTED_MODERN: &[&str] = &[LATEST_MODERN];
+/// The key in `params._meta` by which a modern message names its protocol version.
+pub const META_PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+
+/// How the two ends agree on what they speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Era {
+    /// Up to 2025-11-25: `initialize` first, then a session.
+    Legacy,
+    /// From 2026-07-28: every request says all that there is to know.
+    Modern,
+}
+
+impl Era {
+    /// The era of one message of a client. Responses are legacy: modern clients send none.
+    #[must_use]
+    pub fn of(message: &Message) -> Self {
+        Peek::at(message).era(message.method())
+    }
+}
+
+/// What the wire has to know of a message's `params`; whatever is not there, or not of the kind
+/// it should be, is `None`.
+#[derive(Default, Deserialize)]
+pub(crate) struct Peek<'a> {
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    name: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    uri: Option<Text<'a>>,
+    #[serde(borrow, rename = "taskId", default, deserialize_with = "lenient")]
+    task_id: Option<Text<'a>>,
+    #[serde(borrow, rename = "_meta", default, deserialize_with = "lenient")]
+    meta: Option<Meta<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Meta<'a> {
+    #[serde(borrow, rename = "io.modelcontextprotocol/protocolVersion")]
+    #[serde(default, deserialize_with = "lenient")]
+    version: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a> Peek<'a> {
+    pub(crate) fn at(message: &'a Message) -> Self {
+        let params = message.params();
+        params
+            .and_then(|params| serde_json::from_str(params.get()).ok())
+            .unwrap_or_default()
+    }
+
+    /// The era of the message that has these parameters and this method.
+    pub(crate) fn era(&self, method: Option<&str>) -> Era {
+        match method {
+            None | Some("initialize") => Era::Legacy,
+            Some("server/discover") => Era::Modern,
+            Some(_) if self.version().is_some() => Era::Modern,
+            Some(_) => Era::Legacy,
+        }
+    }
+
+    /// `params._meta["io.modelcontextprotocol/protocolVersion"]`.
+    pub(crate) fn version(&self) -> Option<&str> {
+        Some(&self.meta.as_ref()?.version.as_ref()?.0)
+    }
+
+    /// What the header `Mcp-Name` repeats, for the methods that have it (2026-07-28, Streamable
+    /// HTTP, "Standard Request Headers"; SEP-2663 for tasks).
+    pub(crate) fn mirrored_name(&self, method: &str) -> Option<&str> {
+        let name = match method {
+            "tools/call" | "prompts/get" => &self.name,
+            "resources/read" => &self.uri,
+            "tasks/get" | "tasks/update" | "tasks/cancel" => &self.task_id,
+            _ => &None,
+        };
+        Some(&name.as_ref()?.0)
+    }
+}
+
+/// A value of another type than the expected is as good as none.
+pub(crate) fn lenient<'de, D, T>(value: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let raw = <&'de serde_json::value::RawValue>::deserialize(value)?;
+    Ok(serde_json::from_str(raw.get()).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::{Era, Peek};
+    use crate::message::Message;
+
+    fn message(text: &str) -> Message {
+        Message::parse(Bytes::copy_from_slice(text.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn each_message_names_its_era() {
+        let modern = r#"{"_meta":{"io.modelcontextprotocol\/protocolVersion":"2026-07-28"}}"#;
+        for (method, params, era) in [
+            ("initialize", modern, Era::Legacy),
+            ("server/discover", "{}", Era::Modern),
+            ("tools/call", modern, Era::Modern),
+            (
+                "tools/call",
+                r#"{"_meta":{"progressToken":1}}"#,
+                Era::Legacy,
+            ),
+            (
+                "tools/call",
+                r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":7}}"#,
+                Era::Legacy,
+            ),
+            ("tools/call", "[1]", Era::Legacy),
+        ] {
+            let text =
+                format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+            assert_eq!(Era::of(&message(&text)), era, "{text}");
+        }
+        assert_eq!(
+            Era::of(&message(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#)),
+            Era::Legacy
+        );
+    }
+
+    #[test]
+    fn one_odd_value_hides_no_other() {
+        let text = r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"name":{"a":1},"uri":"a\u00e9","_meta":1}}"#;
+        let message = message(text);
+        let peek = Peek::at(&message);
+        assert_eq!(peek.mirrored_name("tools/call"), None);
+        assert_eq!(peek.mirrored_name("resources/read"), Some("aé"));
+        assert_eq!(peek.mirrored_name("ping"), None);
+        assert_eq!(peek.version(), None);
+    }
+}

@@ -1,0 +1,109 @@
+//! What the handshake of the legacy era says, for those who must know.
+//!
+//! Owns: reading `initialize`, its parameters and its result. Does not own: answering it.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::era::lenient;
+use crate::message::Message;
+
+/// The parameters of `initialize`, borrowed from its message.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InitializeParams<'a> {
+    /// The version the client would like.
+    #[serde(borrow)]
+    pub protocol_version: Cow<'a, str>,
+    /// What the client can do, as it wrote it.
+    #[serde(borrow, default)]
+    pub capabilities: Option<&'a RawValue>,
+    /// Who the client is.
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    pub client_info: Option<Implementation<'a>>,
+}
+
+/// The result of `initialize`, borrowed from its message.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InitializeResult<'a> {
+    /// The version that will be spoken.
+    #[serde(borrow)]
+    pub protocol_version: Cow<'a, str>,
+    /// What the server can do, as it wrote it.
+    #[serde(borrow, default)]
+    pub capabilities: Option<&'a RawValue>,
+    /// Who the server is.
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    pub server_info: Option<Implementation<'a>>,
+    /// What the server tells the model about itself.
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    pub instructions: Option<Cow<'a, str>>,
+}
+
+/// `clientInfo` or `serverInfo`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Implementation<'a> {
+    /// Its name for programs.
+    #[serde(borrow, default)]
+    pub name: Cow<'a, str>,
+    /// Its name for people, since 2025-06-18.
+    #[serde(borrow, default, deserialize_with = "lenient")]
+    pub title: Option<Cow<'a, str>>,
+    /// Its version.
+    #[serde(borrow, default)]
+    pub version: Cow<'a, str>,
+}
+
+impl<'a> InitializeParams<'a> {
+    /// Of an `initialize` request; `None` for any other message, or one without a version.
+    #[must_use]
+    pub fn of(message: &'a Message) -> Option<Self> {
+        match message.method() {
+            Some("initialize") => serde_json::from_str(message.params()?.get()).ok(),
+            Some(_) | None => None,
+        }
+    }
+}
+
+impl<'a> InitializeResult<'a> {
+    /// Of the answer to `initialize`; `None` for an error, or an answer without a version.
+    #[must_use]
+    pub fn of(message: &'a Message) -> Option<Self> {
+        serde_json::from_str(message.result()?.get()).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::{InitializeParams, InitializeResult};
+    use crate::message::Message;
+
+    #[test]
+    fn both_halves_are_read_and_the_rest_stays_raw() {
+        let request = Message::parse(Bytes::from_static(
+            br#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18",
+                "capabilities":{"x": 1.0},"clientInfo":{"name":"Cl\u00e4ude","version":"1","icons":[]}}}"#,
+        ));
+        let request = request.unwrap();
+        let params = InitializeParams::of(&request).unwrap();
+        assert_eq!(params.protocol_version, "2025-06-18");
+        assert_eq!(params.capabilities.unwrap().get(), r#"{"x": 1.0}"#);
+        assert_eq!(params.client_info.unwrap().name, "Cläude");
+
+        let answer = Message::parse(Bytes::from_static(
+            br#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-03-26","serverInfo":"odd"}}"#,
+        ));
+        let answer = answer.unwrap();
+        let result = InitializeResult::of(&answer).unwrap();
+        assert_eq!(result.protocol_version, "2025-03-26");
+        assert!(result.server_info.is_none() && result.capabilities.is_none());
+        assert!(
+            InitializeParams::of(&answer).is_none() && InitializeResult::of(&request).is_none()
+        );
+    }
+}

@@ -1,0 +1,64 @@
+//! The HTTP headers of MCP's transports.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderName, HeaderValue};
+
+/// The session, legacy era (2025-11-25, Streamable HTTP, "Session Management").
+pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+/// The protocol version, since 2025-06-18.
+pub const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+/// The method of the body, modern era.
+pub const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+/// The tool, prompt or resource that the body names, modern era.
+pub const NAME: HeaderName = HeaderName::from_static("mcp-name");
+/// The last event of a stream to be resumed (WHATWG HTML, server-sent events).
+pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// Asks proxies not to hold back a stream.
+pub const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+const ENCODED_START: &str = "=?base64?";
+const ENCODED_END: &str = "?=";
+
+/// A value mirrored from a body (2026-07-28, Streamable HTTP, "Value Encoding"): itself where it
+/// is plain ASCII without spaces around, else base64 between `=?base64?` and `?=`.
+#[must_use]
+pub fn mirrored(value: &str) -> HeaderValue {
+    let encoded = || format!("{ENCODED_START}{}{ENCODED_END}", STANDARD.encode(value));
+    let text = if is_plain(value) {
+        value.to_owned()
+    } else {
+        encoded()
+    };
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+fn is_plain(value: &str) -> bool {
+    let padded = value.starts_with([' ', '\t']) || value.ends_with([' ', '\t']);
+    let ambiguous = value.starts_with(ENCODED_START) && value.ends_with(ENCODED_END);
+    !padded
+        && !ambiguous
+        && value
+            .bytes()
+            .all(|byte| matches!(byte, b' '..=b'~' | b'\t'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mirrored;
+
+    #[test]
+    fn values_are_encoded_as_the_specification_shows() {
+        for (value, header) in [
+            ("us-west1", "us-west1"),
+            ("a b", "a b"),
+            ("Hello, 世界", "=?base64?SGVsbG8sIOS4lueVjA==?="),
+            (" padded ", "=?base64?IHBhZGRlZCA=?="),
+            ("line1\nline2", "=?base64?bGluZTEKbGluZTI=?="),
+            ("=?base64?literal?=", "=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?="),
+            ("", ""),
+        ] {
+            assert_eq!(mirrored(value), header, "{value}");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! MCP on the wire.
+//!
+//! Owns: the JSON-RPC envelope around bytes that are never changed, the SSE codec, the eras, and
+//! the connection to a remote server over Streamable HTTP or HTTP+SSE.
+//! Does not own: who is signed in, what a user allowed, the bridge's sessions, any UI. It reads
+//! no environment and no clock but tokio's.
+
+pub mod era;
+pub mod handshake;
+pub mod header;
+mod id;
+pub mod message;
+pub mod sse;
+pub mod up;
+
+pub use era::{Era, LATEST_LEGACY, LATEST_MODERN, SUPPORTED_LEGACY, SUPPORTED_MODERN};
+pub use id::RequestId;
+pub use message::{Kind, Message, ParseError};

@@ -1,0 +1,424 @@
+//! One JSON-RPC message, whose bytes are never changed.
+//!
+//! Owns: the envelope (`jsonrpc`, `id`, `method`, and where `params`, `result` and `error` lie),
+//! and the few messages of our own. Does not own: what is inside; that is somebody else's text
+//! and is handed on as it came, unknown fields, odd numbers, escapes and all.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::RequestId;
+
+/// The text is no JSON (JSON-RPC 2.0, section 5.1).
+pub const PARSE_ERROR: i64 = -32700;
+/// The JSON is no message (JSON-RPC 2.0, section 5.1).
+pub const INVALID_REQUEST: i64 = -32600;
+/// The method does not exist (JSON-RPC 2.0, section 5.1).
+pub const METHOD_NOT_FOUND: i64 = -32601;
+
+/// One message and the bytes it came as. Clones share the bytes.
+#[derive(Clone)]
+pub struct Message {
+    bytes: Bytes,
+    kind: Kind,
+    /// Where `params`, `result` or `error` lies in `bytes`, whichever the kind has.
+    body: Option<Range<usize>>,
+}
+
+/// What a message is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Wants an answer.
+    Request {
+        /// To be repeated in the answer.
+        id: RequestId,
+        /// What is asked for.
+        method: Arc<str>,
+    },
+    /// Wants none.
+    Notification {
+        /// What is told.
+        method: Arc<str>,
+    },
+    /// The answer to a request.
+    Response {
+        /// Of the request.
+        id: RequestId,
+        /// Whether it carries `error` instead of `result`.
+        is_error: bool,
+    },
+    /// An error about a message whose id could not be read (`"id": null`, or none).
+    ErrorWithoutId,
+}
+
+/// Why bytes are not one message. Says nothing of their content.
+#[derive(Debug, thiserror::Error)]
+pub enum ParseError {
+    /// JSON is UTF-8 (RFC 8259, section 8.1).
+    #[error("the message is not UTF-8")]
+    NotUtf8,
+    /// Not JSON, or cut off.
+    #[error("the message is not JSON ({0})")]
+    NotJson(String),
+    /// Several messages in one array, which MCP gave up with 2025-06-18.
+    #[error("several messages in one array; hint: send each on its own")]
+    Batch,
+    /// JSON, but not a JSON-RPC 2.0 message as MCP has them.
+    #[error("the message is not JSON-RPC 2.0: {0}")]
+    Invalid(String),
+}
+
+impl Message {
+    /// Reads the envelope and keeps the bytes.
+    ///
+    /// # Errors
+    ///
+    /// Where the bytes are not exactly one message. A name that stands twice in the envelope is
+    /// refused: two readers could see two different messages.
+    pub fn parse(bytes: Bytes) -> Result<Self, ParseError> {
+        let text = std::str::from_utf8(&bytes).map_err(|_| ParseError::NotUtf8)?;
+        let envelope = Envelope::parse(text)?;
+        let kind = envelope.kind()?;
+        let body = envelope.body(&kind).map(|raw| range_in(text, raw.get()));
+        Ok(Self { bytes, kind, body })
+    }
+
+    /// The message as it came.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// The id of a request or a response.
+    #[must_use]
+    pub fn id(&self) -> Option<&RequestId> {
+        match &self.kind {
+            Kind::Request { id, .. } | Kind::Response { id, .. } => Some(id),
+            Kind::Notification { .. } | Kind::ErrorWithoutId => None,
+        }
+    }
+
+    /// The method of a request or a notification.
+    #[must_use]
+    pub fn method(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Request { method, .. } | Kind::Notification { method } => Some(method),
+            Kind::Response { .. } | Kind::ErrorWithoutId => None,
+        }
+    }
+
+    /// The parameters of a request or a notification.
+    #[must_use]
+    pub fn params(&self) -> Option<&RawValue> {
+        match self.kind {
+            Kind::Request { .. } | Kind::Notification { .. } => self.body(),
+            Kind::Response { .. } | Kind::ErrorWithoutId => None,
+        }
+    }
+
+    /// The result of a response.
+    #[must_use]
+    pub fn result(&self) -> Option<&RawValue> {
+        match self.kind {
+            Kind::Response {
+                is_error: false, ..
+            } => self.body(),
+            Kind::Response { is_error: true, .. }
+            | Kind::Request { .. }
+            | Kind::Notification { .. }
+            | Kind::ErrorWithoutId => None,
+        }
+    }
+
+    /// The error of a response, or of a message that has no id.
+    #[must_use]
+    pub fn error(&self) -> Option<&RawValue> {
+        match self.kind {
+            Kind::Response { is_error: true, .. } | Kind::ErrorWithoutId => self.body(),
+            Kind::Response {
+                is_error: false, ..
+            }
+            | Kind::Request { .. }
+            | Kind::Notification { .. } => None,
+        }
+    }
+
+    /// The message without line breaks, as stdio framing wants it, and without one at its end.
+    ///
+    /// JSON has raw line breaks only between its tokens, where they mean nothing. Copies only if
+    /// there is one.
+    #[must_use]
+    pub fn line(&self) -> Bytes {
+        let breaks = |byte: &u8| matches!(byte, b'\n' | b'\r');
+        if memchr::memchr2(b'\n', b'\r', &self.bytes).is_none() {
+            return self.bytes.clone();
+        }
+        let mut line = BytesMut::with_capacity(self.bytes.len());
+        for part in self.bytes.split(breaks) {
+            line.extend_from_slice(part);
+        }
+        line.freeze()
+    }
+
+    fn body(&self) -> Option<&RawValue> {
+        let text = self.bytes.get(self.body.clone()?)?;
+        serde_json::from_slice(text).ok()
+    }
+}
+
+/// Messages of our own.
+impl Message {
+    /// The answer to the request `id`.
+    ///
+    /// A result that cannot be serialised becomes the error -32603.
+    #[must_use]
+    pub fn response(id: &RequestId, result: &impl Serialize) -> Self {
+        match serde_json::value::to_raw_value(result) {
+            Ok(result) => {
+                let kind = Kind::Response {
+                    id: id.clone(),
+                    is_error: false,
+                };
+                Self::build(kind, Some(id.as_json()), Some(("result", result.get())))
+            }
+            Err(_) => Self::error_response(Some(id), -32603, "the result is not JSON", None),
+        }
+    }
+
+    /// The answer that the request `id` failed, or that something unreadable did.
+    #[must_use]
+    pub fn error_response(
+        id: Option<&RequestId>,
+        code: i64,
+        message: &str,
+        data: Option<Value>,
+    ) -> Self {
+        let mut error = serde_json::json!({ "code": code, "message": message });
+        if let Some(data) = data {
+            error["data"] = data;
+        }
+        let kind = id.map_or(Kind::ErrorWithoutId, |id| Kind::Response {
+            id: id.clone(),
+            is_error: true,
+        });
+        let id = id.map_or("null", RequestId::as_json);
+        Self::build(kind, Some(id), Some(("error", &error.to_string())))
+    }
+
+    /// The same error as the answer to `id`; `None` if this is no error. For what a server says
+    /// without naming the request it means.
+    #[must_use]
+    pub fn error_for(&self, id: &RequestId) -> Option<Self> {
+        let error = self.error()?;
+        let kind = Kind::Response {
+            id: id.clone(),
+            is_error: true,
+        };
+        Some(Self::build(
+            kind,
+            Some(id.as_json()),
+            Some(("error", error.get())),
+        ))
+    }
+
+    /// A notification.
+    #[must_use]
+    pub fn notification(method: &str, params: Option<Value>) -> Self {
+        let kind = Kind::Notification {
+            method: method.into(),
+        };
+        let params = params.map(|params| params.to_string());
+        Self::build(kind, None, params.as_deref().map(|text| ("params", text)))
+    }
+
+    /// A request.
+    #[must_use]
+    pub fn request(id: &RequestId, method: &str, params: Option<Value>) -> Self {
+        let kind = Kind::Request {
+            id: id.clone(),
+            method: method.into(),
+        };
+        let params = params.map(|params| params.to_string());
+        let body = params.as_deref().map(|text| ("params", text));
+        Self::build(kind, Some(id.as_json()), body)
+    }
+
+    fn build(kind: Kind, id: Option<&str>, body: Option<(&str, &str)>) -> Self {
+        let mut bytes = BytesMut::with_capacity(128 + body.map_or(0, |(_, text)| text.len()));
+        bytes.put_slice(br#"{"jsonrpc":"2.0""#);
+        if let Some(id) = id {
+            bytes.put_slice(br#","id":"#);
+            bytes.put_slice(id.as_bytes());
+        }
+        if let Kind::Request { method, .. } | Kind::Notification { method } = &kind {
+            bytes.put_slice(br#","method":"#);
+            bytes.put_slice(Value::from(&**method).to_string().as_bytes());
+        }
+        let body = body.map(|(name, text)| {
+            bytes.put_slice(format!(r#","{name}":"#).as_bytes());
+            let start = bytes.len();
+            bytes.put_slice(text.as_bytes());
+            start..bytes.len()
+        });
+        bytes.put_slice(b"}");
+        Self {
+            bytes: bytes.freeze(),
+            kind,
+            body,
+        }
+    }
+}
+
+/// Shows what the message is, never what it says.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Message({:?}, {} bytes)", self.kind, self.bytes.len())
+    }
+}
+
+impl ParseError {
+    /// What JSON-RPC answers to such bytes: an error whose id is null.
+    #[must_use]
+    pub fn to_response(&self) -> Message {
+        let code = match self {
+            Self::NotUtf8 | Self::NotJson(_) => PARSE_ERROR,
+            Self::Batch | Self::Invalid(_) => INVALID_REQUEST,
+        };
+        Message::error_response(None, code, &self.to_string(), None)
+    }
+}
+
+/// The envelope, borrowed. `Some` means that the name is there, whatever its value.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    jsonrpc: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    method: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    params: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    result: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    error: Option<&'a RawValue>,
+}
+
+fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(value).map(Some)
+}
+
+impl<'a> Envelope<'a> {
+    fn parse(text: &'a str) -> Result<Self, ParseError> {
+        match text
+            .trim_start_matches([' ', '\t', '\r', '\n'])
+            .as_bytes()
+            .first()
+        {
+            Some(b'{') => serde_json::from_str(text).map_err(|error| not_an_envelope(&error)),
+            first => Err(match serde_json::from_str::<&RawValue>(text) {
+                Err(error) => ParseError::NotJson(error.to_string()),
+                Ok(_) if first == Some(&b'[') => ParseError::Batch,
+                Ok(_) => ParseError::Invalid("it is not an object".into()),
+            }),
+        }
+    }
+
+    fn kind(&self) -> Result<Kind, ParseError> {
+        let invalid = |what: &str| Err(ParseError::Invalid(what.into()));
+        if self.jsonrpc.and_then(string).as_deref() != Some("2.0") {
+            return invalid("`jsonrpc` is not \"2.0\"");
+        }
+        let answers = [self.result, self.error].into_iter().flatten().count();
+        if self.method.is_some() && answers > 0 {
+            return invalid("it has both `method` and an answer");
+        }
+        if let Some(method) = self.method {
+            let Some(method) = string(method) else {
+                return invalid("`method` is not a string");
+            };
+            let method = method.into();
+            return match self.id.map(|id| RequestId::from_valid_json(id.get())) {
+                Some(Some(id)) => Ok(Kind::Request { id, method }),
+                Some(None) => invalid("`id` is neither a string nor a number"),
+                None => Ok(Kind::Notification { method }),
+            };
+        }
+        if answers == 0 {
+            return invalid("it has neither `method` nor `result` nor `error`");
+        }
+        let is_error = self.failed();
+        if is_error && !self.result.is_none_or(is_null) {
+            return invalid("it has both `result` and `error`");
+        }
+        match self.id.map(|id| (id, RequestId::from_valid_json(id.get()))) {
+            Some((_, Some(id))) => Ok(Kind::Response { id, is_error }),
+            Some((raw, None)) if !is_null(raw) => invalid("`id` is neither a string nor a number"),
+            Some(_) | None if is_error => Ok(Kind::ErrorWithoutId),
+            Some(_) | None => invalid("its `result` has no `id`"),
+        }
+    }
+
+    /// `"error": null` beside a result is how JSON-RPC 1.0 says that nothing failed.
+    fn failed(&self) -> bool {
+        match (self.result, self.error) {
+            (Some(_), Some(error)) => !is_null(error),
+            (None, Some(_)) => true,
+            (_, None) => false,
+        }
+    }
+
+    fn body(&self, kind: &Kind) -> Option<&'a RawValue> {
+        match kind {
+            Kind::Request { .. } | Kind::Notification { .. } => self.params,
+            Kind::Response {
+                is_error: false, ..
+            } => self.result,
+            Kind::Response { is_error: true, .. } | Kind::ErrorWithoutId => self.error,
+        }
+    }
+}
+
+fn is_null(raw: &RawValue) -> bool {
+    raw.get() == "null"
+}
+
+fn string(raw: &RawValue) -> Option<std::borrow::Cow<'_, str>> {
+    let text = raw.get();
+    let plain = text.strip_prefix('"')?.strip_suffix('"')?;
+    if plain.contains('\\') {
+        serde_json::from_str::<String>(text).ok().map(Into::into)
+    } else {
+        Some(plain.into())
+    }
+}
+
+/// Every field is taken raw, so that an error of serde's can name a field but no content.
+fn not_an_envelope(error: &serde_json::Error) -> ParseError {
+    if error.is_data() {
+        ParseError::Invalid(error.to_string())
+    } else {
+        ParseError::NotJson(error.to_string())
+    }
+}
+
+fn range_in(text: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr().addr() - text.as_ptr().addr();
+    start..start + part.len()
+}
+
+#[cfg(test)]
+mod tests;

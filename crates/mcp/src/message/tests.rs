@@ -1,0 +1,202 @@
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::{Kind, Message, ParseError};
+use crate::RequestId;
+
+fn parse(text: &str) -> Result<Message, ParseError> {
+    Message::parse(Bytes::copy_from_slice(text.as_bytes()))
+}
+
+fn value(message: &Message) -> Value {
+    serde_json::from_slice(message.bytes()).unwrap()
+}
+
+#[test]
+fn each_kind_is_known_and_its_parts_are_found() {
+    let request =
+        parse(r#" {"id":7,"x":1,"params":{"a":[1.0]},"method":"tools\/call","jsonrpc":"2.0"} "#)
+            .unwrap();
+    assert_eq!(request.method(), Some("tools/call"));
+    assert_eq!(request.id(), Some(&RequestId::number(7)));
+    assert_eq!(request.params().unwrap().get(), r#"{"a":[1.0]}"#);
+    assert!(request.result().is_none() && request.error().is_none());
+
+    let notification = parse(r#"{"jsonrpc":"2.0","method":"n"}"#).unwrap();
+    assert_eq!(
+        notification.kind(),
+        &Kind::Notification { method: "n".into() }
+    );
+    assert!(notification.params().is_none());
+
+    let response = parse(r#"{"jsonrpc":"2.0","id":"a","result":null,"error":null}"#).unwrap();
+    assert_eq!(
+        response.kind(),
+        &Kind::Response {
+            id: RequestId::string("a"),
+            is_error: false
+        }
+    );
+    assert_eq!(response.result().unwrap().get(), "null");
+
+    let error = parse(r#"{"jsonrpc":"2.0","id":1,"error":{"code":-1}}"#).unwrap();
+    assert_eq!(
+        error.kind(),
+        &Kind::Response {
+            id: RequestId::number(1),
+            is_error: true
+        }
+    );
+    assert_eq!(error.error().unwrap().get(), r#"{"code":-1}"#);
+
+    for nobody in [
+        r#"{"jsonrpc":"2.0","id":null,"error":{}}"#,
+        r#"{"jsonrpc":"2.0","error":{}}"#,
+    ] {
+        assert_eq!(parse(nobody).unwrap().kind(), &Kind::ErrorWithoutId);
+    }
+}
+
+#[test]
+fn bytes_are_kept_whatever_they_are() {
+    let odd = "{\"jsonrpc\":\"2.0\",\t\"id\":12345678901234567890123,\"zz\":{\"b\":1,\"a\":1.0,\"b\":2},\
+               \"method\":\"x\",\"params\":{\"n\":1e999,\"s\":\"\\u0041\\ud83d\\ude00é\",\"d\":-0.0}}";
+    let message = parse(odd).unwrap();
+    assert_eq!(message.bytes(), odd.as_bytes());
+    assert_eq!(message.line(), odd.as_bytes());
+    assert_eq!(message.line().as_ptr(), message.bytes().as_ptr(), "no copy");
+    assert_eq!(message.id().unwrap().as_json(), "12345678901234567890123");
+}
+
+#[test]
+fn a_line_has_no_breaks_and_the_same_meaning() {
+    let pretty =
+        "{\r\n  \"jsonrpc\": \"2.0\",\n  \"id\": 1,\r  \"result\": {\"t\": \"a\\nb\"}\n}\n";
+    let message = parse(pretty).unwrap();
+    let line = message.line();
+    assert_eq!(
+        line,
+        r#"{  "jsonrpc": "2.0",  "id": 1,  "result": {"t": "a\nb"}}"#
+    );
+    assert_eq!(
+        serde_json::from_slice::<Value>(&line).unwrap(),
+        value(&message)
+    );
+}
+
+#[test]
+fn what_is_no_message_is_refused_with_the_right_code() {
+    let code = |text: &str| value(&parse(text).unwrap_err().to_response())["error"]["code"].clone();
+    for broken in [
+        "",
+        "{",
+        "x",
+        r#"{"jsonrpc":"2.0","method":"a"}}"#,
+        "{\"jsonrpc\":\"2.0\",\"method\":\"a\nb\"}",
+    ] {
+        assert_eq!(code(broken), -32700, "{broken}");
+    }
+    for invalid in [
+        "1",
+        "[]",
+        r#""secret""#,
+        r#"{}"#,
+        r#"{"jsonrpc":"2.0"}"#,
+        r#"{"jsonrpc":"1.0","method":"a"}"#,
+        r#"{"method":"a"}"#,
+        r#"{"jsonrpc":"2.0","method":1}"#,
+        r#"{"jsonrpc":"2.0","method":"a","id":null}"#,
+        r#"{"jsonrpc":"2.0","method":"a","id":{}}"#,
+        r#"{"jsonrpc":"2.0","method":"a","id":1,"id":2}"#,
+        r#"{"jsonrpc":"2.0","method":"a","meth\u006fd":"b"}"#,
+        r#"{"jsonrpc":"2.0","method":"a","result":1,"id":1}"#,
+        r#"{"jsonrpc":"2.0","id":1,"result":1,"error":{}}"#,
+        r#"{"jsonrpc":"2.0","id":[1],"result":1}"#,
+        r#"{"jsonrpc":"2.0","id":null,"result":1}"#,
+    ] {
+        assert_eq!(code(invalid), -32600, "{invalid}");
+    }
+    assert!(matches!(
+        parse(r#" [{"jsonrpc":"2.0","method":"a"}]"#),
+        Err(ParseError::Batch)
+    ));
+    let latin1 = Message::parse(Bytes::from_static(
+        b"{\"jsonrpc\":\"2.0\",\"method\":\"\xe9\"}",
+    ));
+    assert!(matches!(latin1, Err(ParseError::NotUtf8)));
+    let nobody = parse("x").unwrap_err().to_response();
+    assert_eq!(value(&nobody)["id"], Value::Null);
+}
+
+#[test]
+fn nothing_of_the_content_shows() {
+    let message =
+        parse(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"key":"secret"}}"#);
+    let shown = format!("{:?}", message.unwrap());
+    assert!(
+        shown.contains("tools/call") && !shown.contains("secret"),
+        "{shown}"
+    );
+    for text in [
+        r#""secret""#,
+        r#"{"jsonrpc":"secret","method":"secret"}"#,
+        r#"{"jsonrpc":"2.0","method":["secret"]}"#,
+    ] {
+        let error = parse(text).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
+    }
+}
+
+#[test]
+fn what_we_write_we_can_read() {
+    let id = RequestId::string("a\"\n");
+    for ours in [
+        Message::response(&id, &json!({"a": "b"})),
+        Message::error_response(Some(&id), 1001, "no \"way\"", Some(json!({"kind": "k"}))),
+        Message::error_response(None, -32700, "what?", None),
+        Message::notification("notifications/\"x\"", None),
+        Message::notification("n", Some(json!({"a": 1}))),
+        Message::request(&id, "m", Some(json!([]))),
+        Message::request(&id, "m", None),
+    ] {
+        let read = Message::parse(ours.bytes().clone()).unwrap();
+        assert_eq!(read.kind(), ours.kind());
+        assert_eq!(
+            read.params().map(|raw| raw.get()),
+            ours.params().map(|raw| raw.get())
+        );
+        assert_eq!(
+            read.result().map(|raw| raw.get()),
+            ours.result().map(|raw| raw.get())
+        );
+        assert_eq!(
+            read.error().map(|raw| raw.get()),
+            ours.error().map(|raw| raw.get())
+        );
+    }
+}
+
+#[test]
+fn deep_nesting_does_not_overflow_the_stack() {
+    let deep = format!(
+        r#"{{"jsonrpc":"2.0","method":"m","params":{}{}}}"#,
+        "[".repeat(200_000),
+        "]".repeat(200_000)
+    );
+    assert!(parse(&deep).unwrap().params().is_some());
+}
+
+#[test]
+fn an_error_can_be_given_to_the_request_it_means() {
+    let nobodys = parse(r#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"data":1.0}}"#).unwrap();
+    let answer = nobodys.error_for(&RequestId::number(7)).unwrap();
+    assert_eq!(
+        answer.bytes(),
+        r#"{"jsonrpc":"2.0","id":7,"error":{"code":1,"data":1.0}}"#
+    );
+    assert!(
+        Message::notification("n", None)
+            .error_for(&RequestId::number(7))
+            .is_none()
+    );
+}

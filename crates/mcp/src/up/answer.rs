@@ -1,0 +1,251 @@
+//! What a response means.
+//!
+//! Owns: status, content type and body of one response, and which [`Failure`] they are.
+//! Does not own: whose answer it is.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, LOCATION, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, Response, StatusCode, Uri};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+
+use serde::Deserialize;
+
+use super::Failure;
+use super::stream::{EventStream, Mark, drain};
+use crate::message::METHOD_NOT_FOUND;
+use crate::{Message, RequestId};
+
+/// What is read of a body that explains a refusal, in bytes and in time.
+const EXCUSE_LIMIT: usize = 1 << 20;
+const EXCUSE_TIME: Duration = Duration::from_secs(10);
+/// What is shown of a body that is not MCP, in characters.
+const SHOWN: usize = 80;
+
+/// A response with a 2xx status.
+pub(super) enum Answer {
+    /// One message.
+    Message(Message),
+    /// A stream of them.
+    Events(EventStream),
+    /// Accepted, as notifications and responses are.
+    Nothing,
+}
+
+/// What was asked, as far as a refusal's meaning depends on it.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    /// The request, if it was one.
+    pub(super) id: Option<&'a RequestId>,
+    /// Whether a session of the legacy era was named.
+    pub(super) in_session: bool,
+}
+
+/// Reads the answer; a refusal of `asked` in JSON-RPC is an answer too.
+pub(super) async fn read(
+    response: Response<Incoming>,
+    asked: Asked<'_>,
+    limit: usize,
+) -> Result<Answer, Failure> {
+    if !response.status().is_success() {
+        return refusal(response, asked).await.map(Answer::Message);
+    }
+    let status = response.status().as_u16();
+    let kind = content_type(response.headers());
+    let mut body = response.into_body();
+    if kind == "text/event-stream" {
+        return Ok(Answer::Events(EventStream::new(
+            body,
+            limit,
+            Mark::default(),
+        )));
+    }
+    if asked.id.is_none() {
+        drain(&mut body).await;
+        return Ok(Answer::Nothing);
+    }
+    if !kind.is_empty() && !is_json(&kind) {
+        return Err(not_mcp(status, &kind, body).await);
+    }
+    let bytes = whole(&mut body, limit).await.map_err(|error| match error {
+        Unread::TooLong => Failure::NotMcp {
+            status,
+            what: format!("an answer of more than {limit} bytes"),
+        },
+        Unread::Cut => Failure::StreamEnded,
+    })?;
+    if bytes.is_empty() {
+        return Ok(Answer::Nothing);
+    }
+    let not_mcp = |error| Failure::NotMcp {
+        status,
+        what: format!(
+            "{}, but {error}",
+            if kind.is_empty() { "no type" } else { &kind }
+        ),
+    };
+    Message::parse(bytes).map(Answer::Message).map_err(not_mcp)
+}
+
+/// The stream that was asked for by GET; `None` if the answer is something else.
+pub(super) async fn stream(
+    response: Response<Incoming>,
+    asked: Asked<'_>,
+    limit: usize,
+    mark: Mark,
+) -> Result<Option<EventStream>, Failure> {
+    if !response.status().is_success() {
+        return refusal(response, asked).await.map(|_| None);
+    }
+    let is_stream = content_type(response.headers()) == "text/event-stream";
+    Ok(is_stream.then(|| EventStream::new(response.into_body(), limit, mark)))
+}
+
+async fn not_mcp(status: u16, kind: &str, mut body: Incoming) -> Failure {
+    let begin = excuse(&mut body).await;
+    let what = format!("{kind}: {}", printable(&begin));
+    Failure::NotMcp { status, what }
+}
+
+/// A status that is no success: a JSON-RPC error that answers the request, or why not.
+async fn refusal(response: Response<Incoming>, asked: Asked<'_>) -> Result<Message, Failure> {
+    let (head, mut body) = response.into_parts();
+    let challenge = joined(&head.headers, WWW_AUTHENTICATE);
+    let message = Message::parse(excuse(&mut body).await).ok();
+    let (answer, message) = match message {
+        Some(message) if asked.id.is_some() && message.id() == asked.id => (Some(message), None),
+        other => (None, other),
+    };
+    match (head.status, answer) {
+        (StatusCode::UNAUTHORIZED, _) => Err(Failure::Unauthorized { challenge }),
+        (StatusCode::FORBIDDEN, _) if challenge.is_some() => Err(Failure::Forbidden { challenge }),
+        (StatusCode::NOT_FOUND, answer) if asked.in_session && !is_unknown_method(&answer) => {
+            Err(Failure::SessionGone)
+        }
+        (_, Some(answer)) => Ok(answer),
+        (StatusCode::BAD_REQUEST, None) if asked.in_session && speaks_of_session(&message) => {
+            Err(Failure::SessionGone)
+        }
+        (StatusCode::FORBIDDEN, None) => Err(Failure::Forbidden { challenge }),
+        (status, None) if status.is_redirection() => Err(redirect(status, &head.headers)),
+        (status, None) => Err(Failure::Rejected {
+            status: status.as_u16(),
+            body: message.filter(|message| message.error().is_some()),
+        }),
+    }
+}
+
+/// The one use of 404 in a session that does not mean that the session is gone.
+fn is_unknown_method(answer: &Option<Message>) -> bool {
+    #[derive(Deserialize)]
+    struct Error {
+        code: i64,
+    }
+    let error = answer.as_ref().and_then(Message::error);
+    let error = error.and_then(|error| serde_json::from_str::<Error>(error.get()).ok());
+    error.is_some_and(|error| error.code == METHOD_NOT_FOUND)
+}
+
+/// Servers made after the SDKs' examples answer 400 where the specification has 404, and only
+/// the text of their error, which names no request, tells why.
+fn speaks_of_session(message: &Option<Message>) -> bool {
+    let error = message.as_ref().and_then(Message::error);
+    error.is_some_and(|error| error.get().to_ascii_lowercase().contains("session"))
+}
+
+/// Only scheme, host and path: the query may carry secrets.
+fn redirect(status: StatusCode, headers: &HeaderMap) -> Failure {
+    let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
+    let target = location
+        .and_then(|text| text.parse::<Uri>().ok())
+        .map_or_else(
+            || "elsewhere".to_owned(),
+            |uri| match uri.authority() {
+                Some(authority) => format!("{}{}", authority.host(), uri.path()),
+                None => uri.path().to_owned(),
+            },
+        );
+    Failure::NotMcp {
+        status: status.as_u16(),
+        what: format!("a redirect to {target}; hint: put the final address into the settings"),
+    }
+}
+
+enum Unread {
+    TooLong,
+    Cut,
+}
+
+async fn whole(body: &mut Incoming, limit: usize) -> Result<Bytes, Unread> {
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Unread::Cut)?.into_data() else {
+            continue;
+        };
+        if first.len() + rest.len() + data.len() > limit {
+            return Err(Unread::TooLong);
+        }
+        if first.is_empty() && rest.is_empty() {
+            first = data;
+            continue;
+        }
+        if rest.is_empty() {
+            let remaining = usize::try_from(body.size_hint().lower())
+                .unwrap_or(0)
+                .min(limit);
+            rest.reserve(first.len() + data.len() + remaining);
+            rest.extend_from_slice(&std::mem::take(&mut first));
+        }
+        rest.extend_from_slice(&data);
+    }
+    Ok(if rest.is_empty() {
+        first
+    } else {
+        rest.freeze()
+    })
+}
+
+/// As much of a body as helps to explain it.
+async fn excuse(body: &mut Incoming) -> Bytes {
+    let reading = tokio::time::timeout(EXCUSE_TIME, whole(body, EXCUSE_LIMIT));
+    match reading.await {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(Unread::TooLong | Unread::Cut)) | Err(_) => Bytes::new(),
+    }
+}
+
+fn printable(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * SHOWN)]);
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    words
+        .chars()
+        .filter(|character| !character.is_control())
+        .take(SHOWN)
+        .collect()
+}
+
+/// The content type without its parameters, in lower case.
+fn content_type(headers: &HeaderMap) -> String {
+    let value = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let kind = value
+        .and_then(|value| value.split(';').next())
+        .unwrap_or_default();
+    kind.trim().to_ascii_lowercase()
+}
+
+fn is_json(kind: &str) -> bool {
+    kind == "application/json" || kind.ends_with("+json")
+}
+
+fn joined(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    let values = headers.get_all(name).iter();
+    let texts: Vec<_> = values
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .collect();
+    (!texts.is_empty()).then(|| texts.join(", "))
+}

@@ -1,0 +1,179 @@
+//! The HTTP client that all connections share.
+//!
+//! Owns: TCP, TLS and the connection pool. HTTP/1.1 or 2 by ALPN; the trust store of the
+//! operating system and what is added to it. No redirects, no decompression, no proxy, nothing
+//! from the environment, and no limit on how long an answer takes: streams stay open for days.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::Verifier;
+use tower::Service;
+
+/// For name, TCP and TLS together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// After so long without a sign of life, a connection is asked for one.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// After so long without an answer to that, it is given up.
+const GIVE_UP: Duration = Duration::from_secs(20);
+const KEEP_ALIVE_PROBES: u32 = 4;
+const HTTP2_STREAM_WINDOW: u32 = 1 << 20;
+/// Far above one stream's, so that a stream nobody reads holds up no other.
+const HTTP2_CONNECTION_WINDOW: u32 = 1 << 26;
+const DEFAULT_LIMIT: usize = 64 << 20;
+
+/// What a [`Client`] is made of.
+#[derive(Clone, Debug, Default)]
+pub struct ClientOptions {
+    /// Certificate authorities to trust beside those of the operating system.
+    pub extra_roots: Vec<CertificateDer<'static>>,
+}
+
+/// Why no client could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// An extra certificate authority cannot be used, or TLS cannot be set up at all.
+    #[error(
+        "TLS cannot be set up: {0}; hint: check the extra certificate authorities in the settings"
+    )]
+    Tls(#[from] rustls::Error),
+}
+
+/// A pool of connections. Clones share it.
+#[derive(Clone)]
+pub struct Client {
+    http: legacy::Client<Bounded<HttpsConnector<HttpConnector>>, Full<Bytes>>,
+    limit: usize,
+}
+
+impl Client {
+    /// A client with no connections yet. Reads the operating system's trust store: make one and
+    /// share it.
+    ///
+    /// # Errors
+    ///
+    /// When an extra root is no certificate, or the provider cannot do TLS.
+    pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls(options.extra_roots)?)
+            .https_or_http()
+            .enable_http1()
+            .enable_http2()
+            .wrap_connector(tcp());
+        Ok(Self {
+            http: legacy::Client::builder(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .pool_timer(TokioTimer::new())
+                .http2_initial_stream_window_size(HTTP2_STREAM_WINDOW)
+                .http2_initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
+                .http2_keep_alive_interval(KEEP_ALIVE)
+                .http2_keep_alive_timeout(GIVE_UP)
+                .build(Bounded(connector)),
+            limit: DEFAULT_LIMIT,
+        })
+    }
+
+    /// The same, with another limit than 64 MiB for one answer or one event, in bytes.
+    #[must_use]
+    pub fn with_limit(self, limit: usize) -> Self {
+        Self { limit, ..self }
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Returns when the head of the response is here.
+    pub(super) async fn request(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, legacy::Error> {
+        self.http.request(request).await
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+fn tcp() -> HttpConnector {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(KEEP_ALIVE));
+    tcp.set_keepalive_interval(Some(GIVE_UP / KEEP_ALIVE_PROBES));
+    tcp.set_keepalive_retries(Some(KEEP_ALIVE_PROBES));
+    // Probes are not sent while data waits for its receipt, as after a sleep of the machine.
+    #[cfg(target_os = "linux")]
+    tcp.set_tcp_user_timeout(Some(KEEP_ALIVE));
+    tcp
+}
+
+fn tls(extra_roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?;
+    let only_the_system = extra_roots.is_empty();
+    let config = match Verifier::new_with_extra_roots(extra_roots, provider) {
+        Ok(verifier) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier) as Arc<dyn ServerCertVerifier>),
+        // A machine without any certificate authority can still reach itself.
+        Err(error) if only_the_system => {
+            tracing::warn!(%error, "the system's trust store is empty: no https server is trusted");
+            builder.with_root_certificates(RootCertStore::empty())
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(config.with_no_client_auth())
+}
+
+/// A connector that gives up after [`CONNECT_TIMEOUT`], TLS included.
+#[derive(Clone)]
+struct Bounded<C>(C);
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl<C> Service<Uri> for Bounded<C>
+where
+    C: Service<Uri, Error = BoxError>,
+    C::Response: Send,
+    C::Future: Send + 'static,
+{
+    type Response = C::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = self.0.call(uri);
+        Box::pin(async move {
+            match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+                Ok(connected) => connected,
+                Err(_) => Err("no connection within ten seconds".into()),
+            }
+        })
+    }
+}

@@ -1,0 +1,142 @@
+//! HTTP+SSE of 2024-11-05: one stream from the remote, on which it first names the address that
+//! messages are posted to. The stream is the session.
+//!
+//! Owns: opening that stream and reading it to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+
+use super::answer::{self, Asked};
+use super::outgoing::{HttpSession, Outgoing};
+use super::state::Generation;
+use super::stream::{EventStream, Mark};
+use super::{Failure, Shared, UpstreamEvent};
+use crate::RequestId;
+
+/// How long the remote may take to name the address. One of Streamable HTTP never does.
+const NAMING: Duration = Duration::from_secs(10);
+
+impl Shared {
+    /// Opens the stream, sends `initialize`, and reads until the stream is cut. An error means
+    /// that there was no stream.
+    pub(super) async fn open_sse(
+        self: &Arc<Self>,
+        outgoing: &Outgoing,
+        id: &RequestId,
+        generation: Generation,
+    ) -> Result<(), Failure> {
+        let mut stream = self.get_sse().await?;
+        let naming = tokio::time::timeout(NAMING, self.endpoint(&mut stream));
+        let endpoint = match naming.await {
+            Ok(endpoint) => endpoint?,
+            Err(_) => return Err(not_sse("a stream that names no `endpoint`")),
+        };
+        if !self.state().begin_sse(generation, endpoint.clone()) {
+            return Ok(());
+        }
+        let posting = async {
+            if let Err(failure) = self.post_sse(&endpoint, outgoing).await {
+                self.fail(id.clone(), failure).await;
+            }
+        };
+        let reading = async {
+            while let Ok(message) = stream.message().await {
+                self.deliver(message, None).await;
+            }
+        };
+        tokio::pin!(reading);
+        // The answer may come on the stream before the POST is accepted; the cut may, too.
+        tokio::select! {
+            () = &mut reading => {}
+            () = posting => reading.await,
+        }
+        self.lost_sse(generation).await;
+        Ok(())
+    }
+
+    async fn get_sse(&self) -> Result<EventStream, Failure> {
+        let authorization = self.state().authorization.clone();
+        let request = HttpSession::default().get(self.uri()?, &self.headers, authorization, None);
+        let response = self.client.request(request).await;
+        let response = response.map_err(|error| Failure::without_response(&error))?;
+        let asked = Asked {
+            id: None,
+            in_session: false,
+        };
+        let stream = answer::stream(response, asked, self.client.limit(), Mark::default()).await?;
+        stream.ok_or_else(|| not_sse("no event stream"))
+    }
+
+    async fn endpoint(&self, stream: &mut EventStream) -> Result<Uri, Failure> {
+        loop {
+            let Ok(event) = stream.event().await else {
+                return Err(Failure::StreamEnded);
+            };
+            if event.event.as_deref() == Some("endpoint") {
+                return self.resolve(&event.data);
+            }
+        }
+    }
+
+    /// The address is relative to the stream's and must stay at its origin: the messages, and the
+    /// token with them, are for that remote alone.
+    fn resolve(&self, reference: &[u8]) -> Result<Uri, Failure> {
+        let base = self.url.url();
+        let reference = std::str::from_utf8(reference).ok();
+        let url = reference.and_then(|reference| base.join(reference.trim()).ok());
+        match url {
+            Some(url) if url.origin() != base.origin() => Err(not_sse(&format!(
+                "its `endpoint` is elsewhere, at {}",
+                url.origin().ascii_serialization()
+            ))),
+            Some(url) => url
+                .as_str()
+                .parse()
+                .map_err(|_| not_sse("an `endpoint` that is no URL")),
+            None => Err(not_sse("an `endpoint` that is no URL")),
+        }
+    }
+
+    /// Posts a message; its answer, if any, will come on the stream.
+    pub(super) async fn post_sse(
+        &self,
+        endpoint: &Uri,
+        outgoing: &Outgoing,
+    ) -> Result<(), Failure> {
+        let request = outgoing.post(endpoint, &self.headers, &HttpSession::default());
+        let response = self.client.request(request).await;
+        let response = response.map_err(|error| Failure::without_response(&error))?;
+        let asked = Asked {
+            id: None,
+            in_session: true,
+        };
+        match answer::read(response, asked, self.client.limit()).await {
+            Err(Failure::Rejected {
+                status: 400 | 410, ..
+            }) => Err(Failure::SessionGone),
+            other => other.map(drop),
+        }
+    }
+
+    /// The stream was cut, and the session with it.
+    async fn lost_sse(self: &Arc<Self>, generation: Generation) {
+        let Some(orphans) = self.state().end_sse(generation) else {
+            return;
+        };
+        Arc::clone(self).bury(orphans).await;
+        self.emit(UpstreamEvent::Failed {
+            request: None,
+            failure: Failure::SessionGone,
+        })
+        .await;
+    }
+}
+
+fn not_sse(what: &str) -> Failure {
+    Failure::NotMcp {
+        status: 200,
+        what: what.to_owned(),
+    }
+}

@@ -1,0 +1,322 @@
+//! One host session's connection to one remote MCP server.
+//!
+//! Owns: the transport (Streamable HTTP, and HTTP+SSE of 2024-11-05), the session id, and which
+//! answer belongs to which request. Does not own: signing in, retries after a refusal, or what a
+//! host is told; it reports and somebody else decides.
+//!
+//! The rules of order. Each message is sent by a task of its own, so that a slow one holds up no
+//! other. Only the handshake is waited for: what follows `initialize` is sent when that is
+//! answered, and what follows `notifications/initialized` when the remote has accepted that.
+//! The host's answers to requests of the remote never wait (the remote may need one to finish
+//! the handshake), nor do messages of the modern era, which has none.
+
+mod answer;
+mod client;
+mod failure;
+mod http_sse;
+mod outgoing;
+mod state;
+mod stream;
+mod streamable;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use model::EndpointUrl;
+use model::config::Transport;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+pub use client::{Client, ClientError, ClientOptions};
+pub use failure::Failure;
+
+use crate::message::{INVALID_REQUEST, METHOD_NOT_FOUND};
+use crate::{Era, Kind, Message, RequestId};
+use outgoing::Outgoing;
+use state::{Gate, State};
+
+/// Where the remote is and how it is spoken to.
+#[derive(Clone)]
+pub struct UpstreamOptions {
+    /// The MCP endpoint.
+    pub url: EndpointUrl,
+    /// How it is spoken to.
+    pub transport: Transport,
+    /// Sent with every request, as they are. They may be secrets and are never shown.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What a remote did.
+#[derive(Debug)]
+pub enum UpstreamEvent {
+    /// It sent a message.
+    Message {
+        /// As it came.
+        message: Message,
+        /// The request whose answer this is, or on whose response stream it came.
+        request: Option<RequestId>,
+    },
+    /// Something that was sent did not get through.
+    Failed {
+        /// The request that will get no answer; `None` for a notification, a response, the
+        /// listening stream, or the one stream of HTTP+SSE.
+        request: Option<RequestId>,
+        /// What happened.
+        failure: Failure,
+    },
+}
+
+/// The connection. Dropping it ends its tasks; [`Upstream::close`] also tells the remote.
+#[derive(Debug)]
+pub struct Upstream {
+    shared: Arc<Shared>,
+    _stop: DropGuard,
+}
+
+impl Upstream {
+    /// Connects nothing yet.
+    ///
+    /// Each request that is sent gets exactly one of: a [`Message`] that is its response, or one
+    /// [`UpstreamEvent::Failed`] that names it; unless it is [cancelled](Self::cancel) or the
+    /// connection is closed. The channel is the back-pressure: while it is full, nothing more is
+    /// read from the remote.
+    #[must_use]
+    pub fn open(
+        client: Client,
+        options: UpstreamOptions,
+        events: mpsc::Sender<UpstreamEvent>,
+    ) -> Self {
+        let stop = CancellationToken::new();
+        let shared = Shared {
+            client,
+            uri: address(&options.url),
+            url: options.url,
+            headers: outgoing::base_headers(options.headers),
+            events,
+            state: Mutex::new(State::new(options.transport)),
+            tasks: TaskTracker::new(),
+            stop: stop.clone(),
+        };
+        Self {
+            shared: Arc::new(shared),
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    /// Sends a message of the host and returns at once. The module has the rules of order.
+    ///
+    /// `initialize` begins a new session, whatever there was before.
+    ///
+    /// # Panics
+    ///
+    /// Outside a Tokio runtime.
+    pub fn send(&self, message: Message, authorization: Option<HeaderValue>) {
+        let outgoing = Outgoing::new(message, authorization.clone());
+        let mut state = self.shared.state();
+        state.authorization = authorization;
+        match outgoing.message.kind() {
+            Kind::Request { id, method } => {
+                let (id, method) = (id.clone(), Arc::clone(method));
+                self.send_request(&mut state, id, &method, outgoing);
+            }
+            Kind::Notification { method } if **method == *"notifications/initialized" => {
+                let after = state.gate();
+                let next = state.close_gate();
+                self.send_other(outgoing, Turn::EndsHandshake { after, next });
+            }
+            Kind::Notification { .. } => self.send_other(outgoing, Turn::AfterHandshake),
+            Kind::Response { .. } | Kind::ErrorWithoutId => self.send_other(outgoing, Turn::Now),
+        }
+    }
+
+    fn send_other(&self, outgoing: Outgoing, turn: Turn) {
+        let shared = Arc::clone(&self.shared);
+        self.shared.spawn(shared.tell(outgoing, turn));
+    }
+
+    fn send_request(&self, state: &mut State, id: RequestId, method: &str, outgoing: Outgoing) {
+        let shared = Arc::clone(&self.shared);
+        if state.is_pending(&id) {
+            let text = "a request with this id is still unanswered; hint: use each id once";
+            let refusal = Message::error_response(Some(&id), INVALID_REQUEST, text, None);
+            self.shared.spawn(shared.answer_ourselves(id, refusal));
+        } else if outgoing.era() == Era::Modern && state.transport == Transport::Sse {
+            let text = "a server of HTTP+SSE speaks only the eras with `initialize`";
+            let refusal = Message::error_response(Some(&id), METHOD_NOT_FOUND, text, None);
+            self.shared.spawn(shared.answer_ourselves(id, refusal));
+        } else if method == "initialize" {
+            self.abandon(state);
+            let guard = state.close_gate();
+            let task = shared.handshake(outgoing, id.clone(), state.generation());
+            state.expect_handshake(id, guard, self.shared.spawn(task));
+        } else {
+            let era = outgoing.era();
+            let task = self.shared.spawn(shared.ask(outgoing, id.clone()));
+            state.expect(id, era, task.abort_handle());
+        }
+    }
+
+    /// Opens the notification stream of a legacy session of Streamable HTTP, after the handshake,
+    /// or opens it again.
+    ///
+    /// A remote that has none is no failure. A stream that is cut is resumed, with back-off and
+    /// in silence, until the remote refuses: that is one [`UpstreamEvent::Failed`] without a
+    /// request. Does nothing for the other transport and the other era.
+    pub fn listen(&self, authorization: Option<HeaderValue>) {
+        let mut state = self.shared.state();
+        state.authorization = authorization;
+        let task = self.shared.spawn(Arc::clone(&self.shared).listen());
+        state.listen(task);
+    }
+
+    /// Closes the response stream of a request of the modern era, which cancels it there. It gets
+    /// no event any more. Does nothing in the legacy era, where `notifications/cancelled` is sent
+    /// like any other message.
+    pub fn cancel(&self, id: &RequestId) {
+        self.shared.state().cancel(id);
+    }
+
+    /// Forgets the session without telling the remote, as after [`Failure::SessionGone`]. What is
+    /// still owed an answer by it fails.
+    pub fn reset(&self) {
+        self.abandon(&mut self.shared.state());
+    }
+
+    fn abandon(&self, state: &mut State) {
+        let orphans = state.forget();
+        if !orphans.is_empty() {
+            self.shared.spawn(Arc::clone(&self.shared).bury(orphans));
+        }
+    }
+
+    /// Ends every task, then the session at the remote, for which it takes two seconds at most.
+    /// Nothing is reported any more.
+    pub async fn close(self) {
+        self.shared.stop.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+        self.shared.end_session().await;
+    }
+}
+
+/// When a message that wants no answer is sent.
+enum Turn {
+    Now,
+    /// The modern era has none to wait for.
+    AfterHandshake,
+    /// `notifications/initialized`.
+    EndsHandshake {
+        /// `initialize`, if it is unanswered.
+        after: Option<Gate>,
+        /// Lets the rest go.
+        next: DropGuard,
+    },
+}
+
+/// The address as it was given; where that is no URI, as its parser understood it.
+fn address(url: &EndpointUrl) -> Option<Uri> {
+    let given = url.as_str().parse();
+    given.or_else(|_| url.url().as_str().parse()).ok()
+}
+
+/// What the tasks share.
+struct Shared {
+    client: Client,
+    url: EndpointUrl,
+    uri: Option<Uri>,
+    headers: HeaderMap,
+    events: mpsc::Sender<UpstreamEvent>,
+    state: Mutex<State>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A task that ends with the connection.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled(task).await;
+        })
+    }
+
+    fn uri(&self) -> Result<&Uri, Failure> {
+        self.uri.as_ref().ok_or_else(|| Failure::Unreachable {
+            reason: "its URL cannot be sent; hint: percent-encode it".to_owned(),
+            sent: false,
+        })
+    }
+
+    /// Hands on what the remote sent on the stream of the request `on`, or on no request's.
+    /// Whether that was the answer to `on`.
+    async fn deliver(&self, message: Message, on: Option<&RequestId>) -> bool {
+        let (request, is_last) = match message.kind() {
+            Kind::Response { id, .. } => {
+                let is_last = on == Some(id);
+                if !self.state().answered(id, &message, is_last) {
+                    tracing::debug!(%id, "an answer that nobody waits for");
+                    return is_last;
+                }
+                (Some(id.clone()), is_last)
+            }
+            Kind::Request { .. } | Kind::Notification { .. } | Kind::ErrorWithoutId => {
+                (on.cloned(), false)
+            }
+        };
+        self.emit(UpstreamEvent::Message { message, request }).await;
+        is_last
+    }
+
+    /// Tells that a request failed, if it was not answered meanwhile.
+    async fn fail(&self, request: RequestId, failure: Failure) {
+        if self.state().failed(&request) {
+            let request = Some(request);
+            self.emit(UpstreamEvent::Failed { request, failure }).await;
+        }
+    }
+
+    async fn answer_ourselves(self: Arc<Self>, request: RequestId, message: Message) {
+        let request = Some(request);
+        self.emit(UpstreamEvent::Message { message, request }).await;
+    }
+
+    /// Tells of requests that were pending and whose stream has ended.
+    async fn bury(self: Arc<Self>, orphans: Vec<RequestId>) {
+        for id in orphans {
+            self.emit(UpstreamEvent::Failed {
+                request: Some(id),
+                failure: Failure::StreamEnded,
+            })
+            .await;
+        }
+    }
+
+    async fn emit(&self, event: UpstreamEvent) {
+        // Without a receiver there is nobody to tell, and soon no task.
+        let _ = self.events.send(event).await;
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for UpstreamOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpstreamOptions")
+            .field("url", &self.url)
+            .field("transport", &self.transport)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,172 @@
+//! One message of the host on its way to the remote.
+//!
+//! Owns: the headers that a message needs, by its era. Does not own: where it goes.
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use http_body_util::Full;
+
+use crate::era::Peek;
+use crate::{Era, Message, header};
+
+/// What a session of Streamable HTTP adds to every request.
+#[derive(Clone, Default)]
+pub(super) struct HttpSession {
+    /// As the remote named it, if it did.
+    pub(super) id: Option<HeaderValue>,
+    /// As agreed in the handshake.
+    pub(super) version: Option<HeaderValue>,
+}
+
+/// A message and what is sent along.
+pub(super) struct Outgoing {
+    pub(super) message: Message,
+    authorization: Option<HeaderValue>,
+    wire: Wire,
+}
+
+enum Wire {
+    Legacy,
+    Modern(Mirror),
+}
+
+/// What the modern era repeats of the body.
+struct Mirror {
+    version: Option<HeaderValue>,
+    method: HeaderValue,
+    name: Option<HeaderValue>,
+}
+
+impl Outgoing {
+    pub(super) fn new(message: Message, authorization: Option<HeaderValue>) -> Self {
+        let peek = Peek::at(&message);
+        let wire = match (message.method(), peek.era(message.method())) {
+            (None, _) | (_, Era::Legacy) => Wire::Legacy,
+            (Some(method), Era::Modern) => Wire::Modern(Mirror {
+                version: peek.version().map(header::mirrored),
+                method: header::mirrored(method),
+                name: peek.mirrored_name(method).map(header::mirrored),
+            }),
+        };
+        Self {
+            message,
+            authorization: authorization.map(sensitive),
+            wire,
+        }
+    }
+
+    pub(super) fn era(&self) -> Era {
+        match self.wire {
+            Wire::Legacy => Era::Legacy,
+            Wire::Modern(_) => Era::Modern,
+        }
+    }
+
+    /// The message as a POST. `base` comes from [`base_headers`].
+    pub(super) fn post(
+        &self,
+        uri: &Uri,
+        base: &HeaderMap,
+        session: &HttpSession,
+    ) -> Request<Full<Bytes>> {
+        let mut headers = base.clone();
+        match &self.wire {
+            Wire::Legacy => session.put(&mut headers),
+            Wire::Modern(mirror) => mirror.put(&mut headers),
+        }
+        put(&mut headers, AUTHORIZATION, self.authorization.as_ref());
+        request(Method::POST, uri, headers, self.message.bytes().clone())
+    }
+}
+
+impl HttpSession {
+    /// Asks for a stream, from `last_id` on.
+    pub(super) fn get(
+        &self,
+        uri: &Uri,
+        base: &HeaderMap,
+        authorization: Option<HeaderValue>,
+        last_id: Option<&str>,
+    ) -> Request<Full<Bytes>> {
+        let mut request = self.request(Method::GET, uri, base, authorization);
+        let last_id = last_id.and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok());
+        put(
+            request.headers_mut(),
+            header::LAST_EVENT_ID,
+            last_id.as_ref(),
+        );
+        request
+    }
+
+    /// A request without a body in this session.
+    pub(super) fn request(
+        &self,
+        method: Method,
+        uri: &Uri,
+        base: &HeaderMap,
+        authorization: Option<HeaderValue>,
+    ) -> Request<Full<Bytes>> {
+        let mut headers = base.clone();
+        headers.remove(CONTENT_TYPE);
+        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        self.put(&mut headers);
+        put(
+            &mut headers,
+            AUTHORIZATION,
+            authorization.map(sensitive).as_ref(),
+        );
+        request(method, uri, headers, Bytes::new())
+    }
+
+    fn put(&self, headers: &mut HeaderMap) {
+        put(headers, header::SESSION_ID, self.id.as_ref());
+        put(headers, header::PROTOCOL_VERSION, self.version.as_ref());
+    }
+}
+
+impl Mirror {
+    fn put(&self, headers: &mut HeaderMap) {
+        put(headers, header::PROTOCOL_VERSION, self.version.as_ref());
+        put(headers, header::METHOD, Some(&self.method));
+        put(headers, header::NAME, self.name.as_ref());
+    }
+}
+
+/// What every POST carries: what the user configured, and what the transport says it must.
+pub(super) fn base_headers(configured: Vec<(HeaderName, HeaderValue)>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in configured {
+        headers.append(name, sensitive(value));
+    }
+    headers
+        .entry(USER_AGENT)
+        .or_insert(HeaderValue::from_static(concat!(
+            "postern/",
+            env!("CARGO_PKG_VERSION")
+        )));
+    let both = HeaderValue::from_static("application/json, text/event-stream");
+    headers.insert(ACCEPT, both);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers
+}
+
+/// Keeps a value out of logs and of HTTP/2's compression tables.
+fn sensitive(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
+}
+
+fn put(headers: &mut HeaderMap, name: HeaderName, value: Option<&HeaderValue>) {
+    if let Some(value) = value {
+        headers.insert(name, value.clone());
+    }
+}
+
+fn request(method: Method, uri: &Uri, headers: HeaderMap, body: Bytes) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = uri.clone();
+    *request.headers_mut() = headers;
+    request
+}

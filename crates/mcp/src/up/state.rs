@@ -1,0 +1,258 @@
+//! What a connection knows between two messages.
+//!
+//! Owns: the session, who waits for an answer, and who must wait for the handshake.
+//! Does no I/O and never waits: it is locked for moments only.
+
+use std::collections::HashMap;
+
+use http::{HeaderValue, Uri};
+use model::config::Transport;
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::outgoing::HttpSession;
+use crate::handshake::InitializeResult;
+use crate::{Era, Message, RequestId};
+
+/// See the module.
+pub(super) struct State {
+    /// `Auto` until the remote has shown what it speaks.
+    pub(super) transport: Transport,
+    /// What came last from the one who signs in; streams that are opened again use it.
+    pub(super) authorization: Option<HeaderValue>,
+    session: Session,
+    /// Tells the tasks of an earlier handshake that they are late.
+    generation: Generation,
+    /// Closed from `initialize` to its answer, and from `notifications/initialized` to its.
+    gate: Option<Gate>,
+    pending: HashMap<RequestId, Pending>,
+    handshake: Option<AbortOnDropHandle<()>>,
+    listener: Option<AbortOnDropHandle<()>>,
+}
+
+/// Counts handshakes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Generation(u64);
+
+/// Opens once.
+pub(super) type Gate = CancellationToken;
+
+enum Session {
+    /// Before a handshake, or without one.
+    None,
+    Http(HttpSession),
+    /// HTTP+SSE: where messages are posted to.
+    Sse(Uri),
+}
+
+/// Where a message goes.
+pub(super) enum Route {
+    Http(HttpSession),
+    Sse(Uri),
+    /// HTTP+SSE without its stream: nothing can be sent before a new handshake.
+    Gone,
+}
+
+/// A request that waits for its answer.
+struct Pending {
+    era: Era,
+    task: AbortHandle,
+    /// Of `initialize`: opens the gate when it is answered or has failed.
+    handshake: Option<DropGuard>,
+}
+
+impl State {
+    pub(super) fn new(transport: Transport) -> Self {
+        Self {
+            transport,
+            authorization: None,
+            session: Session::None,
+            generation: Generation(0),
+            gate: None,
+            pending: HashMap::new(),
+            handshake: None,
+            listener: None,
+        }
+    }
+
+    /// What a message of the legacy era must wait for.
+    pub(super) fn gate(&mut self) -> Option<Gate> {
+        if self.gate.as_ref().is_some_and(Gate::is_cancelled) {
+            self.gate = None;
+        }
+        self.gate.clone()
+    }
+
+    /// Lets what comes after wait until the guard is dropped.
+    pub(super) fn close_gate(&mut self) -> DropGuard {
+        let gate = Gate::new();
+        self.gate = Some(gate.clone());
+        gate.drop_guard()
+    }
+
+    pub(super) fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    pub(super) fn is_pending(&self, id: &RequestId) -> bool {
+        self.pending.contains_key(id)
+    }
+
+    /// Remembers a request that is being sent by `task`.
+    pub(super) fn expect(&mut self, id: RequestId, era: Era, task: AbortHandle) {
+        let handshake = None;
+        self.pending.insert(
+            id,
+            Pending {
+                era,
+                task,
+                handshake,
+            },
+        );
+    }
+
+    /// Remembers the request `initialize`, whose task may live on as the reader of a stream.
+    pub(super) fn expect_handshake(
+        &mut self,
+        id: RequestId,
+        guard: DropGuard,
+        task: JoinHandle<()>,
+    ) {
+        let pending = Pending {
+            era: Era::Legacy,
+            task: task.abort_handle(),
+            handshake: Some(guard),
+        };
+        self.pending.insert(id, pending);
+        self.handshake = Some(AbortOnDropHandle::new(task));
+    }
+
+    /// Takes note of an answer. False if nobody waits for it, and it must not be told.
+    ///
+    /// Answers may come on any stream; what comes `on_its_own` counts only for the very request
+    /// that the calling task has sent, not for a later one with the same id.
+    pub(super) fn answered(&mut self, id: &RequestId, answer: &Message, on_its_own: bool) -> bool {
+        let awaited = |pending: &Pending| !on_its_own || pending.is_ours();
+        if !self.pending.get(id).is_some_and(awaited) {
+            return false;
+        }
+        let pending = self.pending.remove(id);
+        if pending.is_some_and(|pending| pending.handshake.is_some()) {
+            self.agree(answer);
+        }
+        true
+    }
+
+    /// Takes note that the calling task got no answer. False if that must not be told.
+    pub(super) fn failed(&mut self, id: &RequestId) -> bool {
+        let ours = self.pending.get(id).is_some_and(Pending::is_ours);
+        ours && self.pending.remove(id).is_some()
+    }
+
+    /// The agreed version goes out with all that waits for the gate.
+    fn agree(&mut self, answer: &Message) {
+        if let (Session::Http(session), Some(result)) =
+            (&mut self.session, InitializeResult::of(answer))
+        {
+            session.version = HeaderValue::from_str(&result.protocol_version).ok();
+        }
+    }
+
+    /// Forgets a modern request and closes its stream.
+    pub(super) fn cancel(&mut self, id: &RequestId) {
+        let is_modern = |pending: &Pending| pending.era == Era::Modern;
+        if self.pending.get(id).is_some_and(is_modern)
+            && let Some(pending) = self.pending.remove(id)
+        {
+            pending.task.abort();
+        }
+    }
+
+    /// Begins anew. Returns the requests that nobody will answer now.
+    pub(super) fn forget(&mut self) -> Vec<RequestId> {
+        let orphans = self.orphans();
+        self.generation.0 += 1;
+        self.session = Session::None;
+        self.gate = None;
+        self.handshake = None;
+        self.listener = None;
+        orphans
+    }
+
+    /// Streamable HTTP answers each request where it was asked, so only a handshake is lost with
+    /// its session; HTTP+SSE answers all on the one stream.
+    fn orphans(&mut self) -> Vec<RequestId> {
+        let all = self.transport == Transport::Sse;
+        let lost = |_: &RequestId, pending: &mut Pending| all || pending.handshake.is_some();
+        let lost = self.pending.extract_if(lost);
+        lost.map(|(id, pending)| {
+            pending.task.abort();
+            id
+        })
+        .collect()
+    }
+
+    /// The remote speaks Streamable HTTP. False if it is late.
+    pub(super) fn begin_http(&mut self, of: Generation, id: Option<HeaderValue>) -> bool {
+        if self.generation == of {
+            self.transport = Transport::Http;
+            self.session = Session::Http(HttpSession { id, version: None });
+        }
+        self.generation == of
+    }
+
+    /// The remote speaks HTTP+SSE. False if it is late.
+    pub(super) fn begin_sse(&mut self, of: Generation, endpoint: Uri) -> bool {
+        if self.generation == of {
+            self.transport = Transport::Sse;
+            self.session = Session::Sse(endpoint);
+        }
+        self.generation == of
+    }
+
+    /// The stream of HTTP+SSE was cut. Returns the requests it owed; `None` if it is late.
+    pub(super) fn end_sse(&mut self, of: Generation) -> Option<Vec<RequestId>> {
+        if self.generation != of {
+            return None;
+        }
+        // The caller is the task of the handshake; it has to live to tell.
+        let caller = self
+            .pending
+            .extract_if(|_, pending| pending.handshake.is_some());
+        let mut orphans: Vec<_> = caller.map(|(id, _)| id).collect();
+        orphans.extend(self.orphans());
+        self.session = Session::None;
+        Some(orphans)
+    }
+
+    pub(super) fn route(&self) -> Route {
+        match (&self.session, self.transport) {
+            (Session::Http(session), _) => Route::Http(session.clone()),
+            (Session::Sse(endpoint), _) => Route::Sse(endpoint.clone()),
+            (Session::None, Transport::Sse) => Route::Gone,
+            (Session::None, Transport::Auto | Transport::Http) => {
+                Route::Http(HttpSession::default())
+            }
+        }
+    }
+
+    /// The session of Streamable HTTP, if there is one.
+    pub(super) fn http_session(&self) -> Option<&HttpSession> {
+        match &self.session {
+            Session::Http(session) => Some(session),
+            Session::None | Session::Sse(_) => None,
+        }
+    }
+
+    /// Ends the listener there may be, in favour of this one.
+    pub(super) fn listen(&mut self, task: JoinHandle<()>) {
+        self.listener = Some(AbortOnDropHandle::new(task));
+    }
+}
+
+impl Pending {
+    fn is_ours(&self) -> bool {
+        tokio::task::try_id() == Some(self.task.id())
+    }
+}

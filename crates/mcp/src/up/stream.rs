@@ -1,0 +1,134 @@
+//! A response that is an event stream.
+//!
+//! Owns: taking messages out of it, and remembering where it was cut. Does not own: what a
+//! message is for, or whether to resume.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use crate::Message;
+use crate::sse::{Decoder, Event, TooLong};
+
+/// A remote may keep a response open after its end; past this, the connection is not kept.
+pub(super) const LINGER: Duration = Duration::from_secs(2);
+/// Where a remote says nothing, as browsers do roughly.
+const RETRY: Duration = Duration::from_secs(1);
+const SHORTEST_RETRY: Duration = Duration::from_millis(50);
+pub(super) const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
+
+/// The events of one response body.
+pub(super) struct EventStream {
+    body: Incoming,
+    decoder: Decoder,
+    decoded: std::vec::IntoIter<Event>,
+    mark: Mark,
+}
+
+/// How far a stream got, to go on from there.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Mark {
+    /// The last event's id.
+    pub(super) last_id: Option<String>,
+    /// The wait that the remote asked for.
+    retry: Option<Duration>,
+}
+
+/// Why there are no more events.
+#[derive(Debug)]
+pub(super) enum Cut {
+    /// It ended, in order or not: both mean the same to us.
+    Ended,
+    TooLong(TooLong),
+}
+
+impl EventStream {
+    /// `mark` is where the stream that this one continues was cut.
+    pub(super) fn new(body: Incoming, limit: usize, mark: Mark) -> Self {
+        Self {
+            body,
+            decoder: Decoder::new(limit),
+            decoded: Vec::new().into_iter(),
+            mark,
+        }
+    }
+
+    /// The next message; what is none is passed over.
+    pub(super) async fn message(&mut self) -> Result<Message, Cut> {
+        loop {
+            let event = self.event().await?;
+            if event.data.is_empty() || event.event.is_some_and(|event| event != "message") {
+                continue;
+            }
+            match Message::parse(event.data) {
+                Ok(message) => return Ok(message),
+                Err(error) => tracing::warn!(%error, "an event of the server is no message"),
+            }
+        }
+    }
+
+    /// The next event.
+    pub(super) async fn event(&mut self) -> Result<Event, Cut> {
+        loop {
+            if let Some(event) = self.decoded.next() {
+                self.mark.pass(&event);
+                return Ok(event);
+            }
+            let frame = match self.body.frame().await {
+                Some(Ok(frame)) => frame,
+                Some(Err(_)) | None => return Err(Cut::Ended),
+            };
+            if let Ok(chunk) = frame.into_data() {
+                let events = self.decoder.push(chunk).map_err(Cut::TooLong)?;
+                self.decoded = events.into_iter();
+            }
+        }
+    }
+
+    /// How far it got.
+    pub(super) fn mark(&self) -> &Mark {
+        &self.mark
+    }
+}
+
+impl Mark {
+    fn pass(&mut self, event: &Event) {
+        if let Some(id) = &event.id {
+            self.last_id = Some(id.clone()).filter(|id| !id.is_empty());
+        }
+        self.retry = event.retry.or(self.retry);
+    }
+
+    /// How long to wait before the next attempt, after so many that failed.
+    pub(super) fn wait(&self, failures: u32) -> Duration {
+        let first = self.retry.unwrap_or(RETRY).max(SHORTEST_RETRY);
+        let longer = first.saturating_mul(1 << failures.min(6));
+        longer.min(LONGEST_BACK_OFF.max(first))
+    }
+}
+
+/// Reads what is left of a body, for a moment, so that its connection can be used again.
+pub(super) async fn drain(body: &mut Incoming) {
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = tokio::time::timeout(LINGER, rest).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Mark;
+
+    #[test]
+    fn waits_grow_and_end_and_honour_the_server() {
+        let seconds = |mark: &Mark| [0, 1, 2, 5, 40].map(|failures| mark.wait(failures).as_secs());
+        assert_eq!(seconds(&Mark::default()), [1, 2, 4, 30, 30]);
+        let retry = |seconds| Mark {
+            last_id: None,
+            retry: Some(Duration::from_secs(seconds)),
+        };
+        assert_eq!(seconds(&retry(100)), [100; 5]);
+        assert_eq!(retry(0).wait(0), Duration::from_millis(50));
+    }
+}

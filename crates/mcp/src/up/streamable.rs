@@ -1,0 +1,346 @@
+//! Streamable HTTP: every message is a POST; answers are JSON or an event stream.
+//!
+//! Owns: the handshake's way to a session, answers and their resumption, the listening stream,
+//! the end of the session. 2025-11-25 and 2026-07-28, basic/transports.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Response};
+use hyper::body::Incoming;
+use model::config::Transport;
+use tokio::time::Instant;
+
+use super::answer::{self, Answer, Asked};
+use super::outgoing::{HttpSession, Outgoing};
+use super::state::{Generation, Route};
+use super::stream::{Cut, EventStream, LINGER, LONGEST_BACK_OFF, Mark};
+use super::{Failure, Shared, Turn, UpstreamEvent};
+use crate::{Era, RequestId, header};
+
+/// Attempts to reach the remote again for one answer; with the waits between, half a minute.
+const RESUMPTIONS: u32 = 5;
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What came of asking for a stream by GET.
+pub(super) enum Opened {
+    Stream(EventStream),
+    /// There is none to be had here.
+    Unavailable,
+    /// The remote, or the way to it, is out of order.
+    NotNow,
+    Refused(Failure),
+}
+
+impl Shared {
+    /// Sends `initialize`; finds out which transport the remote speaks, if need be.
+    pub(super) async fn handshake(
+        self: Arc<Self>,
+        outgoing: Outgoing,
+        id: RequestId,
+        generation: Generation,
+    ) {
+        let transport = self.state().transport;
+        let outcome = match transport {
+            Transport::Sse => self.open_sse(&outgoing, &id, generation).await,
+            Transport::Http => self.initialize(&outgoing, &id, generation).await,
+            Transport::Auto => self.find_out(&outgoing, &id, generation).await,
+        };
+        if let Err(failure) = outcome {
+            self.fail(id, failure).await;
+        }
+    }
+
+    /// A remote that refuses the POST may be one of HTTP+SSE. If that is no better, the first
+    /// refusal stands, unless a sign-in would help.
+    async fn find_out(
+        self: &Arc<Self>,
+        outgoing: &Outgoing,
+        id: &RequestId,
+        generation: Generation,
+    ) -> Result<(), Failure> {
+        let first = self.initialize(outgoing, id, generation).await;
+        let Err(Failure::Rejected {
+            status: 400 | 404 | 405,
+            ..
+        }) = first
+        else {
+            return first;
+        };
+        match self.open_sse(outgoing, id, generation).await {
+            Err(Failure::Unauthorized { challenge }) => Err(Failure::Unauthorized { challenge }),
+            Err(_) => first,
+            Ok(()) => Ok(()),
+        }
+    }
+
+    async fn initialize(
+        &self,
+        outgoing: &Outgoing,
+        id: &RequestId,
+        generation: Generation,
+    ) -> Result<(), Failure> {
+        let response = self.post(outgoing, &HttpSession::default()).await?;
+        if response.status().is_success() {
+            let session = response.headers().get(header::SESSION_ID).cloned();
+            if !self.state().begin_http(generation, session) {
+                return Ok(());
+            }
+        }
+        self.answer(response, id, false, Era::Legacy).await
+    }
+
+    /// Sends any other request.
+    pub(super) async fn ask(self: Arc<Self>, outgoing: Outgoing, id: RequestId) {
+        let outcome = match self.route(outgoing.era()).await {
+            Route::Http(session) => self.ask_http(&outgoing, &id, &session).await,
+            Route::Sse(endpoint) => self.post_sse(&endpoint, &outgoing).await,
+            Route::Gone => Err(Failure::SessionGone),
+        };
+        if let Err(failure) = outcome {
+            self.fail(id, failure).await;
+        }
+    }
+
+    /// Where messages of this era go, once it is their turn.
+    async fn route(&self, era: Era) -> Route {
+        loop {
+            let gate = {
+                let mut state = self.state();
+                match (era, state.gate()) {
+                    (Era::Modern, _) | (Era::Legacy, None) => return state.route(),
+                    (Era::Legacy, Some(gate)) => gate,
+                }
+            };
+            // There may be another by then.
+            gate.cancelled().await;
+        }
+    }
+
+    async fn ask_http(
+        &self,
+        outgoing: &Outgoing,
+        id: &RequestId,
+        session: &HttpSession,
+    ) -> Result<(), Failure> {
+        let era = outgoing.era();
+        let in_session = era == Era::Legacy && session.id.is_some();
+        let response = self.post(outgoing, session).await?;
+        self.answer(response, id, in_session, era).await
+    }
+
+    /// Sends what wants no answer.
+    pub(super) async fn tell(self: Arc<Self>, outgoing: Outgoing, turn: Turn) {
+        let (route, next) = match turn {
+            Turn::Now => (self.state().route(), None),
+            Turn::AfterHandshake => (self.route(outgoing.era()).await, None),
+            Turn::EndsHandshake { after, next } => {
+                if let Some(gate) = after {
+                    gate.cancelled().await;
+                }
+                (self.state().route(), Some(next))
+            }
+        };
+        let outcome = match route {
+            Route::Http(session) => self.tell_http(&outgoing, &session).await,
+            Route::Sse(endpoint) => self.post_sse(&endpoint, &outgoing).await,
+            Route::Gone => Err(Failure::SessionGone),
+        };
+        drop(next);
+        if let Err(failure) = outcome {
+            let request = None;
+            self.emit(UpstreamEvent::Failed { request, failure }).await;
+        }
+    }
+
+    async fn tell_http(&self, outgoing: &Outgoing, session: &HttpSession) -> Result<(), Failure> {
+        let asked = Asked {
+            id: None,
+            in_session: outgoing.era() == Era::Legacy && session.id.is_some(),
+        };
+        let response = self.post(outgoing, session).await?;
+        answer::read(response, asked, self.client.limit())
+            .await
+            .map(drop)
+    }
+
+    async fn post(
+        &self,
+        outgoing: &Outgoing,
+        session: &HttpSession,
+    ) -> Result<Response<Incoming>, Failure> {
+        let request = outgoing.post(self.uri()?, &self.headers, session);
+        let response = self.client.request(request).await;
+        response.map_err(|error| Failure::without_response(&error))
+    }
+
+    /// Delivers the answer that is in the response, or fails.
+    async fn answer(
+        &self,
+        response: Response<Incoming>,
+        id: &RequestId,
+        in_session: bool,
+        era: Era,
+    ) -> Result<(), Failure> {
+        let status = response.status().as_u16();
+        let asked = Asked {
+            id: Some(id),
+            in_session,
+        };
+        let what = match answer::read(response, asked, self.client.limit()).await? {
+            Answer::Events(stream) => return self.follow(stream, id, era).await,
+            Answer::Message(message) if message.id().is_none() && message.error().is_some() => {
+                let body = Some(message);
+                return Err(Failure::Rejected { status, body });
+            }
+            Answer::Message(message) => {
+                if self.deliver(message, Some(id)).await {
+                    return Ok(());
+                }
+                "a message that does not answer the request"
+            }
+            Answer::Nothing => "no content",
+        };
+        let what = what.to_owned();
+        Err(Failure::NotMcp { status, what })
+    }
+
+    /// Reads a stream until it has answered the request.
+    async fn follow(
+        &self,
+        mut stream: EventStream,
+        id: &RequestId,
+        era: Era,
+    ) -> Result<(), Failure> {
+        loop {
+            match stream.message().await {
+                Ok(message) => {
+                    if self.deliver(message, Some(id)).await {
+                        self.see_out(stream, id).await;
+                        return Ok(());
+                    }
+                }
+                Err(Cut::TooLong(error)) => {
+                    let what = error.to_string();
+                    return Err(Failure::NotMcp { status: 200, what });
+                }
+                Err(Cut::Ended) if era == Era::Modern => return Err(Failure::StreamEnded),
+                Err(Cut::Ended) if !self.state().is_pending(id) => return Ok(()),
+                Err(Cut::Ended) => {
+                    let resumed = self.resume(stream.mark().clone()).await;
+                    stream = resumed.ok_or(Failure::StreamEnded)?;
+                }
+            }
+        }
+    }
+
+    /// Reads what follows the answer, so that the connection can be used again.
+    async fn see_out(&self, mut stream: EventStream, id: &RequestId) {
+        let rest = async {
+            while let Ok(message) = stream.message().await {
+                self.deliver(message, Some(id)).await;
+            }
+        };
+        let _ = tokio::time::timeout(LINGER, rest).await;
+    }
+
+    /// Goes on with a stream that was cut, if it has ids. Remotes may cut one at will and be
+    /// asked again after the wait they named (2025-11-25).
+    async fn resume(&self, mark: Mark) -> Option<EventStream> {
+        mark.last_id.as_ref()?;
+        for failures in 0..RESUMPTIONS {
+            tokio::time::sleep(mark.wait(failures)).await;
+            match self.get(&mark).await {
+                Opened::Stream(stream) => return Some(stream),
+                Opened::NotNow => {}
+                Opened::Unavailable | Opened::Refused(_) => return None,
+            }
+        }
+        None
+    }
+
+    /// Reads the stream of what concerns no request, for as long as the remote has one.
+    pub(super) async fn listen(self: Arc<Self>) {
+        match self.route(Era::Legacy).await {
+            Route::Http(_) => {}
+            Route::Sse(_) | Route::Gone => return,
+        }
+        let mut mark = Mark::default();
+        let mut failures = 0;
+        let mut was_open = false;
+        loop {
+            match self.get(&mark).await {
+                Opened::Stream(mut stream) => {
+                    was_open = true;
+                    let opened = Instant::now();
+                    while let Ok(message) = stream.message().await {
+                        failures = 0;
+                        self.deliver(message, None).await;
+                    }
+                    if opened.elapsed() > LONGEST_BACK_OFF {
+                        failures = 0;
+                    }
+                    mark = stream.mark().clone();
+                }
+                Opened::NotNow => {}
+                Opened::Unavailable => return,
+                // Some remotes have sessions and yet no route for GET.
+                Opened::Refused(Failure::SessionGone) if !was_open => return,
+                Opened::Refused(failure) => {
+                    let request = None;
+                    return self.emit(UpstreamEvent::Failed { request, failure }).await;
+                }
+            }
+            tokio::time::sleep(mark.wait(failures)).await;
+            failures += 1;
+        }
+    }
+
+    async fn get(&self, mark: &Mark) -> Opened {
+        let request = {
+            let state = self.state();
+            let (Some(session), Ok(uri)) = (state.http_session(), self.uri()) else {
+                return Opened::Unavailable;
+            };
+            let authorization = state.authorization.clone();
+            session.get(uri, &self.headers, authorization, mark.last_id.as_deref())
+        };
+        let in_session = request.headers().contains_key(header::SESSION_ID);
+        let Ok(response) = self.client.request(request).await else {
+            return Opened::NotNow;
+        };
+        let asked = Asked {
+            id: None,
+            in_session,
+        };
+        match answer::stream(response, asked, self.client.limit(), mark.clone()).await {
+            Ok(Some(stream)) => Opened::Stream(stream),
+            Ok(None) => Opened::Unavailable,
+            Err(Failure::Rejected {
+                status: 408 | 429 | 500..,
+                ..
+            }) => Opened::NotNow,
+            Err(Failure::Rejected { .. } | Failure::NotMcp { .. }) => Opened::Unavailable,
+            Err(failure) => Opened::Refused(failure),
+        }
+    }
+
+    /// Tells the remote that the session is over.
+    pub(super) async fn end_session(&self) {
+        let request = {
+            let state = self.state();
+            let session = state.http_session().filter(|session| session.id.is_some());
+            let (Some(session), Ok(uri)) = (session, self.uri()) else {
+                return;
+            };
+            let authorization = state.authorization.clone();
+            session.request(Method::DELETE, uri, &self.headers, authorization)
+        };
+        match tokio::time::timeout(FAREWELL, self.client.request(request)).await {
+            Ok(Ok(response)) => tracing::debug!(status = %response.status(), "session ended"),
+            Ok(Err(_)) | Err(_) => {
+                tracing::debug!("the server did not hear that the session ended")
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Servers of 2024-11-05.
+
+use http::Method;
+use mcp::Message;
+use mcp::up::Failure;
+use model::config::Transport;
+use serde_json::json;
+
+use crate::server::{Call, Events, Host, Server, request, text};
+
+async fn open(server: &mut Server, endpoint: &str) -> Events {
+    let call = server.call_by(Method::GET).await;
+    assert_eq!(call.path, "/sse");
+    assert_eq!(call.header("accept"), Some("text/event-stream"));
+    let events = call.events();
+    events.send(&format!("event: endpoint\ndata: {endpoint}\n\n"));
+    events
+}
+
+fn answer(events: &Events, call: Call, result: &str) {
+    let id = call.message().id().unwrap().clone();
+    call.refuse(202, "text/plain", "Accepted");
+    events.message(&format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#
+    ));
+}
+
+async fn ready(transport: Transport) -> (Host, Server, Events) {
+    let mut server = Server::start().await;
+    let mut host = Host::new(&server, "/sse", transport);
+    let events = handshake(&mut host, &mut server, transport).await;
+    (host, server, events)
+}
+
+async fn handshake(host: &mut Host, server: &mut Server, transport: Transport) -> Events {
+    host.send_as(&request(0, "initialize"), "Bearer t");
+    if transport == Transport::Auto {
+        let call = server.call().await;
+        assert_eq!((&call.method, call.path.as_str()), (&Method::POST, "/sse"));
+        call.status(405);
+    }
+    let events = open(server, "/message?sessionId=1").await;
+    let call = server.call().await;
+    assert_eq!(call.path, "/message?sessionId=1");
+    assert_eq!(call.header("authorization"), Some("Bearer t"));
+    assert!(call.is("initialize"));
+    answer(&events, call, r#"{"protocolVersion":"2024-11-05"}"#);
+    host.message().await;
+    host.send(&Message::notification("notifications/initialized", None));
+    server.call().await.status(202);
+    events
+}
+
+#[tokio::test]
+async fn a_whole_exchange() {
+    for transport in [Transport::Sse, Transport::Auto] {
+        let (mut host, mut server, events) = ready(transport).await;
+        host.send(&request(1, "tools/call"));
+        host.send(&request(2, "tools/call"));
+        let (first, second) = (server.call().await, server.call().await);
+        events.message(r#"{"jsonrpc":"2.0","id":7,"method":"sampling/createMessage"}"#);
+        let (asked, on) = host.message_on().await;
+        assert_eq!((asked.method(), on), (Some("sampling/createMessage"), None));
+        host.send(&text(r#"{"jsonrpc":"2.0","id":7,"result":{}}"#));
+        let call = server.call().await;
+        assert!(call.message().result().is_some());
+        call.status(202);
+        for call in [second, first] {
+            let id = call.message().id().cloned();
+            answer(&events, call, "{}");
+            let (message, on) = host.message_on().await;
+            assert_eq!(message.id(), id.as_ref());
+            assert_eq!(on, id);
+        }
+        host.end().await;
+        events.gone().await;
+        assert!(server.is_idle(), "nothing to delete");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_may_overtake_its_acceptance() {
+    let (mut host, mut server, events) = ready(Transport::Sse).await;
+    host.send(&request(1, "tools/call"));
+    let call = server.call().await;
+    events.message(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#);
+    host.message().await;
+    call.status(500);
+    host.send(&request(2, "tools/call"));
+    answer(&events, server.call().await, "{}");
+    assert_eq!(host.message().await.id().unwrap().as_json(), "2");
+}
+
+#[tokio::test]
+async fn a_cut_fails_what_waits_and_ends_the_session() {
+    let (mut host, mut server, events) = ready(Transport::Auto).await;
+    host.send(&request(1, "tools/call"));
+    server.call().await.status(202);
+    host.send(&request(2, "tools/call"));
+    let unanswered = server.call().await;
+    events.kill();
+    let mut failed = Vec::new();
+    for _ in 0..2 {
+        match host.event().await {
+            mcp::up::UpstreamEvent::Failed {
+                request,
+                failure: Failure::StreamEnded,
+            } => {
+                failed.push(request.unwrap().as_json().to_owned());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    failed.sort();
+    assert_eq!(failed, ["1", "2"]);
+    assert!(matches!(host.failure(None).await, Failure::SessionGone));
+    unanswered.gone().await;
+
+    host.send(&request(3, "tools/call"));
+    assert!(matches!(host.failure(Some(3)).await, Failure::SessionGone));
+    assert!(server.is_idle());
+
+    let events = handshake(&mut host, &mut server, Transport::Sse).await;
+    host.send(&request(3, "tools/call"));
+    answer(&events, server.call().await, "{}");
+    assert_eq!(host.message().await.id().unwrap().as_json(), "3");
+}
+
+#[tokio::test]
+async fn resetting_fails_what_waits_and_closes_the_stream() {
+    let (mut host, mut server, events) = ready(Transport::Sse).await;
+    host.send(&request(1, "tools/call"));
+    server.call().await.status(202);
+    host.upstream.reset();
+    assert!(matches!(host.failure(Some(1)).await, Failure::StreamEnded));
+    events.gone().await;
+    host.end().await;
+}
+
+#[tokio::test]
+async fn refusals_are_told_apart() {
+    let (mut host, mut server, _events) = ready(Transport::Sse).await;
+    for (status, gone) in [(404, true), (400, true), (410, true), (500, false)] {
+        host.send(&request(1, "tools/call"));
+        server.call().await.status(status);
+        match host.failure(Some(1)).await {
+            Failure::SessionGone => assert!(gone, "{status}"),
+            Failure::Rejected { status: got, .. } => assert!(!gone && got == status),
+            other => panic!("{other}"),
+        }
+    }
+    host.send(&request(1, "tools/call"));
+    server.call().await.status(401);
+    assert!(matches!(
+        host.failure(Some(1)).await,
+        Failure::Unauthorized { .. }
+    ));
+}
+
+#[tokio::test]
+async fn the_endpoint_stays_at_its_origin() {
+    for (endpoint, expected) in [
+        ("https://evil.example/m", "https://evil.example"),
+        ("//127.0.0.1:1/m", "http://127.0.0.1:1"),
+        ("http://[", "no URL"),
+    ] {
+        let mut server = Server::start().await;
+        let mut host = Host::new(&server, "/sse", Transport::Sse);
+        host.send(&request(0, "initialize"));
+        let events = open(&mut server, endpoint).await;
+        let failure = host.failure(Some(0)).await.to_string();
+        assert!(failure.contains(expected), "{failure}");
+        events.gone().await;
+        assert!(server.is_idle());
+    }
+    let mut server = Server::start().await;
+    let host = Host::new(&server, "/sse", Transport::Sse);
+    host.send(&request(0, "initialize"));
+    let absolute = format!("{}/m", server.origin);
+    let _events = open(&mut server, &absolute).await;
+    assert_eq!(server.call().await.path, "/m");
+}
+
+#[tokio::test]
+async fn a_server_of_neither_kind_keeps_its_first_refusal() {
+    for get in [405, 404, 500, 200] {
+        let mut server = Server::start().await;
+        let mut host = Host::new(&server, "/nothing", Transport::Auto);
+        host.send(&request(0, "initialize"));
+        server
+            .call()
+            .await
+            .refuse(404, "text/html", "<h1>Not found</h1>");
+        server.call_by(Method::GET).await.status(get);
+        let failure = host.failure(Some(0)).await;
+        assert!(
+            matches!(
+                failure,
+                Failure::Rejected {
+                    status: 404,
+                    body: None
+                }
+            ),
+            "{failure}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_may_be_wanted_for_the_stream_only() {
+    let mut server = Server::start().await;
+    let mut host = Host::new(&server, "/sse", Transport::Auto);
+    host.send(&request(0, "initialize"));
+    server.call().await.status(405);
+    server.call_by(Method::GET).await.status(401);
+    let failure = host.failure(Some(0)).await;
+    assert!(matches!(failure, Failure::Unauthorized { .. }), "{failure}");
+}
+
+#[tokio::test]
+async fn a_modern_refusal_is_no_reason_to_look_further() {
+    let mut server = Server::start().await;
+    let mut host = Host::new(&server, "/mcp", Transport::Auto);
+    host.send(&request(0, "initialize"));
+    let error = r#"{"jsonrpc":"2.0","id":0,"error":{"code":-32022,"message":"modern only"}}"#;
+    server.call().await.refuse(400, "application/json", error);
+    assert_eq!(host.message().await.bytes(), error);
+    assert!(server.is_idle());
+}
+
+#[tokio::test]
+async fn the_modern_era_is_not_spoken() {
+    let server = Server::start().await;
+    let mut host = Host::new(&server, "/sse", Transport::Sse);
+    host.send(&Message::request(
+        &mcp::RequestId::number(1),
+        "server/discover",
+        Some(json!({})),
+    ));
+    let answer = host.message().await;
+    assert!(answer.error().unwrap().get().contains("-32601"));
+}

@@ -1,0 +1,108 @@
+//! The stream of what concerns no request.
+
+use http::{HeaderValue, Method};
+use mcp::up::Failure;
+use model::config::Transport;
+
+use crate::server::{Host, Server, request};
+
+const CHANGED: &str = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
+
+#[tokio::test]
+async fn it_opens_after_the_handshake_and_belongs_to_no_request() {
+    let mut server = Server::start().await;
+    let mut host = Host::new(&server, "/mcp", Transport::Auto);
+    host.send(&request(0, "initialize"));
+    host.upstream
+        .listen(Some(HeaderValue::from_static("Bearer one")));
+    server.call().await.initialized("s");
+    host.message().await;
+    let call = server.call().await;
+    assert_eq!(call.method, Method::GET);
+    assert_eq!(call.header("mcp-session-id"), Some("s"));
+    assert_eq!(call.header("mcp-protocol-version"), Some("2025-06-18"));
+    assert_eq!(call.header("accept"), Some("text/event-stream"));
+    assert_eq!(call.header("content-type"), None);
+    assert_eq!(call.header("authorization"), Some("Bearer one"));
+    call.events().message(CHANGED);
+    let (message, request) = host.message_on().await;
+    assert_eq!(
+        (message.bytes().as_ref(), request),
+        (CHANGED.as_bytes(), None)
+    );
+}
+
+#[tokio::test]
+async fn a_cut_is_mended_in_silence() {
+    let (mut host, mut server) = Host::ready().await;
+    host.upstream.listen(None);
+    let events = server.call().await.events();
+    events.send(&format!("id: 1\nretry: 50\ndata: {CHANGED}\n\n"));
+    host.message().await;
+    events.kill();
+    let call = server.call().await;
+    assert_eq!(call.header("last-event-id"), Some("1"));
+    call.status(503);
+    let call = server.call().await;
+    assert_eq!(call.header("last-event-id"), Some("1"));
+    call.events().message(CHANGED);
+    host.message().await;
+}
+
+#[tokio::test]
+async fn a_server_without_one_is_left_alone() {
+    for status in [405, 404, 400, 200] {
+        let (mut host, mut server) = Host::ready().await;
+        host.upstream.listen(None);
+        server.call().await.status(status);
+        host.send(&request(1, "tools/list"));
+        server.call().await.result("{}");
+        host.message().await;
+        assert!(server.is_idle(), "{status}");
+        host.end_session(&mut server).await;
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_once() {
+    let (mut host, mut server) = Host::ready().await;
+    host.upstream.listen(None);
+    server.call().await.status(401);
+    assert!(matches!(
+        host.failure(None).await,
+        Failure::Unauthorized { .. }
+    ));
+
+    host.upstream
+        .listen(Some(HeaderValue::from_static("Bearer new")));
+    let call = server.call().await;
+    assert_eq!(call.header("authorization"), Some("Bearer new"));
+    let events = call.events();
+    events.send(&format!("retry: 50\ndata: {CHANGED}\n\n"));
+    host.message().await;
+    drop(events);
+    server.call().await.status(404);
+    assert!(matches!(host.failure(None).await, Failure::SessionGone));
+    assert!(server.is_idle());
+}
+
+#[tokio::test]
+async fn there_is_only_one() {
+    let (mut host, mut server) = Host::ready().await;
+    host.upstream.listen(None);
+    let first = server.call().await.events();
+    host.upstream.listen(None);
+    let second = server.call().await.events();
+    first.gone().await;
+    second.message(CHANGED);
+    host.message().await;
+    host.upstream.reset();
+    second.gone().await;
+    host.upstream.listen(None);
+    host.send(&request(1, "tools/list"));
+    assert_eq!(
+        server.call().await.method,
+        Method::POST,
+        "without a session nothing is listened to"
+    );
+}

@@ -1,0 +1,13 @@
+//! The connection to a remote, against servers in this process that the test answers for.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
+mod failures;
+mod fidelity;
+mod handshake;
+mod http_sse;
+mod listening;
+mod modern;
+mod server;
+mod streams;
+mod tls;

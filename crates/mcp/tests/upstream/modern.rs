@@ -1,0 +1,131 @@
+//! The era without a handshake.
+
+use mcp::up::Failure;
+use mcp::{Message, RequestId};
+use model::config::Transport;
+use serde_json::{Value, json};
+
+use crate::server::{Host, Server};
+
+fn request(id: i64, method: &str, mut params: Value) -> Message {
+    params["_meta"] = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28" });
+    Message::request(&RequestId::number(id), method, Some(params))
+}
+
+#[tokio::test]
+async fn headers_repeat_the_body() {
+    let mut server = Server::start().await;
+    let mut host = Host::new(&server, "/mcp", Transport::Auto);
+    for (method, params, name) in [
+        ("server/discover", json!({}), None),
+        ("tools/list", json!({"name": "no"}), None),
+        (
+            "tools/call",
+            json!({"name": "get_snippet"}),
+            Some("get_snippet"),
+        ),
+        (
+            "tools/call",
+            json!({"name": "späher"}),
+            Some("=?base64?c3DDpGhlcg==?="),
+        ),
+        (
+            "prompts/get",
+            json!({"name": " p"}),
+            Some("=?base64?IHA=?="),
+        ),
+        (
+            "resources/read",
+            json!({"uri": "test://a", "name": "no"}),
+            Some("test://a"),
+        ),
+        ("tasks/get", json!({"taskId": "t"}), Some("t")),
+    ] {
+        host.send(&request(1, method, params));
+        let call = server.call().await;
+        assert_eq!(call.header("mcp-protocol-version"), Some("2026-07-28"));
+        assert_eq!(call.header("mcp-method"), Some(method));
+        assert_eq!(call.header("mcp-name"), name, "{method}");
+        assert_eq!(call.header("mcp-session-id"), None);
+        call.result("{}");
+        host.message().await;
+    }
+}
+
+#[tokio::test]
+async fn it_needs_no_session_and_waits_for_none() {
+    let mut server = Server::start().await;
+    let mut host = Host::new(&server, "/mcp", Transport::Auto);
+    host.send(&crate::server::request(0, "initialize"));
+    let initialize = server.call().await;
+    host.send(&request(1, "tools/list", json!({})));
+    server.call().await.result("{}");
+    assert_eq!(host.message().await.id().unwrap().as_json(), "1");
+    initialize.initialized("s");
+    host.message().await;
+    host.send(&request(2, "tools/list", json!({})));
+    let call = server.call().await;
+    assert_eq!(call.header("mcp-session-id"), None);
+    call.refuse(404, "text/plain", "no");
+    assert!(matches!(
+        host.failure(Some(2)).await,
+        Failure::Rejected { status: 404, .. }
+    ));
+}
+
+#[tokio::test]
+async fn a_refusal_in_json_rpc_is_the_answer() {
+    let mut server = Server::start().await;
+    let mut host = Host::new(&server, "/mcp", Transport::Auto);
+    for (status, code) in [(400, -32022), (400, -32020), (404, -32601), (403, -1)] {
+        let error =
+            format!(r#"{{"jsonrpc":"2.0","id":1,"error":{{"code":{code},"message":"session"}}}}"#);
+        host.send(&request(1, "tools/list", json!({})));
+        server
+            .call()
+            .await
+            .refuse(status, "application/json", error.clone());
+        assert_eq!(host.message().await.bytes(), error.as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn cancelling_closes_the_stream_and_says_nothing() {
+    let mut server = Server::start().await;
+    let mut host = Host::new(&server, "/mcp", Transport::Http);
+    host.send(&request(1, "tools/call", json!({"name": "slow"})));
+    let events = server.call().await.events();
+    events.message(r#"{"jsonrpc":"2.0","method":"notifications/progress"}"#);
+    host.message().await;
+    host.upstream.cancel(&RequestId::number(1));
+    events.gone().await;
+
+    host.send(&request(2, "tools/call", json!({"name": "slow"})));
+    let call = server.call().await;
+    host.upstream.cancel(&RequestId::number(2));
+    call.gone().await;
+    host.end().await;
+}
+
+#[tokio::test]
+async fn cancelling_leaves_the_legacy_era_alone() {
+    let (mut host, mut server) = Host::ready().await;
+    host.send(&crate::server::request(1, "tools/call"));
+    let call = server.call().await;
+    host.upstream.cancel(&RequestId::number(1));
+    call.result("{}");
+    assert_eq!(host.message().await.id().unwrap().as_json(), "1");
+}
+
+#[tokio::test]
+async fn its_streams_are_not_resumed() {
+    let mut server = Server::start().await;
+    let mut host = Host::new(&server, "/mcp", Transport::Http);
+    host.send(&request(1, "subscriptions/listen", json!({})));
+    let events = server.call().await.events();
+    events.send("id: 1\nretry: 50\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"n\"}\n\n");
+    host.message().await;
+    drop(events);
+    assert!(matches!(host.failure(Some(1)).await, Failure::StreamEnded));
+    assert!(server.is_idle());
+}
