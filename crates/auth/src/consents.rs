@@ -1,0 +1,180 @@
+//! What the user has granted to clients at an authorization server, listed and revoked.
+
+use ::http::header::{ACCEPT, AUTHORIZATION};
+use ::http::{HeaderValue, StatusCode};
+use model::EndpointUrl;
+use model::config::ServerAuth;
+use reqwest::RequestBuilder;
+use serde::Deserialize;
+
+use crate::error::AuthorizationError;
+use crate::http::{Answer, send};
+use crate::identity::Target;
+use crate::token::source::Source;
+
+/// One grant of the user to one client at the authorization server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consent {
+    /// What to revoke it by.
+    pub id: String,
+    /// The client it was given to.
+    pub client_id: String,
+    /// That client's name as it registered itself: not verified by anyone.
+    pub client_name: Option<String>,
+    /// The server it opens.
+    pub server: String,
+    /// What it allows there.
+    pub scopes: Vec<String>,
+    /// When it was given, in seconds since 1970.
+    pub granted_at: Option<u64>,
+}
+
+/// Why consents could not be listed or revoked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ConsentsError {
+    /// The authorization server has no list of consents.
+    #[error("{server} keeps no list of consents; hint: look at its own account page")]
+    NotOffered {
+        /// The server asked for.
+        server: String,
+    },
+    /// No valid sign-in to ask with.
+    #[error(transparent)]
+    Authorization(#[from] AuthorizationError),
+    /// The authorization server cannot be reached now.
+    #[error("the consents of {server} could not be read: {reason}; hint: try again in a moment")]
+    Unreachable {
+        /// The server asked for.
+        server: String,
+        /// What went wrong on the way.
+        reason: String,
+    },
+    /// No consent has this id (any more).
+    #[error("{server} knows no consent `{id}`; hint: list the consents again")]
+    Unknown {
+        /// The server asked for.
+        server: String,
+        /// The id asked for.
+        id: String,
+    },
+    /// The answer made no sense.
+    #[error(
+        "{server} answered the question for consents with {what}; hint: tell who runs the server"
+    )]
+    Malformed {
+        /// The server asked for.
+        server: String,
+        /// What it answered.
+        what: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Listed {
+    Named { consents: Vec<Row> },
+    Bare(Vec<Row>),
+}
+
+#[derive(Deserialize)]
+struct Row {
+    id: String,
+    client_id: String,
+    client_name: Option<String>,
+    server: String,
+    #[serde(default)]
+    scopes: Vec<String>,
+    granted_at: Option<u64>,
+}
+
+/// Lists the consents at the authorization server of `target`.
+pub(crate) async fn list(source: &Source, target: &Target) -> Result<Vec<Consent>, ConsentsError> {
+    let (endpoint, authorization) = endpoint(source, target).await?;
+    let request = source
+        .http
+        .get(endpoint.url().clone())
+        .header(AUTHORIZATION, authorization)
+        .header(ACCEPT, "application/json");
+    let answer = ask(request, target).await?;
+    if !answer.status.is_success() {
+        return Err(strange(target, answer.status.to_string()));
+    }
+    match serde_json::from_slice(&answer.body.0) {
+        Ok(Listed::Named { consents } | Listed::Bare(consents)) => {
+            Ok(consents.into_iter().map(Consent::from).collect())
+        }
+        Err(error) => Err(strange(target, format!("something else: {error}"))),
+    }
+}
+
+/// Takes one consent back.
+pub(crate) async fn revoke(
+    source: &Source,
+    target: &Target,
+    id: &str,
+) -> Result<(), ConsentsError> {
+    let (endpoint, authorization) = endpoint(source, target).await?;
+    let mut url = endpoint.url().clone();
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().push(id);
+    }
+    let request = source.http.delete(url).header(AUTHORIZATION, authorization);
+    match ask(request, target).await?.status {
+        status if status.is_success() => Ok(()),
+        StatusCode::NOT_FOUND | StatusCode::GONE => Err(ConsentsError::Unknown {
+            server: target.url.to_string(),
+            id: id.to_owned(),
+        }),
+        status => Err(strange(target, status.to_string())),
+    }
+}
+
+async fn endpoint(
+    source: &Source,
+    target: &Target,
+) -> Result<(EndpointUrl, HeaderValue), ConsentsError> {
+    let not_offered = || ConsentsError::NotOffered {
+        server: target.url.to_string(),
+    };
+    if target.auth == ServerAuth::None {
+        return Err(not_offered());
+    }
+    let authorization = source.authorization(target).await?;
+    let slot = source.ledger.grant_for(&target.name());
+    let endpoint = slot.and_then(|slot| slot.with_grant(|grant| grant.endpoints.consents.clone()));
+    Ok((endpoint.ok_or_else(not_offered)?, authorization.header))
+}
+
+async fn ask(request: RequestBuilder, target: &Target) -> Result<Answer, ConsentsError> {
+    let unreachable = |reason: String| ConsentsError::Unreachable {
+        server: target.url.to_string(),
+        reason,
+    };
+    match send(request).await {
+        Ok(answer) if answer.status.is_server_error() => {
+            Err(unreachable(format!("it answers {}", answer.status)))
+        }
+        Ok(answer) => Ok(answer),
+        Err(fault) => Err(unreachable(fault.to_string())),
+    }
+}
+
+fn strange(target: &Target, what: String) -> ConsentsError {
+    ConsentsError::Malformed {
+        server: target.url.to_string(),
+        what,
+    }
+}
+
+impl From<Row> for Consent {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id,
+            client_id: row.client_id,
+            client_name: row.client_name,
+            server: row.server,
+            scopes: row.scopes,
+            granted_at: row.granted_at,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! How Microsoft Entra ID differs from what MCP asks of an authorization server.
+//!
+//! Entra has no RFC 8414 document, no registration and no `code_challenge_methods_supported`
+//! though it does S256; it compares `resource` with its registrations character for character
+//! and refuses it otherwise (AADSTS9010010), so the scope carries the audience instead; a scope
+//! without an audience means Microsoft Graph; and the metadata of an authority for many tenants
+//! names a template as its issuer.
+
+use model::{Issuer, Resource};
+use url::Url;
+
+/// Which rules an authorization server goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// Those of MCP.
+    Mcp,
+    /// Those of Entra.
+    Entra,
+}
+
+/// The hosts of Entra in all its clouds.
+const HOSTS: [&str; 10] = [
+    "login.microsoftonline.com",
+    "login.windows.net",
+    "login.microsoft.com",
+    "sts.windows.net",
+    "login.microsoftonline.us",
+    "login.partner.microsoftonline.cn",
+    "login.chinacloudapi.cn",
+    "login.sovcloud-identity.fr",
+    "login.sovcloud-identity.de",
+    "login.sovcloud-identity.sg",
+];
+
+/// Scopes about the sign-in itself, which belong to no resource.
+const PROTOCOL_SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
+
+/// Whether the issuer is Entra, by its host.
+pub(crate) fn is_entra(issuer: &Issuer) -> bool {
+    Url::parse(issuer.as_str()).is_ok_and(|url| {
+        url.host_str()
+            .is_some_and(|host| HOSTS.contains(&host) || host.ends_with(".ciamlogin.com"))
+    })
+}
+
+/// Whether metadata that speaks for `issuer` is that of `authority`. It is if they are equal;
+/// where the authority names its tenant otherwise than by id (`common`, a domain), the tenant
+/// may differ and nothing else.
+pub(crate) fn names_authority(authority: &Issuer, issuer: &str) -> bool {
+    if authority.as_str() == issuer {
+        return true;
+    }
+    match (around_tenant(authority.as_str()), around_tenant(issuer)) {
+        (Some((head, tenant, tail)), Some((other_head, other, other_tail))) => {
+            !is_guid(tenant) && head == other_head && tail == other_tail && !other.is_empty()
+        }
+        _ => false,
+    }
+}
+
+/// `https://host/`, the tenant, and the rest.
+fn around_tenant(authority: &str) -> Option<(&str, &str, &str)> {
+    let host = authority.find("://")? + 3;
+    let tenant = host + authority[host..].find('/')? + 1;
+    let end = authority[tenant..]
+        .find('/')
+        .map_or(authority.len(), |length| tenant + length);
+    Some((
+        &authority[..tenant],
+        &authority[tenant..end],
+        &authority[end..],
+    ))
+}
+
+fn is_guid(text: &str) -> bool {
+    let groups: Vec<_> = text.split('-').collect();
+    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
+        && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
+}
+
+/// The scopes to ask Entra for: `asked`, or all that was granted beforehand (`.default`), each
+/// with its resource, and those that bring a refresh token and a name.
+pub(crate) fn qualified(asked: &[String], resource: &Resource) -> Vec<String> {
+    let mut scopes: Vec<String> = asked
+        .iter()
+        .filter(|scope| !PROTOCOL_SCOPES.contains(&scope.as_str()))
+        .map(|scope| qualify(scope, resource))
+        .collect();
+    if scopes.is_empty() {
+        scopes.push(qualify(".default", resource));
+    }
+    scopes.extend(["openid", "profile", "offline_access"].map(str::to_owned));
+    scopes
+}
+
+fn qualify(scope: &str, resource: &Resource) -> String {
+    // A bare scope has no slash: what comes before the last one is the resource.
+    if scope.contains('/') {
+        scope.to_owned()
+    } else {
+        format!("{resource}/{scope}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Issuer, Resource};
+
+    use super::{is_entra, names_authority, qualified};
+
+    #[test]
+    fn scopes_carry_their_resource_exactly_once() {
+        let ask = |scopes: &[&str], resource: &str| {
+            let scopes: Vec<_> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+            qualified(&scopes, &Resource::new(resource)).join(" ")
+        };
+        let rest = "openid profile offline_access";
+        assert_eq!(ask(&[], "api://app"), format!("api://app/.default {rest}"));
+        assert_eq!(
+            ask(&["mcp.read", "api://app/mcp.write", "openid"], "api://app"),
+            format!("api://app/mcp.read api://app/mcp.write {rest}")
+        );
+        assert_eq!(
+            ask(&["x"], "https://mcp.example/"),
+            format!("https://mcp.example//x {rest}"),
+            "an App ID URI that ends with a slash keeps it"
+        );
+    }
+
+    #[test]
+    fn knows_its_hosts() {
+        let entra = |issuer: &str| is_entra(&Issuer::new(issuer));
+        assert!(entra("https://login.microsoftonline.com/common/v2.0"));
+        assert!(entra("https://contoso.ciamlogin.com/x/v2.0"));
+        assert!(!entra("https://login.microsoftonline.com.evil.example/"));
+        assert!(!entra("https://evil.example/login.microsoftonline.com"));
+    }
+
+    #[test]
+    fn metadata_is_of_the_authority_that_was_asked() {
+        let guid = "7d3a2a45-9f0e-4b53-8f4e-0e3b5f3d2a11";
+        let other = "00000000-9f0e-4b53-8f4e-0e3b5f3d2a11";
+        let at = |tenant: &str| format!("https://login.example/{tenant}/v2.0");
+        let names =
+            |authority: String, issuer: String| names_authority(&Issuer::new(authority), &issuer);
+        assert!(names(at(guid), at(guid)));
+        assert!(names(at("common"), at("{tenantid}")));
+        assert!(names(at("contoso.example"), at(guid)));
+        assert!(!names(at(guid), at(other)));
+        assert!(!names(at(guid), at("{tenantid}")));
+        assert!(!names(at("common"), at("a/b")));
+        assert!(!names(
+            at("common"),
+            "https://evil.example/common/v2.0".to_owned()
+        ));
+        assert!(!names(
+            at("common"),
+            "https://login.example/x/v1.0".to_owned()
+        ));
+    }
+}

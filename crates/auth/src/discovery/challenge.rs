@@ -1,0 +1,157 @@
+//! What a server says when it refuses: `WWW-Authenticate` (RFC 9110 section 11.6.1), its Bearer
+//! parameters (RFC 6750 section 3, RFC 9728 section 5.1) and Entra's claims challenge.
+
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+
+/// The Bearer challenge of a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Challenge {
+    /// Where the server describes itself.
+    pub(crate) resource_metadata: Option<String>,
+    /// The scopes that the refused request needs.
+    pub(crate) scopes: Vec<String>,
+    /// Why the token that was sent does not do.
+    pub(crate) error: Option<String>,
+    /// The claims that Entra wants the next token to carry, as JSON.
+    pub(crate) claims: Option<String>,
+}
+
+impl Challenge {
+    /// Reads the first Bearer challenge of a header; several headers may be joined with commas.
+    /// What cannot be read is passed over: the challenge only helps to find out more.
+    pub(crate) fn parse(header: &str) -> Option<Self> {
+        let mut challenge = None;
+        for (scheme, name, value) in parameters(header) {
+            if !scheme.eq_ignore_ascii_case("bearer") {
+                continue;
+            }
+            challenge
+                .get_or_insert_with(Self::default)
+                .take(&name, value);
+        }
+        challenge
+    }
+
+    fn take(&mut self, name: &str, value: String) {
+        match name.to_ascii_lowercase().as_str() {
+            "resource_metadata" => self.resource_metadata = Some(value),
+            "scope" => self.scopes = value.split_whitespace().map(str::to_owned).collect(),
+            "error" => self.error = Some(value),
+            "claims" => self.claims = decode(&value),
+            _ => {}
+        }
+    }
+}
+
+fn decode(claims: &str) -> Option<String> {
+    let unpadded = claims.trim_end_matches('=');
+    let bytes = BASE64_URL_SAFE_NO_PAD
+        .decode(unpadded)
+        .or_else(|_| BASE64_STANDARD.decode(claims))
+        .ok()?;
+    let json = serde_json::from_slice::<serde_json::Value>(&bytes).ok()?;
+    json.is_object().then(|| json.to_string())
+}
+
+/// Every parameter with the scheme it belongs to, in order. A scheme alone yields one nameless
+/// parameter, so that `Bearer` without parameters is seen.
+fn parameters(header: &str) -> Vec<(String, String, String)> {
+    let mut found = Vec::new();
+    let mut scheme = String::new();
+    for part in split(header) {
+        let (head, value) = part.split_once('=').unwrap_or((part.as_str(), ""));
+        let mut words = head.split_whitespace();
+        let (first, second) = (words.next().unwrap_or_default(), words.next());
+        let name = match second {
+            Some(name) => {
+                first.clone_into(&mut scheme);
+                name
+            }
+            None if !part.contains('=') => {
+                first.clone_into(&mut scheme);
+                ""
+            }
+            None => first,
+        };
+        found.push((scheme.clone(), name.to_owned(), unquote(value.trim())));
+    }
+    found
+}
+
+/// Cuts at commas outside of quotes.
+fn split(header: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let (mut quoted, mut escaped) = (false, false);
+    for character in header.chars() {
+        if character == ',' && !quoted {
+            parts.push(String::new());
+            continue;
+        }
+        if character == '"' && !escaped {
+            quoted = !quoted;
+        }
+        escaped = character == '\\' && quoted && !escaped;
+        if let Some(part) = parts.last_mut() {
+            part.push(character);
+        }
+    }
+    parts.retain(|part| !part.trim().is_empty());
+    parts
+}
+
+fn unquote(value: &str) -> String {
+    let Some(inner) = value.strip_prefix('"') else {
+        return value.to_owned();
+    };
+    let inner = inner.strip_suffix('"').unwrap_or(inner);
+    let mut text = String::new();
+    let mut characters = inner.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => text.extend(characters.next()),
+            other => text.push(other),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Challenge;
+
+    fn parse(header: &str) -> Challenge {
+        Challenge::parse(header).unwrap()
+    }
+
+    #[test]
+    fn reads_what_servers_send() {
+        let full = parse(
+            r#"Bearer error="insufficient_scope", scope="mcp.read  mcp.write",resource_metadata="https://x.example/.well-known/oauth-protected-resource/a,b", error_description="say \"please\", now""#,
+        );
+        assert_eq!(full.error.as_deref(), Some("insufficient_scope"));
+        assert_eq!(full.scopes, ["mcp.read", "mcp.write"]);
+        assert_eq!(
+            full.resource_metadata.as_deref(),
+            Some("https://x.example/.well-known/oauth-protected-resource/a,b")
+        );
+        assert_eq!(parse("Bearer"), Challenge::default());
+        assert_eq!(parse("bearer scope=one").scopes, ["one"]);
+        let second = parse(r#"Basic realm="x", Bearer scope="two", DPoP algs="ES256""#);
+        assert_eq!(second.scopes, ["two"]);
+        assert_eq!(Challenge::parse(r#"Basic realm="Bearer scope=x""#), None);
+        assert_eq!(Challenge::parse(""), None);
+    }
+
+    #[test]
+    fn decodes_the_claims_challenge_of_entra() {
+        let entra = parse(
+            r#"Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", error="insufficient_claims", claims="eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZX19fQ==""#,
+        );
+        assert_eq!(
+            entra.claims.as_deref(),
+            Some(r#"{"access_token":{"nbf":{"essential":true}}}"#)
+        );
+        assert_eq!(parse(r#"Bearer claims="no json""#).claims, None);
+    }
+}

@@ -1,0 +1,129 @@
+//! Protected resource metadata (RFC 9728).
+
+use model::{EndpointUrl, Issuer, Resource};
+use serde::Deserialize;
+use url::Url;
+
+/// What a server says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ProtectedResource {
+    /// The identifier to ask tokens for, byte for byte.
+    pub(crate) resource: Resource,
+    /// Who issues them, best first.
+    pub(crate) authorization_servers: Vec<Issuer>,
+    /// The scopes that using it takes.
+    pub(crate) scopes: Vec<String>,
+}
+
+/// The document, as far as it matters here.
+#[derive(Deserialize)]
+pub(super) struct Metadata {
+    resource: Resource,
+    #[serde(default)]
+    authorization_servers: Vec<Issuer>,
+    #[serde(default)]
+    scopes_supported: Vec<String>,
+}
+
+impl ProtectedResource {
+    /// Takes the document if it is about `server`: the resource is the server's address or a part
+    /// of it that ends where a path segment ends, on the same origin.
+    pub(super) fn read(metadata: Metadata, server: &EndpointUrl) -> Result<Self, String> {
+        if !covers(metadata.resource.as_str(), server.url()) {
+            return Err(format!(
+                "it describes itself as `{}`, which is not where it is",
+                metadata.resource
+            ));
+        }
+        Ok(Self {
+            resource: metadata.resource,
+            authorization_servers: metadata.authorization_servers,
+            scopes: metadata.scopes_supported,
+        })
+    }
+
+    /// Who to ask for tokens.
+    pub(crate) fn issuer(&self) -> Option<&Issuer> {
+        self.authorization_servers.first()
+    }
+}
+
+fn covers(resource: &str, server: &Url) -> bool {
+    let Ok(resource) = Url::parse(resource) else {
+        return false;
+    };
+    let part = resource.path().trim_end_matches('/');
+    resource.origin() == server.origin()
+        && server
+            .path()
+            .strip_prefix(part)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        && resource
+            .query()
+            .is_none_or(|query| server.query() == Some(query))
+}
+
+/// Where the document may be: under the server's path first, then at the root.
+pub(super) fn well_known(server: &Url) -> Vec<EndpointUrl> {
+    let mut addresses = Vec::new();
+    let path = server.path().trim_end_matches('/');
+    for path in [path, ""] {
+        let mut address = server.clone();
+        address.set_path(&format!("/.well-known/oauth-protected-resource{path}"));
+        if path.is_empty() {
+            address.set_query(None);
+        }
+        let address = address.as_str().parse();
+        addresses.extend(address.ok().filter(|address| !addresses.contains(address)));
+    }
+    addresses
+}
+
+#[cfg(test)]
+mod tests {
+    use model::EndpointUrl;
+
+    use super::{covers, well_known};
+
+    #[test]
+    fn looks_under_the_path_and_then_at_the_root() {
+        let at = |server: &str| -> Vec<String> {
+            let addresses = well_known(&server.parse().unwrap());
+            addresses.iter().map(EndpointUrl::to_string).collect()
+        };
+        let root = "https://x.example/.well-known/oauth-protected-resource";
+        assert_eq!(
+            at("https://x.example/a/mcp?b=c"),
+            [format!("{root}/a/mcp?b=c"), root.to_owned()]
+        );
+        assert_eq!(at("https://x.example/"), [root]);
+        assert_eq!(at("https://x.example"), [root]);
+    }
+
+    #[test]
+    fn a_resource_covers_what_lies_under_it() {
+        let covers = |resource: &str, server: &str| covers(resource, &server.parse().unwrap());
+        for resource in [
+            "https://x.example/a/mcp",
+            "https://x.example/a/",
+            "https://x.example/a",
+            "https://x.example/",
+            "https://x.example",
+            "https://X.example:443",
+        ] {
+            assert!(covers(resource, "https://x.example/a/mcp"), "{resource}");
+        }
+        for resource in [
+            "https://x.example/a/m",
+            "https://x.example/a/mcp/b",
+            "https://x.example/b",
+            "https://y.example/a/mcp",
+            "http://x.example/a/mcp",
+            "https://x.example/a/mcp?x",
+            "api://1234",
+            "",
+        ] {
+            assert!(!covers(resource, "https://x.example/a/mcp"), "{resource}");
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! What can go wrong while authorizing, signing in and signing out, named by what to do next.
+
+use std::time::Duration;
+
+use crate::http::Fault;
+use crate::vault::VaultError;
+
+/// Why there is no `Authorization` header for a request.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AuthorizationError {
+    /// Ask the user to sign in.
+    #[error("{server} needs a sign-in: {reason}; hint: sign in to it in Postern")]
+    SignInNeeded {
+        /// The server asked for.
+        server: String,
+        /// Why what there was does not do.
+        reason: SignInReason,
+    },
+    /// Try again later: the sign-in is kept.
+    #[error(
+        "the sign-in to {server} could not be renewed: {reason}; hint: check the network, Postern tries again by itself"
+    )]
+    Unreachable {
+        /// The server asked for.
+        server: String,
+        /// What went wrong on the way.
+        reason: String,
+        /// How long the authorization server asks to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// The tokens cannot be read or kept.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// Someone must change the configuration, here or at the authorization server.
+    #[error(
+        "the sign-in to {server} cannot be renewed: {reason}; hint: check the client id, the scopes and the registration of this server"
+    )]
+    Misconfigured {
+        /// The server asked for.
+        server: String,
+        /// What the authorization server said.
+        reason: String,
+    },
+}
+
+/// Why a sign-in is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignInReason {
+    /// Nobody has signed in to this server, or has signed out.
+    #[error("nobody is signed in")]
+    NotSignedIn,
+    /// The sign-in has ended and cannot be renewed.
+    #[error("the last sign-in has ended")]
+    Expired,
+    /// The authorization server no longer accepts the sign-in.
+    #[error("the last sign-in was revoked or has expired at the authorization server")]
+    Revoked,
+    /// The authorization server wants the user to do something: a second factor, a consent.
+    #[error("the authorization server wants to ask the user something")]
+    InteractionRequired,
+    /// The server refuses every token that the authorization server issues.
+    #[error("the server refuses the tokens of the last sign-in")]
+    KeepsRefusing,
+    /// The record of the sign-in is damaged or was changed.
+    #[error("the record of the last sign-in is damaged")]
+    Damaged,
+}
+
+/// Why a sign-in did not succeed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SignInError {
+    /// The user, or an administrator's rule, said no.
+    #[error(
+        "the sign-in to {server} was declined{}; hint: sign in again if that was not meant",
+        described(description)
+    )]
+    Declined {
+        /// The server signed in to.
+        server: String,
+        /// The authorization server's words.
+        description: Option<String>,
+    },
+    /// Nobody finished the sign-in in the browser in time.
+    #[error(
+        "nobody finished the sign-in to {server} within {} minutes; hint: start it again",
+        waited.as_secs() / 60
+    )]
+    TimedOut {
+        /// The server signed in to.
+        server: String,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The authorization server refused.
+    #[error(
+        "the authorization server of {server} refused the sign-in: {error}{}; hint: {hint}",
+        described(description)
+    )]
+    Refused {
+        /// The server signed in to.
+        server: String,
+        /// The error code (RFC 6749 section 4.1.2.1 or 5.2).
+        error: String,
+        /// The authorization server's words.
+        description: Option<String>,
+        /// What can be done about it.
+        hint: &'static str,
+    },
+    /// Try again later.
+    #[error("{server} cannot be reached: {reason}; hint: check the network and the address")]
+    Unreachable {
+        /// The server, or its authorization server.
+        server: String,
+        /// What went wrong on the way.
+        reason: String,
+    },
+    /// The certificate is not trusted.
+    #[error(
+        "the certificate of {server} is not trusted: {reason}; hint: if your organisation inspects traffic, install its root certificate in the system or name it in the settings"
+    )]
+    Untrusted {
+        /// The server, or its authorization server.
+        server: String,
+        /// What the TLS library said.
+        reason: String,
+    },
+    /// The clock of this machine is wrong.
+    #[error(
+        "the clock of this machine is {} minutes {} that of the authorization server of {server}; hint: set the date and time, then sign in again",
+        off_by.as_secs() / 60,
+        if *behind { "behind" } else { "ahead of" }
+    )]
+    ClockWrong {
+        /// The server signed in to.
+        server: String,
+        /// By how much, at least.
+        off_by: Duration,
+        /// Whether this machine is behind.
+        behind: bool,
+    },
+    /// The port of the redirect URI is taken.
+    #[error(
+        "port {port} is taken by another program, so the sign-in to {server} has nowhere to return to; hint: end that program, or change redirect_port of this server"
+    )]
+    PortTaken {
+        /// The server signed in to.
+        server: String,
+        /// The port.
+        port: u16,
+    },
+    /// Someone must register this program at the authorization server.
+    #[error(
+        "the authorization server {issuer} of {server} does not let programs register themselves; hint: have Postern registered there and set the client id of this server"
+    )]
+    NoRegistration {
+        /// The server signed in to.
+        server: String,
+        /// Its authorization server.
+        issuer: String,
+    },
+    /// The server asks for no sign-in.
+    #[error("{server} asks for no sign-in; hint: use it as it is")]
+    NotProtected {
+        /// The server.
+        server: String,
+    },
+    /// Going on would not be safe.
+    #[error("the sign-in to {server} would not be safe: {what}; hint: tell who runs the server")]
+    Insecure {
+        /// The server signed in to.
+        server: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The server or its authorization server answered nonsense.
+    #[error("the sign-in to {server} failed: {what}; hint: tell who runs the server")]
+    Malformed {
+        /// The server signed in to.
+        server: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The registration of this program was refused; it is forgotten, and the next sign-in
+    /// registers again.
+    #[error(
+        "the authorization server of {server} no longer knows this program: {error}; hint: sign in again, Postern registers anew"
+    )]
+    RegistrationLost {
+        /// The server signed in to.
+        server: String,
+        /// The error code.
+        error: String,
+    },
+    /// The tokens cannot be kept.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+impl SignInError {
+    pub(crate) fn from_fault(server: String, fault: Fault) -> Self {
+        match fault {
+            Fault::Untrusted(reason) => Self::Untrusted { server, reason },
+            Fault::Unreachable(reason) => Self::Unreachable { server, reason },
+        }
+    }
+}
+
+fn described(description: &Option<String>) -> String {
+    description
+        .as_ref()
+        .map(|text| format!(" ({text})"))
+        .unwrap_or_default()
+}
+
+/// What is left undone after signing out.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SignOutError {
+    /// No such account is signed in.
+    #[error("this account is not signed in; hint: `postern status` lists the accounts")]
+    Unknown,
+    /// Signed out here, but the authorization server could not be told.
+    #[error(
+        "signed out here, but {issuer} could not be told: {reason}; hint: its tokens end by themselves, or end the session on its own account page"
+    )]
+    NotRevoked {
+        /// The authorization server.
+        issuer: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The records could not be removed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}

@@ -1,0 +1,227 @@
+//! The face of this crate: who is signed in, and what to send to which server.
+
+use std::sync::Arc;
+
+use ::http::HeaderValue;
+use model::config::ServerAuth;
+use model::{Clock, EndpointUrl};
+
+use crate::account::{Account, AccountKey};
+use crate::consents::{self, Consent, ConsentsError};
+use crate::error::{AuthorizationError, SignInError, SignOutError};
+use crate::sign_in::SignInFlow;
+use crate::token::source::Source;
+use crate::token::{Ledger, Slot, endpoint};
+use crate::vault::{Vault, VaultState};
+
+/// Everything about signing in. Clones share one state.
+#[derive(Clone)]
+pub struct Identity(Arc<Inner>);
+
+struct Inner {
+    source: Source,
+    client_name: String,
+}
+
+/// What an [`Identity`] is made of.
+#[derive(Clone, Debug)]
+pub struct IdentityOptions {
+    /// From [`http::client`](crate::http::client).
+    pub http: reqwest::Client,
+    /// Where tokens are kept.
+    pub vault: Vault,
+    /// The time.
+    pub clock: Clock,
+    /// The name to register with at authorization servers, shown on their consent pages.
+    pub client_name: String,
+}
+
+/// What the configuration says of one server.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The server's address.
+    pub url: EndpointUrl,
+    /// How one signs in to it.
+    pub auth: ServerAuth,
+}
+
+/// What to send with a request.
+#[derive(Clone, Debug)]
+pub struct Authorization {
+    /// The value of the `Authorization` header, `Bearer …`, marked sensitive.
+    pub header: HeaderValue,
+    /// Whose it is.
+    pub account: AccountKey,
+    pub(crate) serial: u64,
+}
+
+impl Identity {
+    /// An identity with nothing read yet.
+    #[must_use]
+    pub fn new(options: IdentityOptions) -> Self {
+        Self(Arc::new(Inner {
+            source: Source::new(
+                options.http,
+                options.clock,
+                Arc::new(Ledger::new(options.vault)),
+            ),
+            client_name: options.client_name,
+        }))
+    }
+
+    /// What to send to `target` now; `None` if it needs no sign-in. Renews the access token five
+    /// minutes before its end (halfway, if it lives for less than ten), one request at a time
+    /// however many ask; while the renewal fails, a token that is still valid is handed out.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorizationError`]; it never opens a browser.
+    pub async fn authorization(
+        &self,
+        target: &Target,
+    ) -> Result<Option<Authorization>, AuthorizationError> {
+        match target.auth {
+            ServerAuth::None => Ok(None),
+            ServerAuth::Discover | ServerAuth::Client { .. } | ServerAuth::Entra { .. } => {
+                self.0.source.authorization(target).await.map(Some)
+            }
+        }
+    }
+
+    /// Takes note that `target` answered 401 to `used`, so that the next
+    /// [`authorization`](Self::authorization) renews. A newer token is left alone.
+    pub async fn refused(&self, target: &Target, used: &Authorization) {
+        let source = &self.0.source;
+        if source.ledger.load().await.is_err() {
+            return;
+        }
+        if let Some(slot) = source.ledger.grant_for(&target.name()) {
+            slot.refused(used.serial, source.clock.unix());
+        }
+    }
+
+    /// Prepares a sign-in: discovers, registers where needed, and listens for the browser to come
+    /// back. Nothing is opened here: send a browser to the flow's URL, then
+    /// [`finish`](SignInFlow::finish) it. `challenge` is the `WWW-Authenticate` header of a 401
+    /// or 403, if there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`SignInError`], for all that can be known before the browser is opened.
+    pub async fn start_sign_in(
+        &self,
+        target: &Target,
+        challenge: Option<&str>,
+    ) -> Result<SignInFlow, SignInError> {
+        let source = self.0.source.clone();
+        SignInFlow::start(source, &self.0.client_name, target, challenge).await
+    }
+
+    /// The account that opens `target`. From memory: `None` until another call has read the
+    /// vault; [`accounts`](Self::accounts) does.
+    #[must_use]
+    pub fn account_for(&self, target: &Target) -> Option<Account> {
+        let slot = self.0.source.ledger.grant_for(&target.name())?;
+        Some(slot.with_grant(|grant| grant.account.clone()))
+    }
+
+    /// All accounts, by key. Empty if the vault cannot be read: see
+    /// [`vault_state`](Self::vault_state).
+    pub async fn accounts(&self) -> Vec<Account> {
+        let ledger = &self.0.source.ledger;
+        if let Err(error) = ledger.load().await {
+            tracing::warn!(%error, "the accounts cannot be read");
+        }
+        let slots = ledger.grants().into_iter();
+        let mut accounts: Vec<_> = slots
+            .map(|slot| slot.with_grant(|grant| grant.account.clone()))
+            .collect();
+        accounts.sort_by(|a, b| a.key.cmp(&b.key));
+        accounts.dedup_by(|a, b| a.key == b.key);
+        accounts
+    }
+
+    /// Forgets the tokens of an account and, where the authorization server offers that
+    /// (RFC 7009), has it forget them too. The registration stays.
+    ///
+    /// # Errors
+    ///
+    /// [`SignOutError`]; after `NotRevoked` the tokens are forgotten here all the same.
+    pub async fn sign_out(&self, account: &AccountKey) -> Result<(), SignOutError> {
+        let ledger = &self.0.source.ledger;
+        ledger.load().await?;
+        let is_theirs = |slot: &Arc<Slot>| slot.with_grant(|grant| grant.account.key == *account);
+        let mut slots = ledger.grants();
+        slots.retain(is_theirs);
+        if slots.is_empty() {
+            return Err(SignOutError::Unknown);
+        }
+        let mut outcome = Ok(());
+        for slot in slots {
+            ledger.forget(&slot).await?;
+            outcome = outcome.and(self.revoke(&slot).await);
+        }
+        outcome
+    }
+
+    /// What the user granted to clients at the authorization server of `target`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConsentsError`]; `NotOffered` where the server keeps no such list.
+    pub async fn consents(&self, target: &Target) -> Result<Vec<Consent>, ConsentsError> {
+        consents::list(&self.0.source, target).await
+    }
+
+    /// Takes a consent back.
+    ///
+    /// # Errors
+    ///
+    /// As [`consents`](Self::consents), and `Unknown`.
+    pub async fn revoke_consent(&self, target: &Target, id: &str) -> Result<(), ConsentsError> {
+        consents::revoke(&self.0.source, target, id).await
+    }
+
+    /// Whether tokens can be read and kept, as far as is known. Never waits.
+    #[must_use]
+    pub fn vault_state(&self) -> VaultState {
+        self.0.source.ledger.vault().state()
+    }
+
+    async fn revoke(&self, slot: &Slot) -> Result<(), SignOutError> {
+        let grant = slot.grant();
+        let Some(url) = &grant.endpoints.revocation else {
+            return Ok(());
+        };
+        endpoint::revoke(&self.0.source.http, url, &grant.client, &grant.tokens)
+            .await
+            .map_err(|reason| SignOutError::NotRevoked {
+                issuer: grant.key.issuer.to_string(),
+                reason,
+            })
+    }
+}
+
+impl Target {
+    /// What a grant remembers the target by. Entra's tokens are for a resource, whatever the
+    /// server's address; elsewhere the address decides.
+    pub(crate) fn name(&self) -> String {
+        match &self.auth {
+            ServerAuth::None => format!("none {}", self.url),
+            ServerAuth::Discover => format!("discover {}", self.url),
+            ServerAuth::Client { client_id, scopes } => {
+                format!("client {} {client_id} {}", self.url, scopes.join(" "))
+            }
+            ServerAuth::Entra {
+                authority,
+                client_id,
+                resource,
+                scopes,
+                redirect_port: _,
+            } => {
+                let scopes = scopes.join(" ");
+                format!("entra {authority} {client_id} {resource} {scopes}")
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Who the user is: discovery, registration, sign-in, tokens and the vault that keeps them.
+//!
+//! Owns: everything between "the server said 401" and an `Authorization` header: protected
+//! resource and authorization server metadata, client registration, the browser sign-in and its
+//! loopback callback, the dialect of Microsoft Entra ID, refreshing, and the sealed files whose
+//! key lies in the keychain of the operating system.
+//! Does not own: MCP messages, when a browser may be opened, and opening it.
+
+mod account;
+mod consents;
+mod dialect;
+mod discovery;
+mod error;
+pub mod http;
+mod identity;
+mod random;
+mod registration;
+mod secret;
+mod sign_in;
+mod token;
+mod vault;
+
+pub use account::{Account, AccountKey};
+pub use consents::{Consent, ConsentsError};
+pub use error::{AuthorizationError, SignInError, SignInReason, SignOutError};
+pub use identity::{Authorization, Identity, IdentityOptions, Target};
+pub use sign_in::SignInFlow;
+pub use vault::{Vault, VaultError, VaultKind, VaultState};

@@ -1,0 +1,302 @@
+//! The address on this machine that the browser comes back to.
+//!
+//! It listens on 127.0.0.1 and on ::1 under one port, because a browser may take either for
+//! `localhost` and a port left free on one of them could be taken by another program. It answers
+//! the two paths a redirect URI may have, by query or by form, under the names of this machine
+//! alone; everything else gets a short refusal and changes nothing. Dropping it frees the port.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::page::Page;
+use super::pending::Answer;
+
+/// How much of a form is read. A code and a state are below 4 KiB.
+const LARGEST_FORM: usize = 64 * 1024;
+
+/// How long a browser may take to send its request.
+const HEADER_TIME: Duration = Duration::from_secs(10);
+
+/// How many connections are served at once; a browser opens two or three.
+const CONNECTIONS: usize = 32;
+
+/// How often another port is tried when one is free on 127.0.0.1 only.
+const TRIES: usize = 16;
+
+/// A port of this machine, held.
+#[derive(Debug)]
+pub(super) struct CallbackListener {
+    v4: TcpListener,
+    /// Absent where the machine has no IPv6.
+    v6: Option<TcpListener>,
+    port: u16,
+}
+
+/// The port wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Port {
+    /// This one and no other.
+    Fixed(u16),
+    /// This one if it is free.
+    Favoured(u16),
+    /// Any.
+    Any,
+}
+
+impl CallbackListener {
+    /// Takes the port on both loopback addresses.
+    pub(super) async fn bind(port: Port) -> io::Result<Self> {
+        match port {
+            Port::Fixed(port) => Self::on(port).await,
+            Port::Favoured(port) => match Self::on(port).await {
+                Ok(listener) => Ok(listener),
+                Err(_) => Self::anywhere().await,
+            },
+            Port::Any => Self::anywhere().await,
+        }
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    async fn anywhere() -> io::Result<Self> {
+        let mut last = Self::on(0).await;
+        for _ in 1..TRIES {
+            if last.is_ok() {
+                break;
+            }
+            last = Self::on(0).await;
+        }
+        last
+    }
+
+    async fn on(port: u16) -> io::Result<Self> {
+        let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        let port = v4.local_addr()?.port();
+        let v6 = match TcpListener::bind((Ipv6Addr::LOCALHOST, port)).await {
+            Ok(v6) => Some(v6),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
+            // No IPv6 here: nobody can take the port there either.
+            Err(_) => None,
+        };
+        Ok(Self { v4, v6, port })
+    }
+
+    /// Starts answering.
+    pub(super) fn serve(self) -> Callbacks {
+        let (arrived, arrivals) = mpsc::channel(CONNECTIONS);
+        let mut task = JoinSet::new();
+        task.spawn(self.accept(arrived));
+        Callbacks {
+            arrivals,
+            _task: task,
+        }
+    }
+
+    async fn accept(self, arrived: mpsc::Sender<Arrival>) {
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.v4.accept() => accepted,
+                accepted = accept_if_there(self.v6.as_ref()) => accepted,
+                Some(_) = connections.join_next() => continue,
+            };
+            match accepted {
+                Ok((stream, _)) if connections.len() < CONNECTIONS => {
+                    connections.spawn(serve(stream, self.port, arrived.clone()));
+                }
+                Ok(_) => {}
+                // Out of file descriptors, most likely: let others close theirs.
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+}
+
+async fn accept_if_there(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What comes in. Dropping it closes every connection and frees the port.
+pub(super) struct Callbacks {
+    arrivals: mpsc::Receiver<Arrival>,
+    _task: JoinSet<()>,
+}
+
+/// A browser with something that looks like an answer, waiting for a page.
+pub(super) struct Arrival {
+    pub(super) answer: Answer,
+    reply: oneshot::Sender<Page>,
+    /// Ends when the connection does.
+    closed: oneshot::Receiver<Infallible>,
+}
+
+impl Callbacks {
+    pub(super) async fn next(&mut self) -> Option<Arrival> {
+        self.arrivals.recv().await
+    }
+}
+
+impl Arrival {
+    /// Shows `page` and waits until the browser has it, two seconds at most.
+    pub(super) async fn show(self, page: Page) {
+        if self.reply.send(page).is_ok() {
+            let _ = tokio::time::timeout(Duration::from_secs(2), self.closed).await;
+        }
+    }
+}
+
+/// One connection carries one request.
+async fn serve(stream: TcpStream, port: u16, arrived: mpsc::Sender<Arrival>) {
+    let (open, closed) = oneshot::channel();
+    let desk = Desk {
+        port,
+        arrived,
+        closed: Arc::new(Mutex::new(Some(closed))),
+    };
+    let service = service_fn(move |request| {
+        let desk = desk.clone();
+        async move { Ok::<_, Infallible>(desk.answer(request).await) }
+    });
+    // A browser that goes away in the middle is its own business.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    drop(open);
+}
+
+#[derive(Clone)]
+struct Desk {
+    port: u16,
+    arrived: mpsc::Sender<Arrival>,
+    closed: Arc<Mutex<Option<oneshot::Receiver<Infallible>>>>,
+}
+
+impl Desk {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let page = match self.read(request).await {
+            Ok(answer) => self.pass_on(answer).await,
+            Err(page) => page,
+        };
+        page.response()
+    }
+
+    async fn read(&self, request: Request<Incoming>) -> Result<Answer, Page> {
+        if !self.is_addressed(&request) {
+            return Err(refused(
+                StatusCode::MISDIRECTED_REQUEST,
+                "This address answers on this machine only.",
+            ));
+        }
+        if !["/", "/callback"].contains(&request.uri().path()) {
+            return Err(refused(StatusCode::NOT_FOUND, "Nothing is here."));
+        }
+        let form = match *request.method() {
+            Method::GET => Bytes::copy_from_slice(request.uri().query().unwrap_or("").as_bytes()),
+            Method::POST => form(request).await?,
+            _ => {
+                return Err(refused(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "Only a sign-in ends here.",
+                ));
+            }
+        };
+        Answer::parse(&form).ok_or_else(|| {
+            refused(
+                StatusCode::BAD_REQUEST,
+                "This answer names something twice, which no real one does.",
+            )
+        })
+    }
+
+    async fn pass_on(&self, answer: Answer) -> Page {
+        let (reply, page) = oneshot::channel();
+        let closed = self
+            .closed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(closed) = closed else {
+            return not_expected();
+        };
+        let arrival = Arrival {
+            answer,
+            reply,
+            closed,
+        };
+        if self.arrived.send(arrival).await.is_err() {
+            return not_expected();
+        }
+        page.await.unwrap_or_else(|_| not_expected())
+    }
+
+    /// Whether the request is for a name of this machine: a page elsewhere must not get here
+    /// through a name of its own that resolves to 127.0.0.1.
+    fn is_addressed(&self, request: &Request<Incoming>) -> bool {
+        let mut hosts = request.headers().get_all(HOST).iter();
+        let (Some(host), None) = (hosts.next(), hosts.next()) else {
+            return false;
+        };
+        ["localhost", "127.0.0.1", "[::1]"]
+            .iter()
+            .any(|name| host.as_bytes() == format!("{name}:{}", self.port).as_bytes())
+    }
+}
+
+async fn form(request: Request<Incoming>) -> Result<Bytes, Page> {
+    let kind = request.headers().get(CONTENT_TYPE);
+    let is_form = kind.is_some_and(|kind| {
+        kind.as_bytes()
+            .to_ascii_lowercase()
+            .starts_with(b"application/x-www-form-urlencoded")
+    });
+    if !is_form {
+        return Err(refused(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Only a form is read here.",
+        ));
+    }
+    match Limited::new(request.into_body(), LARGEST_FORM)
+        .collect()
+        .await
+    {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(_) => Err(refused(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "This answer is too long.",
+        )),
+    }
+}
+
+fn refused(status: StatusCode, reason: &'static str) -> Page {
+    Page::NotExpected { status, reason }
+}
+
+/// For an answer to no sign-in that is going on here.
+pub(super) fn not_expected() -> Page {
+    refused(
+        StatusCode::BAD_REQUEST,
+        "No sign-in waits for this answer. It may belong to one that has ended: start again from Postern.",
+    )
+}

@@ -1,0 +1,77 @@
+//! Which client signs in: configured, registered before, or registered now.
+
+use ::http::StatusCode;
+
+use super::exchange::Exchange;
+use crate::error::SignInError;
+use crate::http::send;
+use crate::random;
+use crate::registration::{RegisterError, Registration, register};
+
+impl Exchange {
+    /// The client: configured, else registered before on this port and still known, else
+    /// registered now.
+    pub(super) async fn with_client(
+        mut self,
+        known: Option<Registration>,
+        client_name: &str,
+        port: u16,
+    ) -> Result<Self, SignInError> {
+        if let Some(client) = self.plan.client.take() {
+            self.client = client;
+            return Ok(self);
+        }
+        if let Some(known) = known.filter(|known| known.port == port) {
+            self.client = known.client;
+            if !self.is_forgotten().await {
+                return Ok(self);
+            }
+            self.drop_registration().await?;
+        }
+        let (http, server) = (&self.source.http, &self.plan.server);
+        let registration = register(http, server, client_name, &self.redirect_uri, port)
+            .await
+            .map_err(|error| self.not_registered(error))?;
+        self.client = registration.client.clone();
+        self.source.ledger.keep_registration(registration).await?;
+        Ok(self)
+    }
+
+    /// Whether the authorization server refuses to even show a page for a registration made
+    /// earlier. It must not redirect then (RFC 6749 section 4.1.2.1), so the browser would end
+    /// on an error page and nobody here would hear of it.
+    async fn is_forgotten(&self) -> bool {
+        let (url, _) = self.sign_in().start(&mut random::fill);
+        let refused = [
+            StatusCode::BAD_REQUEST,
+            StatusCode::UNAUTHORIZED,
+            StatusCode::NOT_FOUND,
+        ];
+        match send(self.source.http.get(url)).await {
+            Ok(answer) => refused.contains(&answer.status),
+            Err(_) => false,
+        }
+    }
+
+    pub(super) async fn drop_registration(&self) -> Result<(), SignInError> {
+        let ledger = &self.source.ledger;
+        let id = &self.client.id;
+        Ok(ledger.forget_registration(&self.plan.issuer, id).await?)
+    }
+
+    fn not_registered(&self, error: RegisterError) -> SignInError {
+        let server = self.server();
+        match error {
+            RegisterError::NotOffered if self.plan.protected => SignInError::NoRegistration {
+                server,
+                issuer: self.plan.issuer.to_string(),
+            },
+            RegisterError::NotOffered => SignInError::NotProtected { server },
+            RegisterError::Refused(refusal) => self.refused(&refusal),
+            RegisterError::Fault(fault) => {
+                SignInError::from_fault(self.plan.issuer.to_string(), fault)
+            }
+            RegisterError::Malformed(what) => SignInError::Malformed { server, what },
+        }
+    }
+}

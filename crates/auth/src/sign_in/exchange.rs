@@ -1,0 +1,213 @@
+//! The second half of a sign-in: from the browser's answer to a grant that is kept.
+
+use std::collections::BTreeSet;
+
+use super::callback::Arrival;
+use super::page::Page;
+use super::person::{self, Expected, IdTokenError};
+use super::plan::Plan;
+use super::{AnswerError, Pending, Redeemable, SignIn};
+use crate::account::Account;
+use crate::error::SignInError;
+use crate::identity::Target;
+use crate::registration::Client;
+use crate::token::endpoint::{EndpointError, Issued, TokenEndpoint};
+use crate::token::source::Source;
+use crate::token::{Endpoints, Grant, GrantKey, Refusal};
+
+/// All that the second half takes.
+pub(super) struct Exchange {
+    pub(super) source: Source,
+    pub(super) target: Target,
+    pub(super) plan: Plan,
+    pub(super) client: Client,
+    pub(super) redirect_uri: String,
+}
+
+impl Exchange {
+    pub(super) fn server(&self) -> String {
+        self.target.url.to_string()
+    }
+
+    pub(super) fn sign_in(&self) -> SignIn<'_> {
+        SignIn {
+            server: &self.plan.server,
+            client_id: &self.client.id,
+            redirect_uri: &self.redirect_uri,
+            scopes: &self.plan.scopes,
+            resource: self.plan.resource.as_ref(),
+            response_mode: self.plan.response_mode(),
+            claims: self.plan.claims.as_deref(),
+        }
+    }
+
+    pub(super) async fn complete(
+        &self,
+        pending: Pending,
+        arrival: &Arrival,
+    ) -> Result<Account, SignInError> {
+        let redeemable = pending
+            .finish(&arrival.answer)
+            .map_err(|error| self.not_answered(error));
+        let redeemed = match redeemable {
+            Ok(redeemable) => self.redeem(&redeemable).await,
+            Err(error) => Err(error),
+        };
+        if let Err(SignInError::RegistrationLost { .. }) = redeemed {
+            self.drop_registration().await?;
+        }
+        let (account, issued) = redeemed?;
+        self.keep(account.clone(), issued).await?;
+        Ok(account)
+    }
+
+    async fn redeem(&self, redeemable: &Redeemable) -> Result<(Account, Issued), SignInError> {
+        let endpoint = TokenEndpoint {
+            http: &self.source.http,
+            url: &self.plan.server.token_endpoint,
+            client: &self.client,
+            resource: self.plan.resource.as_ref(),
+            scopes: self.plan.repeated(),
+        };
+        let (code, verifier) = (&redeemable.code, &redeemable.verifier);
+        let issued = endpoint
+            .redeem(code, verifier, &self.redirect_uri, self.now())
+            .await
+            .map_err(|error| self.not_redeemed(error))?;
+        let account = self.account(&issued, redeemable).await?;
+        Ok((account, issued))
+    }
+
+    async fn account(
+        &self,
+        issued: &Issued,
+        redeemable: &Redeemable,
+    ) -> Result<Account, SignInError> {
+        if let Some(token) = &issued.id_token {
+            let expected = Expected {
+                issuer: &self.plan.server.issuer,
+                client_id: &self.client.id,
+                nonce: redeemable.nonce.as_ref(),
+                now: self.now(),
+            };
+            return person::of_id_token(token, &expected).map_err(|error| self.unbelieved(&error));
+        }
+        let issuer = self.plan.issuer.clone();
+        if let Some(endpoint) = &self.plan.server.userinfo_endpoint {
+            let (http, access) = (&self.source.http, &issued.tokens.access);
+            let told = person::of_userinfo(http, endpoint, access, issuer.clone()).await;
+            if let Some(account) = told {
+                return Ok(account);
+            }
+        }
+        Ok(person::nameless(issuer, &self.plan.audience))
+    }
+
+    async fn keep(&self, account: Account, issued: Issued) -> Result<(), SignInError> {
+        let server = &self.plan.server;
+        let grant = Grant {
+            key: GrantKey {
+                issuer: self.plan.issuer.clone(),
+                client_id: self.client.id.clone(),
+                audience: self.plan.audience.clone(),
+            },
+            targets: BTreeSet::from([self.target.name()]),
+            account,
+            client: self.client.clone(),
+            resource: self.plan.resource.clone(),
+            asked: self.plan.scopes.clone(),
+            repeated: self.plan.repeated().to_vec(),
+            endpoints: Endpoints {
+                token: server.token_endpoint.clone(),
+                revocation: server.revocation_endpoint.clone(),
+                consents: server.consents_endpoint.clone(),
+            },
+            tokens: issued.tokens,
+        };
+        Ok(self.source.ledger.keep(grant).await?)
+    }
+
+    fn now(&self) -> u64 {
+        self.source.clock.unix()
+    }
+
+    pub(super) fn page(&self, outcome: &Result<Account, SignInError>) -> Page {
+        match outcome {
+            Ok(account) => Page::SignedIn {
+                server: self.server(),
+                person: account.username.clone().or_else(|| account.name.clone()),
+            },
+            Err(error) => Page::Failed {
+                reason: error.to_string(),
+            },
+        }
+    }
+
+    fn not_answered(&self, error: AnswerError) -> SignInError {
+        let server = self.server();
+        let insecure = |what: &str| SignInError::Insecure {
+            server: server.clone(),
+            what: format!("{what} {}", self.plan.issuer),
+        };
+        match error {
+            AnswerError::IssuerMissing => insecure("the answer does not say that it comes from"),
+            AnswerError::IssuerDiffers => {
+                insecure("the answer comes from another authorization server than")
+            }
+            AnswerError::Refused(refusal) => self.refused(&refusal),
+            AnswerError::Foreign | AnswerError::Empty => SignInError::Malformed {
+                server,
+                what: "the answer brings neither a code nor an error".to_owned(),
+            },
+        }
+    }
+
+    fn not_redeemed(&self, error: EndpointError) -> SignInError {
+        let issuer = self.plan.issuer.to_string();
+        match error {
+            EndpointError::Refused(refusal) => self.refused(&refusal),
+            EndpointError::Busy { reason, .. } => SignInError::Unreachable {
+                server: issuer,
+                reason,
+            },
+            EndpointError::Fault(fault) => SignInError::from_fault(issuer, fault),
+        }
+    }
+
+    pub(super) fn refused(&self, refusal: &Refusal) -> SignInError {
+        let server = self.server();
+        match refusal.error.as_str() {
+            "access_denied" => SignInError::Declined {
+                server,
+                description: refusal.description(),
+            },
+            "invalid_client" | "unauthorized_client" if self.client.is_registered() => {
+                SignInError::RegistrationLost {
+                    server,
+                    error: refusal.error.clone(),
+                }
+            }
+            error => SignInError::Refused {
+                server,
+                error: error.to_owned(),
+                description: refusal.description(),
+                hint: refusal.hint(),
+            },
+        }
+    }
+
+    fn unbelieved(&self, error: &IdTokenError) -> SignInError {
+        let server = self.server();
+        match error {
+            IdTokenError::Clock { off_by, behind } => SignInError::ClockWrong {
+                server,
+                off_by: *off_by,
+                behind: *behind,
+            },
+            IdTokenError::Wrong(what) => SignInError::Malformed {
+                server,
+                what: format!("its ID token is not acceptable: {what}"),
+            },
+        }
+    }
+}

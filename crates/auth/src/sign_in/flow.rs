@@ -1,0 +1,139 @@
+//! A sign-in with its I/O, from the first question to the page that the browser ends on.
+
+use std::io;
+use std::time::Duration;
+
+use url::Url;
+
+use super::Pending;
+use super::callback::{Arrival, CallbackListener, Callbacks, Port, not_expected};
+use super::exchange::Exchange;
+use super::plan::{Earlier, Plan};
+use crate::account::Account;
+use crate::discovery::Challenge;
+use crate::error::SignInError;
+use crate::identity::Target;
+use crate::random;
+use crate::registration::{Client, Registration};
+use crate::token::source::Source;
+
+/// How long somebody may take in the browser.
+const PATIENCE: Duration = Duration::from_secs(5 * 60);
+
+/// A sign-in that waits for its browser. Dropping it cancels it and frees its port.
+pub struct SignInFlow {
+    url: Url,
+    pending: Pending,
+    listener: CallbackListener,
+    exchange: Exchange,
+}
+
+impl SignInFlow {
+    /// What the browser has to be sent to: https, or http to this machine.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Waits for the browser, five minutes at most, redeems what it brings and keeps the tokens.
+    ///
+    /// # Errors
+    ///
+    /// All of [`SignInError`]; nothing is kept then, and what was there before stays.
+    pub async fn finish(self) -> Result<Account, SignInError> {
+        let Self {
+            pending,
+            listener,
+            exchange,
+            ..
+        } = self;
+        let mut callbacks = listener.serve();
+        let waiting = wait(&mut callbacks, &pending);
+        let Ok(Some(arrival)) = tokio::time::timeout(PATIENCE, waiting).await else {
+            return Err(SignInError::TimedOut {
+                server: exchange.server(),
+                waited: PATIENCE,
+            });
+        };
+        let outcome = exchange.complete(pending, &arrival).await;
+        arrival.show(exchange.page(&outcome)).await;
+        outcome
+    }
+
+    /// The first half: everything that can fail before a browser is opened.
+    pub(crate) async fn start(
+        source: Source,
+        client_name: &str,
+        target: &Target,
+        challenge: Option<&str>,
+    ) -> Result<Self, SignInError> {
+        source.ledger.open().await?;
+        let challenge = challenge.map(|text| Challenge::parse(text).unwrap_or_default());
+        let earlier = source.ledger.grant_for(&target.name());
+        let earlier = earlier.map_or_else(Earlier::default, |slot| Earlier {
+            scopes: slot.with_grant(|grant| grant.scopes().to_vec()),
+            claims: slot.claims(),
+        });
+        let plan = Plan::make(&source.http, target, challenge, earlier).await?;
+        let known = known_registration(&source, &plan);
+        let listener = bind(&plan, known.as_ref(), target).await?;
+        let exchange = Exchange {
+            redirect_uri: plan.redirect_uri(listener.port()),
+            client: Client::configured(""),
+            source,
+            target: target.clone(),
+            plan,
+        };
+        let exchange = exchange
+            .with_client(known, client_name, listener.port())
+            .await?;
+        let (url, pending) = exchange.sign_in().start(&mut random::fill);
+        Ok(Self {
+            url,
+            pending,
+            listener,
+            exchange,
+        })
+    }
+}
+
+/// Waits for the answer to this sign-in; others are told that nobody waits for them.
+async fn wait(callbacks: &mut Callbacks, pending: &Pending) -> Option<Arrival> {
+    loop {
+        let arrival = callbacks.next().await?;
+        if pending.recognises(&arrival.answer) {
+            return Some(arrival);
+        }
+        arrival.show(not_expected()).await;
+    }
+}
+
+fn known_registration(source: &Source, plan: &Plan) -> Option<Registration> {
+    if plan.client.is_some() {
+        return None;
+    }
+    let known = source.ledger.registration(&plan.issuer)?;
+    (!known.is_over(source.clock.unix())).then_some(known)
+}
+
+async fn bind(
+    plan: &Plan,
+    known: Option<&Registration>,
+    target: &Target,
+) -> Result<CallbackListener, SignInError> {
+    let port = match (plan.port, known) {
+        (Some(port), _) => Port::Fixed(port),
+        (None, Some(known)) => Port::Favoured(known.port),
+        (None, None) => Port::Any,
+    };
+    CallbackListener::bind(port).await.map_err(|error| {
+        let server = target.url.to_string();
+        match (plan.port, error.kind()) {
+            (Some(port), io::ErrorKind::AddrInUse) => SignInError::PortTaken { server, port },
+            _ => SignInError::Unreachable {
+                server: "this machine's own loopback address".to_owned(),
+                reason: error.to_string(),
+            },
+        }
+    })
+}

@@ -1,0 +1,175 @@
+//! One sign-in for several servers of one Entra client.
+//!
+//! Entra's refresh tokens belong to a person and a client and serve every resource that the
+//! client may use; so a server that nobody signed in to yet is opened with the sign-in to
+//! another one. The old refresh token stays valid beside the new one.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use model::config::ServerAuth;
+use tokio::sync::Mutex;
+
+use super::endpoint::{EndpointError, TokenEndpoint};
+use super::grant::{Grant, GrantKey};
+use super::slot::{Failure, Slot};
+use super::source::Source;
+use crate::dialect;
+use crate::error::SignInReason;
+use crate::identity::{Authorization, Target};
+
+/// How long a refused attempt is not repeated, in seconds.
+const AFTER_REFUSAL: u64 = 60;
+
+/// The targets for which an attempt was refused, and until when it is not repeated. Held during
+/// an attempt, so that there is one at a time.
+pub(super) type Branches = Mutex<HashMap<String, u64>>;
+
+/// What is asked of another server's sign-in.
+struct Wish {
+    target: String,
+    key: GrantKey,
+    scopes: Vec<String>,
+}
+
+impl Source {
+    /// What to send to a target that has no grant of its own.
+    pub(super) async fn branch_off(&self, target: &Target) -> Result<Authorization, Failure> {
+        let wish = Wish::of(target);
+        let (Some(wish), source) = (wish, self.clone()) else {
+            return Err(self.not_signed_in());
+        };
+        if source.sibling(&wish.key).is_none() {
+            return Err(self.not_signed_in());
+        }
+        // On a task of its own, as a renewal.
+        let attempt = tokio::spawn(async move { source.attempt(wish).await });
+        attempt.await.unwrap_or_else(|error| {
+            Err(Failure::Unreachable {
+                reason: error.to_string(),
+                retry_after: None,
+            })
+        })
+    }
+
+    async fn attempt(&self, wish: Wish) -> Result<Authorization, Failure> {
+        let mut refused = self.branches.lock().await;
+        let now = self.clock.unix();
+        if let Some(slot) = self.ledger.grant_for(&wish.target) {
+            return self.fresh(slot).await;
+        }
+        let held = refused.get(&wish.target).is_some_and(|until| now < *until);
+        let Some(sibling) = self.sibling(&wish.key).filter(|_| !held) else {
+            return Err(self.not_signed_in());
+        };
+        match self.grant_like(&sibling, &wish, now).await {
+            Ok(grant) => self.take(grant, &wish.target).await,
+            Err(error) => {
+                refused.insert(wish.target, now + AFTER_REFUSAL);
+                Err(failure(error))
+            }
+        }
+    }
+
+    async fn grant_like(
+        &self,
+        sibling: &Slot,
+        wish: &Wish,
+        now: u64,
+    ) -> Result<Grant, EndpointError> {
+        let grant = sibling.grant();
+        let endpoint = TokenEndpoint {
+            http: &self.http,
+            url: &grant.endpoints.token,
+            client: &grant.client,
+            resource: None,
+            scopes: &wish.scopes,
+        };
+        let Some(refresh) = &grant.tokens.refresh else {
+            return Err(EndpointError::Refused(Default::default()));
+        };
+        let tokens = endpoint.refresh(refresh, now).await?;
+        Ok(Grant {
+            key: wish.key.clone(),
+            targets: BTreeSet::from([wish.target.clone()]),
+            asked: wish.scopes.clone(),
+            repeated: wish.scopes.clone(),
+            tokens,
+            ..grant
+        })
+    }
+
+    async fn take(&self, grant: Grant, target: &str) -> Result<Authorization, Failure> {
+        if let Err(error) = self.ledger.keep(grant).await {
+            tracing::error!(%error, "a sign-in could not be kept");
+        }
+        match self.ledger.grant_for(target) {
+            Some(slot) => self.fresh(slot).await,
+            None => Err(self.not_signed_in()),
+        }
+    }
+
+    /// Another grant of the same client at the same authority that can be renewed.
+    fn sibling(&self, key: &GrantKey) -> Option<Arc<Slot>> {
+        let is_sibling = |slot: &Arc<Slot>| {
+            slot.with_grant(|grant| {
+                grant.key.issuer == key.issuer
+                    && grant.key.client_id == key.client_id
+                    && !grant.repeated.is_empty()
+                    && grant.tokens.refresh.is_some()
+            })
+        };
+        self.ledger.grants().into_iter().find(is_sibling)
+    }
+
+    fn not_signed_in(&self) -> Failure {
+        Failure::SignInNeeded(if self.ledger.is_damaged() {
+            SignInReason::Damaged
+        } else {
+            SignInReason::NotSignedIn
+        })
+    }
+}
+
+impl Wish {
+    fn of(target: &Target) -> Option<Self> {
+        let ServerAuth::Entra {
+            authority,
+            client_id,
+            resource,
+            scopes,
+            redirect_port: _,
+        } = &target.auth
+        else {
+            return None;
+        };
+        let scopes = dialect::qualified(scopes, resource);
+        Some(Self {
+            target: target.name(),
+            key: GrantKey {
+                issuer: authority.clone(),
+                client_id: client_id.clone(),
+                audience: scopes.join(" "),
+            },
+            scopes,
+        })
+    }
+}
+
+/// A refusal here says nothing of the sibling: the person has to be asked about this resource.
+fn failure(error: EndpointError) -> Failure {
+    match error {
+        EndpointError::Refused(_) => Failure::SignInNeeded(SignInReason::NotSignedIn),
+        EndpointError::Busy {
+            reason,
+            retry_after,
+        } => Failure::Unreachable {
+            reason,
+            retry_after,
+        },
+        EndpointError::Fault(fault) => Failure::Unreachable {
+            reason: fault.to_string(),
+            retry_after: None,
+        },
+    }
+}

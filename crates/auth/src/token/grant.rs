@@ -1,0 +1,124 @@
+//! What one sign-in gave: tokens for one resource at one authorization server.
+
+use std::collections::BTreeSet;
+
+use model::{EndpointUrl, Issuer, Resource};
+
+use crate::account::Account;
+use crate::registration::Client;
+use crate::secret::{AccessToken, RefreshToken};
+use crate::vault::{RecordKind, RecordName};
+
+/// How long before its end a token is renewed, in seconds.
+const MARGIN: u64 = 5 * 60;
+
+/// What a grant is known by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct GrantKey {
+    pub(crate) issuer: Issuer,
+    pub(crate) client_id: String,
+    /// What the tokens are for: the resource, or for Entra the scopes, which name it.
+    pub(crate) audience: String,
+}
+
+/// One sign-in and all that renewing it takes.
+#[derive(Clone, Debug)]
+pub(crate) struct Grant {
+    pub(crate) key: GrantKey,
+    /// The configured servers it opens, each by [`Target::name`](crate::Target::name).
+    pub(crate) targets: BTreeSet<String>,
+    pub(crate) account: Account,
+    pub(crate) client: Client,
+    pub(crate) resource: Option<Resource>,
+    /// The scopes that were asked for.
+    pub(crate) asked: Vec<String>,
+    /// Those among them to repeat when renewing: all for Entra, else none.
+    pub(crate) repeated: Vec<String>,
+    pub(crate) endpoints: Endpoints,
+    pub(crate) tokens: Tokens,
+}
+
+/// Where a grant is renewed, ended and looked into.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoints {
+    pub(crate) token: EndpointUrl,
+    pub(crate) revocation: Option<EndpointUrl>,
+    pub(crate) consents: Option<EndpointUrl>,
+}
+
+/// What the token endpoint issued. Times in seconds since 1970.
+#[derive(Clone, Debug)]
+pub(crate) struct Tokens {
+    pub(crate) access: AccessToken,
+    pub(crate) refresh: Option<RefreshToken>,
+    pub(crate) obtained_at: u64,
+    pub(crate) expires_at: Option<u64>,
+    pub(crate) refresh_at: Option<u64>,
+    /// The scopes granted, where they are not those asked for.
+    pub(crate) scopes: Option<Vec<String>>,
+}
+
+impl GrantKey {
+    /// Where it lies in the vault.
+    pub(crate) fn record(&self) -> RecordName {
+        let parts = [self.issuer.as_str(), &self.client_id, &self.audience];
+        RecordName::new(RecordKind::Grant, &parts)
+    }
+}
+
+impl Grant {
+    /// The scopes that the access token carries, as far as is known.
+    pub(crate) fn scopes(&self) -> &[String] {
+        self.tokens.scopes.as_deref().unwrap_or(&self.asked)
+    }
+}
+
+impl Tokens {
+    /// Whether the access token should be renewed: five minutes before its end, or halfway where
+    /// it lives for less than ten, or when the server said.
+    pub(crate) fn is_due(&self, now: u64) -> bool {
+        let before_end = self.expires_at.is_some_and(|end| {
+            let life = end.saturating_sub(self.obtained_at);
+            now >= end.saturating_sub(MARGIN.min(life / 2))
+        });
+        before_end || self.refresh_at.is_some_and(|at| now >= at)
+    }
+
+    /// Whether the access token has ended.
+    pub(crate) fn is_over(&self, now: u64) -> bool {
+        self.expires_at.is_some_and(|end| now >= end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tokens;
+    use crate::secret::AccessToken;
+
+    #[test]
+    fn a_token_is_due_before_its_end() {
+        let tokens = |life: u64, refresh_in: Option<u64>| Tokens {
+            access: AccessToken::new("x"),
+            refresh: None,
+            obtained_at: 1000,
+            expires_at: Some(1000 + life),
+            refresh_at: refresh_in.map(|delay| 1000 + delay),
+            scopes: None,
+        };
+        assert!(!tokens(3600, None).is_due(1000 + 3299));
+        assert!(tokens(3600, None).is_due(1000 + 3300));
+        assert!(!tokens(3600, None).is_over(1000 + 3599));
+        assert!(tokens(3600, None).is_over(1000 + 3600));
+        assert!(tokens(86400, Some(43200)).is_due(1000 + 43200));
+        assert!(
+            !tokens(60, None).is_due(1029),
+            "a short life is not all margin"
+        );
+        assert!(tokens(60, None).is_due(1030));
+        let endless = Tokens {
+            expires_at: None,
+            ..tokens(0, None)
+        };
+        assert!(!endless.is_due(u64::MAX) && !endless.is_over(u64::MAX));
+    }
+}

@@ -1,0 +1,226 @@
+//! All grants and registrations: in memory for use, in the vault for good.
+
+mod record;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use model::Issuer;
+use tokio::sync::OnceCell;
+
+use super::grant::{Grant, GrantKey};
+use super::slot::Slot;
+use crate::registration::Registration;
+use crate::vault::{Contents, Plain, RecordKind, RecordName, Vault, VaultError};
+
+/// All grants and registrations.
+pub(crate) struct Ledger {
+    vault: Vault,
+    loaded: OnceCell<()>,
+    entries: Mutex<Entries>,
+    /// Held while grants come and go.
+    changing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Entries {
+    slots: Vec<Arc<Slot>>,
+    registrations: Vec<Registration>,
+    damaged: Vec<PathBuf>,
+}
+
+impl Ledger {
+    pub(crate) fn new(vault: Vault) -> Self {
+        Self {
+            vault,
+            loaded: OnceCell::new(),
+            entries: Mutex::default(),
+            changing: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    pub(crate) fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// Reads the vault, unless that is done.
+    pub(crate) async fn load(&self) -> Result<(), VaultError> {
+        let load = || async {
+            let contents = self.in_vault(Vault::read_all).await?;
+            self.entries().take(contents);
+            Ok(())
+        };
+        self.loaded.get_or_try_init(load).await.copied()
+    }
+
+    /// Makes sure that what a sign-in brings can be kept.
+    pub(crate) async fn open(&self) -> Result<(), VaultError> {
+        self.in_vault(Vault::open).await?;
+        self.load().await
+    }
+
+    /// The grant that opens the target of this name.
+    pub(crate) fn grant_for(&self, target: &str) -> Option<Arc<Slot>> {
+        let entries = self.entries();
+        let opens = |slot: &&Arc<Slot>| slot.with_grant(|grant| grant.targets.contains(target));
+        entries.slots.iter().find(opens).cloned()
+    }
+
+    /// All grants.
+    pub(crate) fn grants(&self) -> Vec<Arc<Slot>> {
+        self.entries().slots.clone()
+    }
+
+    /// Whether a record of some grant could not be read.
+    pub(crate) fn is_damaged(&self) -> bool {
+        !self.entries().damaged.is_empty()
+    }
+
+    /// Keeps a new grant. It takes its targets over from whichever grants opened them before;
+    /// those that open nothing any more are forgotten.
+    pub(crate) async fn keep(&self, mut grant: Grant) -> Result<(), VaultError> {
+        let _changing = self.changing.lock().await;
+        let targets = grant.targets.clone();
+        let key = grant.key.clone();
+        if let Some(slot) = self.slot(&key) {
+            let _flight = slot.flight.lock().await;
+            grant
+                .targets
+                .extend(slot.with_grant(|grant| grant.targets.clone()));
+            self.write(key.record(), record::of_grant(&grant)).await?;
+            slot.replace(grant);
+        } else {
+            self.write(key.record(), record::of_grant(&grant)).await?;
+            self.entries().slots.push(Arc::new(Slot::new(grant)));
+        }
+        self.mend(&key);
+        for slot in self.grants() {
+            let rival =
+                slot.with_grant(|grant| grant.key != key && !grant.targets.is_disjoint(&targets));
+            if rival {
+                self.cede(&slot, &targets).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the grant in `slot` as it is now. The caller holds its `flight`.
+    pub(crate) async fn save(&self, slot: &Slot) -> Result<(), VaultError> {
+        let (name, record) = slot.with_grant(|grant| (grant.key.record(), record::of_grant(grant)));
+        self.write(name, record).await
+    }
+
+    /// Forgets the grant in `slot`, once nobody renews it.
+    pub(crate) async fn forget(&self, slot: &Arc<Slot>) -> Result<(), VaultError> {
+        let _changing = self.changing.lock().await;
+        self.drop_slot(slot).await
+    }
+
+    pub(crate) fn registration(&self, issuer: &Issuer) -> Option<Registration> {
+        let entries = self.entries();
+        let mut registrations = entries.registrations.iter();
+        registrations.find(|known| known.issuer == *issuer).cloned()
+    }
+
+    pub(crate) async fn keep_registration(&self, new: Registration) -> Result<(), VaultError> {
+        let name = Registration::record(&new.issuer);
+        self.write(name, record::of_registration(&new)).await?;
+        let mut entries = self.entries();
+        entries
+            .registrations
+            .retain(|known| known.issuer != new.issuer);
+        entries.registrations.push(new);
+        Ok(())
+    }
+
+    /// Forgets the registration if it is still that of `client_id`.
+    pub(crate) async fn forget_registration(
+        &self,
+        issuer: &Issuer,
+        client_id: &str,
+    ) -> Result<(), VaultError> {
+        let is_it = |known: &Registration| known.issuer == *issuer && known.client.id == client_id;
+        if !self.entries().registrations.iter().any(is_it) {
+            return Ok(());
+        }
+        self.entries().registrations.retain(|known| !is_it(known));
+        let name = Registration::record(issuer);
+        self.in_vault(move |vault| vault.remove(&name)).await
+    }
+
+    fn slot(&self, key: &GrantKey) -> Option<Arc<Slot>> {
+        let entries = self.entries();
+        let has_key = |slot: &&Arc<Slot>| slot.with_grant(|grant| grant.key == *key);
+        entries.slots.iter().find(has_key).cloned()
+    }
+
+    async fn cede(&self, slot: &Arc<Slot>, targets: &BTreeSet<String>) -> Result<(), VaultError> {
+        let left = slot.with_grant(|grant| &grant.targets - targets);
+        if left.is_empty() {
+            return self.drop_slot(slot).await;
+        }
+        let _flight = slot.flight.lock().await;
+        slot.set_targets(left);
+        self.save(slot).await
+    }
+
+    async fn drop_slot(&self, slot: &Arc<Slot>) -> Result<(), VaultError> {
+        let _flight = slot.flight.lock().await;
+        slot.leave();
+        self.entries()
+            .slots
+            .retain(|other| !Arc::ptr_eq(other, slot));
+        let name = slot.with_grant(|grant| grant.key.record());
+        self.in_vault(move |vault| vault.remove(&name)).await
+    }
+
+    /// A record just written is damaged no more.
+    fn mend(&self, key: &GrantKey) {
+        let file = key.record().file_name();
+        self.entries().damaged.retain(|path| !path.ends_with(&file));
+    }
+
+    async fn write(&self, name: RecordName, record: Plain) -> Result<(), VaultError> {
+        self.in_vault(move |vault| vault.write(&name, &record))
+            .await
+    }
+
+    async fn in_vault<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Vault) -> Result<T, VaultError> + Send + 'static,
+    ) -> Result<T, VaultError> {
+        let vault = self.vault.clone();
+        let done = tokio::task::spawn_blocking(move || work(&vault)).await;
+        done.unwrap_or_else(|error| {
+            Err(VaultError::Absent {
+                reason: error.to_string(),
+            })
+        })
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entries {
+    fn take(&mut self, contents: Contents) {
+        self.damaged = contents.damaged;
+        for (name, plain) in contents.records {
+            let read = match name.kind {
+                RecordKind::Grant => record::to_grant(&plain)
+                    .map(|grant| self.slots.push(Arc::new(Slot::new(grant)))),
+                RecordKind::Registration => {
+                    record::to_registration(&plain).map(|known| self.registrations.push(known))
+                }
+            };
+            if read.is_none() {
+                self.damaged.push(name.file_name().into());
+            }
+        }
+        for path in &self.damaged {
+            tracing::warn!(path = %path.display(), "a record of the vault is damaged");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The content of a record: the only place where secrets become text to be kept.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use model::{EndpointUrl, Issuer, Resource};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::account::{Account, AccountKey};
+use crate::registration::{Client, ClientOrigin, ClientProof, Registration};
+use crate::secret::{AccessToken, ClientSecret, RefreshToken};
+use crate::token::{Endpoints, Grant, GrantKey, Tokens};
+use crate::vault::Plain;
+
+/// Large enough that the buffer never grows, which would leave a copy of its content behind.
+const ROOM: usize = 64 * 1024;
+
+#[derive(Serialize, Deserialize)]
+struct GrantRecord<'a> {
+    issuer: Cow<'a, Issuer>,
+    client: ClientRecord<'a>,
+    audience: Cow<'a, str>,
+    targets: Cow<'a, BTreeSet<String>>,
+    account: AccountRecord<'a>,
+    resource: Option<Cow<'a, Resource>>,
+    asked: Cow<'a, [String]>,
+    repeated: Cow<'a, [String]>,
+    token_endpoint: Cow<'a, EndpointUrl>,
+    revocation_endpoint: Option<Cow<'a, EndpointUrl>>,
+    consents_endpoint: Option<Cow<'a, EndpointUrl>>,
+    access: Cow<'a, str>,
+    refresh: Option<Cow<'a, str>>,
+    obtained_at: u64,
+    expires_at: Option<u64>,
+    refresh_at: Option<u64>,
+    scopes: Option<Cow<'a, [String]>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AccountRecord<'a> {
+    issuer: Cow<'a, Issuer>,
+    subject: Cow<'a, str>,
+    name: Option<Cow<'a, str>>,
+    username: Option<Cow<'a, str>>,
+    tenant: Option<Cow<'a, str>>,
+    object_id: Option<Cow<'a, str>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ClientRecord<'a> {
+    id: Cow<'a, str>,
+    proof: ProofRecord<'a>,
+    registered: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum ProofRecord<'a> {
+    None,
+    Basic(Cow<'a, str>),
+    Post(Cow<'a, str>),
+}
+
+#[derive(Serialize, Deserialize)]
+struct RegistrationRecord<'a> {
+    issuer: Cow<'a, Issuer>,
+    client: ClientRecord<'a>,
+    port: u16,
+    expires_at: Option<u64>,
+}
+
+pub(super) fn of_grant(grant: &Grant) -> Plain {
+    let Tokens {
+        access,
+        refresh,
+        obtained_at,
+        expires_at,
+        refresh_at,
+        scopes,
+    } = &grant.tokens;
+    written(&GrantRecord {
+        issuer: Cow::Borrowed(&grant.key.issuer),
+        client: of_client(&grant.client),
+        audience: (&*grant.key.audience).into(),
+        targets: Cow::Borrowed(&grant.targets),
+        account: of_account(&grant.account),
+        resource: grant.resource.as_ref().map(Cow::Borrowed),
+        asked: (&*grant.asked).into(),
+        repeated: (&*grant.repeated).into(),
+        token_endpoint: Cow::Borrowed(&grant.endpoints.token),
+        revocation_endpoint: grant.endpoints.revocation.as_ref().map(Cow::Borrowed),
+        consents_endpoint: grant.endpoints.consents.as_ref().map(Cow::Borrowed),
+        access: access.expose().into(),
+        refresh: refresh.as_ref().map(|token| token.expose().into()),
+        obtained_at: *obtained_at,
+        expires_at: *expires_at,
+        refresh_at: *refresh_at,
+        scopes: scopes.as_deref().map(Cow::Borrowed),
+    })
+}
+
+pub(super) fn to_grant(plain: &Plain) -> Option<Grant> {
+    let record: GrantRecord<'_> = serde_json::from_slice(plain).ok()?;
+    let client = to_client(record.client);
+    Some(Grant {
+        key: GrantKey {
+            issuer: record.issuer.into_owned(),
+            client_id: client.id.clone(),
+            audience: record.audience.into_owned(),
+        },
+        targets: record.targets.into_owned(),
+        account: to_account(record.account),
+        client,
+        resource: record.resource.map(Cow::into_owned),
+        asked: record.asked.into_owned(),
+        repeated: record.repeated.into_owned(),
+        endpoints: Endpoints {
+            token: record.token_endpoint.into_owned(),
+            revocation: record.revocation_endpoint.map(Cow::into_owned),
+            consents: record.consents_endpoint.map(Cow::into_owned),
+        },
+        tokens: Tokens {
+            access: AccessToken::new(record.access),
+            refresh: record.refresh.map(RefreshToken::new),
+            obtained_at: record.obtained_at,
+            expires_at: record.expires_at,
+            refresh_at: record.refresh_at,
+            scopes: record.scopes.map(Cow::into_owned),
+        },
+    })
+}
+
+pub(super) fn of_registration(registration: &Registration) -> Plain {
+    written(&RegistrationRecord {
+        issuer: Cow::Borrowed(&registration.issuer),
+        client: of_client(&registration.client),
+        port: registration.port,
+        expires_at: registration.expires_at,
+    })
+}
+
+pub(super) fn to_registration(plain: &Plain) -> Option<Registration> {
+    let record: RegistrationRecord<'_> = serde_json::from_slice(plain).ok()?;
+    Some(Registration {
+        issuer: record.issuer.into_owned(),
+        client: to_client(record.client),
+        port: record.port,
+        expires_at: record.expires_at,
+    })
+}
+
+fn of_account(account: &Account) -> AccountRecord<'_> {
+    fn text(text: &Option<String>) -> Option<Cow<'_, str>> {
+        text.as_deref().map(Cow::Borrowed)
+    }
+    AccountRecord {
+        issuer: Cow::Borrowed(&account.key.issuer),
+        subject: (&*account.key.subject).into(),
+        name: text(&account.name),
+        username: text(&account.username),
+        tenant: text(&account.tenant),
+        object_id: text(&account.object_id),
+    }
+}
+
+fn to_account(record: AccountRecord<'_>) -> Account {
+    Account {
+        key: AccountKey {
+            issuer: record.issuer.into_owned(),
+            subject: record.subject.into_owned(),
+        },
+        name: record.name.map(Cow::into_owned),
+        username: record.username.map(Cow::into_owned),
+        tenant: record.tenant.map(Cow::into_owned),
+        object_id: record.object_id.map(Cow::into_owned),
+    }
+}
+
+fn of_client(client: &Client) -> ClientRecord<'_> {
+    ClientRecord {
+        id: (&*client.id).into(),
+        proof: match &client.proof {
+            ClientProof::None => ProofRecord::None,
+            ClientProof::Basic(secret) => ProofRecord::Basic(secret.expose().into()),
+            ClientProof::Post(secret) => ProofRecord::Post(secret.expose().into()),
+        },
+        registered: client.is_registered(),
+    }
+}
+
+fn to_client(record: ClientRecord<'_>) -> Client {
+    Client {
+        id: record.id.into_owned(),
+        proof: match record.proof {
+            ProofRecord::None => ClientProof::None,
+            ProofRecord::Basic(secret) => ClientProof::Basic(ClientSecret::new(secret)),
+            ProofRecord::Post(secret) => ClientProof::Post(ClientSecret::new(secret)),
+        },
+        origin: if record.registered {
+            ClientOrigin::Registered
+        } else {
+            ClientOrigin::Configured
+        },
+    }
+}
+
+fn written(record: &impl Serialize) -> Plain {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(ROOM));
+    serde_json::to_writer(&mut *bytes, record).expect("strings and numbers always become JSON");
+    bytes
+}

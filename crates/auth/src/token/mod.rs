@@ -1,0 +1,18 @@
+//! Tokens: got from the token endpoint, kept fresh, handed out.
+//!
+//! Owns: what a grant is, when its access token is due, one refresh at a time, what each refusal
+//! means for what is kept.
+//! Does not own: how the first code was got, and where records lie.
+
+mod branch;
+pub(crate) mod endpoint;
+mod grant;
+mod ledger;
+mod refusal;
+mod slot;
+pub(crate) mod source;
+
+pub(crate) use grant::{Endpoints, Grant, GrantKey, Tokens};
+pub(crate) use ledger::Ledger;
+pub(crate) use refusal::Refusal;
+pub(crate) use slot::Slot;

@@ -1,0 +1,354 @@
+//! The place of one grant: its tokens, whether they can be used, and what the last attempt to
+//! renew them came to. No I/O.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ::http::HeaderValue;
+
+use super::endpoint::EndpointError;
+use super::grant::{Grant, Tokens};
+use super::refusal::Refusal;
+use crate::error::SignInReason;
+use crate::http::Fault;
+use crate::identity::Authorization;
+
+/// How long the same request is not sent again after the server refused it, in seconds. Entra
+/// counts identical refused requests and blocks the user in the end.
+const AFTER_REFUSAL: u64 = 60;
+
+/// How long a busy server is left alone where it does not say, in seconds.
+const AFTER_BUSY: u64 = 5;
+
+/// How long an unreachable server is not asked again while the old token still works.
+const AFTER_FAULT: u64 = 30;
+
+/// Within how many seconds a second refused access token means that no token will do.
+const REFUSED_TWICE: u64 = 60;
+
+/// The number of the next access token that this process sees.
+static SERIAL: AtomicU64 = AtomicU64::new(1);
+
+/// The place of one grant.
+pub(crate) struct Slot {
+    state: Mutex<State>,
+    /// Held by whoever talks to the token endpoint about this grant, or changes its record.
+    pub(crate) flight: tokio::sync::Mutex<()>,
+}
+
+struct State {
+    grant: Grant,
+    header: HeaderValue,
+    serial: u64,
+    access: Access,
+    /// How many attempts to renew have ended.
+    attempts: u64,
+    hold: Option<Hold>,
+    refused_at: Option<u64>,
+    /// The claims that the server wants the next sign-in to ask for.
+    claims: Option<String>,
+    gone: bool,
+}
+
+/// What the server that the access token is for thinks of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    NotRefused,
+    Refused,
+}
+
+/// Why, and until when, the token endpoint is left alone.
+struct Hold {
+    until: u64,
+    failure: Failure,
+    /// Whether it ends as soon as there is no usable token any more.
+    only_while_usable: bool,
+}
+
+/// Why there is no usable token.
+#[derive(Clone, Debug)]
+pub(crate) enum Failure {
+    SignInNeeded(SignInReason),
+    Unreachable {
+        reason: String,
+        retry_after: Option<Duration>,
+    },
+    Misconfigured {
+        reason: String,
+    },
+    /// This program's registration is not known any more; it has to be made anew.
+    RegistrationLost,
+}
+
+/// What a look at the slot shows.
+pub(crate) enum Look {
+    /// Use this.
+    Fresh(Authorization),
+    /// Nothing will do now.
+    Failed(Failure),
+    /// Renew. `attempts` is how many attempts had ended at this look.
+    Due { attempts: u64 },
+}
+
+impl Slot {
+    pub(crate) fn new(grant: Grant) -> Self {
+        Self {
+            state: Mutex::new(State::new(grant)),
+            flight: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// The grant as it is now.
+    pub(crate) fn grant(&self) -> Grant {
+        self.state().grant.clone()
+    }
+
+    /// Looks into the grant without copying its tokens.
+    pub(crate) fn with_grant<T>(&self, look: impl FnOnce(&Grant) -> T) -> T {
+        look(&self.state().grant)
+    }
+
+    /// Puts another sign-in in this place.
+    pub(crate) fn replace(&self, grant: Grant) {
+        *self.state() = State::new(grant);
+    }
+
+    pub(crate) fn set_targets(&self, targets: BTreeSet<String>) {
+        self.state().grant.targets = targets;
+    }
+
+    /// Marks it as signed out, for those who still hold it.
+    pub(crate) fn leave(&self) {
+        self.state().gone = true;
+    }
+
+    /// The claims that the next sign-in must ask for.
+    pub(crate) fn claims(&self) -> Option<String> {
+        self.state().claims.clone()
+    }
+
+    pub(crate) fn look(&self, now: u64) -> Look {
+        self.state().look(now)
+    }
+
+    /// As [`look`](Self::look), after an attempt that ended while the caller waited: its outcome
+    /// is the caller's too.
+    pub(crate) fn look_after(&self, now: u64, seen: u64) -> Look {
+        let state = self.state();
+        match state.look(now) {
+            Look::Due { attempts } if attempts != seen => match &state.hold {
+                Some(hold) => Look::Failed(hold.failure.clone()),
+                None => Look::Due { attempts },
+            },
+            look @ (Look::Fresh(_) | Look::Failed(_) | Look::Due { .. }) => look,
+        }
+    }
+
+    /// The access token, if it can be used at all, due or not.
+    pub(crate) fn usable(&self, now: u64) -> Option<Authorization> {
+        let state = self.state();
+        state.is_usable(now).then(|| state.authorization())
+    }
+
+    /// Takes note that the server refused an access token, unless there is a newer one.
+    pub(crate) fn refused(&self, serial: u64, now: u64) {
+        let mut state = self.state();
+        if state.serial != serial || state.access == Access::Refused {
+            return;
+        }
+        state.access = Access::Refused;
+        let again = state
+            .refused_at
+            .replace(now)
+            .is_some_and(|before| now.saturating_sub(before) < REFUSED_TWICE);
+        if again {
+            state.hold = Some(Hold {
+                until: now + AFTER_REFUSAL,
+                failure: Failure::SignInNeeded(SignInReason::KeepsRefusing),
+                only_while_usable: false,
+            });
+        }
+    }
+
+    /// Takes the outcome of an attempt to renew; says whether there are new tokens to keep.
+    pub(crate) fn settle(&self, outcome: Result<Tokens, EndpointError>, now: u64) -> Settled {
+        let mut state = self.state();
+        state.attempts += 1;
+        match outcome {
+            Ok(tokens) => {
+                state.accept(tokens);
+                Settled::Renewed
+            }
+            Err(error) => state.suffer(error, now),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What an attempt to renew changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// There are new tokens to keep.
+    Renewed,
+    /// The refresh token is dead and must be forgotten.
+    Revoked,
+    /// The registration is dead and must be forgotten.
+    RegistrationLost,
+    /// Nothing.
+    Unchanged,
+}
+
+impl State {
+    fn new(grant: Grant) -> Self {
+        Self {
+            header: header(&grant.tokens),
+            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
+            access: Access::NotRefused,
+            attempts: 0,
+            hold: None,
+            refused_at: None,
+            claims: None,
+            gone: false,
+            grant,
+        }
+    }
+
+    fn is_usable(&self, now: u64) -> bool {
+        !self.gone && self.access == Access::NotRefused && !self.grant.tokens.is_over(now)
+    }
+
+    fn look(&self, now: u64) -> Look {
+        let tokens = &self.grant.tokens;
+        let usable = self.is_usable(now);
+        let fallback = |failure: Failure| {
+            if usable {
+                Look::Fresh(self.authorization())
+            } else {
+                Look::Failed(failure)
+            }
+        };
+        if self.gone {
+            return Look::Failed(Failure::SignInNeeded(SignInReason::NotSignedIn));
+        }
+        if usable && !tokens.is_due(now) {
+            return Look::Fresh(self.authorization());
+        }
+        if tokens.refresh.is_none() {
+            let ended = match self.access {
+                Access::Refused => SignInReason::Revoked,
+                Access::NotRefused => SignInReason::Expired,
+            };
+            let known = self.hold.as_ref().map(|hold| hold.failure.clone());
+            return fallback(known.unwrap_or(Failure::SignInNeeded(ended)));
+        }
+        match &self.hold {
+            Some(hold) if now < hold.until && (usable || !hold.only_while_usable) => {
+                fallback(hold.failure.clone())
+            }
+            Some(_) | None => Look::Due {
+                attempts: self.attempts,
+            },
+        }
+    }
+
+    fn authorization(&self) -> Authorization {
+        Authorization {
+            header: self.header.clone(),
+            account: self.grant.account.key.clone(),
+            serial: self.serial,
+        }
+    }
+
+    fn accept(&mut self, mut tokens: Tokens) {
+        // Left out means unchanged (RFC 6749 section 5.1).
+        let granted = self.grant.tokens.scopes.take();
+        tokens.scopes = tokens.scopes.or(granted);
+        self.header = header(&tokens);
+        self.serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        self.access = Access::NotRefused;
+        self.hold = None;
+        self.claims = None;
+        self.grant.tokens = tokens;
+    }
+
+    fn suffer(&mut self, error: EndpointError, now: u64) -> Settled {
+        let (until, failure, only_while_usable) = match error {
+            EndpointError::Refused(refusal) => return self.obey(&refusal, now),
+            EndpointError::Busy {
+                reason,
+                retry_after,
+            } => {
+                let wait = retry_after.map_or(AFTER_BUSY, |wait| wait.as_secs());
+                let failure = Failure::Unreachable {
+                    reason,
+                    retry_after: Some(Duration::from_secs(wait)),
+                };
+                (now + wait, failure, false)
+            }
+            EndpointError::Fault(Fault::Unreachable(reason) | Fault::Untrusted(reason)) => {
+                let failure = Failure::Unreachable {
+                    reason,
+                    retry_after: None,
+                };
+                (now + AFTER_FAULT, failure, true)
+            }
+        };
+        self.hold = Some(Hold {
+            until,
+            failure,
+            only_while_usable,
+        });
+        Settled::Unchanged
+    }
+
+    /// What a refusal means. Only `invalid_grant` says that the refresh token is dead; numbers
+    /// and words are not looked at.
+    fn obey(&mut self, refusal: &Refusal, now: u64) -> Settled {
+        self.claims.clone_from(&refusal.claims);
+        let (failure, settled) = match refusal.error.as_str() {
+            "invalid_grant" => {
+                self.grant.tokens.refresh = None;
+                let revoked = Failure::SignInNeeded(SignInReason::Revoked);
+                (revoked, Settled::Revoked)
+            }
+            "interaction_required" | "login_required" | "consent_required" => {
+                let asked = Failure::SignInNeeded(SignInReason::InteractionRequired);
+                (asked, Settled::Unchanged)
+            }
+            "invalid_client" | "unauthorized_client" if self.grant.client.is_registered() => {
+                (Failure::RegistrationLost, Settled::RegistrationLost)
+            }
+            "temporarily_unavailable" | "server_error" => {
+                let failure = Failure::Unreachable {
+                    reason: refusal.to_string(),
+                    retry_after: Some(Duration::from_secs(AFTER_REFUSAL)),
+                };
+                (failure, Settled::Unchanged)
+            }
+            _ => {
+                let reason = format!("{refusal}: {}", refusal.hint());
+                (Failure::Misconfigured { reason }, Settled::Unchanged)
+            }
+        };
+        self.hold = Some(Hold {
+            until: now + AFTER_REFUSAL,
+            failure,
+            only_while_usable: false,
+        });
+        settled
+    }
+}
+
+fn header(tokens: &Tokens) -> HeaderValue {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", tokens.access.expose()))
+        // Tokens come from the token endpoint, which lets no other characters in, and from the
+        // vault, which holds what came from there.
+        .unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
+    value.set_sensitive(true);
+    value
+}

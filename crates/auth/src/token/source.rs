@@ -1,0 +1,146 @@
+//! Where requests get their `Authorization` from: look, still fresh, else renew, else say that a
+//! sign-in is needed.
+
+use std::sync::Arc;
+
+use model::Clock;
+
+use super::branch::Branches;
+use super::endpoint::TokenEndpoint;
+use super::ledger::Ledger;
+use super::slot::{Failure, Look, Settled, Slot};
+use crate::error::{AuthorizationError, SignInReason};
+use crate::identity::{Authorization, Target};
+
+/// The source of authorizations.
+#[derive(Clone)]
+pub(crate) struct Source {
+    pub(crate) http: reqwest::Client,
+    pub(crate) clock: Clock,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(super) branches: Arc<Branches>,
+}
+
+impl Source {
+    /// A source that has handed nothing out yet.
+    pub(crate) fn new(http: reqwest::Client, clock: Clock, ledger: Arc<Ledger>) -> Self {
+        Self {
+            http,
+            clock,
+            ledger,
+            branches: Arc::default(),
+        }
+    }
+
+    /// What to send to `target` now.
+    pub(crate) async fn authorization(
+        &self,
+        target: &Target,
+    ) -> Result<Authorization, AuthorizationError> {
+        self.ledger.load().await?;
+        let slot = self.ledger.grant_for(&target.name());
+        let found = match slot {
+            Some(slot) => self.fresh(slot).await,
+            None => self.branch_off(target).await,
+        };
+        found.map_err(|failure| failure.about(target))
+    }
+
+    pub(super) async fn fresh(&self, slot: Arc<Slot>) -> Result<Authorization, Failure> {
+        match slot.look(self.clock.unix()) {
+            Look::Fresh(authorization) => Ok(authorization),
+            Look::Failed(failure) => Err(failure),
+            Look::Due { attempts } => {
+                let source = self.clone();
+                // On a task of its own: a caller that goes away must not take with it an answer
+                // that carries the only valid refresh token.
+                let renewal = tokio::spawn(async move { source.renew(&slot, attempts).await });
+                renewal.await.unwrap_or_else(|error| {
+                    Err(Failure::Unreachable {
+                        reason: error.to_string(),
+                        retry_after: None,
+                    })
+                })
+            }
+        }
+    }
+
+    /// One at a time per grant; whoever waited takes the outcome of the one before.
+    async fn renew(&self, slot: &Slot, seen: u64) -> Result<Authorization, Failure> {
+        let _flight = slot.flight.lock().await;
+        match slot.look_after(self.clock.unix(), seen) {
+            Look::Fresh(authorization) => return Ok(authorization),
+            Look::Failed(failure) => return Err(failure),
+            Look::Due { .. } => {}
+        }
+        let settled = self.ask(slot).await;
+        self.record(slot, settled).await;
+        match slot.look_after(self.clock.unix(), seen) {
+            Look::Fresh(authorization) => Ok(authorization),
+            Look::Failed(failure) => Err(failure),
+            // Renewed, and already due again.
+            Look::Due { .. } => slot.usable(self.clock.unix()).ok_or_else(|| {
+                let reason = "its tokens end as soon as they are issued".to_owned();
+                Failure::Misconfigured { reason }
+            }),
+        }
+    }
+
+    async fn ask(&self, slot: &Slot) -> Settled {
+        let grant = slot.grant();
+        let Some(refresh) = &grant.tokens.refresh else {
+            return Settled::Unchanged;
+        };
+        let endpoint = TokenEndpoint {
+            http: &self.http,
+            url: &grant.endpoints.token,
+            client: &grant.client,
+            resource: grant.resource.as_ref(),
+            scopes: &grant.repeated,
+        };
+        let outcome = endpoint.refresh(refresh, self.clock.unix()).await;
+        if let Err(error) = &outcome {
+            tracing::info!(issuer = %grant.key.issuer, ?error, "tokens were not renewed");
+        }
+        slot.settle(outcome, self.clock.unix())
+    }
+
+    /// A vault that cannot be written costs a sign-in after the next start, not this one.
+    async fn record(&self, slot: &Slot, settled: Settled) {
+        let kept = match settled {
+            Settled::Renewed | Settled::Revoked => self.ledger.save(slot).await,
+            Settled::RegistrationLost => {
+                let key = slot.with_grant(|grant| grant.key.clone());
+                self.ledger
+                    .forget_registration(&key.issuer, &key.client_id)
+                    .await
+            }
+            Settled::Unchanged => Ok(()),
+        };
+        if let Err(error) = kept {
+            tracing::error!(%error, "the renewed sign-in could not be kept");
+        }
+    }
+}
+
+impl Failure {
+    fn about(self, target: &Target) -> AuthorizationError {
+        let server = target.url.to_string();
+        match self {
+            Self::SignInNeeded(reason) => AuthorizationError::SignInNeeded { server, reason },
+            Self::RegistrationLost => AuthorizationError::SignInNeeded {
+                server,
+                reason: SignInReason::Revoked,
+            },
+            Self::Unreachable {
+                reason,
+                retry_after,
+            } => AuthorizationError::Unreachable {
+                server,
+                reason,
+                retry_after,
+            },
+            Self::Misconfigured { reason } => AuthorizationError::Misconfigured { server, reason },
+        }
+    }
+}

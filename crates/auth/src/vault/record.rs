@@ -1,0 +1,67 @@
+//! What a record is called.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+/// The name of a record: its kind, and a digest of what it is about, so that a folder listing
+/// tells nobody where the user signs in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RecordName {
+    pub(crate) kind: RecordKind,
+    digest: String,
+}
+
+/// What a record holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum RecordKind {
+    /// The tokens of one account at one authorization server for one resource.
+    Grant,
+    /// How this installation is known to one authorization server.
+    Registration,
+}
+
+const SUFFIX: &str = ".sealed";
+
+impl RecordName {
+    /// The record of this kind about `subject`: parts that together are its identity.
+    pub(crate) fn new(kind: RecordKind, subject: &[&str]) -> Self {
+        let mut bytes = Vec::new();
+        for part in subject {
+            bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(part.as_bytes());
+        }
+        let digest = BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, &bytes));
+        Self { kind, digest }
+    }
+
+    /// `KIND-DIGEST.sealed`.
+    pub(crate) fn file_name(&self) -> String {
+        format!("{}-{}{SUFFIX}", self.kind.word(), self.digest)
+    }
+
+    /// The name back from a file's; `None` if the file is not a record.
+    pub(crate) fn from_file_name(file: &str) -> Option<Self> {
+        let (word, digest) = file.strip_suffix(SUFFIX)?.split_once('-')?;
+        let kind = RecordKind::from_word(word)?;
+        Some(Self {
+            kind,
+            digest: digest.to_owned(),
+        })
+    }
+}
+
+impl RecordKind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Grant => "grant",
+            Self::Registration => "registration",
+        }
+    }
+
+    fn from_word(word: &str) -> Option<Self> {
+        [Self::Grant, Self::Registration]
+            .into_iter()
+            .find(|kind| kind.word() == word)
+    }
+}

@@ -1,0 +1,301 @@
+//! What the vault promises, on real files and with keychains that behave badly.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use keyring_core::api::CredentialStoreApi;
+use keyring_core::{CredentialStore, Entry, Error, mock};
+use tempfile::TempDir;
+use zeroize::Zeroizing;
+
+use super::{RecordKind, RecordName, Vault, VaultError, VaultKind, VaultState};
+
+const SECRET: &[u8] = b"a refresh token that must not be seen";
+const PATIENT: Duration = Duration::from_secs(10);
+
+fn grant(subject: &str) -> RecordName {
+    RecordName::new(RecordKind::Grant, &[subject])
+}
+
+fn put(vault: &Vault, name: &RecordName) {
+    vault.write(name, &Zeroizing::new(SECRET.to_vec())).unwrap();
+}
+
+fn read(vault: &Vault) -> Vec<(RecordName, Vec<u8>)> {
+    let contents = vault.read_all().unwrap();
+    let records = contents.records.into_iter();
+    records
+        .map(|(name, plain)| (name, plain.to_vec()))
+        .collect()
+}
+
+fn files(dir: &Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(dir).unwrap();
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+fn keychain(dir: &Path, store: &Arc<mock::Store>) -> Vault {
+    let store = Arc::clone(store);
+    Vault::keychain_of(
+        dir,
+        move || Ok(store.clone() as Arc<CredentialStore>),
+        PATIENT,
+    )
+}
+
+#[test]
+fn a_record_comes_back_in_another_process_and_only_whole() {
+    let dir = TempDir::new().unwrap();
+    let store = mock::Store::new().unwrap();
+    for open in [
+        &(|| keychain(&dir.path().join("a"), &store)) as &dyn Fn() -> Vault,
+        &|| Vault::file(&dir.path().join("b")),
+    ] {
+        assert!(read(&open()).is_empty());
+        put(&open(), &grant("one"));
+        put(&open(), &grant("one"));
+        assert_eq!(read(&open()), [(grant("one"), SECRET.to_vec())]);
+        open().remove(&grant("one")).unwrap();
+        open().remove(&grant("one")).unwrap();
+        assert!(read(&open()).is_empty());
+    }
+}
+
+#[test]
+fn nothing_readable_lies_on_disk() {
+    let dir = TempDir::new().unwrap();
+    let store = mock::Store::new().unwrap();
+    put(
+        &keychain(dir.path(), &store),
+        &grant("https://login.example/alice"),
+    );
+    assert_eq!(
+        files(dir.path()).len(),
+        2,
+        "the record and the installation id"
+    );
+    for file in files(dir.path()) {
+        let bytes = fs::read(&file).unwrap();
+        assert!(
+            !bytes.windows(7).any(|part| part == &SECRET[..7]),
+            "{file:?}"
+        );
+        assert!(!file.to_string_lossy().contains("login.example"));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn only_the_user_can_read_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let home = TempDir::new().unwrap();
+    let dir = home.path().join("state/vault");
+    fs::create_dir_all(&dir).unwrap();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+    put(&Vault::file(&dir), &grant("one"));
+    assert_eq!(mode(&dir), 0o700);
+    for file in files(&dir) {
+        assert_eq!(mode(&file), 0o600, "{file:?}");
+    }
+    fs::set_permissions(dir.join("key"), fs::Permissions::from_mode(0o644)).unwrap();
+    let refused = Vault::file(&dir).read_all().err().unwrap();
+    assert!(matches!(refused, VaultError::Exposed { .. }), "{refused}");
+}
+
+#[test]
+fn every_flipped_bit_is_noticed_and_no_other_record_suffers() {
+    let dir = TempDir::new().unwrap();
+    let vault = Vault::file(dir.path());
+    put(&vault, &grant("one"));
+    put(&vault, &grant("two"));
+    let path = dir.path().join(grant("one").file_name());
+    let sealed = fs::read(&path).unwrap();
+    for bit in 0..sealed.len() * 8 {
+        let mut changed = sealed.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&path, changed).unwrap();
+        let contents = vault.read_all().unwrap();
+        assert_eq!(contents.damaged, std::slice::from_ref(&path), "bit {bit}");
+        assert_eq!(contents.records.len(), 1, "bit {bit}");
+    }
+    fs::write(&path, &sealed[..sealed.len() / 2]).unwrap();
+    assert_eq!(vault.read_all().unwrap().damaged, [path]);
+}
+
+#[test]
+fn one_record_does_not_stand_in_for_another() {
+    let dir = TempDir::new().unwrap();
+    let vault = Vault::file(dir.path());
+    put(&vault, &grant("mine"));
+    let mine = dir.path().join(grant("mine").file_name());
+    for other in [
+        grant("theirs"),
+        RecordName::new(RecordKind::Registration, &["mine"]),
+    ] {
+        fs::copy(&mine, dir.path().join(other.file_name())).unwrap();
+    }
+    assert_eq!(vault.read_all().unwrap().damaged.len(), 2);
+}
+
+#[test]
+fn no_new_key_is_made_while_records_exist() {
+    let dir = TempDir::new().unwrap();
+    let gone = |vault: Vault| {
+        assert!(matches!(
+            vault.read_all(),
+            Err(VaultError::KeyMissing { .. })
+        ));
+        let written = vault.write(&grant("two"), &Zeroizing::new(SECRET.to_vec()));
+        assert!(matches!(written, Err(VaultError::KeyMissing { .. })));
+        assert!(matches!(vault.state(), VaultState::Absent { .. }));
+    };
+
+    let with_file = dir.path().join("file");
+    put(&Vault::file(&with_file), &grant("one"));
+    fs::remove_file(with_file.join("key")).unwrap();
+    gone(Vault::file(&with_file));
+    assert!(!with_file.join("key").exists());
+
+    let with_keychain = dir.path().join("keychain");
+    let store = mock::Store::new().unwrap();
+    put(&keychain(&with_keychain, &store), &grant("one"));
+    let emptied = mock::Store::new().unwrap();
+    gone(keychain(&with_keychain, &emptied));
+    fs::remove_file(with_keychain.join("installation")).unwrap();
+    gone(keychain(&with_keychain, &store));
+    gone(Vault::file(&with_keychain));
+}
+
+#[test]
+fn an_empty_vault_asks_for_no_key() {
+    let dir = TempDir::new().unwrap();
+    let vault = Vault::keychain_of(dir.path(), || panic!("asked"), PATIENT);
+    assert!(vault.read_all().unwrap().records.is_empty());
+    let kind = VaultKind::Keychain;
+    assert_eq!(vault.state(), VaultState::Unopened { kind });
+    assert!(
+        matches!(vault.open(), Err(VaultError::Absent { .. })),
+        "a panic is an answer too"
+    );
+}
+
+#[test]
+fn an_absent_keychain_is_found_when_it_comes() {
+    let dir = TempDir::new().unwrap();
+    let store = mock::Store::new().unwrap();
+    let answers = Mutex::new(vec![
+        Ok(store as Arc<CredentialStore>),
+        Err(Error::PlatformFailure("the bus is not there".into())),
+    ]);
+    let vault = Vault::keychain_of(
+        dir.path(),
+        move || answers.lock().unwrap().pop().expect("asked once more"),
+        PATIENT,
+    );
+    let refused = vault.open().unwrap_err();
+    assert!(refused.to_string().contains("the bus is not there"));
+    assert!(matches!(vault.state(), VaultState::Absent { .. }));
+    vault.open().unwrap();
+    put(&vault, &grant("one"));
+    let kind = VaultKind::Keychain;
+    assert_eq!(vault.state(), VaultState::Ready { kind });
+}
+
+// The Credential Manager asks nobody.
+#[cfg(not(windows))]
+#[test]
+fn a_dismissed_prompt_is_not_repeated_by_itself() {
+    let dir = TempDir::new().unwrap();
+    let (asked, questions) = channel();
+    let vault = Vault::keychain_of(
+        dir.path(),
+        move || {
+            asked.send(()).unwrap();
+            Err(Error::NoStorageAccess("SS error: prompt dismissed".into()))
+        },
+        PATIENT,
+    );
+    assert_eq!(vault.open(), Err(VaultError::Locked));
+    let write = vault.write(&grant("one"), &Zeroizing::new(SECRET.to_vec()));
+    assert_eq!(write, Err(VaultError::Locked));
+    assert_eq!(questions.try_iter().count(), 1);
+    assert_eq!(vault.open(), Err(VaultError::Locked));
+    assert_eq!(questions.try_iter().count(), 1, "a click asks again");
+}
+
+/// A keychain that answers only when it is told to.
+struct Locked {
+    inner: Arc<mock::Store>,
+    gate: Mutex<Receiver<()>>,
+}
+
+impl CredentialStoreApi for Locked {
+    fn vendor(&self) -> String {
+        "locked".to_owned()
+    }
+
+    fn id(&self) -> String {
+        "locked".to_owned()
+    }
+
+    fn build(
+        &self,
+        service: &str,
+        user: &str,
+        _: Option<&HashMap<&str, &str>>,
+    ) -> keyring_core::Result<Entry> {
+        self.gate.lock().unwrap().recv().unwrap();
+        self.inner.build(service, user, None)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+fn locked(dir: &Path, patience: Duration) -> (Vault, Sender<()>) {
+    let (unlock, gate) = channel();
+    let store = Arc::new(Locked {
+        inner: mock::Store::new().unwrap(),
+        gate: Mutex::new(gate),
+    });
+    let vault = Vault::keychain_of(
+        dir,
+        move || Ok(store.clone() as Arc<CredentialStore>),
+        patience,
+    );
+    (vault, unlock)
+}
+
+#[test]
+fn a_locked_keychain_does_not_hang_its_callers() {
+    let dir = TempDir::new().unwrap();
+    let (vault, unlock) = locked(dir.path(), Duration::from_millis(20));
+    assert_eq!(vault.open(), Err(VaultError::Locked));
+    assert_eq!(vault.state(), VaultState::Locked);
+    unlock.send(()).unwrap();
+    while vault.open().is_err() {
+        std::thread::yield_now();
+    }
+    let kind = VaultKind::Keychain;
+    assert_eq!(vault.state(), VaultState::Ready { kind });
+}
+
+#[test]
+fn everybody_who_waits_gets_the_one_answer() {
+    let dir = TempDir::new().unwrap();
+    let (vault, unlock) = locked(dir.path(), PATIENT);
+    std::thread::scope(|scope| {
+        let waiting: Vec<_> = (0..8).map(|_| scope.spawn(|| vault.open())).collect();
+        unlock.send(()).unwrap();
+        for thread in waiting {
+            assert_eq!(thread.join().unwrap(), Ok(()));
+        }
+    });
+}

@@ -1,0 +1,130 @@
+//! Somebody's desk: an identity, a clock that a test moves, and a browser that follows links.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use auth::{Account, Authorization, Identity, IdentityOptions, SignInError, Target, Vault};
+use model::config::ServerAuth;
+use model::{Issuer, ManualClock, Resource};
+
+use super::START;
+use super::authority::{Authority, TENANT};
+
+pub(crate) struct Desk {
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) identity: Identity,
+    pub(crate) clock: ManualClock,
+    pub(crate) vault: Vault,
+}
+
+/// What the browser shows in the end.
+pub(crate) struct Shown {
+    pub(crate) status: u16,
+    pub(crate) text: String,
+}
+
+impl Desk {
+    pub(crate) async fn new() -> Self {
+        Self::with_vault(Vault::memory()).await
+    }
+
+    pub(crate) async fn with_vault(vault: Vault) -> Self {
+        let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(START));
+        Self {
+            authority: Authority::start().await,
+            identity: identity(&vault, &clock),
+            clock,
+            vault,
+        }
+    }
+
+    /// A process that starts later with the same vault.
+    pub(crate) fn restarted(&self) -> Identity {
+        identity(&self.vault, &self.clock)
+    }
+
+    pub(crate) fn advance(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    pub(crate) fn target(&self) -> Target {
+        self.target_with(ServerAuth::Discover)
+    }
+
+    pub(crate) fn target_with(&self, auth: ServerAuth) -> Target {
+        let url = format!("{}/mcp", self.authority.origin);
+        Target {
+            url: url.parse().unwrap(),
+            auth,
+        }
+    }
+
+    pub(crate) fn entra(&self, tenant: &str, scopes: &[&str]) -> Target {
+        self.target_with(ServerAuth::Entra {
+            authority: Issuer::new(format!("{}/{tenant}/v2.0", self.authority.origin)),
+            client_id: "the-app".to_owned(),
+            resource: Resource::new("api://the-api"),
+            scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+            redirect_port: 0,
+        })
+    }
+
+    pub(crate) fn entra_usual(&self) -> Target {
+        self.entra(TENANT, &["mcp.read"])
+    }
+
+    /// Signs in, in the browser too.
+    pub(crate) async fn sign_in(&self, target: &Target) -> Result<Account, SignInError> {
+        let flow = self.identity.start_sign_in(target, None).await?;
+        let url = flow.url().clone();
+        let (account, _) = tokio::join!(flow.finish(), browse(&url));
+        account
+    }
+
+    pub(crate) async fn header(&self, target: &Target) -> String {
+        shown(&self.identity.authorization(target).await.unwrap().unwrap())
+    }
+}
+
+/// The header's value, for comparing.
+pub(crate) fn shown(authorization: &Authorization) -> String {
+    authorization.header.to_str().unwrap().to_owned()
+}
+
+fn identity(vault: &Vault, clock: &ManualClock) -> Identity {
+    Identity::new(IdentityOptions {
+        http: client(),
+        vault: vault.clone(),
+        clock: clock.clock(),
+        client_name: "Postern".to_owned(),
+    })
+}
+
+pub(crate) fn client() -> reqwest::Client {
+    auth::http::client([]).unwrap()
+}
+
+/// Follows redirects, and submits the form where there is one.
+pub(crate) async fn browse(url: &url::Url) -> Shown {
+    let client = client();
+    let mut response = client.get(url.clone()).send().await.unwrap();
+    while let Some(location) = response.headers().get("location") {
+        let next = url.join(location.to_str().unwrap()).unwrap();
+        response = client.get(next).send().await.unwrap();
+    }
+    let status = response.status().as_u16();
+    let text = response.text().await.unwrap();
+    let Some(form) = text.strip_prefix("POST ") else {
+        return Shown { status, text };
+    };
+    let (action, body) = form.split_once(' ').unwrap();
+    let request = client
+        .post(action)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(body.to_owned());
+    let response = request.send().await.unwrap();
+    Shown {
+        status: response.status().as_u16(),
+        text: response.text().await.unwrap(),
+    }
+}

@@ -1,0 +1,107 @@
+//! Finding out how one signs in, where servers are old, wrong or hostile.
+
+use auth::SignInError;
+use model::config::ServerAuth;
+use serde_json::{Value, json};
+
+use super::desk::Desk;
+
+#[tokio::test]
+async fn a_server_without_metadata_is_its_own_authorization_server() {
+    let desk = Desk::new().await;
+    desk.authority.set(|b| b.resource = Value::Null);
+    desk.sign_in(&desk.target()).await.unwrap();
+    let asked = desk.authority.asked("authorize").pop().unwrap();
+    assert!(!asked.contains_key("resource"), "nobody named one");
+    assert!(!asked.contains_key("scope"));
+
+    let older = Desk::new().await;
+    older.authority.set(|b| {
+        b.resource = Value::Null;
+        b.metadata = Value::Null;
+    });
+    let account = older.sign_in(&older.target()).await.unwrap();
+    assert_eq!(
+        account.key.subject, older.authority.origin,
+        "nobody says who it is"
+    );
+    assert_eq!(older.header(&older.target()).await, "Bearer access-1");
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_nothing_is_told_apart() {
+    let desk = Desk::new().await;
+    desk.authority.set(|b| {
+        b.resource = Value::Null;
+        b.metadata = Value::Null;
+        b.open = true;
+    });
+    for auth in [ServerAuth::Discover, ServerAuth::None] {
+        let outcome = desk.sign_in(&desk.target_with(auth)).await;
+        assert!(matches!(outcome, Err(SignInError::NotProtected { .. })));
+    }
+    let open = desk.target_with(ServerAuth::None);
+    assert!(desk.identity.authorization(&open).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn documents_that_lie_are_refused() {
+    type Change = fn(&mut super::authority::Behaviour, &str);
+    let insecure: [Change; 4] = [
+        |b, _| b.metadata["code_challenge_methods_supported"] = json!(["plain"]),
+        |b, _| b.metadata["code_challenge_methods_supported"] = Value::Null,
+        |b, _| b.metadata["token_endpoint"] = json!("http://far.example/token"),
+        |b, _| b.metadata["authorization_endpoint"] = json!("javascript:alert(1)"),
+    ];
+    let malformed: [Change; 4] = [
+        |b, origin| b.metadata["issuer"] = json!(format!("{origin}/")),
+        |b, _| b.metadata["issuer"] = json!("https://other.example"),
+        |b, _| b.resource["resource"] = json!("https://other.example/mcp"),
+        |b, origin| b.resource["resource"] = json!(format!("{origin}/other")),
+    ];
+    for (number, change) in insecure.into_iter().chain(malformed).enumerate() {
+        let desk = Desk::new().await;
+        let origin = desk.authority.origin.clone();
+        desk.authority.set(|b| change(b, &origin));
+        let outcome = desk.sign_in(&desk.target()).await;
+        let fits = match outcome {
+            // Null is no list at all.
+            Err(SignInError::Malformed { .. }) => number == 1 || number >= 4,
+            Err(SignInError::Insecure { .. }) => number < 4,
+            _ => false,
+        };
+        assert!(fits, "{number}: {outcome:?}");
+        assert!(desk.authority.asked("register").is_empty(), "{number}");
+    }
+}
+
+#[tokio::test]
+async fn the_challenge_says_where_to_look() {
+    let desk = Desk::new().await;
+    let target = desk.target();
+    let origin = &desk.authority.origin;
+    let scope = async |challenge: &str| {
+        let flow = desk
+            .identity
+            .start_sign_in(&target, Some(challenge))
+            .await
+            .unwrap();
+        let scope = flow.url().query_pairs().find(|(name, _)| name == "scope");
+        scope.map(|(_, scope)| scope.into_owned())
+    };
+    let named = format!(
+        r#"Bearer resource_metadata="{origin}/.well-known/oauth-protected-resource/mcp", scope="mcp.special""#
+    );
+    assert_eq!(
+        scope(&named).await.as_deref(),
+        Some("mcp.special offline_access")
+    );
+    assert_eq!(
+        scope("Bearer").await.as_deref(),
+        Some("mcp.read offline_access")
+    );
+
+    let elsewhere = r#"Bearer resource_metadata="http://far.example/metadata""#;
+    let outcome = desk.identity.start_sign_in(&target, Some(elsewhere)).await;
+    assert!(matches!(outcome.err(), Some(SignInError::Insecure { .. })));
+}

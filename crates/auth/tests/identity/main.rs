@@ -1,0 +1,18 @@
+//! Signing in and staying signed in, against an authorization server in this process.
+
+#[cfg(test)]
+mod authority;
+#[cfg(test)]
+mod desk;
+#[cfg(test)]
+mod dialect;
+#[cfg(test)]
+mod discovery;
+#[cfg(test)]
+mod renewal;
+#[cfg(test)]
+mod sign_in;
+
+#[cfg(test)]
+/// When these tests take place, in seconds since 1970.
+const START: u64 = 1_790_000_000;

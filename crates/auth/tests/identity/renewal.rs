@@ -1,0 +1,331 @@
+//! Staying signed in.
+
+use auth::{AuthorizationError, SignInReason};
+use axum::http::StatusCode;
+use serde_json::json;
+
+use super::authority::{Rotation, Trouble};
+use super::desk::{Desk, shown};
+
+async fn signed_in() -> Desk {
+    let desk = Desk::new().await;
+    desk.sign_in(&desk.target()).await.unwrap();
+    desk
+}
+
+fn refusal(error: &str) -> Trouble {
+    Trouble::Refusal(StatusCode::BAD_REQUEST, json!({ "error": error }))
+}
+
+async fn needed(desk: &Desk) -> SignInReason {
+    match desk.identity.authorization(&desk.target()).await {
+        Err(AuthorizationError::SignInNeeded { reason, .. }) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn many_who_ask_cause_one_renewal() {
+    let desk = signed_in().await;
+    let target = desk.target();
+    desk.advance(3600);
+    let asking: Vec<_> = (0..50)
+        .map(|_| {
+            let (identity, target) = (desk.identity.clone(), target.clone());
+            tokio::spawn(async move { identity.authorization(&target).await })
+        })
+        .collect();
+    for task in asking {
+        let authorization = task.await.unwrap().unwrap().unwrap();
+        assert_eq!(shown(&authorization), "Bearer access-2");
+    }
+    assert_eq!(desk.authority.grants("refresh_token").len(), 1);
+}
+
+#[tokio::test]
+async fn many_who_ask_share_one_failure() {
+    let desk = signed_in().await;
+    desk.advance(3600);
+    desk.authority.set(|b| b.trouble = Some(Trouble::Portal));
+    let permits = desk.authority.gate.available_permits();
+    desk.authority.gate.forget_permits(permits);
+    let asking: Vec<_> = (0..50)
+        .map(|_| {
+            let (identity, target) = (desk.identity.clone(), desk.target());
+            tokio::spawn(async move { identity.authorization(&target).await })
+        })
+        .collect();
+    while desk.authority.grants("refresh_token").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    desk.authority.gate.add_permits(permits);
+    for task in asking {
+        let outcome = task.await.unwrap();
+        assert!(matches!(
+            outcome,
+            Err(AuthorizationError::Unreachable { .. })
+        ));
+    }
+    assert_eq!(desk.authority.grants("refresh_token").len(), 1);
+}
+
+#[tokio::test]
+async fn renews_in_time_and_when_told() {
+    let desk = signed_in().await;
+    let target = desk.target();
+    desk.advance(3299);
+    assert_eq!(desk.header(&target).await, "Bearer access-1");
+    desk.advance(1);
+    desk.authority.set(|b| b.refresh_in = Some(100));
+    assert_eq!(desk.header(&target).await, "Bearer access-2");
+    desk.advance(99);
+    assert_eq!(desk.header(&target).await, "Bearer access-2");
+    desk.advance(1);
+    assert_eq!(desk.header(&target).await, "Bearer access-3");
+    let tokens = desk.authority.grants("refresh_token");
+    let used: Vec<_> = tokens.iter().map(|asked| &asked["refresh_token"]).collect();
+    assert_eq!(used, ["refresh-1", "refresh-2"], "each is used once");
+    let later = desk.restarted();
+    desk.advance(3600);
+    let authorization = later.authorization(&target).await.unwrap().unwrap();
+    assert_eq!(
+        shown(&authorization),
+        "Bearer access-4",
+        "the newest was kept"
+    );
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_is_not_replaced_stays() {
+    let desk = signed_in().await;
+    desk.authority.set(|b| b.rotation = Rotation::None);
+    for number in 2..5 {
+        desk.advance(3600);
+        assert_eq!(
+            desk.header(&desk.target()).await,
+            format!("Bearer access-{number}")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_refused_sign_in_is_over_and_an_unreachable_one_is_not() {
+    let desk = signed_in().await;
+    let target = desk.target();
+    desk.advance(3600);
+    for trouble in [
+        Trouble::Portal,
+        Trouble::Busy(StatusCode::SERVICE_UNAVAILABLE, None),
+        Trouble::Refusal(StatusCode::BAD_REQUEST, json!({ "error": "server_error" })),
+    ] {
+        desk.authority.set(|b| b.trouble = Some(trouble));
+        let outcome = desk.identity.authorization(&target).await;
+        assert!(
+            matches!(outcome, Err(AuthorizationError::Unreachable { .. })),
+            "{outcome:?}"
+        );
+        desk.advance(60);
+    }
+    desk.authority.set(|b| b.trouble = None);
+    assert_eq!(
+        desk.header(&target).await,
+        "Bearer access-2",
+        "nothing was lost"
+    );
+
+    desk.advance(3600);
+    desk.authority
+        .set(|b| b.trouble = Some(refusal("invalid_grant")));
+    assert_eq!(needed(&desk).await, SignInReason::Revoked);
+    let asked = desk.authority.grants("refresh_token").len();
+    desk.advance(3600);
+    assert_eq!(needed(&desk).await, SignInReason::Revoked);
+    let restarted = desk.restarted().authorization(&target).await;
+    assert!(matches!(
+        restarted,
+        Err(AuthorizationError::SignInNeeded { .. })
+    ));
+    assert_eq!(
+        desk.authority.grants("refresh_token").len(),
+        asked,
+        "a dead one is not used"
+    );
+
+    desk.authority.set(|b| b.trouble = None);
+    desk.sign_in(&target).await.unwrap();
+    assert_eq!(desk.header(&target).await, "Bearer access-3");
+}
+
+#[tokio::test]
+async fn the_old_token_serves_while_it_lives() {
+    let desk = signed_in().await;
+    let target = desk.target();
+    let renewals = || desk.authority.grants("refresh_token").len();
+    desk.advance(3300);
+    desk.authority.set(|b| b.trouble = Some(Trouble::Portal));
+    assert_eq!(desk.header(&target).await, "Bearer access-1");
+    assert_eq!(desk.header(&target).await, "Bearer access-1");
+    assert_eq!(renewals(), 1, "not with every request");
+    desk.advance(30);
+    assert_eq!(desk.header(&target).await, "Bearer access-1");
+    assert_eq!(renewals(), 2);
+    desk.authority
+        .set(|b| b.trouble = Some(refusal("invalid_grant")));
+    desk.advance(30);
+    assert_eq!(
+        desk.header(&target).await,
+        "Bearer access-1",
+        "only its renewal is refused"
+    );
+    desk.advance(3600);
+    assert_eq!(needed(&desk).await, SignInReason::Revoked);
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_quiet_gets_it() {
+    let desk = signed_in().await;
+    let target = desk.target();
+    let renewals = || desk.authority.grants("refresh_token").len();
+    desk.advance(3600);
+    let busy = Trouble::Busy(StatusCode::TOO_MANY_REQUESTS, Some("120"));
+    desk.authority.set(|b| b.trouble = Some(busy));
+    for wait in [0, 119] {
+        desk.advance(wait);
+        let outcome = desk.identity.authorization(&target).await;
+        assert!(matches!(
+            outcome,
+            Err(AuthorizationError::Unreachable { retry_after: Some(wait), .. }) if wait.as_secs() == 120
+        ));
+        assert_eq!(renewals(), 1);
+    }
+    desk.authority
+        .set(|b| b.trouble = Some(refusal("invalid_scope")));
+    desk.advance(1);
+    for wait in [0, 59] {
+        desk.advance(wait);
+        let outcome = desk.identity.authorization(&target).await;
+        assert!(matches!(
+            outcome,
+            Err(AuthorizationError::Misconfigured { .. })
+        ));
+        assert_eq!(renewals(), 2, "the same question within a minute");
+    }
+    desk.authority.set(|b| b.trouble = None);
+    desk.advance(1);
+    assert_eq!(desk.header(&target).await, "Bearer access-2");
+}
+
+#[tokio::test]
+async fn a_second_factor_needs_a_person_and_costs_nothing() {
+    let desk = Desk::new().await;
+    desk.authority.set(|b| b.issuer = None);
+    let target = desk.entra_usual();
+    desk.sign_in(&target).await.unwrap();
+    desk.advance(3600);
+    let claims = r#"{"access_token":{"capolids":{"essential":true}}}"#;
+    let body = json!({
+        "error": "interaction_required", "suberror": "basic_action", "claims": claims,
+        "error_description": "AADSTS50076: Due to a configuration change …", "error_codes": [50076],
+    });
+    desk.authority
+        .set(|b| b.trouble = Some(Trouble::Refusal(StatusCode::BAD_REQUEST, body)));
+    let outcome = desk.identity.authorization(&target).await;
+    assert!(matches!(
+        outcome,
+        Err(AuthorizationError::SignInNeeded {
+            reason: SignInReason::InteractionRequired,
+            ..
+        })
+    ));
+    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let asked = flow.url().query_pairs().find(|(name, _)| name == "claims");
+    assert_eq!(asked.unwrap().1, claims, "the next sign-in satisfies it");
+    desk.authority.set(|b| b.trouble = None);
+    desk.advance(60);
+    assert_eq!(
+        desk.header(&target).await,
+        "Bearer access-2",
+        "the refresh token lived on"
+    );
+}
+
+#[tokio::test]
+async fn a_refused_access_token_is_renewed_once() {
+    let desk = signed_in().await;
+    let target = desk.target();
+    let first = desk.identity.authorization(&target).await.unwrap().unwrap();
+    for _ in 0..3 {
+        desk.identity.refused(&target, &first).await;
+        assert_eq!(
+            desk.header(&target).await,
+            "Bearer access-2",
+            "a newer one is not dropped"
+        );
+    }
+    assert_eq!(desk.authority.grants("refresh_token").len(), 1);
+
+    let second = desk.identity.authorization(&target).await.unwrap().unwrap();
+    desk.identity.refused(&target, &second).await;
+    assert_eq!(needed(&desk).await, SignInReason::KeepsRefusing);
+    assert_eq!(desk.authority.grants("refresh_token").len(), 1, "no loop");
+    desk.advance(61);
+    assert_eq!(desk.header(&target).await, "Bearer access-3");
+}
+
+#[tokio::test]
+async fn a_caller_who_leaves_takes_no_token_along() {
+    let desk = signed_in().await;
+    let target = desk.target();
+    desk.advance(3600);
+    let permits = desk.authority.gate.available_permits();
+    desk.authority.gate.forget_permits(permits);
+    let leaving = {
+        let (identity, target) = (desk.identity.clone(), target.clone());
+        tokio::spawn(async move { identity.authorization(&target).await })
+    };
+    while desk.authority.grants("refresh_token").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    leaving.abort();
+    assert!(leaving.await.unwrap_err().is_cancelled());
+    desk.authority.gate.add_permits(permits);
+    assert_eq!(desk.header(&target).await, "Bearer access-2");
+    assert_eq!(
+        desk.authority.grants("refresh_token").len(),
+        1,
+        "its answer was used"
+    );
+    let kept = desk
+        .restarted()
+        .authorization(&target)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(shown(&kept), "Bearer access-2");
+}
+
+#[tokio::test]
+async fn signing_out_during_a_renewal_wins() {
+    let desk = signed_in().await;
+    let target = desk.target();
+    let account = desk.identity.account_for(&target).unwrap();
+    desk.advance(3600);
+    let permits = desk.authority.gate.available_permits();
+    desk.authority.gate.forget_permits(permits);
+    let renewing = {
+        let (identity, target) = (desk.identity.clone(), target.clone());
+        tokio::spawn(async move { identity.authorization(&target).await })
+    };
+    while desk.authority.grants("refresh_token").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let signing_out = {
+        let identity = desk.identity.clone();
+        tokio::spawn(async move { identity.sign_out(&account.key).await })
+    };
+    desk.authority.gate.add_permits(permits);
+    renewing.await.unwrap().ok();
+    signing_out.await.unwrap().unwrap();
+    assert_eq!(needed(&desk).await, SignInReason::NotSignedIn);
+    assert!(desk.restarted().accounts().await.is_empty());
+}

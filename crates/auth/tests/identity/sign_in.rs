@@ -1,0 +1,488 @@
+//! The sign-in itself.
+
+use std::time::Duration;
+
+use auth::{AuthorizationError, SignInError, SignInReason, SignOutError, Vault};
+use axum::http::StatusCode;
+use model::config::ServerAuth;
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use url::Url;
+
+use super::authority::Trouble;
+use super::desk::{Desk, browse, client, shown};
+
+/// Where the browser is to come back to.
+fn redirect_uri(url: &Url) -> Url {
+    let pair = url.query_pairs().find(|(name, _)| name == "redirect_uri");
+    pair.unwrap().1.parse().unwrap()
+}
+
+fn state(url: &Url) -> String {
+    let pair = url.query_pairs().find(|(name, _)| name == "state");
+    pair.unwrap().1.into_owned()
+}
+
+#[tokio::test]
+async fn signs_in_once_and_stays_signed_in() {
+    let desk = Desk::new().await;
+    let target = desk.target();
+    let needed = desk.identity.authorization(&target).await.unwrap_err();
+    assert!(matches!(
+        needed,
+        AuthorizationError::SignInNeeded {
+            reason: SignInReason::NotSignedIn,
+            ..
+        }
+    ));
+
+    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let url = flow.url().clone();
+    let (account, page) = tokio::join!(flow.finish(), browse(&url));
+    let account = account.unwrap();
+    assert_eq!(account.key.issuer.as_str(), desk.authority.origin);
+    assert_eq!(account.key.subject, "alice");
+    assert_eq!(account.name.as_deref(), Some("Alice"));
+    assert_eq!(page.status, 200);
+    assert!(page.text.contains("You are signed in"), "{}", page.text);
+    assert!(page.text.contains("alice@contoso.example"));
+
+    let authorization = desk.identity.authorization(&target).await.unwrap().unwrap();
+    assert_eq!(shown(&authorization), "Bearer access-1");
+    assert_eq!(authorization.account, account.key);
+    assert!(!format!("{authorization:?}").contains("access-1"));
+    assert_eq!(desk.identity.account_for(&target), Some(account.clone()));
+
+    let later = desk.restarted();
+    assert_eq!(later.account_for(&target), None, "nothing is read yet");
+    assert_eq!(later.accounts().await, std::slice::from_ref(&account));
+    assert_eq!(later.account_for(&target), Some(account));
+    let again = later.authorization(&target).await.unwrap().unwrap();
+    assert_eq!(shown(&again), "Bearer access-1");
+    assert_eq!(desk.authority.asked("token").len(), 1);
+}
+
+#[tokio::test]
+async fn asks_as_the_specification_wants() {
+    let desk = Desk::new().await;
+    // Without a path and without a slash: exactly this has to come back.
+    let resource = desk.authority.origin.clone();
+    desk.authority
+        .set(|b| b.resource["resource"] = json!(resource));
+    let target = desk.target();
+    desk.sign_in(&target).await.unwrap();
+    desk.advance(3600);
+    desk.header(&target).await;
+
+    let registered = &desk.authority.asked("register")[0]["body"];
+    let registered: serde_json::Value = serde_json::from_str(registered).unwrap();
+    let authorize = &desk.authority.asked("authorize")[0];
+    assert_eq!(registered["application_type"], "native");
+    assert_eq!(registered["token_endpoint_auth_method"], "none");
+    assert_eq!(registered["client_name"], "Postern");
+    assert_eq!(
+        registered["redirect_uris"],
+        json!([authorize["redirect_uri"]])
+    );
+    assert!(authorize["redirect_uri"].starts_with("http://127.0.0.1:"));
+    assert!(authorize["redirect_uri"].ends_with("/callback"));
+    assert_eq!(authorize["response_type"], "code");
+    assert_eq!(authorize["scope"], "mcp.read offline_access");
+    assert_eq!(authorize["code_challenge_method"], "S256");
+    for request in desk.authority.asked("token").iter().chain([authorize]) {
+        assert_eq!(request["resource"], resource);
+        assert_eq!(request["client_id"], "client-1");
+    }
+    assert_eq!(desk.authority.asked("token").len(), 2);
+}
+
+#[tokio::test]
+async fn two_sign_ins_share_nothing() {
+    let desk = Desk::new().await;
+    let target = desk.target();
+    desk.sign_in(&target).await.unwrap();
+    desk.sign_in(&target).await.unwrap();
+    assert_eq!(
+        desk.authority.asked("register").len(),
+        1,
+        "a registration is kept"
+    );
+    let asked = desk.authority.asked("authorize");
+    let [first, .., last] = &asked[..] else {
+        panic!("asked once");
+    };
+    assert_eq!(
+        first["redirect_uri"], last["redirect_uri"],
+        "on the port that was registered"
+    );
+    for name in ["state", "code_challenge"] {
+        assert_ne!(first[name], last[name]);
+        assert_eq!(first[name].len(), 43);
+    }
+    assert_eq!(desk.header(&target).await, "Bearer access-2");
+    assert_eq!(desk.identity.accounts().await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_belongs_to_no_sign_in_changes_nothing() {
+    let desk = Desk::new().await;
+    let target = desk.target();
+    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let url = flow.url().clone();
+    let callback = redirect_uri(&url);
+    let finish = tokio::spawn(flow.finish());
+
+    let status = |request: reqwest::RequestBuilder| async move {
+        request.send().await.unwrap().status().as_u16()
+    };
+    let http = client();
+    let with = |query: &str| {
+        let mut address = callback.clone();
+        address.set_query(Some(query));
+        address
+    };
+    let mine = state(&url);
+    for query in [
+        "",
+        "code=stolen",
+        "code=stolen&state=",
+        "code=stolen&state=other",
+        &format!("code=stolen&state={mine}x"),
+        &format!("code=a&code=b&state={mine}"),
+        &format!("code=a&state={mine}&state={mine}"),
+        "error=access_denied&state=other",
+    ] {
+        assert_eq!(status(http.get(with(query))).await, 400, "{query}");
+    }
+    let answer = format!("code=stolen&state={mine}");
+    for (request, expected) in [
+        (http.get(with(&answer)).header("host", "evil.example"), 421),
+        (http.get(with(&answer)).header("host", "localhost"), 421),
+        (http.get(callback.join("/other?x").unwrap()), 404),
+        (http.get(callback.join("/favicon.ico").unwrap()), 404),
+        (http.put(with(&answer)), 405),
+        (http.post(callback.clone()).body(answer.clone()), 415),
+        (
+            http.post(callback.clone())
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(format!("{answer}&more={}", "x".repeat(100_000))),
+            413,
+        ),
+    ] {
+        assert_eq!(status(request).await, expected);
+    }
+    assert!(desk.authority.asked("token").is_empty());
+    assert!(browse(&url).await.text.contains("You are signed in"));
+    finish.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_browser_may_come_back_to_either_loopback_address() {
+    let desk = Desk::new().await;
+    let target = desk.target();
+    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let port = redirect_uri(flow.url()).port().unwrap();
+    let finish = tokio::spawn(flow.finish());
+    for host in ["127.0.0.1", "[::1]", "localhost"] {
+        let Ok(stream) = TcpStream::connect(format!("{host}:{port}")).await else {
+            assert_eq!(host, "[::1]", "a machine may lack IPv6, and nothing else");
+            continue;
+        };
+        drop(stream);
+        let answer = client().get(format!("http://{host}:{port}/")).send().await;
+        assert_eq!(answer.unwrap().status(), 400, "{host}");
+    }
+    finish.abort();
+}
+
+#[tokio::test]
+async fn a_dropped_flow_frees_its_port() {
+    let desk = Desk::new().await;
+    let target = desk.target();
+    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let port = redirect_uri(flow.url()).port().unwrap();
+    assert!(TcpListener::bind(("127.0.0.1", port)).await.is_err());
+    drop(flow);
+    TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+
+    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let port = redirect_uri(flow.url()).port().unwrap();
+    let finish = tokio::spawn(flow.finish());
+    // It answers, so it runs.
+    let address = format!("http://127.0.0.1:{port}/");
+    client().get(&address).send().await.unwrap();
+    finish.abort();
+    assert!(finish.await.unwrap_err().is_cancelled());
+    while TcpListener::bind(("127.0.0.1", port)).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert!(desk.identity.accounts().await.is_empty());
+}
+
+#[tokio::test]
+async fn nobody_in_the_browser_is_an_end_too() {
+    let desk = Desk::new().await;
+    let flow = desk
+        .identity
+        .start_sign_in(&desk.target(), None)
+        .await
+        .unwrap();
+    tokio::time::pause();
+    let error = flow.finish().await.unwrap_err();
+    assert!(
+        matches!(error, SignInError::TimedOut { waited, .. } if waited == Duration::from_secs(300))
+    );
+    assert!(error.to_string().contains("5 minutes; hint: "));
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_in_plain_words() {
+    let desk = Desk::new().await;
+    let target = desk.target();
+    let attempt = async |error, description| {
+        desk.authority.set(|b| b.error = Some((error, description)));
+        let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+        let url = flow.url().clone();
+        let (outcome, page) = tokio::join!(flow.finish(), browse(&url));
+        (outcome.unwrap_err(), page.text)
+    };
+    let (error, page) = attempt("access_denied", "AADSTS65004: User declined to consent.").await;
+    assert!(matches!(error, SignInError::Declined { .. }));
+    assert!(page.contains("You are not signed in") && page.contains("User declined"));
+
+    let (error, page) = attempt("invalid_target", "AADSTS9010010: <b>No match</b>.").await;
+    let SignInError::Refused { error, hint, .. } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(error, "invalid_target");
+    assert!(hint.contains("App ID URI"));
+    assert!(page.contains("&lt;b&gt;No match"));
+    assert!(desk.authority.asked("token").is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_from_another_server_is_refused() {
+    let desk = Desk::new().await;
+    let target = desk.target();
+    let origin = desk.authority.origin.clone();
+    for issuer in [
+        None,
+        Some(format!("{origin}/")),
+        Some("https://evil.example".to_owned()),
+        Some(String::new()),
+    ] {
+        desk.authority.set(|b| b.issuer.clone_from(&issuer));
+        for error in [None, Some(("access_denied", "no"))] {
+            desk.authority.set(|b| b.error = error);
+            let outcome = desk.sign_in(&target).await;
+            assert!(
+                matches!(outcome, Err(SignInError::Insecure { .. })),
+                "{issuer:?} {outcome:?}"
+            );
+        }
+    }
+    assert!(
+        desk.authority.asked("token").is_empty(),
+        "no code was redeemed"
+    );
+
+    // Not promised, so it may be left out; if it is there it has to be right.
+    desk.authority.set(|b| {
+        b.error = None;
+        b.metadata["authorization_response_iss_parameter_supported"] = json!(false);
+        b.issuer = Some("https://evil.example".to_owned());
+    });
+    let outcome = desk.sign_in(&target).await;
+    assert!(matches!(outcome, Err(SignInError::Insecure { .. })));
+    desk.authority.set(|b| b.issuer = None);
+    desk.sign_in(&target).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_failed_sign_in_leaves_the_last_one_alone() {
+    let desk = Desk::new().await;
+    let target = desk.target();
+    desk.sign_in(&target).await.unwrap();
+    for trouble in [
+        Trouble::Busy(StatusCode::SERVICE_UNAVAILABLE, None),
+        Trouble::Portal,
+        Trouble::Refusal(StatusCode::BAD_REQUEST, json!({ "error": "invalid_grant" })),
+    ] {
+        desk.authority.set(|b| b.trouble = Some(trouble));
+        desk.sign_in(&target).await.unwrap_err();
+    }
+    assert_eq!(desk.header(&target).await, "Bearer access-1");
+}
+
+#[tokio::test]
+async fn a_lost_registration_is_made_anew() {
+    let desk = Desk::new().await;
+    let target = desk.target();
+    desk.sign_in(&target).await.unwrap();
+    desk.authority.forget_clients();
+    desk.sign_in(&target).await.unwrap();
+    assert_eq!(
+        desk.authority.asked("register").len(),
+        2,
+        "noticed before the browser opens"
+    );
+
+    let lost = json!({ "error": "invalid_client" });
+    desk.authority
+        .set(|b| b.trouble = Some(Trouble::Refusal(StatusCode::UNAUTHORIZED, lost)));
+    let outcome = desk.sign_in(&target).await;
+    assert!(matches!(outcome, Err(SignInError::RegistrationLost { .. })));
+    desk.authority.set(|b| b.trouble = None);
+    desk.sign_in(&target).await.unwrap();
+    assert_eq!(desk.authority.asked("register").len(), 3);
+    assert_eq!(desk.identity.accounts().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_client_secret_goes_where_the_server_wants_it() {
+    let desk = Desk::new().await;
+    for (method, offered) in [
+        ("client_secret_basic", json!(["client_secret_basic"])),
+        (
+            "client_secret_post",
+            json!(["client_secret_basic", "client_secret_post"]),
+        ),
+    ] {
+        desk.authority.forget_clients();
+        desk.authority.set(|b| {
+            b.metadata["token_endpoint_auth_methods_supported"] = offered;
+            b.registered_with =
+                json!({ "client_secret": "s3cret+", "client_secret_expires_at": 0 });
+        });
+        desk.sign_in(&desk.target()).await.unwrap();
+        let token = desk.authority.asked("token").pop().unwrap();
+        if method == "client_secret_post" {
+            assert_eq!(token["client_secret"], "s3cret+");
+        } else {
+            assert!(token["basic"].starts_with("Basic "));
+            assert!(!token.contains_key("client_secret"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_configured_client_registers_nowhere() {
+    let desk = Desk::new().await;
+    desk.authority
+        .set(|b| b.metadata["registration_endpoint"] = json!(null));
+    let outcome = desk.sign_in(&desk.target()).await;
+    assert!(matches!(outcome, Err(SignInError::NoRegistration { .. })));
+    let target = desk.target_with(ServerAuth::Client {
+        client_id: "mine".to_owned(),
+        scopes: vec!["mcp.write".to_owned()],
+    });
+    desk.sign_in(&target).await.unwrap();
+    let authorize = desk.authority.asked("authorize").pop().unwrap();
+    assert_eq!(authorize["client_id"], "mine");
+    assert_eq!(authorize["scope"], "mcp.write offline_access");
+    assert!(desk.authority.asked("register").is_empty());
+}
+
+#[tokio::test]
+async fn a_step_up_asks_for_what_there_was_and_what_is_wanted() {
+    let desk = Desk::new().await;
+    let target = desk.target();
+    desk.sign_in(&target).await.unwrap();
+    let challenge = r#"Bearer error="insufficient_scope", scope="mcp.write""#;
+    let flow = desk
+        .identity
+        .start_sign_in(&target, Some(challenge))
+        .await
+        .unwrap();
+    let scope = flow.url().query_pairs().find(|(name, _)| name == "scope");
+    assert_eq!(scope.unwrap().1, "mcp.write mcp.read offline_access");
+}
+
+#[tokio::test]
+async fn signing_out_forgets_here_and_there() {
+    let desk = Desk::new().await;
+    let target = desk.target();
+    let account = desk.sign_in(&target).await.unwrap();
+    desk.identity.sign_out(&account.key).await.unwrap();
+    assert_eq!(desk.authority.asked("revoke")[0]["token"], "refresh-1");
+    for identity in [&desk.identity, &desk.restarted()] {
+        assert!(identity.authorization(&target).await.is_err());
+        assert!(identity.accounts().await.is_empty());
+    }
+    let again = desk.identity.sign_out(&account.key).await;
+    assert!(matches!(again, Err(SignOutError::Unknown)));
+
+    desk.sign_in(&target).await.unwrap();
+    assert_eq!(
+        desk.authority.asked("register").len(),
+        1,
+        "the registration stays"
+    );
+    desk.authority
+        .set(|b| b.trouble = Some(Trouble::Busy(StatusCode::BAD_GATEWAY, None)));
+    let untold = desk.identity.sign_out(&account.key).await;
+    assert!(matches!(untold, Err(SignOutError::NotRevoked { .. })));
+    assert!(desk.restarted().accounts().await.is_empty());
+}
+
+#[tokio::test]
+async fn consents_are_listed_and_taken_back() {
+    let desk = Desk::new().await;
+    let target = desk.target();
+    desk.sign_in(&target).await.unwrap();
+    let consents = desk.identity.consents(&target).await.unwrap();
+    assert_eq!(consents[0].client_name.as_deref(), Some("Postern"));
+    assert_eq!(consents[0].scopes, ["mcp.read"]);
+    assert_eq!(consents[0].granted_at, Some(1_790_000_000));
+    desk.identity
+        .revoke_consent(&target, &consents[0].id)
+        .await
+        .unwrap();
+    assert!(desk.identity.consents(&target).await.unwrap().is_empty());
+    let gone = desk.identity.revoke_consent(&target, "c/1").await;
+    assert!(matches!(gone, Err(auth::ConsentsError::Unknown { .. })));
+    let open = desk.target_with(ServerAuth::None);
+    let none = desk.identity.consents(&open).await;
+    assert!(matches!(none, Err(auth::ConsentsError::NotOffered { .. })));
+}
+
+#[tokio::test]
+async fn no_token_lies_readable_on_disk() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let desk = Desk::with_vault(Vault::file(dir.path())).await;
+    desk.sign_in(&desk.target()).await.unwrap();
+    desk.authority.set(|b| b.issuer = None);
+    desk.sign_in(&desk.entra_usual()).await.unwrap();
+    let restarted = desk.restarted();
+    assert_eq!(restarted.accounts().await.len(), 2);
+    let mut files = 0;
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        files += 1;
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        for secret in desk.authority.secrets() {
+            let found = bytes
+                .windows(secret.len())
+                .any(|part| part == secret.as_bytes());
+            assert!(!found, "{secret}");
+        }
+    }
+    assert_eq!(files, 4, "the key, two grants and a registration");
+
+    // A damaged record costs its sign-in, no other.
+    let is_grant = |path: &std::path::Path| path.to_string_lossy().contains("grant-");
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if is_grant(&path) {
+            std::fs::write(&path, b"POSTERN\x01nonsense").unwrap();
+        }
+    }
+    let restarted = desk.restarted();
+    let needed = restarted.authorization(&desk.target()).await.unwrap_err();
+    assert!(matches!(
+        needed,
+        AuthorizationError::SignInNeeded {
+            reason: SignInReason::Damaged,
+            ..
+        }
+    ));
+}
