@@ -1,0 +1,23 @@
+//! The one typed management API: what the window, the tray and the command line ask of the
+//! bridge, and what they see of it.
+//!
+//! Owns: requests, replies, and the view that a client is shown. Nothing here carries a secret.
+//! One [`Request`] gets one [`Reply`] or one [`Problem`]; [`Request::Watch`] gets a [`State`] at
+//! once and another after every change, until the connection ends.
+
+mod problem;
+mod request;
+mod view;
+
+pub use problem::{Problem, ProblemKind};
+pub use request::{
+    ConsentView, DoctorCheck, DoctorOutcome, HostChange, HostId, Reply, Request, ServerModeForm,
+    TestReport, ToolResult,
+};
+pub use view::{
+    AccountState, AccountView, BridgeView, HostView, ServerModeState, ServerState, ServerView,
+    SessionView, SignInView, State, ToolView, VaultState, VaultView,
+};
+
+/// Whole seconds since 1970.
+pub type UnixSeconds = u64;

@@ -1,0 +1,127 @@
+//! What went wrong, in words for a person, with what to do next.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+/// One clear error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS, thiserror::Error)]
+#[ts(export)]
+pub struct Problem {
+    /// What a program may branch on.
+    pub kind: ProblemKind,
+    /// One sentence: what failed, with which server.
+    pub message: String,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+/// The kinds of [`Problem`] that a client treats differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum ProblemKind {
+    /// Someone must sign in.
+    SignInNeeded,
+    /// The remote cannot be reached.
+    Unreachable,
+    /// The remote's certificate is not trusted.
+    Untrusted,
+    /// The remote answered something that is not MCP.
+    NotMcp,
+    /// No server, account, host or consent of that name.
+    NotFound,
+    /// The request or the configuration is wrong.
+    Invalid,
+    /// The keychain is locked, absent or broken.
+    Vault,
+    /// The sign-in was cancelled, declined or timed out.
+    SignInEnded,
+    /// Another program holds what is needed, such as a port.
+    InUse,
+    /// The remote does not offer this.
+    NotOffered,
+    /// Something else went wrong.
+    Failed,
+}
+
+impl ProblemKind {
+    /// The JSON-RPC code that hosts see, from 1001 up: outside the ranges that JSON-RPC
+    /// (-32768 to -32000) and MCP (-32020 to -32099) keep for themselves.
+    #[must_use]
+    pub fn code(self) -> i64 {
+        match self {
+            Self::SignInNeeded => 1001,
+            Self::Unreachable => 1002,
+            Self::Untrusted => 1003,
+            Self::NotMcp => 1004,
+            Self::NotFound => 1005,
+            Self::Invalid => 1006,
+            Self::Vault => 1007,
+            Self::SignInEnded => 1008,
+            Self::InUse => 1009,
+            Self::NotOffered => 1010,
+            Self::Failed => 1011,
+        }
+    }
+}
+
+impl Problem {
+    /// A problem without a hint.
+    #[must_use]
+    pub fn new(kind: ProblemKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// Takes an error whose text ends in `hint: …` apart.
+    #[must_use]
+    pub fn from_text(kind: ProblemKind, text: &str) -> Self {
+        match text.split_once("hint: ") {
+            Some((message, hint)) => {
+                Self::new(kind, message.trim_end_matches([' ', ';', '\n', '.'])).with_hint(hint)
+            }
+            None => Self::new(kind, text),
+        }
+    }
+
+    /// Adds what to do next.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Problem, ProblemKind};
+
+    #[test]
+    fn splits_the_hint_off_an_error_text() {
+        let problem = Problem::from_text(
+            ProblemKind::Invalid,
+            "`X` is not a server name; hint: use a-z",
+        );
+        assert_eq!(problem.message, "`X` is not a server name");
+        assert_eq!(problem.hint.as_deref(), Some("use a-z"));
+        assert_eq!(
+            problem.to_string(),
+            "`X` is not a server name\nhint: use a-z"
+        );
+    }
+}

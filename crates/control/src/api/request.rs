@@ -1,0 +1,261 @@
+//! Requests and their replies.
+
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+use super::{HostView, State, UnixSeconds};
+
+/// One call of the API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(
+    tag = "call",
+    rename_all = "kebab-case",
+    rename_all_fields = "camelCase"
+)]
+#[ts(export)]
+pub enum Request {
+    /// What there is now. Replied with [`Reply::State`].
+    Status,
+    /// What there is now, and again after every change. Replied with many [`Reply::State`].
+    Watch,
+    /// Starts a sign-in for a server, or joins the one under way, and waits for its end.
+    SignIn {
+        /// The server's name.
+        server: String,
+    },
+    /// Ends the sign-in that waits for the browser.
+    CancelSignIn {
+        /// The server's name.
+        server: String,
+    },
+    /// Forgets an account's tokens, and revokes them where the authority offers that.
+    SignOut {
+        /// The account, as [`super::AccountView::id`] names it; all accounts if absent.
+        account: Option<String>,
+    },
+    /// Adds a server to the configuration, or keeps an ephemeral one.
+    AddServer {
+        /// The new name.
+        name: String,
+        /// The remote's MCP endpoint.
+        url: String,
+    },
+    /// Removes a server from the configuration.
+    RemoveServer {
+        /// The server's name.
+        name: String,
+    },
+    /// Opens a session of its own to the server and lists its tools.
+    TestServer {
+        /// The server's name.
+        name: String,
+    },
+    /// Calls a tool in a session of its own.
+    CallTool {
+        /// The server's name.
+        server: String,
+        /// The tool's name.
+        tool: String,
+        /// The arguments, a JSON object as text.
+        arguments: String,
+    },
+    /// The host programs that Postern can configure.
+    ListHosts,
+    /// What adding a server to a host would change; nothing is written.
+    PreviewHostAdd {
+        /// The host.
+        host: HostId,
+        /// The server's name.
+        server: String,
+    },
+    /// What removing it would change; nothing is written.
+    PreviewHostRemove {
+        /// The host.
+        host: HostId,
+        /// The server's name.
+        server: String,
+    },
+    /// Adds a server to a host's file.
+    AddToHost {
+        /// The host.
+        host: HostId,
+        /// The server's name.
+        server: String,
+    },
+    /// Removes it again.
+    RemoveFromHost {
+        /// The host.
+        host: HostId,
+        /// The server's name.
+        server: String,
+    },
+    /// What a server's gateway granted to us.
+    ListConsents {
+        /// The server's name; every server's if absent.
+        server: Option<String>,
+    },
+    /// Takes a consent back at the gateway.
+    RevokeConsent {
+        /// The server through which the gateway is known.
+        server: String,
+        /// The consent, as [`ConsentView::id`] names it.
+        id: String,
+    },
+    /// Writes the first configuration of the bundled gateway.
+    ConfigureServerMode {
+        /// What the person filled in.
+        form: ServerModeForm,
+    },
+    /// Starts the bundled gateway.
+    StartServerMode,
+    /// Ends it.
+    StopServerMode,
+    /// Looks everything over.
+    Doctor,
+    /// Ends the bridge, and the server mode with it.
+    Quit,
+    /// Asks an older bridge to finish what it owes and end, so that a newer one can start.
+    Yield,
+}
+
+/// What a [`Request`] is answered with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
+#[serde(tag = "reply", content = "value", rename_all = "kebab-case")]
+#[ts(export)]
+pub enum Reply {
+    /// It was done.
+    Done,
+    /// The state.
+    State(Box<State>),
+    /// The outcome of a test.
+    Test(TestReport),
+    /// What a tool answered.
+    Tool(ToolResult),
+    /// The hosts.
+    Hosts(Vec<HostView>),
+    /// A change to a host's file, made or to be made.
+    HostChange(HostChange),
+    /// The consents.
+    Consents(Vec<ConsentView>),
+    /// What the doctor found.
+    Doctor(Vec<DoctorCheck>),
+}
+
+/// A host program that Postern can configure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum HostId {
+    /// Claude Desktop.
+    ClaudeDesktop,
+}
+
+/// What a test of a server found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct TestReport {
+    /// The server's own name and version.
+    pub server_info: String,
+    /// The protocol version agreed on.
+    pub protocol_version: String,
+    /// The names of its tools.
+    pub tools: Vec<String>,
+    /// How long the session took, in milliseconds.
+    pub milliseconds: u32,
+}
+
+/// What a tool answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct ToolResult {
+    /// The text of the answer.
+    pub text: String,
+    /// Whether the tool says that it failed.
+    pub is_error: bool,
+    /// The whole result, as JSON text.
+    pub json: String,
+}
+
+/// A change to a host's file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct HostChange {
+    /// The file.
+    pub path: String,
+    /// The change as a unified diff; empty if there is nothing to change.
+    pub diff: String,
+    /// Where the file as it was is kept, once the change was made.
+    pub backup: Option<String>,
+    /// What the person has to do for it to take effect.
+    pub afterwards: Option<String>,
+}
+
+/// What a gateway granted to us.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct ConsentView {
+    /// The consent's name at the gateway.
+    pub id: String,
+    /// The server as we name it, through which the gateway is known.
+    pub via: String,
+    /// The server as the gateway names it.
+    pub server: String,
+    /// The client that the consent was given to.
+    pub client: String,
+    /// The scopes granted.
+    pub scopes: Vec<String>,
+    /// Since when, where the gateway tells.
+    #[ts(type = "number | null")]
+    pub granted_at: Option<UnixSeconds>,
+}
+
+/// One thing that the doctor looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct DoctorCheck {
+    /// What was looked at.
+    pub subject: String,
+    /// What was found.
+    pub outcome: DoctorOutcome,
+    /// In words.
+    pub finding: String,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+/// How one check of the doctor ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum DoctorOutcome {
+    /// As it should be.
+    Fine,
+    /// Works, but somebody should know.
+    Warning,
+    /// Does not work.
+    Broken,
+}
+
+/// The short form that makes the first `gateway.toml`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct ServerModeForm {
+    /// The loopback port.
+    pub port: u16,
+    /// The Entra authority, `https://login.microsoftonline.com/{tenant}/v2.0`.
+    pub authority: String,
+    /// The gateway's application (client) id.
+    pub client_id: String,
+    /// The gateway's client secret. It is written to a file that only the user can read.
+    pub client_secret: String,
+    /// The name of the server behind it.
+    pub server: String,
+    /// The server's MCP endpoint.
+    pub server_url: String,
+}

@@ -1,0 +1,234 @@
+//! What a client sees of the bridge: one value, whole, after every change.
+
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+use super::{HostId, Problem, UnixSeconds};
+
+/// Everything there is to see.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct State {
+    /// The bridge itself.
+    pub bridge: BridgeView,
+    /// Who is signed in.
+    pub accounts: Vec<AccountView>,
+    /// The servers, configured and ephemeral, by name.
+    pub servers: Vec<ServerView>,
+    /// The conversations of hosts with servers.
+    pub sessions: Vec<SessionView>,
+    /// The sign-ins that wait for the browser.
+    pub sign_ins: Vec<SignInView>,
+    /// The bundled gateway.
+    pub server_mode: ServerModeState,
+}
+
+/// The bridge itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct BridgeView {
+    /// Its version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// The base of the HTTP endpoints, `http://127.0.0.1:4127`, or why there is none.
+    pub http: Option<String>,
+    /// Why there is no HTTP endpoint.
+    pub http_problem: Option<Problem>,
+    /// The configuration file.
+    pub config_file: String,
+    /// What is wrong with the configuration file; the last good one is in force.
+    pub config_problem: Option<Problem>,
+    /// Where tokens are kept.
+    pub vault: VaultView,
+}
+
+/// Where tokens are kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct VaultView {
+    /// Its state.
+    pub state: VaultState,
+    /// In words.
+    pub detail: String,
+}
+
+/// The state of the vault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum VaultState {
+    /// The key is in the OS keychain.
+    Keychain,
+    /// The key is in a file, as was asked for.
+    KeyFile,
+    /// The keychain is locked.
+    Locked,
+    /// There is no keychain.
+    Absent,
+}
+
+/// One person at one authority.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct AccountView {
+    /// Names the account in requests.
+    pub id: String,
+    /// The authority.
+    pub issuer: String,
+    /// The person's name.
+    pub name: Option<String>,
+    /// How the person signs in.
+    pub username: Option<String>,
+    /// Whether tokens are at hand.
+    pub state: AccountState,
+}
+
+/// Whether an account can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum AccountState {
+    /// It can.
+    SignedIn,
+    /// The authority wants a new sign-in.
+    SignInNeeded,
+}
+
+/// One MCP server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct ServerView {
+    /// Its name.
+    pub name: String,
+    /// The remote's endpoint.
+    pub url: String,
+    /// The local Streamable HTTP endpoint.
+    pub endpoint: Option<String>,
+    /// The local HTTP+SSE endpoint.
+    pub sse_endpoint: Option<String>,
+    /// How it is.
+    pub state: ServerState,
+    /// The account used for it, as [`AccountView::id`] names it.
+    pub account: Option<String>,
+    /// Its tools, when they were last seen.
+    pub tools: Option<Vec<ToolView>>,
+    /// Whether it came by `connect URL` and is not in the configuration.
+    pub ephemeral: bool,
+}
+
+/// How a server is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(tag = "is", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+#[ts(export)]
+pub enum ServerState {
+    /// Nobody has asked for it yet.
+    Unknown,
+    /// It is being connected to.
+    Connecting,
+    /// It answered the last time it was asked.
+    Ready,
+    /// Someone must sign in first.
+    SignInNeeded,
+    /// It does not work.
+    Failed {
+        /// Why.
+        problem: Problem,
+    },
+}
+
+/// One tool of a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct ToolView {
+    /// Its name.
+    pub name: String,
+    /// What it does, in the server's words.
+    pub description: Option<String>,
+    /// Its input schema, as JSON text.
+    pub input_schema: String,
+}
+
+/// One host's conversation with one server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct SessionView {
+    /// Names the session.
+    pub id: u32,
+    /// The server's name.
+    pub server: String,
+    /// The host, as it names itself.
+    pub host: String,
+    /// The face it came through: `stdio`, `http` or `sse`.
+    pub face: String,
+    /// Since when.
+    #[ts(type = "number")]
+    pub since: UnixSeconds,
+}
+
+/// A sign-in that waits for the browser.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct SignInView {
+    /// The server's name.
+    pub server: String,
+    /// The page to open, for a browser that could not be opened.
+    pub url: String,
+    /// Why the browser could not be opened.
+    pub browser_problem: Option<String>,
+    /// Since when.
+    #[ts(type = "number")]
+    pub since: UnixSeconds,
+}
+
+/// A host program and what stands in its file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct HostView {
+    /// The host.
+    pub id: HostId,
+    /// Its name for people.
+    pub name: String,
+    /// Its configuration file.
+    pub path: String,
+    /// Whether the file is there.
+    pub exists: bool,
+    /// The servers of ours in it.
+    pub servers: Vec<String>,
+    /// Why the file cannot be changed.
+    pub problem: Option<Problem>,
+}
+
+/// The bundled gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(tag = "is", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+#[ts(export)]
+pub enum ServerModeState {
+    /// It was never configured.
+    Unconfigured,
+    /// It is configured and does not run.
+    Off,
+    /// It is being started.
+    Starting,
+    /// It runs.
+    Running {
+        /// Its address.
+        url: String,
+        /// Its process.
+        pid: u32,
+    },
+    /// It ended by itself, or could not start.
+    Failed {
+        /// Why.
+        problem: Problem,
+    },
+}

@@ -1,0 +1,212 @@
+//! Where the bridge keeps its files and sockets.
+//!
+//! Everything follows from the user id and the home folder alone: hosts start the shim with
+//! almost no environment, and shim and bridge must agree. `--home` (or `POSTERN_HOME`, read by
+//! the program) puts everything under one folder instead.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::socket::Face;
+
+/// The folders of one installation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    root: Option<PathBuf>,
+    config: PathBuf,
+    state: PathBuf,
+    run: PathBuf,
+}
+
+/// Why there is no home.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// The system knows no home folder for this user.
+    #[error("this user has no home folder; hint: set HOME, or say --home FOLDER")]
+    None,
+    /// The folder given cannot be used.
+    #[error(
+        "{path} cannot be used as Postern's folder: {reason}; hint: choose a folder that you can write to"
+    )]
+    Unusable {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        reason: io::Error,
+    },
+}
+
+impl Home {
+    /// The platform's usual folders of the current user.
+    ///
+    /// # Errors
+    /// [`HomeError::None`] where the system knows no home folder.
+    pub fn of_user() -> Result<Self, HomeError> {
+        let home = std::env::home_dir()
+            .filter(|home| home.is_absolute())
+            .ok_or(HomeError::None)?;
+        Ok(Self::usual(&home))
+    }
+
+    /// Everything under one folder, which is made absolute.
+    ///
+    /// # Errors
+    /// [`HomeError::Unusable`] if a relative path cannot be resolved.
+    pub fn under(root: &Path) -> Result<Self, HomeError> {
+        let root = std::path::absolute(root).map_err(|reason| HomeError::Unusable {
+            path: root.to_owned(),
+            reason,
+        })?;
+        Ok(Self {
+            config: root.join("config"),
+            state: root.join("state"),
+            run: short_enough(root.join("run")),
+            root: Some(root),
+        })
+    }
+
+    #[cfg(not(any(windows, target_os = "macos")))]
+    fn usual(home: &Path) -> Self {
+        let state = home.join(".local/state/postern");
+        let run = user_run_dir().unwrap_or_else(|| short_enough(state.join("run")));
+        Self {
+            root: None,
+            config: home.join(".config/postern"),
+            state,
+            run,
+        }
+    }
+
+    #[cfg(target_os = "macos")]
+    fn usual(home: &Path) -> Self {
+        let ours = home.join("Library/Application Support/Postern");
+        Self {
+            root: None,
+            config: ours.clone(),
+            state: ours.clone(),
+            run: short_enough(ours.join("run")),
+        }
+    }
+
+    #[cfg(windows)]
+    fn usual(home: &Path) -> Self {
+        let state = home.join(r"AppData\Local\Postern");
+        Self {
+            root: None,
+            config: home.join(r"AppData\Roaming\Postern"),
+            run: state.join("run"),
+            state,
+        }
+    }
+
+    /// The folder given with `--home`, to be passed on to processes that we start.
+    #[must_use]
+    pub fn root(&self) -> Option<&Path> {
+        self.root.as_deref()
+    }
+
+    /// `config.toml`.
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        self.config.join("config.toml")
+    }
+
+    /// `gateway.toml` of the server mode.
+    #[must_use]
+    pub fn gateway_file(&self) -> PathBuf {
+        self.config.join("gateway.toml")
+    }
+
+    /// The bundled gateway's data.
+    #[must_use]
+    pub fn gateway_dir(&self) -> PathBuf {
+        self.state.join("gateway")
+    }
+
+    /// The sealed tokens.
+    #[must_use]
+    pub fn vault_dir(&self) -> PathBuf {
+        self.state.join("vault")
+    }
+
+    /// What was last seen of servers.
+    #[must_use]
+    pub fn seen_dir(&self) -> PathBuf {
+        self.state.join("seen")
+    }
+
+    /// The bridge's log.
+    #[must_use]
+    pub fn log_file(&self) -> PathBuf {
+        self.state.join("bridge.log")
+    }
+
+    /// The folder of the sockets and the lock, which only the user can enter.
+    #[must_use]
+    pub fn run_dir(&self) -> &Path {
+        &self.run
+    }
+
+    /// One of the two sockets. On Windows, what its pipe is named after.
+    #[must_use]
+    pub fn socket(&self, face: Face) -> PathBuf {
+        self.run.join(face.file_name())
+    }
+}
+
+/// `/run/user/UID/postern`, where the system made `/run/user/UID` and it is ours.
+#[cfg(not(any(windows, target_os = "macos")))]
+fn user_run_dir() -> Option<PathBuf> {
+    use std::os::unix::fs::MetadataExt;
+
+    let uid = rustix::process::getuid().as_raw();
+    let dir = PathBuf::from(format!("/run/user/{uid}"));
+    let ours = std::fs::metadata(&dir).is_ok_and(|data| data.is_dir() && data.uid() == uid);
+    ours.then(|| dir.join("postern"))
+}
+
+/// A unix socket's path must fit 104 bytes (macOS; Linux has 108): a folder that is too deep is
+/// replaced by one named after its hash.
+#[cfg(unix)]
+fn short_enough(run: PathBuf) -> PathBuf {
+    use std::hash::{Hash, Hasher};
+    const LONGEST: usize = 104 - "/control.sock".len() - 1;
+    if run.as_os_str().len() <= LONGEST {
+        return run;
+    }
+    #[expect(
+        deprecated,
+        reason = "the one hasher whose result never changes between releases"
+    )]
+    let mut hasher = std::hash::SipHasher::new();
+    run.hash(&mut hasher);
+    let uid = rustix::process::getuid().as_raw();
+    PathBuf::from(format!("/tmp/postern-{uid}-{:016x}", hasher.finish()))
+}
+
+#[cfg(windows)]
+fn short_enough(run: PathBuf) -> PathBuf {
+    run
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::path::Path;
+
+    use super::Home;
+    use crate::socket::Face;
+
+    #[test]
+    fn one_folder_holds_everything_and_deep_folders_get_short_sockets() {
+        let home = Home::under(Path::new("/x/y")).unwrap();
+        assert_eq!(home.config_file(), Path::new("/x/y/config/config.toml"));
+        assert_eq!(home.socket(Face::Mcp), Path::new("/x/y/run/mcp.sock"));
+        let deep = format!("/{}", "d".repeat(200));
+        let socket = Home::under(Path::new(&deep)).unwrap().socket(Face::Control);
+        assert!(socket.as_os_str().len() < 104, "{}", socket.display());
+        assert_eq!(
+            socket,
+            Home::under(Path::new(&deep)).unwrap().socket(Face::Control)
+        );
+    }
+}

@@ -1,0 +1,17 @@
+//! The management API of the resident bridge, and the two sockets that lead to it.
+//!
+//! Owns: where the bridge's files and sockets lie ([`Home`]), the sockets and who may open them
+//! ([`socket`]), the first line on each ([`hello`]), the API that the window, the tray and the
+//! command line share ([`api`]) and its client ([`Client`]), and starting a bridge ([`start`]).
+//! Does not own: anything the bridge does when asked; HTTP, OAuth, MCP.
+
+pub mod api;
+mod client;
+pub mod hello;
+mod home;
+pub mod lines;
+pub mod socket;
+pub mod start;
+
+pub use client::{Answer, CallError, Client, Watch, open};
+pub use home::{Home, HomeError};

@@ -1,0 +1,80 @@
+//! The bridge's two sockets: local, of this user, of one bridge.
+//!
+//! Invariants: only the user who runs the bridge gets through; one bridge per [`Home`] listens;
+//! a socket file left behind by a dead bridge never stands in the way.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+#[cfg(unix)]
+pub use unix::{Listener, Stream, connect};
+#[cfg(windows)]
+pub use windows::{Listener, Stream, connect};
+
+#[cfg(doc)]
+use crate::Home;
+
+/// Which of the two sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Face {
+    /// Shims: MCP, line by line.
+    Mcp,
+    /// The management API.
+    Control,
+}
+
+impl Face {
+    pub(crate) fn file_name(self) -> &'static str {
+        match self {
+            Self::Mcp => "mcp.sock",
+            Self::Control => "control.sock",
+        }
+    }
+}
+
+/// The process at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its process id, where the system tells.
+    pub pid: Option<u32>,
+}
+
+/// Why the sockets cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another bridge has them.
+    #[error("a bridge already runs for this user; hint: `postern status` shows it")]
+    Taken,
+    /// The folder belongs to somebody else.
+    #[error("{0} belongs to another user; hint: remove it, or say --home FOLDER")]
+    Foreign(PathBuf),
+    /// The system refused.
+    #[error("the sockets in {path} cannot be opened: {reason}")]
+    Io {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        reason: io::Error,
+    },
+}
+
+/// The lock of the bridge that listens, unless another one has it. The system lets go of it with
+/// the process.
+fn lock(run_dir: &Path) -> io::Result<Option<File>> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(run_dir.join("bridge.lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}

@@ -1,0 +1,132 @@
+//! Unix sockets in a folder of mode 0700, behind an advisory lock.
+
+use std::fs::{DirBuilder, File, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::net::{UnixListener, UnixStream};
+
+use super::{BindError, Face, Peer, lock};
+use crate::Home;
+
+/// A connection to the bridge, or from a client.
+pub type Stream = UnixStream;
+
+/// Connects to a bridge.
+///
+/// # Errors
+/// The system's; `NotFound` and `ConnectionRefused` mean that none runs, `PermissionDenied` that
+/// the socket belongs to somebody else.
+pub async fn connect(home: &Home, face: Face) -> io::Result<Stream> {
+    let stream = UnixStream::connect(home.socket(face)).await?;
+    if stream.peer_cred()?.uid() != rustix::process::getuid().as_raw() {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    Ok(stream)
+}
+
+/// One listening socket; both of a bridge share its lock.
+#[derive(Debug)]
+pub struct Listener {
+    socket: UnixListener,
+    path: PathBuf,
+    _lock: Arc<File>,
+}
+
+impl Listener {
+    /// Opens both sockets, `Mcp` first.
+    ///
+    /// # Errors
+    /// [`BindError::Taken`] while another bridge lives.
+    pub fn bind(home: &Home) -> Result<(Self, Self), BindError> {
+        let dir = home.run_dir();
+        let io_error = |reason| BindError::Io {
+            path: dir.to_owned(),
+            reason,
+        };
+        own_dir(dir)?;
+        let lock = Arc::new(lock(dir).map_err(io_error)?.ok_or(BindError::Taken)?);
+        let open = |face| Self::open(home.socket(face), Arc::clone(&lock)).map_err(io_error);
+        Ok((open(Face::Mcp)?, open(Face::Control)?))
+    }
+
+    fn open(path: PathBuf, lock: Arc<File>) -> io::Result<Self> {
+        // Under the lock a file that is there belongs to a dead bridge.
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let socket = UnixListener::bind(&path)?;
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        Ok(Self {
+            socket,
+            path,
+            _lock: lock,
+        })
+    }
+
+    /// The next connection of this user; others are turned away unheard.
+    ///
+    /// # Errors
+    /// The system's, when it runs out of descriptors for example.
+    pub async fn accept(&mut self) -> io::Result<(Stream, Peer)> {
+        loop {
+            let (stream, _) = self.socket.accept().await?;
+            let peer = stream.peer_cred()?;
+            if peer.uid() == rustix::process::getuid().as_raw() {
+                let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
+                return Ok((stream, Peer { pid }));
+            }
+            tracing::warn!(uid = peer.uid(), "refused a connection of another user");
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn own_dir(dir: &Path) -> Result<(), BindError> {
+    let io_error = |reason| BindError::Io {
+        path: dir.to_owned(),
+        reason,
+    };
+    if let Some(parent) = dir.parent() {
+        std::fs::create_dir_all(parent).map_err(io_error)?;
+    }
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(io_error(error)),
+        _ => {}
+    }
+    let found = std::fs::symlink_metadata(dir).map_err(io_error)?;
+    if !found.is_dir() || found.uid() != rustix::process::getuid().as_raw() {
+        return Err(BindError::Foreign(dir.to_owned()));
+    }
+    std::fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(io_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BindError, Face, Listener, connect};
+    use crate::Home;
+
+    #[tokio::test]
+    async fn one_bridge_listens_and_a_dead_one_leaves_nothing_in_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::under(folder.path()).unwrap();
+        let first = Listener::bind(&home).unwrap();
+        assert!(matches!(Listener::bind(&home), Err(BindError::Taken)));
+        assert!(connect(&home, Face::Mcp).await.is_ok());
+        drop(first);
+        std::os::unix::net::UnixListener::bind(home.socket(Face::Mcp)).unwrap();
+        assert!(connect(&home, Face::Mcp).await.is_err());
+        let (mut mcp, _control) = Listener::bind(&home).unwrap();
+        let (dialled, accepted) = tokio::join!(connect(&home, Face::Mcp), mcp.accept());
+        dialled.unwrap();
+        assert_eq!(accepted.unwrap().1.pid, Some(std::process::id()));
+    }
+}

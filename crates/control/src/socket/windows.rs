@@ -1,0 +1,341 @@
+//! Named pipes that only their user opens.
+//!
+//! A pipe cannot be half-closed. Ours are of the message type and read as bytes: an empty message
+//! then ends what one side has to say, and the other direction stays open.
+
+mod system;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::windows::named_pipe::{
+    ClientOptions, NamedPipeClient, NamedPipeServer, PipeMode, ServerOptions,
+};
+use windows_sys::Win32::Foundation::{ERROR_ACCESS_DENIED, ERROR_PIPE_BUSY};
+
+use super::{BindError, Face, Peer, lock};
+use crate::Home;
+
+/// How long a bridge may take to make the next instance of its pipe.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether it has.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// The longest message on a pipe, in bytes. Longer writes are several.
+const LONGEST: usize = 64 * 1024;
+
+/// Connects to a bridge.
+///
+/// # Errors
+/// The system's; `NotFound` means that none runs, `PermissionDenied` that the pipe belongs to
+/// somebody else.
+pub async fn connect(home: &Home, face: Face) -> io::Result<Stream> {
+    let user = system::user()?;
+    let opening = open(pipe_name(home, face, &user));
+    let pipe = tokio::time::timeout(BUSY, opening)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+    if system::owner(&pipe)? != user {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    Ok(Stream::new(Pipe::Client(pipe)))
+}
+
+async fn open(name: String) -> io::Result<NamedPipeClient> {
+    loop {
+        match ClientOptions::new().open(&name) {
+            Err(error) if is(&error, ERROR_PIPE_BUSY) => tokio::time::sleep(LOOK).await,
+            opened => return opened,
+        }
+    }
+}
+
+/// One listening pipe: the instance that waits for the next client, and what makes another. Both
+/// pipes of a bridge share its lock.
+#[derive(Debug)]
+pub struct Listener {
+    name: String,
+    user: String,
+    next: NamedPipeServer,
+    _lock: Arc<File>,
+}
+
+impl Listener {
+    /// Opens both pipes, `Mcp` first.
+    ///
+    /// # Errors
+    /// [`BindError::Taken`] while another bridge lives.
+    pub fn bind(home: &Home) -> Result<(Self, Self), BindError> {
+        let dir = home.run_dir();
+        let io_error = |reason| BindError::Io {
+            path: dir.to_owned(),
+            reason,
+        };
+        std::fs::create_dir_all(dir).map_err(io_error)?;
+        let lock = Arc::new(lock(dir).map_err(io_error)?.ok_or(BindError::Taken)?);
+        let user = system::user().map_err(io_error)?;
+        let open = |face| {
+            let name = pipe_name(home, face, &user);
+            match instance(&name, &user, true) {
+                Ok(next) => Ok(Self {
+                    name,
+                    user: user.clone(),
+                    next,
+                    _lock: Arc::clone(&lock),
+                }),
+                Err(error) if is(&error, ERROR_ACCESS_DENIED) => Err(taken(&name, &user)),
+                Err(error) => Err(io_error(error)),
+            }
+        };
+        Ok((open(Face::Mcp)?, open(Face::Control)?))
+    }
+
+    /// The next connection of this user. Others do not get through the pipe's access list.
+    ///
+    /// # Errors
+    /// The system's, when it runs out of handles for example.
+    pub async fn accept(&mut self) -> io::Result<(Stream, Peer)> {
+        loop {
+            self.next.connect().await?;
+            let next = instance(&self.name, &self.user, false)?;
+            let pipe = std::mem::replace(&mut self.next, next);
+            let pid = system::client_process(&pipe).ok();
+            // A process that may not be looked at, as one that runs elevated, passed that list.
+            let user = pid.and_then(|pid| system::user_of(pid).ok());
+            match user.filter(|user| *user != self.user) {
+                None => return Ok((Stream::new(Pipe::Server(pipe)), Peer { pid })),
+                Some(user) => tracing::warn!(user, "refused a connection of another user"),
+            }
+        }
+    }
+}
+
+/// The pipe of a face: of this user, and for a folder given with `--home` of that folder.
+fn pipe_name(home: &Home, face: Face, user: &str) -> String {
+    let face = match face {
+        Face::Mcp => "mcp",
+        Face::Control => "control",
+    };
+    match home.root() {
+        None => format!(r"\\.\pipe\postern-{user}-{face}"),
+        Some(_) => format!(
+            r"\\.\pipe\postern-{user}-{:016x}-{face}",
+            hash(home.run_dir())
+        ),
+    }
+}
+
+/// FNV-1a over the path, in which case means nothing: the same in every release.
+fn hash(path: &Path) -> u64 {
+    let path = path.to_string_lossy().to_lowercase();
+    path.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+fn instance(name: &str, user: &str, first: bool) -> io::Result<NamedPipeServer> {
+    let mut options = ServerOptions::new();
+    options
+        .pipe_mode(PipeMode::Message)
+        .reject_remote_clients(true)
+        .first_pipe_instance(first);
+    system::create(&options, name, user)
+}
+
+/// Whether the pipe that is there is a bridge's of ours, or somebody squats on its name.
+fn taken(name: &str, user: &str) -> BindError {
+    let foreign = match ClientOptions::new().open(name) {
+        Ok(pipe) => !system::owner(&pipe).is_ok_and(|owner| owner == user),
+        Err(error) => is(&error, ERROR_ACCESS_DENIED),
+    };
+    if foreign {
+        BindError::Foreign(PathBuf::from(name))
+    } else {
+        BindError::Taken
+    }
+}
+
+fn is(error: &io::Error, code: u32) -> bool {
+    error.raw_os_error().and_then(|raw| u32::try_from(raw).ok()) == Some(code)
+}
+
+/// A connection to the bridge, or from a client.
+#[derive(Debug)]
+pub struct Stream {
+    pipe: Pipe,
+    /// Whether the other side has said all it will.
+    heard_all: bool,
+    /// Whether this side has.
+    said_all: bool,
+}
+
+#[derive(Debug)]
+enum Pipe {
+    Client(NamedPipeClient),
+    Server(NamedPipeServer),
+}
+
+impl Stream {
+    fn new(pipe: Pipe) -> Self {
+        Self {
+            pipe,
+            heard_all: false,
+            said_all: false,
+        }
+    }
+}
+
+impl Pipe {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Client(pipe) => Pin::new(pipe).poll_read(cx, buf),
+            Self::Server(pipe) => Pin::new(pipe).poll_read(cx, buf),
+        }
+    }
+
+    /// Ready once the system has taken what was written before.
+    fn poll_write(&mut self, cx: &mut Context<'_>, message: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Client(pipe) => Pin::new(pipe).poll_write(cx, message),
+            Self::Server(pipe) => Pin::new(pipe).poll_write(cx, message),
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.heard_all || buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        ready!(self.pipe.poll_read(cx, buf))?;
+        self.heard_all = buf.filled().len() == before;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.said_all {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if buf.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        self.pipe.poll_write(cx, &buf[..buf.len().min(LONGEST)])
+    }
+
+    /// What is written is on its way at once.
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.said_all {
+            ready!(self.pipe.poll_write(cx, &[]))?;
+            self.said_all = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::{BindError, Face, Listener, connect, pipe_name};
+    use crate::Home;
+
+    #[test]
+    fn a_pipe_is_named_after_its_user_and_folder() {
+        let name = |home: &Home| pipe_name(home, Face::Mcp, "S-1");
+        let usual = Home::of_user().unwrap();
+        assert_eq!(name(&usual), r"\\.\pipe\postern-S-1-mcp");
+        let under = |root| name(&Home::under(Path::new(root)).unwrap());
+        assert_eq!(under(r"C:\x"), r"\\.\pipe\postern-S-1-13642dfc85901f75-mcp");
+        assert_eq!(under("c:/X"), under(r"C:\x"));
+        assert_ne!(under(r"C:\y"), under(r"C:\x"));
+    }
+
+    #[tokio::test]
+    async fn one_bridge_listens_and_a_dead_one_leaves_nothing_in_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::under(folder.path()).unwrap();
+        let missing = connect(&home, Face::Mcp).await.unwrap_err();
+        assert_eq!(missing.kind(), std::io::ErrorKind::NotFound);
+        let first = Listener::bind(&home).unwrap();
+        let second = Listener::bind(&home);
+        assert!(matches!(second, Err(BindError::Taken)), "{second:?}");
+        drop(first);
+        let (mut mcp, _control) = Listener::bind(&home).unwrap();
+        for _ in 0..3 {
+            let (dialled, accepted) = tokio::join!(connect(&home, Face::Mcp), mcp.accept());
+            dialled.unwrap();
+            assert_eq!(accepted.unwrap().1.pid, Some(std::process::id()));
+        }
+    }
+
+    #[tokio::test]
+    async fn many_at_once_get_through() {
+        const MANY: usize = 20;
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::under(folder.path()).unwrap();
+        let (mut mcp, _control) = Listener::bind(&home).unwrap();
+        let dialling: Vec<_> = (0..MANY)
+            .map(|_| {
+                let home = home.clone();
+                tokio::spawn(async move { connect(&home, Face::Mcp).await })
+            })
+            .collect();
+        let mut accepted = Vec::new();
+        for _ in 0..MANY {
+            accepted.push(mcp.accept().await.unwrap());
+        }
+        for dialled in dialling {
+            dialled.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn one_direction_ends_while_the_other_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::under(folder.path()).unwrap();
+        let (mut mcp, _control) = Listener::bind(&home).unwrap();
+        let (near, far) = tokio::join!(connect(&home, Face::Mcp), mcp.accept());
+        let (mut near, mut far) = (near.unwrap(), far.unwrap().0);
+
+        let much = vec![b'x'; 5 * super::LONGEST + 1];
+        let mut heard = Vec::new();
+        let saying = async {
+            near.write_all(&much).await.unwrap();
+            near.shutdown().await.unwrap();
+        };
+        tokio::join!(saying, async { far.read_to_end(&mut heard).await.unwrap() });
+        assert!(heard == much, "{} of {}", heard.len(), much.len());
+        assert!(near.write_all(b"more").await.is_err());
+
+        far.write_all(b"answer").await.unwrap();
+        far.shutdown().await.unwrap();
+        drop(far);
+        let mut answer = String::new();
+        near.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer, "answer");
+    }
+}

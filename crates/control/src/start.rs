@@ -1,0 +1,287 @@
+//! Starting the bridge so that it outlives whoever wanted it.
+//!
+//! Hosts kill what they spawn, with its children. So a launcher (a shim, a command, the desktop
+//! app) runs `postern bridge --detach`; that process leaves the launcher's session, lets go of
+//! every inherited descriptor, runs `postern bridge --detached`, waits for the one word of its
+//! [`Report`], passes it on as exit status and error text, and ends. Nobody polls for readiness,
+//! and of two launchers that race one bridge remains.
+//!
+//! Owns: the three ends of that chain. Does not own: the command line, and what a bridge does.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+use unix as system;
+#[cfg(windows)]
+use windows as system;
+
+use std::ffi::OsString;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::Home;
+use crate::socket::{self, Face};
+
+/// How long a bridge may take from its start to its sockets, an older one's end included.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// How long after another launcher's bridge was seen its sockets may still be missing.
+const OTHERS: Duration = Duration::from_secs(1);
+
+/// How often sockets that another launcher's bridge opens are looked for.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What a bridge is started with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StartOptions {
+    /// Ends it after that long without sessions and clients, in whole seconds.
+    pub idle_exit: Option<Duration>,
+    /// Takes over from a bridge that runs, if that one is older.
+    pub replace_older: bool,
+}
+
+/// Why no bridge runs now.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The program cannot be run.
+    #[error(
+        "{program} cannot be started: {reason}; hint: reinstall Postern, or start `postern bridge` by hand"
+    )]
+    Spawn {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        reason: io::Error,
+    },
+    /// The bridge came up and said why it cannot serve.
+    #[error("{0}")]
+    Refused(String),
+    /// The bridge ended without a word.
+    #[error("the bridge ended before it was ready; hint: {} may say why", .0.display())]
+    Died(PathBuf),
+    /// Nothing listens in time.
+    #[error("the bridge was not ready within {} seconds; hint: {} may say why", LIMIT.as_secs(), .0.display())]
+    Late(PathBuf),
+}
+
+/// Starts a bridge for `home` unless one runs, and returns when it listens.
+///
+/// # Errors
+/// See [`StartError`]; nothing is left behind but a bridge that is late.
+pub async fn ensure_running(
+    home: &Home,
+    program: &Path,
+    options: &StartOptions,
+) -> Result<(), StartError> {
+    if !options.replace_older && listens(home).await {
+        return Ok(());
+    }
+    let late = || StartError::Late(home.log_file());
+    let work = async {
+        loop {
+            launch(home, program, options).await?;
+            if listens_soon(home).await {
+                return Ok(());
+            }
+        }
+    };
+    tokio::time::timeout(LIMIT, work)
+        .await
+        .unwrap_or_else(|_| Err(late()))
+}
+
+/// Runs the process in the middle and waits for its end.
+async fn launch(home: &Home, program: &Path, options: &StartOptions) -> Result<(), StartError> {
+    let mut command = Command::new(program);
+    command.args(arguments(home, options));
+    let ran = tokio::task::spawn_blocking(move || system::run(&mut command)).await;
+    let output = ran
+        .unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
+        .map_err(|reason| StartError::Spawn {
+            program: program.to_owned(),
+            reason,
+        })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    match text.trim().trim_start_matches("error: ") {
+        "" => Err(StartError::Died(home.log_file())),
+        text => Err(StartError::Refused(text.to_owned())),
+    }
+}
+
+fn arguments(home: &Home, options: &StartOptions) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["bridge".into(), "--detach".into()];
+    if let Some(root) = home.root() {
+        arguments.extend(["--home".into(), root.into()]);
+    }
+    if let Some(idle) = options.idle_exit {
+        arguments.extend(["--idle-exit".into(), idle.as_secs().to_string().into()]);
+    }
+    if options.replace_older {
+        arguments.push("--replace=older".into());
+    }
+    arguments
+}
+
+/// A bridge that another launcher started has its lock a moment before its sockets; one that is
+/// about to end, a moment longer.
+async fn listens_soon(home: &Home) -> bool {
+    let end = Instant::now() + OTHERS;
+    while Instant::now() < end {
+        if listens(home).await {
+            return true;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    false
+}
+
+async fn listens(home: &Home) -> bool {
+    socket::connect(home, Face::Control).await.is_ok()
+}
+
+/// The process in the middle: leaves the launcher behind, runs `bridge` and waits for its report.
+/// Blocks.
+///
+/// # Errors
+/// What the bridge reports, or why there is no report.
+pub fn detach(mut bridge: Command, log: &Path) -> Result<(), StartError> {
+    system::leave();
+    let pipe = system::spawn(&mut bridge).map_err(|reason| StartError::Spawn {
+        program: bridge.get_program().into(),
+        reason,
+    })?;
+    let mut report = String::new();
+    // A bridge that dies closes the pipe, which reads as an empty report.
+    let _ = BufReader::new(pipe).read_line(&mut report);
+    match report.trim_end() {
+        READY => Ok(()),
+        "" => Err(StartError::Died(log.to_owned())),
+        refused => Err(StartError::Refused(refused.replace(LINE_BREAK, "\n"))),
+    }
+}
+
+const READY: &str = "ready";
+
+/// Stands for a line break in a report, which is one line.
+const LINE_BREAK: char = '\u{2028}';
+
+/// The word that a detached bridge owes the process in the middle. It goes to stdout, which is a
+/// pipe then, and leads nowhere afterwards.
+#[derive(Debug)]
+pub struct Report(());
+
+impl Report {
+    /// For the process that [`detach`] started, and no other, at its start.
+    #[must_use]
+    pub fn owed() -> Self {
+        system::leave_session();
+        Self(())
+    }
+
+    /// A bridge listens: this one, or another one that has the sockets already.
+    pub fn ready(self) {
+        send(READY);
+    }
+
+    /// The bridge cannot serve.
+    pub fn failed(self, why: &str) {
+        send(&why.trim().replace('\n', &LINE_BREAK.to_string()));
+    }
+}
+
+fn send(line: &str) {
+    let mut stdout = io::stdout().lock();
+    // Whoever waited may be gone, which is no reason to stop.
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    drop(stdout);
+    system::close_stdout();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::{StartError, StartOptions, arguments, ensure_running};
+    use crate::Home;
+    use crate::socket::Listener;
+
+    #[test]
+    fn the_bridge_gets_the_same_home() {
+        let home = Home::under(Path::new("/h")).unwrap();
+        let options = StartOptions {
+            idle_exit: Some(Duration::from_secs(600)),
+            replace_older: true,
+        };
+        let expected = [
+            "bridge",
+            "--detach",
+            "--home",
+            home.root().unwrap().to_str().unwrap(),
+            "--idle-exit",
+            "600",
+            "--replace=older",
+        ];
+        assert_eq!(arguments(&home, &options), expected);
+        let usual = Home::of_user().unwrap();
+        assert_eq!(
+            arguments(&usual, &StartOptions::default()),
+            ["bridge", "--detach"]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_bridge_that_listens_is_not_started_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::under(folder.path()).unwrap();
+        let _bridge = Listener::bind(&home).unwrap();
+        let missing = Path::new("/nonexistent/postern");
+        ensure_running(&home, missing, &StartOptions::default())
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_missing_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::under(folder.path()).unwrap();
+        let missing = Path::new("/nonexistent/postern");
+        let error = ensure_running(&home, missing, &StartOptions::default())
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(&error, StartError::Spawn { program, .. } if program == missing),
+            "{error}"
+        );
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn the_bridges_own_words_reach_the_launcher() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::under(folder.path()).unwrap();
+        let program = folder.path().join("program");
+        std::fs::write(
+            &program,
+            "#!/bin/sh\necho 'error: no; hint: yes' >&2\nexit 1\n",
+        )
+        .unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let error = ensure_running(&home, &program, &StartOptions::default())
+            .await
+            .unwrap_err();
+        assert_eq!(error.to_string(), "no; hint: yes");
+    }
+}

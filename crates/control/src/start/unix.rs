@@ -1,0 +1,67 @@
+//! Leaving a session and its descriptors behind.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::path::Path;
+use std::process::{ChildStdout, Command, Output, Stdio};
+
+use rustix::io::{FdFlags, fcntl_setfd};
+
+/// Leaves the session, the folder and, for what is run from here, the inherited descriptors.
+pub(super) fn leave() {
+    leave_session();
+    let _ = std::env::set_current_dir("/");
+    for fd in open_descriptors() {
+        #[expect(
+            unsafe_code,
+            reason = "inherited descriptors have no owner in this process"
+        )]
+        // SAFETY: only a flag of the descriptor is set, and one that is gone fails with EBADF.
+        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+        let _ = fcntl_setfd(fd, FdFlags::CLOEXEC);
+    }
+}
+
+/// Fails for a process that leads a group already, as one that a shell started does. So both the
+/// process in the middle and its child try: one of them leads no group.
+pub(super) fn leave_session() {
+    let _ = rustix::process::setsid();
+}
+
+/// Runs the process in the middle to its end.
+pub(super) fn run(command: &mut Command) -> io::Result<Output> {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).output()
+}
+
+/// Starts the bridge; what it says on stdout can be read.
+pub(super) fn spawn(command: &mut Command) -> io::Result<ChildStdout> {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let stdout = command.spawn()?.stdout;
+    stdout.ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+}
+
+/// From now on stdout leads nowhere, and the reader of the pipe that it was sees the end.
+pub(super) fn close_stdout() {
+    if let Ok(null) = OpenOptions::new().write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdout(null);
+    }
+}
+
+/// All but the three that a child gets anew.
+fn open_descriptors() -> Vec<RawFd> {
+    let folder = ["/proc/self/fd", "/dev/fd"].map(Path::new);
+    let Some(entries) = folder
+        .into_iter()
+        .find_map(|dir| std::fs::read_dir(dir).ok())
+    else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|fd| *fd > 2)
+        .collect()
+}
