@@ -1,0 +1,139 @@
+//! `/{tenant}/oauth2/v2.0/authorize`, by GET and POST: checks what the client asks for, then
+//! lets the person sign in.
+//!
+//! A fault before the redirect URI is known to be the app's is shown; one after it goes back.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
+use http::HeaderMap;
+
+use crate::browser::Browser;
+use crate::entra::Entra;
+use crate::fault::Fault;
+use crate::flow::{self, Challenge, Prompt, Request};
+use crate::occurrence::Occurrence;
+use crate::page;
+use crate::parameters::Parameters;
+use crate::redirect::{Reply, ResponseMode};
+use crate::scope::Scopes;
+use crate::sign_in::{self, SignIn};
+use crate::tenant::{App, Platform};
+
+pub(crate) async fn get(
+    State(entra): State<Arc<Entra>>,
+    Path(tenant): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    authorize(
+        &entra,
+        &tenant,
+        query.unwrap_or_default().as_bytes(),
+        &headers,
+    )
+}
+
+pub(crate) async fn post(
+    State(entra): State<Arc<Entra>>,
+    Path(tenant): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    authorize(&entra, &tenant, &body, &headers)
+}
+
+fn authorize(entra: &Entra, tenant: &str, encoded: &[u8], headers: &HeaderMap) -> Response {
+    let occurrence = Occurrence::new(headers, entra.clock.now());
+    let checked = Parameters::parse(encoded)
+        .and_then(|parameters| Ok((client(entra, tenant, &parameters)?, parameters)));
+    let ((app, mut reply), parameters) = match checked {
+        Ok(checked) => checked,
+        Err(fault) => return page::show_fault(&occurrence, &fault),
+    };
+    match check(entra, app, &mut reply, &parameters) {
+        Ok(request) => {
+            let browser = Browser::read(entra, headers);
+            let next = flow::begin(&request, &browser, &entra.tenant);
+            let started = entra.clock.unix();
+            SignIn::new(entra, &occurrence, browser, request, started).go(next)
+        }
+        Err(fault) => sign_in::refuse(entra, &occurrence, &reply, &fault),
+    }
+}
+
+/// Who asks, and the way back.
+fn client<'e>(
+    entra: &'e Entra,
+    tenant: &str,
+    parameters: &Parameters,
+) -> Result<(&'e App, Reply), Fault> {
+    let authority = entra.authority(tenant)?;
+    let app = entra.client(authority, parameters.required("client_id")?)?;
+    let redirect_uri = parameters.required("redirect_uri")?;
+    let reply = Reply::new(app, redirect_uri, parameters.owned("state"))?;
+    Ok((app, reply))
+}
+
+fn check(
+    entra: &Entra,
+    app: &App,
+    reply: &mut Reply,
+    parameters: &Parameters,
+) -> Result<Request, Fault> {
+    reply.mode = ResponseMode::parse(parameters.optional("response_mode"))?;
+    check_response_type(parameters.required("response_type")?)?;
+    let prompt = parameters
+        .optional("prompt")
+        .map(Prompt::parse)
+        .transpose()?;
+    let scope = parameters.required("scope")?;
+    let resource = parameters.optional("resource");
+    Scopes::resolve(&entra.tenant, app, scope, resource)?;
+    Ok(Request {
+        client_id: app.client_id,
+        redirect_uri: parameters.required("redirect_uri")?.to_owned(),
+        reply: reply.clone(),
+        scope: scope.to_owned(),
+        resource: resource.map(str::to_owned),
+        nonce: parameters.owned("nonce"),
+        challenge: challenge(app, parameters)?,
+        prompt,
+        login_hint: parameters.owned("login_hint"),
+        client_info: parameters.optional("client_info") == Some("1"),
+    })
+}
+
+/// No app of ours has the implicit grant switched on.
+fn check_response_type(response_type: &str) -> Result<(), Fault> {
+    let mut types: Vec<&str> = response_type.split_ascii_whitespace().collect();
+    types.sort_unstable();
+    match types.as_slice() {
+        ["code"] => Ok(()),
+        ["token"] | ["id_token", "token"] => Err(Fault::TokenResponseDisabled),
+        ["id_token"] | ["code", "id_token"] => Err(Fault::IdTokenResponseDisabled),
+        _ => Err(Fault::UnsupportedResponseType(response_type.to_owned())),
+    }
+}
+
+/// PKCE is up to the client, but for apps that redeem codes across origins.
+fn challenge(app: &App, parameters: &Parameters) -> Result<Option<Challenge>, Fault> {
+    let method = parameters.optional("code_challenge_method");
+    let Some(challenge) = parameters.owned("code_challenge") else {
+        return match (&app.platform, method) {
+            (Platform::Spa, _) => Err(Fault::ChallengeRequired),
+            (_, Some(_)) => Err(Fault::ChallengeSize),
+            (_, None) => Ok(None),
+        };
+    };
+    if !(43..=128).contains(&challenge.len()) {
+        return Err(Fault::ChallengeSize);
+    }
+    match method {
+        None | Some("plain") => Ok(Some(Challenge::Plain(challenge))),
+        Some("S256") => Ok(Some(Challenge::S256(challenge))),
+        Some(_) => Err(Fault::ChallengeMethod),
+    }
+}

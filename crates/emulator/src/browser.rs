@@ -1,0 +1,152 @@
+//! One browser: the cookie that binds forms to it, and the accounts it remembers.
+//!
+//! Both cookies carry the port in their names, because cookies do not tell ports apart.
+
+use axum::response::Response;
+use http::{HeaderMap, HeaderValue, header};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::entra::Entra;
+use crate::keys::Purpose;
+use crate::random;
+
+const DAY: u64 = 24 * 60 * 60;
+/// How long a person who stays signed in does so.
+const PERSISTENT: u64 = 90 * DAY;
+
+/// A person signed in on a browser.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Session {
+    /// `sid` in tokens, `session_state` in answers.
+    pub(crate) id: Uuid,
+    pub(crate) user: Uuid,
+    /// When the password was typed, in seconds since 1970.
+    pub(crate) authenticated_at: u64,
+    /// "Stay signed in".
+    pub(crate) persistent: bool,
+}
+
+impl Session {
+    fn is_live(&self, now: u64) -> bool {
+        let life = if self.persistent { PERSISTENT } else { DAY };
+        now < self.authenticated_at + life
+    }
+}
+
+/// An account that a browser remembers, signed in or not.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Account {
+    pub(crate) user: Uuid,
+    pub(crate) session: Option<Session>,
+}
+
+/// A browser, as far as its cookies tell.
+#[derive(Clone, Debug)]
+pub(crate) struct Browser {
+    /// Random; forms are sealed for it.
+    pub(crate) id: String,
+    is_new: bool,
+    pub(crate) accounts: Vec<Account>,
+}
+
+impl Browser {
+    /// Reads the cookies of a request, or starts anew. Sessions that are over count as signed out.
+    pub(crate) fn read(entra: &Entra, headers: &HeaderMap) -> Self {
+        let now = entra.clock.unix();
+        let id = cookie(headers, &id_cookie(entra));
+        let mut accounts: Vec<Account> = cookie(headers, &accounts_cookie(entra))
+            .and_then(|sealed| entra.keys.open_sealed(Purpose::Accounts, "", sealed))
+            .unwrap_or_default();
+        accounts.retain(|account| entra.tenant.user(account.user).is_some());
+        for account in &mut accounts {
+            account.session.take_if(|session| !session.is_live(now));
+        }
+        Self {
+            is_new: id.is_none(),
+            id: id.map_or_else(random::token::<16>, str::to_owned),
+            accounts,
+        }
+    }
+
+    /// The sessions that can sign in without a password.
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.accounts.iter().filter_map(|a| a.session.as_ref())
+    }
+
+    pub(crate) fn session_of(&self, user: Uuid) -> Option<&Session> {
+        self.sessions().find(|session| session.user == user)
+    }
+
+    /// Remembers `session`, first in the list.
+    pub(crate) fn sign_in(&mut self, session: Session) {
+        self.accounts.retain(|account| account.user != session.user);
+        self.accounts.insert(
+            0,
+            Account {
+                user: session.user,
+                session: Some(session),
+            },
+        );
+    }
+
+    /// Ends the sessions of `user`, or all, and keeps the accounts in mind.
+    pub(crate) fn sign_out(&mut self, user: Option<Uuid>) {
+        for account in &mut self.accounts {
+            if user.is_none_or(|user| user == account.user) {
+                account.session = None;
+            }
+        }
+    }
+
+    /// Binds the browser, if it was not yet.
+    pub(crate) fn bind(&self, entra: &Entra, response: &mut Response) {
+        if self.is_new {
+            set_cookie(response, &id_cookie(entra), &self.id, None);
+        }
+    }
+
+    /// Writes the accounts down.
+    pub(crate) fn remember(&self, entra: &Entra, response: &mut Response) {
+        let lasting = self.sessions().any(|session| session.persistent);
+        match entra.keys.seal(Purpose::Accounts, "", &self.accounts) {
+            Ok(sealed) => {
+                let age = lasting.then_some(PERSISTENT);
+                set_cookie(response, &accounts_cookie(entra), &sealed, age);
+            }
+            Err(error) => tracing::error!(%error, "the accounts were not remembered"),
+        }
+    }
+}
+
+fn id_cookie(entra: &Entra) -> String {
+    format!("entra-browser-{}", port(entra))
+}
+
+fn accounts_cookie(entra: &Entra) -> String {
+    format!("entra-accounts-{}", port(entra))
+}
+
+fn port(entra: &Entra) -> &str {
+    entra.base.rsplit(':').next().unwrap_or_default()
+}
+
+fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(other, value)| *other == name && !value.is_empty())
+        .map(|(_, value)| value)
+}
+
+/// `Lax`: an application's redirect carries the cookie, a foreign page's form does not.
+fn set_cookie(response: &mut Response, name: &str, value: &str, max_age: Option<u64>) {
+    let age = max_age.map_or_else(String::new, |age| format!("; Max-Age={age}"));
+    let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{age}");
+    if let Ok(cookie) = HeaderValue::try_from(cookie) {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+}

@@ -1,0 +1,122 @@
+//! Authorization codes: each is redeemed once, within ten minutes, by whom it was issued to.
+//!
+//! Codes are kept as digests. The one thing of the sign-in that the server has to remember.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use secrecy::{ExposeSecret as _, SecretString};
+use subtle::ConstantTimeEq as _;
+use uuid::Uuid;
+
+use crate::browser::Session;
+use crate::fault::Fault;
+use crate::flow::{Challenge, Request};
+use crate::random;
+
+/// How long a code lives, in seconds.
+const LIFE: u64 = 10 * 60;
+
+/// What a person granted a client.
+#[derive(Clone, Debug)]
+pub(crate) struct CodeGrant {
+    pub(crate) client_id: Uuid,
+    pub(crate) redirect_uri: String,
+    pub(crate) scope: String,
+    pub(crate) resource: Option<String>,
+    pub(crate) nonce: Option<String>,
+    challenge: Option<Challenge>,
+    pub(crate) session: Session,
+}
+
+impl CodeGrant {
+    pub(crate) fn new(request: &Request, session: Session) -> Self {
+        Self {
+            client_id: request.client_id,
+            redirect_uri: request.redirect_uri.clone(),
+            scope: request.scope.clone(),
+            resource: request.resource.clone(),
+            nonce: request.nonce.clone(),
+            challenge: request.challenge.clone(),
+            session,
+        }
+    }
+
+    /// # Errors
+    /// If `verifier` is not the one that the challenge was made from.
+    pub(crate) fn verify(&self, verifier: Option<&SecretString>) -> Result<(), Fault> {
+        let Some(challenge) = &self.challenge else {
+            return Ok(());
+        };
+        let verifier = verifier.ok_or(Fault::VerifierMissing)?.expose_secret();
+        let same = match challenge {
+            Challenge::Plain(expected) => verifier.as_bytes().ct_eq(expected.as_bytes()),
+            Challenge::S256(expected) => random::sha256(verifier)
+                .as_bytes()
+                .ct_eq(expected.as_bytes()),
+        };
+        if bool::from(same) {
+            Ok(())
+        } else {
+            Err(Fault::VerifierMismatch)
+        }
+    }
+}
+
+/// The codes that were issued lately.
+#[derive(Default)]
+pub(crate) struct Codes(Mutex<HashMap<String, Entry>>);
+
+struct Entry {
+    issued_at: u64,
+    state: State,
+}
+
+enum State {
+    Issued(Box<CodeGrant>),
+    Redeemed,
+}
+
+impl Codes {
+    /// A new code for `grant`.
+    pub(crate) fn issue(&self, grant: CodeGrant, now: u64) -> String {
+        let code = format!("1.{}", random::token::<48>());
+        let mut codes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Twice their life, so that a late client reads "expired" and not "malformed".
+        codes.retain(|_, entry| now < entry.issued_at + 2 * LIFE);
+        codes.insert(
+            random::sha256(&code),
+            Entry {
+                issued_at: now,
+                state: State::Issued(Box::new(grant)),
+            },
+        );
+        code
+    }
+
+    /// Redeems `code` if `check` agrees; a client that fails a check may try again.
+    ///
+    /// # Errors
+    /// If the code is unknown, expired or redeemed, or whatever `check` says.
+    pub(crate) fn redeem<T>(
+        &self,
+        code: &SecretString,
+        now: u64,
+        check: impl FnOnce(&CodeGrant) -> Result<T, Fault>,
+    ) -> Result<(CodeGrant, T), Fault> {
+        let mut codes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = codes
+            .get_mut(&random::sha256(code.expose_secret()))
+            .ok_or(Fault::MalformedGrant)?;
+        let State::Issued(grant) = &entry.state else {
+            return Err(Fault::CodeRedeemed);
+        };
+        if now >= entry.issued_at + LIFE {
+            return Err(Fault::CodeExpired);
+        }
+        let checked = check(grant)?;
+        let grant = CodeGrant::clone(grant);
+        entry.state = State::Redeemed;
+        Ok((grant, checked))
+    }
+}

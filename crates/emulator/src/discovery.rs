@@ -1,0 +1,123 @@
+//! `/{tenant}/v2.0/.well-known/openid-configuration` and `/{tenant}/discovery/v2.0/keys`.
+//!
+//! What Entra does not say is not said here either: no `code_challenge_methods_supported`, no
+//! `registration_endpoint`, no `grant_types_supported`; and nothing at
+//! `/.well-known/oauth-authorization-server`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, header};
+use serde_json::{Value, json};
+
+use crate::cors;
+use crate::entra::{Authority, Entra};
+use crate::fault::Fault;
+use crate::occurrence::Occurrence;
+
+pub(crate) async fn configuration(
+    State(entra): State<Arc<Entra>>,
+    Path(tenant): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let document = entra
+        .authority(&tenant)
+        .map(|authority| document(&entra, authority));
+    answer(&entra, &headers, document)
+}
+
+pub(crate) async fn keys(
+    State(entra): State<Arc<Entra>>,
+    Path(tenant): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let set = entra
+        .authority(&tenant)
+        .map(|authority| key_set(&entra, authority));
+    answer(&entra, &headers, set)
+}
+
+fn answer(entra: &Entra, headers: &HeaderMap, document: Result<Value, Fault>) -> Response {
+    let occurrence = Occurrence::new(headers, entra.clock.now());
+    let mut response = match document {
+        Ok(document) => Json(document).into_response(),
+        Err(fault) => return occurrence.refuse_as(&entra.base, &fault, "invalid_tenant"),
+    };
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("max-age=86400, private"),
+    );
+    cors::allow(headers);
+    occurrence.mark(headers);
+    response
+}
+
+/// The tenant as paths and issuers name it: for any tenant, the issuer is a template.
+fn names(entra: &Entra, authority: Authority) -> (String, String) {
+    match authority {
+        Authority::Tenant => (entra.tenant.id.to_string(), entra.issuer()),
+        Authority::Any(authority) => (
+            authority.to_owned(),
+            format!("{}/{{tenantid}}/v2.0", entra.base),
+        ),
+    }
+}
+
+fn document(entra: &Entra, authority: Authority) -> Value {
+    let (segment, issuer) = names(entra, authority);
+    let base = &entra.base;
+    let here = format!("{base}/{segment}");
+    json!({
+        "token_endpoint": format!("{here}/oauth2/v2.0/token"),
+        "token_endpoint_auth_methods_supported": [
+            "client_secret_post", "private_key_jwt", "client_secret_basic",
+            "self_signed_tls_client_auth",
+        ],
+        "jwks_uri": format!("{here}/discovery/v2.0/keys"),
+        "response_modes_supported": ["query", "fragment", "form_post"],
+        "subject_types_supported": ["pairwise"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
+        "scopes_supported": ["openid", "profile", "email", "offline_access"],
+        "issuer": issuer,
+        "request_uri_parameter_supported": false,
+        "userinfo_endpoint": format!("{base}/oidc/userinfo"),
+        "authorization_endpoint": format!("{here}/oauth2/v2.0/authorize"),
+        "device_authorization_endpoint": format!("{here}/oauth2/v2.0/devicecode"),
+        "http_logout_supported": true,
+        "frontchannel_logout_supported": true,
+        "end_session_endpoint": format!("{here}/oauth2/v2.0/logout"),
+        "claims_supported": [
+            "sub", "iss", "cloud_instance_name", "cloud_instance_host_name",
+            "cloud_graph_host_name", "msgraph_host", "aud", "exp", "iat", "auth_time", "acr",
+            "nonce", "preferred_username", "name", "tid", "ver", "at_hash", "c_hash", "email",
+        ],
+        "kerberos_endpoint": format!("{here}/kerberos"),
+        "mtls_endpoint_aliases": { "token_endpoint": format!("{here}/oauth2/v2.0/token") },
+        "tls_client_certificate_bound_access_tokens": true,
+        "tenant_region_scope": "EU",
+        "cloud_instance_name": "emulator.localhost",
+        "cloud_graph_host_name": "emulator.localhost",
+        "msgraph_host": "emulator.localhost",
+        "rbac_url": base,
+    })
+}
+
+fn key_set(entra: &Entra, authority: Authority) -> Value {
+    let (_, issuer) = names(entra, authority);
+    let keys: Vec<Value> = entra
+        .keys
+        .signing()
+        .iter()
+        .map(|key| {
+            json!({
+                "kty": "RSA", "use": "sig", "kid": key.kid, "n": key.n, "e": key.e,
+                "cloud_instance_name": "emulator.localhost", "issuer": issuer,
+            })
+        })
+        .collect();
+    json!({ "keys": keys })
+}

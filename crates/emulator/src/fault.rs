@@ -1,0 +1,323 @@
+//! What can go wrong, in Entra's words: an AADSTS number, an OAuth error and an HTTP status.
+//!
+//! Does not own: how a fault reaches the client (see [`crate::occurrence`]).
+
+use http::StatusCode;
+use uuid::Uuid;
+
+/// An AADSTS error. Clients are told to branch on [`Fault::error`] and [`Fault::suberror`] only;
+/// numbers and texts are for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    // The request as such.
+    #[error("The request must contain the following parameter: '{0}'.")]
+    MissingParameter(&'static str),
+    #[error("The request is not properly formatted. The parameter '{0}' is duplicated.")]
+    DuplicatedParameter(String),
+    #[error("The request is malformed or invalid.")]
+    MalformedRequest,
+    #[error("The endpoint only accepts POST, OPTIONS requests. Received a {0} request.")]
+    NotPost(String),
+
+    // Tenant, app, redirect.
+    #[error("Tenant '{0}' not found. Check that it is the right tenant id and the right cloud.")]
+    UnknownTenant(String),
+    #[error(
+        "Application '{client_id}' ({name}) is not configured as a multi-tenant application. \
+         Usage of the /{authority} endpoint is not supported for it. Use a tenant-specific endpoint."
+    )]
+    NotMultiTenant {
+        client_id: Uuid,
+        name: String,
+        authority: &'static str,
+    },
+    #[error("'{0}' is not a valid application identifier.")]
+    NotAnAppId(String),
+    #[error("Application with identifier '{client_id}' was not found in the directory '{tenant}'.")]
+    UnknownApp { client_id: Uuid, tenant: String },
+    #[error(
+        "The redirect URI '{redirect_uri}' specified in the request does not match the redirect \
+         URIs configured for the application '{client_id}'."
+    )]
+    RedirectMismatch {
+        redirect_uri: String,
+        client_id: Uuid,
+    },
+
+    // Authorize parameters.
+    #[error("The application requested an unsupported response type '{0}'.")]
+    UnsupportedResponseType(String),
+    #[error("response_type 'token' is not enabled for the application.")]
+    TokenResponseDisabled,
+    #[error("response_type 'id_token' is not enabled for the application.")]
+    IdTokenResponseDisabled,
+    #[error("'{0}' is not a supported value of 'response_mode' when requesting a token.")]
+    UnsupportedResponseMode(String),
+    #[error("Unsupported 'prompt' value.")]
+    UnsupportedPrompt,
+    #[error("Invalid Code_Challenge_method parameter.")]
+    ChallengeMethod,
+    #[error("Invalid size of Code_Challenge parameter.")]
+    ChallengeSize,
+    #[error(
+        "Proof Key for Code Exchange is required for cross-origin authorization code redemption."
+    )]
+    ChallengeRequired,
+
+    // Scopes and resources.
+    #[error(
+        "The provided value for the input parameter 'scope' is not valid. The scope '{0}' is not valid."
+    )]
+    InvalidScope(String),
+    #[error(
+        "Provided value for the input parameter scope is not valid because it contains more than \
+         one resource. Scope '{0}' is not valid."
+    )]
+    SeveralResources(String),
+    #[error(
+        "Provided value for the input parameter scope cannot be empty when requesting an access \
+         token using the provided authorization code. Please specify a valid scope."
+    )]
+    ScopeNeeded,
+    #[error(
+        "The resource principal named {resource} was not found in the tenant named {tenant}. It may \
+         not be installed there, or the request was sent to the wrong tenant."
+    )]
+    UnknownResource { resource: String, tenant: String },
+    #[error(
+        "The application '{client}' asked for scope '{scope}' that doesn't exist on the resource \
+         '{resource}'. Contact the app vendor."
+    )]
+    UnknownScope {
+        client: String,
+        scope: String,
+        resource: Uuid,
+    },
+    #[error(
+        "The resource '{0}' is not an Application ID URI of the application that the requested \
+         scopes belong to."
+    )]
+    ResourceMismatch(String),
+    #[error(
+        "Application '{0}' is requesting a token for itself. This scenario is supported only if \
+         resource is specified using the GUID based App Identifier."
+    )]
+    SelfByUri(Uuid),
+
+    // The person and the browser.
+    #[error("A silent sign-in request was sent but no user is signed in.")]
+    NobodySignedIn,
+    #[error("Several user identities are available for the current request: one has to be chosen.")]
+    SeveralSignedIn,
+    #[error("The user declined to sign in or to consent to the application '{0}'.")]
+    Declined(Uuid),
+    #[error(
+        "Invalid Request: the request tokens do not match the user context. Allow cookies, do not \
+         copy pages between browsers, and start again from the application."
+    )]
+    ForeignFlow,
+    #[error("Authentication failed due to flow token expired. Start again from the application.")]
+    FlowExpired,
+
+    // Client authentication.
+    #[error(
+        "The request body must contain the following parameter: 'client_assertion' or \
+         'client_secret'."
+    )]
+    SecretMissing,
+    #[error(
+        "Invalid client secret provided. Ensure the secret being sent in the request is the client \
+         secret value, not the client secret ID, for a secret added to app '{0}'."
+    )]
+    SecretWrong(Uuid),
+    #[error(
+        "Client is public so neither 'client_assertion' nor 'client_secret' should be presented."
+    )]
+    SecretFromPublicClient,
+    #[error(
+        "The certificate used to sign the client assertion is not registered on application '{0}'."
+    )]
+    AssertionUnknown(Uuid),
+    #[error(
+        "Cross-origin token redemption is permitted only for the 'Single-Page Application' \
+         client-type. Request origin: '{0}'."
+    )]
+    OriginNotAllowed(String),
+    #[error(
+        "Tokens issued for the 'Single-Page Application' client-type may only be redeemed via \
+         cross-origin requests."
+    )]
+    OriginNeeded,
+
+    // Grants.
+    #[error("The app requested an unsupported grant type '{0}'.")]
+    UnsupportedGrant(String),
+    #[error("Invalid request. The grant is malformed or invalid.")]
+    MalformedGrant,
+    #[error("The provided grant was issued to another client.")]
+    ForeignGrant,
+    #[error(
+        "The reply address '{presented}' does not match the reply address '{issued}' provided when \
+         requesting Authorization code."
+    )]
+    RedirectChanged { presented: String, issued: String },
+    #[error(
+        "OAuth2 Authorization code was already redeemed. Retry with a new valid code or use an \
+         existing refresh token."
+    )]
+    CodeRedeemed,
+    #[error(
+        "The provided authorization code or refresh token has expired due to inactivity. Send a new \
+         interactive authorization request for this user and resource."
+    )]
+    CodeExpired,
+    #[error(
+        "The code_verifier does not match the code_challenge supplied in the authorization request \
+         for PKCE."
+    )]
+    VerifierMissing,
+    #[error(
+        "The Code_Verifier does not match the code_challenge supplied in the authorization request."
+    )]
+    VerifierMismatch,
+    #[error("The refresh token has expired due to inactivity. Sign in again.")]
+    RefreshExpired,
+    #[error(
+        "The refresh token was issued to a single page app (SPA), and therefore has a fixed, \
+         limited lifetime, which cannot be extended. Sign in again."
+    )]
+    SpaRefreshExpired,
+    #[error("The user account is no longer in the directory.")]
+    UserGone,
+
+    // Ours.
+    #[error("The sign-in service failed.")]
+    Internal,
+}
+
+impl Fault {
+    /// The AADSTS number.
+    pub(crate) fn code(&self) -> u32 {
+        match self {
+            Self::MissingParameter(_) => 900_144,
+            Self::DuplicatedParameter(_) => 9_000_411,
+            Self::MalformedRequest | Self::MalformedGrant => 9_002_313,
+            Self::NotPost(_) => 900_561,
+            Self::UnknownTenant(_) => 90_002,
+            Self::NotMultiTenant { .. } => 50_194,
+            Self::NotAnAppId(_) => 700_038,
+            Self::UnknownApp { .. } => 700_016,
+            Self::RedirectMismatch { .. } => 50_011,
+            Self::UnsupportedResponseType(_) => 70_005,
+            Self::TokenResponseDisabled => 700_051,
+            Self::IdTokenResponseDisabled => 700_054,
+            Self::UnsupportedResponseMode(_) => 70_007,
+            Self::UnsupportedPrompt => 90_023,
+            Self::ChallengeMethod => 50_149,
+            Self::ChallengeSize => 501_491,
+            Self::ChallengeRequired => 9_002_325,
+            Self::InvalidScope(_) => 70_011,
+            Self::SeveralResources(_) => 28_000,
+            Self::ScopeNeeded => 28_003,
+            Self::UnknownResource { .. } => 500_011,
+            Self::UnknownScope { .. } => 650_053,
+            Self::ResourceMismatch(_) => 9_010_010,
+            Self::SelfByUri(_) => 90_009,
+            Self::NobodySignedIn => 50_058,
+            Self::SeveralSignedIn => 16_000,
+            Self::Declined(_) => 65_004,
+            Self::ForeignFlow => 165_000,
+            Self::FlowExpired => 50_089,
+            Self::SecretMissing => 7_000_218,
+            Self::SecretWrong(_) => 7_000_215,
+            Self::SecretFromPublicClient => 700_025,
+            Self::AssertionUnknown(_) => 700_027,
+            Self::OriginNotAllowed(_) => 9_002_326,
+            Self::OriginNeeded => 9_002_327,
+            Self::UnsupportedGrant(_) => 70_003,
+            Self::ForeignGrant => 70_000,
+            Self::RedirectChanged { .. } => 500_112,
+            Self::CodeRedeemed => 54_005,
+            Self::CodeExpired => 70_008,
+            Self::VerifierMissing => 50_148,
+            Self::VerifierMismatch => 501_481,
+            Self::RefreshExpired => 700_082,
+            Self::SpaRefreshExpired => 700_084,
+            Self::UserGone => 50_034,
+            Self::Internal => 90_033,
+        }
+    }
+
+    /// The OAuth `error`.
+    pub(crate) fn error(&self) -> &'static str {
+        match self {
+            Self::MissingParameter(_)
+            | Self::DuplicatedParameter(_)
+            | Self::MalformedRequest
+            | Self::NotPost(_)
+            | Self::UnknownTenant(_)
+            | Self::NotMultiTenant { .. }
+            | Self::RedirectMismatch { .. }
+            | Self::UnsupportedResponseMode(_)
+            | Self::UnsupportedPrompt
+            | Self::ChallengeMethod
+            | Self::ChallengeSize
+            | Self::ChallengeRequired
+            | Self::SeveralResources(_)
+            | Self::ScopeNeeded
+            | Self::SelfByUri(_)
+            | Self::ForeignFlow
+            | Self::FlowExpired
+            | Self::OriginNotAllowed(_)
+            | Self::OriginNeeded => "invalid_request",
+            Self::NotAnAppId(_) | Self::UnknownApp { .. } => "unauthorized_client",
+            Self::UnsupportedResponseType(_)
+            | Self::TokenResponseDisabled
+            | Self::IdTokenResponseDisabled => "unsupported_response_type",
+            Self::InvalidScope(_) => "invalid_scope",
+            Self::UnknownResource { .. } => "invalid_resource",
+            Self::ResourceMismatch(_) => "invalid_target",
+            Self::NobodySignedIn => "login_required",
+            Self::SeveralSignedIn => "interaction_required",
+            Self::Declined(_) => "access_denied",
+            Self::UnknownScope { .. }
+            | Self::SecretMissing
+            | Self::SecretWrong(_)
+            | Self::SecretFromPublicClient
+            | Self::AssertionUnknown(_)
+            | Self::RedirectChanged { .. } => "invalid_client",
+            Self::UnsupportedGrant(_) => "unsupported_grant_type",
+            Self::MalformedGrant
+            | Self::ForeignGrant
+            | Self::CodeRedeemed
+            | Self::CodeExpired
+            | Self::VerifierMissing
+            | Self::VerifierMismatch
+            | Self::RefreshExpired
+            | Self::SpaRefreshExpired
+            | Self::UserGone => "invalid_grant",
+            Self::Internal => "temporarily_unavailable",
+        }
+    }
+
+    /// The `suberror`, where Entra gives one.
+    pub(crate) fn suberror(&self) -> Option<&'static str> {
+        match self {
+            Self::RefreshExpired | Self::SpaRefreshExpired => Some("bad_token"),
+            Self::ForeignGrant => Some("client_mismatch"),
+            _ => None,
+        }
+    }
+
+    /// The HTTP status, where the fault is answered with JSON or a page.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::SecretMissing
+            | Self::SecretWrong(_)
+            | Self::SecretFromPublicClient
+            | Self::AssertionUnknown(_) => StatusCode::UNAUTHORIZED,
+            Self::Internal => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+}

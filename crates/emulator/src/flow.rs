@@ -1,0 +1,233 @@
+//! A sign-in under way: what the client asked for, and which page the person is at.
+//!
+//! Pure: from a page and an answer to the next page, or to the end. Between two requests the
+//! flow lies sealed in the page's form, so that the server remembers nothing of people who
+//! never finish, and opens only for the browser it was made for.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::browser::{Browser, Session};
+use crate::fault::Fault;
+use crate::parameters::Parameters;
+use crate::redirect::Reply;
+use crate::tenant::Tenant;
+
+/// An authorization request that passed every check.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Request {
+    pub(crate) client_id: Uuid,
+    /// As the client sent it, to be compared when the code is redeemed.
+    pub(crate) redirect_uri: String,
+    pub(crate) reply: Reply,
+    pub(crate) scope: String,
+    pub(crate) resource: Option<String>,
+    pub(crate) nonce: Option<String>,
+    pub(crate) challenge: Option<Challenge>,
+    pub(crate) prompt: Option<Prompt>,
+    pub(crate) login_hint: Option<String>,
+    /// The client wants `client_info`.
+    pub(crate) client_info: bool,
+}
+
+/// A PKCE challenge (RFC 7636).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Challenge {
+    /// The verifier itself.
+    Plain(String),
+    /// Its SHA-256.
+    S256(String),
+}
+
+/// The `prompt` parameter; Entra takes one value only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Prompt {
+    None,
+    Login,
+    SelectAccount,
+    Consent,
+}
+
+impl Prompt {
+    pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
+        match text {
+            "none" => Ok(Self::None),
+            "login" => Ok(Self::Login),
+            "select_account" => Ok(Self::SelectAccount),
+            "consent" => Ok(Self::Consent),
+            _ => Err(Fault::UnsupportedPrompt),
+        }
+    }
+}
+
+/// What lies sealed in a form: a request, and the page that the form is on.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Flow {
+    pub(crate) request: Request,
+    pub(crate) step: Step,
+    /// When the client asked, in seconds since 1970.
+    pub(crate) started: u64,
+}
+
+/// The page that the person is at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Step {
+    PickAccount,
+    /// With what was typed before, or what the client hinted at.
+    Username {
+        typed: String,
+    },
+    Password {
+        user: Uuid,
+    },
+    StaySignedIn {
+        user: Uuid,
+        authenticated_at: u64,
+    },
+    Consent {
+        session: Session,
+    },
+}
+
+/// What comes next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Show a page.
+    Ask(Step),
+    /// Show it again, and say why.
+    AskAgain(Step, &'static str),
+    /// The password was right: remember the session, and go on with it.
+    SignIn(Session),
+    /// The browser knew the person: go on.
+    GoOn(Session),
+    /// The person agreed to everything.
+    Finish(Session),
+    /// Tell the client no.
+    Refuse(Fault),
+}
+
+/// Where a request starts.
+pub(crate) fn begin(request: &Request, browser: &Browser, tenant: &Tenant) -> Next {
+    let hinted = request.login_hint.as_deref();
+    let user = hinted.and_then(|hint| tenant.user_named(hint));
+    let known = match hinted {
+        Some(_) => user.and_then(|user| browser.session_of(user.object_id)),
+        None => only(browser.sessions()),
+    };
+    let ask = match user {
+        Some(user) => Step::Password {
+            user: user.object_id,
+        },
+        None => match hinted {
+            Some(hint) => username(hint),
+            None => first_page(browser),
+        },
+    };
+    match (request.prompt, known) {
+        (Some(Prompt::None), Some(session)) => Next::GoOn(session.clone()),
+        (Some(Prompt::None), None) if hinted.is_none() && browser.sessions().count() > 1 => {
+            Next::Refuse(Fault::SeveralSignedIn)
+        }
+        (Some(Prompt::None), None) => Next::Refuse(Fault::NobodySignedIn),
+        (Some(Prompt::SelectAccount), _) => Next::Ask(first_page(browser)),
+        (Some(Prompt::Login), _) => Next::Ask(ask),
+        (None | Some(Prompt::Consent), Some(session)) => Next::GoOn(session.clone()),
+        (None | Some(Prompt::Consent), None) => Next::Ask(ask),
+    }
+}
+
+/// From the page `step` and what the person answered to what comes next.
+pub(crate) fn advance(
+    request: &Request,
+    step: Step,
+    answer: &Parameters,
+    browser: &Browser,
+    tenant: &Tenant,
+    now: u64,
+) -> Next {
+    let back = answer.optional("action") == Some("back");
+    match step {
+        Step::PickAccount | Step::Username { .. } if back => {
+            Next::Refuse(Fault::Declined(request.client_id))
+        }
+        Step::PickAccount if answer.optional("action") == Some("other") => Next::Ask(username("")),
+        Step::PickAccount => choose(request, answer.optional("account"), browser, tenant),
+        Step::Username { .. } => name(answer, tenant),
+        Step::Password { .. } if back => Next::Ask(first_page(browser)),
+        Step::Password { user } => match answer.optional("passwd") {
+            Some(_) => Next::Ask(Step::StaySignedIn {
+                user,
+                authenticated_at: now,
+            }),
+            None => Next::AskAgain(Step::Password { user }, "Please enter your password."),
+        },
+        Step::StaySignedIn {
+            user,
+            authenticated_at,
+        } => Next::SignIn(Session {
+            id: Uuid::new_v4(),
+            user,
+            authenticated_at,
+            persistent: !back,
+        }),
+        Step::Consent { .. } if back => Next::Refuse(Fault::Declined(request.client_id)),
+        Step::Consent { session } => Next::Finish(session),
+    }
+}
+
+/// What a client still wants of a person who is signed in.
+pub(crate) fn after_sign_in(request: &Request, session: Session) -> Next {
+    match request.prompt {
+        Some(Prompt::Consent) => Next::Ask(Step::Consent { session }),
+        None | Some(Prompt::None | Prompt::Login | Prompt::SelectAccount) => Next::Finish(session),
+    }
+}
+
+fn first_page(browser: &Browser) -> Step {
+    if browser.accounts.is_empty() {
+        username("")
+    } else {
+        Step::PickAccount
+    }
+}
+
+fn choose(request: &Request, account: Option<&str>, browser: &Browser, tenant: &Tenant) -> Next {
+    let Some(user) = account.and_then(|name| tenant.user_named(name)) else {
+        return Next::Ask(Step::PickAccount);
+    };
+    match browser.session_of(user.object_id) {
+        Some(session) if request.prompt != Some(Prompt::Login) => Next::GoOn(session.clone()),
+        _ => Next::Ask(Step::Password {
+            user: user.object_id,
+        }),
+    }
+}
+
+fn name(answer: &Parameters, tenant: &Tenant) -> Next {
+    let typed = answer
+        .optional("account")
+        .or_else(|| answer.optional("loginfmt"));
+    let Some(typed) = typed else {
+        return Next::AskAgain(username(""), "Enter a user name.");
+    };
+    match tenant.user_named(typed) {
+        Some(user) => Next::Ask(Step::Password {
+            user: user.object_id,
+        }),
+        None => Next::AskAgain(
+            username(typed),
+            "We couldn’t find an account with that user name.",
+        ),
+    }
+}
+
+fn username(typed: &str) -> Step {
+    Step::Username {
+        typed: typed.to_owned(),
+    }
+}
+
+fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
+    let first = items.next();
+    first.filter(|_| items.next().is_none())
+}

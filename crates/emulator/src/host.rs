@@ -1,0 +1,62 @@
+//! Lets in only requests that name this machine, so that no page of another site reaches the
+//! emulator by a name of its own (DNS rebinding).
+
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::uri::Authority;
+use http::{StatusCode, header};
+use url::Host;
+
+pub(crate) async fn guard(request: Request, next: Next) -> Response {
+    let named = request
+        .uri()
+        .authority()
+        .map(Authority::as_str)
+        .or_else(|| request.headers().get(header::HOST)?.to_str().ok());
+    if named.is_some_and(is_local) {
+        next.run(request).await
+    } else {
+        let text = "The emulator answers to localhost, 127.0.0.1 and [::1] only.\n";
+        (StatusCode::MISDIRECTED_REQUEST, text).into_response()
+    }
+}
+
+fn is_local(authority: &str) -> bool {
+    let Ok(authority) = authority.parse::<Authority>() else {
+        return false;
+    };
+    match Host::parse(authority.host()) {
+        Ok(Host::Domain(name)) => name == "localhost",
+        Ok(Host::Ipv4(address)) => address.is_loopback(),
+        Ok(Host::Ipv6(address)) => address.is_loopback(),
+        Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_local;
+
+    #[test]
+    fn knows_this_machine() {
+        for local in [
+            "localhost",
+            "LOCALHOST:1",
+            "127.0.0.1:80",
+            "[::1]:80",
+            "127.9.9.9",
+        ] {
+            assert!(is_local(local), "{local}");
+        }
+        for foreign in [
+            "evil.example",
+            "localhost.evil.example:80",
+            "10.0.0.1",
+            "",
+            "[::2]:1",
+        ] {
+            assert!(!is_local(foreign), "{foreign}");
+        }
+    }
+}

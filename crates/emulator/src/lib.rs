@@ -1,0 +1,166 @@
+//! A local Entra ID for the demo, for development and for tests.
+//!
+//! Owns: one tenant behind the v2.0 endpoints, faithful where clients can tell: discovery,
+//! keys, authorize with pages that people use, token, logout, userinfo.
+//! Does not own: any rule of ours about tokens; and it is never reachable beyond loopback.
+//!
+//! # For scripted browsers
+//!
+//! These names and ids stay as they are. Several pages share ids, so wait for the form of the
+//! page first, as in `form[data-page=stay] #idSIButton9`.
+//!
+//! | `form[data-page=…]` | what is in it |
+//! | --- | --- |
+//! | `username` | `input[name=loginfmt]` (`#i0116`), `#idSIButton9` Next, `#idBtn_Back` Cancel; below it, the users of the tenant as `button[data-account="adele@contoso.example"]` |
+//! | `pick` | `button[data-account="…"]` for each account the browser remembers, `#otherTile`, `#idBtn_Back` Cancel |
+//! | `password` | `input[name=passwd]` (`#i0118`), `#idSIButton9` Sign in, `#idBtn_Back` Back |
+//! | `stay` | `#idSIButton9` Yes, `#idBtn_Back` No |
+//! | `consent` (`prompt=consent`) | `#idSIButton9` Accept, `#idBtn_Back` Cancel |
+//!
+//! An error is shown as `#exceptionMessage[data-error="50011"]`.
+//!
+//! The shortest sign-in on a new browser: click `button[data-account="…"]`, type into
+//! `input[name=passwd]`, click `form[data-page=password] #idSIButton9`, then
+//! `form[data-page=stay] #idSIButton9`.
+
+mod authorize;
+mod browser;
+mod claims;
+mod code;
+mod cors;
+pub mod demo;
+mod discovery;
+mod entra;
+mod fault;
+mod flow;
+mod home;
+mod host;
+mod keys;
+mod logout;
+mod occurrence;
+mod page;
+mod parameters;
+mod random;
+mod redirect;
+mod scope;
+mod sign_in;
+mod tenant;
+mod token;
+mod userinfo;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use code::Codes;
+use entra::Entra;
+use keys::Keys;
+pub use tenant::{App, Platform, Tenant, User};
+
+/// How long running requests may take to end after a stop.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What an emulator runs with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The tenant it plays.
+    pub tenant: Tenant,
+    /// Where it takes the time from.
+    pub clock: model::Clock,
+    /// The folder that keeps its keys across restarts, and with them what it issued: tokens,
+    /// refresh tokens, browser sessions. In memory only if `None`.
+    pub data_dir: Option<PathBuf>,
+}
+
+/// Where an emulator that listens on `address` is reached, without a slash at the end; its
+/// authority is `{base_url}/{tenant id}/v2.0`.
+#[must_use]
+pub fn base_url(address: SocketAddr) -> String {
+    format!("http://{address}")
+}
+
+/// Serves until `shutdown`, then lets running requests end, for two seconds at most.
+///
+/// # Errors
+/// If the listener is not on loopback, or the keys cannot be made, read or kept.
+pub async fn serve(
+    options: Options,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let address = listener.local_addr()?;
+    anyhow::ensure!(
+        address.ip().is_loopback(),
+        "the emulator signs anyone in and listens on loopback only, not on {address}; \
+         hint: use 127.0.0.1"
+    );
+    let entra = start(options, base_url(address)).await?;
+    tracing::info!(authority = entra.issuer(), "the Entra ID emulator listens");
+    let soft = shutdown.clone();
+    let server =
+        axum::serve(listener, router(entra)).with_graceful_shutdown(soft.cancelled_owned());
+    let hard = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(PATIENCE).await;
+    };
+    tokio::select! {
+        ended = server => ended.context("the emulator's listener failed"),
+        () = hard => Ok(()),
+    }
+}
+
+async fn start(options: Options, base: String) -> anyhow::Result<Entra> {
+    let folder = options.data_dir;
+    let keys = tokio::task::spawn_blocking(move || Keys::open(folder.as_deref())).await??;
+    Ok(Entra {
+        base,
+        tenant: options.tenant,
+        clock: options.clock,
+        keys,
+        codes: Codes::default(),
+    })
+}
+
+fn router(entra: Entra) -> Router {
+    Router::new()
+        .route("/", get(home::home))
+        .route("/error", get(home::error))
+        .route(
+            "/{tenant}/v2.0/.well-known/openid-configuration",
+            get(discovery::configuration).options(cors::preflight),
+        )
+        .route(
+            "/{tenant}/discovery/v2.0/keys",
+            get(discovery::keys).options(cors::preflight),
+        )
+        .route(
+            "/{tenant}/oauth2/v2.0/authorize",
+            get(authorize::get).post(authorize::post),
+        )
+        .route("/{tenant}/login", post(sign_in::post))
+        .route(
+            "/{tenant}/oauth2/v2.0/token",
+            post(token::post)
+                .options(cors::preflight)
+                .fallback(token::other),
+        )
+        .route(
+            "/{tenant}/oauth2/v2.0/logout",
+            get(logout::get).post(logout::post),
+        )
+        .route(
+            "/oidc/userinfo",
+            get(userinfo::userinfo)
+                .post(userinfo::userinfo)
+                .options(cors::preflight),
+        )
+        .layer(axum::middleware::from_fn(host::guard))
+        .with_state(Arc::new(entra))
+}

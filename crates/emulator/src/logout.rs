@@ -1,0 +1,78 @@
+//! `/{tenant}/oauth2/v2.0/logout`, by GET and POST (OpenID Connect RP-Initiated Logout 1.0).
+//!
+//! Signs out the account of `logout_hint`, or all of the browser. Goes back only to a redirect
+//! URI that an app of the tenant registered.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+
+use crate::browser::Browser;
+use crate::entra::Entra;
+use crate::fault::Fault;
+use crate::occurrence::Occurrence;
+use crate::page::{self, Notice};
+use crate::parameters::Parameters;
+use crate::redirect::Reply;
+
+pub(crate) async fn get(
+    State(entra): State<Arc<Entra>>,
+    Path(tenant): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    log_out(
+        &entra,
+        &tenant,
+        query.unwrap_or_default().as_bytes(),
+        &headers,
+    )
+}
+
+pub(crate) async fn post(
+    State(entra): State<Arc<Entra>>,
+    Path(tenant): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    log_out(&entra, &tenant, &body, &headers)
+}
+
+fn log_out(entra: &Entra, tenant: &str, encoded: &[u8], headers: &HeaderMap) -> Response {
+    let parsed = entra
+        .authority(tenant)
+        .and_then(|_| Parameters::parse(encoded));
+    let parameters = match parsed {
+        Ok(parameters) => parameters,
+        Err(fault) => {
+            return page::show_fault(&Occurrence::new(headers, entra.clock.now()), &fault);
+        }
+    };
+    let mut browser = Browser::read(entra, headers);
+    let hinted = parameters
+        .optional("logout_hint")
+        .and_then(|hint| entra.tenant.user_named(hint));
+    browser.sign_out(hinted.map(|user| user.object_id));
+    let mut response =
+        way_back(entra, &parameters).map_or_else(signed_out, |reply| reply.send(Vec::new()));
+    browser.remember(entra, &mut response);
+    response
+}
+
+fn way_back(entra: &Entra, parameters: &Parameters) -> Option<Reply> {
+    let wanted = parameters.optional("post_logout_redirect_uri")?;
+    let reply = |app| Reply::new(app, wanted, parameters.owned("state"));
+    let known: Vec<Result<Reply, Fault>> = entra.tenant.apps.iter().map(reply).collect();
+    known.into_iter().find_map(Result::ok)
+}
+
+fn signed_out() -> Response {
+    let page = Notice {
+        heading: "You signed out of your account",
+        text: "It’s a good idea to close all browser windows.",
+    };
+    page::show(StatusCode::OK, &page)
+}

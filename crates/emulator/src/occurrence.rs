@@ -1,0 +1,144 @@
+//! One request as support sees it: its ids and its time, and the envelope around a fault.
+
+use std::time::SystemTime;
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue};
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::macros::format_description;
+use uuid::Uuid;
+
+use crate::fault::Fault;
+
+/// The header by which a client names its request.
+const CLIENT_REQUEST_ID: &str = "client-request-id";
+/// The header by which Entra names the request.
+const REQUEST_ID: &str = "x-ms-request-id";
+
+/// The ids and the time of one request.
+pub(crate) struct Occurrence {
+    trace_id: Uuid,
+    correlation_id: Uuid,
+    at: SystemTime,
+}
+
+impl Occurrence {
+    /// Takes the correlation id from the client where it sends one.
+    pub(crate) fn new(headers: &HeaderMap, at: SystemTime) -> Self {
+        let sent = headers
+            .get(CLIENT_REQUEST_ID)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| text.parse().ok());
+        Self {
+            trace_id: Uuid::new_v4(),
+            correlation_id: sent.unwrap_or_else(Uuid::new_v4),
+            at,
+        }
+    }
+
+    /// Entra's `error_description`.
+    pub(crate) fn describe(&self, fault: &Fault) -> String {
+        format!(
+            "AADSTS{}: {fault} Trace ID: {} Correlation ID: {} Timestamp: {}",
+            fault.code(),
+            self.trace_id,
+            self.correlation_id,
+            self.timestamp(),
+        )
+    }
+
+    /// The rows of an error page: label and value.
+    pub(crate) fn details(&self) -> [(&'static str, String); 3] {
+        [
+            ("Request Id", self.trace_id.to_string()),
+            ("Correlation Id", self.correlation_id.to_string()),
+            ("Timestamp", self.timestamp()),
+        ]
+    }
+
+    /// The error envelope of the token endpoint and of the other JSON endpoints.
+    pub(crate) fn refuse(&self, base: &str, fault: &Fault) -> Response {
+        self.refuse_as(base, fault, fault.error())
+    }
+
+    /// The same, where one endpoint names the error in its own way.
+    pub(crate) fn refuse_as(&self, base: &str, fault: &Fault, error: &'static str) -> Response {
+        tracing::info!(code = fault.code(), error, "refused");
+        let envelope = Envelope {
+            error,
+            error_description: self.describe(fault),
+            error_codes: [fault.code()],
+            timestamp: self.timestamp(),
+            trace_id: self.trace_id,
+            correlation_id: self.correlation_id,
+            error_uri: error_uri(base, fault),
+            suberror: fault.suberror(),
+        };
+        let mut response = (fault.status(), Json(envelope)).into_response();
+        self.mark(response.headers_mut());
+        response
+    }
+
+    /// Names the request in a response.
+    pub(crate) fn mark(&self, headers: &mut HeaderMap) {
+        if let Ok(value) = HeaderValue::from_str(&self.trace_id.to_string()) {
+            headers.insert(REQUEST_ID, value);
+        }
+    }
+
+    fn timestamp(&self) -> String {
+        let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]Z");
+        OffsetDateTime::from(self.at)
+            .format(format)
+            .unwrap_or_default()
+    }
+}
+
+/// Where a person can look a fault up.
+pub(crate) fn error_uri(base: &str, fault: &Fault) -> String {
+    format!("{base}/error?code={}", fault.code())
+}
+
+#[derive(Serialize)]
+struct Envelope {
+    error: &'static str,
+    error_description: String,
+    error_codes: [u32; 1],
+    timestamp: String,
+    trace_id: Uuid,
+    correlation_id: Uuid,
+    error_uri: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suberror: Option<&'static str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use http::HeaderMap;
+
+    use super::Occurrence;
+    use crate::fault::Fault;
+
+    #[test]
+    fn describes_a_fault_with_its_number_ids_and_time() {
+        let mut headers = HeaderMap::new();
+        let id = "7f3c0c1e-52c7-4c0f-8a55-6f4f0a1c2d01";
+        headers.insert("client-request-id", id.parse().unwrap());
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let text = Occurrence::new(&headers, at).describe(&Fault::CodeRedeemed);
+        assert!(
+            text.starts_with("AADSTS54005: OAuth2 Authorization code"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with(&format!(
+                "Correlation ID: {id} Timestamp: 2027-01-15 08:00:00Z"
+            )),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,69 @@
+//! The parameters of a request, from its query or its form body: each at most once, none empty.
+
+use secrecy::SecretString;
+
+use crate::fault::Fault;
+
+/// Parameters by name. They may hold codes, tokens and secrets, so they do not print.
+pub(crate) struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    /// Reads `application/x-www-form-urlencoded`. A parameter without a value counts as absent
+    /// (RFC 6749 section 3.1).
+    ///
+    /// # Errors
+    /// If a parameter comes twice.
+    pub(crate) fn parse(encoded: &[u8]) -> Result<Self, Fault> {
+        let mut seen: Vec<(String, String)> = Vec::new();
+        for (name, value) in url::form_urlencoded::parse(encoded) {
+            if seen.iter().any(|(other, _)| *other == name) {
+                return Err(Fault::DuplicatedParameter(name.into_owned()));
+            }
+            seen.push((name.into_owned(), value.into_owned()));
+        }
+        seen.retain(|(_, value)| !value.is_empty());
+        Ok(Self(seen))
+    }
+
+    pub(crate) fn optional(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(other, _)| other == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn required(&self, name: &'static str) -> Result<&str, Fault> {
+        self.optional(name).ok_or(Fault::MissingParameter(name))
+    }
+
+    /// A copy of a parameter that may be absent.
+    pub(crate) fn owned(&self, name: &str) -> Option<String> {
+        self.optional(name).map(str::to_owned)
+    }
+
+    /// A parameter that must not be printed.
+    pub(crate) fn secret(&self, name: &str) -> Option<SecretString> {
+        self.optional(name).map(SecretString::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Parameters;
+    use crate::fault::Fault;
+
+    #[test]
+    fn takes_each_parameter_once_and_none_that_is_empty() {
+        let parameters = Parameters::parse(b"scope=a+b%2Fc&state=").unwrap();
+        assert_eq!(parameters.required("scope"), Ok("a b/c"));
+        assert_eq!(parameters.optional("state"), None);
+        assert_eq!(
+            parameters.required("client_id"),
+            Err(Fault::MissingParameter("client_id"))
+        );
+        assert_eq!(
+            Parameters::parse(b"a=1&a=").err(),
+            Some(Fault::DuplicatedParameter("a".to_owned()))
+        );
+    }
+}

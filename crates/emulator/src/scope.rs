@@ -1,0 +1,319 @@
+//! What a `scope` parameter asks for: OpenID Connect scopes, and delegated permissions of
+//! resources, resolved against the tenant.
+//!
+//! Resource identifiers are compared character for character; nothing here treats them as URLs.
+
+use uuid::{Uuid, uuid};
+
+use crate::fault::Fault;
+use crate::tenant::{App, Tenant};
+
+/// The application id of Microsoft Graph, where scopes without a prefix live.
+pub(crate) const GRAPH_ID: Uuid = uuid!("00000003-0000-0000-c000-000000000000");
+const GRAPH_URIS: [&str; 2] = [
+    "https://graph.microsoft.com",
+    "https://graph.microsoft.com/",
+];
+/// The permissions of Graph that the emulator knows.
+const GRAPH_SCOPES: [&str; 5] = [
+    "User.Read",
+    "User.ReadBasic.All",
+    "Calendars.Read",
+    "Files.Read",
+    "Mail.Read",
+];
+/// What an app was granted of Graph when it asks for `.default`.
+const GRAPH_DEFAULT: [&str; 1] = ["User.Read"];
+const DEFAULT: &str = ".default";
+
+/// The OpenID Connect scopes of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Oidc {
+    pub(crate) openid: bool,
+    pub(crate) profile: bool,
+    pub(crate) email: bool,
+    pub(crate) offline_access: bool,
+}
+
+/// An API that tokens are for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Resource<'t> {
+    /// Microsoft Graph.
+    Graph,
+    /// An app of the tenant.
+    App(&'t App),
+}
+
+/// What is asked of one resource.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked<'t> {
+    pub(crate) resource: Resource<'t>,
+    /// The resource as the client named it.
+    identifier: String,
+    names: Names<'t>,
+}
+
+#[derive(Clone, Debug)]
+enum Names<'t> {
+    /// `.default`: whatever was granted.
+    Default,
+    These(Vec<&'t str>),
+}
+
+/// A resolved `scope` parameter.
+#[derive(Clone, Debug)]
+pub(crate) struct Scopes<'t> {
+    pub(crate) oidc: Oidc,
+    /// In the order of their first mention.
+    pub(crate) asked: Vec<Asked<'t>>,
+}
+
+impl<'t> Scopes<'t> {
+    /// Resolves `scope`, and `resource` (RFC 8707) where a client sends it: it has to be an
+    /// Application ID URI of the one app that all scopes belong to.
+    ///
+    /// # Errors
+    /// If a resource or a scope does not exist, or does not go with the rest.
+    pub(crate) fn resolve(
+        tenant: &'t Tenant,
+        client: &App,
+        scope: &str,
+        resource: Option<&str>,
+    ) -> Result<Self, Fault> {
+        let mut scopes = Self {
+            oidc: Oidc::default(),
+            asked: Vec::new(),
+        };
+        for one in scope.split_ascii_whitespace() {
+            if !scopes.oidc.take(one) {
+                scopes.ask(tenant, client, one)?;
+            }
+        }
+        if let Some(resource) = resource {
+            scopes.restrict(tenant, resource)?;
+        }
+        match scopes
+            .asked
+            .iter()
+            .find(|asked| asked.is_self_by_uri(client))
+        {
+            Some(asked) if matches!(asked.names, Names::Default) => {
+                Err(Fault::SelfByUri(client.client_id))
+            }
+            _ => Ok(scopes),
+        }
+    }
+
+    fn ask(&mut self, tenant: &'t Tenant, client: &App, scope: &str) -> Result<(), Fault> {
+        let (identifier, name) = match scope.rsplit_once('/') {
+            Some((_, "")) | Some(("", _)) => return Err(Fault::InvalidScope(scope.to_owned())),
+            Some(parts) => parts,
+            None => (GRAPH_URIS[0], scope),
+        };
+        let resource = Resource::named(tenant, identifier)?;
+        let position = match self
+            .asked
+            .iter()
+            .position(|a| a.resource.id() == resource.id())
+        {
+            Some(position) => position,
+            None => {
+                self.asked.push(Asked {
+                    resource,
+                    identifier: identifier.to_owned(),
+                    names: Names::These(Vec::new()),
+                });
+                self.asked.len() - 1
+            }
+        };
+        self.asked[position].add(client, scope, name)
+    }
+
+    fn restrict(&mut self, tenant: &'t Tenant, resource: &str) -> Result<(), Fault> {
+        let mismatch = || Fault::ResourceMismatch(resource.to_owned());
+        let wanted = Resource::by_uri(tenant, resource).ok_or_else(mismatch)?;
+        if self.asked.is_empty() {
+            self.asked.push(Asked {
+                resource: wanted,
+                identifier: resource.to_owned(),
+                names: Names::Default,
+            });
+        }
+        if self.asked.iter().all(|a| a.resource.id() == wanted.id()) {
+            Ok(())
+        } else {
+            Err(mismatch())
+        }
+    }
+}
+
+impl Oidc {
+    fn take(&mut self, scope: &str) -> bool {
+        match scope {
+            "openid" => self.openid = true,
+            "profile" => self.profile = true,
+            "email" => self.email = true,
+            "offline_access" => self.offline_access = true,
+            _ => return false,
+        }
+        true
+    }
+
+    /// What either asks for.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self {
+            openid: self.openid || other.openid,
+            profile: self.profile || other.profile,
+            email: self.email || other.email,
+            offline_access: self.offline_access || other.offline_access,
+        }
+    }
+
+    /// The scopes that show in a token for Graph, where these live.
+    fn names(self) -> impl Iterator<Item = &'static str> {
+        [
+            (self.openid, "openid"),
+            (self.profile, "profile"),
+            (self.email, "email"),
+        ]
+        .into_iter()
+        .filter_map(|(asked, name)| asked.then_some(name))
+    }
+}
+
+impl<'t> Resource<'t> {
+    fn named(tenant: &'t Tenant, identifier: &str) -> Result<Self, Fault> {
+        let by_id = || match identifier.parse::<Uuid>() {
+            Ok(GRAPH_ID) => Some(Self::Graph),
+            Ok(id) => tenant.app(id).map(Self::App),
+            Err(_) => None,
+        };
+        Self::by_uri(tenant, identifier)
+            .or_else(by_id)
+            .ok_or_else(|| Fault::UnknownResource {
+                resource: identifier.to_owned(),
+                tenant: tenant.name.clone(),
+            })
+    }
+
+    fn by_uri(tenant: &'t Tenant, uri: &str) -> Option<Self> {
+        if GRAPH_URIS.contains(&uri) {
+            return Some(Self::Graph);
+        }
+        tenant
+            .apps
+            .iter()
+            .find(|app| app.app_id_uris.iter().any(|known| known == uri))
+            .map(Self::App)
+    }
+
+    /// The application id, `aud` in v2 tokens.
+    pub(crate) fn id(&self) -> Uuid {
+        match self {
+            Self::Graph => GRAPH_ID,
+            Self::App(app) => app.client_id,
+        }
+    }
+
+    /// The name people see when they consent.
+    pub(crate) fn display_name(&self) -> &'t str {
+        match self {
+            Self::Graph => "Microsoft Graph",
+            Self::App(app) => &app.name,
+        }
+    }
+
+    fn exposed(&self, name: &str) -> Option<&'t str> {
+        let same = |known: &&str| known.eq_ignore_ascii_case(name);
+        match self {
+            Self::Graph => GRAPH_SCOPES.into_iter().find(same),
+            Self::App(app) => app.scopes.iter().map(String::as_str).find(same),
+        }
+    }
+
+    fn granted(&self) -> Vec<&'t str> {
+        match self {
+            Self::Graph => GRAPH_DEFAULT.to_vec(),
+            Self::App(app) => app.scopes.iter().map(String::as_str).collect(),
+        }
+    }
+}
+
+impl<'t> Asked<'t> {
+    /// Nothing but OpenID Connect: a token for Graph's userinfo.
+    pub(crate) fn userinfo() -> Self {
+        Self {
+            resource: Resource::Graph,
+            identifier: GRAPH_URIS[0].to_owned(),
+            names: Names::These(Vec::new()),
+        }
+    }
+
+    fn add(&mut self, client: &App, scope: &str, name: &str) -> Result<(), Fault> {
+        let mixed = || Fault::InvalidScope(scope.to_owned());
+        match &mut self.names {
+            Names::Default if name == DEFAULT => Ok(()),
+            Names::Default => Err(mixed()),
+            Names::These(names) if name == DEFAULT => {
+                if !names.is_empty() {
+                    return Err(mixed());
+                }
+                self.names = Names::Default;
+                Ok(())
+            }
+            Names::These(names) => {
+                let exposed = self
+                    .resource
+                    .exposed(name)
+                    .ok_or_else(|| Fault::UnknownScope {
+                        client: client.name.clone(),
+                        scope: name.to_owned(),
+                        resource: self.resource.id(),
+                    })?;
+                if !names.contains(&exposed) {
+                    names.push(exposed);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether `client` asks for a token for itself by an Application ID URI.
+    pub(crate) fn is_self_by_uri(&self, client: &App) -> bool {
+        self.resource.id() == client.client_id && self.identifier.parse::<Uuid>().is_err()
+    }
+
+    /// The permissions that the token carries, `scp`.
+    pub(crate) fn granted(&self, oidc: Oidc) -> Vec<&'t str> {
+        let mut names = match &self.names {
+            Names::Default => self.resource.granted(),
+            Names::These(names) => names.clone(),
+        };
+        if matches!(self.resource, Resource::Graph) {
+            for name in oidc.names() {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// The `scope` of the response: permissions of Graph as they are, others with the
+    /// resource as the client named it.
+    pub(crate) fn response_scope(&self, oidc: Oidc) -> String {
+        let mut names = self.granted(oidc);
+        if matches!(self.resource, Resource::Graph) {
+            return names.join(" ");
+        }
+        if matches!(self.names, Names::Default) {
+            names.push(DEFAULT);
+        }
+        let full: Vec<String> = names
+            .iter()
+            .map(|name| format!("{}/{name}", self.identifier))
+            .collect();
+        full.join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests;

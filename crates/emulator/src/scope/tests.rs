@@ -1,0 +1,132 @@
+//! What scopes resolve to, and which of them do not.
+
+use super::Scopes;
+use crate::demo;
+use crate::fault::Fault;
+use crate::tenant::Tenant;
+
+fn tenant() -> Tenant {
+    let mut tenant = Tenant::demo("http://localhost:8080/oauth-callback");
+    tenant.apps[1]
+        .app_id_uris
+        .push("https://mcp.example.com".to_owned());
+    tenant
+}
+
+/// `Ok` holds, per resource, the `scp` and the response's scope.
+fn check(
+    client: usize,
+    scope: &str,
+    resource: Option<&str>,
+    expected: Result<&[(&str, &str)], u32>,
+) {
+    let tenant = tenant();
+    let resolved = Scopes::resolve(&tenant, &tenant.apps[client], scope, resource)
+        .map(|scopes| {
+            let each = |asked: &super::Asked<'_>| {
+                (
+                    asked.granted(scopes.oidc).join(" "),
+                    asked.response_scope(scopes.oidc),
+                )
+            };
+            scopes.asked.iter().map(each).collect::<Vec<_>>()
+        })
+        .map_err(|fault| fault.code());
+    let expected = expected.map(|all| {
+        all.iter()
+            .map(|(scp, scope)| ((*scp).to_owned(), (*scope).to_owned()))
+            .collect::<Vec<_>>()
+    });
+    assert_eq!(resolved, expected, "{scope} {resource:?}");
+}
+
+#[test]
+fn resolves_scopes_as_entra_does() {
+    let api = demo::gateway_app_id_uri();
+    let id = demo::GATEWAY_CLIENT_ID;
+    let (bridge, gateway) = (0, 1);
+    check(bridge, "openid offline_access", None, Ok(&[]));
+    let named = format!("{api}/mcp.access");
+    check(
+        bridge,
+        &format!("openid {named}"),
+        None,
+        Ok(&[("mcp.access", &named)]),
+    );
+    check(
+        bridge,
+        &format!("{api}/.default"),
+        None,
+        Ok(&[("mcp.access", &format!("{named} {api}/.default"))]),
+    );
+    check(
+        bridge,
+        "user.read openid https://graph.microsoft.com/Mail.Read",
+        None,
+        Ok(&[("User.Read Mail.Read openid", "User.Read Mail.Read openid")]),
+    );
+    check(
+        bridge,
+        &format!("User.Read {named}"),
+        None,
+        Ok(&[("User.Read", "User.Read"), ("mcp.access", &named)]),
+    );
+    check(bridge, "mcp.access", None, Err(650_053));
+    check(bridge, &format!("{api}/mcp.write"), None, Err(650_053));
+    check(bridge, "api://nowhere/read", None, Err(500_011));
+    check(
+        bridge,
+        "https://mcp.example.com//mcp.access",
+        None,
+        Err(500_011),
+    );
+    check(bridge, "https://mcp.example.com/", None, Err(70_011));
+    check(
+        bridge,
+        &format!("{api}/.default {named}"),
+        None,
+        Err(70_011),
+    );
+    check(gateway, &format!("{api}/.default"), None, Err(90_009));
+    check(gateway, &named, None, Ok(&[("mcp.access", &named)]));
+    check(
+        gateway,
+        &format!("{id}/.default"),
+        None,
+        Ok(&[("mcp.access", &format!("{id}/mcp.access {id}/.default"))]),
+    );
+}
+
+#[test]
+fn compares_resource_character_for_character() {
+    let url = "https://mcp.example.com";
+    let named = format!("{url}/mcp.access");
+    check(0, &named, Some(url), Ok(&[("mcp.access", &named)]));
+    check(
+        0,
+        "openid",
+        Some(url),
+        Ok(&[("mcp.access", &format!("{named} {url}/.default"))]),
+    );
+    for (scope, resource) in [
+        (named.as_str(), "https://mcp.example.com/"),
+        (&named, "https://MCP.example.com"),
+        (&named, "https://graph.microsoft.com"),
+        ("User.Read", url),
+        (&format!("User.Read {named}"), url),
+    ] {
+        check(0, scope, Some(resource), Err(9_010_010));
+    }
+}
+
+#[test]
+fn names_the_scope_that_does_not_exist() {
+    let tenant = tenant();
+    let fault = Scopes::resolve(&tenant, &tenant.apps[0], "mcp.read", None).unwrap_err();
+    assert!(matches!(&fault, Fault::UnknownScope { scope, .. } if scope == "mcp.read"));
+    assert!(
+        fault
+            .to_string()
+            .contains("00000003-0000-0000-c000-000000000000")
+    );
+}

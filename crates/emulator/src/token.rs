@@ -1,0 +1,91 @@
+//! `POST /{tenant}/oauth2/v2.0/token`: from a grant to tokens.
+//!
+//! `Parameters → Client → Granted → Tokens`: each is made only from the one before. One file per
+//! grant, one for the client's authentication, one for what is issued.
+
+mod authorization_code;
+mod client;
+mod issue;
+mod refresh_token;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, Method, header};
+
+use crate::cors;
+use crate::entra::Entra;
+use crate::fault::Fault;
+use crate::occurrence::Occurrence;
+use crate::page;
+use crate::parameters::Parameters;
+use client::Client;
+pub(crate) use issue::Granted;
+use issue::Tokens;
+
+pub(crate) async fn post(
+    State(entra): State<Arc<Entra>>,
+    Path(tenant): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    answer(&entra, &headers, redeem(&entra, &tenant, &headers, &body))
+}
+
+/// Any other method.
+pub(crate) async fn other(
+    State(entra): State<Arc<Entra>>,
+    method: Method,
+    headers: HeaderMap,
+) -> Response {
+    answer(&entra, &headers, Err(Fault::NotPost(method.to_string())))
+}
+
+fn answer(entra: &Entra, headers: &HeaderMap, result: Result<Tokens, Fault>) -> Response {
+    let occurrence = Occurrence::new(headers, entra.clock.now());
+    let mut response = match result {
+        Ok(tokens) => {
+            let mut response = Json(tokens).into_response();
+            occurrence.mark(response.headers_mut());
+            response
+        }
+        Err(fault) => occurrence.refuse(&entra.base, &fault),
+    };
+    let out = response.headers_mut();
+    out.insert(header::CACHE_CONTROL, page::no_store());
+    out.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    if headers.contains_key(header::ORIGIN) {
+        cors::allow(out);
+    }
+    response
+}
+
+fn redeem(entra: &Entra, tenant: &str, headers: &HeaderMap, body: &[u8]) -> Result<Tokens, Fault> {
+    let parameters = Parameters::parse(body)?;
+    let authority = entra.authority(tenant)?;
+    let grant = Grant::parse(parameters.required("grant_type")?)?;
+    let client = Client::authenticate(entra, authority, headers, &parameters)?;
+    let granted = match grant {
+        Grant::AuthorizationCode => authorization_code::redeem(entra, &client, &parameters)?,
+        Grant::RefreshToken => refresh_token::redeem(entra, &client, &parameters)?,
+    };
+    Tokens::issue(entra, &granted)
+}
+
+enum Grant {
+    AuthorizationCode,
+    RefreshToken,
+}
+
+impl Grant {
+    fn parse(text: &str) -> Result<Self, Fault> {
+        match text {
+            "authorization_code" => Ok(Self::AuthorizationCode),
+            "refresh_token" => Ok(Self::RefreshToken),
+            other => Err(Fault::UnsupportedGrant(other.to_owned())),
+        }
+    }
+}

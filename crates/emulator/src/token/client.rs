@@ -1,0 +1,167 @@
+//! Who redeems: the client's authentication, as its platform wants it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, header};
+use secrecy::{ExposeSecret as _, SecretString};
+use subtle::ConstantTimeEq as _;
+
+use crate::entra::{Authority, Entra};
+use crate::fault::Fault;
+use crate::parameters::Parameters;
+use crate::tenant::{App, Platform};
+
+/// A client that proved who it is.
+pub(crate) struct Client<'e> {
+    pub(crate) app: &'e App,
+}
+
+impl<'e> Client<'e> {
+    /// By `client_secret_post` or `client_secret_basic` for Web apps, by nothing for others.
+    ///
+    /// # Errors
+    /// If the client is unknown, its credential is wrong, missing or out of place, or the
+    /// request's origin does not go with its platform.
+    pub(crate) fn authenticate(
+        entra: &'e Entra,
+        authority: Authority,
+        headers: &HeaderMap,
+        parameters: &Parameters,
+    ) -> Result<Self, Fault> {
+        let presented = Presented::read(headers, parameters)?;
+        let app = entra.client(authority, &presented.client_id)?;
+        match &app.platform {
+            Platform::Web { secret } => presented.check(app, secret)?,
+            Platform::MobileDesktop | Platform::Spa => presented.check_public()?,
+        }
+        check_origin(&app.platform, headers)?;
+        Ok(Self { app })
+    }
+}
+
+/// Codes and tokens of single-page apps travel across origins, those of others never do.
+fn check_origin(platform: &Platform, headers: &HeaderMap) -> Result<(), Fault> {
+    let origin = headers.get(header::ORIGIN);
+    match (platform, origin) {
+        (Platform::Spa, None) => Err(Fault::OriginNeeded),
+        (Platform::Web { .. } | Platform::MobileDesktop, Some(origin)) => Err(
+            Fault::OriginNotAllowed(String::from_utf8_lossy(origin.as_bytes()).into_owned()),
+        ),
+        (Platform::Spa, Some(_)) | (Platform::Web { .. } | Platform::MobileDesktop, None) => Ok(()),
+    }
+}
+
+struct Presented {
+    client_id: String,
+    credential: Credential,
+}
+
+enum Credential {
+    None,
+    Secret(SecretString),
+    Assertion,
+}
+
+impl Presented {
+    fn read(headers: &HeaderMap, parameters: &Parameters) -> Result<Self, Fault> {
+        let in_body = parameters.owned("client_id");
+        if let Some((client_id, secret)) = basic(headers)? {
+            if in_body.is_some_and(|other| other != client_id) {
+                return Err(Fault::MalformedRequest);
+            }
+            let credential = Credential::Secret(secret);
+            return Ok(Self {
+                client_id,
+                credential,
+            });
+        }
+        let credential = match parameters.secret("client_secret") {
+            Some(secret) => Credential::Secret(secret),
+            None if parameters.optional("client_assertion").is_some() => Credential::Assertion,
+            None => Credential::None,
+        };
+        Ok(Self {
+            client_id: in_body.ok_or(Fault::MissingParameter("client_id"))?,
+            credential,
+        })
+    }
+
+    fn check(&self, app: &App, expected: &SecretString) -> Result<(), Fault> {
+        match &self.credential {
+            Credential::None => Err(Fault::SecretMissing),
+            // No app of ours has a certificate.
+            Credential::Assertion => Err(Fault::AssertionUnknown(app.client_id)),
+            Credential::Secret(secret) => {
+                let (secret, expected) = (secret.expose_secret(), expected.expose_secret());
+                if bool::from(secret.as_bytes().ct_eq(expected.as_bytes())) {
+                    Ok(())
+                } else {
+                    Err(Fault::SecretWrong(app.client_id))
+                }
+            }
+        }
+    }
+
+    fn check_public(&self) -> Result<(), Fault> {
+        match self.credential {
+            Credential::None => Ok(()),
+            Credential::Secret(_) | Credential::Assertion => Err(Fault::SecretFromPublicClient),
+        }
+    }
+}
+
+/// RFC 6749 section 2.3.1: both halves are form-encoded before they are joined.
+fn basic(headers: &HeaderMap) -> Result<Option<(String, SecretString)>, Fault> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return Ok(None);
+    };
+    let parse = || {
+        let (scheme, rest) = value.to_str().ok()?.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let decoded = String::from_utf8(STANDARD.decode(rest.trim()).ok()?).ok()?;
+        let (id, secret) = decoded.split_once(':')?;
+        Some((form_decoded(id), SecretString::from(form_decoded(secret))))
+    };
+    parse().map(Some).ok_or(Fault::MalformedRequest)
+}
+
+fn form_decoded(text: &str) -> String {
+    // As the value of a pair, so that `=` and `&` cannot split it.
+    let text = text.replace('&', "%26");
+    url::form_urlencoded::parse(format!("v={text}").as_bytes())
+        .next()
+        .map(|(_, value)| value.into_owned())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use http::{HeaderMap, header};
+    use secrecy::ExposeSecret as _;
+
+    use super::basic;
+
+    fn check(credentials: &str, expected: Option<(&str, &str)>) {
+        let mut headers = HeaderMap::new();
+        let value = format!("Basic {}", STANDARD.encode(credentials));
+        headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+        let read = basic(&headers).ok().flatten();
+        let read = read
+            .as_ref()
+            .map(|(id, secret)| (id.as_str(), secret.expose_secret()));
+        assert_eq!(read, expected, "{credentials}");
+    }
+
+    #[test]
+    fn reads_basic_credentials() {
+        check("id:a~b", Some(("id", "a~b")));
+        check("id:a%2Bb%3A", Some(("id", "a+b:")));
+        check("id:a&b=c", Some(("id", "a&b=c")));
+        check("id:a:b", Some(("id", "a:b")));
+        check("nothing", None);
+    }
+}

@@ -1,0 +1,142 @@
+//! `grant_type=refresh_token` (RFC 6749 section 6), the way Entra does it: a new token each
+//! time, the old one not revoked; bound to person and client, not to a resource.
+//!
+//! A refresh token is its grant, sealed: nothing is stored, and nothing is lost on a restart.
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::browser::Session;
+use crate::code::CodeGrant;
+use crate::entra::Entra;
+use crate::fault::Fault;
+use crate::keys::Purpose;
+use crate::parameters::Parameters;
+use crate::random;
+use crate::scope::{Asked, Oidc, Scopes};
+use crate::tenant::{App, Platform};
+use crate::token::client::Client;
+use crate::token::issue::Granted;
+
+/// How long an unused token lives, in seconds: 90 days.
+const INACTIVITY: u64 = 90 * 24 * 60 * 60;
+/// How long tokens of single-page apps live, however often they are used: 24 hours.
+const SPA_LIFE: u64 = 24 * 60 * 60;
+const PREFIX: &str = "1.";
+
+/// What a refresh token stands for.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RefreshGrant {
+    client_id: Uuid,
+    session: Session,
+    scope: String,
+    resource: Option<String>,
+    issued_at: u64,
+    /// The end of a token that cannot be extended.
+    fixed_end: Option<u64>,
+    /// Makes every token another.
+    salt: String,
+}
+
+impl RefreshGrant {
+    /// The first one of a sign-in.
+    pub(super) fn first(app: &App, grant: &CodeGrant, now: u64) -> Self {
+        let fixed_end = match app.platform {
+            Platform::Spa => Some(now + SPA_LIFE),
+            Platform::MobileDesktop | Platform::Web { .. } => None,
+        };
+        Self {
+            client_id: grant.client_id,
+            session: grant.session.clone(),
+            scope: grant.scope.clone(),
+            resource: grant.resource.clone(),
+            issued_at: now,
+            fixed_end,
+            salt: random::token::<16>(),
+        }
+    }
+
+    fn next(self, now: u64) -> Self {
+        Self {
+            issued_at: now,
+            salt: random::token::<16>(),
+            ..self
+        }
+    }
+
+    /// The token itself.
+    pub(super) fn seal(&self, entra: &Entra) -> anyhow::Result<String> {
+        let sealed = entra.keys.seal(Purpose::Refresh, "", self)?;
+        Ok(format!("{PREFIX}{sealed}"))
+    }
+
+    fn open(entra: &Entra, token: &SecretString) -> Result<Self, Fault> {
+        let grant: Self = token
+            .expose_secret()
+            .strip_prefix(PREFIX)
+            .and_then(|sealed| entra.keys.open_sealed(Purpose::Refresh, "", sealed))
+            .ok_or(Fault::MalformedGrant)?;
+        let now = entra.clock.unix();
+        match grant.fixed_end {
+            Some(end) if now >= end => Err(Fault::SpaRefreshExpired),
+            None if now >= grant.issued_at + INACTIVITY => Err(Fault::RefreshExpired),
+            Some(_) | None => Ok(grant),
+        }
+    }
+}
+
+pub(super) fn redeem<'e>(
+    entra: &'e Entra,
+    client: &Client<'e>,
+    parameters: &Parameters,
+) -> Result<Granted<'e>, Fault> {
+    let token = parameters.secret("refresh_token");
+    let token = token.ok_or(Fault::MissingParameter("refresh_token"))?;
+    let grant = RefreshGrant::open(entra, &token)?;
+    if grant.client_id != client.app.client_id {
+        return Err(Fault::ForeignGrant);
+    }
+    let (oidc, asked) = scopes(entra, client.app, &grant, parameters)?;
+    let user = entra
+        .tenant
+        .user(grant.session.user)
+        .ok_or(Fault::UserGone)?;
+    Ok(Granted {
+        client: client.app,
+        user,
+        session: grant.session.clone(),
+        oidc,
+        asked,
+        nonce: None,
+        refresh: Some(grant.next(entra.clock.unix())),
+        client_info: parameters.optional("client_info") == Some("1"),
+    })
+}
+
+/// Of several resources the first counts; where none is named, the one of the sign-in does,
+/// unless that is the client itself by its URI.
+fn scopes<'e>(
+    entra: &'e Entra,
+    app: &App,
+    grant: &RefreshGrant,
+    parameters: &Parameters,
+) -> Result<(Oidc, Asked<'e>), Fault> {
+    let resolve = |scope: &str, resource| Scopes::resolve(&entra.tenant, app, scope, resource);
+    let scope = parameters.optional("scope");
+    let named = resolve(scope.unwrap_or_default(), parameters.optional("resource"))?;
+    let granted = resolve(&grant.scope, grant.resource.as_deref())?;
+    let oidc = if scope.is_some() {
+        named.oidc
+    } else {
+        granted.oidc
+    };
+    if let Some(asked) = named.asked.into_iter().next() {
+        return Ok((oidc, asked));
+    }
+    match granted.asked.into_iter().next() {
+        Some(asked) if asked.is_self_by_uri(app) => Err(Fault::SelfByUri(app.client_id)),
+        Some(asked) => Ok((oidc, asked)),
+        None => Ok((oidc, Asked::userinfo())),
+    }
+}

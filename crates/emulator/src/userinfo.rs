@@ -1,0 +1,62 @@
+//! `/oidc/userinfo`: who the person of a Graph token is (OpenID Connect Core section 5.3).
+//! It belongs to Graph, so its errors are Graph's.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+
+use crate::claims::{self, GraphClaims};
+use crate::cors;
+use crate::entra::Entra;
+use crate::page;
+
+pub(crate) async fn userinfo(State(entra): State<Arc<Entra>>, headers: HeaderMap) -> Response {
+    let mut response = match bearer(&headers).map(|token| person(&entra, token)) {
+        Some(Some(person)) => Json(person).into_response(),
+        Some(None) => refuse("Access token validation failure. Invalid audience or signature."),
+        None => refuse("Access token is empty."),
+    };
+    let out = response.headers_mut();
+    out.insert(header::CACHE_CONTROL, page::no_store());
+    cors::allow(out);
+    response
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+}
+
+fn person(entra: &Entra, token: &str) -> Option<Value> {
+    let claims = GraphClaims::read(entra, token)?;
+    let user = entra.tenant.user(claims.oid)?;
+    if !claims.has_scope("openid") {
+        return None;
+    }
+    let mut person = json!({ "sub": claims::subject(entra, claims.appid, user.object_id) });
+    if claims.has_scope("profile") {
+        let (given, family) = user.name.split_once(' ').unwrap_or((&user.name, ""));
+        person["name"] = json!(user.name);
+        person["given_name"] = json!(given);
+        person["family_name"] = json!(family);
+    }
+    if claims.has_scope("email") {
+        person["email"] = json!(user.username);
+    }
+    Some(person)
+}
+
+fn refuse(message: &str) -> Response {
+    let body = json!({ "error": { "code": "InvalidAuthenticationToken", "message": message } });
+    let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+    let headers = [(header::WWW_AUTHENTICATE, challenge)];
+    (StatusCode::UNAUTHORIZED, headers, Json(body)).into_response()
+}

@@ -1,0 +1,210 @@
+//! Metadata and keys, and who may reach the emulator at all.
+
+use std::collections::BTreeSet;
+
+use emulator::{Options, Tenant, demo};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{Browser, World, http};
+
+async fn get(url: &str) -> (u16, Value) {
+    let response = http().get(url).send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap())
+}
+
+#[tokio::test]
+async fn discovery_has_entras_shape() {
+    let world = World::start().await;
+    let (status, document) = get(&world.url("/v2.0/.well-known/openid-configuration")).await;
+    assert_eq!(status, 200);
+    let names: BTreeSet<&str> = document
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    let golden = [
+        "authorization_endpoint",
+        "claims_supported",
+        "cloud_graph_host_name",
+        "cloud_instance_name",
+        "device_authorization_endpoint",
+        "end_session_endpoint",
+        "frontchannel_logout_supported",
+        "http_logout_supported",
+        "id_token_signing_alg_values_supported",
+        "issuer",
+        "jwks_uri",
+        "kerberos_endpoint",
+        "msgraph_host",
+        "mtls_endpoint_aliases",
+        "rbac_url",
+        "request_uri_parameter_supported",
+        "response_modes_supported",
+        "response_types_supported",
+        "scopes_supported",
+        "subject_types_supported",
+        "tenant_region_scope",
+        "tls_client_certificate_bound_access_tokens",
+        "token_endpoint",
+        "token_endpoint_auth_methods_supported",
+        "userinfo_endpoint",
+    ];
+    assert_eq!(names, BTreeSet::from(golden));
+    assert_eq!(document["issuer"], world.issuer());
+    assert_eq!(
+        document["authorization_endpoint"],
+        world.url("/oauth2/v2.0/authorize")
+    );
+    assert_eq!(document["token_endpoint"], world.url("/oauth2/v2.0/token"));
+    assert_eq!(document["jwks_uri"], world.url("/discovery/v2.0/keys"));
+    assert_eq!(
+        document["end_session_endpoint"],
+        world.url("/oauth2/v2.0/logout")
+    );
+    assert_eq!(
+        document["userinfo_endpoint"],
+        format!("{}/oidc/userinfo", world.base)
+    );
+    assert_eq!(document["subject_types_supported"], json!(["pairwise"]));
+    assert_eq!(document["request_uri_parameter_supported"], json!(false));
+    assert_eq!(
+        document["response_types_supported"],
+        json!(["code", "id_token", "code id_token", "id_token token"])
+    );
+}
+
+#[tokio::test]
+async fn any_tenant_has_a_template_for_an_issuer() {
+    let world = World::start().await;
+    let template = format!("{}/{{tenantid}}/v2.0", world.base);
+    for authority in ["common", "organizations"] {
+        let base = format!("{}/{authority}", world.base);
+        let (_, document) = get(&format!("{base}/v2.0/.well-known/openid-configuration")).await;
+        assert_eq!(document["issuer"], template);
+        assert_eq!(
+            document["token_endpoint"],
+            format!("{base}/oauth2/v2.0/token")
+        );
+        let (_, keys) = get(&format!("{base}/discovery/v2.0/keys")).await;
+        assert_eq!(keys["keys"][0]["issuer"], template);
+    }
+    let by_domain = format!(
+        "{}/contoso.example/v2.0/.well-known/openid-configuration",
+        world.base
+    );
+    assert_eq!(get(&by_domain).await.1["issuer"], world.issuer());
+}
+
+#[tokio::test]
+async fn an_unknown_tenant_is_said_to_be_invalid() {
+    let world = World::start().await;
+    let base = format!("{}/fabrikam.example", world.base);
+    for path in [
+        "/v2.0/.well-known/openid-configuration",
+        "/discovery/v2.0/keys",
+    ] {
+        let (status, body) = get(&format!("{base}{path}")).await;
+        assert_eq!((status, &body["error"]), (400, &json!("invalid_tenant")));
+        assert_eq!(body["error_codes"], json!([90_002]));
+    }
+    Browser::new()
+        .open(&format!("{base}/oauth2/v2.0/authorize?client_id=x"))
+        .await
+        .shows_error(90_002);
+}
+
+#[tokio::test]
+async fn keys_are_several_and_name_their_issuer() {
+    let world = World::start().await;
+    let (_, set) = get(&world.url("/discovery/v2.0/keys")).await;
+    let keys = set["keys"].as_array().unwrap();
+    assert!(keys.len() > 1);
+    assert_ne!(keys[0]["kid"], keys[1]["kid"]);
+    for key in keys {
+        assert_eq!((&key["kty"], &key["use"]), (&json!("RSA"), &json!("sig")));
+        assert_eq!(key["issuer"], world.issuer());
+        assert!(key["n"].as_str().unwrap().len() > 300 && key.get("d").is_none());
+    }
+}
+
+#[tokio::test]
+async fn there_is_no_authorization_server_metadata() {
+    let world = World::start().await;
+    for path in [
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/openid-configuration",
+        "/register",
+    ] {
+        let response = http()
+            .get(format!("{}{path}", world.base))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status(), 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn metadata_is_open_to_other_origins_and_pages_are_not() {
+    let world = World::start().await;
+    let allowed = |response: reqwest::Response| {
+        let any = response
+            .headers()
+            .get("access-control-allow-origin")
+            .cloned();
+        any.is_some_and(|any| any == "*")
+    };
+    let fetch = |url: String| {
+        http()
+            .get(url)
+            .header("origin", "https://app.example")
+            .send()
+    };
+    assert!(allowed(
+        fetch(world.url("/discovery/v2.0/keys")).await.unwrap()
+    ));
+    assert!(allowed(
+        fetch(world.url("/v2.0/.well-known/openid-configuration"))
+            .await
+            .unwrap()
+    ));
+    assert!(!allowed(fetch(world.authorize(&[])).await.unwrap()));
+}
+
+#[tokio::test]
+async fn only_requests_that_name_this_machine_come_in() {
+    let world = World::start().await;
+    let fetch = |host: &'static str| http().get(&world.base).header("host", host).send();
+    assert_eq!(fetch("localhost:1").await.unwrap().status(), 200);
+    assert_eq!(fetch("rebound.example").await.unwrap().status(), 421);
+}
+
+#[tokio::test]
+async fn the_home_page_says_what_is_played_but_no_secret() {
+    let world = World::start().await;
+    let page = Browser::new().open(&world.base).await;
+    page.shows(&world.issuer());
+    page.shows(demo::GRADY);
+    assert!(!page.body.contains(demo::GATEWAY_SECRET));
+    let lookup = Browser::new()
+        .open(&format!("{}/error?code=50011", world.base))
+        .await;
+    lookup.shows("AADSTS50011");
+}
+
+#[tokio::test]
+async fn refuses_to_listen_beyond_loopback() {
+    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let options = Options {
+        tenant: Tenant::demo("http://localhost/cb"),
+        clock: model::Clock::system(),
+        data_dir: None,
+    };
+    let error = emulator::serve(options, listener, CancellationToken::new())
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("hint: use 127.0.0.1"), "{error}");
+}

@@ -1,0 +1,10 @@
+//! The emulator as its clients and its people meet it: over HTTP, with a browser's cookies.
+#![expect(clippy::unwrap_used, reason = "the helpers of tests fail by panicking")]
+
+mod authorize;
+mod discovery;
+mod logs;
+mod pages;
+mod token;
+mod tokens;
+mod world;

@@ -1,0 +1,335 @@
+//! An emulator on a free port, and people with browsers who sign in to it.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use emulator::{App, Options, Platform, Tenant, demo};
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use model::{Clock, ManualClock};
+use reqwest::header::LOCATION;
+use reqwest::redirect::Policy;
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+use uuid::{Uuid, uuid};
+
+/// RFC 7636 appendix B.
+pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+pub(crate) const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+pub(crate) const GATEWAY_CALLBACK: &str = "http://localhost:8080/oauth-callback";
+pub(crate) const BRIDGE_CALLBACK: &str = "http://localhost:40123/";
+pub(crate) const SPA_ID: Uuid = uuid!("0f3c6a94-3d1b-4c57-9a43-7c1d2e3f4a03");
+pub(crate) const SPA_CALLBACK: &str = "http://localhost/spa";
+/// A second URI of the gateway's API.
+pub(crate) const API_URL: &str = "https://mcp.example.com";
+
+/// One running emulator.
+pub(crate) struct World {
+    pub(crate) base: String,
+    pub(crate) clock: ManualClock,
+    stop: CancellationToken,
+    server: JoinHandle<anyhow::Result<()>>,
+}
+
+impl World {
+    /// With keys that all tests share, because RSA keys take long to make.
+    pub(crate) async fn start() -> Self {
+        Self::start_in(Some(shared_keys())).await
+    }
+
+    pub(crate) async fn start_in(data_dir: Option<PathBuf>) -> Self {
+        let clock = ManualClock::new(Clock::system().now());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = emulator::base_url(listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        let options = Options {
+            tenant: tenant(),
+            clock: clock.clock(),
+            data_dir,
+        };
+        let server = tokio::spawn(emulator::serve(options, listener, stop.clone()));
+        Self {
+            base,
+            clock,
+            stop,
+            server,
+        }
+    }
+
+    pub(crate) async fn stop(mut self) {
+        self.stop.cancel();
+        (&mut self.server).await.unwrap().unwrap();
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}/{}{path}", self.base, demo::TENANT_ID)
+    }
+
+    pub(crate) fn issuer(&self) -> String {
+        self.url("/v2.0")
+    }
+
+    /// An authorization request of the bridge; a pair of `parameters` replaces one of the same
+    /// name, and removes it if it is empty.
+    pub(crate) fn authorize(&self, parameters: &[(&str, &str)]) -> String {
+        let client_id = demo::BRIDGE_CLIENT_ID.to_string();
+        let scope = format!("openid profile offline_access {}", demo::gateway_scope());
+        let mut all = vec![
+            ("client_id", client_id.as_str()),
+            ("response_type", "code"),
+            ("redirect_uri", BRIDGE_CALLBACK),
+            ("scope", scope.as_str()),
+            ("state", "xyz"),
+            ("code_challenge", CHALLENGE),
+            ("code_challenge_method", "S256"),
+        ];
+        replace(&mut all, parameters);
+        let url = Url::parse_with_params(&self.url("/oauth2/v2.0/authorize"), all);
+        url.unwrap().into()
+    }
+
+    /// A token request; pairs as for [`World::authorize`].
+    pub(crate) fn token(&self, parameters: &[(&str, &str)]) -> RequestBuilder {
+        let client_id = demo::BRIDGE_CLIENT_ID.to_string();
+        let mut all = vec![
+            ("client_id", client_id.as_str()),
+            ("grant_type", "authorization_code"),
+            ("redirect_uri", BRIDGE_CALLBACK),
+            ("code_verifier", VERIFIER),
+        ];
+        replace(&mut all, parameters);
+        http().post(self.url("/oauth2/v2.0/token")).form(&all)
+    }
+
+    pub(crate) async fn redeem(&self, parameters: &[(&str, &str)]) -> Value {
+        let response = self.token(parameters).send().await.unwrap();
+        let status = response.status();
+        let body: Value = response.json().await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{body}");
+        body
+    }
+
+    /// Asserts the whole envelope of a refusal, and gives it back.
+    pub(crate) async fn refused(
+        &self,
+        request: RequestBuilder,
+        status: u16,
+        error: &str,
+        code: u32,
+    ) -> Value {
+        let response = request.send().await.unwrap();
+        assert_eq!(response.headers()["cache-control"], "no-store, no-cache");
+        let got = response.status();
+        let body: Value = response.json().await.unwrap();
+        assert_eq!(body["error_codes"], serde_json::json!([code]), "{body}");
+        assert_eq!(
+            (got.as_u16(), body["error"].as_str()),
+            (status, Some(error)),
+            "{body}"
+        );
+        let description = format!(
+            " Trace ID: {} Correlation ID: {} Timestamp: {}",
+            body["trace_id"].as_str().unwrap(),
+            body["correlation_id"].as_str().unwrap(),
+            body["timestamp"].as_str().unwrap(),
+        );
+        let text = body["error_description"].as_str().unwrap();
+        assert!(text.starts_with(&format!("AADSTS{code}: ")), "{text}");
+        assert!(text.ends_with(&description), "{text}");
+        assert_eq!(
+            body["error_uri"],
+            format!("{}/error?code={code}", self.base)
+        );
+        body
+    }
+
+    /// A person signs in on a new browser, and the client gets a code.
+    pub(crate) async fn code(&self, parameters: &[(&str, &str)]) -> String {
+        let person = Browser::new();
+        let answer = person
+            .sign_in(&self.authorize(parameters), demo::ADELE)
+            .await;
+        answer.parameter("code")
+    }
+
+    /// The claims of a token that a client can verify with the published keys.
+    pub(crate) async fn verify(&self, token: &str, audience: Uuid) -> Option<Value> {
+        let keys: JwkSet = http()
+            .get(self.url("/discovery/v2.0/keys"))
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        let kid = jsonwebtoken::decode_header(token).ok()?.kid?;
+        let key = DecodingKey::from_jwk(keys.find(&kid)?).unwrap();
+        let mut rules = Validation::new(Algorithm::RS256);
+        rules.set_audience(&[audience]);
+        rules.set_issuer(&[self.issuer()]);
+        rules.set_required_spec_claims(&["aud", "exp", "iss", "nbf", "sub"]);
+        rules.validate_nbf = true;
+        Some(jsonwebtoken::decode(token, &key, &rules).ok()?.claims)
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn tenant() -> Tenant {
+    let mut tenant = Tenant::demo(GATEWAY_CALLBACK);
+    tenant.apps[1].app_id_uris.push(API_URL.to_owned());
+    tenant.apps.push(App {
+        client_id: SPA_ID,
+        name: "Single page".to_owned(),
+        platform: Platform::Spa,
+        redirect_uris: vec![SPA_CALLBACK.to_owned()],
+        app_id_uris: Vec::new(),
+        scopes: Vec::new(),
+    });
+    tenant
+}
+
+fn shared_keys() -> PathBuf {
+    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| tempfile::tempdir().unwrap());
+    folder.path().to_owned()
+}
+
+fn replace<'a>(all: &mut Vec<(&'a str, &'a str)>, by: &[(&'a str, &'a str)]) {
+    all.retain(|(name, _)| by.iter().all(|(other, _)| other != name));
+    all.extend(by.iter().filter(|(_, value)| !value.is_empty()));
+}
+
+/// A client of its own, which follows nothing.
+#[expect(clippy::disallowed_methods, reason = "tests reach loopback only")]
+pub(crate) fn http() -> Client {
+    Client::builder()
+        .redirect(Policy::none())
+        .cookie_store(true)
+        .no_proxy()
+        .timeout(Duration::from_secs(20))
+        .build()
+        .unwrap()
+}
+
+/// A browser: keeps cookies, fills in forms.
+pub(crate) struct Browser(Client);
+
+impl Browser {
+    pub(crate) fn new() -> Self {
+        Self(http())
+    }
+
+    pub(crate) async fn open(&self, url: &str) -> Page {
+        Page::read(self.0.get(url).send().await.unwrap()).await
+    }
+
+    pub(crate) async fn post(&self, url: &str, fields: &[(&str, &str)]) -> Page {
+        Page::read(self.0.post(url).form(fields).send().await.unwrap()).await
+    }
+
+    /// Sends the form of `page` with what a person typed or clicked.
+    pub(crate) async fn answer(&self, page: &Page, fields: &[(&str, &str)]) -> Page {
+        let mut all = vec![("flow", page.value_of("flow"))];
+        all.extend(fields);
+        let url = page.url.join(page.between("action=\"", "\"")).unwrap();
+        Page::read(self.0.post(url).form(&all).send().await.unwrap()).await
+    }
+
+    /// From a client's request on a browser that knows nobody to the client's answer.
+    pub(crate) async fn sign_in(&self, url: &str, username: &str) -> Page {
+        let page = self.open(url).await;
+        let page = self
+            .answer(&page, &[("loginfmt", username), ("action", "next")])
+            .await;
+        self.password(&page).await
+    }
+
+    /// From the password page to the client's answer, staying signed in.
+    pub(crate) async fn password(&self, page: &Page) -> Page {
+        let page = self
+            .answer(page, &[("passwd", "any"), ("action", "next")])
+            .await;
+        page.shows("Stay signed in?");
+        self.answer(&page, &[("action", "next")]).await
+    }
+}
+
+/// What a browser got: a page, or the way to a client.
+pub(crate) struct Page {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: String,
+    url: Url,
+}
+
+impl Page {
+    async fn read(response: Response) -> Self {
+        Self {
+            status: response.status(),
+            headers: response.headers().clone(),
+            url: response.url().clone(),
+            body: response.text().await.unwrap(),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn shows(&self, text: &str) {
+        assert!(
+            self.body.contains(text),
+            "no {text:?} in: {} {}",
+            self.status,
+            self.body
+        );
+    }
+
+    /// Asserts that it is an error page, which leads nowhere.
+    #[track_caller]
+    pub(crate) fn shows_error(&self, code: u32) {
+        self.shows(&format!("data-error=\"{code}\""));
+        assert_eq!(self.status, StatusCode::BAD_REQUEST);
+        assert!(!self.headers.contains_key(LOCATION));
+    }
+
+    /// Where the browser is sent.
+    #[track_caller]
+    pub(crate) fn location(&self) -> Url {
+        let Some(location) = self.headers.get(LOCATION) else {
+            panic!("no redirect: {} {}", self.status, self.body);
+        };
+        Url::parse(location.to_str().unwrap()).unwrap()
+    }
+
+    /// A parameter of the answer to the client.
+    #[track_caller]
+    pub(crate) fn parameter(&self, name: &str) -> String {
+        let location = self.location();
+        let pair = location.query_pairs().find(|(other, _)| other == name);
+        let Some((_, value)) = pair else {
+            panic!("no {name} in {location}");
+        };
+        value.into_owned()
+    }
+
+    #[track_caller]
+    pub(crate) fn value_of(&self, name: &str) -> &str {
+        self.between(&format!("name=\"{name}\" value=\""), "\"")
+    }
+
+    #[track_caller]
+    pub(crate) fn between(&self, start: &str, end: &str) -> &str {
+        let Some((_, rest)) = self.body.split_once(start) else {
+            panic!("no {start:?} in: {} {}", self.status, self.body);
+        };
+        rest.split_once(end).unwrap().0
+    }
+}
