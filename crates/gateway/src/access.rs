@@ -1,0 +1,126 @@
+//! Session keys: the access tokens of this gateway, and who a request with one comes from.
+//!
+//! Invariants: [`Authenticated`] is made here only, from a key that opened and a session that
+//! lives; whatever is wrong with a key, the answer is the same.
+
+use std::sync::Arc;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Uri};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::crypto::Purpose;
+use crate::oauth::Scopes;
+use crate::sessions::{Lapse, LiveSession};
+use crate::storage::Seconds;
+
+/// How long a session key is good, in seconds.
+pub(crate) const LIFE: Seconds = 3600;
+
+/// The sealed content of a session key.
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    session: String,
+    scopes: Scopes,
+    expires_at: Seconds,
+}
+
+/// Makes a session key.
+pub(crate) fn issue(app: &App, session: &str, scopes: &Scopes) -> SecretString {
+    let claims = Claims {
+        session: session.to_owned(),
+        scopes: scopes.clone(),
+        expires_at: app.now() + LIFE,
+    };
+    app.keys.seal_json(Purpose::SessionKey, &claims).into()
+}
+
+/// The session a session key belongs to, whether it lives or not.
+pub(crate) fn session_of(app: &App, token: &str) -> Option<String> {
+    let claims: Claims = app.keys.open_json(Purpose::SessionKey, token)?;
+    Some(claims.session)
+}
+
+/// A caller with a good session key.
+pub(crate) struct Authenticated {
+    session: Arc<LiveSession>,
+    scopes: Scopes,
+}
+
+impl Authenticated {
+    pub(crate) fn session(&self) -> &Arc<LiveSession> {
+        &self.session
+    }
+
+    /// What the key was issued for; never more than the session's.
+    pub(crate) fn scopes(&self) -> &Scopes {
+        &self.scopes
+    }
+}
+
+/// Why a caller is not let in.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// No token was given.
+    Anonymous,
+    /// One was given that is no good.
+    InvalidToken,
+    /// One was given in the query, where logs and histories keep it.
+    TokenInQuery,
+    /// There is no way to tell at the moment.
+    Unavailable,
+}
+
+/// Finds out who a request comes from (RFC 6750 section 2.1).
+pub(crate) async fn authenticate(
+    app: &Arc<App>,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Result<Authenticated, Refusal> {
+    if has_token(uri.query().unwrap_or_default()) {
+        return Err(Refusal::TokenInQuery);
+    }
+    let token = bearer(headers)?;
+    let claims: Option<Claims> = app.keys.open_json(Purpose::SessionKey, token);
+    let claims = claims.filter(|claims| claims.expires_at > app.now());
+    let claims = claims.ok_or(Refusal::InvalidToken)?;
+    let session = app.sessions.find(app, &claims.session).await?;
+    session.confirm(app).await?;
+    Ok(Authenticated {
+        session,
+        scopes: claims.scopes,
+    })
+}
+
+impl From<Lapse> for Refusal {
+    fn from(lapse: Lapse) -> Self {
+        match lapse {
+            Lapse::Ended => Self::InvalidToken,
+            Lapse::Unavailable(_) => Self::Unavailable,
+        }
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
+    let mut given = headers.get_all(AUTHORIZATION).iter();
+    let first = given.next().ok_or(Refusal::Anonymous)?;
+    if given.next().is_some() {
+        return Err(Refusal::InvalidToken);
+    }
+    let (scheme, token) = first
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .ok_or(Refusal::InvalidToken)?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        Ok(token.trim_start_matches(' '))
+    } else {
+        Err(Refusal::InvalidToken)
+    }
+}
+
+fn has_token(query: &str) -> bool {
+    url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "access_token")
+}

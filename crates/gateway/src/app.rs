@@ -1,0 +1,100 @@
+//! What every request handler works with.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use model::Clock;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Options;
+use crate::cookies::Cookies;
+use crate::crypto::KeyRing;
+use crate::proxy::Backends;
+use crate::servers::Servers;
+use crate::sessions::Sessions;
+use crate::storage::{Seconds, Store};
+use crate::upstream::{self, Entra};
+
+/// A running gateway's parts.
+pub(crate) struct App {
+    /// The issuer, and the origin of every URL of ours: from the configuration, never from a
+    /// request.
+    pub(crate) issuer: String,
+    /// The name people see.
+    pub(crate) name: String,
+    pub(crate) allowed_origins: Vec<String>,
+    pub(crate) servers: Servers,
+    pub(crate) keys: KeyRing,
+    pub(crate) store: Store,
+    pub(crate) entra: Entra,
+    /// Where a consent form may lead to on its way to Entra.
+    pub(crate) entra_form_action: String,
+    pub(crate) sessions: Sessions,
+    pub(crate) cookies: Cookies,
+    pub(crate) backends: Backends,
+    pub(crate) clock: Clock,
+    /// Work that outlives its request.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl App {
+    pub(crate) fn new(options: Options, shutdown: CancellationToken) -> anyhow::Result<Arc<Self>> {
+        let Options {
+            config,
+            data_dir,
+            secrets,
+            clock,
+        } = options;
+        config.validate()?;
+        make_folder(&data_dir)
+            .with_context(|| format!("cannot create the data folder {}", data_dir.display()))?;
+        let keys = match &config.session_keys {
+            Some(text) => KeyRing::parse(&secrets.fill(text)?).context("in `session_keys`")?,
+            None => KeyRing::open_file(&data_dir.join("session-keys"))?,
+        };
+        let issuer = config.public_url.as_str().to_owned();
+        let entra = Entra::new(
+            &config.entra,
+            &config.allowed_tenants,
+            format!("{issuer}/oauth-callback"),
+            &secrets,
+            clock.clone(),
+        )?;
+        Ok(Arc::new(Self {
+            servers: Servers::new(&config, &secrets)?,
+            cookies: Cookies::new(&config.public_url),
+            entra_form_action: upstream::form_action(&config.entra.authority).into_owned(),
+            store: Store::open(&data_dir.join("gateway.sqlite"))?,
+            sessions: Sessions::default(),
+            backends: Backends::new()?,
+            tasks: TaskTracker::new(),
+            name: config.name,
+            allowed_origins: config.allowed_origins,
+            issuer,
+            keys,
+            entra,
+            clock,
+            shutdown,
+        }))
+    }
+
+    /// Host and port of the issuer.
+    pub(crate) fn host(&self) -> &str {
+        self.issuer.split_once("://").map_or("", |(_, host)| host)
+    }
+
+    pub(crate) fn now(&self) -> Seconds {
+        self.clock.unix()
+    }
+}
+
+fn make_folder(path: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}

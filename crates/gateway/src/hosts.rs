@@ -1,0 +1,67 @@
+//! Which Host, and which Origin, a request may name: only ours, so that no other name that
+//! resolves here (DNS rebinding) reaches anything.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::HOST;
+use http::{HeaderMap, StatusCode, Uri};
+
+use crate::app::App;
+
+/// Lets a request pass that was sent to our own host. `/healthz` is asked under any name.
+pub(crate) async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let is_ours = is_for(app.host(), request.uri(), request.headers());
+    if is_ours || request.uri().path() == "/healthz" {
+        next.run(request).await
+    } else {
+        let text = "This gateway does not answer under that host name.\n";
+        (StatusCode::MISDIRECTED_REQUEST, text).into_response()
+    }
+}
+
+/// Whether every name a request gives for its host is `ours`; it gives one at least.
+fn is_for(ours: &str, uri: &Uri, headers: &HeaderMap) -> bool {
+    let named = uri
+        .authority()
+        .map(|authority| authority.as_str().as_bytes());
+    let hosts = headers
+        .get_all(HOST)
+        .iter()
+        .map(http::HeaderValue::as_bytes);
+    let mut given = named.into_iter().chain(hosts).peekable();
+    given.peek().is_some() && given.all(|host| host.eq_ignore_ascii_case(ours.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t45_t67_only_our_own_host_is_answered() {
+        let asked = |uri: &'static str, hosts: &[&'static str]| {
+            let hosts = hosts.iter().map(|host| (HOST, host.parse().unwrap()));
+            let mut headers = HeaderMap::new();
+            hosts.for_each(|(name, value)| {
+                headers.append(name, value);
+            });
+            is_for("g.example:8443", &Uri::from_static(uri), &headers)
+        };
+        assert!(asked("/", &["g.example:8443"]));
+        assert!(asked("/", &["G.Example:8443"]));
+        assert!(asked("https://g.example:8443/", &[]));
+        for (uri, hosts) in [
+            ("/", &[][..]),
+            ("/", &["g.example"]),
+            ("/", &["evil.example"]),
+            ("/", &["g.example:8443", "evil.example"]),
+            ("https://evil.example/", &["g.example:8443"]),
+            ("https://g.example:8443/", &["evil.example"]),
+            ("https://u@g.example:8443/", &[]),
+        ] {
+            assert!(!asked(uri, hosts), "{uri} {hosts:?}");
+        }
+    }
+}

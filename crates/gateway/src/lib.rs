@@ -1,0 +1,90 @@
+//! The gateway: an OAuth authorization server in front of Microsoft Entra ID, and a reverse
+//! proxy for MCP servers that only its own sessions pass.
+//!
+//! Owns: registration, consent, the sign-in at Entra, sessions, and the way to the backends.
+//! Does not own: reading `gateway.toml` and the environment, TLS (it ends in front of this),
+//! MCP messages, which pass through unread.
+//!
+//! No token of Entra ever leaves it, and no token of a caller ever reaches a backend.
+
+mod access;
+mod app;
+mod cookies;
+mod cors;
+mod crypto;
+mod hosts;
+mod oauth;
+mod pages;
+mod person;
+mod proxy;
+mod router;
+mod secrets;
+mod server;
+mod servers;
+mod sessions;
+mod storage;
+mod upstream;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::Clock;
+use model::config::gateway::GatewayConfig;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use app::App;
+
+pub use secrets::{SecretError, Secrets};
+
+/// What a gateway is started with.
+#[derive(Debug)]
+pub struct Options {
+    /// `gateway.toml`.
+    pub config: GatewayConfig,
+    /// The folder for the database and, unless the configuration names keys, the key file.
+    /// It is created if absent, for its owner only.
+    pub data_dir: PathBuf,
+    /// The values of the secrets that `config` names.
+    pub secrets: Secrets,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// Serves until `shutdown` is cancelled; then requests may finish for a few seconds, and
+/// streams are ended.
+///
+/// # Errors
+/// If the configuration does not hold, a secret is missing, or the data folder cannot be used.
+/// No error of a request ends it.
+pub async fn serve(
+    options: Options,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let app = App::new(options, shutdown.clone())?;
+    let housekeeping = app.tasks.spawn(keep_house(Arc::clone(&app)));
+    server::serve(listener, router::router(Arc::clone(&app)), shutdown).await;
+    housekeeping.abort();
+    app.tasks.close();
+    if tokio::time::timeout(server::GRACE, app.tasks.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!("a refresh at the identity provider was cut off");
+    }
+    Ok(())
+}
+
+/// Removes what has expired, at the start and every ten minutes.
+async fn keep_house(app: Arc<App>) {
+    let mut interval = tokio::time::interval(Duration::from_secs(600));
+    loop {
+        interval.tick().await;
+        if let Err(error) = app.store.sweep(app.now()).await {
+            tracing::error!(%error, "what has expired could not be removed");
+        }
+        app.sessions.forget_unused(app.now(), access::LIFE);
+    }
+}

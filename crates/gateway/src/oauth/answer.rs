@@ -1,0 +1,125 @@
+//! Answers in JSON: never cached, errors in the shape of RFC 6749 section 5.2.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, StatusCode};
+use serde::Serialize;
+
+use crate::access::Refusal;
+use crate::storage::StoreError;
+
+/// The largest body of a request here, in bytes.
+const LARGEST: usize = 64 * 1024;
+
+/// How long a body may take to come.
+const BODY_TIME: Duration = Duration::from_secs(15);
+
+const NO_STORE: [(HeaderName, &str); 2] = [(CACHE_CONTROL, "no-store"), (PRAGMA, "no-cache")];
+
+/// An answer that nobody may keep.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    (status, NO_STORE, Json(value)).into_response()
+}
+
+/// An error as OAuth writes it.
+#[derive(Debug)]
+pub(super) struct OAuthError {
+    pub(super) status: StatusCode,
+    pub(super) error: &'static str,
+    pub(super) description: String,
+}
+
+impl OAuthError {
+    pub(super) fn bad_request(error: &'static str, description: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            error,
+            description: description.into(),
+        }
+    }
+
+    /// For what may work later.
+    pub(super) fn unavailable() -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            error: "temporarily_unavailable",
+            description: "This cannot be answered at the moment; try again".to_owned(),
+        }
+    }
+}
+
+impl From<StoreError> for OAuthError {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "the store failed");
+        Self::unavailable()
+    }
+}
+
+impl IntoResponse for OAuthError {
+    fn into_response(self) -> Response {
+        let body = serde_json::json!({
+            "error": self.error,
+            "error_description": self.description,
+        });
+        let mut response = json(self.status, &body);
+        if matches!(
+            self.status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        ) {
+            response.headers_mut().insert(RETRY_AFTER, 5.into());
+        }
+        response
+    }
+}
+
+/// The refusal of a bearer token at an endpoint of our own (RFC 6750 section 3).
+pub(super) fn refuse(refusal: &Refusal) -> Response {
+    let (status, challenge) = match refusal {
+        Refusal::Anonymous => (StatusCode::UNAUTHORIZED, "Bearer"),
+        Refusal::InvalidToken => (StatusCode::UNAUTHORIZED, "Bearer error=\"invalid_token\""),
+        Refusal::TokenInQuery => (StatusCode::BAD_REQUEST, "Bearer error=\"invalid_request\""),
+        Refusal::Unavailable => return OAuthError::unavailable().into_response(),
+    };
+    (status, NO_STORE, [(WWW_AUTHENTICATE, challenge)]).into_response()
+}
+
+/// The body of a request that has to be of `content_type`.
+pub(super) async fn body(
+    headers: &HeaderMap,
+    content_type: &str,
+    body: Body,
+) -> Result<bytes::Bytes, OAuthError> {
+    let given = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let given = given.map(|text| text.split(';').next().unwrap_or_default().trim());
+    if !given.is_some_and(|given| given.eq_ignore_ascii_case(content_type)) {
+        let description = format!("The Content-Type has to be {content_type}");
+        return Err(OAuthError::bad_request("invalid_request", description));
+    }
+    let read = tokio::time::timeout(BODY_TIME, axum::body::to_bytes(body, LARGEST)).await;
+    let (status, description) = match read {
+        Ok(Ok(bytes)) => return Ok(bytes),
+        Ok(Err(_)) => {
+            let text = format!("The body is larger than {LARGEST} bytes, or broke off");
+            (StatusCode::PAYLOAD_TOO_LARGE, text)
+        }
+        Err(_) => (
+            StatusCode::REQUEST_TIMEOUT,
+            "The body did not come in time".to_owned(),
+        ),
+    };
+    Err(OAuthError {
+        status,
+        error: "invalid_request",
+        description,
+    })
+}
+
+/// The state of every handler.
+pub(super) type App = axum::extract::State<Arc<crate::app::App>>;

@@ -1,0 +1,81 @@
+//! The authorization server: one file per endpoint.
+//!
+//! The way of a sign-in: [`authorize`] checks a request and keeps it, [`consent`] asks the
+//! person, [`sign_in`] sends the browser to Entra, [`callback`] takes it back and issues a code,
+//! [`token`] redeems that for a session key.
+
+mod account;
+mod answer;
+mod authorize;
+mod callback;
+mod consent;
+mod cross_site;
+mod metadata;
+mod parameters;
+mod protected_resource;
+mod redirect;
+mod register;
+mod request;
+mod revoke;
+mod scope;
+mod sign_in;
+mod token;
+mod userinfo;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{delete, get, post};
+
+use crate::app::App;
+use crate::cors;
+
+pub(crate) use parameters::ParameterError;
+pub(crate) use protected_resource::metadata_url;
+pub(crate) use redirect::Destination;
+pub(crate) use scope::Scopes;
+
+/// The authorization server's endpoints.
+pub(crate) fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route(
+            "/.well-known/oauth-authorization-server",
+            cors::public(get(metadata::metadata), "GET, OPTIONS"),
+        )
+        .route(
+            "/.well-known/oauth-protected-resource",
+            cors::public(get(protected_resource::metadata), "GET, OPTIONS"),
+        )
+        .route(
+            "/.well-known/oauth-protected-resource/",
+            cors::public(get(protected_resource::metadata), "GET, OPTIONS"),
+        )
+        .route(
+            "/.well-known/oauth-protected-resource/{*path}",
+            cors::public(get(protected_resource::metadata), "GET, OPTIONS"),
+        )
+        .route(
+            "/register",
+            cors::public(post(register::register), "POST, OPTIONS"),
+        )
+        .route("/token", cors::public(post(token::token), "POST, OPTIONS"))
+        .route(
+            "/revoke",
+            cors::public(post(revoke::revoke), "POST, OPTIONS"),
+        )
+        .route(
+            "/userinfo",
+            cors::public(get(userinfo::userinfo), "GET, OPTIONS"),
+        )
+        .route(
+            "/account/consents",
+            cors::public(get(account::list), "GET, OPTIONS"),
+        )
+        .route(
+            "/account/consents/{id}",
+            cors::public(delete(account::revoke), "DELETE, OPTIONS"),
+        )
+        .route("/authorize", get(authorize::authorize))
+        .route("/consent", get(consent::show).post(consent::answer))
+        .route("/oauth-callback", get(callback::callback))
+}

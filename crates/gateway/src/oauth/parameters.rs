@@ -1,0 +1,146 @@
+//! Parameters of a query or a form (RFC 6749 section 3.1): each at most once, in UTF-8, and an
+//! empty one counts as absent.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// Parsed parameters.
+#[derive(Debug, Default)]
+pub(crate) struct Parameters(BTreeMap<String, String>);
+
+/// Why parameters cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ParameterError {
+    #[error("a parameter is given twice")]
+    Repeated,
+    #[error("a parameter is not percent-encoded UTF-8")]
+    Malformed,
+    #[error("a required parameter is missing: {0}")]
+    Missing(&'static str),
+}
+
+impl Parameters {
+    /// Reads `application/x-www-form-urlencoded`.
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, ParameterError> {
+        let mut found = BTreeMap::new();
+        for pair in text
+            .split(|byte| *byte == b'&')
+            .filter(|pair| !pair.is_empty())
+        {
+            let middle = pair
+                .iter()
+                .position(|byte| *byte == b'=')
+                .unwrap_or(pair.len());
+            let name = decode(&pair[..middle])?;
+            let value = decode(pair.get(middle + 1..).unwrap_or_default())?;
+            if found.insert(name, value).is_some() {
+                return Err(ParameterError::Repeated);
+            }
+        }
+        found.retain(|_, value: &mut String| !value.is_empty());
+        Ok(Self(found))
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    pub(crate) fn require(&self, name: &'static str) -> Result<&str, ParameterError> {
+        self.get(name).ok_or(ParameterError::Missing(name))
+    }
+}
+
+fn decode(text: &[u8]) -> Result<String, ParameterError> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.iter().copied();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => (hex(rest.next())? << 4) | hex(rest.next())?,
+            other => other,
+        });
+    }
+    String::from_utf8(bytes).map_err(|_| ParameterError::Malformed)
+}
+
+fn hex(digit: Option<u8>) -> Result<u8, ParameterError> {
+    let digit = digit.and_then(|digit| char::from(digit).to_digit(16));
+    digit
+        .and_then(|value| u8::try_from(value).ok())
+        .ok_or(ParameterError::Malformed)
+}
+
+/// `base` with `parameters` added to its query, and nothing else of it touched. Every value is
+/// encoded so that both ways of decoding, forms and URLs, give it back.
+pub(crate) fn append(base: &str, parameters: &[(&str, &str)]) -> String {
+    let mut text = base.to_owned();
+    for (name, value) in parameters {
+        let separator = match text.find('?') {
+            None => "?",
+            Some(_) if text.ends_with(['?', '&']) => "",
+            Some(_) => "&",
+        };
+        text.push_str(separator);
+        encode(name, &mut text);
+        text.push('=');
+        encode(value, &mut text);
+    }
+    text
+}
+
+fn encode(value: &str, out: &mut String) {
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            write!(out, "%{byte:02X}").expect("a String takes everything");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_read_strictly() {
+        let read = |text: &str, name| {
+            Parameters::parse(text.as_bytes()).map(|p| p.get(name).map(str::to_owned))
+        };
+        assert_eq!(read("a=1&b=x%3Dy=z", "b"), Ok(Some("x=y=z".to_owned())));
+        assert_eq!(read("a=+%2B%c3%a4", "a"), Ok(Some(" +ä".to_owned())));
+        assert_eq!(read("a=&b", "a"), Ok(None));
+        assert_eq!(read("&&", "a"), Ok(None));
+        for (text, error) in [
+            ("a=1&a=1", ParameterError::Repeated),
+            ("a=1&%61=2", ParameterError::Repeated),
+            ("a=&a=2", ParameterError::Repeated),
+            ("a=%", ParameterError::Malformed),
+            ("a=%zz", ParameterError::Malformed),
+            ("a=%+1", ParameterError::Malformed),
+            ("a=%ff", ParameterError::Malformed),
+        ] {
+            assert_eq!(read(text, "a"), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn d19_d21_a_redirect_keeps_its_query_and_values_stay_values() {
+        for (base, expected) in [
+            (
+                "https://c.example/cb",
+                "https://c.example/cb?code=1&state=a%26code%3D2%20%C3%A4",
+            ),
+            (
+                "https://c.example/cb?x=1",
+                "https://c.example/cb?x=1&code=1&state=a%26code%3D2%20%C3%A4",
+            ),
+            ("app:/cb?", "app:/cb?code=1&state=a%26code%3D2%20%C3%A4"),
+        ] {
+            assert_eq!(
+                append(base, &[("code", "1"), ("state", "a&code=2 ä")]),
+                expected
+            );
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! `GET /.well-known/oauth-protected-resource[/…]` (RFC 9728), by path insertion.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, Uri};
+use serde_json::json;
+
+use super::answer::App;
+
+const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
+
+/// The resource in the answer is the one asked for, to the byte: clients compare.
+pub(super) async fn metadata(app: App, uri: Uri) -> Response {
+    let path = uri.path().strip_prefix(WELL_KNOWN).unwrap_or_default();
+    let Some(server) = app.servers.of_path(path) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    Json(json!({
+        "resource": format!("{}{path}", app.issuer),
+        "resource_name": server.title,
+        "authorization_servers": [app.issuer],
+        "scopes_supported": server.scopes,
+        "bearer_methods_supported": ["header"],
+    }))
+    .into_response()
+}
+
+/// Where the metadata of the resource at `path` is.
+pub(crate) fn metadata_url(issuer: &str, path: &str) -> String {
+    format!("{issuer}{WELL_KNOWN}{path}")
+}

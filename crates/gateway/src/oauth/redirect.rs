@@ -1,0 +1,294 @@
+//! Redirect URIs: which may be registered, which matches, and how one is shown.
+//!
+//! Invariant: a redirect URI is compared as the text it is. A parsed form only decides whether
+//! it may be registered, and what the consent page says of it.
+
+use url::{Host, Url};
+
+/// Schemes of URLs that run code, read files, or start something other than the client.
+const FORBIDDEN: [&str; 24] = [
+    "about",
+    "blob",
+    "chrome",
+    "chrome-extension",
+    "content",
+    "data",
+    "edge",
+    "file",
+    "filesystem",
+    "ftp",
+    "http",
+    "intent",
+    "jar",
+    "javascript",
+    "livescript",
+    "mailto",
+    "moz-extension",
+    "resource",
+    "search",
+    "shell",
+    "vbscript",
+    "view-source",
+    "ws",
+    "wss",
+];
+
+/// The longest redirect URI, in bytes.
+const LONGEST: usize = 2048;
+
+/// Why a redirect URI cannot be registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RedirectError {
+    #[error("a redirect URI is not an absolute URI of printable ASCII")]
+    Malformed,
+    #[error("a redirect URI is longer than {LONGEST} bytes")]
+    Long,
+    #[error("a redirect URI has a fragment")]
+    Fragment,
+    #[error("a redirect URI carries a user name or a password")]
+    Credentials,
+    #[error(
+        "a redirect URI is neither https, nor http on loopback, nor an application's own scheme"
+    )]
+    Scheme,
+}
+
+/// Checks a redirect URI that somebody wants to register.
+pub(crate) fn check(uri: &str) -> Result<(), RedirectError> {
+    if uri.len() > LONGEST {
+        return Err(RedirectError::Long);
+    }
+    let printable = uri
+        .bytes()
+        .all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&b));
+    let url = Url::parse(uri)
+        .ok()
+        .filter(|_| printable)
+        .ok_or(RedirectError::Malformed)?;
+    if uri.contains('#') {
+        return Err(RedirectError::Fragment);
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(RedirectError::Credentials);
+    }
+    match url.scheme() {
+        "https" if has_plain_host(&url) => Ok(()),
+        "http" if is_loopback(&url) => Ok(()),
+        scheme if is_of_an_application(scheme) => Ok(()),
+        _ => Err(RedirectError::Scheme),
+    }
+}
+
+/// The registered URI that `asked` stands for: the same text, or, on a loopback address, the same
+/// but for the port (RFC 8252 section 7.3).
+pub(crate) fn find<'a>(registered: &'a [String], asked: &str) -> Option<&'a str> {
+    let same = |uri: &&String| {
+        uri.as_str() == asked
+            || matches!((without_port(uri), without_port(asked)), (Some(a), Some(b)) if a == b)
+    };
+    registered.iter().find(same).map(String::as_str)
+}
+
+/// A loopback URI around its port: host, and path with query. `None` if it is not one.
+fn without_port(uri: &str) -> Option<(&str, &str)> {
+    let rest = uri.strip_prefix("http://")?;
+    let host = ["127.0.0.1", "[::1]", "localhost"]
+        .into_iter()
+        .find(|host| rest.starts_with(host))?;
+    let after = &rest[host.len()..];
+    let path = match after.strip_prefix(':') {
+        None => after,
+        Some(numbered) => {
+            let digits = numbered.bytes().take_while(u8::is_ascii_digit).count();
+            numbered[..digits]
+                .parse::<u16>()
+                .ok()
+                .filter(|port| *port != 0)?;
+            &numbered[digits..]
+        }
+    };
+    (path.is_empty() || path.starts_with(['/', '?'])).then_some((&rest[..host.len()], path))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// Whether the host can stand in a header and on a page as it is; a URL may hold more than DNS.
+fn has_plain_host(url: &Url) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._[]:".contains(&b);
+    url.host_str().is_some_and(|host| host.bytes().all(plain))
+}
+
+fn is_of_an_application(scheme: &str) -> bool {
+    scheme != "https"
+        && scheme.len() >= 3
+        && !FORBIDDEN.contains(&scheme)
+        && !scheme.starts_with("ms-")
+        && !scheme.starts_with("search-")
+}
+
+/// Where a redirect leads to, for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// A program on the person's own computer, at this host.
+    ThisComputer(String),
+    /// An application that claims this scheme.
+    Application(String),
+    /// A website.
+    Website(String),
+}
+
+impl Destination {
+    /// Of a URI that was registered.
+    pub(crate) fn of(uri: &str) -> Self {
+        let Ok(url) = Url::parse(uri) else {
+            return Self::Application(String::new());
+        };
+        let host = url.host_str().unwrap_or_default();
+        let host = url
+            .port()
+            .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        match url.scheme() {
+            "https" => Self::Website(host),
+            "http" => Self::ThisComputer(host),
+            scheme => Self::Application(scheme.to_owned()),
+        }
+    }
+
+    /// What a `form-action` of Content Security Policy has to name, so that a form may be
+    /// answered with a redirect there. IPv6 addresses have no notation in it.
+    pub(crate) fn csp_source(&self) -> String {
+        match self {
+            Self::ThisComputer(host) if host.starts_with('[') => "http:".to_owned(),
+            Self::ThisComputer(host) => format!("http://{host}"),
+            Self::Application(scheme) => format!("{scheme}:"),
+            Self::Website(host) => format!("https://{host}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t39_only_safe_schemes_can_be_registered() {
+        for good in [
+            "https://client.example/cb",
+            "https://client.example/cb?tenant=1",
+            "http://127.0.0.1/cb",
+            "http://127.0.0.1:3334/oauth/callback",
+            "http://localhost:1/",
+            "http://[::1]:5/cb",
+            "cursor://anysphere.cursor-retrieval/oauth/callback",
+            "com.example.app:/cb",
+        ] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for (bad, error) in [
+            ("", RedirectError::Malformed),
+            ("/cb", RedirectError::Malformed),
+            ("https://", RedirectError::Malformed),
+            ("https://client.example/a b", RedirectError::Malformed),
+            (
+                "https://client.example\\@evil.example/",
+                RedirectError::Malformed,
+            ),
+            ("https://client.example/\n", RedirectError::Malformed),
+            ("https://client.example/ä", RedirectError::Malformed),
+            ("https://client.example/cb#x", RedirectError::Fragment),
+            ("https://client.example/cb#", RedirectError::Fragment),
+            ("https://u:p@client.example/cb", RedirectError::Credentials),
+            ("https://a;script-src/cb", RedirectError::Scheme),
+            ("http://client.example/cb", RedirectError::Scheme),
+            ("http://localhost.evil.example/cb", RedirectError::Scheme),
+            ("http://127.0.0.1.evil.example/cb", RedirectError::Scheme),
+            ("javascript:alert(1)", RedirectError::Scheme),
+            ("JavaScript:alert(1)", RedirectError::Scheme),
+            ("data:text/html,x", RedirectError::Scheme),
+            ("file:///etc/passwd", RedirectError::Scheme),
+            ("vbscript:x", RedirectError::Scheme),
+            ("ms-msdt:/id", RedirectError::Scheme),
+            ("c:/windows", RedirectError::Scheme),
+        ] {
+            assert_eq!(check(bad), Err(error), "{bad}");
+        }
+        assert_eq!(
+            check(&format!("https://e.example/{}", "x".repeat(2048))),
+            Err(RedirectError::Long)
+        );
+    }
+
+    #[test]
+    fn t14_t15_d24_a_redirect_matches_exactly_but_for_a_loopback_port() {
+        let registered = [
+            "https://client.example/cb",
+            "http://127.0.0.1/cb",
+            "http://localhost:3000/cb",
+            "http://[::1]:1/cb?x=1",
+            "app.example:/cb",
+        ]
+        .map(str::to_owned);
+        for good in [
+            "https://client.example/cb",
+            "http://127.0.0.1/cb",
+            "http://127.0.0.1:49152/cb",
+            "http://localhost:65535/cb",
+            "http://localhost/cb",
+            "http://[::1]:9/cb?x=1",
+            "app.example:/cb",
+        ] {
+            assert!(find(&registered, good).is_some(), "{good}");
+        }
+        for bad in [
+            "https://client.example/CB",
+            "https://Client.example/cb",
+            "https://client.example/cb/",
+            "https://client.example/cb?",
+            "https://client.example/cb?x=1",
+            "https://client.example/cb#",
+            "https://client.example/x/../cb",
+            "https://client.example/%63b",
+            "https://client.example:443/cb",
+            "https://client.example:8443/cb",
+            "https://user@client.example/cb",
+            "http://127.0.0.1:0/cb",
+            "http://127.0.0.1:65536/cb",
+            "http://127.0.0.1:/cb",
+            "http://127.0.0.1:80@evil.example/cb",
+            "http://127.0.0.1.evil.example/cb",
+            "http://127.0.0.1@evil.example/cb",
+            "http://127.0.0.2/cb",
+            "http://localhost.evil.example/cb",
+            "http://localhost:3000.evil.example/cb",
+            "http://LOCALHOST:3000/cb",
+            "http://[::1]:9/cb",
+            "https://127.0.0.1:5/cb",
+            "app.example:/cb2",
+        ] {
+            assert!(find(&registered, bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_destination_is_shown_and_let_through_by_the_page() {
+        for (uri, source) in [
+            ("https://client.example/cb", "https://client.example"),
+            (
+                "https://client.example:8443/cb",
+                "https://client.example:8443",
+            ),
+            ("http://127.0.0.1:3000/cb", "http://127.0.0.1:3000"),
+            ("http://[::1]:3000/cb", "http:"),
+            ("com.example.app:/cb", "com.example.app:"),
+        ] {
+            assert_eq!(Destination::of(uri).csp_source(), source);
+        }
+    }
+}

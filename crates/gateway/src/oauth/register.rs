@@ -1,0 +1,214 @@
+//! `POST /register`: dynamic client registration (RFC 7591).
+//!
+//! Anybody may register, so nothing a client says of itself is believed, fetched or linked;
+//! the consent page shows it as the client's own words. Every client is public.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::answer::{self, App, OAuthError};
+use super::redirect;
+use crate::crypto;
+use crate::storage::{Client, Registered};
+
+/// How many redirect URIs a client may have.
+const MOST_REDIRECTS: usize = 16;
+/// How much of a name is kept, in characters.
+const LONGEST_NAME: usize = 100;
+/// How much of a website's address is kept, in bytes.
+const LONGEST_WEBSITE: usize = 200;
+
+/// What of a registration is used; the rest of RFC 7591 section 2 is ignored.
+#[derive(Deserialize)]
+struct Registration {
+    redirect_uris: Vec<String>,
+    client_name: Option<String>,
+    client_uri: Option<String>,
+    grant_types: Option<Vec<String>>,
+    response_types: Option<Vec<String>>,
+}
+
+pub(super) async fn register(app: App, headers: HeaderMap, body: Body) -> Response {
+    match try_register(&app, &headers, body).await {
+        Ok(client) => answer::json(StatusCode::CREATED, &describe(&client)),
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn try_register(app: &App, headers: &HeaderMap, body: Body) -> Result<Client, OAuthError> {
+    let body = answer::body(headers, "application/json", body).await?;
+    let registration = serde_json::from_slice(&body).map_err(|_| {
+        invalid(
+            "invalid_client_metadata",
+            "The body is not client metadata in JSON",
+        )
+    })?;
+    let client = accept(registration, app.now())?;
+    match app.store.register(client.clone()).await? {
+        Registered::Yes => {
+            tracing::info!(client = client.id, "a client registered");
+            Ok(client)
+        }
+        Registered::Full => Err(OAuthError {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            error: "temporarily_unavailable",
+            description: "There are too many clients; try again tomorrow".to_owned(),
+        }),
+    }
+}
+
+fn accept(registration: Registration, now: u64) -> Result<Client, OAuthError> {
+    let uris = registration.redirect_uris;
+    if uris.is_empty() || uris.len() > MOST_REDIRECTS {
+        let text = format!("There have to be 1 to {MOST_REDIRECTS} redirect URIs");
+        return Err(invalid("invalid_redirect_uri", &text));
+    }
+    for uri in &uris {
+        redirect::check(uri)
+            .map_err(|error| invalid("invalid_redirect_uri", &error.to_string()))?;
+    }
+    let lacks = |given: &Option<Vec<String>>, word: &str| {
+        given
+            .as_ref()
+            .is_some_and(|words| !words.iter().any(|given| given == word))
+    };
+    if lacks(&registration.grant_types, "authorization_code")
+        || lacks(&registration.response_types, "code")
+    {
+        let text = "Only the authorization code grant is to be had";
+        return Err(invalid("invalid_client_metadata", text));
+    }
+    Ok(Client {
+        id: crypto::id(),
+        name: registration
+            .client_name
+            .map(|name| readable(&name))
+            .filter(|name| !name.is_empty()),
+        website: registration.client_uri.filter(|uri| is_website(uri)),
+        redirect_uris: uris,
+        registered_at: now,
+    })
+}
+
+fn invalid(error: &'static str, description: &str) -> OAuthError {
+    OAuthError::bad_request(error, description)
+}
+
+/// A name without what could make it look like something else: control characters, line
+/// breaks, marks that turn the direction of writing, characters without width.
+fn readable(name: &str) -> String {
+    let invisible = |c: char| {
+        c.is_control()
+            || matches!(c,
+                '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+                | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202f}'
+                | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+                | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+    };
+    let visible: String = name.chars().filter(|c| !invisible(*c)).collect();
+    let words = visible.split_whitespace().collect::<Vec<_>>().join(" ");
+    words.chars().take(LONGEST_NAME).collect()
+}
+
+fn is_website(uri: &str) -> bool {
+    uri.len() <= LONGEST_WEBSITE && uri.starts_with("https://") && redirect::check(uri).is_ok()
+}
+
+fn describe(client: &Client) -> serde_json::Value {
+    let mut described = json!({
+        "client_id": client.id,
+        "client_id_issued_at": client.registered_at,
+        "redirect_uris": client.redirect_uris,
+        "token_endpoint_auth_method": "none",
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+    });
+    for (name, value) in [
+        ("client_name", &client.name),
+        ("client_uri", &client.website),
+    ] {
+        if let Some(value) = value {
+            described[name] = json!(value);
+        }
+    }
+    described
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepted(registration: serde_json::Value) -> Result<Client, &'static str> {
+        let registration = serde_json::from_value(registration).map_err(|_| "not metadata")?;
+        accept(registration, 0).map_err(|error| error.error)
+    }
+
+    #[test]
+    fn t40_registrations_are_taken_or_refused_by_their_shape() {
+        let good = json!({"redirect_uris": ["http://127.0.0.1/cb"], "scope": "x", "jwks_uri": "y"});
+        assert_eq!(
+            accepted(good).unwrap().redirect_uris,
+            ["http://127.0.0.1/cb"]
+        );
+        let many = vec!["https://c.example/"; MOST_REDIRECTS + 1];
+        for (bad, error) in [
+            (json!({}), "not metadata"),
+            (json!([]), "not metadata"),
+            (
+                json!({"redirect_uris": "https://c.example/"}),
+                "not metadata",
+            ),
+            (json!({"redirect_uris": [7]}), "not metadata"),
+            (json!({"redirect_uris": []}), "invalid_redirect_uri"),
+            (json!({"redirect_uris": many}), "invalid_redirect_uri"),
+            (
+                json!({"redirect_uris": ["https://c.example/", "javascript:x"]}),
+                "invalid_redirect_uri",
+            ),
+            (
+                json!({"redirect_uris": ["https://c.example/"], "grant_types": ["client_credentials"]}),
+                "invalid_client_metadata",
+            ),
+            (
+                json!({"redirect_uris": ["https://c.example/"], "response_types": ["token"]}),
+                "invalid_client_metadata",
+            ),
+        ] {
+            let text = bad.to_string();
+            assert_eq!(accepted(bad).unwrap_err(), error, "{text}");
+        }
+    }
+
+    #[test]
+    fn t8_names_are_cut_and_cleaned_and_websites_are_https() {
+        let named = |name: &str, uri: &str| {
+            let client = json!({"redirect_uris": ["https://c.example/"], "client_name": name, "client_uri": uri});
+            let client = accepted(client).unwrap();
+            (client.name, client.website)
+        };
+        for (name, kept) in [
+            ("Claude", Some("Claude")),
+            ("a\u{202e}b\u{200b}\r\n\tc", Some("abc")),
+            ("  a  \u{a0} b ", Some("a b")),
+            ("\u{200b}", None),
+        ] {
+            assert_eq!(named(name, "").0.as_deref(), kept, "{name:?}");
+        }
+        assert_eq!(
+            named(&"x".repeat(10_000), "").0.unwrap().len(),
+            LONGEST_NAME
+        );
+        assert!(named("", "https://c.example/about").1.is_some());
+        for uri in [
+            "http://c.example",
+            "javascript:alert(1)",
+            "data:x",
+            &format!("https://c/{}", "x".repeat(300)),
+        ] {
+            assert_eq!(named("", uri).1, None, "{uri}");
+        }
+    }
+}

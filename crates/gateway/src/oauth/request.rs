@@ -1,0 +1,230 @@
+//! An authorization request (RFC 6749 section 4.1.1, with PKCE and a resource), checked.
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY};
+use model::ServerName;
+use serde::{Deserialize, Serialize};
+
+use super::parameters::{Parameters, append};
+use super::scope::{self, Scopes};
+use super::{answer, redirect};
+use crate::servers::Servers;
+use crate::storage::{Client, ConsentKey};
+
+/// How long a client's `state` may be, in bytes.
+const LONGEST_STATE: usize = 4096;
+
+/// Where the answer to a request goes: known before anything else is, so that every further
+/// error can be told to the client.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct ReplyTo {
+    /// The redirect URI as asked for.
+    pub(super) redirect_uri: String,
+    state: Option<String>,
+}
+
+/// A request that may be granted if the person agrees.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct AuthorizationRequest {
+    pub(super) reply_to: ReplyTo,
+    pub(super) client: String,
+    /// The registered URI that the asked one stands for.
+    pub(super) registered_redirect: String,
+    /// The PKCE challenge, always S256.
+    pub(super) challenge: String,
+    pub(super) server: ServerName,
+    pub(super) scopes: Scopes,
+    /// What of `prompt` is meant for Entra.
+    pub(super) prompt: Option<String>,
+    /// Whether the person has to be asked even if they agreed before.
+    pub(super) must_ask: bool,
+}
+
+/// An error that the client is told by redirect (RFC 6749 section 4.1.2.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Denial {
+    pub(super) error: &'static str,
+    pub(super) description: String,
+}
+
+impl Denial {
+    pub(super) fn new(error: &'static str, description: impl Into<String>) -> Self {
+        Self {
+            error,
+            description: description.into(),
+        }
+    }
+}
+
+impl ReplyTo {
+    /// Finds out where to answer; `None` if it is nowhere the client registered.
+    pub(super) fn find<'a>(parameters: &Parameters, client: &'a Client) -> Option<(Self, &'a str)> {
+        let asked = parameters.get("redirect_uri")?;
+        let registered = redirect::find(&client.redirect_uris, asked)?;
+        let reply_to = Self {
+            redirect_uri: asked.to_owned(),
+            state: parameters.get("state").map(str::to_owned),
+        };
+        Some((reply_to, registered))
+    }
+
+    /// Sends the browser back with a code.
+    pub(super) fn grant(&self, issuer: &str, code: &str) -> Response {
+        self.send(StatusCode::FOUND, issuer, &[("code", code)])
+    }
+
+    /// Sends the browser back with an error.
+    pub(super) fn deny(&self, issuer: &str, denial: &Denial) -> Response {
+        let what = [
+            ("error", denial.error),
+            ("error_description", &*denial.description),
+        ];
+        self.send(StatusCode::FOUND, issuer, &what)
+    }
+
+    /// As [`Self::deny`], in answer to a form.
+    pub(super) fn deny_form(&self, issuer: &str, denial: &Denial) -> Response {
+        let mut response = self.deny(issuer, denial);
+        *response.status_mut() = StatusCode::SEE_OTHER;
+        response
+    }
+
+    fn send(&self, status: StatusCode, issuer: &str, what: &[(&str, &str)]) -> Response {
+        let mut parameters = what.to_vec();
+        parameters.extend(self.state.iter().map(|state| ("state", state.as_str())));
+        parameters.push(("iss", issuer));
+        see(status, &append(&self.redirect_uri, &parameters))
+    }
+}
+
+/// A redirect that leaves no trace.
+pub(super) fn see(status: StatusCode, url: &str) -> Response {
+    let headers = [
+        (LOCATION, url),
+        (CACHE_CONTROL, "no-store"),
+        (REFERRER_POLICY, "no-referrer"),
+    ];
+    match http::HeaderValue::try_from(url) {
+        Ok(_) => (status, headers).into_response(),
+        Err(_) => {
+            answer::OAuthError::bad_request("invalid_request", "The redirect has odd characters")
+                .into_response()
+        }
+    }
+}
+
+impl AuthorizationRequest {
+    /// Checks everything but the client and its redirect, which were checked before.
+    pub(super) fn check(
+        parameters: &Parameters,
+        client: &Client,
+        (reply_to, registered): (ReplyTo, &str),
+        servers: &Servers,
+    ) -> Result<Self, Denial> {
+        check_shape(parameters)?;
+        let challenge = check_challenge(parameters)?;
+        let server = match parameters.get("resource") {
+            Some(resource) => servers.of_resource(resource),
+            None => servers.default(),
+        };
+        let server = server.ok_or_else(|| {
+            Denial::new(
+                "invalid_target",
+                "The resource is not one of this gateway's servers",
+            )
+        })?;
+        let asked = Scopes::from_words(parameters.get("scope").unwrap_or_default());
+        let scopes = scope::decide(&asked, &server.scopes).map_err(|_| {
+            let offered = format!("The scopes of this server are: {}", server.scopes);
+            Denial::new("invalid_scope", offered)
+        })?;
+        let prompt = parameters.get("prompt").unwrap_or_default();
+        Ok(Self {
+            reply_to,
+            client: client.id.clone(),
+            registered_redirect: registered.to_owned(),
+            challenge: challenge.to_owned(),
+            server: server.name.clone(),
+            scopes,
+            prompt: check_prompt(prompt)?,
+            must_ask: prompt.split(' ').any(|word| word == "consent"),
+        })
+    }
+
+    /// What a consent to this request is kept under.
+    pub(super) fn consent_key(&self, person: &str) -> ConsentKey {
+        ConsentKey {
+            person: person.to_owned(),
+            client: self.client.clone(),
+            redirect: self.registered_redirect.clone(),
+            server: self.server.clone(),
+        }
+    }
+}
+
+fn check_shape(parameters: &Parameters) -> Result<(), Denial> {
+    let refuse = |error, description: &str| Err(Denial::new(error, description));
+    if parameters.get("request").is_some() {
+        return refuse("request_not_supported", "Request objects are not supported");
+    }
+    if parameters.get("request_uri").is_some() {
+        return refuse(
+            "request_uri_not_supported",
+            "Request URIs are not supported",
+        );
+    }
+    if parameters
+        .get("state")
+        .is_some_and(|state| state.len() > LONGEST_STATE)
+    {
+        return refuse("invalid_request", "The state is longer than 4096 bytes");
+    }
+    match parameters.get("response_type") {
+        Some("code") => {}
+        Some(_) => {
+            return refuse(
+                "unsupported_response_type",
+                "The response_type has to be code",
+            );
+        }
+        None => return refuse("invalid_request", "The response_type is missing"),
+    }
+    match parameters.get("response_mode") {
+        None | Some("query") => Ok(()),
+        Some(_) => refuse("invalid_request", "The response_mode has to be query"),
+    }
+}
+
+/// PKCE is required, and S256 only (OAuth 2.1 section 7.5.1).
+fn check_challenge(parameters: &Parameters) -> Result<&str, Denial> {
+    let invalid = |description| Denial::new("invalid_request", description);
+    let challenge = parameters
+        .get("code_challenge")
+        .ok_or_else(|| invalid("The code_challenge is missing"))?;
+    if parameters.get("code_challenge_method") != Some("S256") {
+        return Err(invalid("The code_challenge_method has to be S256"));
+    }
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    if challenge.len() == 43 && challenge.bytes().all(fits) {
+        Ok(challenge)
+    } else {
+        Err(invalid("The code_challenge is not a SHA-256 in base64url"))
+    }
+}
+
+/// What of `prompt` (OpenID Connect Core section 3.1.2.1) Entra has to do.
+fn check_prompt(prompt: &str) -> Result<Option<String>, Denial> {
+    let mut upstream = None;
+    for word in prompt.split(' ').filter(|word| !word.is_empty()) {
+        match word {
+            "none" => {
+                let text = "A person has to agree and to sign in";
+                return Err(Denial::new("interaction_required", text));
+            }
+            "login" | "select_account" => upstream = Some(word.to_owned()),
+            _ => {}
+        }
+    }
+    Ok(upstream)
+}

@@ -1,0 +1,48 @@
+//! `POST /revoke` (RFC 7009): ends the session a token belongs to, with all its tokens.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode};
+
+use super::answer::{self, App, OAuthError};
+use super::parameters::Parameters;
+use crate::access;
+use crate::crypto::Digest;
+use crate::sessions::Lapse;
+
+pub(super) async fn revoke(app: App, headers: HeaderMap, body: Body) -> Response {
+    match try_revoke(&app, &headers, body).await {
+        // A token that is not known is as good as revoked (section 2.2).
+        Ok(()) => answer::json(StatusCode::OK, &serde_json::json!({})),
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn try_revoke(app: &App, headers: &HeaderMap, body: Body) -> Result<(), OAuthError> {
+    let body = answer::body(headers, "application/x-www-form-urlencoded", body).await?;
+    let form = Parameters::parse(&body)?;
+    let token = form.require("token")?;
+    let session = match access::session_of(app, token) {
+        Some(session) => Some(session),
+        None => {
+            app.store
+                .session_of_refresh_token(Digest::of(token), app.now())
+                .await?
+        }
+    };
+    let Some(id) = session else { return Ok(()) };
+    let session = match app.sessions.find(app, &id).await {
+        Ok(session) => session,
+        Err(Lapse::Ended) => return Ok(()),
+        Err(lapse) => return Err(lapse.into()),
+    };
+    if form
+        .get("client_id")
+        .is_some_and(|client| client != session.client)
+    {
+        let text = "The token was issued to another client";
+        return Err(OAuthError::bad_request("invalid_client", text));
+    }
+    tracing::info!(session = id, "a session was revoked");
+    Ok(app.sessions.end(app, &id).await?)
+}

@@ -1,0 +1,240 @@
+//! `POST /token`: a code, or a refresh token, for a session key (RFC 6749 section 4.1.3 and 6).
+//!
+//! Invariants: a code is spent by whoever asks first, and its second use ends what the first
+//! one opened; a refresh token is spent likewise, but for a moment in which a lost reply is
+//! repeated; nothing is granted beyond what the person agreed to.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode};
+use model::ServerName;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
+use subtle::ConstantTimeEq as _;
+
+use super::answer::{self, App, OAuthError};
+use super::parameters::{ParameterError, Parameters};
+use super::scope::Scopes;
+use crate::access;
+use crate::crypto::{self, Digest, Purpose};
+use crate::sessions::{Lapse, LiveSession};
+use crate::storage::{Code, RedeemedCode, RefreshToken, Rotation, Session, SpentRefreshToken};
+
+/// How long a refresh token is good if it is not used, in seconds.
+const REFRESH_LIFE: u64 = 90 * 24 * 60 * 60;
+/// How long after its use a refresh token is answered with the same successor, in seconds.
+const GRACE: u64 = 30;
+
+/// RFC 6749 section 5.1.
+#[derive(Serialize)]
+struct Issued {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: u64,
+    refresh_token: String,
+    scope: String,
+}
+
+impl Issued {
+    fn new(app: &App, session: &str, scopes: &Scopes, refresh: &SecretString) -> Self {
+        Self {
+            access_token: access::issue(app, session, scopes)
+                .expose_secret()
+                .to_owned(),
+            token_type: "Bearer",
+            expires_in: access::LIFE,
+            refresh_token: refresh.expose_secret().to_owned(),
+            scope: scopes.to_string(),
+        }
+    }
+}
+
+pub(super) async fn token(app: App, headers: HeaderMap, body: Body) -> Response {
+    match issue(&app, &headers, body).await {
+        Ok(issued) => answer::json(StatusCode::OK, &issued),
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn issue(app: &App, headers: &HeaderMap, body: Body) -> Result<Issued, OAuthError> {
+    let body = answer::body(headers, "application/x-www-form-urlencoded", body).await?;
+    let form = Parameters::parse(&body)?;
+    match form.require("grant_type")? {
+        "authorization_code" => redeem(app, &form).await,
+        "refresh_token" => refresh(app, &form).await,
+        _ => Err(OAuthError::bad_request(
+            "unsupported_grant_type",
+            "The grant_type has to be authorization_code or refresh_token",
+        )),
+    }
+}
+
+async fn redeem(app: &App, form: &Parameters) -> Result<Issued, OAuthError> {
+    let presented = Presented {
+        client: form.require("client_id")?.to_owned(),
+        redirect_uri: form.require("redirect_uri")?.to_owned(),
+        verifier: form.require("code_verifier")?.to_owned(),
+        server: resource(app, form)?,
+    };
+    let code = Digest::of(form.require("code")?);
+    let (refresh, row) = new_refresh_token(app);
+    let check = move |code: &Code, session: &Session| presented.check(code, session);
+    match app.store.redeem_code(code, row, app.now(), check).await? {
+        RedeemedCode::Granted { session, scopes } => {
+            Ok(Issued::new(app, &session, &scopes, &refresh))
+        }
+        RedeemedCode::Refused(session, misfit) => {
+            app.sessions.end(app, &session).await?;
+            Err(misfit)
+        }
+        RedeemedCode::Replayed(session) => {
+            tracing::warn!(session, "a code was used twice; what it opened ends");
+            app.sessions.end(app, &session).await?;
+            Err(invalid_grant())
+        }
+        RedeemedCode::Unknown => Err(invalid_grant()),
+    }
+}
+
+/// What a client shows beside a code.
+struct Presented {
+    client: String,
+    redirect_uri: String,
+    verifier: String,
+    /// The server of its `resource`, if it names one.
+    server: Option<ServerName>,
+}
+
+impl Presented {
+    /// Whether it is what the code was issued for.
+    fn check(&self, code: &Code, session: &Session) -> Result<(), OAuthError> {
+        let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+        let well_formed =
+            (43..=128).contains(&self.verifier.len()) && self.verifier.bytes().all(unreserved);
+        let challenge = crypto::s256(&self.verifier);
+        let proven: bool = challenge.as_bytes().ct_eq(code.challenge.as_bytes()).into();
+        let own = self.client == code.client && self.redirect_uri == code.redirect_uri;
+        if !(well_formed && proven && own) {
+            return Err(invalid_grant());
+        }
+        check_resource(self.server.as_ref(), &session.server)
+    }
+}
+
+async fn refresh(app: &App, form: &Parameters) -> Result<Issued, OAuthError> {
+    let client = form.require("client_id")?;
+    let digest = Digest::of(form.require("refresh_token")?);
+    let id = app
+        .store
+        .session_of_refresh_token(digest, app.now())
+        .await?;
+    let session = app
+        .sessions
+        .find(app, &id.ok_or_else(invalid_grant)?)
+        .await?;
+    if session.client != client {
+        return Err(invalid_grant());
+    }
+    check_resource(resource(app, form)?.as_ref(), &session.server)?;
+    let scopes = narrowed(form, &session.scopes)?;
+    // Before the token is spent: what fails only for the moment can then be tried again.
+    session.renew(app).await?;
+    let refresh = rotate(app, &session, digest).await?;
+    Ok(Issued::new(app, &session.id, &scopes, &refresh))
+}
+
+async fn rotate(
+    app: &App,
+    session: &LiveSession,
+    digest: Digest,
+) -> Result<SecretString, OAuthError> {
+    let (next, row) = new_refresh_token(app);
+    let spent = SpentRefreshToken {
+        digest,
+        session: session.id.clone(),
+        grace: GRACE,
+    };
+    match app.store.rotate(spent, row, app.now()).await? {
+        Rotation::Rotated => Ok(next),
+        Rotation::Repeated(sealed) => {
+            let next: Option<String> = app.keys.open_json(Purpose::Successor, &sealed);
+            next.map(SecretString::from).ok_or_else(invalid_grant)
+        }
+        Rotation::Reused => {
+            tracing::warn!(
+                session = session.id,
+                "a refresh token was used twice; its session ends"
+            );
+            app.sessions.end(app, &session.id).await?;
+            Err(invalid_grant())
+        }
+        Rotation::Gone => Err(invalid_grant()),
+    }
+}
+
+fn new_refresh_token(app: &App) -> (SecretString, RefreshToken) {
+    let token = crypto::token();
+    let row = RefreshToken {
+        digest: Digest::of(&token),
+        sealed: app.keys.seal_json(Purpose::Successor, &token),
+        expires_at: app.now() + REFRESH_LIFE,
+    };
+    (token.into(), row)
+}
+
+/// The server of the `resource`, if one is named.
+fn resource(app: &App, form: &Parameters) -> Result<Option<ServerName>, OAuthError> {
+    let Some(resource) = form.get("resource") else {
+        return Ok(None);
+    };
+    let server = app
+        .servers
+        .of_resource(resource)
+        .ok_or_else(invalid_target)?;
+    Ok(Some(server.name.clone()))
+}
+
+/// A `resource` has to be of the server that was granted (RFC 8707 section 2.2).
+fn check_resource(asked: Option<&ServerName>, granted: &ServerName) -> Result<(), OAuthError> {
+    if asked.is_none_or(|asked| asked == granted) {
+        Ok(())
+    } else {
+        Err(invalid_target())
+    }
+}
+
+fn invalid_target() -> OAuthError {
+    OAuthError::bad_request(
+        "invalid_target",
+        "The resource is not the one that was granted",
+    )
+}
+
+/// A refresh may ask for less than was granted, never for more (RFC 6749 section 6).
+fn narrowed(form: &Parameters, granted: &Scopes) -> Result<Scopes, OAuthError> {
+    let asked = Scopes::from_words(form.get("scope").unwrap_or_default());
+    super::scope::decide(&asked, granted).map_err(|_| {
+        OAuthError::bad_request("invalid_scope", "The scope is more than what was granted")
+    })
+}
+
+/// The same for everything that can be wrong with a code or a refresh token.
+fn invalid_grant() -> OAuthError {
+    let text = "The code or refresh token is unknown, used, expired or for somebody else";
+    OAuthError::bad_request("invalid_grant", text)
+}
+
+impl From<Lapse> for OAuthError {
+    fn from(lapse: Lapse) -> Self {
+        match lapse {
+            Lapse::Ended => invalid_grant(),
+            Lapse::Unavailable(_) => Self::unavailable(),
+        }
+    }
+}
+
+impl From<ParameterError> for OAuthError {
+    fn from(error: ParameterError) -> Self {
+        Self::bad_request("invalid_request", error.to_string())
+    }
+}

@@ -1,0 +1,210 @@
+//! Pages for people: consent and errors. No script, nothing from elsewhere, not frameable.
+
+use askama::Template;
+use axum::response::{IntoResponse, Response};
+use http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use http::{HeaderMap, StatusCode};
+
+use crate::app::App;
+use crate::oauth::{Destination, ParameterError, Scopes};
+use crate::storage::StoreError;
+
+/// The page on which a person decides.
+#[derive(Template)]
+#[template(path = "consent.html")]
+pub(crate) struct ConsentPage<'a> {
+    pub(crate) gateway: &'a str,
+    pub(crate) host: &'a str,
+    pub(crate) server: &'a str,
+    pub(crate) client_name: &'a str,
+    pub(crate) client_website: Option<&'a str>,
+    pub(crate) client_id: &'a str,
+    pub(crate) destination: &'a Destination,
+    pub(crate) redirect_uri: &'a str,
+    pub(crate) scopes: &'a Scopes,
+    pub(crate) request: &'a str,
+    pub(crate) token: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "error.html")]
+struct ErrorPage<'a> {
+    gateway: &'a str,
+    host: &'a str,
+    title: &'a str,
+    text: &'a str,
+    hint: &'a str,
+}
+
+/// What is told to the person at the browser, because there is no client to tell it to, or none
+/// that may be trusted with it.
+#[derive(Debug)]
+pub(crate) enum PageError {
+    Parameters(ParameterError),
+    UnknownClient,
+    UnknownRedirect,
+    /// The page was answered before, is too old, or was opened in another browser.
+    Expired,
+    /// The browser that comes back is not the one that approved, or it comes back twice.
+    OtherBrowser,
+    /// A form of another site.
+    CrossSite,
+    /// A form that is not ours.
+    Form(StatusCode),
+    Store(StoreError),
+}
+
+struct Told {
+    status: StatusCode,
+    error: &'static str,
+    title: &'static str,
+    text: String,
+    hint: &'static str,
+}
+
+const TRY_AGAIN: &str = "Go back to the application and start the sign-in again.";
+const TELL: &str = "If you did not expect this, close the page. Otherwise the application's \
+    developer has to correct it.";
+
+impl PageError {
+    /// A page for a browser, JSON for a program.
+    pub(crate) fn answer(self, app: &App, headers: &HeaderMap) -> Response {
+        if let Self::Store(error) = &self {
+            tracing::error!(%error, "the store failed");
+        }
+        let told = self.tell();
+        let mut response = if wants_html(headers) {
+            let page = ErrorPage {
+                gateway: &app.name,
+                host: app.host(),
+                title: told.title,
+                text: &told.text,
+                hint: told.hint,
+            };
+            html(told.status, &page, "'none'")
+        } else {
+            let body = serde_json::json!({"error": told.error, "error_description": told.text});
+            (told.status, [(CACHE_CONTROL, "no-store")], axum::Json(body)).into_response()
+        };
+        if told.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, 5.into());
+        }
+        response
+    }
+
+    fn tell(self) -> Told {
+        let told = |status, error, title, text: &str, hint| Told {
+            status,
+            error,
+            title,
+            text: text.to_owned(),
+            hint,
+        };
+        let (bad, forbidden) = (StatusCode::BAD_REQUEST, StatusCode::FORBIDDEN);
+        match self {
+            Self::Parameters(error) => told(
+                bad,
+                "invalid_request",
+                "This sign-in link is not complete",
+                &format!("What the application sent cannot be used: {error}."),
+                TELL,
+            ),
+            Self::UnknownClient => told(
+                bad,
+                "invalid_client",
+                "This application is not known here",
+                "The application's registration does not exist or has expired.",
+                "Remove the server from the application and add it again, so that it registers anew.",
+            ),
+            Self::UnknownRedirect => told(
+                bad,
+                "invalid_request",
+                "This application may not receive the sign-in",
+                "The address it wants the answer at is not one that it registered.",
+                TELL,
+            ),
+            Self::Expired => told(
+                forbidden,
+                "access_denied",
+                "This request is no longer open",
+                "It was answered before, has expired, or was opened in another browser.",
+                TRY_AGAIN,
+            ),
+            Self::OtherBrowser => told(
+                forbidden,
+                "access_denied",
+                "This sign-in did not begin here",
+                "It was approved in another browser, is finished already, or took too long. \
+                 Nothing was granted.",
+                TRY_AGAIN,
+            ),
+            Self::CrossSite => told(
+                forbidden,
+                "access_denied",
+                "This answer came from another site",
+                "Only this gateway's own page can allow or deny. Nothing was granted.",
+                TRY_AGAIN,
+            ),
+            Self::Form(status) => told(
+                status,
+                "invalid_request",
+                "This form cannot be read",
+                "It is not the one from this gateway's page. Nothing was granted.",
+                TRY_AGAIN,
+            ),
+            Self::Store(_) => told(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "temporarily_unavailable",
+                "The gateway cannot answer at the moment",
+                "Its records are not available. Nothing was granted.",
+                "Try again in a minute.",
+            ),
+        }
+    }
+}
+
+impl From<ParameterError> for PageError {
+    fn from(error: ParameterError) -> Self {
+        Self::Parameters(error)
+    }
+}
+
+impl From<StoreError> for PageError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// A page whose forms may lead to `form_action`.
+pub(crate) fn html(status: StatusCode, page: &impl Template, form_action: &str) -> Response {
+    let Ok(body) = page.render() else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let policy = format!(
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'; \
+         form-action {form_action}"
+    );
+    let headers = [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CONTENT_SECURITY_POLICY, &policy),
+        (X_FRAME_OPTIONS, "DENY"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // With `no-referrer` browsers would send `Origin: null` with the form.
+        (REFERRER_POLICY, "same-origin"),
+        (CACHE_CONTROL, "no-store"),
+    ];
+    (status, headers, body).into_response()
+}
+
+fn wants_html(headers: &HeaderMap) -> bool {
+    let accepted = headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    accepted
+        .flat_map(|text| text.split(','))
+        .any(|kind| kind.trim().starts_with("text/html"))
+}

@@ -1,0 +1,89 @@
+//! Sending to backends: streamed both ways, nothing decompressed, no redirect followed.
+
+use std::error::Error;
+use std::time::Duration;
+
+use axum::body::Body;
+use http::{HeaderMap, Method, Request, Response, Uri};
+use http_body_util::{LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+/// The largest body of a request, in bytes.
+pub(super) const LARGEST: usize = 16 << 20;
+
+const CONNECT_TIME: Duration = Duration::from_secs(10);
+const IDLE_TIME: Duration = Duration::from_secs(60);
+
+/// The connections to all backends.
+pub(crate) struct Backends(Client<HttpsConnector<HttpConnector>, Limited<Body>>);
+
+/// A request as it goes to a backend. Its headers are made by
+/// [`BackendCredential`](super::permit::BackendCredential) and what may pass of the caller's.
+pub(super) struct Outgoing {
+    pub(super) method: Method,
+    pub(super) uri: Uri,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Body,
+}
+
+/// Why there is no response.
+#[derive(Debug)]
+pub(super) enum SendError {
+    /// The caller sent more than [`LARGEST`].
+    TooLarge,
+    /// The backend is not there, or hung up.
+    Unreachable(String),
+}
+
+impl Backends {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT_TIME));
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_provider_and_platform_verifier(rustls::crypto::aws_lc_rs::default_provider())?
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(connector);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIME)
+            .build(connector);
+        Ok(Self(client))
+    }
+
+    pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Response<Incoming>, SendError> {
+        let mut request = Request::new(Limited::new(outgoing.body, LARGEST));
+        *request.method_mut() = outgoing.method;
+        *request.uri_mut() = outgoing.uri;
+        *request.headers_mut() = outgoing.headers;
+        self.0.request(request).await.map_err(|error| {
+            if is_too_large(&error) {
+                SendError::TooLarge
+            } else {
+                // hyper says something only in its causes.
+                let causes: Vec<_> = chain(&error).map(ToString::to_string).collect();
+                SendError::Unreachable(causes.join(": "))
+            }
+        })
+    }
+}
+
+fn is_too_large(error: &(dyn Error + 'static)) -> bool {
+    chain(error).any(|error| error.is::<LengthLimitError>())
+}
+
+/// An error and its causes.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    let mut next = Some(error);
+    std::iter::from_fn(move || {
+        let error = next?;
+        next = error.source();
+        Some(error)
+    })
+}

@@ -1,0 +1,287 @@
+//! Which headers pass, in either direction.
+
+use http::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
+};
+use http::{HeaderMap, StatusCode};
+
+/// Headers of one hop (RFC 9110 section 7.6.1).
+const HOP: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// What a caller shows us and backends have no business with, or what backends believe when it
+/// comes from a proxy.
+const CALLERS_OWN: [&str; 20] = [
+    "api-key",
+    "authorization",
+    "client-ip",
+    // Set anew from the body itself: a length beside chunks would say something else.
+    "content-length",
+    "cookie",
+    "dpop",
+    "expect",
+    "forwarded",
+    "host",
+    "mcp-init-host",
+    "mcp-session-id",
+    "ocp-apim-subscription-key",
+    "origin",
+    "referer",
+    "true-client-ip",
+    "via",
+    "x-api-key",
+    "x-functions-key",
+    "x-real-ip",
+    "x-rewrite-url",
+];
+const CALLERS_OWN_PREFIXES: [&str; 8] = [
+    "cf-",
+    "mcp-internal-",
+    "sec-",
+    "x-auth-",
+    "x-forwarded-",
+    "x-ms-",
+    "x-original-",
+    "x-postern-",
+];
+
+/// What a backend says about its own place, which is not ours.
+const BACKENDS_OWN: [&str; 9] = [
+    "alt-svc",
+    "clear-site-data",
+    "location",
+    "mcp-session-id",
+    "refresh",
+    "set-cookie",
+    "strict-transport-security",
+    "www-authenticate",
+    "x-powered-by",
+];
+const BACKENDS_OWN_PREFIXES: [&str; 4] = [
+    "access-control-",
+    "content-security-policy",
+    "x-ms-",
+    "x-postern-",
+];
+
+/// A caller's headers as a backend gets them: what is ours to say comes from `ours` alone.
+pub(super) fn to_backend(callers: &HeaderMap, ours: HeaderMap) -> HeaderMap {
+    let mut headers = passing(callers, &CALLERS_OWN, &CALLERS_OWN_PREFIXES);
+    for name in ours.keys() {
+        headers.remove(name);
+    }
+    headers.extend(ours);
+    headers
+}
+
+/// As [`to_backend`], for a stream whose text has to be read on the way.
+pub(super) fn to_backend_readable(callers: &HeaderMap, ours: HeaderMap) -> HeaderMap {
+    let mut headers = to_backend(callers, ours);
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    headers
+}
+
+/// A backend's headers as the caller gets them, without those that we `injected`.
+pub(super) fn to_caller(backends: &HeaderMap, injected: &HeaderMap) -> HeaderMap {
+    let mut headers = passing(backends, &BACKENDS_OWN, &BACKENDS_OWN_PREFIXES);
+    for name in injected.keys() {
+        headers.remove(name);
+    }
+    if is_event_stream(backends) {
+        // A proxy in front of us must not collect a stream before it passes it on.
+        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    }
+    headers
+}
+
+pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    kind.is_some_and(|kind| {
+        kind.trim_start()
+            .to_ascii_lowercase()
+            .starts_with("text/event-stream")
+    })
+}
+
+/// Whether a backend's status may be the caller's: a redirect would lead past the gateway, and a
+/// 401 speaks of a credential the caller does not have.
+pub(super) fn may_pass(status: StatusCode) -> bool {
+    !(status.is_redirection() && status != StatusCode::NOT_MODIFIED)
+        && status != StatusCode::UNAUTHORIZED
+        && status != StatusCode::PROXY_AUTHENTICATION_REQUIRED
+        && !status.is_informational()
+}
+
+fn passing(given: &HeaderMap, without: &[&str], without_prefixes: &[&str]) -> HeaderMap {
+    let listed = listed_by_connection(given);
+    let stays = |name: &HeaderName| {
+        let text = name.as_str();
+        let of_one_hop = HOP.contains(&text)
+            || (listed.iter().any(|other| other == text) && !is_essential(name));
+        let kept_back = without.contains(&text)
+            || without_prefixes
+                .iter()
+                .any(|prefix| text.starts_with(prefix));
+        of_one_hop || kept_back
+    };
+    let kept = given.iter().filter(|(name, _)| !stays(name));
+    kept.map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// Headers that `Connection` names are of one hop too.
+fn listed_by_connection(headers: &HeaderMap) -> Vec<String> {
+    let values = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|text| text.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect()
+}
+
+/// What frames or types a message cannot be talked away.
+fn is_essential(name: &HeaderName) -> bool {
+    *name == CONTENT_LENGTH || *name == CONTENT_TYPE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<String> {
+        let mut names: Vec<_> = headers
+            .iter()
+            .map(|(n, v)| format!("{n}={}", v.to_str().unwrap()))
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn d10_t59_t61_a_backend_sees_what_we_say_and_not_what_the_caller_says_of_itself() {
+        let callers = headers(&[
+            ("accept", "text/event-stream"),
+            ("content-type", "application/json"),
+            ("mcp-protocol-version", "2026-07-28"),
+            ("mcp-method", "tools/call"),
+            ("mcp-param-region", "eu"),
+            ("last-event-id", "7"),
+            ("traceparent", "00-1-2-03"),
+            ("authorization", "Bearer v1.x"),
+            ("cookie", "a=b"),
+            ("x-api-key", "k"),
+            ("x-functions-key", "k"),
+            ("x-postern-user", "evil"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x-forwarded-user", "evil"),
+            ("x-ms-client-principal", "evil"),
+            ("mcp-internal-x", "1"),
+            ("mcp-init-host", "evil"),
+            ("forwarded", "for=1"),
+            ("host", "g"),
+            ("origin", "https://g"),
+            ("connection", "keep-alive, x-hop"),
+            ("x-hop", "1"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+        ]);
+        let ours = headers(&[
+            ("x-functions-key", "real"),
+            ("x-postern-user", "t.o"),
+            ("accept", "x"),
+        ]);
+        assert_eq!(
+            names(&to_backend(&callers, ours)),
+            [
+                "accept=x",
+                "content-type=application/json",
+                "last-event-id=7",
+                "mcp-method=tools/call",
+                "mcp-param-region=eu",
+                "mcp-protocol-version=2026-07-28",
+                "traceparent=00-1-2-03",
+                "x-functions-key=real",
+                "x-postern-user=t.o",
+            ]
+        );
+    }
+
+    #[test]
+    fn t61_a_caller_sees_nothing_of_the_backends_place() {
+        let backends = headers(&[
+            ("content-type", "text/event-stream; charset=utf-8"),
+            ("cache-control", "no-cache"),
+            ("content-encoding", "gzip"),
+            ("retry-after", "3"),
+            ("set-cookie", "a=b"),
+            ("location", "http://10.0.0.5/"),
+            ("access-control-allow-origin", "*"),
+            ("www-authenticate", "Bearer"),
+            ("x-functions-key", "echoed"),
+            ("x-ms-request-id", "1"),
+            ("mcp-session-id", "raw"),
+            ("connection", "close"),
+        ]);
+        let injected = headers(&[("x-functions-key", "real")]);
+        assert_eq!(
+            names(&to_caller(&backends, &injected)),
+            [
+                "cache-control=no-cache",
+                "content-encoding=gzip",
+                "content-type=text/event-stream; charset=utf-8",
+                "retry-after=3",
+                "x-accel-buffering=no",
+            ]
+        );
+    }
+
+    #[test]
+    fn t71_redirects_and_401_do_not_pass() {
+        for (status, passes) in [
+            (200, true),
+            (202, true),
+            (204, true),
+            (304, true),
+            (400, true),
+            (403, true),
+            (404, true),
+            (405, true),
+            (500, true),
+            (503, true),
+            (301, false),
+            (302, false),
+            (307, false),
+            (401, false),
+            (407, false),
+            (101, false),
+        ] {
+            assert_eq!(
+                may_pass(StatusCode::from_u16(status).unwrap()),
+                passes,
+                "{status}"
+            );
+        }
+    }
+}

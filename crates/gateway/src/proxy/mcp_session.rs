@@ -1,0 +1,79 @@
+//! `Mcp-Session-Id` on its way: a caller gets a sealed one that is good for them alone.
+//!
+//! A backend trusts whoever knows a session's id. Sealed together with person and client, an id
+//! that leaks is of no use to anybody else, and the gateway has nothing to remember.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
+
+use super::permit::Permit;
+use crate::crypto::{KeyRing, Purpose};
+
+const MCP_SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+
+/// A backend's id, and whose it is.
+#[derive(Serialize, Deserialize)]
+struct Sealed {
+    id: String,
+    owner: Owner,
+}
+
+/// Who may use what a backend handed out. A new sign-in of the same person changes nothing.
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Owner {
+    person: String,
+    client: String,
+    server: String,
+}
+
+impl Owner {
+    pub(super) fn of(permit: &Permit) -> Self {
+        let session = permit.session();
+        Self {
+            person: session.person.id(),
+            client: session.client.clone(),
+            server: session.server.to_string(),
+        }
+    }
+}
+
+/// The id is not one that this caller was given.
+#[derive(Debug)]
+pub(super) struct ForeignSession;
+
+/// Puts the backend's id into `to`, where the caller's was in `from`.
+pub(super) fn open(
+    keys: &KeyRing,
+    permit: &Permit,
+    from: &HeaderMap,
+    to: &mut HeaderMap,
+) -> Result<(), ForeignSession> {
+    let Some(given) = from.get(MCP_SESSION_ID) else {
+        return Ok(());
+    };
+    let sealed: Option<Sealed> = given
+        .to_str()
+        .ok()
+        .and_then(|text| keys.open_json(Purpose::McpSession, text));
+    let sealed = sealed
+        .filter(|sealed| sealed.owner == Owner::of(permit))
+        .ok_or(ForeignSession)?;
+    let id = HeaderValue::try_from(sealed.id).map_err(|_| ForeignSession)?;
+    to.insert(MCP_SESSION_ID, id);
+    Ok(())
+}
+
+/// Puts the caller's id into `to`, where the backend's was in `from`.
+pub(super) fn seal(keys: &KeyRing, permit: &Permit, from: &HeaderMap, to: &mut HeaderMap) {
+    let Some(id) = from.get(MCP_SESSION_ID).and_then(|id| id.to_str().ok()) else {
+        return;
+    };
+    let sealed = Sealed {
+        id: id.to_owned(),
+        owner: Owner::of(permit),
+    };
+    let sealed = keys.seal_json(Purpose::McpSession, &sealed);
+    if let Ok(value) = HeaderValue::try_from(sealed) {
+        to.insert(MCP_SESSION_ID, value);
+    }
+}

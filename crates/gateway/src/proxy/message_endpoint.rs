@@ -1,0 +1,307 @@
+//! The `endpoint` event of HTTP+SSE (2024-11-05): a backend says where messages go, and the
+//! caller is told a place at the gateway instead.
+//!
+//! Invariant: what a caller is told leads to the gateway, and from there only to the origin the
+//! stream came from, for this caller. Everything else of the stream passes byte for byte.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::Uri;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::mcp_session::Owner;
+use super::permit::Permit;
+use crate::app::App;
+use crate::crypto::{KeyRing, Purpose};
+
+/// The longest `endpoint` event, in bytes. A longer event of another kind passes in pieces.
+const LONGEST: usize = 16 * 1024;
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// A message endpoint of a backend, and whose it is.
+#[derive(Serialize, Deserialize)]
+struct Sealed<Who> {
+    url: String,
+    owner: Who,
+}
+
+/// The backend's endpoint that a caller was told as `told`, if it was this caller.
+pub(super) fn open(keys: &KeyRing, permit: &Permit, told: &str) -> Option<Uri> {
+    let sealed: Sealed<Owner> = keys.open_json(Purpose::MessageEndpoint, told)?;
+    let own = sealed.owner == Owner::of(permit);
+    Uri::try_from(sealed.url).ok().filter(|_| own)
+}
+
+/// Why a stream is cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum EndpointError {
+    #[error("the backend's message endpoint is not at the backend")]
+    Elsewhere,
+    #[error("the backend's message endpoint is too long")]
+    Long,
+}
+
+type Tell = Box<dyn Fn(&str) -> Option<String> + Send>;
+
+/// Rewrites the announcements in one stream.
+pub(super) struct Announcements {
+    /// Makes of a backend's endpoint what the caller is told.
+    tell: Tell,
+    /// Whole lines of the event that is being read.
+    event: BytesMut,
+    /// The line that is being read.
+    line: BytesMut,
+    /// The event turned out too long for an announcement; its lines pass.
+    event_passes: bool,
+    /// The line turned out not to name the kind of event; its bytes pass.
+    line_passes: bool,
+    /// A line feed now would belong to the line before.
+    after_return: bool,
+}
+
+impl Announcements {
+    /// For a stream from `stream` to the caller of `permit`, who posts to `path`.
+    pub(super) fn new(app: Arc<App>, permit: &Permit, stream: &Uri, path: String) -> Self {
+        let owner = Owner::of(permit);
+        let base = Url::parse(&stream.to_string()).ok();
+        Self::telling(move |endpoint| {
+            let url = at_same_origin(base.as_ref()?, endpoint)?;
+            let sealed = Sealed { url, owner: &owner };
+            let sealed = app.keys.seal_json(Purpose::MessageEndpoint, &sealed);
+            Some(format!("{path}?sessionId={sealed}"))
+        })
+    }
+
+    fn telling(tell: impl Fn(&str) -> Option<String> + Send + 'static) -> Self {
+        Self {
+            tell: Box::new(tell),
+            event: BytesMut::new(),
+            line: BytesMut::new(),
+            event_passes: false,
+            line_passes: false,
+            after_return: false,
+        }
+    }
+
+    /// Takes the next bytes of the stream; returns what can be passed on.
+    pub(super) fn push(&mut self, mut chunk: &[u8]) -> Result<Bytes, EndpointError> {
+        let mut out = BytesMut::with_capacity(chunk.len());
+        while let Some(end) = chunk.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+            self.part_of_line(&chunk[..end], &mut out)?;
+            self.end_of_line(chunk[end], &mut out)?;
+            chunk = &chunk[end + 1..];
+        }
+        self.part_of_line(chunk, &mut out)?;
+        Ok(out.freeze())
+    }
+
+    fn part_of_line(&mut self, part: &[u8], out: &mut BytesMut) -> Result<(), EndpointError> {
+        if part.is_empty() {
+            return Ok(());
+        }
+        self.after_return = false;
+        if self.line_passes {
+            out.extend_from_slice(part);
+            return Ok(());
+        }
+        self.line.extend_from_slice(part);
+        if self.event.len() + self.line.len() > LONGEST {
+            self.give_up(out)?;
+        }
+        if self.event_passes && !may_name_the_event(&self.line) {
+            out.extend_from_slice(&self.line.split());
+            self.line_passes = true;
+        }
+        Ok(())
+    }
+
+    /// The event is too long to be held back; it must not be an announcement then.
+    fn give_up(&mut self, out: &mut BytesMut) -> Result<(), EndpointError> {
+        let is_name = self.line.len() > LONGEST && may_name_the_event(&self.line);
+        if is_name || announced(&self.event).is_some() {
+            return Err(EndpointError::Long);
+        }
+        out.extend_from_slice(&self.event.split());
+        self.event_passes = true;
+        Ok(())
+    }
+
+    fn end_of_line(&mut self, end: u8, out: &mut BytesMut) -> Result<(), EndpointError> {
+        if end == b'\n' && std::mem::take(&mut self.after_return) {
+            let kept = if self.event.is_empty() {
+                out
+            } else {
+                &mut self.event
+            };
+            kept.extend_from_slice(b"\n");
+            return Ok(());
+        }
+        self.after_return = end == b'\r';
+        let mut line = self.line.split();
+        let blank = line.is_empty() && !std::mem::take(&mut self.line_passes);
+        line.extend_from_slice(&[end]);
+        if blank {
+            self.end_of_event(&line, out)
+        } else if self.event_passes {
+            match announced(&line) {
+                Some(_) => Err(EndpointError::Long),
+                None => {
+                    out.extend_from_slice(&line);
+                    Ok(())
+                }
+            }
+        } else {
+            // A comment alone keeps a connection alive: it must not wait for an event.
+            let alone = line.starts_with(b":") && self.event.is_empty();
+            let kept = if alone { out } else { &mut self.event };
+            kept.extend_from_slice(&line);
+            Ok(())
+        }
+    }
+
+    fn end_of_event(&mut self, blank: &[u8], out: &mut BytesMut) -> Result<(), EndpointError> {
+        let event = self.event.split();
+        self.event_passes = false;
+        match announced(&event) {
+            None => {
+                out.extend_from_slice(&event);
+                out.extend_from_slice(blank);
+            }
+            Some(endpoint) => {
+                let told = (self.tell)(&endpoint).ok_or(EndpointError::Elsewhere)?;
+                out.extend_from_slice(format!("event: endpoint\ndata: {told}\n\n").as_bytes());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The endpoint that an event announces, if it is such an event.
+fn announced(event: &[u8]) -> Option<String> {
+    let (mut kind, mut data) = (None, Vec::new());
+    for line in event.split(|byte| matches!(byte, b'\n' | b'\r')) {
+        let line = line.strip_prefix(BOM).unwrap_or(line);
+        let (name, value) = match line.iter().position(|byte| *byte == b':') {
+            Some(colon) => (&line[..colon], &line[colon + 1..]),
+            None => (line, &line[..0]),
+        };
+        match name {
+            b"event" => kind = Some(value.trim_ascii()),
+            b"data" => data.push(value.trim_ascii()),
+            _ => {}
+        }
+    }
+    (kind == Some(b"endpoint")).then(|| String::from_utf8_lossy(&data.join(&b'\n')).into_owned())
+}
+
+/// Whether a line, as far as it was read, may be the one that names the event's kind.
+fn may_name_the_event(line: &[u8]) -> bool {
+    let line = line.strip_prefix(BOM).unwrap_or(line);
+    line.starts_with(b"event") || b"event".starts_with(line) || BOM.starts_with(line)
+}
+
+/// `endpoint`, resolved, if it does not leave the origin of `stream`.
+fn at_same_origin(stream: &Url, endpoint: &str) -> Option<String> {
+    let url = stream.join(endpoint).ok()?;
+    let same = url.origin() == stream.origin() && url.origin().is_tuple();
+    let plain = url.username().is_empty() && url.password().is_none();
+    (same && plain).then(|| url.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a caller gets of a stream that comes in chunks of `size` bytes.
+    fn passed(stream: &str, size: usize) -> Result<String, EndpointError> {
+        let base = Url::parse("http://10.0.0.5:7071/mcp/sse").unwrap();
+        let mut announcements = Announcements::telling(move |endpoint| {
+            Some(format!("<{}>", at_same_origin(&base, endpoint)?))
+        });
+        let mut out = Vec::new();
+        for chunk in stream.as_bytes().chunks(size) {
+            out.extend_from_slice(&announcements.push(chunk)?);
+        }
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn d34_t66_announcements_are_rewritten_and_nothing_else() {
+        let long = format!("event: message\ndata: {}\n\n", "x".repeat(3 * LONGEST));
+        for (stream, expected) in [
+            (
+                "event: endpoint\ndata: message?s=1\n\n",
+                "event: endpoint\ndata: <http://10.0.0.5:7071/mcp/message?s=1>\n\n",
+            ),
+            (
+                "data:/m?s=1\r\nevent:endpoint\r\n\r\n",
+                "event: endpoint\ndata: <http://10.0.0.5:7071/m?s=1>\n\n\n",
+            ),
+            (
+                "\u{feff}event: endpoint\ndata: http://10.0.0.5:7071/m\n\n",
+                "event: endpoint\ndata: <http://10.0.0.5:7071/m>\n\n",
+            ),
+            (
+                "event: message\ndata: {\"a\":1}\n\n",
+                "event: message\ndata: {\"a\":1}\n\n",
+            ),
+            (
+                "id: 1\r\ndata: a\r\ndata: b\r\n\r\n",
+                "id: 1\r\ndata: a\r\ndata: b\r\n\r\n",
+            ),
+            ("data: a\r\rdata: b\r\r", "data: a\r\rdata: b\r\r"),
+            (": ping\n: ping\n", ": ping\n: ping\n"),
+            (
+                "data: endpoint\n\nevent: endpoints\ndata: /x\n\n",
+                "data: endpoint\n\nevent: endpoints\ndata: /x\n\n",
+            ),
+            (&long, &long),
+        ] {
+            for size in [1, 2, 3, 7, 1000, usize::MAX] {
+                assert_eq!(passed(stream, size).as_deref(), Ok(expected), "{size}");
+            }
+        }
+    }
+
+    #[test]
+    fn t66_an_announcement_that_leads_away_or_hides_cuts_the_stream() {
+        let much = "x".repeat(2 * LONGEST);
+        for (stream, error) in [
+            (
+                "event: endpoint\ndata: https://evil.example/m\n\n",
+                EndpointError::Elsewhere,
+            ),
+            (
+                "event: endpoint\ndata: //evil.example/m\n\n",
+                EndpointError::Elsewhere,
+            ),
+            (
+                "event: endpoint\ndata: http://10.0.0.5:7072/m\n\n",
+                EndpointError::Elsewhere,
+            ),
+            (
+                "event: endpoint\ndata: http://u:p@10.0.0.5:7071/m\n\n",
+                EndpointError::Elsewhere,
+            ),
+            (
+                "event: endpoint\ndata: javascript:alert(1)\n\n",
+                EndpointError::Elsewhere,
+            ),
+            (
+                &format!("event: endpoint\ndata: /{much}\n\n"),
+                EndpointError::Long,
+            ),
+            (
+                &format!("data: /{much}\nevent: endpoint\n\n"),
+                EndpointError::Long,
+            ),
+            (&format!("event: {much}\n\n"), EndpointError::Long),
+        ] {
+            for size in [1, 5, usize::MAX] {
+                assert_eq!(passed(stream, size), Err(error), "{size}");
+            }
+        }
+    }
+}

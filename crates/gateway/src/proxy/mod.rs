@@ -1,0 +1,45 @@
+//! The way to the MCP servers: who asks, whether they may, and under which credential.
+//!
+//! `request → Authenticated → Permit → BackendCredential → backend`: each can be made only from
+//! the one before. What a caller authenticates with never goes further than the first step.
+
+mod backend;
+mod body;
+mod headers;
+mod mcp_session;
+mod message_endpoint;
+mod permit;
+mod refusal;
+mod relay;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use crate::app::App;
+
+pub(crate) use backend::Backends;
+
+/// The servers' endpoints.
+pub(crate) fn router() -> Router<Arc<App>> {
+    let streamable = || {
+        post(relay::streamable)
+            .get(relay::streamable)
+            .delete(relay::streamable)
+            .options(relay::preflight)
+    };
+    Router::new()
+        .route("/{server}/mcp", streamable())
+        .route("/{server}/sse", get(relay::sse).options(relay::preflight))
+        .route(
+            "/{server}/message",
+            post(relay::message).options(relay::preflight),
+        )
+        .route("/mcp", streamable())
+        .route("/mcp/sse", get(relay::sse).options(relay::preflight))
+        .route(
+            "/mcp/message",
+            post(relay::message).options(relay::preflight),
+        )
+}

@@ -1,0 +1,135 @@
+//! Whether a caller may reach a server, and what the server is told of them.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue};
+use model::ServerName;
+
+use crate::access::Authenticated;
+use crate::oauth::Scopes;
+use crate::servers::Server;
+use crate::sessions::LiveSession;
+
+/// The header that names the caller to a backend: `{tenant}.{object id}`, the same for good.
+pub(super) const USER: &str = "x-postern-user";
+
+/// What is known of a caller that matters for a decision.
+struct Caller<'a> {
+    server: &'a ServerName,
+    scopes: &'a Scopes,
+}
+
+/// What a caller wants.
+struct Action<'a> {
+    server: &'a ServerName,
+    needs: &'a Scopes,
+}
+
+/// Why a caller may not.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Denied {
+    /// Their session is for another server (RFC 8707): here it is as good as none.
+    OtherServer,
+    /// These scopes are missing.
+    Missing(Scopes),
+}
+
+/// Proof that a caller may reach a server.
+pub(super) struct Permit {
+    session: Arc<LiveSession>,
+    server: Arc<Server>,
+}
+
+/// Decides; pure but for the types it takes apart.
+pub(super) fn decide(caller: &Authenticated, server: &Arc<Server>) -> Result<Permit, Denied> {
+    let session = caller.session();
+    let known = Caller {
+        server: &session.server,
+        scopes: caller.scopes(),
+    };
+    let action = Action {
+        server: &server.name,
+        needs: &server.scopes,
+    };
+    allows(&known, &action)?;
+    Ok(Permit {
+        session: Arc::clone(session),
+        server: Arc::clone(server),
+    })
+}
+
+fn allows(caller: &Caller<'_>, action: &Action<'_>) -> Result<(), Denied> {
+    if caller.server != action.server {
+        return Err(Denied::OtherServer);
+    }
+    let missing = caller.scopes.missing(action.needs);
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(Denied::Missing(missing))
+    }
+}
+
+impl Permit {
+    pub(super) fn session(&self) -> &Arc<LiveSession> {
+        &self.session
+    }
+
+    pub(super) fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+}
+
+/// What a backend is shown instead of what the caller showed us.
+pub(super) struct BackendCredential {
+    headers: HeaderMap,
+}
+
+impl BackendCredential {
+    pub(super) fn of(permit: &Permit) -> Self {
+        let mut headers = permit.server.injected.clone();
+        let user = HeaderValue::try_from(permit.session.person.id());
+        headers.insert(USER, user.expect("an id was checked to be plain ASCII"));
+        Self { headers }
+    }
+
+    pub(super) fn into_headers(self) -> HeaderMap {
+        self.headers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_reaches_its_own_server_with_all_its_scopes() {
+        let (a, b): (ServerName, ServerName) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let decided = |has: &str, server, needs: &str| {
+            let scopes = Scopes::from_words(has);
+            let needs = Scopes::from_words(needs);
+            let caller = Caller {
+                server: &a,
+                scopes: &scopes,
+            };
+            allows(
+                &caller,
+                &Action {
+                    server,
+                    needs: &needs,
+                },
+            )
+        };
+        let missing = |words| Err(Denied::Missing(Scopes::from_words(words)));
+        assert_eq!(decided("mcp", &a, "mcp"), Ok(()));
+        assert_eq!(decided("mcp more", &a, "mcp"), Ok(()));
+        assert_eq!(decided("", &a, ""), Ok(()));
+        assert_eq!(decided("mcp", &b, "mcp"), Err(Denied::OtherServer));
+        assert_eq!(decided("", &b, ""), Err(Denied::OtherServer));
+        assert_eq!(
+            decided("read", &a, "read write admin"),
+            missing("write admin")
+        );
+        assert_eq!(decided("READ", &a, "read"), missing("read"));
+    }
+}

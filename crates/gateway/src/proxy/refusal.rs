@@ -1,0 +1,194 @@
+//! What a caller is told who does not get through, or whose server does not answer.
+//!
+//! Bodies are JSON-RPC errors, because that is what an MCP client can show; nothing of a
+//! backend's address or credential is in them.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde_json::json;
+
+use super::backend::LARGEST;
+use crate::access;
+use crate::app::App;
+use crate::oauth::{Scopes, metadata_url};
+use crate::servers::Server;
+
+/// Why a request is not answered by a backend.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// A web page of an origin that is not allowed.
+    ForeignOrigin,
+    NoSuchServer,
+    /// No token; the caller has to sign in.
+    Anonymous,
+    /// A token that is no good, for whatever reason.
+    InvalidToken,
+    TokenInQuery,
+    /// The token lacks these scopes.
+    MissingScopes(Scopes),
+    /// An `Mcp-Session-Id` or message endpoint that this caller was not given.
+    UnknownSession,
+    TooLarge,
+    /// There is no way to tell whether the session is good.
+    Unconfirmed,
+    /// The backend is not there.
+    BackendDown,
+    /// The backend wants something the caller cannot give.
+    BackendRefused,
+}
+
+/// What a refusal says of the place it happened at.
+pub(super) struct Place<'a> {
+    pub(super) app: &'a App,
+    pub(super) server: Option<&'a Server>,
+    /// The path of the protected resource.
+    pub(super) resource: &'a str,
+}
+
+struct Told {
+    status: StatusCode,
+    code: i32,
+    kind: &'static str,
+    message: String,
+    hint: &'static str,
+}
+
+impl From<access::Refusal> for Refusal {
+    fn from(refusal: access::Refusal) -> Self {
+        match refusal {
+            access::Refusal::Anonymous => Self::Anonymous,
+            access::Refusal::InvalidToken => Self::InvalidToken,
+            access::Refusal::TokenInQuery => Self::TokenInQuery,
+            access::Refusal::Unavailable => Self::Unconfirmed,
+        }
+    }
+}
+
+impl Refusal {
+    pub(super) fn answer(&self, place: &Place<'_>) -> Response {
+        let told = self.tell(place.server.map_or("", |server| &server.title));
+        let server = place.server.map(|server| server.name.as_str());
+        let body = json!({
+            "jsonrpc": "2.0",
+            "id": null,
+            "error": {
+                "code": told.code,
+                "message": told.message,
+                "data": { "kind": told.kind, "server": server, "hint": told.hint },
+            },
+        });
+        let mut response = (told.status, [(CACHE_CONTROL, "no-store")], Json(body)).into_response();
+        if let Some(challenge) = self.challenge(place) {
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        if told.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, 5.into());
+        }
+        response
+    }
+
+    /// RFC 6750 section 3, with the address of the metadata (RFC 9728 section 5.1).
+    fn challenge(&self, place: &Place<'_>) -> Option<HeaderValue> {
+        let error = match self {
+            Self::Anonymous => "",
+            Self::InvalidToken => "error=\"invalid_token\", ",
+            Self::TokenInQuery => "error=\"invalid_request\", ",
+            Self::MissingScopes(_) => "error=\"insufficient_scope\", ",
+            _ => return None,
+        };
+        let scopes = match self {
+            Self::MissingScopes(missing) => missing.clone(),
+            _ => place
+                .server
+                .map(|server| server.scopes.clone())
+                .unwrap_or_default(),
+        };
+        let metadata = metadata_url(&place.app.issuer, place.resource);
+        let text = format!("Bearer {error}resource_metadata=\"{metadata}\", scope=\"{scopes}\"");
+        HeaderValue::try_from(text).ok()
+    }
+
+    fn tell(&self, server: &str) -> Told {
+        let told = |status, code, kind, message: String, hint| Told {
+            status,
+            code,
+            kind,
+            message,
+            hint,
+        };
+        match self {
+            Self::ForeignOrigin => told(
+                StatusCode::FORBIDDEN,
+                1001,
+                "foreign_origin",
+                "Web pages of this origin may not call the gateway".to_owned(),
+                "whoever runs the gateway can list the origin under allowed_origins",
+            ),
+            Self::NoSuchServer => told(
+                StatusCode::NOT_FOUND,
+                1002,
+                "no_such_server",
+                "There is no such server at this gateway".to_owned(),
+                "check the server's URL",
+            ),
+            Self::Anonymous | Self::InvalidToken => told(
+                StatusCode::UNAUTHORIZED,
+                1003,
+                "sign_in_needed",
+                format!("{server} needs a sign-in"),
+                "sign in again",
+            ),
+            Self::TokenInQuery => told(
+                StatusCode::BAD_REQUEST,
+                1004,
+                "token_in_query",
+                "A token in the URL is not accepted".to_owned(),
+                "send it in the Authorization header, and revoke this one",
+            ),
+            Self::MissingScopes(missing) => told(
+                StatusCode::FORBIDDEN,
+                1005,
+                "insufficient_scope",
+                format!("{server} needs further permissions: {missing}"),
+                "sign in again and allow them",
+            ),
+            Self::UnknownSession => told(
+                StatusCode::NOT_FOUND,
+                1006,
+                "unknown_session",
+                format!("{server} has no such session for this client"),
+                "initialize a new session",
+            ),
+            Self::TooLarge => told(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                1007,
+                "too_large",
+                format!("The request is larger than {} MiB", LARGEST >> 20),
+                "send less at once",
+            ),
+            Self::Unconfirmed => told(
+                StatusCode::SERVICE_UNAVAILABLE,
+                1008,
+                "unconfirmed",
+                "The session cannot be confirmed at the moment".to_owned(),
+                "try again in a few seconds",
+            ),
+            Self::BackendDown => told(
+                StatusCode::BAD_GATEWAY,
+                1009,
+                "server_down",
+                format!("{server} does not answer"),
+                "try again later, or tell whoever runs it",
+            ),
+            Self::BackendRefused => told(
+                StatusCode::BAD_GATEWAY,
+                1010,
+                "server_misconfigured",
+                format!("{server} does not take requests from the gateway"),
+                "whoever runs the gateway has to check the server's url and headers",
+            ),
+        }
+    }
+}

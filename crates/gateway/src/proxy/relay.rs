@@ -1,0 +1,238 @@
+//! One request's way to a backend and back.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_LENGTH, ORIGIN, VARY,
+};
+use http::{HeaderMap, HeaderValue, Uri};
+use hyper::body::Incoming;
+
+use super::backend::{LARGEST, Outgoing, SendError};
+use super::body::Relayed;
+use super::message_endpoint::{self, Announcements};
+use super::permit::{self, BackendCredential, Denied, Permit};
+use super::refusal::{Place, Refusal};
+use super::{headers, mcp_session};
+use crate::access;
+use crate::app::App;
+use crate::cors;
+use crate::servers::Server;
+
+/// Streamable HTTP: `/{server}/mcp`.
+pub(super) async fn streamable(State(app): State<Arc<App>>, request: Request) -> Response {
+    relay(app, request, Face::Streamable).await
+}
+
+/// The stream of HTTP+SSE: `/{server}/sse`.
+pub(super) async fn sse(State(app): State<Arc<App>>, request: Request) -> Response {
+    relay(app, request, Face::Sse).await
+}
+
+/// The messages of HTTP+SSE: `/{server}/message`.
+pub(super) async fn message(State(app): State<Arc<App>>, request: Request) -> Response {
+    relay(app, request, Face::Message).await
+}
+
+/// The preflight of a web page.
+pub(super) async fn preflight(State(app): State<Arc<App>>, request: Request) -> Response {
+    let response = match check_origin(&app, request.headers()) {
+        Ok(()) => cors::preflight("GET, POST, DELETE, OPTIONS"),
+        Err(refusal) => refusal.answer(&Place {
+            app: &app,
+            server: None,
+            resource: "",
+        }),
+    };
+    with_cors(&app, request.headers().get(ORIGIN).cloned(), response)
+}
+
+/// How a server is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Face {
+    Streamable,
+    Sse,
+    Message,
+}
+
+async fn relay(app: Arc<App>, request: Request, face: Face) -> Response {
+    let origin = request.headers().get(ORIGIN).cloned();
+    let path = request.uri().path().to_owned();
+    // The protected resource of HTTP+SSE is its stream.
+    let resource = match path.strip_suffix("/message") {
+        Some(base) if face == Face::Message => format!("{base}/sse"),
+        _ => path.clone(),
+    };
+    let server = server_at(&app, &path, face);
+    let outcome = match (check_origin(&app, request.headers()), &server) {
+        (Err(refusal), _) => Err(refusal),
+        (Ok(()), None) => Err(Refusal::NoSuchServer),
+        (Ok(()), Some(server)) => pass(&app, request, face, server).await,
+    };
+    let place = Place {
+        app: &app,
+        server: server.as_deref(),
+        resource: &resource,
+    };
+    let response = outcome.unwrap_or_else(|refusal| refusal.answer(&place));
+    with_cors(&app, origin, response)
+}
+
+/// The server at a path, compared as it is written: nothing is decoded.
+fn server_at(app: &App, path: &str, face: Face) -> Option<Arc<Server>> {
+    let server = match path {
+        "/mcp" | "/mcp/sse" | "/mcp/message" => app.servers.root(),
+        _ => app.servers.get(path.strip_prefix('/')?.split('/').next()?),
+    };
+    server
+        .filter(|server| face == Face::Streamable || server.sse_url.is_some())
+        .cloned()
+}
+
+async fn pass(
+    app: &Arc<App>,
+    request: Request,
+    face: Face,
+    server: &Arc<Server>,
+) -> Result<Response, Refusal> {
+    let caller = access::authenticate(app, request.headers(), request.uri()).await?;
+    let permit = permit::decide(&caller, server).map_err(|denied| match denied {
+        Denied::OtherServer => Refusal::InvalidToken,
+        Denied::Missing(scopes) => Refusal::MissingScopes(scopes),
+    })?;
+    if is_announced_too_large(request.headers()) {
+        return Err(Refusal::TooLarge);
+    }
+    let path = request.uri().path().to_owned();
+    let outgoing = prepare(app, &permit, request, face)?;
+    let uri = outgoing.uri.clone();
+    let response = app
+        .backends
+        .send(outgoing)
+        .await
+        .map_err(|error| match error {
+            SendError::TooLarge => Refusal::TooLarge,
+            SendError::Unreachable(error) => {
+                tracing::warn!(server = %server.name, error, "a backend cannot be reached");
+                Refusal::BackendDown
+            }
+        })?;
+    answer(app, &permit, face, response, (uri, path))
+}
+
+/// The request as the backend gets it.
+fn prepare(app: &App, permit: &Permit, request: Request, face: Face) -> Result<Outgoing, Refusal> {
+    let (callers, body) = request.into_parts();
+    let server = permit.server();
+    let query = callers.uri.query();
+    let uri = match face {
+        Face::Streamable => with_query(&server.url, query),
+        Face::Sse => with_query(server.sse_url.as_ref().unwrap_or(&server.url), query),
+        Face::Message => told_endpoint(app, permit, query).ok_or(Refusal::UnknownSession)?,
+    };
+    let ours = BackendCredential::of(permit).into_headers();
+    let mut headers = match face {
+        Face::Sse => headers::to_backend_readable(&callers.headers, ours),
+        Face::Streamable | Face::Message => headers::to_backend(&callers.headers, ours),
+    };
+    mcp_session::open(&app.keys, permit, &callers.headers, &mut headers)
+        .map_err(|_| Refusal::UnknownSession)?;
+    Ok(Outgoing {
+        method: callers.method,
+        uri,
+        headers,
+        body,
+    })
+}
+
+/// The response as the caller gets it. `(uri, path)`: where it comes from, and where it was
+/// asked for.
+fn answer(
+    app: &Arc<App>,
+    permit: &Permit,
+    face: Face,
+    response: http::Response<Incoming>,
+    (uri, path): (Uri, String),
+) -> Result<Response, Refusal> {
+    let (backends, body) = response.into_parts();
+    if !headers::may_pass(backends.status) {
+        let (server, status) = (&permit.server().name, backends.status);
+        tracing::warn!(%server, %status, "a backend answers with what cannot be passed on");
+        return Err(Refusal::BackendRefused);
+    }
+    let rewritten = face == Face::Sse && headers::is_event_stream(&backends.headers);
+    let announcements = rewritten.then(|| {
+        let told = path.strip_suffix("/sse").unwrap_or(&path);
+        Announcements::new(Arc::clone(app), permit, &uri, format!("{told}/message"))
+    });
+    let mut headers = headers::to_caller(&backends.headers, &permit.server().injected);
+    if rewritten {
+        headers.remove(CONTENT_LENGTH);
+    }
+    mcp_session::seal(&app.keys, permit, &backends.headers, &mut headers);
+    let body = Relayed::new(body, permit.session(), announcements);
+    let mut response = Response::new(Body::new(body));
+    *response.status_mut() = backends.status;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+/// A backend's URL with the caller's query, unless it has one of its own, which may hold a key
+/// that nobody must override.
+fn with_query(url: &Uri, query: Option<&str>) -> Uri {
+    let Some(query) = query.filter(|_| url.query().is_none()) else {
+        return url.clone();
+    };
+    let mut parts = url.clone().into_parts();
+    parts.path_and_query = format!("{}?{query}", url.path()).parse().ok();
+    Uri::from_parts(parts).unwrap_or_else(|_| url.clone())
+}
+
+/// The endpoint that the backend announced, out of what the caller was told.
+fn told_endpoint(app: &App, permit: &Permit, query: Option<&str>) -> Option<Uri> {
+    let told = query?
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("sessionId="))?;
+    message_endpoint::open(&app.keys, permit, told)
+}
+
+fn is_announced_too_large(headers: &HeaderMap) -> bool {
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok());
+    length.is_some_and(|length| length.parse::<usize>().is_ok_and(|length| length > LARGEST))
+}
+
+/// A web page may call only if its origin is listed, or is our own.
+fn check_origin(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    let allowed = match (origins.next(), origins.next()) {
+        (None, _) => true,
+        (Some(origin), None) => is_allowed(app, origin),
+        (Some(_), Some(_)) => false,
+    };
+    if allowed {
+        Ok(())
+    } else {
+        Err(Refusal::ForeignOrigin)
+    }
+}
+
+fn is_allowed(app: &App, origin: &HeaderValue) -> bool {
+    let listed = |allowed: &String| origin.as_bytes() == allowed.as_bytes();
+    listed(&app.issuer) || app.allowed_origins.iter().any(listed)
+}
+
+fn with_cors(app: &App, origin: Option<HeaderValue>, mut response: Response) -> Response {
+    if let Some(origin) = origin.filter(|origin| is_allowed(app, origin)) {
+        let headers = response.headers_mut();
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.append(VARY, HeaderValue::from_static("Origin"));
+        let exposed = HeaderValue::from_static("Mcp-Session-Id, WWW-Authenticate");
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    }
+    response
+}

@@ -1,0 +1,131 @@
+//! The MCP servers behind the gateway, found by name, by path and by resource identifier.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use model::ServerName;
+use model::config::gateway::{BackendConfig, GatewayConfig};
+use secrecy::ExposeSecret as _;
+
+use crate::oauth::Scopes;
+use crate::secrets::Secrets;
+
+/// One server.
+pub(crate) struct Server {
+    pub(crate) name: ServerName,
+    /// The name people see.
+    pub(crate) title: String,
+    /// What a session needs for it.
+    pub(crate) scopes: Scopes,
+    pub(crate) url: Uri,
+    pub(crate) sse_url: Option<Uri>,
+    /// What is added to every request to it; values are marked sensitive.
+    pub(crate) injected: HeaderMap,
+}
+
+/// All of them.
+pub(crate) struct Servers {
+    issuer: String,
+    by_name: BTreeMap<ServerName, Arc<Server>>,
+    root: Option<Arc<Server>>,
+}
+
+impl Servers {
+    pub(crate) fn new(config: &GatewayConfig, secrets: &Secrets) -> anyhow::Result<Self> {
+        let mut by_name = BTreeMap::new();
+        for (name, server) in &config.servers {
+            let server = Server::new(name, server, secrets)
+                .with_context(|| format!("in [servers.{name}]"))?;
+            by_name.insert(name.clone(), Arc::new(server));
+        }
+        let root = config
+            .root_server
+            .as_ref()
+            .and_then(|name| by_name.get(name))
+            .cloned();
+        Ok(Self {
+            issuer: config.public_url.as_str().to_owned(),
+            by_name,
+            root,
+        })
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Arc<Server>> {
+        self.by_name.get(&name.parse::<ServerName>().ok()?)
+    }
+
+    pub(crate) fn root(&self) -> Option<&Arc<Server>> {
+        self.root.as_ref()
+    }
+
+    /// The server a client means that names none.
+    pub(crate) fn default(&self) -> Option<&Arc<Server>> {
+        let only = || {
+            self.by_name
+                .values()
+                .next()
+                .filter(|_| self.by_name.len() == 1)
+        };
+        self.root().or_else(only)
+    }
+
+    /// The server whose resource identifier is `resource`, byte for byte (RFC 8707). The issuer
+    /// itself stands for the default server, with the slash that URL types add or without.
+    pub(crate) fn of_resource(&self, resource: &str) -> Option<&Arc<Server>> {
+        self.of_path(resource.strip_prefix(&self.issuer)?)
+    }
+
+    /// The server with a protected resource at `path`.
+    pub(crate) fn of_path(&self, path: &str) -> Option<&Arc<Server>> {
+        match path {
+            "" | "/" => self.default(),
+            "/mcp" | "/mcp/sse" => self.root(),
+            _ => {
+                let (name, face) = path.strip_prefix('/')?.split_once('/')?;
+                let server = self.get(name)?;
+                let exists = face == "mcp" || (face == "sse" && server.sse_url.is_some());
+                exists.then_some(server)
+            }
+        }
+    }
+
+    /// Every scope of every server.
+    pub(crate) fn scopes(&self) -> Scopes {
+        let all = self
+            .by_name
+            .values()
+            .flat_map(|server| server.scopes.iter());
+        Scopes::new(all.map(str::to_owned))
+    }
+}
+
+impl Server {
+    fn new(name: &ServerName, config: &BackendConfig, secrets: &Secrets) -> anyhow::Result<Self> {
+        let mut injected = HeaderMap::new();
+        for (header, text) in &config.headers {
+            let mut value = HeaderValue::from_str(secrets.fill(text)?.expose_secret())
+                .ok()
+                .with_context(|| format!("the value of the header {header} has line breaks"))?;
+            value.set_sensitive(true);
+            injected.insert(HeaderName::try_from(header)?, value);
+        }
+        Ok(Self {
+            name: name.clone(),
+            title: config.title.clone().unwrap_or_else(|| name.to_string()),
+            scopes: Scopes::new(config.scopes.iter().cloned()),
+            url: uri(config.url.url())?,
+            sse_url: config
+                .sse_url
+                .as_ref()
+                .map(|url| uri(url.url()))
+                .transpose()?,
+            injected,
+        })
+    }
+}
+
+fn uri(url: &url::Url) -> anyhow::Result<Uri> {
+    Uri::try_from(url.as_str()).with_context(|| format!("{url} cannot be requested"))
+}

@@ -1,0 +1,166 @@
+//! Registered clients (RFC 7591).
+
+use rusqlite::{OptionalExtension as _, Row, Transaction};
+
+use super::{Seconds, Store, StoreError};
+
+/// How many clients there may be. Beyond that, the oldest that never got a session make room.
+const LIMIT: u64 = 10_000;
+/// How long a client that never got a session is kept.
+const UNUSED: Seconds = 30 * 24 * 60 * 60;
+/// How long such a client is safe from making room: long enough to be approved.
+const SAFE: Seconds = 60 * 60;
+/// How long a client without a new session is kept.
+const IDLE: Seconds = 400 * 24 * 60 * 60;
+
+/// A client, as it registered itself: nothing of it is verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Client {
+    pub(crate) id: String,
+    pub(crate) name: Option<String>,
+    pub(crate) website: Option<String>,
+    pub(crate) redirect_uris: Vec<String>,
+    pub(crate) registered_at: Seconds,
+}
+
+/// What came of a registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Registered {
+    Yes,
+    /// There are as many clients as there may be, all of them in use or new.
+    Full,
+}
+
+impl Store {
+    pub(crate) async fn register(&self, client: Client) -> Result<Registered, StoreError> {
+        self.run(move |tx| {
+            if is_full(tx)? {
+                make_room(tx, client.registered_at)?;
+            }
+            if is_full(tx)? {
+                return Ok(Registered::Full);
+            }
+            tx.execute(
+                "INSERT INTO clients (id, name, website, redirect_uris, registered_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                (
+                    client.id,
+                    client.name,
+                    client.website,
+                    serde_json::json!(client.redirect_uris).to_string(),
+                    client.registered_at,
+                ),
+            )?;
+            Ok(Registered::Yes)
+        })
+        .await
+    }
+
+    pub(crate) async fn client(&self, id: &str) -> Result<Option<Client>, StoreError> {
+        let id = id.to_owned();
+        self.run(move |tx| {
+            tx.query_row(
+                "SELECT id, name, website, redirect_uris, registered_at FROM clients WHERE id = ?1",
+                [id],
+                read,
+            )
+            .optional()
+        })
+        .await
+    }
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Client> {
+    let redirects: String = row.get(3)?;
+    Ok(Client {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        website: row.get(2)?,
+        redirect_uris: serde_json::from_str(&redirects).map_err(|error| {
+            rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, error.into())
+        })?,
+        registered_at: row.get(4)?,
+    })
+}
+
+fn is_full(tx: &Transaction<'_>) -> rusqlite::Result<bool> {
+    let count: u64 = tx.query_row("SELECT count(*) FROM clients", [], |row| row.get(0))?;
+    Ok(count >= LIMIT)
+}
+
+fn make_room(tx: &Transaction<'_>, now: Seconds) -> rusqlite::Result<()> {
+    tx.execute(
+        "DELETE FROM clients WHERE id IN (
+             SELECT id FROM clients WHERE used_at IS NULL AND registered_at <= ?1
+             ORDER BY registered_at LIMIT ?2)",
+        (now.saturating_sub(SAFE), LIMIT / 10),
+    )
+    .map(drop)
+}
+
+pub(super) fn sweep(tx: &Transaction<'_>, now: Seconds) -> rusqlite::Result<()> {
+    tx.execute(
+        "DELETE FROM clients
+         WHERE (used_at IS NULL AND registered_at <= ?1) OR used_at <= ?2",
+        (now.saturating_sub(UNUSED), now.saturating_sub(IDLE)),
+    )
+    .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(number: u64, at: Seconds) -> Client {
+        Client {
+            id: format!("client-{number}"),
+            name: None,
+            website: None,
+            redirect_uris: vec!["http://127.0.0.1/cb".to_owned()],
+            registered_at: at,
+        }
+    }
+
+    #[tokio::test]
+    async fn t42_there_is_a_limit_and_unused_clients_make_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        let fill = |tx: &Transaction<'_>| {
+            for number in 0..LIMIT {
+                tx.execute(
+                    "INSERT INTO clients (id, redirect_uris, registered_at, used_at)
+                     VALUES (?1, '[]', ?2, ?3)",
+                    (
+                        format!("client-{number}"),
+                        number,
+                        (number == 0).then_some(LIMIT),
+                    ),
+                )?;
+            }
+            Ok(())
+        };
+        store.run(fill).await.unwrap();
+        let register = |number, at| store.register(client(number, at));
+        assert_eq!(
+            register(LIMIT, 10).await.unwrap(),
+            Registered::Full,
+            "they are all new"
+        );
+        assert_eq!(
+            register(LIMIT, LIMIT + SAFE).await.unwrap(),
+            Registered::Yes
+        );
+        assert!(
+            store.client("client-0").await.unwrap().is_some(),
+            "it is in use"
+        );
+        assert!(
+            store.client("client-1").await.unwrap().is_none(),
+            "it made room"
+        );
+        assert!(store.client("client-9999").await.unwrap().is_some());
+        store.sweep(LIMIT + SAFE + UNUSED).await.unwrap();
+        assert!(store.client("client-0").await.unwrap().is_some());
+        assert!(store.client("client-9999").await.unwrap().is_none());
+    }
+}

@@ -1,0 +1,22 @@
+//! What must survive a restart, in SQLite.
+//!
+//! Owns: clients, consents, people, sessions, codes and refresh tokens, and what happens once.
+//! Does not own: sealing and digests, which the callers do; no plain token reaches this module.
+//!
+//! One thread owns the connection and runs the jobs one after another, so that each job is
+//! atomic towards the others without further locks.
+
+mod authorizations;
+mod clients;
+mod consents;
+mod database;
+mod sessions;
+
+pub(crate) use authorizations::{StoredRequest, StoredSignIn};
+pub(crate) use clients::{Client, Registered};
+pub(crate) use consents::ConsentKey;
+pub(crate) use database::{Store, StoreError};
+pub(crate) use sessions::{Code, RedeemedCode, RefreshToken, Rotation, Session, SpentRefreshToken};
+
+/// Seconds since 1970.
+pub(crate) type Seconds = u64;

@@ -1,0 +1,348 @@
+//! Sessions, and the codes and refresh tokens that belong to them.
+//!
+//! A session is the family of everything that came of one sign-in; its row gone, all of it is.
+
+use model::ServerName;
+use rusqlite::{OptionalExtension as _, Row, Transaction};
+
+use super::{Seconds, Store, StoreError};
+use crate::crypto::Digest;
+use crate::oauth::Scopes;
+use crate::person::Person;
+
+/// How long a spent code is known, so that its replay ends what it opened.
+const REPLAY_KNOWN: Seconds = 24 * 60 * 60;
+
+/// A session as it lies in the store.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    pub(crate) id: String,
+    pub(crate) consent: String,
+    pub(crate) person: Person,
+    pub(crate) client: String,
+    pub(crate) server: ServerName,
+    pub(crate) scopes: Scopes,
+    /// The sealed tokens of Entra.
+    pub(crate) upstream: String,
+    pub(crate) upstream_expires_at: Seconds,
+    pub(crate) expires_at: Seconds,
+}
+
+/// An authorization code, bound to what it was issued for.
+#[derive(Clone, Debug)]
+pub(crate) struct Code {
+    pub(crate) digest: Digest,
+    pub(crate) session: String,
+    pub(crate) client: String,
+    pub(crate) redirect_uri: String,
+    pub(crate) challenge: String,
+    pub(crate) expires_at: Seconds,
+}
+
+/// What a code turned out to be.
+#[derive(Clone, Debug)]
+pub(crate) enum RedeemedCode<Misfit> {
+    /// Good, from now on spent, and the session has its first refresh token.
+    Granted {
+        session: String,
+        scopes: Scopes,
+    },
+    /// Spent by somebody it was not issued to.
+    Refused(String, Misfit),
+    /// Spent before; the session is what it had opened.
+    Replayed(String),
+    Unknown,
+}
+
+/// A refresh token to be.
+#[derive(Clone, Debug)]
+pub(crate) struct RefreshToken {
+    pub(crate) digest: Digest,
+    /// The token itself, sealed, for a reply that gets lost.
+    pub(crate) sealed: String,
+    pub(crate) expires_at: Seconds,
+}
+
+/// What became of a refresh token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Rotation {
+    /// Spent, and its successor is the given one.
+    Rotated,
+    /// Spent a moment ago; this is its sealed successor, which nobody used yet.
+    Repeated(String),
+    /// Spent before: somebody has a copy.
+    Reused,
+    /// The session ended.
+    Gone,
+}
+
+/// A refresh token as it was presented.
+#[derive(Clone, Debug)]
+pub(crate) struct SpentRefreshToken {
+    pub(crate) digest: Digest,
+    pub(crate) session: String,
+    /// How long after its use the same token is answered with the same successor.
+    pub(crate) grace: Seconds,
+}
+
+impl Store {
+    /// Stores a new session with its code.
+    pub(crate) async fn begin_session(
+        &self,
+        session: Session,
+        code: Code,
+        now: Seconds,
+    ) -> Result<(), StoreError> {
+        self.run(move |tx| {
+            tx.execute(
+                "INSERT INTO sessions (id, consent, person, client, server, scopes, upstream,
+                                       upstream_expires_at, expires_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                (
+                    &session.id,
+                    &session.consent,
+                    session.person.id(),
+                    &session.client,
+                    session.server.as_str(),
+                    session.scopes.to_string(),
+                    &session.upstream,
+                    session.upstream_expires_at,
+                    session.expires_at,
+                ),
+            )?;
+            tx.execute(
+                "UPDATE clients SET used_at = ?2 WHERE id = ?1",
+                (session.client, now),
+            )?;
+            tx.execute(
+                "INSERT INTO codes (digest, session, client, redirect_uri, challenge, expires_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                (
+                    code.digest,
+                    code.session,
+                    code.client,
+                    code.redirect_uri,
+                    code.challenge,
+                    code.expires_at,
+                ),
+            )
+            .map(drop)
+        })
+        .await
+    }
+
+    /// Redeems a code, if `check` finds that it was issued to who presents it, and gives its
+    /// session a first refresh token and its full life. Only one caller ever gets it.
+    pub(crate) async fn redeem_code<Misfit: Send + 'static>(
+        &self,
+        digest: Digest,
+        token: RefreshToken,
+        now: Seconds,
+        check: impl FnOnce(&Code, &Session) -> Result<(), Misfit> + Send + 'static,
+    ) -> Result<RedeemedCode<Misfit>, StoreError> {
+        self.run(move |tx| {
+            let Some(code) = take_code(tx, digest)? else {
+                return replayed(tx, digest);
+            };
+            tx.execute(
+                "INSERT INTO spent_codes (digest, session, expires_at) VALUES (?1, ?2, ?3)",
+                (digest, &code.session, now + REPLAY_KNOWN),
+            )?;
+            let session = find_session(tx, &code.session, now)?;
+            let Some(session) = session.filter(|_| code.expires_at > now) else {
+                return Ok(RedeemedCode::Unknown);
+            };
+            if let Err(misfit) = check(&code, &session) {
+                return Ok(RedeemedCode::Refused(code.session, misfit));
+            }
+            prolong(tx, &session.id, token.expires_at)?;
+            insert_token(tx, &session.id, &token)?;
+            Ok(RedeemedCode::Granted {
+                session: session.id,
+                scopes: session.scopes,
+            })
+        })
+        .await
+    }
+
+    pub(crate) async fn session(
+        &self,
+        id: &str,
+        now: Seconds,
+    ) -> Result<Option<Session>, StoreError> {
+        let id = id.to_owned();
+        self.run(move |tx| find_session(tx, &id, now)).await
+    }
+
+    /// The session a refresh token belongs to, spent or not.
+    pub(crate) async fn session_of_refresh_token(
+        &self,
+        digest: Digest,
+        now: Seconds,
+    ) -> Result<Option<String>, StoreError> {
+        self.run(move |tx| {
+            tx.query_row(
+                "SELECT session FROM refresh_tokens WHERE digest = ?1 AND expires_at > ?2",
+                (digest, now),
+                |row| row.get(0),
+            )
+            .optional()
+        })
+        .await
+    }
+
+    /// Spends a refresh token for `next`.
+    pub(crate) async fn rotate(
+        &self,
+        spent: SpentRefreshToken,
+        next: RefreshToken,
+        now: Seconds,
+    ) -> Result<Rotation, StoreError> {
+        self.run(move |tx| {
+            let first = tx.execute(
+                "UPDATE refresh_tokens SET spent_at = ?3, successor = ?4, sealed = ?5
+                 WHERE digest = ?1 AND session = ?2 AND spent_at IS NULL AND expires_at > ?3",
+                (spent.digest, &spent.session, now, next.digest, &next.sealed),
+            )? > 0;
+            if !first {
+                return repeated(tx, &spent, now);
+            }
+            prolong(tx, &spent.session, next.expires_at)?;
+            insert_token(tx, &spent.session, &next)?;
+            Ok(Rotation::Rotated)
+        })
+        .await
+    }
+
+    /// Keeps what a refresh at Entra brought; `false` if the session ended meanwhile.
+    pub(crate) async fn keep_upstream(
+        &self,
+        session: String,
+        sealed: String,
+        expires_at: Seconds,
+    ) -> Result<bool, StoreError> {
+        self.run(move |tx| {
+            let changed = tx.execute(
+                "UPDATE sessions SET upstream = ?2, upstream_expires_at = ?3 WHERE id = ?1",
+                (session, sealed, expires_at),
+            )?;
+            Ok(changed > 0)
+        })
+        .await
+    }
+
+    /// Ends a session with all that belongs to it.
+    pub(crate) async fn end_session(&self, id: String) -> Result<(), StoreError> {
+        self.run(move |tx| {
+            tx.execute("DELETE FROM sessions WHERE id = ?1", [id])
+                .map(drop)
+        })
+        .await
+    }
+}
+
+fn find_session(tx: &Transaction<'_>, id: &str, now: Seconds) -> rusqlite::Result<Option<Session>> {
+    tx.query_row(
+        "SELECT sessions.id, consent, profile, client, server, scopes, upstream,
+                upstream_expires_at, expires_at
+         FROM sessions JOIN people ON people.id = sessions.person
+         WHERE sessions.id = ?1 AND expires_at > ?2",
+        (id, now),
+        read_session,
+    )
+    .optional()
+}
+
+fn take_code(tx: &Transaction<'_>, digest: Digest) -> rusqlite::Result<Option<Code>> {
+    tx.query_row(
+        "DELETE FROM codes WHERE digest = ?1
+         RETURNING session, client, redirect_uri, challenge, expires_at",
+        [digest],
+        |row| {
+            Ok(Code {
+                digest,
+                session: row.get(0)?,
+                client: row.get(1)?,
+                redirect_uri: row.get(2)?,
+                challenge: row.get(3)?,
+                expires_at: row.get(4)?,
+            })
+        },
+    )
+    .optional()
+}
+
+fn replayed<Misfit>(
+    tx: &Transaction<'_>,
+    digest: Digest,
+) -> rusqlite::Result<RedeemedCode<Misfit>> {
+    let session = tx
+        .query_row(
+            "SELECT session FROM spent_codes WHERE digest = ?1",
+            [digest],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(session.map_or(RedeemedCode::Unknown, RedeemedCode::Replayed))
+}
+
+fn repeated(
+    tx: &Transaction<'_>,
+    spent: &SpentRefreshToken,
+    now: Seconds,
+) -> rusqlite::Result<Rotation> {
+    let found: Option<(Option<Seconds>, Option<String>, bool)> = tx
+        .query_row(
+            "SELECT old.spent_at, old.sealed, next.digest IS NOT NULL AND next.spent_at IS NULL
+             FROM refresh_tokens AS old
+             LEFT JOIN refresh_tokens AS next ON next.digest = old.successor
+             WHERE old.digest = ?1 AND old.session = ?2",
+            (spent.digest, &spent.session),
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .optional()?;
+    Ok(match found {
+        Some((Some(at), Some(sealed), true)) if now <= at + spent.grace => {
+            Rotation::Repeated(sealed)
+        }
+        Some((Some(_), _, _)) => Rotation::Reused,
+        Some((None, _, _)) | None => Rotation::Gone,
+    })
+}
+
+fn prolong(tx: &Transaction<'_>, session: &str, until: Seconds) -> rusqlite::Result<()> {
+    tx.execute(
+        "UPDATE sessions SET expires_at = ?2 WHERE id = ?1",
+        (session, until),
+    )
+    .map(drop)
+}
+
+fn insert_token(tx: &Transaction<'_>, session: &str, token: &RefreshToken) -> rusqlite::Result<()> {
+    tx.execute(
+        "INSERT INTO refresh_tokens (digest, session, client, expires_at)
+         SELECT ?1, id, client, ?3 FROM sessions WHERE id = ?2",
+        (token.digest, session, token.expires_at),
+    )
+    .map(drop)
+}
+
+fn read_session(row: &Row<'_>) -> rusqlite::Result<Session> {
+    let text = |column: usize| row.get::<_, String>(column);
+    let unreadable = |column: usize, error: Box<dyn std::error::Error + Send + Sync>| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error)
+    };
+    Ok(Session {
+        id: text(0)?,
+        consent: text(1)?,
+        person: Person::from_json(&text(2)?).map_err(|error| unreadable(2, error.into()))?,
+        client: text(3)?,
+        server: text(4)?
+            .parse()
+            .map_err(|error: model::NameError| unreadable(4, error.into()))?,
+        scopes: Scopes::from_words(&text(5)?),
+        upstream: text(6)?,
+        upstream_expires_at: row.get(7)?,
+        expires_at: row.get(8)?,
+    })
+}

@@ -1,0 +1,198 @@
+//! How the gateway proves to Entra that it is itself: by a secret, a certificate or the token of
+//! a federated credential.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use model::config::gateway::{CertificateConfig, EntraConfig, ManagedIdentityConfig};
+use oauth2::ClientId;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::error::UpstreamError;
+use super::http::Http;
+use crate::crypto;
+use crate::secrets::Secrets;
+use crate::storage::Seconds;
+
+/// RFC 7523 section 2.2.
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// How long an assertion of ours is good.
+const ASSERTION_LIFE: Seconds = 300;
+
+pub(super) enum Credential {
+    /// A public client.
+    None,
+    Secret(SecretString),
+    Certificate {
+        key: EncodingKey,
+        /// `x5t#S256`: the SHA-256 of the certificate.
+        thumbprint: String,
+    },
+    /// A file with a token of a federated credential.
+    TokenFile(PathBuf),
+    ManagedIdentity {
+        url: url::Url,
+        header: (&'static str, SecretString),
+        /// The endpoint is on the machine's own link: no proxy leads there.
+        direct: Http,
+    },
+}
+
+/// The parameters that prove it; none for a secret, which has its own place.
+pub(super) struct Proof(Vec<(&'static str, SecretString)>);
+
+impl Proof {
+    pub(super) fn parameters(&self) -> &[(&'static str, SecretString)] {
+        &self.0
+    }
+}
+
+impl Credential {
+    pub(super) fn new(config: &EntraConfig, secrets: &Secrets) -> anyhow::Result<Self> {
+        if let Some(secret) = &config.client_secret {
+            return Ok(Self::Secret(secrets.fill(secret)?));
+        }
+        if let Some(certificate) = &config.certificate {
+            return Self::certificate(certificate, secrets);
+        }
+        if let Some(path) = &config.federated_token_file {
+            return Ok(Self::TokenFile(path.clone()));
+        }
+        if let Some(identity) = &config.managed_identity {
+            return Self::managed_identity(identity, secrets);
+        }
+        Ok(Self::None)
+    }
+
+    fn certificate(config: &CertificateConfig, secrets: &Secrets) -> anyhow::Result<Self> {
+        let key = secrets.fill(&config.private_key)?;
+        let key = EncodingKey::from_rsa_pem(key.expose_secret().as_bytes()).map_err(|_| {
+            anyhow::anyhow!("entra.certificate.private_key is not an RSA key in PEM")
+        })?;
+        let certificate = secrets.fill(&config.certificate)?;
+        let der = der(certificate.expose_secret())
+            .context("entra.certificate.certificate is not a certificate in PEM")?;
+        Ok(Self::Certificate {
+            key,
+            thumbprint: crypto::base64url(digest(&SHA256, &der).as_ref()),
+        })
+    }
+
+    fn managed_identity(config: &ManagedIdentityConfig, secrets: &Secrets) -> anyhow::Result<Self> {
+        let mut url = url::Url::parse(&config.endpoint)?;
+        let header = config
+            .header
+            .as_ref()
+            .map(|text| secrets.fill(text))
+            .transpose()?;
+        let version = if header.is_some() {
+            "2019-08-01"
+        } else {
+            "2018-02-01"
+        };
+        url.query_pairs_mut()
+            .append_pair("api-version", version)
+            .append_pair("resource", &config.audience)
+            .append_pair("client_id", &config.client_id);
+        let header = header.map_or_else(
+            || ("Metadata", SecretString::from("true")),
+            |value| ("X-IDENTITY-HEADER", value),
+        );
+        let direct = Http::new(true)?;
+        Ok(Self::ManagedIdentity {
+            url,
+            header,
+            direct,
+        })
+    }
+
+    pub(super) fn secret(&self) -> Option<&SecretString> {
+        match self {
+            Self::Secret(secret) => Some(secret),
+            Self::None
+            | Self::Certificate { .. }
+            | Self::TokenFile(_)
+            | Self::ManagedIdentity { .. } => None,
+        }
+    }
+
+    /// Makes or fetches the proof for a request to the token endpoint `audience`.
+    pub(super) async fn prove(
+        &self,
+        client: &ClientId,
+        audience: &str,
+        now: Seconds,
+    ) -> Result<Proof, UpstreamError> {
+        let assertion = match self {
+            Self::None | Self::Secret(_) => return Ok(Proof(Vec::new())),
+            Self::Certificate { key, thumbprint } => {
+                sign(key, thumbprint, client.as_str(), audience, now)?
+            }
+            Self::TokenFile(path) => read(path).await?,
+            Self::ManagedIdentity {
+                url,
+                header: (name, value),
+                direct,
+            } => fetch(direct, url.clone(), (name, value.expose_secret())).await?,
+        };
+        Ok(Proof(vec![
+            ("client_assertion_type", ASSERTION_TYPE.into()),
+            ("client_assertion", assertion),
+        ]))
+    }
+}
+
+fn sign(
+    key: &EncodingKey,
+    thumbprint: &str,
+    client: &str,
+    audience: &str,
+    now: Seconds,
+) -> Result<SecretString, UpstreamError> {
+    let mut header = Header::new(Algorithm::PS256);
+    header.x5t_s256 = Some(thumbprint.to_owned());
+    let claims = serde_json::json!({
+        "aud": audience, "iss": client, "sub": client, "jti": crypto::id(),
+        "nbf": now, "iat": now, "exp": now + ASSERTION_LIFE,
+    });
+    match jsonwebtoken::encode(&header, &claims, key) {
+        Ok(assertion) => Ok(assertion.into()),
+        Err(_) => Err(UpstreamError::Misconfigured(
+            "the certificate's key cannot sign".to_owned(),
+        )),
+    }
+}
+
+async fn read(path: &std::path::Path) -> Result<SecretString, UpstreamError> {
+    match tokio::fs::read_to_string(path).await {
+        Ok(token) => Ok(token.trim().into()),
+        Err(error) => Err(UpstreamError::Misconfigured(format!(
+            "the federated token file {} cannot be read: {error}",
+            path.display()
+        ))),
+    }
+}
+
+async fn fetch(
+    http: &Http,
+    url: url::Url,
+    header: (&'static str, &str),
+) -> Result<SecretString, UpstreamError> {
+    let answer = http.json_with(url, header).await?;
+    let token = answer.get("access_token").and_then(|token| token.as_str());
+    token.map(Into::into).ok_or_else(|| {
+        UpstreamError::Misconfigured("the managed identity's endpoint gave no token".to_owned())
+    })
+}
+
+/// The bytes of the first certificate of a PEM text.
+fn der(pem: &str) -> Option<Vec<u8>> {
+    let (_, rest) = pem.split_once("-----BEGIN CERTIFICATE-----")?;
+    let (body, _) = rest.split_once("-----END CERTIFICATE-----")?;
+    let body: String = body.split_whitespace().collect();
+    STANDARD.decode(body).ok()
+}

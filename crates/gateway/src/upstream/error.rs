@@ -1,0 +1,177 @@
+//! What goes wrong at Entra, told apart by what to do next.
+
+use std::fmt;
+
+use oauth2::{ErrorResponse, RequestTokenError};
+use serde::{Deserialize, Serialize};
+
+use super::http::HttpError;
+use super::id_token::IdTokenError;
+
+/// Why Entra did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpstreamError {
+    /// Try again later.
+    #[error("the identity provider is not available: {0}")]
+    Unavailable(String),
+    /// The person has to sign in again.
+    #[error("the identity provider refused: {0}")]
+    Rejected(EntraError),
+    /// There is nothing to refresh with: the person has to sign in again.
+    #[error("the sign-in at the identity provider is over")]
+    Over,
+    /// The person is of a tenant that may not sign in here.
+    #[error("the person's tenant may not sign in here; hint: see allowed_tenants")]
+    ForeignTenant,
+    /// Whoever runs the gateway has to look at its registration.
+    #[error("the identity provider refused the gateway itself: {0}; hint: check [entra]")]
+    Misconfigured(String),
+    /// Its answer cannot be believed.
+    #[error("the identity provider's answer is not acceptable: {0}")]
+    Untrusted(&'static str),
+}
+
+/// An error as Entra gives it, down to what is safe to log: the description may name people.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct EntraError {
+    pub(crate) error: String,
+    #[serde(default)]
+    pub(crate) suberror: Option<String>,
+    #[serde(default)]
+    pub(crate) error_codes: Vec<u32>,
+    #[serde(default)]
+    pub(crate) correlation_id: Option<String>,
+    /// A claims challenge; a person has to answer it.
+    #[serde(default)]
+    pub(crate) claims: Option<String>,
+}
+
+impl ErrorResponse for EntraError {}
+
+impl fmt::Display for EntraError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.error)?;
+        if let Some(suberror) = &self.suberror {
+            write!(f, " ({suberror})")?;
+        }
+        for code in &self.error_codes {
+            write!(f, " AADSTS{code}")?;
+        }
+        if let Some(id) = &self.correlation_id {
+            write!(f, ", correlation {id}")?;
+        }
+        if self.claims.is_some() {
+            f.write_str(", with a claims challenge")?;
+        }
+        Ok(())
+    }
+}
+
+impl From<RequestTokenError<HttpError, EntraError>> for UpstreamError {
+    fn from(error: RequestTokenError<HttpError, EntraError>) -> Self {
+        match error {
+            RequestTokenError::ServerResponse(error) => Self::of(error),
+            RequestTokenError::Request(error) => error.into(),
+            // The body that could not be parsed may hold tokens: it is not kept.
+            RequestTokenError::Parse(..) => Self::Untrusted("it is not a token response"),
+            RequestTokenError::Other(_) => Self::Untrusted("it is empty or not JSON"),
+        }
+    }
+}
+
+impl UpstreamError {
+    fn of(error: EntraError) -> Self {
+        match error.error.as_str() {
+            "invalid_grant"
+            | "interaction_required"
+            | "login_required"
+            | "consent_required"
+            | "access_denied" => Self::Rejected(error),
+            "temporarily_unavailable" | "server_error" => Self::Unavailable(error.to_string()),
+            _ => Self::Misconfigured(error.to_string()),
+        }
+    }
+}
+
+impl From<HttpError> for UpstreamError {
+    fn from(error: HttpError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<IdTokenError> for UpstreamError {
+    fn from(error: IdTokenError) -> Self {
+        match error {
+            IdTokenError::Tenant => Self::ForeignTenant,
+            other => Self::Untrusted(other.reason()),
+        }
+    }
+}
+
+/// What a client is told of an error that came with the callback: a code of RFC 6749 section
+/// 4.1.2.1 or OpenID Connect, and a text of ours. Only an `AADSTS` number is taken over.
+pub(crate) fn relayed(error: &str, description: Option<&str>) -> (&'static str, String) {
+    let code = match error {
+        "access_denied" => "access_denied",
+        "login_required" => "login_required",
+        "interaction_required" => "interaction_required",
+        "consent_required" => "consent_required",
+        "temporarily_unavailable" => "temporarily_unavailable",
+        _ => "server_error",
+    };
+    let number = description.and_then(aadsts);
+    let text = "The identity provider did not complete the sign-in";
+    (
+        code,
+        number.map_or_else(
+            || text.to_owned(),
+            |number| format!("{text} (AADSTS{number})"),
+        ),
+    )
+}
+
+fn aadsts(description: &str) -> Option<&str> {
+    let rest = description.split_once("AADSTS")?.1;
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    (1..=9).contains(&digits).then(|| &rest[..digits])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::relayed;
+
+    #[test]
+    fn d20_t23_errors_are_relayed_and_scrubbed() {
+        let long = "AADSTS65004: User 'ada@contoso.example' declined. Trace ID: 1 <script>";
+        let text = "The identity provider did not complete the sign-in";
+        for (error, description, code, told) in [
+            (
+                "access_denied",
+                Some(long),
+                "access_denied",
+                format!("{text} (AADSTS65004)"),
+            ),
+            ("access_denied", None, "access_denied", text.to_owned()),
+            (
+                "invalid_target",
+                Some("AADSTS9010010: x"),
+                "server_error",
+                format!("{text} (AADSTS9010010)"),
+            ),
+            (
+                "<script>",
+                Some("AADSTS<script>"),
+                "server_error",
+                text.to_owned(),
+            ),
+            (
+                "login_required",
+                Some("x"),
+                "login_required",
+                text.to_owned(),
+            ),
+        ] {
+            assert_eq!(relayed(error, description), (code, told));
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The checks of an id token (OpenID Connect Core section 3.1.3.7, and what Entra adds).
+
+use jsonwebtoken::{Algorithm, Validation};
+use serde::Deserialize;
+
+use super::keys::Key;
+use crate::person::Person;
+use crate::storage::Seconds;
+
+/// How far the clocks may be apart, in seconds.
+const LEEWAY: Seconds = 60;
+
+/// What a token has to say.
+pub(super) struct Expected<'a> {
+    /// The issuer, perhaps with `{tenantid}` in it.
+    pub(super) issuer: &'a str,
+    pub(super) client_id: &'a str,
+    pub(super) nonce: &'a str,
+    /// The tenants that may sign in; empty if the issuer decides.
+    pub(super) allowed_tenants: &'a [String],
+    pub(super) now: Seconds,
+}
+
+/// Why a token is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IdTokenError {
+    Malformed,
+    Signature,
+    Issuer,
+    KeyIssuer,
+    Audience,
+    Tenant,
+    Expired,
+    Early,
+    Nonce,
+}
+
+impl IdTokenError {
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Malformed => "the id token is malformed",
+            Self::Signature => "the id token's signature does not verify",
+            Self::Issuer => "the id token is from another issuer",
+            Self::KeyIssuer => "the id token's key belongs to another issuer",
+            Self::Audience => "the id token is for another application",
+            Self::Tenant => "the tenant may not sign in here",
+            Self::Expired => "the id token has expired, or the clocks differ",
+            Self::Early => "the id token is from the future, or the clocks differ",
+            Self::Nonce => "the id token belongs to another sign-in",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    iss: String,
+    aud: Audience,
+    azp: Option<String>,
+    tid: String,
+    oid: Option<String>,
+    sub: String,
+    exp: Seconds,
+    nbf: Option<Seconds>,
+    iat: Option<Seconds>,
+    nonce: Option<String>,
+    name: Option<String>,
+    preferred_username: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Audience {
+    fn is_only(&self, client: &str) -> bool {
+        match self {
+            Self::One(one) => one == client,
+            Self::Many(many) => many.iter().all(|one| one == client) && !many.is_empty(),
+        }
+    }
+}
+
+/// The id of the key that a token says it is signed with; the only thing read before the
+/// signature is checked.
+pub(super) fn key_id(token: &str) -> Result<String, IdTokenError> {
+    let header = jsonwebtoken::decode_header(token).map_err(|_| IdTokenError::Malformed)?;
+    header
+        .kid
+        .filter(|_| header.alg == Algorithm::RS256)
+        .ok_or(IdTokenError::Malformed)
+}
+
+/// Checks signature and claims; answers with who signed in.
+pub(super) fn check(
+    token: &str,
+    key: &Key,
+    expected: &Expected<'_>,
+) -> Result<Person, IdTokenError> {
+    // Everything but the signature is checked below, with a clock that is an argument.
+    let mut validation = Validation::new(Algorithm::RS256);
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
+    validation.validate_aud = false;
+    let decoded = jsonwebtoken::decode::<Claims>(token, &key.key, &validation);
+    let claims = decoded.map_err(|error| match error.kind() {
+        jsonwebtoken::errors::ErrorKind::Json(_) => IdTokenError::Malformed,
+        _ => IdTokenError::Signature,
+    })?;
+    claims.claims.check(key.issuer.as_deref(), expected)
+}
+
+impl Claims {
+    fn check(
+        self,
+        key_issuer: Option<&str>,
+        expected: &Expected<'_>,
+    ) -> Result<Person, IdTokenError> {
+        let of_tenant = |template: &str| template.replace("{tenantid}", &self.tid);
+        let plain = |id: &str| {
+            !id.is_empty()
+                && id
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        };
+        if !plain(&self.tid) {
+            return Err(IdTokenError::Tenant);
+        }
+        if self.iss != of_tenant(expected.issuer) || !self.iss.contains(&format!("/{}/", self.tid))
+        {
+            return Err(IdTokenError::Issuer);
+        }
+        if key_issuer.is_some_and(|issuer| self.iss != of_tenant(issuer)) {
+            return Err(IdTokenError::KeyIssuer);
+        }
+        if !self.aud.is_only(expected.client_id)
+            || self
+                .azp
+                .as_deref()
+                .is_some_and(|azp| azp != expected.client_id)
+        {
+            return Err(IdTokenError::Audience);
+        }
+        if !expected.allowed_tenants.is_empty() && !expected.allowed_tenants.contains(&self.tid) {
+            return Err(IdTokenError::Tenant);
+        }
+        if self.exp.saturating_add(LEEWAY) <= expected.now {
+            return Err(IdTokenError::Expired);
+        }
+        if self
+            .nbf
+            .max(self.iat)
+            .is_some_and(|start| start > expected.now + LEEWAY)
+        {
+            return Err(IdTokenError::Early);
+        }
+        if self.nonce.as_deref() != Some(expected.nonce) {
+            return Err(IdTokenError::Nonce);
+        }
+        let oid = self.oid.unwrap_or(self.sub);
+        if !plain(&oid) {
+            return Err(IdTokenError::Malformed);
+        }
+        Ok(Person {
+            tid: self.tid,
+            oid,
+            name: self.name,
+            preferred_username: self.preferred_username,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Seconds = 1_700_000_000;
+    const ISSUER: &str = "https://login.example/t-1/v2.0";
+
+    fn expected(issuer: &str) -> Expected<'_> {
+        Expected {
+            issuer,
+            client_id: "gateway",
+            nonce: "n",
+            allowed_tenants: &[],
+            now: NOW,
+        }
+    }
+
+    fn claims(change: &serde_json::Value) -> Claims {
+        let mut claims = serde_json::json!({
+            "iss": ISSUER, "aud": "gateway", "tid": "t-1", "oid": "o-1", "sub": "s",
+            "exp": NOW + 3600, "nbf": NOW, "iat": NOW, "nonce": "n", "name": "Ada",
+        });
+        let fields = claims.as_object_mut().unwrap();
+        for (name, value) in change.as_object().unwrap() {
+            fields.insert(name.clone(), value.clone());
+        }
+        serde_json::from_value(claims).unwrap()
+    }
+
+    #[test]
+    fn t21_t80_every_claim_counts() {
+        use serde_json::json;
+        for (change, outcome) in [
+            (json!({}), Ok("t-1.o-1")),
+            (json!({"oid": null}), Ok("t-1.s")),
+            (json!({"aud": ["gateway"]}), Ok("t-1.o-1")),
+            (json!({"azp": "gateway"}), Ok("t-1.o-1")),
+            (json!({"exp": NOW - 59}), Ok("t-1.o-1")),
+            (json!({"exp": NOW - 600}), Err(IdTokenError::Expired)),
+            (json!({"nbf": NOW + 60}), Ok("t-1.o-1")),
+            (json!({"nbf": NOW + 600}), Err(IdTokenError::Early)),
+            (json!({"iat": NOW + 600}), Err(IdTokenError::Early)),
+            (
+                json!({"iss": "https://login.example/t-2/v2.0"}),
+                Err(IdTokenError::Issuer),
+            ),
+            (
+                json!({"iss": "https://login.example/t-1/v2.0/"}),
+                Err(IdTokenError::Issuer),
+            ),
+            (json!({"tid": "t-2"}), Err(IdTokenError::Issuer)),
+            (json!({"tid": ""}), Err(IdTokenError::Tenant)),
+            (json!({"tid": "../t"}), Err(IdTokenError::Tenant)),
+            (json!({"aud": "other"}), Err(IdTokenError::Audience)),
+            (json!({"aud": []}), Err(IdTokenError::Audience)),
+            (
+                json!({"aud": ["gateway", "other"]}),
+                Err(IdTokenError::Audience),
+            ),
+            (json!({"azp": "other"}), Err(IdTokenError::Audience)),
+            (json!({"nonce": "m"}), Err(IdTokenError::Nonce)),
+            (json!({"nonce": null}), Err(IdTokenError::Nonce)),
+            (json!({"oid": "a b\r\n"}), Err(IdTokenError::Malformed)),
+        ] {
+            let text = change.to_string();
+            let person = claims(&change)
+                .check(None, &expected(ISSUER))
+                .map(|person| person.id());
+            assert_eq!(person.as_deref().map_err(|e| *e), outcome, "{text}");
+        }
+    }
+
+    #[test]
+    fn d29_a_shared_authority_lets_only_the_listed_tenants_in() {
+        let shared = "https://login.example/{tenantid}/v2.0";
+        let tenants = ["t-2".to_owned()];
+        let mut expected = expected(shared);
+        assert!(
+            claims(&serde_json::json!({}))
+                .check(None, &expected)
+                .is_ok()
+        );
+        expected.allowed_tenants = &tenants;
+        let refused = claims(&serde_json::json!({}))
+            .check(None, &expected)
+            .unwrap_err();
+        assert_eq!(refused, IdTokenError::Tenant);
+    }
+
+    #[test]
+    fn a_key_signs_for_its_issuer_only() {
+        let check = |issuer| claims(&serde_json::json!({})).check(Some(issuer), &expected(ISSUER));
+        assert!(check(ISSUER).is_ok());
+        assert!(check("https://login.example/{tenantid}/v2.0").is_ok());
+        assert_eq!(
+            check("https://login.example/t-9/v2.0").unwrap_err(),
+            IdTokenError::KeyIssuer
+        );
+    }
+
+    #[test]
+    fn t52_only_rs256_is_even_looked_at() {
+        use base64::Engine as _;
+        let part = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text);
+        for header in [
+            r#"{"alg":"none","kid":"k"}"#,
+            r#"{"alg":"HS256","kid":"k"}"#,
+            r#"{"alg":"ES256","kid":"k"}"#,
+            r#"{"alg":"RS256"}"#,
+            "{}",
+        ] {
+            let token = format!("{}.{}.{}", part(header), part("{}"), part("x"));
+            assert_eq!(key_id(&token), Err(IdTokenError::Malformed), "{header}");
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The gateway as a client of Microsoft Entra ID.
+//!
+//! Owns: Entra's metadata and keys, the authorization URL, redeeming and refreshing, and the
+//! checks of the id token. Does not own: who asked, and what is kept.
+//!
+//! Invariants: `resource` is never sent, because Entra takes it for an App ID URI
+//! (AADSTS9010010); nothing Entra says reaches a caller before it is reduced to [`EntraError`].
+
+mod credential;
+mod error;
+mod http;
+mod id_token;
+mod keys;
+mod metadata;
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use model::Clock;
+use model::config::gateway::EntraConfig;
+use oauth2::basic::{
+    BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType,
+};
+use oauth2::{
+    AuthType, AuthUrl, AuthorizationCode, ClientId, CsrfToken, EndpointNotSet, EndpointSet,
+    ExtraTokenFields, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope,
+    StandardRevocableToken, StandardTokenResponse, TokenResponse as _, TokenUrl,
+};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
+
+use crate::person::Person;
+use crate::secrets::Secrets;
+use crate::storage::Seconds;
+use credential::Credential;
+use http::Http;
+use id_token::Expected;
+use keys::Keys;
+use metadata::{Metadata, MetadataCache};
+
+pub(crate) use error::{EntraError, UpstreamError, relayed};
+
+/// What Entra's tokens live if it does not say.
+const DEFAULT_LIFE: Duration = Duration::from_secs(3600);
+
+/// Microsoft Entra ID, as this gateway's registration sees it.
+pub(crate) struct Entra {
+    client_id: ClientId,
+    credential: Credential,
+    scopes: Vec<Scope>,
+    allowed_tenants: Vec<String>,
+    redirect: RedirectUrl,
+    http: Http,
+    metadata: MetadataCache,
+    keys: Keys,
+    clock: Clock,
+}
+
+/// What is kept of a sign-in from its start to its callback.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Pending {
+    /// What the id token has to repeat.
+    nonce: String,
+    /// The PKCE verifier.
+    verifier: String,
+}
+
+/// A finished sign-in.
+pub(crate) struct SignedIn {
+    pub(crate) person: Person,
+    pub(crate) tokens: Tokens,
+}
+
+/// Entra's tokens of one session. They leave this type only sealed.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Tokens {
+    access: String,
+    refresh: Option<String>,
+    pub(crate) expires_at: Seconds,
+}
+
+impl Drop for Tokens {
+    fn drop(&mut self) {
+        self.access.zeroize();
+        self.refresh.zeroize();
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.verifier.zeroize();
+    }
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct EntraFields {
+    id_token: Option<String>,
+}
+
+impl ExtraTokenFields for EntraFields {}
+
+type EntraTokens = StandardTokenResponse<EntraFields, BasicTokenType>;
+
+type Client = oauth2::Client<
+    EntraError,
+    EntraTokens,
+    BasicTokenIntrospectionResponse,
+    StandardRevocableToken,
+    BasicRevocationErrorResponse,
+    EndpointSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointSet,
+>;
+
+impl Entra {
+    /// Prepares the way to Entra; nothing is sent yet.
+    pub(crate) fn new(
+        config: &EntraConfig,
+        allowed_tenants: &[String],
+        callback: String,
+        secrets: &Secrets,
+        clock: Clock,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            client_id: ClientId::new(config.client_id.clone()),
+            credential: Credential::new(config, secrets)?,
+            scopes: config.scopes.iter().cloned().map(Scope::new).collect(),
+            allowed_tenants: allowed_tenants.to_vec(),
+            redirect: RedirectUrl::new(callback)?,
+            http: Http::new(config.authority.is_loopback())?,
+            metadata: MetadataCache::new(config.authority.as_str()),
+            keys: Keys::default(),
+            clock,
+        })
+    }
+
+    /// The URL that a browser is sent to, and what to keep until it comes back with `state`.
+    pub(crate) async fn begin(
+        &self,
+        state: &SecretString,
+        prompt: Option<&str>,
+    ) -> Result<(String, Pending), UpstreamError> {
+        let metadata = self.metadata().await?;
+        let pending = Pending {
+            nonce: crate::crypto::token(),
+            verifier: crate::crypto::token(),
+        };
+        let verifier = PkceCodeVerifier::new(pending.verifier.clone());
+        let client = self.client(&metadata);
+        let mut request = client
+            .authorize_url(|| CsrfToken::new(state.expose_secret().to_owned()))
+            .add_scopes(self.scopes.iter().cloned())
+            .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier))
+            .add_extra_param("response_mode", "query")
+            .add_extra_param("nonce", pending.nonce.clone());
+        if let Some(prompt) = prompt {
+            request = request.add_extra_param("prompt", prompt);
+        }
+        let (url, _) = request.url();
+        Ok((url.into(), pending))
+    }
+
+    /// Redeems Entra's code and checks who signed in.
+    pub(crate) async fn finish(
+        &self,
+        pending: &Pending,
+        code: &str,
+    ) -> Result<SignedIn, UpstreamError> {
+        let metadata = self.metadata().await?;
+        let client = self.client(&metadata);
+        let mut request = client
+            .exchange_code(AuthorizationCode::new(code.to_owned()))
+            .set_pkce_verifier(PkceCodeVerifier::new(pending.verifier.clone()));
+        let proof = self.proof(&metadata).await?;
+        for (name, value) in proof.parameters() {
+            request = request.add_extra_param(*name, value.expose_secret().to_owned());
+        }
+        let answer = request.request_async(&self.http).await?;
+        let id_token = answer.extra_fields().id_token.as_deref();
+        let id_token = id_token.ok_or(UpstreamError::Untrusted("there is no id token"))?;
+        let person = self.person(&metadata, id_token, &pending.nonce).await?;
+        let tokens = self.tokens(&answer, None);
+        Ok(SignedIn { person, tokens })
+    }
+
+    /// Trades the refresh token for new tokens.
+    pub(crate) async fn refresh(&self, tokens: &Tokens) -> Result<Tokens, UpstreamError> {
+        let Some(refresh) = &tokens.refresh else {
+            return Err(UpstreamError::Over);
+        };
+        let metadata = self.metadata().await?;
+        let client = self.client(&metadata);
+        let refresh = oauth2::RefreshToken::new(refresh.clone());
+        let mut request = client
+            .exchange_refresh_token(&refresh)
+            .add_scopes(self.scopes.iter().cloned());
+        let proof = self.proof(&metadata).await?;
+        for (name, value) in proof.parameters() {
+            request = request.add_extra_param(*name, value.expose_secret().to_owned());
+        }
+        let answer = request.request_async(&self.http).await?;
+        Ok(self.tokens(&answer, tokens.refresh.as_deref()))
+    }
+
+    /// The issuer that callbacks may name (RFC 9207).
+    pub(crate) async fn issuer(&self) -> Result<String, UpstreamError> {
+        Ok(self.metadata().await?.issuer.clone())
+    }
+
+    async fn metadata(&self) -> Result<std::sync::Arc<Metadata>, UpstreamError> {
+        self.metadata.current(&self.http, self.clock.unix()).await
+    }
+
+    fn client(&self, metadata: &Metadata) -> Client {
+        let client = oauth2::Client::new(self.client_id.clone())
+            .set_auth_uri(AuthUrl::from_url(
+                metadata.authorization_endpoint.url().clone(),
+            ))
+            .set_token_uri(TokenUrl::from_url(metadata.token_endpoint.url().clone()))
+            .set_auth_type(AuthType::RequestBody)
+            .set_redirect_uri(self.redirect.clone());
+        match self.credential.secret() {
+            Some(secret) => client
+                .set_client_secret(oauth2::ClientSecret::new(secret.expose_secret().to_owned())),
+            None => client,
+        }
+    }
+
+    async fn proof(&self, metadata: &Metadata) -> Result<credential::Proof, UpstreamError> {
+        let audience = metadata.token_endpoint.as_str();
+        self.credential
+            .prove(&self.client_id, audience, self.clock.unix())
+            .await
+    }
+
+    async fn person(
+        &self,
+        metadata: &Metadata,
+        id_token: &str,
+        nonce: &str,
+    ) -> Result<Person, UpstreamError> {
+        let now = self.clock.unix();
+        let key_id = id_token::key_id(id_token)?;
+        let key = self
+            .keys
+            .find(&self.http, &metadata.jwks_uri, &key_id, now)
+            .await?;
+        let expected = Expected {
+            issuer: &metadata.issuer,
+            client_id: self.client_id.as_str(),
+            nonce,
+            allowed_tenants: &self.allowed_tenants,
+            now,
+        };
+        Ok(id_token::check(id_token, &key, &expected)?)
+    }
+
+    fn tokens(&self, answer: &EntraTokens, before: Option<&str>) -> Tokens {
+        let life = answer.expires_in().unwrap_or(DEFAULT_LIFE);
+        let refresh = answer.refresh_token().map(|token| token.secret().as_str());
+        Tokens {
+            access: answer.access_token().secret().clone(),
+            refresh: refresh.or(before).map(str::to_owned),
+            expires_at: self.clock.unix() + life.as_secs(),
+        }
+    }
+}
+
+/// What `form-action` has to let through when a form leads to Entra: a federated tenant may be
+/// sent on to a host nobody can list, so every https host, and for a loopback stand-in just that.
+pub(crate) fn form_action(authority: &model::EndpointUrl) -> Cow<'static, str> {
+    if authority.is_loopback() && authority.url().scheme() == "http" {
+        Cow::Owned(authority.url().origin().ascii_serialization())
+    } else {
+        Cow::Borrowed("https:")
+    }
+}

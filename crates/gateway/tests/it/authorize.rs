@@ -1,0 +1,256 @@
+//! `/authorize`: what is a page, what is told to the client, and what comes back.
+
+use http::StatusCode;
+
+use super::browser::Browser;
+use super::client::{Client, STATE};
+use super::world::World;
+
+#[tokio::test]
+async fn a_client_signs_in_and_reaches_the_server() {
+    let world = World::start().await;
+    let client = world.client().await;
+    let browser = Browser::new();
+    let page = browser.open(&client.authorize_url(&[])).await;
+    assert!(page.is_consent(), "{page:#?}");
+    let back = browser.press(&page, "allow").await;
+    assert!(
+        back.location()
+            .starts_with("http://127.0.0.1:7777/cb?code=")
+    );
+    assert_eq!(back.parameter("state").as_deref(), Some(STATE));
+    assert_eq!(back.parameter("iss").as_deref(), Some(&*world.origin));
+    let (status, tokens) = client.redeem(&back.parameter("code").unwrap(), &[]).await;
+    assert_eq!(status, StatusCode::OK, "{tokens}");
+    assert_eq!(tokens["token_type"], "Bearer");
+    assert_eq!(tokens["expires_in"], 3600);
+    assert_eq!(tokens["scope"], "mcp");
+    let token = tokens["access_token"].as_str().unwrap();
+    for path in ["/mcp", "/snippets/mcp"] {
+        let answer = world.mcp(path, token).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(answer.text().await.unwrap(), super::world::MESSAGE);
+    }
+    assert_eq!(
+        world.backend.last().headers["x-functions-key"],
+        super::world::FUNCTIONS_KEY
+    );
+}
+
+#[tokio::test]
+async fn d4_t13_without_a_known_client_and_redirect_there_is_no_redirect() {
+    let world = World::start().await;
+    let client = world.client().await;
+    for changes in [
+        &[("client_id", "nobody")][..],
+        &[("client_id", "")],
+        &[("redirect_uri", "https://evil.example/cb")],
+        &[("redirect_uri", "http://127.0.0.1:7777/cb/")],
+        &[("redirect_uri", "http://127.0.0.1.evil.example:7777/cb")],
+        &[("redirect_uri", "")],
+    ] {
+        let page = Browser::new().open(&client.authorize_url(changes)).await;
+        assert_eq!(page.status, StatusCode::BAD_REQUEST, "{changes:?}");
+        assert!(page.headers.get("location").is_none(), "{changes:?}");
+        assert!(
+            page.headers["content-type"]
+                .to_str()
+                .unwrap()
+                .starts_with("text/html")
+        );
+        assert!(!page.body.contains("evil"), "{changes:?}");
+    }
+}
+
+#[tokio::test]
+async fn g3_a_program_gets_the_same_errors_as_json() {
+    let world = World::start().await;
+    let (status, body) = world.get_json("/authorize?client_id=x").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(body["error"], "invalid_client");
+    let (status, body) = world.get_json("/authorize").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(body["error"], "invalid_request");
+}
+
+#[tokio::test]
+async fn d6_d18_t16_t20_other_errors_are_told_to_the_client_with_state_and_issuer() {
+    let world = World::start().await;
+    let client = world.client().await;
+    let short = "x".repeat(42);
+    for (changes, error) in [
+        (&[("code_challenge", "")][..], "invalid_request"),
+        (&[("code_challenge_method", "")], "invalid_request"),
+        (&[("code_challenge_method", "plain")], "invalid_request"),
+        (&[("code_challenge_method", "s256")], "invalid_request"),
+        (&[("code_challenge", &short)], "invalid_request"),
+        (&[("response_type", "")], "invalid_request"),
+        (&[("response_type", "token")], "unsupported_response_type"),
+        (&[("response_mode", "fragment")], "invalid_request"),
+        (&[("prompt", "none")], "interaction_required"),
+        (&[("request", "x")], "request_not_supported"),
+        (
+            &[("request_uri", "https://evil.example/x")],
+            "request_uri_not_supported",
+        ),
+        (&[("scope", "mcp admin")], "invalid_scope"),
+        (
+            &[("resource", "https://evil.example/mcp")],
+            "invalid_target",
+        ),
+        (
+            &[("resource", &format!("{}/other/mcp", world.origin))],
+            "invalid_target",
+        ),
+    ] {
+        let page = Browser::new().open(&client.authorize_url(changes)).await;
+        assert!(
+            page.location().starts_with("http://127.0.0.1:7777/cb?"),
+            "{changes:?}"
+        );
+        assert_eq!(
+            page.parameter("error").as_deref(),
+            Some(error),
+            "{changes:?}"
+        );
+        assert_eq!(
+            page.parameter("state").as_deref(),
+            Some(STATE),
+            "{changes:?}"
+        );
+        assert_eq!(
+            page.parameter("iss").as_deref(),
+            Some(&*world.origin),
+            "{changes:?}"
+        );
+        assert_eq!(page.parameter("code"), None);
+    }
+}
+
+#[tokio::test]
+async fn t17_repeated_parameters_are_refused() {
+    let world = World::start().await;
+    let client = world.client().await;
+    for name in [
+        "redirect_uri",
+        "state",
+        "scope",
+        "resource",
+        "code_challenge",
+    ] {
+        let url = format!("{}&{name}=a&{name}=b", client.authorize_url(&[(name, "")]));
+        let page = Browser::new().open(&url).await;
+        assert_eq!(page.status, StatusCode::BAD_REQUEST, "{name}");
+        assert!(page.headers.get("location").is_none(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn d8_d21_t17_the_state_is_the_clients_and_comes_back_as_it_was() {
+    let world = World::start().await;
+    let client = world.client().await;
+    let long = "ä".repeat(2048);
+    for state in [
+        "a&code=evil&error=x",
+        "a+b c%20d/?#[]@!$'()*,;=",
+        "\"><script>alert(1)</script>\r\nSet-Cookie: x=y",
+        &format!("ClientInfo-{}", client.id),
+        "EntraToken-x",
+        &long,
+    ] {
+        let browser = Browser::new();
+        let page = browser
+            .open(&client.authorize_url(&[("state", state)]))
+            .await;
+        let back = browser.press(&page, "allow").await;
+        assert_eq!(back.parameter("state").as_deref(), Some(state));
+        assert_eq!(back.parameter("error"), None);
+        let (status, _) = client.redeem(&back.parameter("code").unwrap(), &[]).await;
+        assert_eq!(status, StatusCode::OK, "{state}");
+    }
+    let page = Browser::new()
+        .open(&client.authorize_url(&[("state", &"x".repeat(4097))]))
+        .await;
+    assert_eq!(page.parameter("error").as_deref(), Some("invalid_request"));
+}
+
+#[tokio::test]
+async fn d19_a_redirect_with_a_query_keeps_it() {
+    let world = World::start().await;
+    let client = Client::register(&world, "http://127.0.0.1/cb?tenant=1").await;
+    let back = client.approve(&Browser::new()).await;
+    assert!(
+        back.location()
+            .starts_with("http://127.0.0.1/cb?tenant=1&code=")
+    );
+    let (status, _) = client.redeem(&back.parameter("code").unwrap(), &[]).await;
+    assert_eq!(status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn d24_a_loopback_redirect_may_have_any_port() {
+    let world = World::start().await;
+    let mut client = Client::register(&world, "http://127.0.0.1/cb").await;
+    for port in [1024, 54_321] {
+        client.redirect = format!("http://127.0.0.1:{port}/cb");
+        let back = client.approve(&Browser::new()).await;
+        assert!(
+            back.location().starts_with(&client.redirect),
+            "{}",
+            back.location()
+        );
+        let code = back.parameter("code").unwrap();
+        let elsewhere = [("redirect_uri", "http://127.0.0.1/cb")];
+        let (status, _) = client.redeem(&code, &elsewhere).await;
+        assert_eq!(
+            status,
+            StatusCode::BAD_REQUEST,
+            "T27: the code is bound to the port too"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_application_with_a_scheme_of_its_own_signs_in() {
+    let world = World::start().await;
+    let client = Client::register(&world, "cursor://anysphere.cursor-retrieval/cb").await;
+    let back = client.approve(&Browser::new()).await;
+    assert!(
+        back.location()
+            .starts_with("cursor://anysphere.cursor-retrieval/cb?code=")
+    );
+}
+
+#[tokio::test]
+async fn t45_another_host_is_not_answered_and_changes_nothing() {
+    let world = World::start().await;
+    let well_known = "/.well-known/oauth-authorization-server";
+    for path in [well_known, "/authorize", "/consent", "/mcp", "/token"] {
+        let request = world
+            .http
+            .get(world.url(path))
+            .header("host", "evil.example");
+        assert_eq!(
+            request.send().await.unwrap().status(),
+            StatusCode::MISDIRECTED_REQUEST,
+            "{path}"
+        );
+    }
+    let request = world
+        .http
+        .get(world.url(well_known))
+        .header("x-forwarded-host", "evil.example");
+    let metadata = request
+        .header("forwarded", "host=evil.example")
+        .send()
+        .await
+        .unwrap();
+    assert!(!metadata.text().await.unwrap().contains("evil"));
+    let healthy = world
+        .http
+        .get(world.url("/healthz"))
+        .header("host", "10.0.0.7")
+        .send()
+        .await;
+    assert_eq!(healthy.unwrap().status(), StatusCode::OK);
+}

@@ -1,0 +1,347 @@
+//! `/consent`: whom the page answers, what it says, and what is remembered.
+
+use http::StatusCode;
+use http::header::{ACCEPT, COOKIE, ORIGIN};
+use serde_json::json;
+
+use super::browser::{Browser, Page};
+use super::client::Client;
+use super::world::World;
+
+#[tokio::test]
+async fn t7_g4_the_page_says_who_asks_and_cannot_be_framed() {
+    let world = World::start().await;
+    let metadata = json!({
+        "client_name": "Friendly <b>tool</b>\u{202e}", "client_uri": "https://tool.example/about",
+        "redirect_uris": ["https://tool.example/cb"],
+    });
+    let (_, registered) = world.post_json("/register", &metadata).await;
+    let id = registered["client_id"].as_str().unwrap().to_owned();
+    let client = Client {
+        id: id.clone(),
+        redirect: "https://tool.example/cb".to_owned(),
+        ..world.client().await
+    };
+    let page = Browser::new().open(&client.authorize_url(&[])).await;
+    for part in [
+        "Friendly &#60;b&#62;tool&#60;/b&#62;",
+        "https://tool.example/about",
+        ">tool.example<",
+        &id,
+        "Snippets",
+        "<code>mcp</code>",
+        "Contoso tools",
+        "value=\"allow\"",
+        "value=\"deny\"",
+    ] {
+        assert!(page.body.contains(part), "{part} is not in {}", page.body);
+    }
+    for part in ["<b>tool", "\u{202e}", "<script", "href", "src="] {
+        assert!(!page.body.contains(part), "{part}");
+    }
+    let header = |name: &str| page.headers[name].to_str().unwrap();
+    assert_eq!(header("x-frame-options"), "DENY");
+    assert_eq!(header("x-content-type-options"), "nosniff");
+    assert_eq!(header("cache-control"), "no-store");
+    assert_eq!(header("referrer-policy"), "same-origin");
+    let policy = header("content-security-policy");
+    assert!(policy.contains("frame-ancestors 'none'") && policy.contains("default-src 'none'"));
+    let form = format!(
+        "form-action 'self' {} https://tool.example",
+        world.provider.origin
+    );
+    assert!(policy.ends_with(&form), "D26: {policy}");
+}
+
+#[tokio::test]
+async fn t9_a_redirect_to_this_computer_is_warned_of() {
+    let world = World::start().await;
+    let client = world.client().await;
+    let page = Browser::new().open(&client.authorize_url(&[])).await;
+    assert!(page.body.contains("127.0.0.1:7777") && page.body.contains("stays on this computer"));
+    let client = Client::register(&world, "https://tool.example/cb").await;
+    let page = Browser::new().open(&client.authorize_url(&[])).await;
+    assert!(!page.body.contains("this computer"));
+}
+
+#[tokio::test]
+async fn d17_t11_deny_is_told_and_not_sticky() {
+    let world = World::start().await;
+    let client = world.client().await;
+    let browser = Browser::new();
+    let page = browser.open(&client.authorize_url(&[])).await;
+    let back = browser.submit(&page, "deny").await;
+    assert_eq!(back.status, StatusCode::SEE_OTHER);
+    assert!(back.location().starts_with(&client.redirect));
+    assert_eq!(back.parameter("error").as_deref(), Some("access_denied"));
+    assert_eq!(back.parameter("iss").as_deref(), Some(&*world.origin));
+    assert!(!browser.has_cookie("approval"));
+    assert!(
+        browser
+            .submit(&page, "allow")
+            .await
+            .status
+            .is_client_error()
+    );
+    client.sign_in(&browser).await;
+}
+
+#[tokio::test]
+async fn d23_t5_a_page_and_its_form_belong_to_one_browser() {
+    let world = World::start().await;
+    let client = world.client().await;
+    let (mine, other) = (Browser::new(), Browser::new());
+    let page = mine.open(&client.authorize_url(&[])).await;
+    let elsewhere = other.open(page.url.as_str()).await;
+    assert_eq!(elsewhere.status, StatusCode::FORBIDDEN, "without a cookie");
+    let others = other.open(&client.authorize_url(&[])).await;
+    assert!(others.is_consent());
+    assert_eq!(
+        other.open(page.url.as_str()).await.status,
+        StatusCode::FORBIDDEN
+    );
+    assert_eq!(
+        other.submit(&page, "allow").await.status,
+        StatusCode::FORBIDDEN
+    );
+    assert!(!other.has_cookie("approval"));
+    let back = mine.press(&page, "allow").await;
+    assert!(
+        back.parameter("code").is_some(),
+        "and stays good where it belongs"
+    );
+}
+
+#[tokio::test]
+async fn t5_a_form_is_good_once_and_a_second_rendering_keeps_the_first_usable() {
+    let world = World::start().await;
+    let client = world.client().await;
+    let browser = Browser::new();
+    let first = browser.open(&client.authorize_url(&[])).await;
+    let second = browser.open(first.url.as_str()).await;
+    let unrelated = browser.open(&client.authorize_url(&[])).await;
+    let mixed = Page {
+        body: second
+            .body
+            .replace(&second.field("token"), &unrelated.field("token")),
+        ..second
+    };
+    assert_eq!(
+        browser.submit(&mixed, "allow").await.status,
+        StatusCode::FORBIDDEN
+    );
+    assert!(
+        browser
+            .press(&first, "allow")
+            .await
+            .parameter("code")
+            .is_some()
+    );
+    assert_eq!(
+        browser.submit(&first, "allow").await.status,
+        StatusCode::FORBIDDEN
+    );
+    world.advance(15 * 60);
+    assert_eq!(
+        browser.submit(&unrelated, "allow").await.status,
+        StatusCode::FORBIDDEN
+    );
+}
+
+#[tokio::test]
+async fn t6_a_form_of_another_site_is_refused() {
+    let world = World::start().await;
+    let client = world.client().await;
+    let browser = Browser::new();
+    let page = browser.open(&client.authorize_url(&[])).await;
+    for headers in [
+        &[(ORIGIN.as_str(), "https://evil.example")][..],
+        &[(ORIGIN.as_str(), "null")],
+        &[("referer", "https://evil.example/")],
+        &[
+            (ORIGIN.as_str(), &*world.origin),
+            ("sec-fetch-site", "cross-site"),
+        ],
+        &[
+            (ORIGIN.as_str(), &*world.origin),
+            ("sec-fetch-site", "same-site"),
+        ],
+        &[],
+    ] {
+        let form = [
+            ("request", page.field("request")),
+            ("token", page.field("token")),
+            ("answer", "allow".to_owned()),
+        ];
+        let mut request = world
+            .http
+            .post(world.url("/consent"))
+            .form(&form)
+            .header(COOKIE, browser.cookies());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.header(ACCEPT, "text/html").send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::FORBIDDEN, "{headers:?}");
+        assert!(response.headers().get("set-cookie").is_none());
+    }
+    assert!(
+        browser
+            .press(&page, "allow")
+            .await
+            .parameter("code")
+            .is_some(),
+        "the form is still good"
+    );
+}
+
+#[tokio::test]
+async fn d22_what_a_form_says_is_not_printed() {
+    let world = World::start().await;
+    let client = world.client().await;
+    let browser = Browser::new();
+    let page = browser.open(&client.authorize_url(&[])).await;
+    let answer = browser.submit(&page, "<script>alert(1)</script>").await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert!(!answer.body.contains("alert"));
+    assert!(
+        browser
+            .press(&page, "allow")
+            .await
+            .parameter("code")
+            .is_some()
+    );
+}
+
+#[tokio::test]
+async fn d2_a_returning_person_signs_in_again_without_the_page() {
+    let world = World::start().await;
+    let client = world.client().await;
+    let browser = Browser::new();
+    client.sign_in(&browser).await;
+    let again = browser.open(&client.authorize_url(&[])).await;
+    let (status, _) = client.redeem(&again.parameter("code").unwrap(), &[]).await;
+    assert_eq!(status, StatusCode::OK);
+    world.advance(364 * 24 * 3600);
+    assert!(
+        browser
+            .open(&client.authorize_url(&[]))
+            .await
+            .parameter("code")
+            .is_some()
+    );
+    world.advance(2 * 24 * 3600);
+    assert!(
+        browser.open(&client.authorize_url(&[])).await.is_consent(),
+        "after a year"
+    );
+}
+
+#[tokio::test]
+async fn t10_a_remembered_consent_is_never_used_silently_for_a_web_page() {
+    let world = World::start().await;
+    let client = world.client().await;
+    let browser = Browser::new();
+    client.sign_in(&browser).await;
+    assert!(
+        browser
+            .follow_link(&client.authorize_url(&[]))
+            .await
+            .is_consent()
+    );
+    assert!(
+        browser
+            .open(&client.authorize_url(&[("prompt", "consent")]))
+            .await
+            .is_consent()
+    );
+    assert!(
+        Browser::new()
+            .open(&client.authorize_url(&[]))
+            .await
+            .is_consent()
+    );
+    let forged = browser.clone_with_cookie("person", "v1.x.y.z");
+    assert!(
+        forged.open(&client.authorize_url(&[])).await.is_consent(),
+        "T3"
+    );
+}
+
+#[tokio::test]
+async fn t4_a_consent_covers_its_client_redirect_scopes_and_server_only() {
+    let world = World::start_with(|text| {
+        let text = text.replace("title = \"Snippets\"", "scopes = [\"read\", \"write\"]");
+        text + "\n[servers.other]\nurl = \"{backend}/mcp\"\n"
+    })
+    .await;
+    let metadata = json!({"redirect_uris": ["http://127.0.0.1/cb", "http://127.0.0.1/x/cb"]});
+    let (_, registered) = world.post_json("/register", &metadata).await;
+    let mut client = world.client().await;
+    client.id = registered["client_id"].as_str().unwrap().to_owned();
+    client.redirect = "http://127.0.0.1/cb".to_owned();
+    let browser = Browser::new();
+    let narrow = [("scope", "read")];
+    let page = browser.open(&client.authorize_url(&narrow)).await;
+    assert!(page.is_consent());
+    browser.press(&page, "allow").await;
+    assert!(
+        !browser
+            .open(&client.authorize_url(&narrow))
+            .await
+            .is_consent()
+    );
+    let other_port = [("scope", "read"), ("redirect_uri", "http://127.0.0.1:9/cb")];
+    assert!(
+        !browser
+            .open(&client.authorize_url(&other_port))
+            .await
+            .is_consent()
+    );
+    let resource = format!("{}/other/mcp", world.origin);
+    for wider in [
+        &[("scope", "read write")][..],
+        &[("scope", "write")],
+        &[("scope", "")],
+        &[("scope", "read"), ("redirect_uri", "http://127.0.0.1/x/cb")],
+        &[("resource", &*resource)],
+        &[
+            ("scope", "read"),
+            ("client_id", &world.client().await.id),
+            ("redirect_uri", super::world::REDIRECT),
+        ],
+    ] {
+        assert!(
+            browser
+                .open(&client.authorize_url(wider))
+                .await
+                .is_consent(),
+            "{wider:?}"
+        );
+    }
+    let page = browser
+        .open(&client.authorize_url(&[("scope", "write")]))
+        .await;
+    browser.press(&page, "allow").await;
+    assert!(
+        !browser.open(&client.authorize_url(&[])).await.is_consent(),
+        "both were allowed"
+    );
+}
+
+#[tokio::test]
+async fn t12_somebody_else_signing_in_is_asked() {
+    let world = World::start().await;
+    let client = world.client().await;
+    let browser = Browser::new();
+    client.sign_in(&browser).await;
+    world.provider.sign_in_as("bob");
+    let page = browser.open(&client.authorize_url(&[])).await;
+    assert!(page.is_consent(), "{page:#?}");
+    let back = browser.press(&page, "allow").await;
+    let (_, answer) = client.redeem(&back.parameter("code").unwrap(), &[]).await;
+    let (_, who) = world
+        .get_as("/userinfo", answer["access_token"].as_str().unwrap())
+        .await;
+    assert_eq!(who["name"], "bob");
+}

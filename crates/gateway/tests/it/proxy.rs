@@ -1,0 +1,633 @@
+//! The way to the backends and back.
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use serde_json::Value;
+use tokio_stream::StreamExt as _;
+
+use super::browser::Browser;
+use super::client::Client;
+use super::world::{FUNCTIONS_KEY, MESSAGE, World};
+
+#[tokio::test]
+async fn d10_d11_t61_a_backend_gets_our_credential_and_not_the_callers() {
+    let world = World::start().await;
+    let (_, tokens) = world.session().await;
+    let request = world.mcp("/mcp?x=1", &tokens.access);
+    let request = request
+        .header("x-functions-key", "callers")
+        .header("x-postern-user", "evil");
+    let request = request
+        .header("x-forwarded-for", "1.2.3.4")
+        .header("cookie", "a=b")
+        .header("mcp-method", "tools/call");
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    for name in ["set-cookie", "x-functions-key"] {
+        assert!(answer.headers().get(name).is_none(), "{name}");
+    }
+    assert_eq!(answer.text().await.unwrap(), MESSAGE);
+    let seen = world.backend.last();
+    assert_eq!(seen.uri, "/mcp?x=1");
+    assert_eq!(seen.body, MESSAGE);
+    assert_eq!(seen.headers["x-functions-key"], FUNCTIONS_KEY);
+    assert_eq!(
+        seen.headers["x-postern-user"],
+        format!("{}.oid-ada", super::identity_provider::TENANT)
+    );
+    assert_eq!(seen.headers["mcp-method"], "tools/call");
+    assert_eq!(
+        seen.headers["host"],
+        world.backend.origin.trim_start_matches("http://")
+    );
+    for name in ["authorization", "cookie", "x-forwarded-for"] {
+        assert!(seen.headers.get(name).is_none(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn g11_t50_a_challenge_says_where_to_sign_in() {
+    let world = World::start().await;
+    for (path, resource) in [
+        ("/mcp", "/mcp"),
+        ("/snippets/mcp", "/snippets/mcp"),
+        ("/snippets/sse", "/snippets/sse"),
+        ("/mcp/sse", "/mcp/sse"),
+    ] {
+        let answer = world.http.get(world.url(path)).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+        let challenge = answer.headers()["www-authenticate"].to_str().unwrap();
+        let metadata = world.url(&format!("/.well-known/oauth-protected-resource{resource}"));
+        assert_eq!(
+            challenge,
+            format!("Bearer resource_metadata=\"{metadata}\", scope=\"mcp\"")
+        );
+        assert_eq!(
+            world.http.get(metadata).send().await.unwrap().status(),
+            StatusCode::OK
+        );
+    }
+}
+
+#[tokio::test]
+async fn d9_d13_t50_t51_a_bad_session_key_is_always_the_same_401() {
+    let world = World::start().await;
+    let (client, tokens) = world.session().await;
+    let mut bad = vec![
+        String::new(),
+        "x".to_owned(),
+        "v1.a.b.c".to_owned(),
+        tokens.refresh.clone(),
+        client.id.clone(),
+    ];
+    let length = tokens.access.len();
+    for position in (0..length).step_by(7).chain([length - 1]) {
+        let mut altered = tokens.access.clone().into_bytes();
+        altered[position] = if altered[position] == b'A' {
+            b'B'
+        } else {
+            b'A'
+        };
+        bad.push(String::from_utf8(altered).unwrap());
+    }
+    let mut answers = std::collections::BTreeSet::new();
+    for token in &bad {
+        let answer = world.mcp("/mcp", token).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{token}");
+        let challenge = answer.headers()["www-authenticate"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        assert!(challenge.starts_with("Bearer error=\"invalid_token\", resource_metadata="));
+        answers.insert((challenge, answer.text().await.unwrap()));
+    }
+    assert_eq!(answers.len(), 1);
+    assert_eq!(world.mcp_status(&tokens.access).await, StatusCode::OK);
+    world.advance(3600);
+    assert_eq!(
+        world.mcp_status(&tokens.access).await,
+        StatusCode::UNAUTHORIZED,
+        "expired"
+    );
+    assert_eq!(world.backend.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn d28_t53_a_session_is_for_one_server() {
+    let world =
+        World::start_with(|text| text + "\n[servers.other]\nurl = \"{backend}/mcp\"\n").await;
+    let client = world.client().await;
+    let browser = Browser::new();
+    let other = Client {
+        resource: Some(world.url("/other/mcp")),
+        ..client.clone()
+    };
+    let (to_snippets, to_other) = (
+        client.sign_in(&browser).await,
+        other.sign_in(&browser).await,
+    );
+    let status = async |path, token: &str| world.mcp(path, token).send().await.unwrap().status();
+    assert_eq!(status("/mcp", &to_snippets.access).await, StatusCode::OK);
+    assert_eq!(
+        status("/snippets/mcp", &to_snippets.access).await,
+        StatusCode::OK
+    );
+    assert_eq!(
+        status("/other/mcp", &to_snippets.access).await,
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(status("/other/mcp", &to_other.access).await, StatusCode::OK);
+    assert_eq!(
+        status("/mcp", &to_other.access).await,
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(
+        status("/snippets/mcp", &to_other.access).await,
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(
+        status("/nobody/mcp", &to_other.access).await,
+        StatusCode::NOT_FOUND,
+        "T58"
+    );
+    assert!(
+        world
+            .backend
+            .last()
+            .headers
+            .get("x-functions-key")
+            .is_none(),
+        "keys are per server"
+    );
+}
+
+#[tokio::test]
+async fn t85_missing_scopes_are_named() {
+    let world = World::start_with(|text| {
+        text.replace("title = \"Snippets\"", "scopes = [\"read\", \"write\"]")
+    })
+    .await;
+    let client = world.client().await;
+    let browser = Browser::new();
+    let page = browser
+        .open(&client.authorize_url(&[("scope", "read")]))
+        .await;
+    let back = browser.press(&page, "allow").await;
+    let (_, answer) = client.redeem(&back.parameter("code").unwrap(), &[]).await;
+    let answer = world
+        .mcp("/mcp", answer["access_token"].as_str().unwrap())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    let challenge = answer.headers()["www-authenticate"].to_str().unwrap();
+    assert!(
+        challenge.contains("error=\"insufficient_scope\"")
+            && challenge.ends_with("scope=\"write\""),
+        "{challenge}"
+    );
+}
+
+#[tokio::test]
+async fn t55_a_token_in_the_query_is_refused() {
+    let world = World::start().await;
+    let (_, tokens) = world.session().await;
+    for path in ["/mcp", "/userinfo"] {
+        let url = world.url_with(path, &[("access_token", &tokens.access)]);
+        let plain = world.http.get(&url).send().await.unwrap();
+        assert_eq!(plain.status(), StatusCode::BAD_REQUEST);
+        let both = world
+            .http
+            .get(&url)
+            .bearer_auth(&tokens.access)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(both.status(), StatusCode::BAD_REQUEST);
+    }
+    assert!(world.backend.seen().is_empty());
+}
+
+#[tokio::test]
+async fn t65_an_mcp_session_belongs_to_its_person_and_client() {
+    let world = World::start().await;
+    let (client, tokens) = world.session().await;
+    let answer = world.mcp("/mcp", &tokens.access).send().await.unwrap();
+    let id = answer.headers()["mcp-session-id"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert!(!id.contains("backend-session"));
+    let with = |token: &str, id: &str| world.mcp("/mcp", token).header("mcp-session-id", id).send();
+    assert_eq!(
+        with(&tokens.access, &id).await.unwrap().status(),
+        StatusCode::OK
+    );
+    assert_eq!(
+        world.backend.last().headers["mcp-session-id"],
+        "backend-session-1"
+    );
+    let again = client.sign_in(&Browser::new()).await;
+    assert_eq!(
+        with(&again.access, &id).await.unwrap().status(),
+        StatusCode::OK,
+        "a new sign-in"
+    );
+    let (_, adas_other_client) = world.session().await;
+    world.provider.sign_in_as("bob");
+    let bob = client.sign_in(&Browser::new()).await;
+    let seen = world.backend.seen().len();
+    for (token, id) in [
+        (&bob.access, &*id),
+        (&adas_other_client.access, &id),
+        (&tokens.access, "backend-session-1"),
+        (&tokens.access, ""),
+    ] {
+        assert_eq!(
+            with(token, id).await.unwrap().status(),
+            StatusCode::NOT_FOUND
+        );
+    }
+    assert_eq!(world.backend.seen().len(), seen);
+}
+
+#[tokio::test]
+async fn g10_d34_legacy_sse_works_through_the_gateway() {
+    let world = World::start().await;
+    let (client, tokens) = world.session().await;
+    for prefix in ["/mcp", "/snippets"] {
+        let url = world.url(&format!("{prefix}/sse"));
+        let answer = world
+            .http
+            .get(url)
+            .bearer_auth(&tokens.access)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        assert_eq!(answer.headers()["x-accel-buffering"], "no");
+        assert_eq!(world.backend.last().headers["accept-encoding"], "identity");
+        let mut stream = answer.bytes_stream();
+        let backend = world.backend.stream();
+        backend
+            .send(Bytes::from(
+                "event: endpoint\ndata: /message?s=secret-7\n\n",
+            ))
+            .await
+            .unwrap();
+        let event = String::from_utf8(stream.next().await.unwrap().unwrap().to_vec()).unwrap();
+        let path = event
+            .strip_prefix("event: endpoint\ndata: ")
+            .unwrap()
+            .trim_end();
+        assert!(
+            path.starts_with(&format!("{prefix}/message?sessionId=")) && !path.contains("secret-7"),
+            "{path}"
+        );
+        let answer = world.mcp(path, &tokens.access).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(world.backend.last().uri, "/message?s=secret-7");
+        assert_eq!(world.backend.last().body, MESSAGE);
+        backend
+            .send(Bytes::from("event: message\ndata: {}\n\n"))
+            .await
+            .unwrap();
+        assert_eq!(
+            stream.next().await.unwrap().unwrap(),
+            "event: message\ndata: {}\n\n"
+        );
+        world.provider.sign_in_as("bob");
+        let bob = client.sign_in(&Browser::new()).await;
+        world.provider.sign_in_as("ada");
+        assert_eq!(
+            world.mcp(path, &bob.access).send().await.unwrap().status(),
+            StatusCode::NOT_FOUND,
+            "T65"
+        );
+    }
+    for path in [
+        "/mcp/message",
+        "/mcp/message?sessionId=x",
+        "/mcp/message?s=secret-7",
+    ] {
+        assert_eq!(
+            world
+                .mcp(path, &tokens.access)
+                .send()
+                .await
+                .unwrap()
+                .status(),
+            StatusCode::NOT_FOUND
+        );
+    }
+}
+
+#[tokio::test]
+async fn t66_an_endpoint_elsewhere_cuts_the_stream() {
+    let world = World::start().await;
+    let (_, tokens) = world.session().await;
+    let answer = world
+        .http
+        .get(world.url("/mcp/sse"))
+        .bearer_auth(&tokens.access)
+        .send()
+        .await
+        .unwrap();
+    let evil = "event: endpoint\ndata: https://evil.example/message\n\n";
+    world
+        .backend
+        .stream()
+        .send(Bytes::from(evil))
+        .await
+        .unwrap();
+    assert!(answer.text().await.is_err());
+}
+
+#[tokio::test]
+async fn t69_streams_flow_both_ways_and_end_with_the_caller() {
+    let world = World::start().await;
+    let (_, tokens) = world.session().await;
+    let answer = world
+        .http
+        .get(world.url("/mcp"))
+        .bearer_auth(&tokens.access)
+        .send()
+        .await
+        .unwrap();
+    let backend = world.backend.stream();
+    let mut stream = answer.bytes_stream();
+    for chunk in [": ping\n", "data: 1\n", "\n"] {
+        backend.send(Bytes::from(chunk)).await.unwrap();
+        assert_eq!(stream.next().await.unwrap().unwrap(), chunk, "each at once");
+    }
+    drop(stream);
+    let gone = tokio::time::timeout(std::time::Duration::from_secs(1), backend.closed()).await;
+    gone.expect("the backend's stream is closed within a second");
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_session_does() {
+    let world = World::start().await;
+    let (_, tokens) = world.session().await;
+    let answer = world
+        .http
+        .get(world.url("/mcp"))
+        .bearer_auth(&tokens.access)
+        .send()
+        .await
+        .unwrap();
+    let backend = world.backend.stream();
+    world
+        .post_form("/revoke", &[("token", &tokens.access)])
+        .await;
+    backend.closed().await;
+    assert!(answer.text().await.is_err());
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_the_gateway_does() {
+    let mut world = World::start().await;
+    let tokens = world.session().await.1;
+    let answer = world
+        .http
+        .get(world.url("/mcp"))
+        .bearer_auth(&tokens.access)
+        .send()
+        .await
+        .unwrap();
+    world.stop().await;
+    assert!(answer.text().await.is_err());
+}
+
+#[tokio::test]
+async fn t42_t70_requests_have_a_limit_and_responses_flow() {
+    let world = World::start().await;
+    let (_, tokens) = world.session().await;
+    let most = vec![b'x'; 16 << 20];
+    let answer = world
+        .mcp("/mcp", &tokens.access)
+        .body(most.clone())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.bytes().await.unwrap().len(), most.len());
+    let mut more = most;
+    more.push(b'x');
+    let answer = world
+        .mcp("/mcp", &tokens.access)
+        .body(more.clone())
+        .send()
+        .await;
+    assert_eq!(answer.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let pieces: Vec<_> = more
+        .chunks(1 << 20)
+        .map(|piece| Ok::<_, std::io::Error>(piece.to_vec()))
+        .collect();
+    let body = reqwest::Body::wrap_stream(tokio_stream::iter(pieces));
+    let answer = world
+        .mcp("/mcp", &tokens.access)
+        .body(body)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        answer.status(),
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "without a length too"
+    );
+}
+
+#[tokio::test]
+async fn t71_backends_that_redirect_refuse_or_are_down_are_named_and_nothing_of_them_is_told() {
+    let world = World::start_with(|text| {
+        text + "\n[servers.lost]\nurl = \"{backend}/redirect\"\n[servers.locked]\nurl = \"{backend}/locked\"\n\
+                [servers.down]\nurl = \"http://127.0.0.1:1/mcp\"\ntitle = \"The one that is down\"\n"
+    })
+    .await;
+    let client = world.client().await;
+    for (name, kind) in [
+        ("lost", "server_misconfigured"),
+        ("locked", "server_misconfigured"),
+        ("down", "server_down"),
+    ] {
+        let path = format!("/{name}/mcp");
+        let client = Client {
+            resource: Some(world.url(&path)),
+            ..client.clone()
+        };
+        let tokens = client.sign_in(&Browser::new()).await;
+        let answer = world.mcp(&path, &tokens.access).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::BAD_GATEWAY, "{name}");
+        for header in ["location", "www-authenticate"] {
+            assert!(answer.headers().get(header).is_none(), "{name}");
+        }
+        let text = answer.text().await.unwrap();
+        assert!(!text.contains("127.0.0.1"), "{text}");
+        let body: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(body["jsonrpc"], "2.0");
+        assert_eq!(body["error"]["data"]["kind"], kind);
+        assert_eq!(body["error"]["data"]["server"], name);
+    }
+}
+
+#[tokio::test]
+async fn t54_when_the_store_fails_nobody_gets_in() {
+    let mut world = World::start().await;
+    let (_, tokens) = {
+        let (client, tokens) = world.session().await;
+        (client.id.clone(), tokens)
+    };
+    world.restart().await;
+    let database = rusqlite::Connection::open(world.data_dir().join("gateway.sqlite")).unwrap();
+    database
+        .execute_batch("ALTER TABLE sessions RENAME TO lost; ALTER TABLE clients RENAME TO gone;")
+        .unwrap();
+    let seen = world.backend.seen().len();
+    let answer = world.mcp("/mcp", &tokens.access).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.headers().contains_key("retry-after"));
+    for path in ["/userinfo", "/account/consents"] {
+        assert_eq!(
+            world.get_as(path, &tokens.access).await.0,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "{path}"
+        );
+    }
+    assert_eq!(
+        world.get_json("/authorize?client_id=x").await.0,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", &*tokens.refresh),
+        ("client_id", "x"),
+    ];
+    assert_eq!(
+        world.post_form("/token", &form).await.0,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert_eq!(world.backend.seen().len(), seen);
+}
+
+#[tokio::test]
+async fn t67_a_web_page_calls_only_from_an_allowed_origin() {
+    let world = World::start_with(|text| {
+        text.replace(
+            "root_server",
+            "allowed_origins = [\"https://app.example\"]\nroot_server",
+        )
+    })
+    .await;
+    let (_, tokens) = world.session().await;
+    for origin in [
+        "https://evil.example",
+        "null",
+        "https://app.example.evil.example",
+        "http://app.example",
+    ] {
+        let answer = world
+            .mcp("/mcp", &tokens.access)
+            .header("origin", origin)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{origin}");
+        assert!(
+            answer
+                .headers()
+                .get("access-control-allow-origin")
+                .is_none()
+        );
+    }
+    let twice = world
+        .mcp("/mcp", &tokens.access)
+        .header("origin", "https://app.example");
+    let twice = twice
+        .header("origin", "https://evil.example")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(twice.status(), StatusCode::FORBIDDEN);
+    let answer = world
+        .mcp("/mcp", &tokens.access)
+        .header("origin", "https://app.example")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(
+        answer.headers()["access-control-allow-origin"],
+        "https://app.example"
+    );
+    assert_eq!(
+        answer.headers()["access-control-expose-headers"],
+        "Mcp-Session-Id, WWW-Authenticate"
+    );
+    let preflight = world
+        .http
+        .request(Method::OPTIONS, world.url("/mcp"))
+        .header("origin", "https://app.example");
+    assert_eq!(
+        preflight.send().await.unwrap().status(),
+        StatusCode::NO_CONTENT
+    );
+}
+
+/// Sends bytes as they are; answers with the first line that comes back.
+async fn raw(world: &World, request: String) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let host = world.origin.trim_start_matches("http://");
+    let mut stream = tokio::net::TcpStream::connect(host).await.unwrap();
+    let request = request.replace("{host}", host);
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer)
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+#[tokio::test]
+async fn t68_what_frames_a_request_twice_smuggles_nothing() {
+    let world = World::start().await;
+    let (_, tokens) = world.session().await;
+    let smuggled = "POST /snippets/mcp HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nHost: {{host}}\r\nConnection: close\r\nAuthorization: Bearer {}\r\n",
+        tokens.access
+    );
+    let chunked = format!("5\r\nhello\r\n0\r\n\r\n{smuggled}");
+    for (framing, body) in [
+        (
+            "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+            &*chunked,
+        ),
+        (
+            "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n",
+            &chunked,
+        ),
+        ("Content-Length: 5\r\nContent-Length: 6\r\n", "hello!"),
+        ("Content-Length: 5, 6\r\n", "hello!"),
+        ("Content-Length: +5\r\n", "hello"),
+        ("Transfer-Encoding: chunked, identity\r\n", &chunked),
+        (
+            "Transfer-Encoding: xchunked\r\nContent-Length: 5\r\n",
+            "hello",
+        ),
+        ("Content-Length : 5\r\n", "hello"),
+        ("Content-Length: 5\r\nX: a\r\n b\r\n", "hello"),
+        ("Content-Length: 5\r\nHost: evil.example\r\n", "hello"),
+        ("Content-Length: 5\r\nX: a\0b\r\n", "hello"),
+    ] {
+        let before = world.backend.seen().len();
+        let answer = raw(&world, format!("{head}{framing}\r\n{body}")).await;
+        let seen = world.backend.seen().split_off(before);
+        let told: Vec<_> = seen.iter().map(|seen| seen.body.clone()).collect();
+        let whole = answer.contains(" 200 ") && told == ["hello"];
+        let refused = answer.contains(" 4") && told.is_empty();
+        assert!(whole || refused, "{framing:?}: {answer} {told:?}");
+    }
+}

@@ -1,0 +1,228 @@
+//! The gateway under test with everything around it.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use gateway::{Options, Secrets};
+use http::StatusCode;
+use http::header::AUTHORIZATION;
+use model::ManualClock;
+use model::config::gateway::GatewayConfig;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::backend::Backend;
+use super::browser::{self, Browser};
+use super::client::{Client, Tokens};
+use super::identity_provider::{CLIENT_ID, CLIENT_SECRET, IdentityProvider};
+
+pub(crate) const FUNCTIONS_KEY: &str = "canary-functions-key";
+/// The redirect URI of most clients here.
+pub(crate) const REDIRECT: &str = "http://127.0.0.1:7777/cb";
+
+/// A running gateway, its provider, its backend and the time.
+pub(crate) struct World {
+    pub(crate) origin: String,
+    pub(crate) provider: IdentityProvider,
+    pub(crate) backend: Backend,
+    pub(crate) clock: ManualClock,
+    pub(crate) http: reqwest::Client,
+    config: GatewayConfig,
+    text: String,
+    folder: tempfile::TempDir,
+    running: Running,
+}
+
+struct Running {
+    shutdown: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl World {
+    /// With one server, `snippets`, which is also the root server.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|text| text).await
+    }
+
+    /// With a changed `gateway.toml`; `{backend}` stands for the backend's origin.
+    pub(crate) async fn start_with(change: impl FnOnce(String) -> String) -> Self {
+        let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+        let provider = IdentityProvider::start(clock.clock()).await;
+        let backend = Backend::start().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let text = change(config(&origin, &provider.authority()));
+        let text = text.replace("{backend}", &backend.origin);
+        let config = GatewayConfig::parse(&text).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let running = Running::start(&config, folder.path(), &clock, listener);
+        Self {
+            origin,
+            provider,
+            backend,
+            clock,
+            http: browser::http(),
+            config,
+            text,
+            folder,
+            running,
+        }
+    }
+
+    /// Stops the gateway and starts it again on the same data.
+    pub(crate) async fn restart(&mut self) {
+        self.stop().await;
+        let listener =
+            TcpListener::bind(self.config.public_url.url().socket_addrs(|| None).unwrap()[0])
+                .await
+                .unwrap();
+        self.running = Running::start(&self.config, self.folder.path(), &self.clock, listener);
+    }
+
+    /// As [`Self::restart`], with a changed `gateway.toml`.
+    pub(crate) async fn restart_with(&mut self, change: impl FnOnce(String) -> String) {
+        self.text = change(std::mem::take(&mut self.text));
+        self.config = GatewayConfig::parse(&self.text).unwrap();
+        self.restart().await;
+    }
+
+    /// Stops the gateway, softly.
+    pub(crate) async fn stop(&mut self) {
+        self.running.shutdown.cancel();
+        (&mut self.running.task).await.unwrap().unwrap();
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
+    pub(crate) fn advance(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.origin)
+    }
+
+    pub(crate) fn url_with(&self, path: &str, parameters: &[(&str, &str)]) -> String {
+        url::Url::parse_with_params(&self.url(path), parameters)
+            .unwrap()
+            .into()
+    }
+
+    /// A client that registered just now.
+    pub(crate) async fn client(&self) -> Client<'_> {
+        Client::register(self, REDIRECT).await
+    }
+
+    /// A session of a new client in a new browser.
+    pub(crate) async fn session(&self) -> (Client<'_>, Tokens) {
+        let client = self.client().await;
+        let tokens = client.sign_in(&Browser::new()).await;
+        (client, tokens)
+    }
+
+    pub(crate) async fn get_json(&self, path: &str) -> (StatusCode, Value) {
+        json(self.http.get(self.url(path))).await
+    }
+
+    pub(crate) async fn get_as(&self, path: &str, token: &str) -> (StatusCode, Value) {
+        json(
+            self.http
+                .get(self.url(path))
+                .header(AUTHORIZATION, format!("Bearer {token}")),
+        )
+        .await
+    }
+
+    pub(crate) async fn post_json(&self, path: &str, body: &Value) -> (StatusCode, Value) {
+        json(self.http.post(self.url(path)).json(body)).await
+    }
+
+    pub(crate) async fn post_form(&self, path: &str, form: &[(&str, &str)]) -> (StatusCode, Value) {
+        json(self.http.post(self.url(path)).form(form)).await
+    }
+
+    /// Posts an MCP message to a server.
+    pub(crate) fn mcp(&self, path: &str, token: &str) -> reqwest::RequestBuilder {
+        let request = self
+            .http
+            .post(self.url(path))
+            .header(AUTHORIZATION, format!("Bearer {token}"));
+        request
+            .header("content-type", "application/json")
+            .body(MESSAGE)
+    }
+
+    /// The status of an MCP message to the root server.
+    pub(crate) async fn mcp_status(&self, token: &str) -> StatusCode {
+        self.mcp("/mcp", token).send().await.unwrap().status()
+    }
+}
+
+/// A message with what re-serialising would change.
+pub(crate) const MESSAGE: &str =
+    "{\"jsonrpc\":\"2.0\", \"id\":1.0,\"method\":\"tools/call\",\"params\":{\"x\":1e2,\"x\":2}}";
+
+impl Running {
+    fn start(
+        config: &GatewayConfig,
+        data_dir: &Path,
+        clock: &ManualClock,
+        listener: TcpListener,
+    ) -> Self {
+        let shutdown = CancellationToken::new();
+        let options = Options {
+            config: config.clone(),
+            data_dir: data_dir.to_owned(),
+            secrets: Secrets::resolve(config, data_dir, |_| None).unwrap(),
+            clock: clock.clock(),
+        };
+        let task = tokio::spawn(gateway::serve(options, listener, shutdown.clone()));
+        Self { shutdown, task }
+    }
+}
+
+fn config(origin: &str, authority: &str) -> String {
+    format!(
+        r#"
+version = 1
+public_url = "{origin}"
+name = "Contoso tools"
+root_server = "snippets"
+
+[entra]
+authority = "{authority}"
+client_id = "{CLIENT_ID}"
+client_secret = "{{{{entra}}}}"
+
+[secrets.entra]
+value = "{CLIENT_SECRET}"
+
+[secrets.functions-key]
+value = "{FUNCTIONS_KEY}"
+
+[servers.snippets]
+url = "{{backend}}/mcp"
+sse_url = "{{backend}}/sse"
+title = "Snippets"
+headers = {{ "x-functions-key" = "{{{{functions-key}}}}" }}
+"#
+    )
+}
+
+/// Sends a request; an answer that is not JSON becomes null.
+pub(crate) async fn json(request: reqwest::RequestBuilder) -> (StatusCode, Value) {
+    let response = request.send().await.unwrap();
+    let status = response.status();
+    (status, response.json().await.unwrap_or(Value::Null))
+}
+
+impl World {
+    /// The data folder of a gateway that was stopped.
+    pub(crate) fn into_folder(self) -> tempfile::TempDir {
+        self.folder
+    }
+}
