@@ -1,0 +1,144 @@
+//! Who may speak to this server, and for whom.
+//!
+//! Invariant: a [`User`] is made only here, after the functions key was found right, and every
+//! request that reaches a tool carries one in its extensions. Nothing else reads the two headers.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
+use subtle::ConstantTimeEq as _;
+
+const KEY_HEADER: &str = "x-functions-key";
+const USER_HEADER: &str = "x-postern-user";
+
+/// Whose snippets a request reads and writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum User {
+    /// No user header: everyone without one shares these snippets.
+    Anonymous,
+    /// The bytes of the user header, as the gateway sent them.
+    Named(Vec<u8>),
+}
+
+impl User {
+    /// The name of this user's folder: safe whatever the header held, and never that of another.
+    pub(crate) fn folder(&self) -> String {
+        match self {
+            Self::Anonymous => "anonymous".to_owned(),
+            Self::Named(id) => format!("user-{}", fingerprint(id)),
+        }
+    }
+}
+
+/// SHA-256 in lower-case hexadecimal: a file name of 64 plain characters for any bytes.
+pub(crate) fn fingerprint(bytes: &[u8]) -> String {
+    digest(&SHA256, bytes)
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// Lets a request through when it carries the functions key, with its [`User`] attached.
+pub(crate) async fn require_key(
+    State(key): State<Arc<SecretString>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match admit(request.headers(), &key) {
+        Ok(user) => {
+            request.extensions_mut().insert(user);
+            next.run(request).await
+        }
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// Answers every path that is not one of ours.
+pub(crate) async fn not_found() -> Refusal {
+    Refusal::UnknownPath
+}
+
+fn admit(headers: &HeaderMap, key: &SecretString) -> Result<User, Refusal> {
+    let sent = headers.get(KEY_HEADER).ok_or(Refusal::KeyMissing)?;
+    if !bool::from(sent.as_bytes().ct_eq(key.expose_secret().as_bytes())) {
+        return Err(Refusal::KeyWrong);
+    }
+    user(headers)
+}
+
+fn user(headers: &HeaderMap) -> Result<User, Refusal> {
+    let mut sent = headers.get_all(USER_HEADER).iter();
+    match (sent.next(), sent.next()) {
+        (None, _) => Ok(User::Anonymous),
+        (Some(id), None) if !id.is_empty() => Ok(User::Named(id.as_bytes().to_vec())),
+        (Some(_), _) => Err(Refusal::UserUnclear),
+    }
+}
+
+/// Why a request did not get in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Refusal {
+    /// No functions key was sent.
+    KeyMissing,
+    /// The functions key is not ours.
+    KeyWrong,
+    /// The user header is empty or there are several.
+    UserUnclear,
+    /// There is nothing at this path.
+    UnknownPath,
+}
+
+#[derive(Serialize)]
+struct RefusalBody {
+    error: &'static str,
+    message: &'static str,
+    hint: &'static str,
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, error, message, hint) = match self {
+            Self::KeyMissing => (
+                StatusCode::UNAUTHORIZED,
+                "functions_key_missing",
+                "this server needs a functions key and the request has none",
+                "send the key as the header x-functions-key; behind the gateway, set it as the server's backend header",
+            ),
+            Self::KeyWrong => (
+                StatusCode::UNAUTHORIZED,
+                "functions_key_wrong",
+                "the functions key of the request is not this server's",
+                "compare the gateway's secret with the key this server was started with",
+            ),
+            Self::UserUnclear => (
+                StatusCode::BAD_REQUEST,
+                "user_unclear",
+                "the header x-postern-user is empty or was sent more than once",
+                "send it once, or leave it out for the shared anonymous user",
+            ),
+            Self::UnknownPath => (
+                StatusCode::NOT_FOUND,
+                "unknown_path",
+                "there is nothing at this path",
+                "MCP is served at /mcp and, in its older form, at /sse",
+            ),
+        };
+        (
+            status,
+            Json(RefusalBody {
+                error,
+                message,
+                hint,
+            }),
+        )
+            .into_response()
+    }
+}

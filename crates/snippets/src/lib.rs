@@ -1,0 +1,118 @@
+//! The sample MCP server of the seeds: `hello_mcp`, `get_snippet`, `save_snippet`, stored per user.
+//!
+//! It is the demo's backend and a second opinion on our wire code, so it is built on the official
+//! Rust SDK (`rmcp`) and knows nothing else of Postern.
+//!
+//! - `/mcp`: Streamable HTTP in both eras (`initialize` up to 2025-11-25, stateless 2026-07-28).
+//! - `/sse` and `/message?sessionId=…`: the HTTP+SSE transport of 2024-11-05 ([`sse`]).
+//! - `/healthz`: 200 while it serves; the only path that needs no functions key.
+//!
+//! Who the user is comes from the header `x-postern-user`, which is believed only because every
+//! request must carry the functions key ([`guard`]). This server does no sign-in of its own.
+
+mod guard;
+mod sse;
+mod store;
+mod tools;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::routing::get;
+use axum::serve::ListenerExt as _;
+use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::store::Store;
+use crate::tools::Snippets;
+
+/// How long open requests may take to end after `shutdown`, before they are cut off.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The largest body a POST may have, in bytes. A snippet at its limit fits, escaped or not.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// What the server needs to run.
+#[derive(Debug)]
+pub struct Options {
+    /// What requests must send as `x-functions-key`. Must not be empty.
+    pub functions_key: SecretString,
+    /// Where snippets are kept; made when missing, readable by the owner only.
+    pub data_dir: PathBuf,
+}
+
+/// Serves until `shutdown`, then lets open requests end for five seconds.
+///
+/// # Errors
+///
+/// When the functions key is empty, the data folder cannot be made, or accepting fails.
+pub async fn serve(
+    options: Options,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let app = router(options, &shutdown)?;
+    // Answers are small and often events: waiting to fill a packet only delays them.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "could not disable Nagle's algorithm");
+        }
+    });
+    let serving =
+        axum::serve(listener, app).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    tokio::select! {
+        served = serving => served.context("the snippets server stopped accepting connections"),
+        () = grace_is_over(&shutdown) => {
+            tracing::warn!("requests were still open at the end of the grace period: cut off");
+            Ok(())
+        }
+    }
+}
+
+async fn grace_is_over(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(GRACE).await;
+}
+
+fn router(options: Options, shutdown: &CancellationToken) -> anyhow::Result<Router> {
+    anyhow::ensure!(
+        !options.functions_key.expose_secret().is_empty(),
+        "the functions key is empty; hint: give the snippets server the same secret that the gateway sends as x-functions-key"
+    );
+    let store = Store::open(options.data_dir)?;
+    let server = Snippets::new(Arc::new(store));
+    let key = Arc::new(options.functions_key);
+    Ok(Router::new()
+        .route_service("/mcp", streamable(server.clone(), shutdown))
+        .merge(sse::routes(server, shutdown.clone()))
+        .fallback(guard::not_found)
+        .layer(axum::middleware::from_fn_with_state(
+            key,
+            guard::require_key,
+        ))
+        // Behind the layer only what stands above it: health needs no key.
+        .route("/healthz", get(async || "ok\n")))
+}
+
+fn streamable(
+    server: Snippets,
+    shutdown: &CancellationToken,
+) -> StreamableHttpService<Snippets, LocalSessionManager> {
+    let config = StreamableHttpServerConfig::default()
+        // DNS rebinding gains nothing here: a web page does not know the functions key. And the
+        // gateway may reach this server by any name.
+        .disable_allowed_hosts()
+        .with_max_request_body_bytes(MAX_BODY_BYTES)
+        .with_cancellation_token(shutdown.clone());
+    StreamableHttpService::new(
+        move || Ok(server.clone()),
+        Arc::new(LocalSessionManager::default()),
+        config,
+    )
+}

@@ -1,0 +1,109 @@
+//! Who gets in.
+
+use reqwest::StatusCode;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{KEY, World, bare_client, http_client, initialize};
+
+#[tokio::test]
+async fn every_face_wants_the_key() {
+    let world = World::start().await;
+    for (key, error) in [
+        (None, "functions_key_missing"),
+        (Some(""), "functions_key_wrong"),
+        (Some("a functions key for test"), "functions_key_wrong"),
+        (Some("another key"), "functions_key_wrong"),
+    ] {
+        for path in ["/mcp", "/sse", "/message", "/nowhere"] {
+            let mut post = bare_client().post(world.at(path)).json(&json!({}));
+            if let Some(key) = key {
+                post = post.header("x-functions-key", key);
+            }
+            let answer = post.send().await.unwrap();
+            assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{path} {key:?}");
+            let body: Value = answer.json().await.unwrap();
+            assert_eq!(body["error"], error, "{path} {key:?}");
+            assert!(body["hint"].as_str().is_some_and(|hint| !hint.is_empty()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn health_needs_no_key() {
+    let world = World::start().await;
+    let answer = bare_client()
+        .get(world.at("/healthz"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_unclear_user_is_refused() {
+    let world = World::start().await;
+    let post = || {
+        bare_client()
+            .post(world.at("/mcp"))
+            .header("x-functions-key", KEY)
+            .json(&initialize(1, "2025-11-25"))
+    };
+    for ask in [
+        post()
+            .header("x-postern-user", "ada")
+            .header("x-postern-user", "bob"),
+        post().header("x-postern-user", ""),
+    ] {
+        let answer = ask.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(
+            answer.json::<Value>().await.unwrap()["error"],
+            "user_unclear"
+        );
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_say_where_to_go() {
+    let world = World::start().await;
+    let answer = http_client(None)
+        .get(world.at("/nowhere"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+    assert!(answer.text().await.unwrap().contains("/mcp"));
+}
+
+#[tokio::test]
+async fn an_empty_key_does_not_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = snippets::Options {
+        functions_key: SecretString::from(""),
+        data_dir: folder.path().to_owned(),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let error = snippets::serve(options, listener, CancellationToken::new())
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("hint: "), "{error}");
+}
+
+#[tokio::test]
+async fn a_data_folder_that_cannot_be_made_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a-file");
+    std::fs::write(&file, "").unwrap();
+    let options = snippets::Options {
+        functions_key: SecretString::from(KEY),
+        data_dir: file.join("data"),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let error = snippets::serve(options, listener, CancellationToken::new())
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("a-file"), "{error}");
+}

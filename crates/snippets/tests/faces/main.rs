@@ -1,0 +1,12 @@
+//! The server as its clients see it: on every face, as the SDK's own client and as raw HTTP.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::needless_pass_by_value,
+    reason = "a test fails where it panics, and reads better so"
+)]
+
+mod guard;
+mod sse;
+mod streamable;
+mod world;

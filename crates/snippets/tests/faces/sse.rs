@@ -1,0 +1,240 @@
+//! `/sse` and `/message`, as a host of 2024-11-05 speaks them.
+
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::world::{World, http_client, initialize, outcome, request, soon};
+
+/// An open session: the event stream, and where to post.
+struct Session {
+    client: reqwest::Client,
+    events: Events,
+    endpoint: String,
+}
+
+impl Session {
+    async fn open(world: &World, user: Option<&str>) -> Self {
+        let client = http_client(user);
+        let answer = client.get(world.at("/sse")).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        let mut events = Events {
+            answer,
+            read: String::new(),
+        };
+        let (kind, path) = events.next().await.unwrap();
+        assert_eq!(kind, "endpoint");
+        assert!(path.starts_with("/message?sessionId="), "{path}");
+        Self {
+            client,
+            events,
+            endpoint: world.at(&path),
+        }
+    }
+
+    async fn post(&self, message: &Value) -> StatusCode {
+        self.client
+            .post(&self.endpoint)
+            .json(message)
+            .send()
+            .await
+            .unwrap()
+            .status()
+    }
+
+    /// Posts a request and waits for the event with its answer.
+    async fn ask(&mut self, message: &Value) -> Value {
+        assert_eq!(self.post(message).await, StatusCode::ACCEPTED);
+        let (kind, data) = self.events.next().await.unwrap();
+        assert_eq!(kind, "message");
+        let answer: Value = serde_json::from_str(&data).unwrap();
+        assert_eq!(answer["id"], message["id"]);
+        answer
+    }
+
+    async fn handshake(&mut self) {
+        let answer = self.ask(&initialize(0, "2024-11-05")).await;
+        assert_eq!(answer["result"]["protocolVersion"], "2024-11-05");
+        let initialized = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+        assert_eq!(self.post(&initialized).await, StatusCode::ACCEPTED);
+    }
+
+    async fn call(&mut self, id: u64, tool: &str, arguments: Value) -> (String, bool) {
+        let params = json!({ "name": tool, "arguments": arguments });
+        let answer = self.ask(&request(id, "tools/call", params)).await;
+        let (text, is_error) = outcome(&answer["result"]);
+        (text.to_owned(), is_error)
+    }
+}
+
+/// Reads events off a response; comments between them are skipped.
+struct Events {
+    answer: Response,
+    read: String,
+}
+
+impl Events {
+    /// The next event's name and data, or `None` at the end of the stream.
+    async fn next(&mut self) -> Option<(String, String)> {
+        loop {
+            while let Some((event, rest)) = self.read.split_once("\n\n") {
+                let (event, rest) = (parse(event), rest.to_owned());
+                self.read = rest;
+                if event.is_some() {
+                    return event;
+                }
+            }
+            let chunk = soon(self.answer.chunk()).await.unwrap()?;
+            self.read.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    }
+}
+
+fn parse(event: &str) -> Option<(String, String)> {
+    let field = |name: &str| {
+        event
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .map(str::to_owned)
+    };
+    Some((field("event: ")?, field("data: ")?))
+}
+
+#[tokio::test]
+async fn all_three_tools() {
+    let world = World::start().await;
+    let mut session = Session::open(&world, Some("ada")).await;
+    session.handshake().await;
+
+    let list = session.ask(&request(1, "tools/list", json!({}))).await;
+    assert_eq!(list["result"]["tools"].as_array().unwrap().len(), 3);
+    let hello = session.call(2, "hello_mcp", json!({})).await;
+    assert_eq!(hello, ("Hello I am MCPTool!".to_owned(), false));
+    let save = json!({ "snippetname": "n", "snippet": "over sse" });
+    assert!(!session.call(3, "save_snippet", save).await.1);
+    let got = session
+        .call(4, "get_snippet", json!({ "snippetname": "n" }))
+        .await;
+    assert_eq!(got, ("over sse".to_owned(), false));
+    let unknown = session
+        .call(5, "get_snippet", json!({ "snippetname": "m" }))
+        .await;
+    assert!(
+        unknown.1 && unknown.0.contains("no snippet named"),
+        "{}",
+        unknown.0
+    );
+}
+
+#[tokio::test]
+async fn users_do_not_see_each_others_snippets() {
+    let world = World::start().await;
+    let mut ada = Session::open(&world, Some("ada")).await;
+    let mut bob = Session::open(&world, Some("bob")).await;
+    ada.handshake().await;
+    bob.handshake().await;
+    ada.call(
+        1,
+        "save_snippet",
+        json!({ "snippetname": "n", "snippet": "of ada" }),
+    )
+    .await;
+    assert!(
+        bob.call(1, "get_snippet", json!({ "snippetname": "n" }))
+            .await
+            .1
+    );
+    assert_eq!(
+        ada.call(2, "get_snippet", json!({ "snippetname": "n" }))
+            .await
+            .0,
+        "of ada"
+    );
+}
+
+#[tokio::test]
+async fn a_session_is_its_users_alone() {
+    let world = World::start().await;
+    let ada = Session::open(&world, Some("ada")).await;
+    let ping = request(1, "ping", json!({}));
+    for other in [Some("bob"), None] {
+        let answer = http_client(other)
+            .post(&ada.endpoint)
+            .json(&ping)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_a_message_is_refused() {
+    let world = World::start().await;
+    let session = Session::open(&world, None).await;
+    let post = |body: String| session.client.post(&session.endpoint).body(body).send();
+    let garbage = post("half a mess".to_owned()).await.unwrap();
+    assert_eq!(garbage.status(), StatusCode::BAD_REQUEST);
+    assert!(garbage.text().await.unwrap().contains("hint: "));
+    let huge = post(" ".repeat(1024 * 1024 + 1)).await.unwrap();
+    assert_eq!(huge.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(
+        session.post(&initialize(1, "2024-11-05")).await,
+        StatusCode::ACCEPTED
+    );
+}
+
+#[tokio::test]
+async fn sessions_that_are_not_open_are_refused() {
+    let world = World::start().await;
+    let never = "/message?sessionId=4be96cd3-4a3d-4b4e-9c69-6b2ff5a3b1d5";
+    for path in [
+        "/message",
+        "/message?sessionId=",
+        "/message?sessionId=../x",
+        never,
+    ] {
+        let answer = http_client(None)
+            .post(world.at(path))
+            .json(&json!({}))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_ends_with_its_stream() {
+    let world = World::start().await;
+    let Session {
+        client,
+        events,
+        endpoint,
+    } = Session::open(&world, None).await;
+    drop(events);
+    let note = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+    soon(async {
+        while client
+            .post(&endpoint)
+            .json(&note)
+            .send()
+            .await
+            .unwrap()
+            .status()
+            != StatusCode::NOT_FOUND
+        {}
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn shutting_down_ends_open_streams() {
+    let world = World::start().await;
+    let mut idle = Session::open(&world, None).await;
+    let mut busy = Session::open(&world, Some("ada")).await;
+    busy.handshake().await;
+    world.stop().await;
+    assert_eq!(idle.events.next().await, None);
+    assert_eq!(busy.events.next().await, None);
+}
