@@ -1,0 +1,229 @@
+//! `config.toml` on disk: read whole, edited in place, written by rename.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use model::ServerName;
+use model::config::{BridgeConfig, ServerConfig};
+use toml_edit::{DocumentMut, Item, Table};
+
+/// Why the configuration cannot be used.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is there and cannot be read or written.
+    #[error("{path} cannot be used: {reason}; hint: check who may read and write it", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The file does not say what it should.
+    #[error(
+        "{path}, line {line}, column {column}: {reason}; hint: correct the file, Postern reads it again by itself",
+        path = path.display()
+    )]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+        /// What is wrong with which field.
+        reason: String,
+    },
+}
+
+/// Reads the file; one that is not there is an empty one.
+///
+/// # Errors
+/// [`ConfigError`].
+pub(crate) fn read(path: &Path) -> Result<BridgeConfig, ConfigError> {
+    let text = text(path)?;
+    toml::from_str(&text).map_err(|error| invalid(path, &text, &error))
+}
+
+/// Adds or replaces a server, and leaves everything else as it stands.
+///
+/// # Errors
+/// [`ConfigError`]; the file is then as it was.
+pub(crate) fn put(
+    path: &Path,
+    name: &ServerName,
+    server: &ServerConfig,
+) -> Result<(), ConfigError> {
+    edit(path, |document| {
+        let servers = document.entry("servers").or_insert_with(|| {
+            let mut table = Table::new();
+            table.set_implicit(true);
+            Item::Table(table)
+        });
+        let fields = toml_edit::ser::to_document(server).map(|fields| fields.as_table().clone());
+        if let (Some(servers), Ok(fields)) = (servers.as_table_like_mut(), fields) {
+            servers.insert(name.as_str(), Item::Table(fields));
+        }
+    })
+}
+
+/// Removes a server.
+///
+/// # Errors
+/// [`ConfigError`]; the file is then as it was.
+pub(crate) fn remove(path: &Path, name: &ServerName) -> Result<(), ConfigError> {
+    edit(path, |document| {
+        if let Some(servers) = document
+            .get_mut("servers")
+            .and_then(Item::as_table_like_mut)
+        {
+            servers.remove(name.as_str());
+        }
+    })
+}
+
+fn edit(path: &Path, change: impl FnOnce(&mut DocumentMut)) -> Result<(), ConfigError> {
+    let before = text(path)?;
+    read(path)?;
+    let mut document: DocumentMut =
+        before
+            .parse()
+            .map_err(|error: toml_edit::TomlError| ConfigError::Io {
+                path: path.to_owned(),
+                reason: error.to_string(),
+            })?;
+    if before.trim().is_empty() {
+        document.insert("version", toml_edit::value(1));
+    }
+    change(&mut document);
+    write(path, &document.to_string()).map_err(|error| ConfigError::Io {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+fn text(path: &Path) -> Result<String, ConfigError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(ConfigError::Io {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        }),
+    }
+}
+
+/// Writes a file beside the old one and puts it in its place.
+pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
+    // Where the file is a link, as those who keep their settings elsewhere have it, it stays one.
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let dir = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(dir)?;
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+fn invalid(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let before = &text[..error.span().map_or(0, |span| span.start).min(text.len())];
+    let line = before.matches('\n').count() + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .count()
+        + 1;
+    ConfigError::Invalid {
+        path: path.to_owned(),
+        line,
+        column,
+        reason: error.message().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::config::{ServerAuth, ServerConfig, Transport};
+
+    use super::{ConfigError, put, read, remove};
+
+    fn server(url: &str) -> ServerConfig {
+        let url = url.parse().unwrap();
+        ServerConfig {
+            url,
+            transport: Transport::Auto,
+            auth: ServerAuth::Discover,
+        }
+    }
+
+    #[test]
+    fn edits_keep_what_a_person_wrote() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/config.toml");
+        put(
+            &path,
+            &"one".parse().unwrap(),
+            &server("https://a.example/mcp"),
+        )
+        .unwrap();
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        text.push_str("\n# mine\n[bridge]\nport = 5000 # odd\n");
+        std::fs::write(&path, &text).unwrap();
+        put(
+            &path,
+            &"two".parse().unwrap(),
+            &server("https://b.example/mcp"),
+        )
+        .unwrap();
+        remove(&path, &"one".parse().unwrap()).unwrap();
+        let config = read(&path).unwrap();
+        assert_eq!(config.bridge.port, 5000);
+        assert_eq!(
+            config
+                .servers
+                .keys()
+                .map(|name| name.as_str())
+                .collect::<Vec<_>>(),
+            ["two"]
+        );
+        assert!(
+            std::fs::read_to_string(&path)
+                .unwrap()
+                .contains("port = 5000 # odd")
+        );
+    }
+
+    #[test]
+    fn an_error_names_line_and_field() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        std::fs::write(&path, "version = 1\n[bridge]\nprot = 5\n").unwrap();
+        let error = read(&path).unwrap_err();
+        assert!(
+            matches!(error, ConfigError::Invalid { line: 3, .. }),
+            "{error}"
+        );
+        assert!(error.to_string().contains("prot"), "{error}");
+        std::fs::write(&path, "[servers.x]\nurl = 'http://far.example/'\n").unwrap();
+        assert!(read(&path).unwrap_err().to_string().contains("https"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, target) = (dir.path().join("config.toml"), dir.path().join("mine.toml"));
+        std::fs::write(&target, "version = 1\n").unwrap();
+        std::os::unix::fs::symlink(&target, &path).unwrap();
+        put(
+            &path,
+            &"one".parse().unwrap(),
+            &server("https://a.example/mcp"),
+        )
+        .unwrap();
+        assert!(path.is_symlink());
+        assert!(read(&target).unwrap().servers.len() == 1);
+    }
+}

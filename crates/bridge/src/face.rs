@@ -1,0 +1,87 @@
+//! The ways in: the two sockets, and HTTP on loopback.
+//!
+//! Owns: listening, and turning each conversation into a [`crate::session`]. Does not own: what
+//! a session does.
+
+mod door;
+mod http;
+mod post;
+mod socket;
+mod sse;
+mod streamable;
+
+use std::sync::Arc;
+
+use axum::Router;
+use control::api::{Problem, ProblemKind};
+use control::socket::Listener;
+use tokio::net::TcpListener;
+
+use crate::hub::Hub;
+
+pub(crate) use socket::welcome;
+
+/// A listening socket of ours that broke.
+pub(crate) struct SocketError(pub(crate) std::io::Error);
+
+/// The open HTTP listeners, if any.
+pub(crate) struct Faces {
+    http: Vec<TcpListener>,
+}
+
+impl Faces {
+    /// Opens the HTTP port on both loopback addresses. A port that is taken is a problem to
+    /// show, and never another port.
+    pub(crate) async fn open(hub: &Hub) -> Self {
+        let wanted = hub.settings().port;
+        match TcpListener::bind(("127.0.0.1", wanted)).await {
+            Ok(first) => {
+                let port = first.local_addr().map_or(wanted, |address| address.port());
+                let second = TcpListener::bind(("::1", port)).await.ok();
+                hub.set_http(Ok(format!("http://127.0.0.1:{port}")));
+                Self {
+                    http: std::iter::once(first).chain(second).collect(),
+                }
+            }
+            Err(reason) => {
+                let text =
+                    format!("port {wanted} cannot be opened for hosts that speak HTTP: {reason}");
+                let problem = Problem::new(ProblemKind::InUse, text).with_hint(
+                    "end the program that has it, or set another `port` under [bridge] and restart",
+                );
+                tracing::error!(%problem, "the other faces work");
+                hub.set_http(Err(problem));
+                Self { http: Vec::new() }
+            }
+        }
+    }
+
+    /// Serves until the bridge ends.
+    pub(crate) async fn serve(
+        self,
+        hub: &Arc<Hub>,
+        mcp: Listener,
+        control: Listener,
+    ) -> Result<(), SocketError> {
+        let app = http::routes(hub);
+        for listener in self.http {
+            hub.spawn(serve_http(listener, app.clone(), Arc::clone(hub)));
+        }
+        tokio::select! {
+            ended = socket::serve(hub, mcp) => ended.map_err(SocketError),
+            ended = crate::management::serve(hub, control) => ended.map_err(SocketError),
+            () = hub.shutdown.cancelled() => Ok(()),
+        }
+    }
+}
+
+async fn serve_http(listener: TcpListener, app: Router, hub: Arc<Hub>) {
+    tokio::select! {
+        served = axum::serve(listener, app) => {
+            if let Err(reason) = served {
+                tracing::error!(%reason, "the HTTP face ended");
+            }
+        }
+        () = hub.shutdown.cancelled() => {}
+    }
+}

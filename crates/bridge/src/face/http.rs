@@ -1,0 +1,72 @@
+//! The routes for hosts that speak HTTP.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post};
+use control::api::Problem;
+
+use super::{door, sse, streamable};
+use crate::hub::Hub;
+use crate::problem;
+
+/// The longest message that a host may post, in bytes.
+const LONGEST_MESSAGE: usize = 64 * 1024 * 1024;
+
+/// What the HTTP handlers share.
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    pub(super) hub: Arc<Hub>,
+    pub(super) streamable: Arc<streamable::Sessions>,
+    pub(super) sse: Arc<sse::Sessions>,
+}
+
+/// `/{server}/mcp`, `/{server}/sse` and `/{server}/message`.
+pub(super) fn routes(hub: &Arc<Hub>) -> Router {
+    let shared = Shared {
+        hub: Arc::clone(hub),
+        streamable: Arc::default(),
+        sse: Arc::default(),
+    };
+    let (house, shutdown) = (shared.clone(), hub.shutdown.clone());
+    hub.spawn(async move {
+        tokio::select! {
+            () = house.streamable.keep_house() => {}
+            () = house.sse.keep_house() => {}
+            () = shutdown.cancelled() => {}
+        }
+    });
+    Router::new()
+        .route(
+            "/{server}/mcp",
+            post(streamable::post)
+                .get(streamable::get)
+                .delete(streamable::delete),
+        )
+        .route("/{server}/sse", get(sse::open))
+        .route("/{server}/message", post(sse::message))
+        .fallback(any(async || {
+            (
+                StatusCode::NOT_FOUND,
+                "hint: MCP is at /NAME/mcp and /NAME/sse\n",
+            )
+        }))
+        .layer(DefaultBodyLimit::max(LONGEST_MESSAGE))
+        .layer(middleware::from_fn(door::check))
+        .with_state(shared)
+}
+
+/// There is no such server.
+pub(super) fn no_server(name: &str, problem: &Problem) -> Response {
+    let body = problem::answer(None, name, problem);
+    (
+        StatusCode::NOT_FOUND,
+        [("content-type", "application/json")],
+        body.bytes().clone(),
+    )
+        .into_response()
+}

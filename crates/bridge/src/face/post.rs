@@ -1,0 +1,180 @@
+//! Which of a session's messages belongs on which HTTP response.
+//!
+//! Owns: the open responses of one session, and the stream for all that belongs to none.
+//! Does not own: sessions, or how a response is written.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mcp::RequestId;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::SendTimeoutError;
+
+use crate::session::ToHost;
+
+/// Messages kept for a host that has no stream open; the oldest go first.
+const KEPT: usize = 64;
+
+/// Messages on one response before the session has to wait.
+const DEPTH: usize = 32;
+
+/// How long a host may leave a response unread before it is cut: the others wait for it.
+const STALLED: Duration = Duration::from_secs(10);
+
+/// The open responses.
+#[derive(Debug, Default)]
+pub(super) struct Responses(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    posts: HashMap<RequestId, mpsc::Sender<ToHost>>,
+    stream: Option<mpsc::Sender<ToHost>>,
+    kept: VecDeque<ToHost>,
+}
+
+impl Responses {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens the response to a request. `None` if that id is in use already.
+    pub(super) fn open(&self, id: RequestId) -> Option<mpsc::Receiver<ToHost>> {
+        let (to, from) = mpsc::channel(DEPTH);
+        match self.inner().posts.entry(id) {
+            std::collections::hash_map::Entry::Occupied(taken) if !taken.get().is_closed() => None,
+            std::collections::hash_map::Entry::Occupied(mut stale) => {
+                stale.insert(to);
+                Some(from)
+            }
+            std::collections::hash_map::Entry::Vacant(free) => {
+                free.insert(to);
+                Some(from)
+            }
+        }
+    }
+
+    /// Opens the stream for what belongs to no request, in place of an earlier one, and hands
+    /// over what was kept for it.
+    pub(super) fn listen(&self) -> (VecDeque<ToHost>, mpsc::Receiver<ToHost>) {
+        let (to, from) = mpsc::channel(DEPTH);
+        let mut inner = self.inner();
+        inner.stream = Some(to);
+        (std::mem::take(&mut inner.kept), from)
+    }
+
+    /// Ends the response to a request that the host has cancelled.
+    pub(super) fn close(&self, id: &RequestId) {
+        self.inner().posts.remove(id);
+    }
+
+    /// Whether the host has a stream or a response open.
+    pub(super) fn in_use(&self) -> bool {
+        let inner = self.inner();
+        inner
+            .stream
+            .as_ref()
+            .is_some_and(|stream| !stream.is_closed())
+            || inner.posts.values().any(|post| !post.is_closed())
+    }
+
+    /// Carries a session's messages to where they belong, until the session ends.
+    pub(super) async fn carry(&self, mut from: mpsc::Receiver<ToHost>) {
+        while let Some(message) = from.recv().await {
+            let is_answer = message.message.method().is_none();
+            let Some(to) = self.way_for(&message, is_answer) else {
+                continue;
+            };
+            match to.send_timeout(message, STALLED).await {
+                Ok(()) => {}
+                Err(SendTimeoutError::Closed(lost)) if !is_answer => self.keep(lost),
+                Err(SendTimeoutError::Closed(_)) => {}
+                Err(SendTimeoutError::Timeout(lost)) => {
+                    self.cut(&to);
+                    self.keep(lost);
+                }
+            }
+        }
+        *self.inner() = Inner::default();
+    }
+
+    /// The response or stream for a message. An answer ends its response.
+    fn way_for(&self, message: &ToHost, is_answer: bool) -> Option<mpsc::Sender<ToHost>> {
+        let mut inner = self.inner();
+        let post = match (&message.request, is_answer) {
+            (Some(id), true) => return inner.posts.remove(id),
+            (Some(id), false) => inner.posts.get(id).cloned(),
+            (None, _) => None,
+        };
+        let open = post
+            .or_else(|| inner.stream.clone())
+            .filter(|to| !to.is_closed());
+        if open.is_none() {
+            drop(inner);
+            self.keep(message.clone());
+        }
+        open
+    }
+
+    /// Ends a response that its host does not read.
+    fn cut(&self, stalled: &mpsc::Sender<ToHost>) {
+        tracing::warn!("a host has not read its response for a while; it is cut");
+        let mut inner = self.inner();
+        inner.posts.retain(|_, post| !post.same_channel(stalled));
+        inner.stream.take_if(|stream| stream.same_channel(stalled));
+    }
+
+    fn keep(&self, message: ToHost) {
+        let mut inner = self.inner();
+        if inner.kept.len() == KEPT {
+            inner.kept.pop_front();
+        }
+        inner.kept.push_back(message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mcp::{Message, RequestId};
+    use tokio::sync::mpsc;
+
+    use super::Responses;
+    use crate::session::ToHost;
+
+    fn remark() -> ToHost {
+        ToHost {
+            message: Message::notification("notifications/x", None),
+            request: None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_nobody_reads_does_not_hold_up_an_answer_for_ever() {
+        let responses = std::sync::Arc::new(Responses::default());
+        let (_, mut unread) = responses.listen();
+        let id = RequestId::number(1);
+        let mut post = responses.open(id.clone()).unwrap();
+        let (session, from) = mpsc::channel(1);
+        let carrier = std::sync::Arc::clone(&responses);
+        let carrying = tokio::spawn(async move { carrier.carry(from).await });
+        for _ in 0..=super::DEPTH {
+            session.send(remark()).await.unwrap();
+        }
+        let answer = ToHost {
+            message: Message::response(&id, &"yes"),
+            request: Some(id),
+        };
+        session.send(answer).await.unwrap();
+        assert!(post.recv().await.is_some(), "the answer gets through");
+        while unread.recv().await.is_some() {}
+        let (kept, _stream) = responses.listen();
+        assert_eq!(
+            kept.len(),
+            1,
+            "what the stream did not take is kept for the next"
+        );
+        drop(session);
+        carrying.await.unwrap();
+        assert!(post.recv().await.is_none());
+    }
+}

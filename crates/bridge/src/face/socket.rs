@@ -1,0 +1,167 @@
+//! Shims: one line a message, over the `mcp` socket.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use control::hello::{self, Hello, LONGEST_LINE, PROTOCOL, Wants, Welcome, YIELDING};
+use control::lines::Lines;
+use control::socket::{Listener, Stream};
+use mcp::Message;
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::hub::Hub;
+use crate::registry::Server;
+use crate::session::{self, Ends, Manner, ToHost};
+
+/// The longest message that a host may send, in bytes.
+const LONGEST_MESSAGE: usize = 64 * 1024 * 1024;
+
+/// How long a shim may take to stop sending once the bridge makes room for a newer one.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Takes shims in until the socket breaks.
+pub(crate) async fn serve(hub: &Arc<Hub>, mut listener: Listener) -> io::Result<()> {
+    loop {
+        let (stream, peer) = listener.accept().await?;
+        tracing::debug!(?peer, "a shim connected");
+        let hub = Arc::clone(hub);
+        hub.clone().spawn(async move {
+            if let Err(error) = converse(&hub, stream).await {
+                tracing::debug!(%error, "a shim's connection broke");
+            }
+        });
+    }
+}
+
+async fn converse(hub: &Arc<Hub>, stream: Stream) -> io::Result<()> {
+    let (reader, mut writer) = tokio::io::split(stream);
+    let mut lines = Lines::new(reader, LONGEST_LINE);
+    let Some(hello) = hello::receive::<Hello, _>(&mut lines).await? else {
+        return Ok(());
+    };
+    let Wants::Server {
+        server,
+        host,
+        resumed,
+    } = hello.wants
+    else {
+        return welcome(hub, &mut writer, None).await;
+    };
+    hub.reload(false);
+    match hub.registry.named_or_at(&server) {
+        Ok(server) => {
+            // By its name: a URL may carry a secret.
+            tracing::info!(server = %server.name, host, resumed, "a host connected");
+            welcome(hub, &mut writer, None).await?;
+            relay(hub, server, lines.longest(LONGEST_MESSAGE), writer).await
+        }
+        Err(problem) => welcome(hub, &mut writer, Some(problem)).await,
+    }
+}
+
+/// Says what this bridge is, on either socket.
+pub(crate) async fn welcome(
+    hub: &Hub,
+    writer: &mut WriteHalf<Stream>,
+    problem: Option<control::api::Problem>,
+) -> io::Result<()> {
+    let version = hub.options.version.clone();
+    hello::send(
+        writer,
+        &Welcome {
+            postern: PROTOCOL,
+            version,
+            pid: std::process::id(),
+            problem,
+        },
+    )
+    .await
+}
+
+async fn relay(
+    hub: &Arc<Hub>,
+    server: Arc<Server>,
+    lines: Lines<ReadHalf<Stream>>,
+    writer: WriteHalf<Stream>,
+) -> io::Result<()> {
+    let Ends { to, from } = session::start(hub, server, "stdio", Manner::Host);
+    let (own, own_words) = mpsc::channel(4);
+    let reading = read(hub, lines, to, own);
+    let writing = write(from, own_words, writer);
+    let (read, written) = tokio::join!(reading, writing);
+    read.and(written)
+}
+
+/// Host to session, until the shim half-closes. When the bridge makes room for a newer one, the
+/// shim is told, sends what it has begun, and half-closes: nothing is lost in between.
+async fn read(
+    hub: &Hub,
+    mut lines: Lines<ReadHalf<Stream>>,
+    to: mpsc::Sender<Message>,
+    own: mpsc::Sender<Bytes>,
+) -> io::Result<()> {
+    let mut told = false;
+    let farewell = tokio::time::sleep(Duration::MAX);
+    tokio::pin!(farewell);
+    loop {
+        let line = tokio::select! {
+            line = lines.next() => line?,
+            () = hub.yielding.cancelled(), if !told => {
+                told = true;
+                farewell.as_mut().reset(Instant::now() + FAREWELL);
+                let _ = own.send(Bytes::from_static(YIELDING.as_bytes())).await;
+                continue;
+            }
+            () = &mut farewell, if told => return Ok(()),
+            () = to.closed() => return Ok(()),
+        };
+        let Some(line) = line else { return Ok(()) };
+        match Message::parse(line) {
+            Ok(message) => {
+                if to.send(message).await.is_err() {
+                    return Ok(());
+                }
+            }
+            Err(error) => {
+                let _ = own.send(error.to_response().line()).await;
+            }
+        }
+    }
+}
+
+/// Session to host, until the session ends. Lines that are ready together go out together.
+async fn write(
+    mut from: mpsc::Receiver<ToHost>,
+    mut own_words: mpsc::Receiver<Bytes>,
+    mut writer: WriteHalf<Stream>,
+) -> io::Result<()> {
+    let mut batch = Vec::with_capacity(4096);
+    loop {
+        tokio::select! {
+            Some(line) = own_words.recv() => add(&mut batch, &line),
+            message = from.recv() => match message {
+                Some(ToHost { message, .. }) => add(&mut batch, &message.line()),
+                None => break,
+            },
+        }
+        while let Ok(ToHost { message, .. }) = from.try_recv() {
+            add(&mut batch, &message.line());
+            if batch.len() > 256 * 1024 {
+                break;
+            }
+        }
+        writer.write_all(&batch).await?;
+        batch.clear();
+        batch.shrink_to(1024 * 1024);
+    }
+    writer.shutdown().await
+}
+
+fn add(batch: &mut Vec<u8>, line: &[u8]) {
+    batch.extend_from_slice(line);
+    batch.push(b'\n');
+}

@@ -1,0 +1,117 @@
+//! HTTP+SSE of 2024-11-05 for hosts: `/{server}/sse` and `/{server}/message`.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
+use mcp::{Message, sse};
+use serde::Deserialize;
+use tokio::sync::mpsc;
+
+use super::http::{Shared, no_server};
+use super::streamable::session_id;
+use crate::session::{self, Ends, Manner, ToHost};
+
+/// How often it is looked whether a stream has ended.
+const LOOK: Duration = Duration::from_secs(5 * 60);
+
+/// The open streams, by session id.
+#[derive(Debug, Default)]
+pub(super) struct Sessions(Mutex<HashMap<String, Open>>);
+
+#[derive(Debug)]
+struct Open {
+    server: String,
+    to: mpsc::Sender<Message>,
+}
+
+impl Sessions {
+    fn map(&self) -> MutexGuard<'_, HashMap<String, Open>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets the streams that have ended, for as long as the bridge runs.
+    pub(super) async fn keep_house(&self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            self.map().retain(|_, open| !open.to.is_closed());
+        }
+    }
+}
+
+/// The stream; its first event says where to post.
+pub(super) async fn open(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
+    let server = match shared.hub.server(&name) {
+        Ok(server) => server,
+        Err(problem) => return no_server(&name, &problem),
+    };
+    let id = session_id();
+    let endpoint = format!("/{name}/message?sessionId={id}");
+    let Ends { to, from } = session::start(&shared.hub, server, "sse", Manner::Host);
+    shared.sse.map().insert(id, Open { server: name, to });
+    let first = sse::encode(Some("endpoint"), None, endpoint.as_bytes());
+    let rest = stream::unfold(from, async |mut from: mpsc::Receiver<ToHost>| {
+        from.recv().await.map(|ToHost { message, .. }| {
+            (sse::encode(Some("message"), None, message.bytes()), from)
+        })
+    });
+    let frames = stream::iter([first]).chain(rest).map(Ok::<_, Infallible>);
+    let headers = [
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/event-stream"),
+        ),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    ];
+    (headers, Body::from_stream(frames)).into_response()
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Address {
+    #[serde(rename = "sessionId")]
+    session_id: String,
+}
+
+/// One message of the host; its answer comes on the stream.
+pub(super) async fn message(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    Query(address): Query<Address>,
+    body: Bytes,
+) -> Response {
+    let to = {
+        let map = shared.sse.map();
+        let open = map
+            .get(&address.session_id)
+            .filter(|open| open.server == name);
+        open.map(|open| open.to.clone())
+    };
+    let Some(to) = to else {
+        return (
+            StatusCode::NOT_FOUND,
+            "this stream has ended; hint: open /sse again\n",
+        )
+            .into_response();
+    };
+    match Message::parse(body) {
+        Ok(message) => match to.send(message).await {
+            Ok(()) => (StatusCode::ACCEPTED, "Accepted").into_response(),
+            Err(_) => StatusCode::NOT_FOUND.into_response(),
+        },
+        Err(error) => {
+            let body = error.to_response().bytes().clone();
+            (
+                StatusCode::BAD_REQUEST,
+                [(header::CONTENT_TYPE, "application/json")],
+                body,
+            )
+                .into_response()
+        }
+    }
+}

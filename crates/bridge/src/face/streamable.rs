@@ -1,0 +1,372 @@
+//! Streamable HTTP for hosts: `/{server}/mcp`.
+//!
+//! Legacy hosts (2025-03-26 to 2025-11-25) get a session by `Mcp-Session-Id`; each message of a
+//! modern host stands alone, so each gets a short session of its own.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
+use mcp::{Kind, Message, RequestId, sse};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::http::{Shared, no_server};
+use super::post::Responses;
+use crate::session::{self, Ends, Manner, ToHost};
+
+/// How long a session that its host left without a word is kept. A host that comes back later
+/// gets a 404 and begins anew, as the specification has it.
+const ABANDONED: Duration = Duration::from_secs(60 * 60);
+
+/// How often it is looked whether a session was left.
+const LOOK: Duration = Duration::from_secs(5 * 60);
+
+const JSON: (HeaderName, HeaderValue) = (
+    header::CONTENT_TYPE,
+    HeaderValue::from_static("application/json"),
+);
+const EVENTS: [(HeaderName, HeaderValue); 3] = [
+    (
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    ),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    (mcp::header::ACCEL_BUFFERING, HeaderValue::from_static("no")),
+];
+
+/// The sessions of legacy hosts, by id.
+#[derive(Debug, Default)]
+pub(super) struct Sessions(Mutex<HashMap<String, Arc<Session>>>);
+
+#[derive(Debug)]
+struct Session {
+    server: String,
+    to: mpsc::Sender<Message>,
+    responses: Arc<Responses>,
+    used: Mutex<Instant>,
+}
+
+impl Sessions {
+    fn map(&self) -> MutexGuard<'_, HashMap<String, Arc<Session>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, server: &str, id: &HeaderValue) -> Option<Arc<Session>> {
+        let found = self
+            .map()
+            .get(id.to_str().ok()?)
+            .filter(|session| session.server == server)
+            .cloned()?;
+        *found.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        (!found.to.is_closed()).then_some(found)
+    }
+
+    fn insert(&self, id: String, session: Session) {
+        self.map().insert(id, Arc::new(session));
+    }
+
+    /// Ends the sessions that their hosts have left, for as long as the bridge runs.
+    pub(super) async fn keep_house(&self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            self.map().retain(|_, session| session.is_kept());
+        }
+    }
+}
+
+impl Session {
+    fn is_kept(&self) -> bool {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.responses.in_use() {
+            *used = Instant::now();
+        }
+        !self.to.is_closed() && used.elapsed() < ABANDONED
+    }
+}
+
+/// One message of the host.
+pub(super) async fn post(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let message = match Message::parse(body) {
+        Ok(message) => message,
+        Err(error) => {
+            return (
+                StatusCode::BAD_REQUEST,
+                [JSON],
+                error.to_response().bytes().clone(),
+            )
+                .into_response();
+        }
+    };
+    if let Some(id) = headers.get(mcp::header::SESSION_ID) {
+        return match shared.streamable.find(&name, id) {
+            Some(session) => exchange(&session.to, &session.responses, message, None).await,
+            None => session_gone(),
+        };
+    }
+    let server = match shared.hub.server(&name) {
+        Ok(server) => server,
+        Err(problem) => return no_server(&name, &problem),
+    };
+    let Ends { to, from } = session::start(&shared.hub, server, "http", Manner::Host);
+    if message.method() != Some("initialize") {
+        return exchange_alone(to, from, message).await;
+    }
+    let responses = Arc::new(Responses::default());
+    let carrier = Arc::clone(&responses);
+    shared.hub.spawn(async move { carrier.carry(from).await });
+    let id = session_id();
+    let session = Session {
+        server: name,
+        to: to.clone(),
+        responses: Arc::clone(&responses),
+        used: Mutex::new(Instant::now()),
+    };
+    shared.streamable.insert(id.clone(), session);
+    exchange(&to, &responses, message, HeaderValue::try_from(id).ok()).await
+}
+
+/// The stream for what belongs to no request.
+pub(super) async fn get(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let Some(id) = headers.get(mcp::header::SESSION_ID) else {
+        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST")]).into_response();
+    };
+    let Some(session) = shared.streamable.find(&name, id) else {
+        return session_gone();
+    };
+    let (kept, from) = session.responses.listen();
+    let kept = stream::iter(kept);
+    events(kept.chain(receiver(from)), None)
+}
+
+/// The host ends its session.
+pub(super) async fn delete(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let found = headers
+        .get(mcp::header::SESSION_ID)
+        .filter(|id| shared.streamable.find(&name, id).is_some());
+    match found.and_then(|id| id.to_str().ok()) {
+        Some(id) => {
+            shared.streamable.map().remove(id);
+            StatusCode::NO_CONTENT.into_response()
+        }
+        None => session_gone(),
+    }
+}
+
+async fn exchange(
+    to: &mpsc::Sender<Message>,
+    responses: &Responses,
+    message: Message,
+    session: Option<HeaderValue>,
+) -> Response {
+    let id = match message.kind() {
+        Kind::Request { id, .. } => id.clone(),
+        Kind::Notification { .. } | Kind::Response { .. } | Kind::ErrorWithoutId => {
+            let cancelled = match message.method() {
+                Some("notifications/cancelled") => session::cancelled_request(&message),
+                Some(_) | None => None,
+            };
+            if to.send(message).await.is_err() {
+                return session_gone();
+            }
+            if let Some(id) = cancelled {
+                responses.close(&id);
+            }
+            return StatusCode::ACCEPTED.into_response();
+        }
+    };
+    let Some(from) = responses.open(id.clone()) else {
+        return id_in_use(&id);
+    };
+    if to.send(message).await.is_err() {
+        return session_gone();
+    }
+    match first_of(from).await {
+        Some(answer) => respond(answer, None, session),
+        None if to.is_closed() => session_gone(),
+        // The host has cancelled the request, and there will be no answer.
+        None => events(stream::empty(), None),
+    }
+}
+
+/// A message without a session. When the host hangs up, both ends go with the response, and so
+/// does the request at the server.
+async fn exchange_alone(
+    to: mpsc::Sender<Message>,
+    from: mpsc::Receiver<ToHost>,
+    message: Message,
+) -> Response {
+    if !matches!(message.kind(), Kind::Request { .. }) {
+        // It could only mean something to a session.
+        return StatusCode::ACCEPTED.into_response();
+    }
+    if to.send(message).await.is_err() {
+        return session_gone();
+    }
+    match first_of(from).await {
+        Some(answer) => respond(answer, Some(to), None),
+        None => session_gone(),
+    }
+}
+
+/// How a request is answered.
+enum Answer {
+    Whole(Message),
+    /// Something comes before the answer: a stream it is.
+    Streamed(ToHost, mpsc::Receiver<ToHost>),
+}
+
+/// Waits for what decides how the request is answered; `None` if it is not.
+async fn first_of(mut from: mpsc::Receiver<ToHost>) -> Option<Answer> {
+    let first = from.recv().await?;
+    Some(if first.message.method().is_none() {
+        Answer::Whole(first.message)
+    } else {
+        Answer::Streamed(first, from)
+    })
+}
+
+/// The session lasts as long as somebody may send something `to` it.
+fn respond(
+    answer: Answer,
+    to: Option<mpsc::Sender<Message>>,
+    session: Option<HeaderValue>,
+) -> Response {
+    match answer {
+        Answer::Whole(message) => {
+            let mut response = ([JSON], message.bytes().clone()).into_response();
+            add_session(&mut response, session);
+            response
+        }
+        Answer::Streamed(first, from) => {
+            let rest = until_answered(from, to);
+            events(stream::iter([first]).chain(rest), session)
+        }
+    }
+}
+
+/// What comes up to the answer, and that.
+fn until_answered(
+    from: mpsc::Receiver<ToHost>,
+    to: Option<mpsc::Sender<Message>>,
+) -> impl futures_util::Stream<Item = ToHost> {
+    stream::unfold(Some((from, to)), async |ends| {
+        let (mut from, to) = ends?;
+        let message = from.recv().await?;
+        let more = message.message.method().is_some();
+        Some((message, more.then_some((from, to))))
+    })
+}
+
+fn receiver(from: mpsc::Receiver<ToHost>) -> impl futures_util::Stream<Item = ToHost> {
+    stream::unfold(from, async |mut from| {
+        from.recv().await.map(|message| (message, from))
+    })
+}
+
+fn events(
+    messages: impl futures_util::Stream<Item = ToHost> + Send + 'static,
+    session: Option<HeaderValue>,
+) -> Response {
+    let frames = messages.map(|ToHost { message, .. }| {
+        Ok::<_, Infallible>(sse::encode(None, None, message.bytes()))
+    });
+    let mut response = (EVENTS, Body::from_stream(frames)).into_response();
+    add_session(&mut response, session);
+    response
+}
+
+fn add_session(response: &mut Response, session: Option<HeaderValue>) {
+    if let Some(session) = session {
+        response
+            .headers_mut()
+            .insert(mcp::header::SESSION_ID, session);
+    }
+}
+
+fn session_gone() -> Response {
+    let error = Message::error_response(
+        None,
+        -32600,
+        "this session has ended; hint: initialize again",
+        None,
+    );
+    (StatusCode::NOT_FOUND, [JSON], error.bytes().clone()).into_response()
+}
+
+fn id_in_use(id: &RequestId) -> Response {
+    let error = Message::error_response(
+        Some(id),
+        -32600,
+        "a request with this id is still unanswered",
+        None,
+    );
+    (StatusCode::BAD_REQUEST, [JSON], error.bytes().clone()).into_response()
+}
+
+/// An id that nobody can guess: twice 122 random bits.
+pub(super) fn session_id() -> String {
+    format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use mcp::RequestId;
+    use tokio::sync::mpsc;
+    use tokio::time::Instant;
+
+    use super::{ABANDONED, LOOK, Session, Sessions};
+    use crate::face::post::Responses;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_was_left_ends_by_itself() {
+        let sessions = Arc::new(Sessions::default());
+        let (left, open) = (
+            Arc::new(Responses::default()),
+            Arc::new(Responses::default()),
+        );
+        // A response that its host did not wait for, and a stream that is open.
+        drop(left.open(RequestId::number(1)));
+        let _stream = open.listen();
+        let [mut left, mut open] = [left, open].map(|responses| {
+            let (to, host) = mpsc::channel(1);
+            let session = Session {
+                server: "one".to_owned(),
+                to,
+                responses,
+                used: Mutex::new(Instant::now()),
+            };
+            sessions.insert(super::session_id(), session);
+            host
+        });
+        let house = Arc::clone(&sessions);
+        tokio::spawn(async move { house.keep_house().await });
+        let begun = Instant::now();
+        assert!(left.recv().await.is_none());
+        assert!(begun.elapsed() >= ABANDONED && begun.elapsed() <= ABANDONED + LOOK);
+        let ended = tokio::time::timeout(ABANDONED * 3, open.recv()).await;
+        assert!(ended.is_err(), "its host has a stream open");
+    }
+}

@@ -1,0 +1,233 @@
+//! Reading a host's file, and writing it so that a crash leaves the old one or the new one.
+//!
+//! Backups lie beside the file as `NAME.postern-backup-N`, a higher number for a later one. Two
+//! with the same content are never kept, so adding and removing over and over makes no heap.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::hosts::{Change, HostsError, Kind};
+
+/// How many links are followed before they are taken for a circle.
+const MAX_LINKS: usize = 40;
+
+/// A host's file as it is now.
+pub(super) struct HostFile {
+    /// As the host names it.
+    pub(super) path: PathBuf,
+    /// Behind the links.
+    pub(super) target: PathBuf,
+    /// `None` if it is not there.
+    pub(super) text: Option<String>,
+}
+
+impl HostFile {
+    pub(super) fn read(path: PathBuf) -> Result<Self, HostsError> {
+        let read = |source| HostsError::Read {
+            path: path.clone(),
+            source,
+        };
+        let target = behind_links(&path).map_err(read)?;
+        let text = match fs::read(&target) {
+            Ok(bytes) => {
+                let text = String::from_utf8(bytes);
+                Some(text.map_err(|_| HostsError::NotUtf8 { path: path.clone() })?)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(read(error)),
+        };
+        Ok(Self { path, target, text })
+    }
+
+    /// What the backups beside the file hold, newest first; those that cannot be read left out.
+    pub(super) fn backups(&self) -> Vec<String> {
+        let mut backups = backups(&self.target);
+        backups.sort_unstable_by(|one, other| other.cmp(one));
+        backups
+            .iter()
+            .filter_map(|(_, path)| fs::read_to_string(path).ok())
+            .collect()
+    }
+}
+
+/// What [`apply`] did besides the change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Where the file as it was is kept; `None` if there was none, or nothing changed.
+    pub backup: Option<PathBuf>,
+}
+
+/// Makes the change: a backup first, then the new file in place of the old one, with its mode.
+///
+/// # Errors
+/// [`HostsError::ChangedMeanwhile`] if the file is not the one that was planned on; others if it
+/// cannot be read or written. The file is then as it was.
+pub fn apply(change: &Change) -> Result<Applied, HostsError> {
+    let now = HostFile::read(change.path.clone())?;
+    if now.text != change.before || now.target != change.target {
+        return Err(HostsError::ChangedMeanwhile {
+            path: change.path.clone(),
+        });
+    }
+    if change.kind == Kind::Unchanged {
+        return Ok(Applied { backup: None });
+    }
+    let mode = mode(&now)?;
+    let backup = change
+        .before
+        .as_ref()
+        .map(|before| back_up(&change.target, before, mode.as_ref()))
+        .transpose()?;
+    let written = match &change.after {
+        Some(after) => replace(&change.target, after, mode),
+        None => fs::remove_file(&change.target),
+    };
+    written.map_err(|source| HostsError::Write {
+        path: change.target.clone(),
+        source,
+    })?;
+    Ok(Applied { backup })
+}
+
+/// The permissions of a file that is there. A file of ours is for its owner alone.
+fn mode(file: &HostFile) -> Result<Option<fs::Permissions>, HostsError> {
+    if file.text.is_none() {
+        return Ok(None);
+    }
+    let read = |source| HostsError::Read {
+        path: file.path.clone(),
+        source,
+    };
+    let permissions = fs::metadata(&file.target).map_err(read)?.permissions();
+    if permissions.readonly() {
+        return Err(HostsError::ReadOnly {
+            path: file.path.clone(),
+        });
+    }
+    Ok(Some(permissions))
+}
+
+fn replace(target: &Path, text: &str, mode: Option<fs::Permissions>) -> io::Result<()> {
+    let folder = target.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let mut new = tempfile::NamedTempFile::new_in(folder)?;
+    new.write_all(text.as_bytes())?;
+    if let Some(mode) = mode {
+        new.as_file().set_permissions(mode)?;
+    }
+    new.as_file().sync_all()?;
+    new.persist(target)?;
+    sync_folder(folder)
+}
+
+/// Makes a rename outlast a power cut.
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Windows has no such call; its rename is journalled.
+#[cfg(not(unix))]
+fn sync_folder(_folder: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+fn back_up(
+    target: &Path,
+    text: &str,
+    mode: Option<&fs::Permissions>,
+) -> Result<PathBuf, HostsError> {
+    let older = backups(target);
+    let mut number = older
+        .iter()
+        .map(|(number, _)| number + 1)
+        .max()
+        .unwrap_or(1);
+    let (path, mut file) = loop {
+        let path = backup_path(target, number);
+        match create_private(&path) {
+            Ok(file) => break (path, file),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            Err(source) => return Err(HostsError::Write { path, source }),
+        }
+    };
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| mode.map_or(Ok(()), |mode| file.set_permissions(mode.clone())))
+        .and_then(|()| file.sync_all());
+    if let Err(source) = written {
+        return Err(HostsError::Write { path, source });
+    }
+    for (_, same) in older.into_iter().filter(|(_, path)| holds(path, text)) {
+        if let Err(error) = fs::remove_file(&same) {
+            tracing::debug!(%error, path = %same.display(), "an older equal backup stays");
+        }
+    }
+    Ok(path)
+}
+
+fn holds(path: &Path, text: &str) -> bool {
+    fs::read(path).is_ok_and(|bytes| bytes == text.as_bytes())
+}
+
+#[cfg(unix)]
+fn create_private(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
+#[cfg(not(unix))]
+fn create_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+fn backup_path(target: &Path, number: u32) -> PathBuf {
+    let mut path = target.as_os_str().to_owned();
+    path.push(format!("{BACKUP}{number}"));
+    path.into()
+}
+
+const BACKUP: &str = ".postern-backup-";
+
+/// The backups beside the file, with their numbers, in no order.
+fn backups(target: &Path) -> Vec<(u32, PathBuf)> {
+    let (Some(folder), Some(name)) = (target.parent(), target.file_name()) else {
+        return Vec::new();
+    };
+    let prefix = format!("{}{BACKUP}", name.to_string_lossy());
+    let number = |path: &Path| {
+        path.file_name()?
+            .to_str()?
+            .strip_prefix(&prefix)?
+            .parse::<u32>()
+            .ok()
+    };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let paths = entries.flatten().map(|entry| entry.path());
+    paths
+        .filter_map(|path| Some((number(&path)?, path)))
+        .collect()
+}
+
+fn behind_links(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_symlink() => {
+                let to = fs::read_link(&path)?;
+                path = path.parent().unwrap_or(Path::new("")).join(to);
+            }
+            Ok(_) => return Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(path),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::other("its links go in a circle"))
+}

@@ -1,0 +1,170 @@
+//! A host's file as parsed: the values with their places in the text, and what is wrong with it.
+
+use jsonc_parser::ast::{Object, ObjectProp, Value};
+use jsonc_parser::common::{Range, Ranged as _};
+use jsonc_parser::tokens::{Token, TokenAndRange};
+use jsonc_parser::{CollectOptions, CommentCollectionStrategy, ParseOptions, parse_to_ast};
+
+/// The key under which hosts of the `mcpServers` family keep their servers.
+pub(super) const SERVERS: &str = "mcpServers";
+
+/// JSON with comments and trailing commas, which some hosts allow and people write; nothing laxer.
+const DIALECT: ParseOptions = ParseOptions {
+    allow_comments: true,
+    allow_trailing_commas: true,
+    allow_loose_object_property_names: false,
+    allow_missing_commas: false,
+    allow_single_quoted_strings: false,
+    allow_hexadecimal_numbers: false,
+    allow_unary_plus_numbers: false,
+    allow_bare_decimal_point_numbers: false,
+    allow_non_finite_numbers: false,
+    allow_extended_string_escapes: false,
+};
+
+/// What is wrong, and where, counted from 1.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Flaw {
+    pub(super) line: usize,
+    pub(super) column: usize,
+    pub(super) problem: Problem,
+}
+
+/// What is wrong with the content of a host's file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// It is not JSON.
+    #[error("{0}; hint: mend the file in an editor, nothing was changed")]
+    Syntax(String),
+    /// Its value is no object.
+    #[error("the file must hold one JSON object; hint: mend it in an editor, nothing was changed")]
+    NotAnObject,
+    /// `mcpServers` is no object.
+    #[error("`mcpServers` must be an object; hint: mend it in an editor, nothing was changed")]
+    ServersNotAnObject,
+    /// A key is there twice, and hosts differ in which they read.
+    #[error("`{0}` is there twice; hint: delete one of the two in an editor")]
+    Twice(String),
+    /// The entry of that name starts another program.
+    #[error(
+        "the entry `{0}` was not made by Postern; hint: choose another name, or rename or remove that entry first"
+    )]
+    NotOurs(String),
+}
+
+/// The text, its root object, and all its tokens with the comments among them.
+pub(super) struct Document<'a> {
+    pub(super) text: &'a str,
+    /// `None` in an empty file, or in one of comments only.
+    pub(super) root: Option<Object<'a>>,
+    pub(super) tokens: Vec<TokenAndRange<'a>>,
+}
+
+impl<'a> Document<'a> {
+    /// `text` must not start with a byte order mark.
+    pub(super) fn parse(text: &'a str) -> Result<Self, Flaw> {
+        let collect = CollectOptions {
+            comments: CommentCollectionStrategy::AsTokens,
+            tokens: true,
+        };
+        let parsed = parse_to_ast(text, &collect, &DIALECT).map_err(|error| Flaw {
+            line: error.line_display(),
+            column: error.column_display(),
+            problem: Problem::Syntax(error.kind().to_string()),
+        })?;
+        let root = match parsed.value {
+            Some(Value::Object(root)) => Some(root),
+            Some(other) => return Err(flaw(text, other.start(), Problem::NotAnObject)),
+            None => None,
+        };
+        Ok(Self {
+            text,
+            root,
+            tokens: parsed.tokens.unwrap_or_default(),
+        })
+    }
+
+    /// The object under `mcpServers`, if there is one.
+    pub(super) fn servers(&self) -> Result<Option<&Object<'a>>, Flaw> {
+        let Some(property) = self
+            .root
+            .as_ref()
+            .map(|root| self.only(root, SERVERS))
+            .transpose()?
+        else {
+            return Ok(None);
+        };
+        match property.map(|property| &property.value) {
+            None => Ok(None),
+            Some(Value::Object(servers)) => Ok(Some(servers)),
+            Some(other) => Err(self.flaw(other.start(), Problem::ServersNotAnObject)),
+        }
+    }
+
+    /// The one property of that name.
+    pub(super) fn only<'o>(
+        &self,
+        object: &'o Object<'a>,
+        name: &str,
+    ) -> Result<Option<&'o ObjectProp<'a>>, Flaw> {
+        let mut same = object
+            .properties
+            .iter()
+            .filter(|property| property.name.as_str() == name);
+        match (same.next(), same.next()) {
+            (_, Some(second)) => {
+                Err(self.flaw(second.range.start, Problem::Twice(name.to_owned())))
+            }
+            (first, None) => Ok(first),
+        }
+    }
+
+    /// The last token, comments included, that ends at or before `at`.
+    pub(super) fn token_before(&self, at: usize) -> Option<&TokenAndRange<'a>> {
+        let after = self.tokens.partition_point(|token| token.range.end <= at);
+        self.tokens.get(after.checked_sub(1)?)
+    }
+
+    /// The tokens, comments included, that start at or after `at`.
+    pub(super) fn tokens_from(&self, at: usize) -> &[TokenAndRange<'a>] {
+        let first = self.tokens.partition_point(|token| token.range.start < at);
+        self.tokens.get(first..).unwrap_or_default()
+    }
+
+    /// The comma that follows a value ending at `at`, comments skipped.
+    pub(super) fn comma_after(&self, at: usize) -> Option<Range> {
+        let next = self
+            .tokens_from(at)
+            .iter()
+            .find(|token| !is_comment(token))?;
+        (next.token == Token::Comma).then_some(next.range)
+    }
+
+    /// Whether a comment stands in that range.
+    pub(super) fn has_comment(&self, range: Range) -> bool {
+        let within = self.tokens_from(range.start).iter();
+        within
+            .take_while(|token| token.range.end <= range.end)
+            .any(is_comment)
+    }
+
+    pub(super) fn flaw(&self, at: usize, problem: Problem) -> Flaw {
+        flaw(self.text, at, problem)
+    }
+}
+
+pub(super) fn is_comment(token: &TokenAndRange<'_>) -> bool {
+    matches!(token.token, Token::CommentLine(_) | Token::CommentBlock(_))
+}
+
+fn flaw(text: &str, at: usize, problem: Problem) -> Flaw {
+    let before = &text[..at];
+    let line = before
+        .rfind('\n')
+        .map_or(before, |newline| &before[newline + 1..]);
+    Flaw {
+        line: before.matches('\n').count() + 1,
+        column: line.chars().count() + 1,
+        problem,
+    }
+}

@@ -1,0 +1,380 @@
+//! Plans and changes on the disk.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::hosts::{
+    Change, Entry, Host, HostsError, Kind, Os, Places, apply, entries, file, plan_add, plan_remove,
+};
+
+const HOST: Host = Host::ClaudeDesktop;
+
+/// A home folder of its own.
+struct Desk {
+    folder: tempfile::TempDir,
+    places: Places,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places {
+            os: Os::Linux,
+            home: folder.path().to_owned(),
+            config_home: None,
+            appdata: None,
+            local_appdata: None,
+        };
+        Self { folder, places }
+    }
+
+    fn with(text: &str) -> Self {
+        let desk = Self::new();
+        fs::create_dir_all(desk.file().parent().unwrap()).unwrap();
+        fs::write(desk.file(), text).unwrap();
+        desk
+    }
+
+    fn file(&self) -> PathBuf {
+        file(HOST, &self.places)
+    }
+
+    fn text(&self) -> Option<String> {
+        fs::read_to_string(self.file()).ok()
+    }
+
+    fn plan_add(&self, name: &str) -> Change {
+        plan_add(HOST, &self.places, &entry(name)).unwrap()
+    }
+
+    fn add(&self, name: &str) -> Kind {
+        let change = self.plan_add(name);
+        apply(&change).unwrap();
+        assert_eq!(self.text(), change.after);
+        change.kind
+    }
+
+    fn remove(&self, name: &str) -> Kind {
+        let change = plan_remove(HOST, &self.places, name).unwrap();
+        apply(&change).unwrap();
+        assert_eq!(self.text(), change.after);
+        change.kind
+    }
+
+    /// The names in the file's folder, but for the file's own.
+    fn beside(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.file().parent().unwrap()).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.retain(|name| name != "claude_desktop_config.json");
+        names.sort();
+        names
+    }
+}
+
+fn entry(name: &str) -> Entry {
+    Entry {
+        name: name.to_owned(),
+        command: "/opt/postern/postern".into(),
+        args: vec!["connect".to_owned(), name.to_owned()],
+    }
+}
+
+const TEXTS: &[&str] = &[
+    "",
+    "\n",
+    "  \r\n\t",
+    "{}",
+    "{}\n",
+    "{ }",
+    "{\n}\n",
+    "{\r\n\r\n}\r\n",
+    "\u{feff}",
+    "\u{feff}{}",
+    r#"{"mcpServers":{}}"#,
+    "{\"mcpServers\": {\n\n  }\n}",
+    "{\n\t\"mcpServers\": {\n\t\t\"x\": { \"command\": \"y\" }\n\t}\n}\n",
+    "{\n\n  \"mcpServers\": {\n\n    \"x\": {}\n\n  },\n\n  \"n\": 1.0e400\n\n}\n\n\n",
+    "{\r\n    \"mcpServers\": {\r\n        \"x\": {}\r\n    }\r\n}\r\n",
+    r#"{"a":{"mcpServers":1},"mcpServers":{"x":{"command":"y"}},"z":[]}"#,
+    "// note\n{\n  // more\n  \"mcpServers\": {\n    \"x\": {}, // last\n  },\n} // end\n",
+    "/* only a comment */",
+    "// only a comment\n",
+    "{\n\"flat\": true,\n\"mcpServers\": {\n\"x\": {}\n}\n}\n",
+];
+
+#[test]
+fn adding_and_removing_gives_the_bytes_back() {
+    for before in TEXTS {
+        let desk = Desk::with(before);
+        for round in 1..=2 {
+            assert_eq!(desk.add("demo"), Kind::Added, "{before:?}");
+            assert_eq!(desk.remove("demo"), Kind::Removed, "{before:?}");
+            assert_eq!(desk.text().as_deref(), Some(*before), "round {round}");
+        }
+    }
+}
+
+#[test]
+fn two_entries_go_in_the_order_they_came_or_the_other() {
+    for before in TEXTS {
+        for [first, second] in [["one", "two"], ["two", "one"]] {
+            let desk = Desk::with(before);
+            desk.add("one");
+            desk.add("two");
+            desk.remove(first);
+            desk.remove(second);
+            assert_eq!(desk.text().as_deref(), Some(*before), "{first} first");
+        }
+    }
+}
+
+#[test]
+fn a_file_we_made_is_deleted_again() {
+    let desk = Desk::new();
+    assert_eq!(desk.add("demo"), Kind::Created);
+    assert_eq!(desk.add("demo"), Kind::Unchanged);
+    assert_eq!(desk.remove("demo"), Kind::Deleted);
+    assert_eq!(desk.text(), None);
+    assert_eq!(desk.remove("demo"), Kind::Unchanged);
+}
+
+#[test]
+fn a_file_we_made_stays_if_something_else_is_in_it() {
+    let desk = Desk::new();
+    desk.add("demo");
+    let text = desk
+        .text()
+        .unwrap()
+        .replacen('{', "{\n  \"theme\": \"dark\",", 1);
+    fs::write(desk.file(), text).unwrap();
+    assert_eq!(desk.remove("demo"), Kind::Removed);
+    assert_eq!(desk.text().unwrap(), "{\n  \"theme\": \"dark\"\n}\n");
+}
+
+#[test]
+fn the_diff_shows_the_change() {
+    let desk = Desk::with("{\n  \"a\": 1\n}\n");
+    let diff = desk.plan_add("demo").diff;
+    let path = desk.file().display().to_string();
+    let expected = format!(
+        "--- {path}\n+++ {path}\n@@ -1,3 +1,9 @@\n {{\n-  \"a\": 1\n+  \"a\": 1,\n+  \"mcpServers\": {{\n+    \"demo\": {{\n+      \"command\": \"/opt/postern/postern\",\n+      \"args\": [\"connect\", \"demo\"]\n+    }}\n+  }}\n }}\n"
+    );
+    assert_eq!(diff, expected);
+    desk.add("demo");
+    assert_eq!(desk.plan_add("demo").diff, "");
+}
+
+#[test]
+fn the_old_file_is_kept_beside_the_new() {
+    let desk = Desk::with("{}");
+    let applied = apply(&desk.plan_add("demo")).unwrap();
+    let backup = applied.backup.unwrap();
+    assert_eq!(backup, desk.file().with_extension("json.postern-backup-1"));
+    assert_eq!(fs::read_to_string(backup).unwrap(), "{}");
+    assert_eq!(apply(&desk.plan_add("demo")).unwrap().backup, None);
+}
+
+#[test]
+fn backups_do_not_heap_up() {
+    let desk = Desk::with("{}");
+    for _ in 0..5 {
+        desk.add("demo");
+        desk.remove("demo");
+    }
+    assert_eq!(desk.beside().len(), 2, "{:?}", desk.beside());
+    let newest = desk.file().with_extension("json.postern-backup-10");
+    assert!(fs::read_to_string(newest).unwrap().contains("demo"));
+}
+
+#[test]
+fn removing_works_without_the_backups() {
+    let desk = Desk::with("{\n  \"mcpServers\": {\n    \"x\": {}\n  }\n}\n");
+    let before = desk.text();
+    desk.add("demo");
+    for name in desk.beside() {
+        fs::remove_file(desk.file().with_file_name(name)).unwrap();
+    }
+    desk.remove("demo");
+    assert_eq!(desk.text(), before);
+}
+
+#[test]
+fn a_file_that_changed_since_is_not_overwritten() {
+    let desk = Desk::with("{}");
+    let change = desk.plan_add("demo");
+    fs::write(desk.file(), "{ }").unwrap();
+    assert!(matches!(
+        apply(&change),
+        Err(HostsError::ChangedMeanwhile { .. })
+    ));
+    fs::remove_file(desk.file()).unwrap();
+    assert!(matches!(
+        apply(&change),
+        Err(HostsError::ChangedMeanwhile { .. })
+    ));
+    let change = desk.plan_add("demo");
+    fs::write(desk.file(), "{}").unwrap();
+    assert!(matches!(
+        apply(&change),
+        Err(HostsError::ChangedMeanwhile { .. })
+    ));
+    assert_eq!(desk.text().as_deref(), Some("{}"));
+    assert_eq!(desk.beside(), [""; 0], "nothing was written");
+}
+
+#[test]
+fn errors_name_the_place_and_what_to_do() {
+    let desk = Desk::with("{\n  \"mcpServers\": 1\n}");
+    let error = plan_add(HOST, &desk.places, &entry("demo"))
+        .unwrap_err()
+        .to_string();
+    let path = desk.file().display().to_string();
+    assert!(
+        error.starts_with(&format!("{path}:2:17: `mcpServers` must be")),
+        "{error}"
+    );
+    assert!(error.contains("hint: "), "{error}");
+
+    fs::write(desk.file(), b"{\"a\": \"\xe9\"}").unwrap();
+    let error = entries(HOST, &desk.places).unwrap_err();
+    assert!(matches!(error, HostsError::NotUtf8 { .. }), "{error}");
+
+    fs::remove_file(desk.file()).unwrap();
+    fs::create_dir(desk.file()).unwrap();
+    let error = plan_remove(HOST, &desk.places, "demo").unwrap_err();
+    assert!(matches!(error, HostsError::Read { .. }), "{error}");
+}
+
+#[test]
+fn commands_that_would_not_last_are_refused() {
+    let desk = Desk::new();
+    for (os, command, says) in [
+        (Os::Linux, "postern", "not absolute"),
+        (Os::Linux, "./postern", "not absolute"),
+        (Os::Windows, r"\postern.exe", "not absolute"),
+        (
+            Os::Linux,
+            "/tmp/.mount_PosteraBcD/usr/bin/postern",
+            "AppImage",
+        ),
+        (Os::Linux, "/usr/bin/other", "`postern connect …`"),
+    ] {
+        let places = Places {
+            os,
+            ..desk.places.clone()
+        };
+        let entry = Entry {
+            command: command.into(),
+            ..entry("demo")
+        };
+        let error = plan_add(HOST, &places, &entry).unwrap_err().to_string();
+        assert!(error.contains(says) && error.contains("hint: "), "{error}");
+    }
+    let bridge = Entry {
+        args: vec!["bridge".to_owned()],
+        ..entry("demo")
+    };
+    assert!(matches!(
+        plan_add(HOST, &desk.places, &bridge),
+        Err(HostsError::Entry { .. })
+    ));
+}
+
+#[test]
+fn entries_are_none_where_there_is_no_file() {
+    let desk = Desk::new();
+    assert_eq!(entries(HOST, &desk.places).unwrap(), []);
+    desk.add("demo");
+    let names: Vec<_> = entries(HOST, &desk.places).unwrap();
+    assert_eq!((names[0].name.as_str(), names[0].ours), ("demo", true));
+}
+
+#[test]
+fn a_change_does_not_print_the_file() {
+    let desk = Desk::with(r#"{"mcpServers": {"x": {"env": {"KEY": "s3cret"}}}}"#);
+    assert!(!format!("{:?}", desk.plan_add("demo")).contains("s3cret"));
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::path::Path;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn the_mode_is_kept_and_the_backup_has_it_too() {
+        for wanted in [0o600, 0o640, 0o664] {
+            let desk = Desk::with("{}");
+            fs::set_permissions(desk.file(), fs::Permissions::from_mode(wanted)).unwrap();
+            let applied = apply(&desk.plan_add("demo")).unwrap();
+            assert_eq!(mode(&desk.file()), wanted);
+            assert_eq!(mode(&applied.backup.unwrap()), wanted);
+        }
+    }
+
+    #[test]
+    fn a_new_file_is_its_owners() {
+        let desk = Desk::new();
+        desk.add("demo");
+        assert_eq!(mode(&desk.file()), 0o600);
+    }
+
+    #[test]
+    fn a_read_only_file_is_left_alone() {
+        let desk = Desk::with("{}");
+        fs::set_permissions(desk.file(), fs::Permissions::from_mode(0o444)).unwrap();
+        let error = apply(&desk.plan_add("demo")).unwrap_err();
+        assert!(matches!(error, HostsError::ReadOnly { .. }), "{error}");
+        assert_eq!(desk.text().as_deref(), Some("{}"));
+    }
+
+    #[test]
+    fn a_link_stays_and_its_target_changes() {
+        let desk = Desk::with("");
+        fs::remove_file(desk.file()).unwrap();
+        let dotfiles = desk.folder.path().join("dotfiles");
+        fs::create_dir(&dotfiles).unwrap();
+        let target = dotfiles.join("claude.json");
+        fs::write(&target, "{}").unwrap();
+        symlink("../../dotfiles/claude.json", desk.file()).unwrap();
+        let applied = apply(&desk.plan_add("demo")).unwrap();
+        assert!(desk.file().is_symlink());
+        assert!(fs::read_to_string(&target).unwrap().contains("demo"));
+        assert!(
+            applied
+                .backup
+                .unwrap()
+                .ends_with("claude.json.postern-backup-1")
+        );
+        desk.remove("demo");
+        assert_eq!(fs::read_to_string(&target).unwrap(), "{}");
+    }
+
+    #[test]
+    fn a_link_to_nothing_gets_its_target() {
+        let desk = Desk::with("");
+        fs::remove_file(desk.file()).unwrap();
+        let target = desk.folder.path().join("later.json");
+        symlink(&target, desk.file()).unwrap();
+        assert_eq!(desk.add("demo"), Kind::Created);
+        assert!(desk.file().is_symlink() && target.is_file());
+        assert_eq!(desk.remove("demo"), Kind::Deleted);
+        assert!(desk.file().is_symlink() && !target.exists());
+    }
+
+    #[test]
+    fn a_circle_of_links_is_an_error() {
+        let desk = Desk::with("");
+        fs::remove_file(desk.file()).unwrap();
+        symlink(desk.file(), desk.file()).unwrap();
+        let error = plan_add(HOST, &desk.places, &entry("demo")).unwrap_err();
+        assert!(error.to_string().contains("circle"), "{error}");
+    }
+}

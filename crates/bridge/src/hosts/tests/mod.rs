@@ -1,0 +1,17 @@
+//! The hosts' files as a person finds them afterwards.
+
+mod files;
+mod paths;
+mod random;
+mod texts;
+
+use super::edit::Server;
+
+/// An entry of ours as text.
+fn server(name: &str) -> Server {
+    Server {
+        name: name.to_owned(),
+        command: "/opt/postern/postern".to_owned(),
+        args: vec!["connect".to_owned(), name.to_owned()],
+    }
+}

@@ -1,0 +1,396 @@
+//! What all parts of the bridge share.
+//!
+//! Owns: the parts themselves, the configuration in force, who is connected, and the news that
+//! something changed. Does not own: what any part does.
+
+mod view;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use auth::{AccountKey, Identity, IdentityOptions, Vault};
+use control::api::{Problem, ProblemKind, SessionView};
+use model::config::{BridgeConfig, BridgeSettings};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::registry::{Registry, Server};
+use crate::server_mode::ServerMode;
+use crate::sign_in::SignIns;
+use crate::{Options, ServeError, VaultChoice, config_file};
+
+/// The shared parts of one bridge.
+pub(crate) struct Hub {
+    pub(crate) options: Options,
+    pub(crate) identity: Identity,
+    pub(crate) client: mcp::up::Client,
+    pub(crate) registry: Registry,
+    pub(crate) sign_ins: SignIns,
+    pub(crate) server_mode: ServerMode,
+    /// Ends the bridge.
+    pub(crate) shutdown: CancellationToken,
+    /// Asks shims to take their conversations to a newer bridge.
+    pub(crate) yielding: CancellationToken,
+    config: Mutex<Config>,
+    http: Mutex<Result<String, Problem>>,
+    sessions: Mutex<BTreeMap<u32, SessionView>>,
+    next_session: AtomicU32,
+    clients: AtomicUsize,
+    desktops: AtomicUsize,
+    changed: watch::Sender<()>,
+    accounts: watch::Sender<()>,
+    tasks: TaskTracker,
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub")
+            .field("home", &self.options.home)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+struct Config {
+    settings: BridgeSettings,
+    problem: Option<Problem>,
+    /// The file's time stamp and length when it was read.
+    read_at: Option<(std::time::SystemTime, u64)>,
+}
+
+impl Hub {
+    pub(crate) async fn new(
+        options: Options,
+        shutdown: CancellationToken,
+    ) -> Result<Arc<Self>, ServeError> {
+        let roots = Roots::read(&options.extra_roots)?;
+        let tls = |error: &dyn std::fmt::Display| ServeError::Tls(error.to_string());
+        let http = auth::http::client(roots.reqwest).map_err(|error| tls(&error))?;
+        let client = mcp::up::Client::new(mcp::up::ClientOptions {
+            extra_roots: roots.rustls,
+        });
+        let vault = match options.vault {
+            VaultChoice::Keychain => Vault::keychain(&options.home.vault_dir()),
+            VaultChoice::File => Vault::file(&options.home.vault_dir()),
+        };
+        let identity = Identity::new(IdentityOptions {
+            http,
+            vault,
+            clock: options.clock.clone(),
+            client_name: "Postern".to_owned(),
+        });
+        let hub = Arc::new(Self {
+            identity,
+            client: client.map_err(|error| tls(&error))?,
+            registry: Registry::new(options.home.seen_dir()),
+            sign_ins: SignIns::default(),
+            server_mode: ServerMode::default(),
+            shutdown,
+            yielding: CancellationToken::new(),
+            config: Mutex::new(Config {
+                settings: BridgeSettings::default(),
+                problem: None,
+                read_at: None,
+            }),
+            http: Mutex::new(Err(Problem::new(ProblemKind::Failed, "not open yet"))),
+            sessions: Mutex::default(),
+            next_session: AtomicU32::new(1),
+            clients: AtomicUsize::new(0),
+            desktops: AtomicUsize::new(0),
+            changed: watch::Sender::new(()),
+            accounts: watch::Sender::new(()),
+            tasks: TaskTracker::new(),
+            options,
+        });
+        hub.reload(true);
+        hub.server_mode.look(&hub);
+        hub.spawn(open_vault(Arc::clone(&hub)));
+        if let Some(after) = hub.options.idle_exit {
+            hub.spawn(end_when_idle(Arc::clone(&hub), after));
+        }
+        Ok(hub)
+    }
+
+    /// Runs a task that the bridge waits for when it ends.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
+    /// Tells everybody that there is something new to see.
+    pub(crate) fn changed(&self) {
+        self.changed.send_replace(());
+    }
+
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Tells every session that somebody has signed in or out.
+    pub(crate) fn accounts_changed(&self) {
+        self.accounts.send_replace(());
+    }
+
+    pub(crate) fn account_news(&self) -> watch::Receiver<()> {
+        self.accounts.subscribe()
+    }
+
+    fn config(&self) -> MutexGuard<'_, Config> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn settings(&self) -> BridgeSettings {
+        self.config().settings.clone()
+    }
+
+    /// Reads the configuration again if the file changed. It is looked at whenever somebody
+    /// connects or asks, so no timer has to. A bad file leaves the last good one in force.
+    pub(crate) fn reload(&self, force: bool) {
+        let path = self.options.home.config_file();
+        let stamp = std::fs::metadata(&path)
+            .and_then(|data| Ok((data.modified()?, data.len())))
+            .ok();
+        let mut config = self.config();
+        if !force && config.read_at == stamp {
+            return;
+        }
+        config.read_at = stamp;
+        match config_file::read(&path) {
+            Ok(BridgeConfig {
+                bridge,
+                servers,
+                version,
+            }) => {
+                config.settings = bridge.clone();
+                config.problem = None;
+                self.registry.configure(&BridgeConfig {
+                    bridge,
+                    servers,
+                    version,
+                });
+            }
+            Err(error) => {
+                tracing::error!(%error, "the last good configuration stays in force");
+                config.problem = Some(Problem::from_text(ProblemKind::Invalid, &error.to_string()));
+            }
+        }
+        drop(config);
+        self.changed();
+    }
+
+    /// Changes the configuration, one change at a time, and puts it in force.
+    pub(crate) fn edit_config(
+        &self,
+        edit: impl FnOnce(&Path) -> Result<(), config_file::ConfigError>,
+    ) -> Result<(), Problem> {
+        let config = self.config();
+        edit(&self.options.home.config_file())
+            .map_err(|error| Problem::from_text(ProblemKind::Invalid, &error.to_string()))?;
+        drop(config);
+        self.reload(true);
+        Ok(())
+    }
+
+    /// The server of that name, after a look at the configuration.
+    pub(crate) fn server(&self, name: &str) -> Result<Arc<Server>, Problem> {
+        self.reload(false);
+        self.registry.named(name)
+    }
+
+    /// What is wrong with the configuration.
+    pub(crate) fn config_problem(&self) -> Option<Problem> {
+        self.config().problem.clone()
+    }
+
+    /// Where the HTTP faces are, or why they are not.
+    pub(crate) fn http(&self) -> Result<String, Problem> {
+        self.http
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn set_http(&self, http: Result<String, Problem>) {
+        *self.http.lock().unwrap_or_else(PoisonError::into_inner) = http;
+        self.changed();
+    }
+
+    /// Whether a desktop app shows what needs attention.
+    pub(crate) fn desktop_attached(&self) -> bool {
+        self.desktops.load(Ordering::Relaxed) > 0
+    }
+
+    /// Counts a client of the management API until the guard is dropped.
+    pub(crate) fn attach(self: &Arc<Self>, desktop: bool) -> Attached {
+        self.clients.fetch_add(1, Ordering::Relaxed);
+        self.desktops
+            .fetch_add(usize::from(desktop), Ordering::Relaxed);
+        self.changed();
+        Attached {
+            hub: Arc::clone(self),
+            desktop,
+        }
+    }
+
+    /// Shows a session until the guard is dropped.
+    pub(crate) fn register(self: &Arc<Self>, server: &Server, face: &str) -> Registered {
+        let id = self.next_session.fetch_add(1, Ordering::Relaxed);
+        let view = SessionView {
+            id,
+            server: server.name.to_string(),
+            host: String::new(),
+            face: face.to_owned(),
+            since: self.options.clock.unix(),
+        };
+        self.sessions().insert(id, view);
+        self.changed();
+        Registered {
+            hub: Arc::clone(self),
+            id,
+        }
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, BTreeMap<u32, SessionView>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.clients.load(Ordering::Relaxed) == 0 && self.sessions().is_empty()
+    }
+
+    /// Asks every shim to let go, and waits until they have, ten seconds at most. What they sent
+    /// before is answered; what they have not sent yet goes to the newer bridge.
+    pub(crate) async fn make_room(&self) {
+        tracing::info!("making room for a newer bridge");
+        let mut changes = self.changes();
+        self.yielding.cancel();
+        let gone = async {
+            while self
+                .sessions()
+                .values()
+                .any(|session| session.face == "stdio")
+            {
+                if changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(10), gone).await;
+    }
+
+    /// Waits until every task has ended, five seconds at most.
+    pub(crate) async fn end(&self) {
+        self.shutdown.cancel();
+        self.server_mode.stop(self).await;
+        self.tasks.close();
+        let _ = tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await;
+    }
+}
+
+/// How requests of the management API name an account.
+pub(crate) fn account_id(key: &AccountKey) -> String {
+    format!("{}#{}", key.issuer, key.subject)
+}
+
+/// Reads what is kept before anybody needs it, and shows it.
+async fn open_vault(hub: Arc<Hub>) {
+    hub.identity.accounts().await;
+    hub.changed();
+}
+
+async fn end_when_idle(hub: Arc<Hub>, after: Duration) {
+    let mut changes = hub.changes();
+    loop {
+        let rested = async {
+            if hub.is_idle() {
+                tokio::time::sleep(after).await;
+            } else {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = rested => break,
+            changed = changes.changed() => if changed.is_err() { return },
+            () = hub.shutdown.cancelled() => return,
+        }
+    }
+    tracing::info!("nobody needs the bridge, it ends");
+    hub.shutdown.cancel();
+}
+
+/// A client of the management API that is connected.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    hub: Arc<Hub>,
+    desktop: bool,
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.hub.clients.fetch_sub(1, Ordering::Relaxed);
+        self.hub
+            .desktops
+            .fetch_sub(usize::from(self.desktop), Ordering::Relaxed);
+        self.hub.changed();
+    }
+}
+
+/// A session that is shown.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    hub: Arc<Hub>,
+    id: u32,
+}
+
+impl Registered {
+    /// The host has said who it is.
+    pub(crate) fn host(&self, name: &str) {
+        if let Some(view) = self.hub.sessions().get_mut(&self.id) {
+            name.clone_into(&mut view.host);
+        }
+        self.hub.changed();
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.hub.sessions().remove(&self.id);
+        self.hub.changed();
+    }
+}
+
+/// Extra certificates, in the two forms that the two HTTP clients take.
+struct Roots {
+    reqwest: Vec<reqwest::Certificate>,
+    rustls: Vec<rustls::pki_types::CertificateDer<'static>>,
+}
+
+impl Roots {
+    fn read(files: &[std::path::PathBuf]) -> Result<Self, ServeError> {
+        let mut roots = Self {
+            reqwest: Vec::new(),
+            rustls: Vec::new(),
+        };
+        for file in files {
+            roots
+                .add(file)
+                .map_err(|reason| ServeError::Tls(format!("{}: {reason}", file.display())))?;
+        }
+        Ok(roots)
+    }
+
+    fn add(&mut self, file: &Path) -> Result<(), Box<dyn std::error::Error>> {
+        use rustls::pki_types::pem::PemObject;
+        self.reqwest
+            .extend(reqwest::Certificate::from_pem_bundle(&std::fs::read(
+                file,
+            )?)?);
+        for certificate in rustls::pki_types::CertificateDer::pem_file_iter(file)? {
+            self.rustls.push(certificate?);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! What there is to see of the bridge.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth::Account;
+use control::api::{
+    AccountState, AccountView, BridgeView, ServerView, State, VaultState, VaultView,
+};
+
+use super::{Hub, account_id};
+use crate::VaultChoice;
+use crate::registry::Server;
+
+/// How long a look at the state waits for the keychain.
+const GLANCE: Duration = Duration::from_millis(300);
+
+impl Hub {
+    /// Everything there is to see.
+    pub(crate) async fn state(&self) -> State {
+        let accounts = self.accounts_now().await;
+        let servers = self.registry.all();
+        State {
+            bridge: self.bridge_view(),
+            accounts: accounts
+                .iter()
+                .map(|account| self.account_view(account, &servers))
+                .collect(),
+            servers: servers
+                .iter()
+                .map(|server| self.server_view(server))
+                .collect(),
+            sessions: self.sessions().values().cloned().collect(),
+            sign_ins: self.sign_ins.views(),
+            server_mode: self.server_mode.state(),
+        }
+    }
+
+    /// The accounts, or none while the keychain waits for its user: what there is to see is seen
+    /// at once.
+    async fn accounts_now(&self) -> Vec<Account> {
+        let known = tokio::time::timeout(GLANCE, self.identity.accounts()).await;
+        known.unwrap_or_default()
+    }
+
+    fn bridge_view(&self) -> BridgeView {
+        let http = self.http();
+        BridgeView {
+            version: self.options.version.clone(),
+            pid: std::process::id(),
+            http: http.as_ref().ok().cloned(),
+            http_problem: http.err(),
+            config_file: self.options.home.config_file().display().to_string(),
+            config_problem: self.config_problem(),
+            vault: vault_view(self.options.vault, &self.identity.vault_state()),
+        }
+    }
+
+    fn account_view(&self, account: &Account, servers: &[Arc<Server>]) -> AccountView {
+        let lost = servers.iter().any(|server| {
+            server.state() == control::api::ServerState::SignInNeeded
+                && self
+                    .identity
+                    .account_for(&server.target())
+                    .is_some_and(|owner| owner.key == account.key)
+        });
+        AccountView {
+            id: account_id(&account.key),
+            issuer: account.key.issuer.to_string(),
+            name: account.name.clone(),
+            username: account.username.clone(),
+            state: if lost {
+                AccountState::SignInNeeded
+            } else {
+                AccountState::SignedIn
+            },
+        }
+    }
+
+    fn server_view(&self, server: &Server) -> ServerView {
+        let base = self.http().ok();
+        let endpoint = |end: &str| {
+            base.as_ref()
+                .map(|base| format!("{base}/{}/{end}", server.name))
+        };
+        ServerView {
+            name: server.name.to_string(),
+            url: server.config.url.to_string(),
+            endpoint: endpoint("mcp"),
+            sse_endpoint: endpoint("sse"),
+            state: server.state(),
+            account: self
+                .identity
+                .account_for(&server.target())
+                .map(|account| account_id(&account.key)),
+            tools: server.tools(),
+            ephemeral: server.ephemeral,
+        }
+    }
+}
+
+fn vault_view(choice: VaultChoice, state: &auth::VaultState) -> VaultView {
+    let (state, detail) = match (state, choice) {
+        (auth::VaultState::Locked, _) => (
+            VaultState::Locked,
+            "The keychain is locked. Unlock it, then try again.".to_owned(),
+        ),
+        (auth::VaultState::Absent { reason }, _) => (
+            VaultState::Absent,
+            format!("There is no keychain: {reason}."),
+        ),
+        (_, VaultChoice::Keychain) => (
+            VaultState::Keychain,
+            "Tokens are kept in files sealed with a key from the system's keychain.".to_owned(),
+        ),
+        (_, VaultChoice::File) => (
+            VaultState::KeyFile,
+            "Tokens are kept in files sealed with a key file, as POSTERN_VAULT=file asks. \
+             Whoever can read that file can read them."
+                .to_owned(),
+        ),
+    };
+    VaultView { state, detail }
+}

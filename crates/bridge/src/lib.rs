@@ -1,0 +1,104 @@
+//! The resident bridge, one per user: the only owner of tokens, upstream sessions and local
+//! endpoints.
+//!
+//! Owns: the registry of servers, the sessions of hosts and the faces through which they come,
+//! when a browser may be opened, the management API, host configuration files, server mode.
+//! Does not own: how to sign in (`auth`), MCP on the wire (`mcp`), any window or terminal. It
+//! does not know Tauri, and of the gateway it knows only how to start its process.
+
+mod browser;
+mod config_file;
+mod doctor;
+mod face;
+pub mod hosts;
+mod hub;
+mod management;
+mod probe;
+mod problem;
+mod registry;
+mod seen;
+mod server_mode;
+mod session;
+mod sign_in;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use control::Home;
+use model::Clock;
+use tokio_util::sync::CancellationToken;
+
+pub use config_file::ConfigError;
+
+use crate::face::{Faces, SocketError};
+use crate::hub::Hub;
+
+/// What a bridge is told by the program that runs it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where its files and sockets lie.
+    pub home: Home,
+    /// The version it claims; a client that is newer asks it to make room.
+    pub version: String,
+    /// The stable path of the command line: written into host files, started in server mode.
+    pub program: PathBuf,
+    /// What guards the tokens.
+    pub vault: VaultChoice,
+    /// The command that opens a page, instead of the system's browser.
+    pub browser: Option<String>,
+    /// The time.
+    pub clock: Clock,
+    /// Ends the bridge after this long without any session or client. A bridge that a shim
+    /// started has one; one that a person or the app started stays.
+    pub idle_exit: Option<Duration>,
+    /// Where host programs keep their files.
+    pub places: hosts::Places,
+    /// Certificates (PEM files) to trust besides the system's.
+    pub extra_roots: Vec<PathBuf>,
+}
+
+/// What guards the tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VaultChoice {
+    /// The OS keychain.
+    Keychain,
+    /// A key file that only the user can read, as `POSTERN_VAULT=file` asks for.
+    File,
+}
+
+/// Why a bridge does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The sockets cannot be opened, most often because another bridge runs.
+    #[error(transparent)]
+    Sockets(#[from] control::socket::BindError),
+    /// A certificate file cannot be used, or the TLS library cannot be set up.
+    #[error("{0}; hint: check the files given as extra certificates")]
+    Tls(String),
+}
+
+/// Runs a bridge until `shutdown`, a `quit` over the management API, or idleness.
+///
+/// `ready` is called once, when both sockets are open. A configuration that cannot be read or a
+/// port that is taken does not stop it: both are shown, and the rest works.
+///
+/// # Errors
+/// [`ServeError`] if it cannot start.
+pub async fn serve(
+    options: Options,
+    ready: impl FnOnce() + Send,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let (mcp, control) = control::socket::Listener::bind(&options.home)?;
+    let hub = Hub::new(options, shutdown).await?;
+    let faces = Faces::open(&hub).await;
+    ready();
+    faces
+        .serve(&hub, mcp, control)
+        .await
+        .unwrap_or_else(|SocketError(reason)| {
+            tracing::error!(%reason, "a socket broke; the bridge ends");
+        });
+    hub.end().await;
+    Ok(())
+}

@@ -1,0 +1,347 @@
+//! The management API: the `control` socket, and what each request does.
+//!
+//! Owns: serving [`control::api`]. Does not own: what is behind it. It is never part of the
+//! endpoints that hosts reach.
+
+mod programs;
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use control::Answer;
+use control::api::{ConsentView, HostId, Problem, ProblemKind, Reply, Request};
+use control::hello::{self, Hello, LONGEST_LINE, Wants};
+use control::lines::Lines;
+use control::socket::{Listener, Stream};
+use futures_util::TryFutureExt;
+use model::ServerName;
+use model::config::{ServerAuth, ServerConfig, Transport};
+use tokio::io::{ReadHalf, WriteHalf};
+use tokio::sync::oneshot;
+
+use crate::hub::{Hub, account_id};
+use crate::registry::Server;
+use crate::sign_in::{self, Wish};
+use programs::{apply, host_view, plan_add, plan_remove, shown};
+
+use crate::{config_file, doctor, face, probe, problem};
+
+/// How many requests of a client may wait for their turn before it is left unread.
+const MOST_AHEAD: usize = 16;
+
+/// Takes clients in until the socket breaks.
+pub(crate) async fn serve(hub: &Arc<Hub>, mut listener: Listener) -> io::Result<()> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let hub = Arc::clone(hub);
+        hub.clone().spawn(async move {
+            let served = tokio::select! {
+                served = converse(&hub, stream) => served,
+                () = hub.shutdown.cancelled() => Ok(()),
+            };
+            if let Err(error) = served {
+                tracing::debug!(%error, "a client's connection broke");
+            }
+        });
+    }
+}
+
+async fn converse(hub: &Arc<Hub>, stream: Stream) -> io::Result<()> {
+    let (reader, mut writer) = tokio::io::split(stream);
+    let mut lines = Lines::new(reader, LONGEST_LINE);
+    let Some(hello) = hello::receive::<Hello, _>(&mut lines).await? else {
+        return Ok(());
+    };
+    face::welcome(hub, &mut writer, None).await?;
+    let Wants::Control { desktop } = hello.wants else {
+        return Ok(());
+    };
+    let _attached = hub.attach(desktop);
+    let mut ahead = VecDeque::new();
+    loop {
+        let line = match ahead.pop_front() {
+            Some(line) => line,
+            None => match lines.next().await? {
+                Some(line) => line,
+                None => return Ok(()),
+            },
+        };
+        let request = match serde_json::from_slice(&line) {
+            Ok(request) => request,
+            Err(error) => {
+                let text = format!("this bridge does not know that request: {error}");
+                let problem = Problem::new(ProblemKind::Invalid, text)
+                    .with_hint("use the same version of both");
+                hello::send(&mut writer, &Answer::Problem(problem)).await?;
+                continue;
+            }
+        };
+        if matches!(request, Request::Watch) {
+            return watch(hub, &mut lines, &mut writer).await;
+        }
+        let last = is_last(&request);
+        let mut answered = begin(hub, request);
+        let answer = loop {
+            tokio::select! {
+                answer = &mut answered => break answer,
+                line = lines.next(), if ahead.len() < MOST_AHEAD => match line? {
+                    Some(line) => ahead.push_back(line),
+                    None => break Err(Gone),
+                },
+            }
+        };
+        match answer {
+            Ok(answer) => hello::send(&mut writer, &answer).await?,
+            Err(Gone) => return Ok(()),
+        }
+        if last {
+            hub.shutdown.cancel();
+        }
+    }
+}
+
+/// The client does not wait for its answer any more, or there will be none.
+struct Gone;
+
+/// Does what is asked to its end, even if the client does not wait for that: half a sign-out or
+/// half a start would be worse than either.
+fn begin(
+    hub: &Arc<Hub>,
+    request: Request,
+) -> impl Future<Output = Result<Answer, Gone>> + Unpin + use<> {
+    let (tell, answered) = oneshot::channel();
+    let shared = Arc::clone(hub);
+    hub.spawn(async move {
+        let last = is_last(&request);
+        let done = tokio::select! {
+            done = answer(&shared, request) => done,
+            () = shared.shutdown.cancelled() => return,
+        };
+        let told = tell.send(match done {
+            Ok(reply) => Answer::Ok(reply),
+            Err(problem) => Answer::Problem(problem),
+        });
+        // The connection ends the bridge once the answer is out; this one has no connection.
+        if told.is_err() && last {
+            shared.shutdown.cancel();
+        }
+    });
+    answered.map_err(|_| Gone)
+}
+
+/// Whether the bridge ends after this.
+fn is_last(request: &Request) -> bool {
+    matches!(request, Request::Quit | Request::Yield)
+}
+
+async fn watch(
+    hub: &Arc<Hub>,
+    lines: &mut Lines<ReadHalf<Stream>>,
+    writer: &mut WriteHalf<Stream>,
+) -> io::Result<()> {
+    let mut changes = hub.changes();
+    let mut last = None;
+    loop {
+        let state = hub.state().await;
+        if last.as_ref() != Some(&state) {
+            hello::send(writer, &Answer::Ok(Reply::State(Box::new(state.clone())))).await?;
+            last = Some(state);
+        }
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return Ok(()) },
+            line = lines.next() => if line?.is_none() { return Ok(()) },
+        }
+    }
+}
+
+/// Does what is asked.
+async fn answer(hub: &Arc<Hub>, request: Request) -> Result<Reply, Problem> {
+    hub.reload(false);
+    match request {
+        Request::Status | Request::Watch => Ok(Reply::State(Box::new(hub.state().await))),
+        Request::SignIn { server } => sign_in(hub, &server).await,
+        Request::CancelSignIn { server } => {
+            hub.sign_ins.cancel(&server);
+            Ok(Reply::Done)
+        }
+        Request::SignOut { account } => sign_out(hub, account.as_deref()).await,
+        Request::AddServer { name, url } => add_server(hub, &name, &url),
+        Request::RemoveServer { name } => remove_server(hub, &name),
+        Request::TestServer { name } => {
+            let tested = probe::test(hub, &hub.server(&name)?).await;
+            tested
+                .map(Reply::Test)
+                .map_err(|problem| problem::about(&name, &problem))
+        }
+        Request::CallTool {
+            server,
+            tool,
+            arguments,
+        } => {
+            let called = probe::call(hub, &hub.server(&server)?, &tool, &arguments).await;
+            called
+                .map(Reply::Tool)
+                .map_err(|problem| problem::about(&server, &problem))
+        }
+        Request::ListHosts => Ok(Reply::Hosts(vec![host_view(hub, HostId::ClaudeDesktop)])),
+        Request::PreviewHostAdd { host, server } => {
+            Ok(Reply::HostChange(shown(&plan_add(hub, host, &server)?)))
+        }
+        Request::PreviewHostRemove { host, server } => {
+            Ok(Reply::HostChange(shown(&plan_remove(hub, host, &server)?)))
+        }
+        Request::AddToHost { host, server } => apply(hub, &plan_add(hub, host, &server)?),
+        Request::RemoveFromHost { host, server } => apply(hub, &plan_remove(hub, host, &server)?),
+        Request::ListConsents { server } => {
+            consents(hub, server.as_deref()).await.map(Reply::Consents)
+        }
+        Request::RevokeConsent { server, id } => revoke_consent(hub, &server, &id).await,
+        Request::ConfigureServerMode { form } => {
+            hub.server_mode.configure(hub, &form).map(|()| Reply::Done)
+        }
+        Request::StartServerMode => hub.server_mode.start(hub).await.map(|()| Reply::Done),
+        Request::StopServerMode => {
+            hub.server_mode.stop(hub).await;
+            Ok(Reply::Done)
+        }
+        Request::Doctor => Ok(Reply::Doctor(doctor::examine(hub).await)),
+        Request::Quit => Ok(Reply::Done),
+        Request::Yield => {
+            hub.make_room().await;
+            Ok(Reply::Done)
+        }
+    }
+}
+
+async fn sign_in(hub: &Arc<Hub>, name: &str) -> Result<Reply, Problem> {
+    let server = hub.server(name)?;
+    let ended = sign_in::until_end(hub, &server, Wish::Person).await;
+    ended.map_err(|problem| problem::about(name, &problem))?;
+    look(hub, server);
+    Ok(Reply::Done)
+}
+
+/// Has a look at a server in the background, so that its tools and its state can be shown.
+fn look(hub: &Arc<Hub>, server: Arc<Server>) {
+    let shared = Arc::clone(hub);
+    hub.spawn(async move {
+        if let Err(problem) = probe::test(&shared, &server).await {
+            tracing::info!(server = %server.name, %problem, "a first look did not succeed");
+        }
+    });
+}
+
+async fn sign_out(hub: &Arc<Hub>, account: Option<&str>) -> Result<Reply, Problem> {
+    let accounts = hub.identity.accounts().await;
+    let wanted: Vec<_> = accounts
+        .iter()
+        .filter(|known| {
+            account.is_none_or(|account| {
+                account == account_id(&known.key) || known.username.as_deref() == Some(account)
+            })
+        })
+        .collect();
+    if let (Some(account), true) = (account, wanted.is_empty()) {
+        return Err(Problem::new(
+            ProblemKind::NotFound,
+            format!("`{account}` is not signed in"),
+        )
+        .with_hint("`postern status` lists the accounts"));
+    }
+    let mut left = None;
+    for account in wanted {
+        if let Err(error) = hub.identity.sign_out(&account.key).await {
+            left = Some(Problem::from_text(
+                ProblemKind::Unreachable,
+                &error.to_string(),
+            ));
+        }
+    }
+    for server in hub.registry.all() {
+        if server.is_protected() && hub.identity.account_for(&server.target()).is_none() {
+            server.signed_out();
+        }
+    }
+    hub.accounts_changed();
+    hub.changed();
+    left.map_or(Ok(Reply::Done), Err)
+}
+
+fn add_server(hub: &Arc<Hub>, name: &str, url: &str) -> Result<Reply, Problem> {
+    let invalid = |text: String| Problem::from_text(ProblemKind::Invalid, &text);
+    let name: ServerName = name
+        .parse()
+        .map_err(|error: model::NameError| invalid(error.to_string()))?;
+    let url = url
+        .parse()
+        .map_err(|error: model::UrlError| invalid(error.to_string()))?;
+    let taken = hub
+        .registry
+        .named(name.as_str())
+        .is_ok_and(|server| !server.ephemeral);
+    if taken {
+        return Err(Problem::new(
+            ProblemKind::InUse,
+            format!("there is a server `{name}` already"),
+        )
+        .with_hint("choose another name, or remove that one first"));
+    }
+    let config = ServerConfig {
+        url,
+        transport: Transport::Auto,
+        auth: ServerAuth::Discover,
+    };
+    hub.edit_config(|path| config_file::put(path, &name, &config))?;
+    look(hub, hub.server(name.as_str())?);
+    Ok(Reply::Done)
+}
+
+fn remove_server(hub: &Arc<Hub>, name: &str) -> Result<Reply, Problem> {
+    let server = hub.server(name)?;
+    if hub.registry.forget_ephemeral(&server.name) {
+        hub.changed();
+    } else {
+        hub.edit_config(|path| config_file::remove(path, &server.name))?;
+        server.forget();
+    }
+    Ok(Reply::Done)
+}
+
+async fn consents(hub: &Arc<Hub>, name: Option<&str>) -> Result<Vec<ConsentView>, Problem> {
+    let servers = match name {
+        Some(name) => vec![hub.server(name)?],
+        None => hub.registry.all(),
+    };
+    let mut views: Vec<ConsentView> = Vec::new();
+    for server in servers {
+        let listed = match hub.identity.consents(&server.target()).await {
+            Ok(listed) => listed,
+            // Asked about all, those that cannot be asked are left out.
+            Err(_) if name.is_none() => continue,
+            Err(error) => return Err(problem::of_consents(&server, &error)),
+        };
+        for consent in listed {
+            if views.iter().any(|view| view.id == consent.id) {
+                continue;
+            }
+            views.push(ConsentView {
+                id: consent.id,
+                via: server.name.to_string(),
+                server: consent.server,
+                client: consent.client_name.unwrap_or(consent.client_id),
+                scopes: consent.scopes,
+                granted_at: consent.granted_at,
+            });
+        }
+    }
+    Ok(views)
+}
+
+async fn revoke_consent(hub: &Arc<Hub>, name: &str, id: &str) -> Result<Reply, Problem> {
+    let server = hub.server(name)?;
+    let revoked = hub.identity.revoke_consent(&server.target(), id).await;
+    revoked.map_err(|error| problem::of_consents(&server, &error))?;
+    hub.changed();
+    Ok(Reply::Done)
+}

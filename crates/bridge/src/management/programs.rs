@@ -1,0 +1,83 @@
+//! What is asked about host programs.
+
+use std::sync::Arc;
+
+use control::api::{HostChange, HostId, HostView, Problem, ProblemKind, Reply};
+
+use crate::hosts::{self, Host};
+use crate::hub::Hub;
+
+fn host_of(id: HostId) -> Host {
+    match id {
+        HostId::ClaudeDesktop => Host::ClaudeDesktop,
+    }
+}
+
+pub(super) fn plan_add(hub: &Arc<Hub>, id: HostId, name: &str) -> Result<hosts::Change, Problem> {
+    let server = hub.server(name)?;
+    let mut args = vec!["connect".to_owned(), server.name.to_string()];
+    if let Some(root) = hub.options.home.root() {
+        args.extend(["--home".to_owned(), root.display().to_string()]);
+    }
+    let entry = hosts::Entry {
+        name: server.name.to_string(),
+        command: hub.options.program.clone(),
+        args,
+    };
+    hosts::plan_add(host_of(id), &hub.options.places, &entry).map_err(|error| host_problem(&error))
+}
+
+pub(super) fn plan_remove(
+    hub: &Arc<Hub>,
+    id: HostId,
+    name: &str,
+) -> Result<hosts::Change, Problem> {
+    hosts::plan_remove(host_of(id), &hub.options.places, name).map_err(|error| host_problem(&error))
+}
+
+pub(super) fn apply(hub: &Arc<Hub>, change: &hosts::Change) -> Result<Reply, Problem> {
+    let applied = hosts::apply(change).map_err(|error| host_problem(&error))?;
+    hub.changed();
+    let backup = applied.backup.map(|path| path.display().to_string());
+    Ok(Reply::HostChange(HostChange {
+        backup,
+        ..shown(change)
+    }))
+}
+
+pub(super) fn shown(change: &hosts::Change) -> HostChange {
+    HostChange {
+        path: change.path.display().to_string(),
+        diff: change.diff.clone(),
+        backup: None,
+        afterwards: (!change.diff.is_empty()).then(|| Host::ClaudeDesktop.afterwards().to_owned()),
+    }
+}
+
+pub(super) fn host_view(hub: &Hub, id: HostId) -> HostView {
+    let host = host_of(id);
+    let path = hosts::file(host, &hub.options.places);
+    let (servers, problem) = match hosts::entries(host, &hub.options.places) {
+        Ok(entries) => (
+            entries
+                .into_iter()
+                .filter(|entry| entry.ours)
+                .map(|entry| entry.name)
+                .collect(),
+            None,
+        ),
+        Err(error) => (Vec::new(), Some(host_problem(&error))),
+    };
+    HostView {
+        id,
+        name: host.title().to_owned(),
+        exists: path.exists(),
+        path: path.display().to_string(),
+        servers,
+        problem,
+    }
+}
+
+fn host_problem(error: &hosts::HostsError) -> Problem {
+    Problem::from_text(ProblemKind::Invalid, &error.to_string())
+}

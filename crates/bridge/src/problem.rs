@@ -1,0 +1,167 @@
+//! Errors of ours, as a person and as a host sees them.
+
+use control::api::{Problem, ProblemKind};
+use mcp::up::Failure;
+use mcp::{Message, RequestId};
+use model::ServerName;
+use serde_json::json;
+
+use crate::registry::Server;
+
+/// The answer to a host's request that a problem stands in the way of.
+pub(crate) fn answer(id: Option<&RequestId>, server: &str, problem: &Problem) -> Message {
+    let data = json!({ "kind": problem.kind, "server": server, "hint": problem.hint });
+    Message::error_response(id, problem.kind.code(), &problem.message, Some(data))
+}
+
+/// The problem in a sentence that names the server, for those who do not see its name beside it.
+pub(crate) fn about(server: &str, problem: &Problem) -> Problem {
+    let message = match problem.message.strip_prefix("the server") {
+        Some(rest) if rest.starts_with([' ', '\'']) => format!("{server}{rest}"),
+        Some(_) | None => format!("{server}: {}", problem.message),
+    };
+    Problem {
+        message,
+        ..problem.clone()
+    }
+}
+
+/// What a failure of the remote means. As all that follow, it does not name the server.
+pub(crate) fn of_failure(failure: &Failure) -> Problem {
+    let (kind, hint) = match failure {
+        Failure::Unauthorized { .. } | Failure::Forbidden { .. } => (
+            ProblemKind::Failed,
+            "ask who runs the server for access, then sign in again",
+        ),
+        Failure::SessionGone | Failure::StreamEnded => (
+            ProblemKind::Unreachable,
+            "the call may or may not have been carried out; look before you repeat it",
+        ),
+        Failure::Unreachable { sent: false, .. } => (
+            ProblemKind::Unreachable,
+            "check the network and the address; Postern keeps trying",
+        ),
+        Failure::Unreachable { sent: true, .. } => (
+            ProblemKind::Unreachable,
+            "the call may or may not have been carried out; look before you repeat it",
+        ),
+        Failure::Untrusted { .. } => (
+            ProblemKind::Untrusted,
+            "if your organisation inspects traffic, install its root certificate in the system",
+        ),
+        Failure::NotMcp { .. } => (
+            ProblemKind::NotMcp,
+            "check the server's URL; it usually ends in /mcp or /sse",
+        ),
+        Failure::Rejected { .. } => (ProblemKind::Failed, "tell who runs the server"),
+    };
+    // Some failures know a better hint than their kind.
+    let problem = Problem::from_text(kind, &failure.to_string());
+    match problem.hint {
+        Some(_) => problem,
+        None => problem.with_hint(hint),
+    }
+}
+
+/// The configuration has another server of the same name now, or none.
+pub(crate) fn replaced(has_successor: bool) -> Problem {
+    if has_successor {
+        let text = "the server's configuration was changed while this request was under way";
+        Problem::new(ProblemKind::Unreachable, text)
+            .with_hint("the call may or may not have been carried out; look before you repeat it")
+    } else {
+        let text = "the server was removed from Postern";
+        Problem::new(ProblemKind::NotFound, text)
+            .with_hint("add it again with `postern servers add`, or remove it here too")
+    }
+}
+
+/// Someone must sign in.
+pub(crate) fn sign_in_needed(server: &ServerName) -> Problem {
+    let text = "the server needs a sign-in";
+    Problem::new(ProblemKind::SignInNeeded, text).with_hint(format!(
+        "sign in from Postern's tray menu or with `postern sign-in {server}`, then try again"
+    ))
+}
+
+/// What an error of `auth` means.
+pub(crate) fn of_authorization(server: &Server, error: &auth::AuthorizationError) -> Problem {
+    use auth::AuthorizationError as Error;
+    match error {
+        Error::SignInNeeded { reason, .. } => {
+            let mut problem = sign_in_needed(&server.name);
+            problem.message = format!("the server needs a sign-in: {reason}");
+            problem
+        }
+        Error::Unreachable { .. } => spoken(server, ProblemKind::Unreachable, error),
+        Error::Vault(_) => spoken(server, ProblemKind::Vault, error),
+        Error::Misconfigured { .. } => spoken(server, ProblemKind::Invalid, error),
+    }
+}
+
+/// An error of `auth`, which names servers by their URL. That may carry a secret and says less to
+/// a person than its name.
+fn spoken(server: &Server, kind: ProblemKind, error: &impl std::fmt::Display) -> Problem {
+    let text = error.to_string();
+    Problem::from_text(
+        kind,
+        &text.replace(server.config.url.as_str(), "the server"),
+    )
+}
+
+/// What the end of a sign-in means.
+pub(crate) fn of_sign_in(server: &Server, error: &auth::SignInError) -> Problem {
+    use auth::SignInError as Error;
+    let kind = match error {
+        Error::Declined { .. } | Error::TimedOut { .. } => ProblemKind::SignInEnded,
+        Error::Unreachable { .. } => ProblemKind::Unreachable,
+        Error::Untrusted { .. } => ProblemKind::Untrusted,
+        Error::PortTaken { .. } => ProblemKind::InUse,
+        Error::NotProtected { .. } => ProblemKind::NotOffered,
+        Error::NoRegistration { .. } | Error::Insecure { .. } => ProblemKind::Invalid,
+        Error::Vault(_) => ProblemKind::Vault,
+        Error::Refused { .. }
+        | Error::ClockWrong { .. }
+        | Error::Malformed { .. }
+        | Error::RegistrationLost { .. } => ProblemKind::Failed,
+    };
+    spoken(server, kind, error)
+}
+
+/// What stands in the way of listing or revoking consents.
+pub(crate) fn of_consents(server: &Server, error: &auth::ConsentsError) -> Problem {
+    use auth::ConsentsError as Error;
+    match error {
+        Error::Authorization(error) => of_authorization(server, error),
+        Error::NotOffered { .. } => spoken(server, ProblemKind::NotOffered, error),
+        Error::Unreachable { .. } => spoken(server, ProblemKind::Unreachable, error),
+        Error::Unknown { .. } => spoken(server, ProblemKind::NotFound, error),
+        Error::Malformed { .. } => spoken(server, ProblemKind::Failed, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use control::api::{Problem, ProblemKind};
+    use mcp::up::Failure;
+
+    use super::{about, of_failure};
+
+    #[test]
+    fn a_server_is_named_once() {
+        let failure = Failure::Unreachable {
+            reason: "no route".to_owned(),
+            sent: false,
+        };
+        let problem = of_failure(&failure);
+        assert_eq!(problem.message, "the server cannot be reached: no route");
+        let named = about("snip", &problem);
+        assert_eq!(named.message, "snip cannot be reached: no route");
+        assert_eq!(named.hint, problem.hint);
+        let other = Problem::new(ProblemKind::Vault, "the keychain is locked");
+        assert_eq!(
+            about("snip", &other).message,
+            "snip: the keychain is locked"
+        );
+    }
+}

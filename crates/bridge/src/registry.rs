@@ -1,0 +1,404 @@
+//! The servers: those of the configuration, and those that a host named by URL.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use auth::{AccountKey, Target};
+use control::api::{Problem, ProblemKind, ServerState, ToolView};
+use mcp::Message;
+use model::config::{BridgeConfig, ServerAuth, ServerConfig, Transport};
+use model::{EndpointUrl, ServerName};
+use tokio_util::sync::CancellationToken;
+
+use crate::hub::account_id;
+use crate::seen::Seen;
+
+/// One server, as long as its configuration stays the same.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) name: ServerName,
+    pub(crate) config: ServerConfig,
+    /// Whether it came by `connect URL` and is in no configuration.
+    pub(crate) ephemeral: bool,
+    /// Where what was seen of it is kept; an ephemeral server's is not.
+    seen_file: Option<PathBuf>,
+    /// Cancelled once the configuration has another server in this one's place, or none.
+    pub(crate) replaced: CancellationToken,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    state: ServerState,
+    seen: Seen,
+    /// Whether it ever asked for a sign-in, and how (the last `WWW-Authenticate`).
+    protected: bool,
+    challenge: Option<String>,
+}
+
+impl Server {
+    fn new(name: ServerName, config: ServerConfig, seen_file: Option<PathBuf>) -> Self {
+        let seen = match &seen_file {
+            Some(path) => Seen::load(path, &config.url),
+            None => Seen::default(),
+        };
+        let protected = !matches!(config.auth, ServerAuth::Discover | ServerAuth::None);
+        let known = Known {
+            state: ServerState::Unknown,
+            seen,
+            protected,
+            challenge: None,
+        };
+        Self {
+            name,
+            config,
+            ephemeral: seen_file.is_none(),
+            seen_file,
+            replaced: CancellationToken::new(),
+            known: Mutex::new(known),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What `auth` needs to know of it.
+    pub(crate) fn target(&self) -> Target {
+        Target {
+            url: self.config.url.clone(),
+            auth: self.config.auth.clone(),
+        }
+    }
+
+    pub(crate) fn state(&self) -> ServerState {
+        self.known().state.clone()
+    }
+
+    /// Sets the state; says whether it is another one.
+    pub(crate) fn set_state(&self, state: ServerState) -> bool {
+        let mut known = self.known();
+        let changed = known.state != state;
+        known.state = state;
+        changed
+    }
+
+    /// The server answered a request of ours with 401.
+    pub(crate) fn note_challenge(&self, challenge: Option<String>) {
+        let mut known = self.known();
+        known.protected = true;
+        known.challenge = challenge.or(known.challenge.take());
+    }
+
+    pub(crate) fn is_protected(&self) -> bool {
+        self.known().protected
+    }
+
+    pub(crate) fn challenge(&self) -> Option<String> {
+        self.known().challenge.clone()
+    }
+
+    pub(crate) fn tools(&self) -> Option<Vec<ToolView>> {
+        self.known().seen.tools()
+    }
+
+    /// Whether there is an answer of our own to this request.
+    pub(crate) fn can_answer(&self, request: &Message) -> bool {
+        Seen::can_answer(request)
+    }
+
+    /// Our own answer in the server's place.
+    pub(crate) fn answer(&self, request: &Message) -> Option<Message> {
+        self.known().seen.answer(request)
+    }
+
+    /// Remembers what the server answered to `request`; says whether it is news.
+    pub(crate) fn note_answer(&self, request: &Message, answer: &Message) -> bool {
+        let (Some(method), Some(result)) = (request.method(), answer.result()) else {
+            return false;
+        };
+        if !Seen::remembers(request) {
+            return false;
+        }
+        let mut known = self.known();
+        let news = known.seen.note(method, result);
+        if news {
+            self.save(&known.seen);
+        }
+        news
+    }
+
+    /// Whether anybody ever signed in to it.
+    pub(crate) fn was_signed_in(&self) -> bool {
+        self.known().seen.was_signed_in()
+    }
+
+    /// This account is the one that opens it now. What another one saw is forgotten.
+    pub(crate) fn signed_in(&self, account: &AccountKey) {
+        let mut known = self.known();
+        known.protected = true;
+        if known.seen.note_account(&account_id(account)) {
+            self.save(&known.seen);
+        }
+    }
+
+    /// The account that opened it has signed out, and what it saw is forgotten.
+    pub(crate) fn signed_out(&self) {
+        let mut known = self.known();
+        known.state = ServerState::SignInNeeded;
+        if known.seen.forget() {
+            self.save(&known.seen);
+        }
+    }
+
+    /// It was removed, and with it what was seen of it.
+    pub(crate) fn forget(&self) {
+        if let Some(path) = &self.seen_file
+            && let Err(reason) = std::fs::remove_file(path)
+            && reason.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(server = %self.name, %reason, "what was seen of the server stays");
+        }
+    }
+
+    fn save(&self, seen: &Seen) {
+        if let Some(path) = &self.seen_file
+            && let Err(reason) = seen.save(path)
+        {
+            tracing::warn!(server = %self.name, %reason, "what was seen of the server is not kept");
+        }
+    }
+}
+
+/// All servers.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    seen_dir: PathBuf,
+    servers: Mutex<BTreeMap<ServerName, Arc<Server>>>,
+}
+
+impl Registry {
+    pub(crate) fn new(seen_dir: PathBuf) -> Self {
+        Self {
+            seen_dir,
+            servers: Mutex::default(),
+        }
+    }
+
+    fn servers(&self) -> MutexGuard<'_, BTreeMap<ServerName, Arc<Server>>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over what the configuration says. A server that stays the same keeps what is known
+    /// of it; sessions with one that changed or went hear of that. One that a host named by URL
+    /// gives way to one of the same name or URL in the configuration.
+    pub(crate) fn configure(&self, config: &BridgeConfig) {
+        let mut servers = self.servers();
+        let before = std::mem::take(&mut *servers);
+        for (name, wanted) in &config.servers {
+            let same = before
+                .get(name)
+                .filter(|server| !server.ephemeral && server.config == *wanted);
+            let server = same.cloned().unwrap_or_else(|| {
+                let seen = self.seen_dir.join(format!("{name}.json"));
+                Arc::new(Server::new(name.clone(), wanted.clone(), Some(seen)))
+            });
+            servers.insert(name.clone(), server);
+        }
+        for (name, server) in before {
+            let url = &server.config.url;
+            let is_configured = |wanted: &ServerConfig| wanted.url == *url;
+            if server.ephemeral
+                && !config.servers.contains_key(&name)
+                && !config.servers.values().any(is_configured)
+            {
+                servers.insert(name, server);
+            } else if !is_among(&servers, &server) {
+                server.replaced.cancel();
+            }
+        }
+    }
+
+    /// Removes a server that a host named by URL; says whether there was one.
+    pub(crate) fn forget_ephemeral(&self, name: &ServerName) -> bool {
+        let mut servers = self.servers();
+        if !servers.get(name).is_some_and(|server| server.ephemeral) {
+            return false;
+        }
+        if let Some(server) = servers.remove(name) {
+            server.replaced.cancel();
+        }
+        true
+    }
+
+    /// The server that took the place of one that was replaced.
+    pub(crate) fn successor(&self, of: &Server) -> Option<Arc<Server>> {
+        let servers = self.servers();
+        let same_url = |server: &&Arc<Server>| server.config.url == of.config.url;
+        let by_url = || servers.values().find(same_url).filter(|_| of.ephemeral);
+        servers.get(&of.name).or_else(by_url).cloned()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Server>> {
+        self.servers().values().cloned().collect()
+    }
+
+    /// The server of that name.
+    pub(crate) fn named(&self, name: &str) -> Result<Arc<Server>, Problem> {
+        let servers = self.servers();
+        let found = name
+            .parse::<ServerName>()
+            .ok()
+            .and_then(|name| servers.get(&name).cloned());
+        found.ok_or_else(|| {
+            let known: Vec<&str> = servers.keys().map(ServerName::as_str).collect();
+            let hint = match known.as_slice() {
+                [] => "there are none yet: add one with `postern servers add NAME URL`".to_owned(),
+                known => format!(
+                    "the servers are: {}; `postern servers add NAME URL` adds one",
+                    known.join(", ")
+                ),
+            };
+            Problem::new(
+                ProblemKind::NotFound,
+                format!("there is no server `{name}`"),
+            )
+            .with_hint(hint)
+        })
+    }
+
+    /// The server of that name, or at that URL: a configured one if there is one, else one that
+    /// lives as long as the bridge.
+    pub(crate) fn named_or_at(&self, text: &str) -> Result<Arc<Server>, Problem> {
+        if !text.contains("://") {
+            return self.named(text);
+        }
+        let url: EndpointUrl = text.parse().map_err(|error: model::UrlError| {
+            Problem::from_text(ProblemKind::Invalid, &error.to_string())
+        })?;
+        let mut servers = self.servers();
+        if let Some(found) = servers.values().find(|server| server.config.url == url) {
+            return Ok(Arc::clone(found));
+        }
+        let config = ServerConfig {
+            url,
+            transport: Transport::Auto,
+            auth: ServerAuth::Discover,
+        };
+        let name = free_name(&servers, &config.url)?;
+        let server = Arc::new(Server::new(name.clone(), config, None));
+        servers.insert(name, Arc::clone(&server));
+        Ok(server)
+    }
+}
+
+fn is_among(servers: &BTreeMap<ServerName, Arc<Server>>, server: &Arc<Server>) -> bool {
+    let known = servers.get(&server.name);
+    known.is_some_and(|known| Arc::ptr_eq(known, server))
+}
+
+/// A name after the URL's host that no server has.
+fn free_name(
+    taken: &BTreeMap<ServerName, Arc<Server>>,
+    url: &EndpointUrl,
+) -> Result<ServerName, Problem> {
+    let host: String = url
+        .url()
+        .host_str()
+        .unwrap_or("server")
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        })
+        .take(50)
+        .collect();
+    let host = host.trim_matches('-');
+    (1..=taken.len() + 1)
+        .map(|n| {
+            if n == 1 {
+                host.to_owned()
+            } else {
+                format!("{host}-{n}")
+            }
+        })
+        .filter_map(|name| name.parse::<ServerName>().ok())
+        .find(|name| !taken.contains_key(name))
+        .ok_or_else(|| {
+            Problem::new(
+                ProblemKind::Invalid,
+                format!("no name can be made for {url}"),
+            )
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::Registry;
+
+    fn config(text: &str) -> model::config::BridgeConfig {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_url_gets_one_server_and_a_configured_one_comes_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::new(dir.path().to_owned());
+        registry.configure(&config("[servers.mine]\nurl = 'https://a.example/mcp'"));
+        assert_eq!(
+            registry
+                .named_or_at("https://a.example/mcp")
+                .unwrap()
+                .name
+                .as_str(),
+            "mine"
+        );
+        let other = registry.named_or_at("https://a.example/mcp/").unwrap();
+        assert!(other.ephemeral);
+        assert_eq!(other.name.as_str(), "a-example");
+        assert!(Arc::ptr_eq(
+            &other,
+            &registry.named_or_at("https://a.example/mcp/").unwrap()
+        ));
+        assert_eq!(
+            registry
+                .named_or_at("https://a.example/x")
+                .unwrap()
+                .name
+                .as_str(),
+            "a-example-2"
+        );
+        assert!(
+            registry
+                .named("nope")
+                .unwrap_err()
+                .hint
+                .unwrap()
+                .contains("mine")
+        );
+        assert!(registry.named_or_at("http://far.example/mcp").is_err());
+    }
+
+    #[test]
+    fn what_stays_the_same_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::new(dir.path().to_owned());
+        registry.configure(&config(
+            "[servers.a]\nurl = 'https://a.example/'\n[servers.b]\nurl = 'https://b.example/'",
+        ));
+        let (a, b) = (registry.named("a").unwrap(), registry.named("b").unwrap());
+        registry.named_or_at("https://c.example/").unwrap();
+        registry.configure(&config(
+            "[servers.a]\nurl = 'https://a.example/'\n[servers.b]\nurl = 'https://b2.example/'",
+        ));
+        assert!(Arc::ptr_eq(&a, &registry.named("a").unwrap()));
+        assert!(!Arc::ptr_eq(&b, &registry.named("b").unwrap()));
+        assert_eq!(registry.all().len(), 3);
+    }
+}

@@ -1,0 +1,402 @@
+//! What was last seen of a server, so that a host can be answered before the server is live.
+//!
+//! Owns: the handshake and the lists, as the server wrote them, in memory and in one file per
+//! configured server. Does not own: deciding when they are good enough.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use control::api::ToolView;
+use mcp::handshake::InitializeResult;
+use mcp::message::METHOD_NOT_FOUND;
+use mcp::{LATEST_LEGACY, LATEST_MODERN, Message, RequestId, SUPPORTED_LEGACY, handshake};
+use model::EndpointUrl;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+/// The lists that are remembered, and the field of the result that holds the items.
+const LISTS: [(&str, &str); 4] = [
+    ("tools/list", "tools"),
+    ("prompts/list", "prompts"),
+    ("resources/list", "resources"),
+    ("resources/templates/list", "resourceTemplates"),
+];
+
+/// What was last seen, by the method that asks for it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    /// The server that it was seen of; another URL makes it worthless.
+    url: String,
+    /// Whose session it was seen in, as the management API names accounts; what one account sees
+    /// is no business of another's.
+    #[serde(default)]
+    account: Option<String>,
+    /// Whether anybody ever signed in.
+    #[serde(default)]
+    signed_in: bool,
+    results: BTreeMap<String, Box<RawValue>>,
+}
+
+impl Seen {
+    /// Reads what was seen of the server at `url`; nothing, if the file is not about it.
+    pub(crate) fn load(path: &Path, url: &EndpointUrl) -> Self {
+        std::fs::read(path)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok())
+            .filter(|seen| seen.url == url.as_str())
+            .unwrap_or_else(|| Self {
+                url: url.as_str().to_owned(),
+                ..Self::default()
+            })
+    }
+
+    pub(crate) fn was_signed_in(&self) -> bool {
+        self.signed_in
+    }
+
+    /// Takes note of who opens the server from now on; says whether it is news.
+    pub(crate) fn note_account(&mut self, account: &str) -> bool {
+        if self.account.as_deref() == Some(account) {
+            return false;
+        }
+        if self.account.is_some() {
+            self.results.clear();
+        }
+        self.account = Some(account.to_owned());
+        self.signed_in = true;
+        true
+    }
+
+    /// Forgets what the account saw; says whether there was one.
+    pub(crate) fn forget(&mut self) -> bool {
+        if self.account.take().is_none() {
+            return false;
+        }
+        self.results.clear();
+        true
+    }
+
+    /// Writes it down.
+    pub(crate) fn save(&self, path: &Path) -> std::io::Result<()> {
+        crate::config_file::write(path, &serde_json::to_string(self)?)
+    }
+
+    /// Whether the answer to this request is worth remembering.
+    pub(crate) fn remembers(request: &Message) -> bool {
+        let Some(method) = request.method() else {
+            return false;
+        };
+        let is_handshake = matches!(method, "initialize" | "server/discover");
+        // A page further on would pass for the whole list.
+        is_handshake || (is_list(method) && !is_further_page(request))
+    }
+
+    /// Whether [`answer`](Self::answer) has one.
+    pub(crate) fn can_answer(request: &Message) -> bool {
+        let fixed = ["ping", "logging/setLevel", "initialize", "server/discover"];
+        let method = request.method();
+        request.id().is_some()
+            && method.is_some_and(|method| fixed.contains(&method) || is_list(method))
+    }
+
+    /// Remembers an answer; says whether it is news.
+    pub(crate) fn note(&mut self, method: &str, result: &RawValue) -> bool {
+        let known = self
+            .results
+            .get(method)
+            .is_some_and(|known| known.get() == result.get());
+        if !known {
+            self.results.insert(method.to_owned(), result.to_owned());
+        }
+        !known
+    }
+
+    /// Our own answer to a request that the server cannot be asked: what it said last, or the
+    /// least that keeps a host going. `None` if only the server can tell.
+    pub(crate) fn answer(&self, request: &Message) -> Option<Message> {
+        let (id, method) = (request.id()?, request.method()?);
+        match method {
+            "ping" | "logging/setLevel" => Some(Message::response(id, &json!({}))),
+            "initialize" => Some(self.initialize(id, request)),
+            "server/discover" => Some(self.discover(id)),
+            _ => self.list(id, method, request),
+        }
+    }
+
+    fn initialize(&self, id: &RequestId, request: &Message) -> Message {
+        let asked = handshake::InitializeParams::of(request).map(|params| params.protocol_version);
+        let asked = asked
+            .as_deref()
+            .filter(|asked| SUPPORTED_LEGACY.contains(asked));
+        if let Some(known) = self.results.get("initialize") {
+            return Message::response(id, &in_version(known, asked));
+        }
+        let version = asked.unwrap_or(LATEST_LEGACY);
+        Message::response(
+            id,
+            &json!({
+                "protocolVersion": version,
+                "capabilities": capabilities(),
+                "serverInfo": { "name": "postern", "version": env!("CARGO_PKG_VERSION") },
+            }),
+        )
+    }
+
+    fn discover(&self, id: &RequestId) -> Message {
+        if let Some(known) = self.results.get("server/discover") {
+            return Message::response(id, known);
+        }
+        if self.results.contains_key("initialize") {
+            // It spoke the legacy era, and a host that speaks both had better do so, too.
+            let text = "this server was last seen to speak with `initialize`";
+            return Message::error_response(Some(id), METHOD_NOT_FOUND, text, None);
+        }
+        let info = json!({ "name": "postern", "version": env!("CARGO_PKG_VERSION") });
+        Message::response(
+            id,
+            &json!({
+                "resultType": "complete",
+                "supportedVersions": [LATEST_MODERN],
+                "capabilities": capabilities(),
+                "ttlMs": 0,
+                "cacheScope": "private",
+                "_meta": { "io.modelcontextprotocol/serverInfo": info },
+            }),
+        )
+    }
+
+    fn list(&self, id: &RequestId, method: &str, request: &Message) -> Option<Message> {
+        let (_, items) = LISTS.iter().find(|(list, _)| *list == method)?;
+        // Only the first page is known; what would come after it is nothing, so that the host
+        // comes to an end.
+        if let Some(known) = self.results.get(method)
+            && !is_further_page(request)
+        {
+            return Some(Message::response(id, known));
+        }
+        let mut result = json!({ *items: [] });
+        if mcp::Era::of(request) == mcp::Era::Modern {
+            result["resultType"] = json!("complete");
+            result["ttlMs"] = json!(0);
+            result["cacheScope"] = json!("private");
+        }
+        Some(Message::response(id, &result))
+    }
+
+    /// The tools, for a person to look at.
+    pub(crate) fn tools(&self) -> Option<Vec<ToolView>> {
+        #[derive(Deserialize)]
+        struct Tools {
+            tools: Vec<Tool>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Tool {
+            name: String,
+            #[serde(default)]
+            description: Option<String>,
+            #[serde(default)]
+            input_schema: Option<Box<RawValue>>,
+        }
+        let listed: Tools = serde_json::from_str(self.results.get("tools/list")?.get()).ok()?;
+        let view = |tool: Tool| ToolView {
+            name: tool.name,
+            description: tool.description,
+            input_schema: tool
+                .input_schema
+                .map_or_else(|| "{}".to_owned(), |schema| schema.get().to_owned()),
+        };
+        Some(listed.tools.into_iter().map(view).collect())
+    }
+}
+
+fn is_list(method: &str) -> bool {
+    LISTS.iter().any(|(list, _)| *list == method)
+}
+
+fn is_further_page(request: &Message) -> bool {
+    #[derive(Deserialize)]
+    struct Page {
+        cursor: Option<serde::de::IgnoredAny>,
+    }
+    let page = request
+        .params()
+        .and_then(|params| serde_json::from_str::<Page>(params.get()).ok());
+    page.is_some_and(|page| page.cursor.is_some())
+}
+
+/// A result of `initialize` that another host may have got, for one that asks for this version.
+fn in_version(known: &RawValue, version: Option<&str>) -> Box<RawValue> {
+    let rewritten = version.and_then(|version| {
+        let mut result: BTreeMap<String, Box<RawValue>> = serde_json::from_str(known.get()).ok()?;
+        let version = serde_json::value::to_raw_value(version).ok()?;
+        if result.get("protocolVersion")?.get() == version.get() {
+            return None;
+        }
+        result.insert("protocolVersion".to_owned(), version);
+        serde_json::value::to_raw_value(&result).ok()
+    });
+    rewritten.unwrap_or_else(|| known.to_owned())
+}
+
+/// What a server that was never seen is said to be able to do: all of it, later.
+fn capabilities() -> serde_json::Value {
+    json!({
+        "tools": { "listChanged": true },
+        "prompts": { "listChanged": true },
+        "resources": { "listChanged": true },
+    })
+}
+
+/// The notifications that make a host ask again, after it was answered in the server's place.
+pub(crate) fn list_changes(handshake: &Message) -> Vec<Message> {
+    #[derive(Deserialize)]
+    struct Offered {
+        tools: Option<serde::de::IgnoredAny>,
+        prompts: Option<serde::de::IgnoredAny>,
+        resources: Option<serde::de::IgnoredAny>,
+    }
+    let offered = InitializeResult::of(handshake)
+        .and_then(|result| result.capabilities)
+        .and_then(|raw| serde_json::from_str::<Offered>(raw.get()).ok());
+    let Some(offered) = offered else {
+        return Vec::new();
+    };
+    let mut changes = Vec::new();
+    if offered.tools.is_some() {
+        changes.push(Message::notification(
+            "notifications/tools/list_changed",
+            None,
+        ));
+    }
+    if offered.prompts.is_some() {
+        changes.push(Message::notification(
+            "notifications/prompts/list_changed",
+            None,
+        ));
+    }
+    if offered.resources.is_some() {
+        changes.push(Message::notification(
+            "notifications/resources/list_changed",
+            None,
+        ));
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use mcp::Message;
+
+    use super::Seen;
+
+    fn request(text: &str) -> Message {
+        Message::parse(Bytes::copy_from_slice(text.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn a_server_never_seen_is_answered_for_with_the_version_asked_for() {
+        let seen = Seen::default();
+        let ask = |version: &str| {
+            let text = format!(
+                r#"{{"jsonrpc":"2.0","id":7,"method":"initialize","params":{{"protocolVersion":"{version}"}}}}"#
+            );
+            let answer = seen.answer(&request(&text)).unwrap();
+            let result: serde_json::Value =
+                serde_json::from_str(answer.result().unwrap().get()).unwrap();
+            result["protocolVersion"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(ask("2025-03-26"), "2025-03-26");
+        assert_eq!(ask("1999-01-01"), "2025-11-25");
+        let list = seen
+            .answer(&request(
+                r#"{"jsonrpc":"2.0","id":"a","method":"tools/list"}"#,
+            ))
+            .unwrap();
+        assert_eq!(list.result().unwrap().get(), r#"{"tools":[]}"#);
+        assert!(
+            seen.answer(&request(
+                r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#
+            ))
+            .is_none()
+        );
+    }
+
+    #[test]
+    fn what_was_seen_is_told_again_to_the_letter() {
+        let mut seen = Seen::default();
+        let list = request(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
+        let page =
+            request(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"x"}}"#);
+        assert!(Seen::remembers(&list) && !Seen::remembers(&page));
+        let answer =
+            request(r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"t","x-odd":1.0}]}}"#);
+        assert!(seen.note("tools/list", answer.result().unwrap()));
+        assert!(!seen.note("tools/list", answer.result().unwrap()));
+        let told = seen.answer(&list).unwrap();
+        assert_eq!(told.result().unwrap().get(), answer.result().unwrap().get());
+        assert_eq!(seen.tools().unwrap()[0].name, "t");
+    }
+
+    fn seen(results: &[(&str, &str)]) -> Seen {
+        let mut seen = Seen::default();
+        for (method, result) in results {
+            let raw = serde_json::value::RawValue::from_string((*result).to_owned()).unwrap();
+            seen.note(method, &raw);
+        }
+        seen
+    }
+
+    fn told(seen: &Seen, method: &str, params: &str) -> String {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+        let answer = seen.answer(&request(&text)).unwrap();
+        let body = answer.result().or(answer.error()).unwrap();
+        body.get().to_owned()
+    }
+
+    #[test]
+    fn a_list_in_pages_comes_to_an_end() {
+        let first = r#"{"tools":[{"name":"t"}],"nextCursor":"x"}"#;
+        let seen = seen(&[("tools/list", first)]);
+        assert_eq!(told(&seen, "tools/list", "{}"), first);
+        let next = told(&seen, "tools/list", r#"{"cursor":"x"}"#);
+        assert_eq!(next, r#"{"tools":[]}"#);
+    }
+
+    #[test]
+    fn the_next_host_is_told_its_own_version() {
+        let known = r#"{"protocolVersion":"2025-11-25","serverInfo":{"x":1.0}}"#;
+        let seen = seen(&[("initialize", known)]);
+        let same = told(&seen, "initialize", r#"{"protocolVersion":"2025-11-25"}"#);
+        assert_eq!(same, known);
+        let older = told(&seen, "initialize", r#"{"protocolVersion":"2025-03-26"}"#);
+        assert_eq!(
+            older,
+            r#"{"protocolVersion":"2025-03-26","serverInfo":{"x":1.0}}"#
+        );
+        let unknown = told(&seen, "initialize", r#"{"protocolVersion":"2033-01-01"}"#);
+        assert_eq!(unknown, known);
+    }
+
+    #[test]
+    fn a_server_of_the_legacy_era_is_not_said_to_be_of_the_other() {
+        let legacy = seen(&[("initialize", r#"{"protocolVersion":"2025-11-25"}"#)]);
+        assert!(told(&legacy, "server/discover", "{}").contains("-32601"));
+        let unknown = seen(&[]);
+        assert!(told(&unknown, "server/discover", "{}").contains("supportedVersions"));
+    }
+
+    #[test]
+    fn what_is_seen_belongs_to_an_account() {
+        let mut seen = seen(&[("tools/list", r#"{"tools":[]}"#)]);
+        assert!(
+            seen.note_account("a") && seen.tools().is_some(),
+            "it was nobody's"
+        );
+        assert!(!seen.note_account("a"));
+        assert!(seen.note_account("b") && seen.tools().is_none());
+        assert!(seen.forget() && seen.was_signed_in() && !seen.forget());
+    }
+}

@@ -1,0 +1,257 @@
+//! Server mode: the bundled gateway as a child of the bridge.
+//!
+//! Owns: its first configuration, its process, and what of it is shown. Does not own: anything
+//! the gateway does.
+
+mod process;
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use control::api::{Problem, ProblemKind, ServerModeForm, ServerModeState};
+use model::config::gateway::GatewayConfig;
+use tokio_util::sync::CancellationToken;
+
+use crate::config_file;
+use crate::hub::Hub;
+use process::Place;
+
+/// How long the gateway may take to answer, and to end.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// The state of server mode.
+#[derive(Debug)]
+pub(crate) struct ServerMode(Mutex<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    state: ServerModeState,
+    /// Ends the child that runs.
+    stop: Option<CancellationToken>,
+}
+
+impl Default for ServerMode {
+    fn default() -> Self {
+        Self(Mutex::new(Inner {
+            state: ServerModeState::Unconfigured,
+            stop: None,
+        }))
+    }
+}
+
+impl ServerMode {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn state(&self) -> ServerModeState {
+        self.inner().state.clone()
+    }
+
+    fn set(&self, hub: &Hub, state: ServerModeState) {
+        self.inner().state = state;
+        hub.changed();
+    }
+
+    /// Looks whether it was configured before. A gateway that outlived its bridge is replaced by
+    /// one that this bridge can end.
+    pub(crate) fn look(&self, hub: &Arc<Hub>) {
+        if !hub.options.home.gateway_file().exists() {
+            return;
+        }
+        self.inner().state = ServerModeState::Off;
+        if Place::of(&hub.options.home).leftover().is_some() {
+            self.begin(hub);
+        }
+    }
+
+    /// Writes the first `gateway.toml`, and the client secret beside it.
+    pub(crate) fn configure(&self, hub: &Hub, form: &ServerModeForm) -> Result<(), Problem> {
+        let file = hub.options.home.gateway_file();
+        if file.exists() {
+            let text = format!("{} is there already", file.display());
+            return Err(Problem::new(ProblemKind::Invalid, text)
+                .with_hint("edit that file, or remove it first"));
+        }
+        let secret_file = file.with_file_name("entra-client-secret");
+        let text = first_config(form, &secret_file);
+        GatewayConfig::parse(&text)
+            .map_err(|error| Problem::from_text(ProblemKind::Invalid, &error.to_string()))?;
+        let written = write_private(&secret_file, &form.client_secret)
+            .and_then(|()| config_file::write(&file, &text));
+        written.map_err(|error| {
+            Problem::new(
+                ProblemKind::Failed,
+                format!("{} cannot be written: {error}", file.display()),
+            )
+        })?;
+        self.set(hub, ServerModeState::Off);
+        Ok(())
+    }
+
+    /// Starts the gateway and waits until it answers.
+    pub(crate) async fn start(&self, hub: &Arc<Hub>) -> Result<(), Problem> {
+        let mut changes = hub.changes();
+        let mut begun = self.begin(hub);
+        loop {
+            match (self.state(), begun) {
+                (ServerModeState::Running { .. }, true) => return Ok(()),
+                (ServerModeState::Failed { problem }, true) => return Err(problem),
+                (ServerModeState::Off | ServerModeState::Unconfigured, true) => {
+                    return Err(Problem::new(ProblemKind::Failed, "the start was cancelled"));
+                }
+                (ServerModeState::Starting, _) | (_, false) => {
+                    let _ = changes.changed().await;
+                }
+            }
+            // One that is being ended has to be gone first.
+            begun = begun || self.begin(hub);
+        }
+    }
+
+    /// Begins to start the gateway, unless it is there. False while the last one is being ended.
+    fn begin(&self, hub: &Arc<Hub>) -> bool {
+        let stop = CancellationToken::new();
+        {
+            let mut inner = self.inner();
+            match inner.state {
+                ServerModeState::Running { .. } | ServerModeState::Starting => {
+                    return inner.stop.is_some();
+                }
+                ServerModeState::Unconfigured
+                | ServerModeState::Off
+                | ServerModeState::Failed { .. } => {}
+            }
+            inner.state = ServerModeState::Starting;
+            inner.stop = Some(stop.clone());
+        }
+        hub.changed();
+        let shared = Arc::clone(hub);
+        hub.spawn(async move {
+            let last = supervise(&shared, stop).await;
+            shared.server_mode.inner().stop = None;
+            shared.server_mode.set(&shared, last);
+        });
+        true
+    }
+
+    /// Ends the gateway, if it runs.
+    pub(crate) async fn stop(&self, hub: &Hub) {
+        let mut changes = hub.changes();
+        if let Some(stop) = self.inner().stop.take() {
+            stop.cancel();
+        }
+        let ended = async {
+            while matches!(
+                self.state(),
+                ServerModeState::Running { .. } | ServerModeState::Starting
+            ) {
+                if changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(LIMIT + LIMIT / 5, ended).await;
+    }
+}
+
+/// One process of the gateway, from its start to its end. Returns the state after it.
+async fn supervise(hub: &Hub, stop: CancellationToken) -> ServerModeState {
+    let place = Place::of(&hub.options.home);
+    let started = async {
+        let config = place.config()?;
+        place.clear(config.listen).await?;
+        Ok((config, place.start(&hub.options.program)?))
+    };
+    let (config, mut process) = tokio::select! {
+        started = started => match started {
+            Ok(started) => started,
+            Err(problem) => return ServerModeState::Failed { problem },
+        },
+        () = stop.cancelled() => return ServerModeState::Off,
+    };
+    let answers = process::until_it_answers(&config);
+    let answered = tokio::select! {
+        answered = tokio::time::timeout(LIMIT, answers) => answered.is_ok(),
+        problem = process.ended() => return ServerModeState::Failed { problem },
+        () = stop.cancelled() => false,
+    };
+    if answered {
+        let (url, pid) = (config.public_url.to_string(), process.pid());
+        hub.server_mode
+            .set(hub, ServerModeState::Running { url, pid });
+        tokio::select! {
+            problem = process.ended() => {
+                tracing::error!(%problem, "the gateway ended by itself");
+                return ServerModeState::Failed { problem };
+            }
+            () = stop.cancelled() => {}
+        }
+    }
+    process.end().await;
+    if answered || stop.is_cancelled() {
+        return ServerModeState::Off;
+    }
+    let text = format!("the gateway does not answer at {}", config.listen);
+    let problem = Problem::new(ProblemKind::Failed, text).with_hint("look into gateway.log");
+    ServerModeState::Failed { problem }
+}
+
+fn first_config(form: &ServerModeForm, secret_file: &Path) -> String {
+    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    format!(
+        "version = 1\n\
+         public_url = \"http://127.0.0.1:{port}\"\n\
+         listen = \"127.0.0.1:{port}\"\n\
+         root_server = {server}\n\
+         \n\
+         [entra]\n\
+         authority = {authority}\n\
+         client_id = {client_id}\n\
+         client_secret = \"{{{{entra-client-secret}}}}\"\n\
+         \n\
+         [secrets]\n\
+         entra-client-secret = {{ file = {secret_file} }}\n\
+         \n\
+         [servers.{server}]\n\
+         url = {server_url}\n",
+        port = form.port,
+        server = quoted(&form.server),
+        authority = quoted(&form.authority),
+        client_id = quoted(&form.client_id),
+        secret_file = quoted(&secret_file.display().to_string()),
+        server_url = quoted(&form.server_url),
+    )
+}
+
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    // A temporary file is the user's alone from the start, and stays so when it is renamed.
+    config_file::write(path, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use control::api::ServerModeForm;
+    use model::config::gateway::GatewayConfig;
+
+    #[test]
+    fn the_form_makes_a_configuration_that_the_gateway_reads() {
+        let form = ServerModeForm {
+            port: 4180,
+            authority: "https://login.microsoftonline.com/t/v2.0".to_owned(),
+            client_id: "id\" = 1".to_owned(),
+            client_secret: "hush".to_owned(),
+            server: "snippets".to_owned(),
+            server_url: "http://127.0.0.1:9/mcp".to_owned(),
+        };
+        let text = super::first_config(&form, Path::new("/x/secret"));
+        let config = GatewayConfig::parse(&text).unwrap();
+        assert_eq!(config.entra.client_id, form.client_id);
+        assert_eq!(config.listen.port(), 4180);
+        assert!(!text.contains("hush"));
+    }
+}

@@ -1,0 +1,96 @@
+//! One host's conversation with one server.
+//!
+//! Owns: what is sent on, what is held back, what is answered in the server's place, and that
+//! every request of the host is answered once. One task owns a session and takes one closed enum
+//! of events; a refused token or a lost server is an event, not an error.
+//! Does not own: how bytes reach the host (`face`), or the server (`mcp::up`).
+//!
+//! Rules, where the specification is silent:
+//! - A handshake waits [`FIRST_CONTACT`] for the server, then it is answered with what was last
+//!   seen of it, or with the least that keeps a host going; lists likewise. Once the server is
+//!   live, `list_changed` follows.
+//! - Any other request waits for a sign-in or for the server, as long as the settings say, and
+//!   then fails with an error that says what to do.
+//! - A request that the server may have seen is never sent twice. One that it provably has not
+//!   processed (no connection, 401, 404 for the session) is.
+
+mod from_host;
+mod from_server;
+mod in_place;
+mod link;
+mod outbox;
+mod task;
+mod tokens;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mcp::{Message, RequestId};
+use serde::Deserialize;
+use tokio::sync::mpsc;
+
+use crate::hub::Hub;
+use crate::registry::Server;
+
+/// How long a handshake waits for the server. Hosts give up after 30 to 60 seconds.
+const FIRST_CONTACT: Duration = Duration::from_secs(2);
+
+/// Messages under way in each direction before the sender has to wait.
+const DEPTH: usize = 64;
+
+/// What a session sends to its host.
+#[derive(Clone, Debug)]
+pub(crate) struct ToHost {
+    pub(crate) message: Message,
+    /// The request of the host that this answers, or that it belongs to.
+    pub(crate) request: Option<RequestId>,
+}
+
+/// On whose behalf a session exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// A host's: patient, answered in the server's place, may ask a person to sign in.
+    Host,
+    /// A test's: what the server cannot answer now fails at once, and nobody is asked anything.
+    Probe,
+}
+
+/// The host's end of a session. Dropping `to` says that the host will send nothing more; the
+/// session then delivers what it owes and ends. Dropping `from` ends it at once.
+#[derive(Debug)]
+pub(crate) struct Ends {
+    pub(crate) to: mpsc::Sender<Message>,
+    pub(crate) from: mpsc::Receiver<ToHost>,
+}
+
+/// The request that a `notifications/cancelled` is about.
+pub(crate) fn cancelled_request(message: &Message) -> Option<RequestId> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Cancelled<'a> {
+        #[serde(borrow)]
+        request_id: &'a serde_json::value::RawValue,
+    }
+    let cancelled: Cancelled<'_> = serde_json::from_str(message.params()?.get()).ok()?;
+    RequestId::from_json(cancelled.request_id.get())
+}
+
+/// Starts a session.
+pub(crate) fn start(
+    hub: &Arc<Hub>,
+    server: Arc<Server>,
+    face: &'static str,
+    manner: Manner,
+) -> Ends {
+    let (to, from_host) = mpsc::channel(DEPTH);
+    let (to_host, from) = mpsc::channel(DEPTH);
+    hub.spawn(task::run(
+        Arc::clone(hub),
+        server,
+        face,
+        manner,
+        from_host,
+        to_host,
+    ));
+    Ends { to, from }
+}

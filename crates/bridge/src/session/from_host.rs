@@ -1,0 +1,209 @@
+//! What the host says.
+
+use std::time::Duration;
+
+use auth::Authorization;
+use futures_util::FutureExt;
+use mcp::handshake::InitializeParams;
+use mcp::message::INVALID_REQUEST;
+use mcp::{Era, Kind, Message, RequestId};
+use tokio::time::Instant;
+
+use super::link::{Handshake, Link, Next, Speech};
+use super::task::{Task, header};
+use super::{FIRST_CONTACT, Manner, cancelled_request};
+
+impl Task {
+    pub(super) fn on_host(&mut self, message: Message) {
+        match message.kind() {
+            Kind::Request { id, .. } if self.is_unanswered(id) => self.refuse(&id.clone()),
+            Kind::Request { method, .. } if method.as_ref() == "initialize" => {
+                self.begin_legacy(message);
+            }
+            Kind::Request { .. } => {
+                if matches!(self.speech, Speech::Silent) {
+                    self.speech = Speech::Modern;
+                }
+                self.on_request(message);
+            }
+            Kind::Notification { method } if method.as_ref() == "notifications/initialized" => {
+                self.on_initialized(message);
+            }
+            Kind::Notification { method } if method.as_ref() == "notifications/cancelled" => {
+                self.on_cancelled(message);
+            }
+            Kind::Notification { .. } | Kind::Response { .. } | Kind::ErrorWithoutId => {
+                self.on_remark(message);
+            }
+        }
+    }
+
+    /// Whether a request of the host with this id has no answer yet.
+    fn is_unanswered(&self, id: &RequestId) -> bool {
+        let handshake = match &self.speech {
+            Speech::Legacy(handshake) if !handshake.answered => handshake.initialize.id(),
+            Speech::Legacy(_) | Speech::Modern | Speech::Silent => None,
+        };
+        handshake == Some(id) || self.outbox.knows(id)
+    }
+
+    /// Two requests with one id cannot be told apart at the server; the earlier one goes on.
+    fn refuse(&mut self, id: &RequestId) {
+        let text = "a request with this id is still unanswered; hint: use each id once";
+        self.tell_answer(Message::error_response(
+            Some(id),
+            INVALID_REQUEST,
+            text,
+            None,
+        ));
+    }
+
+    fn begin_legacy(&mut self, initialize: Message) {
+        let params = InitializeParams::of(&initialize);
+        if let (Some(shown), Some(info)) =
+            (&self.shown, params.and_then(|params| params.client_info))
+        {
+            shown.host(&format!("{} {}", info.name, info.version));
+        }
+        let handshake = Speech::Legacy(Box::new(Handshake::of(initialize)));
+        if let Speech::Legacy(earlier) = std::mem::replace(&mut self.speech, handshake)
+            && !earlier.answered
+        {
+            let text = "another `initialize` followed before this one was answered";
+            let id = earlier.initialize.id();
+            self.tell_answer(Message::error_response(id, INVALID_REQUEST, text, None));
+        }
+        if self.manner == Manner::Host {
+            self.contact = Some(Instant::now() + FIRST_CONTACT);
+        }
+        match self.link {
+            Link::SignInNeeded { .. } => self.settle(),
+            Link::Down { .. } => {
+                self.settle();
+                self.hurry();
+            }
+            Link::Idle | Link::Asking { .. } | Link::Opening { .. } | Link::Live { .. } => {
+                self.ask(Next::Open);
+            }
+        }
+    }
+
+    fn on_request(&mut self, message: Message) {
+        if let Speech::Legacy(handshake) = &mut self.speech {
+            handshake.note_standing(&message);
+        }
+        let in_place = self.manner == Manner::Host && self.server.can_answer(&message);
+        let patience = if in_place {
+            FIRST_CONTACT
+        } else {
+            self.patience
+        };
+        if matches!(self.link, Link::Idle) {
+            self.outbox.hold(message, patience);
+            self.ask(Next::Open);
+            return;
+        }
+        self.pass_or_hold(message, patience);
+        self.settle();
+        if !in_place {
+            self.hurry();
+        }
+    }
+
+    fn on_initialized(&mut self, message: Message) {
+        if let Speech::Legacy(handshake) = &mut self.speech {
+            handshake.initialized = Some(message);
+        }
+        self.greet();
+        self.tell_changes();
+    }
+
+    fn on_cancelled(&mut self, message: Message) {
+        let Some(id) = cancelled_request(&message) else {
+            return;
+        };
+        if self.outbox.withdraw(&id) {
+            return;
+        }
+        let Some(owed) = self.outbox.owed.get_mut(&id) else {
+            return;
+        };
+        if Era::of(&owed.message) == Era::Modern {
+            // In the modern era a closed response stream is the cancellation (streamable HTTP).
+            self.outbox.owed.remove(&id);
+            self.up.cancel(&id);
+        } else {
+            owed.withdrawn = true;
+            self.on_remark(message);
+        }
+    }
+
+    /// A message that wants no answer: it means something to the session at the server that
+    /// there is, if there is one, and to no later one.
+    fn on_remark(&mut self, message: Message) {
+        match &self.link {
+            Link::Live { .. }
+            | Link::Asking {
+                next: Next::Resume, ..
+            } => self.pass_or_hold(message, self.patience),
+            Link::Opening { authorization } if message.method().is_none() => {
+                self.up.send(message, header(authorization));
+            }
+            Link::Idle
+            | Link::Asking {
+                next: Next::Open, ..
+            }
+            | Link::Opening { .. }
+            | Link::SignInNeeded { .. }
+            | Link::Down { .. } => {}
+        }
+    }
+
+    /// Sends a message if messages flow, else keeps it.
+    fn pass_or_hold(&mut self, message: Message, patience: Duration) {
+        if !matches!(self.link, Link::Live { .. }) {
+            self.outbox.hold(message, patience);
+            return;
+        }
+        let mut asking = self.asking(None);
+        match (&mut asking).now_or_never() {
+            Some(Ok(authorization)) if self.is_of_account(&authorization) => {
+                self.send(message, authorization);
+            }
+            Some(authorized) => {
+                self.outbox.hold(message, patience);
+                self.on_authorized(Next::Resume, authorized);
+            }
+            None => {
+                self.outbox.hold(message, patience);
+                self.link = Link::Asking {
+                    asking,
+                    next: Next::Resume,
+                };
+            }
+        }
+    }
+
+    pub(super) fn send(&mut self, message: Message, authorization: Option<Authorization>) {
+        if let (Some(id), Some(_)) = (message.id(), message.method()) {
+            self.outbox
+                .sent(id.clone(), message.clone(), authorization.clone());
+        }
+        self.up.send(message, header(&authorization));
+        self.link = Link::Live { authorization };
+    }
+
+    /// A subscription has no other end than its host's.
+    pub(super) fn end_subscriptions(&mut self) {
+        let (up, owed) = (&self.up, &mut self.outbox.owed);
+        owed.retain(|id, owed| {
+            let stays = owed.message.method() != Some("subscriptions/listen");
+            if !stays {
+                up.cancel(id);
+            }
+            stays
+        });
+        self.outbox
+            .take_if(|waiting| waiting.message.method() == Some("subscriptions/listen"));
+    }
+}

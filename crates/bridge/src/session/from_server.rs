@@ -1,0 +1,272 @@
+//! What the server says, and how it fails.
+
+use auth::Authorization;
+use control::api::{Problem, ProblemKind, ServerState};
+use mcp::up::Failure;
+use mcp::{Kind, Message, RequestId};
+use tokio::time::Instant;
+
+use super::link::{Link, Next, Speech};
+use super::task::{REFUSALS, Task, header};
+use crate::{problem, seen};
+
+impl Task {
+    pub(super) fn on_server(&mut self, message: Message, request: Option<RequestId>) {
+        self.refusals = 0;
+        if matches!(self.link, Link::Live { .. }) {
+            self.show(ServerState::Ready);
+            self.backoff.reset();
+        }
+        let Kind::Response { id, .. } = message.kind() else {
+            self.tell(message, request);
+            return;
+        };
+        let id = id.clone();
+        if self.is_handshake(Some(&id)) {
+            self.on_handshake(message);
+        } else if let Some(owed) = self.outbox.owed.remove(&id) {
+            if self.server.note_answer(&owed.message, &message) {
+                self.hub.changed();
+            }
+            self.tell(message, Some(id));
+        }
+    }
+
+    fn is_handshake(&self, id: Option<&RequestId>) -> bool {
+        match (&self.link, &self.speech) {
+            (Link::Opening { .. }, Speech::Legacy(handshake)) => handshake.initialize.id() == id,
+            _ => false,
+        }
+    }
+
+    fn on_handshake(&mut self, answer: Message) {
+        let (Speech::Legacy(handshake), Link::Opening { authorization }) =
+            (&mut self.speech, &self.link)
+        else {
+            return;
+        };
+        let authorization = authorization.clone();
+        let tell = !std::mem::replace(&mut handshake.answered, true);
+        self.contact = None;
+        if answer.error().is_some() {
+            if tell {
+                self.link = Link::Idle;
+                self.tell_answer(answer);
+            } else {
+                let text = "the server refused the handshake";
+                self.go_down(Problem::new(ProblemKind::NotMcp, text));
+            }
+            return;
+        }
+        handshake.changes = seen::list_changes(&answer);
+        if self.server.note_answer(&handshake.initialize, &answer) {
+            self.hub.changed();
+        }
+        if tell {
+            self.tell_answer(answer);
+        }
+        self.go_live(&authorization);
+    }
+
+    pub(super) fn go_live(&mut self, authorization: &Option<Authorization>) {
+        if let Speech::Legacy(_) = self.speech {
+            self.show(ServerState::Ready);
+            self.backoff.reset();
+        }
+        self.link = Link::Live {
+            authorization: authorization.clone(),
+        };
+        self.greet();
+        if std::mem::take(&mut self.listen_again) {
+            self.up.listen(header(authorization));
+        }
+        for waiting in std::mem::take(&mut self.outbox.waiting) {
+            self.send(waiting.message, authorization.clone());
+        }
+        self.tell_changes();
+    }
+
+    /// Ends the handshake at the server as the host did, once both are ready for that, and sets
+    /// up there again what the host had set up in an earlier session.
+    pub(super) fn greet(&mut self) {
+        let (Speech::Legacy(handshake), Link::Live { authorization }) =
+            (&mut self.speech, &self.link)
+        else {
+            return;
+        };
+        let Some(initialized) = handshake.initialized.clone() else {
+            return;
+        };
+        if std::mem::replace(&mut handshake.greeted, true) {
+            return;
+        }
+        self.up.send(initialized, header(authorization));
+        for (_, request) in &handshake.standing {
+            if request.id().is_some_and(|id| self.outbox.knows(id)) {
+                continue;
+            }
+            self.own_requests += 1;
+            let repeated = repeated(request, self.own_requests);
+            self.up.send(repeated, header(authorization));
+        }
+        self.up.listen(header(authorization));
+        self.listen_again = false;
+    }
+
+    /// Tells the host to ask again, if it was answered in the server's place, as soon as it may
+    /// be told anything.
+    pub(super) fn tell_changes(&mut self) {
+        let (Speech::Legacy(handshake), Link::Live { .. }) = (&mut self.speech, &self.link) else {
+            return;
+        };
+        if handshake.initialized.is_none() || !std::mem::take(&mut handshake.stale) {
+            return;
+        }
+        for change in handshake.changes.clone() {
+            self.tell(change, None);
+        }
+    }
+
+    pub(super) fn on_failure(&mut self, request: Option<RequestId>, failure: Failure) {
+        let handshake = self.is_handshake(request.as_ref());
+        match failure {
+            Failure::Unauthorized { challenge } => {
+                self.server.note_challenge(challenge);
+                self.on_refused(request.as_ref(), handshake);
+            }
+            Failure::SessionGone if !handshake => {
+                self.retry(request.as_ref(), &failure);
+                match &mut self.link {
+                    Link::Live { authorization } => {
+                        let authorization = authorization.clone();
+                        self.proceed(Next::Open, authorization);
+                    }
+                    Link::Asking { next, .. } => *next = Next::Open,
+                    Link::Idle
+                    | Link::Opening { .. }
+                    | Link::SignInNeeded { .. }
+                    | Link::Down { .. } => {}
+                }
+            }
+            Failure::Unreachable { sent: false, .. } if !handshake => {
+                self.retry(request.as_ref(), &failure);
+                if matches!(self.link, Link::Live { .. }) && request.is_some() {
+                    self.go_down(problem::of_failure(&failure));
+                }
+            }
+            Failure::Rejected {
+                body: Some(body), ..
+            } if !handshake || !self.is_answered() => {
+                // Such a body never names the request that it refuses.
+                if let Some(id) = request {
+                    if handshake {
+                        self.end_handshake();
+                        self.tell(body.error_for(&id).unwrap_or(body), Some(id));
+                    } else if self.is_wanted(&id) {
+                        self.tell(body.error_for(&id).unwrap_or(body), Some(id));
+                    }
+                }
+            }
+            failure if handshake => self.go_down(problem::of_failure(&failure)),
+            failure => {
+                if let Some(id) = request
+                    && let Some(owed) = self.outbox.owed.remove(&id)
+                    && !owed.withdrawn
+                {
+                    self.fail(&owed.message, &problem::of_failure(&failure));
+                }
+            }
+        }
+    }
+
+    /// The server has refused the handshake, and the host is told so.
+    fn end_handshake(&mut self) {
+        if let Speech::Legacy(handshake) = &mut self.speech {
+            handshake.answered = true;
+        }
+        self.link = Link::Idle;
+        self.contact = None;
+    }
+
+    /// Strikes a request off; says whether the host waits for its answer.
+    fn is_wanted(&mut self, id: &RequestId) -> bool {
+        let owed = self.outbox.owed.remove(id);
+        owed.is_some_and(|owed| !owed.withdrawn)
+    }
+
+    /// 401: asks for another token, unless another message already did, and sends the request
+    /// once more.
+    fn on_refused(&mut self, request: Option<&RequestId>, handshake: bool) {
+        let current = match &self.link {
+            Link::Live { authorization } | Link::Opening { authorization } => authorization.clone(),
+            Link::Idle | Link::Asking { .. } | Link::SignInNeeded { .. } | Link::Down { .. } => {
+                None
+            }
+        };
+        let used = match request.and_then(|id| self.outbox.owed.get(id)) {
+            Some(owed) => owed.authorization.clone(),
+            None => current.clone(),
+        };
+        let is_current = header(&current) == header(&used);
+        if request.is_none() {
+            self.listen_again = true;
+        } else if !handshake {
+            let failure = Failure::Unauthorized { challenge: None };
+            self.retry(request, &failure);
+        }
+        match &self.link {
+            Link::Live { .. } | Link::Opening { .. } if is_current => {
+                self.refusals += 1;
+                let opening = matches!(self.link, Link::Opening { .. });
+                let next = if opening { Next::Open } else { Next::Resume };
+                if self.refusals > REFUSALS {
+                    self.need_sign_in(problem::sign_in_needed(&self.server.name));
+                } else {
+                    self.ask_after(used, next);
+                }
+            }
+            Link::Live { .. } => self.go_live(&current),
+            Link::Asking { next, .. } => {
+                let next = *next;
+                self.ask_after(used, next);
+            }
+            Link::Opening { .. } | Link::Idle | Link::SignInNeeded { .. } | Link::Down { .. } => {
+                self.settle()
+            }
+        }
+    }
+
+    /// Keeps a request that the server has not processed for another try, the only one.
+    fn retry(&mut self, request: Option<&RequestId>, failure: &Failure) {
+        let Some(id) = request else { return };
+        if let Some(owed) = self.outbox.take_back(id, self.patience) {
+            let problem = match failure {
+                Failure::Unauthorized { .. } => problem::sign_in_needed(&self.server.name),
+                failure => problem::of_failure(failure),
+            };
+            self.fail(&owed.message, &problem);
+        }
+    }
+
+    pub(super) fn go_down(&mut self, problem: Problem) {
+        self.show(ServerState::Failed {
+            problem: problem.clone(),
+        });
+        let retry_at = Instant::now() + self.backoff.next();
+        self.link = Link::Down { problem, retry_at };
+        self.outbox.forget_remarks();
+        self.settle();
+    }
+}
+
+/// The same request under an id of ours: its answer is nobody's.
+fn repeated(request: &Message, number: u32) -> Message {
+    let params = request
+        .params()
+        .and_then(|params| serde_json::from_str(params.get()).ok());
+    Message::request(
+        &RequestId::string(&format!("postern-{number}")),
+        request.method().unwrap_or_default(),
+        params,
+    )
+}

@@ -1,0 +1,127 @@
+//! What is answered in the server's place, and when.
+
+use std::sync::Arc;
+
+use control::api::{Problem, ProblemKind};
+use mcp::Message;
+use tokio::time::Instant;
+
+use super::Manner;
+use super::link::{Link, Next, SOONEST_RETRY, Speech};
+use super::task::{HostEnd, Task};
+use crate::seen::Seen;
+use crate::sign_in::Wish;
+
+impl Task {
+    /// Answers what need not wait, now that the server cannot be asked.
+    pub(super) fn settle(&mut self) {
+        let problem = match &self.link {
+            Link::SignInNeeded { problem } | Link::Down { problem, .. } => problem.clone(),
+            Link::Idle | Link::Asking { .. } | Link::Opening { .. } | Link::Live { .. } => return,
+        };
+        self.answer_handshake(&problem);
+        let passes = matches!(
+            problem.kind,
+            ProblemKind::SignInNeeded | ProblemKind::Unreachable | ProblemKind::Vault
+        );
+        let hopeless = self.manner == Manner::Probe || !passes;
+        let server = Arc::clone(&self.server);
+        for message in self
+            .outbox
+            .take_if(|waiting| hopeless || server.can_answer(&waiting.message))
+        {
+            self.answer_in_place(&message, &problem);
+        }
+        let calls = self
+            .outbox
+            .waiting
+            .iter()
+            .any(|waiting| waiting.message.method() == Some("tools/call"));
+        if calls && matches!(self.link, Link::SignInNeeded { .. }) {
+            self.want_sign_in(Wish::Call);
+        }
+    }
+
+    pub(super) fn answer_handshake(&mut self, problem: &Problem) {
+        let Speech::Legacy(handshake) = &mut self.speech else {
+            return;
+        };
+        self.contact = None;
+        if std::mem::replace(&mut handshake.answered, true) {
+            return;
+        }
+        let initialize = handshake.initialize.clone();
+        self.answer_in_place(&initialize, problem);
+    }
+
+    fn answer_in_place(&mut self, request: &Message, problem: &Problem) {
+        if self.manner == Manner::Probe {
+            return self.fail(request, problem);
+        }
+        match self.server.answer(request) {
+            Some(answer) => {
+                if let Speech::Legacy(handshake) = &mut self.speech {
+                    handshake.stale |= Seen::remembers(request);
+                }
+                self.tell_answer(answer);
+            }
+            None => self.fail(request, problem),
+        }
+    }
+
+    /// The host waits for a server that is away: it is tried now rather than when it is due.
+    pub(super) fn hurry(&mut self) {
+        if let Link::Down { retry_at, .. } = &mut self.link {
+            *retry_at = (*retry_at).min(Instant::now() + SOONEST_RETRY);
+        }
+    }
+
+    pub(super) fn is_answered(&self) -> bool {
+        matches!(&self.speech, Speech::Legacy(handshake) if handshake.answered)
+    }
+
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let retry = match &self.link {
+            Link::Down { retry_at, .. } => Some(*retry_at),
+            Link::Idle
+            | Link::Asking { .. }
+            | Link::Opening { .. }
+            | Link::Live { .. }
+            | Link::SignInNeeded { .. } => None,
+        };
+        let until = match self.host {
+            HostEnd::Done { until } => Some(until),
+            HostEnd::Open | HostEnd::Dismissed => None,
+        };
+        [retry, self.contact, self.outbox.next_deadline(), until]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub(super) fn on_timer(&mut self) {
+        let now = Instant::now();
+        let problem = match &self.link {
+            Link::SignInNeeded { problem } | Link::Down { problem, .. } => problem.clone(),
+            Link::Idle | Link::Asking { .. } | Link::Opening { .. } | Link::Live { .. } => {
+                Problem::new(
+                    ProblemKind::Unreachable,
+                    "the server has not answered in time",
+                )
+                .with_hint("try again in a moment")
+            }
+        };
+        if self.contact.is_some_and(|contact| contact <= now) {
+            self.answer_handshake(&problem);
+        }
+        for message in self
+            .outbox
+            .take_if(|waiting| waiting.deadline.is_some_and(|deadline| deadline <= now))
+        {
+            self.answer_in_place(&message, &problem);
+        }
+        if matches!(&self.link, Link::Down { retry_at, .. } if *retry_at <= now) {
+            self.ask(Next::Open);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! How things stand between a session and its server.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use auth::{Authorization, AuthorizationError};
+use control::api::Problem;
+use mcp::Message;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+/// What asking for an `Authorization` header gives; nothing, for a server that needs none.
+pub(super) type Authorized = Result<Option<Authorization>, AuthorizationError>;
+
+/// A question for an `Authorization` header that is under way.
+pub(super) type Asking = Pin<Box<dyn Future<Output = Authorized> + Send>>;
+
+/// The state of the connection. What a state needs, it owns.
+pub(super) enum Link {
+    /// The host has not begun.
+    Idle,
+    /// Waiting for a token, to do `next` with it.
+    Asking { asking: Asking, next: Next },
+    /// The handshake is under way.
+    Opening {
+        authorization: Option<Authorization>,
+    },
+    /// Messages flow.
+    Live {
+        authorization: Option<Authorization>,
+    },
+    /// Nothing flows until somebody signs in.
+    SignInNeeded { problem: Problem },
+    /// The server cannot be used; it is tried again at `retry_at`.
+    Down { problem: Problem, retry_at: Instant },
+}
+
+/// What a token is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// To begin, or to begin again.
+    Open,
+    /// To go on: the session at the server stands.
+    Resume,
+}
+
+/// How soon a server that was just found wanting is tried again at the earliest.
+pub(super) const SOONEST_RETRY: Duration = Duration::from_millis(500);
+
+/// Back-off between attempts to reach a server.
+#[derive(Debug, Default)]
+pub(super) struct Backoff(u32);
+
+impl Backoff {
+    /// How long to wait now: half a second, doubled each time, half a minute at most.
+    pub(super) fn next(&mut self) -> Duration {
+        let wait = SOONEST_RETRY * 2u32.pow(self.0.min(6));
+        self.0 += 1;
+        wait.min(Duration::from_secs(30))
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.0 = 0;
+    }
+}
+
+/// What the host has said about how it speaks.
+pub(super) enum Speech {
+    /// Nothing so far.
+    Silent,
+    /// 2026-07-28 and later: no handshake.
+    Modern,
+    /// Up to 2025-11-25.
+    Legacy(Box<Handshake>),
+}
+
+/// The handshake of a legacy host, kept to be repeated at the server.
+pub(super) struct Handshake {
+    pub(super) initialize: Message,
+    /// Whether the host has its answer, from the server or from us.
+    pub(super) answered: bool,
+    /// `notifications/initialized`, once the host has sent it. Before that, the host may be sent
+    /// nothing but answers.
+    pub(super) initialized: Option<Message>,
+    /// Whether the session at the server has had that, and all that follows it.
+    pub(super) greeted: bool,
+    /// Whether something was answered in the server's place, so that the host must be told to
+    /// ask again.
+    pub(super) stale: bool,
+    /// The notifications that tell it so, by what the server says it can do.
+    pub(super) changes: Vec<Message>,
+    /// What the host set up at the server and takes for granted in every later session there,
+    /// by what it concerns.
+    pub(super) standing: Vec<(Standing, Message)>,
+}
+
+/// What a standing request of the host concerns. A later one takes the place of an earlier one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// `logging/setLevel`.
+    LogLevel,
+    /// `resources/subscribe`, by the resource's URI.
+    Subscription(String),
+}
+
+impl Handshake {
+    pub(super) fn of(initialize: Message) -> Self {
+        Self {
+            initialize,
+            answered: false,
+            initialized: None,
+            greeted: false,
+            stale: false,
+            changes: Vec::new(),
+            standing: Vec::new(),
+        }
+    }
+
+    /// Takes note of a request whose effect ends with the session at the server.
+    pub(super) fn note_standing(&mut self, request: &Message) {
+        let uri = || Some(Standing::Subscription(uri(request)?));
+        let concerns = match request.method() {
+            Some("logging/setLevel") => Some(Standing::LogLevel),
+            Some("resources/subscribe" | "resources/unsubscribe") => uri(),
+            Some(_) | None => None,
+        };
+        let Some(concerns) = concerns else { return };
+        self.standing.retain(|(known, _)| *known != concerns);
+        if request.method() != Some("resources/unsubscribe") {
+            self.standing.push((concerns, request.clone()));
+        }
+    }
+}
+
+fn uri(request: &Message) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Concerned {
+        uri: String,
+    }
+    let concerned: Concerned = serde_json::from_str(request.params()?.get()).ok()?;
+    Some(concerned.uri)
+}

@@ -1,0 +1,145 @@
+//! The host's requests, until each has its one answer.
+//!
+//! Invariant: a request is in `waiting`, or in `owed`, or answered.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use auth::Authorization;
+use mcp::{Message, RequestId};
+use tokio::time::Instant;
+
+/// A message that cannot be sent yet.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) message: Message,
+    /// When a request is answered by us instead. A notification waits as long as it takes.
+    pub(super) deadline: Option<Instant>,
+}
+
+/// A request that is at the server.
+#[derive(Debug)]
+pub(super) struct Owed {
+    pub(super) message: Message,
+    /// What it was sent with.
+    pub(super) authorization: Option<Authorization>,
+    /// Whether it was sent again already.
+    pub(super) again: bool,
+    /// Whether the host no longer wants it. The server may still answer.
+    pub(super) withdrawn: bool,
+}
+
+/// How many messages may be held back before the host is left unread.
+const ROOM: usize = 1024;
+
+/// What is held back, and what is out.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    pub(super) waiting: VecDeque<Waiting>,
+    pub(super) owed: HashMap<RequestId, Owed>,
+    /// Requests that were sent a second time and must not be a third.
+    again: Vec<RequestId>,
+}
+
+impl Outbox {
+    /// Whether the host is owed nothing more.
+    pub(super) fn is_settled(&self) -> bool {
+        self.owed.values().all(|owed| owed.withdrawn)
+            && self
+                .waiting
+                .iter()
+                .all(|waiting| waiting.deadline.is_none())
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.waiting.len() < ROOM
+    }
+
+    /// Whether a request with this id has no answer yet.
+    pub(super) fn knows(&self, id: &RequestId) -> bool {
+        let waits =
+            |waiting: &Waiting| waiting.deadline.is_some() && waiting.message.id() == Some(id);
+        self.owed.contains_key(id) || self.waiting.iter().any(waits)
+    }
+
+    /// Forgets what only meant something to a session at the server that is gone.
+    pub(super) fn forget_remarks(&mut self) {
+        self.waiting.retain(|waiting| waiting.deadline.is_some());
+    }
+
+    /// Holds a message back; a request for `patience` at most.
+    pub(super) fn hold(&mut self, message: Message, patience: Duration) {
+        let deadline = message.id().is_some_and(|_| message.method().is_some());
+        let deadline = deadline.then(|| Instant::now() + patience);
+        self.waiting.push_back(Waiting { message, deadline });
+    }
+
+    /// Takes a request back from the server's side, to send it once more before anything else.
+    /// If that was done already, the request is given back instead, to be answered.
+    pub(super) fn take_back(&mut self, id: &RequestId, patience: Duration) -> Option<Owed> {
+        let owed = self.owed.remove(id)?;
+        if owed.withdrawn {
+            return None;
+        }
+        if owed.again {
+            return Some(owed);
+        }
+        self.again.push(id.clone());
+        let deadline = Some(Instant::now() + patience);
+        self.waiting.push_front(Waiting {
+            message: owed.message,
+            deadline,
+        });
+        None
+    }
+
+    /// Notes that a request was sent.
+    pub(super) fn sent(
+        &mut self,
+        id: RequestId,
+        message: Message,
+        authorization: Option<Authorization>,
+    ) {
+        let again = self
+            .again
+            .iter()
+            .position(|sent| *sent == id)
+            .map(|at| self.again.swap_remove(at))
+            .is_some();
+        self.owed.insert(
+            id,
+            Owed {
+                message,
+                authorization,
+                again,
+                withdrawn: false,
+            },
+        );
+    }
+
+    /// Forgets a request that the host no longer wants; says whether it was still here.
+    pub(super) fn withdraw(&mut self, id: &RequestId) -> bool {
+        let before = self.waiting.len();
+        self.waiting.retain(|waiting| {
+            waiting.message.method().is_none() || waiting.message.id() != Some(id)
+        });
+        self.waiting.len() < before
+    }
+
+    /// The earliest deadline of all that waits.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.waiting
+            .iter()
+            .filter_map(|waiting| waiting.deadline)
+            .min()
+    }
+
+    /// Takes out the requests for which `done` says so, in order.
+    pub(super) fn take_if(&mut self, mut done: impl FnMut(&Waiting) -> bool) -> Vec<Message> {
+        let (out, stay) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition::<VecDeque<_>, _>(|waiting| waiting.deadline.is_some() && done(waiting));
+        self.waiting = stay;
+        out.into_iter().map(|waiting| waiting.message).collect()
+    }
+}

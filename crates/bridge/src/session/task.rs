@@ -1,0 +1,328 @@
+//! The task that owns a session.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth::{AccountKey, Authorization};
+use control::api::{Problem, ProblemKind, ServerState};
+use mcp::up::{Upstream, UpstreamEvent, UpstreamOptions};
+use mcp::{Message, RequestId};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::link::{Authorized, Backoff, Link, Next, Speech};
+use super::outbox::Outbox;
+use super::{DEPTH, Manner, ToHost};
+use crate::hub::{Hub, Registered};
+use crate::problem;
+use crate::registry::Server;
+
+/// How often a server may refuse fresh tokens in a row before a person is asked.
+pub(super) const REFUSALS: u32 = 2;
+
+/// How long after the host's last word answers are still waited for: longer than a shim does.
+const DRAIN: Duration = Duration::from_secs(150);
+
+/// Messages that wait for the host before the server, and at last the host itself, is left unread.
+const MOST_UNREAD: usize = 1024;
+
+/// Everything that can happen to a session.
+enum Event {
+    /// The host sent a message, or will send nothing more.
+    Host(Option<Message>),
+    /// The host is gone.
+    HostGone,
+    /// The server did something.
+    Server(UpstreamEvent),
+    /// The token that was asked for, and what for.
+    Authorized(Next, Authorized),
+    /// Somebody signed in or out somewhere.
+    AccountsChanged,
+    /// The sign-in that this session wanted has ended.
+    SignInEnded(Result<(), Problem>),
+    /// The configuration has another server of this name now, or none.
+    Replaced,
+    /// Something is due.
+    Timer,
+    /// The bridge ends.
+    Shutdown,
+}
+
+/// What is still to be expected of the host.
+pub(super) enum HostEnd {
+    /// Anything.
+    Open,
+    /// Nothing; it waits for its answers, but not for longer than this.
+    Done { until: Instant },
+    /// Nothing that counts: it gets what it is owed, and the session ends.
+    Dismissed,
+}
+
+pub(super) struct Task {
+    pub(super) hub: Arc<Hub>,
+    pub(super) server: Arc<Server>,
+    pub(super) manner: Manner,
+    pub(super) host: HostEnd,
+    to_host: mpsc::Sender<ToHost>,
+    /// What the host has not taken yet. Nothing here ever waits for a host.
+    unread: VecDeque<ToHost>,
+    pub(super) shown: Option<Registered>,
+    pub(super) up: Upstream,
+    events: mpsc::Receiver<UpstreamEvent>,
+    pub(super) link: Link,
+    /// Whose session there is at the server.
+    pub(super) account: Option<AccountKey>,
+    pub(super) speech: Speech,
+    pub(super) outbox: Outbox,
+    /// When a handshake that waits for the server is answered in its place.
+    pub(super) contact: Option<Instant>,
+    pub(super) sign_in: Option<watch::Receiver<Option<Result<(), Problem>>>>,
+    pub(super) backoff: Backoff,
+    pub(super) refusals: u32,
+    /// Whether the notification stream ended for want of a token.
+    pub(super) listen_again: bool,
+    /// How many requests of our own the server was sent.
+    pub(super) own_requests: u32,
+    /// How long a call waits for a sign-in or for the server.
+    pub(super) patience: Duration,
+}
+
+pub(super) async fn run(
+    hub: Arc<Hub>,
+    server: Arc<Server>,
+    face: &'static str,
+    manner: Manner,
+    from_host: mpsc::Receiver<Message>,
+    to_host: mpsc::Sender<ToHost>,
+) {
+    let (up, events) = connect(&hub, &server);
+    let shown = (manner == Manner::Host).then(|| hub.register(&server, face));
+    let mut task = Task {
+        up,
+        events,
+        patience: Duration::from_secs(hub.settings().sign_in_wait_seconds),
+        host: HostEnd::Open,
+        unread: VecDeque::new(),
+        link: Link::Idle,
+        account: None,
+        speech: Speech::Silent,
+        outbox: Outbox::default(),
+        contact: None,
+        sign_in: None,
+        backoff: Backoff::default(),
+        refusals: 0,
+        listen_again: false,
+        own_requests: 0,
+        hub,
+        server,
+        manner,
+        to_host,
+        shown,
+    };
+    task.drive(from_host).await;
+    // The host need not wait until the server has heard that the session is over.
+    task.into_upstream().close().await;
+}
+
+fn connect(hub: &Hub, server: &Server) -> (Upstream, mpsc::Receiver<UpstreamEvent>) {
+    let (events_in, events) = mpsc::channel(DEPTH);
+    let options = UpstreamOptions {
+        url: server.config.url.clone(),
+        transport: server.config.transport,
+        headers: Vec::new(),
+    };
+    let up = Upstream::open(hub.client.clone(), options, events_in);
+    (up, events)
+}
+
+impl Task {
+    async fn drive(&mut self, mut from_host: mpsc::Receiver<Message>) {
+        let mut news = self.hub.account_news();
+        let (shutdown, to_host) = (self.hub.shutdown.clone(), self.to_host.clone());
+        while !self.is_over() {
+            let due = self.next_due();
+            let replaced = self.server.replaced.clone();
+            let hears = matches!(self.host, HostEnd::Open)
+                && self.outbox.has_room()
+                && self.unread.len() < MOST_UNREAD;
+            let event = tokio::select! {
+                message = from_host.recv(), if hears => Event::Host(message),
+                Ok(room) = to_host.reserve(), if !self.unread.is_empty() => {
+                    if let Some(message) = self.unread.pop_front() {
+                        room.send(message);
+                    }
+                    continue;
+                }
+                Some(event) = self.events.recv(), if self.unread.len() < DEPTH => Event::Server(event),
+                (next, authorized) = asked(&mut self.link) => Event::Authorized(next, authorized),
+                ended = ended(&mut self.sign_in) => Event::SignInEnded(ended),
+                Ok(()) = news.changed() => Event::AccountsChanged,
+                () = replaced.cancelled(), if !matches!(self.host, HostEnd::Dismissed) => Event::Replaced,
+                () = until(due) => Event::Timer,
+                () = to_host.closed() => Event::HostGone,
+                () = shutdown.cancelled() => Event::Shutdown,
+            };
+            match event {
+                Event::Host(Some(message)) => self.on_host(message),
+                Event::Host(None) => {
+                    let until = Instant::now() + DRAIN;
+                    self.host = HostEnd::Done { until };
+                    self.end_subscriptions();
+                }
+                Event::Server(UpstreamEvent::Message { message, request }) => {
+                    self.on_server(message, request);
+                }
+                Event::Server(UpstreamEvent::Failed { request, failure }) => {
+                    self.on_failure(request, failure);
+                }
+                Event::Authorized(next, authorized) => self.on_authorized(next, authorized),
+                Event::AccountsChanged => self.on_accounts_changed(),
+                Event::SignInEnded(ended) => self.on_sign_in_ended(ended),
+                Event::Replaced => self.on_replaced(),
+                Event::Timer => self.on_timer(),
+                Event::HostGone | Event::Shutdown => return,
+            }
+        }
+    }
+
+    fn into_upstream(self) -> Upstream {
+        self.up
+    }
+
+    fn is_over(&self) -> bool {
+        let is_owed_nothing = match self.host {
+            HostEnd::Open => false,
+            HostEnd::Done { until } => self.outbox.is_settled() || until <= Instant::now(),
+            HostEnd::Dismissed => true,
+        };
+        is_owed_nothing && self.unread.is_empty()
+    }
+
+    /// Follows the configuration: to the server that took this one's place, or to the end.
+    fn on_replaced(&mut self) {
+        let successor = self.hub.registry.successor(&self.server);
+        if let Some(next) = &successor
+            && next.config == self.server.config
+        {
+            self.server = Arc::clone(next);
+            return;
+        }
+        let problem = problem::replaced(successor.is_some());
+        for (_, owed) in std::mem::take(&mut self.outbox.owed) {
+            if !owed.withdrawn {
+                self.fail(&owed.message, &problem);
+            }
+        }
+        match successor {
+            Some(next) => self.move_to(next),
+            None => self.dismiss(&problem),
+        }
+    }
+
+    fn move_to(&mut self, server: Arc<Server>) {
+        self.server = server;
+        let (up, events) = connect(&self.hub, &self.server);
+        let old = std::mem::replace(&mut self.up, up);
+        self.events = events;
+        self.hub.spawn(old.close());
+        self.account = None;
+        self.backoff.reset();
+        match &mut self.speech {
+            Speech::Silent => self.link = Link::Idle,
+            Speech::Modern => self.ask(Next::Open),
+            Speech::Legacy(handshake) => {
+                handshake.stale = true;
+                self.ask(Next::Open);
+            }
+        }
+    }
+
+    fn dismiss(&mut self, problem: &Problem) {
+        if let Speech::Legacy(handshake) = &mut self.speech
+            && !std::mem::replace(&mut handshake.answered, true)
+        {
+            let initialize = handshake.initialize.clone();
+            self.fail(&initialize, problem);
+        }
+        for message in self.outbox.take_if(|_| true) {
+            self.fail(&message, problem);
+        }
+        self.host = HostEnd::Dismissed;
+    }
+
+    /// Sends the host something, now or as soon as it takes it.
+    pub(super) fn tell(&mut self, message: Message, request: Option<RequestId>) {
+        let told = ToHost { message, request };
+        if !self.unread.is_empty() {
+            self.unread.push_back(told);
+        } else if let Err(TrySendError::Full(told)) = self.to_host.try_send(told) {
+            self.unread.push_back(told);
+        }
+    }
+
+    pub(super) fn tell_answer(&mut self, answer: Message) {
+        let request = answer.id().cloned();
+        self.tell(answer, request);
+    }
+
+    pub(super) fn fail(&mut self, request: &Message, problem: &Problem) {
+        let name = self.server.name.as_str();
+        let answer = match self.manner {
+            Manner::Host => problem::answer(request.id(), name, &problem::about(name, problem)),
+            // Who tests a server knows its name.
+            Manner::Probe => problem::answer(request.id(), name, problem),
+        };
+        self.tell_answer(answer);
+    }
+
+    pub(super) fn show(&self, state: ServerState) {
+        if self.server.set_state(state) {
+            self.hub.changed();
+        }
+    }
+}
+
+pub(super) fn header(authorization: &Option<Authorization>) -> Option<http::HeaderValue> {
+    authorization
+        .as_ref()
+        .map(|authorization| authorization.header.clone())
+}
+
+async fn asked(link: &mut Link) -> (Next, Authorized) {
+    match link {
+        Link::Asking { asking, next } => (*next, asking.await),
+        Link::Idle
+        | Link::Opening { .. }
+        | Link::Live { .. }
+        | Link::SignInNeeded { .. }
+        | Link::Down { .. } => std::future::pending().await,
+    }
+}
+
+async fn ended(
+    sign_in: &mut Option<watch::Receiver<Option<Result<(), Problem>>>>,
+) -> Result<(), Problem> {
+    let Some(sign_in) = sign_in else {
+        return std::future::pending().await;
+    };
+    let end = sign_in
+        .wait_for(Option::is_some)
+        .await
+        .ok()
+        .and_then(|end| end.clone());
+    end.unwrap_or_else(|| {
+        Err(Problem::new(
+            ProblemKind::SignInEnded,
+            "the sign-in was abandoned",
+        ))
+    })
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,173 @@
+//! Who may open a browser, and what a sign-out takes away.
+
+use control::api::{Request, ServerState};
+use serde_json::{Value, json};
+
+use crate::bridge::{Bridge, Host};
+use crate::server::Server;
+
+fn sign_in() -> Request {
+    Request::SignIn {
+        server: "one".to_owned(),
+    }
+}
+
+fn sign_out() -> Request {
+    Request::SignOut { account: None }
+}
+
+async fn tools(host: &mut Host, id: i64) -> Value {
+    host.request(id, "tools/list", json!({})).await["result"]["tools"].take()
+}
+
+/// A bridge that somebody has signed in to.
+async fn signed_in(server: &Server, person: &str) -> Bridge {
+    server.record.want_sign_in();
+    server.record.person(person);
+    let bridge = Bridge::start(&server.url()).await;
+    let (reply, ()) = tokio::join!(bridge.call(sign_in()), bridge.browse());
+    reply.unwrap();
+    bridge
+}
+
+#[tokio::test]
+async fn a_sign_out_takes_effect_on_sessions_that_are_open_and_opens_no_page() {
+    let server = Server::start().await;
+    let bridge = signed_in(&server, "ann").await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    assert_eq!(tools(&mut host, 1).await[0]["name"], "echoann");
+    bridge.call(sign_out()).await.unwrap();
+    bridge
+        .until(|state| *state == ServerState::SignInNeeded)
+        .await;
+    // The server would still take the token, if anybody sent it.
+    assert_eq!(
+        tools(&mut host, 2).await,
+        json!([]),
+        "what ann saw is forgotten"
+    );
+    assert_eq!(server.record.bodies("tools/list").len(), 2);
+    host.request(3, "resources/read", json!({ "uri": "x:y" }))
+        .await;
+    let state = bridge.state().await;
+    assert_eq!(state.sign_ins, [], "nobody asked for a page");
+    host.send(r#"{"jsonrpc":"2.0","id":4,"method":"tools/call","params":{"name":"echo"}}"#)
+        .await;
+    server.record.person("bob");
+    bridge.browse().await;
+    let mut meanwhile = Vec::new();
+    assert!(host.answer(4, &mut meanwhile).await["result"].is_object());
+    while !meanwhile
+        .iter()
+        .any(|told| told["method"] == "notifications/tools/list_changed")
+    {
+        meanwhile.push(host.value().await);
+    }
+    assert_eq!(tools(&mut host, 5).await[0]["name"], "echobob");
+}
+
+#[tokio::test]
+async fn what_one_account_saw_is_not_shown_to_the_next() {
+    let server = Server::start().await;
+    let mut bridge = signed_in(&server, "ann").await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    tools(&mut host, 1).await;
+    server.record.person("bob");
+    let (reply, ()) = tokio::join!(bridge.call(sign_in()), bridge.browse());
+    reply.unwrap();
+    bridge
+        .until_state(|state| {
+            let tools = state.servers[0].tools.as_ref();
+            tools.is_some_and(|tools| tools[0].name == "echobob")
+        })
+        .await;
+    drop(server);
+    bridge.restart().await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    assert_eq!(tools(&mut host, 1).await[0]["name"], "echobob");
+}
+
+#[tokio::test]
+async fn the_first_contact_opens_one_page_and_an_unanswered_one_is_the_last() {
+    let server = Server::start().await;
+    server.record.want_sign_in();
+    let bridge = Bridge::start(&server.url()).await;
+    let mut first = bridge.host("one").await;
+    first.initialize().await;
+    bridge.until_state(|state| state.sign_ins.len() == 1).await;
+    let mut second = bridge.host("one").await;
+    second.initialize().await;
+    assert_eq!(bridge.state().await.sign_ins.len(), 1);
+    let cancel = Request::CancelSignIn {
+        server: "one".to_owned(),
+    };
+    bridge.call(cancel).await.unwrap();
+    bridge.until_state(|state| state.sign_ins.is_empty()).await;
+    let call = json!({ "name": "echo" });
+    let answer = first.request(1, "tools/call", call).await;
+    assert_eq!(answer["error"]["code"], 1001, "{answer}");
+    assert_eq!(answer["error"]["data"]["server"], "one");
+    assert!(
+        answer["error"]["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("one needs a sign-in"),
+        "{answer}"
+    );
+    assert_eq!(bridge.state().await.sign_ins, []);
+}
+
+#[tokio::test]
+async fn no_page_is_opened_while_a_desktop_app_shows_what_is_needed() {
+    let server = Server::start().await;
+    server.record.want_sign_in();
+    let bridge = Bridge::start(&server.url()).await;
+    let _desktop = control::Client::connect(&bridge.home, "1.0.0", true)
+        .await
+        .unwrap();
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    tools(&mut host, 1).await;
+    assert_eq!(bridge.state().await.sign_ins, []);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_during_a_sign_in_counts_no_longer() {
+    let server = Server::start().await;
+    server.record.want_sign_in();
+    let bridge = Bridge::start(&server.url()).await;
+    let mut desktop = control::Client::connect(&bridge.home, "1.0.0", true)
+        .await
+        .unwrap();
+    let asking = async { desktop.call(&sign_in()).await };
+    tokio::select! {
+        ended = asking => panic!("{ended:?}"),
+        _ = bridge.until_state(|state| !state.sign_ins.is_empty()) => {}
+    }
+    drop(desktop);
+    let cancel = Request::CancelSignIn {
+        server: "one".to_owned(),
+    };
+    bridge.call(cancel).await.unwrap();
+    bridge.until_state(|state| state.sign_ins.is_empty()).await;
+    // Nobody but a person may ask now; the bridge is idle and ends when it is told.
+    bridge.call(Request::Quit).await.unwrap();
+    bridge.ended().await;
+}
+
+#[tokio::test]
+async fn a_bridge_ends_at_once_though_a_page_waits() {
+    let server = Server::start().await;
+    server.record.want_sign_in();
+    let bridge = Bridge::start(&server.url()).await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    bridge.until_state(|state| !state.sign_ins.is_empty()).await;
+    let begun = std::time::Instant::now();
+    bridge.call(Request::Quit).await.unwrap();
+    bridge.ended().await;
+    assert!(begun.elapsed().as_secs() < 4, "nothing was waited for");
+}

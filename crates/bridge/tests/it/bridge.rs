@@ -1,0 +1,235 @@
+//! A bridge in process, and a host that speaks to it as the shim does.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use control::api::{Reply, Request, ServerState, State};
+use control::hello::Wants;
+use control::lines::Lines;
+use control::socket::{Face, Stream};
+use control::{Client, Home};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Far longer than anything here takes: a hang is a failure, not a wait.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+
+pub(crate) struct Bridge {
+    pub(crate) home: Home,
+    _folder: TempDir,
+    shutdown: CancellationToken,
+    task: JoinHandle<Result<(), bridge::ServeError>>,
+}
+
+impl Bridge {
+    /// Starts one with a server called `one` at `url`.
+    pub(crate) async fn start(url: &str) -> Self {
+        Self::start_with(url, |_| {}).await
+    }
+
+    /// Starts one that is told something special.
+    pub(crate) async fn start_with(url: &str, adjust: impl FnOnce(&mut bridge::Options)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::under(folder.path()).unwrap();
+        std::fs::create_dir_all(home.config_file().parent().unwrap()).unwrap();
+        let config =
+            format!("[bridge]\nport = 0\nsign_in_wait_seconds = 3\n[servers.one]\nurl = '{url}'\n");
+        std::fs::write(home.config_file(), config).unwrap();
+        let (shutdown, task) = serve(&home, adjust).await;
+        Self {
+            home,
+            _folder: folder,
+            shutdown,
+            task,
+        }
+    }
+
+    /// Ends it and starts another one in its place.
+    pub(crate) async fn restart(&mut self) {
+        self.shutdown.cancel();
+        (&mut self.task).await.unwrap().unwrap();
+        (self.shutdown, self.task) = serve(&self.home, |_| {}).await;
+    }
+
+    pub(crate) async fn host(&self, server: &str) -> Host {
+        let wants = Wants::Server {
+            server: server.to_owned(),
+            host: None,
+            resumed: false,
+        };
+        let (lines, writer, _) = control::open(&self.home, Face::Mcp, "1.0.0", wants)
+            .await
+            .unwrap();
+        Host { lines, writer }
+    }
+
+    pub(crate) async fn call(&self, request: Request) -> Result<Reply, control::CallError> {
+        let mut client = Client::connect(&self.home, "1.0.0", false).await?;
+        tokio::time::timeout(LIMIT, client.call(&request))
+            .await
+            .expect("the bridge answers")
+    }
+
+    pub(crate) async fn state(&self) -> State {
+        match self.call(Request::Status).await.unwrap() {
+            Reply::State(state) => *state,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Waits until the server `one` is as wanted.
+    pub(crate) async fn until(&self, wanted: impl Fn(&ServerState) -> bool) {
+        self.until_state(|state| wanted(&state.servers[0].state))
+            .await;
+    }
+
+    /// Waits until everything is as wanted, and returns it.
+    pub(crate) async fn until_state(&self, wanted: impl Fn(&State) -> bool) -> State {
+        let client = Client::connect(&self.home, "1.0.0", false).await.unwrap();
+        let mut watch = client.watch().await.unwrap();
+        let seen = async {
+            loop {
+                let state = watch.next().await.unwrap();
+                if wanted(&state) {
+                    return state;
+                }
+            }
+        };
+        tokio::time::timeout(LIMIT, seen)
+            .await
+            .expect("the bridge gets there")
+    }
+
+    /// Follows the sign-in page that is open as a browser would, to its end.
+    pub(crate) async fn browse(&self) {
+        let state = self.until_state(|state| !state.sign_ins.is_empty()).await;
+        let page: url::Url = state.sign_ins[0].url.parse().unwrap();
+        let query: std::collections::HashMap<_, _> = page.query_pairs().collect();
+        let mut back: url::Url = query["redirect_uri"].parse().unwrap();
+        back.query_pairs_mut()
+            .append_pair("code", "c")
+            .append_pair("state", &query["state"]);
+        let answer = auth::http::client([]).unwrap().get(back).send().await;
+        assert!(answer.unwrap().status().is_success());
+        self.until_state(|state| state.sign_ins.is_empty()).await;
+    }
+
+    pub(crate) async fn http(&self) -> String {
+        self.state().await.bridge.http.unwrap()
+    }
+
+    pub(crate) async fn ended(self) {
+        tokio::time::timeout(LIMIT, self.task)
+            .await
+            .expect("the bridge ends")
+            .unwrap()
+            .unwrap();
+    }
+}
+
+async fn serve(
+    home: &Home,
+    adjust: impl FnOnce(&mut bridge::Options),
+) -> (
+    CancellationToken,
+    JoinHandle<Result<(), bridge::ServeError>>,
+) {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let shutdown = CancellationToken::new();
+    let mut options = bridge::Options {
+        home: home.clone(),
+        version: "1.0.0".to_owned(),
+        program: PathBuf::from("/usr/bin/postern"),
+        vault: bridge::VaultChoice::File,
+        browser: Some("false".to_owned()),
+        clock: model::Clock::system(),
+        idle_exit: None,
+        places: bridge::hosts::Places {
+            os: bridge::hosts::Os::Linux,
+            home: home.root().unwrap().to_owned(),
+            config_home: None,
+            appdata: None,
+            local_appdata: None,
+        },
+        extra_roots: Vec::new(),
+    };
+    adjust(&mut options);
+    let (tell, ready) = tokio::sync::oneshot::channel();
+    let task = tokio::spawn(bridge::serve(
+        options,
+        move || tell.send(()).expect("the test waits"),
+        shutdown.clone(),
+    ));
+    if ready.await.is_err() {
+        panic!("the bridge does not start: {:?}", task.await);
+    }
+    (shutdown, task)
+}
+
+pub(crate) struct Host {
+    lines: Lines<ReadHalf<Stream>>,
+    writer: WriteHalf<Stream>,
+}
+
+impl Host {
+    pub(crate) async fn send(&mut self, line: &str) {
+        self.writer
+            .write_all(format!("{line}\n").as_bytes())
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn receive(&mut self) -> Bytes {
+        let line = tokio::time::timeout(LIMIT, self.lines.next())
+            .await
+            .expect("a line comes");
+        line.unwrap().expect("the bridge is there")
+    }
+
+    pub(crate) async fn value(&mut self) -> Value {
+        serde_json::from_slice(&self.receive().await).unwrap()
+    }
+
+    /// The next line that answers `id`; others are given to `meanwhile`.
+    pub(crate) async fn answer(&mut self, id: i64, meanwhile: &mut Vec<Value>) -> Value {
+        loop {
+            let value = self.value().await;
+            if value.get("method").is_none() && value["id"] == id {
+                return value;
+            }
+            meanwhile.push(value);
+        }
+    }
+
+    pub(crate) async fn request(&mut self, id: i64, method: &str, params: Value) -> Value {
+        self.send(
+            &json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }).to_string(),
+        )
+        .await;
+        self.answer(id, &mut Vec::new()).await
+    }
+
+    pub(crate) async fn initialize(&mut self) -> Value {
+        let info = json!({ "name": "test", "version": "1" });
+        let params =
+            json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": info });
+        let answer = self.request(0, "initialize", params).await;
+        self.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)
+            .await;
+        answer
+    }
+
+    /// Sends nothing more; true once the bridge has closed its side too.
+    pub(crate) async fn end(mut self) -> bool {
+        self.writer.shutdown().await.unwrap();
+        tokio::time::timeout(LIMIT, self.lines.next())
+            .await
+            .expect("the bridge closes")
+            .unwrap()
+            .is_none()
+    }
+}

@@ -1,0 +1,130 @@
+//! Hosts that speak HTTP, and hang up.
+
+use control::api::State;
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+
+use crate::bridge::Bridge;
+use crate::server::Server;
+
+fn client() -> reqwest::Client {
+    auth::http::client([]).unwrap()
+}
+
+fn sessions(state: &State) -> usize {
+    state.sessions.len()
+}
+
+fn modern(id: i64, method: &str) -> Value {
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": { "_meta": meta } })
+}
+
+async fn session(url: &str) -> String {
+    let params = json!({ "protocolVersion": "2025-06-18", "capabilities": {} });
+    let initialize = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params });
+    let answer = client().post(url).json(&initialize).send().await.unwrap();
+    answer.headers()["mcp-session-id"]
+        .to_str()
+        .unwrap()
+        .to_owned()
+}
+
+#[tokio::test]
+async fn a_subscription_of_a_modern_host_stays_until_it_hangs_up() {
+    let server = Server::start().await;
+    let bridge = Bridge::start(&server.url()).await;
+    let url = format!("{}/one/mcp", bridge.http().await);
+    let listening = client()
+        .post(&url)
+        .json(&modern(1, "subscriptions/listen"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(listening.status(), 200);
+    let mut frames = listening.bytes_stream();
+    let first = frames.next().await.unwrap().unwrap();
+    assert!(
+        std::str::from_utf8(&first)
+            .unwrap()
+            .contains("notifications/said")
+    );
+    server.record.hanging((1, 0)).await;
+    assert_eq!(sessions(&bridge.state().await), 1);
+    drop(frames);
+    server.record.hanging((1, 1)).await;
+    bridge.until_state(|state| sessions(state) == 0).await;
+}
+
+#[tokio::test]
+async fn a_stream_whose_host_has_gone_ends_its_session() {
+    let server = Server::start().await;
+    let bridge = Bridge::start(&server.url()).await;
+    let stream = client()
+        .get(format!("{}/one/sse", bridge.http().await))
+        .send()
+        .await
+        .unwrap();
+    bridge.until_state(|state| sessions(state) == 1).await;
+    drop(stream);
+    bridge.until_state(|state| sessions(state) == 0).await;
+}
+
+#[tokio::test]
+async fn a_cancelled_request_gets_an_end_and_no_answer() {
+    let server = Server::start().await;
+    let bridge = Bridge::start(&server.url()).await;
+    let url = format!("{}/one/mcp", bridge.http().await);
+    let session = session(&url).await;
+    let post = |body: Value| {
+        client()
+            .post(&url)
+            .header("mcp-session-id", &session)
+            .json(&body)
+            .send()
+    };
+    let initialized = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+    post(initialized).await.unwrap();
+    let hanging = post(json!({ "jsonrpc": "2.0", "id": 1, "method": "hang" }))
+        .await
+        .unwrap();
+    server.record.hanging((1, 0)).await;
+    let cancel = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 1 } });
+    assert_eq!(post(cancel).await.unwrap().status(), 202);
+    let text = tokio::time::timeout(crate::bridge::LIMIT, hanging.text())
+        .await
+        .expect("the response ends")
+        .unwrap();
+    assert_eq!(text.matches("data: ").count(), 1, "{text}");
+    let call = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": { "x": 1 } });
+    let answer: Value = post(call).await.unwrap().json().await.unwrap();
+    assert_eq!(answer["result"]["x"], 1);
+}
+
+#[tokio::test]
+async fn a_host_that_left_its_stream_unread_gets_its_answers_all_the_same() {
+    let server = Server::start().await;
+    let bridge = Bridge::start(&server.url()).await;
+    let url = format!("{}/one/mcp", bridge.http().await);
+    let session = session(&url).await;
+    let stream = client()
+        .get(&url)
+        .header("mcp-session-id", &session)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    let removed = client()
+        .delete(&url)
+        .header("mcp-session-id", &session)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(removed.status(), 204);
+    let rest = tokio::time::timeout(crate::bridge::LIMIT, stream.text()).await;
+    assert_eq!(rest.expect("the stream ends with its session").unwrap(), "");
+    bridge.until_state(|state| sessions(state) == 0).await;
+}

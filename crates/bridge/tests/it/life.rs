@@ -1,0 +1,211 @@
+//! What a host sees when the server or the bridge is not there.
+
+use std::time::Instant;
+
+use control::api::{ProblemKind, Reply, Request, ServerState};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::bridge::Bridge;
+use crate::server::Server;
+
+#[tokio::test]
+async fn a_host_that_starts_before_the_server_is_answered_and_told_later() {
+    // A listener that is bound and closed: nobody answers there, and nobody else takes it soon.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let bridge = Bridge::start(&format!("http://{address}/mcp")).await;
+    let mut host = bridge.host("one").await;
+    let begun = Instant::now();
+    assert_eq!(
+        host.initialize().await["result"]["serverInfo"]["name"],
+        "postern"
+    );
+    assert_eq!(
+        host.request(1, "tools/list", json!({})).await["result"]["tools"],
+        json!([])
+    );
+    assert!(begun.elapsed().as_secs() < 2, "answered at once");
+    assert_eq!(
+        host.request(2, "ping", json!({})).await["result"],
+        json!({})
+    );
+    host.send(r#"{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"echo"}}"#)
+        .await;
+    let server = Server::on(TcpListener::bind(address).await.unwrap()).await;
+    let mut meanwhile = Vec::new();
+    assert_eq!(
+        host.answer(3, &mut meanwhile).await["result"]["name"],
+        "echo"
+    );
+    while !meanwhile
+        .iter()
+        .any(|told| told["method"] == "notifications/tools/list_changed")
+    {
+        meanwhile.push(host.value().await);
+    }
+    let tools = host.request(4, "tools/list", json!({})).await;
+    assert_eq!(tools["result"]["tools"][0]["name"], "echo");
+    assert_eq!(server.record.bodies("tools/call").len(), 1);
+    assert_eq!(server.record.bodies("notifications/initialized").len(), 1);
+}
+
+#[tokio::test]
+async fn a_call_that_cannot_be_made_says_what_to_do() {
+    let server = Server::start().await;
+    server.record.want_sign_in();
+    let bridge = Bridge::start(&server.url()).await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    let answer = host
+        .request(1, "tools/call", json!({ "name": "echo" }))
+        .await;
+    assert!(
+        answer["error"]["code"].as_i64().unwrap() >= 1001,
+        "{answer}"
+    );
+    assert_eq!(answer["error"]["data"]["server"], "one");
+    assert!(answer["error"]["data"]["hint"].is_string(), "{answer}");
+}
+
+#[tokio::test]
+async fn a_server_that_forgot_the_session_is_greeted_again_and_the_host_does_not_notice() {
+    let server = Server::start().await;
+    let bridge = Bridge::start(&server.url()).await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    host.request(1, "tools/list", json!({})).await;
+    server.record.forget_session();
+    assert_eq!(
+        host.request(2, "tools/call", json!({ "x": 1 })).await["result"]["x"],
+        1
+    );
+    assert_eq!(server.record.sessions().0, 2);
+}
+
+#[tokio::test]
+async fn what_was_seen_is_told_when_the_server_is_away() {
+    let server = Server::start().await;
+    let mut bridge = Bridge::start(&server.url()).await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    host.request(1, "tools/list", json!({})).await;
+    assert!(host.end().await);
+    drop(server);
+    bridge.restart().await;
+    let mut host = bridge.host("one").await;
+    let answer = host.initialize().await;
+    assert_eq!(answer["result"]["serverInfo"]["name"], "real");
+    assert_eq!(
+        host.request(1, "tools/list", json!({})).await["result"]["tools"][0]["name"],
+        "echo"
+    );
+}
+
+#[tokio::test]
+async fn a_host_that_ends_gets_its_answers_and_leaves_no_session() {
+    let server = Server::start().await;
+    let bridge = Bridge::start(&server.url()).await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    host.request(1, "tools/list", json!({})).await;
+    assert!(host.end().await);
+    bridge.call(Request::Quit).await.unwrap();
+    bridge.ended().await;
+    assert_eq!(server.record.sessions(), (1, 1));
+}
+
+#[tokio::test]
+async fn a_bridge_that_yields_answers_what_it_took_and_ends() {
+    let server = Server::start().await;
+    let bridge = Bridge::start(&server.url()).await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    let yielding = async { bridge.call(Request::Yield).await.unwrap() };
+    let host = async {
+        while host.receive().await != control::hello::YIELDING.as_bytes() {}
+        host.send(r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"late":true}}"#)
+            .await;
+        let answer = host.answer(7, &mut Vec::new()).await;
+        assert!(host.end().await);
+        answer
+    };
+    let (reply, answer) = tokio::join!(yielding, host);
+    assert_eq!(reply, Reply::Done);
+    assert_eq!(answer["result"]["late"], true);
+    bridge.ended().await;
+}
+
+#[tokio::test]
+async fn a_test_tells_what_there_is_and_asks_nobody() {
+    let server = Server::start().await;
+    let bridge = Bridge::start(&server.url()).await;
+    let Reply::Test(report) = bridge
+        .call(Request::TestServer {
+            name: "one".to_owned(),
+        })
+        .await
+        .unwrap()
+    else {
+        panic!("a report was asked for")
+    };
+    assert_eq!(
+        (report.server_info.as_str(), report.tools.as_slice()),
+        ("real 9", ["echo".to_owned()].as_slice())
+    );
+    bridge.until(|state| *state == ServerState::Ready).await;
+    assert_eq!(
+        bridge.state().await.servers[0].tools.as_ref().unwrap()[0].name,
+        "echo"
+    );
+    let call = Request::CallTool {
+        server: "one".to_owned(),
+        tool: "echo".to_owned(),
+        arguments: "[]".to_owned(),
+    };
+    let Err(control::CallError::Problem(problem)) = bridge.call(call).await else {
+        panic!("not an object")
+    };
+    assert_eq!(problem.kind, ProblemKind::Invalid);
+    server.record.want_sign_in();
+    let Err(control::CallError::Problem(problem)) = bridge
+        .call(Request::TestServer {
+            name: "one".to_owned(),
+        })
+        .await
+    else {
+        panic!("a sign-in is needed")
+    };
+    assert_eq!(problem.kind, ProblemKind::SignInNeeded);
+    assert!(bridge.state().await.sign_ins.is_empty());
+}
+
+#[tokio::test]
+async fn an_unknown_server_and_a_bad_configuration_are_named() {
+    let server = Server::start().await;
+    let bridge = Bridge::start(&server.url()).await;
+    let Err(control::CallError::Problem(problem)) = bridge
+        .call(Request::TestServer {
+            name: "two".to_owned(),
+        })
+        .await
+    else {
+        panic!("there is none")
+    };
+    assert_eq!(problem.kind, ProblemKind::NotFound);
+    assert!(problem.hint.unwrap().contains("one"));
+    std::fs::write(bridge.home.config_file(), "[servers.one]\nurl = 5\n").unwrap();
+    let problem = bridge
+        .state()
+        .await
+        .bridge
+        .config_problem
+        .expect("the file is bad");
+    assert!(problem.message.contains("line 2"), "{problem}");
+    assert_eq!(
+        bridge.state().await.servers.len(),
+        1,
+        "the last good one stays"
+    );
+}

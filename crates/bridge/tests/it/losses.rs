@@ -1,0 +1,215 @@
+//! What becomes of requests when something changes under a session.
+
+use control::api::{Request, ServerState};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::bridge::Bridge;
+use crate::server::Server;
+
+#[tokio::test]
+async fn each_of_two_requests_with_one_id_is_answered() {
+    let server = Server::start().await;
+    let bridge = Bridge::start(&server.url()).await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    for x in [1, 2] {
+        let call =
+            json!({ "jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": { "x": x } });
+        host.send(&call.to_string()).await;
+    }
+    let answers = [host.value().await, host.value().await];
+    let of = |field: &str| answers.iter().find(|answer| answer.get(field).is_some());
+    assert_eq!(of("result").unwrap()["result"]["x"], 1, "{answers:?}");
+    assert_eq!(of("error").unwrap()["error"]["code"], -32600);
+}
+
+#[tokio::test]
+async fn each_of_two_handshakes_is_answered() {
+    let (server, listener) = away().await;
+    let bridge = Bridge::start(&server).await;
+    let mut host = bridge.host("one").await;
+    for id in [1, 2] {
+        let params = json!({ "protocolVersion": "2025-06-18", "capabilities": {} });
+        let message =
+            json!({ "jsonrpc": "2.0", "id": id, "method": "initialize", "params": params });
+        host.send(&message.to_string()).await;
+    }
+    let mut ids = [
+        host.value().await["id"].clone(),
+        host.value().await["id"].clone(),
+    ];
+    ids.sort_by_key(|id| id.as_i64());
+    assert_eq!(ids, [1, 2]);
+    drop(listener);
+}
+
+/// A server that takes connections and says nothing.
+async fn away() -> (String, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    (
+        format!("http://{}/mcp", listener.local_addr().unwrap()),
+        listener,
+    )
+}
+
+#[tokio::test]
+async fn nothing_but_answers_reaches_a_host_before_it_is_initialized() {
+    let (url, listener) = away().await;
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let bridge = Bridge::start(&url).await;
+    let mut host = bridge.host("one").await;
+    let params = json!({ "protocolVersion": "2025-06-18", "capabilities": {} });
+    assert!(host.request(0, "initialize", params).await["result"].is_object());
+    let server = Server::on(TcpListener::bind(address).await.unwrap()).await;
+    bridge.until(|state| *state == ServerState::Ready).await;
+    let mut meanwhile = Vec::new();
+    host.send(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#)
+        .await;
+    host.answer(1, &mut meanwhile).await;
+    assert_eq!(meanwhile, [] as [serde_json::Value; 0]);
+    host.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)
+        .await;
+    assert_eq!(
+        host.value().await["method"],
+        "notifications/tools/list_changed"
+    );
+    host.request(2, "tools/call", json!({})).await;
+    assert_eq!(server.record.bodies("notifications/initialized").len(), 1);
+}
+
+#[tokio::test]
+async fn a_new_session_is_set_up_like_the_one_that_was_lost() {
+    let server = Server::start().await;
+    let bridge = Bridge::start(&server.url()).await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    for (id, uri) in [(1, "a:1"), (2, "a:2")] {
+        host.request(id, "resources/subscribe", json!({ "uri": uri }))
+            .await;
+    }
+    host.request(3, "resources/unsubscribe", json!({ "uri": "a:1" }))
+        .await;
+    host.request(4, "logging/setLevel", json!({ "level": "debug" }))
+        .await;
+    server.record.forget_session();
+    host.request(5, "tools/call", json!({})).await;
+    // What is repeated is sent before the call, but by tasks of its own: the end waits for all.
+    host.request(6, "tools/call", json!({})).await;
+    let subscribed = server.record.bodies("resources/subscribe");
+    let of = |uri: &str| {
+        let uri = format!("\"{uri}\"");
+        let has = |body: &&bytes::Bytes| std::str::from_utf8(body).unwrap().contains(&uri);
+        subscribed.iter().filter(has).count()
+    };
+    assert_eq!((of("a:1"), of("a:2")), (1, 2));
+    assert_eq!(server.record.bodies("logging/setLevel").len(), 2);
+}
+
+#[tokio::test]
+async fn a_host_that_ends_does_not_wait_for_what_it_cancelled() {
+    let server = Server::start().await;
+    let bridge = Bridge::start(&server.url()).await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    host.send(r#"{"jsonrpc":"2.0","id":1,"method":"hang"}"#)
+        .await;
+    assert_eq!(host.value().await["method"], "notifications/said");
+    host.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#)
+        .await;
+    host.request(2, "tools/call", json!({})).await;
+    assert!(host.end().await);
+    server.record.hanging((1, 1)).await;
+    assert_eq!(server.record.bodies("notifications/cancelled").len(), 1);
+}
+
+#[tokio::test]
+async fn sessions_follow_the_configuration() {
+    let (first, second) = (Server::start().await, Server::start().await);
+    second.record.person("2");
+    let bridge = Bridge::start(&first.url()).await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    host.send(r#"{"jsonrpc":"2.0","id":1,"method":"hang"}"#)
+        .await;
+    assert_eq!(host.value().await["method"], "notifications/said");
+    let config = std::fs::read_to_string(bridge.home.config_file()).unwrap();
+    let moved = config.replace(&first.url(), &second.url());
+    std::fs::write(bridge.home.config_file(), moved).unwrap();
+    bridge.state().await;
+    let mut meanwhile = Vec::new();
+    let answer = host.answer(1, &mut meanwhile).await;
+    assert_eq!(answer["error"]["data"]["server"], "one", "{answer}");
+    first.record.hanging((1, 1)).await;
+    let tools = host.request(2, "tools/list", json!({})).await;
+    assert_eq!(tools["result"]["tools"][0]["name"], "echo2");
+    assert_eq!(first.record.sessions(), (1, 1));
+
+    let remove = Request::RemoveServer {
+        name: "one".to_owned(),
+    };
+    host.send(r#"{"jsonrpc":"2.0","id":3,"method":"hang"}"#)
+        .await;
+    second.record.hanging((1, 0)).await;
+    bridge.call(remove).await.unwrap();
+    let answer = host.answer(3, &mut Vec::new()).await;
+    assert_eq!(answer["error"]["code"], 1005, "{answer}");
+    assert!(host.end().await);
+    second.record.hanging((1, 1)).await;
+}
+
+#[tokio::test]
+async fn a_server_named_by_url_can_be_kept_and_removed() {
+    let server = Server::start().await;
+    let bridge = Bridge::start("http://127.0.0.1:9/mcp").await;
+    let mut host = bridge.host(&server.url()).await;
+    host.initialize().await;
+    let name = "127-0-0-1".to_owned();
+    let ephemeral = |state: &control::api::State, name: &str| {
+        let found = state.servers.iter().find(|view| view.name == name);
+        found.map(|view| view.ephemeral)
+    };
+    assert_eq!(ephemeral(&bridge.state().await, &name), Some(true));
+    let add = Request::AddServer {
+        name: "kept".to_owned(),
+        url: server.url(),
+    };
+    bridge.call(add).await.unwrap();
+    let state = bridge.state().await;
+    assert_eq!(ephemeral(&state, &name), None, "it is the kept one now");
+    assert_eq!(ephemeral(&state, "kept"), Some(false));
+    let answer = host.request(1, "tools/call", json!({ "x": 1 })).await;
+    assert_eq!(answer["result"]["x"], 1);
+
+    let other = bridge.host(&format!("{}?other", server.url())).await;
+    assert_eq!(ephemeral(&bridge.state().await, &name), Some(true));
+    bridge
+        .call(Request::RemoveServer { name: name.clone() })
+        .await
+        .unwrap();
+    assert_eq!(ephemeral(&bridge.state().await, &name), None);
+    assert!(other.end().await);
+}
+
+#[tokio::test]
+async fn a_host_that_reads_nothing_holds_up_neither_itself_nor_the_end() {
+    let server = Server::start().await;
+    let bridge = Bridge::start(&server.url()).await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    // Far more than the sockets' buffers and the session's queue hold, and not a line read.
+    let text = "x".repeat(64 * 1024);
+    for id in 1..=200 {
+        let call = json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": { "text": text } });
+        tokio::time::timeout(crate::bridge::LIMIT, host.send(&call.to_string()))
+            .await
+            .expect("the bridge reads on");
+    }
+    let mut answered: Vec<_> = Vec::new();
+    for _ in 1..=200 {
+        answered.push(host.value().await["id"].as_i64().unwrap());
+    }
+    answered.sort_unstable();
+    assert_eq!(answered, (1..=200).collect::<Vec<_>>());
+}

@@ -1,0 +1,15 @@
+//! The bridge through its real sockets and ports, in front of a server that records what it gets.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "what is unwrapped here is what the test claims"
+)]
+
+mod accounts;
+mod bridge;
+mod http;
+mod life;
+mod losses;
+mod relay;
+mod server;
+mod server_mode;

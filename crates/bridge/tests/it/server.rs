@@ -1,0 +1,210 @@
+//! An MCP server (Streamable HTTP, legacy era) that records what it gets and can be told to fail.
+
+mod authority;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+#[derive(Clone, Default)]
+pub(crate) struct Record(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    bodies: Vec<Bytes>,
+    sessions: u32,
+    deleted: u32,
+    forget: bool,
+    unauthorized: bool,
+    /// The access token that is accepted, once somebody signed in.
+    token: Option<String>,
+    /// Who signs in next.
+    person: String,
+    /// Responses that hang, and those of them that the client has let go.
+    hanging: watch::Sender<(u32, u32)>,
+}
+
+impl Record {
+    /// The messages with this method, as they came.
+    pub(crate) fn bodies(&self, method: &str) -> Vec<Bytes> {
+        let of_method = |body: &&Bytes| {
+            serde_json::from_slice::<Value>(body).is_ok_and(|message| message["method"] == method)
+        };
+        self.0
+            .lock()
+            .unwrap()
+            .bodies
+            .iter()
+            .filter(of_method)
+            .cloned()
+            .collect()
+    }
+
+    pub(crate) fn sessions(&self) -> (u32, u32) {
+        let inner = self.0.lock().unwrap();
+        (inner.sessions, inner.deleted)
+    }
+
+    /// Answers the next message with 404, as after a restart.
+    pub(crate) fn forget_session(&self) {
+        self.0.lock().unwrap().forget = true;
+    }
+
+    /// Answers everything with 401 from now on, until somebody signs in.
+    pub(crate) fn want_sign_in(&self) {
+        self.0.lock().unwrap().unauthorized = true;
+    }
+
+    /// Who signs in next.
+    pub(crate) fn person(&self, name: &str) {
+        name.clone_into(&mut self.0.lock().unwrap().person);
+    }
+
+    /// Waits until so many requests hang, and so many of them were let go.
+    pub(crate) async fn hanging(&self, wanted: (u32, u32)) {
+        let mut hanging = self.0.lock().unwrap().hanging.subscribe();
+        let there = hanging.wait_for(|now| *now == wanted);
+        tokio::time::timeout(crate::bridge::LIMIT, there)
+            .await
+            .expect("the server sees it")
+            .unwrap();
+    }
+}
+
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) record: Record,
+    _stop: DropGuard,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap()).await
+    }
+
+    /// On a listener, so that a test can have the address before the server.
+    pub(crate) async fn on(listener: TcpListener) -> Self {
+        let (record, stop) = (Record::default(), CancellationToken::new());
+        let address = listener.local_addr().unwrap();
+        let app = Router::new()
+            .route(
+                "/mcp",
+                post(answer)
+                    .delete(end)
+                    .get(async || StatusCode::METHOD_NOT_ALLOWED),
+            )
+            .merge(authority::routes(address))
+            .with_state(record.clone());
+        let stopped = stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                served = axum::serve(listener, app) => served.unwrap(),
+                () = stopped.cancelled() => {}
+            }
+        });
+        Self {
+            address,
+            record,
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/mcp", self.address)
+    }
+}
+
+struct LetGo(watch::Sender<(u32, u32)>);
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        self.0.send_modify(|(_, ended)| *ended += 1);
+    }
+}
+
+async fn end(State(record): State<Record>) -> StatusCode {
+    record.0.lock().unwrap().deleted += 1;
+    StatusCode::NO_CONTENT
+}
+
+async fn answer(State(record): State<Record>, headers: HeaderMap, body: Bytes) -> Response {
+    let mut inner = record.0.lock().unwrap();
+    inner.bodies.push(body.clone());
+    let message: Value = serde_json::from_slice(&body).unwrap();
+    let given = headers
+        .get("authorization")
+        .map(|value| value.to_str().unwrap());
+    let wanted = inner.token.as_ref().map(|token| format!("Bearer {token}"));
+    if inner.unauthorized && (wanted.is_none() || given != wanted.as_deref()) {
+        return (StatusCode::UNAUTHORIZED, [("www-authenticate", "Bearer")]).into_response();
+    }
+    let person = inner.person.clone();
+    let initialize = message["method"] == "initialize";
+    if !initialize && std::mem::take(&mut inner.forget) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    if initialize {
+        inner.sessions += 1;
+    } else if !headers.contains_key("mcp-session-id") && !headers.contains_key("mcp-method") {
+        return StatusCode::BAD_REQUEST.into_response();
+    }
+    let session = inner.sessions.to_string();
+    let hanging = inner.hanging.clone();
+    drop(inner);
+    if message.get("id").is_none() || message.get("method").is_none() {
+        return StatusCode::ACCEPTED.into_response();
+    }
+    let json = |body: String| {
+        let headers = [
+            ("content-type", "application/json"),
+            ("mcp-session-id", session.as_str()),
+        ];
+        (headers, body).into_response()
+    };
+    let id = &message["id"];
+    match message["method"].as_str().unwrap() {
+        "initialize" => json(format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"result":{{"protocolVersion":"2025-06-18","capabilities":{{"tools":{{}}}},"serverInfo":{{"name":"real","version":"9"}},"x-odd":1.0}}}}"#
+        )),
+        "tools/list" => json(format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"result":{{"tools":[{{"name":"echo{person}","inputSchema":{{"type":"object"}}}}]}}}}"#
+        )),
+        // One message, and never an answer.
+        "hang" | "subscriptions/listen" => {
+            hanging.send_modify(|(begun, _)| *begun += 1);
+            let said = json!({ "jsonrpc": "2.0", "method": "notifications/said", "params": {} });
+            let first = stream::iter([Ok::<_, Infallible>(format!("data: {said}\n\n"))]);
+            let rest = stream::unfold(LetGo(hanging), async |guard| {
+                std::future::pending::<()>().await;
+                Some((Ok(String::new()), guard))
+            });
+            let frames = Body::from_stream(first.chain(rest));
+            ([("content-type", "text/event-stream")], frames).into_response()
+        }
+        // The parameters come back as they were, to the letter.
+        "tools/call" => {
+            let text = std::str::from_utf8(&body).unwrap();
+            let params = &text[text.find(r#""params":"#).unwrap() + 9..text.len() - 1];
+            json(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{params}}}"#))
+        }
+        "progress" => {
+            let progress = json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": { "progressToken": 1, "progress": 1 } });
+            let answer = json!({ "jsonrpc": "2.0", "id": id, "result": {} });
+            let frames = format!("data: {progress}\n\ndata: {answer}\n\n");
+            ([("content-type", "text/event-stream")], frames).into_response()
+        }
+        _ => json(json!({ "jsonrpc": "2.0", "id": id, "error": { "code": -32601, "message": "unknown" } }).to_string()),
+    }
+}

@@ -1,0 +1,135 @@
+//! The bundled gateway as a child, played by scripts.
+
+#![cfg(unix)]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Instant;
+
+use control::CallError;
+use control::api::{Problem, ProblemKind, Request, ServerModeForm, ServerModeState};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+
+use crate::bridge::Bridge;
+
+/// Plays the gateway: a shell script.
+async fn bridge_with(folder: &Path, script: &str) -> Bridge {
+    let program = folder.join("postern");
+    std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    Bridge::start_with("http://127.0.0.1:9/mcp", |options| {
+        options.program = program;
+    })
+    .await
+}
+
+async fn configure(bridge: &Bridge, port: u16) {
+    let form = ServerModeForm {
+        port,
+        authority: "https://login.microsoftonline.com/t/v2.0".to_owned(),
+        client_id: "id".to_owned(),
+        client_secret: "hush".to_owned(),
+        server: "snippets".to_owned(),
+        server_url: "http://127.0.0.1:9/mcp".to_owned(),
+    };
+    bridge
+        .call(Request::ConfigureServerMode { form })
+        .await
+        .unwrap();
+}
+
+async fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn problem(answer: Result<control::api::Reply, CallError>) -> Problem {
+    match answer {
+        Err(CallError::Problem(problem)) => problem,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_ends_at_once_has_the_last_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let bridge = bridge_with(
+        folder.path(),
+        "echo 'no such key; hint: make one' >&2; exit 1",
+    )
+    .await;
+    configure(&bridge, free_port().await).await;
+    let problem = problem(bridge.call(Request::StartServerMode).await);
+    assert_eq!(problem.message, "no such key");
+    assert_eq!(problem.hint.as_deref(), Some("make one"));
+    let state = bridge.state().await.server_mode;
+    assert_eq!(state, ServerModeState::Failed { problem });
+}
+
+#[tokio::test]
+async fn a_start_can_be_stopped_and_a_quit_does_not_wait_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let bridge = bridge_with(folder.path(), "exec sleep 1000").await;
+    configure(&bridge, free_port().await).await;
+    let starting = |state: &control::api::State| state.server_mode == ServerModeState::Starting;
+    let begun = Instant::now();
+    let (answer, ()) = tokio::join!(bridge.call(Request::StartServerMode), async {
+        bridge.until_state(starting).await;
+        bridge.call(Request::StopServerMode).await.unwrap();
+    });
+    problem(answer);
+    assert_eq!(bridge.state().await.server_mode, ServerModeState::Off);
+    // A client that goes away does not take the start with it, nor leave it half done.
+    let mut client = control::Client::connect(&bridge.home, "1.0.0", false)
+        .await
+        .unwrap();
+    let asking = async { client.call(&Request::StartServerMode).await };
+    tokio::select! {
+        ended = asking => panic!("{ended:?}"),
+        _ = bridge.until_state(starting) => {}
+    }
+    drop(client);
+    bridge.call(Request::Quit).await.unwrap();
+    bridge.ended().await;
+    assert!(begun.elapsed().as_secs() < 5, "nothing was waited for");
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named_before_anything_is_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let bridge = bridge_with(folder.path(), "exec sleep 1000").await;
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap();
+    configure(&bridge, address.port()).await;
+    let problem = problem(bridge.call(Request::StartServerMode).await);
+    assert_eq!(problem.kind, ProblemKind::InUse);
+    assert!(problem.message.contains(&address.to_string()), "{problem}");
+}
+
+#[tokio::test]
+async fn a_gateway_that_outlived_its_bridge_is_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bridge = bridge_with(folder.path(), "exec sleep 1000").await;
+    configure(&bridge, free_port().await).await;
+    let file = bridge.home.gateway_file();
+    let script = "echo up; read line";
+    let mut orphan = tokio::process::Command::new("/bin/sh")
+        .args(["-c", script, "gateway", "--config"])
+        .arg(&file)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut up = [0; 3];
+    let mut said = orphan.stdout.take().unwrap();
+    said.read_exact(&mut up).await.unwrap();
+    let pid_file = bridge.home.gateway_dir().join("gateway.pid");
+    std::fs::create_dir_all(bridge.home.gateway_dir()).unwrap();
+    std::fs::write(pid_file, orphan.id().unwrap().to_string()).unwrap();
+    bridge.restart().await;
+    let ended = tokio::time::timeout(crate::bridge::LIMIT, orphan.wait()).await;
+    assert!(!ended.expect("it is ended").unwrap().success());
+}
