@@ -1,0 +1,374 @@
+//! The command line as types.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use control::api::HostId;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const OVERVIEW: &str = "\
+Getting started:
+  postern servers add snippets https://gateway.example.com/snippets/mcp
+  postern sign-in snippets
+  postern hosts add claude-desktop snippets
+  postern demo              all of it on this machine, with nothing to set up
+
+Environment:
+  POSTERN_HOME     keep everything under this folder, as --home does
+  POSTERN_VAULT    `file`: guard the tokens by a key file instead of the keychain
+  POSTERN_BROWSER  the command that opens pages, before BROWSER
+  POSTERN_LOG      what is logged, as in `debug` or `bridge=trace`
+  POSTERN_EXTRA_CA PEM files to trust besides the system's certificates
+
+Exit codes:
+  0  done
+  1  failed
+  2  the command line makes no sense
+  3  someone must sign in first, or the sign-in was not finished
+  4  the bridge does not run, or the remote cannot be reached";
+
+/// Brings MCP servers that an organisation protects to the programs on your desk.
+#[derive(Debug, Parser)]
+#[command(name = "postern", version, styles = STYLES, after_help = OVERVIEW, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Keep all files and sockets under this folder instead of the usual places.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Speak MCP on stdin and stdout with a server: what a host program runs.
+    #[command(after_help = CONNECT)]
+    Connect(ConnectArgs),
+    /// Sign in to a server in the browser.
+    SignIn(SignInArgs),
+    /// Forget who is signed in.
+    SignOut(SignOutArgs),
+    /// Show the bridge, accounts, servers and who is connected.
+    Status(JsonArgs),
+    /// List, add, remove and test servers.
+    #[command(subcommand)]
+    Servers(ServersCommand),
+    /// Add servers to host programs such as Claude Desktop.
+    #[command(subcommand)]
+    Hosts(HostsCommand),
+    /// See and take back what gateways allow Postern to do.
+    #[command(subcommand)]
+    Consents(ConsentsCommand),
+    /// Look everything over and say what to do about what is wrong.
+    Doctor(JsonArgs),
+    /// Open Postern's window in an ordinary browser.
+    #[command(after_help = UI)]
+    Ui(UiArgs),
+    /// Run the resident bridge. Hosts and the other commands start one by themselves.
+    #[command(after_help = BRIDGE)]
+    Bridge(BridgeArgs),
+    /// Run a gateway: an MCP authorization server and reverse proxy over Entra ID.
+    #[command(after_help = GATEWAY)]
+    Gateway(GatewayArgs),
+    /// Run a local Entra ID for development.
+    #[command(after_help = EMULATOR)]
+    Emulator(EmulatorArgs),
+    /// Run the sample MCP server.
+    #[command(after_help = SNIPPETS)]
+    Snippets(SnippetsArgs),
+    /// Run emulator, gateway, sample server and bridge together, signed in.
+    #[command(after_help = DEMO)]
+    Demo(DemoArgs),
+    /// The browser of the demo, which nobody need look at.
+    #[command(hide = true)]
+    DemoBrowser {
+        /// The page to open.
+        url: String,
+    },
+}
+
+const CONNECT: &str = "\
+Examples:
+  postern connect snippets
+  postern connect https://gateway.example.com/snippets/mcp
+
+In a host's configuration:
+  \"snippets\": { \"command\": \"/usr/bin/postern\", \"args\": [\"connect\", \"snippets\"] }
+
+Starts the bridge if none runs. Stdout carries MCP and nothing else.";
+
+const BRIDGE: &str = "\
+Examples:
+  postern bridge                     stay in the foreground, log to stderr
+  postern bridge --detach            start one in the background unless one runs
+  postern bridge --replace           take over from the one that runs";
+
+const GATEWAY: &str = "\
+Example:
+  postern gateway --config /etc/postern/gateway.toml --data-dir /var/lib/postern
+
+A smallest gateway.toml:
+  public_url = \"https://gateway.example.com\"
+  [entra]
+  authority = \"https://login.microsoftonline.com/TENANT/v2.0\"
+  client_id = \"…\"
+  client_secret = \"{{entra}}\"
+  [secrets.entra]
+  file = \"/run/secrets/entra\"
+  [servers.snippets]
+  url = \"http://10.0.0.5:8080/mcp\"";
+
+const EMULATOR: &str = "\
+Example:
+  postern emulator --port 4180 --gateway-callback http://localhost:4127/oauth-callback
+
+Any password is right. It listens on this machine only.";
+
+const SNIPPETS: &str = "\
+Example:
+  postern snippets --port 8080 --functions-key-file key.txt
+
+Every request must carry the key as the header x-functions-key.";
+
+const UI: &str = "\
+The page is served to this machine only, behind a token that is part of the address, and only for
+as long as the command runs.";
+
+const DEMO: &str = "\
+Examples:
+  postern demo                       with a display: stays and says what to try
+  postern demo --scripted            signs in by itself, calls the tools, prints what was said
+  postern demo --home DIR --keep     keeps its files in DIR and stays";
+
+#[derive(Debug, Args)]
+pub(crate) struct JsonArgs {
+    /// Print JSON for scripts.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConnectArgs {
+    /// The server's name, or its address for one that is not configured.
+    #[arg(value_name = "NAME|URL")]
+    pub(crate) server: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SignInArgs {
+    /// The server's name.
+    pub(crate) server: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SignOutArgs {
+    /// Whom to forget, as `postern status` names them. Needed where several are signed in.
+    #[arg(conflicts_with = "all")]
+    pub(crate) account: Option<String>,
+    /// Forget everybody.
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServersCommand {
+    /// List the servers.
+    List(JsonArgs),
+    /// Add a server, or keep one that was connected to by its address.
+    #[command(
+        after_help = "Example:\n  postern servers add snippets https://gateway.example.com/snippets/mcp"
+    )]
+    Add {
+        /// Its new name: a-z, 0-9 and -.
+        name: String,
+        /// Its MCP endpoint.
+        url: String,
+    },
+    /// Remove a server.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+    /// Open a session with a server and list its tools.
+    Test {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        json: JsonArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HostsCommand {
+    /// List the host programs and which servers they have.
+    List(JsonArgs),
+    /// Add a server to a host program. Shows the change and asks first.
+    #[command(after_help = "Example:\n  postern hosts add claude-desktop snippets")]
+    Add(HostArgs),
+    /// Remove it again. Shows the change and asks first.
+    Remove(HostArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HostArgs {
+    /// The host program, as in claude-desktop.
+    #[arg(value_parser = host)]
+    pub(crate) host: HostId,
+    /// The server's name.
+    pub(crate) server: String,
+    /// Do not ask.
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+fn host(name: &str) -> Result<HostId, String> {
+    let quoted = serde_json::Value::from(name);
+    serde_json::from_value(quoted)
+        .map_err(|_| "not a host that Postern knows; hint: `postern hosts list`".to_owned())
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConsentsCommand {
+    /// List what gateways allow Postern to do.
+    List {
+        /// Only those of this server's gateway.
+        server: Option<String>,
+        #[command(flatten)]
+        json: JsonArgs,
+    },
+    /// Take a consent back.
+    Revoke {
+        /// The server through which the gateway is known: the column VIA.
+        server: String,
+        /// The consent: the column ID.
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UiArgs {
+    /// Print the address and leave opening it to you.
+    #[arg(long)]
+    pub(crate) no_open: bool,
+    /// The port; any free one if 0.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) port: u16,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BridgeArgs {
+    /// Run in the background; returns once it listens.
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// End after this many seconds without anybody to serve.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) idle_exit: Option<u64>,
+    /// Take over from the bridge that runs: from any, or only if it is older.
+    #[arg(long, value_name = "WHICH", num_args = 0..=1, require_equals = true, default_missing_value = "any")]
+    pub(crate) replace: Option<Replace>,
+    /// What `--detach` runs.
+    #[arg(long, hide = true, conflicts_with = "detach")]
+    pub(crate) detached: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Replace {
+    Any,
+    Older,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GatewayArgs {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// The folder for its database and keys; `data` beside the configuration file, if absent.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EmulatorArgs {
+    /// The port; any free one if 0.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) port: u16,
+    /// Where the emulated gateway registration takes its codes.
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "http://localhost:4180/oauth-callback"
+    )]
+    pub(crate) gateway_callback: String,
+    /// The folder for its keys; in memory only, if absent.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SnippetsArgs {
+    /// The address to listen on.
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub(crate) address: IpAddr,
+    /// The port; any free one if 0.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) port: u16,
+    /// The file that holds the functions key.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) functions_key_file: PathBuf,
+    /// The folder for the snippets.
+    #[arg(long, value_name = "DIR", default_value = "snippets-data")]
+    pub(crate) data_dir: PathBuf,
+}
+
+impl SnippetsArgs {
+    pub(crate) fn listen(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Sign in by script, call the tools over all three faces, print what was said, and end.
+    /// The default without a display.
+    #[arg(long)]
+    pub(crate) scripted: bool,
+    /// Stay until Ctrl-C, also after `--scripted`.
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// The desktop app to start in the demo world.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) app: Option<PathBuf>,
+    /// Keep tokens by the keychain instead of a key file.
+    #[arg(long)]
+    pub(crate) keychain: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::{Cli, Command, Replace};
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_home_may_stand_anywhere_and_replace_means_any() {
+        let cli = Cli::parse_from(["postern", "connect", "x", "--home", "/h"]);
+        assert_eq!(cli.home.unwrap(), std::path::Path::new("/h"));
+        let cli = Cli::parse_from(["postern", "--home", "/h", "bridge", "--replace", "--detach"]);
+        let Command::Bridge(args) = cli.command else {
+            panic!("not the bridge");
+        };
+        assert_eq!(args.replace, Some(Replace::Any));
+        assert!(args.detach);
+    }
+}

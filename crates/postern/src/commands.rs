@@ -1,0 +1,29 @@
+//! One file per command. Each says what it asks of the bridge and how a person sees the reply.
+
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+
+use crate::failure::Failure;
+
+pub(crate) mod bridge;
+pub(crate) mod connect;
+pub(crate) mod consents;
+pub(crate) mod doctor;
+pub(crate) mod emulator;
+pub(crate) mod gateway;
+pub(crate) mod hosts;
+pub(crate) mod servers;
+pub(crate) mod sign_in;
+pub(crate) mod sign_out;
+pub(crate) mod snippets;
+pub(crate) mod status;
+
+/// Listens, or says which other address to choose.
+pub(crate) async fn listen(address: SocketAddr, choose: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::new(format_args!(
+            "{address} cannot be listened on: {error}; hint: choose {choose}"
+        ))
+    })
+}

@@ -1,0 +1,70 @@
+//! `postern gateway`.
+
+use std::path::Path;
+
+use gateway::{Options, Secrets};
+use model::Clock;
+use model::config::gateway::GatewayConfig;
+
+use super::listen;
+use crate::cli::GatewayArgs;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::{environment, logging, signals, terminal};
+
+/// Serves until a signal; requests under way may finish.
+pub(crate) fn run(args: &GatewayArgs, context: &Context) -> Result<(), Failure> {
+    logging::to_stderr(context.environment.log.as_deref());
+    let options = options(args)?;
+    context.block_on_all_cores(async {
+        let (address, public_url) = (options.config.listen, options.config.public_url.clone());
+        let listener = listen(address, "another address as `listen` in the configuration").await?;
+        terminal::say(format_args!(
+            "The gateway {public_url} listens on {}.",
+            listener.local_addr().map_err(Failure::new)?
+        ));
+        Ok(gateway::serve(options, listener, signals::shutdown()).await?)
+    })
+}
+
+/// What the file and the secrets that it names say.
+pub(crate) fn options(args: &GatewayArgs) -> Result<Options, Failure> {
+    let file = std::path::absolute(&args.config).map_err(Failure::new)?;
+    let text = std::fs::read_to_string(&file).map_err(|error| {
+        Failure::new(format_args!(
+            "{} cannot be read: {error}; hint: name it with --config FILE",
+            file.display()
+        ))
+    })?;
+    let config = GatewayConfig::parse(&text)
+        .map_err(|error| Failure::new(format_args!("{}, {error}", file.display())))?;
+    let base = file.parent().unwrap_or(Path::new("/"));
+    let secrets = Secrets::resolve(&config, base, environment::secret).map_err(Failure::new)?;
+    Ok(Options {
+        data_dir: args.data_dir.clone().unwrap_or_else(|| base.join("data")),
+        config,
+        secrets,
+        clock: Clock::system(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::options;
+    use crate::cli::GatewayArgs;
+
+    #[test]
+    fn what_is_wrong_with_the_file_is_named_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("gateway.toml");
+        let args = GatewayArgs {
+            config: config.clone(),
+            data_dir: None,
+        };
+        let error = options(&args).unwrap_err().to_string();
+        assert!(error.contains("gateway.toml cannot be read"), "{error}");
+        std::fs::write(&config, "public_url = 'https://g.example'\nprot = 1\n").unwrap();
+        let error = options(&args).unwrap_err().to_string();
+        assert!(error.contains("gateway.toml, line 2: `prot`"), "{error}");
+    }
+}

@@ -1,0 +1,116 @@
+//! `postern hosts`.
+
+use control::api::{HostChange, HostView, Reply, Request};
+
+use crate::cli::{HostArgs, HostsCommand};
+use crate::context::{Context, unexpected};
+use crate::failure::Failure;
+use crate::terminal::{self, table};
+
+pub(crate) fn run(command: HostsCommand, context: &Context) -> Result<(), Failure> {
+    context.block_on(async {
+        match command {
+            HostsCommand::List(args) => list(args.json, context).await,
+            HostsCommand::Add(args) => {
+                let HostArgs { host, server, yes } = args;
+                let preview = Request::PreviewHostAdd {
+                    host,
+                    server: server.clone(),
+                };
+                change(&preview, &Request::AddToHost { host, server }, yes, context).await
+            }
+            HostsCommand::Remove(args) => {
+                let HostArgs { host, server, yes } = args;
+                let preview = Request::PreviewHostRemove {
+                    host,
+                    server: server.clone(),
+                };
+                change(
+                    &preview,
+                    &Request::RemoveFromHost { host, server },
+                    yes,
+                    context,
+                )
+                .await
+            }
+        }
+    })
+}
+
+async fn list(json: bool, context: &Context) -> Result<(), Failure> {
+    let reply = context.call(&Request::ListHosts).await?;
+    let Reply::Hosts(hosts) = reply else {
+        return Err(unexpected(&reply));
+    };
+    if json {
+        return Ok(terminal::json(&hosts)?);
+    }
+    let rows: Vec<_> = hosts.iter().map(row).collect::<Result<_, _>>()?;
+    terminal::say(table(&rows));
+    Ok(())
+}
+
+fn row(view: &HostView) -> Result<[String; 4], Failure> {
+    let id = serde_json::to_value(view.id)?;
+    let finding = match (&view.problem, view.exists, view.servers.as_slice()) {
+        (Some(problem), _, _) => problem.to_string().replace('\n', "; "),
+        (None, false, _) => "no file yet".to_owned(),
+        (None, true, []) => "no servers of ours".to_owned(),
+        (None, true, servers) => servers.join(", "),
+    };
+    Ok([
+        id.as_str().unwrap_or_default().to_owned(),
+        view.name.clone(),
+        finding,
+        view.path.clone(),
+    ])
+}
+
+/// Shows the change, asks, and makes it.
+async fn change(
+    preview: &Request,
+    make: &Request,
+    yes: bool,
+    context: &Context,
+) -> Result<(), Failure> {
+    let planned = host_change(context.call(preview).await?)?;
+    if planned.diff.is_empty() {
+        terminal::say(format_args!(
+            "{} is as it should be; nothing to change.",
+            planned.path
+        ));
+        return Ok(());
+    }
+    terminal::say(format_args!(
+        "{}\n\n{}",
+        planned.path,
+        planned.diff.trim_end()
+    ));
+    if !yes {
+        match terminal::confirm("\nWrite this?") {
+            Some(true) => {}
+            Some(false) => return Err(Failure::new("nothing was written")),
+            None => {
+                return Err(Failure::usage(
+                    "nothing was written, because nobody is there to ask",
+                    "run it at a terminal, or say --yes",
+                ));
+            }
+        }
+    }
+    let made = host_change(context.call(make).await?)?;
+    if let Some(backup) = &made.backup {
+        terminal::say(format_args!("\nThe file as it was: {backup}"));
+    }
+    if let Some(afterwards) = &made.afterwards {
+        terminal::say(afterwards);
+    }
+    Ok(())
+}
+
+fn host_change(reply: Reply) -> Result<HostChange, Failure> {
+    match reply {
+        Reply::HostChange(change) => Ok(change),
+        other => Err(unexpected(&other)),
+    }
+}

@@ -1,0 +1,97 @@
+//! `postern servers`.
+
+use control::api::{Reply, Request, TestReport};
+
+use super::status;
+use crate::cli::ServersCommand;
+use crate::context::{Context, unexpected};
+use crate::failure::Failure;
+use crate::terminal;
+
+pub(crate) fn run(command: ServersCommand, context: &Context) -> Result<(), Failure> {
+    context.block_on(async {
+        match command {
+            ServersCommand::List(args) => list(args.json, context).await,
+            ServersCommand::Add { name, url } => {
+                context
+                    .call(&Request::AddServer {
+                        name: name.clone(),
+                        url,
+                    })
+                    .await?;
+                terminal::say(format_args!("Added {name}. Next: `postern sign-in {name}`"));
+                Ok(())
+            }
+            ServersCommand::Remove { name } => {
+                context
+                    .call(&Request::RemoveServer { name: name.clone() })
+                    .await?;
+                terminal::say(format_args!("Removed {name}."));
+                Ok(())
+            }
+            ServersCommand::Test { name, json } => test(name, json.json, context).await,
+        }
+    })
+}
+
+async fn list(json: bool, context: &Context) -> Result<(), Failure> {
+    let servers = context.state().await?.servers;
+    if json {
+        terminal::json(&servers)?;
+    } else if servers.is_empty() {
+        terminal::say("No servers yet; hint: `postern servers add NAME URL`");
+    } else {
+        terminal::say(status::servers(&servers));
+    }
+    Ok(())
+}
+
+async fn test(name: String, json: bool, context: &Context) -> Result<(), Failure> {
+    let reply = context
+        .call(&Request::TestServer { name: name.clone() })
+        .await?;
+    let Reply::Test(report) = reply else {
+        return Err(unexpected(&reply));
+    };
+    if json {
+        return Ok(terminal::json(&report)?);
+    }
+    terminal::say(text(&name, &report));
+    Ok(())
+}
+
+fn text(name: &str, report: &TestReport) -> String {
+    let tools: String = report
+        .tools
+        .iter()
+        .map(|tool| format!("\n  {tool}"))
+        .collect();
+    format!(
+        "{name} works: {}, MCP {}, {} ms, {} tools{tools}",
+        report.server_info,
+        report.protocol_version,
+        report.milliseconds,
+        report.tools.len()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use control::api::TestReport;
+
+    use super::text;
+
+    #[test]
+    fn a_test_says_what_it_found() {
+        let report = TestReport {
+            server_info: "snippets 0.1.0".into(),
+            protocol_version: "2025-11-25".into(),
+            tools: vec!["hello_mcp".into(), "get_snippet".into()],
+            milliseconds: 12,
+        };
+        assert_eq!(
+            text("snippets", &report),
+            "snippets works: snippets 0.1.0, MCP 2025-11-25, 12 ms, 2 tools\n  hello_mcp\n  get_snippet"
+        );
+    }
+}

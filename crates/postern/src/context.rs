@@ -1,0 +1,115 @@
+//! What every command knows: where the bridge's files lie, and how to reach or start it.
+
+use std::future::Future;
+use std::path::PathBuf;
+
+use control::api::{Reply, Request, State};
+use control::hello::Version;
+use control::start::{StartOptions, ensure_running};
+use control::{CallError, Client, Home};
+
+use crate::environment::Environment;
+use crate::failure::Failure;
+use crate::program;
+
+/// This program's version.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The surroundings of one command.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    pub(crate) environment: Environment,
+    pub(crate) home: Home,
+    /// The stable path of this program.
+    pub(crate) program: PathBuf,
+}
+
+impl Context {
+    pub(crate) fn new(environment: Environment, home: Option<PathBuf>) -> Result<Self, Failure> {
+        let home = environment.home(home)?;
+        let invoked_as = std::env::args_os().next();
+        let program = program::stable_path(invoked_as.as_deref(), environment.search_path())
+            .map_err(|error| {
+                Failure::new(format_args!("this program cannot be found again: {error}"))
+            })?;
+        Ok(Self {
+            environment,
+            home,
+            program,
+        })
+    }
+
+    /// Runs a command's work, on one thread.
+    pub(crate) fn block_on<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let runtime = runtime.map_err(Failure::new)?;
+        let result = runtime.block_on(work);
+        // A read of the terminal may never end.
+        runtime.shutdown_background();
+        result
+    }
+
+    /// Runs a server, on as many threads as help.
+    pub(crate) fn block_on_all_cores<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build();
+        let runtime = runtime.map_err(Failure::new)?;
+        let result = runtime.block_on(work);
+        runtime.shutdown_background();
+        result
+    }
+
+    /// Connects to the bridge that runs.
+    pub(crate) async fn connect(&self) -> Result<Client, CallError> {
+        Client::connect(&self.home, VERSION, false).await
+    }
+
+    /// Connects to the bridge, starting one if none runs and replacing one that is older.
+    pub(crate) async fn bridge(&self) -> Result<Client, Failure> {
+        let replace_older = match self.connect().await {
+            Ok(client) if Version::of(&client.welcome().version) >= Version::of(VERSION) => {
+                return Ok(client);
+            }
+            Ok(_) => true,
+            Err(CallError::NotRunning) => false,
+            Err(error) => return Err(error.into()),
+        };
+        let options = StartOptions {
+            idle_exit: Some(shim::IDLE_EXIT),
+            replace_older,
+        };
+        ensure_running(&self.home, &self.program, &options).await?;
+        Ok(self.connect().await?)
+    }
+
+    /// Makes one call.
+    pub(crate) async fn call(&self, request: &Request) -> Result<Reply, Failure> {
+        Ok(self.bridge().await?.call(request).await?)
+    }
+
+    /// What there is now.
+    pub(crate) async fn state(&self) -> Result<State, Failure> {
+        match self.call(&Request::Status).await? {
+            Reply::State(state) => Ok(*state),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+/// A reply that does not go with its request, as only another version would send it.
+pub(crate) fn unexpected(reply: &Reply) -> Failure {
+    let text = serde_json::to_string(reply).unwrap_or_default();
+    let start: String = text.chars().take(60).collect();
+    Failure::new(format_args!(
+        "the bridge replied with something else ({start}…); hint: restart it with `postern bridge --replace --detach`"
+    ))
+}

@@ -1,0 +1,319 @@
+//! The parts of the demo: emulator, sample server and gateway in this process, the bridge as a
+//! process of its own.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use control::api::Request;
+use control::{CallError, Client, Home};
+use emulator::{Tenant, demo};
+use model::Clock;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::files::{self, Addresses, gateway_file, public_url};
+use crate::cli::{DemoArgs, GatewayArgs};
+use crate::commands;
+use crate::context::{Context, VERSION};
+
+/// The server's name, here and at the gateway.
+pub(super) const SERVER: &str = "snippets";
+
+/// How long a part may take to start or to end.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How often the bridge is looked for.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Where everything is, and the bridge.
+pub(super) struct World {
+    folder: Folder,
+    home: Home,
+    addresses: Addresses,
+    vault: &'static str,
+    browser: Option<String>,
+    bridge: Child,
+}
+
+/// What runs in this process.
+pub(super) struct Parts {
+    tasks: JoinSet<anyhow::Result<()>>,
+    stop: CancellationToken,
+}
+
+enum Folder {
+    Given(PathBuf),
+    /// Gone with the demo.
+    Temporary(TempDir),
+}
+
+impl World {
+    pub(super) async fn start(
+        args: &DemoArgs,
+        context: &Context,
+        scripted: bool,
+    ) -> anyhow::Result<(Self, Parts)> {
+        let folder = Folder::new(context)?;
+        let home = Home::under(folder.path())?;
+        anyhow::ensure!(
+            Client::connect(&home, VERSION, false).await.is_err(),
+            "a bridge runs in {} already; hint: give the demo another --home",
+            folder.path().display()
+        );
+        let (addresses, parts) = start_parts(folder.path()).await?;
+        files::write_bridge_config(&home, &addresses)
+            .context("the bridge's configuration cannot be written")?;
+        let vault = if args.keychain { "keychain" } else { "file" };
+        let browser = scripted.then(|| scripted_browser(context)).transpose()?;
+        let bridge = start_bridge(&home, vault, browser.as_deref(), context)?;
+        let mut world = Self {
+            folder,
+            home,
+            addresses,
+            vault,
+            browser,
+            bridge,
+        };
+        world.until_the_bridge_listens().await?;
+        Ok((world, parts))
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(super) async fn client(&self) -> Result<Client, CallError> {
+        Client::connect(&self.home, VERSION, false).await
+    }
+
+    /// What a program needs to know to start a bridge like ours, should it come to that.
+    pub(super) fn surroundings(&self, command: &mut Command) {
+        command
+            .env("POSTERN_HOME", self.folder())
+            .env("POSTERN_VAULT", self.vault);
+        if let Some(browser) = &self.browser {
+            command.env("POSTERN_BROWSER", browser);
+        }
+    }
+
+    /// Ends every part.
+    pub(super) async fn end(mut self, parts: Parts) {
+        if let Ok(mut client) = self.client().await {
+            // The connection may end before the reply.
+            let _ = client.call(&Request::Quit).await;
+        }
+        if tokio::time::timeout(PATIENCE, self.bridge.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("the bridge did not end by itself");
+            let _ = self.bridge.kill().await;
+        }
+        parts.end().await;
+    }
+
+    pub(super) fn announcement(&self) -> String {
+        let Addresses {
+            emulator,
+            snippets,
+            gateway,
+        } = &self.addresses;
+        format!(
+            "The demo world runs.\n\n\
+             \x20 Entra ID, emulated  {}\n\
+             \x20                     {} or {}, any password\n\
+             \x20 sample server       http://{snippets}/mcp, behind a functions key\n\
+             \x20 gateway             {}, {}\n\
+             \x20 bridge              process {}, log {}\n\
+             \x20 files               {}",
+            emulator::base_url(*emulator),
+            demo::ADELE,
+            demo::GRADY,
+            public_url(gateway),
+            gateway_file(self.folder()).display(),
+            self.bridge.id().unwrap_or_default(),
+            self.home.log_file().display(),
+            self.folder().display(),
+        )
+    }
+
+    pub(super) fn suggestions(&self, context: &Context) -> String {
+        let postern = format!(
+            "{} --home {}",
+            context.program.display(),
+            self.folder().display()
+        );
+        format!(
+            "\nTry, in another terminal:\n\n\
+             \x20 {postern} sign-in {SERVER}\n\
+             \x20 {postern} servers test {SERVER}\n\
+             \x20 {postern} consents list\n\
+             \x20 {postern} ui\n\
+             \x20 {postern} connect {SERVER}        speaks MCP on stdin and stdout\n\n\
+             Ctrl-C ends everything."
+        )
+    }
+
+    async fn until_the_bridge_listens(&mut self) -> anyhow::Result<()> {
+        let listens = async {
+            loop {
+                if self.client().await.is_ok() {
+                    return Ok(());
+                }
+                if let Some(status) = self.bridge.try_wait()? {
+                    anyhow::bail!(
+                        "the bridge ended with {status}; hint: {} says why",
+                        self.home.log_file().display()
+                    );
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, listens)
+            .await
+            .context("the bridge does not listen")?
+    }
+}
+
+impl Parts {
+    /// Returns when a part ended that should not have.
+    pub(super) async fn ended(&mut self) -> anyhow::Result<()> {
+        match self.tasks.join_next().await {
+            Some(Ok(Err(error))) => Err(error),
+            Some(Err(error)) => Err(error.into()),
+            Some(Ok(Ok(()))) | None => anyhow::bail!("a part of the demo ended"),
+        }
+    }
+
+    async fn end(mut self) {
+        self.stop.cancel();
+        let rest = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(PATIENCE, rest).await.is_err() {
+            tracing::warn!("a part of the demo did not end by itself");
+        }
+    }
+}
+
+impl Folder {
+    fn new(context: &Context) -> anyhow::Result<Self> {
+        match context.home.root() {
+            Some(root) => {
+                std::fs::create_dir_all(root)
+                    .with_context(|| format!("{} cannot be made", root.display()))?;
+                Ok(Self::Given(root.to_owned()))
+            }
+            None => Ok(Self::Temporary(
+                tempfile::Builder::new().prefix("postern-demo-").tempdir()?,
+            )),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Given(path) => path,
+            Self::Temporary(folder) => folder.path(),
+        }
+    }
+}
+
+async fn start_parts(folder: &Path) -> anyhow::Result<(Addresses, Parts)> {
+    let [emulator, snippets, gateway] = listeners(folder).await?;
+    let addresses = Addresses {
+        emulator: emulator.local_addr()?,
+        snippets: snippets.local_addr()?,
+        gateway: gateway.local_addr()?,
+    };
+    files::write_gateway_files(folder, &addresses)
+        .context("the gateway's files cannot be written")?;
+    let emulated = emulator::Options {
+        tenant: Tenant::demo(&format!(
+            "{}/oauth-callback",
+            public_url(&addresses.gateway)
+        )),
+        clock: Clock::system(),
+        data_dir: Some(folder.join("entra")),
+    };
+    let sample = snippets::Options {
+        functions_key: files::functions_key(folder)?.into(),
+        data_dir: folder.join("snippets"),
+    };
+    let gatewayed = commands::gateway::options(&GatewayArgs {
+        config: gateway_file(folder),
+        data_dir: None,
+    });
+    let gatewayed = gatewayed.map_err(|failure| anyhow::anyhow!("{failure}"))?;
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(emulator::serve(emulated, emulator, stop.clone()));
+    tasks.spawn(snippets::serve(sample, snippets, stop.clone()));
+    tasks.spawn(gateway::serve(gatewayed, gateway, stop.clone()));
+    Ok((addresses, Parts { tasks, stop }))
+}
+
+/// The ports of the last time, where they are free: what was granted then still holds.
+async fn listeners(folder: &Path) -> anyhow::Result<[TcpListener; 3]> {
+    let file = folder.join("ports");
+    let known = std::fs::read_to_string(&file).unwrap_or_default();
+    let mut ports = known
+        .lines()
+        .map(|line| line.parse().unwrap_or(0))
+        .chain(std::iter::repeat(0));
+    let mut next = async || {
+        let port: u16 = ports.next().unwrap_or(0);
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+            Err(_) if port != 0 => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await,
+            bound => bound,
+        }
+    };
+    let listeners = [next().await?, next().await?, next().await?];
+    let mut lines = String::new();
+    for listener in &listeners {
+        lines.push_str(&format!("{}\n", listener.local_addr()?.port()));
+    }
+    std::fs::write(file, lines)?;
+    Ok(listeners)
+}
+
+fn start_bridge(
+    home: &Home,
+    vault: &str,
+    browser: Option<&str>,
+    context: &Context,
+) -> anyhow::Result<Child> {
+    let log = home.log_file();
+    std::fs::create_dir_all(log.with_file_name(""))?;
+    let mut command = Command::new(&context.program);
+    command.arg("bridge").arg("--home").args(home.root());
+    command.env("POSTERN_VAULT", vault);
+    if let Some(browser) = browser {
+        command.env("POSTERN_BROWSER", browser);
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(log)?);
+    command
+        .kill_on_drop(true)
+        .spawn()
+        .context("the bridge cannot be started")
+}
+
+/// The command that opens a page: a person's own, if there is one for us, else this program.
+fn scripted_browser(context: &Context) -> anyhow::Result<String> {
+    if let Some(command) = &context.environment.postern_browser {
+        return Ok(command.clone());
+    }
+    let program = context
+        .program
+        .to_str()
+        .filter(|path| !path.contains(char::is_whitespace));
+    let program = program
+        .context("the path of this program has blanks in it; hint: run it from another folder")?;
+    Ok(format!("{program} demo-browser"))
+}

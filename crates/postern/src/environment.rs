@@ -1,0 +1,115 @@
+//! The only place that reads the environment.
+//!
+//! Hosts start what they spawn with almost none of it: nothing here is needed for `connect` to
+//! find its bridge, and everything has a default.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use bridge::VaultChoice;
+use bridge::hosts::{Os, Places};
+use control::Home;
+
+use crate::failure::Failure;
+
+/// What the environment says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Environment {
+    /// `POSTERN_HOME`: everything under one folder.
+    home: Option<PathBuf>,
+    /// `POSTERN_VAULT`: `keychain` or `file`.
+    vault: Option<String>,
+    /// `POSTERN_BROWSER`, else `BROWSER`: the command that opens a page.
+    pub(crate) browser: Option<String>,
+    /// `POSTERN_BROWSER` alone, which is meant for us and nobody else.
+    pub(crate) postern_browser: Option<String>,
+    /// `POSTERN_LOG`: what is logged, as in `debug` or `bridge=trace`.
+    pub(crate) log: Option<String>,
+    /// `POSTERN_EXTRA_CA`: PEM files to trust besides the system's, separated as in `PATH`.
+    pub(crate) extra_ca: Vec<PathBuf>,
+    /// Whether windows can be shown.
+    pub(crate) has_display: bool,
+    path: Option<OsString>,
+    config_home: Option<PathBuf>,
+    appdata: Option<PathBuf>,
+    local_appdata: Option<PathBuf>,
+}
+
+impl Environment {
+    /// Reads the environment.
+    pub(crate) fn read() -> Self {
+        let folder = |name| variable(name).map(PathBuf::from);
+        Self {
+            home: folder("POSTERN_HOME"),
+            vault: text("POSTERN_VAULT"),
+            browser: text("POSTERN_BROWSER").or_else(|| text("BROWSER")),
+            postern_browser: text("POSTERN_BROWSER"),
+            log: text("POSTERN_LOG"),
+            extra_ca: variable("POSTERN_EXTRA_CA")
+                .map(|paths| std::env::split_paths(&paths).collect())
+                .unwrap_or_default(),
+            has_display: cfg!(any(windows, target_os = "macos"))
+                || variable("DISPLAY").is_some()
+                || variable("WAYLAND_DISPLAY").is_some(),
+            path: variable("PATH"),
+            config_home: folder("XDG_CONFIG_HOME"),
+            appdata: folder("APPDATA"),
+            local_appdata: folder("LOCALAPPDATA"),
+        }
+    }
+
+    /// The bridge's folders: those of `--home`, of `POSTERN_HOME`, or the usual ones.
+    pub(crate) fn home(&self, option: Option<PathBuf>) -> Result<Home, Failure> {
+        let home = match option.or_else(|| self.home.clone()) {
+            Some(root) => Home::under(&root)?,
+            None => Home::of_user()?,
+        };
+        Ok(home)
+    }
+
+    /// What guards the tokens. The choice of a key file, once made, holds for shims as well,
+    /// whose hosts drop the variable: the key file tells.
+    pub(crate) fn vault(&self, home: &Home) -> Result<VaultChoice, Failure> {
+        match self.vault.as_deref() {
+            Some("file") => Ok(VaultChoice::File),
+            Some("keychain") => Ok(VaultChoice::Keychain),
+            Some(other) => Err(Failure::usage(
+                format!("POSTERN_VAULT is `{other}`"),
+                "set it to keychain or file, or leave it out",
+            )),
+            None if home.vault_dir().join("key").is_file() => Ok(VaultChoice::File),
+            None => Ok(VaultChoice::Keychain),
+        }
+    }
+
+    /// Where host programs keep their files.
+    pub(crate) fn places(&self) -> Places {
+        Places {
+            os: Os::this(),
+            home: std::env::home_dir().unwrap_or_default(),
+            config_home: self.config_home.clone(),
+            appdata: self.appdata.clone(),
+            local_appdata: self.local_appdata.clone(),
+        }
+    }
+
+    /// The folders that programs are looked for in.
+    pub(crate) fn search_path(&self) -> impl Iterator<Item = PathBuf> {
+        self.path.iter().flat_map(std::env::split_paths)
+    }
+}
+
+/// A variable that `gateway.toml` names for a secret.
+pub(crate) fn secret(name: &str) -> Option<String> {
+    text(name)
+}
+
+fn text(name: &str) -> Option<String> {
+    variable(name).and_then(|value| value.into_string().ok())
+}
+
+/// An empty variable counts as none.
+fn variable(name: &str) -> Option<OsString> {
+    #[expect(clippy::disallowed_methods, reason = "the one place that may")]
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}

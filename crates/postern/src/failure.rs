@@ -1,0 +1,146 @@
+//! How a command fails: one message, one hint, one exit code.
+
+use std::fmt;
+
+use control::CallError;
+use control::api::{Problem, ProblemKind};
+use control::start::StartError;
+
+/// What the process ends with. `postern --help` lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Failed = 1,
+    Usage = 2,
+    SignInNeeded = 3,
+    Unreachable = 4,
+}
+
+/// The end of a command that could not do what it was asked for.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    message: String,
+    hint: Option<String>,
+    exit: Exit,
+}
+
+impl Failure {
+    /// Any failure; the text may end in `hint: …`.
+    pub(crate) fn new(text: impl fmt::Display) -> Self {
+        Self::of(Exit::Failed, &text.to_string())
+    }
+
+    /// The command line or the environment asks for something that cannot be.
+    pub(crate) fn usage(message: impl Into<String>, hint: &str) -> Self {
+        Self {
+            message: message.into(),
+            hint: Some(hint.to_owned()),
+            exit: Exit::Usage,
+        }
+    }
+
+    /// Nobody is there to do it.
+    pub(crate) fn unreachable(text: impl fmt::Display) -> Self {
+        Self::of(Exit::Unreachable, &text.to_string())
+    }
+
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    fn of(exit: Exit, text: &str) -> Self {
+        let problem = Problem::from_text(ProblemKind::Failed, text);
+        Self {
+            message: problem.message,
+            hint: problem.hint,
+            exit,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        let exit = match problem.kind {
+            ProblemKind::SignInNeeded | ProblemKind::SignInEnded => Exit::SignInNeeded,
+            ProblemKind::Unreachable | ProblemKind::Untrusted => Exit::Unreachable,
+            ProblemKind::NotMcp
+            | ProblemKind::NotFound
+            | ProblemKind::Invalid
+            | ProblemKind::Vault
+            | ProblemKind::InUse
+            | ProblemKind::NotOffered
+            | ProblemKind::Failed => Exit::Failed,
+        };
+        Self {
+            message: problem.message,
+            hint: problem.hint,
+            exit,
+        }
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Problem(problem) => problem.into(),
+            CallError::NotRunning | CallError::Broken(_) => Self::unreachable(error),
+        }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        Self::unreachable(error)
+    }
+}
+
+impl From<control::HomeError> for Failure {
+    fn from(error: control::HomeError) -> Self {
+        Self::of(Exit::Usage, &error.to_string())
+    }
+}
+
+impl From<bridge::ServeError> for Failure {
+    fn from(error: bridge::ServeError) -> Self {
+        Self::new(error)
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::new(format_args!("{error:#}"))
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        Self::new(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use control::api::{Problem, ProblemKind};
+
+    use super::{Exit, Failure};
+
+    #[test]
+    fn the_exit_code_follows_the_kind_and_the_hint_has_its_line() {
+        let problem =
+            Problem::new(ProblemKind::SignInNeeded, "x needs a sign-in").with_hint("sign in");
+        let failure = Failure::from(problem);
+        assert_eq!(failure.exit(), Exit::SignInNeeded);
+        assert_eq!(failure.to_string(), "x needs a sign-in\nhint: sign in");
+        let failure = Failure::from(anyhow::anyhow!("no; hint: yes").context("cannot"));
+        assert_eq!(failure.to_string(), "cannot: no\nhint: yes");
+    }
+}

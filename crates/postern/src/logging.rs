@@ -1,0 +1,151 @@
+//! Logs: to stderr where a person watches, to a file of bounded size where nobody does.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use tracing_subscriber::EnvFilter;
+
+/// When the file is put aside, in bytes. The one put aside before is dropped.
+const LARGEST: u64 = 4 * 1024 * 1024;
+
+/// What is logged unless `POSTERN_LOG` says otherwise.
+const DEFAULT: &str = "info";
+
+/// Libraries that would write down headers, and so credentials, if they were let.
+const QUIET: [&str; 6] = [
+    "h2=info",
+    "hyper=info",
+    "hyper_util=info",
+    "reqwest=info",
+    "rustls=info",
+    "tower_http=info",
+];
+
+/// Logs to stderr.
+pub(crate) fn to_stderr(filter: Option<&str>) {
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filtering(filter))
+        .with_writer(io::stderr)
+        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()));
+    // A second call, as in tests, changes nothing.
+    let _ = subscriber.try_init();
+}
+
+/// Logs to a file that only its owner can read, panics included.
+pub(crate) fn to_file(path: &Path, filter: Option<&str>) -> io::Result<()> {
+    let file = BoundedFile::open(path)?;
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filtering(filter))
+        .with_writer(Mutex::new(file))
+        .with_ansi(false);
+    let _ = subscriber.try_init();
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+    Ok(())
+}
+
+fn filtering(filter: Option<&str>) -> EnvFilter {
+    let filter = EnvFilter::builder()
+        .parse(filter.unwrap_or(DEFAULT))
+        .unwrap_or_else(|error| {
+            shim::complain(format_args!("POSTERN_LOG is not a filter: {error}"));
+            EnvFilter::new(DEFAULT)
+        });
+    QUIET
+        .iter()
+        .filter_map(|quiet| quiet.parse().ok())
+        .fold(filter, EnvFilter::add_directive)
+}
+
+/// A new folder is its owner's alone.
+fn own_folder(dir: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir)
+}
+
+struct BoundedFile {
+    path: PathBuf,
+    file: File,
+    size: u64,
+}
+
+impl BoundedFile {
+    fn open(path: &Path) -> io::Result<Self> {
+        if let Some(dir) = path.parent() {
+            own_folder(dir)?;
+        }
+        let mut options = OpenOptions::new();
+        options.append(true).create(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(path)?;
+        let size = file.metadata()?.len();
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            size,
+        })
+    }
+
+    fn put_aside(&mut self) -> io::Result<()> {
+        std::fs::rename(&self.path, self.path.with_extension("log.old"))?;
+        *self = Self::open(&self.path)?;
+        Ok(())
+    }
+}
+
+impl Write for BoundedFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.size >= LARGEST {
+            self.put_aside()?;
+        }
+        let written = self.file.write(bytes)?;
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::{BoundedFile, LARGEST, filtering};
+
+    #[test]
+    fn the_file_is_put_aside_before_it_grows_without_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state/bridge.log");
+        let mut log = BoundedFile::open(&path).unwrap();
+        log.size = LARGEST;
+        log.write_all(b"after\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "after\n");
+        assert!(path.with_extension("log.old").exists());
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn no_filter_makes_libraries_write_headers_down() {
+        let filter = filtering(Some("trace")).to_string();
+        assert!(
+            filter.contains("hyper=info") && filter.contains("trace"),
+            "{filter}"
+        );
+        assert!(
+            !filtering(Some("hyper=trace"))
+                .to_string()
+                .contains("hyper=trace")
+        );
+    }
+}

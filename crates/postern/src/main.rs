@@ -1,0 +1,66 @@
+//! `postern`: the command line, and the shim that hosts run.
+//!
+//! Owns: arguments, the environment, exit codes, what a person reads at the terminal.
+//! Does not own: anything that outlives a command; that is the bridge's. The shim's way through
+//! this file stays short: hosts run it by the dozen.
+
+mod cli;
+mod commands;
+mod context;
+mod demo;
+mod environment;
+mod failure;
+mod logging;
+mod program;
+mod signals;
+mod terminal;
+mod ui;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use context::Context;
+use environment::Environment;
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            terminal::note(format_args!("error: {failure}"));
+            ExitCode::from(failure.exit() as u8)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let context = Context::new(Environment::read(), cli.home)?;
+    if let Command::Connect(args) = cli.command {
+        return commands::connect::run(args, &context);
+    }
+    // Before anything can open a TLS connection; the shim never does.
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    if provider.install_default().is_err() {
+        tracing::debug!("a TLS provider was there already");
+    }
+    match cli.command {
+        Command::Connect(args) => commands::connect::run(args, &context),
+        Command::SignIn(args) => commands::sign_in::run(&args, &context),
+        Command::SignOut(args) => commands::sign_out::run(args, &context),
+        Command::Status(args) => commands::status::run(&args, &context),
+        Command::Servers(command) => commands::servers::run(command, &context),
+        Command::Hosts(command) => commands::hosts::run(command, &context),
+        Command::Consents(command) => commands::consents::run(command, &context),
+        Command::Doctor(args) => commands::doctor::run(&args, &context),
+        Command::Ui(args) => ui::run(&args, &context),
+        Command::Bridge(args) => commands::bridge::run(&args, context),
+        Command::Gateway(args) => commands::gateway::run(&args, &context),
+        Command::Emulator(args) => commands::emulator::run(&args, &context),
+        Command::Snippets(args) => commands::snippets::run(&args, &context),
+        Command::Demo(args) => demo::run(&args, &context),
+        Command::DemoBrowser { url } => demo::browser::run(&url, &context),
+    }
+}

@@ -1,0 +1,58 @@
+//! The path by which this program is found again, also after an update.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The path as the caller named it, if that is this program and no relative one; a link from an
+/// installation's `bin` folder then stays the link, and what it leads to may change. Else where
+/// the system says that the program lies.
+pub(crate) fn stable_path(
+    invoked_as: Option<&OsStr>,
+    mut search_path: impl Iterator<Item = PathBuf>,
+) -> io::Result<PathBuf> {
+    let found = std::env::current_exe()?;
+    let is_this = |path: &Path| path.is_absolute() && same_file(path, &found);
+    let named = invoked_as.map(Path::new);
+    let stable = match named {
+        Some(path) if is_this(path) => Some(path.to_owned()),
+        Some(name) if name.components().count() == 1 => {
+            search_path.find_map(|dir| Some(dir.join(name)).filter(|path| is_this(path)))
+        }
+        Some(_) | None => None,
+    };
+    Ok(stable.unwrap_or(found))
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::stable_path;
+
+    #[test]
+    fn a_link_stays_a_link_and_a_stranger_is_not_believed() {
+        let this = std::env::current_exe().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("postern");
+        std::os::unix::fs::symlink(&this, &link).unwrap();
+        let none = std::iter::empty;
+        assert_eq!(stable_path(Some(link.as_os_str()), none()).unwrap(), link);
+        let path = [folder.path().to_owned()];
+        assert_eq!(
+            stable_path(Some("postern".as_ref()), path.into_iter()).unwrap(),
+            link
+        );
+        assert_eq!(stable_path(Some("/bin/sh".as_ref()), none()).unwrap(), this);
+        assert_eq!(
+            stable_path(Some("./postern".as_ref()), none()).unwrap(),
+            this
+        );
+        assert_eq!(stable_path(None, none()).unwrap(), this);
+    }
+}

@@ -1,0 +1,348 @@
+//! `postern connect`: what a host spawns. Carries lines between stdio and the bridge.
+//!
+//! Invariants: stdout carries MCP and nothing else; nothing of what passes is changed; no token,
+//! no TLS, no keychain, no window ever comes near this module. It does not end because a bridge
+//! does, and not because a server is unknown: a host would only start it again.
+//!
+//! Owns: the one loop over everything that can happen. Does not own: what must be remembered
+//! ([`memory`]), and how a bridge is found ([`link`]).
+
+mod answer;
+mod link;
+mod memory;
+mod parent;
+mod signals;
+mod stdio;
+
+use std::future::pending;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use control::api::{Problem, ProblemKind};
+use control::hello::YIELDING;
+use control::lines::Lines;
+use mcp::Message;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use link::{Dialler, Link, Need};
+use memory::Memory;
+
+pub use link::{Dialler as Options, IDLE_EXIT};
+pub use signals::told_to_end;
+pub use stdio::complain;
+
+/// The longest message in either direction, in bytes: as the bridge has it.
+const LONGEST_MESSAGE: usize = 64 * 1024 * 1024;
+
+/// How many bytes may wait for the host before the bridge is left unread.
+const ROOM: usize = 64 * 1024;
+
+/// How long after the end of stdin answers are waited for.
+const DRAIN: Duration = Duration::from_secs(120);
+
+/// How often it is looked meanwhile whether anybody is left to read them.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How long a refusal stands before the next request asks again.
+const REFUSAL: Duration = Duration::from_secs(1);
+
+/// Serves the host on stdin and stdout until stdin ends and everything owed is delivered, or
+/// the host goes, or a signal comes.
+pub async fn run(options: Options) {
+    let shim = Shim {
+        host: Lines::new(stdio::input(), usize::MAX),
+        host_state: HostState::Open,
+        answers: stdio::output(),
+        to_host: BytesMut::new(),
+        memory: Memory::new(&options.server, LONGEST_MESSAGE),
+        bridge: Bridge::dial(options.clone(), Need::Now, false),
+        dialler: options,
+    };
+    tokio::select! {
+        () = shim.serve() => {}
+        () = signals::told_to_end() => {}
+    }
+}
+
+struct Shim<R, W> {
+    host: Lines<R>,
+    host_state: HostState,
+    answers: W,
+    /// Whole lines for the host.
+    to_host: BytesMut,
+    memory: Memory,
+    bridge: Bridge,
+    dialler: Dialler,
+}
+
+enum HostState {
+    Open,
+    /// Stdin ended; answers are delivered until then.
+    Draining {
+        until: Instant,
+    },
+    /// Nobody reads stdout any more.
+    Gone,
+}
+
+enum Bridge {
+    Up(Link),
+    Dialling {
+        dialling: Pin<Box<dyn Future<Output = Result<Link, Problem>>>>,
+        /// Tells it that the host waits.
+        hurry: Rc<Notify>,
+    },
+    /// There is none that would serve us.
+    Refused(Problem, Instant),
+}
+
+/// Everything that can happen.
+enum Event {
+    HostSaid(io::Result<Option<Bytes>>),
+    HostTook(io::Result<usize>),
+    HostLooked,
+    BridgeSaid(io::Result<Option<Bytes>>),
+    BridgeTook(io::Result<()>),
+    Dialled(Result<Link, Problem>),
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
+    async fn serve(mut self) {
+        while !self.is_over() {
+            let event = self.event().await;
+            self.handle(event).await;
+        }
+        // Stdout is written by a thread, which must be done before the process ends.
+        let _ = tokio::time::timeout(LOOK, self.answers.flush()).await;
+    }
+
+    fn is_over(&self) -> bool {
+        match self.host_state {
+            HostState::Open => false,
+            HostState::Draining { until } => {
+                let delivered = self.to_host.is_empty() && !self.memory.owes();
+                let passed_on = !self.memory.needs_bridge() && !self.bridge.is_sending();
+                (delivered && passed_on) || Instant::now() >= until
+            }
+            HostState::Gone => true,
+        }
+    }
+
+    /// The bridge comes first: its end must be noticed before more is sent to it.
+    async fn event(&mut self) -> Event {
+        let has_room = self.to_host.len() < ROOM;
+        let has_answers = !self.to_host.is_empty();
+        let is_open = matches!(self.host_state, HostState::Open);
+        tokio::select! {
+            biased;
+            event = self.bridge.event(has_room) => event,
+            written = self.answers.write_buf(&mut self.to_host), if has_answers => Event::HostTook(written),
+            line = self.host.next(), if is_open && !self.memory.is_full() => Event::HostSaid(line),
+            () = tokio::time::sleep(LOOK), if !is_open => Event::HostLooked,
+        }
+    }
+
+    async fn handle(&mut self, event: Event) {
+        match event {
+            Event::HostSaid(Ok(Some(line))) => {
+                if let Some(answer) = self.memory.host_said(line) {
+                    self.tell(&answer);
+                }
+            }
+            Event::HostSaid(Ok(None) | Err(_)) => {
+                let until = Instant::now() + DRAIN;
+                self.host_state = HostState::Draining { until };
+            }
+            Event::HostTook(Ok(_)) => {}
+            Event::HostTook(Err(_)) => self.host_state = HostState::Gone,
+            Event::HostLooked => {
+                if stdio::nobody_reads() {
+                    self.host_state = HostState::Gone;
+                }
+            }
+            Event::BridgeSaid(Ok(Some(line))) if line.first() == Some(&b'#') => {
+                self.bridge.heard(&line);
+            }
+            Event::BridgeSaid(Ok(Some(line))) => self.pass_on(line),
+            Event::BridgeSaid(Ok(None) | Err(_)) => self.lost(),
+            Event::BridgeTook(Err(_)) => self.bridge_stopped_reading(),
+            Event::BridgeTook(Ok(())) => {
+                if let Some(message) = self.bridge.sent() {
+                    self.memory.sent(&message);
+                }
+            }
+            Event::Dialled(Ok(link)) => {
+                self.bridge = Bridge::Up(link);
+                self.memory.found();
+            }
+            Event::Dialled(Err(problem)) => self.refused(problem),
+        }
+        self.advance().await;
+    }
+
+    /// Gives the bridge what it is to have next, or sees to it that there is one.
+    async fn advance(&mut self) {
+        let ended = !matches!(self.host_state, HostState::Open);
+        match &mut self.bridge {
+            Bridge::Up(link) => {
+                if link.sending.is_none() && link.yielding {
+                    link.half_close().await;
+                } else if link.sending.is_none() && !link.half_closed {
+                    match self.memory.next() {
+                        Some(message) => link.send(message),
+                        None if ended && !self.memory.needs_bridge() => link.half_close().await,
+                        None => {}
+                    }
+                }
+            }
+            Bridge::Dialling { hurry, .. } if self.memory.needs_bridge() => hurry.notify_one(),
+            Bridge::Refused(problem, since) if self.memory.needs_bridge() => {
+                if since.elapsed() < REFUSAL {
+                    let problem = problem.clone();
+                    self.tell_refusal(&problem);
+                } else {
+                    self.dial(Need::Now);
+                }
+            }
+            Bridge::Dialling { .. } | Bridge::Refused(..) => {}
+        }
+    }
+
+    fn pass_on(&mut self, line: Bytes) {
+        match self.memory.bridge_said(line) {
+            Ok(Some(line)) => self.write(&line),
+            Ok(None) => {}
+            Err(error) => stdio::complain(format_args!(
+                "{}: the bridge said something that is not MCP, which is dropped: {error}",
+                self.dialler.server
+            )),
+        }
+    }
+
+    /// A bridge that takes no more may still have answers on their way: its end comes after them.
+    fn bridge_stopped_reading(&mut self) {
+        let Bridge::Up(link) = &mut self.bridge else {
+            return;
+        };
+        link.half_closed = true;
+        match link.sending.take() {
+            Some(sending) if sending.is_untouched() => self.memory.not_sent(sending.message),
+            Some(sending) => self.memory.sent(&sending.message),
+            None => {}
+        }
+    }
+
+    fn lost(&mut self) {
+        let Bridge::Up(link) = &self.bridge else {
+            return;
+        };
+        let (yielding, half_closed) = (link.yielding, link.half_closed);
+        self.bridge_stopped_reading();
+        for told in self.memory.lost() {
+            self.tell(&told);
+        }
+        let ended = !matches!(self.host_state, HostState::Open);
+        if ended && half_closed && !yielding {
+            // It had everything and answered what it would.
+            let problem = Problem::new(
+                ProblemKind::Unreachable,
+                "the bridge ended without an answer",
+            );
+            self.tell_refusal(&problem.with_hint("try again"));
+        }
+        self.dial(match (yielding, self.memory.needs_bridge()) {
+            (true, _) => Need::Successor,
+            (false, true) => Need::Now,
+            (false, false) => Need::WhenThere,
+        });
+    }
+
+    fn refused(&mut self, problem: Problem) {
+        stdio::complain(format_args!("{}: {problem}", self.dialler.server));
+        self.tell_refusal(&problem);
+        self.bridge = Bridge::Refused(problem, Instant::now());
+    }
+
+    fn tell_refusal(&mut self, problem: &Problem) {
+        for answer in self.memory.refused(problem) {
+            self.tell(&answer);
+        }
+    }
+
+    fn dial(&mut self, need: Need) {
+        self.bridge = Bridge::dial(self.dialler.clone(), need, self.memory.is_resumed());
+    }
+
+    fn tell(&mut self, message: &Message) {
+        self.write(&message.line());
+    }
+
+    fn write(&mut self, line: &[u8]) {
+        self.to_host.extend_from_slice(line);
+        self.to_host.extend_from_slice(b"\n");
+    }
+}
+
+impl Bridge {
+    fn dial(dialler: Dialler, need: Need, resumed: bool) -> Self {
+        let hurry = Rc::new(Notify::new());
+        Self::Dialling {
+            dialling: Box::pin(dialler.dial(need, resumed, Rc::clone(&hurry))),
+            hurry,
+        }
+    }
+
+    async fn event(&mut self, has_room: bool) -> Event {
+        match self {
+            Self::Up(link) => link_event(link, has_room).await,
+            Self::Dialling { dialling, .. } => Event::Dialled(dialling.await),
+            Self::Refused(..) => pending().await,
+        }
+    }
+
+    /// The bridge's own words. Those that a newer bridge may have and we do not know mean nothing.
+    fn heard(&mut self, word: &[u8]) {
+        if let Self::Up(link) = self
+            && word == YIELDING.as_bytes()
+        {
+            link.yielding = true;
+        }
+    }
+
+    /// The message that left whole with the last write.
+    fn sent(&mut self) -> Option<Message> {
+        let Self::Up(link) = self else { return None };
+        link.sending
+            .take_if(|sending| sending.is_done())
+            .map(|sending| sending.message)
+    }
+
+    fn is_sending(&self) -> bool {
+        matches!(self, Self::Up(link) if link.sending.is_some())
+    }
+}
+
+async fn link_event(link: &mut Link, has_room: bool) -> Event {
+    let Link {
+        lines,
+        writer,
+        sending,
+        ..
+    } = link;
+    let write = async {
+        match sending {
+            Some(sending) => sending.write(writer).await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        line = lines.next(), if has_room => Event::BridgeSaid(line),
+        written = write => Event::BridgeTook(written),
+    }
+}

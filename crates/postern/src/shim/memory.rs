@@ -1,0 +1,346 @@
+//! What the shim remembers so that a host need not notice when the bridge restarts.
+//!
+//! Owns: the handshake, the requests that are owed an answer, and what waits to be sent. Does no
+//! I/O. Does not own: any message. What it hands out is what it was given, byte for byte, but
+//! for errors of our own and the one answer that a repeated handshake must not show.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+use bytes::Bytes;
+use control::api::Problem;
+use mcp::{Kind, Message, RequestId};
+
+use crate::answer;
+
+/// How many messages of a host wait for a bridge before the host's stdin is left unread.
+const MOST_UNSENT: usize = 1024;
+
+/// One conversation of a host with a server, over however many bridges.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    /// As errors of ours name it.
+    server: String,
+    /// The longest message that a bridge takes, in bytes.
+    longest: usize,
+    stage: Stage,
+    handshake: Option<Handshake>,
+    unsent: VecDeque<Message>,
+    sent: BTreeMap<u64, Sent>,
+    /// Where in `sent` a request stands.
+    places: HashMap<RequestId, u64>,
+    next_place: u64,
+    /// The server's requests that the host has not answered.
+    asked: HashSet<RequestId>,
+    /// The same of bridges that are gone; nobody waits for these answers.
+    stale: HashSet<RequestId>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Stage {
+    /// No bridge.
+    Away,
+    /// A bridge that is about to be sent the handshake again.
+    Returning,
+    /// A bridge whose answer to the repeated handshake is awaited, and swallowed.
+    Repeating,
+    /// A bridge that knows what its predecessor knew.
+    Ready,
+}
+
+#[derive(Debug)]
+struct Handshake {
+    id: RequestId,
+    initialize: Message,
+    answered: bool,
+    initialized: Option<Message>,
+}
+
+#[derive(Debug)]
+struct Sent {
+    id: RequestId,
+    /// The request, where asking twice does no harm.
+    repeatable: Option<Message>,
+    /// Whether it stays open for as long as the host listens.
+    endless: bool,
+}
+
+impl Memory {
+    pub(crate) fn new(server: &str, longest: usize) -> Self {
+        Self {
+            server: server.to_owned(),
+            longest,
+            stage: Stage::Away,
+            handshake: None,
+            unsent: VecDeque::new(),
+            sent: BTreeMap::new(),
+            places: HashMap::new(),
+            next_place: 0,
+            asked: HashSet::new(),
+            stale: HashSet::new(),
+        }
+    }
+
+    /// Takes a line of the host; what cannot be understood is answered at once.
+    pub(crate) fn host_said(&mut self, line: Bytes) -> Option<Message> {
+        let too_long = line.len() > self.longest;
+        let message = match Message::parse(line) {
+            Ok(message) if too_long => return Some(answer::too_long(message.id())),
+            Ok(message) => message,
+            Err(error) => return Some(error.to_response()),
+        };
+        match message.kind() {
+            Kind::Request { method, .. } if &**method == "initialize" => {
+                self.handshake = Handshake::of(&message);
+            }
+            Kind::Notification { method } if &**method == "notifications/initialized" => {
+                if self.initialized(&message) {
+                    return None;
+                }
+            }
+            Kind::Notification { method } if &**method == "notifications/cancelled" => {
+                if self.cancelled(&message) {
+                    return None;
+                }
+            }
+            Kind::Response { id, .. } => {
+                self.asked.remove(id);
+                if self.stale.remove(id) {
+                    return None;
+                }
+            }
+            Kind::Request { .. } | Kind::Notification { .. } | Kind::ErrorWithoutId => {}
+        }
+        self.unsent.push_back(message);
+        None
+    }
+
+    /// Takes a line of the bridge and returns what of it the host is to see.
+    ///
+    /// # Errors
+    /// Where the line is not MCP: it must not reach stdout.
+    pub(crate) fn bridge_said(&mut self, line: Bytes) -> Result<Option<Bytes>, mcp::ParseError> {
+        let message = Message::parse(line)?;
+        match message.kind() {
+            Kind::Response { id, .. } => {
+                if self.is_repeated_handshake(id) {
+                    self.stage = Stage::Ready;
+                    return Ok(None);
+                }
+                self.answered(id);
+            }
+            Kind::Request { id, .. } => {
+                self.stale.remove(id);
+                self.asked.insert(id.clone());
+            }
+            Kind::Notification { .. } | Kind::ErrorWithoutId => {}
+        }
+        Ok(Some(message.bytes().clone()))
+    }
+
+    /// A bridge is there.
+    pub(crate) fn found(&mut self) {
+        self.stage = if self.handshake.as_ref().is_some_and(|shake| shake.answered) {
+            Stage::Returning
+        } else {
+            Stage::Ready
+        };
+    }
+
+    /// What the bridge is to be sent next. Once it is sent whole, [`Self::sent`] must be told.
+    pub(crate) fn next(&mut self) -> Option<Message> {
+        match (&self.stage, &mut self.handshake) {
+            (Stage::Away | Stage::Repeating, _) => None,
+            (Stage::Returning, Some(handshake)) => {
+                self.stage = Stage::Repeating;
+                if let Some(initialized) = handshake.initialized.clone() {
+                    self.unsent.push_front(initialized);
+                }
+                Some(handshake.initialize.clone())
+            }
+            (Stage::Returning | Stage::Ready, _) => self.unsent.pop_front(),
+        }
+    }
+
+    /// A message left whole.
+    pub(crate) fn sent(&mut self, message: &Message) {
+        let Kind::Request { id, method } = message.kind() else {
+            return;
+        };
+        if self.is_repeated_handshake(id) {
+            return;
+        }
+        self.next_place += 1;
+        if let Some(reused) = self.places.insert(id.clone(), self.next_place) {
+            self.sent.remove(&reused);
+        }
+        let sent = Sent {
+            id: id.clone(),
+            repeatable: is_repeatable(method).then(|| message.clone()),
+            endless: &**method == "subscriptions/listen",
+        };
+        self.sent.insert(self.next_place, sent);
+    }
+
+    /// A message was handed out and not a byte of it left.
+    pub(crate) fn not_sent(&mut self, message: Message) {
+        if !message
+            .id()
+            .is_some_and(|id| self.is_repeated_handshake(id))
+        {
+            self.unsent.push_front(message);
+        }
+    }
+
+    /// The bridge is gone. Returns what the host must be told: of each request that may or may
+    /// not have been carried out, that this is so; of each question to the host, that nobody
+    /// waits for its answer. Requests that only read are asked again.
+    pub(crate) fn lost(&mut self) -> Vec<Message> {
+        self.forget_unsent_initialized();
+        self.stage = Stage::Away;
+        self.places.clear();
+        let mut told = Vec::new();
+        for (_, sent) in std::mem::take(&mut self.sent).into_iter().rev() {
+            match sent.repeatable {
+                Some(request) => self.unsent.push_front(request),
+                None => told.push(answer::unknown_fate(&sent.id, &self.server)),
+            }
+        }
+        for id in std::mem::take(&mut self.asked) {
+            told.push(answer::withdrawn(&id));
+            self.stale.insert(id);
+        }
+        told
+    }
+
+    /// No bridge serves this conversation: every request that waits is answered with why.
+    pub(crate) fn refused(&mut self, problem: &Problem) -> Vec<Message> {
+        if self.handshake.as_ref().is_some_and(|shake| !shake.answered) {
+            self.handshake = None;
+        }
+        std::mem::take(&mut self.unsent)
+            .iter()
+            .filter_map(|message| match message.kind() {
+                Kind::Request { id, .. } => Some(answer::refused(id, &self.server, problem)),
+                Kind::Notification { .. } | Kind::Response { .. } | Kind::ErrorWithoutId => None,
+            })
+            .collect()
+    }
+
+    /// Whether the host has been talking to a bridge before.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.next_place > 0
+    }
+
+    /// Whether something waits for a bridge.
+    pub(crate) fn needs_bridge(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// Whether the host waits for an answer that will come by itself.
+    pub(crate) fn owes(&self) -> bool {
+        let waits = |message: &Message| matches!(message.kind(), Kind::Request { .. });
+        self.unsent.iter().any(waits) || self.sent.values().any(|sent| !sent.endless)
+    }
+
+    /// Whether the host had better wait.
+    pub(crate) fn is_full(&self) -> bool {
+        self.unsent.len() >= MOST_UNSENT
+    }
+
+    /// Remembers the host's `initialized`; whether repeating the handshake will send it.
+    fn initialized(&mut self, message: &Message) -> bool {
+        let Some(handshake) = &mut self.handshake else {
+            return false;
+        };
+        handshake.initialized = Some(detached(message));
+        handshake.answered && matches!(self.stage, Stage::Away | Stage::Returning)
+    }
+
+    /// Nothing is owed for a cancelled request; whether it has not even been sent.
+    fn cancelled(&mut self, message: &Message) -> bool {
+        let Some(id) = cancelled_id(message) else {
+            return false;
+        };
+        self.answered(&id);
+        let before = self.unsent.len();
+        self.unsent.retain(|waiting| {
+            !matches!(waiting.kind(), Kind::Request { id: waiting, .. } if *waiting == id)
+        });
+        self.unsent.len() < before
+    }
+
+    fn answered(&mut self, id: &RequestId) {
+        if let Some(place) = self.places.remove(id) {
+            self.sent.remove(&place);
+        }
+        if let Some(handshake) = &mut self.handshake
+            && handshake.id == *id
+        {
+            handshake.answered = true;
+        }
+    }
+
+    fn is_repeated_handshake(&self, id: &RequestId) -> bool {
+        let of_handshake = |shake: &Handshake| shake.id == *id;
+        self.stage == Stage::Repeating && self.handshake.as_ref().is_some_and(of_handshake)
+    }
+
+    /// Repeating the handshake sends the `initialized` that goes with it.
+    fn forget_unsent_initialized(&mut self) {
+        if self.handshake.as_ref().is_some_and(|shake| shake.answered) {
+            let other = |message: &Message| message.method() != Some("notifications/initialized");
+            self.unsent.retain(other);
+        }
+    }
+}
+
+impl Handshake {
+    fn of(initialize: &Message) -> Option<Self> {
+        Some(Self {
+            id: initialize.id()?.clone(),
+            initialize: detached(initialize),
+            answered: false,
+            initialized: None,
+        })
+    }
+}
+
+/// A copy that does not keep the buffer alive which the message was read into.
+fn detached(message: &Message) -> Message {
+    Message::parse(Bytes::copy_from_slice(message.bytes())).unwrap_or_else(|_| message.clone())
+}
+
+fn cancelled_id(message: &Message) -> Option<RequestId> {
+    #[derive(serde::Deserialize)]
+    struct Cancelled<'a> {
+        #[serde(borrow, rename = "requestId")]
+        request_id: &'a serde_json::value::RawValue,
+    }
+    let params: Cancelled<'_> = serde_json::from_str(message.params()?.get()).ok()?;
+    RequestId::from_json(params.request_id.get())
+}
+
+/// Whether a request can be asked twice: it only reads, or sets what is set already. Calling a
+/// tool is not among these, whatever its annotations say.
+fn is_repeatable(method: &str) -> bool {
+    matches!(
+        method,
+        "initialize"
+            | "server/discover"
+            | "ping"
+            | "tools/list"
+            | "prompts/list"
+            | "prompts/get"
+            | "resources/list"
+            | "resources/templates/list"
+            | "resources/read"
+            | "resources/subscribe"
+            | "resources/unsubscribe"
+            | "subscriptions/listen"
+            | "completion/complete"
+            | "logging/setLevel"
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,64 @@
+//! What a person sees and answers at the terminal.
+
+use std::fmt::Display;
+use std::io::{self, BufRead, IsTerminal, Write};
+
+/// Says something on stdout. Whoever reads it may have read enough, as `head` has.
+pub(crate) fn say(text: impl Display) {
+    let _ = writeln!(io::stdout().lock(), "{text}");
+}
+
+/// Says something beside the result, on stderr.
+pub(crate) fn note(text: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Prints a value for scripts.
+pub(crate) fn json(value: &impl serde::Serialize) -> serde_json::Result<()> {
+    say(serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// Asks a question that has yes and no for answers; `None` where there is nobody to ask.
+pub(crate) fn confirm(question: &str) -> Option<bool> {
+    let (stdin, stderr) = (io::stdin(), io::stderr());
+    if !stdin.is_terminal() || !stderr.is_terminal() {
+        return None;
+    }
+    let _ = write!(stderr.lock(), "{question} [y/N] ");
+    let mut answer = String::new();
+    stdin.lock().read_line(&mut answer).ok()?;
+    Some(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Rows of columns that stand below each other, indented by two blanks.
+pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| {
+        let widths = rows.iter().map(|row| row[column].chars().count());
+        widths.max().unwrap_or_default()
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    rows.iter()
+        .map(|row| {
+            let cells = row.iter().zip(widths);
+            let line = cells.fold(String::from(" "), |line, (cell, width)| {
+                format!("{line} {cell:width$} ")
+            });
+            format!("{}\n", line.trim_end())
+        })
+        .collect::<String>()
+        .trim_end_matches('\n')
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::table;
+
+    #[test]
+    fn columns_stand_below_each_other() {
+        let rows = [["a", "long cell", "x"], ["ünï", "b", ""]].map(|row| row.map(str::to_owned));
+        assert_eq!(table(&rows), "  a    long cell  x\n  ünï  b");
+        assert_eq!(table::<1>(&[]), "");
+    }
+}

@@ -1,0 +1,69 @@
+//! `postern ui`: the app's window in an ordinary browser, over loopback HTTP.
+//!
+//! Owns: the page's files, the HTTP face of the management API, and who may use it.
+//! Does not own: the API. It is never part of the endpoints that hosts reach.
+
+mod api;
+mod browser;
+mod door;
+mod page;
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use crate::cli::UiArgs;
+use crate::commands::listen;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::{signals, terminal};
+use door::Door;
+
+/// Serves the page until a signal, and opens it in the browser.
+pub(crate) fn run(args: &UiArgs, context: &Context) -> Result<(), Failure> {
+    context.block_on(async {
+        drop(context.bridge().await?);
+        let listener = listen(
+            SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)),
+            "another --port",
+        )
+        .await?;
+        let address = listener.local_addr().map_err(Failure::new)?;
+        let door = Door::new(address)?;
+        let page = door.entrance();
+        terminal::say(format_args!(
+            "Postern's window, for as long as this command runs (Ctrl-C ends it):\n\n  {page}\n"
+        ));
+        if !args.no_open
+            && let Err(problem) = browser::open(&page, context.environment.browser.as_deref())
+        {
+            terminal::note(format_args!(
+                "No browser could be opened ({problem}): open the address above."
+            ));
+        }
+        let service =
+            router(door, context.clone()).into_make_service_with_connect_info::<SocketAddr>();
+        let shutdown = signals::shutdown();
+        tokio::select! {
+            served = async { axum::serve(listener, service).await } => served.map_err(Failure::new),
+            () = shutdown.cancelled() => Ok(()),
+        }
+    })
+}
+
+fn router(door: Door, context: Context) -> Router {
+    let api = Router::new()
+        .route("/api/call", post(api::call))
+        .route("/api/state", get(api::state))
+        .with_state(context)
+        .route_layer(axum::middleware::from_fn_with_state(
+            door.clone(),
+            door::holds_token,
+        ));
+    api.fallback(page::file)
+        .layer(axum::middleware::from_fn_with_state(door, door::knocks))
+}
+
+#[cfg(test)]
+mod tests;

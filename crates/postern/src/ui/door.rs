@@ -1,0 +1,164 @@
+//! Who may use the page and its API.
+//!
+//! Invariants: only requests to this very address, from its own page or from no page at all; the
+//! API only with the token; both only from processes of the same user, where the system tells.
+//! The token lies in the fragment of the address, which browsers send to nobody.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderMap, Request, Response, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::IntoResponse;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
+
+use crate::failure::Failure;
+
+/// The rules of one run.
+#[derive(Clone, Debug)]
+pub(super) struct Door {
+    address: SocketAddr,
+    token: Arc<SecretString>,
+}
+
+impl Door {
+    /// With a token that nobody had before.
+    pub(super) fn new(address: SocketAddr) -> Result<Self, Failure> {
+        let mut bytes = [0; 32];
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        provider
+            .secure_random
+            .fill(&mut bytes)
+            .map_err(|_| Failure::new("the system gives no random numbers"))?;
+        Ok(Self {
+            address,
+            token: Arc::new(URL_SAFE_NO_PAD.encode(bytes).into()),
+        })
+    }
+
+    /// The page, with the token: a secret, meant for the browser of the person who asked.
+    pub(super) fn entrance(&self) -> String {
+        format!(
+            "http://{}/#token={}",
+            self.address,
+            self.token.expose_secret()
+        )
+    }
+
+    fn refusal(&self, headers: &HeaderMap, peer: SocketAddr) -> Option<&'static str> {
+        let one = |name| {
+            let mut values = headers.get_all(name).iter();
+            let value = values.next().and_then(|value| value.to_str().ok());
+            (values.next().is_none()).then_some(value).flatten()
+        };
+        if one(header::HOST) != Some(&self.address.to_string()) {
+            return Some("the Host header names another place");
+        }
+        let own = format!("http://{}", self.address);
+        if headers.contains_key(header::ORIGIN) && one(header::ORIGIN) != Some(&own) {
+            return Some("the Origin header names another site");
+        }
+        let site = headers
+            .get("sec-fetch-site")
+            .and_then(|site| site.to_str().ok());
+        if matches!(site, Some("cross-site" | "same-site")) {
+            return Some("a page of another site made this request");
+        }
+        if !system::is_ours(peer, self.address) {
+            return Some("the request comes from another user");
+        }
+        None
+    }
+
+    fn has_token(&self, headers: &HeaderMap) -> bool {
+        let shown = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
+        let shown = shown
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .unwrap_or_default();
+        shown
+            .as_bytes()
+            .ct_eq(self.token.expose_secret().as_bytes())
+            .into()
+    }
+}
+
+/// Every request passes here.
+pub(super) async fn knocks(
+    State(door): State<Door>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request<Body>,
+    next: Next,
+) -> Response<Body> {
+    match door.refusal(request.headers(), peer) {
+        Some(why) => (StatusCode::FORBIDDEN, format!("{why}\n")).into_response(),
+        None => next.run(request).await,
+    }
+}
+
+/// Every request to the API passes here as well.
+pub(super) async fn holds_token(
+    State(door): State<Door>,
+    request: Request<Body>,
+    next: Next,
+) -> Response<Body> {
+    if door.has_token(request.headers()) {
+        next.run(request).await
+    } else {
+        let why = "the token is missing or of an earlier run; hint: open the address that `postern ui` prints\n";
+        (StatusCode::UNAUTHORIZED, why).into_response()
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+pub(super) use system::owner;
+
+#[cfg(target_os = "linux")]
+mod system {
+    use std::net::{IpAddr, SocketAddr};
+
+    /// Whether the connection from `peer` was opened by this user, by the kernel's table of
+    /// connections. One that is not in the table, because it just ended, is not.
+    pub(super) fn is_ours(peer: SocketAddr, here: SocketAddr) -> bool {
+        let uid = rustix::process::getuid().as_raw();
+        std::fs::read_to_string("/proc/net/tcp")
+            .is_ok_and(|table| owner(&table, peer, here) == Some(uid))
+    }
+
+    pub(in crate::ui) fn owner(table: &str, local: SocketAddr, remote: SocketAddr) -> Option<u32> {
+        let (local, remote) = (entry(local)?, entry(remote)?);
+        table.lines().skip(1).find_map(|line| {
+            let mut columns = line.split_ascii_whitespace().skip(1);
+            let found = columns.next() == Some(&local) && columns.next() == Some(&remote);
+            found.then(|| columns.nth(4)?.parse().ok()).flatten()
+        })
+    }
+
+    /// As the kernel writes an address: the four bytes as a number of this machine, in hex.
+    fn entry(address: SocketAddr) -> Option<String> {
+        let IpAddr::V4(ip) = address.ip() else {
+            return None;
+        };
+        Some(format!(
+            "{:08X}:{:04X}",
+            u32::from_ne_bytes(ip.octets()),
+            address.port()
+        ))
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod system {
+    use std::net::SocketAddr;
+
+    /// The token alone decides here.
+    pub(super) fn is_ours(_peer: SocketAddr, _here: SocketAddr) -> bool {
+        true
+    }
+}

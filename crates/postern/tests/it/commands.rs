@@ -1,0 +1,205 @@
+//! What scripts and people see: output, errors, exit codes.
+
+use serde_json::Value;
+
+use crate::installation::{Ended, Installation};
+
+fn json(ended: &Ended) -> Value {
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    serde_json::from_str(&ended.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn help_says_what_there_is_and_how_it_ends() {
+    let installation = Installation::new();
+    let help = installation.run(&["--help"]).await.stdout;
+    for word in [
+        "connect", "bridge", "gateway", "emulator", "snippets", "ui", "sign-in", "sign-out",
+        "status",
+    ] {
+        assert!(
+            help.contains(&format!("\n  {word} ")),
+            "{word} is missing in {help}"
+        );
+    }
+    for word in [
+        "servers",
+        "hosts",
+        "consents",
+        "doctor",
+        "demo",
+        "POSTERN_HOME",
+        "POSTERN_VAULT",
+        "Exit codes",
+    ] {
+        assert!(help.contains(word), "{word} is missing in {help}");
+    }
+    assert!(
+        !help.contains("demo-browser") && !help.contains("detached"),
+        "{help}"
+    );
+    for command in [
+        "connect", "bridge", "gateway", "emulator", "snippets", "ui", "demo",
+    ] {
+        let help = installation.run(&[command, "--help"]).await;
+        assert!(
+            help.stdout.contains("Example") || command == "ui",
+            "{help:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_a_usage_error() {
+    let installation = Installation::new();
+    for arguments in [
+        &["frobnicate"][..],
+        &["connect"],
+        &["sign-out", "x", "--all"],
+        &["hosts", "add", "emacs", "x"],
+        &["bridge", "--replace=sometimes"],
+    ] {
+        let ended = installation.run(arguments).await;
+        assert_eq!(ended.code, Some(2), "{arguments:?} {ended:?}");
+        assert_eq!(ended.stdout, "");
+    }
+    let mut wrong = installation.command(&["bridge"]);
+    let ended = Ended::from(wrong.env("POSTERN_VAULT", "attic").output().await.unwrap());
+    assert_eq!(ended.code, Some(2));
+    assert!(
+        ended.stderr.contains("POSTERN_VAULT is `attic`") && ended.stderr.contains("hint: "),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
+async fn looking_starts_nothing() {
+    let installation = Installation::new();
+    let status = installation.run(&["status"]).await;
+    assert_eq!((status.stdout.as_str(), status.code), ("", Some(4)));
+    assert!(
+        status
+            .stderr
+            .starts_with("error: the bridge does not run\nhint: "),
+        "{status:?}"
+    );
+    let status = installation.run(&["status", "--json"]).await;
+    assert_eq!((status.stdout.as_str(), status.code), ("null\n", Some(4)));
+    let doctor = installation.run(&["doctor"]).await;
+    assert_eq!(doctor.code, Some(0));
+    assert!(doctor.stdout.contains("bridge: does not run"), "{doctor:?}");
+    assert!(installation.client().await.is_err());
+}
+
+#[tokio::test]
+async fn servers_are_added_listed_tested_and_removed() {
+    let installation = Installation::new();
+    let none = installation.run(&["servers", "list"]).await;
+    assert!(none.stdout.contains("postern servers add"), "{none:?}");
+    let added = installation
+        .run(&["servers", "add", "nowhere", "http://127.0.0.1:9/mcp"])
+        .await;
+    assert_eq!(
+        (added.code, added.stderr.as_str()),
+        (Some(0), ""),
+        "{added:?}"
+    );
+    let list = json(&installation.run(&["servers", "list", "--json"]).await);
+    assert_eq!(list[0]["name"], "nowhere");
+    let status = json(&installation.run(&["status", "--json"]).await);
+    assert_eq!(status["servers"][0]["url"], "http://127.0.0.1:9/mcp");
+    let test = installation.run(&["servers", "test", "nowhere"]).await;
+    assert_eq!(test.code, Some(4), "{test:?}");
+    assert!(
+        test.stderr.contains("nowhere") && test.stderr.contains("\nhint: "),
+        "{test:?}"
+    );
+    let insecure = installation
+        .run(&["servers", "add", "far", "http://far.example/mcp"])
+        .await;
+    assert_eq!(insecure.code, Some(1));
+    assert!(insecure.stderr.contains("https"), "{insecure:?}");
+    assert_eq!(
+        installation
+            .run(&["servers", "remove", "nowhere"])
+            .await
+            .code,
+        Some(0)
+    );
+    let gone = installation.run(&["servers", "remove", "nowhere"]).await;
+    assert_eq!(gone.code, Some(1), "{gone:?}");
+    assert_eq!(
+        json(&installation.run(&["servers", "list", "--json"]).await),
+        serde_json::json!([])
+    );
+}
+
+#[tokio::test]
+async fn a_host_gets_a_server_and_loses_it_again() {
+    let installation = Installation::new();
+    installation
+        .run(&["servers", "add", "nowhere", "http://127.0.0.1:9/mcp"])
+        .await;
+    let file = installation
+        .folder()
+        .join(".config/Claude/claude_desktop_config.json");
+    let add = ["hosts", "add", "claude-desktop", "nowhere"];
+
+    // Nobody is there to ask.
+    let refused = installation.run(&add).await;
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(
+        refused.stdout.contains("+") && refused.stderr.contains("--yes"),
+        "{refused:?}"
+    );
+    assert!(!file.exists());
+
+    let added = installation.run(&[&add[..], &["--yes"]].concat()).await;
+    assert_eq!(added.code, Some(0), "{added:?}");
+    let content: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    let entry = &content["mcpServers"]["nowhere"];
+    assert_eq!(entry["command"], env!("CARGO_BIN_EXE_postern"));
+    assert_eq!(entry["args"][0], "connect");
+    let hosts = json(&installation.run(&["hosts", "list", "--json"]).await);
+    assert_eq!(hosts[0]["servers"], serde_json::json!(["nowhere"]));
+    let again = installation.run(&[&add[..], &["--yes"]].concat()).await;
+    assert!(again.stdout.contains("nothing to change"), "{again:?}");
+
+    let removed = installation
+        .run(&["hosts", "remove", "claude-desktop", "nowhere", "--yes"])
+        .await;
+    assert_eq!(removed.code, Some(0), "{removed:?}");
+    assert!(
+        !std::fs::read_to_string(&file)
+            .unwrap_or_default()
+            .contains("nowhere")
+    );
+}
+
+#[tokio::test]
+async fn a_sign_in_to_what_is_not_there_fails_with_what_to_do() {
+    let installation = Installation::new();
+    let unknown = installation.run(&["sign-in", "typo"]).await;
+    assert_eq!(unknown.code, Some(1), "{unknown:?}");
+    assert!(
+        unknown.stderr.contains("typo") && unknown.stderr.contains("\nhint: "),
+        "{unknown:?}"
+    );
+    let nobody = installation.run(&["sign-out"]).await;
+    assert_eq!(
+        (nobody.code, nobody.stdout.as_str()),
+        (Some(0), "Nobody is signed in.\n")
+    );
+    let nothing = installation.run(&["consents", "list"]).await;
+    assert_eq!(nothing.code, Some(0), "{nothing:?}");
+    let missing = installation
+        .run(&["gateway", "--config", "/nonexistent/gateway.toml"])
+        .await;
+    assert_eq!(missing.code, Some(1));
+    assert!(
+        missing
+            .stderr
+            .contains("/nonexistent/gateway.toml cannot be read"),
+        "{missing:?}"
+    );
+}

@@ -1,0 +1,81 @@
+//! The whole line, as a person without a display sees it.
+
+use std::process::Stdio;
+
+use control::Client;
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use crate::installation::{Ended, Installation};
+
+async fn demo(installation: &Installation) -> Ended {
+    let ended = installation.run(&["demo"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    // Only where the page is, for a browser that does not show it.
+    assert!(
+        !ended.stderr.contains("WARN") && !ended.stderr.contains("error"),
+        "{ended:?}"
+    );
+    ended
+}
+
+#[tokio::test]
+async fn a_tool_call_reaches_the_server_behind_entra_on_every_face() {
+    let installation = Installation::new();
+    let shown = demo(&installation).await.stdout;
+    assert!(
+        shown.contains("Signed in to snippets as adele@contoso.example."),
+        "{shown}"
+    );
+    for (face, name) in [
+        ("stdio: postern connect", "stdio"),
+        ("Streamable HTTP: http://", "http"),
+        ("HTTP+SSE: http://", "sse"),
+    ] {
+        let (_, rest) = shown.split_once(face).unwrap();
+        assert!(rest.contains("Hello I am MCPTool!"), "{face} {shown}");
+        let kept = format!(r#""content":[{{"type":"text","text":"said over {name}"}}]"#);
+        assert!(rest.contains(&kept), "{face} {shown}");
+    }
+    let home = installation.home();
+    assert!(
+        Client::connect(home, "0", false).await.is_err(),
+        "the demo leaves nothing running"
+    );
+
+    // The second time everything is there already.
+    demo(&installation).await;
+}
+
+#[tokio::test]
+async fn two_demos_do_not_share_a_folder() {
+    let installation = Installation::new();
+    assert_eq!(
+        installation.run(&["bridge", "--detach"]).await.code,
+        Some(0)
+    );
+    let second = installation.run(&["demo"]).await;
+    assert_eq!(second.code, Some(1), "{second:?}");
+    assert!(second.stderr.contains("another --home"), "{second:?}");
+}
+
+#[tokio::test]
+async fn a_browser_that_cannot_be_opened_costs_a_person_one_copied_address() {
+    let installation = Installation::new();
+    let mut command = installation.command(&["demo", "--scripted"]);
+    command.env("POSTERN_BROWSER", "/bin/false");
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut demo = command.spawn().unwrap();
+    let mut lines = BufReader::new(demo.stderr.take().unwrap()).lines();
+    let mut said = String::new();
+    let page = loop {
+        let line = lines.next_line().await.unwrap().expect("an address");
+        said.push_str(&line);
+        let is_told = said.contains("No browser could be opened");
+        if let Some(page) = line.trim().strip_prefix("http://").filter(|_| is_told) {
+            break format!("http://{page}");
+        }
+    };
+    let signed_in = installation.run(&["demo-browser", &page]).await;
+    assert_eq!(signed_in.code, Some(0), "{signed_in:?}");
+    assert!(demo.wait().await.unwrap().success());
+}

@@ -1,0 +1,125 @@
+//! A bridge of the test's own: the two sockets, the hello, and lines.
+
+use std::path::Path;
+
+use control::api::{Problem, ProblemKind, Reply, Request};
+use control::hello::{self, Hello, LONGEST_LINE, PROTOCOL, Wants, Welcome};
+use control::lines::Lines;
+use control::socket::{Listener, Stream};
+use control::{Answer, Home};
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+
+pub(crate) struct FakeBridge {
+    folder: tempfile::TempDir,
+    version: &'static str,
+    mcp: Listener,
+    control: Listener,
+}
+
+/// A shim's connection.
+pub(crate) struct Session {
+    pub(crate) server: String,
+    pub(crate) resumed: bool,
+    lines: Lines<ReadHalf<Stream>>,
+    writer: WriteHalf<Stream>,
+}
+
+impl FakeBridge {
+    /// As new as the program under test.
+    pub(crate) fn new() -> Self {
+        Self::of_version(env!("CARGO_PKG_VERSION"))
+    }
+
+    pub(crate) fn of_version(version: &'static str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::under(folder.path()).unwrap();
+        let (mcp, control) = Listener::bind(&home).unwrap();
+        Self {
+            folder,
+            version,
+            mcp,
+            control,
+        }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Takes the next shim in.
+    pub(crate) async fn accept(&mut self) -> Session {
+        self.answer(None).await
+    }
+
+    /// Turns the next shim away.
+    pub(crate) async fn refuse(&mut self, message: &str, hint: &str) {
+        let problem = Problem::new(ProblemKind::NotFound, message).with_hint(hint);
+        self.answer(Some(problem)).await;
+    }
+
+    /// Waits until a newer bridge asks for room, and makes it.
+    pub(crate) async fn make_room(mut self) -> tempfile::TempDir {
+        loop {
+            let (stream, _) = self.control.accept().await.unwrap();
+            let (reader, mut writer) = tokio::io::split(stream);
+            let mut lines = Lines::new(reader, LONGEST_LINE);
+            // Some only look whether anybody listens.
+            let Ok(Some(Hello { .. })) = hello::receive(&mut lines).await else {
+                continue;
+            };
+            hello::send(&mut writer, &self.welcome(None)).await.unwrap();
+            let request: Option<Request> = hello::receive(&mut lines).await.unwrap();
+            assert_eq!(request, Some(Request::Yield));
+            hello::send(&mut writer, &Answer::Ok(Reply::Done))
+                .await
+                .unwrap();
+            return self.folder;
+        }
+    }
+
+    fn welcome(&self, problem: Option<Problem>) -> Welcome {
+        Welcome {
+            postern: PROTOCOL,
+            version: self.version.to_owned(),
+            pid: std::process::id(),
+            problem,
+        }
+    }
+
+    async fn answer(&mut self, problem: Option<Problem>) -> Session {
+        let (stream, _) = self.mcp.accept().await.unwrap();
+        let (reader, mut writer) = tokio::io::split(stream);
+        let mut lines = Lines::new(reader, LONGEST_LINE);
+        let hello: Hello = hello::receive(&mut lines).await.unwrap().unwrap();
+        hello::send(&mut writer, &self.welcome(problem))
+            .await
+            .unwrap();
+        let Wants::Server {
+            server, resumed, ..
+        } = hello.wants
+        else {
+            panic!("a shim wants a server");
+        };
+        Session {
+            server,
+            resumed,
+            lines,
+            writer,
+        }
+    }
+}
+
+impl Session {
+    /// The shim's next line; `None` once it closed its side.
+    pub(crate) async fn hear(&mut self) -> Option<String> {
+        let line = self.lines.next().await.unwrap()?;
+        Some(String::from_utf8(line.to_vec()).unwrap())
+    }
+
+    pub(crate) async fn say(&mut self, line: &str) {
+        self.writer
+            .write_all(format!("{line}\n").as_bytes())
+            .await
+            .unwrap();
+    }
+}

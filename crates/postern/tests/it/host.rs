@@ -1,0 +1,113 @@
+//! A host that runs `postern connect` with what the official SDKs leave of the environment.
+
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+/// Far longer than anything here takes: a test fails instead of hanging.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Host {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: Option<BufReader<ChildStdout>>,
+}
+
+impl Host {
+    pub(crate) fn spawn(home: &Path, server: &str) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
+        command.args(["connect", server, "--home"]).arg(home);
+        six_variables(&mut command, home);
+        command
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.kill_on_drop(true).spawn().unwrap();
+        Self {
+            stdin: child.stdin.take(),
+            stdout: child.stdout.take().map(BufReader::new),
+            child,
+        }
+    }
+
+    pub(crate) async fn say(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().unwrap();
+        stdin
+            .write_all(format!("{line}\n").as_bytes())
+            .await
+            .unwrap();
+        stdin.flush().await.unwrap();
+    }
+
+    pub(crate) async fn hear(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let read = self.stdout.as_mut().unwrap().read_line(&mut line);
+        tokio::time::timeout(PATIENCE, read).await.unwrap().unwrap();
+        line.pop().map(|_| line)
+    }
+
+    pub(crate) fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
+    pub(crate) fn close_stdout(&mut self) {
+        self.stdout = None;
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal)
+            .unwrap();
+    }
+
+    /// As hosts end what they spawned: the process and everything in its group.
+    pub(crate) async fn kill_group(mut self) {
+        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
+        let group = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
+        self.wait().await;
+    }
+
+    pub(crate) async fn wait(&mut self) -> ExitStatus {
+        tokio::time::timeout(PATIENCE, self.child.wait())
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
+    /// Closes stdin and returns what was still said, on stdout and on stderr.
+    pub(crate) async fn end(mut self) -> (String, String, ExitStatus) {
+        self.close_stdin();
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        let mut errors = self.child.stderr.take().unwrap();
+        let read = async {
+            self.stdout
+                .as_mut()
+                .unwrap()
+                .read_to_string(&mut stdout)
+                .await
+                .unwrap();
+            errors.read_to_string(&mut stderr).await.unwrap();
+        };
+        tokio::time::timeout(PATIENCE, read).await.unwrap();
+        let status = self.wait().await;
+        (stdout, stderr, status)
+    }
+}
+
+/// HOME, LOGNAME, PATH, SHELL, TERM and USER: what the official SDKs pass on.
+pub(crate) fn six_variables(command: &mut Command, home: &Path) {
+    command.env_clear();
+    command
+        .env("HOME", home)
+        .env("PATH", "/usr/bin:/bin")
+        .env("SHELL", "/bin/sh");
+    command
+        .env("LOGNAME", "somebody")
+        .env("USER", "somebody")
+        .env("TERM", "dumb");
+}

@@ -1,0 +1,11 @@
+//! The command line as processes: what hosts, scripts and people see of it.
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod commands;
+mod demo;
+mod fake_bridge;
+mod host;
+mod installation;
+mod resident;
+mod shim;

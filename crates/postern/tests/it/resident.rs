@@ -1,0 +1,216 @@
+//! The bridge that others start: detached, one, replaced, and not raised from the dead.
+
+use serde_json::Value;
+
+use crate::fake_bridge::FakeBridge;
+use crate::host::Host;
+use crate::installation::Installation;
+use crate::shim::INITIALIZE;
+
+async fn pid(installation: &Installation) -> u32 {
+    installation.client().await.unwrap().welcome().pid
+}
+
+/// What the shim says when it got through to a bridge that does not know its server.
+fn is_unknown_server(line: &str) -> bool {
+    let answer: Value = serde_json::from_str(line).unwrap();
+    answer["error"]["code"] == 1005
+}
+
+#[tokio::test]
+async fn a_shim_starts_the_bridge_and_the_hosts_end_does_not_end_it() {
+    let installation = Installation::new();
+    let mut host = Host::spawn(installation.folder(), "unknown");
+    host.say(INITIALIZE).await;
+    assert!(is_unknown_server(&host.hear().await.unwrap()));
+    let before = pid(&installation).await;
+    host.kill_group().await;
+    assert_eq!(pid(&installation).await, before);
+    assert_ne!(session_of(before), session_of(std::process::id()));
+    installation.quit().await;
+}
+
+#[tokio::test]
+async fn of_many_shims_that_start_at_once_one_bridge_remains() {
+    let installation = Installation::new();
+    let mut hosts: Vec<_> = (0..6)
+        .map(|_| Host::spawn(installation.folder(), "unknown"))
+        .collect();
+    for host in &mut hosts {
+        host.say(INITIALIZE).await;
+    }
+    for host in &mut hosts {
+        assert!(is_unknown_server(&host.hear().await.unwrap()));
+    }
+    assert_eq!(bridges_of(&installation).len(), 1);
+}
+
+#[tokio::test]
+async fn a_detached_bridge_holds_nothing_of_whoever_started_it() {
+    let installation = Installation::new();
+    let postern = env!("CARGO_BIN_EXE_postern");
+    // The shell's copies of stdout would keep the pipe open, and this test waiting.
+    let script = format!(
+        "exec 7>&1 8>&2; {postern} bridge --detach --home {}",
+        installation.folder().display()
+    );
+    let output = tokio::process::Command::new("/bin/sh")
+        .args(["-c", &script])
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!((output.stdout, output.stderr), (Vec::new(), Vec::new()));
+    let bridge = pid(&installation).await;
+    let folder = std::fs::read_link(format!("/proc/{bridge}/cwd")).unwrap();
+    assert_eq!(folder, std::path::Path::new("/"));
+    // A second one finds the first.
+    assert_eq!(
+        installation.run(&["bridge", "--detach"]).await.code,
+        Some(0)
+    );
+    assert_eq!(pid(&installation).await, bridge);
+    let second = installation.run(&["bridge"]).await;
+    assert_eq!(second.code, Some(1));
+    assert!(
+        second.stderr.contains("a bridge already runs"),
+        "{second:?}"
+    );
+    installation.quit().await;
+}
+
+#[tokio::test]
+async fn why_a_bridge_cannot_start_reaches_whoever_wanted_it() {
+    let installation = Installation::new();
+    // Somebody else's folder in the place of ours.
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), installation.folder().join("run")).unwrap();
+    let ended = installation.run(&["bridge", "--detach"]).await;
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    assert!(
+        ended.stderr.starts_with("error: ") && ended.stderr.contains("run"),
+        "{ended:?}"
+    );
+    let mut host = Host::spawn(installation.folder(), "unknown");
+    host.say(INITIALIZE).await;
+    let answer: Value = serde_json::from_str(&host.hear().await.unwrap()).unwrap();
+    assert_eq!(answer["error"]["code"], 1002);
+    assert!(
+        answer["error"]["message"].as_str().unwrap().contains("run"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn a_newer_shim_replaces_an_older_bridge() {
+    let mut old = FakeBridge::of_version("0.0.1");
+    let mut host = Host::spawn(old.folder(), "unknown");
+    host.say(INITIALIZE).await;
+    // It looks, sees the version, and asks for room.
+    drop(old.accept().await);
+    let installation = Installation::in_folder(old.make_room().await);
+    assert!(is_unknown_server(&host.hear().await.unwrap()));
+    assert_ne!(pid(&installation).await, std::process::id());
+}
+
+#[tokio::test]
+async fn replacing_takes_over_from_any_bridge() {
+    let installation = Installation::new();
+    assert_eq!(
+        installation.run(&["bridge", "--detach"]).await.code,
+        Some(0)
+    );
+    let first = pid(&installation).await;
+    assert_eq!(
+        installation
+            .run(&["bridge", "--detach", "--replace=older"])
+            .await
+            .code,
+        Some(0)
+    );
+    assert_eq!(pid(&installation).await, first);
+    assert_eq!(
+        installation
+            .run(&["bridge", "--detach", "--replace"])
+            .await
+            .code,
+        Some(0)
+    );
+    assert_ne!(pid(&installation).await, first);
+}
+
+#[tokio::test]
+async fn a_bridge_that_was_ended_comes_back_with_the_next_request_and_not_before() {
+    let installation = Installation::new();
+    let add = ["servers", "add", "nowhere", "http://127.0.0.1:9/mcp"];
+    assert_eq!(installation.run(&add).await.code, Some(0));
+    let mut host = Host::spawn(installation.folder(), "nowhere");
+    host.say(INITIALIZE).await;
+    host.hear().await.unwrap();
+    installation.quit().await;
+    assert!(installation.client().await.is_err());
+    host.say(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#)
+        .await;
+    host.hear().await.unwrap();
+    assert!(installation.client().await.is_ok());
+    assert!(host.end().await.2.success());
+}
+
+#[tokio::test]
+async fn an_idle_bridge_ends() {
+    let installation = Installation::new();
+    assert_eq!(
+        installation
+            .run(&["bridge", "--detach", "--idle-exit", "1"])
+            .await
+            .code,
+        Some(0)
+    );
+    let mut watch = installation.client().await.unwrap().watch().await.unwrap();
+    watch.next().await.unwrap();
+    let bridge = watched_pid(&installation).await;
+    drop(watch);
+    until_gone(bridge).await;
+}
+
+async fn watched_pid(installation: &Installation) -> u32 {
+    installation.state().await.bridge.pid
+}
+
+/// Returns when the process is gone.
+async fn until_gone(pid: u32) {
+    let process = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    let Ok(handle) = rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty())
+    else {
+        return;
+    };
+    let ended = tokio::task::spawn_blocking(move || {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let patience = Timespec {
+            tv_sec: 60,
+            tv_nsec: 0,
+        };
+        poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&patience)).unwrap()
+    });
+    assert_eq!(ended.await.unwrap(), 1, "process {pid} lives");
+}
+
+fn session_of(pid: u32) -> String {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields = stat.rsplit_once(')').unwrap().1;
+    fields.split_whitespace().nth(3).unwrap().to_owned()
+}
+
+/// The resident bridges that were given this folder.
+fn bridges_of(installation: &Installation) -> Vec<u32> {
+    let folder = installation.folder().display().to_string();
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+        .filter(|pid: &u32| {
+            let arguments =
+                std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            arguments.contains("--detached") && arguments.contains(&folder)
+        })
+        .collect()
+}

@@ -1,0 +1,251 @@
+//! `postern connect` as hosts run it: a process, with the environment that the official SDKs
+//! leave it, against a bridge of the test's own that speaks the sockets' protocol.
+
+use serde_json::Value;
+
+use crate::fake_bridge::{FakeBridge, Session};
+use crate::host::Host;
+
+pub(crate) const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#;
+const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+const ANSWER: &str = r#"{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"s","version":"1"}}}"#;
+
+fn call(id: u32) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"x"}}}}"#)
+}
+
+fn result(id: u32) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[]}}}}"#)
+}
+
+/// A host and a bridge with the handshake between them done.
+async fn established() -> (FakeBridge, Session, Host) {
+    let mut bridge = FakeBridge::new();
+    let mut host = Host::spawn(bridge.folder(), "snippets");
+    let mut session = bridge.accept().await;
+    host.say(INITIALIZE).await;
+    assert_eq!(session.hear().await.unwrap(), INITIALIZE);
+    session.say(ANSWER).await;
+    assert_eq!(host.hear().await.unwrap(), ANSWER);
+    host.say(INITIALIZED).await;
+    assert_eq!(session.hear().await.unwrap(), INITIALIZED);
+    (bridge, session, host)
+}
+
+#[tokio::test]
+async fn every_byte_passes_unchanged_and_stdout_carries_nothing_else() {
+    let (_bridge, mut session, mut host) = established().await;
+    assert_eq!(session.server, "snippets");
+    assert!(!session.resumed);
+    let odd = [
+        r#"{ "jsonrpc" : "2.0",  "id":"\u00e9", "method":"tools/call", "params":{"n":1.0,"e":1E2,"big":123456789012345678901234567890}, "extra":null }"#,
+        r#"{"jsonrpc":"2.0","method":"x/unknown","params":["a",{"é":"ü\u2028"}]}"#,
+    ];
+    for line in odd {
+        host.say(line).await;
+        assert_eq!(session.hear().await.unwrap(), line);
+    }
+    let answers = [
+        r#"{"unknown":1,"id":"é","result":{"n":1.0,"tab":"\t"},"jsonrpc":"2.0"}"#,
+        r#"{"jsonrpc":"2.0","id":"s-1","method":"roots/list"}"#,
+    ];
+    session.say("#a word of a later version").await;
+    session.say("not MCP at all").await;
+    for line in answers {
+        session.say(line).await;
+        assert_eq!(host.hear().await.unwrap(), line);
+    }
+    let (rest, stderr, status) = host.end().await;
+    assert_eq!(rest, "");
+    assert!(stderr.contains("not MCP"), "{stderr}");
+    assert!(status.success());
+}
+
+#[tokio::test]
+async fn a_mebibyte_and_256_calls_at_once_pass() {
+    let (_bridge, mut session, mut host) = established().await;
+    let large = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"text":"{}"}}}}"#,
+        "x".repeat(1 << 20)
+    );
+    host.say(&large).await;
+    assert_eq!(session.hear().await.unwrap(), large);
+    let answer = large.replace("\"method\":\"tools/call\",\"params\"", "\"result\"");
+    session.say(&answer).await;
+    assert_eq!(host.hear().await.unwrap(), answer);
+    // The host reads nothing until it has said everything.
+    for id in 0..256 {
+        host.say(&call(id)).await;
+        session.hear().await.unwrap();
+        session.say(&result(id)).await;
+    }
+    for id in 0..256 {
+        assert_eq!(host.hear().await.unwrap(), result(id));
+    }
+}
+
+#[tokio::test]
+async fn a_lost_bridge_is_found_again_and_told_the_handshake() {
+    let (mut bridge, mut session, mut host) = established().await;
+    host.say(&call(1)).await;
+    session.hear().await.unwrap();
+    drop(session);
+    let error: Value = serde_json::from_str(&host.hear().await.unwrap()).unwrap();
+    assert_eq!(error["id"], 1);
+    assert_eq!(error["error"]["code"], 1002);
+    assert_eq!(error["error"]["data"]["server"], "snippets");
+
+    let mut session = bridge.accept().await;
+    assert!(session.resumed);
+    host.say(&call(2)).await;
+    assert_eq!(session.hear().await.unwrap(), INITIALIZE);
+    session.say(ANSWER).await;
+    assert_eq!(session.hear().await.unwrap(), INITIALIZED);
+    assert_eq!(session.hear().await.unwrap(), call(2));
+    session.say(&result(2)).await;
+    // The second answer to the handshake was swallowed.
+    assert_eq!(host.hear().await.unwrap(), result(2));
+}
+
+#[tokio::test]
+async fn a_bridge_that_makes_room_answers_what_it_owes_and_the_next_gets_the_rest() {
+    let (mut bridge, mut session, mut host) = established().await;
+    host.say(&call(1)).await;
+    session.hear().await.unwrap();
+    session.say("#yielding").await;
+    // The shim closes its side: nothing more will come.
+    assert_eq!(session.hear().await, None);
+    host.say(&call(2)).await;
+    session.say(&result(1)).await;
+    assert_eq!(host.hear().await.unwrap(), result(1));
+    drop(session);
+
+    let mut session = bridge.accept().await;
+    assert_eq!(session.hear().await.unwrap(), INITIALIZE);
+    session.say(ANSWER).await;
+    assert_eq!(session.hear().await.unwrap(), INITIALIZED);
+    assert_eq!(session.hear().await.unwrap(), call(2));
+    session.say(&result(2)).await;
+    assert_eq!(host.hear().await.unwrap(), result(2));
+}
+
+#[tokio::test]
+async fn pending_answers_are_delivered_after_stdin_ended() {
+    let (_bridge, mut session, mut host) = established().await;
+    host.say(&call(1)).await;
+    session.hear().await.unwrap();
+    host.close_stdin();
+    assert_eq!(session.hear().await, None);
+    session.say(&result(1)).await;
+    assert_eq!(host.hear().await.unwrap(), result(1));
+    let (rest, stderr, status) = host.end().await;
+    assert_eq!((rest.as_str(), stderr.as_str()), ("", ""));
+    assert!(status.success());
+}
+
+#[tokio::test]
+async fn everything_said_before_the_end_of_stdin_is_passed_on() {
+    let mut bridge = FakeBridge::new();
+    let mut host = Host::spawn(bridge.folder(), "snippets");
+    host.say(INITIALIZE).await;
+    host.say(INITIALIZED).await;
+    host.say(&call(1)).await;
+    host.close_stdin();
+    let mut session = bridge.accept().await;
+    for expected in [INITIALIZE, INITIALIZED, &call(1)] {
+        assert_eq!(session.hear().await.unwrap(), expected);
+    }
+    assert_eq!(session.hear().await, None);
+    session.say(ANSWER).await;
+    session.say(&result(1)).await;
+    let (stdout, _, status) = host.end().await;
+    assert_eq!(stdout, format!("{ANSWER}\n{}\n", result(1)));
+    assert!(status.success());
+}
+
+#[tokio::test]
+async fn a_host_that_died_is_not_waited_for() {
+    let (_bridge, mut session, mut host) = established().await;
+    host.say(&call(1)).await;
+    session.hear().await.unwrap();
+    host.close_stdin();
+    host.close_stdout();
+    assert!(host.wait().await.success());
+}
+
+#[tokio::test]
+async fn signals_end_it_quietly() {
+    for signal in [
+        rustix::process::Signal::TERM,
+        rustix::process::Signal::INT,
+        rustix::process::Signal::HUP,
+    ] {
+        let (_bridge, mut session, host) = established().await;
+        host.signal(signal);
+        assert_eq!(session.hear().await, None);
+        let (stdout, stderr, status) = host.end().await;
+        assert_eq!((stdout.as_str(), stderr.as_str()), ("", ""));
+        assert!(status.success());
+    }
+}
+
+#[tokio::test]
+async fn lines_that_are_no_messages_are_answered_and_survived() {
+    let (_bridge, mut session, mut host) = established().await;
+    for (line, code) in [
+        ("{", -32700),
+        ("[]", -32600),
+        (r#"{"jsonrpc":"1.0","id":1,"method":"x"}"#, -32600),
+    ] {
+        host.say(line).await;
+        let answer: Value = serde_json::from_str(&host.hear().await.unwrap()).unwrap();
+        assert_eq!(answer["error"]["code"], code);
+    }
+    host.say(&call(1)).await;
+    assert_eq!(session.hear().await.unwrap(), call(1));
+}
+
+#[tokio::test]
+async fn an_unknown_server_is_an_error_that_may_pass() {
+    let mut bridge = FakeBridge::new();
+    let mut host = Host::spawn(bridge.folder(), "typo");
+    bridge
+        .refuse("there is no server called `typo`", "postern servers list")
+        .await;
+    host.say(INITIALIZE).await;
+    let error: Value = serde_json::from_str(&host.hear().await.unwrap()).unwrap();
+    assert_eq!(error["id"], 0);
+    assert_eq!(error["error"]["code"], 1005);
+    assert_eq!(
+        error["error"]["message"],
+        "there is no server called `typo`"
+    );
+    assert_eq!(
+        error["error"]["data"],
+        serde_json::json!({
+            "kind": "not-found", "server": "typo", "hint": "postern servers list"
+        })
+    );
+    // It was added meanwhile: the host's next attempt finds it.
+    let mut id = 1;
+    let mut accepted = loop {
+        host.say(&INITIALIZE.replace("\"id\":0", &format!("\"id\":{id}")))
+            .await;
+        tokio::select! {
+            session = bridge.accept() => break session,
+            refused = host.hear() => assert!(refused.unwrap().contains("1005")),
+        }
+        id += 1;
+    };
+    assert_eq!(accepted.server, "typo");
+    assert!(accepted.hear().await.unwrap().contains("initialize"));
+    let answer = ANSWER.replace("\"id\":0", &format!("\"id\":{id}"));
+    accepted.say(&answer).await;
+    assert_eq!(host.hear().await.unwrap(), answer);
+    let (_, stderr, status) = host.end().await;
+    assert!(
+        stderr.contains("there is no server called `typo`") && stderr.contains("hint: "),
+        "{stderr}"
+    );
+    assert!(status.success());
+}
