@@ -1,0 +1,194 @@
+//! `cargo xtask bench`: what the bridge and the shim cost, beside a client that does without.
+//!
+//! Everything is measured in one run, on the release build, in the demo world: figures of
+//! different runs or machines do not compare.
+
+mod direct;
+mod http;
+mod process;
+mod shim;
+mod world;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    bench::{direct::Direct, process::Cpu, shim::Shim, world::World},
+    no_arguments,
+    steps::run,
+    tree::cargo,
+};
+
+/// What is promised.
+const SHIM_BYTES: u64 = 5 * 1024 * 1024;
+const BRIDGE_BYTES: u64 = 20 * 1024 * 1024;
+const START: Duration = Duration::from_millis(30);
+
+const STARTS: usize = 40;
+const CALLS: usize = 1_000;
+const WARM_UP: usize = 50;
+/// How long nothing happens before memory counts as idle.
+const IDLE: Duration = Duration::from_secs(3);
+
+pub(crate) fn main(arguments: &[String]) -> Result<()> {
+    no_arguments(arguments)?;
+    measure()
+}
+
+/// Builds, measures and prints.
+///
+/// # Errors
+/// Where a figure is over its limit, or something fails.
+pub(crate) fn measure() -> Result<()> {
+    run(&mut cargo(&["build", "--release", "-p", "postern"]))?;
+    let world = World::start()?;
+    let mut report = Report::default();
+    starts(&world, &mut report)?;
+    memory(&world, &mut report)?;
+    calls(&world, &mut report)?;
+    report.finish()
+}
+
+/// How long a host waits for its first answer, with the bridge running.
+fn starts(world: &World, report: &mut Report) -> Result<()> {
+    let mut took = Vec::new();
+    for _ in 0..STARTS {
+        let started = Instant::now();
+        let shim = Shim::connect(world)?;
+        took.push(started.elapsed());
+        shim.end()?;
+    }
+    took.sort_unstable();
+    report.time(
+        "shim: spawn to initialize answer, p50",
+        took[STARTS / 2],
+        Some(START),
+    );
+    report.time(
+        "shim: spawn to initialize answer, p95",
+        took[STARTS * 95 / 100],
+        None,
+    );
+    Ok(())
+}
+
+/// What lies in memory while one host is connected and says nothing.
+fn memory(world: &World, report: &mut Report) -> Result<()> {
+    let shim = Shim::connect(world)?;
+    std::thread::sleep(IDLE);
+    for (name, process, limit) in [
+        ("shim", shim.process(), SHIM_BYTES),
+        ("bridge", world.bridge, BRIDGE_BYTES),
+    ] {
+        let memory = process::memory(process)?;
+        report.bytes(
+            &format!("{name}: idle, resident"),
+            memory.resident,
+            Some(limit),
+        );
+        report.bytes(
+            &format!("{name}: idle, proportional share"),
+            memory.share,
+            None,
+        );
+    }
+    shim.end()
+}
+
+/// What a call takes: through shim and bridge, through the bridge's HTTP face, and straight to
+/// the gateway.
+fn calls(world: &World, report: &mut Report) -> Result<()> {
+    let mut shim = Shim::connect(world)?;
+    let mut direct = Direct::sign_in(world)?;
+    let mut face = Direct::unauthenticated(&world.endpoint)?;
+    for _ in 0..WARM_UP {
+        shim.call()?;
+        direct.call()?;
+        face.call()?;
+    }
+    report.time(
+        "call: straight to the gateway, p50",
+        median(|| direct.call())?,
+        None,
+    );
+    report.time(
+        "call: through the bridge's HTTP face, p50",
+        median(|| face.call())?,
+        None,
+    );
+    let before = [Cpu::of(shim.process())?, Cpu::of(world.bridge)?];
+    report.time(
+        "call: through shim and bridge, p50",
+        median(|| shim.call())?,
+        None,
+    );
+    let after = [Cpu::of(shim.process())?, Cpu::of(world.bridge)?];
+    for (name, before, after) in [
+        ("shim", &before[0], &after[0]),
+        ("bridge", &before[1], &after[1]),
+    ] {
+        let each = (after.since(before)) / u32::try_from(CALLS)?;
+        report.time(&format!("call: CPU of the {name}, each"), each, None);
+    }
+    shim.end()
+}
+
+fn median(mut call: impl FnMut() -> Result<()>) -> Result<Duration> {
+    let mut took = Vec::with_capacity(CALLS);
+    for _ in 0..CALLS {
+        let started = Instant::now();
+        call()?;
+        took.push(started.elapsed());
+    }
+    took.sort_unstable();
+    Ok(took[CALLS / 2])
+}
+
+/// Figures, and which of them break a promise.
+#[derive(Default)]
+struct Report {
+    rows: Vec<[String; 3]>,
+    broken: Vec<String>,
+}
+
+impl Report {
+    fn time(&mut self, name: &str, value: Duration, limit: Option<Duration>) {
+        let shown = |time: Duration| format!("{:.3} ms", time.as_secs_f64() * 1e3);
+        self.row(
+            name,
+            shown(value),
+            limit.map(shown),
+            limit.is_some_and(|limit| value > limit),
+        );
+    }
+
+    fn bytes(&mut self, name: &str, value: u64, limit: Option<u64>) {
+        let shown = |bytes: u64| format!("{:.2} MB", bytes as f64 / f64::from(1 << 20));
+        self.row(
+            name,
+            shown(value),
+            limit.map(shown),
+            limit.is_some_and(|limit| value > limit),
+        );
+    }
+
+    fn row(&mut self, name: &str, value: String, limit: Option<String>, broken: bool) {
+        if broken {
+            self.broken.push(name.to_owned());
+        }
+        self.rows
+            .push([name.to_owned(), value, limit.unwrap_or_default()]);
+    }
+
+    fn finish(self) -> Result<()> {
+        println!("\n{:<46} {:>12} {:>12}", "", "measured", "at most");
+        for [name, value, limit] in &self.rows {
+            println!("{name:<46} {value:>12} {limit:>12}");
+        }
+        if !self.broken.is_empty() {
+            bail!("over the limit: {}", self.broken.join("; "));
+        }
+        Ok(())
+    }
+}

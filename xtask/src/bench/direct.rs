@@ -1,0 +1,181 @@
+//! A host that speaks Streamable HTTP itself, with a session of its own at the gateway.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{TcpListener, TcpStream},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use super::{
+    http::{Answer, Connection},
+    world::World,
+};
+
+/// What follows the answer to the handshake.
+pub(super) const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+
+/// The pair of RFC 7636, appendix B: fit for a demo that ends with this program.
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+pub(super) struct Direct {
+    connection: Connection,
+    path: String,
+    headers: Vec<(String, String)>,
+    last_id: u64,
+}
+
+impl Direct {
+    /// Registers, signs in by the demo's browser, and shakes hands.
+    pub(super) fn sign_in(world: &World) -> Result<Self> {
+        let resource = format!("{}/snippets/mcp", world.gateway);
+        let session = session(world, &resource)?;
+        let bearer = ("authorization".to_owned(), format!("Bearer {session}"));
+        Self::connect(&resource, vec![bearer])
+    }
+
+    /// Shakes hands where no credential is wanted.
+    pub(super) fn unauthenticated(endpoint: &str) -> Result<Self> {
+        Self::connect(endpoint, Vec::new())
+    }
+
+    fn connect(endpoint: &str, mut headers: Vec<(String, String)>) -> Result<Self> {
+        let (connection, path) = Connection::open(endpoint)?;
+        headers.push((
+            "accept".into(),
+            "application/json, text/event-stream".into(),
+        ));
+        headers.push(("content-type".into(), "application/json".into()));
+        let mut host = Self {
+            connection,
+            path,
+            headers,
+            last_id: 0,
+        };
+        let answer = host.post(&handshake())?;
+        ensure!(answer.status == 200, "no handshake: {}", answer.body);
+        if let Some(session) = answer.header("mcp-session-id") {
+            host.headers
+                .push(("mcp-session-id".into(), session.to_owned()));
+        }
+        host.headers
+            .push(("mcp-protocol-version".into(), "2025-11-25".into()));
+        host.post(INITIALIZED)?;
+        Ok(host)
+    }
+
+    pub(super) fn call(&mut self) -> Result<()> {
+        self.last_id += 1;
+        let answer = self.post(&call(self.last_id))?;
+        ensure!(
+            answer.body.contains("\"content\""),
+            "not an answer: {}",
+            answer.body
+        );
+        Ok(())
+    }
+
+    fn post(&mut self, message: &str) -> Result<Answer> {
+        self.connection.post(&self.path, &self.headers, message)
+    }
+}
+
+pub(super) fn handshake() -> String {
+    json!({
+        "jsonrpc": "2.0", "id": 0, "method": "initialize",
+        "params": {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": { "name": "bench", "version": "1.0.0" },
+        },
+    })
+    .to_string()
+}
+
+pub(super) fn call(id: u64) -> String {
+    json!({
+        "jsonrpc": "2.0", "id": id, "method": "tools/call",
+        "params": { "name": "hello_mcp", "arguments": {} },
+    })
+    .to_string()
+}
+
+/// A session key for `resource`, the way any client gets one.
+fn session(world: &World, resource: &str) -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let redirect = format!(
+        "http://127.0.0.1:{}/callback",
+        listener.local_addr()?.port()
+    );
+    let (mut connection, _) = Connection::open(&world.gateway)?;
+    let json = [("content-type".to_owned(), "application/json".to_owned())];
+    let document = json!({
+        "client_name": "bench", "redirect_uris": [redirect], "token_endpoint_auth_method": "none",
+    });
+    let registered = connection.post("/register", &json, &document.to_string())?;
+    let client = text(&registered, "client_id")?;
+
+    let page = format!(
+        "{}/authorize?response_type=code&client_id={client}&redirect_uri={}&state=bench\
+         &code_challenge={CHALLENGE}&code_challenge_method=S256&resource={}",
+        world.gateway,
+        encoded(&redirect),
+        encoded(resource),
+    );
+    let mut browser = world.postern(&["demo-browser", &page]).spawn()?;
+    let code = code(&listener)?;
+    browser.wait()?;
+
+    let form = [(
+        "content-type".to_owned(),
+        "application/x-www-form-urlencoded".to_owned(),
+    )];
+    let request = format!(
+        "grant_type=authorization_code&client_id={client}&code={code}&redirect_uri={}\
+         &code_verifier={VERIFIER}&resource={}",
+        encoded(&redirect),
+        encoded(resource),
+    );
+    text(&connection.post("/token", &form, &request)?, "access_token")
+}
+
+/// Takes the browser's redirect and the code in it, as it is encoded there.
+fn code(listener: &TcpListener) -> Result<String> {
+    let (stream, _) = listener.accept()?;
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    stream.read_line(&mut line)?;
+    let mut header = String::new();
+    while stream.read_line(&mut header)? > 2 {
+        header.clear();
+    }
+    let mut stream: TcpStream = stream.into_inner();
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")?;
+    let query = line.split(['?', ' ']).nth(2).context("no query")?;
+    query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("code="))
+        .map(str::to_owned)
+        .with_context(|| format!("no code in {line}"))
+}
+
+fn text(answer: &Answer, field: &str) -> Result<String> {
+    let value: Value = serde_json::from_str(&answer.body)?;
+    let text = value[field].as_str();
+    Ok(text
+        .with_context(|| format!("no {field}: {}", answer.body))?
+        .to_owned())
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+                char::from(byte).to_string()
+            }
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
