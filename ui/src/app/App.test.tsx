@@ -1,0 +1,94 @@
+import { act, screen, within } from "@testing-library/react";
+import userEvent from "@testing-library/user-event";
+import { expect, test, vi } from "vitest";
+import type { Problem } from "../bindings/Problem";
+import type { Listener } from "../bridge/transport";
+import { renderApp } from "../mock/render";
+import { states } from "../mock/states";
+import { mockTransport } from "../mock/transport";
+
+const user = userEvent.setup({ delay: null });
+const gone: Problem = { kind: "unreachable", message: "The bridge ended", hint: "wait a moment" };
+
+test("without a bridge it says so, and what to do", () => {
+  renderApp(mockTransport("none"));
+  const alert = screen.getByRole("alert");
+  expect(alert.textContent).toContain("Postern's bridge is not running");
+  expect(alert.textContent).toContain("Run postern bridge in a terminal");
+});
+
+test("a bridge that goes away leaves the last state, which nobody can act on, until it is back", () => {
+  let listener: Listener | undefined;
+  renderApp({
+    call: () => Promise.reject(gone),
+    follow: (given) => {
+      listener = given;
+      given.onState(states.connected);
+      return () => undefined;
+    },
+  });
+  act(() => listener?.onLost(gone));
+  expect(screen.getByRole("status").textContent).toContain("Postern's bridge is not running");
+  expect(screen.getByText("timesheets").closest("[inert]")).not.toBeNull();
+  act(() => listener?.onState(states.connected));
+  expect(screen.queryByText("Postern's bridge is not running")).toBeNull();
+  expect(screen.getByText("timesheets").closest("[inert]")).toBeNull();
+});
+
+test("the first run asks for a server, names it after its address and shows it", async () => {
+  renderApp(mockTransport("first-run"));
+  await user.type(screen.getByLabelText("Server address"), "https://mcp.example.com/snippets/mcp");
+  expect(screen.getByLabelText<HTMLInputElement>("Name").value).toBe("snippets");
+  await user.click(screen.getByRole("button", { name: "Add server" }));
+  expect(await screen.findByRole("heading", { name: "Servers" })).toBeDefined();
+  expect(screen.getByText("Sign-in needed")).toBeDefined();
+});
+
+test("a name that is taken is told where it was typed", async () => {
+  renderApp(mockTransport("connected"));
+  await user.click(screen.getByRole("button", { name: "Add server" }));
+  const dialog = await screen.findByRole("dialog");
+  await user.type(within(dialog).getByLabelText("Server address"), "https://mcp.example.com/wiki/mcp");
+  await user.click(within(dialog).getByRole("button", { name: "Add server" }));
+  expect((await within(dialog).findByRole("alert")).textContent).toContain("already is a server named wiki");
+});
+
+test("a sign-in that waits shows its link and can be cancelled", async () => {
+  renderApp(mockTransport("attention"), "settings");
+  const banner = screen.getByRole("status");
+  expect(banner.textContent).toContain("The browser could not be opened to sign in to timesheets");
+  expect(banner.textContent).toContain("https://login.contoso.example/authorize");
+  await user.click(within(banner).getByRole("button", { name: "Cancel sign-in" }));
+  expect(screen.queryByText(/could not be opened/)).toBeNull();
+});
+
+test("a sign-in that fails is told on every page", async () => {
+  renderApp(mockTransport("signed-out"));
+  await user.click(screen.getByRole("button", { name: "Sign in" }));
+  expect((await screen.findByRole("alert")).textContent).toContain("Nobody finished the sign-in to snippets");
+});
+
+test("every state names itself in words", () => {
+  renderApp(mockTransport("attention"));
+  for (const words of ["Ready", "Sign-in needed", "Not working", "Connecting"]) {
+    expect(screen.getByText(words)).toBeDefined();
+  }
+  expect(screen.getByLabelText("2 servers want attention")).toBeDefined();
+});
+
+test("every control has a name", () => {
+  for (const page of ["servers", "consents", "hosts", "settings"]) {
+    const { unmount } = renderApp(mockTransport("connected"), page);
+    for (const button of screen.getAllByRole("button")) {
+      expect(button.getAttribute("aria-label") ?? button.textContent, button.outerHTML).not.toBe("");
+    }
+    unmount();
+  }
+});
+
+test("asks nothing of a bridge but what a page needs", () => {
+  const transport = mockTransport("connected");
+  const call = vi.spyOn(transport, "call");
+  renderApp(transport);
+  expect(call).not.toHaveBeenCalled();
+});

@@ -1,0 +1,32 @@
+import { Center, Loader, Stack, Text, Title } from "@mantine/core";
+import icon from "../../../icons/postern.svg";
+import type { Problem } from "../bindings/Problem";
+import { sentence } from "../parts/sentence";
+import { Words } from "../parts/Words";
+import { t } from "../strings/t";
+
+/** There is no bridge and there has not been one since the window opened. */
+export function BridgeLost({ problem }: { problem: Problem }) {
+  return (
+    <Center component="main" mih="100vh" p="xl">
+      <Stack align="center" gap="sm" maw={520} role="alert">
+        <img src={icon} width={72} height={72} alt="" style={{ filter: "grayscale(1)", opacity: 0.75 }} />
+        <Title order={2} mt="sm">
+          {t("lost.title")}
+        </Title>
+        <Text ta="center">
+          <Words>{problem.message}</Words>
+        </Text>
+        {problem.hint !== null && (
+          <Text ta="center">
+            <Words>{sentence(problem.hint)}</Words>
+          </Text>
+        )}
+        <Loader type="dots" size="sm" mt="sm" aria-hidden />
+        <Text c="dimmed" size="sm">
+          {t("lost.again")}
+        </Text>
+      </Stack>
+    </Center>
+  );
+}

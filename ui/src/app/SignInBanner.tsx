@@ -1,0 +1,41 @@
+import { Alert, Button, Group, Loader, Text } from "@mantine/core";
+import type { SignInView } from "../bindings/SignInView";
+import { useAction } from "../bridge/useAction";
+import { useClient } from "../bridge/useBridge";
+import { CopyButton } from "../parts/CopyButton";
+import { ProblemAlert } from "../parts/ProblemAlert";
+import { sentence } from "../parts/sentence";
+import { Words } from "../parts/Words";
+import { t } from "../strings/t";
+
+/** A sign-in waits for the browser: where it is, and how to end it. */
+export function SignInBanner({ waiting }: { waiting: SignInView }) {
+  const client = useClient();
+  const cancel = useAction(() => client.cancelSignIn(waiting.server));
+  const stuck = waiting.browserProblem !== null;
+  return (
+    <Alert
+      role="status"
+      color="yellow"
+      variant="light"
+      icon={<Loader size={18} color="yellow" aria-hidden />}
+      title={t(stuck ? "signIn.stuck" : "signIn.waiting", { server: waiting.server })}
+    >
+      <Text size="sm">
+        <Words>{stuck ? sentence(waiting.browserProblem ?? "") : t("signIn.about")}</Words>
+      </Text>
+      {stuck && (
+        <Text size="xs" ff="monospace" c="dimmed" lineClamp={2} style={{ overflowWrap: "anywhere" }}>
+          {waiting.url}
+        </Text>
+      )}
+      <Group gap="xs" mt="xs">
+        <CopyButton labelled value={waiting.url} what={t("signIn.link")} />
+        <Button variant="subtle" color="gray" loading={cancel.busy} onClick={cancel.run}>
+          {t("signIn.cancel")}
+        </Button>
+      </Group>
+      <ProblemAlert problem={cancel.problem} />
+    </Alert>
+  );
+}

@@ -1,0 +1,50 @@
+// Inside the desktop app: commands and events of `src-tauri`.
+
+import { invoke } from "@tauri-apps/api/core";
+import { listen } from "@tauri-apps/api/event";
+import type { Problem } from "../bindings/Problem";
+import type { Reply } from "../bindings/Reply";
+import type { State } from "../bindings/State";
+import { toProblem } from "./problem";
+import type { Listener, Transport } from "./transport";
+
+export function tauriTransport(): Transport {
+  return {
+    async call(request) {
+      try {
+        return await invoke<Reply>("call", { request });
+      } catch (thrown) {
+        throw toProblem(thrown);
+      }
+    },
+    follow,
+  };
+}
+
+function follow(listener: Listener): () => void {
+  let ended = false;
+  let heard = false;
+  const onState = (state: State) => {
+    heard = true;
+    if (!ended) listener.onState(state);
+  };
+  const onLost = (problem: Problem) => {
+    heard = true;
+    if (!ended) listener.onLost(problem);
+  };
+  const subscriptions = [
+    listen<State>("state", (event) => onState(event.payload)),
+    listen<Problem>("lost", (event) => onLost(event.payload)),
+  ];
+  Promise.all(subscriptions)
+    .then(() => invoke<State>("state"))
+    .then(
+      // What came as an event meanwhile is newer.
+      (state) => heard || onState(state),
+      (thrown) => heard || onLost(toProblem(thrown)),
+    );
+  return () => {
+    ended = true;
+    for (const subscription of subscriptions) subscription.then((end) => end());
+  };
+}

@@ -1,0 +1,17 @@
+// What Mantine asks of a browser and happy-dom does not have.
+
+import { cleanup } from "@testing-library/react";
+import { afterEach } from "vitest";
+
+afterEach(cleanup);
+
+class NoResizes {
+  observe() {}
+  unobserve() {}
+  disconnect() {}
+}
+globalThis.ResizeObserver ??= NoResizes;
+
+if (document.fonts === undefined) {
+  Object.defineProperty(document, "fonts", { value: new EventTarget() });
+}

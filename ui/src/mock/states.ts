@@ -1,0 +1,141 @@
+// Canned states, for screenshots, design work and component tests.
+
+import type { ServerView } from "../bindings/ServerView";
+import type { State } from "../bindings/State";
+import { tools } from "./tools";
+
+const HTTP = "http://127.0.0.1:4127";
+const ADA = "https://login.contoso.example/v2.0|ada";
+
+function server(name: string, over: Partial<ServerView> = {}): ServerView {
+  return {
+    name,
+    url: `https://mcp.contoso.example/${name}/mcp`,
+    endpoint: `${HTTP}/${name}/mcp`,
+    sseEndpoint: `${HTTP}/${name}/sse`,
+    state: { is: "ready" },
+    account: ADA,
+    tools,
+    ephemeral: false,
+    ...over,
+  };
+}
+
+const firstRun: State = {
+  bridge: {
+    version: "0.1.0",
+    pid: 41270,
+    http: HTTP,
+    httpProblem: null,
+    configFile: "/home/ada/.config/postern/config.toml",
+    configProblem: null,
+    vault: { state: "keychain", detail: "Sealed on disk; the key is in the system keychain." },
+  },
+  accounts: [],
+  servers: [],
+  sessions: [],
+  signIns: [],
+  serverMode: { is: "unconfigured" },
+};
+
+const connected: State = {
+  ...firstRun,
+  accounts: [
+    {
+      id: ADA,
+      issuer: "https://login.contoso.example/v2.0",
+      name: "Ada Lindqvist",
+      username: "ada@contoso.example",
+      state: "signed-in",
+    },
+  ],
+  servers: [
+    server("snippets"),
+    server("timesheets", { state: { is: "unknown" }, tools: null }),
+    server("wiki", { tools: tools.slice(0, 1) }),
+  ],
+  sessions: [
+    { id: 1, server: "snippets", host: "Claude Desktop", face: "stdio", since: 1_795_244_400 },
+    { id: 2, server: "snippets", host: "Cursor", face: "http", since: 1_795_251_000 },
+  ],
+  serverMode: { is: "running", url: "http://127.0.0.1:4180", pid: 41533 },
+};
+
+const signedOut: State = {
+  ...firstRun,
+  servers: [server("snippets", { state: { is: "sign-in-needed" }, account: null, tools: null })],
+};
+
+const signingIn: State = {
+  ...signedOut,
+  signIns: [
+    {
+      server: "snippets",
+      url: "https://mcp.contoso.example/authorize?client_id=postern&response_type=code&code_challenge_method=S256",
+      browserProblem: null,
+      since: 1_795_251_000,
+    },
+  ],
+};
+
+const attention: State = {
+  ...connected,
+  bridge: {
+    ...connected.bridge,
+    http: null,
+    httpProblem: {
+      kind: "in-use",
+      message: "Port 4127 is taken by another program",
+      hint: "End that program, or choose another port under [bridge] in config.toml.",
+    },
+    configProblem: {
+      kind: "invalid",
+      message: "config.toml, line 7: unknown field `ulr` in servers.wiki",
+      hint: "Write `url`. The last good configuration stays in force.",
+    },
+    vault: { state: "locked", detail: "The system keychain is locked. Unlock it to keep sign-ins." },
+  },
+  servers: [
+    server("snippets", { endpoint: null, sseEndpoint: null }),
+    server("timesheets", { state: { is: "sign-in-needed" }, endpoint: null, sseEndpoint: null, tools: null }),
+    server("wiki", {
+      endpoint: null,
+      sseEndpoint: null,
+      state: {
+        is: "failed",
+        problem: {
+          kind: "untrusted",
+          message: "The certificate of mcp.contoso.example is not trusted by this computer",
+          hint: "Ask your administrator to install your organisation's root certificate.",
+        },
+      },
+    }),
+    server("mcp-dev-contoso", { ephemeral: true, state: { is: "connecting" }, tools: null, account: null }),
+  ],
+  signIns: [
+    {
+      server: "timesheets",
+      url: "https://login.contoso.example/authorize?client_id=11f0&response_type=code&redirect_uri=http%3A%2F%2Flocalhost%3A49152",
+      browserProblem:
+        "No browser was found: `xdg-open` is not installed. Copy the link into a browser on this computer.",
+      since: 1_795_251_000,
+    },
+  ],
+  serverMode: {
+    is: "failed",
+    problem: {
+      kind: "failed",
+      message: "The gateway ended with exit code 2: gateway.toml, line 4: `authority` is missing",
+      hint: "Correct the file, then press Start.",
+    },
+  },
+};
+
+export const states = {
+  "first-run": firstRun,
+  connected,
+  "signed-out": signedOut,
+  "signing-in": signingIn,
+  attention,
+};
+export type StateName = keyof typeof states;

@@ -1,0 +1,84 @@
+import { Button, Skeleton, Stack } from "@mantine/core";
+import { KeyRound, RotateCw } from "lucide-react";
+import type { ConsentView } from "../../bindings/ConsentView";
+import type { State } from "../../bindings/State";
+import { useClient } from "../../bridge/useBridge";
+import { useLoad } from "../../bridge/useLoad";
+import { Empty } from "../../parts/Empty";
+import { Page } from "../../parts/Page";
+import { Panel } from "../../parts/Panel";
+import { ProblemAlert } from "../../parts/ProblemAlert";
+import { t } from "../../strings/t";
+import { ConsentGroup } from "./ConsentGroup";
+
+interface Props {
+  state: State;
+  onSignIn: (server: string) => void;
+}
+
+export function ConsentsPage({ state, onSignIn }: Props) {
+  const client = useClient();
+  // Consents hang on who is signed in and on which servers there are.
+  const changes = JSON.stringify([
+    state.accounts.map(({ id, state }) => [id, state]),
+    state.servers.map(({ name, account, state }) => [name, account, state.is]),
+  ]);
+  const consents = useLoad(client.listConsents, changes);
+  const waiting = state.servers.find((server) => server.state.is === "sign-in-needed");
+  return (
+    <Page
+      title={t("consents.title")}
+      about={t("consents.about")}
+      actions={
+        <Button
+          variant="default"
+          leftSection={<RotateCw size={14} aria-hidden />}
+          loading={consents.busy}
+          onClick={consents.run}
+        >
+          {t("action.refresh")}
+        </Button>
+      }
+    >
+      <ProblemAlert problem={consents.problem} onRetry={consents.run}>
+        {consents.problem?.kind === "sign-in-needed" && waiting !== undefined && (
+          <Button onClick={() => onSignIn(waiting.name)}>{t("action.signIn")}</Button>
+        )}
+      </ProblemAlert>
+      {consents.result === undefined && consents.busy && <Loading />}
+      {consents.result !== undefined && <Groups consents={consents.result} onRevoked={consents.run} />}
+    </Page>
+  );
+}
+
+function Groups({ consents, onRevoked }: { consents: ConsentView[]; onRevoked: () => void }) {
+  if (consents.length === 0) {
+    return (
+      <Panel>
+        <Empty icon={KeyRound} title={t("consents.none")} about={t("consents.noneAbout")} />
+      </Panel>
+    );
+  }
+  const gateways = [...new Set(consents.map((consent) => consent.via))];
+  return (
+    <Stack gap="lg">
+      {gateways.map((via) => (
+        <ConsentGroup
+          key={via}
+          via={via}
+          consents={consents.filter((consent) => consent.via === via)}
+          onRevoked={onRevoked}
+        />
+      ))}
+    </Stack>
+  );
+}
+
+function Loading() {
+  return (
+    <Stack gap="sm" role="status" aria-label={t("consents.loading")}>
+      <Skeleton height={18} width={160} />
+      <Skeleton height={96} />
+    </Stack>
+  );
+}

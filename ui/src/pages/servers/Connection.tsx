@@ -1,0 +1,60 @@
+import { Text } from "@mantine/core";
+import type { AccountView } from "../../bindings/AccountView";
+import type { ServerView } from "../../bindings/ServerView";
+import type { SessionView } from "../../bindings/SessionView";
+import { CopyButton } from "../../parts/CopyButton";
+import { Mono } from "../../parts/Mono";
+import { t, time } from "../../strings/t";
+import classes from "./ServerItem.module.css";
+
+interface Props {
+  server: ServerView;
+  account: AccountView | undefined;
+  sessions: SessionView[];
+}
+
+/** Where hosts reach the server, as whom, and who does now. */
+export function Connection({ server, account, sessions }: Props) {
+  const person =
+    account === undefined ? t("servers.noAccount") : (account.username ?? account.name ?? account.id);
+  return (
+    <dl className={classes.fields}>
+      <Endpoint label={t("servers.endpoint")} value={server.endpoint} />
+      <Endpoint label={t("servers.sseEndpoint")} value={server.sseEndpoint} />
+      <dt>{t("servers.account")}</dt>
+      <dd>
+        <Text size="sm" truncate>
+          {person}
+        </Text>
+      </dd>
+      <dt>{t("servers.sessions")}</dt>
+      <dd>
+        <Text size="sm">
+          {sessions.length === 0
+            ? t("servers.noSessions")
+            : sessions.map((one) => t("servers.session", { ...one, since: time(one.since) })).join(", ")}
+        </Text>
+      </dd>
+    </dl>
+  );
+}
+
+function Endpoint({ label, value }: { label: string; value: string | null }) {
+  return (
+    <>
+      <dt>{label}</dt>
+      <dd>
+        {value === null ? (
+          <Text size="sm" c="dimmed">
+            {t("servers.noEndpoint")}
+          </Text>
+        ) : (
+          <>
+            <Mono truncate>{value}</Mono>
+            <CopyButton value={value} what={label} />
+          </>
+        )}
+      </dd>
+    </>
+  );
+}

@@ -1,0 +1,47 @@
+import { Alert, Button, Group, Text } from "@mantine/core";
+import { LogIn } from "lucide-react";
+import type { ServerState } from "../../bindings/ServerState";
+import { ProblemAlert } from "../../parts/ProblemAlert";
+import { t } from "../../strings/t";
+
+interface Props {
+  state: ServerState;
+  name: string;
+  signingIn: boolean;
+  hasAccount: boolean;
+  onSignIn: () => void;
+}
+
+/** What stands between a person and this server, with the button that removes it. */
+export function ServerNotice({ state, name, signingIn, hasAccount, onSignIn }: Props) {
+  const button = !signingIn && (
+    <Button leftSection={<LogIn size={15} aria-hidden />} onClick={onSignIn}>
+      {t("action.signIn")}
+    </Button>
+  );
+  switch (state.is) {
+    case "connecting":
+    case "ready":
+      return null;
+    case "unknown":
+    case "sign-in-needed":
+      if (state.is === "unknown" && hasAccount) return null;
+      // The banner at the top of the page speaks while a sign-in is under way.
+      return signingIn ? null : (
+        <Alert role="note" color={state.is === "unknown" ? "ink" : "yellow"} variant="light" p="sm">
+          <Group justify="space-between" wrap="nowrap">
+            <Text size="sm">
+              {t(state.is === "unknown" ? "servers.untried" : "servers.signInNeeded", { name })}
+            </Text>
+            {button}
+          </Group>
+        </Alert>
+      );
+    case "failed":
+      return (
+        <ProblemAlert problem={state.problem}>
+          {state.problem.kind === "sign-in-needed" && button}
+        </ProblemAlert>
+      );
+  }
+}

@@ -1,0 +1,17 @@
+import { Text } from "@mantine/core";
+
+/** A path, URL or name that a machine reads; it may break anywhere, or end in an ellipsis. */
+export function Mono({ children, truncate = false }: { children: string; truncate?: boolean }) {
+  return (
+    <Text
+      component="span"
+      size="xs"
+      ff="monospace"
+      truncate={truncate}
+      {...(truncate ? { title: children } : {})}
+      style={{ overflowWrap: "anywhere", minWidth: 0 }}
+    >
+      {children}
+    </Text>
+  );
+}

@@ -1,0 +1,48 @@
+import { Alert, Button, Group, Text } from "@mantine/core";
+import { CircleAlert } from "lucide-react";
+import type { ReactNode } from "react";
+import type { Problem } from "../bindings/Problem";
+import { t } from "../strings/t";
+import { sentence } from "./sentence";
+import { Words } from "./Words";
+
+interface Props {
+  problem: Problem | null;
+  onDismiss?: () => void;
+  onRetry?: () => void;
+  children?: ReactNode;
+}
+
+/** What failed and what to do next, wherever it failed. */
+export function ProblemAlert({ problem, onDismiss, onRetry, children }: Props) {
+  if (problem === null) return null;
+  return (
+    <Alert
+      role="alert"
+      color="red"
+      variant="light"
+      icon={<CircleAlert size={18} aria-hidden />}
+      title={<Words>{problem.message}</Words>}
+      withCloseButton={onDismiss !== undefined}
+      closeButtonLabel={t("action.dismiss")}
+      onClose={() => onDismiss?.()}
+      styles={{ title: { fontWeight: 600, overflowWrap: "anywhere" } }}
+    >
+      {problem.hint !== null && (
+        <Text size="sm" style={{ overflowWrap: "anywhere" }}>
+          <Words>{sentence(problem.hint)}</Words>
+        </Text>
+      )}
+      {(onRetry !== undefined || children !== undefined) && (
+        <Group gap="xs" mt="xs">
+          {children}
+          {onRetry !== undefined && (
+            <Button variant="default" onClick={onRetry}>
+              {t("action.tryAgain")}
+            </Button>
+          )}
+        </Group>
+      )}
+    </Alert>
+  );
+}

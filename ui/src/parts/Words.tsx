@@ -1,0 +1,15 @@
+import { Code } from "@mantine/core";
+
+/** Text from the bridge, with what stands between backticks set as code. */
+export function Words({ children }: { children: string }) {
+  return children.split("`").map((part, index) =>
+    index % 2 === 1 ? (
+      // biome-ignore lint/suspicious/noArrayIndexKey: parts of one text never move
+      <Code key={index} fz="inherit" px={4} bg="color-mix(in srgb, currentColor 9%, transparent)" c="inherit">
+        {part}
+      </Code>
+    ) : (
+      part
+    ),
+  );
+}
