@@ -1,0 +1,95 @@
+//! What the tray icon shows: a pure function of the state.
+
+use control::api::{AccountState, ServerModeState, ServerState, State, VaultState};
+
+use crate::link::Link;
+
+/// The three icons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Nobody is signed in, and nothing is wrong.
+    SignedOut,
+    /// All is well.
+    Connected,
+    /// Somebody should look.
+    Attention,
+}
+
+/// The icon and the words that appear beside it.
+pub(crate) fn look(link: &Link) -> (Look, String) {
+    match link {
+        Link::Starting => (Look::SignedOut, "Postern is starting".to_owned()),
+        Link::Lost(problem) => (Look::Attention, format!("Postern: {}", problem.message)),
+        Link::Attached(state) => match attention(state) {
+            Some(why) => (Look::Attention, format!("Postern: {why}")),
+            None if signed_out(state) => (Look::SignedOut, "Postern: not signed in".to_owned()),
+            None => (Look::Connected, "Postern: connected".to_owned()),
+        },
+    }
+}
+
+fn signed_out(state: &State) -> bool {
+    let ready = |server: &control::api::ServerView| server.state == ServerState::Ready;
+    state.accounts.is_empty() && !state.servers.iter().any(ready)
+}
+
+/// The first thing that somebody should look at.
+fn attention(state: &State) -> Option<String> {
+    of_bridge(state)
+        .or_else(|| of_sign_in(state))
+        .or_else(|| state.servers.iter().find_map(|s| of_server(s, state)))
+        .or_else(|| of_server_mode(&state.server_mode))
+}
+
+fn of_bridge(state: &State) -> Option<String> {
+    let bridge = &state.bridge;
+    let problem = bridge
+        .config_problem
+        .as_ref()
+        .or(bridge.http_problem.as_ref());
+    match (problem, bridge.vault.state) {
+        (Some(problem), _) => Some(problem.message.clone()),
+        (None, VaultState::Locked | VaultState::Absent) => Some(bridge.vault.detail.clone()),
+        (None, VaultState::Keychain | VaultState::KeyFile) => None,
+    }
+}
+
+fn of_sign_in(state: &State) -> Option<String> {
+    let stuck = state
+        .sign_ins
+        .iter()
+        .find(|waiting| waiting.browser_problem.is_some());
+    let expired = |account: &&control::api::AccountView| match account.state {
+        AccountState::SignedIn => false,
+        AccountState::SignInNeeded => true,
+    };
+    match (stuck, state.accounts.iter().find(expired)) {
+        (Some(waiting), _) => Some(format!("no browser to sign in to {}", waiting.server)),
+        (None, Some(_)) => Some("sign in again".to_owned()),
+        (None, None) => None,
+    }
+}
+
+fn of_server(server: &control::api::ServerView, state: &State) -> Option<String> {
+    match &server.state {
+        ServerState::Failed { problem } => Some(format!("{}: {}", server.name, problem.message)),
+        // Before the first sign-in it is only "signed out".
+        ServerState::SignInNeeded if !state.accounts.is_empty() => {
+            Some(format!("sign in to {}", server.name))
+        }
+        ServerState::SignInNeeded
+        | ServerState::Unknown
+        | ServerState::Connecting
+        | ServerState::Ready => None,
+    }
+}
+
+fn of_server_mode(mode: &ServerModeState) -> Option<String> {
+    match mode {
+        ServerModeState::Failed { problem } => Some(problem.message.clone()),
+        ServerModeState::Unconfigured
+        | ServerModeState::Off
+        | ServerModeState::Starting
+        | ServerModeState::Running { .. } => None,
+    }
+}

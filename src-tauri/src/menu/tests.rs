@@ -1,0 +1,170 @@
+//! The menu in its states, drawn as text.
+
+use control::api::{Problem, ProblemKind, ServerModeState, ServerState, SignInView};
+
+use super::canned::{account, server, state};
+use super::{MenuEntry, menu};
+use crate::link::Link;
+use crate::look::{Look, look};
+
+/// Draws the menu and the icon, and compares.
+fn check(link: &Link, icon: Look, tooltip: &str, expected: &str) {
+    let mut drawn = String::new();
+    draw(&menu(link), 0, &mut drawn);
+    let expected: Vec<&str> = expected.lines().skip(1).map(|line| &line[8..]).collect();
+    assert_eq!(drawn.trim_end().lines().collect::<Vec<_>>(), expected);
+    assert_eq!(look(link), (icon, tooltip.to_owned()));
+}
+
+fn draw(entries: &[MenuEntry], depth: usize, out: &mut String) {
+    let indent = "  ".repeat(depth);
+    for entry in entries {
+        match entry {
+            MenuEntry::Label(label) => *out += &format!("{indent}({label})\n"),
+            MenuEntry::Click(label, action) => {
+                *out += &format!("{indent}{label} -> {}\n", action.to_id());
+            }
+            MenuEntry::Submenu(label, inner) => {
+                *out += &format!("{indent}{label} >\n");
+                draw(inner, depth + 1, out);
+            }
+            MenuEntry::Separator => *out += &format!("{indent}---\n"),
+        }
+    }
+}
+
+fn problem(message: &str) -> Problem {
+    Problem::new(ProblemKind::Failed, message)
+}
+
+#[test]
+fn without_a_bridge_there_is_the_window_and_the_way_out() {
+    check(
+        &Link::Lost(problem("The bridge ended")),
+        Look::Attention,
+        "Postern: The bridge ended",
+        r#"
+        (Postern's bridge is not running)
+        ---
+        Open Postern -> {"open":"servers"}
+        ---
+        Quit Postern -> "quit""#,
+    );
+}
+
+#[test]
+fn signed_out_offers_the_one_sign_in() {
+    let mut state = state();
+    state.servers = vec![server("snippets", ServerState::SignInNeeded)];
+    check(
+        &Link::Attached(Box::new(state)),
+        Look::SignedOut,
+        "Postern: not signed in",
+        r#"
+        (Not signed in)
+        Sign in -> {"sign-in":"snippets"}
+        ---
+        snippets: sign-in needed >
+          Sign in -> {"sign-in":"snippets"}
+          Copy endpoint -> {"copy":"http://127.0.0.1:4127/snippets/mcp"}
+        ---
+        Open Postern -> {"open":"servers"}
+        Start server mode… -> {"open":"settings"}
+        ---
+        Quit Postern -> "quit""#,
+    );
+}
+
+#[test]
+fn a_sign_in_under_way_can_be_cancelled_and_is_not_offered_again() {
+    let mut state = state();
+    state.servers = vec![server("snippets", ServerState::SignInNeeded)];
+    state.sign_ins = vec![SignInView {
+        server: "snippets".into(),
+        url: "https://login.example.com/?x".into(),
+        browser_problem: Some("no browser".into()),
+        since: 0,
+    }];
+    check(
+        &Link::Attached(Box::new(state)),
+        Look::Attention,
+        "Postern: no browser to sign in to snippets",
+        r#"
+        (Not signed in)
+        Copy sign-in link -> {"copy":"https://login.example.com/?x"}
+        Cancel sign-in to snippets -> {"cancel-sign-in":"snippets"}
+        ---
+        snippets: sign-in needed >
+          Copy endpoint -> {"copy":"http://127.0.0.1:4127/snippets/mcp"}
+        ---
+        Open Postern -> {"open":"servers"}
+        Start server mode… -> {"open":"settings"}
+        ---
+        Quit Postern -> "quit""#,
+    );
+}
+
+#[test]
+fn connected_shows_who_where_and_the_gateway() {
+    let mut state = state();
+    state.accounts = vec![account("a", "Ada"), account("b", "Bo")];
+    state.servers = vec![server("snippets", ServerState::Ready)];
+    state.server_mode = ServerModeState::Running {
+        url: "http://127.0.0.1:4180".into(),
+        pid: 2,
+    };
+    check(
+        &Link::Attached(Box::new(state)),
+        Look::Connected,
+        "Postern: connected",
+        r#"
+        (Ada)
+        (Bo)
+        Sign out >
+          Ada -> {"sign-out":"a"}
+          Bo -> {"sign-out":"b"}
+        ---
+        snippets: ready >
+          Copy endpoint -> {"copy":"http://127.0.0.1:4127/snippets/mcp"}
+        ---
+        Open Postern -> {"open":"servers"}
+        (Server mode: http://127.0.0.1:4180)
+        Stop server mode -> "stop-server-mode"
+        ---
+        Quit Postern -> "quit""#,
+    );
+}
+
+#[test]
+fn what_is_wrong_asks_for_attention_even_when_signed_in() {
+    let mut state = state();
+    state.accounts = vec![account("a", "Ada")];
+    state.servers = vec![
+        server("one", ServerState::SignInNeeded),
+        server("two", ServerState::SignInNeeded),
+    ];
+    state.servers[1].endpoint = None;
+    state.server_mode = ServerModeState::Off;
+    check(
+        &Link::Attached(Box::new(state)),
+        Look::Attention,
+        "Postern: sign in to one",
+        r#"
+        (Ada)
+        Sign in >
+          one -> {"sign-in":"one"}
+          two -> {"sign-in":"two"}
+        Sign out -> {"sign-out":"a"}
+        ---
+        one: sign-in needed >
+          Sign in -> {"sign-in":"one"}
+          Copy endpoint -> {"copy":"http://127.0.0.1:4127/one/mcp"}
+        two: sign-in needed >
+          Sign in -> {"sign-in":"two"}
+        ---
+        Open Postern -> {"open":"servers"}
+        Start server mode -> "start-server-mode"
+        ---
+        Quit Postern -> "quit""#,
+    );
+}

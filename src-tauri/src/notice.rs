@@ -1,0 +1,161 @@
+//! What is worth a notification: a pure function of what was and what is.
+
+use control::api::{AccountState, Problem, ServerModeState, State};
+
+use crate::link::Link;
+
+/// A notification of the desktop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Notice {
+    pub(crate) title: String,
+    pub(crate) body: String,
+}
+
+impl Notice {
+    /// What a click in the tray led to, where it did not work.
+    pub(crate) fn of_problem(problem: &Problem) -> Self {
+        Self {
+            title: problem.message.clone(),
+            body: problem.hint.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// What became worth telling. What was so when the app came is the icon's business, not ours.
+pub(crate) fn notices(before: &Link, after: &Link) -> Vec<Notice> {
+    let (Link::Attached(before), Link::Attached(after)) = (before, after) else {
+        return Vec::new();
+    };
+    [
+        expired(before, after),
+        stuck(before, after),
+        gateway(before, after),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn expired(before: &State, after: &State) -> Option<Notice> {
+    let usable = |id: &str| {
+        let same = |account: &&control::api::AccountView| account.id == id;
+        before
+            .accounts
+            .iter()
+            .find(same)
+            .is_some_and(|account| account.state == AccountState::SignedIn)
+    };
+    let ended = after
+        .accounts
+        .iter()
+        .find(|one| one.state == AccountState::SignInNeeded && usable(&one.id))?;
+    let who = ended.username.as_ref().or(ended.name.as_ref());
+    Some(Notice {
+        title: "Sign in again".to_owned(),
+        body: format!(
+            "{} has to sign in again before hosts can go on.",
+            who.unwrap_or(&ended.issuer)
+        ),
+    })
+}
+
+fn stuck(before: &State, after: &State) -> Option<Notice> {
+    let known = |server: &str| {
+        before
+            .sign_ins
+            .iter()
+            .any(|one| one.server == server && one.browser_problem.is_some())
+    };
+    let waiting = after
+        .sign_ins
+        .iter()
+        .find(|one| one.browser_problem.is_some() && !known(&one.server))?;
+    Some(Notice {
+        title: format!(
+            "The browser could not be opened to sign in to {}",
+            waiting.server
+        ),
+        body: "Open Postern to copy the link.".to_owned(),
+    })
+}
+
+fn gateway(before: &State, after: &State) -> Option<Notice> {
+    match (&before.server_mode, &after.server_mode) {
+        (
+            ServerModeState::Running { .. } | ServerModeState::Starting,
+            ServerModeState::Failed { problem },
+        ) => Some(Notice::of_problem(problem)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use control::api::{AccountState, Problem, ProblemKind, ServerModeState, SignInView};
+
+    use super::{Notice, notices};
+    use crate::link::Link;
+    use crate::menu::canned::{account, state};
+
+    fn titles(before: &Link, after: &Link) -> Vec<String> {
+        let told = notices(before, after).into_iter();
+        told.map(|notice: Notice| notice.title).collect()
+    }
+
+    fn link(change: impl FnOnce(&mut control::api::State)) -> Link {
+        let mut state = state();
+        change(&mut state);
+        Link::Attached(Box::new(state))
+    }
+
+    #[test]
+    fn an_account_that_expires_is_told_once() {
+        let with = |is| {
+            link(|state| {
+                state.accounts = vec![account("a", "Ada")];
+                state.accounts[0].state = is;
+            })
+        };
+        let (fine, expired) = (
+            with(AccountState::SignedIn),
+            with(AccountState::SignInNeeded),
+        );
+        assert_eq!(titles(&fine, &expired), ["Sign in again"]);
+        assert!(titles(&expired, &expired).is_empty());
+        assert!(titles(&Link::Starting, &expired).is_empty());
+    }
+
+    #[test]
+    fn a_browser_that_cannot_be_opened_is_told() {
+        let waiting = |problem: Option<&str>| {
+            link(|state| {
+                state.sign_ins = vec![SignInView {
+                    server: "snippets".into(),
+                    url: "https://login.example.com".into(),
+                    browser_problem: problem.map(str::to_owned),
+                    since: 0,
+                }];
+            })
+        };
+        let stuck = waiting(Some("no browser"));
+        assert_eq!(
+            titles(&waiting(None), &stuck),
+            ["The browser could not be opened to sign in to snippets"]
+        );
+        assert!(titles(&stuck, &stuck).is_empty());
+    }
+
+    #[test]
+    fn a_gateway_that_ends_by_itself_is_told_and_one_that_is_stopped_is_not() {
+        let mode = |is| link(|state| state.server_mode = is);
+        let running = mode(ServerModeState::Running {
+            url: "http://127.0.0.1:4180".into(),
+            pid: 1,
+        });
+        let failed = mode(ServerModeState::Failed {
+            problem: Problem::new(ProblemKind::Failed, "The gateway ended"),
+        });
+        assert_eq!(titles(&running, &failed), ["The gateway ended"]);
+        assert!(titles(&running, &mode(ServerModeState::Off)).is_empty());
+    }
+}

@@ -1,0 +1,171 @@
+//! The tray icon: carries [`menu`] and [`look`] to the desktop, where there is a tray.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use tauri::AppHandle;
+use tauri::image::Image;
+use tauri::menu::{Menu, MenuEvent, MenuItem, PredefinedMenuItem, Submenu};
+use tauri::tray::{MouseButton, MouseButtonState, TrayIcon, TrayIconBuilder, TrayIconEvent};
+
+use crate::event::{Action, Event};
+use crate::link::Link;
+use crate::look::{Look, look};
+use crate::menu::{MenuEntry, menu};
+
+/// How often a tray is looked for, where there is none yet: panels start late and restart.
+pub(crate) const RETRY: Duration = Duration::from_secs(2);
+
+/// What is shown in the tray, or would be.
+pub(crate) struct Tray {
+    app: AppHandle,
+    icon: Option<TrayIcon>,
+    shown: Shown,
+}
+
+#[derive(PartialEq)]
+struct Shown {
+    menu: Vec<MenuEntry>,
+    look: Look,
+    tooltip: String,
+}
+
+impl Shown {
+    fn of(link: &Link) -> Self {
+        let (look, tooltip) = look(link);
+        Self {
+            menu: menu(link),
+            look,
+            tooltip,
+        }
+    }
+}
+
+impl Tray {
+    /// Prepares it; [`Tray::ensure`] puts it up.
+    pub(crate) fn new(app: AppHandle) -> Self {
+        let shown = Shown::of(&Link::Starting);
+        Self {
+            app,
+            icon: None,
+            shown,
+        }
+    }
+
+    /// Whether there is a tray that shows us.
+    pub(crate) fn is_up(&self) -> bool {
+        self.icon.is_some()
+    }
+
+    /// Puts the icon up unless it is; without a tray on this desktop it stays down.
+    pub(crate) fn ensure(&mut self) {
+        if self.icon.is_some() {
+            return;
+        }
+        match self.build() {
+            Ok(icon) => self.icon = Some(icon),
+            Err(error) => tracing::debug!("no tray yet: {error:#}"),
+        }
+    }
+
+    /// Shows how things stand now.
+    pub(crate) fn show(&mut self, link: &Link) {
+        let next = Shown::of(link);
+        if next == self.shown {
+            return;
+        }
+        let same_menu = next.menu == self.shown.menu;
+        self.shown = next;
+        if let Some(icon) = &self.icon
+            && let Err(error) = self.update(icon, same_menu)
+        {
+            tracing::warn!("the tray does not follow: {error:#}");
+        }
+    }
+
+    fn build(&self) -> Result<TrayIcon> {
+        let icon = TrayIconBuilder::with_id("postern")
+            .icon(image(self.shown.look)?)
+            .tooltip(&self.shown.tooltip)
+            .title("Postern")
+            .menu(&build_menu(&self.app, &self.shown.menu)?)
+            .show_menu_on_left_click(cfg!(target_os = "macos"));
+        Ok(icon.build(&self.app)?)
+    }
+
+    fn update(&self, icon: &TrayIcon, same_menu: bool) -> Result<()> {
+        icon.set_icon(Some(image(self.shown.look)?))?;
+        icon.set_tooltip(Some(&self.shown.tooltip))?;
+        if !same_menu {
+            icon.set_menu(Some(build_menu(&self.app, &self.shown.menu)?))?;
+        }
+        Ok(())
+    }
+}
+
+/// What a click in the menu means.
+pub(crate) fn on_menu(event: &MenuEvent) -> Option<Event> {
+    Action::from_id(event.id().as_ref()).map(Event::Clicked)
+}
+
+/// What a click on the icon means. On macOS it opens the menu.
+pub(crate) fn on_icon(event: &TrayIconEvent) -> Option<Event> {
+    let tapped = matches!(
+        event,
+        TrayIconEvent::Click {
+            button: MouseButton::Left,
+            button_state: MouseButtonState::Up,
+            ..
+        }
+    );
+    (tapped && !cfg!(target_os = "macos")).then_some(Event::WindowWanted)
+}
+
+fn image(look: Look) -> Result<Image<'static>> {
+    let png: &[u8] = match look {
+        Look::SignedOut => include_bytes!("../../icons/tray-signed-out.png"),
+        Look::Connected => include_bytes!("../../icons/tray-connected.png"),
+        Look::Attention => include_bytes!("../../icons/tray-attention.png"),
+    };
+    Ok(Image::from_bytes(png)?)
+}
+
+fn build_menu(app: &AppHandle, entries: &[MenuEntry]) -> Result<Menu<tauri::Wry>> {
+    let menu = Menu::new(app)?;
+    for entry in entries {
+        match entry {
+            MenuEntry::Submenu(label, inner) => menu.append(&submenu(app, label, inner)?)?,
+            MenuEntry::Separator => menu.append(&PredefinedMenuItem::separator(app)?)?,
+            MenuEntry::Label(label) => menu.append(&label_item(app, label)?)?,
+            MenuEntry::Click(label, action) => menu.append(&click_item(app, label, action)?)?,
+        }
+    }
+    Ok(menu)
+}
+
+fn submenu(app: &AppHandle, label: &str, entries: &[MenuEntry]) -> Result<Submenu<tauri::Wry>> {
+    let menu = Submenu::new(app, label, true)?;
+    for entry in entries {
+        match entry {
+            MenuEntry::Submenu(label, inner) => menu.append(&submenu(app, label, inner)?)?,
+            MenuEntry::Separator => menu.append(&PredefinedMenuItem::separator(app)?)?,
+            MenuEntry::Label(label) => menu.append(&label_item(app, label)?)?,
+            MenuEntry::Click(label, action) => menu.append(&click_item(app, label, action)?)?,
+        }
+    }
+    Ok(menu)
+}
+
+fn label_item(app: &AppHandle, label: &str) -> Result<MenuItem<tauri::Wry>> {
+    Ok(MenuItem::new(app, label, false, None::<&str>)?)
+}
+
+fn click_item(app: &AppHandle, label: &str, action: &Action) -> Result<MenuItem<tauri::Wry>> {
+    Ok(MenuItem::with_id(
+        app,
+        action.to_id(),
+        label,
+        true,
+        None::<&str>,
+    )?)
+}

@@ -1,0 +1,74 @@
+//! The window: made when it is wanted, gone when it is closed, so that a tray that nobody looks at
+//! costs no web view.
+
+use anyhow::Result;
+use tauri::webview::NewWindowResponse;
+use tauri::{AppHandle, Manager, Url, WebviewUrl, WebviewWindowBuilder};
+
+use crate::event::Page;
+
+/// Its name, which `capabilities/window.json` grants permissions to.
+pub(crate) const MAIN: &str = "main";
+
+/// Shows the window, at a page if one is named.
+///
+/// # Errors
+/// The desktop's.
+pub(crate) fn show(app: &AppHandle, page: Option<Page>) -> Result<()> {
+    let Some(window) = app.get_webview_window(MAIN) else {
+        return make(app, page);
+    };
+    if let Some(page) = page {
+        window.eval(format!("location.hash = {:?}", fragment(page)))?;
+    }
+    window.unminimize()?;
+    window.show()?;
+    Ok(window.set_focus()?)
+}
+
+/// On the thread of the event loop, or a window that is closed while it is being made would stay
+/// on Tauri's list and never be made again.
+#[cfg(target_os = "linux")]
+fn make(app: &AppHandle, page: Option<Page>) -> Result<()> {
+    let handle = app.clone();
+    let work = move || {
+        if let Err(error) = build(&handle, page) {
+            tracing::error!("the window cannot be made: {error:#}");
+        }
+    };
+    Ok(app.run_on_main_thread(work)?)
+}
+
+/// Not on the thread of the event loop, which WebView2 needs meanwhile.
+#[cfg(not(target_os = "linux"))]
+fn make(app: &AppHandle, page: Option<Page>) -> Result<()> {
+    build(app, page)
+}
+
+fn build(app: &AppHandle, page: Option<Page>) -> Result<()> {
+    let url = format!("index.html{}", page.map_or("", fragment));
+    WebviewWindowBuilder::new(app, MAIN, WebviewUrl::App(url.into()))
+        .title("Postern")
+        .inner_size(960.0, 680.0)
+        .min_inner_size(560.0, 420.0)
+        .on_navigation(is_ours)
+        .on_new_window(|_, _| NewWindowResponse::Deny)
+        .disable_drag_drop_handler()
+        .build()?;
+    Ok(())
+}
+
+/// The page is the app's own and leads nowhere else.
+fn is_ours(url: &Url) -> bool {
+    matches!(
+        (url.scheme(), url.host_str()),
+        ("tauri", Some("localhost")) | ("http" | "https", Some("tauri.localhost"))
+    )
+}
+
+fn fragment(page: Page) -> &'static str {
+    match page {
+        Page::Servers => "#/servers",
+        Page::Settings => "#/settings",
+    }
+}

@@ -1,0 +1,145 @@
+//! A bridge that says what the case wants and writes down what it is asked.
+
+use control::api::{
+    AccountState, AccountView, BridgeView, Reply, Request, ServerModeState, ServerState,
+    ServerView, State, VaultState, VaultView,
+};
+use control::hello::{self, Hello, LONGEST_LINE, PROTOCOL, Welcome};
+use control::lines::Lines;
+use control::socket::{Listener, Stream};
+use control::{Answer, Home};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::within;
+
+pub(crate) struct Bridge {
+    state: watch::Sender<State>,
+    asked: mpsc::UnboundedReceiver<Request>,
+    tasks: JoinSet<()>,
+}
+
+impl Bridge {
+    pub(crate) fn listen(home: &Home) -> Self {
+        let (mcp, mut control) = Listener::bind(home).expect("the sockets");
+        let (state, shown) = watch::channel(state());
+        let (noted, asked) = mpsc::unbounded_channel();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let _mcp = mcp;
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = control.accept().await {
+                let serving = serve(stream, shown.clone(), noted.clone());
+                connections.spawn(async move { serving.await.unwrap_or_default() });
+            }
+        });
+        Self {
+            state,
+            asked,
+            tasks,
+        }
+    }
+
+    /// Ends it; its sockets are free then.
+    pub(crate) async fn end(mut self) {
+        self.tasks.shutdown().await;
+    }
+
+    pub(crate) fn show(&self, state: &State) {
+        self.state.send_replace(state.clone());
+    }
+
+    /// What it was asked next, besides for its state.
+    pub(crate) async fn asked(&mut self) -> Request {
+        within("a request", self.asked.recv())
+            .await
+            .expect("a bridge that runs")
+    }
+}
+
+/// Answers one connection; its end is nobody's failure.
+async fn serve(
+    stream: Stream,
+    shown: watch::Receiver<State>,
+    noted: mpsc::UnboundedSender<Request>,
+) -> Option<()> {
+    let (reader, mut writer) = tokio::io::split(stream);
+    let mut lines = Lines::new(reader, LONGEST_LINE);
+    let hello: Hello = hello::receive(&mut lines).await.ok()??;
+    let welcome = Welcome {
+        postern: PROTOCOL,
+        version: hello.version,
+        pid: std::process::id(),
+        problem: None,
+    };
+    hello::send(&mut writer, &welcome).await.ok()?;
+    while let Some(request) = hello::receive::<Request, _>(&mut lines).await.ok()? {
+        if request == Request::Watch {
+            return watched(&mut writer, shown).await;
+        }
+        noted.send(request).ok()?;
+        hello::send(&mut writer, &Answer::Ok(Reply::Done))
+            .await
+            .ok()?;
+    }
+    None
+}
+
+async fn watched(
+    writer: &mut (impl tokio::io::AsyncWrite + Unpin),
+    mut shown: watch::Receiver<State>,
+) -> Option<()> {
+    loop {
+        let state = Box::new(shown.borrow_and_update().clone());
+        hello::send(writer, &Answer::Ok(Reply::State(state)))
+            .await
+            .ok()?;
+        shown.changed().await.ok()?;
+    }
+}
+
+/// Nobody signed in, nothing configured.
+pub(crate) fn state() -> State {
+    State {
+        bridge: BridgeView {
+            version: "0.1.0".into(),
+            pid: std::process::id(),
+            http: None,
+            http_problem: None,
+            config_file: "config.toml".into(),
+            config_problem: None,
+            vault: VaultView {
+                state: VaultState::Keychain,
+                detail: "in the keychain".into(),
+            },
+        },
+        accounts: vec![],
+        servers: vec![],
+        sessions: vec![],
+        sign_ins: vec![],
+        server_mode: ServerModeState::Unconfigured,
+    }
+}
+
+pub(crate) fn server(name: &str, is: ServerState) -> ServerView {
+    ServerView {
+        name: name.into(),
+        url: format!("https://mcp.example.com/{name}/mcp"),
+        endpoint: Some(format!("http://127.0.0.1:4127/{name}/mcp")),
+        sse_endpoint: None,
+        state: is,
+        account: None,
+        tools: None,
+        ephemeral: false,
+    }
+}
+
+pub(crate) fn account(name: &str) -> AccountView {
+    AccountView {
+        id: name.into(),
+        issuer: "https://login.example.com".into(),
+        name: Some(name.into()),
+        username: None,
+        state: AccountState::SignedIn,
+    }
+}
