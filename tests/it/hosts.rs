@@ -1,0 +1,49 @@
+//! Claude Desktop: what is written into its file is what it can run.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::world::{World, shim::Shim};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_hosts_add_writes_is_what_claude_desktop_can_run() {
+    let world = World::start().await;
+    let bridge = world.bridge();
+    bridge.start().await;
+    let file = bridge
+        .root()
+        .join(".config/Claude/claude_desktop_config.json");
+    let before = "{\n\t\"theme\": \"dark\", // kept\n\t\"mcpServers\": {}\n}\n";
+    fs::create_dir_all(file.with_file_name("")).unwrap();
+    fs::write(&file, before).unwrap();
+
+    bridge
+        .run(&["hosts", "add", "claude-desktop", "snippets", "--yes"])
+        .await;
+    let after = fs::read_to_string(&file).unwrap();
+    assert!(after.contains("\"dark\", // kept"), "{after}");
+    let config: Value = serde_json::from_str(&after.replace("// kept", "")).unwrap();
+    let entry = &config["mcpServers"]["snippets"];
+
+    // Claude Desktop starts it with next to nothing, and before anybody has signed in.
+    let program = entry["command"].as_str().unwrap();
+    let arguments = entry["args"].as_array().unwrap();
+    let arguments: Vec<&str> = arguments.iter().filter_map(Value::as_str).collect();
+    let mut host = Shim::spawn_program(&bridge, program, &arguments);
+    host.initialize().await;
+    let waiting = host
+        .ask(
+            "tools/call",
+            json!({ "name": "hello_mcp", "arguments": {} }),
+        )
+        .await;
+    world.sign_in_at(&bridge.tabs.page(0).await).await;
+    let answer = host.answer(waiting).await;
+    assert!(answer["result"]["content"].is_array(), "{answer}");
+
+    bridge
+        .run(&["hosts", "remove", "claude-desktop", "snippets", "--yes"])
+        .await;
+    assert_eq!(fs::read_to_string(&file).unwrap(), before);
+}

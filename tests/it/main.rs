@@ -1,0 +1,15 @@
+//! End-to-end cases, one binary: every process is real, every client is someone's.
+//!
+//! Owns: the rules that no single crate can hold ([`layering`]).
+//! Does not own: what one crate can test alone; that stands beside its code.
+
+mod clients;
+mod desktop;
+mod emulator_alone;
+mod faces;
+mod gateway_alone;
+mod hosts;
+mod layering;
+mod losses;
+mod secrets_stay;
+mod world;

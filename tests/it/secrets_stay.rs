@@ -1,0 +1,49 @@
+//! After the main job was done, nothing that opens a door lies anywhere in the clear.
+
+use control::api::Request;
+use serde_json::json;
+
+use crate::world::{World, secrets::Secrets, servers::FUNCTIONS_KEY, shim::Shim};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_token_code_or_verifier_is_written_logged_or_passed_as_an_argument() {
+    let world = World::start().await;
+    let bridge = world.bridge();
+    bridge.start().await;
+    let mut shim = Shim::connect(&bridge, "snippets").await;
+    let waiting = shim
+        .ask(
+            "tools/call",
+            json!({ "name": "hello_mcp", "arguments": {} }),
+        )
+        .await;
+    world.sign_in_at(&bridge.tabs.page(0).await).await;
+    shim.answer(waiting).await;
+    shim.call("hello_mcp", json!({})).await.unwrap();
+
+    let secrets = Secrets::seen(&world.servers);
+    for (kind, at_least) in [
+        ("session key", 1),
+        // Entra's for the gateway, and the gateway's for the bridge.
+        ("authorization code", 2),
+        ("PKCE verifier", 1),
+        ("refresh token", 1),
+    ] {
+        assert!(
+            secrets.count(kind) >= at_least,
+            "{kind}: {}",
+            secrets.count(kind)
+        );
+    }
+    assert_eq!(secrets.search(world.folder()), Vec::<String>::new());
+
+    // Nor does a sign-out leave any behind.
+    bridge.ask(Request::SignOut { account: None }).await;
+    let secrets = Secrets::seen(&world.servers);
+    assert!(secrets.count("revoked token") >= 1);
+    assert_eq!(secrets.search(world.folder()), Vec::<String>::new());
+
+    let backend = world.servers.back.said().join("\n").to_ascii_lowercase();
+    assert!(backend.contains(&format!("x-functions-key: {FUNCTIONS_KEY}")));
+    assert!(!backend.contains("authorization:"), "{backend}");
+}

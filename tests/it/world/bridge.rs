@@ -1,0 +1,148 @@
+//! The resident bridge as a process of its own, and its management API.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use control::{
+    Client, Home,
+    api::{Reply, Request, State},
+};
+use tokio::process::Command;
+
+use super::{program, tabs::Tabs, within};
+
+/// A folder for a bridge, and the bridge that runs there, if one does.
+pub(crate) struct Bridge {
+    root: PathBuf,
+    home: Home,
+    pub(crate) tabs: Tabs,
+}
+
+impl Bridge {
+    /// A home with this `config.toml`, in which nothing runs yet.
+    pub(crate) fn configured(folder: &Path, config: &str) -> Self {
+        let root = folder.join("home");
+        let home = Home::under(&root).expect("a home");
+        let file = home.config_file();
+        fs::create_dir_all(file.with_file_name("")).expect("a folder");
+        fs::write(&file, config).expect("a configuration");
+        choose_key_file(&home.vault_dir());
+        Self {
+            tabs: Tabs::listen(folder),
+            root,
+            home,
+        }
+    }
+
+    /// Starts the bridge, and returns when it listens.
+    pub(crate) async fn start(&self) {
+        self.run(&["bridge", "--detach"]).await;
+    }
+
+    /// Starts another that takes over, as a newer one does, and returns when it listens.
+    pub(crate) async fn replace(&self) {
+        self.run(&["bridge", "--detach", "--replace"]).await;
+    }
+
+    /// Runs a command to its end, as a person at a terminal; what it says.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> String {
+        let run = Command::new(program::postern())
+            .args(arguments)
+            .arg("--home")
+            .arg(&self.root)
+            .env_clear()
+            .env("HOME", &self.root)
+            .env("PATH", program::search_path())
+            .env("BROWSER", self.tabs.program())
+            .env("POSTERN_LOG", "trace")
+            .env("POSTERN_VAULT", "file")
+            .stdin(Stdio::null())
+            .output();
+        let output = within("postern", run).await.expect("postern starts");
+        assert!(
+            output.status.success(),
+            "postern {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// Where it keeps everything.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A connection to its management API, as the command line has it.
+    pub(crate) async fn connect(&self) -> Client {
+        let connecting = Client::connect(&self.home, env!("CARGO_PKG_VERSION"), false);
+        within("the control socket", connecting)
+            .await
+            .expect("a bridge that runs")
+    }
+
+    /// Its process.
+    pub(crate) async fn process(&self) -> u32 {
+        self.connect().await.welcome().pid
+    }
+
+    /// Every bridge that was given this home.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let mut processes = program::processes_with(&self.root.display().to_string());
+        processes.retain(|process| program::arguments(*process).contains(" bridge "));
+        processes
+    }
+
+    /// Asks it something.
+    pub(crate) async fn ask(&self, request: Request) -> Reply {
+        let mut client = self.connect().await;
+        within("an answer", client.call(&request))
+            .await
+            .unwrap_or_else(|error| panic!("{request:?}: {error}"))
+    }
+
+    /// What it shows now.
+    pub(crate) async fn state(&self) -> State {
+        match self.ask(Request::Status).await {
+            Reply::State(state) => *state,
+            other => panic!("not a state: {other:?}"),
+        }
+    }
+
+    /// Ends it at once, as `kill -9` does, and returns when it is gone.
+    pub(crate) async fn kill(&self) {
+        let process = self.connect().await.welcome().pid;
+        program::kill(process);
+        // One of its sockets may be open a moment longer than the other.
+        let gone = async {
+            while !program::is_gone(process) {
+                tokio::task::yield_now().await;
+            }
+        };
+        within("its end", gone).await;
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        // Bridges that shims started too: all of them were given this folder.
+        for process in program::processes_with(&self.root.display().to_string()) {
+            program::kill(process);
+        }
+    }
+}
+
+/// A bridge that a shim starts is not told `POSTERN_VAULT`: the choice was made earlier.
+fn choose_key_file(vault: &Path) {
+    let mut key = [0; 32];
+    aws_lc_rs::rand::fill(&mut key).expect("chance");
+    fs::create_dir_all(vault).expect("a folder");
+    fs::write(vault.join("key"), key).expect("a key");
+    for (path, mode) in [(vault.to_owned(), 0o700), (vault.join("key"), 0o600)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("private");
+    }
+}

@@ -1,0 +1,156 @@
+//! A person at a real browser: Chromium through chromedriver, without a screen.
+//!
+//! Knows the pages of the emulator and of the gateway by the ids of their forms, and nothing
+//! else about them.
+
+use std::{process::Stdio, time::Duration};
+
+use fantoccini::{Client, ClientBuilder, Locator, elements::Element};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+};
+use url::Url;
+
+use super::{program, within};
+
+/// The browser. It ends with this value, with all its processes.
+pub(crate) struct Browser {
+    client: Client,
+    driver: Child,
+    /// What the driver says; it would end if nobody listened.
+    _words: Lines<BufReader<ChildStdout>>,
+    profile: TempDir,
+}
+
+impl Browser {
+    pub(crate) async fn open() -> Self {
+        let profile = tempfile::Builder::new()
+            .prefix("postern-browser-")
+            .tempdir()
+            .expect("a temporary folder");
+        let (driver, words, port) = within("chromedriver", start_driver(&profile)).await;
+        let arguments = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-dev-shm-usage",
+            "--disable-sync",
+            "--window-size=1000,900",
+            &format!("--user-data-dir={}", profile.path().display()),
+        ]
+        .map(str::to_owned);
+        let capabilities = json!({ "goog:chromeOptions": { "args": arguments } });
+        let connector = hyper_util::client::legacy::connect::HttpConnector::new();
+        let client = within(
+            "a browser session",
+            ClientBuilder::new(connector)
+                .capabilities(capabilities.as_object().expect("an object").clone())
+                .connect(&format!("http://127.0.0.1:{port}")),
+        )
+        .await
+        .expect("chromium starts");
+        Self {
+            client,
+            driver,
+            _words: words,
+            profile,
+        }
+    }
+
+    /// Opens a page.
+    pub(crate) async fn go_to(&self, page: &str) {
+        within(page, self.client.goto(page))
+            .await
+            .unwrap_or_else(|error| panic!("{page}: {error}"));
+    }
+
+    /// Where it is.
+    pub(crate) async fn address(&self) -> Url {
+        self.client.current_url().await.expect("an address")
+    }
+
+    /// The text of the page.
+    pub(crate) async fn text(&self) -> String {
+        let body = self.find("body").await;
+        body.text().await.expect("a text")
+    }
+
+    /// Waits for an element.
+    pub(crate) async fn find(&self, selector: &str) -> Element {
+        let found = self
+            .client
+            .wait()
+            .at_most(Duration::from_secs(20))
+            .every(Duration::from_millis(30))
+            .for_element(Locator::Css(selector))
+            .await;
+        match found {
+            Ok(element) => element,
+            Err(error) => panic!(
+                "no `{selector}` at {}: {error}\n{}",
+                self.address().await,
+                self.client.source().await.unwrap_or_default()
+            ),
+        }
+    }
+
+    /// Clicks an element.
+    pub(crate) async fn click(&self, selector: &str) {
+        let element = self.find(selector).await;
+        element
+            .click()
+            .await
+            .unwrap_or_else(|error| panic!("click {selector}: {error}"));
+    }
+
+    /// Types into a field.
+    pub(crate) async fn fill(&self, selector: &str, text: &str) {
+        let element = self.find(selector).await;
+        element.clear().await.expect("an empty field");
+        element
+            .send_keys(text)
+            .await
+            .unwrap_or_else(|error| panic!("fill {selector}: {error}"));
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let profile = self.profile.path().display().to_string();
+        // It may have ended by itself.
+        let _ = self.driver.start_kill();
+        for process in program::processes_with(&profile) {
+            program::kill(process);
+        }
+    }
+}
+
+async fn start_driver(profile: &TempDir) -> (Child, Lines<BufReader<ChildStdout>>, u16) {
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .env("HOME", profile.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("chromedriver; hint: `cargo xtask test` installs it");
+    let stdout = driver.stdout.take().expect("its words");
+    let mut words = BufReader::new(stdout).lines();
+    while let Some(line) = words.next_line().await.expect("its words") {
+        let port = line
+            .split_once("started successfully on port ")
+            .and_then(|(_, port)| port.trim_end_matches('.').parse().ok());
+        if let Some(port) = port {
+            return (driver, words, port);
+        }
+    }
+    panic!("chromedriver ended before it listened");
+}

@@ -1,0 +1,113 @@
+//! What is on the screen, seen and touched from outside: windows, keys, the pointer, pictures.
+
+use std::ffi::OsString;
+
+use tokio::process::Command;
+
+use super::{super::within, panel, session::Session, until};
+
+/// The screen's width in pixels.
+pub(super) const WIDTH: u32 = 1280;
+
+/// The screen of a session.
+pub(crate) struct Screen {
+    display: OsString,
+    path: OsString,
+}
+
+impl Screen {
+    pub(super) fn of(session: &Session) -> Self {
+        Self {
+            display: session.variable("DISPLAY").clone(),
+            path: session.variable("PATH").clone(),
+        }
+    }
+
+    /// Waits for a window with this title; its id.
+    pub(crate) async fn window(&self, title: &str) -> String {
+        until(title, async || self.windows(title).await.pop()).await
+    }
+
+    /// Closes a window as a person does, and waits for it to be gone.
+    pub(crate) async fn close(&self, title: &str) {
+        let window = self.window(title).await;
+        self.xdotool(&["windowactivate", "--sync", &window, "key", "alt+F4"])
+            .await;
+        self.gone(title).await;
+    }
+
+    /// Waits until no window has this title.
+    pub(crate) async fn gone(&self, title: &str) {
+        until(title, async || {
+            self.windows(title).await.is_empty().then_some(())
+        })
+        .await;
+    }
+
+    /// Types into the window that has the keyboard.
+    pub(crate) async fn type_line(&self, text: &str) {
+        self.xdotool(&["type", text]).await;
+        self.xdotool(&["key", "Return"]).await;
+    }
+
+    /// Opens the menu of the one icon in the tray.
+    pub(crate) async fn open_tray_menu(&self) {
+        let (x, y) = (WIDTH - panel::HEIGHT / 2, panel::HEIGHT / 2);
+        self.xdotool(&["mousemove", &x.to_string(), &y.to_string(), "click", "3"])
+            .await;
+    }
+
+    /// The ids of the windows with this title.
+    pub(crate) async fn windows(&self, title: &str) -> Vec<String> {
+        let title = format!("^{title}$");
+        let found = self
+            .run("xdotool", &["search", "--onlyvisible", "--name", &title])
+            .await;
+        let found = String::from_utf8(found).expect("numbers");
+        found.split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// A window's inside as a PNG, once nothing moves in it any more.
+    pub(crate) async fn window_picture(&self, window: &str) -> Vec<u8> {
+        self.still(&["-window", window]).await
+    }
+
+    /// A part of the screen, `WIDTHxHEIGHT+X+Y`, as a PNG, once nothing moves there any more.
+    pub(crate) async fn picture(&self, part: &str) -> Vec<u8> {
+        self.still(&["-window", "root", "-crop", part, "+repage"])
+            .await
+    }
+
+    async fn still(&self, what: &[&str]) -> Vec<u8> {
+        // As pixels: a PNG would carry the time at which it was made.
+        let pixels = [what, &["rgb:-"]].concat();
+        let mut last = self.run("import", &pixels).await;
+        until("a picture that stays", async || {
+            let next = self.run("import", &pixels).await;
+            let same = next == last;
+            last = next;
+            same.then_some(())
+        })
+        .await;
+        self.run("import", &[what, &["png:-"]].concat()).await
+    }
+
+    async fn xdotool(&self, arguments: &[&str]) {
+        self.run("xdotool", arguments).await;
+    }
+
+    async fn run(&self, program: &str, arguments: &[&str]) -> Vec<u8> {
+        let run = Command::new(program)
+            .args(arguments)
+            .env_clear()
+            .env("PATH", &self.path)
+            .env("DISPLAY", &self.display)
+            .kill_on_drop(true)
+            .output();
+        let output = within(program, run).await;
+        let output = output.unwrap_or_else(|error| {
+            panic!("{program}: {error}; hint: `cargo xtask test` installs it")
+        });
+        output.stdout
+    }
+}

@@ -1,0 +1,87 @@
+//! The world that the cases run in: an Entra, a gateway, a server behind it, a person with a
+//! browser, hosts with their shims.
+//!
+//! Every one of them is the real program in a process of its own. Everything listens on a free port of loopback, everything that
+//! is written lies in one folder, and all of it ends with the [`World`].
+
+pub(crate) mod bridge;
+pub(crate) mod browser;
+pub(crate) mod desktop;
+pub(crate) mod door;
+pub(crate) mod oauth;
+pub(crate) mod person;
+pub(crate) mod program;
+pub(crate) mod secrets;
+pub(crate) mod servers;
+pub(crate) mod shim;
+pub(crate) mod tabs;
+pub(crate) mod wire;
+
+use std::{future::Future, path::Path, time::Duration};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use bridge::Bridge;
+use browser::Browser;
+pub(crate) use servers::Servers;
+
+/// Nothing in these cases may take longer.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// A world of its own.
+pub(crate) struct World {
+    pub(crate) servers: Servers,
+    folder: TempDir,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("postern-it-")
+            .tempdir()
+            .expect("a temporary folder");
+        let servers = Servers::start(folder.path()).await;
+        Self { servers, folder }
+    }
+
+    /// A bridge that knows the gateway's server, and does not run yet.
+    pub(crate) fn bridge(&self) -> Bridge {
+        let config = format!(
+            "[bridge]\nport = 0\n[servers.snippets]\nurl = \"{}/snippets/mcp\"\n",
+            self.servers.gateway_url()
+        );
+        Bridge::configured(self.folder(), &config)
+    }
+
+    /// What a person does with a page that was opened for a sign-in.
+    pub(crate) async fn sign_in_at(&self, page: &str) {
+        let browser = Browser::open().await;
+        browser.go_to(page).await;
+        person::consent_at_gateway(&browser).await;
+        person::sign_in_at_entra(&browser, emulator::demo::ADELE).await;
+        person::is_back(&browser).await;
+    }
+
+    /// Where everything that the world writes lies.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// Waits for `work`, but not for ever.
+pub(crate) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(LONGEST, work).await {
+        Ok(outcome) => outcome,
+        Err(_) => panic!("{what}: nothing within {} s", LONGEST.as_secs()),
+    }
+}
+
+/// What a token says; whether it is to be believed is not asked.
+pub(crate) fn claims(token: &Value) -> Value {
+    let payload = token.as_str().and_then(|token| token.split('.').nth(1));
+    let payload = payload.unwrap_or_else(|| panic!("not a JWT: {token}"));
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(payload).expect("base64url");
+    serde_json::from_slice(&bytes).expect("claims")
+}

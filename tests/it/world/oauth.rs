@@ -1,0 +1,164 @@
+//! An OAuth client of someone else: registers, sends a person to the authorization server,
+//! takes the code where it asked for it, redeems it.
+
+use aws_lc_rs::{digest, rand};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+};
+use url::Url;
+
+use super::{wire, within};
+
+/// What a redirect brings.
+pub(crate) type Parameters = Vec<(String, String)>;
+
+/// A client with a redirect address of its own on loopback.
+pub(crate) struct OAuthClient {
+    http: reqwest::Client,
+    arrivals: mpsc::UnboundedReceiver<Parameters>,
+    pub(crate) redirect_uri: String,
+    verifier: String,
+    state: String,
+}
+
+impl OAuthClient {
+    /// A client whose redirect leads to `host`, at `path`, on a free port.
+    pub(crate) async fn new(host: &str, path: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let redirect_uri = format!("http://{host}:{port}{path}");
+        let here = Url::parse(&redirect_uri).expect("a URL");
+        let (sender, arrivals) = mpsc::unbounded_channel();
+        // Ends when nobody waits for arrivals any more.
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                if let Some(parameters) = arrive(stream, &here).await
+                    && sender.send(parameters).is_err()
+                {
+                    break;
+                }
+            }
+        });
+        Self {
+            http: wire::client(),
+            arrivals,
+            redirect_uri,
+            verifier: random(),
+            state: random(),
+        }
+    }
+
+    /// Registers at `endpoint`; the client id.
+    pub(crate) async fn register(&self, endpoint: &str) -> String {
+        let document = json!({
+            "client_name": "A stranger's client",
+            "redirect_uris": [self.redirect_uri],
+            "grant_types": ["authorization_code", "refresh_token"],
+            "response_types": ["code"],
+            "token_endpoint_auth_method": "none",
+            "application_type": "native",
+        });
+        let response = self.http.post(endpoint).json(&document).send().await;
+        let response = response.expect("an answer");
+        assert_eq!(response.status(), 201);
+        let answer: Value = response.json().await.expect("JSON");
+        answer["client_id"]
+            .as_str()
+            .expect("a client id")
+            .to_owned()
+    }
+
+    /// The page to send the person to.
+    pub(crate) fn authorize_url(
+        &self,
+        endpoint: &str,
+        client: &str,
+        more: &[(&str, &str)],
+    ) -> String {
+        let challenge = digest::digest(&digest::SHA256, self.verifier.as_bytes());
+        let challenge = BASE64_URL_SAFE_NO_PAD.encode(challenge);
+        let mut url = Url::parse(endpoint).expect("an endpoint");
+        url.query_pairs_mut()
+            .append_pair("response_type", "code")
+            .append_pair("client_id", client)
+            .append_pair("redirect_uri", &self.redirect_uri)
+            .append_pair("state", &self.state)
+            .append_pair("code_challenge", &challenge)
+            .append_pair("code_challenge_method", "S256")
+            .extend_pairs(more);
+        url.into()
+    }
+
+    /// Waits for the browser to come back; the parameters it brings.
+    pub(crate) async fn callback(&mut self) -> Parameters {
+        within("the redirect", self.arrivals.recv())
+            .await
+            .expect("the listener goes on")
+    }
+
+    /// The code out of what the browser brought, after a look at the state.
+    pub(crate) fn code(&self, parameters: &Parameters) -> String {
+        let find = |name: &str| {
+            parameters
+                .iter()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value.as_str())
+        };
+        assert_eq!(find("state"), Some(self.state.as_str()), "{parameters:?}");
+        find("code")
+            .unwrap_or_else(|| panic!("no code: {parameters:?}"))
+            .to_owned()
+    }
+
+    /// Redeems a code; the status and the answer.
+    pub(crate) async fn redeem(
+        &self,
+        endpoint: &str,
+        client: &str,
+        code: &str,
+        more: &[(&str, &str)],
+    ) -> (u16, Value) {
+        let mut form = vec![
+            ("grant_type", "authorization_code"),
+            ("client_id", client),
+            ("code", code),
+            ("redirect_uri", &self.redirect_uri),
+            ("code_verifier", &self.verifier),
+        ];
+        form.extend_from_slice(more);
+        self.token(endpoint, &form).await
+    }
+
+    /// Asks a token endpoint; the status and the answer.
+    pub(crate) async fn token(&self, endpoint: &str, form: &[(&str, &str)]) -> (u16, Value) {
+        let request = self.http.post(endpoint).form(form).send();
+        let response = within(endpoint, request).await.expect("an answer");
+        let status = response.status().as_u16();
+        (status, response.json().await.expect("JSON"))
+    }
+}
+
+/// Answers a browser; what it brought, if it came for the redirect and not for an icon.
+async fn arrive(stream: TcpStream, here: &Url) -> Option<Parameters> {
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    stream.read_line(&mut line).await.ok()?;
+    let target = here.join(line.split(' ').nth(1)?).ok()?;
+    let page = "<!doctype html><p id=back>You are back.</p>";
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{page}",
+        page.len()
+    );
+    stream.write_all(answer.as_bytes()).await.ok()?;
+    (target.path() == here.path()).then(|| target.query_pairs().into_owned().collect())
+}
+
+fn random() -> String {
+    let mut bytes = [0; 32];
+    rand::fill(&mut bytes).expect("chance");
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}

@@ -1,0 +1,105 @@
+//! Our programs as they are built, and children that end with the case.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::OnceLock,
+};
+
+/// The command line.
+pub(crate) fn postern() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        // `cargo xtask test` builds everything beforehand, with the features that the tests
+        // have; by hand this keeps the program as new as its source.
+        if !is_prebuilt() {
+            build("postern");
+        }
+        beside_the_tests("postern")
+    })
+}
+
+/// The desktop app. It finds the command line beside itself.
+pub(crate) fn desktop() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        postern();
+        if !is_prebuilt() {
+            build("postern-desktop");
+        }
+        beside_the_tests("postern-desktop")
+    })
+}
+
+fn build(package: &str) {
+    let status = Command::new(env!("CARGO"))
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .args(["build", "--quiet", "-p", package])
+        .stdin(Stdio::null())
+        .status()
+        .expect("cargo starts");
+    assert!(status.success(), "cargo build -p {package} failed");
+}
+
+/// Cargo lays programs one folder above the tests.
+fn beside_the_tests(name: &str) -> PathBuf {
+    let this = std::env::current_exe().expect("the test program's own file");
+    let folder = this.parent().and_then(Path::parent).expect("target/debug");
+    let program = folder
+        .join(name)
+        .with_extension(std::env::consts::EXE_EXTENSION);
+    assert!(program.is_file(), "{} is not built", program.display());
+    program
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one thing that the tests are told from outside"
+)]
+fn is_prebuilt() -> bool {
+    std::env::var_os("POSTERN_TESTS_PREBUILT").is_some()
+}
+
+/// The search path for programs.
+#[expect(clippy::disallowed_methods, reason = "what a shell would give a host")]
+pub(crate) fn search_path() -> std::ffi::OsString {
+    std::env::var_os("PATH").unwrap_or_default()
+}
+
+/// The processes whose arguments contain `text`.
+pub(crate) fn processes_with(text: &str) -> Vec<u32> {
+    std::fs::read_dir("/proc")
+        .expect("/proc")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|process| arguments(*process).contains(text))
+        .collect()
+}
+
+/// The arguments of a process, separated by blanks; empty if it is gone.
+pub(crate) fn arguments(process: u32) -> String {
+    let bytes = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).replace('\0', " ")
+}
+
+/// Whether a process has let go of everything: it is not there, or its last thread has ended and
+/// only its parent has not looked yet.
+pub(crate) fn is_gone(process: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).map_or(0, Iterator::count);
+    let status = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let state = status
+        .rsplit(") ")
+        .next()
+        .and_then(|rest| rest.chars().next());
+    threads == 0 || (threads == 1 && state == Some('Z'))
+}
+
+/// Ends a process at once, as `kill -9` does.
+pub(crate) fn kill(process: u32) {
+    let process = i32::try_from(process).expect("a process id");
+    let Some(process) = rustix::process::Pid::from_raw(process) else {
+        return;
+    };
+    // It may have ended by itself.
+    let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
+}

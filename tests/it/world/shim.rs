@@ -1,0 +1,180 @@
+//! A host that spawned `postern connect`, with exactly the environment that the SDKs give.
+
+use std::{path::Path, process::Stdio};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+};
+
+use super::{bridge::Bridge, program, within};
+
+/// The variables that the official SDKs pass on, and nothing else.
+pub(crate) fn environment(bridge: &Bridge) -> [(&'static str, std::ffi::OsString); 6] {
+    [
+        ("HOME", bridge.root().into()),
+        ("LOGNAME", "someone".into()),
+        ("PATH", bridge.tabs.search_path()),
+        ("SHELL", "/bin/sh".into()),
+        ("TERM", "dumb".into()),
+        ("USER", "someone".into()),
+    ]
+}
+
+/// The arguments of `postern` that lead to `server`.
+pub(crate) fn arguments(server: &str, root: &Path) -> [String; 4] {
+    [
+        "connect".to_owned(),
+        server.to_owned(),
+        "--home".to_owned(),
+        root.display().to_string(),
+    ]
+}
+
+/// The host's end of the shim.
+pub(crate) struct Shim {
+    process: Child,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+    last_id: u64,
+    /// What came without being asked for, in order.
+    pub(crate) notifications: Vec<Value>,
+}
+
+impl Shim {
+    /// Spawns the shim.
+    pub(crate) fn spawn(bridge: &Bridge, server: &str) -> Self {
+        let arguments = arguments(server, bridge.root());
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let program = program::postern().to_str().expect("a path");
+        Self::spawn_program(bridge, program, &arguments)
+    }
+
+    /// Spawns what a host's configuration says.
+    pub(crate) fn spawn_program(bridge: &Bridge, program: &str, arguments: &[&str]) -> Self {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(bridge.root().join("shim.log"))
+            .expect("a log");
+        let mut process = Command::new(program)
+            .args(arguments)
+            .env_clear()
+            .envs(environment(bridge))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("postern starts");
+        let input = process.stdin.take().expect("its input");
+        let output = process.stdout.take().expect("its output");
+        Self {
+            process,
+            input,
+            output: BufReader::new(output).lines(),
+            last_id: 0,
+            notifications: Vec::new(),
+        }
+    }
+
+    /// Spawns the shim and shakes hands.
+    pub(crate) async fn connect(bridge: &Bridge, server: &str) -> Self {
+        let mut shim = Self::spawn(bridge, server);
+        shim.initialize().await;
+        shim
+    }
+
+    /// The handshake of the legacy era; the server's answer to it.
+    pub(crate) async fn initialize(&mut self) -> Value {
+        let answer = self
+            .request(
+                "initialize",
+                json!({
+                    "protocolVersion": "2025-11-25",
+                    "capabilities": {},
+                    "clientInfo": { "name": "a test's host", "version": "1.0.0" },
+                }),
+            )
+            .await;
+        self.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }))
+            .await;
+        answer
+    }
+
+    /// Sends a request and waits for its answer: the whole message.
+    pub(crate) async fn request(&mut self, method: &str, params: Value) -> Value {
+        let id = self.ask(method, params).await;
+        self.answer(id).await
+    }
+
+    /// Sends a request; its id.
+    pub(crate) async fn ask(&mut self, method: &str, params: Value) -> u64 {
+        self.last_id += 1;
+        let id = self.last_id;
+        self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))
+            .await;
+        id
+    }
+
+    /// Waits for the answer to a request.
+    pub(crate) async fn answer(&mut self, id: u64) -> Value {
+        loop {
+            let message = self.next().await;
+            if message["id"] == id {
+                return message;
+            }
+            self.notifications.push(message);
+        }
+    }
+
+    /// Calls a tool; the text it answers, or the whole message if that is an error.
+    pub(crate) async fn call(&mut self, tool: &str, arguments: Value) -> Result<String, Value> {
+        let params = json!({ "name": tool, "arguments": arguments });
+        super::wire::tool_text(self.request("tools/call", params).await)
+    }
+
+    /// Waits for a notification.
+    pub(crate) async fn notified(&mut self, method: &str) -> Value {
+        if let Some(at) = self
+            .notifications
+            .iter()
+            .position(|one| one["method"] == method)
+        {
+            return self.notifications.remove(at);
+        }
+        loop {
+            let message = self.next().await;
+            if message["method"] == method {
+                return message;
+            }
+            self.notifications.push(message);
+        }
+    }
+
+    /// The shim's process.
+    pub(crate) fn process(&self) -> u32 {
+        self.process.id().expect("a shim that runs")
+    }
+
+    async fn send(&mut self, message: &Value) {
+        let line = format!("{message}\n");
+        self.input
+            .write_all(line.as_bytes())
+            .await
+            .expect("the shim reads");
+    }
+
+    /// Whatever comes next; every line is a JSON-RPC message and nothing else.
+    async fn next(&mut self) -> Value {
+        let line = within("a line of the shim", self.output.next_line())
+            .await
+            .expect("the shim's output")
+            .expect("the shim goes on");
+        let message: Value =
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert_eq!(message["jsonrpc"], "2.0", "{line}");
+        message
+    }
+}

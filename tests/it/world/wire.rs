@@ -1,0 +1,251 @@
+//! A host that speaks MCP over HTTP: Streamable HTTP, and HTTP+SSE as it was in 2024.
+
+use std::collections::VecDeque;
+
+use reqwest::{Client, Response, header::HeaderMap};
+use serde_json::{Value, json};
+
+use super::within;
+
+/// The text of a tool's answer, or the whole message if it is an error.
+pub(crate) fn tool_text(message: Value) -> Result<String, Value> {
+    let Some(parts) = message["result"]["content"].as_array() else {
+        return Err(message);
+    };
+    if message["result"]["isError"] == true {
+        return Err(message);
+    }
+    Ok(parts
+        .iter()
+        .filter_map(|part| part["text"].as_str())
+        .collect())
+}
+
+/// An HTTP client that shows what was answered, redirects and all.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a stranger's client: it must not be built as ours are"
+)]
+pub(crate) fn client() -> Client {
+    Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+        .expect("a client")
+}
+
+/// A host on Streamable HTTP.
+pub(crate) struct Streamable {
+    client: Client,
+    url: String,
+    headers: HeaderMap,
+    last_id: u64,
+}
+
+impl Streamable {
+    /// Shakes hands with the server at `url`; every request carries `headers`.
+    pub(crate) async fn connect(url: &str, headers: HeaderMap) -> Self {
+        let mut host = Self {
+            client: client(),
+            url: url.to_owned(),
+            headers,
+            last_id: 0,
+        };
+        let response = host.post(&handshake(0)).await;
+        assert_eq!(response.status(), 200, "{url}");
+        let session = response.headers().get("mcp-session-id").cloned();
+        let answer = message_of(response, 0).await;
+        let version = answer["result"]["protocolVersion"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no handshake: {answer}"));
+        let version = version.parse().expect("a version");
+        host.headers.insert("mcp-protocol-version", version);
+        if let Some(session) = session {
+            host.headers.insert("mcp-session-id", session);
+        }
+        let done = host
+            .post(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }))
+            .await;
+        assert_eq!(done.status(), 202, "{url}");
+        host
+    }
+
+    /// Calls a tool.
+    pub(crate) async fn call(&mut self, tool: &str, arguments: Value) -> Result<String, Value> {
+        self.last_id += 1;
+        let id = self.last_id;
+        let response = self.post(&call(id, tool, &arguments)).await;
+        tool_text(message_of(response, id).await)
+    }
+
+    async fn post(&self, message: &Value) -> Response {
+        let request = self
+            .client
+            .post(&self.url)
+            .headers(self.headers.clone())
+            .header("accept", "application/json, text/event-stream")
+            .json(message);
+        within(&self.url, request.send()).await.expect("an answer")
+    }
+}
+
+/// A host on HTTP+SSE.
+pub(crate) struct Sse {
+    client: Client,
+    headers: HeaderMap,
+    /// Where messages are posted to, as the server announced it.
+    messages: String,
+    events: Events,
+    last_id: u64,
+}
+
+impl Sse {
+    /// Opens the stream at `url` and shakes hands; every request carries `headers`.
+    pub(crate) async fn connect(url: &str, headers: HeaderMap) -> Self {
+        let client = client();
+        let request = client
+            .get(url)
+            .headers(headers.clone())
+            .header("accept", "text/event-stream");
+        let response = within(url, request.send()).await.expect("a stream");
+        assert_eq!(response.status(), 200, "{url}");
+        let mut events = Events::of(response);
+        let (event, place) = events.next().await;
+        assert_eq!(event, "endpoint");
+        let base = url::Url::parse(url).expect("a URL");
+        let messages = base.join(&place).expect("a place for messages").into();
+        let mut host = Self {
+            client,
+            headers,
+            messages,
+            events,
+            last_id: 0,
+        };
+        host.post(&handshake(0)).await;
+        let answer = host.answer(0).await;
+        assert!(answer["result"]["serverInfo"].is_object(), "{answer}");
+        host.post(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }))
+            .await;
+        host
+    }
+
+    /// Calls a tool.
+    pub(crate) async fn call(&mut self, tool: &str, arguments: Value) -> Result<String, Value> {
+        self.last_id += 1;
+        let id = self.last_id;
+        self.post(&call(id, tool, &arguments)).await;
+        tool_text(self.answer(id).await)
+    }
+
+    async fn post(&self, message: &Value) {
+        let request = self
+            .client
+            .post(&self.messages)
+            .headers(self.headers.clone())
+            .json(message);
+        let response = within(&self.messages, request.send())
+            .await
+            .expect("an answer");
+        assert_eq!(response.status(), 202, "{}", self.messages);
+    }
+
+    async fn answer(&mut self, id: u64) -> Value {
+        loop {
+            let (_, data) = self.events.next().await;
+            let message: Value = serde_json::from_str(&data).expect("JSON");
+            if message["id"] == id {
+                return message;
+            }
+        }
+    }
+}
+
+fn handshake(id: u64) -> Value {
+    json!({
+        "jsonrpc": "2.0",
+        "id": id,
+        "method": "initialize",
+        "params": {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": { "name": "a test's host", "version": "1.0.0" },
+        },
+    })
+}
+
+fn call(id: u64, tool: &str, arguments: &Value) -> Value {
+    json!({
+        "jsonrpc": "2.0",
+        "id": id,
+        "method": "tools/call",
+        "params": { "name": tool, "arguments": arguments },
+    })
+}
+
+/// The answer to a request out of a response, which is JSON or a stream of events.
+async fn message_of(response: Response, id: u64) -> Value {
+    let status = response.status();
+    let content_type = response.headers().get("content-type");
+    let streams =
+        content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
+    if !streams {
+        let text = response.text().await.expect("a body");
+        return serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("{status} {error}: {text}"));
+    }
+    let mut events = Events::of(response);
+    loop {
+        let (_, data) = events.next().await;
+        let message: Value = serde_json::from_str(&data).unwrap_or_default();
+        if message["id"] == id {
+            return message;
+        }
+    }
+}
+
+/// Server-sent events, as they come.
+struct Events {
+    response: Response,
+    rest: String,
+    ready: VecDeque<(String, String)>,
+}
+
+impl Events {
+    fn of(response: Response) -> Self {
+        Self {
+            response,
+            rest: String::new(),
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// The next event: its name and its data.
+    async fn next(&mut self) -> (String, String) {
+        while self.ready.is_empty() {
+            let chunk = within("an event", self.response.chunk())
+                .await
+                .expect("the stream")
+                .expect("the stream goes on");
+            let text = std::str::from_utf8(&chunk).expect("events in ASCII or whole characters");
+            self.rest.push_str(&text.replace("\r\n", "\n"));
+            while let Some((event, rest)) = self.rest.split_once("\n\n") {
+                self.ready.extend(parse(event));
+                self.rest = rest.to_owned();
+            }
+        }
+        self.ready.pop_front().expect("an event")
+    }
+}
+
+fn parse(block: &str) -> Option<(String, String)> {
+    let field = |name: &str| {
+        let values: Vec<&str> = block
+            .lines()
+            .filter_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+            .map(|value| value.strip_prefix(' ').unwrap_or(value))
+            .collect();
+        (!values.is_empty()).then(|| values.join("\n"))
+    };
+    let data = field("data")?;
+    Some((field("event").unwrap_or_else(|| "message".to_owned()), data))
+}
