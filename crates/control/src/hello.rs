@@ -18,6 +18,9 @@ pub const PROTOCOL: u32 = 1;
 /// The longest line on the control socket, in bytes, and of a first line on either.
 pub const LONGEST_LINE: usize = 32 * 1024 * 1024;
 
+/// The longest MCP message, in bytes: on the mcp socket in either direction, and over HTTP.
+pub const LONGEST_MESSAGE: usize = 64 * 1024 * 1024;
+
 /// What the bridge tells a shim before it makes room for a newer bridge: reconnect, but give the
 /// newer one ten seconds to appear before starting one.
 pub const YIELDING: &str = "#yielding";

@@ -9,13 +9,11 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use control::api::Problem;
+use control::hello::LONGEST_MESSAGE;
 
 use super::{door, sse, streamable};
 use crate::hub::Hub;
 use crate::problem;
-
-/// The longest message that a host may post, in bytes.
-const LONGEST_MESSAGE: usize = 64 * 1024 * 1024;
 
 /// What the HTTP handlers share.
 #[derive(Clone, Debug)]

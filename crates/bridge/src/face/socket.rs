@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use control::hello::{self, Hello, LONGEST_LINE, PROTOCOL, Wants, Welcome, YIELDING};
+use control::hello::{
+    self, Hello, LONGEST_LINE, LONGEST_MESSAGE, PROTOCOL, Wants, Welcome, YIELDING,
+};
 use control::lines::Lines;
 use control::socket::{Listener, Stream};
 use mcp::Message;
@@ -16,9 +18,6 @@ use tokio::time::Instant;
 use crate::hub::Hub;
 use crate::registry::Server;
 use crate::session::{self, Ends, Manner, ToHost};
-
-/// The longest message that a host may send, in bytes.
-const LONGEST_MESSAGE: usize = 64 * 1024 * 1024;
 
 /// How long a shim may take to stop sending once the bridge makes room for a newer one.
 const FAREWELL: Duration = Duration::from_secs(5);

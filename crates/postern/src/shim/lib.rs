@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use control::api::{Problem, ProblemKind};
-use control::hello::YIELDING;
+use control::hello::{LONGEST_MESSAGE, YIELDING};
 use control::lines::Lines;
 use mcp::Message;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -35,9 +35,6 @@ use memory::Memory;
 pub use link::{Dialler as Options, IDLE_EXIT};
 pub use signals::told_to_end;
 pub use stdio::complain;
-
-/// The longest message in either direction, in bytes: as the bridge has it.
-const LONGEST_MESSAGE: usize = 64 * 1024 * 1024;
 
 /// How many bytes may wait for the host before the bridge is left unread.
 const ROOM: usize = 64 * 1024;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use control::api::{Problem, ProblemKind};
-use control::hello::{Version, Wants};
+use control::hello::{LONGEST_MESSAGE, Version, Wants};
 use control::lines::Lines;
 use control::socket::{Face, Stream};
 use control::start::{StartError, StartOptions, ensure_running};
@@ -20,7 +20,7 @@ use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::{LONGEST_MESSAGE, parent, stdio};
+use crate::{parent, stdio};
 
 /// How long a bridge that a shim started stays without anybody to serve.
 pub const IDLE_EXIT: Duration = Duration::from_secs(10 * 60);
