@@ -4,7 +4,7 @@
 //! is one argument and never an option.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::process::Command;
@@ -26,13 +26,14 @@ pub(crate) enum BrowserError {
 
 /// Opens `page` with `command` if there is one, else with the system's opener.
 ///
-/// A command is a program and its arguments, separated by blanks; the address takes the place of
-/// `%s`, or comes last.
+/// A command is the path of a program, blanks and all, or a program and its arguments, separated
+/// by blanks. The address takes the place of `%s`, or comes last.
 pub(crate) async fn open(page: &Url, command: Option<&str>) -> Result<(), BrowserError> {
     if !matches!(page.scheme(), "http" | "https") {
         return Err(BrowserError::NotWeb);
     }
     let mut words = match command {
+        Some(path) if Path::new(path).is_file() => vec![path.to_owned()],
         Some(command) => command.split_whitespace().map(str::to_owned).collect(),
         None => system_opener(),
     };
@@ -155,6 +156,10 @@ mod tests {
             .unwrap();
         let seen = std::fs::read_link(target).unwrap();
         assert_eq!(seen.to_str().unwrap(), page.as_str());
+        let program = dir.path().join("a browser");
+        std::os::unix::fs::symlink("/bin/false", &program).unwrap();
+        let failed = open(&page, program.to_str()).await;
+        assert!(matches!(failed, Err(BrowserError::Failed(name)) if name.ends_with("a browser")));
         assert!(matches!(
             open(&page, Some("false")).await,
             Err(BrowserError::Failed(_))
