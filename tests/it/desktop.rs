@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 
 use crate::world::{
     World,
-    desktop::{Desktop, app, keychain, pictures::Pictures, tray::Tray, until},
+    desktop::{Desktop, app, keychain, pictures::Pictures, tray::Tray},
     secrets::Secrets,
     shim::Shim,
+    until,
 };
 
 /// Who signs in, as the menu and the window show it.
@@ -244,7 +245,7 @@ async fn every_page_and_the_tray_show_the_work_of_someone_who_is_signed_in() {
 
     window.go_to("Hosts").await;
     window.press("Add to Claude Desktop").await;
-    window.shows("Make this change").await;
+    window.shows("mcpServers").await;
     pictures.window("hosts.png", &desktop.screen).await;
     window.press("Cancel").await;
 
@@ -252,11 +253,8 @@ async fn every_page_and_the_tray_show_the_work_of_someone_who_is_signed_in() {
     window.shows("a key from the system").await;
     pictures.window("settings.png", &desktop.screen).await;
 
+    window.go_to("Servers").await;
+    window.shows("/snippets/mcp").await;
     desktop.screen.open_tray_menu().await;
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-    let out = tokio::process::Command::new("bash").arg("-c").arg("for w in $(xdotool search --onlyvisible --name .; xdotool search --onlyvisible --class .); do echo $w; xdotool getwindowname $w; xdotool getwindowgeometry $w; xprop -id $w WM_CLASS _NET_WM_WINDOW_TYPE; done").env("DISPLAY", desktop.session.variable("DISPLAY")).output().await.unwrap();
-    eprintln!("{}", String::from_utf8_lossy(&out.stdout));
-    pictures
-        .part("tray.png", &desktop.screen, "1280x800+0+0")
-        .await;
+    pictures.screen("tray.png", &desktop.screen).await;
 }

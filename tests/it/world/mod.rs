@@ -78,6 +78,28 @@ pub(crate) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
     }
 }
 
+/// Asks again and again for what no event tells, until it is there.
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let mut rounds = tokio::time::interval(Duration::from_millis(30));
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    within(what, async {
+        loop {
+            rounds.tick().await;
+            if let Some(found) = look().await {
+                return found;
+            }
+        }
+    })
+    .await
+}
+
+/// A port that was free a moment ago, for programs that must be told theirs.
+pub(crate) async fn free_port() -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let address = listener.and_then(|listener| listener.local_addr());
+    address.expect("a free port").port()
+}
+
 /// What a token says; whether it is to be believed is not asked.
 pub(crate) fn claims(token: &Value) -> Value {
     let payload = token.as_str().and_then(|token| token.split('.').nth(1));

@@ -5,8 +5,7 @@ use std::process::ExitStatus;
 use tokio::process::{Child, Command};
 
 use super::{
-    super::{bridge::Bridge, program, within},
-    free_port,
+    super::{bridge::Bridge, free_port, program, within},
     session::Session,
 };
 

@@ -13,9 +13,7 @@ pub(crate) mod session;
 pub(crate) mod tray;
 pub(crate) mod window;
 
-use std::time::Duration;
-
-use super::{World, bridge::Bridge, within};
+use super::{World, bridge::Bridge};
 use app::App;
 use keychain::Keychain;
 use panel::Panel;
@@ -65,26 +63,4 @@ impl Desktop {
         self.screen.window(app::TITLE).await;
         Window::attach(&self.session, app).await
     }
-}
-
-/// Asks again and again for what no event tells, until it is there.
-pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let mut rounds = tokio::time::interval(Duration::from_millis(30));
-    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    within(what, async {
-        loop {
-            rounds.tick().await;
-            if let Some(found) = look().await {
-                return found;
-            }
-        }
-    })
-    .await
-}
-
-/// A port that was free a moment ago, for programs that must be told theirs.
-async fn free_port() -> u16 {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
-    let address = listener.and_then(|listener| listener.local_addr());
-    address.expect("a free port").port()
 }

@@ -6,10 +6,13 @@ use std::fs;
 use tokio::process::Child;
 use zbus::Proxy;
 
-use super::{session::Session, until};
+use super::{super::until, session::Session};
 
 /// Where icons register.
 pub(super) const WATCHER: &str = "org.kde.StatusNotifierWatcher";
+
+/// The name of the windows of the tray: one for its icons, and one for each menu.
+pub(super) const WINDOWS: &str = "wrapper-2.0";
 
 /// The panel's height in pixels; the tray is at its right end.
 pub(super) const HEIGHT: u32 = 32;

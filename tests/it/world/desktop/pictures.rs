@@ -31,10 +31,10 @@ impl Pictures {
         }
     }
 
-    /// A part of the screen, `WIDTHxHEIGHT+X+Y`.
-    pub(crate) async fn part(&self, name: &str, screen: &Screen, part: &str) {
+    /// The whole screen.
+    pub(crate) async fn screen(&self, name: &str, screen: &Screen) {
         if let Some(folder) = &self.0 {
-            fs::write(folder.join(name), screen.picture(part).await).expect("a picture");
+            fs::write(folder.join(name), screen.picture().await).expect("a picture");
         }
     }
 }

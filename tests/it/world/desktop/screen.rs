@@ -4,7 +4,11 @@ use std::ffi::OsString;
 
 use tokio::process::Command;
 
-use super::{super::within, panel, session::Session, until};
+use super::{
+    super::{until, within},
+    panel,
+    session::Session,
+};
 
 /// The screen's width in pixels.
 pub(super) const WIDTH: u32 = 1280;
@@ -50,11 +54,17 @@ impl Screen {
         self.xdotool(&["key", "Return"]).await;
     }
 
-    /// Opens the menu of the one icon in the tray.
+    /// Opens the menu of the one icon in the tray, and waits for it to be there.
     pub(crate) async fn open_tray_menu(&self) {
+        let before = self.windows(panel::WINDOWS).await.len();
         let (x, y) = (WIDTH - panel::HEIGHT / 2, panel::HEIGHT / 2);
         self.xdotool(&["mousemove", &x.to_string(), &y.to_string(), "click", "3"])
             .await;
+        until("the menu of the tray", async || {
+            let now = self.windows(panel::WINDOWS).await.len();
+            (now > before).then_some(())
+        })
+        .await;
     }
 
     /// The ids of the windows with this title.
@@ -72,10 +82,9 @@ impl Screen {
         self.still(&["-window", window]).await
     }
 
-    /// A part of the screen, `WIDTHxHEIGHT+X+Y`, as a PNG, once nothing moves there any more.
-    pub(crate) async fn picture(&self, part: &str) -> Vec<u8> {
-        self.still(&["-window", "root", "-crop", part, "+repage"])
-            .await
+    /// The whole screen as a PNG, once nothing moves on it any more.
+    pub(crate) async fn picture(&self) -> Vec<u8> {
+        self.still(&["-window", "root"]).await
     }
 
     async fn still(&self, what: &[&str]) -> Vec<u8> {

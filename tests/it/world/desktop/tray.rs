@@ -9,10 +9,9 @@ use zbus::{
 };
 
 use super::{
-    super::within,
+    super::{until, within},
     panel,
     session::{Session, object},
-    until,
 };
 
 const ITEM: &str = "org.kde.StatusNotifierItem";

@@ -8,7 +8,11 @@ use fantoccini::{Client, ClientBuilder, Locator, elements::Element};
 use serde_json::json;
 use tokio::process::Child;
 
-use super::{super::within, app::App, free_port, session::Session, until};
+use super::{
+    super::{free_port, until, within},
+    app::App,
+    session::Session,
+};
 
 /// The page in the window.
 pub(crate) struct Window {
