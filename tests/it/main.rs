@@ -12,4 +12,5 @@ mod hosts;
 mod layering;
 mod losses;
 mod secrets_stay;
+mod server_mode;
 mod world;

@@ -258,7 +258,9 @@ impl Hub {
     }
 
     fn is_idle(&self) -> bool {
-        self.clients.load(Ordering::Relaxed) == 0 && self.sessions().is_empty()
+        self.clients.load(Ordering::Relaxed) == 0
+            && self.sessions().is_empty()
+            && !self.server_mode.is_on()
     }
 
     /// Asks every shim to let go, and waits until they have, ten seconds at most. What they sent

@@ -202,11 +202,14 @@ async fn answer(hub: &Arc<Hub>, request: Request) -> Result<Reply, Problem> {
         }
         Request::StartServerMode => hub.server_mode.start(hub).await.map(|()| Reply::Done),
         Request::StopServerMode => {
-            hub.server_mode.stop(hub).await;
+            hub.server_mode.turn_off(hub).await;
             Ok(Reply::Done)
         }
         Request::Doctor => Ok(Reply::Doctor(doctor::examine(hub).await)),
-        Request::Quit => Ok(Reply::Done),
+        Request::Quit => {
+            hub.server_mode.turn_off(hub).await;
+            Ok(Reply::Done)
+        }
         Request::Yield => {
             hub.make_room().await;
             Ok(Reply::Done)

@@ -55,14 +55,14 @@ impl ServerMode {
         hub.changed();
     }
 
-    /// Looks whether it was configured before. A gateway that outlived its bridge is replaced by
-    /// one that this bridge can end.
+    /// Looks whether it was configured before, and goes on where the bridge before this one was
+    /// replaced or killed.
     pub(crate) fn look(&self, hub: &Arc<Hub>) {
         if !hub.options.home.gateway_file().exists() {
             return;
         }
         self.inner().state = ServerModeState::Off;
-        if Place::of(&hub.options.home).leftover().is_some() {
+        if Place::of(&hub.options.home).was_on() {
             self.begin(hub);
         }
     }
@@ -137,6 +137,20 @@ impl ServerMode {
         true
     }
 
+    /// Ends the gateway because somebody wants it off, also for the bridges after this one.
+    pub(crate) async fn turn_off(&self, hub: &Hub) {
+        Place::of(&hub.options.home).remember(false);
+        self.stop(hub).await;
+    }
+
+    /// Whether the gateway runs or is about to.
+    pub(crate) fn is_on(&self) -> bool {
+        matches!(
+            self.inner().state,
+            ServerModeState::Running { .. } | ServerModeState::Starting
+        )
+    }
+
     /// Ends the gateway, if it runs.
     pub(crate) async fn stop(&self, hub: &Hub) {
         let mut changes = hub.changes();
@@ -144,10 +158,7 @@ impl ServerMode {
             stop.cancel();
         }
         let ended = async {
-            while matches!(
-                self.state(),
-                ServerModeState::Running { .. } | ServerModeState::Starting
-            ) {
+            while self.is_on() {
                 if changes.changed().await.is_err() {
                     return;
                 }
@@ -179,6 +190,7 @@ async fn supervise(hub: &Hub, stop: CancellationToken) -> ServerModeState {
         () = stop.cancelled() => false,
     };
     if answered {
+        Place::of(&hub.options.home).remember(true);
         let (url, pid) = (config.public_url.to_string(), process.pid());
         hub.server_mode
             .set(hub, ServerModeState::Running { url, pid });

@@ -291,6 +291,9 @@ pub(crate) struct GatewayArgs {
     /// The folder for its database and keys; `data` beside the configuration file, if absent.
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// End when stdin ends, and so together with the program that started it.
+    #[arg(long)]
+    pub(crate) until_stdin_ends: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,7 @@
 //! Being told to end.
 
+use std::io;
+
 use shim::told_to_end;
 use tokio_util::sync::CancellationToken;
 
@@ -14,4 +16,13 @@ pub(crate) fn shutdown() -> CancellationToken {
         std::process::exit(1);
     });
     token
+}
+
+/// Cancels `token` when stdin has ended. What comes before its end is thrown away.
+pub(crate) fn at_the_end_of_stdin(token: CancellationToken) {
+    // A thread of its own: no runtime waits for it, and a read cannot be called off.
+    std::thread::spawn(move || {
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        token.cancel();
+    });
 }

@@ -1,4 +1,6 @@
-//! The gateway's process: how it is started, known again and ended.
+//! The gateway's process: how it is started and ended.
+//!
+//! It serves until its stdin ends, so that it never outlives its bridge, however that ends.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +11,7 @@ use std::time::Duration;
 use control::Home;
 use control::api::{Problem, ProblemKind};
 use model::config::gateway::GatewayConfig;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use super::LIMIT;
 
@@ -25,7 +27,8 @@ pub(super) struct Place {
 /// A process that was started.
 pub(super) struct Process {
     child: Child,
-    pid: u32,
+    /// Apart from the child, whose `wait` would close it.
+    stdin: Option<ChildStdin>,
     place: Place,
 }
 
@@ -57,13 +60,14 @@ impl Place {
         let (stdout, stderr) = open_log(&self.log()).map_err(|error| {
             failed(format!("{} cannot be written", self.log().display()), error)
         })?;
-        let child = Command::new(program)
+        let mut child = Command::new(program)
             .arg("gateway")
             .arg("--config")
             .arg(&self.config_file)
             .arg("--data-dir")
             .arg(&self.data_dir)
-            .stdin(Stdio::null())
+            .arg("--until-stdin-ends")
+            .stdin(Stdio::piped())
             .stdout(stdout)
             .stderr(stderr)
             .kill_on_drop(true)
@@ -72,32 +76,22 @@ impl Place {
                 failed(format!("{} cannot be started", program.display()), error)
                     .with_hint("install Postern again")
             })?;
-        let pid = child.id().unwrap_or_default();
-        if let Err(error) = std::fs::write(self.pid_file(), pid.to_string()) {
-            tracing::warn!(%error, "the gateway's process is not written down");
-        }
         Ok(Process {
+            stdin: child.stdin.take(),
             child,
-            pid,
             place: self,
         })
     }
 
-    /// Makes sure that the gateway gets its address: one that outlived its bridge is ended.
+    /// Makes sure that the gateway gets its address: that of a bridge before may still be ending.
     pub(super) async fn clear(&self, address: SocketAddr) -> Result<(), Problem> {
-        if let Some(pid) = self.leftover() {
-            tracing::warn!(pid, "a gateway has outlived its bridge; it is ended");
-            terminate(pid);
-        } else if is_free(address) {
-            return Ok(());
-        }
         let freed = async {
-            while self.leftover().is_some() || !is_free(address) {
+            while !is_free(address) {
                 tokio::time::sleep(LOOK).await;
             }
         };
-        // What was just ended may take a moment to let go.
-        tokio::time::timeout(LIMIT / 5, freed).await.map_err(|_| {
+        let limit = if self.was_on() { LIMIT } else { Duration::ZERO };
+        tokio::time::timeout(limit, freed).await.map_err(|_| {
             let text = format!("{address} is taken by another program");
             Problem::new(ProblemKind::InUse, text).with_hint(format!(
                 "end that program, or set another `listen` in {}",
@@ -106,34 +100,42 @@ impl Place {
         })
     }
 
-    /// A gateway of this place that a bridge started and did not live to end.
-    pub(super) fn leftover(&self) -> Option<u32> {
-        let text = std::fs::read_to_string(self.pid_file()).ok()?;
-        let pid: u32 = text.trim().parse().ok().filter(|pid| *pid > 1)?;
-        let arguments = arguments_of(pid)?;
-        let is_ours = arguments.contains("gateway")
-            && arguments.contains(&self.config_file.display().to_string());
-        is_ours.then_some(pid)
+    /// Whether server mode was on when the last bridge ended, and was not turned off.
+    pub(super) fn was_on(&self) -> bool {
+        self.on_file().exists()
+    }
+
+    /// Remembers whether server mode is on, for the bridge after this one.
+    pub(super) fn remember(&self, on: bool) {
+        let file = self.on_file();
+        let done = match on {
+            true => std::fs::create_dir_all(&self.data_dir).and_then(|()| std::fs::write(file, "")),
+            false => std::fs::remove_file(file),
+        };
+        if let Err(error) = done
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "whether server mode is on is not written down");
+        }
     }
 
     fn log(&self) -> PathBuf {
         self.data_dir.join("gateway.log")
     }
 
-    fn pid_file(&self) -> PathBuf {
-        self.data_dir.join("gateway.pid")
+    fn on_file(&self) -> PathBuf {
+        self.data_dir.join("server-mode.on")
     }
 }
 
 impl Process {
     pub(super) fn pid(&self) -> u32 {
-        self.pid
+        self.child.id().unwrap_or_default()
     }
 
     /// Waits until the process has ended by itself, and returns what it said last.
     pub(super) async fn ended(&mut self) -> Problem {
         let _ = self.child.wait().await;
-        self.forget();
         let log = self.place.log();
         let text = std::fs::read_to_string(&log).unwrap_or_default();
         let mut lines: Vec<&str> = text.lines().rev().take(4).collect();
@@ -146,52 +148,14 @@ impl Process {
 
     /// Asks the process to end, and makes it after a while.
     pub(super) async fn end(mut self) {
-        terminate(self.pid);
-        let asked = cfg!(unix);
-        let has_ended = asked && tokio::time::timeout(LIMIT, self.child.wait()).await.is_ok();
-        if !has_ended {
+        drop(self.stdin.take());
+        if tokio::time::timeout(LIMIT, self.child.wait())
+            .await
+            .is_err()
+        {
             let _ = self.child.kill().await;
         }
-        self.forget();
     }
-
-    fn forget(&self) {
-        let _ = std::fs::remove_file(self.place.pid_file());
-    }
-}
-
-#[cfg(unix)]
-fn terminate(pid: u32) {
-    let pid = i32::try_from(pid)
-        .ok()
-        .and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid {
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-    }
-}
-
-#[cfg(not(unix))]
-fn terminate(_pid: u32) {}
-
-#[cfg(target_os = "linux")]
-fn arguments_of(pid: u32) -> Option<String> {
-    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    // That of a process that has ended and is not waited for is empty.
-    Some(String::from_utf8_lossy(&bytes).replace('\0', " ")).filter(|text| !text.is_empty())
-}
-
-#[cfg(all(unix, not(target_os = "linux")))]
-fn arguments_of(pid: u32) -> Option<String> {
-    let shown = std::process::Command::new("/bin/ps")
-        .args(["-ww", "-o", "args=", "-p", &pid.to_string()])
-        .output()
-        .ok()?;
-    Some(String::from_utf8_lossy(&shown.stdout).into_owned())
-}
-
-#[cfg(not(unix))]
-fn arguments_of(_pid: u32) -> Option<String> {
-    None
 }
 
 fn is_free(address: SocketAddr) -> bool {

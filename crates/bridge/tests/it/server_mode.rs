@@ -4,12 +4,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Instant;
 
 use control::CallError;
 use control::api::{Problem, ProblemKind, Request, ServerModeForm, ServerModeState};
-use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
 use crate::bridge::Bridge;
@@ -71,7 +69,7 @@ async fn a_gateway_that_ends_at_once_has_the_last_word() {
 #[tokio::test]
 async fn a_start_can_be_stopped_and_a_quit_does_not_wait_for_it() {
     let folder = tempfile::tempdir().unwrap();
-    let bridge = bridge_with(folder.path(), "exec sleep 1000").await;
+    let bridge = bridge_with(folder.path(), "exec cat").await;
     configure(&bridge, free_port().await).await;
     let starting = |state: &control::api::State| state.server_mode == ServerModeState::Starting;
     let begun = Instant::now();
@@ -99,37 +97,11 @@ async fn a_start_can_be_stopped_and_a_quit_does_not_wait_for_it() {
 #[tokio::test]
 async fn a_port_that_is_taken_is_named_before_anything_is_started() {
     let folder = tempfile::tempdir().unwrap();
-    let bridge = bridge_with(folder.path(), "exec sleep 1000").await;
+    let bridge = bridge_with(folder.path(), "exec cat").await;
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap();
     configure(&bridge, address.port()).await;
     let problem = problem(bridge.call(Request::StartServerMode).await);
     assert_eq!(problem.kind, ProblemKind::InUse);
     assert!(problem.message.contains(&address.to_string()), "{problem}");
-}
-
-#[tokio::test]
-async fn a_gateway_that_outlived_its_bridge_is_ended() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut bridge = bridge_with(folder.path(), "exec sleep 1000").await;
-    configure(&bridge, free_port().await).await;
-    let file = bridge.home.gateway_file();
-    let script = "echo up; read line";
-    let mut orphan = tokio::process::Command::new("/bin/sh")
-        .args(["-c", script, "gateway", "--config"])
-        .arg(&file)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut up = [0; 3];
-    let mut said = orphan.stdout.take().unwrap();
-    said.read_exact(&mut up).await.unwrap();
-    let pid_file = bridge.home.gateway_dir().join("gateway.pid");
-    std::fs::create_dir_all(bridge.home.gateway_dir()).unwrap();
-    std::fs::write(pid_file, orphan.id().unwrap().to_string()).unwrap();
-    bridge.restart().await;
-    let ended = tokio::time::timeout(crate::bridge::LIMIT, orphan.wait()).await;
-    assert!(!ended.expect("it is ended").unwrap().success());
 }

@@ -23,7 +23,11 @@ pub(crate) fn run(args: &GatewayArgs, context: &Context) -> Result<(), Failure> 
             "The gateway {public_url} listens on {}.",
             listener.local_addr().map_err(Failure::new)?
         ));
-        Ok(gateway::serve(options, listener, signals::shutdown()).await?)
+        let shutdown = signals::shutdown();
+        if args.until_stdin_ends {
+            signals::at_the_end_of_stdin(shutdown.clone());
+        }
+        Ok(gateway::serve(options, listener, shutdown).await?)
     })
 }
 
@@ -60,6 +64,7 @@ mod tests {
         let args = GatewayArgs {
             config: config.clone(),
             data_dir: None,
+            until_stdin_ends: false,
         };
         let error = options(&args).unwrap_err().to_string();
         assert!(error.contains("gateway.toml cannot be read"), "{error}");

@@ -246,6 +246,7 @@ async fn start_parts(folder: &Path) -> anyhow::Result<(Addresses, Parts)> {
     let gatewayed = commands::gateway::options(&GatewayArgs {
         config: gateway_file(folder),
         data_dir: None,
+        until_stdin_ends: false,
     });
     let gatewayed = gatewayed.map_err(|failure| anyhow::anyhow!("{failure}"))?;
     let stop = CancellationToken::new();

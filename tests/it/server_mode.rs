@@ -1,0 +1,80 @@
+//! Server mode: the bundled gateway lives as long as its bridge, and no longer.
+
+use control::api::{Request, ServerModeForm, ServerModeState};
+use serde_json::Value;
+
+use crate::world::{World, bridge::Bridge, free_port, program, until};
+
+/// The address and the process of the gateway that runs.
+async fn running(bridge: &Bridge) -> (String, u32) {
+    until("the gateway of server mode", async || {
+        match bridge.state().await.server_mode {
+            ServerModeState::Running { url, pid } => Some((url, pid)),
+            ServerModeState::Starting => None,
+            other => panic!("{other:?}"),
+        }
+    })
+    .await
+}
+
+async fn gone(process: u32) {
+    until("the gateway's end", async || {
+        program::is_gone(process).then_some(())
+    })
+    .await;
+}
+
+async fn configure(world: &World, bridge: &Bridge) {
+    let form = ServerModeForm {
+        port: free_port().await,
+        authority: world.servers.authority.clone(),
+        client_id: "11111111-2222-3333-4444-555555555555".to_owned(),
+        client_secret: "a client secret".into(),
+        server: "snippets".to_owned(),
+        server_url: format!("http://{}/mcp", world.servers.back.address()),
+    };
+    bridge.ask(Request::ConfigureServerMode { form }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateway_ends_with_its_bridge_and_goes_on_with_the_next() {
+    let world = World::start().await;
+    let bridge = world.bridge();
+    bridge.start().await;
+    assert_eq!(
+        bridge.state().await.server_mode,
+        ServerModeState::Unconfigured
+    );
+    configure(&world, &bridge).await;
+    assert_eq!(bridge.state().await.server_mode, ServerModeState::Off);
+
+    bridge.ask(Request::StartServerMode).await;
+    let (url, first) = running(&bridge).await;
+    let metadata = format!("{url}/.well-known/oauth-protected-resource/snippets/mcp");
+    let metadata: Value = reqwest::get(metadata).await.unwrap().json().await.unwrap();
+    assert_eq!(metadata["resource"], format!("{url}/snippets/mcp"));
+
+    // Nobody is left to end it.
+    bridge.kill().await;
+    gone(first).await;
+    bridge.start().await;
+    let (again, second) = running(&bridge).await;
+    assert_eq!(again, url);
+
+    bridge.replace().await;
+    let (_, third) = running(&bridge).await;
+    assert_ne!(second, third);
+    assert!(program::is_gone(second));
+
+    bridge.ask(Request::StopServerMode).await;
+    gone(third).await;
+    bridge.replace().await;
+    assert_eq!(bridge.state().await.server_mode, ServerModeState::Off);
+
+    bridge.ask(Request::StartServerMode).await;
+    let (_, last) = running(&bridge).await;
+    bridge.ask(Request::Quit).await;
+    gone(last).await;
+    bridge.start().await;
+    assert_eq!(bridge.state().await.server_mode, ServerModeState::Off);
+}
