@@ -20,16 +20,36 @@ pub(crate) fn postern() -> &'static Path {
     })
 }
 
-/// The desktop app. It finds the command line beside itself.
-pub(crate) fn desktop() -> &'static Path {
+/// The desktop app.
+fn desktop() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        postern();
         if !is_prebuilt() {
             build("postern-desktop");
         }
         beside_the_tests("postern-desktop")
     })
+}
+
+/// Where programs are installed for one person, below the home folder.
+pub(crate) const INSTALLED: &str = ".local/bin";
+
+/// The desktop app as it is installed for one person with this home: beside the command line,
+/// where it looks for it.
+pub(crate) fn installed_desktop(home: &Path) -> PathBuf {
+    let folder = home.join(INSTALLED);
+    let installed = folder.join("postern-desktop");
+    if !installed.exists() {
+        fs::create_dir_all(&folder).expect("a folder");
+        let shim = postern().with_file_name("postern-shim");
+        for program in [postern(), &shim, desktop()] {
+            let place = folder.join(program.file_name().expect("a program"));
+            fs::hard_link(program, &place)
+                .or_else(|_| fs::copy(program, &place).map(drop))
+                .expect("a program is installed");
+        }
+    }
+    installed
 }
 
 fn build(package: &str) {

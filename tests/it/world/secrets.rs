@@ -146,11 +146,14 @@ fn contains(bytes: &[u8], value: &[u8]) -> bool {
     bytes.windows(value.len()).any(|window| window == value)
 }
 
-/// Every regular file below a folder.
+/// Every regular file below a folder, but the programs that were installed there.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder of ours").flatten() {
         let kind = entry.file_type().expect("a kind");
+        if entry.path().ends_with(program::INSTALLED) {
+            continue;
+        }
         if kind.is_dir() {
             files.extend(self::files(&entry.path()));
         } else if kind.is_file() {

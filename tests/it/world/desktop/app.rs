@@ -62,7 +62,7 @@ impl App {
 }
 
 fn command(session: &Session, bridge: &Bridge, arguments: &[&str]) -> Command {
-    let mut command = session.command(program::desktop());
+    let mut command = session.command(program::installed_desktop(bridge.root()));
     command
         .arg("--home")
         .arg(bridge.root())
