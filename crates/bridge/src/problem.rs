@@ -33,7 +33,7 @@ pub(crate) fn of_failure(failure: &Failure) -> Problem {
             ProblemKind::Failed,
             "ask who runs the server for access, then sign in again",
         ),
-        Failure::SessionGone | Failure::StreamEnded => (
+        Failure::SessionGone { .. } | Failure::StreamEnded => (
             ProblemKind::Unreachable,
             "the call may or may not have been carried out; look before you repeat it",
         ),

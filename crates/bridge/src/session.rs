@@ -35,6 +35,14 @@ use crate::registry::Server;
 /// How long a handshake waits for the server. Hosts give up after 30 to 60 seconds.
 const FIRST_CONTACT: Duration = Duration::from_secs(2);
 
+/// How long the server may take to answer a handshake before it is tried again. Some have to be
+/// woken up first.
+const HANDSHAKE: Duration = Duration::from_secs(60);
+
+/// How long the server may still answer a request that the host has cancelled: many say then
+/// that they were cancelled, and some say nothing ever.
+const WITHDRAWN: Duration = Duration::from_secs(30);
+
 /// Messages under way in each direction before the sender has to wait.
 const DEPTH: usize = 64;
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::link::{Handshake, Link, Next, Speech};
 use super::task::{Task, header};
-use super::{FIRST_CONTACT, Manner, cancelled_request};
+use super::{FIRST_CONTACT, Manner, WITHDRAWN, cancelled_request};
 
 impl Task {
     pub(super) fn on_host(&mut self, message: Message) {
@@ -131,9 +131,9 @@ impl Task {
         if Era::of(&owed.message) == Era::Modern {
             // In the modern era a closed response stream is the cancellation (streamable HTTP).
             self.outbox.owed.remove(&id);
-            self.up.cancel(&id);
+            self.up.abandon(&id);
         } else {
-            owed.withdrawn = true;
+            owed.withdrawn = Some(Instant::now() + WITHDRAWN);
             self.on_remark(message);
         }
     }
@@ -146,7 +146,7 @@ impl Task {
             | Link::Asking {
                 next: Next::Resume, ..
             } => self.pass_or_hold(message, self.patience),
-            Link::Opening { authorization } if message.method().is_none() => {
+            Link::Opening { authorization, .. } if message.method().is_none() => {
                 self.up.send(message, header(authorization));
             }
             Link::Idle
@@ -199,7 +199,7 @@ impl Task {
         owed.retain(|id, owed| {
             let stays = owed.message.method() != Some("subscriptions/listen");
             if !stays {
-                up.cancel(id);
+                up.abandon(id);
             }
             stays
         });

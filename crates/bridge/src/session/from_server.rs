@@ -2,7 +2,7 @@
 
 use auth::Authorization;
 use control::api::{Problem, ProblemKind, ServerState};
-use mcp::up::Failure;
+use mcp::up::{Failure, Generation};
 use mcp::{Kind, Message, RequestId};
 use tokio::time::Instant;
 
@@ -15,7 +15,6 @@ impl Task {
         self.refusals = 0;
         if matches!(self.link, Link::Live { .. }) {
             self.show(ServerState::Ready);
-            self.backoff.reset();
         }
         let Kind::Response { id, .. } = message.kind() else {
             self.tell(message, request);
@@ -25,6 +24,7 @@ impl Task {
         if self.is_handshake(Some(&id)) {
             self.on_handshake(message);
         } else if let Some(owed) = self.outbox.owed.remove(&id) {
+            self.backoff.reset();
             if self.server.note_answer(&owed.message, &message) {
                 self.hub.changed();
             }
@@ -40,7 +40,7 @@ impl Task {
     }
 
     fn on_handshake(&mut self, answer: Message) {
-        let (Speech::Legacy(handshake), Link::Opening { authorization }) =
+        let (Speech::Legacy(handshake), Link::Opening { authorization, .. }) =
             (&mut self.speech, &self.link)
         else {
             return;
@@ -71,7 +71,6 @@ impl Task {
     pub(super) fn go_live(&mut self, authorization: &Option<Authorization>) {
         if let Speech::Legacy(_) = self.speech {
             self.show(ServerState::Ready);
-            self.backoff.reset();
         }
         self.link = Link::Live {
             authorization: authorization.clone(),
@@ -134,18 +133,11 @@ impl Task {
                 self.server.note_challenge(challenge);
                 self.on_refused(request.as_ref(), handshake);
             }
-            Failure::SessionGone if !handshake => {
+            Failure::SessionGone { generation } if !handshake => {
                 self.retry(request.as_ref(), &failure);
-                match &mut self.link {
-                    Link::Live { authorization } => {
-                        let authorization = authorization.clone();
-                        self.proceed(Next::Open, authorization);
-                    }
-                    Link::Asking { next, .. } => *next = Next::Open,
-                    Link::Idle
-                    | Link::Opening { .. }
-                    | Link::SignInNeeded { .. }
-                    | Link::Down { .. } => {}
+                self.on_session_gone(generation, &failure);
+                if request.is_some() {
+                    self.hurry();
                 }
             }
             Failure::Unreachable { sent: false, .. } if !handshake => {
@@ -171,11 +163,35 @@ impl Task {
             failure => {
                 if let Some(id) = request
                     && let Some(owed) = self.outbox.owed.remove(&id)
-                    && !owed.withdrawn
+                    && owed.is_wanted()
                 {
                     self.fail(&owed.message, &problem::of_failure(&failure));
                 }
             }
+        }
+    }
+
+    /// 404 for a session: begins another one, unless that was done already. A server that forgets
+    /// one session after the other before it has answered anything is left alone for a while.
+    fn on_session_gone(&mut self, generation: Generation, failure: &Failure) {
+        let is_current = self.up.is_current(generation);
+        match &mut self.link {
+            Link::Live { authorization } => {
+                let authorization = authorization.clone();
+                if !is_current {
+                    self.go_live(&authorization);
+                } else if self.backoff.is_first() {
+                    self.proceed(Next::Open, authorization);
+                } else {
+                    self.go_down(problem::of_failure(failure));
+                }
+            }
+            Link::Asking { next, .. } if is_current => *next = Next::Open,
+            Link::Asking { .. }
+            | Link::Idle
+            | Link::Opening { .. }
+            | Link::SignInNeeded { .. }
+            | Link::Down { .. } => {}
         }
     }
 
@@ -191,14 +207,16 @@ impl Task {
     /// Strikes a request off; says whether the host waits for its answer.
     fn is_wanted(&mut self, id: &RequestId) -> bool {
         let owed = self.outbox.owed.remove(id);
-        owed.is_some_and(|owed| !owed.withdrawn)
+        owed.is_some_and(|owed| owed.is_wanted())
     }
 
     /// 401: asks for another token, unless another message already did, and sends the request
     /// once more.
     fn on_refused(&mut self, request: Option<&RequestId>, handshake: bool) {
         let current = match &self.link {
-            Link::Live { authorization } | Link::Opening { authorization } => authorization.clone(),
+            Link::Live { authorization } | Link::Opening { authorization, .. } => {
+                authorization.clone()
+            }
             Link::Idle | Link::Asking { .. } | Link::SignInNeeded { .. } | Link::Down { .. } => {
                 None
             }

@@ -83,11 +83,10 @@ impl Task {
     pub(super) fn next_due(&self) -> Option<Instant> {
         let retry = match &self.link {
             Link::Down { retry_at, .. } => Some(*retry_at),
-            Link::Idle
-            | Link::Asking { .. }
-            | Link::Opening { .. }
-            | Link::Live { .. }
-            | Link::SignInNeeded { .. } => None,
+            Link::Opening { until, .. } => Some(*until),
+            Link::Idle | Link::Asking { .. } | Link::Live { .. } | Link::SignInNeeded { .. } => {
+                None
+            }
         };
         let until = match self.host {
             HostEnd::Done { until } => Some(until),
@@ -120,8 +119,21 @@ impl Task {
         {
             self.answer_in_place(&message, &problem);
         }
-        if matches!(&self.link, Link::Down { retry_at, .. } if *retry_at <= now) {
-            self.ask(Next::Open);
+        for id in self.outbox.take_given_up(now) {
+            self.up.abandon(&id);
+        }
+        match &self.link {
+            Link::Down { retry_at, .. } if *retry_at <= now => self.ask(Next::Open),
+            Link::Opening { until, .. } if *until <= now => {
+                self.up.reset();
+                self.go_down(problem);
+            }
+            Link::Down { .. }
+            | Link::Opening { .. }
+            | Link::Idle
+            | Link::Asking { .. }
+            | Link::Live { .. }
+            | Link::SignInNeeded { .. } => {}
         }
     }
 }

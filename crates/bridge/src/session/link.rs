@@ -25,6 +25,8 @@ pub(super) enum Link {
     /// The handshake is under way.
     Opening {
         authorization: Option<Authorization>,
+        /// When the server is taken not to answer it.
+        until: Instant,
     },
     /// Messages flow.
     Live {
@@ -48,11 +50,19 @@ pub(super) enum Next {
 /// How soon a server that was just found wanting is tried again at the earliest.
 pub(super) const SOONEST_RETRY: Duration = Duration::from_millis(500);
 
-/// Back-off between attempts to reach a server.
+/// Back-off between attempts to reach a server. What counts as reached is the answer to a request
+/// of the host: servers that shake hands and then know nothing of it are no better than absent.
 #[derive(Debug, Default)]
 pub(super) struct Backoff(u32);
 
 impl Backoff {
+    /// Whether nothing went wrong since the server was last reached; something does now.
+    pub(super) fn is_first(&mut self) -> bool {
+        let first = self.0 == 0;
+        self.0 += 1;
+        first
+    }
+
     /// How long to wait now: half a second, doubled each time, half a minute at most.
     pub(super) fn next(&mut self) -> Duration {
         let wait = SOONEST_RETRY * 2u32.pow(self.0.min(6));

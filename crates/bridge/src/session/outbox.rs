@@ -25,8 +25,15 @@ pub(super) struct Owed {
     pub(super) authorization: Option<Authorization>,
     /// Whether it was sent again already.
     pub(super) again: bool,
-    /// Whether the host no longer wants it. The server may still answer.
-    pub(super) withdrawn: bool,
+    /// Once the host no longer wants it: how long the server may still answer.
+    pub(super) withdrawn: Option<Instant>,
+}
+
+impl Owed {
+    /// Whether the host waits for the answer.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.withdrawn.is_none()
+    }
 }
 
 /// How many messages may be held back before the host is left unread.
@@ -44,7 +51,7 @@ pub(super) struct Outbox {
 impl Outbox {
     /// Whether the host is owed nothing more.
     pub(super) fn is_settled(&self) -> bool {
-        self.owed.values().all(|owed| owed.withdrawn)
+        self.owed.values().all(|owed| !owed.is_wanted())
             && self
                 .waiting
                 .iter()
@@ -78,7 +85,7 @@ impl Outbox {
     /// If that was done already, the request is given back instead, to be answered.
     pub(super) fn take_back(&mut self, id: &RequestId, patience: Duration) -> Option<Owed> {
         let owed = self.owed.remove(id)?;
-        if owed.withdrawn {
+        if !owed.is_wanted() {
             return None;
         }
         if owed.again {
@@ -112,7 +119,7 @@ impl Outbox {
                 message,
                 authorization,
                 again,
-                withdrawn: false,
+                withdrawn: None,
             },
         );
     }
@@ -126,12 +133,18 @@ impl Outbox {
         self.waiting.len() < before
     }
 
-    /// The earliest deadline of all that waits.
+    /// The earliest deadline of all that waits, and of all that is withdrawn.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.waiting
-            .iter()
-            .filter_map(|waiting| waiting.deadline)
-            .min()
+        let waiting = self.waiting.iter().filter_map(|waiting| waiting.deadline);
+        let withdrawn = self.owed.values().filter_map(|owed| owed.withdrawn);
+        waiting.chain(withdrawn).min()
+    }
+
+    /// Takes out the withdrawn requests whose answer is not waited for any longer.
+    pub(super) fn take_given_up(&mut self, now: Instant) -> Vec<RequestId> {
+        let is_over = |_: &RequestId, owed: &mut Owed| owed.withdrawn.is_some_and(|at| at <= now);
+        let over = self.owed.extract_if(is_over);
+        over.map(|(id, _)| id).collect()
     }
 
     /// Takes out the requests for which `done` says so, in order.

@@ -192,12 +192,14 @@ impl Task {
     }
 
     fn is_over(&self) -> bool {
-        let is_owed_nothing = match self.host {
+        let is_delivered = self.unread.is_empty();
+        match self.host {
             HostEnd::Open => false,
-            HostEnd::Done { until } => self.outbox.is_settled() || until <= Instant::now(),
-            HostEnd::Dismissed => true,
-        };
-        is_owed_nothing && self.unread.is_empty()
+            HostEnd::Done { until } => {
+                until <= Instant::now() || (self.outbox.is_settled() && is_delivered)
+            }
+            HostEnd::Dismissed => is_delivered,
+        }
     }
 
     /// Follows the configuration: to the server that took this one's place, or to the end.
@@ -211,7 +213,7 @@ impl Task {
         }
         let problem = problem::replaced(successor.is_some());
         for (_, owed) in std::mem::take(&mut self.outbox.owed) {
-            if !owed.withdrawn {
+            if owed.is_wanted() {
                 self.fail(&owed.message, &problem);
             }
         }

@@ -2,10 +2,11 @@
 
 use auth::{Authorization, AuthorizationError, SignInReason};
 use control::api::{Problem, ServerState};
+use tokio::time::Instant;
 
-use super::Manner;
 use super::link::{Asking, Authorized, Link, Next, Speech};
 use super::task::{REFUSALS, Task, header};
+use super::{HANDSHAKE, Manner};
 use crate::problem;
 use crate::sign_in::{self, Wish};
 
@@ -76,7 +77,10 @@ impl Task {
                 self.outbox.forget_remarks();
                 self.up.reset();
                 self.up.send(initialize, header(&authorization));
-                self.link = Link::Opening { authorization };
+                self.link = Link::Opening {
+                    authorization,
+                    until: Instant::now() + HANDSHAKE,
+                };
             }
             (Speech::Legacy(_) | Speech::Modern | Speech::Silent, _) => {
                 self.go_live(&authorization);

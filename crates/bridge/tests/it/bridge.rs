@@ -223,6 +223,11 @@ impl Host {
         answer
     }
 
+    /// Sends nothing more, and reads no more either.
+    pub(crate) async fn fall_silent(&mut self) {
+        self.writer.shutdown().await.unwrap();
+    }
+
     /// Sends nothing more; true once the bridge has closed its side too.
     pub(crate) async fn end(mut self) -> bool {
         self.writer.shutdown().await.unwrap();

@@ -1,5 +1,7 @@
 //! What becomes of requests when something changes under a session.
 
+use std::time::Duration;
+
 use control::api::{Request, ServerState};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -122,6 +124,108 @@ async fn a_host_that_ends_does_not_wait_for_what_it_cancelled() {
     assert!(host.end().await);
     server.record.hanging((1, 1)).await;
     assert_eq!(server.record.bodies("notifications/cancelled").len(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_forgets_every_session_is_not_asked_without_end() {
+    let server = Server::start().await;
+    server.record.forget_each_session(true);
+    let bridge = Bridge::start(&server.url()).await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    bridge
+        .until(|state| matches!(state, ServerState::Failed { .. }))
+        .await;
+    assert_eq!(server.record.sessions().0, 2);
+    server.record.forget_each_session(false);
+    let answer = host.request(1, "tools/call", json!({ "x": 1 })).await;
+    assert_eq!(answer["result"]["x"], 1);
+    // Once something was answered, the next loss is mended at once.
+    let sessions = server.record.sessions().0;
+    server.record.forget_session();
+    let answer = host.request(2, "tools/call", json!({ "x": 2 })).await;
+    assert_eq!(answer["result"]["x"], 2);
+    assert_eq!(server.record.sessions().0, sessions + 1);
+}
+
+#[tokio::test]
+async fn a_late_word_about_a_lost_session_does_not_end_the_next() {
+    let server = Server::start().await;
+    let bridge = Bridge::start(&server.url()).await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    host.send(r#"{"jsonrpc":"2.0","id":1,"method":"late"}"#)
+        .await;
+    server.record.hanging((1, 0)).await;
+    server.record.forget_session();
+    host.request(2, "tools/call", json!({})).await;
+    assert_eq!(server.record.sessions().0, 2);
+    server.record.release();
+    let answer = host.answer(1, &mut Vec::new()).await;
+    assert!(answer["result"].is_object(), "{answer}");
+    assert_eq!(server.record.sessions().0, 2);
+}
+
+#[tokio::test]
+async fn a_handshake_that_is_never_answered_is_tried_again() {
+    let server = Server::start().await;
+    server.record.ignore_handshake();
+    let bridge = Bridge::start(&server.url()).await;
+    let mut host = bridge.host("one").await;
+    assert!(host.initialize().await["result"].is_object());
+    pass(Duration::from_secs(60)).await;
+    server.record.hanging((1, 1)).await;
+    bridge.until(|state| *state == ServerState::Ready).await;
+    let answer = host.request(1, "tools/call", json!({ "x": 1 })).await;
+    assert_eq!(answer["result"]["x"], 1);
+}
+
+#[tokio::test]
+async fn what_a_host_cancelled_is_given_up_in_the_end() {
+    let server = Server::start().await;
+    let bridge = Bridge::start(&server.url()).await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    host.send(r#"{"jsonrpc":"2.0","id":1,"method":"hang"}"#)
+        .await;
+    assert_eq!(host.value().await["method"], "notifications/said");
+    host.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#)
+        .await;
+    host.request(2, "tools/call", json!({})).await;
+    server.record.hanging((1, 0)).await;
+    pass(Duration::from_secs(30)).await;
+    server.record.hanging((1, 1)).await;
+    let answer = host.request(1, "tools/call", json!({ "x": 1 })).await;
+    assert_eq!(answer["result"]["x"], 1, "its id is free again");
+}
+
+#[tokio::test]
+async fn a_session_does_not_outlive_its_end_for_a_host_that_reads_nothing() {
+    let server = Server::start().await;
+    let bridge = Bridge::start(&server.url()).await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    host.send(r#"{"jsonrpc":"2.0","id":0,"method":"subscriptions/listen"}"#)
+        .await;
+    server.record.hanging((1, 0)).await;
+    let text = "x".repeat(64 * 1024);
+    for id in 1..=200 {
+        let call = json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": { "text": text } });
+        host.send(&call.to_string()).await;
+    }
+    host.fall_silent().await;
+    // The bridge has heard the end of the host once it lets go of what it subscribed to.
+    server.record.hanging((1, 1)).await;
+    assert_eq!(bridge.state().await.sessions.len(), 1);
+    pass(Duration::from_secs(150)).await;
+    bridge.until_state(|state| state.sessions.is_empty()).await;
+}
+
+/// Lets time pass in which nothing else happens.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time + Duration::from_secs(1)).await;
+    tokio::time::resume();
 }
 
 #[tokio::test]

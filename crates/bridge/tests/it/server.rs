@@ -27,6 +27,10 @@ struct Inner {
     sessions: u32,
     deleted: u32,
     forget: bool,
+    forgetful: bool,
+    silent: bool,
+    /// Whether what is late is answered now.
+    released: watch::Sender<bool>,
     unauthorized: bool,
     /// The access token that is accepted, once somebody signed in.
     token: Option<String>,
@@ -60,6 +64,21 @@ impl Record {
     /// Answers the next message with 404, as after a restart.
     pub(crate) fn forget_session(&self) {
         self.0.lock().unwrap().forget = true;
+    }
+
+    /// Whether every session is forgotten as soon as it has begun.
+    pub(crate) fn forget_each_session(&self, forgetful: bool) {
+        self.0.lock().unwrap().forgetful = forgetful;
+    }
+
+    /// Leaves the next handshake unanswered.
+    pub(crate) fn ignore_handshake(&self) {
+        self.0.lock().unwrap().silent = true;
+    }
+
+    /// Answers what is late: with 404, in a session that is not the newest.
+    pub(crate) fn release(&self) {
+        self.0.lock().unwrap().released.send_replace(true);
     }
 
     /// Answers everything with 401 from now on, until somebody signs in.
@@ -140,29 +159,40 @@ async fn end(State(record): State<Record>) -> StatusCode {
 }
 
 async fn answer(State(record): State<Record>, headers: HeaderMap, body: Bytes) -> Response {
-    let mut inner = record.0.lock().unwrap();
-    inner.bodies.push(body.clone());
     let message: Value = serde_json::from_slice(&body).unwrap();
-    let given = headers
-        .get("authorization")
-        .map(|value| value.to_str().unwrap());
-    let wanted = inner.token.as_ref().map(|token| format!("Bearer {token}"));
-    if inner.unauthorized && (wanted.is_none() || given != wanted.as_deref()) {
-        return (StatusCode::UNAUTHORIZED, [("www-authenticate", "Bearer")]).into_response();
-    }
-    let person = inner.person.clone();
     let initialize = message["method"] == "initialize";
-    if !initialize && std::mem::take(&mut inner.forget) {
-        return StatusCode::NOT_FOUND.into_response();
+    let (session, person, hanging, mut released, silent) = {
+        let mut inner = record.0.lock().unwrap();
+        inner.bodies.push(body.clone());
+        let given = headers
+            .get("authorization")
+            .map(|value| value.to_str().unwrap());
+        let wanted = inner.token.as_ref().map(|token| format!("Bearer {token}"));
+        if inner.unauthorized && (wanted.is_none() || given != wanted.as_deref()) {
+            return (StatusCode::UNAUTHORIZED, [("www-authenticate", "Bearer")]).into_response();
+        }
+        if !initialize && (inner.forgetful || std::mem::take(&mut inner.forget)) {
+            return StatusCode::NOT_FOUND.into_response();
+        }
+        let silent = initialize && std::mem::take(&mut inner.silent);
+        if initialize {
+            inner.sessions += u32::from(!silent);
+        } else if !headers.contains_key("mcp-session-id") && !headers.contains_key("mcp-method") {
+            return StatusCode::BAD_REQUEST.into_response();
+        }
+        (
+            inner.sessions.to_string(),
+            inner.person.clone(),
+            inner.hanging.clone(),
+            inner.released.subscribe(),
+            silent,
+        )
+    };
+    if silent {
+        hanging.send_modify(|(begun, _)| *begun += 1);
+        let _guard = LetGo(hanging);
+        return std::future::pending().await;
     }
-    if initialize {
-        inner.sessions += 1;
-    } else if !headers.contains_key("mcp-session-id") && !headers.contains_key("mcp-method") {
-        return StatusCode::BAD_REQUEST.into_response();
-    }
-    let session = inner.sessions.to_string();
-    let hanging = inner.hanging.clone();
-    drop(inner);
     if message.get("id").is_none() || message.get("method").is_none() {
         return StatusCode::ACCEPTED.into_response();
     }
@@ -192,6 +222,14 @@ async fn answer(State(record): State<Record>, headers: HeaderMap, body: Bytes) -
             });
             let frames = Body::from_stream(first.chain(rest));
             ([("content-type", "text/event-stream")], frames).into_response()
+        }
+        "late" => {
+            hanging.send_modify(|(begun, _)| *begun += 1);
+            released.wait_for(|released| *released).await.unwrap();
+            if headers["mcp-session-id"] != record.sessions().0.to_string() {
+                return StatusCode::NOT_FOUND.into_response();
+            }
+            json(format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#))
         }
         // The parameters come back as they were, to the letter.
         "tools/call" => {

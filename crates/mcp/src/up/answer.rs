@@ -13,8 +13,8 @@ use hyper::body::{Body, Incoming};
 
 use serde::Deserialize;
 
-use super::Failure;
 use super::stream::{EventStream, Mark, drain};
+use super::{Failure, Generation};
 use crate::message::METHOD_NOT_FOUND;
 use crate::{Message, RequestId};
 
@@ -39,8 +39,8 @@ pub(super) enum Answer {
 pub(super) struct Asked<'a> {
     /// The request, if it was one.
     pub(super) id: Option<&'a RequestId>,
-    /// Whether a session of the legacy era was named.
-    pub(super) in_session: bool,
+    /// The session of the legacy era that was named, if one was.
+    pub(super) session: Option<Generation>,
 }
 
 /// Reads the answer; a refusal of `asked` in JSON-RPC is an answer too.
@@ -118,19 +118,19 @@ async fn refusal(response: Response<Incoming>, asked: Asked<'_>) -> Result<Messa
         Some(message) if asked.id.is_some() && message.id() == asked.id => (Some(message), None),
         other => (None, other),
     };
-    match (head.status, answer) {
-        (StatusCode::UNAUTHORIZED, _) => Err(Failure::Unauthorized { challenge }),
-        (StatusCode::FORBIDDEN, _) if challenge.is_some() => Err(Failure::Forbidden { challenge }),
-        (StatusCode::NOT_FOUND, answer) if asked.in_session && !is_unknown_method(&answer) => {
-            Err(Failure::SessionGone)
+    match (head.status, answer, asked.session) {
+        (StatusCode::UNAUTHORIZED, ..) => Err(Failure::Unauthorized { challenge }),
+        (StatusCode::FORBIDDEN, ..) if challenge.is_some() => Err(Failure::Forbidden { challenge }),
+        (StatusCode::NOT_FOUND, answer, Some(generation)) if !is_unknown_method(&answer) => {
+            Err(Failure::SessionGone { generation })
         }
-        (_, Some(answer)) => Ok(answer),
-        (StatusCode::BAD_REQUEST, None) if asked.in_session && speaks_of_session(&message) => {
-            Err(Failure::SessionGone)
+        (_, Some(answer), _) => Ok(answer),
+        (StatusCode::BAD_REQUEST, None, Some(generation)) if speaks_of_session(&message) => {
+            Err(Failure::SessionGone { generation })
         }
-        (StatusCode::FORBIDDEN, None) => Err(Failure::Forbidden { challenge }),
-        (status, None) if status.is_redirection() => Err(redirect(status, &head.headers)),
-        (status, None) => Err(Failure::Rejected {
+        (StatusCode::FORBIDDEN, None, _) => Err(Failure::Forbidden { challenge }),
+        (status, None, _) if status.is_redirection() => Err(redirect(status, &head.headers)),
+        (status, None, _) => Err(Failure::Rejected {
             status: status.as_u16(),
             body: message.filter(|message| message.error().is_some()),
         }),

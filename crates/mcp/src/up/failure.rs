@@ -6,6 +6,7 @@ use std::{fmt, io};
 use hyper_util::client::legacy;
 use rustls::CertificateError;
 
+use super::Generation;
 use crate::Message;
 
 /// In seconds.
@@ -24,8 +25,11 @@ pub enum Failure {
         /// The values of `WWW-Authenticate`, joined by `, `.
         challenge: Option<String>,
     },
-    /// The remote no longer knows the session: initialize again.
-    SessionGone,
+    /// The remote no longer knows the session: initialize again, unless that was done already.
+    SessionGone {
+        /// The session that is gone.
+        generation: Generation,
+    },
     /// No connection, or it broke before an answer began.
     Unreachable {
         /// What the network says.
@@ -80,7 +84,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Unauthorized { .. } => f.write_str("the server wants a sign-in (HTTP 401)"),
             Self::Forbidden { .. } => f.write_str("the server does not allow this (HTTP 403)"),
-            Self::SessionGone => f.write_str("the server has forgotten the session"),
+            Self::SessionGone { .. } => f.write_str("the server has forgotten the session"),
             Self::Unreachable { reason, .. } => {
                 write!(f, "the server cannot be reached: {reason}")
             }

@@ -10,7 +10,7 @@ use http::Uri;
 
 use super::answer::{self, Asked};
 use super::outgoing::{HttpSession, Outgoing};
-use super::state::Generation;
+use super::state::{Generation, SseSession};
 use super::stream::{EventStream, Mark};
 use super::{Failure, Shared, UpstreamEvent};
 use crate::RequestId;
@@ -37,7 +37,11 @@ impl Shared {
             return Ok(());
         }
         let posting = async {
-            if let Err(failure) = self.post_sse(&endpoint, outgoing).await {
+            let session = SseSession {
+                endpoint,
+                generation,
+            };
+            if let Err(failure) = self.post_sse(&session, outgoing).await {
                 self.fail(id.clone(), failure).await;
             }
         };
@@ -63,7 +67,7 @@ impl Shared {
         let response = response.map_err(|error| Failure::without_response(&error))?;
         let asked = Asked {
             id: None,
-            in_session: false,
+            session: None,
         };
         let stream = answer::stream(response, asked, self.client.limit(), Mark::default()).await?;
         stream.ok_or_else(|| not_sse("no event stream"))
@@ -102,20 +106,22 @@ impl Shared {
     /// Posts a message; its answer, if any, will come on the stream.
     pub(super) async fn post_sse(
         &self,
-        endpoint: &Uri,
+        session: &SseSession,
         outgoing: &Outgoing,
     ) -> Result<(), Failure> {
-        let request = outgoing.post(endpoint, &self.headers, &HttpSession::default());
+        let request = outgoing.post(&session.endpoint, &self.headers, &HttpSession::default());
         let response = self.client.request(request).await;
         let response = response.map_err(|error| Failure::without_response(&error))?;
         let asked = Asked {
             id: None,
-            in_session: true,
+            session: Some(session.generation),
         };
         match answer::read(response, asked, self.client.limit()).await {
             Err(Failure::Rejected {
                 status: 400 | 410, ..
-            }) => Err(Failure::SessionGone),
+            }) => Err(Failure::SessionGone {
+                generation: session.generation,
+            }),
             other => other.map(drop),
         }
     }
@@ -128,7 +134,7 @@ impl Shared {
         Arc::clone(self).bury(orphans).await;
         self.emit(UpstreamEvent::Failed {
             request: None,
-            failure: Failure::SessionGone,
+            failure: Failure::SessionGone { generation },
         })
         .await;
     }

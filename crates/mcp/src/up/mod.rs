@@ -32,6 +32,7 @@ use tokio_util::task::TaskTracker;
 
 pub use client::{Client, ClientError, ClientOptions};
 pub use failure::Failure;
+pub use state::Generation;
 
 use crate::message::{INVALID_REQUEST, METHOD_NOT_FOUND};
 use crate::{Era, Kind, Message, RequestId};
@@ -148,14 +149,13 @@ impl Upstream {
             let refusal = Message::error_response(Some(&id), METHOD_NOT_FOUND, text, None);
             self.shared.spawn(shared.answer_ourselves(id, refusal));
         } else if method == "initialize" {
-            self.abandon(state);
+            self.forget(state);
             let guard = state.close_gate();
             let task = shared.handshake(outgoing, id.clone(), state.generation());
             state.expect_handshake(id, guard, self.shared.spawn(task));
         } else {
-            let era = outgoing.era();
             let task = self.shared.spawn(shared.ask(outgoing, id.clone()));
-            state.expect(id, era, task.abort_handle());
+            state.expect(id, task.abort_handle());
         }
     }
 
@@ -172,20 +172,27 @@ impl Upstream {
         state.listen(task);
     }
 
-    /// Closes the response stream of a request of the modern era, which cancels it there. It gets
-    /// no event any more. Does nothing in the legacy era, where `notifications/cancelled` is sent
-    /// like any other message.
-    pub fn cancel(&self, id: &RequestId) {
-        self.shared.state().cancel(id);
+    /// Gives a request up and closes its response stream, if it has one of its own. It gets no
+    /// event any more. In the modern era that cancels it at the remote; in the legacy era
+    /// `notifications/cancelled` does, which is sent like any other message and first. Does
+    /// nothing to `initialize`.
+    pub fn abandon(&self, id: &RequestId) {
+        self.shared.state().abandon(id);
+    }
+
+    /// Whether this is the session there is now, and not one before it.
+    #[must_use]
+    pub fn is_current(&self, generation: Generation) -> bool {
+        self.shared.state().generation() == generation
     }
 
     /// Forgets the session without telling the remote, as after [`Failure::SessionGone`]. What is
     /// still owed an answer by it fails.
     pub fn reset(&self) {
-        self.abandon(&mut self.shared.state());
+        self.forget(&mut self.shared.state());
     }
 
-    fn abandon(&self, state: &mut State) {
+    fn forget(&self, state: &mut State) {
         let orphans = state.forget();
         if !orphans.is_empty() {
             self.shared.spawn(Arc::clone(&self.shared).bury(orphans));

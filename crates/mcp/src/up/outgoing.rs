@@ -7,6 +7,7 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
 
+use super::state::Generation;
 use crate::era::Peek;
 use crate::{Era, Message, header};
 
@@ -17,6 +18,7 @@ pub(super) struct HttpSession {
     pub(super) id: Option<HeaderValue>,
     /// As agreed in the handshake.
     pub(super) version: Option<HeaderValue>,
+    pub(super) generation: Generation,
 }
 
 /// A message and what is sent along.
@@ -81,6 +83,12 @@ impl Outgoing {
 }
 
 impl HttpSession {
+    /// What a message of this era names by its session id.
+    pub(super) fn named(&self, era: Era) -> Option<Generation> {
+        let named = era == Era::Legacy && self.id.is_some();
+        named.then_some(self.generation)
+    }
+
     /// Asks for a stream, from `last_id` on.
     pub(super) fn get(
         &self,

@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::outgoing::HttpSession;
 use crate::handshake::InitializeResult;
-use crate::{Era, Message, RequestId};
+use crate::{Message, RequestId};
 
 /// See the module.
 pub(super) struct State {
@@ -31,9 +31,9 @@ pub(super) struct State {
     listener: Option<AbortOnDropHandle<()>>,
 }
 
-/// Counts handshakes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Generation(u64);
+/// Which of the sessions that a connection had, one after another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Generation(u64);
 
 /// Opens once.
 pub(super) type Gate = CancellationToken;
@@ -42,21 +42,27 @@ enum Session {
     /// Before a handshake, or without one.
     None,
     Http(HttpSession),
-    /// HTTP+SSE: where messages are posted to.
-    Sse(Uri),
+    Sse(SseSession),
+}
+
+/// A session of HTTP+SSE.
+#[derive(Clone)]
+pub(super) struct SseSession {
+    /// Where messages are posted to.
+    pub(super) endpoint: Uri,
+    pub(super) generation: Generation,
 }
 
 /// Where a message goes.
 pub(super) enum Route {
     Http(HttpSession),
-    Sse(Uri),
+    Sse(SseSession),
     /// HTTP+SSE without its stream: nothing can be sent before a new handshake.
-    Gone,
+    Gone(Generation),
 }
 
 /// A request that waits for its answer.
 struct Pending {
-    era: Era,
     task: AbortHandle,
     /// Of `initialize`: opens the gate when it is answered or has failed.
     handshake: Option<DropGuard>,
@@ -100,16 +106,9 @@ impl State {
     }
 
     /// Remembers a request that is being sent by `task`.
-    pub(super) fn expect(&mut self, id: RequestId, era: Era, task: AbortHandle) {
+    pub(super) fn expect(&mut self, id: RequestId, task: AbortHandle) {
         let handshake = None;
-        self.pending.insert(
-            id,
-            Pending {
-                era,
-                task,
-                handshake,
-            },
-        );
+        self.pending.insert(id, Pending { task, handshake });
     }
 
     /// Remembers the request `initialize`, whose task may live on as the reader of a stream.
@@ -120,7 +119,6 @@ impl State {
         task: JoinHandle<()>,
     ) {
         let pending = Pending {
-            era: Era::Legacy,
             task: task.abort_handle(),
             handshake: Some(guard),
         };
@@ -159,10 +157,10 @@ impl State {
         }
     }
 
-    /// Forgets a modern request and closes its stream.
-    pub(super) fn cancel(&mut self, id: &RequestId) {
-        let is_modern = |pending: &Pending| pending.era == Era::Modern;
-        if self.pending.get(id).is_some_and(is_modern)
+    /// Forgets a request and closes its stream. A handshake goes on: it is the session's.
+    pub(super) fn abandon(&mut self, id: &RequestId) {
+        let is_request = |pending: &Pending| pending.handshake.is_none();
+        if self.pending.get(id).is_some_and(is_request)
             && let Some(pending) = self.pending.remove(id)
         {
             pending.task.abort();
@@ -197,7 +195,11 @@ impl State {
     pub(super) fn begin_http(&mut self, of: Generation, id: Option<HeaderValue>) -> bool {
         if self.generation == of {
             self.transport = Transport::Http;
-            self.session = Session::Http(HttpSession { id, version: None });
+            self.session = Session::Http(HttpSession {
+                id,
+                version: None,
+                generation: of,
+            });
         }
         self.generation == of
     }
@@ -206,7 +208,10 @@ impl State {
     pub(super) fn begin_sse(&mut self, of: Generation, endpoint: Uri) -> bool {
         if self.generation == of {
             self.transport = Transport::Sse;
-            self.session = Session::Sse(endpoint);
+            self.session = Session::Sse(SseSession {
+                endpoint,
+                generation: of,
+            });
         }
         self.generation == of
     }
@@ -229,8 +234,8 @@ impl State {
     pub(super) fn route(&self) -> Route {
         match (&self.session, self.transport) {
             (Session::Http(session), _) => Route::Http(session.clone()),
-            (Session::Sse(endpoint), _) => Route::Sse(endpoint.clone()),
-            (Session::None, Transport::Sse) => Route::Gone,
+            (Session::Sse(session), _) => Route::Sse(session.clone()),
+            (Session::None, Transport::Sse) => Route::Gone(self.generation),
             (Session::None, Transport::Auto | Transport::Http) => {
                 Route::Http(HttpSession::default())
             }

@@ -20,6 +20,8 @@ use crate::{Era, RequestId, header};
 
 /// Attempts to reach the remote again for one answer; with the waits between, half a minute.
 const RESUMPTIONS: u32 = 5;
+/// How long the remote may take to accept the end of the handshake before what follows is sent.
+const ACCEPTANCE: Duration = Duration::from_secs(10);
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What came of asking for a stream by GET.
@@ -87,15 +89,15 @@ impl Shared {
                 return Ok(());
             }
         }
-        self.answer(response, id, false, Era::Legacy).await
+        self.answer(response, id, None, Era::Legacy).await
     }
 
     /// Sends any other request.
     pub(super) async fn ask(self: Arc<Self>, outgoing: Outgoing, id: RequestId) {
         let outcome = match self.route(outgoing.era()).await {
             Route::Http(session) => self.ask_http(&outgoing, &id, &session).await,
-            Route::Sse(endpoint) => self.post_sse(&endpoint, &outgoing).await,
-            Route::Gone => Err(Failure::SessionGone),
+            Route::Sse(session) => self.post_sse(&session, &outgoing).await,
+            Route::Gone(generation) => Err(Failure::SessionGone { generation }),
         };
         if let Err(failure) = outcome {
             self.fail(id, failure).await;
@@ -124,14 +126,13 @@ impl Shared {
         session: &HttpSession,
     ) -> Result<(), Failure> {
         let era = outgoing.era();
-        let in_session = era == Era::Legacy && session.id.is_some();
         let response = self.post(outgoing, session).await?;
-        self.answer(response, id, in_session, era).await
+        self.answer(response, id, session.named(era), era).await
     }
 
     /// Sends what wants no answer.
     pub(super) async fn tell(self: Arc<Self>, outgoing: Outgoing, turn: Turn) {
-        let (route, next) = match turn {
+        let (route, mut next) = match turn {
             Turn::Now => (self.state().route(), None),
             Turn::AfterHandshake => (self.route(outgoing.era()).await, None),
             Turn::EndsHandshake { after, next } => {
@@ -141,10 +142,20 @@ impl Shared {
                 (self.state().route(), Some(next))
             }
         };
-        let outcome = match route {
-            Route::Http(session) => self.tell_http(&outgoing, &session).await,
-            Route::Sse(endpoint) => self.post_sse(&endpoint, &outgoing).await,
-            Route::Gone => Err(Failure::SessionGone),
+        let sending = async {
+            match route {
+                Route::Http(session) => self.tell_http(&outgoing, &session).await,
+                Route::Sse(session) => self.post_sse(&session, &outgoing).await,
+                Route::Gone(generation) => Err(Failure::SessionGone { generation }),
+            }
+        };
+        tokio::pin!(sending);
+        let outcome = tokio::select! {
+            outcome = &mut sending => outcome,
+            () = tokio::time::sleep(ACCEPTANCE), if next.is_some() => {
+                next = None;
+                sending.await
+            }
         };
         drop(next);
         if let Err(failure) = outcome {
@@ -156,7 +167,7 @@ impl Shared {
     async fn tell_http(&self, outgoing: &Outgoing, session: &HttpSession) -> Result<(), Failure> {
         let asked = Asked {
             id: None,
-            in_session: outgoing.era() == Era::Legacy && session.id.is_some(),
+            session: session.named(outgoing.era()),
         };
         let response = self.post(outgoing, session).await?;
         answer::read(response, asked, self.client.limit())
@@ -179,13 +190,13 @@ impl Shared {
         &self,
         response: Response<Incoming>,
         id: &RequestId,
-        in_session: bool,
+        session: Option<Generation>,
         era: Era,
     ) -> Result<(), Failure> {
         let status = response.status().as_u16();
         let asked = Asked {
             id: Some(id),
-            in_session,
+            session,
         };
         let what = match answer::read(response, asked, self.client.limit()).await? {
             Answer::Events(stream) => return self.follow(stream, id, era).await,
@@ -263,7 +274,7 @@ impl Shared {
     pub(super) async fn listen(self: Arc<Self>) {
         match self.route(Era::Legacy).await {
             Route::Http(_) => {}
-            Route::Sse(_) | Route::Gone => return,
+            Route::Sse(_) | Route::Gone(_) => return,
         }
         let mut mark = Mark::default();
         let mut failures = 0;
@@ -285,7 +296,7 @@ impl Shared {
                 Opened::NotNow => {}
                 Opened::Unavailable => return,
                 // Some remotes have sessions and yet no route for GET.
-                Opened::Refused(Failure::SessionGone) if !was_open => return,
+                Opened::Refused(Failure::SessionGone { .. }) if !was_open => return,
                 Opened::Refused(failure) => {
                     let request = None;
                     return self.emit(UpstreamEvent::Failed { request, failure }).await;
@@ -297,22 +308,22 @@ impl Shared {
     }
 
     async fn get(&self, mark: &Mark) -> Opened {
-        let request = {
+        let (request, session) = {
             let state = self.state();
             let (Some(session), Ok(uri)) = (state.http_session(), self.uri()) else {
                 return Opened::Unavailable;
             };
             let authorization = state.authorization.clone();
-            session.get(uri, &self.headers, authorization, mark.last_id.as_deref())
+            let last_id = mark.last_id.as_deref();
+            (
+                session.get(uri, &self.headers, authorization, last_id),
+                session.named(Era::Legacy),
+            )
         };
-        let in_session = request.headers().contains_key(header::SESSION_ID);
         let Ok(response) = self.client.request(request).await else {
             return Opened::NotNow;
         };
-        let asked = Asked {
-            id: None,
-            in_session,
-        };
+        let asked = Asked { id: None, session };
         match answer::stream(response, asked, self.client.limit(), mark.clone()).await {
             Ok(Some(stream)) => Opened::Stream(stream),
             Ok(None) => Opened::Unavailable,

@@ -1,5 +1,7 @@
 //! Sessions of Streamable HTTP: how they begin, what waits for what, how they end.
 
+use std::time::Duration;
+
 use http::Method;
 use mcp::Message;
 use mcp::up::Failure;
@@ -148,7 +150,7 @@ async fn a_session_that_is_gone_is_told_from_a_wrong_address() {
         host.send(&request(1, "tools/list"));
         server.call().await.refuse(status, "application/json", body);
         match host.failure(Some(1)).await {
-            Failure::SessionGone => assert!(gone, "{status} {body}"),
+            Failure::SessionGone { .. } => assert!(gone, "{status} {body}"),
             Failure::Rejected { status: got, body } => {
                 assert!(!gone && got == status && body.is_some());
             }
@@ -179,6 +181,52 @@ async fn a_session_that_is_gone_is_told_from_a_wrong_address() {
         ),
         "{failure}"
     );
+}
+
+#[tokio::test]
+async fn a_greeting_that_is_never_accepted_holds_up_nothing_for_long() {
+    let mut server = Server::start().await;
+    let mut host = Host::new(&server, "/mcp", Transport::Http);
+    host.send(&request(0, "initialize"));
+    server.call().await.initialized("s");
+    host.message().await;
+    host.send(&Message::notification("notifications/initialized", None));
+    let greeting = server.call().await;
+    host.send(&request(1, "tools/list"));
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(9)).await;
+    assert!(server.is_idle());
+    tokio::time::advance(Duration::from_secs(2)).await;
+    tokio::time::resume();
+    let call = server.call().await;
+    assert!(call.is("tools/list"));
+    call.result("{}");
+    assert!(host.message().await.result().is_some());
+    greeting.status(202);
+    host.end_session(&mut server).await;
+}
+
+#[tokio::test]
+async fn a_late_refusal_names_the_session_it_was_about() {
+    let (mut host, mut server) = Host::ready().await;
+    host.send(&request(1, "tools/call"));
+    let late = server.call().await;
+    host.send(&request(2, "tools/call"));
+    server.call().await.status(404);
+    let Failure::SessionGone { generation } = host.failure(Some(2)).await else {
+        panic!()
+    };
+    assert!(host.upstream.is_current(generation));
+    host.upstream.reset();
+    host.send(&request(0, "initialize"));
+    server.call().await.initialized("s-2");
+    host.message().await;
+    late.status(404);
+    let Failure::SessionGone { generation } = host.failure(Some(1)).await else {
+        panic!()
+    };
+    assert!(!host.upstream.is_current(generation));
+    host.end_session(&mut server).await;
 }
 
 #[tokio::test]

@@ -113,11 +113,17 @@ async fn a_cut_fails_what_waits_and_ends_the_session() {
     }
     failed.sort();
     assert_eq!(failed, ["1", "2"]);
-    assert!(matches!(host.failure(None).await, Failure::SessionGone));
+    assert!(matches!(
+        host.failure(None).await,
+        Failure::SessionGone { .. }
+    ));
     unanswered.gone().await;
 
     host.send(&request(3, "tools/call"));
-    assert!(matches!(host.failure(Some(3)).await, Failure::SessionGone));
+    assert!(matches!(
+        host.failure(Some(3)).await,
+        Failure::SessionGone { .. }
+    ));
     assert!(server.is_idle());
 
     let events = handshake(&mut host, &mut server, Transport::Sse).await;
@@ -144,7 +150,7 @@ async fn refusals_are_told_apart() {
         host.send(&request(1, "tools/call"));
         server.call().await.status(status);
         match host.failure(Some(1)).await {
-            Failure::SessionGone => assert!(gone, "{status}"),
+            Failure::SessionGone { .. } => assert!(gone, "{status}"),
             Failure::Rejected { status: got, .. } => assert!(!gone && got == status),
             other => panic!("{other}"),
         }

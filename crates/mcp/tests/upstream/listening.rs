@@ -82,7 +82,10 @@ async fn a_refusal_is_told_once() {
     host.message().await;
     drop(events);
     server.call().await.status(404);
-    assert!(matches!(host.failure(None).await, Failure::SessionGone));
+    assert!(matches!(
+        host.failure(None).await,
+        Failure::SessionGone { .. }
+    ));
     assert!(server.is_idle());
 }
 

@@ -97,24 +97,30 @@ async fn cancelling_closes_the_stream_and_says_nothing() {
     let events = server.call().await.events();
     events.message(r#"{"jsonrpc":"2.0","method":"notifications/progress"}"#);
     host.message().await;
-    host.upstream.cancel(&RequestId::number(1));
+    host.upstream.abandon(&RequestId::number(1));
     events.gone().await;
 
     host.send(&request(2, "tools/call", json!({"name": "slow"})));
     let call = server.call().await;
-    host.upstream.cancel(&RequestId::number(2));
+    host.upstream.abandon(&RequestId::number(2));
     call.gone().await;
     host.end().await;
 }
 
 #[tokio::test]
-async fn cancelling_leaves_the_legacy_era_alone() {
-    let (mut host, mut server) = Host::ready().await;
+async fn a_request_of_the_legacy_era_can_be_given_up_and_a_handshake_cannot() {
+    let mut server = Server::start().await;
+    let mut host = Host::new(&server, "/mcp", Transport::Http);
+    host.send(&crate::server::request(0, "initialize"));
+    let call = server.call().await;
+    host.upstream.abandon(&RequestId::number(0));
+    call.initialized("s");
+    assert!(host.message().await.result().is_some());
     host.send(&crate::server::request(1, "tools/call"));
     let call = server.call().await;
-    host.upstream.cancel(&RequestId::number(1));
-    call.result("{}");
-    assert_eq!(host.message().await.id().unwrap().as_json(), "1");
+    host.upstream.abandon(&RequestId::number(1));
+    call.gone().await;
+    host.end_session(&mut server).await;
 }
 
 #[tokio::test]
