@@ -47,6 +47,7 @@ pub(crate) fn session_of(app: &App, token: &str) -> Option<String> {
 pub(crate) struct Authenticated {
     session: Arc<LiveSession>,
     scopes: Scopes,
+    expires_at: Seconds,
 }
 
 impl Authenticated {
@@ -57,6 +58,11 @@ impl Authenticated {
     /// What the key was issued for; never more than the session's.
     pub(crate) fn scopes(&self) -> &Scopes {
         &self.scopes
+    }
+
+    /// When the key stops being good; a session never ends by itself before its keys do.
+    pub(crate) fn expires_at(&self) -> Seconds {
+        self.expires_at
     }
 }
 
@@ -91,6 +97,7 @@ pub(crate) async fn authenticate(
     Ok(Authenticated {
         session,
         scopes: claims.scopes,
+        expires_at: claims.expires_at,
     })
 }
 

@@ -101,7 +101,8 @@ impl Sessions {
         }
     }
 
-    /// Forgets what nobody uses; it is read again when needed. Ends are remembered for as long
+    /// Forgets what nobody holds; it is read again when needed. Whoever has to learn of an end
+    /// has to hold the session. Ends are remembered for as long
     /// as `notes` seconds.
     pub(crate) fn forget_unused(&self, now: Seconds, notes: Seconds) {
         let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);

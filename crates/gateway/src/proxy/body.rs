@@ -2,33 +2,36 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::message_endpoint::Announcements;
 use crate::sessions::LiveSession;
 
-/// Passes a backend's body on as it comes. It breaks off when the session ends or the gateway
-/// does; dropped, as when the caller goes away, it closes the backend's stream.
+/// Passes a backend's body on as it comes. It breaks off when the session ends, the gateway does
+/// or its time is up; dropped, as when the caller goes away, it closes the backend's stream.
 pub(super) struct Relayed {
     body: Incoming,
-    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    end: Pin<Box<dyn Future<Output = ()> + Send>>,
     announcements: Option<Announcements>,
 }
 
 impl Relayed {
+    /// For a caller of `session` whose time is up after `left`.
     pub(super) fn new(
         body: Incoming,
-        session: &LiveSession,
+        session: &Arc<LiveSession>,
+        left: Duration,
         announcements: Option<Announcements>,
     ) -> Self {
         Self {
             body,
-            cut: Box::pin(session.cut.clone().cancelled_owned()),
+            end: Box::pin(end(Arc::clone(session), left)),
             announcements,
         }
     }
@@ -47,6 +50,15 @@ impl Relayed {
     }
 }
 
+/// The session is held and not only its token: one that nobody holds is forgotten, and its end
+/// would reach nobody.
+async fn end(session: Arc<LiveSession>, left: Duration) {
+    tokio::select! {
+        () = session.cut.cancelled() => {}
+        () = tokio::time::sleep(left) => {}
+    }
+}
+
 impl Body for Relayed {
     type Data = Bytes;
     type Error = io::Error;
@@ -55,7 +67,7 @@ impl Body for Relayed {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        if self.cut.as_mut().poll(context).is_ready() {
+        if self.end.as_mut().poll(context).is_ready() {
             return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
         }
         let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {

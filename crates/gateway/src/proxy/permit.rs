@@ -9,6 +9,7 @@ use crate::access::Authenticated;
 use crate::oauth::Scopes;
 use crate::servers::Server;
 use crate::sessions::LiveSession;
+use crate::storage::Seconds;
 
 /// The header that names the caller to a backend: `{tenant}.{object id}`, the same for good.
 pub(super) const USER: &str = "x-postern-user";
@@ -38,6 +39,7 @@ pub(super) enum Denied {
 pub(super) struct Permit {
     session: Arc<LiveSession>,
     server: Arc<Server>,
+    until: Seconds,
 }
 
 /// Decides; pure but for the types it takes apart.
@@ -55,6 +57,7 @@ pub(super) fn decide(caller: &Authenticated, server: &Arc<Server>) -> Result<Per
     Ok(Permit {
         session: Arc::clone(session),
         server: Arc::clone(server),
+        until: caller.expires_at(),
     })
 }
 
@@ -77,6 +80,11 @@ impl Permit {
 
     pub(super) fn server(&self) -> &Arc<Server> {
         &self.server
+    }
+
+    /// When the key it was given for stops being good.
+    pub(super) fn until(&self) -> Seconds {
+        self.until
     }
 }
 

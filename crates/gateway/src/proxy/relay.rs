@@ -1,6 +1,7 @@
 //! One request's way to a backend and back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -8,7 +9,7 @@ use axum::response::Response;
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_LENGTH, ORIGIN, VARY,
 };
-use http::{HeaderMap, HeaderValue, Uri};
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use hyper::body::Incoming;
 
 use super::backend::{LARGEST, Outgoing, SendError};
@@ -21,6 +22,11 @@ use crate::access;
 use crate::app::App;
 use crate::cors;
 use crate::servers::Server;
+use crate::storage::Seconds;
+
+/// How long the answer to a message may take at least, in seconds: a call is not lost because
+/// its key was about to expire.
+const LAST_WORD: Seconds = 15 * 60;
 
 /// Streamable HTTP: `/{server}/mcp`.
 pub(super) async fn streamable(State(app): State<Arc<App>>, request: Request) -> Response {
@@ -106,7 +112,11 @@ async fn pass(
     if is_announced_too_large(request.headers()) {
         return Err(Refusal::TooLarge);
     }
-    let path = request.uri().path().to_owned();
+    let way = Way {
+        face,
+        path: request.uri().path().to_owned(),
+        left: time_left(&permit, request.method(), app.now()),
+    };
     let outgoing = prepare(app, &permit, request, face)?;
     let uri = outgoing.uri.clone();
     let response = app
@@ -120,7 +130,7 @@ async fn pass(
                 Refusal::BackendDown
             }
         })?;
-    answer(app, &permit, face, response, (uri, path))
+    answer(app, &permit, &way, &uri, response)
 }
 
 /// The request as the backend gets it.
@@ -148,14 +158,30 @@ fn prepare(app: &App, permit: &Permit, request: Request, face: Face) -> Result<O
     })
 }
 
-/// The response as the caller gets it. `(uri, path)`: where it comes from, and where it was
-/// asked for.
+/// How a response was asked for.
+struct Way {
+    face: Face,
+    path: String,
+    /// How long its body may go on.
+    left: Duration,
+}
+
+/// A stream lives no longer than the key that opened it, the answer to a message hardly.
+fn time_left(permit: &Permit, method: &Method, now: Seconds) -> Duration {
+    let left = permit.until().saturating_sub(now);
+    Duration::from_secs(match *method {
+        Method::GET => left,
+        _ => left.max(LAST_WORD),
+    })
+}
+
+/// The response as the caller gets it, with what came from `uri`.
 fn answer(
     app: &Arc<App>,
     permit: &Permit,
-    face: Face,
+    way: &Way,
+    uri: &Uri,
     response: http::Response<Incoming>,
-    (uri, path): (Uri, String),
 ) -> Result<Response, Refusal> {
     let (backends, body) = response.into_parts();
     if !headers::may_pass(backends.status) {
@@ -163,17 +189,17 @@ fn answer(
         tracing::warn!(%server, %status, "a backend answers with what cannot be passed on");
         return Err(Refusal::BackendRefused);
     }
-    let rewritten = face == Face::Sse && headers::is_event_stream(&backends.headers);
+    let rewritten = way.face == Face::Sse && headers::is_event_stream(&backends.headers);
     let announcements = rewritten.then(|| {
-        let told = path.strip_suffix("/sse").unwrap_or(&path);
-        Announcements::new(Arc::clone(app), permit, &uri, format!("{told}/message"))
+        let told = way.path.strip_suffix("/sse").unwrap_or(&way.path);
+        Announcements::new(Arc::clone(app), permit, uri, format!("{told}/message"))
     });
     let mut headers = headers::to_caller(&backends.headers, &permit.server().injected);
     if rewritten {
         headers.remove(CONTENT_LENGTH);
     }
     mcp_session::seal(&app.keys, permit, &backends.headers, &mut headers);
-    let body = Relayed::new(body, permit.session(), announcements);
+    let body = Relayed::new(body, permit.session(), way.left, announcements);
     let mut response = Response::new(Body::new(body));
     *response.status_mut() = backends.status;
     *response.headers_mut() = headers;

@@ -1,5 +1,7 @@
 //! The way to the backends and back.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::Value;
@@ -361,7 +363,7 @@ async fn t69_streams_flow_both_ways_and_end_with_the_caller() {
         assert_eq!(stream.next().await.unwrap().unwrap(), chunk, "each at once");
     }
     drop(stream);
-    let gone = tokio::time::timeout(std::time::Duration::from_secs(1), backend.closed()).await;
+    let gone = tokio::time::timeout(Duration::from_secs(1), backend.closed()).await;
     gone.expect("the backend's stream is closed within a second");
 }
 
@@ -382,6 +384,49 @@ async fn a_stream_ends_when_its_session_does() {
         .await;
     backend.closed().await;
     assert!(answer.text().await.is_err());
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_session_however_old_it_is() {
+    let world = World::start().await;
+    let (_, tokens) = world.session().await;
+    let answer = world
+        .http
+        .get(world.url("/mcp"))
+        .bearer_auth(&tokens.access)
+        .send()
+        .await
+        .unwrap();
+    world.pass(Duration::from_secs(601)).await;
+    // The store answers in order: what housekeeping asked of it is done after this.
+    world.client().await;
+    let backend = world.backend.stream();
+    world
+        .post_form("/revoke", &[("token", &tokens.refresh)])
+        .await;
+    backend.closed().await;
+    assert!(answer.text().await.is_err());
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_key_it_was_opened_with() {
+    let world = World::start().await;
+    let (_, tokens) = world.session().await;
+    let answer = world
+        .http
+        .get(world.url("/mcp"))
+        .bearer_auth(&tokens.access)
+        .send()
+        .await
+        .unwrap();
+    let backend = world.backend.stream();
+    let mut stream = answer.bytes_stream();
+    world.pass(Duration::from_secs(3590)).await;
+    backend.send(Bytes::from("data: 1\n\n")).await.unwrap();
+    assert_eq!(stream.next().await.unwrap().unwrap(), "data: 1\n\n");
+    world.pass(Duration::from_secs(11)).await;
+    backend.closed().await;
+    assert!(stream.next().await.unwrap().is_err());
 }
 
 #[tokio::test]

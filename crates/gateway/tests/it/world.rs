@@ -102,6 +102,13 @@ impl World {
         self.clock.advance(Duration::from_secs(seconds));
     }
 
+    /// Lets time pass for what waits, at once. The clock that tells it stands still.
+    pub(crate) async fn pass(&self, time: Duration) {
+        tokio::time::pause();
+        tokio::time::advance(time).await;
+        tokio::time::resume();
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.origin)
     }
