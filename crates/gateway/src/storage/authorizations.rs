@@ -1,11 +1,15 @@
 //! Authorization requests on their way: first waiting for consent, then signing in at Entra.
 //!
-//! Each row is taken out by whoever goes on with it, so that every step happens once.
+//! Each row is taken out by whoever goes on with it, so that every step happens once. Anybody
+//! can begin one, so that there is a limit; beyond it the oldest make room.
 
-use rusqlite::OptionalExtension as _;
+use rusqlite::{OptionalExtension as _, Transaction};
 
 use super::{Seconds, Store, StoreError};
 use crate::crypto::Digest;
+
+/// How many may be on their way, of either kind; a row has 20 kB at most.
+const LIMIT: u64 = 10_000;
 
 /// An authorization request that waits for a person's answer.
 #[derive(Clone, Debug)]
@@ -30,6 +34,7 @@ pub(crate) struct StoredSignIn {
 impl Store {
     pub(crate) async fn put_request(&self, row: StoredRequest) -> Result<(), StoreError> {
         self.run(move |tx| {
+            make_room(tx, "authorization_requests")?;
             tx.execute(
                 "INSERT INTO authorization_requests (digest, browser, sealed, expires_at)
                  VALUES (?1, ?2, ?3, ?4)",
@@ -80,6 +85,7 @@ impl Store {
 
     pub(crate) async fn put_sign_in(&self, row: StoredSignIn) -> Result<(), StoreError> {
         self.run(move |tx| {
+            make_room(tx, "sign_ins")?;
             tx.execute(
                 "INSERT INTO sign_ins (digest, approval, sealed, expires_at)
                  VALUES (?1, ?2, ?3, ?4)",
@@ -107,5 +113,70 @@ impl Store {
             .optional()
         })
         .await
+    }
+}
+
+fn make_room(tx: &Transaction<'_>, table: &str) -> rusqlite::Result<()> {
+    let count: u64 = tx.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
+        row.get(0)
+    })?;
+    tx.execute(
+        &format!(
+            "DELETE FROM {table} WHERE rowid IN (
+                 SELECT rowid FROM {table} ORDER BY expires_at, rowid LIMIT ?1)"
+        ),
+        [(count + 1).saturating_sub(LIMIT)],
+    )
+    .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn t42_there_is_a_limit_and_the_oldest_make_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        let digest = |number: u64| Digest::of(&number.to_string());
+        let fill = move |tx: &Transaction<'_>| {
+            for number in 0..LIMIT {
+                for (table, browser) in [
+                    ("authorization_requests", "browser"),
+                    ("sign_ins", "approval"),
+                ] {
+                    tx.execute(
+                        &format!(
+                            "INSERT INTO {table} (digest, {browser}, sealed, expires_at)
+                             VALUES (?1, ?1, 'x', ?2)"
+                        ),
+                        (digest(number), 100 + number),
+                    )?;
+                }
+            }
+            Ok(())
+        };
+        store.run(fill).await.unwrap();
+        let (next, expires_at) = (digest(LIMIT), 100 + LIMIT);
+        let request = StoredRequest {
+            id: next,
+            browser: next,
+            sealed: "x".to_owned(),
+            expires_at,
+        };
+        let sign_in = StoredSignIn {
+            state: next,
+            approval: next,
+            sealed: "x".to_owned(),
+            expires_at,
+        };
+        store.put_request(request).await.unwrap();
+        store.put_sign_in(sign_in).await.unwrap();
+        for (number, kept) in [(0, false), (1, true), (LIMIT, true)] {
+            let digest = digest(number);
+            let request = store.take_request(digest, digest, 0).await.unwrap();
+            let sign_in = store.take_sign_in(digest, digest, 0).await.unwrap();
+            assert_eq!((request.is_some(), sign_in.is_some()), (kept, kept));
+        }
     }
 }

@@ -4,12 +4,14 @@ use rusqlite::{OptionalExtension as _, Row, Transaction};
 
 use super::{Seconds, Store, StoreError};
 
-/// How many clients there may be. Beyond that, the oldest that never got a session make room.
+/// How many clients there may be. Beyond that, the oldest that never got a session make room:
+/// anybody can register, and nobody must be kept from it by those who do so without end.
 const LIMIT: u64 = 10_000;
 /// How long a client that never got a session is kept.
 const UNUSED: Seconds = 30 * 24 * 60 * 60;
-/// How long such a client is safe from making room: long enough to be approved.
-const SAFE: Seconds = 60 * 60;
+/// How old such clients are that make room by the hundred: who was not approved by then will
+/// hardly be. Of younger ones no more goes than has to.
+const STALE: Seconds = 60 * 60;
 /// How long a client without a new session is kept.
 const IDLE: Seconds = 400 * 24 * 60 * 60;
 
@@ -27,7 +29,7 @@ pub(crate) struct Client {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Registered {
     Yes,
-    /// There are as many clients as there may be, all of them in use or new.
+    /// There are as many clients as there may be, all of them in use.
     Full,
 }
 
@@ -89,13 +91,18 @@ fn is_full(tx: &Transaction<'_>) -> rusqlite::Result<bool> {
 }
 
 fn make_room(tx: &Transaction<'_>, now: Seconds) -> rusqlite::Result<()> {
-    tx.execute(
-        "DELETE FROM clients WHERE id IN (
-             SELECT id FROM clients WHERE used_at IS NULL AND registered_at <= ?1
-             ORDER BY registered_at LIMIT ?2)",
-        (now.saturating_sub(SAFE), LIMIT / 10),
-    )
-    .map(drop)
+    let oldest = |until: Seconds, most: u64| {
+        tx.execute(
+            "DELETE FROM clients WHERE id IN (
+                 SELECT id FROM clients WHERE used_at IS NULL AND registered_at <= ?1
+                 ORDER BY registered_at, rowid LIMIT ?2)",
+            (until, most),
+        )
+    };
+    if oldest(now.saturating_sub(STALE), LIMIT / 10)? == 0 {
+        oldest(now, 1)?;
+    }
+    Ok(())
 }
 
 pub(super) fn sweep(tx: &Transaction<'_>, now: Seconds) -> rusqlite::Result<()> {
@@ -141,26 +148,32 @@ mod tests {
         };
         store.run(fill).await.unwrap();
         let register = |number, at| store.register(client(number, at));
-        assert_eq!(
-            register(LIMIT, 10).await.unwrap(),
-            Registered::Full,
-            "they are all new"
-        );
-        assert_eq!(
-            register(LIMIT, LIMIT + SAFE).await.unwrap(),
-            Registered::Yes
-        );
-        assert!(
-            store.client("client-0").await.unwrap().is_some(),
-            "it is in use"
-        );
-        assert!(
-            store.client("client-1").await.unwrap().is_none(),
-            "it made room"
-        );
-        assert!(store.client("client-9999").await.unwrap().is_some());
-        store.sweep(LIMIT + SAFE + UNUSED).await.unwrap();
-        assert!(store.client("client-0").await.unwrap().is_some());
-        assert!(store.client("client-9999").await.unwrap().is_none());
+        let kept = async |number: u64| {
+            let client = store.client(&format!("client-{number}")).await.unwrap();
+            client.is_some()
+        };
+        assert_eq!(register(LIMIT, 10).await.unwrap(), Registered::Yes);
+        assert!(kept(0).await, "it is in use");
+        assert!(!kept(1).await, "it made room, though they are all new");
+        assert!(kept(2).await, "one is enough then");
+        let later = LIMIT + STALE;
+        assert_eq!(register(LIMIT + 1, later).await.unwrap(), Registered::Yes);
+        assert!(kept(0).await && !kept(2).await && !kept(LIMIT / 10).await);
+        assert!(kept(9999).await);
+        store.sweep(later + UNUSED).await.unwrap();
+        assert!(kept(0).await && !kept(9999).await);
+        let take_all = |tx: &Transaction<'_>| {
+            tx.execute("UPDATE clients SET used_at = 0", [])?;
+            for number in 0..LIMIT {
+                tx.execute(
+                    "INSERT OR IGNORE INTO clients (id, redirect_uris, registered_at, used_at)
+                     VALUES (?1, '[]', 0, 0)",
+                    [format!("client-{number}")],
+                )?;
+            }
+            Ok(())
+        };
+        store.run(take_all).await.unwrap();
+        assert_eq!(register(LIMIT, later).await.unwrap(), Registered::Full);
     }
 }

@@ -127,4 +127,4 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
 }
 
 /// The steps from nothing to today's schema. A step is never changed once it was released.
-const SCHEMA: [&str; 1] = [include_str!("schema-1.sql")];
+const SCHEMA: [&str; 2] = [include_str!("schema-1.sql"), include_str!("schema-2.sql")];
