@@ -9,6 +9,8 @@ use crate::storage::Seconds;
 
 /// How far the clocks may be apart, in seconds.
 const LEEWAY: Seconds = 60;
+/// What stands for the tenant in the issuer of an authority of many.
+const TENANT_ID: &str = "{tenantid}";
 
 /// What a token has to say.
 pub(super) struct Expected<'a> {
@@ -16,7 +18,8 @@ pub(super) struct Expected<'a> {
     pub(super) issuer: &'a str,
     pub(super) client_id: &'a str,
     pub(super) nonce: &'a str,
-    /// The tenants that may sign in; empty if the issuer decides.
+    /// The tenants that may sign in; empty if the issuer decides, which one with `{tenantid}` in
+    /// it cannot.
     pub(super) allowed_tenants: &'a [String],
     pub(super) now: Seconds,
 }
@@ -119,7 +122,7 @@ impl Claims {
         key_issuer: Option<&str>,
         expected: &Expected<'_>,
     ) -> Result<Person, IdTokenError> {
-        let of_tenant = |template: &str| template.replace("{tenantid}", &self.tid);
+        let of_tenant = |template: &str| template.replace(TENANT_ID, &self.tid);
         let plain = |id: &str| {
             !id.is_empty()
                 && id
@@ -144,7 +147,8 @@ impl Claims {
         {
             return Err(IdTokenError::Audience);
         }
-        if !expected.allowed_tenants.is_empty() && !expected.allowed_tenants.contains(&self.tid) {
+        let decided = expected.allowed_tenants.is_empty() && !expected.issuer.contains(TENANT_ID);
+        if !decided && !expected.allowed_tenants.contains(&self.tid) {
             return Err(IdTokenError::Tenant);
         }
         if self.exp.saturating_add(LEEWAY) <= expected.now {
@@ -248,18 +252,19 @@ mod tests {
     #[test]
     fn d29_a_shared_authority_lets_only_the_listed_tenants_in() {
         let shared = "https://login.example/{tenantid}/v2.0";
-        let tenants = ["t-2".to_owned()];
-        let mut expected = expected(shared);
-        assert!(
-            claims(&serde_json::json!({}))
-                .check(None, &expected)
-                .is_ok()
-        );
-        expected.allowed_tenants = &tenants;
-        let refused = claims(&serde_json::json!({}))
-            .check(None, &expected)
-            .unwrap_err();
-        assert_eq!(refused, IdTokenError::Tenant);
+        let (own, other) = (["t-1".to_owned()], ["t-2".to_owned()]);
+        for (allowed_tenants, outcome) in [
+            (&own[..], Ok(())),
+            (&other, Err(IdTokenError::Tenant)),
+            (&[], Err(IdTokenError::Tenant)),
+        ] {
+            let expected = Expected {
+                allowed_tenants,
+                ..expected(shared)
+            };
+            let checked = claims(&serde_json::json!({})).check(None, &expected);
+            assert_eq!(checked.map(drop), outcome, "{allowed_tenants:?}");
+        }
     }
 
     #[test]

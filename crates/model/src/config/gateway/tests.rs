@@ -118,6 +118,26 @@ fn an_error_names_line_and_field() {
 }
 
 #[test]
+fn an_authority_of_many_tenants_needs_a_list_of_them() {
+    for shared in [
+        "",
+        "common",
+        "Common",
+        "organizations",
+        "ORGANIZATIONS",
+        "consumers",
+        "9188040d-6c67-4c5b-b112-36a304b66dad",
+        "9188040D-6C67-4C5B-B112-36A304B66DAD",
+    ] {
+        let text = WHOLE.replace("8f1c6e4e-0000-4000-8000-000000000001", shared);
+        let error = GatewayConfig::parse(&text).unwrap_err();
+        assert_eq!(error.field, "entra.authority", "{shared}");
+        let listed = text.replace("root_server", "allowed_tenants = [\"t\"]\nroot_server");
+        assert!(GatewayConfig::parse(&listed).is_ok(), "{shared}");
+    }
+}
+
+#[test]
 fn the_public_url_is_what_browsers_name() {
     let with = |url: &str| GatewayConfig::parse(&WHOLE.replace("https://mcp.example.com", url));
     for good in [

@@ -175,6 +175,15 @@ impl GatewayConfig {
     }
 }
 
+/// What stands in an authority's URL in place of one organisation: names that Entra reads in any
+/// case, and the tenant of all personal accounts.
+const SHARED_TENANTS: [&str; 4] = [
+    "common",
+    "organizations",
+    "consumers",
+    "9188040d-6c67-4c5b-b112-36a304b66dad",
+];
+
 impl EntraConfig {
     fn check(&self, allowed_tenants: &[String]) -> Result<(), Wrong> {
         if self.client_id.trim().is_empty() {
@@ -237,11 +246,12 @@ impl EntraConfig {
             .authority
             .url()
             .path_segments()
-            .and_then(|mut path| path.next());
-        matches!(
-            tenant,
-            None | Some("" | "common" | "organizations" | "consumers")
-        )
+            .and_then(|mut path| path.next())
+            .unwrap_or_default();
+        tenant.is_empty()
+            || SHARED_TENANTS
+                .iter()
+                .any(|shared| tenant.eq_ignore_ascii_case(shared))
     }
 }
 
