@@ -114,8 +114,22 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
             let event = self.event().await;
             self.handle(event).await;
         }
-        // Stdout is written by a thread, which must be done before the process ends.
-        let _ = tokio::time::timeout(LOOK, self.answers.flush()).await;
+        self.flush().await;
+    }
+
+    /// Stdout is written by a thread that has a buffer of its own, and must be done before the
+    /// process ends: it is waited for as long as answers are, while somebody reads.
+    async fn flush(&mut self) {
+        let until = match self.host_state {
+            HostState::Draining { until } => until,
+            HostState::Open | HostState::Gone => Instant::now(),
+        };
+        loop {
+            let flushed = tokio::time::timeout(LOOK, self.answers.flush()).await;
+            if flushed.is_ok() || Instant::now() >= until || stdio::nobody_reads() {
+                return;
+            }
+        }
     }
 
     fn is_over(&self) -> bool {

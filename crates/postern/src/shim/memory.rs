@@ -15,6 +15,12 @@ use crate::answer;
 /// How many messages of a host wait for a bridge before the host's stdin is left unread.
 const MOST_UNSENT: usize = 1024;
 
+/// How many bytes of them, but for one message that is longer.
+const MOST_UNSENT_BYTES: usize = 16 * 1024 * 1024;
+
+/// How often a request is asked again: one that ends every bridge it meets must not go round.
+const MOST_REPEATS: u8 = 3;
+
 /// One conversation of a host with a server, over however many bridges.
 #[derive(Debug)]
 pub(crate) struct Memory {
@@ -29,6 +35,10 @@ pub(crate) struct Memory {
     /// Where in `sent` a request stands.
     places: HashMap<RequestId, u64>,
     next_place: u64,
+    /// How often requests were asked again.
+    repeats: HashMap<RequestId, u8>,
+    /// Whether this bridge has said anything of its own.
+    heard: bool,
     /// The server's requests that the host has not answered.
     asked: HashSet<RequestId>,
     /// The same of bridges that are gone; nobody waits for these answers.
@@ -75,6 +85,8 @@ impl Memory {
             sent: BTreeMap::new(),
             places: HashMap::new(),
             next_place: 0,
+            repeats: HashMap::new(),
+            heard: false,
             asked: HashSet::new(),
             stale: HashSet::new(),
         }
@@ -134,6 +146,7 @@ impl Memory {
             }
             Kind::Notification { .. } | Kind::ErrorWithoutId => {}
         }
+        self.heard = true;
         Ok(Some(message.bytes().clone()))
     }
 
@@ -193,18 +206,22 @@ impl Memory {
 
     /// The bridge is gone. Returns what the host must be told: of each request that may or may
     /// not have been carried out, that this is so; of each question to the host, that nobody
-    /// waits for its answer. Requests that only read are asked again.
+    /// waits for its answer. Requests that only read are asked again, a few times.
     pub(crate) fn lost(&mut self) -> Vec<Message> {
         self.forget_unsent_initialized();
         self.stage = Stage::Away;
         self.places.clear();
         let mut told = Vec::new();
         for (_, sent) in std::mem::take(&mut self.sent).into_iter().rev() {
+            let worked = sent.endless && self.heard;
             match sent.repeatable {
-                Some(request) => self.unsent.push_front(request),
-                None => told.push(answer::unknown_fate(&sent.id, &self.server)),
+                Some(request) if worked || self.may_repeat(&sent.id) => {
+                    self.unsent.push_front(request);
+                }
+                _ => told.push(answer::unknown_fate(&sent.id, &self.server)),
             }
         }
+        self.heard = false;
         for id in std::mem::take(&mut self.asked) {
             told.push(answer::withdrawn(&id));
             self.stale.insert(id);
@@ -217,6 +234,7 @@ impl Memory {
         if self.handshake.as_ref().is_some_and(|shake| !shake.answered) {
             self.handshake = None;
         }
+        self.repeats.clear();
         std::mem::take(&mut self.unsent)
             .iter()
             .filter_map(|message| match message.kind() {
@@ -244,7 +262,9 @@ impl Memory {
 
     /// Whether the host had better wait.
     pub(crate) fn is_full(&self) -> bool {
+        let bytes = |message: &Message| message.bytes().len();
         self.unsent.len() >= MOST_UNSENT
+            || self.unsent.iter().map(bytes).sum::<usize>() >= MOST_UNSENT_BYTES
     }
 
     /// Remembers the host's `initialized`; whether repeating the handshake will send it.
@@ -273,11 +293,23 @@ impl Memory {
         if let Some(place) = self.places.remove(id) {
             self.sent.remove(&place);
         }
+        self.repeats.remove(id);
         if let Some(handshake) = &mut self.handshake
             && handshake.id == *id
         {
             handshake.answered = true;
         }
+    }
+
+    /// Whether a request may be asked once more; counts it.
+    fn may_repeat(&mut self, id: &RequestId) -> bool {
+        let repeats = self.repeats.entry(id.clone()).or_default();
+        *repeats += 1;
+        let may = *repeats <= MOST_REPEATS;
+        if !may {
+            self.repeats.remove(id);
+        }
+        may
     }
 
     fn is_repeated_handshake(&self, id: &RequestId) -> bool {

@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 /// Far longer than anything here takes: a test fails instead of hanging.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Host {
     child: Child,
@@ -70,6 +70,13 @@ impl Host {
         let group = rustix::process::Pid::from_raw(pid).unwrap();
         rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
         self.wait().await;
+    }
+
+    /// Whether it still runs after so long.
+    pub(crate) async fn lives(&mut self, so_long: Duration) -> bool {
+        tokio::time::timeout(so_long, self.child.wait())
+            .await
+            .is_err()
     }
 
     pub(crate) async fn wait(&mut self) -> ExitStatus {

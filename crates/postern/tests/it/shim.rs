@@ -1,6 +1,8 @@
 //! `postern connect` as hosts run it: a process, with the environment that the official SDKs
 //! leave it, against a bridge of the test's own that speaks the sockets' protocol.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::fake_bridge::{FakeBridge, Session};
@@ -141,6 +143,20 @@ async fn pending_answers_are_delivered_after_stdin_ended() {
     let (rest, stderr, status) = host.end().await;
     assert_eq!((rest.as_str(), stderr.as_str()), ("", ""));
     assert!(status.success());
+}
+
+#[tokio::test]
+async fn a_host_that_reads_late_gets_the_last_answer_whole() {
+    let (_bridge, mut session, mut host) = established().await;
+    host.say(&call(1)).await;
+    session.hear().await.unwrap();
+    host.close_stdin();
+    let long = result(1).replace("[]", &format!("\"{}\"", "x".repeat(1 << 20)));
+    session.say(&long).await;
+    drop(session);
+    assert!(host.lives(Duration::from_secs(2)).await);
+    assert_eq!(host.hear().await.unwrap(), long);
+    assert!(host.wait().await.success());
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@ use bytes::Bytes;
 use control::api::{Problem, ProblemKind};
 use mcp::{Kind, Message};
 
-use super::{MOST_UNSENT, Memory};
+use super::{MOST_REPEATS, MOST_UNSENT, MOST_UNSENT_BYTES, Memory};
 
 const LONGEST: usize = 1024;
 const INITIALIZE: &str =
@@ -161,6 +161,27 @@ fn a_call_whose_fate_is_unknown_is_answered_and_a_list_is_asked_again() {
 }
 
 #[test]
+fn a_request_that_ends_every_bridge_does_not_go_round_for_ever() {
+    let listen = r#"{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen"}"#;
+    let mut memory = Memory::new("snippets", LONGEST);
+    says(&mut memory, &[listen, LIST]);
+    for _ in 0..MOST_REPEATS {
+        memory.found();
+        assert_eq!(drain(&mut memory), [listen, LIST]);
+        assert!(memory.lost().is_empty());
+    }
+    // What stays open has to survive any number of bridges that work.
+    memory.found();
+    drain(&mut memory);
+    shows(&mut memory, r#"{"jsonrpc":"2.0","method":"x"}"#);
+    let told = memory.lost();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].id().unwrap().as_json(), "2");
+    memory.found();
+    assert_eq!(drain(&mut memory), [listen]);
+}
+
+#[test]
 fn a_call_that_never_left_is_sent_to_the_next_bridge() {
     let mut memory = established();
     says(&mut memory, &[CALL]);
@@ -284,6 +305,11 @@ fn a_host_that_talks_to_nobody_is_slowed_down() {
             )],
         );
     }
+    assert!(memory.is_full());
+
+    let mut memory = Memory::new("snippets", usize::MAX);
+    let long = CALL.replace("\"x\"", &format!("\"{}\"", "x".repeat(MOST_UNSENT_BYTES)));
+    says(&mut memory, &[&long]);
     assert!(memory.is_full());
 }
 
