@@ -12,11 +12,16 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use crate::server::{PROBE_AFTER, PROBE_EVERY};
+
 /// The largest body of a request, in bytes.
 pub(super) const LARGEST: usize = 16 << 20;
 
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 const IDLE_TIME: Duration = Duration::from_secs(60);
+/// How long a backend may take until its answer begins. Tools may work for long, and callers
+/// have limits of their own; this one is for backends that never answer.
+const HEAD_TIME: Duration = Duration::from_secs(10 * 60);
 
 /// The connections to all backends.
 pub(crate) struct Backends(Client<HttpsConnector<HttpConnector>, Limited<Body>>);
@@ -37,6 +42,8 @@ pub(super) enum SendError {
     TooLarge,
     /// The backend is not there, or hung up.
     Unreachable(String),
+    /// The backend took longer than [`HEAD_TIME`].
+    Late,
 }
 
 impl Backends {
@@ -45,6 +52,8 @@ impl Backends {
         connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIME));
+        connector.set_keepalive(Some(PROBE_AFTER));
+        connector.set_keepalive_interval(Some(PROBE_EVERY));
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_provider_and_platform_verifier(rustls::crypto::aws_lc_rs::default_provider())?
             .https_or_http()
@@ -53,6 +62,9 @@ impl Backends {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIME)
+            .timer(TokioTimer::new())
+            .http2_keep_alive_interval(PROBE_AFTER)
+            .http2_keep_alive_timeout(PROBE_EVERY)
             .build(connector);
         Ok(Self(client))
     }
@@ -62,7 +74,9 @@ impl Backends {
         *request.method_mut() = outgoing.method;
         *request.uri_mut() = outgoing.uri;
         *request.headers_mut() = outgoing.headers;
-        self.0.request(request).await.map_err(|error| {
+        let response = tokio::time::timeout(HEAD_TIME, self.0.request(request));
+        let response = response.await.map_err(|_| SendError::Late)?;
+        response.map_err(|error| {
             if is_too_large(&error) {
                 SendError::TooLarge
             } else {

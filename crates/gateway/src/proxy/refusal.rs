@@ -35,6 +35,8 @@ pub(super) enum Refusal {
     Unconfirmed,
     /// The backend is not there.
     BackendDown,
+    /// The backend did not begin to answer.
+    BackendSlow,
     /// The backend wants something the caller cannot give.
     BackendRefused,
 }
@@ -181,6 +183,13 @@ impl Refusal {
                 "server_down",
                 format!("{server} does not answer"),
                 "try again later, or tell whoever runs it",
+            ),
+            Self::BackendSlow => told(
+                StatusCode::GATEWAY_TIMEOUT,
+                1011,
+                "server_slow",
+                format!("{server} took too long to answer"),
+                "ask for less at once, or tell whoever runs it",
             ),
             Self::BackendRefused => told(
                 StatusCode::BAD_GATEWAY,

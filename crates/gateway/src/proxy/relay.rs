@@ -125,6 +125,10 @@ async fn pass(
         .await
         .map_err(|error| match error {
             SendError::TooLarge => Refusal::TooLarge,
+            SendError::Late => {
+                tracing::warn!(server = %server.name, "a backend does not answer");
+                Refusal::BackendSlow
+            }
             SendError::Unreachable(error) => {
                 tracing::warn!(server = %server.name, error, "a backend cannot be reached");
                 Refusal::BackendDown

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -27,6 +27,8 @@ pub(crate) struct Seen {
 pub(crate) struct Backend {
     pub(crate) origin: String,
     seen: Arc<Mutex<Vec<Seen>>>,
+    /// Told when `/silent` was asked.
+    ignored: Arc<Notify>,
     /// Where the open stream takes its chunks from.
     stream: Arc<Mutex<Option<mpsc::Sender<Bytes>>>>,
 }
@@ -37,6 +39,7 @@ impl Backend {
         let backend = Self {
             origin: format!("http://{}", listener.local_addr().unwrap()),
             seen: Arc::default(),
+            ignored: Arc::default(),
             stream: Arc::default(),
         };
         let router = Router::new()
@@ -51,7 +54,7 @@ impl Backend {
                 "/locked",
                 any(|| async { (StatusCode::UNAUTHORIZED, [("www-authenticate", "Key")]) }),
             )
-            .route("/silent", any(std::future::pending::<()>))
+            .route("/silent", any(silent))
             .layer(axum::extract::DefaultBodyLimit::disable())
             .with_state(backend.clone());
         tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
@@ -64,6 +67,11 @@ impl Backend {
 
     pub(crate) fn last(&self) -> Seen {
         self.seen().pop().expect("the backend was asked")
+    }
+
+    /// Waits until `/silent` was asked.
+    pub(crate) async fn ignored(&self) {
+        self.ignored.notified().await;
     }
 
     /// The sender of the stream that was opened last.
@@ -107,6 +115,12 @@ async fn mcp(State(backend): State<Backend>, request: Request) -> Response {
         headers.insert("mcp-session-id", "backend-session-1".parse().unwrap());
     }
     response
+}
+
+/// Never answers.
+async fn silent(State(backend): State<Backend>) {
+    backend.ignored.notify_one();
+    std::future::pending().await
 }
 
 async fn stream(State(backend): State<Backend>, request: Request) -> Response {

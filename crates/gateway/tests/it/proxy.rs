@@ -517,6 +517,45 @@ async fn t71_backends_that_redirect_refuse_or_are_down_are_named_and_nothing_of_
 }
 
 #[tokio::test]
+async fn a_backend_that_never_answers_is_given_up() {
+    let world = World::start_with(|text| {
+        text.replace("url = \"{backend}/mcp\"", "url = \"{backend}/silent\"")
+    })
+    .await;
+    let (_, tokens) = world.session().await;
+    let answer = tokio::spawn(world.mcp("/mcp", &tokens.access).send());
+    world.backend.ignored().await;
+    world.pass(Duration::from_secs(10 * 60 + 1)).await;
+    let answer = answer.await.unwrap().unwrap();
+    assert_eq!(answer.status(), StatusCode::GATEWAY_TIMEOUT);
+    let body: Value = answer.json().await.unwrap();
+    assert_eq!(body["error"]["data"]["kind"], "server_slow");
+}
+
+#[tokio::test]
+async fn t69_a_connection_without_a_request_is_closed() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let world = World::start().await;
+    let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let settings = "\0\0\0\x04\0\0\0\0\0";
+    for begin in [
+        "",
+        "PRI * HT",
+        "POST /mcp HTTP/1.1\r\nHost:",
+        &format!("{preface}{settings}"),
+    ] {
+        let host = world.origin.trim_start_matches("http://");
+        let mut stream = tokio::net::TcpStream::connect(host).await.unwrap();
+        stream.write_all(begin.as_bytes()).await.unwrap();
+        // Connections are taken in order: this one was when the next is answered.
+        world.get_json("/healthz").await;
+        world.pass(Duration::from_secs(16)).await;
+        let closed = stream.read_to_end(&mut Vec::new()).await;
+        assert!(closed.is_ok(), "{begin:?}");
+    }
+}
+
+#[tokio::test]
 async fn t54_when_the_store_fails_nobody_gets_in() {
     let mut world = World::start().await;
     let (_, tokens) = {
