@@ -100,13 +100,12 @@ impl Refusal {
             Self::MissingScopes(_) => "error=\"insufficient_scope\", ",
             _ => return None,
         };
-        let scopes = match self {
-            Self::MissingScopes(missing) => missing.clone(),
-            _ => place
-                .server
-                .map(|server| server.scopes.clone())
-                .unwrap_or_default(),
-        };
+        // All that the server needs, not only what is missing: a client may ask for just that,
+        // and would then lack what it has now.
+        let scopes = place
+            .server
+            .map(|server| server.scopes.to_string())
+            .unwrap_or_default();
         let metadata = metadata_url(&place.app.issuer, place.resource);
         let text = format!("Bearer {error}resource_metadata=\"{metadata}\", scope=\"{scopes}\"");
         HeaderValue::try_from(text).ok()

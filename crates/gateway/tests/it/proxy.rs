@@ -185,9 +185,12 @@ async fn t85_missing_scopes_are_named() {
     let challenge = answer.headers()["www-authenticate"].to_str().unwrap();
     assert!(
         challenge.contains("error=\"insufficient_scope\"")
-            && challenge.ends_with("scope=\"write\""),
-        "{challenge}"
+            && challenge.ends_with("scope=\"read write\""),
+        "who asks for just that has to get in: {challenge}"
     );
+    let body: Value = answer.json().await.unwrap();
+    let message = body["error"]["message"].as_str().unwrap();
+    assert!(message.ends_with("permissions: write"), "{message}");
 }
 
 #[tokio::test]
