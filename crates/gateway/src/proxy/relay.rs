@@ -7,7 +7,8 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_LENGTH, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_ENCODING, CONTENT_LENGTH,
+    ORIGIN, VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use hyper::body::Incoming;
@@ -194,6 +195,11 @@ fn answer(
         return Err(Refusal::BackendRefused);
     }
     let rewritten = way.face == Face::Sse && headers::is_event_stream(&backends.headers);
+    if rewritten && backends.headers.contains_key(CONTENT_ENCODING) {
+        let server = &permit.server().name;
+        tracing::warn!(%server, "a backend compresses a stream that has to be read");
+        return Err(Refusal::BackendRefused);
+    }
     let announcements = rewritten.then(|| {
         let told = way.path.strip_suffix("/sse").unwrap_or(&way.path);
         Announcements::new(Arc::clone(app), permit, uri, format!("{told}/message"))

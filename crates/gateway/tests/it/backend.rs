@@ -55,6 +55,7 @@ impl Backend {
                 any(|| async { (StatusCode::UNAUTHORIZED, [("www-authenticate", "Key")]) }),
             )
             .route("/silent", any(silent))
+            .route("/compressed", get(compressed))
             .layer(axum::extract::DefaultBodyLimit::disable())
             .with_state(backend.clone());
         tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
@@ -121,6 +122,15 @@ async fn mcp(State(backend): State<Backend>, request: Request) -> Response {
 async fn silent(State(backend): State<Backend>) {
     backend.ignored.notify_one();
     std::future::pending().await
+}
+
+/// A stream whose text cannot be read on the way, as it says.
+async fn compressed() -> Response {
+    let headers = [
+        ("content-type", "text/event-stream"),
+        ("content-encoding", "gzip"),
+    ];
+    (headers, "event: endpoint\ndata: https://evil.example/\n\n").into_response()
 }
 
 async fn stream(State(backend): State<Backend>, request: Request) -> Response {

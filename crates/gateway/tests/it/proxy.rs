@@ -536,6 +536,17 @@ async fn a_backend_that_never_answers_is_given_up() {
 }
 
 #[tokio::test]
+async fn t66_a_compressed_stream_does_not_hide_its_endpoint() {
+    let world =
+        World::start_with(|text| text.replace("{backend}/sse", "{backend}/compressed")).await;
+    let (_, tokens) = world.session().await;
+    let request = world.http.get(world.url("/mcp/sse"));
+    let answer = request.bearer_auth(&tokens.access).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
+    assert!(!answer.text().await.unwrap().contains("evil"));
+}
+
+#[tokio::test]
 async fn t69_a_connection_without_a_request_is_closed() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let world = World::start().await;
