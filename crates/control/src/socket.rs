@@ -11,6 +11,7 @@ mod windows;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 #[cfg(unix)]
 pub use unix::{Listener, Stream, connect};
@@ -62,6 +63,27 @@ pub enum BindError {
         /// Why.
         reason: io::Error,
     },
+}
+
+/// How long a listener rests that the system gives nothing to accept with. Descriptors, most
+/// likely: they come back as soon as others close theirs.
+const REST: Duration = Duration::from_millis(50);
+
+/// What the failures of one `accept` lead to, until it succeeds.
+#[derive(Default)]
+struct Setback {
+    told: bool,
+}
+
+impl Setback {
+    /// Rests before the next try. A log that said the same with every try would only fill up.
+    async fn rest(&mut self, reason: &io::Error) {
+        if !self.told {
+            tracing::warn!(%reason, "no connection can be accepted for now");
+            self.told = true;
+        }
+        tokio::time::sleep(REST).await;
+    }
 }
 
 /// The lock of the bridge that listens, unless another one has it. The system lets go of it with

@@ -10,7 +10,7 @@ use control::{CallError, Client, Home};
 
 use crate::environment::Environment;
 use crate::failure::Failure;
-use crate::program;
+use crate::{descriptors, program};
 
 /// This program's version.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -54,11 +54,12 @@ impl Context {
         result
     }
 
-    /// Runs a server, on as many threads as help.
+    /// Runs a server, on as many threads and with as many connections as help.
     pub(crate) fn block_on_all_cores<T>(
         &self,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
+        descriptors::raise_limit();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build();

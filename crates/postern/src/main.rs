@@ -8,6 +8,7 @@ mod cli;
 mod commands;
 mod context;
 mod demo;
+mod descriptors;
 mod environment;
 mod failure;
 mod logging;

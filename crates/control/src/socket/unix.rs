@@ -6,9 +6,10 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::io::Errno;
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{BindError, Face, Peer, lock};
+use super::{BindError, Face, Peer, Setback, lock};
 use crate::Home;
 
 /// A connection to the bridge, or from a client.
@@ -67,14 +68,27 @@ impl Listener {
         })
     }
 
-    /// The next connection of this user; others are turned away unheard.
+    /// The next connection of this user; others are turned away unheard. A connection that is
+    /// gone already, or that the system has no descriptor for now, is no reason to give up.
     ///
     /// # Errors
-    /// The system's, when it runs out of descriptors for example.
+    /// The system's, when nothing will ever come through this socket again.
     pub async fn accept(&mut self) -> io::Result<(Stream, Peer)> {
+        let mut setback = Setback::default();
         loop {
-            let (stream, _) = self.socket.accept().await?;
-            let peer = stream.peer_cred()?;
+            let stream = match self.socket.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) if is_gone(&error) => continue,
+                Err(error) if is_final(&error) => return Err(error),
+                Err(error) => {
+                    setback.rest(&error).await;
+                    continue;
+                }
+            };
+            // Some systems know nothing of a peer that closed its end already.
+            let Ok(peer) = stream.peer_cred() else {
+                continue;
+            };
             if peer.uid() == rustix::process::getuid().as_raw() {
                 let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
                 return Ok((stream, Peer { pid }));
@@ -82,6 +96,24 @@ impl Listener {
             tracing::warn!(uid = peer.uid(), "refused a connection of another user");
         }
     }
+}
+
+/// Whether the connection alone failed.
+fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    )
+}
+
+/// Whether the listening socket itself is none any more.
+fn is_final(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(
+        errno,
+        Some(Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::OPNOTSUPP)
+    )
 }
 
 impl Drop for Listener {

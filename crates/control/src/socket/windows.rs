@@ -17,9 +17,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::windows::named_pipe::{
     ClientOptions, NamedPipeClient, NamedPipeServer, PipeMode, ServerOptions,
 };
-use windows_sys::Win32::Foundation::{ERROR_ACCESS_DENIED, ERROR_PIPE_BUSY};
+use windows_sys::Win32::Foundation::{
+    ERROR_ACCESS_DENIED, ERROR_INVALID_HANDLE, ERROR_NO_DATA, ERROR_PIPE_BUSY,
+};
 
-use super::{BindError, Face, Peer, lock};
+use super::{BindError, Face, Peer, Setback, lock};
 use crate::Home;
 
 /// How long a bridge may take to make the next instance of its pipe.
@@ -97,15 +99,27 @@ impl Listener {
         Ok((open(Face::Mcp)?, open(Face::Control)?))
     }
 
-    /// The next connection of this user. Others do not get through the pipe's access list.
+    /// The next connection of this user. Others do not get through the pipe's access list. A
+    /// client that is gone already, or that the system has no handle for now, is no reason to
+    /// give up.
     ///
     /// # Errors
-    /// The system's, when it runs out of handles for example.
+    /// The system's, when nothing will ever come through this pipe again.
     pub async fn accept(&mut self) -> io::Result<(Stream, Peer)> {
+        let mut setback = Setback::default();
         loop {
-            self.next.connect().await?;
-            let next = instance(&self.name, &self.user, false)?;
-            let pipe = std::mem::replace(&mut self.next, next);
+            let pipe = match self.connected().await {
+                Ok(pipe) => pipe,
+                Err(error) if is(&error, ERROR_NO_DATA) => {
+                    self.next.disconnect()?;
+                    continue;
+                }
+                Err(error) if is(&error, ERROR_INVALID_HANDLE) => return Err(error),
+                Err(error) => {
+                    setback.rest(&error).await;
+                    continue;
+                }
+            };
             let pid = system::client_process(&pipe).ok();
             // A process that may not be looked at, as one that runs elevated, passed that list.
             let user = pid.and_then(|pid| system::user_of(pid).ok());
@@ -114,6 +128,13 @@ impl Listener {
                 Some(user) => tracing::warn!(user, "refused a connection of another user"),
             }
         }
+    }
+
+    /// The instance that a client has connected to. It stays the next one until there is another.
+    async fn connected(&mut self) -> io::Result<NamedPipeServer> {
+        self.next.connect().await?;
+        let next = instance(&self.name, &self.user, false)?;
+        Ok(std::mem::replace(&mut self.next, next))
     }
 }
 

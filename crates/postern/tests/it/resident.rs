@@ -1,9 +1,14 @@
 //! The bridge that others start: detached, one, replaced, and not raised from the dead.
 
+use std::process::Stdio;
+
+use control::socket::Face;
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
 
 use crate::fake_bridge::FakeBridge;
-use crate::host::Host;
+use crate::host::{Host, PATIENCE, six_variables};
 use crate::installation::Installation;
 use crate::shim::INITIALIZE;
 
@@ -54,7 +59,7 @@ async fn a_detached_bridge_holds_nothing_of_whoever_started_it() {
         "exec 7>&1 8>&2; {postern} bridge --detach --home {}",
         installation.folder().display()
     );
-    let output = tokio::process::Command::new("/bin/sh")
+    let output = Command::new("/bin/sh")
         .args(["-c", &script])
         .output()
         .await
@@ -171,6 +176,78 @@ async fn an_idle_bridge_ends() {
     let bridge = watched_pid(&installation).await;
     drop(watch);
     until_gone(bridge).await;
+}
+
+#[tokio::test]
+async fn a_bridge_that_runs_out_of_descriptors_waits_until_there_are_some() {
+    const MANY: usize = 100;
+    let installation = Installation::new();
+    let mut bridge = limited(&installation, "ulimit -n 64");
+    let mut log = BufReader::new(bridge.stderr.take().unwrap()).lines();
+    until_logged(&mut log, "the bridge listens").await;
+    let mut held = Vec::new();
+    for _ in 0..MANY {
+        let connected = control::socket::connect(installation.home(), Face::Mcp).await;
+        held.push(connected.unwrap());
+    }
+    until_logged(&mut log, "no connection can be accepted for now").await;
+    drop(held);
+    assert_eq!(Some(pid(&installation).await), bridge.id());
+    assert!(
+        control::socket::connect(installation.home(), Face::Mcp)
+            .await
+            .is_ok()
+    );
+    installation.quit().await;
+    assert!(bridge.wait().await.unwrap().success());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_bridge_takes_all_the_descriptors_that_it_may() {
+    let installation = Installation::new();
+    let mut bridge = limited(&installation, "ulimit -S -n 128");
+    let mut log = BufReader::new(bridge.stderr.take().unwrap()).lines();
+    until_logged(&mut log, "the bridge listens").await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", bridge.id().unwrap())).unwrap();
+    let files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .unwrap();
+    let columns: Vec<u64> = files
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    assert_eq!(columns[0], columns[1].min(65_536), "{files}");
+    installation.quit().await;
+}
+
+/// A bridge in the foreground, under what a shell's `ulimit` leaves it.
+fn limited(installation: &Installation, ulimit: &str) -> Child {
+    let mut command = Command::new("/bin/sh");
+    let run = format!("{ulimit} && exec \"$0\" \"$@\"");
+    command
+        .args(["-c", &run])
+        .arg(env!("CARGO_BIN_EXE_postern"));
+    command
+        .args(["bridge", "--home"])
+        .arg(installation.folder());
+    six_variables(&mut command, installation.folder());
+    command.env("POSTERN_VAULT", "file");
+    command.stdin(Stdio::null()).stderr(Stdio::piped());
+    command.kill_on_drop(true).spawn().unwrap()
+}
+
+async fn until_logged(log: &mut Lines<BufReader<ChildStderr>>, words: &str) {
+    let heard = async {
+        while let Some(line) = log.next_line().await.unwrap() {
+            if line.contains(words) {
+                return;
+            }
+        }
+        panic!("the bridge ended without saying that {words}");
+    };
+    tokio::time::timeout(PATIENCE, heard).await.unwrap();
 }
 
 async fn watched_pid(installation: &Installation) -> u32 {
