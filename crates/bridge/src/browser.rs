@@ -12,10 +12,15 @@ use url::Url;
 
 /// Why a page could not be opened.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BrowserError {
+pub enum BrowserError {
     /// No program to open it with.
-    #[error("no browser could be started ({0})")]
-    Start(io::Error),
+    #[error("`{program}` could not be started: {reason}")]
+    Start {
+        /// What was to open it.
+        program: String,
+        /// Why not.
+        reason: io::Error,
+    },
     /// The program said that it failed.
     #[error("`{0}` could not open a browser")]
     Failed(String),
@@ -24,37 +29,69 @@ pub(crate) enum BrowserError {
     NotWeb,
 }
 
-/// Opens `page` with `command` if there is one, else with the system's opener.
+/// Opens `page` with `command` if there is one that can be started, else with the system's opener.
 ///
 /// A command is the path of a program, blanks and all, or a program and its arguments, separated
 /// by blanks. The address takes the place of `%s`, or comes last.
-pub(crate) async fn open(page: &Url, command: Option<&str>) -> Result<(), BrowserError> {
+///
+/// # Errors
+/// See [`BrowserError`]; of two programs that could not be started the chosen one is named.
+pub async fn open(page: &Url, command: Option<&str>) -> Result<(), BrowserError> {
+    open_with(page, command, system_opener()).await
+}
+
+async fn open_with(
+    page: &Url,
+    command: Option<&str>,
+    system: Vec<String>,
+) -> Result<(), BrowserError> {
     if !matches!(page.scheme(), "http" | "https") {
         return Err(BrowserError::NotWeb);
     }
-    let mut words = match command {
-        Some(path) if Path::new(path).is_file() => vec![path.to_owned()],
-        Some(command) => command.split_whitespace().map(str::to_owned).collect(),
-        None => system_opener(),
+    let Some(chosen) = command.and_then(words) else {
+        return run(page, system).await;
     };
+    match run(page, chosen).await {
+        Err(unstarted @ BrowserError::Start { .. }) => {
+            tracing::warn!(problem = %unstarted, "the system's browser is tried instead");
+            run(page, system).await.map_err(|_| unstarted)
+        }
+        ran => ran,
+    }
+}
+
+/// The program and its arguments; `None` if there is nothing but blanks.
+fn words(command: &str) -> Option<Vec<String>> {
+    if Path::new(command).is_file() {
+        return Some(vec![command.to_owned()]);
+    }
+    let words: Vec<_> = command.split_whitespace().map(str::to_owned).collect();
+    (!words.is_empty()).then_some(words)
+}
+
+async fn run(page: &Url, mut words: Vec<String>) -> Result<(), BrowserError> {
     match words.iter_mut().find(|word| word.contains("%s")) {
         Some(word) => *word = word.replace("%s", page.as_str()),
         None => words.push(page.as_str().to_owned()),
     }
     let program = words.remove(0);
+    let unstarted = |reason| BrowserError::Start {
+        program: program.clone(),
+        reason,
+    };
     let mut command = Command::new(&program);
     command.args(&words).envs(desktop_environment());
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    let mut child = command.spawn().map_err(BrowserError::Start)?;
+    let mut child = command.spawn().map_err(unstarted)?;
     // An opener hands the page over and ends; a browser that is started directly stays. So only
     // a quick failure is one.
     let grace = std::time::Duration::from_secs(3);
     match tokio::time::timeout(grace, child.wait()).await {
         Ok(Ok(status)) if !status.success() => Err(BrowserError::Failed(program)),
-        Ok(Err(error)) => Err(BrowserError::Start(error)),
+        Ok(Err(reason)) => Err(unstarted(reason)),
         Ok(Ok(_)) => Ok(()),
         Err(_) => {
             tokio::spawn(async move { child.wait().await });
@@ -133,7 +170,7 @@ fn desktop_environment() -> Vec<(&'static str, PathBuf)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BrowserError, open};
+    use super::{BrowserError, open, open_with, words};
 
     #[tokio::test]
     async fn only_web_pages_reach_a_program() {
@@ -164,9 +201,33 @@ mod tests {
             open(&page, Some("false")).await,
             Err(BrowserError::Failed(_))
         ));
-        assert!(matches!(
-            open(&page, Some("/no/such/program")).await,
-            Err(BrowserError::Start(_))
-        ));
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn the_systems_opener_stands_in_for_what_cannot_be_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let page = "https://example.com/".parse().unwrap();
+        let target = dir.path().join("seen").display().to_string();
+        let system = ["ln", "-s", "%s", &target].map(str::to_owned).to_vec();
+        let none = Some("/no/such/program --new-window");
+        open_with(&page, none, system.clone()).await.unwrap();
+        assert_eq!(
+            std::fs::read_link(&target).unwrap().to_str(),
+            Some(page.as_str())
+        );
+        // A browser that ran and failed had its reasons.
+        std::fs::remove_file(&target).unwrap();
+        let failed = open_with(&page, Some("false"), system.clone()).await;
+        assert!(matches!(failed, Err(BrowserError::Failed(_))));
+        assert!(std::fs::read_link(&target).is_err());
+        open_with(&page, Some("  "), system).await.unwrap();
+        let neither = open_with(&page, none, vec!["/nor/this".to_owned()]).await;
+        let problem = neither.unwrap_err().to_string();
+        assert!(
+            problem.starts_with("`/no/such/program` could not be started: "),
+            "{problem}"
+        );
+        assert_eq!(words(" \t"), None);
     }
 }

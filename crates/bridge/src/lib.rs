@@ -6,7 +6,7 @@
 //! Does not own: how to sign in (`auth`), MCP on the wire (`mcp`), any window or terminal. It
 //! does not know Tauri, and of the gateway it knows only how to start its process.
 
-mod browser;
+pub mod browser;
 mod config_file;
 mod doctor;
 mod face;

@@ -4,7 +4,6 @@
 //! Does not own: the API. It is never part of the endpoints that hosts reach.
 
 mod api;
-mod browser;
 mod door;
 mod page;
 
@@ -12,6 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use axum::Router;
 use axum::routing::{get, post};
+use reqwest::Url;
 
 use crate::cli::UiArgs;
 use crate::commands::listen;
@@ -35,12 +35,10 @@ pub(crate) fn run(args: &UiArgs, context: &Context) -> Result<(), Failure> {
         terminal::say(format_args!(
             "Postern's window, for as long as this command runs (Ctrl-C ends it):\n\n  {page}\n"
         ));
-        if !args.no_open
-            && let Err(problem) = browser::open(&page, context.environment.browser.as_deref())
-        {
-            terminal::note(format_args!(
-                "No browser could be opened ({problem}): open the address above."
-            ));
+        if !args.no_open {
+            let page = page.parse().map_err(Failure::new)?;
+            // Beside the serving: a browser may take its time to say that it cannot open.
+            tokio::spawn(open(page, context.environment.browser.clone()));
         }
         let service =
             router(door, context.clone()).into_make_service_with_connect_info::<SocketAddr>();
@@ -50,6 +48,14 @@ pub(crate) fn run(args: &UiArgs, context: &Context) -> Result<(), Failure> {
             () = shutdown.cancelled() => Ok(()),
         }
     })
+}
+
+async fn open(page: Url, command: Option<String>) {
+    if let Err(problem) = bridge::browser::open(&page, command.as_deref()).await {
+        terminal::note(format_args!(
+            "No browser could be opened ({problem}). Open the address above."
+        ));
+    }
 }
 
 fn router(door: Door, context: Context) -> Router {
