@@ -12,6 +12,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::body::WithoutTrailers;
 use crate::server::{PROBE_AFTER, PROBE_EVERY};
 
 /// The largest body of a request, in bytes.
@@ -24,7 +25,7 @@ const IDLE_TIME: Duration = Duration::from_secs(60);
 const HEAD_TIME: Duration = Duration::from_secs(10 * 60);
 
 /// The connections to all backends.
-pub(crate) struct Backends(Client<HttpsConnector<HttpConnector>, Limited<Body>>);
+pub(crate) struct Backends(Client<HttpsConnector<HttpConnector>, Limited<WithoutTrailers<Body>>>);
 
 /// A request as it goes to a backend. Its headers are made by
 /// [`BackendCredential`](super::permit::BackendCredential) and what may pass of the caller's.
@@ -70,7 +71,7 @@ impl Backends {
     }
 
     pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Response<Incoming>, SendError> {
-        let mut request = Request::new(Limited::new(outgoing.body, LARGEST));
+        let mut request = Request::new(Limited::new(WithoutTrailers(outgoing.body), LARGEST));
         *request.method_mut() = outgoing.method;
         *request.uri_mut() = outgoing.uri;
         *request.headers_mut() = outgoing.headers;

@@ -18,41 +18,30 @@ const HOP: [&str; 9] = [
     "upgrade",
 ];
 
-/// What a caller shows us and backends have no business with, or what backends believe when it
-/// comes from a proxy.
-const CALLERS_OWN: [&str; 20] = [
-    "api-key",
-    "authorization",
-    "client-ip",
+/// What of a caller's headers a backend has business with: what the message is, how the answer
+/// may be written, and what traces it. Everything else speaks of the caller or of the way here,
+/// which is ours to tell, and a list of all that backends believe would never be whole.
+const CALLERS: [&str; 9] = [
+    "accept",
+    "baggage",
+    "cache-control",
+    "last-event-id",
+    "pragma",
+    "priority",
+    "traceparent",
+    "tracestate",
+    "user-agent",
+];
+const CALLERS_PREFIXES: [&str; 3] = ["accept-", "content-", "mcp-"];
+/// What of these is not the caller's to say all the same.
+const NOT_CALLERS: [&str; 3] = [
     // Set anew from the body itself: a length beside chunks would say something else.
     "content-length",
-    "cookie",
-    "dpop",
-    "expect",
-    "forwarded",
-    "host",
     "mcp-init-host",
+    // Goes its own way.
     "mcp-session-id",
-    "ocp-apim-subscription-key",
-    "origin",
-    "referer",
-    "true-client-ip",
-    "via",
-    "x-api-key",
-    "x-functions-key",
-    "x-real-ip",
-    "x-rewrite-url",
 ];
-const CALLERS_OWN_PREFIXES: [&str; 8] = [
-    "cf-",
-    "mcp-internal-",
-    "sec-",
-    "x-auth-",
-    "x-forwarded-",
-    "x-ms-",
-    "x-original-",
-    "x-postern-",
-];
+const NOT_CALLERS_PREFIXES: [&str; 1] = ["mcp-internal-"];
 
 /// What a backend says about its own place, which is not ours.
 const BACKENDS_OWN: [&str; 9] = [
@@ -75,7 +64,7 @@ const BACKENDS_OWN_PREFIXES: [&str; 4] = [
 
 /// A caller's headers as a backend gets them: what is ours to say comes from `ours` alone.
 pub(super) fn to_backend(callers: &HeaderMap, ours: HeaderMap) -> HeaderMap {
-    let mut headers = passing(callers, &CALLERS_OWN, &CALLERS_OWN_PREFIXES);
+    let mut headers = passing(callers, is_callers);
     for name in ours.keys() {
         headers.remove(name);
     }
@@ -92,7 +81,9 @@ pub(super) fn to_backend_readable(callers: &HeaderMap, ours: HeaderMap) -> Heade
 
 /// A backend's headers as the caller gets them, without those that we `injected`.
 pub(super) fn to_caller(backends: &HeaderMap, injected: &HeaderMap) -> HeaderMap {
-    let mut headers = passing(backends, &BACKENDS_OWN, &BACKENDS_OWN_PREFIXES);
+    let mut headers = passing(backends, |name| {
+        !is_listed(name, &BACKENDS_OWN, &BACKENDS_OWN_PREFIXES)
+    });
     for name in injected.keys() {
         headers.remove(name);
     }
@@ -123,19 +114,27 @@ pub(super) fn may_pass(status: StatusCode) -> bool {
         && !status.is_informational()
 }
 
-fn passing(given: &HeaderMap, without: &[&str], without_prefixes: &[&str]) -> HeaderMap {
+/// Many servers take `-` and `_` for the same, so that a name with the one could pose as a name
+/// with the other.
+fn is_callers(name: &str) -> bool {
+    is_listed(name, &CALLERS, &CALLERS_PREFIXES)
+        && !is_listed(name, &NOT_CALLERS, &NOT_CALLERS_PREFIXES)
+        && !name.contains('_')
+}
+
+fn is_listed(name: &str, names: &[&str], prefixes: &[&str]) -> bool {
+    names.contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn passing(given: &HeaderMap, may: impl Fn(&str) -> bool) -> HeaderMap {
     let listed = listed_by_connection(given);
-    let stays = |name: &HeaderName| {
+    let passes = |name: &HeaderName| {
         let text = name.as_str();
         let of_one_hop = HOP.contains(&text)
             || (listed.iter().any(|other| other == text) && !is_essential(name));
-        let kept_back = without.contains(&text)
-            || without_prefixes
-                .iter()
-                .any(|prefix| text.starts_with(prefix));
-        of_one_hop || kept_back
+        !of_one_hop && may(text)
     };
-    let kept = given.iter().filter(|(name, _)| !stays(name));
+    let kept = given.iter().filter(|(name, _)| passes(name));
     kept.map(|(name, value)| (name.clone(), value.clone()))
         .collect()
 }
@@ -193,6 +192,13 @@ mod tests {
             ("x-api-key", "k"),
             ("x-functions-key", "k"),
             ("x-postern-user", "evil"),
+            ("x_postern_user", "evil"),
+            ("mcp-session_id", "evil"),
+            ("content_length", "1"),
+            ("remote-user", "evil"),
+            ("x-remote-user", "evil"),
+            ("x-webauth-user", "evil"),
+            ("x-http-method-override", "DELETE"),
             ("x-forwarded-for", "1.2.3.4"),
             ("x-forwarded-user", "evil"),
             ("x-ms-client-principal", "evil"),
