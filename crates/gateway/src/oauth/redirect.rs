@@ -5,32 +5,95 @@
 
 use url::{Host, Url};
 
-/// Schemes of URLs that run code, read files, or start something other than the client.
-const FORBIDDEN: [&str; 24] = [
+/// Schemes of URLs that run code, read files, reach over the network, or start something other
+/// than the client, as a browser or a store does.
+const FORBIDDEN: &[&str] = &[
     "about",
+    "afp",
+    "android-app",
     "blob",
+    "brave",
+    "callto",
     "chrome",
     "chrome-extension",
+    "cifs",
     "content",
     "data",
+    "dav",
+    "davs",
+    "dns",
     "edge",
+    "facetime",
+    "facetime-audio",
+    "feed",
+    "feeds",
     "file",
     "filesystem",
+    "firefox",
     "ftp",
+    "ftps",
+    "geo",
+    "git",
+    "googlechrome",
+    "googlechromes",
+    "gopher",
     "http",
+    "imap",
+    "imaps",
     "intent",
+    "ipp",
+    "ipps",
+    "irc",
+    "ircs",
+    "itms",
+    "itms-apps",
+    "itms-services",
     "jar",
     "javascript",
+    "ldap",
+    "ldaps",
     "livescript",
+    "magnet",
     "mailto",
+    "market",
+    "microsoft-edge",
+    "mms",
     "moz-extension",
+    "news",
+    "nfs",
+    "nntp",
+    "pop",
+    "rdp",
     "resource",
+    "rlogin",
+    "rsync",
+    "rtmp",
+    "rtsp",
     "search",
+    "sftp",
     "shell",
+    "sip",
+    "sips",
+    "smb",
+    "sms",
+    "smsto",
+    "smtp",
+    "snews",
+    "ssh",
+    "svn",
+    "tel",
+    "telnet",
+    "tftp",
     "vbscript",
     "view-source",
+    "vnc",
+    "webcal",
+    "webcals",
+    "webdav",
+    "webdavs",
     "ws",
     "wss",
+    "xmpp",
 ];
 
 /// The longest redirect URI, in bytes.
@@ -128,9 +191,12 @@ fn has_plain_host(url: &Url) -> bool {
 fn is_of_an_application(scheme: &str) -> bool {
     scheme != "https"
         && scheme.len() >= 3
-        && !FORBIDDEN.contains(&scheme)
         && !scheme.starts_with("ms-")
         && !scheme.starts_with("search-")
+        // Websites may register these for themselves.
+        && !scheme.starts_with("web+")
+        // One protocol over another, as in git+ssh.
+        && !scheme.split('+').any(|part| FORBIDDEN.contains(&part))
 }
 
 /// Where a redirect leads to, for a person.
@@ -138,8 +204,13 @@ fn is_of_an_application(scheme: &str) -> bool {
 pub(crate) enum Destination {
     /// A program on the person's own computer, at this host.
     ThisComputer(String),
-    /// An application that claims this scheme.
-    Application(String),
+    /// Whatever application claims a scheme; it may send the answer on to anywhere.
+    Application {
+        /// The scheme.
+        scheme: String,
+        /// Scheme and host, as in `app://sign-in`; the scheme with its colon if there is none.
+        place: String,
+    },
     /// A website.
     Website(String),
 }
@@ -148,7 +219,7 @@ impl Destination {
     /// Of a URI that was registered.
     pub(crate) fn of(uri: &str) -> Self {
         let Ok(url) = Url::parse(uri) else {
-            return Self::Application(String::new());
+            return Self::Website(String::new());
         };
         let host = url.host_str().unwrap_or_default();
         let host = url
@@ -157,7 +228,14 @@ impl Destination {
         match url.scheme() {
             "https" => Self::Website(host),
             "http" => Self::ThisComputer(host),
-            scheme => Self::Application(scheme.to_owned()),
+            scheme => Self::Application {
+                scheme: scheme.to_owned(),
+                place: if host.is_empty() {
+                    format!("{scheme}:")
+                } else {
+                    format!("{scheme}://{host}")
+                },
+            },
         }
     }
 
@@ -167,7 +245,7 @@ impl Destination {
         match self {
             Self::ThisComputer(host) if host.starts_with('[') => "http:".to_owned(),
             Self::ThisComputer(host) => format!("http://{host}"),
-            Self::Application(scheme) => format!("{scheme}:"),
+            Self::Application { scheme, .. } => format!("{scheme}:"),
             Self::Website(host) => format!("https://{host}"),
         }
     }
@@ -215,6 +293,17 @@ mod tests {
             ("file:///etc/passwd", RedirectError::Scheme),
             ("vbscript:x", RedirectError::Scheme),
             ("ms-msdt:/id", RedirectError::Scheme),
+            ("webcal://evil.example/cb", RedirectError::Scheme),
+            ("SFTP://evil.example/cb", RedirectError::Scheme),
+            ("smb://evil.example/share", RedirectError::Scheme),
+            ("ldap://evil.example/", RedirectError::Scheme),
+            ("feed:https://evil.example/", RedirectError::Scheme),
+            ("git+ssh://evil.example/", RedirectError::Scheme),
+            ("web+evil:/cb", RedirectError::Scheme),
+            (
+                "microsoft-edge:https://evil.example/",
+                RedirectError::Scheme,
+            ),
             ("c:/windows", RedirectError::Scheme),
         ] {
             assert_eq!(check(bad), Err(error), "{bad}");

@@ -62,6 +62,9 @@ async fn t9_a_redirect_to_this_computer_is_warned_of() {
     let client = Client::register(&world, "https://tool.example/cb").await;
     let page = Browser::new().open(&client.authorize_url(&[])).await;
     assert!(!page.body.contains("this computer"));
+    let client = Client::register(&world, "cursor://tool.example/cb").await;
+    let page = Browser::new().open(&client.authorize_url(&[])).await;
+    assert!(page.body.contains(">cursor://tool.example<") && !page.body.contains("stays on"));
 }
 
 #[tokio::test]
