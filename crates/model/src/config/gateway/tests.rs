@@ -106,6 +106,13 @@ fn an_error_names_line_and_field() {
             18,
             "servers.Snippets",
         ),
+        ("[servers.snippets]", "[servers.mcp]", 18, "servers.mcp"),
+        (
+            "root_server = \"snippets\"",
+            "[servers.mcp]\nurl = \"http://10.0.0.5/\"",
+            5,
+            "servers.mcp",
+        ),
     ] {
         assert!(WHOLE.contains(from), "{from}");
         let error = GatewayConfig::parse(&WHOLE.replacen(from, to, 1)).unwrap_err();

@@ -78,6 +78,12 @@ impl GatewayConfig {
                 "is empty; hint: add a [servers.NAME] with a url",
             ));
         }
+        if self.servers.keys().any(|name| name.as_str() == "mcp") {
+            return Err(wrong(
+                ["servers", "mcp"],
+                "has a name that paths need for the root server, as in /mcp/sse; hint: rename the server",
+            ));
+        }
         self.check_root_server()?;
         self.check_origins()?;
         self.entra.check(&self.allowed_tenants)?;
@@ -95,12 +101,6 @@ impl GatewayConfig {
             return Err(wrong(
                 ["root_server"],
                 "names no server of this file; hint: it must be a NAME of a [servers.NAME]",
-            ));
-        }
-        if self.servers.keys().any(|name| name.as_str() == "mcp") {
-            return Err(wrong(
-                ["servers", "mcp"],
-                "collides with `root_server`, which is served at /mcp; hint: rename the server",
             ));
         }
         Ok(())
