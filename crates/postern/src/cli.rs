@@ -137,8 +137,8 @@ Example:
 Every request must carry the key as the header x-functions-key.";
 
 const UI: &str = "\
-The page is served to this machine only, behind a token that is part of the address, and only for
-as long as the command runs.";
+The page is served to this machine only, and only for as long as the command runs. The address that
+is printed opens it once, within five minutes; run the command again for another one.";
 
 const DEMO: &str = "\
 Examples:

@@ -31,9 +31,10 @@ pub(crate) fn run(args: &UiArgs, context: &Context) -> Result<(), Failure> {
         .await?;
         let address = listener.local_addr().map_err(Failure::new)?;
         let door = Door::new(address)?;
-        let page = door.entrance();
+        let page = door.entrance()?;
         terminal::say(format_args!(
-            "Postern's window, for as long as this command runs (Ctrl-C ends it):\n\n  {page}\n"
+            "Postern's window, for as long as this command runs (Ctrl-C ends it):\n\n  {page}\n\n\
+             The address works once, and for five minutes."
         ));
         if !args.no_open {
             let page = page.parse().map_err(Failure::new)?;
@@ -67,7 +68,8 @@ fn router(door: Door, context: Context) -> Router {
             door.clone(),
             door::holds_token,
         ));
-    api.fallback(page::file)
+    api.route("/enter/{code}", get(door::enter).with_state(door.clone()))
+        .fallback(page::file)
         .layer(axum::middleware::from_fn_with_state(door, door::knocks))
 }
 

@@ -2,52 +2,80 @@
 //!
 //! Invariants: only requests to this very address, from its own page or from no page at all; the
 //! API only with the token; both only from processes of the same user, where the system tells.
-//! The token lies in the fragment of the address, which browsers send to nobody.
+//! Others see the address that a browser is started with, so what it carries is a code for one
+//! use. The page gets the token in the fragment of its address, which browsers send to nobody.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, Request, Response, StatusCode, header};
+use axum::extract::{ConnectInfo, Path, State};
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
+use tokio::time::Instant;
 
+use super::page;
 use crate::failure::Failure;
+
+/// How long an entrance waits for its browser. [`page::closed`] says so as well.
+pub(super) const OPEN: Duration = Duration::from_secs(5 * 60);
 
 /// The rules of one run.
 #[derive(Clone, Debug)]
 pub(super) struct Door {
     address: SocketAddr,
     token: Arc<SecretString>,
+    entrance: Arc<Mutex<Option<Entrance>>>,
+}
+
+/// What the token is given for, once.
+#[derive(Debug)]
+struct Entrance {
+    code: SecretString,
+    until: Instant,
 }
 
 impl Door {
     /// With a token that nobody had before.
     pub(super) fn new(address: SocketAddr) -> Result<Self, Failure> {
-        let mut bytes = [0; 32];
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        provider
-            .secure_random
-            .fill(&mut bytes)
-            .map_err(|_| Failure::new("the system gives no random numbers"))?;
         Ok(Self {
             address,
-            token: Arc::new(URL_SAFE_NO_PAD.encode(bytes).into()),
+            token: Arc::new(random()?),
+            entrance: Arc::default(),
         })
     }
 
-    /// The page, with the token: a secret, meant for the browser of the person who asked.
-    pub(super) fn entrance(&self) -> String {
-        format!(
-            "http://{}/#token={}",
-            self.address,
-            self.token.expose_secret()
-        )
+    /// An address that opens the page once, and soon. It takes the place of the one before.
+    pub(super) fn entrance(&self) -> Result<String, Failure> {
+        let code = random()?;
+        let address = format!("http://{}/enter/{}", self.address, code.expose_secret());
+        *self.lock() = Some(Entrance {
+            code,
+            until: Instant::now() + OPEN,
+        });
+        Ok(address)
+    }
+
+    /// Whether `code` opens the page. It never does again.
+    fn spend(&self, code: &str) -> bool {
+        let mut entrance = self.lock();
+        let opens = entrance.as_ref().is_some_and(|entrance| {
+            Instant::now() < entrance.until && equal(entrance.code.expose_secret(), code)
+        });
+        if opens {
+            *entrance = None;
+        }
+        opens
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Entrance>> {
+        self.entrance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn refusal(&self, headers: &HeaderMap, peer: SocketAddr) -> Option<&'static str> {
@@ -82,11 +110,45 @@ impl Door {
         let shown = shown
             .and_then(|value| value.strip_prefix("Bearer "))
             .unwrap_or_default();
-        shown
-            .as_bytes()
-            .ct_eq(self.token.expose_secret().as_bytes())
-            .into()
+        equal(self.token.expose_secret(), shown)
     }
+}
+
+/// A secret that nobody had before.
+fn random() -> Result<SecretString, Failure> {
+    let mut bytes = [0; 32];
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider
+        .secure_random
+        .fill(&mut bytes)
+        .map_err(|_| Failure::new("the system gives no random numbers"))?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes).into())
+}
+
+fn equal(secret: &str, shown: &str) -> bool {
+    secret.as_bytes().ct_eq(shown.as_bytes()).into()
+}
+
+/// Lets the browser that comes first through to the page, with the token.
+pub(super) async fn enter(
+    State(door): State<Door>,
+    Path(code): Path<String>,
+    method: Method,
+) -> Response<Body> {
+    // Looking at an address does not use it up.
+    if method != Method::GET {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    }
+    if !door.spend(&code) {
+        return page::closed();
+    }
+    let page = format!("/#token={}", door.token.expose_secret());
+    let headers = [
+        (header::LOCATION, page.as_str()),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ];
+    (StatusCode::SEE_OTHER, headers).into_response()
 }
 
 /// Every request passes here.
@@ -111,7 +173,7 @@ pub(super) async fn holds_token(
     if door.has_token(request.headers()) {
         next.run(request).await
     } else {
-        let why = "the token is missing or of an earlier run; hint: open the address that `postern ui` prints\n";
+        let why = "the token is missing or of an earlier run; hint: run `postern ui` again and open the address that it prints\n";
         (StatusCode::UNAUTHORIZED, why).into_response()
     }
 }

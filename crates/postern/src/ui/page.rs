@@ -18,6 +18,19 @@ const WITHOUT_WINDOW: &str = "<!doctype html><html lang=\"en\"><meta charset=\"u
     <code>ui</code>, then build Postern again; <code>cargo xtask run</code> does both.</p>\
     <p>Everything else works: <code>postern --help</code>.</p>";
 
+const CLOSED: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Postern</title>\
+    <body style=\"font: 1rem/1.5 system-ui; max-width: 40rem; margin: 4rem auto\">\
+    <h1>This address does not open Postern any more</h1>\
+    <p>The address that <code>postern ui</code> prints works once, and for five minutes. For a new one, \
+    end that command with Ctrl-C and run it again.</p>\
+    <p>A tab that it opened works for as long as the command runs. If you have none, and did open this \
+    address in time, somebody else was faster: end the command.</p>";
+
+/// What an address shows that was used, or that waited too long.
+pub(super) fn closed() -> Response {
+    guarded((StatusCode::GONE, Html(CLOSED)))
+}
+
 /// A file of the window; its page where no file is named.
 pub(super) async fn file(method: Method, uri: Uri) -> Response {
     if method != Method::GET && method != Method::HEAD {
@@ -34,6 +47,10 @@ pub(super) async fn file(method: Method, uri: Uri) -> Response {
             None => StatusCode::NOT_FOUND.into_response(),
         },
     };
+    guarded(response)
+}
+
+fn guarded(response: impl IntoResponse) -> Response {
     let guards: [(HeaderName, &str); 4] = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

@@ -2,10 +2,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::{Request, StatusCode};
+use axum::http::{Request, Response, StatusCode, header};
 use tower::ServiceExt;
 
-use super::door::Door;
+use super::door::{Door, OPEN};
 use super::router;
 use crate::context::Context;
 use crate::environment::Environment;
@@ -16,6 +16,9 @@ const OWN: [(&str, &str); 3] = [
     ("origin", "http://127.0.0.1:9"),
     ("sec-fetch-site", "same-origin"),
 ];
+
+/// What a browser sends that another program started with an address.
+const NAVIGATION: [(&str, &str); 2] = [("host", "127.0.0.1:9"), ("sec-fetch-site", "none")];
 
 struct Ui {
     door: Door,
@@ -39,21 +42,29 @@ impl Ui {
         }
     }
 
-    fn token(&self) -> String {
-        self.door
-            .entrance()
-            .split_once("#token=")
-            .unwrap()
-            .1
-            .to_owned()
+    /// What the person's browser does with a new address.
+    async fn token(&self) -> String {
+        let entrance = self.entrance();
+        let entered = self.send("GET", &entrance, &NAVIGATION).await;
+        assert_eq!(entered.status(), StatusCode::SEE_OTHER);
+        let page = entered.headers()[header::LOCATION].to_str().unwrap();
+        page.strip_prefix("/#token=").unwrap().to_owned()
+    }
+
+    fn entrance(&self) -> String {
+        let address = self.door.entrance().unwrap();
+        let own = format!("http://{}", self.here);
+        address.strip_prefix(&own).unwrap().to_owned()
     }
 
     async fn status(&self, path: &str, headers: &[(&str, &str)]) -> StatusCode {
+        let method = if path == "/api/call" { "POST" } else { "GET" };
+        self.send(method, path, headers).await.status()
+    }
+
+    async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
         let here = self.here.to_string();
-        let mut request =
-            Request::builder()
-                .uri(path)
-                .method(if path == "/api/call" { "POST" } else { "GET" });
+        let mut request = Request::builder().uri(path).method(method);
         for (name, value) in headers {
             request = request.header(*name, value.replace("127.0.0.1:9", &here));
         }
@@ -70,7 +81,6 @@ impl Ui {
             .oneshot(request)
             .await
             .unwrap()
-            .status()
     }
 }
 
@@ -87,7 +97,7 @@ async fn the_page_needs_no_token_and_the_api_does() {
         let wrong = [&OWN[..], &[("authorization", "Bearer wrong")]].concat();
         assert_eq!(ui.status(path, &wrong).await, StatusCode::UNAUTHORIZED);
     }
-    let bearer = format!("Bearer {}", ui.token());
+    let bearer = format!("Bearer {}", ui.token().await);
     let right = [&OWN[..], &[("authorization", bearer.as_str())]].concat();
     // No bridge runs in that folder, and this says so.
     assert_eq!(
@@ -97,10 +107,48 @@ async fn the_page_needs_no_token_and_the_api_does() {
     assert_eq!(ui.status("/api/state", &right).await, StatusCode::OK);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_address_opens_the_page_once_and_soon() {
+    let ui = Ui::new();
+    let first = ui.entrance();
+    let looked = ui.send("HEAD", &first, &NAVIGATION).await;
+    assert_eq!(looked.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(
+        ui.status("/enter/guess", &NAVIGATION).await,
+        StatusCode::GONE
+    );
+    assert_eq!(ui.status(&first, &NAVIGATION).await, StatusCode::SEE_OTHER);
+    let again = ui.send("GET", &first, &NAVIGATION).await;
+    assert_eq!(again.status(), StatusCode::GONE);
+    assert!(again.headers().get(header::LOCATION).is_none());
+    let page = axum::body::to_bytes(again.into_body(), usize::MAX).await;
+    let page = String::from_utf8(page.unwrap().to_vec()).unwrap();
+    assert!(page.contains("run it again"), "{page}");
+
+    let late = ui.entrance();
+    tokio::time::advance(OPEN).await;
+    assert_eq!(ui.status(&late, &NAVIGATION).await, StatusCode::GONE);
+}
+
+#[tokio::test]
+async fn the_address_opens_nothing_but_the_page() {
+    let ui = Ui::new();
+    let entrance = ui.entrance();
+    let code = entrance.strip_prefix("/enter/").unwrap();
+    let bearer = format!("Bearer {code}");
+    let shown = [&OWN[..], &[("authorization", bearer.as_str())]].concat();
+    assert_eq!(
+        ui.status("/api/call", &shown).await,
+        StatusCode::UNAUTHORIZED
+    );
+    let linked = [("host", "127.0.0.1:9"), ("sec-fetch-site", "cross-site")];
+    assert_eq!(ui.status(&entrance, &linked).await, StatusCode::FORBIDDEN);
+}
+
 #[tokio::test]
 async fn pages_of_others_are_turned_away_token_or_not() {
     let ui = Ui::new();
-    let bearer = format!("Bearer {}", ui.token());
+    let bearer = format!("Bearer {}", ui.token().await);
     let attacks: [&[(&str, &str)]; 6] = [
         &[],
         &[("host", "localhost:9")],
