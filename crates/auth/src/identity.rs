@@ -188,6 +188,14 @@ impl Identity {
         self.0.source.ledger.vault().state()
     }
 
+    /// Waits until no renewal is under way, whoever asked for it: what a renewal brings may be the
+    /// only valid refresh token there is, and whoever ends the process early loses it.
+    pub async fn settled(&self) {
+        let renewals = &self.0.source.renewals;
+        renewals.close();
+        renewals.wait().await;
+    }
+
     async fn revoke(&self, slot: &Slot) -> Result<(), SignOutError> {
         let grant = slot.grant();
         let Some(url) = &grant.endpoints.revocation else {

@@ -60,8 +60,8 @@ impl Faces {
     pub(crate) async fn serve(
         self,
         hub: &Arc<Hub>,
-        mcp: Listener,
-        control: Listener,
+        mcp: &mut Listener,
+        control: &mut Listener,
     ) -> Result<(), SocketError> {
         let app = http::routes(hub);
         for listener in self.http {

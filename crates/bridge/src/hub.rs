@@ -23,6 +23,15 @@ use crate::server_mode::ServerMode;
 use crate::sign_in::SignIns;
 use crate::{Options, ServeError, VaultChoice, config_file};
 
+/// How long tasks may take to end.
+const TASKS: Duration = Duration::from_secs(5);
+
+/// How long a renewal may then take that is still under way.
+const RENEWALS: Duration = Duration::from_secs(15);
+
+/// How long a bridge may take to end once it is told to: until then it has its lock.
+pub const LONGEST_END: Duration = TASKS.saturating_add(RENEWALS);
+
 /// The shared parts of one bridge.
 pub(crate) struct Hub {
     pub(crate) options: Options,
@@ -283,12 +292,20 @@ impl Hub {
         let _ = tokio::time::timeout(Duration::from_secs(10), gone).await;
     }
 
-    /// Waits until every task has ended, five seconds at most.
+    /// Waits until every task has ended and no token is being renewed, [`LONGEST_END`] at most.
     pub(crate) async fn end(&self) {
         self.shutdown.cancel();
-        self.server_mode.stop(self).await;
         self.tasks.close();
-        let _ = tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await;
+        let tasks = async {
+            let _ = tokio::time::timeout(TASKS, self.tasks.wait()).await;
+            if tokio::time::timeout(RENEWALS, self.identity.settled())
+                .await
+                .is_err()
+            {
+                tracing::warn!("the bridge ends during a renewal; a sign-in may be lost");
+            }
+        };
+        tokio::join!(self.server_mode.stop(self), tasks);
     }
 }
 

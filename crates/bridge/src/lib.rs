@@ -29,6 +29,7 @@ use model::Clock;
 use tokio_util::sync::CancellationToken;
 
 pub use config_file::ConfigError;
+pub use hub::LONGEST_END;
 
 use crate::face::{Faces, SocketError};
 use crate::hub::Hub;
@@ -89,12 +90,14 @@ pub async fn serve(
     ready: impl FnOnce() + Send,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let (mcp, control) = control::socket::Listener::bind(&options.home)?;
+    // Held to the very end, and the lock with them: a successor must not read the vault before
+    // the last renewal is in it.
+    let (mut mcp, mut control) = control::socket::Listener::bind(&options.home)?;
     let hub = Hub::new(options, shutdown).await?;
     let faces = Faces::open(&hub).await;
     ready();
     faces
-        .serve(&hub, mcp, control)
+        .serve(&hub, &mut mcp, &mut control)
         .await
         .unwrap_or_else(|SocketError(reason)| {
             tracing::error!(%reason, "a socket broke; the bridge ends");

@@ -31,7 +31,7 @@ use crate::{config_file, doctor, face, probe, problem};
 const MOST_AHEAD: usize = 16;
 
 /// Takes clients in until the socket breaks.
-pub(crate) async fn serve(hub: &Arc<Hub>, mut listener: Listener) -> io::Result<()> {
+pub(crate) async fn serve(hub: &Arc<Hub>, listener: &mut Listener) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         let hub = Arc::clone(hub);

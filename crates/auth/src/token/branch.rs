@@ -43,7 +43,9 @@ impl Source {
             return Err(self.not_signed_in());
         }
         // On a task of its own, as a renewal.
-        let attempt = tokio::spawn(async move { source.attempt(wish).await });
+        let attempt = self
+            .renewals
+            .spawn(async move { source.attempt(wish).await });
         attempt.await.unwrap_or_else(|error| {
             Err(Failure::Unreachable {
                 reason: error.to_string(),

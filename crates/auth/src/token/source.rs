@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use model::Clock;
+use tokio_util::task::TaskTracker;
 
 use super::branch::Branches;
 use super::endpoint::TokenEndpoint;
@@ -19,6 +20,8 @@ pub(crate) struct Source {
     pub(crate) clock: Clock,
     pub(crate) ledger: Arc<Ledger>,
     pub(super) branches: Arc<Branches>,
+    /// The renewals under way.
+    pub(crate) renewals: TaskTracker,
 }
 
 impl Source {
@@ -29,6 +32,7 @@ impl Source {
             clock,
             ledger,
             branches: Arc::default(),
+            renewals: TaskTracker::new(),
         }
     }
 
@@ -54,7 +58,9 @@ impl Source {
                 let source = self.clone();
                 // On a task of its own: a caller that goes away must not take with it an answer
                 // that carries the only valid refresh token.
-                let renewal = tokio::spawn(async move { source.renew(&slot, attempts).await });
+                let renewal = self
+                    .renewals
+                    .spawn(async move { source.renew(&slot, attempts).await });
                 renewal.await.unwrap_or_else(|error| {
                     Err(Failure::Unreachable {
                         reason: error.to_string(),

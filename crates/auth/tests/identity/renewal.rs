@@ -305,6 +305,35 @@ async fn a_caller_who_leaves_takes_no_token_along() {
 }
 
 #[tokio::test]
+async fn whoever_ends_can_wait_for_a_renewal_that_nobody_waits_for() {
+    let desk = signed_in().await;
+    let target = desk.target();
+    desk.advance(3600);
+    let permits = desk.authority.gate.available_permits();
+    desk.authority.gate.forget_permits(permits);
+    let leaving = {
+        let (identity, target) = (desk.identity.clone(), target.clone());
+        tokio::spawn(async move { identity.authorization(&target).await })
+    };
+    while desk.authority.grants("refresh_token").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    leaving.abort();
+    assert!(leaving.await.unwrap_err().is_cancelled());
+    let settling = {
+        let identity = desk.identity.clone();
+        tokio::spawn(async move { identity.settled().await })
+    };
+    tokio::task::yield_now().await;
+    assert!(!settling.is_finished());
+    desk.authority.gate.add_permits(permits);
+    settling.await.unwrap();
+    let kept = desk.restarted().authorization(&target).await.unwrap();
+    assert_eq!(shown(&kept.unwrap()), "Bearer access-2");
+    assert_eq!(desk.authority.grants("refresh_token").len(), 1);
+}
+
+#[tokio::test]
 async fn signing_out_during_a_renewal_wins() {
     let desk = signed_in().await;
     let target = desk.target();

@@ -23,7 +23,7 @@ use crate::session::{self, Ends, Manner, ToHost};
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Takes shims in until the socket breaks.
-pub(crate) async fn serve(hub: &Arc<Hub>, mut listener: Listener) -> io::Result<()> {
+pub(crate) async fn serve(hub: &Arc<Hub>, listener: &mut Listener) -> io::Result<()> {
     loop {
         let (stream, peer) = listener.accept().await?;
         tracing::debug!(?peer, "a shim connected");

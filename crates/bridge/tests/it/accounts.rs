@@ -1,6 +1,7 @@
 //! Who may open a browser, and what a sign-out takes away.
 
 use control::api::{Request, ServerState};
+use control::socket::{BindError, Listener};
 use serde_json::{Value, json};
 
 use crate::bridge::{Bridge, Host};
@@ -65,6 +66,29 @@ async fn a_sign_out_takes_effect_on_sessions_that_are_open_and_opens_no_page() {
         meanwhile.push(host.value().await);
     }
     assert_eq!(tools(&mut host, 5).await[0]["name"], "echobob");
+}
+
+#[tokio::test]
+async fn a_renewal_outlives_the_end_of_the_bridge_and_no_other_bridge_begins_before() {
+    let server = Server::start().await;
+    server.record.renew_late();
+    let mut bridge = signed_in(&server, "ann").await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    server.record.end_token();
+    host.send(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}"#)
+        .await;
+    server.record.hanging((1, 0)).await;
+    bridge.stop();
+    assert!(host.end().await);
+    let second = Listener::bind(&bridge.home);
+    assert!(matches!(second, Err(BindError::Taken)), "{second:?}");
+    server.record.release();
+    bridge.restart().await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    let answer = host.request(2, "tools/call", json!({ "x": 1 })).await;
+    assert_eq!(answer["result"]["x"], 1, "the renewed token was kept");
 }
 
 #[tokio::test]

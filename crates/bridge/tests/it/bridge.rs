@@ -48,6 +48,11 @@ impl Bridge {
         }
     }
 
+    /// Tells it to end.
+    pub(crate) fn stop(&self) {
+        self.shutdown.cancel();
+    }
+
     /// Ends it and starts another one in its place.
     pub(crate) async fn restart(&mut self) {
         self.shutdown.cancel();

@@ -32,6 +32,9 @@ struct Inner {
     /// Whether what is late is answered now.
     released: watch::Sender<bool>,
     unauthorized: bool,
+    /// Whether access tokens come with a refresh token that is good for one renewal, and how many
+    /// renewals there were.
+    renewals: Option<u32>,
     /// The access token that is accepted, once somebody signed in.
     token: Option<String>,
     /// Who signs in next.
@@ -84,6 +87,16 @@ impl Record {
     /// Answers everything with 401 from now on, until somebody signs in.
     pub(crate) fn want_sign_in(&self) {
         self.0.lock().unwrap().unauthorized = true;
+    }
+
+    /// Gives refresh tokens from now on, each good for one renewal, which is late.
+    pub(crate) fn renew_late(&self) {
+        self.0.lock().unwrap().renewals = Some(0);
+    }
+
+    /// The access token is accepted no more.
+    pub(crate) fn end_token(&self) {
+        self.0.lock().unwrap().token = None;
     }
 
     /// Who signs in next.

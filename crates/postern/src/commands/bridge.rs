@@ -20,8 +20,8 @@ use crate::{logging, signals};
 /// How long the bridge that is replaced may take to finish what it owes.
 const HANDOVER: Duration = Duration::from_secs(20);
 
-/// How long its lock may outlive its connections.
-const LAST_BREATH: Duration = Duration::from_secs(2);
+/// How long the lock of a bridge that ends may be waited for.
+const LAST_BREATH: Duration = bridge::LONGEST_END.saturating_add(Duration::from_secs(2));
 
 pub(crate) fn run(args: &BridgeArgs, context: Context) -> Result<(), Failure> {
     if args.detach {
@@ -97,17 +97,24 @@ async fn serve(
     let patience = Instant::now() + LAST_BREATH;
     loop {
         let call_ready = || ready.take().map_or((), |ready| ready());
-        match bridge::serve(options.clone(), call_ready, shutdown.clone()).await {
-            Err(ServeError::Sockets(BindError::Taken))
-                if args.replace == Some(Replace::Any) && Instant::now() < patience =>
-            {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+        let ended = bridge::serve(options.clone(), call_ready, shutdown.clone()).await;
+        let taken = matches!(ended, Err(ServeError::Sockets(BindError::Taken)));
+        if taken && is_ending(&context, patience).await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        } else if taken && args.detached {
             // Whoever wanted a bridge has one.
-            Err(ServeError::Sockets(BindError::Taken)) if args.detached => return Ok(()),
-            ended => return Ok(ended?),
+            return Ok(());
+        } else {
+            return Ok(ended?);
         }
     }
+}
+
+/// Whether the bridge that has the lock is on its way out, or up: it has the sockets and answers
+/// nobody. Waits for its end, until `patience` at most.
+async fn is_ending(context: &Context, patience: Instant) -> bool {
+    let answer = tokio::time::timeout_at(patience, context.connect()).await;
+    matches!(answer, Ok(Err(_))) && Instant::now() < patience
 }
 
 fn options(args: &BridgeArgs, context: &Context) -> Result<Options, Failure> {

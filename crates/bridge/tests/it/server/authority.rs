@@ -1,11 +1,12 @@
 //! The authorization server of the recording server: it knows whoever the test says.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Form, Json, Router};
 use serde_json::{Value, json};
 
 use super::Record;
@@ -41,11 +42,34 @@ async fn register(Json(mut client): Json<Value>) -> (StatusCode, Json<Value>) {
     (StatusCode::CREATED, Json(client))
 }
 
-async fn token(State(record): State<Record>) -> Json<Value> {
+async fn token(
+    State(record): State<Record>,
+    Form(asked): Form<HashMap<String, String>>,
+) -> Result<Json<Value>, (StatusCode, Json<Value>)> {
+    if let Some(given) = asked.get("refresh_token") {
+        let (hanging, mut released) = {
+            let mut inner = record.0.lock().unwrap();
+            let renewals = inner.renewals.as_mut().unwrap();
+            if *given != format!("refresh-{renewals}") {
+                let error = json!({ "error": "invalid_grant" });
+                return Err((StatusCode::BAD_REQUEST, Json(error)));
+            }
+            *renewals += 1;
+            (inner.hanging.clone(), inner.released.subscribe())
+        };
+        hanging.send_modify(|(begun, _)| *begun += 1);
+        released.wait_for(|released| *released).await.unwrap();
+    }
     let mut inner = record.0.lock().unwrap();
-    let token = format!("token-of-{}", inner.person);
-    inner.token = Some(token.clone());
-    Json(json!({ "access_token": token, "token_type": "Bearer", "expires_in": 3600 }))
+    let mut token = format!("token-of-{}", inner.person);
+    let mut answer = json!({ "token_type": "Bearer", "expires_in": 3600 });
+    if let Some(renewals) = inner.renewals {
+        token = format!("{token}-{renewals}");
+        answer["refresh_token"] = format!("refresh-{renewals}").into();
+    }
+    answer["access_token"] = token.clone().into();
+    inner.token = Some(token);
+    Ok(Json(answer))
 }
 
 async fn userinfo(State(record): State<Record>) -> Json<Value> {
