@@ -3,8 +3,9 @@
 //! Owns: finding a session without the disk, ending it everywhere at once, and keeping its
 //! sign-in at Entra alive. Does not own: who may do what.
 //!
-//! Invariant: a session that was ended here stays ended here, even if its row is being read at
-//! that moment: its end is noted before its row goes.
+//! Invariant: a session that was ended here stays ended here, even if its row was being read at
+//! that moment: its end is noted for longer than a reader holds a row. Whoever removes a row notes
+//! the end, and is not to be cancelled in between.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

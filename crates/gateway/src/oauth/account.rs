@@ -41,19 +41,32 @@ pub(super) async fn revoke(
     };
     let session = caller.session();
     let (person, client) = (session.person.id(), session.client.clone());
-    match app.store.revoke_consent(id.clone(), person, client).await {
-        Ok(Some(sessions)) => {
-            for session in &sessions {
-                app.sessions.note_end(session, app.now());
-            }
-            tracing::info!(
-                consent = id,
-                sessions = sessions.len(),
-                "a consent was revoked"
-            );
-            StatusCode::NO_CONTENT.into_response()
-        }
-        Ok(None) => StatusCode::NOT_FOUND.into_response(),
-        Err(error) => OAuthError::from(error).into_response(),
+    let revoked = answer::finish(&app.clone(), async move {
+        end_consent(&app, id, person, client).await
+    })
+    .await;
+    match revoked {
+        Ok(true) => StatusCode::NO_CONTENT.into_response(),
+        Ok(false) => StatusCode::NOT_FOUND.into_response(),
+        Err(error) => error.into_response(),
     }
+}
+
+/// Whether there was such a consent.
+async fn end_consent(
+    app: &App,
+    id: String,
+    person: String,
+    client: String,
+) -> Result<bool, OAuthError> {
+    let ended = app.store.revoke_consent(id.clone(), person, client).await?;
+    let Some(sessions) = ended else {
+        return Ok(false);
+    };
+    for session in &sessions {
+        app.sessions.note_end(session, app.now());
+    }
+    let sessions = sessions.len();
+    tracing::info!(consent = id, sessions, "a consent was revoked");
+    Ok(true)
 }

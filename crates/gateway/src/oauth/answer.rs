@@ -88,6 +88,18 @@ pub(super) fn refuse(refusal: &Refusal) -> Response {
     (status, NO_STORE, [(WWW_AUTHENTICATE, challenge)]).into_response()
 }
 
+/// Does what must not be left half done to its end, even if the caller goes away meanwhile.
+pub(super) async fn finish<T: Send + 'static>(
+    app: &App,
+    work: impl Future<Output = Result<T, OAuthError>> + Send + 'static,
+) -> Result<T, OAuthError> {
+    let done = app.tasks.spawn(work).await;
+    done.unwrap_or_else(|error| {
+        tracing::error!(%error, "a request broke off");
+        Err(OAuthError::unavailable())
+    })
+}
+
 /// The body of a request that has to be of `content_type`.
 pub(super) async fn body(
     headers: &HeaderMap,

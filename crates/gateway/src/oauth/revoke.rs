@@ -11,16 +11,22 @@ use crate::crypto::Digest;
 use crate::sessions::Lapse;
 
 pub(super) async fn revoke(app: App, headers: HeaderMap, body: Body) -> Response {
-    match try_revoke(&app, &headers, body).await {
+    let body = answer::body(&headers, "application/x-www-form-urlencoded", body).await;
+    let revoked = match body {
+        Ok(body) => {
+            answer::finish(&app.clone(), async move { try_revoke(&app, &body).await }).await
+        }
+        Err(error) => Err(error),
+    };
+    match revoked {
         // A token that is not known is as good as revoked (section 2.2).
         Ok(()) => answer::json(StatusCode::OK, &serde_json::json!({})),
         Err(error) => error.into_response(),
     }
 }
 
-async fn try_revoke(app: &App, headers: &HeaderMap, body: Body) -> Result<(), OAuthError> {
-    let body = answer::body(headers, "application/x-www-form-urlencoded", body).await?;
-    let form = Parameters::parse(&body)?;
+async fn try_revoke(app: &App, body: &[u8]) -> Result<(), OAuthError> {
+    let form = Parameters::parse(body)?;
     let token = form.require("token")?;
     let session = match access::session_of(app, token) {
         Some(session) => Some(session),

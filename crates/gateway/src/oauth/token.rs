@@ -50,15 +50,19 @@ impl Issued {
 }
 
 pub(super) async fn token(app: App, headers: HeaderMap, body: Body) -> Response {
-    match issue(&app, &headers, body).await {
+    let body = answer::body(&headers, "application/x-www-form-urlencoded", body).await;
+    let issued = match body {
+        Ok(body) => answer::finish(&app.clone(), async move { issue(&app, &body).await }).await,
+        Err(error) => Err(error),
+    };
+    match issued {
         Ok(issued) => answer::json(StatusCode::OK, &issued),
         Err(error) => error.into_response(),
     }
 }
 
-async fn issue(app: &App, headers: &HeaderMap, body: Body) -> Result<Issued, OAuthError> {
-    let body = answer::body(headers, "application/x-www-form-urlencoded", body).await?;
-    let form = Parameters::parse(&body)?;
+async fn issue(app: &App, body: &[u8]) -> Result<Issued, OAuthError> {
+    let form = Parameters::parse(body)?;
     match form.require("grant_type")? {
         "authorization_code" => redeem(app, &form).await,
         "refresh_token" => refresh(app, &form).await,
@@ -84,12 +88,12 @@ async fn redeem(app: &App, form: &Parameters) -> Result<Issued, OAuthError> {
             Ok(Issued::new(app, &session, &scopes, &refresh))
         }
         RedeemedCode::Refused(session, misfit) => {
-            app.sessions.end(app, &session).await?;
+            app.sessions.note_end(&session, app.now());
             Err(misfit)
         }
         RedeemedCode::Replayed(session) => {
             tracing::warn!(session, "a code was used twice; what it opened ends");
-            app.sessions.end(app, &session).await?;
+            app.sessions.note_end(&session, app.now());
             Err(invalid_grant())
         }
         RedeemedCode::Unknown => Err(invalid_grant()),
@@ -165,7 +169,7 @@ async fn rotate(
                 session = session.id,
                 "a refresh token was used twice; its session ends"
             );
-            app.sessions.end(app, &session.id).await?;
+            app.sessions.note_end(&session.id, app.now());
             Err(invalid_grant())
         }
         Rotation::Gone => Err(invalid_grant()),

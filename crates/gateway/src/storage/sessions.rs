@@ -47,9 +47,9 @@ pub(crate) enum RedeemedCode<Misfit> {
         session: String,
         scopes: Scopes,
     },
-    /// Spent by somebody it was not issued to.
+    /// Spent by somebody it was not issued to; its session is gone.
     Refused(String, Misfit),
-    /// Spent before; the session is what it had opened.
+    /// Spent before; the session is what it had opened, and is gone.
     Replayed(String),
     Unknown,
 }
@@ -70,7 +70,7 @@ pub(crate) enum Rotation {
     Rotated,
     /// Spent a moment ago; this is its sealed successor, which nobody used yet.
     Repeated(String),
-    /// Spent before: somebody has a copy.
+    /// Spent before: somebody has a copy. The session is gone.
     Reused,
     /// The session ended.
     Gone,
@@ -153,6 +153,7 @@ impl Store {
                 return Ok(RedeemedCode::Unknown);
             };
             if let Err(misfit) = check(&code, &session) {
+                end(tx, &code.session)?;
                 return Ok(RedeemedCode::Refused(code.session, misfit));
             }
             prolong(tx, &session.id, token.expires_at)?;
@@ -233,11 +234,7 @@ impl Store {
 
     /// Ends a session with all that belongs to it.
     pub(crate) async fn end_session(&self, id: String) -> Result<(), StoreError> {
-        self.run(move |tx| {
-            tx.execute("DELETE FROM sessions WHERE id = ?1", [id])
-                .map(drop)
-        })
-        .await
+        self.run(move |tx| end(tx, &id)).await
     }
 }
 
@@ -276,14 +273,18 @@ fn replayed<Misfit>(
     tx: &Transaction<'_>,
     digest: Digest,
 ) -> rusqlite::Result<RedeemedCode<Misfit>> {
-    let session = tx
+    let session: Option<String> = tx
         .query_row(
             "SELECT session FROM spent_codes WHERE digest = ?1",
             [digest],
             |row| row.get(0),
         )
         .optional()?;
-    Ok(session.map_or(RedeemedCode::Unknown, RedeemedCode::Replayed))
+    let Some(session) = session else {
+        return Ok(RedeemedCode::Unknown);
+    };
+    end(tx, &session)?;
+    Ok(RedeemedCode::Replayed(session))
 }
 
 fn repeated(
@@ -305,9 +306,17 @@ fn repeated(
         Some((Some(at), Some(sealed), true)) if now <= at + spent.grace => {
             Rotation::Repeated(sealed)
         }
-        Some((Some(_), _, _)) => Rotation::Reused,
+        Some((Some(_), _, _)) => {
+            end(tx, &spent.session)?;
+            Rotation::Reused
+        }
         Some((None, _, _)) | None => Rotation::Gone,
     })
+}
+
+fn end(tx: &Transaction<'_>, session: &str) -> rusqlite::Result<()> {
+    tx.execute("DELETE FROM sessions WHERE id = ?1", [session])
+        .map(drop)
 }
 
 fn prolong(tx: &Transaction<'_>, session: &str, until: Seconds) -> rusqlite::Result<()> {

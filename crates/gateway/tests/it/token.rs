@@ -1,10 +1,12 @@
 //! `/token` and `/revoke`: once, to whom it was issued, and nothing beyond.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::browser::Browser;
-use super::client::{Client, Tokens};
+use super::client::{Client, Tokens, VERIFIER};
 use super::identity_provider::Behaviour;
 use super::world::World;
 
@@ -110,6 +112,60 @@ async fn d7_d13_t29_t30_requests_that_are_not_whole_are_refused_and_spend_nothin
         .await;
     refused(&json, "invalid_request");
     assert_eq!(client.redeem(&code, &[]).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn t82_what_ends_a_session_ends_it_though_nobody_waits_for_the_answer() {
+    let world = World::start().await;
+    let browser = Browser::new();
+    let client = world.client().await;
+    for how in ["consent", "code", "refresh token", "revocation"] {
+        let code = client.code(&browser).await;
+        let (_, answer) = client.redeem(&code, &[]).await;
+        let tokens = Tokens::of(&answer);
+        let form = |fields: &[(&str, &str)]| {
+            url::form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(fields)
+                .finish()
+        };
+        let request = match how {
+            "consent" => {
+                let (_, list) = world.get_as("/account/consents", &tokens.access).await;
+                let id = list["consents"][0]["id"].as_str().unwrap();
+                let line = format!("DELETE /account/consents/{id}");
+                world.raw(&line, &tokens.access, "")
+            }
+            "code" => {
+                let fields = [
+                    ("grant_type", "authorization_code"),
+                    ("code", &*code),
+                    ("client_id", &*client.id),
+                    ("redirect_uri", &*client.redirect),
+                    ("code_verifier", VERIFIER),
+                ];
+                world.raw("POST /token", "", &form(&fields))
+            }
+            "refresh token" => {
+                assert_eq!(client.refresh(&tokens.refresh, &[]).await.0, StatusCode::OK);
+                world.advance(31);
+                let fields = [
+                    ("grant_type", "refresh_token"),
+                    ("refresh_token", &*tokens.refresh),
+                    ("client_id", &*client.id),
+                ];
+                world.raw("POST /token", "", &form(&fields))
+            }
+            _ => world.raw("POST /revoke", "", &form(&[("token", &*tokens.refresh)])),
+        };
+        assert_eq!(world.mcp_status(&tokens.access).await, StatusCode::OK);
+        let database = world.lock_store();
+        world.send_and_leave(&request).await;
+        database.execute_batch("COMMIT").unwrap();
+        let status = async || world.get_as("/userinfo", &tokens.access).await.0;
+        let ended = async { while status().await == StatusCode::OK {} };
+        let ended = tokio::time::timeout(Duration::from_secs(10), ended).await;
+        assert!(ended.is_ok(), "{how}");
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,8 @@ use http::header::AUTHORIZATION;
 use model::ManualClock;
 use model::config::gateway::GatewayConfig;
 use serde_json::Value;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -161,6 +162,40 @@ impl World {
         request
             .header("content-type", "application/json")
             .body(MESSAGE)
+    }
+
+    /// A request as it is on the wire, authorized by `token` if there is one.
+    pub(crate) fn raw(&self, line: &str, token: &str, form: &str) -> String {
+        let host = self.origin.trim_start_matches("http://");
+        let authorization = match token {
+            "" => String::new(),
+            token => format!("Authorization: Bearer {token}\r\n"),
+        };
+        format!(
+            "{line} HTTP/1.1\r\nHost: {host}\r\n{authorization}\
+             Content-Type: application/x-www-form-urlencoded\r\n\
+             Content-Length: {}\r\n\r\n{form}",
+            form.len()
+        )
+    }
+
+    /// Sends a request, and is gone before there is an answer.
+    pub(crate) async fn send_and_leave(&self, request: &str) {
+        let host = self.origin.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(host).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        // The gateway hangs up as soon as it knows.
+        let _ = stream.read_to_end(&mut answer).await;
+        assert_eq!(String::from_utf8_lossy(&answer), "");
+    }
+
+    /// Lets the store wait until the transaction of this connection ends.
+    pub(crate) fn lock_store(&self) -> rusqlite::Connection {
+        let database = rusqlite::Connection::open(self.data_dir().join("gateway.sqlite")).unwrap();
+        database.execute_batch("BEGIN IMMEDIATE").unwrap();
+        database
     }
 
     /// The status of an MCP message to the root server.
