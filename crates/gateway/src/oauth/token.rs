@@ -76,7 +76,7 @@ async fn issue(app: &App, body: &[u8]) -> Result<Issued, OAuthError> {
 async fn redeem(app: &App, form: &Parameters) -> Result<Issued, OAuthError> {
     let presented = Presented {
         client: form.require("client_id")?.to_owned(),
-        redirect_uri: form.require("redirect_uri")?.to_owned(),
+        redirect_uri: form.get("redirect_uri").map(str::to_owned),
         verifier: form.require("code_verifier")?.to_owned(),
         server: resource(app, form)?,
     };
@@ -103,7 +103,8 @@ async fn redeem(app: &App, form: &Parameters) -> Result<Issued, OAuthError> {
 /// What a client shows beside a code.
 struct Presented {
     client: String,
-    redirect_uri: String,
+    /// OAuth 2.1 has none: PKCE says more than it did.
+    redirect_uri: Option<String>,
     verifier: String,
     /// The server of its `resource`, if it names one.
     server: Option<ServerName>,
@@ -117,7 +118,9 @@ impl Presented {
             (43..=128).contains(&self.verifier.len()) && self.verifier.bytes().all(unreserved);
         let challenge = crypto::s256(&self.verifier);
         let proven: bool = challenge.as_bytes().ct_eq(code.challenge.as_bytes()).into();
-        let own = self.client == code.client && self.redirect_uri == code.redirect_uri;
+        let redirect = self.redirect_uri.as_ref();
+        let own = self.client == code.client
+            && redirect.is_none_or(|redirect| *redirect == code.redirect_uri);
         if !(well_formed && proven && own) {
             return Err(invalid_grant());
         }

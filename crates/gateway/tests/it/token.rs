@@ -98,7 +98,6 @@ async fn d7_d13_t29_t30_requests_that_are_not_whole_are_refused_and_spend_nothin
             "unsupported_grant_type",
         ),
         (&[("client_id", "")], "invalid_request"),
-        (&[("redirect_uri", "")], "invalid_request"),
         (&[("code_verifier", "")], "invalid_request"),
         (&[("code", "")], "invalid_request"),
         (&[("code", "made-up")], "invalid_grant"),
@@ -112,6 +111,15 @@ async fn d7_d13_t29_t30_requests_that_are_not_whole_are_refused_and_spend_nothin
         .await;
     refused(&json, "invalid_request");
     assert_eq!(client.redeem(&code, &[]).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_code_is_redeemed_without_the_redirect_as_in_oauth_2_1() {
+    let world = World::start().await;
+    let client = world.client().await;
+    let code = client.code(&Browser::new()).await;
+    let without = [("redirect_uri", "")];
+    assert_eq!(client.redeem(&code, &without).await.0, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -140,7 +148,6 @@ async fn t82_what_ends_a_session_ends_it_though_nobody_waits_for_the_answer() {
                     ("grant_type", "authorization_code"),
                     ("code", &*code),
                     ("client_id", &*client.id),
-                    ("redirect_uri", &*client.redirect),
                     ("code_verifier", VERIFIER),
                 ];
                 world.raw("POST /token", "", &form(&fields))
