@@ -79,7 +79,7 @@ impl ServerMode {
         let text = first_config(form, &secret_file);
         GatewayConfig::parse(&text)
             .map_err(|error| Problem::from_text(ProblemKind::Invalid, &error.to_string()))?;
-        let written = write_private(&secret_file, &form.client_secret)
+        let written = write_private(&secret_file, form.client_secret.expose())
             .and_then(|()| config_file::write(&file, &text));
         written.map_err(|error| {
             Problem::new(
@@ -256,7 +256,7 @@ mod tests {
             port: 4180,
             authority: "https://login.microsoftonline.com/t/v2.0".to_owned(),
             client_id: "id\" = 1".to_owned(),
-            client_secret: "hush".to_owned(),
+            client_secret: "hush".into(),
             server: "snippets".to_owned(),
             server_url: "http://127.0.0.1:9/mcp".to_owned(),
         };

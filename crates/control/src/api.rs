@@ -1,12 +1,14 @@
 //! The one typed management API: what the window, the tray and the command line ask of the
 //! bridge, and what they see of it.
 //!
-//! Owns: requests, replies, and the view that a client is shown. Nothing here carries a secret.
+//! Owns: requests, replies, and the view that a client is shown. No view carries a secret; of the
+//! requests [`ServerModeForm`] does, and shows none.
 //! One [`Request`] gets one [`Reply`] or one [`Problem`]; [`Request::Watch`] gets a [`State`] at
 //! once and another after every change, until the connection ends.
 
 mod problem;
 mod request;
+mod secret;
 mod view;
 
 pub use problem::{Problem, ProblemKind};
@@ -14,6 +16,7 @@ pub use request::{
     ConsentView, DoctorCheck, DoctorOutcome, HostChange, HostId, Reply, Request, ServerModeForm,
     TestReport, ToolResult,
 };
+pub use secret::ClientSecret;
 pub use view::{
     AccountState, AccountView, BridgeView, HostView, ServerModeState, ServerState, ServerView,
     SessionView, SignInView, State, ToolView, VaultState, VaultView,

@@ -28,7 +28,7 @@ async fn configure(bridge: &Bridge, port: u16) {
         port,
         authority: "https://login.microsoftonline.com/t/v2.0".to_owned(),
         client_id: "id".to_owned(),
-        client_secret: "hush".to_owned(),
+        client_secret: "hush".into(),
         server: "snippets".to_owned(),
         server_url: "http://127.0.0.1:9/mcp".to_owned(),
     };

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-use super::{HostView, State, UnixSeconds};
+use super::{ClientSecret, HostView, State, UnixSeconds};
 
 /// One call of the API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
@@ -253,7 +253,8 @@ pub struct ServerModeForm {
     /// The gateway's application (client) id.
     pub client_id: String,
     /// The gateway's client secret. It is written to a file that only the user can read.
-    pub client_secret: String,
+    #[ts(as = "String")]
+    pub client_secret: ClientSecret,
     /// The name of the server behind it.
     pub server: String,
     /// The server's MCP endpoint.
