@@ -9,7 +9,7 @@ use http::header::{
 use http::{HeaderMap, StatusCode};
 
 use crate::app::App;
-use crate::oauth::{Destination, ParameterError, Scopes};
+use crate::oauth::{Denial, Destination, ParameterError, Scopes};
 use crate::storage::StoreError;
 
 /// The page on which a person decides.
@@ -37,6 +37,14 @@ struct ErrorPage<'a> {
     title: &'a str,
     text: &'a str,
     hint: &'a str,
+    back: Option<&'a Back>,
+}
+
+/// A website that a person may go back to, if they want.
+#[derive(Debug)]
+pub(crate) struct Back {
+    pub(crate) host: String,
+    pub(crate) url: String,
 }
 
 /// What is told to the person at the browser, because there is no client to tell it to, or none
@@ -46,6 +54,8 @@ pub(crate) enum PageError {
     Parameters(ParameterError),
     UnknownClient,
     UnknownRedirect,
+    /// The request of a client that nobody allowed anything yet cannot be granted.
+    Denied(Denial, Back),
     /// The page was answered before, is too old, or was opened in another browser.
     Expired,
     /// The browser that comes back is not the one that approved, or it comes back twice.
@@ -63,6 +73,7 @@ struct Told {
     title: &'static str,
     text: String,
     hint: &'static str,
+    back: Option<Back>,
 }
 
 const TRY_AGAIN: &str = "Go back to the application and start the sign-in again.";
@@ -83,6 +94,7 @@ impl PageError {
                 title: told.title,
                 text: &told.text,
                 hint: told.hint,
+                back: told.back.as_ref(),
             };
             html(told.status, &page, "'none'")
         } else {
@@ -102,6 +114,7 @@ impl PageError {
             title,
             text: text.to_owned(),
             hint,
+            back: None,
         };
         let (bad, forbidden) = (StatusCode::BAD_REQUEST, StatusCode::FORBIDDEN);
         match self {
@@ -126,6 +139,19 @@ impl PageError {
                 "The address it wants the answer at is not one that it registered.",
                 TELL,
             ),
+            Self::Denied(denial, back) => Told {
+                back: Some(back),
+                ..told(
+                    bad,
+                    denial.error,
+                    "This sign-in cannot begin",
+                    &format!(
+                        "What the application asks for cannot be granted: {}.",
+                        denial.description
+                    ),
+                    "Nobody has used this application here yet. If you did not expect this, close the page.",
+                )
+            },
             Self::Expired => told(
                 forbidden,
                 "access_denied",

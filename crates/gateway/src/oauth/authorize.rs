@@ -1,11 +1,16 @@
 //! `GET /authorize`: checks a request, keeps it, and sends the browser to the consent page.
 //!
 //! Until client and redirect URI are known to belong together, an error is a page of our own and
-//! never a redirect. From then on the client is told.
+//! never a redirect. From then on the client is told; but anybody can register a website, and
+//! until somebody allowed it anything, a link here must not lead there without a click (RFC 9700
+//! section 4.11.2).
 //!
 //! A remembered consent skips the page only if the browser itself started the navigation, from
 //! the address bar or because an application opened it: never when a web page sent it here. Who
 //! the remembered person is gets checked after the sign-in; for anybody else the page appears.
+//! A program on the person's computer can start such a navigation too, and listen at the loopback
+//! redirect of a client that was allowed: signing in again without the page, which hosts need,
+//! leaves that to whoever runs programs there.
 
 use axum::response::{IntoResponse, Response};
 use http::header::SET_COOKIE;
@@ -14,11 +19,12 @@ use http::{HeaderMap, StatusCode, Uri};
 use super::answer::App;
 use super::cross_site;
 use super::parameters::Parameters;
+use super::redirect::Destination;
 use super::request::{AuthorizationRequest, Denial, ReplyTo, see};
 use super::sign_in::{self, Approval};
 use crate::cookies::Cookie;
 use crate::crypto::{self, Digest, Purpose};
-use crate::pages::PageError;
+use crate::pages::{Back, PageError};
 use crate::storage::{Client, StoredRequest};
 
 /// How long a consent page may stay open, in seconds.
@@ -52,7 +58,15 @@ async fn for_client(
     let to = (reply_to.clone(), registered);
     match AuthorizationRequest::check(parameters, client, to, &app.servers) {
         Ok(request) => go_on(app, headers, request).await,
-        Err(denial) => reply_to.deny(&app.issuer, &denial),
+        Err(denial) => match Destination::of(&reply_to.redirect_uri) {
+            Destination::Website(host) if !client.used => {
+                let back = reply_to.denial_url(&app.issuer, &denial);
+                PageError::Denied(denial, Back { host, url: back }).answer(app, headers)
+            }
+            Destination::Website(_)
+            | Destination::ThisComputer(_)
+            | Destination::Application { .. } => reply_to.deny(&app.issuer, &denial),
+        },
     }
 }
 

@@ -33,6 +33,7 @@ use crate::cors;
 pub(crate) use parameters::ParameterError;
 pub(crate) use protected_resource::metadata_url;
 pub(crate) use redirect::Destination;
+pub(crate) use request::Denial;
 pub(crate) use scope::Scopes;
 
 /// The authorization server's endpoints.

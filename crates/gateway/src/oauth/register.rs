@@ -90,6 +90,7 @@ fn accept(registration: Registration, now: u64) -> Result<Client, OAuthError> {
         website: registration.client_uri.filter(|uri| is_website(uri)),
         redirect_uris: uris,
         registered_at: now,
+        used: false,
     })
 }
 

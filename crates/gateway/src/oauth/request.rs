@@ -43,9 +43,9 @@ pub(super) struct AuthorizationRequest {
 
 /// An error that the client is told by redirect (RFC 6749 section 4.1.2.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Denial {
-    pub(super) error: &'static str,
-    pub(super) description: String,
+pub(crate) struct Denial {
+    pub(crate) error: &'static str,
+    pub(crate) description: String,
 }
 
 impl Denial {
@@ -71,16 +71,21 @@ impl ReplyTo {
 
     /// Sends the browser back with a code.
     pub(super) fn grant(&self, issuer: &str, code: &str) -> Response {
-        self.send(StatusCode::FOUND, issuer, &[("code", code)])
+        see(StatusCode::FOUND, &self.url(issuer, &[("code", code)]))
     }
 
     /// Sends the browser back with an error.
     pub(super) fn deny(&self, issuer: &str, denial: &Denial) -> Response {
+        see(StatusCode::FOUND, &self.denial_url(issuer, denial))
+    }
+
+    /// Where [`Self::deny`] sends the browser.
+    pub(super) fn denial_url(&self, issuer: &str, denial: &Denial) -> String {
         let what = [
             ("error", denial.error),
             ("error_description", &*denial.description),
         ];
-        self.send(StatusCode::FOUND, issuer, &what)
+        self.url(issuer, &what)
     }
 
     /// As [`Self::deny`], in answer to a form.
@@ -90,11 +95,11 @@ impl ReplyTo {
         response
     }
 
-    fn send(&self, status: StatusCode, issuer: &str, what: &[(&str, &str)]) -> Response {
+    fn url(&self, issuer: &str, what: &[(&str, &str)]) -> String {
         let mut parameters = what.to_vec();
         parameters.extend(self.state.iter().map(|state| ("state", state.as_str())));
         parameters.push(("iss", issuer));
-        see(status, &append(&self.redirect_uri, &parameters))
+        append(&self.redirect_uri, &parameters)
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Client {
     pub(crate) website: Option<String>,
     pub(crate) redirect_uris: Vec<String>,
     pub(crate) registered_at: Seconds,
+    /// Whether anybody ever allowed it anything.
+    pub(crate) used: bool,
 }
 
 /// What came of a registration.
@@ -62,7 +64,8 @@ impl Store {
         let id = id.to_owned();
         self.run(move |tx| {
             tx.query_row(
-                "SELECT id, name, website, redirect_uris, registered_at FROM clients WHERE id = ?1",
+                "SELECT id, name, website, redirect_uris, registered_at, used_at IS NOT NULL
+                 FROM clients WHERE id = ?1",
                 [id],
                 read,
             )
@@ -82,6 +85,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Client> {
             rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, error.into())
         })?,
         registered_at: row.get(4)?,
+        used: row.get(5)?,
     })
 }
 
@@ -125,6 +129,7 @@ mod tests {
             website: None,
             redirect_uris: vec!["http://127.0.0.1/cb".to_owned()],
             registered_at: at,
+            used: false,
         }
     }
 

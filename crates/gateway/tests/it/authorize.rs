@@ -128,6 +128,23 @@ async fn d6_d18_t16_t20_other_errors_are_told_to_the_client_with_state_and_issue
 }
 
 #[tokio::test]
+async fn a_link_does_not_lead_to_a_website_that_nobody_allowed() {
+    let world = World::start().await;
+    let client = Client::register(&world, "https://phish.example/cb").await;
+    let browser = Browser::new();
+    let without_challenge = client.authorize_url(&[("code_challenge", "")]);
+    let page = browser.open(&without_challenge).await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST);
+    assert!(page.headers.get("location").is_none());
+    let link = "<a href=\"https://phish.example/cb?error=invalid_request&";
+    assert!(page.body.contains(link), "{}", page.body);
+    assert!(page.body.contains(">phish.example</a>"));
+    client.sign_in(&browser).await;
+    let page = browser.open(&without_challenge).await;
+    assert_eq!(page.parameter("error").as_deref(), Some("invalid_request"));
+}
+
+#[tokio::test]
 async fn t17_repeated_parameters_are_refused() {
     let world = World::start().await;
     let client = world.client().await;
