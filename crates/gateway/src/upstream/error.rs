@@ -9,7 +9,7 @@ use super::http::HttpError;
 use super::id_token::IdTokenError;
 
 /// Why Entra did not do what was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum UpstreamError {
     /// Try again later.
     #[error("the identity provider is not available: {0}")]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::EndpointUrl;
+use model::{Clock, EndpointUrl};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
@@ -14,6 +14,8 @@ use crate::storage::Seconds;
 const FRESH: Seconds = 24 * 60 * 60;
 /// How long a failure is not repeated while there is an old document.
 const RETRY: Seconds = 60;
+/// The same while there is none: whoever asks then gets the failure at once.
+const PAUSE: Seconds = 10;
 
 /// What of the document is used.
 #[derive(Debug, Deserialize)]
@@ -28,19 +30,26 @@ pub(super) struct Metadata {
 pub(super) struct MetadataCache {
     authority: String,
     /// Held while fetching, so that one request serves all who wait.
-    kept: Mutex<Option<Kept>>,
+    kept: Mutex<Kept>,
 }
 
-struct Kept {
-    metadata: Arc<Metadata>,
-    fresh_until: Seconds,
+enum Kept {
+    Nothing,
+    Document {
+        metadata: Arc<Metadata>,
+        fresh_until: Seconds,
+    },
+    Failure {
+        error: UpstreamError,
+        until: Seconds,
+    },
 }
 
 impl MetadataCache {
     pub(super) fn new(authority: &str) -> Self {
         Self {
             authority: authority.trim_end_matches('/').to_owned(),
-            kept: Mutex::new(None),
+            kept: Mutex::new(Kept::Nothing),
         }
     }
 
@@ -48,27 +57,47 @@ impl MetadataCache {
     pub(super) async fn current(
         &self,
         http: &Http,
-        now: Seconds,
+        clock: &Clock,
     ) -> Result<Arc<Metadata>, UpstreamError> {
         let mut kept = self.kept.lock().await;
-        if let Some(kept) = kept.as_ref().filter(|kept| now < kept.fresh_until) {
-            return Ok(Arc::clone(&kept.metadata));
+        let now = clock.unix();
+        match &*kept {
+            Kept::Document {
+                metadata,
+                fresh_until,
+            } if now < *fresh_until => return Ok(Arc::clone(metadata)),
+            Kept::Failure { error, until } if now < *until => return Err(error.clone()),
+            Kept::Document { .. } | Kept::Failure { .. } | Kept::Nothing => {}
         }
-        match (self.fetch(http).await, kept.as_mut()) {
-            (Ok(metadata), _) => {
+        let fetched = self.fetch(http).await;
+        let now = clock.unix();
+        match (fetched, &mut *kept) {
+            (Ok(metadata), kept) => {
                 let metadata = Arc::new(metadata);
-                *kept = Some(Kept {
+                *kept = Kept::Document {
                     metadata: Arc::clone(&metadata),
                     fresh_until: now + FRESH,
-                });
+                };
                 Ok(metadata)
             }
-            (Err(error), Some(old)) => {
+            (
+                Err(error),
+                Kept::Document {
+                    metadata,
+                    fresh_until,
+                },
+            ) => {
                 tracing::warn!(%error, "using older metadata of the identity provider");
-                old.fresh_until = now + RETRY;
-                Ok(Arc::clone(&old.metadata))
+                *fresh_until = now + RETRY;
+                Ok(Arc::clone(metadata))
             }
-            (Err(error), None) => Err(error),
+            (Err(error), kept @ (Kept::Failure { .. } | Kept::Nothing)) => {
+                *kept = Kept::Failure {
+                    error: error.clone(),
+                    until: now + PAUSE,
+                };
+                Err(error)
+            }
         }
     }
 

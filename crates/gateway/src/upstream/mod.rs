@@ -211,7 +211,7 @@ impl Entra {
     }
 
     async fn metadata(&self) -> Result<std::sync::Arc<Metadata>, UpstreamError> {
-        self.metadata.current(&self.http, self.clock.unix()).await
+        self.metadata.current(&self.http, &self.clock).await
     }
 
     fn client(&self, metadata: &Metadata) -> Client {

@@ -248,3 +248,23 @@ async fn a_new_key_of_the_provider_is_found_and_made_up_ones_cause_no_traffic() 
     world.clock.advance(Duration::from_secs(5 * 60));
     client.sign_in(&Browser::new()).await;
 }
+
+#[tokio::test]
+async fn a_provider_that_cannot_be_found_is_not_asked_by_everybody() {
+    let world = World::start().await;
+    let client = world.client().await;
+    world.provider.behave(Behaviour {
+        no_metadata: true,
+        ..Behaviour::default()
+    });
+    for _ in 0..3 {
+        let back = client.approve(&Browser::new()).await;
+        let error = back.parameter("error");
+        assert_eq!(error.as_deref(), Some("temporarily_unavailable"));
+    }
+    assert_eq!(world.provider.discoveries(), 1);
+    world.provider.behave(Behaviour::default());
+    world.advance(10);
+    client.sign_in(&Browser::new()).await;
+    assert_eq!(world.provider.discoveries(), 2);
+}

@@ -32,6 +32,7 @@ struct Known {
     person: &'static str,
     codes: HashMap<String, HashMap<String, String>>,
     issued: u32,
+    discoveries: u32,
     behaviour: Behaviour,
     /// What it was asked at the token endpoint.
     requests: Vec<HashMap<String, String>>,
@@ -44,6 +45,8 @@ pub(crate) struct Behaviour {
     pub(crate) callback: Option<Vec<(&'static str, &'static str)>>,
     /// The answer of the token endpoint instead of tokens.
     pub(crate) token_error: Option<(u16, Value)>,
+    /// Whether its metadata cannot be had.
+    pub(crate) no_metadata: bool,
     /// Claims that replace those of the id token.
     pub(crate) claims: Option<Value>,
     /// The key that signs, if it is not the published one.
@@ -64,6 +67,7 @@ impl IdentityProvider {
                 person: "ada",
                 codes: HashMap::new(),
                 issued: 0,
+                discoveries: 0,
                 behaviour: Behaviour::default(),
                 requests: Vec::new(),
             })),
@@ -100,6 +104,11 @@ impl IdentityProvider {
         self.state.lock().unwrap().requests.clone()
     }
 
+    /// How often its metadata was asked for.
+    pub(crate) fn discoveries(&self) -> u32 {
+        self.state.lock().unwrap().discoveries
+    }
+
     /// How often a refresh token was used.
     pub(crate) fn refreshes(&self) -> usize {
         let is_refresh = |request: &&HashMap<_, _>| request["grant_type"] == "refresh_token";
@@ -111,14 +120,20 @@ impl IdentityProvider {
     }
 }
 
-async fn discovery(State(provider): State<IdentityProvider>) -> axum::Json<Value> {
+async fn discovery(
+    State(provider): State<IdentityProvider>,
+) -> Result<axum::Json<Value>, StatusCode> {
+    provider.state.lock().unwrap().discoveries += 1;
+    if provider.behaviour().no_metadata {
+        return Err(StatusCode::BAD_GATEWAY);
+    }
     let base = format!("{}/{TENANT}", provider.origin);
-    axum::Json(json!({
+    Ok(axum::Json(json!({
         "issuer": provider.authority(),
         "authorization_endpoint": format!("{base}/authorize"),
         "token_endpoint": format!("{base}/token"),
         "jwks_uri": format!("{base}/keys"),
-    }))
+    })))
 }
 
 async fn keys(State(provider): State<IdentityProvider>) -> axum::Json<Value> {
