@@ -62,6 +62,12 @@ impl Store {
         Ok(answered.await.map_err(|_| StoreError::Closed)??)
     }
 
+    /// Whether it answers.
+    pub(crate) async fn check(&self) -> Result<(), StoreError> {
+        self.run(|tx| tx.query_row("SELECT EXISTS (SELECT 1 FROM sessions)", [], |_| Ok(())))
+            .await
+    }
+
     /// Removes what has expired.
     pub(crate) async fn sweep(&self, now: Seconds) -> Result<(), StoreError> {
         self.run(move |tx| {
@@ -128,3 +134,18 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
 
 /// The steps from nothing to today's schema. A step is never changed once it was released.
 const SCHEMA: [&str; 2] = [include_str!("schema-1.sql"), include_str!("schema-2.sql")];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn t54_a_store_whose_thread_is_gone_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        assert!(store.check().await.is_ok());
+        let broken = store.run::<()>(|_| panic!("as a defect would")).await;
+        assert!(matches!(broken, Err(StoreError::Closed)));
+        assert!(matches!(store.check().await, Err(StoreError::Closed)));
+    }
+}
