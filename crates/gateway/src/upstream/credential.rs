@@ -11,6 +11,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use model::config::gateway::{CertificateConfig, EntraConfig, ManagedIdentityConfig};
 use oauth2::ClientId;
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::Mutex;
 
 use super::error::UpstreamError;
 use super::http::Http;
@@ -20,6 +21,8 @@ use crate::storage::Seconds;
 
 /// RFC 7523 section 2.2.
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// How long before its end a token of a managed identity is no longer used.
+const EARLY: Seconds = 5 * 60;
 /// How long an assertion of ours is good.
 const ASSERTION_LIFE: Seconds = 300;
 
@@ -39,6 +42,8 @@ pub(super) enum Credential {
         header: (&'static str, SecretString),
         /// The endpoint is on the machine's own link: no proxy leads there.
         direct: Http,
+        /// The last token and until when it is used; held while fetching one.
+        kept: Mutex<Option<(SecretString, Seconds)>>,
     },
 }
 
@@ -107,6 +112,7 @@ impl Credential {
             url,
             header,
             direct,
+            kept: Mutex::new(None),
         })
     }
 
@@ -137,7 +143,18 @@ impl Credential {
                 url,
                 header: (name, value),
                 direct,
-            } => fetch(direct, url.clone(), (name, value.expose_secret())).await?,
+                kept,
+            } => {
+                let mut kept = kept.lock().await;
+                match &*kept {
+                    Some((token, until)) if now < *until => token.clone(),
+                    _ => {
+                        let header = (*name, value.expose_secret());
+                        let (token, until) = fetch(direct, url.clone(), header).await?;
+                        kept.insert((token, until)).0.clone()
+                    }
+                }
+            }
         };
         Ok(Proof(vec![
             ("client_assertion_type", ASSERTION_TYPE.into()),
@@ -177,16 +194,24 @@ async fn read(path: &std::path::Path) -> Result<SecretString, UpstreamError> {
     }
 }
 
+/// A token, and until when it can be used: not at all after this, if the endpoint does not say.
 async fn fetch(
     http: &Http,
     url: url::Url,
     header: (&'static str, &str),
-) -> Result<SecretString, UpstreamError> {
+) -> Result<(SecretString, Seconds), UpstreamError> {
     let answer = http.json_with(url, header).await?;
     let token = answer.get("access_token").and_then(|token| token.as_str());
-    token.map(Into::into).ok_or_else(|| {
+    let token = token.ok_or_else(|| {
         UpstreamError::Misconfigured("the managed identity's endpoint gave no token".to_owned())
-    })
+    })?;
+    // A number, or text with one in it, whatever the endpoint is a part of.
+    let expires_on = answer.get("expires_on").and_then(|time| match time {
+        serde_json::Value::String(text) => text.parse().ok(),
+        other => other.as_u64(),
+    });
+    let until = expires_on.unwrap_or(0_u64).saturating_sub(EARLY);
+    Ok((token.into(), until))
 }
 
 /// The bytes of the first certificate of a PEM text.

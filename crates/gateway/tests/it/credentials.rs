@@ -58,13 +58,24 @@ async fn g7_a_federated_token_file_is_read_for_every_use() {
 
 #[tokio::test]
 async fn g7_a_managed_identity_asks_its_machine() {
-    for (extra, header, value, version) in [
-        ("", "metadata", "true", "2018-02-01"),
+    let life = |seconds: u64| 1_800_000_000 + seconds;
+    for (extra, header, value, version, expires_on, times) in [
+        (
+            "",
+            "metadata",
+            "true",
+            "2018-02-01",
+            json!(life(3600).to_string()),
+            2,
+        ),
+        ("", "metadata", "true", "2018-02-01", json!(life(86_400)), 1),
         (
             ", header = \"{{identity-header}}\"",
             "x-identity-header",
             "of-app-service",
             "2019-08-01",
+            json!(null),
+            2,
         ),
     ] {
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -78,7 +89,9 @@ async fn g7_a_managed_identity_asks_its_machine() {
                 .lock()
                 .unwrap()
                 .push((request.uri().query().unwrap().to_owned(), header));
-            std::future::ready(axum::Json(json!({"access_token": "federated-identity"})))
+            let mut token = json!({"access_token": "federated-identity"});
+            token["expires_on"] = expires_on.clone();
+            std::future::ready(axum::Json(token))
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}/token", listener.local_addr().unwrap());
@@ -96,7 +109,7 @@ async fn g7_a_managed_identity_asks_its_machine() {
             format!("api-version={version}&resource=api%3A%2F%2FAzureADTokenExchange&client_id=mi");
         assert_eq!(
             *asked.lock().unwrap(),
-            vec![(query, Some(value.to_owned())); 2]
+            vec![(query, Some(value.to_owned())); times]
         );
     }
 }
