@@ -11,7 +11,11 @@ use secrecy::{ExposeSecret, SecretString};
 
 /// The values of a configuration's secrets, by name.
 #[derive(Clone, Default)]
-pub struct Secrets(BTreeMap<String, SecretString>);
+pub struct Secrets {
+    values: BTreeMap<String, SecretString>,
+    /// What paths of the configuration are relative to.
+    base: PathBuf,
+}
 
 /// Why a secret has no usable value.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +63,10 @@ impl Secrets {
         base: &Path,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, SecretError> {
-        let mut secrets = Self::default();
+        let mut secrets = Self {
+            base: base.to_owned(),
+            ..Self::default()
+        };
         for (name, source) in &config.secrets {
             let value = read(name, source, base, &environment)?;
             secrets = secrets.with(name, value)?;
@@ -77,7 +84,7 @@ impl Secrets {
                 name: name.to_owned(),
             });
         }
-        self.0.insert(name.to_owned(), value);
+        self.values.insert(name.to_owned(), value);
         Ok(self)
     }
 
@@ -93,8 +100,13 @@ impl Secrets {
         Ok(text.into())
     }
 
+    /// Where a path of the configuration leads: relative to `gateway.toml`, as a secret's file.
+    pub(crate) fn path(&self, path: &Path) -> PathBuf {
+        self.base.join(path)
+    }
+
     fn value(&self, name: &str) -> Result<&SecretString, SecretError> {
-        self.0.get(name).ok_or_else(|| SecretError::Missing {
+        self.values.get(name).ok_or_else(|| SecretError::Missing {
             name: name.to_owned(),
         })
     }
@@ -102,7 +114,7 @@ impl Secrets {
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.values.keys()).finish()
     }
 }
 

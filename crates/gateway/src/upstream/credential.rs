@@ -65,7 +65,7 @@ impl Credential {
             return Self::certificate(certificate, secrets);
         }
         if let Some(path) = &config.federated_token_file {
-            return Ok(Self::TokenFile(path.clone()));
+            return Ok(Self::TokenFile(secrets.path(path)));
         }
         if let Some(identity) = &config.managed_identity {
             return Self::managed_identity(identity, secrets);

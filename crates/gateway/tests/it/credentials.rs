@@ -57,6 +57,14 @@ async fn g7_a_federated_token_file_is_read_for_every_use() {
 }
 
 #[tokio::test]
+async fn g7_a_federated_token_file_is_found_beside_the_configuration() {
+    let world =
+        World::start_with(|text| text.replace(SECRET, "federated_token_file = \"token\"")).await;
+    std::fs::write(world.data_dir().join("token"), "federated-1").unwrap();
+    world.session().await;
+}
+
+#[tokio::test]
 async fn g7_a_managed_identity_asks_its_machine() {
     let life = |seconds: u64| 1_800_000_000 + seconds;
     for (extra, header, value, version, expires_on, times) in [

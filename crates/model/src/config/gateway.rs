@@ -103,7 +103,7 @@ pub struct EntraConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateConfig>,
     /// A file with a token of a federated credential, such as Kubernetes mounts for workload
-    /// identity. It is read anew for every use.
+    /// identity, relative to `gateway.toml`. It is read anew for every use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub federated_token_file: Option<PathBuf>,
     /// An Azure managed identity as the federated credential.
