@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use keyring_core::{CredentialStore, Entry, Error};
@@ -32,8 +32,9 @@ const AFTER_DISMISSAL: Duration = Duration::from_secs(30);
 /// How long an absent keychain is not looked for again.
 const AFTER_ABSENCE: Duration = Duration::from_secs(2);
 
-/// How long a prompt may stay open before a click may open another one.
-const GIVEN_UP: Duration = Duration::from_secs(60);
+/// How long a prompt may stay open before a click may open another one, in times that a caller
+/// waits for the first.
+const GIVEN_UP: u32 = 6;
 
 /// How a keychain is opened.
 pub(super) type Open = dyn Fn() -> keyring_core::Result<Arc<CredentialStore>> + Send + Sync;
@@ -47,13 +48,22 @@ struct Shared {
     patience: Duration,
     question: Mutex<Question>,
     answered: Condvar,
+    /// The key that is kept if there is none yet. Two threads may ask at once, when a person did
+    /// not find the first one's prompt: they must not keep two keys.
+    made: OnceLock<MasterKey>,
 }
 
 enum Question {
     NotAsked,
-    Pending { since: Instant },
+    /// A thread asks: the one that was started then.
+    Pending {
+        since: Instant,
+    },
     Answered(MasterKey),
-    Failed { at: Instant, error: VaultError },
+    Failed {
+        at: Instant,
+        error: VaultError,
+    },
 }
 
 impl Keychain {
@@ -64,6 +74,7 @@ impl Keychain {
             patience,
             question: Mutex::new(Question::NotAsked),
             answered: Condvar::new(),
+            made: OnceLock::new(),
         }))
     }
 
@@ -97,7 +108,7 @@ impl Keychain {
         let mut question = self.0.question();
         match &*question {
             Question::Failed { .. } => *question = Question::NotAsked,
-            Question::Pending { since } if since.elapsed() > GIVEN_UP => {
+            Question::Pending { since } if since.elapsed() > self.0.patience * GIVEN_UP => {
                 *question = Question::NotAsked;
             }
             Question::NotAsked | Question::Pending { .. } | Question::Answered(_) => {}
@@ -113,10 +124,9 @@ impl Keychain {
             *question = Question::NotAsked;
         }
         if let Question::NotAsked = *question {
-            *question = Question::Pending {
-                since: Instant::now(),
-            };
-            ask(&self.0, &mut question);
+            let since = Instant::now();
+            *question = Question::Pending { since };
+            ask(&self.0, since, &mut question);
         }
         self.0.wait(question)
     }
@@ -145,14 +155,23 @@ impl Shared {
         }
     }
 
-    fn answer(&self, answer: Result<MasterKey, VaultError>) {
-        *self.question() = match answer {
-            Ok(key) => Question::Answered(key),
-            Err(error) => Question::Failed {
-                at: Instant::now(),
-                error,
-            },
-        };
+    /// Takes the answer of the thread that was started at `asked`: a key from whichever brings it
+    /// first, a failure from the latest alone.
+    fn answer(&self, asked: Instant, answer: Result<MasterKey, VaultError>) {
+        let mut question = self.question();
+        match (&*question, answer) {
+            (Question::Answered(_), _) => return,
+            (_, Ok(key)) => *question = Question::Answered(key),
+            (Question::Pending { since }, Err(error)) if *since == asked => {
+                let at = Instant::now();
+                *question = Question::Failed { at, error };
+            }
+            (
+                Question::NotAsked | Question::Pending { .. } | Question::Failed { .. },
+                Err(error),
+            ) => tracing::debug!(%error, "a question to the keychain that was given up failed"),
+        }
+        drop(question);
         self.answered.notify_all();
     }
 }
@@ -165,17 +184,18 @@ fn rest_after(error: &VaultError) -> Duration {
     }
 }
 
-fn ask(shared: &Arc<Shared>, question: &mut Question) {
+fn ask(shared: &Arc<Shared>, since: Instant, question: &mut Question) {
     let asking = Arc::clone(shared);
     let thread = std::thread::Builder::new()
         .name("keychain".to_owned())
         .spawn(move || {
             let answer = catch_unwind(AssertUnwindSafe(|| fetch(&asking)));
-            asking.answer(answer.unwrap_or_else(|_| {
+            let answer = answer.unwrap_or_else(|_| {
                 Err(VaultError::Absent {
                     reason: "its library failed".to_owned(),
                 })
-            }));
+            });
+            asking.answer(since, answer);
         });
     if let Err(error) = thread {
         *question = Question::Failed {
@@ -196,7 +216,7 @@ fn fetch(shared: &Shared) -> Result<MasterKey, VaultError> {
             folder: shared.folder.path().to_owned(),
             reason: "the keychain has no item `Postern` for it".to_owned(),
         }),
-        Err(Error::NoEntry) => make(&entry),
+        Err(Error::NoEntry) => make(&entry, shared.made.get_or_init(MasterKey::random)),
         Err(error) => Err(refusal(error)),
     }
 }
@@ -229,10 +249,8 @@ fn entry(store: &CredentialStore, installation: &str) -> keyring_core::Result<En
         .or_else(|_| store.build(SERVICE, installation, None))
 }
 
-fn make(entry: &Entry) -> Result<MasterKey, VaultError> {
-    entry
-        .set_secret(MasterKey::random().expose())
-        .map_err(refusal)?;
+fn make(entry: &Entry, key: &MasterKey) -> Result<MasterKey, VaultError> {
+    entry.set_secret(key.expose()).map_err(refusal)?;
     // What the keychain gives back counts: it may have dropped or changed what it was given.
     known(entry.get_secret().map_err(refusal)?)
 }

@@ -8,8 +8,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use keyring_core::api::CredentialStoreApi;
-use keyring_core::{CredentialStore, Entry, Error, mock};
+use keyring_core::api::{CredentialApi, CredentialStoreApi};
+use keyring_core::{Credential, CredentialStore, Entry, Error, mock};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
@@ -298,4 +298,106 @@ fn everybody_who_waits_gets_the_one_answer() {
             assert_eq!(thread.join().unwrap(), Ok(()));
         }
     });
+}
+
+/// A keychain that asks a person before it keeps something.
+struct Asking {
+    kept: Mutex<Vec<Vec<u8>>>,
+    asked: Sender<()>,
+    agreed: Mutex<Receiver<()>>,
+}
+
+struct Item(Arc<Asking>);
+
+impl CredentialStoreApi for Item {
+    fn vendor(&self) -> String {
+        "asking".to_owned()
+    }
+
+    fn id(&self) -> String {
+        "asking".to_owned()
+    }
+
+    fn build(
+        &self,
+        _: &str,
+        _: &str,
+        _: Option<&HashMap<&str, &str>>,
+    ) -> keyring_core::Result<Entry> {
+        let item = Arc::new(Self(Arc::clone(&self.0)));
+        Ok(Entry::new_with_credential(item))
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl CredentialApi for Item {
+    fn set_secret(&self, secret: &[u8]) -> keyring_core::Result<()> {
+        self.0.asked.send(()).unwrap();
+        self.0.agreed.lock().unwrap().recv().unwrap();
+        self.0.kept.lock().unwrap().push(secret.to_vec());
+        Ok(())
+    }
+
+    fn get_secret(&self) -> keyring_core::Result<Vec<u8>> {
+        let kept = self.0.kept.lock().unwrap();
+        kept.last().cloned().ok_or(Error::NoEntry)
+    }
+
+    fn delete_credential(&self) -> keyring_core::Result<()> {
+        Err(Error::NoEntry)
+    }
+
+    fn get_credential(&self) -> keyring_core::Result<Option<Arc<Credential>>> {
+        Ok(None)
+    }
+
+    fn get_specifiers(&self) -> Option<(String, String)> {
+        None
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+#[test]
+fn two_prompts_for_the_first_key_make_one_key() {
+    let dir = TempDir::new().unwrap();
+    let (asked, prompts) = channel();
+    let (agree, agreed) = channel();
+    let asking = Arc::new(Asking {
+        kept: Mutex::default(),
+        asked,
+        agreed: Mutex::new(agreed),
+    });
+    let store = Arc::new(Item(Arc::clone(&asking)));
+    let vault = Vault::keychain_of(
+        dir.path(),
+        move || Ok(store.clone() as Arc<CredentialStore>),
+        Duration::from_millis(5),
+    );
+    assert_eq!(vault.open(), Err(VaultError::Locked));
+    prompts.recv_timeout(PATIENT).unwrap();
+    // The person does not find the prompt, and clicks until there is another one.
+    while prompts.try_recv().is_err() {
+        assert_eq!(vault.open(), Err(VaultError::Locked));
+        std::thread::yield_now();
+    }
+    agree.send(()).unwrap();
+    while vault.open().is_err() {
+        std::thread::yield_now();
+    }
+    put(&vault, &grant("one"));
+    agree.send(()).unwrap();
+    while asking.kept.lock().unwrap().len() < 2 {
+        std::thread::yield_now();
+    }
+    let kept = asking.kept.lock().unwrap();
+    assert_eq!(
+        kept[0], kept[1],
+        "the record can be read in another process"
+    );
 }
