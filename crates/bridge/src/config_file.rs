@@ -206,6 +206,13 @@ mod tests {
             "{error}"
         );
         assert!(error.to_string().contains("prot"), "{error}");
+        std::fs::write(&path, "[bridge]\nsign_in_wait_seconds = 3601\n").unwrap();
+        let error = read(&path).unwrap_err();
+        assert!(
+            matches!(error, ConfigError::Invalid { line: 2, .. }),
+            "{error}"
+        );
+        assert!(error.to_string().contains("3600"), "{error}");
         std::fs::write(&path, "[servers.x]\nurl = 'http://far.example/'\n").unwrap();
         assert!(read(&path).unwrap_err().to_string().contains("https"));
     }

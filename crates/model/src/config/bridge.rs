@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{EndpointUrl, Issuer, Resource, ServerName};
 
@@ -60,9 +61,22 @@ pub struct BridgeSettings {
     /// The loopback port of the HTTP endpoint for hosts. It is never moved silently: if it is
     /// taken, the bridge says so and serves the other faces.
     pub port: u16,
-    /// How long a call of a tool waits for a sign-in before it fails, in seconds. Hosts give up
-    /// after 30 to 60.
+    /// How long a call of a tool waits for a sign-in before it fails, in seconds; an hour at most.
+    /// Hosts give up after 30 to 60.
+    #[serde(deserialize_with = "at_most_an_hour")]
+    #[schemars(range(max = HOUR))]
     pub sign_in_wait_seconds: u64,
+}
+
+const HOUR: u64 = 60 * 60;
+
+fn at_most_an_hour<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let seconds = u64::deserialize(from)?;
+    if seconds > HOUR {
+        let text = format!("{seconds} seconds are too long to wait, {HOUR} are the most");
+        return Err(D::Error::custom(text));
+    }
+    Ok(seconds)
 }
 
 impl Default for BridgeSettings {
