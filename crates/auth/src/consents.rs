@@ -122,7 +122,7 @@ pub(crate) async fn revoke(
     match ask(request, target).await?.status {
         status if status.is_success() => Ok(()),
         StatusCode::NOT_FOUND | StatusCode::GONE => Err(ConsentsError::Unknown {
-            server: target.url.to_string(),
+            server: target.url.shown().to_owned(),
             id: id.to_owned(),
         }),
         status => Err(strange(target, status.to_string())),
@@ -134,7 +134,7 @@ async fn endpoint(
     target: &Target,
 ) -> Result<(EndpointUrl, HeaderValue), ConsentsError> {
     let not_offered = || ConsentsError::NotOffered {
-        server: target.url.to_string(),
+        server: target.url.shown().to_owned(),
     };
     if target.auth == ServerAuth::None {
         return Err(not_offered());
@@ -147,7 +147,7 @@ async fn endpoint(
 
 async fn ask(request: RequestBuilder, target: &Target) -> Result<Answer, ConsentsError> {
     let unreachable = |reason: String| ConsentsError::Unreachable {
-        server: target.url.to_string(),
+        server: target.url.shown().to_owned(),
         reason,
     };
     match send(request).await {
@@ -161,7 +161,7 @@ async fn ask(request: RequestBuilder, target: &Target) -> Result<Answer, Consent
 
 fn strange(target: &Target, what: String) -> ConsentsError {
     ConsentsError::Malformed {
-        server: target.url.to_string(),
+        server: target.url.shown().to_owned(),
         what,
     }
 }

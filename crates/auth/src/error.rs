@@ -148,6 +148,18 @@ pub enum SignInError {
         /// The port.
         port: u16,
     },
+    /// The port of the redirect URI is held by a sign-in of ours.
+    #[error(
+        "the sign-in to {server} has to return to port {port}, where the one to {other} is still waited for; hint: finish or cancel that one first, or give the servers different redirect_ports"
+    )]
+    PortAwaited {
+        /// The server signed in to.
+        server: String,
+        /// The port.
+        port: u16,
+        /// The server whose sign-in is under way.
+        other: String,
+    },
     /// Someone must register this program at the authorization server.
     #[error(
         "the authorization server {issuer} of {server} does not let programs register themselves; hint: have Postern registered there and set the client id of this server"

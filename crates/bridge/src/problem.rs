@@ -99,14 +99,10 @@ pub(crate) fn of_authorization(server: &Server, error: &auth::AuthorizationError
     }
 }
 
-/// An error of `auth`, which names servers by their URL. That may carry a secret and says less to
-/// a person than its name.
+/// An error of `auth`, which names servers by their URL. That says less to a person than a name.
 fn spoken(server: &Server, kind: ProblemKind, error: &impl std::fmt::Display) -> Problem {
     let text = error.to_string();
-    Problem::from_text(
-        kind,
-        &text.replace(server.config.url.as_str(), "the server"),
-    )
+    Problem::from_text(kind, &text.replace(server.config.url.shown(), "the server"))
 }
 
 /// What the end of a sign-in means.
@@ -116,7 +112,7 @@ pub(crate) fn of_sign_in(server: &Server, error: &auth::SignInError) -> Problem 
         Error::Declined { .. } | Error::TimedOut { .. } => ProblemKind::SignInEnded,
         Error::Unreachable { .. } => ProblemKind::Unreachable,
         Error::Untrusted { .. } => ProblemKind::Untrusted,
-        Error::PortTaken { .. } => ProblemKind::InUse,
+        Error::PortTaken { .. } | Error::PortAwaited { .. } => ProblemKind::InUse,
         Error::NotProtected { .. } => ProblemKind::NotOffered,
         Error::NoRegistration { .. } | Error::Insecure { .. } => ProblemKind::Invalid,
         Error::Vault(_) => ProblemKind::Vault,

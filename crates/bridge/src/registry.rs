@@ -331,7 +331,7 @@ fn free_name(
         .ok_or_else(|| {
             Problem::new(
                 ProblemKind::Invalid,
-                format!("no name can be made for {url}"),
+                format!("no name can be made for {}", url.shown()),
             )
         })
 }

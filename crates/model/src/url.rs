@@ -12,7 +12,7 @@ use url::{Host, Url};
 /// It is https, or http to a loopback host (`localhost`, 127.0.0.0/8, `[::1]`), or it does not
 /// parse. It carries no user name, password or fragment. The text is kept as it was given;
 /// compare and send that, not the parsed form.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct EndpointUrl {
     text: String,
@@ -45,6 +45,12 @@ impl EndpointUrl {
         &self.text
     }
 
+    /// The text without its query, which may be a secret: for messages, logs and pages.
+    #[must_use]
+    pub fn shown(&self) -> &str {
+        shown(&self.text)
+    }
+
     /// The parsed form, for its parts.
     #[must_use]
     pub fn url(&self) -> &Url {
@@ -55,6 +61,18 @@ impl EndpointUrl {
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.url)
+    }
+}
+
+/// What may be shown of a text that should be a URL: nothing from a query or a fragment on, and
+/// no user name or password with what is before them.
+fn shown(text: &str) -> &str {
+    let text = text.split(['?', '#']).next().unwrap_or_default();
+    let host = text.find("://").map_or(0, |scheme| scheme + 3);
+    let end = text[host..].find('/').map_or(text.len(), |end| host + end);
+    match text[host..end].rfind('@') {
+        Some(at) => &text[host + at + 1..],
+        None => text,
     }
 }
 
@@ -71,7 +89,7 @@ impl FromStr for EndpointUrl {
     type Err = UrlError;
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
-        let url = Url::parse(text).map_err(|_| UrlError::Malformed(text.to_owned()))?;
+        let url = Url::parse(text).map_err(|_| UrlError::Malformed(shown(text).to_owned()))?;
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
             return Err(UrlError::Decorated(
                 url.host_str().unwrap_or_default().to_owned(),
@@ -80,7 +98,7 @@ impl FromStr for EndpointUrl {
         match url.scheme() {
             "https" => {}
             "http" if is_loopback(&url) => {}
-            _ => return Err(UrlError::Insecure(text.to_owned())),
+            _ => return Err(UrlError::Insecure(shown(text).to_owned())),
         }
         Ok(Self {
             text: text.to_owned(),
@@ -117,6 +135,13 @@ impl std::hash::Hash for EndpointUrl {
     }
 }
 
+impl fmt::Debug for EndpointUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("EndpointUrl").field(&self.shown()).finish()
+    }
+}
+
+/// Writes the whole text, as it is sent and compared.
 impl fmt::Display for EndpointUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -151,6 +176,20 @@ mod tests {
         ] {
             assert!(matches!(refused(far), UrlError::Insecure(_)), "{far}");
         }
+        for secret in [
+            "https://example.com/mcp?key=secret",
+            "mcp.example.com?key=secret",
+            "http://u:secret@example.com/mcp?key=secret",
+        ] {
+            let told = match secret.parse::<EndpointUrl>() {
+                Ok(url) => format!("{url:?} {}", url.shown()),
+                Err(error) => error.to_string(),
+            };
+            assert!(!told.contains("secret"), "{told}");
+            assert!(told.contains("example.com"), "{told}");
+        }
+        let scoped = "https://example.com/@scope/mcp".parse::<EndpointUrl>();
+        assert_eq!(scoped.unwrap().shown(), "https://example.com/@scope/mcp");
         for decorated in ["https://u:p@example.com", "https://example.com/#x"] {
             let error = refused(decorated);
             assert!(matches!(error, UrlError::Decorated(_)));

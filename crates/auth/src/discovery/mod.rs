@@ -104,7 +104,8 @@ impl Discovery<'_> {
         let address = self.checked("its authority", &address, self.server.url())?;
         let Some(metadata) = self.document(&address).await? else {
             return Err(self.malformed(format!(
-                "its authority {authority} is not known there (no metadata at {address})"
+                "its authority {authority} is not known there (no metadata at {})",
+                address.shown()
             )));
         };
         self.accept(metadata, &address, |found| {
@@ -158,7 +159,7 @@ impl Discovery<'_> {
         };
         if response.status().is_success() {
             return Err(SignInError::NotProtected {
-                server: self.server.to_string(),
+                server: self.server.shown().to_owned(),
             });
         }
         if response.status() != ::http::StatusCode::UNAUTHORIZED {
@@ -183,7 +184,7 @@ impl Discovery<'_> {
             .map_err(|fault| self.fault(address, fault))?;
         if status.is_server_error() {
             return Err(SignInError::Unreachable {
-                server: address.to_string(),
+                server: address.shown().to_owned(),
                 reason: format!("it answers {status}"),
             });
         }
@@ -193,7 +194,7 @@ impl Discovery<'_> {
         match serde_json::from_slice(&body.0) {
             Ok(document) => Ok(Some(document)),
             Err(error) if error.is_data() => {
-                Err(self.malformed(format!("{address} does not fit: {error}")))
+                Err(self.malformed(format!("{} does not fit: {error}", address.shown())))
             }
             Err(_) => Ok(None),
         }
@@ -207,7 +208,8 @@ impl Discovery<'_> {
     ) -> Result<AuthorizationServer, SignInError> {
         if !is_issuer(&metadata.issuer) {
             return Err(self.malformed(format!(
-                "{source} speaks for the issuer `{}`, which is another one",
+                "{} speaks for the issuer `{}`, which is another one",
+                source.shown(),
                 metadata.issuer
             )));
         }
@@ -225,26 +227,27 @@ impl Discovery<'_> {
         })?;
         if !reach::may_name(source, &address) {
             return Err(self.insecure(format!(
-                "{what} is at {address}, inside the local network, but it was named from outside"
+                "{what} is at {}, inside the local network, but it was named from outside",
+                address.shown()
             )));
         }
         Ok(address)
     }
 
     fn fault(&self, address: &EndpointUrl, fault: Fault) -> SignInError {
-        SignInError::from_fault(address.to_string(), fault)
+        SignInError::from_fault(address.shown().to_owned(), fault)
     }
 
     fn insecure(&self, what: String) -> SignInError {
         SignInError::Insecure {
-            server: self.server.to_string(),
+            server: self.server.shown().to_owned(),
             what,
         }
     }
 
     fn malformed(&self, what: String) -> SignInError {
         SignInError::Malformed {
-            server: self.server.to_string(),
+            server: self.server.shown().to_owned(),
             what,
         }
     }

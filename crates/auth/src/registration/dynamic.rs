@@ -90,7 +90,7 @@ async fn post(
             .map_err(|error| RegisterError::Malformed(place(&error)));
     }
     if answer.status.is_server_error() {
-        let reason = format!("{endpoint} answers {}", answer.status);
+        let reason = format!("{} answers {}", endpoint.shown(), answer.status);
         return Err(RegisterError::Fault(Fault::Unreachable(reason)));
     }
     match serde_json::from_slice(&answer.body.0) {

@@ -26,7 +26,7 @@ pub(super) struct Exchange {
 
 impl Exchange {
     pub(super) fn server(&self) -> String {
-        self.target.url.to_string()
+        self.target.url.shown().to_owned()
     }
 
     pub(super) fn sign_in(&self) -> SignIn<'_> {

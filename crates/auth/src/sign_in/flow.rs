@@ -9,6 +9,7 @@ use super::Pending;
 use super::callback::{Arrival, CallbackListener, Callbacks, Port, not_expected};
 use super::exchange::Exchange;
 use super::plan::{Earlier, Plan};
+use super::ports::{self, Ports};
 use crate::account::Account;
 use crate::discovery::Challenge;
 use crate::error::SignInError;
@@ -26,6 +27,8 @@ pub struct SignInFlow {
     pending: Pending,
     listener: CallbackListener,
     exchange: Exchange,
+    /// Dropped after the listener: the port is free before it is told to be.
+    _port: ports::Held,
 }
 
 impl SignInFlow {
@@ -76,7 +79,8 @@ impl SignInFlow {
         });
         let plan = Plan::make(&source.http, target, challenge, earlier).await?;
         let known = known_registration(&source, &plan);
-        let listener = bind(&plan, known.as_ref(), target).await?;
+        let listener = bind(&plan, known.as_ref(), target, &source.ports).await?;
+        let port = source.ports.hold(listener.port(), target.url.shown());
         let exchange = Exchange {
             redirect_uri: plan.redirect_uri(listener.port()),
             client: Client::configured(""),
@@ -93,6 +97,7 @@ impl SignInFlow {
             pending,
             listener,
             exchange,
+            _port: port,
         })
     }
 }
@@ -120,6 +125,7 @@ async fn bind(
     plan: &Plan,
     known: Option<&Registration>,
     target: &Target,
+    ours: &Ports,
 ) -> Result<CallbackListener, SignInError> {
     let port = match (plan.port, known) {
         (Some(port), _) => Port::Fixed(port),
@@ -127,9 +133,16 @@ async fn bind(
         (None, None) => Port::Any,
     };
     CallbackListener::bind(port).await.map_err(|error| {
-        let server = target.url.to_string();
+        let server = target.url.shown().to_owned();
         match (plan.port, error.kind()) {
-            (Some(port), io::ErrorKind::AddrInUse) => SignInError::PortTaken { server, port },
+            (Some(port), io::ErrorKind::AddrInUse) => match ours.holder(port) {
+                Some(other) => SignInError::PortAwaited {
+                    server,
+                    port,
+                    other,
+                },
+                None => SignInError::PortTaken { server, port },
+            },
             _ => SignInError::Unreachable {
                 server: "this machine's own loopback address".to_owned(),
                 reason: error.to_string(),

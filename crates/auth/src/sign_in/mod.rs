@@ -13,6 +13,7 @@ mod page;
 mod pending;
 mod person;
 mod plan;
+mod ports;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use url::Url;
 
 pub use flow::SignInFlow;
 use pending::{AnswerError, Pending, Redeemable};
+pub(crate) use ports::Ports;
 
 use crate::discovery::AuthorizationServer;
 use crate::random::{Random, token};

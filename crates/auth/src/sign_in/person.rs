@@ -109,7 +109,11 @@ pub(super) async fn of_userinfo(
     match told {
         Ok(person) => Some(person.account(issuer)),
         Err(reason) => {
-            tracing::warn!(%endpoint, reason, "nobody says who signed in");
+            tracing::warn!(
+                endpoint = endpoint.shown(),
+                reason,
+                "nobody says who signed in"
+            );
             None
         }
     }

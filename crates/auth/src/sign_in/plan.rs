@@ -50,7 +50,7 @@ impl Plan {
         let plan = match &target.auth {
             ServerAuth::None => {
                 return Err(SignInError::NotProtected {
-                    server: target.url.to_string(),
+                    server: target.url.shown().to_owned(),
                 });
             }
             ServerAuth::Entra {
@@ -142,7 +142,7 @@ impl Plan {
     fn safe(self, target: &Target) -> Result<Self, SignInError> {
         match (self.dialect, self.server.proof) {
             (Dialect::Mcp, Proof::NotAdvertised) => Err(SignInError::Insecure {
-                server: target.url.to_string(),
+                server: target.url.shown().to_owned(),
                 what: format!(
                     "its authorization server {} does not offer PKCE with S256",
                     self.issuer

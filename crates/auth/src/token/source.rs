@@ -12,6 +12,7 @@ use super::ledger::Ledger;
 use super::slot::{Failure, Look, Settled, Slot};
 use crate::error::{AuthorizationError, SignInReason};
 use crate::identity::{Authorization, Target};
+use crate::sign_in::Ports;
 
 /// The source of authorizations.
 #[derive(Clone)]
@@ -22,6 +23,8 @@ pub(crate) struct Source {
     pub(super) branches: Arc<Branches>,
     /// The renewals under way.
     pub(crate) renewals: TaskTracker,
+    /// The ports that browsers are to come back to.
+    pub(crate) ports: Ports,
 }
 
 impl Source {
@@ -33,6 +36,7 @@ impl Source {
             ledger,
             branches: Arc::default(),
             renewals: TaskTracker::new(),
+            ports: Ports::default(),
         }
     }
 
@@ -131,7 +135,7 @@ impl Source {
 
 impl Failure {
     fn about(self, target: &Target) -> AuthorizationError {
-        let server = target.url.to_string();
+        let server = target.url.shown().to_owned();
         match self {
             Self::SignInNeeded(reason) => AuthorizationError::SignInNeeded { server, reason },
             Self::RegistrationLost => AuthorizationError::SignInNeeded {

@@ -121,6 +121,17 @@ async fn a_fixed_port_that_is_taken_is_said() {
         matches!(outcome.err(), Some(SignInError::PortTaken { port: said, .. }) if said == port)
     );
     drop(taken);
+    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let outcome = desk.identity.start_sign_in(&target, None).await;
+    assert!(
+        matches!(
+            outcome.err(),
+            Some(SignInError::PortAwaited { port: said, other, .. })
+                if said == port && other == target.url.as_str()
+        ),
+        "it is not another program's"
+    );
+    drop(flow);
     desk.sign_in(&target).await.unwrap();
     let redirect = &desk.authority.asked("authorize")[0]["redirect_uri"];
     assert_eq!(*redirect, format!("http://localhost:{port}"));
