@@ -146,7 +146,8 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// [`SignOutError`]; after `NotRevoked` the tokens are forgotten here all the same.
+    /// [`SignOutError`]; after `NotRevoked` the tokens are forgotten here all the same, and after
+    /// `Vault` the authorization server was told all the same.
     pub async fn sign_out(&self, account: &AccountKey) -> Result<(), SignOutError> {
         let ledger = &self.0.source.ledger;
         ledger.load().await?;
@@ -156,12 +157,13 @@ impl Identity {
         if slots.is_empty() {
             return Err(SignOutError::Unknown);
         }
-        let mut outcome = Ok(());
+        let (mut forgotten, mut revoked) = (Ok(()), Ok(()));
         for slot in slots {
-            ledger.forget(&slot).await?;
-            outcome = outcome.and(self.revoke(&slot).await);
+            forgotten = forgotten.and(ledger.forget(&slot).await);
+            revoked = revoked.and(self.revoke(&slot).await);
         }
-        outcome
+        forgotten?;
+        revoked
     }
 
     /// What the user granted to clients at the authorization server of `target`.

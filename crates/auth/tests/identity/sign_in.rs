@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use auth::{AuthorizationError, SignInError, SignInReason, SignOutError, Vault};
+use auth::{AuthorizationError, SignInError, SignInReason, SignOutError, Target, Vault};
 use axum::http::StatusCode;
 use model::config::ServerAuth;
 use serde_json::json;
@@ -396,6 +396,56 @@ async fn a_step_up_asks_for_what_there_was_and_what_is_wanted() {
         .unwrap();
     let scope = flow.url().query_pairs().find(|(name, _)| name == "scope");
     assert_eq!(scope.unwrap().1, "mcp.write mcp.read offline_access");
+}
+
+#[tokio::test]
+async fn the_query_of_a_servers_address_is_shown_to_nobody() {
+    let desk = Desk::new().await;
+    let at = |origin: &str| Target {
+        url: format!("{origin}/mcp?code=squirrel").parse().unwrap(),
+        auth: ServerAuth::Discover,
+    };
+    let target = at(&desk.authority.origin);
+    let mut told = vec![format!("{target:?}")];
+    let needed = desk.identity.authorization(&target).await.unwrap_err();
+    told.push(needed.to_string());
+    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let url = flow.url().clone();
+    let (account, page) = tokio::join!(flow.finish(), browse(&url));
+    account.unwrap();
+    assert!(page.text.contains("/mcp"), "{}", page.text);
+    told.push(page.text);
+    desk.advance(3600);
+    desk.authority.set(|b| b.trouble = Some(Trouble::Portal));
+    let failed = desk.identity.authorization(&target).await.unwrap_err();
+    told.push(failed.to_string());
+    let away = at("http://127.0.0.1:9");
+    let failed = desk.identity.start_sign_in(&away, None).await.err();
+    told.push(failed.unwrap().to_string());
+    for told in told {
+        assert!(!told.contains("squirrel"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn signing_out_tells_the_server_though_the_record_cannot_be_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let desk = Desk::with_vault(Vault::file(dir.path())).await;
+    let account = desk.sign_in(&desk.target()).await.unwrap();
+    let records = std::fs::read_dir(dir.path()).unwrap();
+    let record = records
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.display().to_string().contains("grant-"))
+        .unwrap();
+    std::fs::remove_file(&record).unwrap();
+    std::fs::create_dir(&record).unwrap();
+    let outcome = desk.identity.sign_out(&account.key).await;
+    assert!(
+        matches!(outcome, Err(SignOutError::Vault(_))),
+        "{outcome:?}"
+    );
+    assert_eq!(desk.authority.asked("revoke")[0]["token"], "refresh-1");
+    assert!(desk.identity.accounts().await.is_empty());
 }
 
 #[tokio::test]
