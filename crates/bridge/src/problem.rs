@@ -29,6 +29,12 @@ pub(crate) fn about(server: &str, problem: &Problem) -> Problem {
 /// What a failure of the remote means. As all that follow, it does not name the server.
 pub(crate) fn of_failure(failure: &Failure) -> Problem {
     let (kind, hint) = match failure {
+        Failure::Forbidden {
+            challenge: Some(challenge),
+        } if challenge.contains("insufficient_scope") => (
+            ProblemKind::Failed,
+            "sign in again from Postern's tray menu or with `postern sign-in`: that asks for the access that is missing",
+        ),
         Failure::Unauthorized { .. } | Failure::Forbidden { .. } => (
             ProblemKind::Failed,
             "ask who runs the server for access, then sign in again",

@@ -84,7 +84,7 @@ impl Server {
         changed
     }
 
-    /// The server answered a request of ours with 401.
+    /// The server answered a request of ours with 401, or with 403 and what it misses.
     pub(crate) fn note_challenge(&self, challenge: Option<String>) {
         let mut known = self.known();
         known.protected = true;

@@ -159,8 +159,12 @@ impl Task {
                     }
                 }
             }
-            failure if handshake => self.go_down(problem::of_failure(&failure)),
+            failure if handshake => {
+                self.note_step_up(&failure);
+                self.go_down(problem::of_failure(&failure));
+            }
             failure => {
+                self.note_step_up(&failure);
                 if let Some(id) = request
                     && let Some(owed) = self.outbox.owed.remove(&id)
                     && owed.is_wanted()
@@ -168,6 +172,15 @@ impl Task {
                     self.fail(&owed.message, &problem::of_failure(&failure));
                 }
             }
+        }
+    }
+
+    /// 403 with a challenge: the next sign-in asks for what it names.
+    fn note_step_up(&self, failure: &Failure) {
+        if let Failure::Forbidden { challenge } = failure
+            && challenge.is_some()
+        {
+            self.server.note_challenge(challenge.clone());
         }
     }
 

@@ -69,6 +69,30 @@ async fn a_sign_out_takes_effect_on_sessions_that_are_open_and_opens_no_page() {
 }
 
 #[tokio::test]
+async fn a_sign_in_asks_for_the_access_that_a_call_was_missing() {
+    let server = Server::start().await;
+    let bridge = signed_in(&server, "ann").await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    server.record.want_scope("mcp.more");
+    let answer = host.request(1, "tools/call", json!({})).await;
+    let hint = answer["error"]["data"]["hint"].as_str().unwrap();
+    assert!(hint.contains("sign in again"), "{answer}");
+    let browsing = async {
+        let state = bridge.until_state(|state| !state.sign_ins.is_empty()).await;
+        let page: url::Url = state.sign_ins[0].url.parse().unwrap();
+        bridge.browse().await;
+        let scope = page.query_pairs().find(|(name, _)| name == "scope");
+        scope.map(|(_, scope)| scope.into_owned())
+    };
+    let (reply, scope) = tokio::join!(bridge.call(sign_in()), browsing);
+    reply.unwrap();
+    assert_eq!(scope.as_deref(), Some("mcp.more"));
+    let answer = host.request(2, "tools/call", json!({ "x": 1 })).await;
+    assert_eq!(answer["result"]["x"], 1, "{answer}");
+}
+
+#[tokio::test]
 async fn a_renewal_outlives_the_end_of_the_bridge_and_no_other_bridge_begins_before() {
     let server = Server::start().await;
     server.record.renew_late();

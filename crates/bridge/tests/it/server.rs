@@ -35,6 +35,8 @@ struct Inner {
     /// Whether access tokens come with a refresh token that is good for one renewal, and how many
     /// renewals there were.
     renewals: Option<u32>,
+    /// The scope without which nothing is called, until somebody signs in again.
+    scope: Option<&'static str>,
     /// The access token that is accepted, once somebody signed in.
     token: Option<String>,
     /// Who signs in next.
@@ -97,6 +99,11 @@ impl Record {
     /// The access token is accepted no more.
     pub(crate) fn end_token(&self) {
         self.0.lock().unwrap().token = None;
+    }
+
+    /// Answers calls with 403 until somebody signs in again.
+    pub(crate) fn want_scope(&self, scope: &'static str) {
+        self.0.lock().unwrap().scope = Some(scope);
     }
 
     /// Who signs in next.
@@ -183,6 +190,10 @@ async fn answer(State(record): State<Record>, headers: HeaderMap, body: Bytes) -
         let wanted = inner.token.as_ref().map(|token| format!("Bearer {token}"));
         if inner.unauthorized && (wanted.is_none() || given != wanted.as_deref()) {
             return (StatusCode::UNAUTHORIZED, [("www-authenticate", "Bearer")]).into_response();
+        }
+        if let Some(scope) = inner.scope.filter(|_| message["method"] == "tools/call") {
+            let challenge = format!(r#"Bearer error="insufficient_scope", scope="{scope}""#);
+            return (StatusCode::FORBIDDEN, [("www-authenticate", challenge)]).into_response();
         }
         if !initialize && (inner.forgetful || std::mem::take(&mut inner.forget)) {
             return StatusCode::NOT_FOUND.into_response();

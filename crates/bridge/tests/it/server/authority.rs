@@ -69,6 +69,7 @@ async fn token(
     }
     answer["access_token"] = token.clone().into();
     inner.token = Some(token);
+    inner.scope = None;
     Ok(Json(answer))
 }
 
