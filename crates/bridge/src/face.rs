@@ -10,6 +10,8 @@ mod socket;
 mod sse;
 mod streamable;
 
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::Router;
@@ -34,14 +36,10 @@ impl Faces {
     /// show, and never another port.
     pub(crate) async fn open(hub: &Hub) -> Self {
         let wanted = hub.settings().port;
-        match TcpListener::bind(("127.0.0.1", wanted)).await {
-            Ok(first) => {
-                let port = first.local_addr().map_or(wanted, |address| address.port());
-                let second = TcpListener::bind(("::1", port)).await.ok();
+        match bind(wanted).await {
+            Ok((port, http)) => {
                 hub.set_http(Ok(format!("http://127.0.0.1:{port}")));
-                Self {
-                    http: std::iter::once(first).chain(second).collect(),
-                }
+                Self { http }
             }
             Err(reason) => {
                 let text =
@@ -75,13 +73,24 @@ impl Faces {
     }
 }
 
+/// Takes the port on both families, or on neither: a host that says `localhost` may take either,
+/// and must not get to another program.
+async fn bind(port: u16) -> io::Result<(u16, Vec<TcpListener>)> {
+    let first = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    let port = first.local_addr()?.port();
+    match TcpListener::bind((Ipv6Addr::LOCALHOST, port)).await {
+        Ok(second) => Ok((port, vec![first, second])),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
+        // No IPv6 here: nobody can take the port there either.
+        Err(_) => Ok((port, vec![first])),
+    }
+}
+
 async fn serve_http(listener: TcpListener, app: Router, hub: Arc<Hub>) {
-    tokio::select! {
-        served = axum::serve(listener, app) => {
-            if let Err(reason) = served {
-                tracing::error!(%reason, "the HTTP face ended");
-            }
-        }
-        () = hub.shutdown.cancelled() => {}
+    let shutdown = hub.shutdown.clone().cancelled_owned();
+    // Answers that are on their way get there.
+    let serving = axum::serve(listener, app).with_graceful_shutdown(shutdown);
+    if let Err(reason) = serving.await {
+        tracing::error!(%reason, "the HTTP face ended");
     }
 }

@@ -48,6 +48,8 @@ pub(crate) struct Hub {
     http: Mutex<Result<String, Problem>>,
     sessions: Mutex<BTreeMap<u32, SessionView>>,
     next_session: AtomicU32,
+    /// How many sessions owe their hosts something.
+    owing: watch::Sender<usize>,
     clients: AtomicUsize,
     desktops: AtomicUsize,
     changed: watch::Sender<()>,
@@ -108,6 +110,7 @@ impl Hub {
             http: Mutex::new(Err(Problem::new(ProblemKind::Failed, "not open yet"))),
             sessions: Mutex::default(),
             next_session: AtomicU32::new(1),
+            owing: watch::Sender::new(0),
             clients: AtomicUsize::new(0),
             desktops: AtomicUsize::new(0),
             changed: watch::Sender::new(()),
@@ -206,7 +209,25 @@ impl Hub {
     /// The server of that name, after a look at the configuration.
     pub(crate) fn server(&self, name: &str) -> Result<Arc<Server>, Problem> {
         self.reload(false);
-        self.registry.named(name)
+        self.or_config_problem(self.registry.named(name))
+    }
+
+    /// The server of that name or at that URL, after a look at the configuration.
+    pub(crate) fn server_or_at(&self, text: &str) -> Result<Arc<Server>, Problem> {
+        self.reload(false);
+        self.or_config_problem(self.registry.named_or_at(text))
+    }
+
+    /// A server that is not found may stand in a file that cannot be read: then that is why.
+    fn or_config_problem(
+        &self,
+        found: Result<Arc<Server>, Problem>,
+    ) -> Result<Arc<Server>, Problem> {
+        found.map_err(|problem| {
+            let is_missing = problem.kind == ProblemKind::NotFound;
+            let why = self.config_problem().filter(|_| is_missing);
+            why.unwrap_or(problem)
+        })
     }
 
     /// What is wrong with the configuration.
@@ -272,11 +293,18 @@ impl Hub {
             && !self.server_mode.is_on()
     }
 
-    /// Asks every shim to let go, and waits until they have, ten seconds at most. What they sent
-    /// before is answered; what they have not sent yet goes to the newer bridge.
+    /// Notes that a session owes its host something, until the guard is dropped.
+    pub(crate) fn owe(self: &Arc<Self>) -> Owing {
+        self.owing.send_modify(|owing| *owing += 1);
+        Owing(Arc::clone(self))
+    }
+
+    /// Asks every shim to let go, and waits until they have and every other host has its answers,
+    /// ten seconds at most. What shims have not sent yet goes to the newer bridge.
     pub(crate) async fn make_room(&self) {
         tracing::info!("making room for a newer bridge");
         let mut changes = self.changes();
+        let mut owing = self.owing.subscribe();
         self.yielding.cancel();
         let gone = async {
             while self
@@ -288,6 +316,7 @@ impl Hub {
                     return;
                 }
             }
+            let _ = owing.wait_for(|owing| *owing == 0).await;
         };
         let _ = tokio::time::timeout(Duration::from_secs(10), gone).await;
     }
@@ -354,6 +383,16 @@ impl Drop for Attached {
             .desktops
             .fetch_sub(usize::from(self.desktop), Ordering::Relaxed);
         self.hub.changed();
+    }
+}
+
+/// A session owes its host something.
+#[derive(Debug)]
+pub(crate) struct Owing(Arc<Hub>);
+
+impl Drop for Owing {
+    fn drop(&mut self) {
+        self.0.owing.send_modify(|owing| *owing -= 1);
     }
 }
 

@@ -50,8 +50,7 @@ async fn converse(hub: &Arc<Hub>, stream: Stream) -> io::Result<()> {
     else {
         return welcome(hub, &mut writer, None).await;
     };
-    hub.reload(false);
-    match hub.registry.named_or_at(&server) {
+    match hub.server_or_at(&server) {
         Ok(server) => {
             // By its name: a URL may carry a secret.
             tracing::info!(server = %server.name, host, resumed, "a host connected");

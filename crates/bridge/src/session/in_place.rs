@@ -76,6 +76,11 @@ impl Task {
         }
     }
 
+    /// Whether the host waits for the answer to its handshake.
+    pub(super) fn awaits_handshake(&self) -> bool {
+        matches!(&self.speech, Speech::Legacy(handshake) if !handshake.answered)
+    }
+
     pub(super) fn is_answered(&self) -> bool {
         matches!(&self.speech, Speech::Legacy(handshake) if handshake.answered)
     }

@@ -39,6 +39,14 @@ impl Owed {
 /// How many messages may be held back before the host is left unread.
 const ROOM: usize = 1024;
 
+/// How long they may be together, in either direction. One message alone may be as long.
+pub(super) const ROOM_IN_BYTES: usize = 64 << 20;
+
+/// How long messages are together, in bytes.
+pub(super) fn size<'a>(messages: impl Iterator<Item = &'a Message>) -> usize {
+    messages.map(|message| message.bytes().len()).sum()
+}
+
 /// What is held back, and what is out.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -59,7 +67,17 @@ impl Outbox {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.waiting.len() < ROOM
+        let waiting = self.waiting.iter().map(|waiting| &waiting.message);
+        self.waiting.len() < ROOM && size(waiting) < ROOM_IN_BYTES
+    }
+
+    /// Whether the host waits for an answer, other than that to a subscription, which comes with
+    /// its end alone.
+    pub(super) fn owes_answers(&self) -> bool {
+        let is_call = |message: &Message| message.method() != Some("subscriptions/listen");
+        let owes = |owed: &Owed| owed.is_wanted() && is_call(&owed.message);
+        let waits = |waiting: &Waiting| waiting.deadline.is_some() && is_call(&waiting.message);
+        self.owed.values().any(owes) || self.waiting.iter().any(waits)
     }
 
     /// Whether a request with this id has no answer yet.
@@ -154,5 +172,30 @@ impl Outbox {
             .partition::<VecDeque<_>, _>(|waiting| waiting.deadline.is_some() && done(waiting));
         self.waiting = stay;
         out.into_iter().map(|waiting| waiting.message).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use mcp::{Message, RequestId};
+    use serde_json::json;
+
+    use super::{Outbox, ROOM_IN_BYTES};
+
+    #[tokio::test]
+    async fn a_few_long_messages_fill_the_room_as_many_short_ones_do() {
+        let text = "x".repeat(ROOM_IN_BYTES / 4);
+        let params = json!({ "text": text });
+        let mut outbox = Outbox::default();
+        for id in 1..=4 {
+            assert!(outbox.has_room());
+            let call = Message::request(&RequestId::number(id), "tools/call", Some(params.clone()));
+            outbox.hold(call, Duration::from_secs(1));
+        }
+        assert!(!outbox.has_room());
+        outbox.withdraw(&RequestId::number(1));
+        assert!(outbox.has_room());
     }
 }

@@ -13,9 +13,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::link::{Authorized, Backoff, Link, Next, Speech};
-use super::outbox::Outbox;
+use super::outbox::{Outbox, ROOM_IN_BYTES, size};
 use super::{DEPTH, Manner, ToHost};
-use crate::hub::{Hub, Registered};
+use crate::hub::{Hub, Owing, Registered};
 use crate::problem;
 use crate::registry::Server;
 
@@ -25,7 +25,8 @@ pub(super) const REFUSALS: u32 = 2;
 /// How long after the host's last word answers are still waited for: longer than a shim does.
 const DRAIN: Duration = Duration::from_secs(150);
 
-/// Messages that wait for the host before the server, and at last the host itself, is left unread.
+/// Messages that wait for the host before it is left unread; the server is before that, and both
+/// are at [`ROOM_IN_BYTES`].
 const MOST_UNREAD: usize = 1024;
 
 /// Everything that can happen to a session.
@@ -69,6 +70,8 @@ pub(super) struct Task {
     /// What the host has not taken yet. Nothing here ever waits for a host.
     unread: VecDeque<ToHost>,
     pub(super) shown: Option<Registered>,
+    /// Held while the host waits for something.
+    owing: Option<Owing>,
     pub(super) up: Upstream,
     events: mpsc::Receiver<UpstreamEvent>,
     pub(super) link: Link,
@@ -105,6 +108,7 @@ pub(super) async fn run(
         patience: Duration::from_secs(hub.settings().sign_in_wait_seconds),
         host: HostEnd::Open,
         unread: VecDeque::new(),
+        owing: None,
         link: Link::Idle,
         account: None,
         speech: Speech::Silent,
@@ -142,11 +146,14 @@ impl Task {
         let mut news = self.hub.account_news();
         let (shutdown, to_host) = (self.hub.shutdown.clone(), self.to_host.clone());
         while !self.is_over() {
+            self.note_owing();
             let due = self.next_due();
             let replaced = self.server.replaced.clone();
+            let reads = size(self.unread.iter().map(|told| &told.message)) < ROOM_IN_BYTES;
             let hears = matches!(self.host, HostEnd::Open)
                 && self.outbox.has_room()
-                && self.unread.len() < MOST_UNREAD;
+                && self.unread.len() < MOST_UNREAD
+                && reads;
             let event = tokio::select! {
                 message = from_host.recv(), if hears => Event::Host(message),
                 Ok(room) = to_host.reserve(), if !self.unread.is_empty() => {
@@ -155,7 +162,7 @@ impl Task {
                     }
                     continue;
                 }
-                Some(event) = self.events.recv(), if self.unread.len() < DEPTH => Event::Server(event),
+                Some(event) = self.events.recv(), if self.unread.len() < DEPTH && reads => Event::Server(event),
                 (next, authorized) = asked(&mut self.link) => Event::Authorized(next, authorized),
                 ended = ended(&mut self.sign_in) => Event::SignInEnded(ended),
                 Ok(()) = news.changed() => Event::AccountsChanged,
@@ -184,6 +191,14 @@ impl Task {
                 Event::Timer => self.on_timer(),
                 Event::HostGone | Event::Shutdown => return,
             }
+        }
+    }
+
+    /// Lets the hub know whether the host waits for something.
+    fn note_owing(&mut self) {
+        let owes = self.awaits_handshake() || self.outbox.owes_answers() || !self.unread.is_empty();
+        if owes != self.owing.is_some() {
+            self.owing = owes.then(|| self.hub.owe());
         }
     }
 

@@ -1,6 +1,6 @@
 //! Hosts that speak HTTP, and hang up.
 
-use control::api::State;
+use control::api::{ProblemKind, Request, State};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
@@ -71,6 +71,51 @@ async fn a_stream_whose_host_has_gone_ends_its_session() {
     bridge.until_state(|state| sessions(state) == 1).await;
     drop(stream);
     bridge.until_state(|state| sessions(state) == 0).await;
+}
+
+#[tokio::test]
+async fn a_bridge_that_yields_answers_hosts_that_speak_http_too() {
+    let server = Server::start().await;
+    let bridge = Bridge::start(&server.url()).await;
+    let url = format!("{}/one/mcp", bridge.http().await);
+    let session = session(&url).await;
+    let late = json!({ "jsonrpc": "2.0", "id": 1, "method": "late" });
+    let posting = client()
+        .post(&url)
+        .header("mcp-session-id", &session)
+        .json(&late)
+        .send();
+    let mut shim = bridge.host("one").await;
+    let yielding = async { bridge.call(Request::Yield).await.unwrap() };
+    let hosts = async {
+        server.record.hanging((1, 0)).await;
+        while shim.receive().await != control::hello::YIELDING.as_bytes() {}
+        assert!(shim.end().await);
+        bridge
+            .until_state(|state| state.sessions.iter().all(|session| session.face == "http"))
+            .await;
+        server.record.release();
+    };
+    let (posted, _, ()) = tokio::join!(posting, yielding, hosts);
+    let answer: Value = posted.unwrap().json().await.unwrap();
+    assert!(answer["result"].is_object(), "{answer}");
+    bridge.ended().await;
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_on_one_family_is_taken() {
+    let Ok(other) = std::net::TcpListener::bind("[::1]:0") else {
+        return;
+    };
+    let port = other.local_addr().unwrap().port();
+    let bridge = Bridge::start_with("http://127.0.0.1:9/mcp", |options| {
+        let config = format!("[bridge]\nport = {port}\n");
+        std::fs::write(options.home.config_file(), config).unwrap();
+    })
+    .await;
+    let state = bridge.state().await.bridge;
+    assert_eq!(state.http, None);
+    assert_eq!(state.http_problem.unwrap().kind, ProblemKind::InUse);
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 use std::time::Instant;
 
 use control::api::{ProblemKind, Reply, Request, ServerState};
+use control::hello::Wants;
+use control::socket::Face;
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -202,6 +204,17 @@ async fn an_unknown_server_and_a_bad_configuration_are_named() {
         .bridge
         .config_problem
         .expect("the file is bad");
+    assert!(problem.message.contains("line 2"), "{problem}");
+    let wants = Wants::Server {
+        server: "two".to_owned(),
+        host: None,
+        resumed: false,
+    };
+    let Err(control::CallError::Problem(problem)) =
+        control::open(&bridge.home, Face::Mcp, "1.0.0", wants).await
+    else {
+        panic!("it may stand in the file that cannot be read")
+    };
     assert!(problem.message.contains("line 2"), "{problem}");
     assert_eq!(
         bridge.state().await.servers.len(),
