@@ -78,12 +78,14 @@ impl Problem {
         }
     }
 
-    /// Takes an error whose text ends in `hint: …` apart.
+    /// Takes an error whose text ends in `hint: …` apart. Of several hints, which errors gather
+    /// on their way, one is made.
     #[must_use]
     pub fn from_text(kind: ProblemKind, text: &str) -> Self {
         match text.split_once("hint: ") {
             Some((message, hint)) => {
-                Self::new(kind, message.trim_end_matches([' ', ';', '\n', '.'])).with_hint(hint)
+                Self::new(kind, message.trim_end_matches([' ', ';', '\n', '.']))
+                    .with_hint(hint.replace("; hint: ", "; "))
             }
             None => Self::new(kind, text),
         }
@@ -123,5 +125,7 @@ mod tests {
             problem.to_string(),
             "`X` is not a server name\nhint: use a-z"
         );
+        let problem = Problem::from_text(ProblemKind::Invalid, "no; hint: one; hint: other");
+        assert_eq!(problem.to_string(), "no\nhint: one; other");
     }
 }
