@@ -21,11 +21,11 @@ Getting started:
   postern demo              all of it on this machine, with nothing to set up
 
 Environment:
-  POSTERN_HOME     keep everything under this folder, as --home does
-  POSTERN_VAULT    `file`: guard the tokens by a key file instead of the keychain
-  POSTERN_BROWSER  the command that opens pages, before BROWSER
-  POSTERN_LOG      what is logged, as in `debug` or `bridge=trace`
-  POSTERN_EXTRA_CA PEM files to trust besides the system's certificates
+  POSTERN_HOME      keep everything under this folder, as --home does
+  POSTERN_VAULT     `file`: guard the tokens by a key file instead of the keychain
+  POSTERN_BROWSER   the command that opens pages, before BROWSER
+  POSTERN_LOG       what is logged, as in `debug` or `bridge=trace`
+  POSTERN_EXTRA_CA  PEM files to trust besides the system's certificates
 
 Exit codes:
   0  done
@@ -82,7 +82,7 @@ pub(crate) enum Command {
     /// Run the sample MCP server.
     #[command(after_help = SNIPPETS)]
     Snippets(SnippetsArgs),
-    /// Run emulator, gateway, sample server and bridge together, signed in.
+    /// Try it all on this machine: emulator, gateway, sample server and bridge together.
     #[command(after_help = DEMO)]
     Demo(DemoArgs),
     /// The browser of the demo, which nobody need look at.
@@ -126,7 +126,7 @@ A smallest gateway.toml:
 
 const EMULATOR: &str = "\
 Example:
-  postern emulator --port 4180 --gateway-callback http://localhost:4127/oauth-callback
+  postern emulator --port 4190 --gateway-callback http://localhost:4180/oauth-callback
 
 Any password is right. It listens on this machine only.";
 
@@ -185,7 +185,7 @@ pub(crate) enum ServersCommand {
         after_help = "Example:\n  postern servers add snippets https://gateway.example.com/snippets/mcp"
     )]
     Add {
-        /// Its new name: a-z, 0-9 and -.
+        /// What to call it: a-z, 0-9 and -.
         name: String,
         /// Its MCP endpoint.
         url: String,

@@ -111,7 +111,12 @@ impl From<control::HomeError> for Failure {
 
 impl From<bridge::ServeError> for Failure {
     fn from(error: bridge::ServeError) -> Self {
-        Self::new(error)
+        match error {
+            bridge::ServeError::Tls(reason) => Self::new(format_args!(
+                "the certificates to trust cannot be loaded: {reason}; hint: check the files that POSTERN_EXTRA_CA names"
+            )),
+            bridge::ServeError::Sockets(reason) => Self::new(reason),
+        }
     }
 }
 

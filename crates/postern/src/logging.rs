@@ -49,7 +49,7 @@ fn filtering(filter: Option<&str>) -> EnvFilter {
     let filter = EnvFilter::builder()
         .parse(filter.unwrap_or(DEFAULT))
         .unwrap_or_else(|error| {
-            shim::complain(format_args!("POSTERN_LOG is not a filter: {error}"));
+            shim::complain(format_args!("POSTERN_LOG is not a filter ({error}); hint: write it as in `debug` or `bridge=trace`"));
             EnvFilter::new(DEFAULT)
         });
     QUIET

@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::io::{self, BufRead, IsTerminal, Write};
 
+use control::api::Problem;
+
 /// Says something on stdout. Whoever reads it may have read enough, as `head` has.
 pub(crate) fn say(text: impl Display) {
     let _ = writeln!(io::stdout().lock(), "{text}");
@@ -49,6 +51,21 @@ pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
         .collect::<String>()
         .trim_end_matches('\n')
         .to_owned()
+}
+
+/// Such a table, in which what is wrong with a row stands below it, from the second column on.
+pub(crate) fn table_with_problems<const N: usize>(
+    rows: Vec<([String; N], Option<&Problem>)>,
+) -> String {
+    let (cells, problems): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+    let first = cells.iter().map(|row| row[0].chars().count()).max();
+    let below = format!("\n{:1$}", "", first.unwrap_or_default() + 4);
+    let table = table(&cells);
+    let rows = table.lines().zip(problems).map(|(row, problem)| {
+        let problem = problem.map(|problem| format!("\n{problem}").replace('\n', &below));
+        format!("{row}{}", problem.unwrap_or_default())
+    });
+    rows.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

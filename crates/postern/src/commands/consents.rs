@@ -30,7 +30,7 @@ async fn list(server: Option<String>, json: bool, context: &Context) -> Result<(
     if json {
         terminal::json(&consents)?;
     } else if consents.is_empty() {
-        terminal::say("No gateway allowed anything yet.");
+        terminal::say("No gateway that could be asked allows anything yet.");
     } else {
         terminal::say(text(&consents));
     }

@@ -1,11 +1,11 @@
 //! `postern hosts`.
 
-use control::api::{HostChange, HostView, Reply, Request};
+use control::api::{HostChange, HostView, Problem, Reply, Request};
 
 use crate::cli::{HostArgs, HostsCommand};
 use crate::context::{Context, unexpected};
 use crate::failure::Failure;
-use crate::terminal::{self, table};
+use crate::terminal::{self, table_with_problems};
 
 pub(crate) fn run(command: HostsCommand, context: &Context) -> Result<(), Failure> {
     context.block_on(async {
@@ -46,24 +46,25 @@ async fn list(json: bool, context: &Context) -> Result<(), Failure> {
         return Ok(terminal::json(&hosts)?);
     }
     let rows: Vec<_> = hosts.iter().map(row).collect::<Result<_, _>>()?;
-    terminal::say(table(&rows));
+    terminal::say(table_with_problems(rows));
     Ok(())
 }
 
-fn row(view: &HostView) -> Result<[String; 4], Failure> {
+fn row(view: &HostView) -> Result<([String; 4], Option<&Problem>), Failure> {
     let id = serde_json::to_value(view.id)?;
     let finding = match (&view.problem, view.exists, view.servers.as_slice()) {
-        (Some(problem), _, _) => problem.to_string().replace('\n', "; "),
+        (Some(_), _, _) => "unreadable".to_owned(),
         (None, false, _) => "no file yet".to_owned(),
         (None, true, []) => "no servers of ours".to_owned(),
         (None, true, servers) => servers.join(", "),
     };
-    Ok([
+    let row = [
         id.as_str().unwrap_or_default().to_owned(),
         view.name.clone(),
         finding,
         view.path.clone(),
-    ])
+    ];
+    Ok((row, view.problem.as_ref()))
 }
 
 /// Shows the change, asks, and makes it.

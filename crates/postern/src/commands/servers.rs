@@ -1,6 +1,6 @@
 //! `postern servers`.
 
-use control::api::{Reply, Request, TestReport};
+use control::api::{Reply, Request, State, TestReport};
 
 use super::status;
 use crate::cli::ServersCommand;
@@ -35,13 +35,19 @@ pub(crate) fn run(command: ServersCommand, context: &Context) -> Result<(), Fail
 }
 
 async fn list(json: bool, context: &Context) -> Result<(), Failure> {
-    let servers = context.state().await?.servers;
+    let State {
+        servers, bridge, ..
+    } = context.state().await?;
+    // Those that stand in a file that cannot be read are missing.
+    if let Some(problem) = &bridge.config_problem {
+        terminal::note(format_args!("{problem}\n"));
+    }
     if json {
         terminal::json(&servers)?;
-    } else if servers.is_empty() {
-        terminal::say("No servers yet; hint: `postern servers add NAME URL`");
-    } else {
+    } else if !servers.is_empty() {
         terminal::say(status::servers(&servers));
+    } else if bridge.config_problem.is_none() {
+        terminal::say(status::NO_SERVERS);
     }
     Ok(())
 }

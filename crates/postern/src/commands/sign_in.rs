@@ -49,20 +49,28 @@ async fn follow(client: Client, server: &str) -> Result<(), CallError> {
         if let Some(page) = &waiting
             && waiting != shown
         {
-            announce(page);
+            terminal::note(announcement(page, shown.as_ref()));
         }
         shown = waiting;
     }
 }
 
-fn announce(page: &SignInView) {
+/// Where the page is, said once, and why no browser shows it.
+fn announcement(page: &SignInView, shown: Option<&SignInView>) -> String {
+    let is_shown = shown.is_some_and(|shown| shown.url == page.url);
     match &page.browser_problem {
-        None => terminal::note("Waiting for your browser. If it shows nothing, open this page:"),
-        Some(problem) => terminal::note(format_args!(
-            "No browser could be opened ({problem}). Open this page:"
-        )),
+        Some(problem) if is_shown => {
+            format!("No browser could be opened ({problem}). Open the page above.")
+        }
+        Some(problem) => format!(
+            "No browser could be opened ({problem}). Open this page:\n\n  {}\n",
+            page.url
+        ),
+        None => format!(
+            "Waiting for your browser. If it shows nothing, open this page:\n\n  {}\n",
+            page.url
+        ),
     }
-    terminal::note(format_args!("\n  {}\n", page.url));
 }
 
 async fn cancel(args: &SignInArgs, context: &Context) -> Result<(), Failure> {
@@ -72,6 +80,10 @@ async fn cancel(args: &SignInArgs, context: &Context) -> Result<(), Failure> {
         control::api::ProblemKind::SignInEnded,
         "the sign-in was cancelled",
     )
+    .with_hint(format!(
+        "`postern sign-in {}` begins another one",
+        args.server
+    ))
     .into())
 }
 
@@ -89,4 +101,31 @@ async fn signed_in_as(context: &Context, server: &str) -> Result<String, Failure
     Ok(account
         .and_then(|account| account.username.or(account.name))
         .map_or(String::new(), |who| format!(" as {who}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use control::api::SignInView;
+
+    use super::announcement;
+
+    #[test]
+    fn the_page_is_named_once_and_so_is_what_keeps_the_browser_from_it() {
+        let page = SignInView {
+            server: "snippets".into(),
+            url: "https://login.example/a".into(),
+            browser_problem: None,
+            since: 0,
+        };
+        let failed = SignInView {
+            browser_problem: Some("`x` could not be started".into()),
+            ..page.clone()
+        };
+        let first = announcement(&page, None);
+        assert!(first.contains("\n  https://login.example/a\n"), "{first}");
+        let then = announcement(&failed, Some(&page));
+        assert!(then.contains("`x`") && !then.contains("https"), "{then}");
+        let late = announcement(&failed, None);
+        assert!(late.contains("`x`") && late.contains("https"), "{late}");
+    }
 }

@@ -11,14 +11,14 @@ use crate::terminal;
 pub(crate) fn run(args: SignOutArgs, context: &Context) -> Result<(), Failure> {
     context.block_on(async {
         let accounts = context.state().await?.accounts;
+        if args.account.is_none() && accounts.is_empty() {
+            terminal::say("Nobody is signed in.");
+            return Ok(());
+        }
         let account = if args.all {
             None
         } else {
             match (args.account, accounts.as_slice()) {
-                (None, []) => {
-                    terminal::say("Nobody is signed in.");
-                    return Ok(());
-                }
                 (None, [only]) => Some(only.clone()),
                 (None, several) => return Err(ambiguous(several)),
                 (Some(name), all) => Some(named(&name, all)?),

@@ -10,7 +10,11 @@ use super::sign_out;
 use crate::cli::JsonArgs;
 use crate::context::{Context, unexpected};
 use crate::failure::Failure;
-use crate::terminal::{self, table};
+use crate::terminal::{self, table, table_with_problems};
+
+/// What there is to say, and to do, before the first server.
+pub(super) const NO_SERVERS: &str =
+    "No servers yet.\nhint: `postern servers add NAME URL` adds one";
 
 /// Shows what there is. Starts nothing: that no bridge runs is an answer too.
 pub(crate) fn run(args: &JsonArgs, context: &Context) -> Result<(), Failure> {
@@ -35,7 +39,7 @@ pub(crate) fn run(args: &JsonArgs, context: &Context) -> Result<(), Failure> {
 }
 
 fn text(state: &State) -> String {
-    let mut parts = vec![table(&bridge(state))];
+    let mut parts = vec![table_with_problems(bridge(state))];
     let mut section = |title: &str, rows: String| {
         if !rows.is_empty() {
             parts.push(format!("{title}\n{rows}"));
@@ -48,44 +52,39 @@ fn text(state: &State) -> String {
     section("Connected", table(&rows));
     let waiting: Vec<_> = state.sign_ins.iter().map(sign_in).collect();
     section("Waiting for a sign-in in the browser", waiting.join("\n"));
-    if state.servers.is_empty() {
-        parts.push("No servers yet; hint: `postern servers add NAME URL`".to_owned());
+    if state.servers.is_empty() && state.bridge.config_problem.is_none() {
+        parts.push(NO_SERVERS.to_owned());
     }
     parts.join("\n\n")
 }
 
-fn bridge(state: &State) -> Vec<[String; 2]> {
+fn bridge(state: &State) -> Vec<([String; 2], Option<&Problem>)> {
     let view = &state.bridge;
-    let http = match (&view.http, &view.http_problem) {
-        (Some(base), None) => base.clone(),
-        (_, Some(problem)) => one_line(problem),
-        (None, None) => "off".to_owned(),
-    };
+    let row = |name: &str, value: String| [name.to_owned(), value];
+    let version = format!("{}, process {}", view.version, view.pid);
+    let http = view.http.clone().unwrap_or_else(|| "none".to_owned());
     let mut rows = vec![
-        [
-            "bridge".to_owned(),
-            format!("{}, process {}", view.version, view.pid),
-        ],
-        ["endpoints".to_owned(), http],
-        ["tokens".to_owned(), view.vault.detail.clone()],
-        ["configuration".to_owned(), view.config_file.clone()],
+        (row("bridge", version), None),
+        (row("endpoints", http), view.http_problem.as_ref()),
+        (row("tokens", view.vault.detail.clone()), None),
+        (
+            row("configuration", view.config_file.clone()),
+            view.config_problem.as_ref(),
+        ),
     ];
-    if let Some(problem) = &view.config_problem {
-        rows.push([String::new(), one_line(problem)]);
-    }
-    if let Some(mode) = server_mode(&state.server_mode) {
-        rows.push(["server mode".to_owned(), mode]);
+    if let Some((mode, problem)) = server_mode(&state.server_mode) {
+        rows.push((row("server mode", mode), problem));
     }
     rows
 }
 
-fn server_mode(state: &ServerModeState) -> Option<String> {
+fn server_mode(state: &ServerModeState) -> Option<(String, Option<&Problem>)> {
     match state {
         ServerModeState::Unconfigured => None,
-        ServerModeState::Off => Some("off".to_owned()),
-        ServerModeState::Starting => Some("starting".to_owned()),
-        ServerModeState::Running { url, pid } => Some(format!("{url}, process {pid}")),
-        ServerModeState::Failed { problem } => Some(one_line(problem)),
+        ServerModeState::Off => Some(("off".to_owned(), None)),
+        ServerModeState::Starting => Some(("starting".to_owned(), None)),
+        ServerModeState::Running { url, pid } => Some((format!("{url}, process {pid}"), None)),
+        ServerModeState::Failed { problem } => Some(("failed".to_owned(), Some(problem))),
     }
 }
 
@@ -103,26 +102,21 @@ fn account(view: &AccountView) -> [String; 3] {
 
 /// Name, state and remote of each.
 pub(super) fn servers(servers: &[ServerView]) -> String {
-    let rows: Vec<_> = servers
-        .iter()
-        .map(|view| {
-            [
-                view.name.clone(),
-                server_state(&view.state),
-                view.url.clone(),
-            ]
-        })
-        .collect();
-    table(&rows)
+    let rows = servers.iter().map(|view| {
+        let (state, problem) = server_state(&view.state);
+        let row = [view.name.clone(), state.to_owned(), view.url.clone()];
+        (row, problem)
+    });
+    table_with_problems(rows.collect())
 }
 
-fn server_state(state: &ServerState) -> String {
+fn server_state(state: &ServerState) -> (&'static str, Option<&Problem>) {
     match state {
-        ServerState::Unknown => "not asked yet".to_owned(),
-        ServerState::Connecting => "connecting".to_owned(),
-        ServerState::Ready => "ready".to_owned(),
-        ServerState::SignInNeeded => "sign-in needed".to_owned(),
-        ServerState::Failed { problem } => one_line(problem),
+        ServerState::Unknown => ("not asked yet", None),
+        ServerState::Connecting => ("connecting", None),
+        ServerState::Ready => ("ready", None),
+        ServerState::SignInNeeded => ("sign-in needed", None),
+        ServerState::Failed { problem } => ("failed", Some(problem)),
     }
 }
 
@@ -132,10 +126,6 @@ fn session(view: &SessionView) -> [String; 3] {
 
 fn sign_in(view: &SignInView) -> String {
     format!("  {}  {}", view.server, view.url)
-}
-
-fn one_line(problem: &Problem) -> String {
-    problem.to_string().replace('\n', "; ")
 }
 
 #[cfg(test)]
@@ -161,12 +151,13 @@ mod tests {
         };
         let problem = Problem::new(ProblemKind::Unreachable, "cannot be reached")
             .with_hint("check the network");
+        let taken = Problem::new(ProblemKind::InUse, "port 4127 is taken");
         let state = State {
             bridge: BridgeView {
                 version: "0.1.0".into(),
                 pid: 7,
-                http: Some("http://127.0.0.1:4127".into()),
-                http_problem: None,
+                http: None,
+                http_problem: Some(taken),
                 config_file: "/c/config.toml".into(),
                 config_problem: None,
                 vault: VaultView {
@@ -196,7 +187,8 @@ mod tests {
             server_mode: ServerModeState::Unconfigured,
         };
         let expected = "  bridge         0.1.0, process 7
-  endpoints      http://127.0.0.1:4127
+  endpoints      none
+                 port 4127 is taken
   tokens         keychain
   configuration  /c/config.toml
 
@@ -204,8 +196,10 @@ Accounts
   adele@contoso.example  signed in  https://login.example
 
 Servers
-  snippets  ready                                       https://mcp.example/snippets
-  b         cannot be reached; hint: check the network  https://mcp.example/b
+  snippets  ready   https://mcp.example/snippets
+  b         failed  https://mcp.example/b
+            cannot be reached
+            hint: check the network
 
 Connected
   Claude Desktop  snippets  stdio";

@@ -135,6 +135,40 @@ async fn servers_are_added_listed_tested_and_removed() {
 }
 
 #[tokio::test]
+async fn a_configuration_that_cannot_be_read_is_named_with_its_place() {
+    let installation = Installation::new();
+    let file = installation.home().config_file();
+    let text = "[bridge]\nport = 0\n[servers.far]\nurl = 'http://far.example/mcp'\n";
+    std::fs::write(&file, text).unwrap();
+    let place = format!("{}, line 4", file.display());
+    let status = installation.run(&["status"]).await;
+    assert_eq!(status.code, Some(4), "it starts nothing: {status:?}");
+    // Nobody is told that there are no servers.
+    let list = installation.run(&["servers", "list"]).await;
+    assert_eq!((list.code, list.stdout.as_str()), (Some(0), ""));
+    assert!(
+        list.stderr.starts_with(&place) && list.stderr.contains("\nhint: use https"),
+        "{list:?}"
+    );
+    let status = installation.run(&["status"]).await.stdout;
+    assert!(
+        status.contains(&place) && !status.contains("No servers"),
+        "{status}"
+    );
+    let add = ["servers", "add", "near", "http://127.0.0.1:9/mcp"];
+    let refused = installation.run(&add).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains(&place), "{refused:?}");
+    // It is read again by itself.
+    std::fs::write(&file, text.replace("http:", "https:")).unwrap();
+    let list = installation.run(&["servers", "list"]).await;
+    assert!(
+        list.stdout.contains("  far  ") && list.stderr.is_empty(),
+        "{list:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_host_gets_a_server_and_loses_it_again() {
     let installation = Installation::new();
     installation

@@ -66,15 +66,14 @@ async fn a_browser_that_cannot_be_opened_costs_a_person_one_copied_address() {
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     let mut demo = command.spawn().unwrap();
     let mut lines = BufReader::new(demo.stderr.take().unwrap()).lines();
-    let mut said = String::new();
-    let page = loop {
-        let line = lines.next_line().await.unwrap().expect("an address");
-        said.push_str(&line);
-        let is_told = said.contains("No browser could be opened");
-        if let Some(page) = line.trim().strip_prefix("http://").filter(|_| is_told) {
-            break format!("http://{page}");
-        }
-    };
+    let (mut pages, mut is_told) = (Vec::new(), false);
+    while pages.is_empty() || !is_told {
+        let line = lines.next_line().await.unwrap().expect("why no page opens");
+        pages.extend(line.trim().strip_prefix("http://").map(str::to_owned));
+        is_told |= line.contains("No browser could be opened");
+    }
+    assert_eq!(pages.len(), 1, "{pages:?}");
+    let page = format!("http://{}", pages[0]);
     let signed_in = installation.run(&["demo-browser", &page]).await;
     assert_eq!(signed_in.code, Some(0), "{signed_in:?}");
     assert!(demo.wait().await.unwrap().success());
