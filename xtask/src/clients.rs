@@ -1,5 +1,5 @@
-//! The MCP clients of others that the end-to-end cases use, at pinned versions under
-//! `target/tools/clients`.
+//! The MCP clients of others that the end-to-end cases use, the conformance suite among them, at
+//! pinned versions under `target/tools/clients`.
 
 use std::{fs, path::Path, process::Command};
 
@@ -14,9 +14,11 @@ const PYTHON_PINS: &str = "requirements.txt";
 pub(crate) fn steps(steps: &mut Steps, node: &Node) -> Result<()> {
     let pins = tree::root().join("tests/clients");
     let target = tree::tools().join("clients");
-    steps.step("clients in TypeScript", "the SDK and the Inspector", || {
-        node_clients(&pins, &target.join("node"), node)
-    })?;
+    steps.step(
+        "clients in TypeScript",
+        "the SDKs, the Inspector and the conformance suite",
+        || node_clients(&pins, &target.join("node"), node),
+    )?;
     steps.step("clients in Python", "the SDK", || {
         python_clients(&pins, &target.join("python"))
     })
