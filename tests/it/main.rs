@@ -4,6 +4,7 @@
 //! Does not own: what one crate can test alone; that stands beside its code.
 
 mod clients;
+mod conformance;
 mod desktop;
 mod emulator_alone;
 mod faces;
