@@ -90,8 +90,6 @@ pub async fn serve(
     ready: impl FnOnce() + Send,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    // Held to the very end, and the lock with them: a successor must not read the vault before
-    // the last renewal is in it.
     let (mut mcp, mut control) = control::socket::Listener::bind(&options.home)?;
     let hub = Hub::new(options, shutdown).await?;
     let faces = Faces::open(&hub).await;
@@ -102,6 +100,10 @@ pub async fn serve(
         .unwrap_or_else(|SocketError(reason)| {
             tracing::error!(%reason, "a socket broke; the bridge ends");
         });
+    // Clients are told that no bridge runs. The other listener is held to the very end, and with
+    // it the lock: a successor must not read the vault before the last renewal is in it.
+    drop(control);
     hub.end().await;
+    drop(mcp);
     Ok(())
 }

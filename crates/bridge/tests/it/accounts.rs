@@ -2,6 +2,7 @@
 
 use control::api::{Request, ServerState};
 use control::socket::{BindError, Listener};
+use control::{CallError, Client};
 use serde_json::{Value, json};
 
 use crate::bridge::{Bridge, Host};
@@ -107,6 +108,8 @@ async fn a_renewal_outlives_the_end_of_the_bridge_and_no_other_bridge_begins_bef
     assert!(host.end().await);
     let second = Listener::bind(&bridge.home);
     assert!(matches!(second, Err(BindError::Taken)), "{second:?}");
+    let client = Client::connect(&bridge.home, "1.0.0", false).await;
+    assert!(matches!(client, Err(CallError::NotRunning)), "{client:?}");
     server.record.release();
     bridge.restart().await;
     let mut host = bridge.host("one").await;

@@ -110,8 +110,7 @@ async fn serve(
     }
 }
 
-/// Whether the bridge that has the lock is on its way out, or up: it has the sockets and answers
-/// nobody. Waits for its end, until `patience` at most.
+/// Whether the bridge that has the lock is on its way out, or up: it answers nobody.
 async fn is_ending(context: &Context, patience: Instant) -> bool {
     let answer = tokio::time::timeout_at(patience, context.connect()).await;
     matches!(answer, Ok(Err(_))) && Instant::now() < patience
