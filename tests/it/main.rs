@@ -6,6 +6,7 @@
 mod clients;
 mod conformance;
 mod desktop;
+mod door;
 mod emulator_alone;
 mod faces;
 mod gateway_alone;

@@ -89,7 +89,11 @@ async fn bind(port: u16) -> io::Result<(u16, Vec<TcpListener>)> {
 async fn serve_http(listener: TcpListener, app: Router, hub: Arc<Hub>) {
     let shutdown = hub.shutdown.clone().cancelled_owned();
     // Answers that are on their way get there.
-    let serving = axum::serve(listener, app).with_graceful_shutdown(shutdown);
+    let serving = axum::serve(
+        listener,
+        app.into_make_service_with_connect_info::<door::Peer>(),
+    )
+    .with_graceful_shutdown(shutdown);
     if let Err(reason) = serving.await {
         tracing::error!(%reason, "the HTTP face ended");
     }

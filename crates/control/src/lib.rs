@@ -10,6 +10,7 @@ mod client;
 pub mod hello;
 mod home;
 pub mod lines;
+pub mod peer;
 pub mod socket;
 pub mod start;
 

@@ -1,17 +1,41 @@
 //! The rules that stand in for authentication on the local HTTP endpoints.
 //!
-//! Invariants: only loopback names in `Host` (no DNS rebinding); no request that a web page of
-//! another site causes, by script or by `<img>`; never a 401 and never metadata, because hosts
-//! would start a sign-in of their own.
+//! Invariants: only processes of the same user, where the system tells; only loopback names in
+//! `Host` (no DNS rebinding); no request that a web page of another site causes, by script or by
+//! `<img>`; never a 401 and never metadata, because hosts would start a sign-in of their own.
 
 use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::extract::connect_info::Connected;
 use axum::http::{HeaderMap, Request, Response, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse;
+use axum::serve::IncomingStream;
+use control::peer::{self, Owner};
+use tokio::net::TcpListener;
+
+/// Who opened a connection; asked once for each, not for each request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(Owner);
+
+impl Connected<IncomingStream<'_, TcpListener>> for Peer {
+    fn connect_info(connection: IncomingStream<'_, TcpListener>) -> Self {
+        let here = connection.io().local_addr();
+        Self(here.map_or(Owner::Unknown, |here| {
+            peer::owner(*connection.remote_addr(), here)
+        }))
+    }
+}
 
 /// Lets a request in, or turns it away with 403.
-pub(super) async fn check(request: Request<Body>, next: Next) -> Response<Body> {
-    match refusal(request.headers()) {
+pub(super) async fn check(
+    ConnectInfo(Peer(owner)): ConnectInfo<Peer>,
+    request: Request<Body>,
+    next: Next,
+) -> Response<Body> {
+    let stranger =
+        (owner == Owner::Stranger).then_some("the request comes from another user's process");
+    match stranger.or_else(|| refusal(request.headers())) {
         None => next.run(request).await,
         Some(why) => {
             tracing::warn!(why, path = request.uri().path(), "turned a request away");

@@ -16,6 +16,7 @@ use axum::middleware::Next;
 use axum::response::IntoResponse;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use control::peer::{self, Owner};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
@@ -97,7 +98,7 @@ impl Door {
         if matches!(site, Some("cross-site" | "same-site")) {
             return Some("a page of another site made this request");
         }
-        if !system::is_ours(peer, self.address) {
+        if peer::owner(peer, self.address) == Owner::Stranger {
             return Some("the request comes from another user");
         }
         None
@@ -175,52 +176,5 @@ pub(super) async fn holds_token(
     } else {
         let why = "the token is missing or of an earlier run; hint: run `postern ui` again and open the address that it prints\n";
         (StatusCode::UNAUTHORIZED, why).into_response()
-    }
-}
-
-#[cfg(all(test, target_os = "linux"))]
-pub(super) use system::owner;
-
-#[cfg(target_os = "linux")]
-mod system {
-    use std::net::{IpAddr, SocketAddr};
-
-    /// Whether the connection from `peer` was opened by this user, by the kernel's table of
-    /// connections. One that is not in the table, because it just ended, is not.
-    pub(super) fn is_ours(peer: SocketAddr, here: SocketAddr) -> bool {
-        let uid = rustix::process::getuid().as_raw();
-        std::fs::read_to_string("/proc/net/tcp")
-            .is_ok_and(|table| owner(&table, peer, here) == Some(uid))
-    }
-
-    pub(in crate::ui) fn owner(table: &str, local: SocketAddr, remote: SocketAddr) -> Option<u32> {
-        let (local, remote) = (entry(local)?, entry(remote)?);
-        table.lines().skip(1).find_map(|line| {
-            let mut columns = line.split_ascii_whitespace().skip(1);
-            let found = columns.next() == Some(&local) && columns.next() == Some(&remote);
-            found.then(|| columns.nth(4)?.parse().ok()).flatten()
-        })
-    }
-
-    /// As the kernel writes an address: the four bytes as a number of this machine, in hex.
-    fn entry(address: SocketAddr) -> Option<String> {
-        let IpAddr::V4(ip) = address.ip() else {
-            return None;
-        };
-        Some(format!(
-            "{:08X}:{:04X}",
-            u32::from_ne_bytes(ip.octets()),
-            address.port()
-        ))
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-mod system {
-    use std::net::SocketAddr;
-
-    /// The token alone decides here.
-    pub(super) fn is_ours(_peer: SocketAddr, _here: SocketAddr) -> bool {
-        true
     }
 }

@@ -166,17 +166,3 @@ async fn pages_of_others_are_turned_away_token_or_not() {
         );
     }
 }
-
-#[cfg(target_os = "linux")]
-#[test]
-fn the_kernel_tells_whose_connection_it_is() {
-    let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
-        \x20  0: 0100007F:1F90 0100007F:9C40 01 00000000:00000000 00:00000000 00000000     0        0 1 1\n\
-        \x20  1: 0100007F:9C40 0100007F:1F90 01 00000000:00000000 00:00000000 00000000  1000        0 2 1\n";
-    let (here, peer) = (
-        SocketAddr::from(([127, 0, 0, 1], 8080)),
-        SocketAddr::from(([127, 0, 0, 1], 40000)),
-    );
-    assert_eq!(super::door::owner(table, peer, here), Some(1000));
-    assert_eq!(super::door::owner(table, here, here), None);
-}

@@ -1,0 +1,130 @@
+//! Linux: `sock_diag(7)` looks one connection up in the kernel's table by its two ends.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
+};
+
+use super::Owner;
+
+/// `SOCK_DIAG_BY_FAMILY`, the only question.
+const BY_FAMILY: u16 = 20;
+/// `NLM_F_REQUEST`.
+const REQUEST: u16 = 1;
+const IPPROTO_TCP: u8 = 6;
+
+/// The lengths of `nlmsghdr` and of `inet_diag_req_v2`.
+const HEADER: usize = 16;
+const QUESTION: usize = 56;
+
+/// Where `idiag_uid` stands in an answer.
+const UID: usize = HEADER + 64;
+
+pub(super) fn owner(peer: SocketAddr, here: SocketAddr) -> Owner {
+    match uid(peer, here) {
+        Ok(Some(uid)) if uid == rustix::process::getuid().as_raw() => Owner::Us,
+        Ok(_) => Owner::Stranger,
+        Err(error) => {
+            tracing::debug!(%error, "the kernel does not say who opened a connection");
+            Owner::Unknown
+        }
+    }
+}
+
+/// The user of the socket whose own end is `peer` and whose other end is `here`; none if there is
+/// no such socket.
+fn uid(peer: SocketAddr, here: SocketAddr) -> io::Result<Option<u32>> {
+    let netlink = socket_with(
+        AddressFamily::NETLINK,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        Some(netlink::SOCK_DIAG),
+    )?;
+    send(&netlink, &question(peer, here), SendFlags::empty())?;
+    let mut answer = [0; 512];
+    let (length, _) = recv(&netlink, &mut answer, RecvFlags::empty())?;
+    let answer = &answer[..length];
+    match answer
+        .get(4..6)
+        .map(|kind| u16::from_ne_bytes([kind[0], kind[1]]))
+    {
+        Some(BY_FAMILY) => Ok(number(answer, UID)),
+        // `NLMSG_ERROR`, most often ENOENT.
+        Some(2) => match number(answer, HEADER).map(u32::cast_signed) {
+            Some(error) if error == -rustix::io::Errno::NOENT.raw_os_error() => Ok(None),
+            Some(error) => Err(io::Error::from_raw_os_error(-error)),
+            None => Err(io::ErrorKind::InvalidData.into()),
+        },
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u32> {
+    let four = bytes.get(at..at + 4)?;
+    Some(u32::from_ne_bytes([four[0], four[1], four[2], four[3]]))
+}
+
+/// A `nlmsghdr` and the `inet_diag_req_v2` behind it.
+fn question(peer: SocketAddr, here: SocketAddr) -> Vec<u8> {
+    let (peer, here) = (plain(peer), plain(here));
+    let family = match peer.ip() {
+        IpAddr::V4(_) => AddressFamily::INET,
+        IpAddr::V6(_) => AddressFamily::INET6,
+    };
+    let mut message = Vec::with_capacity(HEADER + QUESTION);
+    message.extend_from_slice(&u32::to_ne_bytes((HEADER + QUESTION) as u32));
+    message.extend_from_slice(&BY_FAMILY.to_ne_bytes());
+    message.extend_from_slice(&REQUEST.to_ne_bytes());
+    // The sequence and the port of the asker: one question, one answer.
+    message.extend_from_slice(&[0; 8]);
+    message.extend_from_slice(&[family.as_raw() as u8, IPPROTO_TCP, 0, 0]);
+    // Whatever state it is in.
+    message.extend_from_slice(&u32::MAX.to_ne_bytes());
+    message.extend_from_slice(&peer.port().to_be_bytes());
+    message.extend_from_slice(&here.port().to_be_bytes());
+    message.extend_from_slice(&address(peer.ip()));
+    message.extend_from_slice(&address(here.ip()));
+    // On any interface, with any cookie (`INET_DIAG_NOCOOKIE`).
+    message.extend_from_slice(&[0; 4]);
+    message.extend_from_slice(&[0xff; 8]);
+    message
+}
+
+/// An IPv4 address that an IPv6 socket wrote down is an IPv4 address.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+fn address(ip: IpAddr) -> [u8; 16] {
+    match ip {
+        IpAddr::V4(ip) => {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&ip.octets());
+            bytes
+        }
+        IpAddr::V6(ip) => ip.octets(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::super::{Owner, owner};
+
+    #[test]
+    fn a_connection_has_the_user_that_opened_it() {
+        for loopback in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(loopback).unwrap();
+            let here = listener.local_addr().unwrap();
+            let client = TcpStream::connect(here).unwrap();
+            let (_accepted, peer) = listener.accept().unwrap();
+            assert_eq!(owner(peer, here), Owner::Us);
+            let nobody = std::net::SocketAddr::new(peer.ip(), 1);
+            assert_eq!(owner(nobody, here), Owner::Stranger);
+            drop(client);
+        }
+    }
+}
