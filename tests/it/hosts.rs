@@ -2,6 +2,10 @@
 
 use std::fs;
 
+use control::{
+    CallError,
+    api::{HostId, Reply, Request},
+};
 use serde_json::{Value, json};
 
 use crate::world::{World, shim::Shim};
@@ -46,4 +50,41 @@ async fn what_hosts_add_writes_is_what_claude_desktop_can_run() {
         .run(&["hosts", "remove", "claude-desktop", "snippets", "--yes"])
         .await;
     assert_eq!(fs::read_to_string(&file).unwrap(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_nobody_saw_is_not_made() {
+    let world = World::start().await;
+    let bridge = world.bridge();
+    bridge.start().await;
+    let file = bridge
+        .root()
+        .join(".config/Claude/claude_desktop_config.json");
+    fs::create_dir_all(file.with_file_name("")).unwrap();
+    fs::write(&file, "{}\n").unwrap();
+    let (host, server) = (HostId::ClaudeDesktop, "snippets".to_owned());
+    let preview = Request::PreviewHostAdd {
+        host,
+        server: server.clone(),
+    };
+    let Reply::HostChange(shown) = bridge.ask(preview).await else {
+        panic!("no change");
+    };
+
+    // Claude Desktop writes its file while the person reads.
+    let meanwhile = "{ \"theme\": \"dark\" }\n";
+    fs::write(&file, meanwhile).unwrap();
+    let make = Request::AddToHost {
+        host,
+        server,
+        approved: shown.diff,
+    };
+    match bridge.connect().await.call(&make).await {
+        Err(CallError::Problem(problem)) => {
+            let hint = problem.hint.as_deref().unwrap_or_default();
+            assert!(hint.contains("look at the change again"), "{problem:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), meanwhile);
 }

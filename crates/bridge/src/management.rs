@@ -37,8 +37,10 @@ pub(crate) async fn serve(hub: &Arc<Hub>, listener: &mut Listener) -> io::Result
         let hub = Arc::clone(hub);
         hub.clone().spawn(async move {
             let served = tokio::select! {
-                served = converse(&hub, stream) => served,
+                // Nobody is let in at the end.
+                biased;
                 () = hub.shutdown.cancelled() => Ok(()),
+                served = converse(&hub, stream) => served,
             };
             if let Err(error) = served {
                 tracing::debug!(%error, "a client's connection broke");
@@ -191,8 +193,16 @@ async fn answer(hub: &Arc<Hub>, request: Request) -> Result<Reply, Problem> {
         Request::PreviewHostRemove { host, server } => {
             Ok(Reply::HostChange(shown(&plan_remove(hub, host, &server)?)))
         }
-        Request::AddToHost { host, server } => apply(hub, &plan_add(hub, host, &server)?),
-        Request::RemoveFromHost { host, server } => apply(hub, &plan_remove(hub, host, &server)?),
+        Request::AddToHost {
+            host,
+            server,
+            approved,
+        } => apply(hub, &plan_add(hub, host, &server)?, &approved),
+        Request::RemoveFromHost {
+            host,
+            server,
+            approved,
+        } => apply(hub, &plan_remove(hub, host, &server)?, &approved),
         Request::ListConsents { server } => {
             consents(hub, server.as_deref()).await.map(Reply::Consents)
         }

@@ -69,7 +69,11 @@ host: HostId,
 /**
  * The server's name.
  */
-server: string, } | { "call": "remove-from-host", 
+server: string, 
+/**
+ * The diff that was shown and approved. Any other change is not made.
+ */
+approved: string, } | { "call": "remove-from-host", 
 /**
  * The host.
  */
@@ -77,7 +81,11 @@ host: HostId,
 /**
  * The server's name.
  */
-server: string, } | { "call": "list-consents", 
+server: string, 
+/**
+ * The diff that was shown and approved. Any other change is not made.
+ */
+approved: string, } | { "call": "list-consents", 
 /**
  * The server's name; every server's if absent.
  */

@@ -39,9 +39,10 @@ export function createClient(transport: Transport) {
       ask({ call: "preview-host-add", host, server }, "host-change"),
     previewHostRemove: (host: HostId, server: string) =>
       ask({ call: "preview-host-remove", host, server }, "host-change"),
-    addToHost: (host: HostId, server: string) => ask({ call: "add-to-host", host, server }, "host-change"),
-    removeFromHost: (host: HostId, server: string) =>
-      ask({ call: "remove-from-host", host, server }, "host-change"),
+    addToHost: (host: HostId, server: string, approved: string) =>
+      ask({ call: "add-to-host", host, server, approved }, "host-change"),
+    removeFromHost: (host: HostId, server: string, approved: string) =>
+      ask({ call: "remove-from-host", host, server, approved }, "host-change"),
     listConsents: () => ask({ call: "list-consents", server: null }, "consents"),
     revokeConsent: (server: string, id: string) => ask({ call: "revoke-consent", server, id }, "done"),
     configureServerMode: (form: ServerModeForm) => ask({ call: "configure-server-mode", form }, "done"),

@@ -35,7 +35,16 @@ pub(super) fn plan_remove(
     hosts::plan_remove(host_of(id), &hub.options.places, name).map_err(|error| host_problem(&error))
 }
 
-pub(super) fn apply(hub: &Arc<Hub>, change: &hosts::Change) -> Result<Reply, Problem> {
+/// Makes a change if it is the one that somebody approved.
+pub(super) fn apply(
+    hub: &Arc<Hub>,
+    change: &hosts::Change,
+    approved: &str,
+) -> Result<Reply, Problem> {
+    if change.diff != approved {
+        let path = change.path.clone();
+        return Err(host_problem(&hosts::HostsError::ChangedMeanwhile { path }));
+    }
     let applied = hosts::apply(change).map_err(|error| host_problem(&error))?;
     hub.changed();
     let backup = applied.backup.map(|path| path.display().to_string());

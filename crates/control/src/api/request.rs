@@ -81,6 +81,8 @@ pub enum Request {
         host: HostId,
         /// The server's name.
         server: String,
+        /// The diff that was shown and approved. Any other change is not made.
+        approved: String,
     },
     /// Removes it again.
     RemoveFromHost {
@@ -88,6 +90,8 @@ pub enum Request {
         host: HostId,
         /// The server's name.
         server: String,
+        /// The diff that was shown and approved. Any other change is not made.
+        approved: String,
     },
     /// What a server's gateway granted to us.
     ListConsents {

@@ -17,7 +17,12 @@ pub(crate) fn run(command: HostsCommand, context: &Context) -> Result<(), Failur
                     host,
                     server: server.clone(),
                 };
-                change(&preview, &Request::AddToHost { host, server }, yes, context).await
+                let make = |approved| Request::AddToHost {
+                    host,
+                    server,
+                    approved,
+                };
+                change(&preview, make, yes, context).await
             }
             HostsCommand::Remove(args) => {
                 let HostArgs { host, server, yes } = args;
@@ -25,13 +30,12 @@ pub(crate) fn run(command: HostsCommand, context: &Context) -> Result<(), Failur
                     host,
                     server: server.clone(),
                 };
-                change(
-                    &preview,
-                    &Request::RemoveFromHost { host, server },
-                    yes,
-                    context,
-                )
-                .await
+                let make = |approved| Request::RemoveFromHost {
+                    host,
+                    server,
+                    approved,
+                };
+                change(&preview, make, yes, context).await
             }
         }
     })
@@ -67,10 +71,10 @@ fn row(view: &HostView) -> Result<([String; 4], Option<&Problem>), Failure> {
     Ok((row, view.problem.as_ref()))
 }
 
-/// Shows the change, asks, and makes it.
+/// Shows the change, asks, and makes that one.
 async fn change(
     preview: &Request,
-    make: &Request,
+    make: impl FnOnce(String) -> Request,
     yes: bool,
     context: &Context,
 ) -> Result<(), Failure> {
@@ -99,7 +103,7 @@ async fn change(
             }
         }
     }
-    let made = host_change(context.call(make).await?)?;
+    let made = host_change(context.call(&make(planned.diff)).await?)?;
     if let Some(backup) = &made.backup {
         terminal::say(format_args!("\nThe file as it was: {backup}"));
     }

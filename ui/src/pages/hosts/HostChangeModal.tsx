@@ -29,9 +29,18 @@ export function HostChangeModal({ change: { is, host, server }, onMade, onClose 
     () => (adding ? client.previewHostAdd(host.id, server) : client.previewHostRemove(host.id, server)),
     `${is} ${host.id} ${server}`,
   );
-  const apply = useAction(async () =>
-    onMade(await (adding ? client.addToHost(host.id, server) : client.removeFromHost(host.id, server))),
-  );
+  const apply = useAction(async () => {
+    const approved = preview.result?.diff ?? "";
+    onMade(
+      await (adding
+        ? client.addToHost(host.id, server, approved)
+        : client.removeFromHost(host.id, server, approved)),
+    );
+  });
+  const lookAgain = () => {
+    apply.reset();
+    preview.run();
+  };
   const nothing = preview.result?.diff === "";
   return (
     <Modal
@@ -54,7 +63,7 @@ export function HostChangeModal({ change: { is, host, server }, onMade, onClose 
         {preview.result === undefined && preview.busy && <Skeleton height={160} />}
         {preview.result !== undefined &&
           (nothing ? <Text size="sm">{t("hosts.nothing")}</Text> : <Diff text={preview.result.diff} />)}
-        <ProblemAlert problem={apply.problem} />
+        <ProblemAlert problem={apply.problem} onRetry={lookAgain} />
         <Group justify="flex-end" gap="xs">
           <Button variant="default" onClick={onClose}>
             {t("action.cancel")}
