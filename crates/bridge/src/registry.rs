@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use auth::{AccountKey, Target};
 use control::api::{Problem, ProblemKind, ServerState, ToolView};
 use mcp::Message;
+use mcp::up::Learned;
 use model::config::{BridgeConfig, ServerAuth, ServerConfig, Transport};
 use model::{EndpointUrl, ServerName};
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,8 @@ pub(crate) struct Server {
     seen_file: Option<PathBuf>,
     /// Cancelled once the configuration has another server in this one's place, or none.
     pub(crate) replaced: CancellationToken,
+    /// What its connections have learned of how it is spoken to.
+    pub(crate) learned: Arc<Learned>,
     known: Mutex<Known>,
 }
 
@@ -56,6 +59,7 @@ impl Server {
             ephemeral: seen_file.is_none(),
             seen_file,
             replaced: CancellationToken::new(),
+            learned: Arc::default(),
             known: Mutex::new(known),
         }
     }

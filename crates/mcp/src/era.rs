@@ -19,6 +19,10 @@ pub const LATEST_MODERN: &str = "2026-07-28";
 pub const SUPPORTED_MODERN: &[&str] = &[LATEST_MODERN];
 /// The key in `params._meta` by which a modern message names its protocol version.
 pub const META_PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+/// The key by which it says what its client can do.
+pub const META_CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+/// The key by which it says who its client is.
+pub const META_CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 
 /// How the two ends agree on what they speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

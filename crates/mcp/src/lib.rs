@@ -11,8 +11,10 @@ pub mod header;
 mod id;
 pub mod message;
 pub mod sse;
+mod tool_headers;
 pub mod up;
 
 pub use era::{Era, LATEST_LEGACY, LATEST_MODERN, SUPPORTED_LEGACY, SUPPORTED_MODERN};
 pub use id::RequestId;
 pub use message::{Kind, Message, ParseError};
+pub use tool_headers::{Cleared, ToolHeaders};

@@ -155,6 +155,23 @@ impl Message {
         }
     }
 
+    /// Whether it is the answer to this request.
+    #[must_use]
+    pub fn answers(&self, request: &RequestId) -> bool {
+        self.method().is_none() && self.id() == Some(request)
+    }
+
+    /// The code of the error that this is, if it is one.
+    #[must_use]
+    pub fn error_code(&self) -> Option<i64> {
+        #[derive(Deserialize)]
+        struct Error {
+            code: i64,
+        }
+        let error = serde_json::from_str::<Error>(self.error()?.get()).ok();
+        error.map(|error| error.code)
+    }
+
     /// The message without line breaks, as stdio framing wants it, and without one at its end.
     ///
     /// JSON has raw line breaks only between its tokens, where they mean nothing. Copies only if

@@ -136,6 +136,7 @@ fn connect(hub: &Hub, server: &Server) -> (Upstream, mpsc::Receiver<UpstreamEven
         url: server.config.url.clone(),
         transport: server.config.transport,
         headers: Vec::new(),
+        learned: Arc::clone(&server.learned),
     };
     let up = Upstream::open(hub.client.clone(), options, events_in);
     (up, events)

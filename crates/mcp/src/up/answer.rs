@@ -11,8 +11,6 @@ use http::{HeaderMap, HeaderName, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
-use serde::Deserialize;
-
 use super::stream::{EventStream, Mark, drain};
 use super::{Failure, Generation};
 use crate::message::METHOD_NOT_FOUND;
@@ -139,13 +137,7 @@ async fn refusal(response: Response<Incoming>, asked: Asked<'_>) -> Result<Messa
 
 /// The one use of 404 in a session that does not mean that the session is gone.
 fn is_unknown_method(answer: &Option<Message>) -> bool {
-    #[derive(Deserialize)]
-    struct Error {
-        code: i64,
-    }
-    let error = answer.as_ref().and_then(Message::error);
-    let error = error.and_then(|error| serde_json::from_str::<Error>(error.get()).ok());
-    error.is_some_and(|error| error.code == METHOD_NOT_FOUND)
+    answer.as_ref().and_then(Message::error_code) == Some(METHOD_NOT_FOUND)
 }
 
 /// Servers made after the SDKs' examples answer 400 where the specification has 404, and only

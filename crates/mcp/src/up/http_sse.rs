@@ -109,7 +109,8 @@ impl Shared {
         session: &SseSession,
         outgoing: &Outgoing,
     ) -> Result<(), Failure> {
-        let request = outgoing.post(&session.endpoint, &self.headers, &HttpSession::default());
+        let http = HttpSession::default();
+        let request = outgoing.post(&session.endpoint, &self.headers, &http, Vec::new());
         let response = self.client.request(request).await;
         let response = response.map_err(|error| Failure::without_response(&error))?;
         let asked = Asked {

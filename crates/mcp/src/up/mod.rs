@@ -14,10 +14,12 @@ mod answer;
 mod client;
 mod failure;
 mod http_sse;
+mod learned;
 mod outgoing;
 mod state;
 mod stream;
 mod streamable;
+mod tools;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +34,7 @@ use tokio_util::task::TaskTracker;
 
 pub use client::{Client, ClientError, ClientOptions};
 pub use failure::Failure;
+pub use learned::Learned;
 pub use state::Generation;
 
 use crate::message::{INVALID_REQUEST, METHOD_NOT_FOUND};
@@ -48,6 +51,8 @@ pub struct UpstreamOptions {
     pub transport: Transport,
     /// Sent with every request, as they are. They may be secrets and are never shown.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Shared by all connections to this server.
+    pub learned: Arc<Learned>,
 }
 
 /// What a remote did.
@@ -96,6 +101,7 @@ impl Upstream {
             uri: address(&options.url),
             url: options.url,
             headers: outgoing::base_headers(options.headers),
+            learned: options.learned,
             events,
             state: Mutex::new(State::new(options.transport)),
             tasks: TaskTracker::new(),
@@ -235,6 +241,7 @@ struct Shared {
     url: EndpointUrl,
     uri: Option<Uri>,
     headers: HeaderMap,
+    learned: Arc<Learned>,
     events: mpsc::Sender<UpstreamEvent>,
     state: Mutex<State>,
     tasks: TaskTracker,

@@ -65,14 +65,21 @@ impl Outgoing {
         }
     }
 
-    /// The message as a POST. `base` comes from [`base_headers`].
+    /// Another message that goes out with the same right.
+    pub(super) fn with(&self, message: Message) -> Self {
+        Self::new(message, self.authorization.clone())
+    }
+
+    /// The message as a POST. `base` comes from [`base_headers`]; `parameters` are repeated.
     pub(super) fn post(
         &self,
         uri: &Uri,
         base: &HeaderMap,
         session: &HttpSession,
+        parameters: Vec<(HeaderName, HeaderValue)>,
     ) -> Request<Full<Bytes>> {
         let mut headers = base.clone();
+        headers.extend(parameters);
         match &self.wire {
             Wire::Legacy => session.put(&mut headers),
             Wire::Modern(mirror) => mirror.put(&mut headers),

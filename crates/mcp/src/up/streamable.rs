@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Response};
+use http::{HeaderName, HeaderValue, Method, Response};
 use hyper::body::Incoming;
 use model::config::Transport;
 use tokio::time::Instant;
@@ -15,7 +15,7 @@ use super::answer::{self, Answer, Asked};
 use super::outgoing::{HttpSession, Outgoing};
 use super::state::{Generation, Route};
 use super::stream::{Cut, EventStream, LINGER, LONGEST_BACK_OFF, Mark};
-use super::{Failure, Shared, Turn, UpstreamEvent};
+use super::{Failure, Shared, Turn, UpstreamEvent, tools};
 use crate::{Era, RequestId, header};
 
 /// Attempts to reach the remote again for one answer; with the waits between, half a minute.
@@ -82,14 +82,16 @@ impl Shared {
         id: &RequestId,
         generation: Generation,
     ) -> Result<(), Failure> {
-        let response = self.post(outgoing, &HttpSession::default()).await?;
+        let http = HttpSession::default();
+        let response = self.post(outgoing, &http, Vec::new()).await?;
         if response.status().is_success() {
             let session = response.headers().get(header::SESSION_ID).cloned();
             if !self.state().begin_http(generation, session) {
                 return Ok(());
             }
         }
-        self.answer(response, id, None, Era::Legacy).await
+        let answer = self.read(response, id, None).await?;
+        self.hand_on(answer, outgoing, id).await
     }
 
     /// Sends any other request.
@@ -125,9 +127,19 @@ impl Shared {
         id: &RequestId,
         session: &HttpSession,
     ) -> Result<(), Failure> {
-        let era = outgoing.era();
-        let response = self.post(outgoing, session).await?;
-        self.answer(response, id, session.named(era), era).await
+        let named = session.named(outgoing.era());
+        let parameters = self.parameters(outgoing);
+        let response = self.post(outgoing, session, parameters.clone()).await?;
+        let mut answer = self.read(response, id, named).await;
+        if tools::is_mismatch(outgoing, &answer) {
+            self.list_tools(outgoing).await;
+            let wanted = self.parameters(outgoing);
+            if wanted != parameters {
+                let response = self.post(outgoing, session, wanted).await?;
+                answer = self.read(response, id, named).await;
+            }
+        }
+        self.hand_on(answer?, outgoing, id).await
     }
 
     /// Sends what wants no answer.
@@ -169,63 +181,82 @@ impl Shared {
             id: None,
             session: session.named(outgoing.era()),
         };
-        let response = self.post(outgoing, session).await?;
+        let response = self.post(outgoing, session, Vec::new()).await?;
         answer::read(response, asked, self.client.limit())
             .await
             .map(drop)
     }
 
-    async fn post(
+    pub(super) async fn post(
         &self,
         outgoing: &Outgoing,
         session: &HttpSession,
+        parameters: Vec<(HeaderName, HeaderValue)>,
     ) -> Result<Response<Incoming>, Failure> {
-        let request = outgoing.post(self.uri()?, &self.headers, session);
+        let request = outgoing.post(self.uri()?, &self.headers, session, parameters);
         let response = self.client.request(request).await;
         response.map_err(|error| Failure::without_response(&error))
     }
 
-    /// Delivers the answer that is in the response, or fails.
-    async fn answer(
+    /// The answer that is in the response.
+    async fn read(
         &self,
         response: Response<Incoming>,
         id: &RequestId,
         session: Option<Generation>,
-        era: Era,
-    ) -> Result<(), Failure> {
+    ) -> Result<Answer, Failure> {
         let status = response.status().as_u16();
         let asked = Asked {
             id: Some(id),
             session,
         };
-        let what = match answer::read(response, asked, self.client.limit()).await? {
-            Answer::Events(stream) => return self.follow(stream, id, era).await,
+        match answer::read(response, asked, self.client.limit()).await? {
             Answer::Message(message) if message.id().is_none() && message.error().is_some() => {
                 let body = Some(message);
-                return Err(Failure::Rejected { status, body });
+                Err(Failure::Rejected { status, body })
             }
+            Answer::Message(message) if !message.answers(id) => {
+                self.deliver(message, Some(id)).await;
+                let what = "a message that does not answer the request".to_owned();
+                Err(Failure::NotMcp { status, what })
+            }
+            Answer::Nothing => {
+                let what = "no content".to_owned();
+                Err(Failure::NotMcp { status, what })
+            }
+            answer @ (Answer::Message(_) | Answer::Events(_)) => Ok(answer),
+        }
+    }
+
+    /// Delivers the answer, or fails.
+    async fn hand_on(
+        &self,
+        answer: Answer,
+        outgoing: &Outgoing,
+        id: &RequestId,
+    ) -> Result<(), Failure> {
+        match answer {
+            Answer::Events(stream) => return self.follow(stream, outgoing, id).await,
             Answer::Message(message) => {
-                if self.deliver(message, Some(id)).await {
-                    return Ok(());
-                }
-                "a message that does not answer the request"
+                self.deliver(self.cleared(outgoing, message), Some(id))
+                    .await;
             }
-            Answer::Nothing => "no content",
-        };
-        let what = what.to_owned();
-        Err(Failure::NotMcp { status, what })
+            Answer::Nothing => {}
+        }
+        Ok(())
     }
 
     /// Reads a stream until it has answered the request.
     async fn follow(
         &self,
         mut stream: EventStream,
+        outgoing: &Outgoing,
         id: &RequestId,
-        era: Era,
     ) -> Result<(), Failure> {
         loop {
             match stream.message().await {
                 Ok(message) => {
+                    let message = self.cleared(outgoing, message);
                     if self.deliver(message, Some(id)).await {
                         self.see_out(stream, id).await;
                         return Ok(());
@@ -235,7 +266,9 @@ impl Shared {
                     let what = error.to_string();
                     return Err(Failure::NotMcp { status: 200, what });
                 }
-                Err(Cut::Ended) if era == Era::Modern => return Err(Failure::StreamEnded),
+                Err(Cut::Ended) if outgoing.era() == Era::Modern => {
+                    return Err(Failure::StreamEnded);
+                }
                 Err(Cut::Ended) if !self.state().is_pending(id) => return Ok(()),
                 Err(Cut::Ended) => {
                     let resumed = self.resume(stream.mark().clone()).await;

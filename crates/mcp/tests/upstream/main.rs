@@ -11,3 +11,4 @@ mod modern;
 mod server;
 mod streams;
 mod tls;
+mod tools;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -255,6 +256,7 @@ impl Host {
             url: url.parse().unwrap(),
             transport,
             headers: vec![("x-key".parse().unwrap(), HeaderValue::from_static("k"))],
+            learned: Arc::default(),
         };
         let upstream = Upstream::open(client, options, sender);
         Self { upstream, events }

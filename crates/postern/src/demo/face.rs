@@ -1,6 +1,7 @@
 //! A host of our own on each of the bridge's faces, which says aloud what it says and hears.
 
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -79,6 +80,7 @@ impl Face {
             url: url.parse()?,
             transport,
             headers: Vec::new(),
+            learned: Arc::default(),
         };
         let (sender, events) = mpsc::channel(16);
         let upstream = Upstream::open(client, options, sender);

@@ -1,0 +1,284 @@
+//! Parameters of tools that are repeated in HTTP headers (2026-07-28, Streamable HTTP, "Custom
+//! Headers from Tool Parameters").
+//!
+//! Owns: which tools of a server ask for which headers, and leaving out those whose wish breaks
+//! the rules, as clients must. Does no I/O.
+//! Does not own: any other part of a tool's definition, nor the bytes of the tools that stay.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use memchr::memmem;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::{Message, header};
+
+/// The annotation in a parameter's schema.
+const ANNOTATION: &str = "x-mcp-header";
+
+/// What comes before the annotation's value in the header's name.
+const PREFIX: &str = "mcp-param-";
+
+/// The largest integer that a header may repeat, in either direction: 2⁵³ − 1.
+const LARGEST: u64 = (1 << 53) - 1;
+
+/// What the tools of one server want, as far as it has listed them.
+#[derive(Debug, Default)]
+pub struct ToolHeaders(Mutex<HashMap<String, Arc<[Wanted]>>>);
+
+/// One header, and where its value stands in the arguments of a call.
+#[derive(Debug, PartialEq, Eq)]
+struct Wanted {
+    name: HeaderName,
+    path: Vec<String>,
+}
+
+/// A list without the tools that must not be used.
+#[derive(Debug)]
+pub struct Cleared {
+    /// The answer that takes the place of the server's.
+    pub answer: Message,
+    /// The tools that were left out: the name of each, and what is wrong with it.
+    pub rejected: Vec<(String, &'static str)>,
+}
+
+impl ToolHeaders {
+    /// Takes note of an answer to `tools/list`, one page or all. Returns what its client is to
+    /// see in its place, if that is not the same.
+    pub fn learn(&self, answer: &Message) -> Option<Cleared> {
+        let mut known = self.known();
+        let bytes = answer.bytes();
+        if known.is_empty() && memmem::find(bytes, ANNOTATION.as_bytes()).is_none() {
+            return None;
+        }
+        let listed: Listed<'_> = serde_json::from_str(answer.result()?.get()).ok()?;
+        let mut kept = Vec::new();
+        let mut rejected = Vec::new();
+        for tool in &listed.tools {
+            let Ok(definition) = serde_json::from_str::<Tool>(tool.get()) else {
+                kept.push(tool.get());
+                continue;
+            };
+            match wanted(&definition.input_schema) {
+                Ok(wanted) => {
+                    kept.push(tool.get());
+                    if wanted.is_empty() {
+                        known.remove(&definition.name);
+                    } else {
+                        known.insert(definition.name, wanted.into());
+                    }
+                }
+                Err(flaw) => {
+                    known.remove(&definition.name);
+                    rejected.push((definition.name, flaw));
+                }
+            }
+        }
+        if rejected.is_empty() {
+            return None;
+        }
+        let first = range_in(bytes, listed.tools.first()?.get());
+        let last = range_in(bytes, listed.tools.last()?.get());
+        let cleared = [
+            &bytes[..first.start],
+            kept.join(",").as_bytes(),
+            &bytes[last.end..],
+        ]
+        .concat();
+        let answer = Message::parse(Bytes::from(cleared)).ok()?;
+        Some(Cleared { answer, rejected })
+    }
+
+    /// The headers of a `tools/call`; none for any other message.
+    #[must_use]
+    pub fn of(&self, call: &Message) -> Vec<(HeaderName, HeaderValue)> {
+        if call.method() != Some("tools/call") {
+            return Vec::new();
+        }
+        let known = self.known();
+        if known.is_empty() {
+            return Vec::new();
+        }
+        let params = call.params().map(RawValue::get).unwrap_or_default();
+        let Ok(params) = serde_json::from_str::<Call>(params) else {
+            return Vec::new();
+        };
+        let Some(wanted) = known.get(&params.name) else {
+            return Vec::new();
+        };
+        let header = |wanted: &Wanted| {
+            let value = value_at(&params.arguments, &wanted.path)?;
+            Some((wanted.name.clone(), header::mirrored(&value)))
+        };
+        wanted.iter().filter_map(header).collect()
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Arc<[Wanted]>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Deserialize)]
+struct Listed<'a> {
+    #[serde(borrow)]
+    tools: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Tool {
+    name: String,
+    #[serde(default)]
+    input_schema: Value,
+}
+
+#[derive(Deserialize)]
+struct Call {
+    name: String,
+    #[serde(default)]
+    arguments: Value,
+}
+
+/// Where a part of some bytes stands in them.
+fn range_in(whole: &[u8], part: &str) -> Range<usize> {
+    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+    start..start + part.len()
+}
+
+/// The headers that a tool's schema asks for.
+fn wanted(schema: &Value) -> Result<Vec<Wanted>, &'static str> {
+    let mut found = Found::default();
+    found.visit(schema, &mut Vec::new(), Place::Root)?;
+    Ok(found.wanted)
+}
+
+#[derive(Default)]
+struct Found {
+    wanted: Vec<Wanted>,
+    names: BTreeSet<String>,
+}
+
+/// How a schema is reached from the root.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Root,
+    /// Through nothing but `properties`.
+    Property,
+    /// In any other way: its value is not at one known path, or not there at all.
+    Elsewhere,
+}
+
+impl Found {
+    fn visit(
+        &mut self,
+        schema: &Value,
+        path: &mut Vec<String>,
+        place: Place,
+    ) -> Result<(), &'static str> {
+        let Value::Object(schema) = schema else {
+            return Ok(());
+        };
+        if let Some(annotation) = schema.get(ANNOTATION) {
+            self.take(annotation, schema, path, place)?;
+        }
+        for (keyword, value) in schema {
+            match (keyword.as_str(), value) {
+                // Data, in which the word means nothing.
+                ("const" | "default" | "enum" | "example" | "examples", _) => {}
+                ("properties", Value::Object(properties)) => {
+                    let below = match place {
+                        Place::Root | Place::Property => Place::Property,
+                        Place::Elsewhere => Place::Elsewhere,
+                    };
+                    for (name, property) in properties {
+                        path.push(name.clone());
+                        self.visit(property, path, below)?;
+                        path.pop();
+                    }
+                }
+                (
+                    "$defs" | "definitions" | "dependentSchemas" | "patternProperties",
+                    Value::Object(schemas),
+                ) => {
+                    for schema in schemas.values() {
+                        self.visit(schema, path, Place::Elsewhere)?;
+                    }
+                }
+                (_, Value::Array(schemas)) => {
+                    for schema in schemas {
+                        self.visit(schema, path, Place::Elsewhere)?;
+                    }
+                }
+                (_, schema) => self.visit(schema, path, Place::Elsewhere)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        annotation: &Value,
+        schema: &Map<String, Value>,
+        path: &[String],
+        place: Place,
+    ) -> Result<(), &'static str> {
+        if place != Place::Property {
+            return Err("x-mcp-header stands where no parameter is");
+        }
+        let name = match annotation {
+            Value::String(name) if !name.is_empty() => name,
+            _ => return Err("x-mcp-header is not a name"),
+        };
+        let header = HeaderName::from_bytes(format!("{PREFIX}{name}").as_bytes())
+            .map_err(|_| "x-mcp-header has letters that no header's name may have")?;
+        match schema.get("type").and_then(Value::as_str) {
+            Some("string" | "integer" | "boolean") => {}
+            _ => return Err("x-mcp-header is at no string, integer or boolean"),
+        }
+        if !self.names.insert(header.as_str().to_owned()) {
+            return Err("two parameters have the same x-mcp-header");
+        }
+        self.wanted.push(Wanted {
+            name: header,
+            path: path.to_vec(),
+        });
+        Ok(())
+    }
+}
+
+/// The value of a parameter as a header has it; none where it is absent, null, or of a kind that
+/// no header repeats.
+fn value_at(arguments: &Value, path: &[String]) -> Option<String> {
+    let found = path
+        .iter()
+        .try_fold(arguments, |value, name| value.get(name));
+    match found? {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(value) => Some(value.to_string()),
+        Value::Number(number) => integer(number),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// An integer in decimal, however it is written in the arguments.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "within the range in which a float has every integer"
+)]
+fn integer(number: &serde_json::Number) -> Option<String> {
+    if let Some(value) = number.as_i64() {
+        return (value.unsigned_abs() <= LARGEST).then(|| value.to_string());
+    }
+    let value = number.as_f64()?;
+    let whole = value.fract() == 0.0 && value.abs() <= LARGEST as f64;
+    whole.then(|| (value as i64).to_string())
+}
+
+#[cfg(test)]
+mod tests;
