@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use model::ServerName;
-use model::config::{BridgeConfig, ServerConfig};
+use model::config::{BridgeConfig, ServerConfig, field_at};
 use toml_edit::{DocumentMut, Item, Table};
 
 /// Why the configuration cannot be used.
@@ -126,7 +126,8 @@ pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
 }
 
 fn invalid(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
-    let before = &text[..error.span().map_or(0, |span| span.start).min(text.len())];
+    let offset = error.span().map_or(0, |span| span.start).min(text.len());
+    let before = &text[..offset];
     let line = before.matches('\n').count() + 1;
     let column = before
         .rsplit('\n')
@@ -139,7 +140,10 @@ fn invalid(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
         path: path.to_owned(),
         line,
         column,
-        reason: error.message().to_owned(),
+        reason: match field_at(text, offset) {
+            Some(field) => format!("`{field}`: {}", error.message()),
+            None => error.message().to_owned(),
+        },
     }
 }
 
@@ -213,6 +217,12 @@ mod tests {
             "{error}"
         );
         assert!(error.to_string().contains("3600"), "{error}");
+        std::fs::write(&path, "[bridge]\nport = 'many'\n").unwrap();
+        let error = read(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("line 2") && error.contains("`bridge.port`"),
+            "{error}"
+        );
         std::fs::write(&path, "[servers.x]\nurl = 'http://far.example/'\n").unwrap();
         assert!(read(&path).unwrap_err().to_string().contains("https"));
     }

@@ -4,7 +4,6 @@
 //! names line and field. Does not own: reading the file, or the values of secrets, which stand
 //! elsewhere and are named here as `{{name}}`.
 
-mod locate;
 mod secret;
 mod validate;
 

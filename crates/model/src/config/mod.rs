@@ -5,7 +5,9 @@
 
 mod bridge;
 pub mod gateway;
+mod locate;
 
 pub use bridge::{
     BridgeConfig, BridgeSettings, ConfigVersion, ServerAuth, ServerConfig, Transport,
 };
+pub use locate::field_at;

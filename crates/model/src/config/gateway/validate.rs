@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::locate::{field_at, line_at, line_of};
+use crate::config::locate::{field_at, line_at, line_of};
 use super::{BackendConfig, EntraConfig, GatewayConfig, ManagedIdentityConfig, Template};
 
 /// What is wrong with a `gateway.toml`. It never repeats a value, because that may be a secret.

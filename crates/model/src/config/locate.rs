@@ -29,8 +29,9 @@ pub(super) fn line_of(text: &str, path: &[String]) -> Option<usize> {
     found.map(|offset| line_at(text, offset))
 }
 
-/// The dotted path of the field at byte `offset`, as far as the text parses as TOML.
-pub(super) fn field_at(text: &str, offset: usize) -> Option<String> {
+/// The dotted path of the field at byte `offset`; none where no field is, or the text is not TOML.
+#[must_use]
+pub fn field_at(text: &str, offset: usize) -> Option<String> {
     let root = DeTable::parse(text).ok()?;
     let mut path = Vec::new();
     descend(root.get_ref(), offset, &mut path);
