@@ -65,7 +65,7 @@ fn detached(args: &BridgeArgs, context: Context) -> Result<(), Failure> {
     let log = context.home.log_file();
     if let Err(error) = logging::to_file(&log, context.environment.log.as_deref()) {
         report.failed(&format!(
-            "the log {} cannot be written: {error}",
+            "the log {} cannot be written: {error}; hint: check who may write there and the free space",
             log.display()
         ));
         return Ok(());
@@ -89,10 +89,11 @@ async fn serve(
     context: Context,
     ready: &mut Option<impl FnOnce() + Send>,
 ) -> Result<(), Failure> {
+    // What is wrong with it ends this bridge before the one that runs.
+    let options = options(args, &context)?;
     if let Some(which) = args.replace {
         take_over(&context, which).await?;
     }
-    let options = options(args, &context)?;
     let shutdown = signals::shutdown();
     let patience = Instant::now() + LAST_BREATH;
     loop {
