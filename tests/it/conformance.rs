@@ -5,14 +5,14 @@
 
 use std::{collections::BTreeSet, fs, path::Path, process::Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
 };
 
-use crate::world::{World, bridge::Bridge, program, within};
+use crate::world::{World, bridge::Bridge, program, wire::Sse, within};
 
 /// A revision, and how many scenarios its requirements score.
 const LEGACY: (&str, usize) = ("2025-11-25", 30);
@@ -22,15 +22,27 @@ const MODERN: (&str, usize) = ("2026-07-28", 37);
 async fn the_fixture_conforms() {
     let fixture = Fixture::start().await;
     for revision in [LEGACY, MODERN] {
-        check(&fixture.url, revision).await;
+        check(&fixture.url("mcp"), revision).await;
     }
+}
+
+/// The suite knows no HTTP+SSE.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_fixture_speaks_http_and_sse() {
+    let fixture = Fixture::start().await;
+    let mut host = Sse::connect(&fixture.url("sse"), Default::default()).await;
+    let answer = host.call("test_simple_text", json!({})).await;
+    assert_eq!(
+        answer.unwrap(),
+        "This is a simple text response for testing."
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_conforms_through_the_bridge() {
     let fixture = Fixture::start().await;
     let folder = folder();
-    let bridge = bridge_to(folder.path(), &fixture.url);
+    let bridge = bridge_to(folder.path(), &fixture.url("mcp"));
     bridge.start().await;
     check(&endpoint(&bridge).await, LEGACY).await;
 }
@@ -183,7 +195,7 @@ fn suite(url: &str, revision: &str, results: &Path) -> Command {
 /// The fixture server as a process of its own. It ends with this value.
 struct Fixture {
     _process: Child,
-    url: String,
+    address: String,
 }
 
 impl Fixture {
@@ -204,14 +216,20 @@ impl Fixture {
         .await
         .expect("its output")
         .expect("the fixture server says where it listens");
-        let url = line
-            .split_once("listens on ")
-            .map(|(_, url)| url.trim_end_matches('.').to_owned())
-            .expect("an address");
+        let address = line
+            .split_once("listens on http://")
+            .and_then(|(_, rest)| rest.split('/').next())
+            .expect("an address")
+            .to_owned();
         Self {
             _process: process,
-            url,
+            address,
         }
+    }
+
+    /// Where a transport is.
+    fn url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.address)
     }
 }
 
@@ -219,7 +237,7 @@ impl Fixture {
 async fn put_behind_the_gateway(world: &World, fixture: &Fixture) {
     let file = world.folder().join("gateway.toml");
     let mut configuration = fs::read_to_string(&file).expect("a gateway.toml");
-    configuration += &format!("\n[servers.fixture]\nurl = \"{}\"\n", fixture.url);
+    configuration += &format!("\n[servers.fixture]\nurl = \"{}\"\n", fixture.url("mcp"));
     fs::write(&file, configuration).expect("a gateway.toml");
     world.servers.kill_gateway().await;
     world.servers.restart_gateway().await;
