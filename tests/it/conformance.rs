@@ -44,7 +44,9 @@ async fn a_server_conforms_through_the_bridge() {
     let folder = folder();
     let bridge = bridge_to(folder.path(), &fixture.url("mcp"));
     bridge.start().await;
-    check(&endpoint(&bridge).await, LEGACY).await;
+    for revision in [LEGACY, MODERN] {
+        check(&endpoint(&bridge).await, revision).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,7 +60,9 @@ async fn a_server_conforms_through_the_bridge_and_the_gateway() {
     let sign_in = bridge.run(&["sign-in", "fixture"]);
     let person = async { world.sign_in_at(&bridge.tabs.page(0).await).await };
     tokio::join!(sign_in, person);
-    check(&endpoint(&bridge).await, LEGACY).await;
+    for revision in [LEGACY, MODERN] {
+        check(&endpoint(&bridge).await, revision).await;
+    }
 }
 
 /// Runs what a revision requires of a server against the one at `url`.

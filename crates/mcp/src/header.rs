@@ -33,6 +33,18 @@ pub fn mirrored(value: &str) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
+/// What [`mirrored`] was made from; none where it is badly encoded.
+#[must_use]
+pub fn unmirrored(value: &str) -> Option<String> {
+    let encoded = value
+        .strip_prefix(ENCODED_START)
+        .and_then(|rest| rest.strip_suffix(ENCODED_END));
+    match encoded {
+        Some(encoded) => String::from_utf8(STANDARD.decode(encoded).ok()?).ok(),
+        None => Some(value.to_owned()),
+    }
+}
+
 fn is_plain(value: &str) -> bool {
     let padded = value.starts_with([' ', '\t']) || value.ends_with([' ', '\t']);
     let ambiguous = value.starts_with(ENCODED_START) && value.ends_with(ENCODED_END);
@@ -45,7 +57,7 @@ fn is_plain(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::mirrored;
+    use super::{mirrored, unmirrored};
 
     #[test]
     fn values_are_encoded_as_the_specification_shows() {
@@ -59,6 +71,7 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(mirrored(value), header, "{value}");
+            assert_eq!(unmirrored(header).as_deref(), Some(value));
         }
     }
 }

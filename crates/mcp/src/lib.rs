@@ -10,6 +10,7 @@ pub mod handshake;
 pub mod header;
 mod id;
 pub mod message;
+pub mod mirrored;
 pub mod sse;
 mod tool_headers;
 pub mod up;

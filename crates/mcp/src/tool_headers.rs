@@ -97,6 +97,14 @@ impl ToolHeaders {
     /// The headers of a `tools/call`; none for any other message.
     #[must_use]
     pub fn of(&self, call: &Message) -> Vec<(HeaderName, HeaderValue)> {
+        let values = self.values(call).into_iter();
+        values
+            .map(|(name, value)| (name, header::mirrored(&value)))
+            .collect()
+    }
+
+    /// The same, as the arguments have the values.
+    pub(crate) fn values(&self, call: &Message) -> Vec<(HeaderName, String)> {
         if call.method() != Some("tools/call") {
             return Vec::new();
         }
@@ -113,7 +121,7 @@ impl ToolHeaders {
         };
         let header = |wanted: &Wanted| {
             let value = value_at(&params.arguments, &wanted.path)?;
-            Some((wanted.name.clone(), header::mirrored(&value)))
+            Some((wanted.name.clone(), value))
         };
         wanted.iter().filter_map(header).collect()
     }

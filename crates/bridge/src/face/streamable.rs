@@ -13,7 +13,9 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
-use mcp::{Kind, Message, RequestId, sse};
+use mcp::message::METHOD_NOT_FOUND;
+use mcp::mirrored::{self, HEADER_MISMATCH};
+use mcp::{Kind, Message, RequestId, ToolHeaders, sse};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -120,9 +122,13 @@ pub(super) async fn post(
         Ok(server) => server,
         Err(problem) => return no_server(&name, &problem),
     };
+    let modern = mirrored::is_modern(&message, &headers);
+    if modern && let Some(refusal) = refusal(&message, &headers, server.learned.tools()) {
+        return refusal;
+    }
     let Ends { to, from } = session::start(&shared.hub, server, "http", Manner::Host);
-    if message.method() != Some("initialize") {
-        return exchange_alone(to, from, message).await;
+    if modern || message.method() != Some("initialize") {
+        return exchange_alone(to, from, message, modern).await;
     }
     let responses = Arc::new(Responses::default());
     let carrier = Arc::clone(&responses);
@@ -215,18 +221,47 @@ async fn exchange_alone(
     to: mpsc::Sender<Message>,
     from: mpsc::Receiver<ToHost>,
     message: Message,
+    modern: bool,
 ) -> Response {
     if !matches!(message.kind(), Kind::Request { .. }) {
         // It could only mean something to a session.
         return StatusCode::ACCEPTED.into_response();
     }
-    if to.send(message).await.is_err() {
+    if to.send(message.clone()).await.is_err() {
         return session_gone();
     }
     match first_of(from).await {
+        Some(Answer::Whole(answer)) if modern => {
+            let status = mirrored::status(&message, &answer);
+            (status, [JSON], answer.bytes().clone()).into_response()
+        }
         Some(answer) => respond(answer, Some(to), None),
         None => session_gone(),
     }
+}
+
+/// What is wrong with a modern request before its server sees it: what came in headers does not
+/// go on, so nobody behind this could find that headers and body disagree.
+fn refusal(message: &Message, headers: &HeaderMap, tools: &ToolHeaders) -> Option<Response> {
+    let Kind::Request { id, method } = message.kind() else {
+        return None;
+    };
+    let (status, code, text) = match mirrored::mismatch(message, headers, tools) {
+        Some(name) => (
+            StatusCode::BAD_REQUEST,
+            HEADER_MISMATCH,
+            format!("the header {name} does not say what the body says"),
+        ),
+        // It belongs to the other era, which no message can be of as well.
+        None if **method == *"initialize" => (
+            StatusCode::NOT_FOUND,
+            METHOD_NOT_FOUND,
+            "this version has no initialize".to_owned(),
+        ),
+        None => return None,
+    };
+    let error = Message::error_response(Some(id), code, &text, None);
+    Some((status, [JSON], error.bytes().clone()).into_response())
 }
 
 /// How a request is answered.

@@ -40,6 +40,8 @@ async fn a_subscription_of_a_modern_host_stays_until_it_hangs_up() {
     let url = format!("{}/one/mcp", bridge.http().await);
     let listening = client()
         .post(&url)
+        .header("mcp-protocol-version", "2026-07-28")
+        .header("mcp-method", "subscriptions/listen")
         .json(&modern(1, "subscriptions/listen"))
         .send()
         .await

@@ -8,3 +8,11 @@ pub struct Learned {
     /// What its tools want repeated in headers.
     pub(super) tools: ToolHeaders,
 }
+
+impl Learned {
+    /// What its tools want repeated in headers.
+    #[must_use]
+    pub fn tools(&self) -> &ToolHeaders {
+        &self.tools
+    }
+}
