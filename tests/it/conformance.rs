@@ -12,7 +12,13 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::world::{World, bridge::Bridge, program, wire::Sse, within};
+use crate::world::{
+    World,
+    bridge::Bridge,
+    program,
+    wire::{Sse, Streamable},
+    within,
+};
 
 /// A revision, and how many scenarios its requirements score.
 const LEGACY: (&str, usize) = ("2025-11-25", 30);
@@ -47,6 +53,18 @@ async fn a_server_conforms_through_the_bridge() {
     for revision in [LEGACY, MODERN] {
         check(&endpoint(&bridge).await, revision).await;
     }
+}
+
+/// The suite only warns where this fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_cut_goes_on_at_the_bridge() {
+    let fixture = Fixture::start().await;
+    let folder = folder();
+    let bridge = bridge_to(folder.path(), &fixture.url("mcp"));
+    bridge.start().await;
+    let mut host = Streamable::connect(&endpoint(&bridge).await, Default::default()).await;
+    let answer = host.call("test_reconnection", json!({})).await;
+    assert_eq!(answer.unwrap(), "Nothing was lost.");
 }
 
 #[tokio::test(flavor = "multi_thread")]
