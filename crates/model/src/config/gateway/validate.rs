@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::config::locate::{field_at, line_at, line_of};
 use super::{BackendConfig, EntraConfig, GatewayConfig, ManagedIdentityConfig, Template};
+use crate::config::locate::{field_at, line_at, line_of};
 
 /// What is wrong with a `gateway.toml`. It never repeats a value, because that may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
