@@ -102,9 +102,11 @@ impl Keychain {
         }
     }
 
-    /// Forgets that the keychain refused, or that it was asked long ago and never answered, so
-    /// that the next question is asked at once.
-    pub(super) fn ask_again(&self) {
+    /// The key for what a person clicked: the keychain is asked at once, even if it has just
+    /// refused or was asked long ago and never answered, and waited for anew, because the person
+    /// may be answering its prompt.
+    pub(super) fn clicked_key(&self) -> Result<MasterKey, VaultError> {
+        let clicked = Instant::now();
         let mut question = self.0.question();
         match &*question {
             Question::Failed { .. } => *question = Question::NotAsked,
@@ -113,11 +115,20 @@ impl Keychain {
             }
             Question::NotAsked | Question::Pending { .. } | Question::Answered(_) => {}
         }
+        self.ask(question, Some(clicked))
     }
 
-    /// The key; made, if there is neither key nor record.
+    /// The key; made, if there is neither key nor record. A prompt that is open is waited for
+    /// from its beginning, so that not everybody who wants the key meanwhile waits for it anew.
     pub(super) fn key(&self) -> Result<MasterKey, VaultError> {
-        let mut question = self.0.question();
+        self.ask(self.0.question(), None)
+    }
+
+    fn ask(
+        &self,
+        mut question: MutexGuard<'_, Question>,
+        waiting_since: Option<Instant>,
+    ) -> Result<MasterKey, VaultError> {
         if let Question::Failed { at, error } = &*question
             && at.elapsed() >= rest_after(error)
         {
@@ -128,7 +139,7 @@ impl Keychain {
             *question = Question::Pending { since };
             ask(&self.0, since, &mut question);
         }
-        self.0.wait(question)
+        self.0.wait(question, waiting_since)
     }
 }
 
@@ -137,13 +148,20 @@ impl Shared {
         self.question.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait(&self, mut question: MutexGuard<'_, Question>) -> Result<MasterKey, VaultError> {
+    /// Waits for the answer, from then on or else from the question on.
+    fn wait(
+        &self,
+        mut question: MutexGuard<'_, Question>,
+        from: Option<Instant>,
+    ) -> Result<MasterKey, VaultError> {
         loop {
             let left = match &*question {
                 Question::Answered(key) => return Ok(key.clone()),
                 Question::Failed { error, .. } => return Err(error.clone()),
                 Question::NotAsked => return Err(VaultError::Locked),
-                Question::Pending { since } => self.patience.saturating_sub(since.elapsed()),
+                Question::Pending { since } => self
+                    .patience
+                    .saturating_sub(from.unwrap_or(*since).elapsed()),
             };
             if left.is_zero() {
                 return Err(VaultError::Locked);

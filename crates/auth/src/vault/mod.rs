@@ -205,7 +205,7 @@ impl Vault {
     /// keychain again even if it has just refused: for what a person clicked.
     pub(crate) fn open(&self) -> Result<(), VaultError> {
         if let Guard::Keychain(_, keychain) = &*self.0 {
-            keychain.ask_again();
+            return keychain.clicked_key().map(drop);
         }
         self.key().map(drop)
     }

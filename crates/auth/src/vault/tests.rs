@@ -288,6 +288,20 @@ fn a_locked_keychain_does_not_hang_its_callers() {
 }
 
 #[test]
+fn a_click_waits_for_a_person_who_is_answering() {
+    let dir = TempDir::new().unwrap();
+    let (vault, unlock) = locked(dir.path(), Duration::from_secs(2));
+    assert_eq!(vault.open(), Err(VaultError::Locked));
+    let write = vault.write(&grant("one"), &Zeroizing::new(SECRET.to_vec()));
+    assert_eq!(write, Err(VaultError::Locked), "nothing else waits again");
+    std::thread::scope(|scope| {
+        let clicked = scope.spawn(|| vault.open());
+        unlock.send(()).unwrap();
+        assert_eq!(clicked.join().unwrap(), Ok(()));
+    });
+}
+
+#[test]
 fn everybody_who_waits_gets_the_one_answer() {
     let dir = TempDir::new().unwrap();
     let (vault, unlock) = locked(dir.path(), PATIENT);
