@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mcp::RequestId;
+use mcp::{Kind, RequestId};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::SendTimeoutError;
 
@@ -31,6 +31,16 @@ struct Inner {
     posts: HashMap<RequestId, mpsc::Sender<ToHost>>,
     stream: Option<mpsc::Sender<ToHost>>,
     kept: VecDeque<ToHost>,
+}
+
+impl Inner {
+    /// A host without a stream would never see a request of the server that belongs to none of
+    /// its own, and the server may be waiting for it before it answers one of those.
+    fn any_post(&self, message: &ToHost) -> Option<mpsc::Sender<ToHost>> {
+        let asks = matches!(message.message.kind(), Kind::Request { .. });
+        let mut posts = self.posts.values().filter(|post| !post.is_closed());
+        asks.then(|| posts.next().cloned()).flatten()
+    }
 }
 
 impl Responses {
@@ -108,7 +118,8 @@ impl Responses {
         };
         let open = post
             .or_else(|| inner.stream.clone())
-            .filter(|to| !to.is_closed());
+            .filter(|to| !to.is_closed())
+            .or_else(|| inner.any_post(message));
         if open.is_none() {
             drop(inner);
             self.keep(message.clone());
@@ -146,6 +157,24 @@ mod tests {
             message: Message::notification("notifications/x", None),
             request: None,
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_server_asks_reaches_a_host_without_a_stream() {
+        let responses = Responses::default();
+        let mut post = responses.open(RequestId::number(1)).unwrap();
+        let (session, from) = mpsc::channel(2);
+        let question = ToHost {
+            message: Message::request(&RequestId::number(7), "roots/list", None),
+            request: None,
+        };
+        session.send(remark()).await.unwrap();
+        session.send(question).await.unwrap();
+        drop(session);
+        responses.carry(from).await;
+        let told = post.recv().await.unwrap();
+        assert_eq!(told.message.method(), Some("roots/list"));
+        assert!(post.recv().await.is_none(), "a remark waits for the stream");
     }
 
     #[tokio::test(start_paused = true)]

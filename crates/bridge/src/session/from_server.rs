@@ -17,6 +17,7 @@ impl Task {
             self.show(ServerState::Ready);
         }
         let Kind::Response { id, .. } = message.kind() else {
+            let request = request.or_else(|| self.outbox.subject_of(&message));
             self.tell(message, request);
             return;
         };

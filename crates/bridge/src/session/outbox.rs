@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use auth::Authorization;
 use mcp::{Message, RequestId};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 /// A message that cannot be sent yet.
@@ -33,6 +35,28 @@ impl Owed {
     /// Whether the host waits for the answer.
     pub(super) fn is_wanted(&self) -> bool {
         self.withdrawn.is_none()
+    }
+}
+
+/// Where the parameters of a request and of a notification have a progress token: a string or an
+/// integer, as ids are (2025-11-25, basic/utilities/progress).
+#[derive(Deserialize)]
+struct Tokens<'a> {
+    #[serde(borrow, rename = "progressToken")]
+    progress_token: Option<&'a RawValue>,
+    #[serde(borrow, rename = "_meta")]
+    meta: Option<Meta<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Meta<'a> {
+    #[serde(borrow, rename = "progressToken")]
+    progress_token: Option<&'a RawValue>,
+}
+
+impl<'a> Tokens<'a> {
+    fn of(message: &'a Message) -> Option<Self> {
+        serde_json::from_str(message.params()?.get()).ok()
     }
 }
 
@@ -85,6 +109,20 @@ impl Outbox {
         let waits =
             |waiting: &Waiting| waiting.deadline.is_some() && waiting.message.id() == Some(id);
         self.owed.contains_key(id) || self.waiting.iter().any(waits)
+    }
+
+    /// The request whose progress the server tells of on a stream that all requests share, as
+    /// that of HTTP+SSE is: the host gave it the token that the notification repeats.
+    pub(super) fn subject_of(&self, message: &Message) -> Option<RequestId> {
+        if message.method() != Some("notifications/progress") {
+            return None;
+        }
+        let token = RequestId::from_json(Tokens::of(message)?.progress_token?.get())?;
+        let is_subject = |owed: &&Owed| {
+            let asked = Tokens::of(&owed.message).and_then(|tokens| tokens.meta?.progress_token);
+            asked.is_some_and(|raw| RequestId::from_json(raw.get()).as_ref() == Some(&token))
+        };
+        self.owed.values().find(is_subject)?.message.id().cloned()
     }
 
     /// Forgets what only meant something to a session at the server that is gone.
