@@ -55,6 +55,16 @@ async fn a_server_conforms_through_the_bridge() {
     }
 }
 
+/// The same server over HTTP+SSE: what it says there comes on one stream for all requests.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_http_and_sse_conforms_through_the_bridge() {
+    let fixture = Fixture::start().await;
+    let folder = folder();
+    let bridge = bridge_to(folder.path(), &fixture.url("sse"));
+    bridge.start().await;
+    check(&endpoint(&bridge).await, LEGACY).await;
+}
+
 /// The suite only warns where this fails.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_is_cut_goes_on_at_the_bridge() {
