@@ -1,11 +1,13 @@
 //! `config.toml`: what the resident bridge is told by its user.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::Proxy;
 use crate::{EndpointUrl, Issuer, Resource, ServerName};
 
 /// The whole of `config.toml`.
@@ -66,6 +68,18 @@ pub struct BridgeSettings {
     #[serde(deserialize_with = "at_most_an_hour")]
     #[schemars(range(max = HOUR))]
     pub sign_in_wait_seconds: u64,
+    /// Which proxy leads to servers and to sign-ins that are not on this machine: `system`,
+    /// `none`, or a URL. In force from the bridge's next start.
+    #[serde(skip_serializing_if = "is_system")]
+    pub proxy: Proxy,
+    /// Files of certificates (PEM) to trust beside the system's, as where a company inspects its
+    /// traffic. In force from the bridge's next start.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extra_ca_files: Vec<PathBuf>,
+}
+
+fn is_system(proxy: &Proxy) -> bool {
+    *proxy == Proxy::System
 }
 
 const HOUR: u64 = 60 * 60;
@@ -84,6 +98,8 @@ impl Default for BridgeSettings {
         Self {
             port: 4127,
             sign_in_wait_seconds: 25,
+            proxy: Proxy::System,
+            extra_ca_files: Vec::new(),
         }
     }
 }

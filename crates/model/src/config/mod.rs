@@ -6,8 +6,10 @@
 mod bridge;
 pub mod gateway;
 mod locate;
+mod proxy;
 
 pub use bridge::{
     BridgeConfig, BridgeSettings, ConfigVersion, ServerAuth, ServerConfig, Transport,
 };
 pub use locate::field_at;
+pub use proxy::{Proxy, ProxyError, ProxyUrl};
