@@ -20,7 +20,7 @@ const TOTAL: Duration = Duration::from_secs(30);
 const LARGEST: usize = 1024 * 1024;
 
 /// A client for OAuth and for control: no redirects, 10 seconds to connect, 30 in all, the
-/// system's trust store with `extra_roots` added, the system's proxies except for this machine.
+/// system's trust store with `extra_roots` added, and `proxy` except for this machine.
 ///
 /// # Errors
 ///
@@ -28,27 +28,32 @@ const LARGEST: usize = 1024 * 1024;
 #[expect(clippy::disallowed_methods, reason = "the one place that may")]
 pub fn client(
     extra_roots: impl IntoIterator<Item = reqwest::Certificate>,
+    proxy: &model::config::Proxy,
 ) -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT)
         .timeout(TOTAL)
         .user_agent(concat!("postern/", env!("CARGO_PKG_VERSION")))
-        .proxy(system_proxy())
+        .proxy(route(proxy))
         .tls_certs_merge(extra_roots)
         .build()
 }
 
-/// The proxies of the system. Its own settings do not always except this machine, and a proxy
-/// cannot reach it.
-fn system_proxy() -> Proxy {
-    let system = Matcher::from_system();
+/// The way to everything but this machine. The system's own settings do not always except that,
+/// and a proxy cannot reach it.
+fn route(proxy: &model::config::Proxy) -> Proxy {
+    let proxies = match proxy {
+        model::config::Proxy::System => Matcher::from_system(),
+        model::config::Proxy::None => Matcher::builder().build(),
+        model::config::Proxy::At(url) => Matcher::builder().all(url.as_str()).build(),
+    };
     Proxy::custom(move |url| {
         if is_loopback(url) {
             return None;
         }
         let destination = url.as_str().parse::<Uri>().ok()?;
-        address(&system.intercept(&destination)?)
+        address(&proxies.intercept(&destination)?)
     })
 }
 
@@ -194,13 +199,19 @@ mod tests {
     async fn only_a_trusted_certificate_will_do() {
         let (at, root) = private_server();
         let url = format!("https://localhost:{}/", at.port());
-        let stranger = send(client([]).unwrap().get(&url)).await;
+        let stranger = send(client([], &model::config::Proxy::None).unwrap().get(&url)).await;
         let Err(Fault::Untrusted(reason)) = stranger else {
             panic!("{stranger:?}");
         };
         assert!(reason.contains("UnknownIssuer"), "{reason}");
         let root = reqwest::Certificate::from_der(&root).unwrap();
-        let trusted = send(client([root]).unwrap().get(&url)).await.unwrap();
+        let trusted = send(
+            client([root], &model::config::Proxy::None)
+                .unwrap()
+                .get(&url),
+        )
+        .await
+        .unwrap();
         assert_eq!(trusted.status, 204);
     }
 
@@ -211,7 +222,9 @@ mod tests {
             listener.local_addr().unwrap().port()
         };
         let url = format!("http://127.0.0.1:{port}/?code=secret");
-        let Err(Fault::Unreachable(reason)) = send(client([]).unwrap().get(url)).await else {
+        let Err(Fault::Unreachable(reason)) =
+            send(client([], &model::config::Proxy::None).unwrap().get(url)).await
+        else {
             panic!("something answered");
         };
         assert!(reason.contains("refused"), "{reason}");

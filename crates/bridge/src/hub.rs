@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::registry::{Registry, Server};
 use crate::server_mode::ServerMode;
 use crate::sign_in::SignIns;
+use crate::way_out::{Roots, WayOut};
 use crate::{Options, ServeError, VaultChoice, config_file};
 
 /// How long tasks may take to end.
@@ -78,11 +79,12 @@ impl Hub {
         options: Options,
         shutdown: CancellationToken,
     ) -> Result<Arc<Self>, ServeError> {
-        let roots = Roots::read(&options.extra_roots)?;
+        let WayOut { roots, proxy } = WayOut::of(&options)?;
         let tls = |error: &dyn std::fmt::Display| ServeError::Tls(error.to_string());
-        let http = auth::http::client(roots.reqwest).map_err(|error| tls(&error))?;
+        let http = auth::http::client(roots.reqwest, &proxy).map_err(|error| tls(&error))?;
         let client = mcp::up::Client::new(mcp::up::ClientOptions {
             extra_roots: roots.rustls,
+            proxy,
         });
         let vault = match options.vault {
             VaultChoice::Keychain => Vault::keychain(&options.home.vault_dir()),
@@ -177,7 +179,13 @@ impl Hub {
                 version,
             }) => {
                 config.settings = bridge.clone();
-                config.problem = None;
+                let roots = Roots::read(&bridge.extra_ca_files);
+                config.problem = roots.err().map(|error| {
+                    let text = format!("{}: extra_ca_files: {error}", path.display());
+                    tracing::error!(error = text, "not every certificate is trusted");
+                    let hint = "name PEM files that are there, and start the bridge anew: `postern bridge --replace`";
+                    Problem::new(ProblemKind::Invalid, &text).with_hint(hint)
+                });
                 self.registry.configure(&BridgeConfig {
                     bridge,
                     servers,
@@ -417,38 +425,5 @@ impl Drop for Registered {
     fn drop(&mut self) {
         self.hub.sessions().remove(&self.id);
         self.hub.changed();
-    }
-}
-
-/// Extra certificates, in the two forms that the two HTTP clients take.
-struct Roots {
-    reqwest: Vec<reqwest::Certificate>,
-    rustls: Vec<rustls::pki_types::CertificateDer<'static>>,
-}
-
-impl Roots {
-    fn read(files: &[std::path::PathBuf]) -> Result<Self, ServeError> {
-        let mut roots = Self {
-            reqwest: Vec::new(),
-            rustls: Vec::new(),
-        };
-        for file in files {
-            roots
-                .add(file)
-                .map_err(|reason| ServeError::Tls(format!("{}: {reason}", file.display())))?;
-        }
-        Ok(roots)
-    }
-
-    fn add(&mut self, file: &Path) -> Result<(), Box<dyn std::error::Error>> {
-        use rustls::pki_types::pem::PemObject;
-        self.reqwest
-            .extend(reqwest::Certificate::from_pem_bundle(&std::fs::read(
-                file,
-            )?)?);
-        for certificate in rustls::pki_types::CertificateDer::pem_file_iter(file)? {
-            self.rustls.push(certificate?);
-        }
-        Ok(())
     }
 }

@@ -20,6 +20,7 @@ mod seen;
 mod server_mode;
 mod session;
 mod sign_in;
+mod way_out;
 
 use std::path::PathBuf;
 use std::time::Duration;

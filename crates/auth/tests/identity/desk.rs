@@ -101,7 +101,7 @@ fn identity(vault: &Vault, clock: &ManualClock) -> Identity {
 }
 
 pub(crate) fn client() -> reqwest::Client {
-    auth::http::client([]).unwrap()
+    auth::http::client([], &model::config::Proxy::None).unwrap()
 }
 
 /// Follows redirects, and submits the form where there is one.

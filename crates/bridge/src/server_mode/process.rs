@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use control::Home;
 use control::api::{Problem, ProblemKind};
+use model::config::Proxy;
 use model::config::gateway::GatewayConfig;
 use tokio::process::{Child, ChildStdin, Command};
 
@@ -166,7 +167,7 @@ fn is_free(address: SocketAddr) -> bool {
 pub(super) async fn until_it_answers(config: &GatewayConfig) {
     let health = format!("http://{}/healthz", config.listen);
     let host = config.public_url.url().authority();
-    let Ok(client) = auth::http::client([]) else {
+    let Ok(client) = auth::http::client([], &Proxy::None) else {
         return;
     };
     loop {

@@ -118,7 +118,11 @@ impl Bridge {
         back.query_pairs_mut()
             .append_pair("code", "c")
             .append_pair("state", &query["state"]);
-        let answer = auth::http::client([]).unwrap().get(back).send().await;
+        let answer = auth::http::client([], &model::config::Proxy::None)
+            .unwrap()
+            .get(back)
+            .send()
+            .await;
         assert!(answer.unwrap().status().is_success());
         self.until_state(|state| state.sign_ins.is_empty()).await;
     }

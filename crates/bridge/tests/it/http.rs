@@ -8,7 +8,7 @@ use crate::bridge::Bridge;
 use crate::server::Server;
 
 fn client() -> reqwest::Client {
-    auth::http::client([]).unwrap()
+    auth::http::client([], &model::config::Proxy::None).unwrap()
 }
 
 fn sessions(state: &State) -> usize {

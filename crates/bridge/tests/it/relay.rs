@@ -48,7 +48,7 @@ async fn progress_comes_before_the_answer_it_belongs_to() {
 }
 
 fn client() -> reqwest::Client {
-    auth::http::client([]).unwrap()
+    auth::http::client([], &model::config::Proxy::None).unwrap()
 }
 
 fn initialize() -> Value {

@@ -1,8 +1,8 @@
 //! The HTTP client that all connections share.
 //!
 //! Owns: TCP, TLS and the connection pool. HTTP/1.1 or 2 by ALPN; the trust store of the
-//! operating system and what is added to it. No redirects, no decompression, no proxy, nothing
-//! from the environment, and no limit on how long an answer takes: streams stay open for days.
+//! operating system and what is added to it. No redirects, no decompression, and no limit on how
+//! long an answer takes: streams stay open for days. The way through a proxy is `proxy`.
 
 use std::fmt;
 use std::pin::Pin;
@@ -18,12 +18,15 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use model::config::Proxy;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 use tower::Service;
+
+use super::proxy::Routed;
 
 /// For name, TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,6 +45,8 @@ const DEFAULT_LIMIT: usize = 64 << 20;
 pub struct ClientOptions {
     /// Certificate authorities to trust beside those of the operating system.
     pub extra_roots: Vec<CertificateDer<'static>>,
+    /// Which proxy leads to servers that are not on this machine.
+    pub proxy: Proxy,
 }
 
 /// Why no client could be made.
@@ -57,7 +62,7 @@ pub enum ClientError {
 /// A pool of connections. Clones share it.
 #[derive(Clone)]
 pub struct Client {
-    http: legacy::Client<Bounded<HttpsConnector<HttpConnector>>, Full<Bytes>>,
+    http: legacy::Client<Bounded<HttpsConnector<Routed>>, Full<Bytes>>,
     limit: usize,
 }
 
@@ -69,12 +74,18 @@ impl Client {
     ///
     /// When an extra root is no certificate, or the provider cannot do TLS.
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
+        let tls = tls(options.extra_roots)?;
+        let to_proxy = HttpsConnectorBuilder::new()
+            .with_tls_config(tls.clone())
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp());
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(options.extra_roots)?)
+            .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
             .enable_http2()
-            .wrap_connector(tcp());
+            .wrap_connector(Routed::new(tcp(), to_proxy, &options.proxy));
         Ok(Self {
             http: legacy::Client::builder(TokioExecutor::new())
                 .timer(TokioTimer::new())
@@ -151,7 +162,7 @@ fn tls(extra_roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig, rustls
 #[derive(Clone)]
 struct Bounded<C>(C);
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl<C> Service<Uri> for Bounded<C>
 where

@@ -16,6 +16,7 @@ mod failure;
 mod http_sse;
 mod learned;
 mod outgoing;
+mod proxy;
 mod state;
 mod stream;
 mod streamable;

@@ -8,6 +8,7 @@ mod handshake;
 mod http_sse;
 mod listening;
 mod modern;
+mod proxies;
 mod server;
 mod streams;
 mod tls;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use mcp::up::{Client, ClientOptions, Failure};
-use model::config::Transport;
+use mcp::up::{Client, ClientError, ClientOptions, Failure};
+use model::config::{Proxy, Transport};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -17,9 +17,9 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::server::{Call, Host, app, client, request, soon};
 
-/// A certificate of our own making for `localhost`, valid from and until these years.
-fn certificate(years: Range<i32>) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
-    let mut parameters = CertificateParams::new(["localhost".to_owned()]).unwrap();
+/// A certificate of our own making for a name, valid from and until these years.
+fn certificate(name: &str, years: Range<i32>) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+    let mut parameters = CertificateParams::new([name.to_owned()]).unwrap();
     parameters.not_before = rcgen::date_time_ymd(years.start, 1, 1);
     parameters.not_after = rcgen::date_time_ymd(years.end, 1, 1);
     let key = KeyPair::generate().unwrap();
@@ -28,18 +28,19 @@ fn certificate(years: Range<i32>) -> (CertificateDer<'static>, PrivateKeyDer<'st
     (certificate.der().clone(), key)
 }
 
-const ALWAYS: Range<i32> = 1980..2200;
+pub(crate) const ALWAYS: Range<i32> = 1980..2200;
 
 /// A server with such a certificate, and that certificate.
-async fn start(
+pub(crate) async fn start(
     alpn: &[&[u8]],
+    name: &str,
     years: Range<i32>,
 ) -> (
     String,
     CertificateDer<'static>,
     mpsc::UnboundedReceiver<Call>,
 ) {
-    let (certificate, key) = certificate(years);
+    let (certificate, key) = certificate(name, years);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config =
         ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
@@ -51,7 +52,7 @@ async fn start(
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!(
-        "https://localhost:{}/mcp",
+        "https://{name}:{}/mcp",
         listener.local_addr().unwrap().port()
     );
     let (app, calls) = app();
@@ -72,9 +73,16 @@ async fn start(
     (url, certificate, calls)
 }
 
+fn trusting(certificate: CertificateDer<'static>) -> Result<Client, ClientError> {
+    Client::new(ClientOptions {
+        extra_roots: vec![certificate],
+        proxy: Proxy::None,
+    })
+}
+
 #[tokio::test]
 async fn an_unknown_certificate_is_not_the_same_as_no_connection() {
-    let (url, _, mut calls) = start(&[b"http/1.1"], ALWAYS).await;
+    let (url, _, mut calls) = start(&[b"http/1.1"], "localhost", ALWAYS).await;
     let mut host = Host::with(client(), &url, Transport::Auto);
     host.send(&request(1, "initialize"));
     let failure = host.failure(Some(1)).await;
@@ -89,9 +97,8 @@ async fn an_unknown_certificate_is_not_the_same_as_no_connection() {
 #[tokio::test]
 async fn an_extra_root_is_trusted_in_both_versions_of_http() {
     for (alpn, header) in [(&b"h2"[..], None), (b"http/1.1", Some("localhost"))] {
-        let (url, certificate, mut calls) = start(&[alpn], ALWAYS).await;
-        let extra_roots = vec![certificate];
-        let client = Client::new(ClientOptions { extra_roots }).unwrap();
+        let (url, certificate, mut calls) = start(&[alpn], "localhost", ALWAYS).await;
+        let client = trusting(certificate).unwrap();
         let mut host = Host::with(client, &url, Transport::Auto);
         host.send(&request(1, "initialize"));
         let call = soon(calls.recv()).await.unwrap();
@@ -113,9 +120,8 @@ async fn what_is_wrong_with_a_certificate_is_said() {
         (2190..2200, "localhost", "not valid yet"),
         (ALWAYS, "127.0.0.1", "localhost"),
     ] {
-        let (url, certificate, _calls) = start(&[b"http/1.1"], years).await;
-        let extra_roots = vec![certificate];
-        let client = Client::new(ClientOptions { extra_roots }).unwrap();
+        let (url, certificate, _calls) = start(&[b"http/1.1"], "localhost", years).await;
+        let client = trusting(certificate).unwrap();
         let url = url.replace("localhost", name);
         let mut host = Host::with(client, &url, Transport::Auto);
         host.send(&request(1, "initialize"));
@@ -127,7 +133,6 @@ async fn what_is_wrong_with_a_certificate_is_said() {
 
 #[test]
 fn a_root_that_is_none_is_refused() {
-    let extra_roots = vec![CertificateDer::from(vec![1, 2, 3])];
-    let error = Client::new(ClientOptions { extra_roots }).unwrap_err();
+    let error = trusting(CertificateDer::from(vec![1, 2, 3])).unwrap_err();
     assert!(error.to_string().contains("hint"), "{error}");
 }

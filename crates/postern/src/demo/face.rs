@@ -9,7 +9,7 @@ use control::hello::LONGEST_LINE;
 use control::lines::Lines;
 use mcp::up::{Client, ClientOptions, Upstream, UpstreamEvent, UpstreamOptions};
 use mcp::{Kind, LATEST_LEGACY, Message, RequestId};
-use model::config::Transport;
+use model::config::{Proxy, Transport};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -75,6 +75,7 @@ impl Face {
     fn remote(url: &str, transport: Transport) -> anyhow::Result<Self> {
         let client = Client::new(ClientOptions {
             extra_roots: Vec::new(),
+            proxy: Proxy::None,
         })?;
         let options = UpstreamOptions {
             url: url.parse()?,

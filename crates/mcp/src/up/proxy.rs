@@ -1,0 +1,139 @@
+//! The way to a server through an organisation's proxy.
+//!
+//! Owns: which proxy leads to a destination, and the tunnel through it: CONNECT (RFC 9110,
+//! section 9.3.6) or SOCKS 5 (RFC 1928).
+//! Does not own: TLS to the destination, which goes through the tunnel (`client`).
+//!
+//! This machine is never reached through a proxy, whatever the settings say.
+
+use std::error::Error;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::Uri;
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::rt::TokioIo;
+use model::config::Proxy;
+use tokio::net::TcpStream;
+use tower::Service;
+
+use super::client::BoxError;
+use super::failure::innermost;
+
+/// A TCP connection, or one in TLS to a proxy.
+type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+type Connecting = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
+
+/// Connects to destinations, through a proxy where one leads there.
+#[derive(Clone, Debug)]
+pub(super) struct Routed {
+    direct: HttpConnector,
+    /// To a proxy that is itself spoken to in TLS.
+    secure: HttpsConnector<HttpConnector>,
+    proxies: Arc<Matcher>,
+}
+
+impl Routed {
+    pub(super) fn new(
+        direct: HttpConnector,
+        secure: HttpsConnector<HttpConnector>,
+        proxy: &Proxy,
+    ) -> Self {
+        let proxies = match proxy {
+            Proxy::System => Matcher::from_system(),
+            Proxy::None => Matcher::builder().build(),
+            Proxy::At(url) => Matcher::builder().all(url.as_str()).build(),
+        };
+        Self {
+            direct,
+            secure,
+            proxies: Arc::new(proxies),
+        }
+    }
+
+    fn proxy_to(&self, destination: &Uri) -> Option<Intercept> {
+        let host = destination.host()?;
+        (!is_this_machine(host)).then(|| self.proxies.intercept(destination))?
+    }
+
+    fn through(&self, proxy: &Intercept, destination: Uri) -> Connecting {
+        let at = proxy.uri().clone();
+        let shown = at.authority().map(|at| at.host().to_owned());
+        match at.scheme_str() {
+            Some(scheme @ ("socks5" | "socks5h")) => {
+                let mut socks = SocksV5::new(at.clone(), self.direct.clone());
+                socks = socks.local_dns(scheme == "socks5");
+                if let Some((name, password)) = proxy.raw_auth() {
+                    socks = socks.with_auth(name.to_owned(), password.to_owned());
+                }
+                let connecting = socks.call(destination);
+                Box::pin(async move {
+                    let stream = connecting.await.map_err(|error| no_way(shown, &error))?;
+                    Ok(MaybeHttpsStream::Http(stream))
+                })
+            }
+            Some("http" | "https") => {
+                let mut tunnel = Tunnel::new(at.clone(), self.secure.clone());
+                if let Some(header) = proxy.basic_auth() {
+                    tunnel = tunnel.with_auth(header.clone());
+                }
+                let connecting = tunnel.call(destination);
+                Box::pin(async move { connecting.await.map_err(|error| no_way(shown, &error)) })
+            }
+            other => {
+                let reason = format!("`{}` is no kind of proxy known here", other.unwrap_or(""));
+                Box::pin(async move {
+                    let proxy = shown.unwrap_or_default();
+                    Err(BoxError::from(NoWay { proxy, reason }))
+                })
+            }
+        }
+    }
+}
+
+impl Service<Uri> for Routed {
+    type Response = Stream;
+    type Error = BoxError;
+    type Future = Connecting;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        // So are the connectors beneath.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, destination: Uri) -> Connecting {
+        match self.proxy_to(&destination) {
+            Some(proxy) => self.through(&proxy, destination),
+            None => {
+                let connecting = self.direct.call(destination);
+                Box::pin(async move { Ok(MaybeHttpsStream::Http(connecting.await?)) })
+            }
+        }
+    }
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let address = host.parse::<std::net::IpAddr>();
+    address.map_or(host == "localhost", |address| address.is_loopback())
+}
+
+/// Why a proxy does not lead to the server.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the proxy {proxy} does not lead there: {reason}; hint: check `proxy` in config.toml, or the system's settings"
+)]
+struct NoWay {
+    proxy: String,
+    reason: String,
+}
+
+fn no_way(proxy: Option<String>, error: &(dyn Error + 'static)) -> BoxError {
+    let proxy = proxy.unwrap_or_default();
+    let reason = innermost(error);
+    Box::new(NoWay { proxy, reason })
+}
