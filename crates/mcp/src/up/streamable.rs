@@ -23,6 +23,10 @@ const RESUMPTIONS: u32 = 5;
 /// How long the remote may take to accept the end of the handshake before what follows is sent.
 const ACCEPTANCE: Duration = Duration::from_secs(10);
 const FAREWELL: Duration = Duration::from_secs(2);
+/// How often the end of the handshake is said again where the connection breaks under it.
+const GREETINGS: u32 = 5;
+/// The wait before the first of them; it doubles.
+const GREETING_WAIT: Duration = Duration::from_millis(50);
 
 /// What came of asking for a stream by GET.
 pub(super) enum Opened {
@@ -154,11 +158,11 @@ impl Shared {
                 (self.state().route(), Some(next))
             }
         };
+        let is_greeting = next.is_some();
         let sending = async {
-            match route {
-                Route::Http(session) => self.tell_http(&outgoing, &session).await,
-                Route::Sse(session) => self.post_sse(&session, &outgoing).await,
-                Route::Gone(generation) => Err(Failure::SessionGone { generation }),
+            match is_greeting {
+                true => self.greet(&route, &outgoing).await,
+                false => self.tell_by(&route, &outgoing).await,
             }
         };
         tokio::pin!(sending);
@@ -173,6 +177,29 @@ impl Shared {
         if let Err(failure) = outcome {
             let request = None;
             self.emit(UpstreamEvent::Failed { request, failure }).await;
+        }
+    }
+
+    /// Says that the handshake has ended, until it is heard. A remote that has not heard it may
+    /// refuse all that follows, and to hear it twice means nothing.
+    async fn greet(&self, route: &Route, outgoing: &Outgoing) -> Result<(), Failure> {
+        for failures in 0..GREETINGS {
+            match self.tell_by(route, outgoing).await {
+                Err(Failure::Unreachable { .. }) => {}
+                outcome => return outcome,
+            }
+            tokio::time::sleep(GREETING_WAIT * 2u32.pow(failures)).await;
+        }
+        self.tell_by(route, outgoing).await
+    }
+
+    async fn tell_by(&self, route: &Route, outgoing: &Outgoing) -> Result<(), Failure> {
+        match route {
+            Route::Http(session) => self.tell_http(outgoing, session).await,
+            Route::Sse(session) => self.post_sse(session, outgoing).await,
+            Route::Gone(generation) => Err(Failure::SessionGone {
+                generation: *generation,
+            }),
         }
     }
 
