@@ -22,6 +22,13 @@ use crate::session::{self, Ends, Manner, ToHost};
 /// How long a shim may take to stop sending once the bridge makes room for a newer one.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// How often a shim that has said its last word is said something, if nothing else is due: one
+/// that was killed looks like one that waits for its answers until it is written to.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// A word that means nothing to any shim.
+const PROBE_WORD: &[u8] = b"#";
+
 /// Takes shims in until the socket breaks.
 pub(crate) async fn serve(hub: &Arc<Hub>, listener: &mut Listener) -> io::Result<()> {
     loop {
@@ -131,20 +138,26 @@ async fn read(
     }
 }
 
-/// Session to host, until the session ends. Lines that are ready together go out together.
+/// Session to host, until the session ends or nobody reads. Lines that are ready together go out
+/// together.
 async fn write(
     mut from: mpsc::Receiver<ToHost>,
     mut own_words: mpsc::Receiver<Bytes>,
     mut writer: WriteHalf<Stream>,
 ) -> io::Result<()> {
     let mut batch = Vec::with_capacity(4096);
+    let mut is_last_word_said = false;
     loop {
         tokio::select! {
-            Some(line) = own_words.recv() => add(&mut batch, &line),
+            line = own_words.recv(), if !is_last_word_said => match line {
+                Some(line) => add(&mut batch, &line),
+                None => is_last_word_said = true,
+            },
             message = from.recv() => match message {
                 Some(ToHost { message, .. }) => add(&mut batch, &message.line()),
                 None => break,
             },
+            () = tokio::time::sleep(PROBE), if is_last_word_said => add(&mut batch, PROBE_WORD),
         }
         while let Ok(ToHost { message, .. }) = from.try_recv() {
             add(&mut batch, &message.line());
