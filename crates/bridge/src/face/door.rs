@@ -1,8 +1,9 @@
 //! The rules that stand in for authentication on the local HTTP endpoints.
 //!
 //! Invariants: only processes of the same user, where the system tells; only loopback names in
-//! `Host` (no DNS rebinding); no request that a web page of another site causes, by script or by
-//! `<img>`; never a 401 and never metadata, because hosts would start a sign-in of their own.
+//! `Host` (no DNS rebinding); no request that a web page of another site causes, by script, by
+//! `<img>` or by a WebSocket; never a 401 and never metadata, because hosts would start a sign-in
+//! of their own.
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -59,6 +60,10 @@ fn refusal(headers: &HeaderMap) -> Option<&'static str> {
     let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if matches!(value("sec-fetch-site"), Some("cross-site" | "same-site")) {
         return Some("a page of another site made this request");
+    }
+    // Browsers do not say whose page asks for one, and nothing here speaks it.
+    if headers.contains_key(header::SEC_WEBSOCKET_KEY) {
+        return Some("this address has no WebSocket");
     }
     if value("sec-fetch-mode") == Some("navigate") {
         return Some("this address is not for a browser's address bar");
@@ -118,7 +123,7 @@ mod tests {
 
     #[test]
     fn web_pages_do_not() {
-        let attacks: [&[(&str, &str)]; 10] = [
+        let attacks: [&[(&str, &str)]; 11] = [
             &[],
             &[("host", "evil.example")],
             &[("host", "localhost.evil.example:4127")],
@@ -133,6 +138,11 @@ mod tests {
             ],
             &[("host", "localhost"), ("sec-fetch-site", "cross-site")],
             &[("host", "localhost"), ("sec-fetch-mode", "navigate")],
+            &[
+                ("host", "localhost"),
+                ("origin", "http://localhost:6274"),
+                ("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA=="),
+            ],
         ];
         for attack in attacks {
             assert!(refusal(&headers(attack)).is_some(), "{attack:?}");
