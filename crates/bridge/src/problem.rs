@@ -39,7 +39,12 @@ pub(crate) fn of_failure(failure: &Failure) -> Problem {
             ProblemKind::Failed,
             "ask who runs the server for access, then sign in again",
         ),
-        Failure::SessionGone { .. } | Failure::StreamEnded => (
+        // It is told of requests only: the server has not taken them in.
+        Failure::SessionGone { .. } => (
+            ProblemKind::Unreachable,
+            "the call was not carried out; try again",
+        ),
+        Failure::StreamEnded => (
             ProblemKind::Unreachable,
             "the call may or may not have been carried out; look before you repeat it",
         ),
