@@ -168,7 +168,7 @@ impl Task {
         let mut asking = self.asking(None);
         match (&mut asking).now_or_never() {
             Some(Ok(authorization)) if self.is_of_account(&authorization) => {
-                self.send(message, authorization);
+                self.send(message, authorization, false);
             }
             Some(authorized) => {
                 self.outbox.hold(message, patience);
@@ -184,10 +184,17 @@ impl Task {
         }
     }
 
-    pub(super) fn send(&mut self, message: Message, authorization: Option<Authorization>) {
+    /// Sends a message; `again` says whether it was sent before.
+    pub(super) fn send(
+        &mut self,
+        message: Message,
+        authorization: Option<Authorization>,
+        again: bool,
+    ) {
         if let (Some(id), Some(_)) = (message.id(), message.method()) {
+            let id = id.clone();
             self.outbox
-                .sent(id.clone(), message.clone(), authorization.clone());
+                .sent(id, message.clone(), authorization.clone(), again);
         }
         self.up.send(message, header(&authorization));
         self.link = Link::Live { authorization };

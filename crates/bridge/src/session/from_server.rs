@@ -81,7 +81,7 @@ impl Task {
             self.up.listen(header(authorization));
         }
         for waiting in std::mem::take(&mut self.outbox.waiting) {
-            self.send(waiting.message, authorization.clone());
+            self.send(waiting.message, authorization.clone(), waiting.again);
         }
         self.tell_changes();
     }

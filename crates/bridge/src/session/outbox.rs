@@ -17,6 +17,8 @@ pub(super) struct Waiting {
     pub(super) message: Message,
     /// When a request is answered by us instead. A notification waits as long as it takes.
     pub(super) deadline: Option<Instant>,
+    /// Whether it is a request that was sent already, and must not be a third time.
+    pub(super) again: bool,
 }
 
 /// A request that is at the server.
@@ -76,8 +78,6 @@ pub(super) fn size<'a>(messages: impl Iterator<Item = &'a Message>) -> usize {
 pub(super) struct Outbox {
     pub(super) waiting: VecDeque<Waiting>,
     pub(super) owed: HashMap<RequestId, Owed>,
-    /// Requests that were sent a second time and must not be a third.
-    again: Vec<RequestId>,
 }
 
 impl Outbox {
@@ -134,7 +134,11 @@ impl Outbox {
     pub(super) fn hold(&mut self, message: Message, patience: Duration) {
         let deadline = message.id().is_some_and(|_| message.method().is_some());
         let deadline = deadline.then(|| Instant::now() + patience);
-        self.waiting.push_back(Waiting { message, deadline });
+        self.waiting.push_back(Waiting {
+            message,
+            deadline,
+            again: false,
+        });
     }
 
     /// Takes a request back from the server's side, to send it once more before anything else.
@@ -147,11 +151,11 @@ impl Outbox {
         if owed.again {
             return Some(owed);
         }
-        self.again.push(id.clone());
         let deadline = Some(Instant::now() + patience);
         self.waiting.push_front(Waiting {
             message: owed.message,
             deadline,
+            again: true,
         });
         None
     }
@@ -162,13 +166,8 @@ impl Outbox {
         id: RequestId,
         message: Message,
         authorization: Option<Authorization>,
+        again: bool,
     ) {
-        let again = self
-            .again
-            .iter()
-            .position(|sent| *sent == id)
-            .map(|at| self.again.swap_remove(at))
-            .is_some();
         self.owed.insert(
             id,
             Owed {
