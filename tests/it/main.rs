@@ -9,6 +9,7 @@ mod desktop;
 mod door;
 mod emulator_alone;
 mod faces;
+mod faults;
 mod gateway_alone;
 mod hosts;
 mod layering;

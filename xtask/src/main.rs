@@ -45,7 +45,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "test",
         arguments: "[--full]",
-        about: "install what the tests need and run all of them; --full adds platforms and bench",
+        about: "install what the tests need and run all of them; --full adds long cases, platforms, bench",
         main: test::main,
     },
     Command {

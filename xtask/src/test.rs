@@ -22,7 +22,7 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
     steps.command("format", &mut cargo(&["fmt", "--all", "--check"]))?;
     steps.step("schemas", "docs/schemas against the types", schemas::check)?;
     ui(&mut steps, &node)?;
-    rust(&mut steps, &node)?;
+    rust(&mut steps, &node, full)?;
     if full {
         platforms::steps(&mut steps)?;
         steps.step(
@@ -63,7 +63,7 @@ fn ui(steps: &mut Steps, node: &Node) -> Result<()> {
     steps.command("ui build", &mut node.npm("ui", &["run", "build"]))
 }
 
-fn rust(steps: &mut Steps, node: &Node) -> Result<()> {
+fn rust(steps: &mut Steps, node: &Node, full: bool) -> Result<()> {
     steps.command(
         "clippy",
         &mut cargo(&[
@@ -83,12 +83,13 @@ fn rust(steps: &mut Steps, node: &Node) -> Result<()> {
     )?;
     clients::steps(steps, node)?;
     let before = contents(BINDINGS)?;
-    steps.command(
-        "test",
-        cargo(&["test", "--workspace"])
-            .env("PATH", node.path())
-            .env("POSTERN_TESTS_PREBUILT", "1"),
-    )?;
+    let mut test = cargo(&["test", "--workspace"]);
+    test.env("PATH", node.path())
+        .env("POSTERN_TESTS_PREBUILT", "1");
+    if full {
+        test.env("POSTERN_TESTS_FULL", "1");
+    }
+    steps.command("test", &mut test)?;
     steps.step(
         "bindings",
         "what the tests generate against what is there",

@@ -11,10 +11,12 @@ pub(crate) mod door;
 pub(crate) mod oauth;
 pub(crate) mod person;
 pub(crate) mod program;
+pub(crate) mod relay;
 pub(crate) mod secrets;
 pub(crate) mod servers;
 pub(crate) mod shim;
 pub(crate) mod tabs;
+pub(crate) mod upstream;
 pub(crate) mod wire;
 
 use std::{future::Future, path::Path, time::Duration};

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
@@ -73,12 +74,21 @@ fn beside_the_tests(name: &str) -> PathBuf {
     program
 }
 
+fn is_prebuilt() -> bool {
+    is_told("POSTERN_TESTS_PREBUILT")
+}
+
+/// Whether the cases take the time they want: `cargo xtask test --full`.
+pub(crate) fn is_full() -> bool {
+    is_told("POSTERN_TESTS_FULL")
+}
+
 #[expect(
     clippy::disallowed_methods,
-    reason = "the one thing that the tests are told from outside"
+    reason = "all that the tests are told from outside"
 )]
-fn is_prebuilt() -> bool {
-    std::env::var_os("POSTERN_TESTS_PREBUILT").is_some()
+fn is_told(name: &str) -> bool {
+    std::env::var_os(name).is_some()
 }
 
 /// The search path for programs.
@@ -100,6 +110,71 @@ pub(crate) fn processes_with(text: &str) -> Vec<u32> {
 pub(crate) fn arguments(process: u32) -> String {
     let bytes = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&bytes).replace('\0', " ")
+}
+
+/// What a process has open, as the kernel names it.
+pub(crate) fn descriptors(process: u32) -> Vec<String> {
+    fs::read_dir(format!("/proc/{process}/fd"))
+        .expect("a process that runs")
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+        .map(|target| target.display().to_string())
+        .collect()
+}
+
+/// How many connections to this address a process has open, in whatever state.
+pub(crate) fn connections_to(process: u32, address: SocketAddr) -> usize {
+    let sockets = sockets(process).into_iter();
+    sockets.filter(|socket| socket.remote == address).count()
+}
+
+/// Where a process listens.
+pub(crate) fn listening(process: u32) -> Vec<SocketAddr> {
+    let sockets = sockets(process).into_iter();
+    sockets
+        .filter(|socket| socket.is_listening)
+        .map(|socket| socket.local)
+        .collect()
+}
+
+/// A TCP socket of a process.
+struct Socket {
+    local: SocketAddr,
+    remote: SocketAddr,
+    is_listening: bool,
+}
+
+fn sockets(process: u32) -> Vec<Socket> {
+    let open = descriptors(process);
+    let mut sockets = Vec::new();
+    for table in ["tcp", "tcp6"] {
+        let table = fs::read_to_string(format!("/proc/{process}/net/{table}"));
+        for line in table.expect("a table of connections").lines().skip(1) {
+            let columns: Vec<_> = line.split_whitespace().collect();
+            if open.contains(&format!("socket:[{}]", columns[9])) {
+                sockets.push(Socket {
+                    local: address_of(columns[1]),
+                    remote: address_of(columns[2]),
+                    is_listening: columns[3] == "0A",
+                });
+            }
+        }
+    }
+    sockets
+}
+
+/// An address as the kernel's tables have it: words of 32 bits in the machine's order.
+fn address_of(column: &str) -> SocketAddr {
+    let (ip, port) = column.split_once(':').expect("an address");
+    let words = ip.as_bytes().chunks(8).map(|word| {
+        let word = std::str::from_utf8(word).expect("digits");
+        u32::from_str_radix(word, 16).expect("a word").to_ne_bytes()
+    });
+    let bytes = words.collect::<Vec<_>>().concat();
+    let ip = match <[u8; 4]>::try_from(bytes.as_slice()) {
+        Ok(bytes) => IpAddr::from(bytes),
+        Err(_) => IpAddr::from(<[u8; 16]>::try_from(bytes).expect("sixteen bytes")),
+    };
+    SocketAddr::new(ip, u16::from_str_radix(port, 16).expect("a port"))
 }
 
 /// Whether a process has let go of everything: it is not there, or its last thread has ended and

@@ -153,6 +153,38 @@ impl Shim {
         }
     }
 
+    /// The id of the latest request.
+    pub(crate) fn last_id(&self) -> u64 {
+        self.last_id
+    }
+
+    /// Says something that wants no answer.
+    pub(crate) async fn notify(&mut self, method: &str, params: Value) {
+        self.send(&json!({ "jsonrpc": "2.0", "method": method, "params": params }))
+            .await;
+    }
+
+    /// Says nothing more; what the shim still says before it ends in order.
+    pub(crate) async fn end(self) -> Vec<Value> {
+        let Self {
+            mut process,
+            input,
+            mut output,
+            ..
+        } = self;
+        drop(input);
+        let mut rest = Vec::new();
+        while let Some(line) = within("the shim's last lines", output.next_line())
+            .await
+            .expect("the shim's output")
+        {
+            rest.push(message(&line));
+        }
+        let status = within("the shim's end", process.wait()).await;
+        assert!(status.expect("its end").success());
+        rest
+    }
+
     /// The shim's process.
     pub(crate) fn process(&self) -> u32 {
         self.process.id().expect("a shim that runs")
@@ -167,14 +199,18 @@ impl Shim {
     }
 
     /// Whatever comes next; every line is a JSON-RPC message and nothing else.
-    async fn next(&mut self) -> Value {
+    pub(crate) async fn next(&mut self) -> Value {
         let line = within("a line of the shim", self.output.next_line())
             .await
             .expect("the shim's output")
             .expect("the shim goes on");
-        let message: Value =
-            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        assert_eq!(message["jsonrpc"], "2.0", "{line}");
-        message
+        message(&line)
     }
+}
+
+fn message(line: &str) -> Value {
+    let message: Value =
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    assert_eq!(message["jsonrpc"], "2.0", "{line}");
+    message
 }

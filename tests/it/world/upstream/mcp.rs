@@ -1,0 +1,138 @@
+//! Sessions and calls. As strict as the strictest of the SDKs: no session, no answer, and none
+//! before the handshake has ended.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::{
+    Seen,
+    fault::{self, Fault, Reaction, response},
+    http::Request,
+};
+
+/// What the server does about a request.
+pub(super) fn react(request: &Request, seen: &Arc<watch::Sender<Seen>>) -> Reaction {
+    let mut reaction = Reaction::Hold;
+    seen.send_modify(|seen| {
+        seen.requests += 1;
+        if !seen.is_silent {
+            reaction = seen.react(request);
+        }
+    });
+    reaction
+}
+
+impl Seen {
+    fn react(&mut self, request: &Request) -> Reaction {
+        if request.body["method"] == "initialize" {
+            return self.begin(&request.body);
+        }
+        let session = request.header("mcp-session-id").unwrap_or_default();
+        if !self.sessions.contains(session) {
+            return gone();
+        }
+        match request.method.as_str() {
+            "GET" => resume(request.header("last-event-id")),
+            "DELETE" => {
+                self.ended += 1;
+                self.sessions.remove(session);
+                Reaction::Reply(response(204, "text/plain", ""))
+            }
+            _ => self.take(session, &request.body),
+        }
+    }
+
+    fn begin(&mut self, message: &Value) -> Reaction {
+        self.begun += 1;
+        let session = format!("session-{}", self.begun);
+        let result = json!({
+            "protocolVersion": message["params"]["protocolVersion"],
+            "capabilities": { "tools": { "listChanged": true } },
+            "serverInfo": { "name": "raw", "version": "1.0.0" },
+        });
+        let body = answer(&message["id"], &result);
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nmcp-session-id: {session}\r\n\
+             content-length: {}\r\n\r\n",
+            body.len()
+        );
+        self.sessions.insert(session);
+        Reaction::Reply(format!("{head}{body}").into_bytes())
+    }
+
+    /// A message in a session.
+    fn take(&mut self, session: &str, message: &Value) -> Reaction {
+        let accepted = || Reaction::Reply(response(202, "text/plain", ""));
+        match (message["method"].as_str(), message.get("id")) {
+            (Some("notifications/initialized"), _) if self.greetings_to_lose > 0 => {
+                self.greetings_to_lose -= 1;
+                Reaction::Last(Vec::new())
+            }
+            (Some("notifications/initialized"), _) => {
+                self.greeted.insert(session.to_owned());
+                accepted()
+            }
+            (Some("notifications/cancelled"), _) => {
+                self.cancelled
+                    .extend(message["params"]["requestId"].as_u64());
+                accepted()
+            }
+            (_, None) | (None, _) => accepted(),
+            (_, Some(id)) if !self.greeted.contains(session) => {
+                let error = json!({ "code": -32600, "message": "not before the handshake's end" });
+                let body = json!({ "jsonrpc": "2.0", "id": id, "error": error });
+                Reaction::Reply(fault::json(&body.to_string()))
+            }
+            (Some("tools/call"), Some(id)) => self.call(id, &message["params"]["arguments"]),
+            (Some("tools/list"), Some(id)) => {
+                let tool = json!({ "name": "echo", "inputSchema": { "type": "object" } });
+                Reaction::Reply(fault::json(&answer(id, &json!({ "tools": [tool] }))))
+            }
+            (Some(_), Some(id)) => Reaction::Reply(fault::json(&answer(id, &json!({})))),
+        }
+    }
+
+    fn call(&mut self, id: &Value, arguments: &Value) -> Reaction {
+        let key = arguments["key"].as_str().expect("a key").to_owned();
+        let fault = Fault::deserialize_from(&arguments["fault"]);
+        if fault == Fault::Forgotten && self.forgotten.insert(key.clone()) {
+            self.forget();
+            return gone();
+        }
+        let body = answer(id, &result(&key));
+        // The key and the id are all that it takes to answer on another stream.
+        let name = format!("{key} {id}");
+        *self.calls.entry(key).or_default() += 1;
+        fault.befall(&body, &name)
+    }
+}
+
+impl Fault {
+    fn deserialize_from(value: &Value) -> Self {
+        serde_json::from_value(value.clone()).expect("a fault")
+    }
+}
+
+/// The rest of a stream that was cut, or the stream for what belongs to no request.
+fn resume(last_id: Option<&str>) -> Reaction {
+    let Some((key, id)) = last_id.and_then(|id| id.split_once(' ')) else {
+        return Reaction::Stream(fault::events(""));
+    };
+    let id = serde_json::from_str(id).expect("an id");
+    let body = answer(&id, &result(key));
+    Reaction::Last(fault::events(&format!("data: {body}\n\n")))
+}
+
+fn result(key: &str) -> Value {
+    json!({ "content": [{ "type": "text", "text": key }] })
+}
+
+fn answer(id: &Value, result: &Value) -> String {
+    json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string()
+}
+
+fn gone() -> Reaction {
+    Reaction::Reply(response(404, "text/plain", "no such session"))
+}
