@@ -80,6 +80,16 @@ pub(crate) const TESTS: &[Need] = &[
         packages: packages("python3 python3-venv", "python3", "python", "python"),
     },
     Need {
+        probe: Probe::Program("ip"),
+        why: "a second network, for whoever must not reach the bridge from there",
+        packages: packages("iproute2", "iproute", "iproute2", ""),
+    },
+    Need {
+        probe: Probe::Program("nsenter"),
+        why: "runs programs in that network",
+        packages: packages("util-linux", "util-linux", "util-linux", ""),
+    },
+    Need {
         probe: Probe::Program("Xvfb"),
         why: "a screen for the desktop app's tests",
         packages: packages("xvfb", "xorg-x11-server-Xvfb", "xorg-server-xvfb", ""),

@@ -77,6 +77,11 @@ impl Bridge {
         &self.root
     }
 
+    /// What it has written down so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.home.log_file()).expect("a log")
+    }
+
     /// A connection to its management API, as the command line has it.
     pub(crate) async fn connect(&self) -> Client {
         let connecting = Client::connect(&self.home, env!("CARGO_PKG_VERSION"), false);

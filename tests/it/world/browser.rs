@@ -27,6 +27,11 @@ pub(crate) struct Browser {
 
 impl Browser {
     pub(crate) async fn open() -> Self {
+        Self::open_with(&[]).await
+    }
+
+    /// With more arguments to Chromium.
+    pub(crate) async fn open_with(more: &[&str]) -> Self {
         let profile = tempfile::Builder::new()
             .prefix("postern-browser-")
             .tempdir()
@@ -44,8 +49,8 @@ impl Browser {
             "--disable-sync",
             "--window-size=1000,900",
             &format!("--user-data-dir={}", profile.path().display()),
-        ]
-        .map(str::to_owned);
+        ];
+        let arguments: Vec<_> = arguments.iter().chain(more).collect();
         let capabilities = json!({ "goog:chromeOptions": { "args": arguments } });
         let connector = hyper_util::client::legacy::connect::HttpConnector::new();
         let client = within(
@@ -74,6 +79,12 @@ impl Browser {
     /// Where it is.
     pub(crate) async fn address(&self) -> Url {
         self.client.current_url().await.expect("an address")
+    }
+
+    /// Runs a script in the page.
+    pub(crate) async fn run(&self, script: &str) {
+        let run = self.client.execute(script, Vec::new());
+        within(script, run).await.expect("a script");
     }
 
     /// The text of the page.
