@@ -281,18 +281,64 @@ async fn the_bridge_killed_under_ten_shims_with_requests_under_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_killed_with_requests_under_way_leaves_nothing_at_the_server() {
+async fn a_bridge_that_slept_while_the_server_was_restarted() {
     let relay = Relay::start().await;
-    let mut host = Host::connect(&relay.bridge, "dies").await;
-    for _ in 0..5 {
+    let mut host = Host::connect(&relay.bridge, "sleeper").await;
+    host.call(Fault::NONE).await.expect("an answer");
+    let process = relay.bridge.process().await;
+    for _ in 0..3 {
+        let under_way = host.ask(Fault::Silence).await;
+        relay.upstream.until("it", |seen| seen.held == 1).await;
+        program::suspend(process);
+        relay.upstream.go().await;
+        relay.upstream.forget();
+        relay.upstream.come_back().await;
+        let meanwhile = host.ask(Fault::NONE).await;
+        program::wake(process);
+        assert_ours(&host.answer(under_way).await);
+        host.answer(meanwhile).await.expect("a new session");
+    }
+    end(relay, [host]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_calls_under_way_hold_up_no_other() {
+    let relay = Relay::start().await;
+    let mut host = Host::connect(&relay.bridge, "many").await;
+    for _ in 0..256 {
         host.ask(Fault::Silence).await;
     }
-    let five = |seen: &Seen| seen.held == 5;
-    relay.upstream.until("five requests", five).await;
-    program::kill(host.process());
-    let none = |seen: &Seen| seen.held == 0 && seen.ended == 1;
-    relay.upstream.until("the session's end", none).await;
-    end(relay, []).await;
+    let all = |seen: &Seen| seen.held == 256;
+    relay.upstream.until("every request", all).await;
+    for _ in 0..256 {
+        host.ask(Fault::Drip(Form::Events)).await;
+    }
+    let last = host.ask(Fault::NONE).await;
+    host.answer(last).await.expect("an answer");
+    relay.upstream.go().await;
+    relay.upstream.come_back().await;
+    let outcomes = host.answers().await;
+    assert_eq!(outcomes.len(), 512);
+    end(relay, [host]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_killed_with_requests_under_way_leaves_nothing_and_cuts_no_other_off() {
+    let relay = Relay::start().await;
+    let mut stays = Host::connect(&relay.bridge, "stays").await;
+    let mut dies = Host::connect(&relay.bridge, "dies").await;
+    let under_way = stays.ask(Fault::Silence).await;
+    for _ in 0..5 {
+        dies.ask(Fault::Silence).await;
+    }
+    let six = |seen: &Seen| seen.held == 6;
+    relay.upstream.until("six requests", six).await;
+    program::kill(dies.process());
+    let one = |seen: &Seen| seen.held == 1 && seen.ended == 1;
+    relay.upstream.until("the session's end", one).await;
+    stays.call(Fault::NONE).await.expect("an answer");
+    stays.cancel(under_way).await;
+    end(relay, [stays]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,8 @@ use std::{
     sync::OnceLock,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// The command line.
 pub(crate) fn postern() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
@@ -75,20 +77,26 @@ fn beside_the_tests(name: &str) -> PathBuf {
 }
 
 fn is_prebuilt() -> bool {
-    is_told("POSTERN_TESTS_PREBUILT")
+    told("POSTERN_TESTS_PREBUILT").is_some()
 }
 
 /// Whether the cases take the time they want: `cargo xtask test --full`.
 pub(crate) fn is_full() -> bool {
-    is_told("POSTERN_TESTS_FULL")
+    told("POSTERN_TESTS_FULL").is_some()
+}
+
+/// Another seed for what is tried in any order, for someone who looks for more.
+pub(crate) fn seed() -> Option<u64> {
+    let seed = told("POSTERN_TESTS_SEED")?;
+    Some(seed.parse().expect("a number in POSTERN_TESTS_SEED"))
 }
 
 #[expect(
     clippy::disallowed_methods,
     reason = "all that the tests are told from outside"
 )]
-fn is_told(name: &str) -> bool {
-    std::env::var_os(name).is_some()
+fn told(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// The search path for programs.
@@ -191,10 +199,24 @@ pub(crate) fn is_gone(process: u32) -> bool {
 
 /// Ends a process at once, as `kill -9` does.
 pub(crate) fn kill(process: u32) {
+    signal(process, Signal::KILL);
+}
+
+/// Lets a process stand still, as a machine does that sleeps.
+pub(crate) fn suspend(process: u32) {
+    signal(process, Signal::STOP);
+}
+
+/// Lets it go on.
+pub(crate) fn wake(process: u32) {
+    signal(process, Signal::CONT);
+}
+
+fn signal(process: u32, signal: Signal) {
     let process = i32::try_from(process).expect("a process id");
-    let Some(process) = rustix::process::Pid::from_raw(process) else {
+    let Some(process) = Pid::from_raw(process) else {
         return;
     };
     // It may have ended by itself.
-    let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
+    let _ = kill_process(process, signal);
 }
