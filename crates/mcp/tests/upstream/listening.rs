@@ -1,5 +1,7 @@
 //! The stream of what concerns no request.
 
+use std::time::Duration;
+
 use http::{HeaderValue, Method};
 use mcp::up::Failure;
 use model::config::Transport;
@@ -47,6 +49,28 @@ async fn a_cut_is_mended_in_silence() {
     assert_eq!(call.header("last-event-id"), Some("1"));
     call.events().message(CHANGED);
     host.message().await;
+}
+
+#[tokio::test]
+async fn an_hour_of_silence_ends_no_stream() {
+    let (mut host, mut server) = Host::ready().await;
+    host.upstream.listen(None);
+    let listening = server.call().await.events();
+    host.send(&request(1, "tools/call"));
+    let answering = server.call().await.events();
+    host.send(&request(2, "tools/call"));
+    let waiting = server.call().await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(60 * 60)).await;
+    tokio::time::resume();
+    listening.message(CHANGED);
+    host.message().await;
+    answering.message(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#);
+    host.message().await;
+    drop(answering);
+    waiting.result("{}");
+    host.message().await;
+    assert!(server.is_idle(), "nothing was asked for again");
 }
 
 #[tokio::test]
