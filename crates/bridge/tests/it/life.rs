@@ -119,6 +119,17 @@ async fn a_host_that_ends_gets_its_answers_and_leaves_no_session() {
 }
 
 #[tokio::test]
+async fn a_test_of_a_server_leaves_no_session_there() {
+    let server = Server::start().await;
+    let bridge = Bridge::start(&server.url()).await;
+    let name = "one".to_owned();
+    bridge.call(Request::TestServer { name }).await.unwrap();
+    bridge.call(Request::Quit).await.unwrap();
+    bridge.ended().await;
+    assert_eq!(server.record.sessions(), (1, 1));
+}
+
+#[tokio::test]
 async fn a_bridge_that_yields_answers_what_it_took_and_ends() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;

@@ -26,6 +26,22 @@ async fn stdio_carries_the_same_bytes() {
 }
 
 #[tokio::test]
+async fn an_unknown_method_is_the_servers_to_refuse() {
+    let server = Server::start().await;
+    let bridge = Bridge::start(&server.url()).await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    let ask = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"x-vendor/odd","params":{ODD}}}"#);
+    host.send(&ask).await;
+    let answer = host.value().await;
+    let error = json!({ "code": -32601, "message": "unknown" });
+    assert_eq!((&answer["id"], &answer["error"]), (&json!(1), &error));
+    assert_eq!(server.record.bodies("x-vendor/odd"), [ask]);
+    let answer = host.request(2, "tools/call", json!({ "x": 1 })).await;
+    assert_eq!(answer["result"]["x"], 1, "and the next is answered");
+}
+
+#[tokio::test]
 async fn an_invalid_line_is_answered_and_survived() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
