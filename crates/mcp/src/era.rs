@@ -23,6 +23,27 @@ pub const META_PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion
 pub const META_CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 /// The key by which it says who its client is.
 pub const META_CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
+/// The key by which it says from which level on it wants the server's log.
+pub const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+/// The key in a result's `_meta` by which a server says who it is.
+pub const META_SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+/// The key in a notification's `_meta` that names the subscription it belongs to.
+pub const META_SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+
+/// The headers of a request do not fit what its body says.
+pub const HEADER_MISMATCH: i64 = -32020;
+/// The server needs something that the client did not say that it can do.
+pub(crate) const MISSING_CAPABILITY: i64 = -32021;
+/// The server does not speak the version of the request.
+pub(crate) const UNSUPPORTED_VERSION: i64 = -32022;
+
+/// Whether only servers of the modern era have this error code.
+pub(crate) fn is_modern_error(code: i64) -> bool {
+    matches!(
+        code,
+        HEADER_MISMATCH | MISSING_CAPABILITY | UNSUPPORTED_VERSION
+    )
+}
 
 /// How the two ends agree on what they speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

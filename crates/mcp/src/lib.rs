@@ -1,7 +1,8 @@
 //! MCP on the wire.
 //!
-//! Owns: the JSON-RPC envelope around bytes that are never changed, the SSE codec, the eras, and
-//! the connection to a remote server over Streamable HTTP or HTTP+SSE.
+//! Owns: the JSON-RPC envelope around bytes that are never changed, the SSE codec, the eras and
+//! the translation between them, and the connection to a remote server over Streamable HTTP or
+//! HTTP+SSE.
 //! Does not own: who is signed in, what a user allowed, the bridge's sessions, any UI. It reads
 //! no environment and no clock but tokio's.
 
@@ -13,6 +14,7 @@ pub mod message;
 pub mod mirrored;
 pub mod sse;
 mod tool_headers;
+mod translate;
 pub mod up;
 
 pub use era::{Era, LATEST_LEGACY, LATEST_MODERN, SUPPORTED_LEGACY, SUPPORTED_MODERN};

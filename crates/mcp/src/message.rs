@@ -21,6 +21,10 @@ pub const PARSE_ERROR: i64 = -32700;
 pub const INVALID_REQUEST: i64 = -32600;
 /// The method does not exist (JSON-RPC 2.0, section 5.1).
 pub const METHOD_NOT_FOUND: i64 = -32601;
+/// The parameters are not what the method takes (JSON-RPC 2.0, section 5.1).
+pub const INVALID_PARAMS: i64 = -32602;
+/// It failed for a reason of its own (JSON-RPC 2.0, section 5.1).
+pub const INTERNAL_ERROR: i64 = -32603;
 
 /// One message and the bytes it came as. Clones share the bytes.
 #[derive(Clone)]
@@ -203,14 +207,10 @@ impl Message {
     #[must_use]
     pub fn response(id: &RequestId, result: &impl Serialize) -> Self {
         match serde_json::value::to_raw_value(result) {
-            Ok(result) => {
-                let kind = Kind::Response {
-                    id: id.clone(),
-                    is_error: false,
-                };
-                Self::build(kind, Some(id.as_json()), Some(("result", result.get())))
+            Ok(result) => Self::raw_response(id, result.get()),
+            Err(_) => {
+                Self::error_response(Some(id), INTERNAL_ERROR, "the result is not JSON", None)
             }
-            Err(_) => Self::error_response(Some(id), -32603, "the result is not JSON", None),
         }
     }
 
@@ -238,16 +238,7 @@ impl Message {
     /// without naming the request it means.
     #[must_use]
     pub fn error_for(&self, id: &RequestId) -> Option<Self> {
-        let error = self.error()?;
-        let kind = Kind::Response {
-            id: id.clone(),
-            is_error: true,
-        };
-        Some(Self::build(
-            kind,
-            Some(id.as_json()),
-            Some(("error", error.get())),
-        ))
+        Some(Self::raw_error(id, self.error()?.get()))
     }
 
     /// A notification.
@@ -270,6 +261,42 @@ impl Message {
         let params = params.map(|params| params.to_string());
         let body = params.as_deref().map(|text| ("params", text));
         Self::build(kind, Some(id.as_json()), body)
+    }
+
+    /// A request whose parameters are this JSON text.
+    pub(crate) fn raw_request(id: &RequestId, method: &str, params: Option<&str>) -> Self {
+        let kind = Kind::Request {
+            id: id.clone(),
+            method: method.into(),
+        };
+        let body = params.map(|text| ("params", text));
+        Self::build(kind, Some(id.as_json()), body)
+    }
+
+    /// A notification whose parameters are this JSON text.
+    pub(crate) fn raw_notification(method: &str, params: &str) -> Self {
+        let kind = Kind::Notification {
+            method: method.into(),
+        };
+        Self::build(kind, None, Some(("params", params)))
+    }
+
+    /// The answer to the request `id` whose result is this JSON text.
+    pub(crate) fn raw_response(id: &RequestId, result: &str) -> Self {
+        let kind = Kind::Response {
+            id: id.clone(),
+            is_error: false,
+        };
+        Self::build(kind, Some(id.as_json()), Some(("result", result)))
+    }
+
+    /// The answer to the request `id` whose error is this JSON text.
+    pub(crate) fn raw_error(id: &RequestId, error: &str) -> Self {
+        let kind = Kind::Response {
+            id: id.clone(),
+            is_error: true,
+        };
+        Self::build(kind, Some(id.as_json()), Some(("error", error)))
     }
 
     fn build(kind: Kind, id: Option<&str>, body: Option<(&str, &str)>) -> Self {

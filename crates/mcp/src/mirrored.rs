@@ -8,15 +8,10 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::era::Peek;
-use crate::message::METHOD_NOT_FOUND;
+pub use crate::era::HEADER_MISMATCH;
+use crate::era::{MISSING_CAPABILITY, Peek, UNSUPPORTED_VERSION};
+use crate::message::{INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::{Message, SUPPORTED_LEGACY, ToolHeaders, header};
-
-/// Headers and body disagree.
-pub const HEADER_MISMATCH: i64 = -32020;
-const INVALID_PARAMS: i64 = -32602;
-const MISSING_CAPABILITY: i64 = -32021;
-const UNSUPPORTED_VERSION: i64 = -32022;
 
 /// Whether a message that came over HTTP is of the modern era, by what its body says or by the
 /// version in its headers: a body that lacks what it needs is still to be told so.

@@ -8,6 +8,7 @@ use rustls::CertificateError;
 
 use super::Generation;
 use crate::Message;
+use crate::era::is_modern_error;
 
 /// In seconds.
 const DAY: u64 = 24 * 60 * 60;
@@ -62,6 +63,30 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether the remote has provably not processed the message, so that it may be sent again.
+    #[must_use]
+    pub fn is_unprocessed(&self) -> bool {
+        matches!(
+            self,
+            Self::Unauthorized { .. }
+                | Self::SessionGone { .. }
+                | Self::Unreachable { sent: false, .. }
+        )
+    }
+
+    /// Whether a server of one era refuses a request of the other one like this (2026-07-28,
+    /// Streamable HTTP, "Backward Compatibility"): with a status, and no error of the modern era.
+    pub(crate) fn is_of_other_era(&self) -> bool {
+        match self {
+            Self::Rejected { status, body } => {
+                let code = body.as_ref().and_then(Message::error_code);
+                matches!(status, 400 | 404 | 405 | 406 | 415 | 422)
+                    && !code.is_some_and(is_modern_error)
+            }
+            _ => false,
+        }
+    }
+
     /// No response came.
     pub(super) fn without_response(error: &legacy::Error) -> Self {
         if let Some(tls) = find::<rustls::Error>(error)

@@ -133,7 +133,7 @@ impl Shared {
             return;
         };
         Arc::clone(self).bury(orphans).await;
-        self.emit(UpstreamEvent::Failed {
+        self.report(UpstreamEvent::Failed {
             request: None,
             failure: Failure::SessionGone { generation },
         })

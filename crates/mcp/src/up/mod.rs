@@ -9,6 +9,10 @@
 //! answered, and what follows `notifications/initialized` when the remote has accepted that.
 //! The host's answers to requests of the remote never wait (the remote may need one to finish
 //! the handshake), nor do messages of the modern era, which has none.
+//!
+//! A server that shows that it does not speak the host's era is spoken to in its own: a
+//! translation stands between the host and what is sent then, and what it says is done here
+//! (`translated`). Which era a server speaks is learned once for all its connections.
 
 mod answer;
 mod client;
@@ -21,8 +25,10 @@ mod state;
 mod stream;
 mod streamable;
 mod tools;
+mod translated;
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
@@ -105,6 +111,8 @@ impl Upstream {
             learned: options.learned,
             events,
             state: Mutex::new(State::new(options.transport)),
+            translates: AtomicBool::new(false),
+            telling: tokio::sync::Mutex::default(),
             tasks: TaskTracker::new(),
             stop: stop.clone(),
         };
@@ -125,45 +133,14 @@ impl Upstream {
         let outgoing = Outgoing::new(message, authorization.clone());
         let mut state = self.shared.state();
         state.authorization = authorization;
-        match outgoing.message.kind() {
-            Kind::Request { id, method } => {
-                let (id, method) = (id.clone(), Arc::clone(method));
-                self.send_request(&mut state, id, &method, outgoing);
-            }
-            Kind::Notification { method } if **method == *"notifications/initialized" => {
-                let after = state.gate();
-                let next = state.close_gate();
-                self.send_other(outgoing, Turn::EndsHandshake { after, next });
-            }
-            Kind::Notification { .. } => self.send_other(outgoing, Turn::AfterHandshake),
-            Kind::Response { .. } | Kind::ErrorWithoutId => self.send_other(outgoing, Turn::Now),
+        if outgoing.message.method() == Some("initialize") {
+            self.shared.forget(&mut state);
+            self.shared.choose_translation(&mut state);
         }
-    }
-
-    fn send_other(&self, outgoing: Outgoing, turn: Turn) {
-        let shared = Arc::clone(&self.shared);
-        self.shared.spawn(shared.tell(outgoing, turn));
-    }
-
-    fn send_request(&self, state: &mut State, id: RequestId, method: &str, outgoing: Outgoing) {
-        let shared = Arc::clone(&self.shared);
-        if state.is_pending(&id) {
-            let text = "a request with this id is still unanswered; hint: use each id once";
-            let refusal = Message::error_response(Some(&id), INVALID_REQUEST, text, None);
-            self.shared.spawn(shared.answer_ourselves(id, refusal));
-        } else if outgoing.era() == Era::Modern && state.transport == Transport::Sse {
-            let text = "a server of HTTP+SSE speaks only the eras with `initialize`";
-            let refusal = Message::error_response(Some(&id), METHOD_NOT_FOUND, text, None);
-            self.shared.spawn(shared.answer_ourselves(id, refusal));
-        } else if method == "initialize" {
-            self.forget(state);
-            let guard = state.close_gate();
-            let task = shared.handshake(outgoing, id.clone(), state.generation());
-            state.expect_handshake(id, guard, self.shared.spawn(task));
-        } else {
-            let task = self.shared.spawn(shared.ask(outgoing, id.clone()));
-            state.expect(id, task.abort_handle());
+        if state.translates(outgoing.era()) {
+            return self.shared.hear(&mut state, outgoing.message);
         }
+        self.shared.transmit(&mut state, outgoing);
     }
 
     /// Opens the notification stream of a legacy session of Streamable HTTP, after the handshake,
@@ -175,8 +152,10 @@ impl Upstream {
     pub fn listen(&self, authorization: Option<HeaderValue>) {
         let mut state = self.shared.state();
         state.authorization = authorization;
-        let task = self.shared.spawn(Arc::clone(&self.shared).listen());
-        state.listen(task);
+        if state.translation.is_some() {
+            return self.shared.listen_translated(&mut state);
+        }
+        self.shared.listen_natively(&mut state);
     }
 
     /// Gives a request up and closes its response stream, if it has one of its own. It gets no
@@ -184,7 +163,7 @@ impl Upstream {
     /// `notifications/cancelled` does, which is sent like any other message and first. Does
     /// nothing to `initialize`.
     pub fn abandon(&self, id: &RequestId) {
-        self.shared.state().abandon(id);
+        self.shared.give_up(&mut self.shared.state(), id);
     }
 
     /// Whether this is the session there is now, and not one before it.
@@ -196,14 +175,7 @@ impl Upstream {
     /// Forgets the session without telling the remote, as after [`Failure::SessionGone`]. What is
     /// still owed an answer by it fails.
     pub fn reset(&self) {
-        self.forget(&mut self.shared.state());
-    }
-
-    fn forget(&self, state: &mut State) {
-        let orphans = state.forget();
-        if !orphans.is_empty() {
-            self.shared.spawn(Arc::clone(&self.shared).bury(orphans));
-        }
+        self.shared.forget(&mut self.shared.state());
     }
 
     /// Ends every task, then the session at the remote, for which it takes two seconds at most.
@@ -245,6 +217,10 @@ struct Shared {
     learned: Arc<Learned>,
     events: mpsc::Sender<UpstreamEvent>,
     state: Mutex<State>,
+    /// Whether there is a translation, for those who need not lock `state` for anything else.
+    translates: AtomicBool,
+    /// Held by whoever tells what a translation has to tell, so that it is told in order.
+    telling: tokio::sync::Mutex<()>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -262,6 +238,75 @@ impl Shared {
         })
     }
 
+    /// Sends a message as it is, by a task of its own.
+    fn transmit(self: &Arc<Self>, state: &mut State, outgoing: Outgoing) {
+        match outgoing.message.kind() {
+            Kind::Request { id, method } => {
+                let (id, method) = (id.clone(), Arc::clone(method));
+                self.transmit_request(state, id, &method, outgoing);
+            }
+            Kind::Notification { method } if **method == *"notifications/initialized" => {
+                let after = state.gate();
+                let next = state.close_gate();
+                self.transmit_other(outgoing, Turn::EndsHandshake { after, next });
+            }
+            Kind::Notification { .. } => self.transmit_other(outgoing, Turn::AfterHandshake),
+            Kind::Response { .. } | Kind::ErrorWithoutId => {
+                self.transmit_other(outgoing, Turn::Now);
+            }
+        }
+    }
+
+    fn transmit_other(self: &Arc<Self>, outgoing: Outgoing, turn: Turn) {
+        self.spawn(Arc::clone(self).tell(outgoing, turn));
+    }
+
+    fn transmit_request(
+        self: &Arc<Self>,
+        state: &mut State,
+        id: RequestId,
+        method: &str,
+        outgoing: Outgoing,
+    ) {
+        let shared = Arc::clone(self);
+        if state.is_pending(&id) {
+            let text = "a request with this id is still unanswered; hint: use each id once";
+            let refusal = Message::error_response(Some(&id), INVALID_REQUEST, text, None);
+            self.spawn(shared.answer_ourselves(id, refusal));
+        } else if outgoing.era() == Era::Modern && state.transport == Transport::Sse {
+            let text = "a server of HTTP+SSE speaks only the eras with `initialize`";
+            let refusal = Message::error_response(Some(&id), METHOD_NOT_FOUND, text, None);
+            self.spawn(shared.answer_ourselves(id, refusal));
+        } else if method == "initialize" {
+            let guard = state.close_gate();
+            let task = shared.handshake(outgoing, id.clone(), state.generation());
+            state.expect_handshake(id, guard, self.spawn(task));
+        } else {
+            self.launch(state, outgoing, id);
+        }
+    }
+
+    /// Sends a request by a task of its own.
+    fn launch(self: &Arc<Self>, state: &mut State, outgoing: Outgoing, id: RequestId) {
+        let task = self.spawn(Arc::clone(self).ask(outgoing, id.clone()));
+        state.expect(id, task.abort_handle());
+    }
+
+    /// Opens the notification stream by a task of its own.
+    fn listen_natively(self: &Arc<Self>, state: &mut State) {
+        let task = self.spawn(Arc::clone(self).listen());
+        state.listen(task);
+    }
+
+    /// Begins anew.
+    fn forget(self: &Arc<Self>, state: &mut State) {
+        let orphans = state.forget();
+        if !orphans.is_empty() {
+            self.spawn(Arc::clone(self).bury(orphans));
+        }
+        self.forget_translated(state);
+    }
+
     fn uri(&self) -> Result<&Uri, Failure> {
         self.uri.as_ref().ok_or_else(|| Failure::Unreachable {
             reason: "its URL cannot be sent; hint: percent-encode it".to_owned(),
@@ -271,7 +316,7 @@ impl Shared {
 
     /// Hands on what the remote sent on the stream of the request `on`, or on no request's.
     /// Whether that was the answer to `on`.
-    async fn deliver(&self, message: Message, on: Option<&RequestId>) -> bool {
+    async fn deliver(self: &Arc<Self>, message: Message, on: Option<&RequestId>) -> bool {
         let (request, is_last) = match message.kind() {
             Kind::Response { id, .. } => {
                 let is_last = on == Some(id);
@@ -285,15 +330,17 @@ impl Shared {
                 (on.cloned(), false)
             }
         };
-        self.emit(UpstreamEvent::Message { message, request }).await;
+        self.report(UpstreamEvent::Message { message, request })
+            .await;
         is_last
     }
 
     /// Tells that a request failed, if it was not answered meanwhile.
-    async fn fail(&self, request: RequestId, failure: Failure) {
+    async fn fail(self: &Arc<Self>, request: RequestId, failure: Failure) {
         if self.state().failed(&request) {
             let request = Some(request);
-            self.emit(UpstreamEvent::Failed { request, failure }).await;
+            self.report(UpstreamEvent::Failed { request, failure })
+                .await;
         }
     }
 
@@ -305,7 +352,7 @@ impl Shared {
     /// Tells of requests that were pending and whose stream has ended.
     async fn bury(self: Arc<Self>, orphans: Vec<RequestId>) {
         for id in orphans {
-            self.emit(UpstreamEvent::Failed {
+            self.report(UpstreamEvent::Failed {
                 request: Some(id),
                 failure: Failure::StreamEnded,
             })

@@ -3,7 +3,7 @@
 //! Owns: the session, who waits for an answer, and who must wait for the handshake.
 //! Does no I/O and never waits: it is locked for moments only.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use http::{HeaderValue, Uri};
 use model::config::Transport;
@@ -11,9 +11,11 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::UpstreamEvent;
 use super::outgoing::HttpSession;
 use crate::handshake::InitializeResult;
-use crate::{Message, RequestId};
+use crate::translate::LegacyHost;
+use crate::{Era, Message, RequestId};
 
 /// See the module.
 pub(super) struct State {
@@ -29,6 +31,10 @@ pub(super) struct State {
     pending: HashMap<RequestId, Pending>,
     handshake: Option<AbortOnDropHandle<()>>,
     listener: Option<AbortOnDropHandle<()>>,
+    /// Once the server has shown that it does not speak the host's era.
+    pub(super) translation: Option<LegacyHost>,
+    /// What the translation has to tell and nobody has told yet.
+    pub(super) untold: VecDeque<UpstreamEvent>,
 }
 
 /// Which of the sessions that a connection had, one after another.
@@ -59,6 +65,8 @@ pub(super) enum Route {
     Sse(SseSession),
     /// HTTP+SSE without its stream: nothing can be sent before a new handshake.
     Gone(Generation),
+    /// To the translation: the server does not speak this era.
+    Translated,
 }
 
 /// A request that waits for its answer.
@@ -79,6 +87,8 @@ impl State {
             pending: HashMap::new(),
             handshake: None,
             listener: None,
+            translation: None,
+            untold: VecDeque::new(),
         }
     }
 
@@ -231,7 +241,11 @@ impl State {
         Some(orphans)
     }
 
-    pub(super) fn route(&self) -> Route {
+    /// Where messages of the host go that are of this era.
+    pub(super) fn route(&self, era: Era) -> Route {
+        if self.translates(era) {
+            return Route::Translated;
+        }
         match (&self.session, self.transport) {
             (Session::Http(session), _) => Route::Http(session.clone()),
             (Session::Sse(session), _) => Route::Sse(session.clone()),
@@ -240,6 +254,11 @@ impl State {
                 Route::Http(HttpSession::default())
             }
         }
+    }
+
+    /// Whether the server does not speak this era of the host's.
+    pub(super) fn translates(&self, era: Era) -> bool {
+        self.translation.is_some() && era == Era::Legacy
     }
 
     /// The session of Streamable HTTP, if there is one.

@@ -15,6 +15,7 @@ use super::answer::{self, Answer, Asked};
 use super::outgoing::{HttpSession, Outgoing};
 use super::state::{Generation, Route};
 use super::stream::{Cut, EventStream, LINGER, LONGEST_BACK_OFF, Mark};
+use super::translated::modern_refusal;
 use super::{Failure, Shared, Turn, UpstreamEvent, tools};
 use crate::{Era, RequestId, header};
 
@@ -81,21 +82,26 @@ impl Shared {
     }
 
     async fn initialize(
-        &self,
+        self: &Arc<Self>,
         outgoing: &Outgoing,
         id: &RequestId,
         generation: Generation,
     ) -> Result<(), Failure> {
         let http = HttpSession::default();
         let response = self.post(outgoing, &http, Vec::new()).await?;
-        if response.status().is_success() {
+        let status = response.status();
+        if status.is_success() {
             let session = response.headers().get(header::SESSION_ID).cloned();
             if !self.state().begin_http(generation, session) {
                 return Ok(());
             }
         }
-        let answer = self.read(response, id, None).await?;
-        self.hand_on(answer, outgoing, id).await
+        let answer = self.read(response, id, None).await;
+        if let Some(refusal) = modern_refusal(status, &answer) {
+            self.go_modern(&outgoing.message, refusal, generation);
+            return Ok(());
+        }
+        self.hand_on(answer?, outgoing, id).await
     }
 
     /// Sends any other request.
@@ -104,6 +110,13 @@ impl Shared {
             Route::Http(session) => self.ask_http(&outgoing, &id, &session).await,
             Route::Sse(session) => self.post_sse(&session, &outgoing).await,
             Route::Gone(generation) => Err(Failure::SessionGone { generation }),
+            Route::Translated => {
+                let mut state = self.state();
+                if state.failed(&id) {
+                    self.hear(&mut state, outgoing.message);
+                }
+                return;
+            }
         };
         if let Err(failure) = outcome {
             self.fail(id, failure).await;
@@ -116,7 +129,7 @@ impl Shared {
             let gate = {
                 let mut state = self.state();
                 match (era, state.gate()) {
-                    (Era::Modern, _) | (Era::Legacy, None) => return state.route(),
+                    (Era::Modern, _) | (Era::Legacy, None) => return state.route(era),
                     (Era::Legacy, Some(gate)) => gate,
                 }
             };
@@ -126,7 +139,7 @@ impl Shared {
     }
 
     async fn ask_http(
-        &self,
+        self: &Arc<Self>,
         outgoing: &Outgoing,
         id: &RequestId,
         session: &HttpSession,
@@ -149,15 +162,18 @@ impl Shared {
     /// Sends what wants no answer.
     pub(super) async fn tell(self: Arc<Self>, outgoing: Outgoing, turn: Turn) {
         let (route, mut next) = match turn {
-            Turn::Now => (self.state().route(), None),
+            Turn::Now => (self.state().route(outgoing.era()), None),
             Turn::AfterHandshake => (self.route(outgoing.era()).await, None),
             Turn::EndsHandshake { after, next } => {
                 if let Some(gate) = after {
                     gate.cancelled().await;
                 }
-                (self.state().route(), Some(next))
+                (self.state().route(outgoing.era()), Some(next))
             }
         };
+        if matches!(route, Route::Translated) {
+            return self.hear(&mut self.state(), outgoing.message);
+        }
         let is_greeting = next.is_some();
         let sending = async {
             match is_greeting {
@@ -176,7 +192,8 @@ impl Shared {
         drop(next);
         if let Err(failure) = outcome {
             let request = None;
-            self.emit(UpstreamEvent::Failed { request, failure }).await;
+            self.report(UpstreamEvent::Failed { request, failure })
+                .await;
         }
     }
 
@@ -200,6 +217,7 @@ impl Shared {
             Route::Gone(generation) => Err(Failure::SessionGone {
                 generation: *generation,
             }),
+            Route::Translated => Ok(()),
         }
     }
 
@@ -227,7 +245,7 @@ impl Shared {
 
     /// The answer that is in the response.
     async fn read(
-        &self,
+        self: &Arc<Self>,
         response: Response<Incoming>,
         id: &RequestId,
         session: Option<Generation>,
@@ -257,7 +275,7 @@ impl Shared {
 
     /// Delivers the answer, or fails.
     async fn hand_on(
-        &self,
+        self: &Arc<Self>,
         answer: Answer,
         outgoing: &Outgoing,
         id: &RequestId,
@@ -275,7 +293,7 @@ impl Shared {
 
     /// Reads a stream until it has answered the request.
     async fn follow(
-        &self,
+        self: &Arc<Self>,
         mut stream: EventStream,
         outgoing: &Outgoing,
         id: &RequestId,
@@ -306,7 +324,7 @@ impl Shared {
     }
 
     /// Reads what follows the answer, so that the connection can be used again.
-    async fn see_out(&self, mut stream: EventStream, id: &RequestId) {
+    async fn see_out(self: &Arc<Self>, mut stream: EventStream, id: &RequestId) {
         let rest = async {
             while let Ok(message) = stream.message().await {
                 self.deliver(message, Some(id)).await;
@@ -335,6 +353,7 @@ impl Shared {
         match self.route(Era::Legacy).await {
             Route::Http(_) => {}
             Route::Sse(_) | Route::Gone(_) => return,
+            Route::Translated => return self.listen_translated(&mut self.state()),
         }
         let mut mark = Mark::default();
         let mut failures = 0;
@@ -359,7 +378,9 @@ impl Shared {
                 Opened::Refused(Failure::SessionGone { .. }) if !was_open => return,
                 Opened::Refused(failure) => {
                     let request = None;
-                    return self.emit(UpstreamEvent::Failed { request, failure }).await;
+                    return self
+                        .report(UpstreamEvent::Failed { request, failure })
+                        .await;
                 }
             }
             tokio::time::sleep(mark.wait(failures)).await;

@@ -12,13 +12,13 @@ use super::answer::{self, Answer, Asked};
 use super::outgoing::{HttpSession, Outgoing};
 use super::stream::EventStream;
 use super::{Failure, Shared};
-use crate::era::{META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_PROTOCOL_VERSION};
+use crate::era::{
+    HEADER_MISMATCH, META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_PROTOCOL_VERSION,
+};
 use crate::{Era, Message, RequestId};
 
 /// A server that goes on beyond so many pages is not followed.
 const MOST_PAGES: usize = 100;
-/// The headers of a request do not fit what its body says.
-const HEADER_MISMATCH: i64 = -32020;
 /// Met by nobody: the answer never reaches the connection's user.
 const ID: &str = "postern-tools";
 

@@ -230,6 +230,9 @@ async fn a_modern_refusal_is_no_reason_to_look_further() {
     host.send(&request(0, "initialize"));
     let error = r#"{"jsonrpc":"2.0","id":0,"error":{"code":-32022,"message":"modern only"}}"#;
     server.call().await.refuse(400, "application/json", error);
+    let discover = server.call().await;
+    assert!(discover.is("server/discover"), "{discover:?}");
+    discover.refuse(400, "application/json", error);
     assert_eq!(host.message().await.bytes(), error);
     assert!(server.is_idle());
 }

@@ -1,0 +1,119 @@
+//! `initialize`, made of `server/discover`.
+
+use super::super::Action;
+use super::super::splice::{Object, quoted};
+use super::{LegacyHost, Says};
+use crate::era::META_SERVER_INFO;
+use crate::up::Failure;
+use crate::{LATEST_LEGACY, Message, RequestId, SUPPORTED_LEGACY, era};
+
+/// `initialize` that is not answered.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    id: RequestId,
+    initialize: Message,
+    /// The server's own answer, from which it was taken to be modern.
+    refusal: Option<Message>,
+}
+
+impl Handshake {
+    pub(super) fn is(&self, id: &RequestId) -> bool {
+        self.id == *id
+    }
+
+    /// The server does not know `server/discover` either. What it said to the host's own message
+    /// stands; where it was not asked that, it is now.
+    fn wrong_era(self) -> Vec<Action> {
+        let refusal = self.refusal.and_then(|refusal| refusal.error_for(&self.id));
+        let next = refusal.map_or(Action::ToServer(self.initialize), Action::answer);
+        vec![Action::WrongEra, next]
+    }
+}
+
+impl LegacyHost {
+    /// A handshake with a server that is known to be modern, or showed it by refusing.
+    pub(crate) fn begin(&mut self, initialize: Message, refusal: Option<Message>) -> Vec<Action> {
+        let mut actions = self.reset();
+        let Some(id) = initialize.id().cloned() else {
+            return actions;
+        };
+        let params = Object::of_raw(initialize.params());
+        self.says = Says {
+            version: params.string("protocolVersion").unwrap_or_default(),
+            info: params.get("clientInfo").map(str::to_owned),
+            capabilities: params.get("capabilities").unwrap_or("{}").to_owned(),
+            log_level: None,
+        };
+        let mut discover = Object::default();
+        discover.put("_meta", self.meta(&params));
+        let discover = Message::raw_request(&id, "server/discover", Some(&discover.text()));
+        self.handshake = Some(Handshake {
+            id,
+            initialize,
+            refusal,
+        });
+        actions.push(Action::ToServer(discover));
+        actions
+    }
+
+    pub(super) fn on_discovered(&mut self, answer: &Message) -> Vec<Action> {
+        let Some(handshake) = self.handshake.take_if(|first| answer.answers(&first.id)) else {
+            return Vec::new();
+        };
+        let Some(result) = answer.result() else {
+            if answer.error_code().is_some_and(era::is_modern_error) {
+                return vec![Action::answer(answer.clone())];
+            }
+            return handshake.wrong_era();
+        };
+        let discovered = Object::of(result.get());
+        self.listening.offer(&discovered.object("capabilities"));
+        let result = self.initialize_result(&discovered);
+        let answer = Message::raw_response(&handshake.id, &result);
+        let mut actions = vec![Action::answer(answer)];
+        if self.listening.is_wanted() {
+            actions.extend(self.listen());
+        }
+        actions
+    }
+
+    fn initialize_result(&self, discovered: &Object<'_>) -> String {
+        let asked = self.says.version.as_str();
+        let is_ours = SUPPORTED_LEGACY.contains(&asked);
+        let version = if is_ours { asked } else { LATEST_LEGACY };
+        let meta = discovered.object("_meta");
+        let unnamed = r#"{"name":"unnamed","version":""}"#;
+        let mut result = Object::default();
+        result.put("protocolVersion", quoted(version));
+        let capabilities = discovered.get("capabilities").unwrap_or("{}");
+        result.put("capabilities", capabilities);
+        result.put("serverInfo", meta.get(META_SERVER_INFO).unwrap_or(unnamed));
+        if let Some(instructions) = discovered.get("instructions") {
+            result.put("instructions", instructions);
+        }
+        result.text()
+    }
+
+    pub(super) fn on_undiscovered(&mut self, failure: Failure) -> Vec<Action> {
+        let Some(handshake) = self.handshake.take() else {
+            return Vec::new();
+        };
+        if failure.is_of_other_era() {
+            return handshake.wrong_era();
+        }
+        let request = Some(handshake.id);
+        vec![Action::Fail { request, failure }]
+    }
+
+    /// Gives the handshake up.
+    pub(super) fn end_handshake(&mut self) -> Vec<Action> {
+        let Some(Handshake { id, .. }) = self.handshake.take() else {
+            return Vec::new();
+        };
+        let gone = Action::Fail {
+            request: Some(id.clone()),
+            failure: Failure::StreamEnded,
+        };
+        vec![Action::Abandon(id), gone]
+    }
+}

@@ -1,0 +1,190 @@
+//! What a server needs of the host before it can answer: requests to the host in the legacy era,
+//! another round in the modern one (2026-07-28, basic/patterns/mrtr).
+
+use std::collections::HashMap;
+
+use super::super::Action;
+use super::super::splice::{Object, quoted, with};
+use super::{Call, LegacyHost, Stage, refusal};
+use crate::era::MISSING_CAPABILITY;
+use crate::message::INTERNAL_ERROR;
+use crate::{Message, RequestId};
+
+/// A server that asks so often for the same request is not going to answer.
+pub(super) const MOST_ROUNDS: u32 = 64;
+
+/// What a server asked for.
+#[derive(Debug)]
+pub(super) struct Gathering {
+    /// To be given back to the server to the letter.
+    state: Option<String>,
+    /// The server's names of what is not there yet, by the ids that the host was asked under.
+    missing: HashMap<RequestId, String>,
+    /// The host's answers, an object by the server's names.
+    given: Object<'static>,
+}
+
+impl Gathering {
+    /// Tells the host that what it was asked for is no longer wanted.
+    pub(super) fn withdrawn(self) -> Vec<Action> {
+        let withdraw = |id: RequestId| {
+            let params = format!(r#"{{"requestId":{}}}"#, id.as_json());
+            Action::ToHost {
+                message: Message::raw_notification("notifications/cancelled", &params),
+                request: None,
+            }
+        };
+        self.missing.into_keys().map(withdraw).collect()
+    }
+}
+
+impl LegacyHost {
+    /// The server wants something of the host before it answers the host's request.
+    pub(super) fn on_input_required(
+        &mut self,
+        host: &RequestId,
+        result: &Object<'_>,
+    ) -> Vec<Action> {
+        let Some(mut call) = self.calls.remove(host) else {
+            return Vec::new();
+        };
+        call.rounds += 1;
+        if call.rounds > MOST_ROUNDS {
+            let text = "the server asks again and again and does not answer";
+            return vec![refusal(host, INTERNAL_ERROR, text)];
+        }
+        let wanted = result.object("inputRequests");
+        let capabilities = Object::of(&self.says.capabilities);
+        for (_, request) in wanted.members() {
+            if let Some(missing) = missing(&capabilities, &Object::of(request)) {
+                return vec![Action::answer(missing_capability(host, &missing))];
+            }
+        }
+        let mut gathering = Gathering {
+            state: result.get("requestState").map(str::to_owned),
+            missing: HashMap::new(),
+            given: Object::default(),
+        };
+        let mut actions = Vec::new();
+        for (name, request) in wanted.members() {
+            let id = self.own_id("input");
+            actions.push(Action::ToHost {
+                message: question(&id, &Object::of(request)),
+                request: Some(host.clone()),
+            });
+            gathering.missing.insert(id, name);
+        }
+        call.stage = Stage::Gathering(gathering);
+        if actions.is_empty() {
+            return self.go_on(call).into_iter().collect();
+        }
+        self.calls.insert(host.clone(), call);
+        actions
+    }
+
+    /// The host has answered what it was asked.
+    pub(super) fn on_input(&mut self, id: &RequestId, answer: &Message) -> Vec<Action> {
+        let mut calls = self.calls.iter();
+        let asked = calls.find_map(|(host, call)| match &call.stage {
+            Stage::Gathering(gathering) => gathering.missing.contains_key(id).then_some(host),
+            Stage::AtServer { .. } | Stage::Halted { .. } => None,
+        });
+        let Some(mut call) = asked.cloned().and_then(|host| self.calls.remove(&host)) else {
+            return Vec::new();
+        };
+        let (Stage::Gathering(gathering), Some(host)) = (&mut call.stage, call.request.id()) else {
+            return Vec::new();
+        };
+        let host = host.clone();
+        let Some(name) = gathering.missing.remove(id) else {
+            return Vec::new();
+        };
+        let Some(result) = answer.result() else {
+            // The modern era has no word for a host that fails.
+            let failed = answer.error_for(&host).map(Action::answer);
+            let Stage::Gathering(gathering) = call.stage else {
+                return Vec::new();
+            };
+            return failed.into_iter().chain(gathering.withdrawn()).collect();
+        };
+        gathering.given.put(&name, result.get().to_owned());
+        if gathering.missing.is_empty() {
+            return self.go_on(call).into_iter().collect();
+        }
+        self.calls.insert(host, call);
+        Vec::new()
+    }
+
+    /// The next round: the same request with what the host gave, under an id of its own.
+    fn go_on(&mut self, mut call: Call) -> Option<Action> {
+        let Stage::Gathering(gathering) = &call.stage else {
+            return None;
+        };
+        let host = call.request.id()?.clone();
+        let mut params = self.params(&call.request);
+        if !gathering.given.is_empty() {
+            params.put("inputResponses", gathering.given.text());
+        }
+        if let Some(state) = &gathering.state {
+            params.put("requestState", state.clone());
+        }
+        let params = params.text();
+        let sent = with(&call.request, Some(&self.own_id("round")), &params);
+        call.stage = Stage::AtServer { sent: sent.clone() };
+        self.calls.insert(host, call);
+        Some(Action::ToServer(sent))
+    }
+}
+
+/// The request to the host that a server's wish becomes.
+fn question(id: &RequestId, wish: &Object<'_>) -> Message {
+    let method = wish.string("method").unwrap_or_default();
+    let mut params = wish.object("params");
+    if method == "elicitation/create"
+        && params.string("mode").as_deref() == Some("url")
+        && params.get("elicitationId").is_none()
+    {
+        // Required up to 2025-11-25, and gone since.
+        params.put("elicitationId", id.as_json().to_owned());
+        return Message::raw_request(id, &method, Some(&params.text()));
+    }
+    Message::raw_request(id, &method, wish.get("params"))
+}
+
+/// What the host would have to be capable of, as a JSON text, if it is not.
+fn missing(capabilities: &Object<'_>, wish: &Object<'_>) -> Option<String> {
+    let (params, method) = (wish.object("params"), wish.string("method"));
+    let part = |name: &str, part: &str| {
+        let has = capabilities.object(name).get(part).is_some();
+        (!has).then(|| format!(r#"{{"{name}":{{"{part}":{{}}}}}}"#))
+    };
+    let whole = |name: &str| {
+        let has = capabilities.get(name).is_some();
+        (!has).then(|| format!(r#"{{"{name}":{{}}}}"#))
+    };
+    match method.as_deref() {
+        Some("elicitation/create") if params.string("mode").as_deref() == Some("url") => {
+            part("elicitation", "url")
+        }
+        // Whoever names no mode can do forms.
+        Some("elicitation/create") if !capabilities.object("elicitation").is_empty() => {
+            part("elicitation", "form")
+        }
+        Some("elicitation/create") => whole("elicitation"),
+        Some("sampling/createMessage") if params.get("tools").is_some() => {
+            part("sampling", "tools")
+        }
+        Some("sampling/createMessage") => whole("sampling"),
+        Some("roots/list") => whole("roots"),
+        Some(_) | None => Some("{}".to_owned()),
+    }
+}
+
+fn missing_capability(host: &RequestId, missing: &str) -> Message {
+    let text = "the server needs something that this client cannot do";
+    let text = quoted(text);
+    let error = format!(
+        r#"{{"code":{MISSING_CAPABILITY},"message":{text},"data":{{"requiredCapabilities":{missing}}}}}"#
+    );
+    Message::raw_error(host, &error)
+}

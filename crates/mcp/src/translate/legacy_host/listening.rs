@@ -1,0 +1,280 @@
+//! The server's notifications: one `subscriptions/listen` (2026-07-28, basic/patterns/
+//! subscriptions) in the place of the GET stream and of `resources/subscribe`.
+//!
+//! What is listened for never changes in a subscription: a new one takes the place of the old
+//! one once it stands, so that nothing is missed in between.
+
+use super::super::Action;
+use super::super::splice::{Object, quoted, with};
+use super::{LegacyHost, done, refusal};
+use crate::era::META_SUBSCRIPTION;
+use crate::message::INVALID_PARAMS;
+use crate::up::Failure;
+use crate::{Message, RequestId};
+
+#[derive(Debug, Default)]
+pub(super) struct Listening {
+    /// The kinds of changes that the server tells of, as the filter names them.
+    offered: Vec<&'static str>,
+    /// The resources that the host has subscribed to.
+    uris: Vec<String>,
+    /// The subscription that the server has acknowledged.
+    standing: Option<RequestId>,
+    /// The one that it has not.
+    opening: Option<Opening>,
+    /// How often it ended in a row before it said anything.
+    failures: u32,
+    /// Whether the host's end has asked for notifications at all.
+    wanted: bool,
+}
+
+#[derive(Debug)]
+struct Opening {
+    id: RequestId,
+    /// The host's requests that are answered when it stands, and the resource of each.
+    waiting: Vec<(RequestId, Option<String>)>,
+}
+
+impl Listening {
+    /// Takes note of what the server can do.
+    pub(super) fn offer(&mut self, capabilities: &Object<'_>) {
+        let tells = [
+            ("tools", "toolsListChanged"),
+            ("prompts", "promptsListChanged"),
+            ("resources", "resourcesListChanged"),
+        ];
+        let offers = |part: &str| capabilities.object(part).get("listChanged") == Some("true");
+        let offered = tells.into_iter().filter(|(part, _)| offers(part));
+        self.offered = offered.map(|(_, kind)| kind).collect();
+    }
+
+    pub(super) fn is_about(&self, id: &RequestId) -> bool {
+        self.standing.as_ref() == Some(id) || self.is_opening(id)
+    }
+
+    fn is_opening(&self, id: &RequestId) -> bool {
+        self.opening
+            .as_ref()
+            .is_some_and(|opening| opening.id == *id)
+    }
+
+    /// Whether what is offered is listened to as soon as it is known.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
+    /// Ends it all; the host will subscribe again. Also returns the host's requests that waited
+    /// for a subscription.
+    pub(super) fn end(&mut self) -> (Vec<Action>, Vec<RequestId>) {
+        let Self {
+            standing, opening, ..
+        } = std::mem::take(self);
+        let mut ended: Vec<_> = standing.into_iter().map(Action::Abandon).collect();
+        let mut waiting = Vec::new();
+        if let Some(opening) = opening {
+            ended.push(Action::Abandon(opening.id));
+            waiting.extend(opening.waiting.into_iter().map(|(id, _)| id));
+        }
+        (ended, waiting)
+    }
+
+    fn filter(&self) -> String {
+        let mut filter = Object::default();
+        for kind in &self.offered {
+            filter.put(kind, "true");
+        }
+        if !self.uris.is_empty() {
+            let uris: Vec<_> = self.uris.iter().map(|uri| quoted(uri)).collect();
+            filter.put("resourceSubscriptions", format!("[{}]", uris.join(",")));
+        }
+        filter.text()
+    }
+}
+
+impl LegacyHost {
+    /// Listens for what the server tells of, if there is anything, unless that is so already.
+    pub(crate) fn listen(&mut self) -> Vec<Action> {
+        self.listening.wanted = true;
+        let listening = &self.listening;
+        let has_begun = listening.standing.is_some() || listening.opening.is_some();
+        if has_begun || (listening.offered.is_empty() && listening.uris.is_empty()) {
+            return Vec::new();
+        }
+        self.open(Vec::new())
+    }
+
+    pub(super) fn on_subscribe(
+        &mut self,
+        id: RequestId,
+        method: &str,
+        message: &Message,
+    ) -> Vec<Action> {
+        let Some(uri) = Object::of_raw(message.params()).string("uri") else {
+            return vec![refusal(&id, INVALID_PARAMS, "`uri` is missing")];
+        };
+        let uris = &mut self.listening.uris;
+        let is_known = uris.contains(&uri);
+        let subscribes = method == "resources/subscribe";
+        if subscribes && !is_known {
+            uris.push(uri.clone());
+        }
+        uris.retain(|known| subscribes || *known != uri);
+        if subscribes == is_known && self.listening.standing.is_some() {
+            return vec![done(&id)];
+        }
+        if self.listening.uris.is_empty() && self.listening.offered.is_empty() {
+            let wanted = self.listening.wanted;
+            let (mut actions, waiting) = self.listening.end();
+            self.listening.wanted = wanted;
+            actions.extend(waiting.iter().map(done));
+            actions.push(done(&id));
+            return actions;
+        }
+        self.open(vec![(id, subscribes.then_some(uri))])
+    }
+
+    /// Begins a subscription; one that has not come to stand is given up for it.
+    fn open(&mut self, wanted: Vec<(RequestId, Option<String>)>) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let mut waiting = Vec::new();
+        if let Some(earlier) = self.listening.opening.take() {
+            waiting = earlier.waiting;
+            actions.push(Action::Abandon(earlier.id));
+        }
+        waiting.extend(wanted);
+        let id = self.own_id("listen");
+        let mut params = Object::default();
+        params.put("_meta", self.meta(&Object::default()));
+        params.put("notifications", self.listening.filter());
+        let listen = Message::raw_request(&id, "subscriptions/listen", Some(&params.text()));
+        self.listening.opening = Some(Opening { id, waiting });
+        actions.push(Action::ToServer(listen));
+        actions
+    }
+
+    pub(super) fn on_listening(&mut self, message: &Message, on: &RequestId) -> Vec<Action> {
+        match message.method() {
+            None if message.answers(on) => match message.result() {
+                Some(_) => self.on_listening_ended(on),
+                None => self.on_listening_refused(on, message),
+            },
+            Some("notifications/subscriptions/acknowledged") => self.on_acknowledged(message, on),
+            // Its end is told by the stream, and other requests have streams of their own.
+            None | Some("notifications/cancelled") => Vec::new(),
+            Some(_) if message.id().is_some() => Vec::new(),
+            Some(_) => {
+                self.listening.failures = 0;
+                vec![Action::ToHost {
+                    message: untagged(message),
+                    request: None,
+                }]
+            }
+        }
+    }
+
+    fn on_acknowledged(&mut self, message: &Message, on: &RequestId) -> Vec<Action> {
+        let Some(opening) = self.listening.opening.take_if(|opening| opening.id == *on) else {
+            return Vec::new();
+        };
+        let earlier = self.listening.standing.replace(opening.id);
+        let mut actions: Vec<_> = earlier.map(Action::Abandon).into_iter().collect();
+        let params = Object::of_raw(message.params());
+        let granted = params.object("notifications");
+        let granted: Vec<String> = granted
+            .get("resourceSubscriptions")
+            .and_then(|uris| serde_json::from_str(uris).ok())
+            .unwrap_or_default();
+        for (id, uri) in opening.waiting {
+            actions.push(match uri {
+                Some(uri) if !granted.contains(&uri) => {
+                    self.listening.uris.retain(|known| *known != uri);
+                    let text = "the server does not tell of changes of this resource";
+                    refusal(&id, INVALID_PARAMS, text)
+                }
+                Some(_) | None => done(&id),
+            });
+        }
+        actions
+    }
+
+    /// The subscription is over in order, or its stream was cut.
+    fn on_listening_ended(&mut self, on: &RequestId) -> Vec<Action> {
+        let opening = self.listening.opening.take_if(|opening| opening.id == *on);
+        let was_standing = self.listening.standing.take_if(|id| *id == *on).is_some();
+        if was_standing && self.listening.opening.is_some() {
+            return Vec::new();
+        }
+        let failures = self.listening.failures;
+        self.listening.failures += 1;
+        let mut actions: Vec<_> = self.fail_waiting(opening, &Failure::StreamEnded);
+        if self.listening.standing.is_none() {
+            actions.push(Action::ListenLater { failures });
+        }
+        actions
+    }
+
+    /// The server has no subscriptions, or not this one.
+    fn on_listening_refused(&mut self, on: &RequestId, answer: &Message) -> Vec<Action> {
+        let opening = self.listening.opening.take_if(|opening| opening.id == *on);
+        self.listening.standing.take_if(|id| *id == *on);
+        let mut actions = Vec::new();
+        for (id, uri) in opening.into_iter().flat_map(|opening| opening.waiting) {
+            self.listening
+                .uris
+                .retain(|known| Some(known) != uri.as_ref());
+            actions.extend(answer.error_for(&id).map(Action::answer));
+        }
+        actions
+    }
+
+    /// Ended without a word, or could not be begun: by the rules of the GET stream.
+    pub(super) fn on_listening_failed(&mut self, on: &RequestId, failure: Failure) -> Vec<Action> {
+        match failure {
+            Failure::StreamEnded | Failure::Unreachable { .. } => self.on_listening_ended(on),
+            Failure::Rejected {
+                status: 408 | 429 | 500..,
+                ..
+            } => self.on_listening_ended(on),
+            Failure::Rejected { .. } | Failure::NotMcp { .. } => {
+                self.listening.standing.take_if(|id| *id == *on);
+                let opening = self.listening.opening.take_if(|opening| opening.id == *on);
+                self.fail_waiting(opening, &failure)
+            }
+            failure => {
+                self.listening.standing.take_if(|id| *id == *on);
+                let opening = self.listening.opening.take_if(|opening| opening.id == *on);
+                let mut actions = self.fail_waiting(opening, &failure);
+                let request = None;
+                actions.push(Action::Fail { request, failure });
+                actions
+            }
+        }
+    }
+
+    fn fail_waiting(&mut self, opening: Option<Opening>, failure: &Failure) -> Vec<Action> {
+        let waiting = opening.into_iter().flat_map(|opening| opening.waiting);
+        let fail = |(id, uri): (RequestId, Option<String>)| {
+            self.listening
+                .uris
+                .retain(|known| Some(known) != uri.as_ref());
+            Action::Fail {
+                request: Some(id),
+                failure: failure.clone(),
+            }
+        };
+        waiting.map(fail).collect()
+    }
+}
+
+/// The notification as a legacy host knows it.
+fn untagged(message: &Message) -> Message {
+    let mut params = Object::of_raw(message.params());
+    let mut meta = params.object("_meta");
+    meta.cut(META_SUBSCRIPTION);
+    let meta = (!meta.is_empty()).then(|| meta.text());
+    match meta {
+        Some(meta) => params.put("_meta", meta),
+        None => params.cut("_meta"),
+    }
+    with(message, None, &params.text())
+}

@@ -1,0 +1,308 @@
+//! A host with a handshake, and a server without (up to 2025-11-25, and 2026-07-28).
+//!
+//! Owns: the handshake made of `server/discover`; the `_meta` of every request; the answers that
+//! the modern era has no question for (`ping`, `logging/setLevel`). Its parts: `input`, requests
+//! of the server to the host, and `listening`, the notifications.
+
+mod handshake;
+mod input;
+mod listening;
+
+use std::collections::HashMap;
+
+use super::Action;
+use super::splice::{Object, quoted, with};
+use crate::era::{
+    META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_LOG_LEVEL, META_PROTOCOL_VERSION,
+};
+use crate::message::{INVALID_PARAMS, INVALID_REQUEST};
+use crate::up::Failure;
+use crate::{Kind, LATEST_MODERN, Message, RequestId};
+use handshake::Handshake;
+use input::Gathering;
+use listening::Listening;
+
+const LOG_LEVELS: [&str; 8] = [
+    "debug",
+    "info",
+    "notice",
+    "warning",
+    "error",
+    "critical",
+    "alert",
+    "emergency",
+];
+
+/// How ids of ours begin.
+const OWN: &str = "postern:";
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct LegacyHost {
+    says: Says,
+    /// `initialize`, until it is answered.
+    handshake: Option<Handshake>,
+    /// The host's requests that are not answered, by the host's ids.
+    calls: HashMap<RequestId, Call>,
+    listening: Listening,
+    /// How many ids of our own were used.
+    own: u64,
+}
+
+/// What the host said once and a modern server wants to hear each time, as the host wrote it.
+#[derive(Debug, Default)]
+struct Says {
+    version: String,
+    info: Option<String>,
+    capabilities: String,
+    log_level: Option<String>,
+}
+
+#[derive(Debug)]
+struct Call {
+    /// As the host sent it.
+    request: Message,
+    /// How often the server asked for something since.
+    rounds: u32,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// The server has this.
+    AtServer { sent: Message },
+    /// The host is asked for what the server needs.
+    Gathering(Gathering),
+    /// It could not be sent with what the host gave, and can be.
+    Halted { unsent: Message },
+}
+
+impl LegacyHost {
+    /// What the host says. `initialize` begins anew; the calls that are out stay so.
+    pub(crate) fn on_host(&mut self, message: Message) -> Vec<Action> {
+        match message.kind() {
+            Kind::Request { id, method } => {
+                let (id, method) = (id.clone(), method.to_string());
+                self.on_request(message, id, &method)
+            }
+            Kind::Notification { method } if &**method == "notifications/cancelled" => {
+                let cancelled = Object::of_raw(message.params());
+                let id = cancelled.get("requestId").and_then(RequestId::from_json);
+                id.map(|id| self.abandon(&id)).unwrap_or_default()
+            }
+            // The modern era has no other notifications from a client.
+            Kind::Notification { .. } | Kind::ErrorWithoutId => Vec::new(),
+            Kind::Response { id, .. } => {
+                let id = id.clone();
+                self.on_input(&id, &message)
+            }
+        }
+    }
+
+    fn on_request(&mut self, message: Message, id: RequestId, method: &str) -> Vec<Action> {
+        if let Some(call) = self.calls.get_mut(&id) {
+            if let Stage::Halted { unsent } = &call.stage
+                && call.request.bytes() == message.bytes()
+            {
+                let sent = unsent.clone();
+                call.stage = Stage::AtServer { sent: sent.clone() };
+                return vec![Action::ToServer(sent)];
+            }
+            if !matches!(call.stage, Stage::Halted { .. }) {
+                let text = "a request with this id is still unanswered; hint: use each id once";
+                return vec![refusal(&id, INVALID_REQUEST, text)];
+            }
+        }
+        match method {
+            "initialize" => self.begin(message, None),
+            "ping" => vec![done(&id)],
+            "logging/setLevel" => vec![self.on_log_level(&id, &message)],
+            "resources/subscribe" | "resources/unsubscribe" => {
+                self.on_subscribe(id, method, &message)
+            }
+            _ => {
+                let sent = with(&message, Some(&id), &self.params(&message).text());
+                let call = Call {
+                    request: message,
+                    rounds: 0,
+                    stage: Stage::AtServer { sent: sent.clone() },
+                };
+                self.calls.insert(id, call);
+                vec![Action::ToServer(sent)]
+            }
+        }
+    }
+
+    fn on_log_level(&mut self, id: &RequestId, message: &Message) -> Action {
+        let level = Object::of_raw(message.params()).string("level");
+        match level.filter(|level| LOG_LEVELS.contains(&level.as_str())) {
+            Some(level) => {
+                self.says.log_level = Some(quoted(&level));
+                done(id)
+            }
+            None => refusal(id, INVALID_PARAMS, "`level` is none of the log levels"),
+        }
+    }
+
+    /// What a server says: an answer, or something on the stream of the request `on`.
+    pub(crate) fn on_server(&mut self, message: Message, on: Option<RequestId>) -> Vec<Action> {
+        let Some(on) = on else {
+            return vec![Action::ToHost {
+                message,
+                request: None,
+            }];
+        };
+        if self.handshake.as_ref().is_some_and(|first| first.is(&on)) {
+            return self.on_discovered(&message);
+        }
+        if self.listening.is_about(&on) {
+            return self.on_listening(&message, &on);
+        }
+        let Some(host) = self.host_id(&on) else {
+            if is_own(&on) {
+                return Vec::new();
+            }
+            let request = Some(on);
+            return vec![Action::ToHost { message, request }];
+        };
+        if !message.answers(&on) {
+            let request = Some(host);
+            return vec![Action::ToHost { message, request }];
+        }
+        let result = Object::of_raw(message.result());
+        if result.string("resultType").as_deref() == Some("input_required") {
+            return self.on_input_required(&host, &result);
+        }
+        self.calls.remove(&host);
+        vec![Action::answer(readdressed(message, &host))]
+    }
+
+    /// Something that was sent did not get through.
+    pub(crate) fn failed(&mut self, on: Option<RequestId>, failure: Failure) -> Vec<Action> {
+        let Some(on) = on else {
+            let request = None;
+            return vec![Action::Fail { request, failure }];
+        };
+        if self.handshake.as_ref().is_some_and(|first| first.is(&on)) {
+            return self.on_undiscovered(failure);
+        }
+        if self.listening.is_about(&on) {
+            return self.on_listening_failed(&on, failure);
+        }
+        let request = match self.host_id(&on) {
+            Some(host) => {
+                self.halt(&host, &failure);
+                Some(host)
+            }
+            None if is_own(&on) => return Vec::new(),
+            None => Some(on),
+        };
+        vec![Action::Fail { request, failure }]
+    }
+
+    /// A call that goes on after the host was asked is kept for another try, so that nobody is
+    /// asked twice; any other begins anew.
+    fn halt(&mut self, host: &RequestId, failure: &Failure) {
+        let Some(mut call) = self.calls.remove(host) else {
+            return;
+        };
+        if call.rounds == 0 || !failure.is_unprocessed() {
+            return;
+        }
+        if let Stage::AtServer { sent } = call.stage {
+            call.stage = Stage::Halted { unsent: sent };
+            self.calls.insert(host.clone(), call);
+        }
+    }
+
+    /// The host no longer wants the answer to this request.
+    pub(crate) fn abandon(&mut self, id: &RequestId) -> Vec<Action> {
+        match self.calls.remove(id).map(|call| call.stage) {
+            Some(Stage::AtServer { sent }) => {
+                let at_server = sent.id().unwrap_or(id);
+                vec![Action::Abandon(at_server.clone())]
+            }
+            Some(Stage::Gathering(gathering)) => gathering.withdrawn(),
+            Some(Stage::Halted { .. }) => Vec::new(),
+            None if self.handshake.as_ref().is_some_and(|first| first.is(id)) => Vec::new(),
+            None => vec![Action::Abandon(id.clone())],
+        }
+    }
+
+    /// The host's end forgets the session: the handshake and the notifications are off.
+    pub(crate) fn reset(&mut self) -> Vec<Action> {
+        let mut actions = self.end_handshake();
+        let (ended, waiting) = self.listening.end();
+        actions.extend(ended);
+        actions.extend(waiting.into_iter().map(|id| Action::Fail {
+            request: Some(id),
+            failure: Failure::StreamEnded,
+        }));
+        actions
+    }
+
+    /// The host's parameters, with what a modern server wants to know of the host.
+    fn params<'a>(&self, message: &'a Message) -> Object<'a> {
+        let mut params = Object::of_raw(message.params());
+        let meta = self.meta(&params);
+        params.put("_meta", meta);
+        params
+    }
+
+    fn meta(&self, params: &Object<'_>) -> String {
+        let mut meta = params.object("_meta");
+        meta.put(META_PROTOCOL_VERSION, quoted(LATEST_MODERN));
+        if let Some(info) = &self.says.info {
+            meta.put(META_CLIENT_INFO, info.as_str());
+        }
+        meta.put(META_CLIENT_CAPABILITIES, self.says.capabilities.as_str());
+        if let Some(level) = &self.says.log_level {
+            meta.put(META_LOG_LEVEL, level.as_str());
+        }
+        meta.text()
+    }
+
+    /// The host's request that the server has under this id.
+    fn host_id(&self, at_server: &RequestId) -> Option<RequestId> {
+        let mut calls = self.calls.iter();
+        let found = calls.find(|(_, call)| match &call.stage {
+            Stage::AtServer { sent } => sent.id() == Some(at_server),
+            Stage::Gathering(_) | Stage::Halted { .. } => false,
+        });
+        found.map(|(host, _)| host.clone())
+    }
+
+    /// An id that no host has thought of.
+    fn own_id(&mut self, what: &str) -> RequestId {
+        self.own += 1;
+        RequestId::string(&format!("{OWN}{what}:{}", self.own))
+    }
+}
+
+/// Whether it is an id of ours; where nothing is known of it, its request was given up.
+fn is_own(id: &RequestId) -> bool {
+    id.as_json()[1..].starts_with(OWN)
+}
+
+/// The empty result.
+fn done(id: &RequestId) -> Action {
+    Action::answer(Message::response(id, &serde_json::json!({})))
+}
+
+fn refusal(id: &RequestId, code: i64, text: &str) -> Action {
+    Action::answer(Message::error_response(Some(id), code, text, None))
+}
+
+/// The same answer to another request.
+fn readdressed(answer: Message, id: &RequestId) -> Message {
+    if answer.id() == Some(id) {
+        return answer;
+    }
+    match answer.result() {
+        Some(result) => Message::raw_response(id, result.get()),
+        None => answer.error_for(id).unwrap_or(answer),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! Changing a part of a JSON object and leaving the rest as it was written.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::{Message, RequestId};
+
+/// The members of an object: names and values as JSON texts, in order.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Object<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'a> Object<'a> {
+    /// Of a JSON text; without members, if it is no object.
+    pub(super) fn of(text: &'a str) -> Self {
+        let mut text = serde_json::Deserializer::from_str(text);
+        text.deserialize_map(Members).unwrap_or_default()
+    }
+
+    pub(super) fn of_raw(raw: Option<&'a RawValue>) -> Self {
+        raw.map(|raw| Self::of(raw.get())).unwrap_or_default()
+    }
+
+    /// The value of that name; the last one, as most readers have it.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().rfind(|(key, _)| is(key, name));
+        found.map(|(_, value)| value.as_ref())
+    }
+
+    /// The value of that name, if it is a string.
+    pub(super) fn string(&self, name: &str) -> Option<String> {
+        serde_json::from_str(self.get(name)?).ok()
+    }
+
+    /// The object of that name; without members, if there is none.
+    pub(super) fn object(&self, name: &str) -> Object<'_> {
+        self.get(name).map(Object::of).unwrap_or_default()
+    }
+
+    /// Puts a value, a JSON text, in the place of the one of that name, or at the end.
+    pub(super) fn put(&mut self, name: &str, value: impl Into<Cow<'a, str>>) {
+        self.cut(name);
+        self.0.push((Cow::Owned(quoted(name)), value.into()));
+    }
+
+    /// Takes out what has that name.
+    pub(super) fn cut(&mut self, name: &str) {
+        self.0.retain(|(key, _)| !is(key, name));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The names, as texts, and the values, as JSON.
+    pub(super) fn members(&self) -> impl Iterator<Item = (String, &str)> {
+        self.0.iter().filter_map(|(key, value)| {
+            let key = serde_json::from_str(key).ok()?;
+            Some((key, value.as_ref()))
+        })
+    }
+
+    pub(super) fn text(&self) -> String {
+        let members: Vec<_> = self
+            .0
+            .iter()
+            .map(|(key, value)| format!("{key}:{value}"))
+            .collect();
+        format!("{{{}}}", members.join(","))
+    }
+}
+
+/// A text as JSON.
+pub(super) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// The same message with other parameters, or with another id.
+pub(super) fn with(message: &Message, id: Option<&RequestId>, params: &str) -> Message {
+    let method = message.method().unwrap_or_default();
+    match id {
+        Some(id) => Message::raw_request(id, method, Some(params)),
+        None => Message::raw_notification(method, params),
+    }
+}
+
+fn is(key: &str, name: &str) -> bool {
+    serde_json::from_str::<Cow<'_, str>>(key).is_ok_and(|key| key == name)
+}
+
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Object<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+            members.push((Cow::Borrowed(key.get()), Cow::Borrowed(value.get())));
+        }
+        Ok(Object(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Object;
+
+    #[test]
+    fn what_is_not_touched_stays_as_it_was_written() {
+        let text = r#"{ "a": 1.0, "b\u0063": {"x": 1e2 , "y":[ ]}, "d":"\u00e9"}"#;
+        let mut object = Object::of(text);
+        assert_eq!(object.get("bc"), Some(r#"{"x": 1e2 , "y":[ ]}"#));
+        object.put("bc", "2.50");
+        object.cut("a");
+        object.put("new", "{}");
+        let expected = r#"{"d":"\u00e9","bc":2.50,"new":{}}"#;
+        assert_eq!(object.text(), expected);
+        assert!(Object::of("[1]").is_empty() && Object::of("null").is_empty());
+    }
+}
