@@ -8,6 +8,7 @@ mod handshake;
 mod http_sse;
 mod listening;
 mod modern;
+mod modern_server;
 mod proxies;
 mod server;
 mod streams;

@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
-use mcp::up::{Client, ClientOptions, Failure, Upstream, UpstreamEvent, UpstreamOptions};
+use mcp::up::{Client, ClientOptions, Failure, Learned, Upstream, UpstreamEvent, UpstreamOptions};
 use mcp::{Message, RequestId, sse};
 use model::config::Transport;
 use tokio::net::TcpListener;
@@ -250,13 +250,28 @@ impl Host {
         Self::with(client(), &format!("{}{path}", server.origin), transport)
     }
 
+    /// One of several that learn from each other.
+    pub(crate) fn learning(
+        server: &Server,
+        path: &str,
+        transport: Transport,
+        learned: &Arc<Learned>,
+    ) -> Self {
+        let url = format!("{}{path}", server.origin);
+        Self::open(client(), &url, transport, Arc::clone(learned))
+    }
+
     pub(crate) fn with(client: Client, url: &str, transport: Transport) -> Self {
+        Self::open(client, url, transport, Arc::default())
+    }
+
+    fn open(client: Client, url: &str, transport: Transport, learned: Arc<Learned>) -> Self {
         let (sender, events) = mpsc::channel(4);
         let options = UpstreamOptions {
             url: url.parse().unwrap(),
             transport,
             headers: vec![("x-key".parse().unwrap(), HeaderValue::from_static("k"))],
-            learned: Arc::default(),
+            learned,
         };
         let upstream = Upstream::open(client, options, sender);
         Self { upstream, events }
