@@ -1,12 +1,16 @@
 //! `cargo xtask bench`: what the bridge and the shim cost, beside a client that does without.
+//! `cargo xtask bench bridge` measures the relay alone, beside other bridges too (`relay`).
 //!
 //! Everything is measured in one run, on the release build, in the demo world: figures of
 //! different runs or machines do not compare.
 
 mod direct;
 mod http;
+mod pipe;
 mod process;
+mod relay;
 mod shim;
+mod upstream;
 mod world;
 
 use std::time::{Duration, Instant};
@@ -32,8 +36,13 @@ const WARM_UP: usize = 50;
 const IDLE: Duration = Duration::from_secs(3);
 
 pub(crate) fn main(arguments: &[String]) -> Result<()> {
-    no_arguments(arguments)?;
-    measure()
+    match arguments.split_first() {
+        Some((what, rest)) if what == "bridge" => relay::main(rest),
+        _ => {
+            no_arguments(arguments)?;
+            measure()
+        }
+    }
 }
 
 /// Builds, measures and prints.
@@ -173,6 +182,14 @@ impl Report {
         );
     }
 
+    /// How often a second, and how often at least.
+    fn rate(&mut self, name: &str, value: u64, limit: Option<u64>) {
+        let shown = |rate: u64| format!("{rate} /s");
+        let limit_shown = limit.map(|limit| format!("from {}", shown(limit)));
+        let broken = limit.is_some_and(|limit| value < limit);
+        self.row(name, shown(value), limit_shown, broken);
+    }
+
     fn row(&mut self, name: &str, value: String, limit: Option<String>, broken: bool) {
         if broken {
             self.broken.push(name.to_owned());
@@ -182,9 +199,9 @@ impl Report {
     }
 
     fn finish(self) -> Result<()> {
-        println!("\n{:<46} {:>12} {:>12}", "", "measured", "at most");
+        println!("\n{:<46} {:>12} {:>14}", "", "measured", "at most");
         for [name, value, limit] in &self.rows {
-            println!("{name:<46} {value:>12} {limit:>12}");
+            println!("{name:<46} {value:>12} {limit:>14}");
         }
         if !self.broken.is_empty() {
             bail!("over the limit: {}", self.broken.join("; "));

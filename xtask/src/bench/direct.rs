@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     http::{Answer, Connection},
+    pipe,
     world::World,
 };
 
@@ -74,6 +75,14 @@ impl Direct {
             "not an answer: {}",
             answer.body
         );
+        Ok(())
+    }
+
+    /// A call of the tool that gives back what it is given.
+    pub(super) fn echo(&mut self, text: &str) -> Result<()> {
+        self.last_id += 1;
+        let answer = self.post(&pipe::echo(self.last_id, text, 1))?;
+        ensure!(answer.body.contains(text), "not an answer: {}", answer.body);
         Ok(())
     }
 

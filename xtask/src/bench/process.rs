@@ -51,6 +51,12 @@ impl Cpu {
         Ok(Self(TICK * (used.0 + used.1)))
     }
 
+    /// The same of several together.
+    pub(super) fn of_all(processes: &[u32]) -> Result<Self> {
+        let each = processes.iter().map(|process| Ok(Self::of(*process)?.0));
+        Ok(Self(each.sum::<Result<Duration>>()?))
+    }
+
     pub(super) fn since(&self, before: &Self) -> Duration {
         self.0.saturating_sub(before.0)
     }

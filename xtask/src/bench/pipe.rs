@@ -1,0 +1,145 @@
+//! A host that speaks over the standard streams of whatever bridge it spawned.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use super::direct;
+
+/// A bridge that has not answered everything within so long has stalled, and is ended.
+const STALL: Duration = Duration::from_secs(60);
+
+pub(super) struct Pipe {
+    process: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    last_id: u64,
+}
+
+impl Pipe {
+    /// Spawns it and shakes hands; also how long it took until the answer was here.
+    pub(super) fn connect(mut command: Command) -> Result<(Self, Duration)> {
+        let started = Instant::now();
+        let mut process = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+        let input = process.stdin.take().context("no input")?;
+        let output = process.stdout.take().context("no output")?;
+        let mut pipe = Self {
+            process,
+            input,
+            output: BufReader::with_capacity(1 << 16, output),
+            last_id: 0,
+        };
+        let dog = Watchdog::over(pipe.process());
+        send(&mut pipe.input, &direct::handshake())?;
+        pipe.answer("\"result\"")?;
+        let took = started.elapsed();
+        send(&mut pipe.input, direct::INITIALIZED)?;
+        drop(dog);
+        Ok((pipe, took))
+    }
+
+    pub(super) fn process(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// One call whose answer has the text so many times, and how long it took.
+    pub(super) fn call(&mut self, text: &str, times: usize) -> Result<Duration> {
+        self.last_id += 1;
+        let id = self.last_id;
+        let call = echo(id, text, times);
+        let started = Instant::now();
+        send(&mut self.input, &call)?;
+        self.answer(&format!("\"id\":{id}"))?;
+        Ok(started.elapsed())
+    }
+
+    /// So many calls, of which `depth` are under way at any time; how long all took.
+    pub(super) fn calls(&mut self, count: u64, depth: usize, text: &str) -> Result<Duration> {
+        let _dog = Watchdog::over(self.process());
+        let first = self.last_id + 1;
+        self.last_id += count;
+        let calls: Vec<_> = (first..=self.last_id).map(|id| echo(id, text, 1)).collect();
+        let (permit, permits) = mpsc::sync_channel(depth);
+        let started = Instant::now();
+        let Self { input, output, .. } = self;
+        thread::scope(|scope| {
+            let writer = scope.spawn(move || {
+                calls.iter().try_for_each(|call| {
+                    permit.send(())?;
+                    send(input, call)
+                })
+            });
+            for _ in 0..count {
+                answer(output, "\"result\"")?;
+                permits.recv()?;
+            }
+            writer.join().unwrap_or(Ok(()))
+        })?;
+        Ok(started.elapsed())
+    }
+
+    /// Ends it as hosts do: by closing its input. One that stays is killed.
+    pub(super) fn end(self) -> Result<()> {
+        let Self {
+            mut process, input, ..
+        } = self;
+        let _dog = Watchdog::over(process.id());
+        drop(input);
+        process.wait()?;
+        Ok(())
+    }
+
+    fn answer(&mut self, part: &str) -> Result<()> {
+        answer(&mut self.output, part)
+    }
+}
+
+/// Ends a bridge that keeps the measurement waiting, unless this value is dropped before.
+struct Watchdog(#[expect(dead_code, reason = "its end is what counts")] mpsc::Sender<()>);
+
+impl Watchdog {
+    fn over(process: u32) -> Self {
+        let (alive, end) = mpsc::channel();
+        thread::spawn(move || {
+            if end.recv_timeout(STALL) == Err(mpsc::RecvTimeoutError::Timeout) {
+                eprintln!("no answer within {} s: it is ended", STALL.as_secs());
+                let process = process.to_string();
+                let _ = Command::new("kill").args(["-KILL", &process]).status();
+            }
+        });
+        Self(alive)
+    }
+}
+
+fn send(input: &mut ChildStdin, message: &str) -> Result<()> {
+    let mut line = Vec::with_capacity(message.len() + 1);
+    line.extend_from_slice(message.as_bytes());
+    line.push(b'\n');
+    Ok(input.write_all(&line)?)
+}
+
+fn answer(output: &mut BufReader<ChildStdout>, part: &str) -> Result<()> {
+    let mut line = String::new();
+    ensure!(output.read_line(&mut line)? > 0, "the bridge ended");
+    let is_answer = line.contains(part) && line.contains("\"result\"");
+    ensure!(is_answer, "not the answer: {line:.200}");
+    Ok(())
+}
+
+/// A call of the server's one tool; `text` needs no escapes.
+pub(super) fn echo(id: u64, text: &str, times: usize) -> String {
+    format!(
+        r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"echo","arguments":{{"text":"{text}","times":{times}}}}}}}"#
+    )
+}
