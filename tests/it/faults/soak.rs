@@ -26,7 +26,7 @@ async fn a_bridge_keeps_nothing_of_any_number_of_faults() {
     let (warm_up, faults) = if program::is_full() {
         (250, 1000)
     } else {
-        (60, 120)
+        (60, 250)
     };
     let seed = program::seed().unwrap_or(SEED);
     println!("seed {seed}, {faults} faults");
