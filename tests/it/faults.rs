@@ -12,7 +12,7 @@ use crate::world::{
     program,
     relay::Relay,
     until,
-    upstream::{Fault, Form, Seen},
+    upstream::{Fault, Form, Question, Seen},
     wire::{Sse, Streamable},
 };
 use host::Host;
@@ -297,6 +297,23 @@ async fn a_bridge_that_slept_while_the_server_was_restarted() {
         program::wake(process);
         assert_ours(&host.answer(under_way).await);
         host.answer(meanwhile).await.expect("a new session");
+    }
+    end(relay, [host]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_asks_reaches_the_host_and_the_reply_the_server() {
+    let relay = Relay::start().await;
+    let mut host = Host::connect(&relay.bridge, "asked").await;
+    for question in [Question::Elicitation, Question::Sampling, Question::Roots] {
+        let id = host.ask(Fault::Asks(question)).await;
+        let meanwhile = host.ask(Fault::NONE).await;
+        host.answer(id).await.expect("an answer");
+        host.answer(meanwhile).await.expect("an answer");
+        let seen = relay.upstream.seen();
+        let reply = &seen.replies[&format!("about {} {id}", host.key(id))];
+        let said = json!({ "method": question.method(), "x-odd": 1.0 });
+        assert_eq!(reply["result"].to_string(), said.to_string());
     }
     end(relay, [host]).await;
 }

@@ -57,7 +57,7 @@ impl Host {
     pub(super) async fn answer(&mut self, id: u64) -> Result<String, Value> {
         while !self.answers.contains_key(&id) {
             let message = self.shim.next().await;
-            self.take(message);
+            self.take(message).await;
         }
         let answer = self.answers.remove(&id).expect("an answer");
         let outcome = tool_text(answer);
@@ -106,8 +106,13 @@ impl Host {
         self.shim.process()
     }
 
-    fn take(&mut self, message: Value) {
-        if message.get("method").is_some() {
+    /// What is asked comes back as the answer, with what it was asked for.
+    async fn take(&mut self, message: Value) {
+        if let Some(method) = message.get("method") {
+            if message.get("id").is_some() {
+                let result = json!({ "method": method, "x-odd": 1.0 });
+                self.shim.reply(&message, result).await;
+            }
             return;
         }
         let id = message["id"].as_u64();

@@ -164,6 +164,12 @@ impl Shim {
             .await;
     }
 
+    /// Answers a question of the server's.
+    pub(crate) async fn reply(&mut self, question: &Value, result: Value) {
+        self.send(&json!({ "jsonrpc": "2.0", "id": question["id"], "result": result }))
+            .await;
+    }
+
     /// Says nothing more; what the shim still says before it ends in order.
     pub(crate) async fn end(self) -> Vec<Value> {
         let Self {

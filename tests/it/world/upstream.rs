@@ -14,13 +14,14 @@ use std::{
     sync::Arc,
 };
 
+use serde_json::Value;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{Mutex, watch},
     task::{JoinHandle, JoinSet},
 };
 
-pub(crate) use fault::{Fault, Form};
+pub(crate) use fault::{Fault, Form, Question};
 
 use super::within;
 
@@ -47,6 +48,8 @@ pub(crate) struct Seen {
     pub(crate) held: u32,
     /// The requests that were cancelled.
     pub(crate) cancelled: Vec<u64>,
+    /// What hosts said to questions, by their ids.
+    pub(crate) replies: HashMap<String, Value>,
     /// How many ends of a handshake are lost on the way from now on.
     pub(crate) greetings_to_lose: u32,
     /// Whether nothing that comes from now on is answered.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::sync::watch;
 
 use super::{Seen, http::Connection};
@@ -28,8 +29,19 @@ pub(crate) enum Fault {
     Status(u16),
     /// Nothing comes, ever.
     Silence,
+    /// The host is asked something first. That is no fault, but a way of being slow.
+    Asks(Question),
     /// The session is gone: the call is not carried out, unless it comes again.
     Forgotten,
+}
+
+/// What a server asks a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Question {
+    Elicitation,
+    Sampling,
+    Roots,
 }
 
 /// How an answer is sent.
@@ -68,6 +80,14 @@ pub(super) enum Reaction {
     Reset(Vec<u8>),
     /// Sends this byte by byte, and ends the connection.
     Drip(Vec<u8>),
+    /// Sends the question of this id, waits for what is said to it, and sends the answer. The
+    /// question ends with its session.
+    Ask {
+        id: String,
+        session: String,
+        question: Vec<u8>,
+        answer: Vec<u8>,
+    },
     /// Sends this, and nothing more until all streams are cut.
     Stream(Vec<u8>),
     /// Sends nothing.
@@ -93,6 +113,24 @@ pub(super) async fn carry_out(
             for byte in bytes {
                 connection.send(&[byte]).await;
                 tokio::task::yield_now().await;
+            }
+        }
+        Reaction::Ask {
+            id,
+            session,
+            question,
+            answer,
+        } => {
+            let mut news = seen.subscribe();
+            connection.send(&question).await;
+            let over =
+                |seen: &Seen| seen.replies.contains_key(&id) || !seen.sessions.contains(&session);
+            tokio::select! {
+                _ = news.wait_for(over) => {}
+                () = connection.hung_up() => {}
+            }
+            if seen.borrow().replies.contains_key(&id) {
+                connection.send(&answer).await;
             }
         }
         Reaction::Stream(head) => {
@@ -130,7 +168,7 @@ impl Drop for Held {
 
 impl Fault {
     /// What comes of it where `body` is the answer and `name` names the call's stream.
-    pub(super) fn befall(self, body: &str, name: &str) -> Reaction {
+    pub(super) fn befall(self, body: &str, name: &str, session: &str) -> Reaction {
         match self {
             Self::Cut { form, at } => {
                 let response = form.response(body, name);
@@ -151,8 +189,29 @@ impl Fault {
             Self::Page => Reaction::Reply(response(200, "text/html", "<h1>Welcome</h1>")),
             Self::Status(status) => Reaction::Reply(response(status, "text/plain", "no")),
             Self::Silence => Reaction::Hold,
+            Self::Asks(question) => {
+                let id = format!("about {name}");
+                let method = question.method();
+                let asked = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": {} });
+                Reaction::Ask {
+                    id,
+                    session: session.to_owned(),
+                    question: events(&format!("data: {asked}\n\n")),
+                    answer: format!("data: {body}\n\n").into_bytes(),
+                }
+            }
             // It comes again: the session is there.
             Self::Forgotten => Reaction::Reply(json(body)),
+        }
+    }
+}
+
+impl Question {
+    pub(crate) fn method(self) -> &'static str {
+        match self {
+            Self::Elicitation => "elicitation/create",
+            Self::Sampling => "sampling/createMessage",
+            Self::Roots => "roots/list",
         }
     }
 }

@@ -79,13 +79,20 @@ impl Seen {
                     .extend(message["params"]["requestId"].as_u64());
                 accepted()
             }
-            (_, None) | (None, _) => accepted(),
+            (None, Some(id)) => {
+                let id = id.as_str().expect("an id of ours").to_owned();
+                self.replies.insert(id, message.clone());
+                accepted()
+            }
+            (_, None) => accepted(),
             (_, Some(id)) if !self.greeted.contains(session) => {
                 let error = json!({ "code": -32600, "message": "not before the handshake's end" });
                 let body = json!({ "jsonrpc": "2.0", "id": id, "error": error });
                 Reaction::Reply(fault::json(&body.to_string()))
             }
-            (Some("tools/call"), Some(id)) => self.call(id, &message["params"]["arguments"]),
+            (Some("tools/call"), Some(id)) => {
+                self.call(session, id, &message["params"]["arguments"])
+            }
             (Some("tools/list"), Some(id)) => {
                 let tool = json!({ "name": "echo", "inputSchema": { "type": "object" } });
                 Reaction::Reply(fault::json(&answer(id, &json!({ "tools": [tool] }))))
@@ -94,7 +101,7 @@ impl Seen {
         }
     }
 
-    fn call(&mut self, id: &Value, arguments: &Value) -> Reaction {
+    fn call(&mut self, session: &str, id: &Value, arguments: &Value) -> Reaction {
         let key = arguments["key"].as_str().expect("a key").to_owned();
         let fault = Fault::deserialize_from(&arguments["fault"]);
         if fault == Fault::Forgotten && self.forgotten.insert(key.clone()) {
@@ -105,7 +112,7 @@ impl Seen {
         // The key and the id are all that it takes to answer on another stream.
         let name = format!("{key} {id}");
         *self.calls.entry(key).or_default() += 1;
-        fault.befall(&body, &name)
+        fault.befall(&body, &name, session)
     }
 }
 
