@@ -6,7 +6,9 @@
 //!
 //! The rules of order. Each message is sent by a task of its own, so that a slow one holds up no
 //! other. Only the handshake is waited for: what follows `initialize` is sent when that is
-//! answered, and what follows `notifications/initialized` when the remote has accepted that.
+//! answered, what follows `notifications/initialized` when the remote has accepted that, and what
+//! follows the listening stream when that is open or refused: remotes keep nothing for a stream
+//! that is not there, and may ask there for something before they answer.
 //! The host's answers to requests of the remote never wait (the remote may need one to finish
 //! the handshake), nor do messages of the modern era, which has none.
 //!
@@ -292,9 +294,11 @@ impl Shared {
         state.expect(id, task.abort_handle());
     }
 
-    /// Opens the notification stream by a task of its own.
+    /// Opens the listening stream by a task of its own, and holds back what follows until then.
     fn listen_natively(self: &Arc<Self>, state: &mut State) {
-        let task = self.spawn(Arc::clone(self).listen());
+        let after = state.gate();
+        let next = state.close_gate();
+        let task = self.spawn(Arc::clone(self).listen(after, next));
         state.listen(task);
     }
 

@@ -10,10 +10,11 @@ use http::{HeaderName, HeaderValue, Method, Response};
 use hyper::body::Incoming;
 use model::config::Transport;
 use tokio::time::Instant;
+use tokio_util::sync::DropGuard;
 
 use super::answer::{self, Answer, Asked};
 use super::outgoing::{HttpSession, Outgoing};
-use super::state::{Generation, Route};
+use super::state::{Gate, Generation, Route};
 use super::stream::{Cut, EventStream, LINGER, LONGEST_BACK_OFF, Mark};
 use super::translated::modern_refusal;
 use super::{Failure, Shared, Turn, UpstreamEvent, tools};
@@ -23,6 +24,9 @@ use crate::{Era, RequestId, header};
 const RESUMPTIONS: u32 = 5;
 /// How long the remote may take to accept the end of the handshake before what follows is sent.
 const ACCEPTANCE: Duration = Duration::from_secs(10);
+/// The same for opening the listening stream: some remotes say nothing there, not even that it is
+/// open, before there is something to say.
+const OPENING: Duration = Duration::from_millis(500);
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How often the end of the handshake is said again where the connection breaks under it.
 const GREETINGS: u32 = 5;
@@ -161,7 +165,7 @@ impl Shared {
 
     /// Sends what wants no answer.
     pub(super) async fn tell(self: Arc<Self>, outgoing: Outgoing, turn: Turn) {
-        let (route, mut next) = match turn {
+        let (route, next) = match turn {
             Turn::Now => (self.state().route(outgoing.era()), None),
             Turn::AfterHandshake => (self.route(outgoing.era()).await, None),
             Turn::EndsHandshake { after, next } => {
@@ -181,15 +185,7 @@ impl Shared {
                 false => self.tell_by(&route, &outgoing).await,
             }
         };
-        tokio::pin!(sending);
-        let outcome = tokio::select! {
-            outcome = &mut sending => outcome,
-            () = tokio::time::sleep(ACCEPTANCE), if next.is_some() => {
-                next = None;
-                sending.await
-            }
-        };
-        drop(next);
+        let outcome = ahead(sending, next, ACCEPTANCE).await;
         if let Err(failure) = outcome {
             let request = None;
             self.report(UpstreamEvent::Failed { request, failure })
@@ -348,18 +344,23 @@ impl Shared {
         None
     }
 
-    /// Reads the stream of what concerns no request, for as long as the remote has one.
-    pub(super) async fn listen(self: Arc<Self>) {
-        match self.route(Era::Legacy).await {
+    /// Reads the stream of what concerns no request, for as long as the remote has one. It begins
+    /// `after` the handshake; its first opening lets `next` go.
+    pub(super) async fn listen(self: Arc<Self>, after: Option<Gate>, next: DropGuard) {
+        if let Some(gate) = after {
+            gate.cancelled().await;
+        }
+        match self.state().route(Era::Legacy) {
             Route::Http(_) => {}
             Route::Sse(_) | Route::Gone(_) => return,
             Route::Translated => return self.listen_translated(&mut self.state()),
         }
+        let mut next = Some(next);
         let mut mark = Mark::default();
         let mut failures = 0;
         let mut was_open = false;
         loop {
-            match self.get(&mark).await {
+            match ahead(self.get(&mark), next.take(), OPENING).await {
                 Opened::Stream(mut stream) => {
                     was_open = true;
                     let opened = Instant::now();
@@ -433,6 +434,18 @@ impl Shared {
             Ok(Err(_)) | Err(_) => {
                 tracing::debug!("the server did not hear that the session ended")
             }
+        }
+    }
+}
+
+/// Does something before `next` is let go, but does not keep that for longer than `longest`.
+async fn ahead<T>(work: impl Future<Output = T>, next: Option<DropGuard>, longest: Duration) -> T {
+    tokio::pin!(work);
+    tokio::select! {
+        outcome = &mut work => outcome,
+        () = tokio::time::sleep(longest), if next.is_some() => {
+            drop(next);
+            work.await
         }
     }
 }

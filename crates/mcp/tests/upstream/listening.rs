@@ -35,6 +35,37 @@ async fn it_opens_after_the_handshake_and_belongs_to_no_request() {
 }
 
 #[tokio::test]
+async fn what_follows_waits_until_it_is_open() {
+    let (mut host, mut server) = Host::ready().await;
+    host.upstream.listen(None);
+    host.send(&request(1, "tools/call"));
+    let call = server.call().await;
+    assert_eq!(call.method, Method::GET);
+    assert!(server.is_idle(), "a call before the stream");
+    let events = call.events();
+    let call = server.call().await;
+    assert!(call.is("tools/call"), "{call:?}");
+    events.message(r#"{"jsonrpc":"2.0","id":"s","method":"roots/list"}"#);
+    let (asked, request) = host.message_on().await;
+    assert_eq!((asked.method(), request), (Some("roots/list"), None));
+    call.result("{}");
+    assert!(host.message().await.result().is_some());
+}
+
+#[tokio::test]
+async fn a_server_that_never_says_it_is_open_holds_up_nothing_for_long() {
+    let (mut host, mut server) = Host::ready().await;
+    host.upstream.listen(None);
+    host.send(&request(1, "tools/list"));
+    let silent = server.call_by(Method::GET).await;
+    server.call_by(Method::POST).await.result("{}");
+    assert!(host.message().await.result().is_some());
+    silent.events().message(CHANGED);
+    let (message, _) = host.message_on().await;
+    assert_eq!(message.bytes().as_ref(), CHANGED.as_bytes());
+}
+
+#[tokio::test]
 async fn a_cut_is_mended_in_silence() {
     let (mut host, mut server) = Host::ready().await;
     host.upstream.listen(None);
