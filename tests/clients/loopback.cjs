@@ -1,14 +1,24 @@
-// Keeps what the conformance suite listens with on loopback: its mocks name no host, and without
-// one Node.js listens on every interface. Loaded before it, with `--require`.
-// It changes where a server is bound and not how `listen` is called: given a host, `listen` looks
-// it up and returns before it is bound, and the mocks read their port at once.
+// Keeps what the conformance suite listens with on loopback, and lets it end. Loaded before it,
+// with `--require`.
 
-const { Server } = require("node:net");
+const http = require("node:http");
+const net = require("node:net");
 
-const bind = Server.prototype._listen2;
-Server.prototype._listen2 = function (address, port, addressType, ...rest) {
+// The suite's mocks name no host, and without one Node.js listens on every interface. This changes
+// where a server is bound and not how `listen` is called: given a host, `listen` looks it up and
+// returns before it is bound, and the mocks read their port at once.
+const bind = net.Server.prototype._listen2;
+net.Server.prototype._listen2 = function (address, port, addressType, ...rest) {
   const everywhere = !address && port >= 0;
   return everywhere
     ? bind.call(this, "127.0.0.1", port, 4, ...rest)
     : bind.call(this, address, port, addressType, ...rest);
+};
+
+// A server that is closed waits for its connections, and a minute for one that has brought no
+// request yet. Clients may open more than they come to use, and the suite waits for its servers.
+const close = http.Server.prototype.close;
+http.Server.prototype.close = function (...rest) {
+  setImmediate(() => this.closeAllConnections());
+  return close.apply(this, rest);
 };
