@@ -1,11 +1,15 @@
 //! The official conformance suite: directly against the fixture server, so that what it says of
-//! the rest is not the fixture's fault, and through the bridge and the gateway.
+//! the rest is not the fixture's fault, and through the bridge and the gateway; against the bridge
+//! as the client that it is to servers ([`client`]).
 //!
 //! What the suite scores has to pass; the rest that it runs is printed.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Stdio};
+mod client;
+mod suite;
 
-use serde_json::{Value, json};
+use std::{fs, path::Path, process::Stdio};
+
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -15,10 +19,10 @@ use tokio::{
 use crate::world::{
     World,
     bridge::Bridge,
-    program,
     wire::{Sse, Streamable},
     within,
 };
+use suite::{Report, suite};
 
 /// A revision, and how many scenarios its requirements score.
 const LEGACY: (&str, usize) = ("2025-11-25", 30);
@@ -96,7 +100,10 @@ async fn a_server_conforms_through_the_bridge_and_the_gateway() {
 /// Runs what a revision requires of a server against the one at `url`.
 #[expect(clippy::print_stdout, reason = "what is not scored is worth a look")]
 async fn check(url: &str, (revision, scored): (&str, usize)) {
-    let report = Report::of(url, revision).await;
+    let results = folder();
+    let arguments = ["server", "--url", url, "--requirements", revision];
+    let suite = suite(&arguments, results.path());
+    let report = Report::of(suite, results.path(), "server-").await;
     for scenario in report.scenarios.iter().filter(|one| !one.scored) {
         println!("{revision}, not scored: {scenario}");
     }
@@ -114,114 +121,6 @@ async fn check(url: &str, (revision, scored): (&str, usize)) {
     );
     assert_eq!(passed.len(), scored, "{}", report.said);
     assert!(report.succeeded, "{}", report.said);
-}
-
-/// What the suite found out.
-struct Report {
-    scenarios: Vec<Scenario>,
-    /// Whether the suite is content.
-    succeeded: bool,
-    said: String,
-}
-
-struct Scenario {
-    name: String,
-    scored: bool,
-    failures: Vec<String>,
-}
-
-impl Report {
-    async fn of(url: &str, revision: &str) -> Self {
-        let results = folder();
-        let output = within(
-            "the conformance suite",
-            suite(url, revision, results.path()).output(),
-        )
-        .await
-        .expect("the conformance suite; hint: `cargo xtask tools` installs it");
-        let said = String::from_utf8_lossy(&output.stdout).into_owned()
-            + &String::from_utf8_lossy(&output.stderr);
-        let unscored = unscored(&said);
-        let mut scenarios: Vec<Scenario> = fs::read_dir(results.path())
-            .expect("results")
-            .map(|entry| Scenario::read(&entry.expect("a result").path(), &unscored))
-            .collect();
-        scenarios.sort_by(|one, other| one.name.cmp(&other.name));
-        Self {
-            scenarios,
-            succeeded: output.status.success(),
-            said,
-        }
-    }
-}
-
-impl Scenario {
-    /// Reads `server-{scenario}-{time}/checks.json`.
-    fn read(folder: &Path, unscored: &BTreeSet<&str>) -> Self {
-        let shown = folder.file_name().and_then(|name| name.to_str());
-        let name = shown
-            .and_then(|name| name.strip_prefix("server-"))
-            .and_then(|name| {
-                name.len()
-                    .checked_sub("-2026-07-28T00-00-00-000Z".len())
-                    .map(|end| &name[..end])
-            })
-            .unwrap_or_else(|| panic!("not a result: {}", folder.display()));
-        let checks = fs::read(folder.join("checks.json")).expect("checks");
-        let checks: Value = serde_json::from_slice(&checks).expect("JSON");
-        let failures = checks
-            .as_array()
-            .expect("checks")
-            .iter()
-            .filter(|check| check["status"] == "FAILURE")
-            .map(|check| format!("{}: {}", check["id"], check["errorMessage"]))
-            .collect();
-        Self {
-            name: name.to_owned(),
-            scored: !unscored.contains(name),
-            failures,
-        }
-    }
-}
-
-impl std::fmt::Display for Scenario {
-    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.failures.is_empty() {
-            return write!(to, "{} passes", self.name);
-        }
-        write!(to, "{} fails: {}", self.name, self.failures.join("; "))
-    }
-}
-
-/// The scenarios that the suite ran without scoring them: it lists them at the end.
-fn unscored(said: &str) -> BTreeSet<&str> {
-    said.lines()
-        .skip_while(|line| !line.starts_with("Not scored for "))
-        .skip(1)
-        .filter_map(|line| line.split_whitespace().nth(1))
-        .collect()
-}
-
-fn suite(url: &str, revision: &str, results: &Path) -> Command {
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools");
-    // The Node.js that `cargo xtask` fetched, else the system's.
-    let mut path = tools.join("node/node_modules/.bin").into_os_string();
-    path.push(":");
-    path.push(program::search_path());
-    let loopback = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/loopback.cjs");
-    let mut command = Command::new("node");
-    command
-        .args(["--require", loopback])
-        .arg("node_modules/@modelcontextprotocol/conformance/dist/index.js")
-        .args(["server", "--url", url, "--requirements", revision, "-o"])
-        .arg(results)
-        .current_dir(tools.join("clients/node"))
-        .env_clear()
-        .env("PATH", path)
-        .env("HOME", results)
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    command
 }
 
 /// The fixture server as a process of its own. It ends with this value.

@@ -1,0 +1,141 @@
+//! The suite's client scenarios but those of signing in (`auth/…`): what the host does in each.
+//!
+//! The suite looks at what arrives at its server. What has to come back is looked at here: that
+//! every request is answered, and no call with an error.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use crate::{
+    conversation::Conversation,
+    skills,
+    turn::{Turn, filled},
+};
+
+/// What a host can be asked to do.
+enum Scenario {
+    /// List the tools.
+    Look,
+    /// Call every tool with arguments that fit.
+    UseTools,
+    /// Use everything that the server has.
+    UseEverything,
+    /// Call tools as the context says.
+    AsGiven,
+    /// Send a tool's schema back as it came.
+    Echo,
+    /// Call one tool while another waits for input.
+    Interrupt,
+    /// List the skills and load none.
+    ListSkills,
+    /// Load the skills, as far as they are what they are said to be.
+    LoadSkills,
+}
+
+impl Scenario {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "initialize" | "request-metadata" | "json-schema-ref-no-deref" => Self::Look,
+            "tools_call"
+            | "elicitation-sep1034-client-defaults"
+            | "sse-retry"
+            | "http-invalid-tool-headers" => Self::UseTools,
+            "http-standard-headers" => Self::UseEverything,
+            "http-custom-headers" => Self::AsGiven,
+            "json-schema-2020-12-preservation" => Self::Echo,
+            "sep-2322-client-request-state" => Self::Interrupt,
+            "sep-2640-client-no-prefetch" => Self::ListSkills,
+            "sep-2640-client-verify-digest"
+            | "sep-2640-client-verify-size"
+            | "sep-2640-client-verify-frontmatter" => Self::LoadSkills,
+            _ => return None,
+        })
+    }
+}
+
+/// Whether the host knows what to do, before anything is spawned.
+pub(crate) fn check(name: &str) -> Result<()> {
+    match Scenario::named(name) {
+        Some(_) => Ok(()),
+        None => bail!("`{name}` is not a scenario for this host"),
+    }
+}
+
+/// Does what the scenario asks for.
+pub(crate) async fn play(name: &str, context: &Value, host: &mut Conversation) -> Result<()> {
+    match Scenario::named(name).context("no scenario")? {
+        Scenario::Look => tools(host).await.map(drop),
+        Scenario::UseTools => use_tools(host).await,
+        Scenario::UseEverything => use_everything(host).await,
+        Scenario::AsGiven => call_as_given(context, host).await,
+        Scenario::Echo => echo(host).await,
+        Scenario::Interrupt => interrupt(host).await,
+        Scenario::ListSkills => skills::list(host).await.map(drop),
+        Scenario::LoadSkills => skills::load(host).await,
+    }
+}
+
+async fn tools(host: &mut Conversation) -> Result<Vec<Value>> {
+    host.list("tools/list", "tools").await
+}
+
+async fn use_tools(host: &mut Conversation) -> Result<()> {
+    let tools = tools(host).await?;
+    ensure!(!tools.is_empty(), "no tools");
+    for tool in tools {
+        let name = tool["name"].as_str().context("a tool without a name")?;
+        host.call(name, filled(&tool["inputSchema"])).await?;
+    }
+    Ok(())
+}
+
+async fn use_everything(host: &mut Conversation) -> Result<()> {
+    use_tools(host).await?;
+    for resource in host.list("resources/list", "resources").await? {
+        let params = json!({ "uri": resource["uri"] });
+        host.request("resources/read", params).await?;
+    }
+    for prompt in host.list("prompts/list", "prompts").await? {
+        let params = json!({ "name": prompt["name"] });
+        host.request("prompts/get", params).await?;
+    }
+    Ok(())
+}
+
+async fn call_as_given(context: &Value, host: &mut Conversation) -> Result<()> {
+    tools(host).await?;
+    let calls = context["toolCalls"].as_array().context("no calls given")?;
+    for call in calls {
+        let name = call["name"].as_str().context("a call of nothing")?;
+        host.call(name, call["arguments"].clone()).await?;
+    }
+    Ok(())
+}
+
+async fn echo(host: &mut Conversation) -> Result<()> {
+    let tools = tools(host).await?;
+    let tool = tools
+        .iter()
+        .find(|tool| tool["name"] == "json_schema_2020_12_tool");
+    let schema = &tool.context("no tool with a schema")?["inputSchema"];
+    host.call("json_schema_echo", json!({ "schema": schema }))
+        .await
+        .map(drop)
+}
+
+/// Every tool is called to its end; the first one's question is answered only after the calls
+/// of a tool that has nothing to do with it.
+async fn interrupt(host: &mut Conversation) -> Result<()> {
+    tools(host).await?;
+    let turn = host.begin_call("test_mrtr_echo_state", json!({})).await?;
+    let Turn::Asked(question) = turn else {
+        bail!("nothing was asked");
+    };
+    host.call("test_mrtr_unrelated", json!({})).await?;
+    let Turn::Done(_) = host.go_on(question).await? else {
+        bail!("something was asked twice");
+    };
+    host.call("test_mrtr_no_state", json!({})).await?;
+    host.call("test_mrtr_no_result_type", json!({})).await?;
+    Ok(())
+}

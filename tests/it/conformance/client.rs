@@ -1,0 +1,141 @@
+//! The suite's scenarios for clients: it starts a server, and hosts of both eras reach that
+//! through the shim and the bridge, so that the bridge is the client it sees.
+//!
+//! Its scenarios of signing in are not for these hosts, which take no part in them.
+
+use std::{fs, path::Path};
+
+use futures_util::future::join_all;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::{
+    folder,
+    suite::{Report, Scenario, suite},
+};
+use crate::world::{bridge::Bridge, program, shim};
+
+/// A revision, and how many scenarios without a sign-in its requirements score.
+const LEGACY: (&str, usize) = ("2025-11-25", 4);
+const MODERN: (&str, usize) = ("2026-07-28", 7);
+
+/// The scenario that looks at the clock. It warns where this machine is busy, and fails where a
+/// wait is a second too long or any too short.
+const TIMED: &str = "sse-retry";
+
+/// The scenarios of an extension (SEP-2640). It belongs to no revision, and what serves them
+/// speaks both eras.
+const SKILLS: [&str; 4] = [
+    "sep-2640-client-no-prefetch",
+    "sep-2640-client-verify-digest",
+    "sep-2640-client-verify-size",
+    "sep-2640-client-verify-frontmatter",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bridge_conforms_as_the_client_of_a_legacy_server() {
+    check("legacy", LEGACY).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bridge_conforms_as_the_client_of_a_modern_server() {
+    check("modern", MODERN).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bridge_leaves_skills_to_hosts_of_both_eras() {
+    for host in ["legacy", "modern"] {
+        let player = Player::start(host).await;
+        let runs = SKILLS.map(|scenario| player.play("--scenario", scenario));
+        for report in join_all(runs).await {
+            all_pass(&format!("skills, {host} host"), &report, 1);
+        }
+    }
+}
+
+/// Plays what a revision requires of a client, with a host of an era.
+#[expect(clippy::print_stdout, reason = "what is not scored is worth a look")]
+async fn check(host: &'static str, (revision, scored): (&str, usize)) {
+    let player = Player::start(host).await;
+    let mut report = player.play("--requirements", revision).await;
+    let what = format!("{revision}, {host} host");
+    report.scenarios.retain(|scenario| {
+        if !scenario.scored {
+            println!("{what}, not scored: {scenario}");
+        }
+        scenario.scored
+    });
+    all_pass(&what, &report, scored);
+}
+
+/// A host, and a bridge that nobody else uses.
+struct Player {
+    host: &'static str,
+    bridge: Bridge,
+    folder: TempDir,
+}
+
+impl Player {
+    async fn start(host: &'static str) -> Self {
+        let folder = folder();
+        let bridge = Bridge::configured(folder.path(), "[bridge]\nport = 0\n");
+        bridge.start().await;
+        Self {
+            host,
+            bridge,
+            folder,
+        }
+    }
+
+    /// Lets the suite play what `option` selects by `name`.
+    async fn play(&self, option: &str, name: &str) -> Report {
+        let results = self.folder.path().join(name);
+        fs::create_dir(&results).expect("a folder");
+        let mut report = Report::of(self.suite(option, name, &results), &results, "").await;
+        report.scenarios.iter_mut().for_each(note_outcome);
+        report
+    }
+
+    /// The suite, with a command that has nothing in it that a shell could mistake.
+    fn suite(&self, option: &str, name: &str, results: &Path) -> Command {
+        let host = self.host;
+        let command = format!(r#""$MCP_HOST" {host} "$POSTERN" connect --home "$ROOT""#);
+        let arguments = ["client", "--command", &command, option, name];
+        let mut suite = suite(&arguments, results);
+        let environment = shim::environment(&self.bridge);
+        suite
+            .envs(environment.into_iter().filter(|(name, _)| *name != "PATH"))
+            .env("MCP_HOST", env!("CARGO_BIN_EXE_mcp-host"))
+            .env("POSTERN", program::postern())
+            .env("ROOT", self.bridge.root());
+        suite
+    }
+}
+
+/// The suite tells only what it checked itself, and not how its client fared.
+fn note_outcome(scenario: &mut Scenario) {
+    let said = |name: &str| {
+        let said = fs::read_to_string(scenario.folder.join(name));
+        said.expect("what the host said")
+    };
+    if !said("stdout.txt").contains("has done its part") {
+        let failure = format!("the host: {}", said("stderr.txt"));
+        scenario.failures.push(failure);
+    }
+}
+
+fn all_pass(what: &str, report: &Report, expected: usize) {
+    let scenarios = &report.scenarios;
+    let is_faulty = |one: &&Scenario| {
+        one.passed == 0
+            || !one.failures.is_empty()
+            || !(one.warnings.is_empty() || one.name == TIMED)
+    };
+    let faulty: Vec<String> = scenarios
+        .iter()
+        .filter(is_faulty)
+        .map(ToString::to_string)
+        .collect();
+    assert!(faulty.is_empty(), "{what}:\n{}", faulty.join("\n"));
+    assert_eq!(scenarios.len(), expected, "{what}: {}", report.said);
+}

@@ -1,0 +1,141 @@
+//! The suite itself: how it is run, and what it leaves.
+
+use std::{
+    collections::BTreeSet,
+    fmt, fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::world::{program, within};
+
+/// What the suite found out.
+pub(super) struct Report {
+    /// In the order of their names.
+    pub(super) scenarios: Vec<Scenario>,
+    /// Whether the suite is content.
+    pub(super) succeeded: bool,
+    /// All that it printed.
+    pub(super) said: String,
+}
+
+/// What it found out about one scenario.
+pub(super) struct Scenario {
+    pub(super) name: String,
+    pub(super) scored: bool,
+    /// How many checks pass.
+    pub(super) passed: usize,
+    pub(super) failures: Vec<String>,
+    pub(super) warnings: Vec<String>,
+    /// Where all of it is.
+    pub(super) folder: PathBuf,
+}
+
+impl Report {
+    /// Runs the suite to its end; its results lie in folders of `results` that begin with
+    /// `prefix`.
+    pub(super) async fn of(mut suite: Command, results: &Path, prefix: &str) -> Self {
+        let output = within("the conformance suite", suite.output())
+            .await
+            .expect("the conformance suite; hint: `cargo xtask tools` installs it");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        Self::read(said, output.status.success(), results, prefix)
+    }
+
+    /// Reads what a run has left.
+    pub(super) fn read(said: String, succeeded: bool, results: &Path, prefix: &str) -> Self {
+        let unscored = unscored(&said);
+        let mut scenarios: Vec<Scenario> = fs::read_dir(results)
+            .expect("results")
+            .map(|entry| entry.expect("a result").path())
+            .filter(|folder| folder.join("checks.json").exists())
+            .map(|folder| Scenario::read(folder, prefix, &unscored))
+            .collect();
+        scenarios.sort_by(|one, other| one.name.cmp(&other.name));
+        Self {
+            scenarios,
+            succeeded,
+            said,
+        }
+    }
+}
+
+impl Scenario {
+    /// Reads `{prefix}{scenario}-{time}/checks.json`.
+    fn read(folder: PathBuf, prefix: &str, unscored: &BTreeSet<&str>) -> Self {
+        let shown = folder.file_name().and_then(|name| name.to_str());
+        let name = shown
+            .and_then(|name| name.strip_prefix(prefix))
+            .and_then(|name| {
+                name.len()
+                    .checked_sub("-2026-07-28T00-00-00-000Z".len())
+                    .map(|end| name[..end].to_owned())
+            })
+            .unwrap_or_else(|| panic!("not a result: {}", folder.display()));
+        let checks = fs::read(folder.join("checks.json")).expect("checks");
+        let checks: Value = serde_json::from_slice(&checks).expect("JSON");
+        let checks = checks.as_array().expect("checks");
+        let with = |status: &'static str| checks.iter().filter(move |one| one["status"] == status);
+        let shown = |check: &Value| format!("{}: {}", check["id"], check["errorMessage"]);
+        Self {
+            scored: !unscored.contains(&*name),
+            name,
+            passed: with("SUCCESS").count(),
+            failures: with("FAILURE").map(shown).collect(),
+            warnings: with("WARNING").map(shown).collect(),
+            folder,
+        }
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let faults: Vec<_> = [&self.failures[..], &self.warnings].concat();
+        if faults.is_empty() {
+            return write!(to, "{} passes", self.name);
+        }
+        let verb = if self.failures.is_empty() {
+            "passes with warnings"
+        } else {
+            "fails"
+        };
+        write!(to, "{} {verb}: {}", self.name, faults.join("; "))
+    }
+}
+
+/// The suite with these arguments, on the Node.js that `cargo xtask` fetched, else the system's.
+/// It writes into `results`, and gets nothing of our environment but the search path.
+pub(super) fn suite(arguments: &[&str], results: &Path) -> Command {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools");
+    let mut path = tools.join("node/node_modules/.bin").into_os_string();
+    path.push(":");
+    path.push(program::search_path());
+    let loopback = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/loopback.cjs");
+    let mut command = Command::new("node");
+    command
+        .args(["--require", loopback])
+        .arg("node_modules/@modelcontextprotocol/conformance/dist/index.js")
+        .args(arguments)
+        .arg("-o")
+        .arg(results)
+        .current_dir(tools.join("clients/node"))
+        .env_clear()
+        .env("PATH", path)
+        .env("HOME", results)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+/// The scenarios that the suite ran without scoring them: it lists them at the end.
+fn unscored(said: &str) -> BTreeSet<&str> {
+    said.lines()
+        .skip_while(|line| !line.starts_with("Not scored for "))
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .collect()
+}
