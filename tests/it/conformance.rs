@@ -1,9 +1,11 @@
 //! The official conformance suite: directly against the fixture server, so that what it says of
 //! the rest is not the fixture's fault, and through the bridge and the gateway; against the bridge
-//! as the client that it is to servers ([`client`]).
+//! as the client that it is to servers ([`client`]); and against the gateway as the authorization
+//! server that it is to clients ([`authorization`]).
 //!
 //! What the suite scores has to pass; the rest that it runs is printed.
 
+mod authorization;
 mod client;
 mod suite;
 

@@ -1,0 +1,90 @@
+//! The suite's scenarios for authorization servers: its own client, a person who consents and
+//! signs in with a browser, and the gateway.
+
+use std::{fs, process::Stdio};
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use super::{
+    folder,
+    suite::{Report, suite},
+};
+use crate::world::{World, browser::Browser, free_port, oauth::OAuthClient, person, within};
+
+/// How many checks there are to pass.
+const CHECKS: usize = 2;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateway_conforms_as_an_authorization_server() {
+    let (world, browser) = tokio::join!(World::start(), Browser::open());
+    let gateway = world.servers.gateway_url();
+    // Of a redirect to loopback the port is nobody's business (RFC 8252 section 7.3).
+    let client = OAuthClient::new("127.0.0.1", "/callback").await;
+    let client = client.register(&format!("{gateway}/register")).await;
+    let report = run(&gateway, &client, &browser).await;
+    print(&report);
+    let failed: Vec<_> = (report.scenarios.iter())
+        .filter(|one| !one.failures.is_empty())
+        .map(ToString::to_string)
+        .collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    let passed: usize = report.scenarios.iter().map(|one| one.passed).sum();
+    assert_eq!(passed, CHECKS, "{}", report.said);
+    assert!(report.succeeded, "{}", report.said);
+}
+
+/// Lets the suite run, and signs in where it asks somebody to.
+async fn run(gateway: &str, client: &str, browser: &Browser) -> Report {
+    let results = folder();
+    let port = free_port().await.to_string();
+    let resource = format!("{gateway}/snippets/mcp");
+    let arguments = [
+        "authorization",
+        "--url",
+        gateway,
+        "--client-id",
+        client,
+        "--resource",
+        &resource,
+        "-p",
+        &port,
+    ];
+    let errors = fs::File::create(results.path().join("errors.log")).expect("a log");
+    let mut process = suite(&arguments, results.path())
+        .stdout(Stdio::piped())
+        .stderr(errors)
+        .spawn()
+        .expect("the conformance suite; hint: `cargo xtask tools` installs it");
+    let output = process.stdout.take().expect("its output");
+    let mut lines = BufReader::new(output).lines();
+    let mut said = String::new();
+    while let Some(line) = within("the suite", lines.next_line())
+        .await
+        .expect("its output")
+    {
+        said += &line;
+        said.push('\n');
+        if line.starts_with(&format!("{gateway}/authorize?")) {
+            browser.go_to(&line).await;
+            person::consent_at_gateway(browser).await;
+            person::sign_in_at_entra(browser, emulator::demo::ADELE).await;
+        }
+    }
+    let status = within("the suite", process.wait()).await.expect("a status");
+    Report::read(
+        said,
+        status.success(),
+        results.path(),
+        "authorization-server-",
+    )
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "what only earns a warning is worth a look"
+)]
+fn print(report: &Report) {
+    for scenario in &report.scenarios {
+        println!("{scenario}");
+    }
+}
