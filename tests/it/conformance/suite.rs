@@ -96,7 +96,12 @@ impl fmt::Display for Scenario {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let faults: Vec<_> = [&self.failures[..], &self.warnings].concat();
         if faults.is_empty() {
-            return write!(to, "{} passes", self.name);
+            let verb = if self.passed == 0 {
+                "has no check that passes"
+            } else {
+                "passes"
+            };
+            return write!(to, "{} {verb}", self.name);
         }
         let verb = if self.failures.is_empty() {
             "passes with warnings"
