@@ -55,6 +55,14 @@ pub enum Era {
 }
 
 impl Era {
+    /// The one that it is not.
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Legacy => Self::Modern,
+            Self::Modern => Self::Legacy,
+        }
+    }
+
     /// The era of one message of a client. Responses are legacy: modern clients send none.
     #[must_use]
     pub fn of(message: &Message) -> Self {

@@ -12,6 +12,7 @@ pub mod header;
 mod id;
 pub mod message;
 pub mod mirrored;
+pub mod round;
 pub mod sse;
 mod tool_headers;
 mod translate;

@@ -159,6 +159,11 @@ impl Message {
         }
     }
 
+    /// Whether it wants no answer.
+    pub(crate) fn is_no_request(&self) -> bool {
+        !matches!(self.kind, Kind::Request { .. })
+    }
+
     /// Whether it is the answer to this request.
     #[must_use]
     pub fn answers(&self, request: &RequestId) -> bool {

@@ -11,6 +11,7 @@ use mcp::{Message, RequestId};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::link::{Authorized, Backoff, Link, Next, Speech};
 use super::outbox::{Outbox, ROOM_IN_BYTES, size};
@@ -137,6 +138,7 @@ fn connect(hub: &Hub, server: &Server) -> (Upstream, mpsc::Receiver<UpstreamEven
         transport: server.config.transport,
         headers: Vec::new(),
         learned: Arc::clone(&server.learned),
+        nonce: Uuid::new_v4().simple().to_string().into(),
     };
     let up = Upstream::open(hub.client.clone(), options, events_in);
     (up, events)

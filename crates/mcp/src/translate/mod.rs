@@ -9,12 +9,34 @@
 //! pieces of those that came in, and a message that needs no change is the one that came in.
 
 mod legacy_host;
+mod modern_host;
 mod splice;
+mod wish;
 
 pub(crate) use legacy_host::LegacyHost;
+pub(crate) use modern_host::{ModernHost, StateNumber};
 
 use crate::up::Failure;
-use crate::{Message, RequestId};
+use crate::{Era, Message, RequestId};
+
+/// The levels of a log, the most talkative first.
+const LOG_LEVELS: [&str; 8] = [
+    "debug",
+    "info",
+    "notice",
+    "warning",
+    "error",
+    "critical",
+    "alert",
+    "emergency",
+];
+
+/// Between a host of one era and a server of the other.
+#[derive(Debug)]
+pub(crate) enum Translation {
+    LegacyHost(Box<LegacyHost>),
+    ModernHost(Box<ModernHost>),
+}
 
 /// What is to be done, in this order.
 #[derive(Clone, Debug)]
@@ -36,8 +58,112 @@ pub(crate) enum Action {
     Abandon(RequestId),
     /// Call `listen` again, after the wait that so many failures ask for.
     ListenLater { failures: u32 },
+    /// Open the stream of what belongs to no request, or open it again.
+    Listen,
+    /// Call `expired` with this when the host has had its time to come back.
+    Hold(StateNumber),
+    /// The server does speak the era that it was taken to speak.
+    RightEra,
     /// The server does not speak the era that it was taken to speak.
     WrongEra,
+}
+
+impl Translation {
+    /// The host's era.
+    pub(crate) fn era(&self) -> Era {
+        match self {
+            Self::LegacyHost(_) => Era::Legacy,
+            Self::ModernHost(_) => Era::Modern,
+        }
+    }
+
+    /// Whether this message of the host is to be translated.
+    pub(crate) fn takes(&self, message: &Message, era: Era) -> bool {
+        // What wants no answer says nothing of its era.
+        self.era() == era || (self.era() == Era::Modern && message.is_no_request())
+    }
+
+    /// What the host says.
+    pub(crate) fn on_host(&mut self, message: Message) -> Vec<Action> {
+        match self {
+            Self::LegacyHost(host) => host.on_host(message),
+            Self::ModernHost(host) => host.on_host(message),
+        }
+    }
+
+    /// What the server says: an answer, or something on the stream of the request `on`.
+    pub(crate) fn on_server(&mut self, message: Message, on: Option<RequestId>) -> Vec<Action> {
+        match self {
+            Self::LegacyHost(host) => host.on_server(message, on),
+            Self::ModernHost(host) => host.on_server(message, on),
+        }
+    }
+
+    /// Something that was sent did not get through.
+    pub(crate) fn failed(&mut self, on: Option<RequestId>, failure: Failure) -> Vec<Action> {
+        match self {
+            Self::LegacyHost(host) => host.failed(on, failure),
+            Self::ModernHost(host) => host.failed(on, failure),
+        }
+    }
+
+    /// The server has forgotten the session that there is.
+    pub(crate) fn lost(&mut self, gone: &Failure) -> Vec<Action> {
+        match self {
+            // Its servers have none.
+            Self::LegacyHost(_) => Vec::new(),
+            Self::ModernHost(host) => host.lose_session(gone),
+        }
+    }
+
+    /// The host wants to hear what belongs to no request.
+    pub(crate) fn listen(&mut self) -> Vec<Action> {
+        match self {
+            Self::LegacyHost(host) => host.listen(),
+            Self::ModernHost(host) => host.listen(),
+        }
+    }
+
+    /// The host no longer wants the answer to this request.
+    pub(crate) fn abandon(&mut self, id: &RequestId) -> Vec<Action> {
+        match self {
+            Self::LegacyHost(host) => host.abandon(id),
+            Self::ModernHost(host) => host.abandon(id),
+        }
+    }
+
+    /// The host's end forgets the session; `gone` is what becomes of what is for a session alone.
+    pub(crate) fn reset(&mut self, gone: &Failure) -> Vec<Action> {
+        match self {
+            Self::LegacyHost(host) => host.reset(),
+            Self::ModernHost(host) => host.reset(gone),
+        }
+    }
+
+    /// The host has not come back with this state in time.
+    pub(crate) fn expired(&mut self, state: StateNumber) -> Vec<Action> {
+        match self {
+            Self::LegacyHost(_) => Vec::new(),
+            Self::ModernHost(host) => host.expired(state),
+        }
+    }
+
+    /// The host speaks the other era from now on.
+    pub(crate) fn end(&mut self) -> Vec<Action> {
+        match self {
+            Self::LegacyHost(_) => Vec::new(),
+            Self::ModernHost(host) => host.end(),
+        }
+    }
+
+    /// What the server is to hear before the connection ends.
+    pub(crate) fn last_words(&self) -> Vec<Message> {
+        match self {
+            // The end of the connection says it all.
+            Self::LegacyHost(_) => Vec::new(),
+            Self::ModernHost(host) => host.last_words(),
+        }
+    }
 }
 
 impl Action {

@@ -87,6 +87,17 @@ impl Failure {
         }
     }
 
+    /// Whether a server of the modern era refuses a request of any like this.
+    pub(crate) fn is_modern_refusal(&self) -> bool {
+        match self {
+            Self::Rejected { body, .. } => {
+                let code = body.as_ref().and_then(Message::error_code);
+                code.is_some_and(is_modern_error)
+            }
+            _ => false,
+        }
+    }
+
     /// No response came.
     pub(super) fn without_response(error: &legacy::Error) -> Self {
         if let Some(tls) = find::<rustls::Error>(error)

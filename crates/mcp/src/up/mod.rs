@@ -45,8 +45,9 @@ pub use client::{Client, ClientError, ClientOptions};
 pub use failure::Failure;
 pub use learned::Learned;
 pub use state::Generation;
+pub use translated::HELD;
 
-use crate::message::{INVALID_REQUEST, METHOD_NOT_FOUND};
+use crate::message::INVALID_REQUEST;
 use crate::{Era, Kind, Message, RequestId};
 use outgoing::Outgoing;
 use state::{Gate, State};
@@ -62,6 +63,9 @@ pub struct UpstreamOptions {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Shared by all connections to this server.
     pub learned: Arc<Learned>,
+    /// Different for each connection, and impossible to guess: by it the connection knows what it
+    /// holds for a host that comes back.
+    pub nonce: Arc<str>,
 }
 
 /// What a remote did.
@@ -111,6 +115,7 @@ impl Upstream {
             url: options.url,
             headers: outgoing::base_headers(options.headers),
             learned: options.learned,
+            nonce: options.nonce,
             events,
             state: Mutex::new(State::new(options.transport)),
             translates: AtomicBool::new(false),
@@ -139,7 +144,12 @@ impl Upstream {
             self.shared.forget(&mut state);
             self.shared.choose_translation(&mut state);
         }
-        if state.translates(outgoing.era()) {
+        if outgoing.era() == Era::Modern {
+            self.shared.choose_session(&mut state);
+        }
+        if let Some(translation) = &state.translation
+            && translation.takes(&outgoing.message, outgoing.era())
+        {
             return self.shared.hear(&mut state, outgoing.message);
         }
         self.shared.transmit(&mut state, outgoing);
@@ -162,8 +172,8 @@ impl Upstream {
 
     /// Gives a request up and closes its response stream, if it has one of its own. It gets no
     /// event any more. In the modern era that cancels it at the remote; in the legacy era
-    /// `notifications/cancelled` does, which is sent like any other message and first. Does
-    /// nothing to `initialize`.
+    /// `notifications/cancelled` does, which is sent like any other message and first; for a host
+    /// of the other era it is sent here. Does nothing to `initialize`.
     pub fn abandon(&self, id: &RequestId) {
         self.shared.give_up(&mut self.shared.state(), id);
     }
@@ -180,12 +190,15 @@ impl Upstream {
         self.shared.forget(&mut self.shared.state());
     }
 
-    /// Ends every task, then the session at the remote, for which it takes two seconds at most.
-    /// Nothing is reported any more.
+    /// Ends every task, then the session at the remote, for which it takes two seconds at most,
+    /// and as many where a host without sessions leaves requests behind. Nothing is reported any
+    /// more.
     pub async fn close(self) {
+        let last_words = self.shared.last_words();
         self.shared.stop.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
+        self.shared.say(last_words).await;
         self.shared.end_session().await;
     }
 }
@@ -217,6 +230,7 @@ struct Shared {
     uri: Option<Uri>,
     headers: HeaderMap,
     learned: Arc<Learned>,
+    nonce: Arc<str>,
     events: mpsc::Sender<UpstreamEvent>,
     state: Mutex<State>,
     /// Whether there is a translation, for those who need not lock `state` for anything else.
@@ -275,10 +289,6 @@ impl Shared {
             let text = "a request with this id is still unanswered; hint: use each id once";
             let refusal = Message::error_response(Some(&id), INVALID_REQUEST, text, None);
             self.spawn(shared.answer_ourselves(id, refusal));
-        } else if outgoing.era() == Era::Modern && state.transport == Transport::Sse {
-            let text = "a server of HTTP+SSE speaks only the eras with `initialize`";
-            let refusal = Message::error_response(Some(&id), METHOD_NOT_FOUND, text, None);
-            self.spawn(shared.answer_ourselves(id, refusal));
         } else if method == "initialize" {
             let guard = state.close_gate();
             let task = shared.handshake(outgoing, id.clone(), state.generation());
@@ -304,11 +314,17 @@ impl Shared {
 
     /// Begins anew.
     fn forget(self: &Arc<Self>, state: &mut State) {
+        let generation = state.generation();
+        self.begin_anew(state);
+        self.forget_translated(state, generation);
+    }
+
+    /// The same for what is not the translation's.
+    fn begin_anew(self: &Arc<Self>, state: &mut State) {
         let orphans = state.forget();
         if !orphans.is_empty() {
             self.spawn(Arc::clone(self).bury(orphans));
         }
-        self.forget_translated(state);
     }
 
     fn uri(&self) -> Result<&Uri, Failure> {

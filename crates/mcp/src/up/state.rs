@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::UpstreamEvent;
 use super::outgoing::HttpSession;
 use crate::handshake::InitializeResult;
-use crate::translate::LegacyHost;
+use crate::translate::Translation;
 use crate::{Era, Message, RequestId};
 
 /// See the module.
@@ -32,7 +32,7 @@ pub(super) struct State {
     handshake: Option<AbortOnDropHandle<()>>,
     listener: Option<AbortOnDropHandle<()>>,
     /// Once the server has shown that it does not speak the host's era.
-    pub(super) translation: Option<LegacyHost>,
+    pub(super) translation: Option<Translation>,
     /// What the translation has to tell and nobody has told yet.
     pub(super) untold: VecDeque<UpstreamEvent>,
 }
@@ -258,7 +258,13 @@ impl State {
 
     /// Whether the server does not speak this era of the host's.
     pub(super) fn translates(&self, era: Era) -> bool {
-        self.translation.is_some() && era == Era::Legacy
+        let translation = self.translation.as_ref();
+        translation.is_some_and(|translation| translation.era() == era)
+    }
+
+    /// Whether there is a session, the host's own where there is no translation.
+    pub(super) fn has_session(&self) -> bool {
+        !matches!(self.session, Session::None)
     }
 
     /// The session of Streamable HTTP, if there is one.

@@ -16,7 +16,7 @@ use super::answer::{self, Answer, Asked};
 use super::outgoing::{HttpSession, Outgoing};
 use super::state::{Gate, Generation, Route};
 use super::stream::{Cut, EventStream, LINGER, LONGEST_BACK_OFF, Mark};
-use super::translated::modern_refusal;
+use super::translated::{legacy_refusal, modern_refusal};
 use super::{Failure, Shared, Turn, UpstreamEvent, tools};
 use crate::{Era, RequestId, header};
 
@@ -101,7 +101,9 @@ impl Shared {
             }
         }
         let answer = self.read(response, id, None).await;
-        if let Some(refusal) = modern_refusal(status, &answer) {
+        if let Some(refusal) = modern_refusal(status, &answer)
+            && self.may_go_modern()
+        {
             self.go_modern(&outgoing.message, refusal, generation);
             return Ok(());
         }
@@ -151,7 +153,14 @@ impl Shared {
         let named = session.named(outgoing.era());
         let parameters = self.parameters(outgoing);
         let response = self.post(outgoing, session, parameters.clone()).await?;
+        let status = response.status();
         let mut answer = self.read(response, id, named).await;
+        if outgoing.era() == Era::Modern
+            && let Some(refusal) = legacy_refusal(&outgoing.message, status, &answer)
+            && self.go_legacy(&outgoing.message, refusal)
+        {
+            return Ok(());
+        }
         if tools::is_mismatch(outgoing, &answer) {
             self.list_tools(outgoing).await;
             let wanted = self.parameters(outgoing);
@@ -416,6 +425,22 @@ impl Shared {
             Err(Failure::Rejected { .. } | Failure::NotMcp { .. }) => Opened::Unavailable,
             Err(failure) => Opened::Refused(failure),
         }
+    }
+
+    /// Tells the remote what it is to hear before the session is over.
+    pub(super) async fn say(&self, last_words: Vec<Outgoing>) {
+        let session = self.state().http_session().cloned();
+        let Some(session) = session.filter(|_| !last_words.is_empty()) else {
+            return;
+        };
+        let saying = async {
+            for words in &last_words {
+                if self.tell_http(words, &session).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(FAREWELL, saying).await;
     }
 
     /// Tells the remote that the session is over.

@@ -4,8 +4,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use http::StatusCode;
+use model::config::Transport;
+use serde_json::value::RawValue;
 
 use super::answer::Answer;
 use super::outgoing::Outgoing;
@@ -14,20 +17,44 @@ use super::stream::Mark;
 use super::{Failure, Shared, UpstreamEvent};
 use crate::era::is_modern_error;
 use crate::message::{INVALID_PARAMS, METHOD_NOT_FOUND};
-use crate::translate::{Action, LegacyHost};
+use crate::translate::{Action, LegacyHost, ModernHost, StateNumber, Translation};
 use crate::{Era, Message, RequestId};
+
+/// How long a request is kept open at a server that asked something, for a host that was told so
+/// and may come back. People take their time.
+pub const HELD: Duration = Duration::from_secs(10 * 60);
 
 impl Shared {
     /// Before a handshake: whether it needs a translation.
-    pub(super) fn choose_translation(&self, state: &mut State) {
+    pub(super) fn choose_translation(self: &Arc<Self>, state: &mut State) {
         if !self.learned.speaks_only(Era::Modern) {
+            if let Some(translation) = &mut state.translation {
+                let actions = translation.end();
+                self.perform_now(state, actions);
+            }
             self.translate(state, None);
-        } else if state.translation.is_none() {
-            self.translate(state, Some(LegacyHost::default()));
+        } else if !state.translates(Era::Legacy) {
+            let host = LegacyHost::default();
+            self.translate(state, Some(Translation::LegacyHost(Box::new(host))));
         }
     }
 
-    fn translate(&self, state: &mut State, translation: Option<LegacyHost>) {
+    /// Before a request without a handshake: whether it needs a translation.
+    pub(super) fn choose_session(&self, state: &mut State) {
+        let is_legacy = state.transport == Transport::Sse || self.learned.speaks_only(Era::Legacy);
+        if is_legacy && state.translation.is_none() && !state.has_session() {
+            self.begin_session(state);
+        }
+    }
+
+    fn begin_session(&self, state: &mut State) {
+        // HTTP+SSE is of that era alone.
+        let is_certain = state.transport == Transport::Sse;
+        let host = ModernHost::new(Arc::clone(&self.nonce), is_certain);
+        self.translate(state, Some(Translation::ModernHost(Box::new(host))));
+    }
+
+    fn translate(&self, state: &mut State, translation: Option<Translation>) {
         let translates = translation.is_some();
         self.translates.store(translates, Ordering::Release);
         state.translation = translation;
@@ -60,9 +87,10 @@ impl Shared {
         }
     }
 
-    pub(super) fn forget_translated(self: &Arc<Self>, state: &mut State) {
+    /// `generation` is that of the session that is forgotten.
+    pub(super) fn forget_translated(self: &Arc<Self>, state: &mut State, generation: Generation) {
         if let Some(translation) = &mut state.translation {
-            let actions = translation.reset();
+            let actions = translation.reset(&Failure::SessionGone { generation });
             self.perform_now(state, actions);
         }
     }
@@ -79,11 +107,53 @@ impl Shared {
         let mut state = self.state();
         let is_wanted = initialize.id().is_some_and(|id| state.failed(id));
         if state.generation() == generation && is_wanted {
-            let mut translation = LegacyHost::default();
-            let actions = translation.begin(initialize.clone(), Some(refusal));
-            self.translate(&mut state, Some(translation));
+            let mut host = LegacyHost::default();
+            let actions = host.begin(initialize.clone(), Some(refusal));
+            self.translate(&mut state, Some(Translation::LegacyHost(Box::new(host))));
             self.perform_now(&mut state, actions);
         }
+    }
+
+    /// Whether a handshake that is refused is the host's own.
+    pub(super) fn may_go_modern(&self) -> bool {
+        !self.state().translates(Era::Modern)
+    }
+
+    /// The server has refused a request as one does that knows only requests in a session. Gives
+    /// the refusal back where it stands: the server was spoken to in its own era, or the host has
+    /// a session of its own.
+    pub(super) fn go_legacy(
+        self: &Arc<Self>,
+        request: &Message,
+        refusal: Result<Message, Failure>,
+    ) -> bool {
+        let mut state = self.state();
+        let is_untranslated = state.translation.is_none();
+        if state.translates(Era::Legacy) || (is_untranslated && state.has_session()) {
+            return false;
+        }
+        if !request.id().is_some_and(|id| state.failed(id)) {
+            return true;
+        }
+        tracing::debug!(server = %self.url.shown(), "the server seems to want a handshake");
+        if is_untranslated {
+            self.begin_session(&mut state);
+        }
+        if let Some(Translation::ModernHost(host)) = &mut state.translation {
+            let actions = host.refused(request.clone(), refusal);
+            self.perform_now(&mut state, actions);
+        }
+        true
+    }
+
+    /// What the remote is to hear before the connection ends.
+    pub(super) fn last_words(&self) -> Vec<Outgoing> {
+        let state = self.state();
+        let words = state.translation.as_ref().map(Translation::last_words);
+        let words = words.unwrap_or_default().into_iter();
+        words
+            .map(|message| Outgoing::new(message, state.authorization.clone()))
+            .collect()
     }
 
     /// Tells the host's end, in the host's era.
@@ -93,17 +163,27 @@ impl Shared {
         }
         {
             let mut state = self.state();
+            let current = state.generation();
             match &mut state.translation {
                 None => state.untold.push_back(event),
                 Some(translation) => {
-                    let actions = match event {
+                    let mut actions = Vec::new();
+                    if let UpstreamEvent::Failed {
+                        failure: gone @ Failure::SessionGone { generation },
+                        ..
+                    } = &event
+                        && *generation == current
+                    {
+                        actions.extend(translation.lost(gone));
+                    }
+                    actions.extend(match event {
                         UpstreamEvent::Message { message, request } => {
                             translation.on_server(message, request)
                         }
                         UpstreamEvent::Failed { request, failure } => {
                             translation.failed(request, failure)
                         }
-                    };
+                    });
                     self.perform(&mut state, actions);
                 }
             }
@@ -126,6 +206,9 @@ impl Shared {
         for action in actions {
             match action {
                 Action::ToServer(message) => {
+                    if message.method() == Some("initialize") {
+                        self.begin_anew(state);
+                    }
                     let outgoing = Outgoing::new(message, state.authorization.clone());
                     self.transmit(state, outgoing);
                 }
@@ -139,6 +222,12 @@ impl Shared {
                 }
                 Action::Abandon(id) => state.abandon(&id),
                 Action::ListenLater { failures } => self.listen_later(state, failures),
+                Action::Listen => self.listen_natively(state),
+                Action::Hold(number) => self.hold(number),
+                Action::RightEra => {
+                    let server = state.translation.as_ref().map(|host| host.era().other());
+                    self.learned.note_only(server);
+                }
                 Action::WrongEra => {
                     self.learned.note_only(None);
                     self.translate(state, None);
@@ -161,6 +250,18 @@ impl Shared {
         }
     }
 
+    fn hold(self: &Arc<Self>, number: StateNumber) {
+        let shared = Arc::clone(self);
+        self.spawn(async move {
+            tokio::time::sleep(HELD).await;
+            let mut state = shared.state();
+            if let Some(translation) = &mut state.translation {
+                let actions = translation.expired(number);
+                shared.perform_now(&mut state, actions);
+            }
+        });
+    }
+
     fn listen_later(self: &Arc<Self>, state: &mut State, failures: u32) {
         let shared = Arc::clone(self);
         let task = self.spawn(async move {
@@ -168,6 +269,31 @@ impl Shared {
             shared.listen_translated(&mut shared.state());
         });
         state.listen(task);
+    }
+}
+
+/// How a server refuses a modern request that wants a handshake first (2026-07-28, basic/
+/// versioning, "Backward Compatibility"): what is no error of the modern era is one of the other,
+/// but for errors that any server may have with this very request.
+pub(super) fn legacy_refusal(
+    request: &Message,
+    status: StatusCode,
+    outcome: &Result<Answer, Failure>,
+) -> Option<Result<Message, Failure>> {
+    match outcome {
+        Err(failure) if failure.is_of_other_era() => Some(Err(failure.clone())),
+        Ok(Answer::Message(refusal)) => {
+            let code = refusal.error_code()?;
+            let speaks_of_handshake = || {
+                let error = refusal.error().map(RawValue::get).unwrap_or_default();
+                error.to_ascii_lowercase().contains("initializ")
+            };
+            let is_legacy = request.method() == Some("server/discover")
+                || status == StatusCode::BAD_REQUEST
+                || speaks_of_handshake();
+            (is_legacy && !is_modern_error(code)).then(|| Ok(refusal.clone()))
+        }
+        Ok(Answer::Events(_) | Answer::Nothing) | Err(_) => None,
     }
 }
 

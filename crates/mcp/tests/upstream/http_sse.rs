@@ -4,7 +4,6 @@ use http::Method;
 use mcp::Message;
 use mcp::up::Failure;
 use model::config::Transport;
-use serde_json::json;
 
 use crate::server::{Call, Events, Host, Server, request, text};
 
@@ -235,17 +234,4 @@ async fn a_modern_refusal_is_no_reason_to_look_further() {
     discover.refuse(400, "application/json", error);
     assert_eq!(host.message().await.bytes(), error);
     assert!(server.is_idle());
-}
-
-#[tokio::test]
-async fn the_modern_era_is_not_spoken() {
-    let server = Server::start().await;
-    let mut host = Host::new(&server, "/sse", Transport::Sse);
-    host.send(&Message::request(
-        &mcp::RequestId::number(1),
-        "server/discover",
-        Some(json!({})),
-    ));
-    let answer = host.message().await;
-    assert!(answer.error().unwrap().get().contains("-32601"));
 }

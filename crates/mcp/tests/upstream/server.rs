@@ -184,10 +184,14 @@ impl Call {
 
     /// Accepts `initialize` into this session.
     pub(crate) fn initialized(self, session: &str) {
+        self.initialized_with(session, r#"{"protocolVersion":"2025-06-18"}"#);
+    }
+
+    /// The same with this result.
+    pub(crate) fn initialized_with(self, session: &str, result: &str) {
         assert!(self.is("initialize"), "{self:?}");
         let id = self.message().id().unwrap().clone();
-        let body =
-            format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"protocolVersion":"2025-06-18"}}}}"#);
+        let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#);
         let mut response = response(StatusCode::OK, Body::from(body));
         let headers = response.headers_mut();
         headers.insert("content-type", HeaderValue::from_static("application/json"));
@@ -272,6 +276,7 @@ impl Host {
             transport,
             headers: vec![("x-key".parse().unwrap(), HeaderValue::from_static("k"))],
             learned,
+            nonce: "n".into(),
         };
         let upstream = Upstream::open(client, options, sender);
         Self { upstream, events }

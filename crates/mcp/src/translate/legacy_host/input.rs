@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::super::Action;
 use super::super::splice::{Object, quoted, with};
+use super::super::wish;
 use super::{Call, LegacyHost, Stage, refusal};
 use crate::era::MISSING_CAPABILITY;
 use crate::message::INTERNAL_ERROR;
@@ -56,7 +57,7 @@ impl LegacyHost {
         let wanted = result.object("inputRequests");
         let capabilities = Object::of(&self.says.capabilities);
         for (_, request) in wanted.members() {
-            if let Some(missing) = missing(&capabilities, &Object::of(request)) {
+            if let Some(missing) = wish::missing(&capabilities, &Object::of(request)) {
                 return vec![Action::answer(missing_capability(host, &missing))];
             }
         }
@@ -149,35 +150,6 @@ fn question(id: &RequestId, wish: &Object<'_>) -> Message {
         return Message::raw_request(id, &method, Some(&params.text()));
     }
     Message::raw_request(id, &method, wish.get("params"))
-}
-
-/// What the host would have to be capable of, as a JSON text, if it is not.
-fn missing(capabilities: &Object<'_>, wish: &Object<'_>) -> Option<String> {
-    let (params, method) = (wish.object("params"), wish.string("method"));
-    let part = |name: &str, part: &str| {
-        let has = capabilities.object(name).get(part).is_some();
-        (!has).then(|| format!(r#"{{"{name}":{{"{part}":{{}}}}}}"#))
-    };
-    let whole = |name: &str| {
-        let has = capabilities.get(name).is_some();
-        (!has).then(|| format!(r#"{{"{name}":{{}}}}"#))
-    };
-    match method.as_deref() {
-        Some("elicitation/create") if params.string("mode").as_deref() == Some("url") => {
-            part("elicitation", "url")
-        }
-        // Whoever names no mode can do forms.
-        Some("elicitation/create") if !capabilities.object("elicitation").is_empty() => {
-            part("elicitation", "form")
-        }
-        Some("elicitation/create") => whole("elicitation"),
-        Some("sampling/createMessage") if params.get("tools").is_some() => {
-            part("sampling", "tools")
-        }
-        Some("sampling/createMessage") => whole("sampling"),
-        Some("roots/list") => whole("roots"),
-        Some(_) | None => Some("{}".to_owned()),
-    }
 }
 
 fn missing_capability(host: &RequestId, missing: &str) -> Message {

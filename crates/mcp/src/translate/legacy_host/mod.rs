@@ -10,31 +10,18 @@ mod listening;
 
 use std::collections::HashMap;
 
-use super::Action;
 use super::splice::{Object, quoted, with};
+use super::{Action, LOG_LEVELS};
 use crate::era::{
     META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_LOG_LEVEL, META_PROTOCOL_VERSION,
 };
 use crate::message::{INVALID_PARAMS, INVALID_REQUEST};
+use crate::round::OWN;
 use crate::up::Failure;
 use crate::{Kind, LATEST_MODERN, Message, RequestId};
 use handshake::Handshake;
 use input::Gathering;
 use listening::Listening;
-
-const LOG_LEVELS: [&str; 8] = [
-    "debug",
-    "info",
-    "notice",
-    "warning",
-    "error",
-    "critical",
-    "alert",
-    "emergency",
-];
-
-/// How ids of ours begin.
-const OWN: &str = "postern:";
 
 /// See the module.
 #[derive(Debug, Default)]

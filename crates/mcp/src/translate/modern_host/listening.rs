@@ -1,0 +1,215 @@
+//! Subscriptions (2026-07-28, basic/patterns/subscriptions), made of the notifications that the
+//! server sends to everybody in its session, and of `resources/subscribe`.
+
+use super::super::Action;
+use super::super::splice::{Object, quoted, with};
+use super::{ModernHost, Outcome};
+use crate::era::META_SUBSCRIPTION;
+use crate::{Message, RequestId};
+
+/// What a server can tell of: its capability, the filter's name for it, and the notification.
+const KINDS: [Kind; 3] = [
+    Kind {
+        capability: "tools",
+        filter: "toolsListChanged",
+        notification: "notifications/tools/list_changed",
+    },
+    Kind {
+        capability: "prompts",
+        filter: "promptsListChanged",
+        notification: "notifications/prompts/list_changed",
+    },
+    Kind {
+        capability: "resources",
+        filter: "resourcesListChanged",
+        notification: "notifications/resources/list_changed",
+    },
+];
+
+#[derive(Debug)]
+struct Kind {
+    capability: &'static str,
+    filter: &'static str,
+    notification: &'static str,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Listening(Vec<Subscription>);
+
+#[derive(Debug)]
+struct Subscription {
+    /// Of `subscriptions/listen`.
+    host: RequestId,
+    kinds: Vec<&'static Kind>,
+    uris: Vec<String>,
+    /// What the server has not answered: it stands when that is nothing.
+    asked: Vec<(RequestId, String)>,
+}
+
+impl Listening {
+    pub(super) fn is_about(&self, at_server: &RequestId) -> bool {
+        let mut asked = self.0.iter().flat_map(|subscription| &subscription.asked);
+        asked.any(|(id, _)| id == at_server)
+    }
+
+    pub(super) fn knows(&self, host: &RequestId) -> bool {
+        self.0.iter().any(|subscription| subscription.host == *host)
+    }
+
+    /// Ends all subscriptions; returns the host's requests.
+    pub(super) fn end(&mut self) -> Vec<RequestId> {
+        let ended = self.0.drain(..);
+        ended.map(|subscription| subscription.host).collect()
+    }
+
+    fn has(&self, uri: &str) -> bool {
+        let mut uris = self.0.iter().flat_map(|subscription| &subscription.uris);
+        uris.any(|known| known == uri)
+    }
+
+    /// Hands a notification to each subscription that wants it.
+    pub(super) fn told(&self, message: &Message) -> Vec<Action> {
+        let wanting = self.0.iter().filter(|one| one.wants(message));
+        let told = wanting.map(|one| Action::ToHost {
+            message: one.tagged(message),
+            request: Some(one.host.clone()),
+        });
+        told.collect()
+    }
+}
+
+impl Subscription {
+    fn wants(&self, message: &Message) -> bool {
+        if !self.asked.is_empty() {
+            return false;
+        }
+        if message.method() == Some("notifications/resources/updated") {
+            let uri = Object::of_raw(message.params()).string("uri");
+            // It may be a part of the one that was subscribed to (2025-11-25, server/resources).
+            return uri.is_some_and(|uri| self.uris.iter().any(|own| uri.starts_with(own)));
+        }
+        let mut kinds = self.kinds.iter();
+        kinds.any(|kind| message.method() == Some(kind.notification))
+    }
+
+    fn tagged(&self, message: &Message) -> Message {
+        let mut params = Object::of_raw(message.params());
+        let meta = self.meta(&params);
+        params.put("_meta", meta);
+        with(message, None, &params.text())
+    }
+
+    fn meta(&self, params: &Object<'_>) -> String {
+        let mut meta = params.object("_meta");
+        meta.put(META_SUBSCRIPTION, self.host.as_json());
+        meta.text()
+    }
+
+    /// The first message of a subscription.
+    fn acknowledged(&self) -> Action {
+        let mut granted = Object::default();
+        for kind in &self.kinds {
+            granted.put(kind.filter, "true");
+        }
+        if !self.uris.is_empty() {
+            let uris: Vec<_> = self.uris.iter().map(|uri| quoted(uri)).collect();
+            granted.put("resourceSubscriptions", format!("[{}]", uris.join(",")));
+        }
+        let mut params = Object::default();
+        params.put("_meta", self.meta(&Object::default()));
+        params.put("notifications", granted.text());
+        let method = "notifications/subscriptions/acknowledged";
+        Action::ToHost {
+            message: Message::raw_notification(method, &params.text()),
+            request: Some(self.host.clone()),
+        }
+    }
+}
+
+impl ModernHost {
+    pub(super) fn subscribe(&mut self, host: RequestId, request: &Message) -> Vec<Action> {
+        let Some(ready) = self.ready() else {
+            return Vec::new();
+        };
+        let capabilities = Object::of(&ready.capabilities);
+        let can = |part: &str, what: &str| capabilities.object(part).get(what) == Some("true");
+        let params = Object::of_raw(request.params());
+        let filter = params.object("notifications");
+        let kinds = KINDS.iter().filter(|kind| {
+            filter.get(kind.filter) == Some("true") && can(kind.capability, "listChanged")
+        });
+        let mut subscription = Subscription {
+            host,
+            kinds: kinds.collect(),
+            uris: Vec::new(),
+            asked: Vec::new(),
+        };
+        let uris: Vec<String> = filter
+            .get("resourceSubscriptions")
+            .filter(|_| can("resources", "subscribe"))
+            .and_then(|uris| serde_json::from_str(uris).ok())
+            .unwrap_or_default();
+        let mut actions = Vec::new();
+        for uri in uris {
+            if self.listening.has(&uri) {
+                subscription.uris.push(uri);
+                continue;
+            }
+            let id = self.own_id();
+            actions.push(about(&id, "resources/subscribe", &uri));
+            subscription.asked.push((id, uri));
+        }
+        if subscription.asked.is_empty() {
+            actions.push(subscription.acknowledged());
+        }
+        self.listening.0.push(subscription);
+        self.hear().into_iter().chain(actions).collect()
+    }
+
+    /// The server has answered whether it tells of a resource.
+    pub(super) fn on_subscribed(&mut self, at_server: &RequestId, outcome: Outcome) -> Vec<Action> {
+        let all = &mut self.listening.0;
+        let asks = |one: &Subscription| one.asked.iter().any(|(id, _)| id == at_server);
+        let Some(at) = all.iter().position(asks) else {
+            return Vec::new();
+        };
+        if let Err(failure) = &outcome
+            && failure.is_unprocessed()
+        {
+            let request = Some(all.remove(at).host);
+            let failure = failure.clone();
+            return vec![Action::Fail { request, failure }];
+        }
+        let one = &mut all[at];
+        let answered = one.asked.extract_if(.., |(id, _)| id == at_server);
+        let uris: Vec<_> = answered.map(|(_, uri)| uri).collect();
+        if outcome.is_ok_and(|answer| answer.result().is_some()) {
+            one.uris.extend(uris);
+        }
+        let stands = one.asked.is_empty();
+        stands.then(|| one.acknowledged()).into_iter().collect()
+    }
+
+    /// Ends the host's subscription; none if it is no subscription.
+    pub(super) fn unsubscribe(&mut self, host: &RequestId) -> Option<Vec<Action>> {
+        let all = &mut self.listening.0;
+        let at = all.iter().position(|one| one.host == *host)?;
+        let ended = all.remove(at);
+        let asked = ended.asked.into_iter().map(|(_, uri)| uri);
+        let uris = ended.uris.into_iter().chain(asked);
+        let mut actions = Vec::new();
+        for uri in uris {
+            if !self.listening.has(&uri) {
+                let id = self.own_id();
+                actions.push(about(&id, "resources/unsubscribe", &uri));
+            }
+        }
+        Some(actions)
+    }
+}
+
+/// A request about a resource.
+fn about(id: &RequestId, method: &str, uri: &str) -> Action {
+    let params = format!(r#"{{"uri":{}}}"#, quoted(uri));
+    Action::ToServer(Message::raw_request(id, method, Some(&params)))
+}

@@ -1,0 +1,120 @@
+//! What each request says of its host (2026-07-28, basic, "Per-request protocol fields").
+//!
+//! Owns: reading it, and taking it out of what the server gets.
+
+use super::super::LOG_LEVELS;
+use super::super::splice::{Object, quoted, with};
+use super::Call;
+use crate::era::{
+    META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_LOG_LEVEL, META_PROTOCOL_VERSION,
+    UNSUPPORTED_VERSION,
+};
+use crate::message::INVALID_PARAMS;
+use crate::{Message, RequestId, SUPPORTED_MODERN};
+
+use super::super::Action;
+
+/// See the module. Values are as the host wrote them.
+#[derive(Clone, Debug)]
+pub(super) struct Says {
+    /// Who the host is, if it says so.
+    pub(super) info: Option<String>,
+    pub(super) capabilities: String,
+    /// By which the host knows the progress of this request.
+    pub(super) token: Option<String>,
+    /// From which of [`LOG_LEVELS`] on it wants the log.
+    pub(super) level: Option<usize>,
+}
+
+/// Why a request cannot be taken.
+#[derive(Debug)]
+pub(super) enum Flaw {
+    /// Something is not there that has to be, or not what it has to be.
+    Malformed(&'static str),
+    /// We do not speak this version.
+    Version(String),
+}
+
+impl Says {
+    pub(super) fn of(params: &Object<'_>) -> Result<Self, Flaw> {
+        let meta = params.object("_meta");
+        let version = meta.string(META_PROTOCOL_VERSION);
+        let version = version.ok_or(Flaw::Malformed("`_meta` names no protocol version"))?;
+        if !SUPPORTED_MODERN.contains(&version.as_str()) {
+            return Err(Flaw::Version(version));
+        }
+        let capabilities = meta.get(META_CLIENT_CAPABILITIES);
+        let capabilities =
+            capabilities.ok_or(Flaw::Malformed("`_meta` has no client capabilities"))?;
+        let level = meta.get(META_LOG_LEVEL).map(level).transpose()?;
+        Ok(Self {
+            info: meta.get(META_CLIENT_INFO).map(str::to_owned),
+            capabilities: capabilities.to_owned(),
+            token: meta.get("progressToken").map(str::to_owned),
+            level,
+        })
+    }
+
+    /// Whether the host wants this message of the server's log.
+    pub(super) fn wants_log(&self, message: &Message) -> bool {
+        let said = Object::of_raw(message.params()).get("level").map(level);
+        match (self.level, said) {
+            (Some(from), Some(Ok(said))) => said >= from,
+            (Some(_), _) => true,
+            (None, _) => false,
+        }
+    }
+}
+
+impl Flaw {
+    pub(super) fn answer(&self, id: &RequestId) -> Action {
+        let (code, text, data) = match self {
+            Self::Malformed(text) => (INVALID_PARAMS, *text, None),
+            Self::Version(requested) => {
+                let data =
+                    serde_json::json!({ "supported": SUPPORTED_MODERN, "requested": requested });
+                (
+                    UNSUPPORTED_VERSION,
+                    "unsupported protocol version",
+                    Some(data),
+                )
+            }
+        };
+        Action::answer(Message::error_response(Some(id), code, text, data))
+    }
+}
+
+fn level(json: &str) -> Result<usize, Flaw> {
+    let found = LOG_LEVELS.iter().position(|level| quoted(level) == json);
+    found.ok_or(Flaw::Malformed("the log level is none"))
+}
+
+/// Takes out of `_meta` what only this era knows.
+pub(super) fn strip(params: &mut Object<'_>) {
+    let mut meta = params.object("_meta");
+    for key in [
+        META_PROTOCOL_VERSION,
+        META_CLIENT_INFO,
+        META_CLIENT_CAPABILITIES,
+        META_LOG_LEVEL,
+    ] {
+        meta.cut(key);
+    }
+    let meta = (!meta.is_empty()).then(|| meta.text());
+    match meta {
+        Some(meta) => params.put("_meta", meta),
+        None => params.cut("_meta"),
+    }
+}
+
+/// A message on the progress of a call under the token that the host gave it last; none if it
+/// gave none.
+pub(super) fn progress(message: &Message, params: &Object<'_>, call: &Call) -> Option<Message> {
+    let token = call.says.token.as_deref()?;
+    if params.get("progressToken") == Some(token) {
+        return Some(message.clone());
+    }
+    let mut params = params.clone();
+    params.put("progressToken", token.to_owned());
+    Some(with(message, None, &params.text()))
+}

@@ -1,0 +1,306 @@
+//! The session with the server: the handshake made of what the host's first request says, and
+//! what `server/discover` is answered from.
+
+use super::super::splice::{Object, quoted};
+use super::super::{Action, LOG_LEVELS};
+use super::{ModernHost, Outcome, Waiting, refused};
+use crate::era::{META_SERVER_INFO, is_modern_error};
+use crate::message::METHOD_NOT_FOUND;
+use crate::up::Failure;
+use crate::{LATEST_LEGACY, Message, RequestId, SUPPORTED_MODERN};
+
+#[derive(Debug, Default)]
+pub(super) enum Session {
+    #[default]
+    None,
+    /// The handshake is under way.
+    Opening {
+        /// Of `initialize`.
+        id: RequestId,
+        waiting: Vec<Waiting>,
+    },
+    Ready(Ready),
+}
+
+/// What the server said in the handshake, as it wrote it, and what it was told since.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) capabilities: String,
+    info: Option<String>,
+    instructions: Option<String>,
+    /// From which log level on it tells its log, if it was told one.
+    level: Option<usize>,
+    /// `logging/setLevel` that is not answered, and what is to follow it.
+    leveling: Option<(RequestId, Vec<Waiting>)>,
+    /// Whether its notifications are listened to.
+    pub(super) listens: bool,
+}
+
+impl Session {
+    pub(super) fn is_opened_by(&self, at_server: &RequestId) -> bool {
+        matches!(self, Self::Opening { id, .. } if id == at_server)
+    }
+
+    pub(super) fn is_leveled_by(&self, at_server: &RequestId) -> bool {
+        match self {
+            Self::Ready(ready) => {
+                let leveling = ready.leveling.as_ref();
+                leveling.is_some_and(|(id, _)| id == at_server)
+            }
+            Self::None | Self::Opening { .. } => false,
+        }
+    }
+
+    /// Whether this request of the host waits for something here.
+    pub(super) fn knows(&self, host: &RequestId) -> bool {
+        self.waiting().iter().any(|waiting| waiting.id == *host)
+    }
+
+    /// Forgets a request of the host; says whether it was here.
+    pub(super) fn forget(&mut self, host: &RequestId) -> bool {
+        let known = self.knows(host);
+        if let Some(waiting) = self.waiting_mut() {
+            waiting.retain(|waiting| waiting.id != *host);
+        }
+        known
+    }
+
+    fn waiting(&self) -> &[Waiting] {
+        match self {
+            Self::Opening { waiting, .. } => waiting,
+            Self::Ready(Ready {
+                leveling: Some((_, waiting)),
+                ..
+            }) => waiting,
+            Self::Ready(_) | Self::None => &[],
+        }
+    }
+
+    fn waiting_mut(&mut self) -> Option<&mut Vec<Waiting>> {
+        match self {
+            Self::Opening { waiting, .. } => Some(waiting),
+            Self::Ready(ready) => ready.leveling.as_mut().map(|(_, waiting)| waiting),
+            Self::None => None,
+        }
+    }
+}
+
+impl ModernHost {
+    /// Does what the host wants as soon as there is a session that tells its log as the host
+    /// wants it.
+    pub(super) fn when_ready(&mut self, waiting: Waiting) -> Vec<Action> {
+        match &mut self.session {
+            Session::None => self.open(waiting),
+            Session::Opening { waiting: all, .. } => {
+                all.push(waiting);
+                Vec::new()
+            }
+            Session::Ready(ready) => match waiting.says.level {
+                Some(level) if ready.is_too_quiet(level) => self.set_level(level, waiting),
+                Some(_) | None => self.proceed(waiting),
+            },
+        }
+    }
+
+    fn open(&mut self, first: Waiting) -> Vec<Action> {
+        let unnamed = r#"{"name":"unnamed","version":""}"#;
+        let id = self.own_id();
+        let mut params = Object::default();
+        params.put("protocolVersion", quoted(LATEST_LEGACY));
+        params.put("capabilities", first.says.capabilities.clone());
+        let info = first.says.info.clone();
+        params.put("clientInfo", info.unwrap_or_else(|| unnamed.to_owned()));
+        let initialize = Message::raw_request(&id, "initialize", Some(&params.text()));
+        self.session = Session::Opening {
+            id,
+            waiting: vec![first],
+        };
+        vec![Action::ToServer(initialize)]
+    }
+
+    /// The handshake has its end.
+    pub(super) fn on_opened(&mut self, outcome: Outcome) -> Vec<Action> {
+        let Session::Opening { waiting, .. } = std::mem::take(&mut self.session) else {
+            return Vec::new();
+        };
+        let answer = match outcome {
+            Ok(answer) => answer,
+            Err(failure) => return self.not_opened(waiting, &Err(failure)),
+        };
+        let Some(result) = answer.result() else {
+            return self.not_opened(waiting, &Ok(answer));
+        };
+        let ready = Ready::of(&Object::of(result.get()));
+        let asks = waiting.iter().any(|waiting| {
+            let capabilities = Object::of(&waiting.says.capabilities);
+            ["elicitation", "sampling", "roots"]
+                .iter()
+                .any(|part| capabilities.get(part).is_some())
+        });
+        self.session = Session::Ready(ready);
+        let initialized = Message::notification("notifications/initialized", None);
+        let mut actions = vec![Action::RightEra, Action::ToServer(initialized)];
+        if asks {
+            // Many servers ask on the stream that belongs to no request.
+            actions.extend(self.hear());
+        }
+        for waiting in waiting {
+            actions.extend(self.when_ready(waiting));
+        }
+        actions
+    }
+
+    /// The server has refused the handshake, or it did not get through.
+    fn not_opened(&self, waiting: Vec<Waiting>, outcome: &Outcome) -> Vec<Action> {
+        let is_other_era = match outcome {
+            Ok(answer) => {
+                let code = answer.error_code();
+                code.is_some_and(|code| is_modern_error(code) || code == METHOD_NOT_FOUND)
+            }
+            Err(failure) => failure.is_of_other_era() || failure.is_modern_refusal(),
+        };
+        let mut actions = Vec::new();
+        let is_other_era = is_other_era && !self.is_certain;
+        if is_other_era {
+            actions.push(Action::WrongEra);
+        }
+        for waiting in waiting {
+            actions.push(match (waiting.refusal, is_other_era) {
+                // What it said to the host's own request stands.
+                (Some(refusal), true) => told(&waiting.id, refusal),
+                // It was not asked that: it is now.
+                (None, true) => Action::ToServer(waiting.request),
+                (_, false) => told(&waiting.id, outcome.clone()),
+            });
+        }
+        actions
+    }
+
+    /// Opens the stream of what belongs to no request, unless that was done.
+    pub(super) fn hear(&mut self) -> Option<Action> {
+        let Session::Ready(ready) = &mut self.session else {
+            return None;
+        };
+        let did = std::mem::replace(&mut ready.listens, true);
+        (!did).then_some(Action::Listen)
+    }
+
+    /// The host's end has a new token for that stream.
+    pub(crate) fn listen(&mut self) -> Vec<Action> {
+        let listens = self.ready().is_some_and(|ready| ready.listens);
+        listens.then_some(Action::Listen).into_iter().collect()
+    }
+
+    fn set_level(&mut self, level: usize, waiting: Waiting) -> Vec<Action> {
+        let id = self.own_id();
+        let Session::Ready(ready) = &mut self.session else {
+            return Vec::new();
+        };
+        if let Some((_, all)) = &mut ready.leveling {
+            all.push(waiting);
+            return Vec::new();
+        }
+        ready.level = Some(level);
+        let params = format!(r#"{{"level":{}}}"#, quoted(LOG_LEVELS[level]));
+        let set = Message::raw_request(&id, "logging/setLevel", Some(&params));
+        ready.leveling = Some((id, vec![waiting]));
+        vec![Action::ToServer(set)]
+    }
+
+    /// The server has heard of the log level, or does not want to.
+    pub(super) fn on_leveled(&mut self) -> Vec<Action> {
+        let Session::Ready(ready) = &mut self.session else {
+            return Vec::new();
+        };
+        let waiting = ready.leveling.take().map(|(_, waiting)| waiting);
+        let mut actions = Vec::new();
+        for waiting in waiting.into_iter().flatten() {
+            actions.extend(self.when_ready(waiting));
+        }
+        actions
+    }
+
+    /// There is no session any more, which is a failure of all that waits for something in it.
+    pub(crate) fn lose_session(&mut self, gone: &Failure) -> Vec<Action> {
+        let mut lost: Vec<_> = self.listening.end();
+        if let Some(waiting) = self.session.waiting_mut() {
+            lost.extend(waiting.drain(..).map(|waiting| waiting.id));
+        }
+        self.session = Session::None;
+        let fail = |id| Action::Fail {
+            request: Some(id),
+            failure: gone.clone(),
+        };
+        lost.into_iter().map(fail).collect()
+    }
+
+    /// `server/discover`, made of the handshake.
+    pub(super) fn discovered(&self, id: &RequestId) -> Action {
+        let Some(ready) = self.ready() else {
+            return refused(id, METHOD_NOT_FOUND, "there is no session");
+        };
+        let mut result = Object::default();
+        result.put("resultType", r#""complete""#);
+        result.put(
+            "supportedVersions",
+            serde_json::Value::from(SUPPORTED_MODERN).to_string(),
+        );
+        result.put("capabilities", ready.capabilities.as_str());
+        if let Some(instructions) = &ready.instructions {
+            result.put("instructions", instructions.as_str());
+        }
+        result.put("ttlMs", "0");
+        result.put("cacheScope", r#""private""#);
+        self.sign(&mut result);
+        Action::answer(Message::raw_response(id, &result.text()))
+    }
+
+    /// Says in a result whose it is.
+    pub(super) fn sign(&self, result: &mut Object<'_>) {
+        let Some(info) = self.ready().and_then(|ready| ready.info.as_deref()) else {
+            return;
+        };
+        let mut meta = result.object("_meta");
+        if meta.get(META_SERVER_INFO).is_none() {
+            meta.put(META_SERVER_INFO, info);
+            let meta = meta.text();
+            result.put("_meta", meta);
+        }
+    }
+}
+
+impl Ready {
+    fn of(result: &Object<'_>) -> Self {
+        let owned = |name: &str| result.get(name).map(str::to_owned);
+        Self {
+            capabilities: owned("capabilities").unwrap_or_else(|| "{}".to_owned()),
+            info: owned("serverInfo"),
+            instructions: owned("instructions"),
+            level: None,
+            leveling: None,
+            listens: false,
+        }
+    }
+
+    /// Whether the server has a log and tells less of it than this.
+    fn is_too_quiet(&self, level: usize) -> bool {
+        let has_log = Object::of(&self.capabilities).get("logging").is_some();
+        let is_set = self.leveling.is_none() && self.level.is_some_and(|set| set <= level);
+        has_log && !is_set
+    }
+}
+
+/// Tells the host that its request was refused, or that it failed.
+pub(super) fn told(host: &RequestId, outcome: Outcome) -> Action {
+    let failed = |failure| Action::Fail {
+        request: Some(host.clone()),
+        failure,
+    };
+    match outcome {
+        Ok(answer) => match answer.error_for(host) {
+            Some(error) => Action::answer(error),
+            None => failed(Failure::StreamEnded),
+        },
+        Err(failure) => failed(failure),
+    }
+}
