@@ -6,6 +6,7 @@ mod failures;
 mod fidelity;
 mod handshake;
 mod http_sse;
+mod legacy_server;
 mod listening;
 mod modern;
 mod modern_server;
