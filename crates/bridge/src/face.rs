@@ -3,6 +3,7 @@
 //! Owns: listening, and turning each conversation into a [`crate::session`]. Does not own: what
 //! a session does.
 
+mod alone;
 mod door;
 mod http;
 mod post;

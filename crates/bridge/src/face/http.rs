@@ -11,7 +11,7 @@ use axum::routing::{any, get, post};
 use control::api::Problem;
 use control::hello::LONGEST_MESSAGE;
 
-use super::{door, sse, streamable};
+use super::{alone, door, sse, streamable};
 use crate::hub::Hub;
 use crate::problem;
 
@@ -20,6 +20,7 @@ use crate::problem;
 pub(super) struct Shared {
     pub(super) hub: Arc<Hub>,
     pub(super) streamable: Arc<streamable::Sessions>,
+    pub(super) kept: Arc<alone::Kept>,
     pub(super) sse: Arc<sse::Sessions>,
 }
 
@@ -28,12 +29,14 @@ pub(super) fn routes(hub: &Arc<Hub>) -> Router {
     let shared = Shared {
         hub: Arc::clone(hub),
         streamable: Arc::default(),
+        kept: Arc::default(),
         sse: Arc::default(),
     };
     let (house, shutdown) = (shared.clone(), hub.shutdown.clone());
     hub.spawn(async move {
         tokio::select! {
             () = house.streamable.keep_house() => {}
+            () = house.kept.keep_house() => {}
             () = house.sse.keep_house() => {}
             () = shutdown.cancelled() => {}
         }

@@ -1,7 +1,7 @@
 //! Streamable HTTP for hosts: `/{server}/mcp`.
 //!
-//! Legacy hosts (2025-03-26 to 2025-11-25) get a session by `Mcp-Session-Id`; each message of a
-//! modern host stands alone, so each gets a short session of its own.
+//! Legacy hosts (2025-03-26 to 2025-11-25) get a session by `Mcp-Session-Id`; the messages of
+//! modern hosts stand alone (`alone`).
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -13,13 +13,12 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
-use mcp::message::METHOD_NOT_FOUND;
-use mcp::mirrored::{self, HEADER_MISMATCH};
-use mcp::{Kind, Message, RequestId, ToolHeaders, sse};
+use mcp::{Kind, Message, RequestId, mirrored, sse};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::alone;
 use super::http::{Shared, no_server};
 use super::post::Responses;
 use crate::session::{self, Ends, Manner, ToHost};
@@ -29,9 +28,9 @@ use crate::session::{self, Ends, Manner, ToHost};
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
 
 /// How often it is looked whether a session was left.
-const LOOK: Duration = Duration::from_secs(5 * 60);
+pub(super) const LOOK: Duration = Duration::from_secs(5 * 60);
 
-const JSON: (HeaderName, HeaderValue) = (
+pub(super) const JSON: (HeaderName, HeaderValue) = (
     header::CONTENT_TYPE,
     HeaderValue::from_static("application/json"),
 );
@@ -123,13 +122,17 @@ pub(super) async fn post(
         Err(problem) => return no_server(&name, &problem),
     };
     let modern = mirrored::is_modern(&message, &headers);
-    if modern && let Some(refusal) = refusal(&message, &headers, server.learned.tools()) {
+    if modern && let Some(refusal) = alone::refusal(&message, &headers, server.learned.tools()) {
         return refusal;
     }
-    let Ends { to, from } = session::start(&shared.hub, server, "http", Manner::Host);
-    if modern || message.method() != Some("initialize") {
-        return exchange_alone(to, from, message, modern).await;
+    if modern && let Some(ends) = shared.kept.take(&name, &message) {
+        return alone::exchange(&shared.kept, name, ends, message, modern).await;
     }
+    let ends = session::start(&shared.hub, server, "http", Manner::Host);
+    if modern || message.method() != Some("initialize") {
+        return alone::exchange(&shared.kept, name, ends, message, modern).await;
+    }
+    let Ends { to, from } = ends;
     let responses = Arc::new(Responses::default());
     let carrier = Arc::clone(&responses);
     shared.hub.spawn(async move { carrier.carry(from).await });
@@ -208,60 +211,11 @@ async fn exchange(
         return session_gone();
     }
     match first_of(from).await {
-        Some(answer) => respond(answer, None, session),
+        Some(answer) => respond(answer, session),
         None if to.is_closed() => session_gone(),
         // The host has cancelled the request, and there will be no answer.
         None => events(stream::empty(), None),
     }
-}
-
-/// A message without a session. When the host hangs up, both ends go with the response, and so
-/// does the request at the server.
-async fn exchange_alone(
-    to: mpsc::Sender<Message>,
-    from: mpsc::Receiver<ToHost>,
-    message: Message,
-    modern: bool,
-) -> Response {
-    if !matches!(message.kind(), Kind::Request { .. }) {
-        // It could only mean something to a session.
-        return StatusCode::ACCEPTED.into_response();
-    }
-    if to.send(message.clone()).await.is_err() {
-        return session_gone();
-    }
-    match first_of(from).await {
-        Some(Answer::Whole(answer)) if modern => {
-            let status = mirrored::status(&message, &answer);
-            (status, [JSON], answer.bytes().clone()).into_response()
-        }
-        Some(answer) => respond(answer, Some(to), None),
-        None => session_gone(),
-    }
-}
-
-/// What is wrong with a modern request before its server sees it: what came in headers does not
-/// go on, so nobody behind this could find that headers and body disagree.
-fn refusal(message: &Message, headers: &HeaderMap, tools: &ToolHeaders) -> Option<Response> {
-    let Kind::Request { id, method } = message.kind() else {
-        return None;
-    };
-    let (status, code, text) = match mirrored::mismatch(message, headers, tools) {
-        Some(name) => (
-            StatusCode::BAD_REQUEST,
-            HEADER_MISMATCH,
-            format!("the header {name} does not say what the body says"),
-        ),
-        // It belongs to the other era, which no message can be of as well.
-        None if **method == *"initialize" => (
-            StatusCode::NOT_FOUND,
-            METHOD_NOT_FOUND,
-            "this version has no initialize".to_owned(),
-        ),
-        None => return None,
-    };
-    let error = Message::error_response(Some(id), code, &text, None);
-    Some((status, [JSON], error.bytes().clone()).into_response())
 }
 
 /// How a request is answered.
@@ -281,12 +235,7 @@ async fn first_of(mut from: mpsc::Receiver<ToHost>) -> Option<Answer> {
     })
 }
 
-/// The session lasts as long as somebody may send something `to` it.
-fn respond(
-    answer: Answer,
-    to: Option<mpsc::Sender<Message>>,
-    session: Option<HeaderValue>,
-) -> Response {
+fn respond(answer: Answer, session: Option<HeaderValue>) -> Response {
     match answer {
         Answer::Whole(message) => {
             let mut response = ([JSON], message.bytes().clone()).into_response();
@@ -294,22 +243,19 @@ fn respond(
             response
         }
         Answer::Streamed(first, from) => {
-            let rest = until_answered(from, to);
+            let rest = until_answered(from);
             events(stream::iter([first]).chain(rest), session)
         }
     }
 }
 
 /// What comes up to the answer, and that.
-fn until_answered(
-    from: mpsc::Receiver<ToHost>,
-    to: Option<mpsc::Sender<Message>>,
-) -> impl futures_util::Stream<Item = ToHost> {
-    stream::unfold(Some((from, to)), async |ends| {
-        let (mut from, to) = ends?;
+fn until_answered(from: mpsc::Receiver<ToHost>) -> impl futures_util::Stream<Item = ToHost> {
+    stream::unfold(Some(from), async |from| {
+        let mut from = from?;
         let message = from.recv().await?;
         let more = message.message.method().is_some();
-        Some((message, more.then_some((from, to))))
+        Some((message, more.then_some(from)))
     })
 }
 
@@ -319,7 +265,7 @@ fn receiver(from: mpsc::Receiver<ToHost>) -> impl futures_util::Stream<Item = To
     })
 }
 
-fn events(
+pub(super) fn events(
     messages: impl futures_util::Stream<Item = ToHost> + Send + 'static,
     session: Option<HeaderValue>,
 ) -> Response {
@@ -339,7 +285,7 @@ fn add_session(response: &mut Response, session: Option<HeaderValue>) {
     }
 }
 
-fn session_gone() -> Response {
+pub(super) fn session_gone() -> Response {
     let error = Message::error_response(
         None,
         -32600,

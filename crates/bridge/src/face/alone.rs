@@ -1,0 +1,161 @@
+//! Streamable HTTP for hosts without a session: each of their messages stands alone, and gets a
+//! short session of its own.
+//!
+//! Owns: those sessions, and keeping the ones that a host has to come back to, because their
+//! server is of the other era and waits in the middle of a request. Does not own: sessions of
+//! hosts that have them (`streamable`).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, StreamExt, stream};
+use mcp::message::METHOD_NOT_FOUND;
+use mcp::mirrored::{self, HEADER_MISMATCH};
+use mcp::up::HELD;
+use mcp::{Kind, Message, ToolHeaders, round};
+use tokio::time::Instant;
+
+use super::streamable::{JSON, LOOK, events, session_gone};
+use crate::session::{Ends, ToHost};
+
+/// So many sessions are kept for hosts that come back; the oldest ends for one more.
+const MOST_KEPT: usize = 256;
+
+/// The sessions that hosts have to come back to, by the state that the host was given.
+#[derive(Debug, Default)]
+pub(super) struct Kept(Mutex<HashMap<String, Waiting>>);
+
+#[derive(Debug)]
+struct Waiting {
+    server: String,
+    ends: Ends,
+    until: Instant,
+}
+
+impl Kept {
+    fn map(&self) -> MutexGuard<'_, HashMap<String, Waiting>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the session, if this answer is one to come back from; else it ends.
+    fn keep(&self, server: &str, answer: &Message, ends: Ends) {
+        let Some(state) = round::kept_state(answer) else {
+            return;
+        };
+        let waiting = Waiting {
+            server: server.to_owned(),
+            ends,
+            until: Instant::now() + HELD,
+        };
+        let mut map = self.map();
+        map.insert(state, waiting);
+        let oldest = map.iter().min_by_key(|(_, waiting)| waiting.until);
+        if let Some((state, _)) = oldest
+            && map.len() > MOST_KEPT
+        {
+            let state = state.clone();
+            map.remove(&state);
+        }
+    }
+
+    /// The session in which this request goes on, if there is one.
+    pub(super) fn take(&self, server: &str, request: &Message) -> Option<Ends> {
+        let state = round::resumed_state(request)?;
+        let mut map = self.map();
+        let kept = map.get(&state)?;
+        let is_it = kept.server == server && !kept.ends.to.is_closed();
+        is_it
+            .then(|| map.remove(&state))
+            .flatten()
+            .map(|kept| kept.ends)
+    }
+
+    /// Ends the sessions to which nobody came back, for as long as the bridge runs.
+    pub(super) async fn keep_house(&self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let now = Instant::now();
+            self.map()
+                .retain(|_, kept| kept.until > now && !kept.ends.to.is_closed());
+        }
+    }
+}
+
+/// A message without a session. When the host hangs up, both ends go with the response, and so
+/// does the request at the server.
+pub(super) async fn exchange(
+    kept: &Arc<Kept>,
+    server: String,
+    mut ends: Ends,
+    message: Message,
+    modern: bool,
+) -> Response {
+    if !matches!(message.kind(), Kind::Request { .. }) {
+        // It could only mean something to a session.
+        return StatusCode::ACCEPTED.into_response();
+    }
+    if ends.to.send(message.clone()).await.is_err() {
+        return session_gone();
+    }
+    let Some(first) = ends.from.recv().await else {
+        return session_gone();
+    };
+    if first.message.method().is_some() {
+        let rest = until_answered(Arc::clone(kept), server, ends);
+        return events(stream::iter([first]).chain(rest), None);
+    }
+    let answer = first.message;
+    let status = match modern {
+        true => mirrored::status(&message, &answer),
+        false => StatusCode::OK,
+    };
+    kept.keep(&server, &answer, ends);
+    (status, [JSON], answer.bytes().clone()).into_response()
+}
+
+/// What comes up to the answer, and that. The session lasts as long.
+fn until_answered(
+    kept: Arc<Kept>,
+    server: String,
+    ends: Ends,
+) -> impl Stream<Item = ToHost> + Send + 'static {
+    stream::unfold(Some((kept, server, ends)), async |open| {
+        let (kept, server, mut ends) = open?;
+        let told = ends.from.recv().await?;
+        if told.message.method().is_some() {
+            return Some((told, Some((kept, server, ends))));
+        }
+        kept.keep(&server, &told.message, ends);
+        Some((told, None))
+    })
+}
+
+/// What is wrong with a modern request before its server sees it: what came in headers does not
+/// go on, so nobody behind this could find that headers and body disagree.
+pub(super) fn refusal(
+    message: &Message,
+    headers: &HeaderMap,
+    tools: &ToolHeaders,
+) -> Option<Response> {
+    let Kind::Request { id, method } = message.kind() else {
+        return None;
+    };
+    let (status, code, text) = match mirrored::mismatch(message, headers, tools) {
+        Some(name) => (
+            StatusCode::BAD_REQUEST,
+            HEADER_MISMATCH,
+            format!("the header {name} does not say what the body says"),
+        ),
+        // It belongs to the other era, which no message can be of as well.
+        None if **method == *"initialize" => (
+            StatusCode::NOT_FOUND,
+            METHOD_NOT_FOUND,
+            "this version has no initialize".to_owned(),
+        ),
+        None => return None,
+    };
+    let error = Message::error_response(Some(id), code, &text, None);
+    Some((status, [JSON], error.bytes().clone()).into_response())
+}
