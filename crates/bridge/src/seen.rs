@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use control::api::ToolView;
+use mcp::era::META_SERVER_INFO as SERVER_INFO;
 use mcp::handshake::InitializeResult;
-use mcp::message::METHOD_NOT_FOUND;
-use mcp::{LATEST_LEGACY, LATEST_MODERN, Message, RequestId, SUPPORTED_LEGACY, handshake};
+use mcp::{Era, LATEST_LEGACY, LATEST_MODERN, Message, RequestId, SUPPORTED_LEGACY, handshake};
 use model::EndpointUrl;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 /// The lists that are remembered, and the field of the result that holds the items.
 const LISTS: [(&str, &str); 4] = [
@@ -22,6 +22,13 @@ const LISTS: [(&str, &str); 4] = [
     ("resources/list", "resources"),
     ("resources/templates/list", "resourceTemplates"),
 ];
+
+/// What a server says of itself.
+struct Said {
+    capabilities: Value,
+    info: Value,
+    instructions: Option<Value>,
+}
 
 /// What was last seen, by the method that asks for it.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -132,38 +139,57 @@ impl Seen {
         if let Some(known) = self.results.get("initialize") {
             return Message::response(id, &in_version(known, asked));
         }
-        let version = asked.unwrap_or(LATEST_LEGACY);
-        Message::response(
-            id,
-            &json!({
-                "protocolVersion": version,
-                "capabilities": capabilities(),
-                "serverInfo": { "name": "postern", "version": env!("CARGO_PKG_VERSION") },
-            }),
-        )
+        let said = self.said("server/discover");
+        let mut result = json!({
+            "protocolVersion": asked.unwrap_or(LATEST_LEGACY),
+            "capabilities": said.capabilities,
+            "serverInfo": said.info,
+        });
+        if let Some(instructions) = said.instructions {
+            result["instructions"] = instructions;
+        }
+        Message::response(id, &result)
     }
 
     fn discover(&self, id: &RequestId) -> Message {
         if let Some(known) = self.results.get("server/discover") {
             return Message::response(id, known);
         }
-        if self.results.contains_key("initialize") {
-            // It spoke the legacy era, and a host that speaks both had better do so, too.
-            let text = "this server was last seen to speak with `initialize`";
-            return Message::error_response(Some(id), METHOD_NOT_FOUND, text, None);
+        let said = self.said("initialize");
+        let mut result = json!({
+            "resultType": "complete",
+            "supportedVersions": [LATEST_MODERN],
+            "capabilities": said.capabilities,
+            "ttlMs": 0,
+            "cacheScope": "private",
+            "_meta": { SERVER_INFO: said.info },
+        });
+        if let Some(instructions) = said.instructions {
+            result["instructions"] = instructions;
         }
-        let info = json!({ "name": "postern", "version": env!("CARGO_PKG_VERSION") });
-        Message::response(
-            id,
-            &json!({
-                "resultType": "complete",
-                "supportedVersions": [LATEST_MODERN],
-                "capabilities": capabilities(),
-                "ttlMs": 0,
-                "cacheScope": "private",
-                "_meta": { "io.modelcontextprotocol/serverInfo": info },
-            }),
-        )
+        Message::response(id, &result)
+    }
+
+    /// What the server said of itself in the other era's words; if nothing, what is said of a
+    /// server that was never seen.
+    fn said(&self, method: &str) -> Said {
+        let own = json!({ "name": "postern", "version": env!("CARGO_PKG_VERSION") });
+        let known = self.results.get(method);
+        let known = known.and_then(|known| serde_json::from_str::<Value>(known.get()).ok());
+        let Some(known) = known else {
+            return Said {
+                capabilities: capabilities(),
+                info: own,
+                instructions: None,
+            };
+        };
+        let info = known.get("serverInfo");
+        let info = info.or_else(|| known.get("_meta")?.get(SERVER_INFO));
+        Said {
+            capabilities: known.get("capabilities").cloned().unwrap_or(json!({})),
+            info: info.cloned().unwrap_or(own),
+            instructions: known.get("instructions").cloned(),
+        }
     }
 
     fn list(&self, id: &RequestId, method: &str, request: &Message) -> Option<Message> {
@@ -173,13 +199,16 @@ impl Seen {
         if let Some(known) = self.results.get(method)
             && !is_further_page(request)
         {
-            return Some(Message::response(id, known));
+            return Some(match Era::of(request) {
+                Era::Legacy => Message::response(id, known),
+                Era::Modern => Message::response(id, &completed(known)),
+            });
         }
         let mut result = json!({ *items: [] });
-        if mcp::Era::of(request) == mcp::Era::Modern {
-            result["resultType"] = json!("complete");
-            result["ttlMs"] = json!(0);
-            result["cacheScope"] = json!("private");
+        if Era::of(request) == Era::Modern {
+            for (name, value) in completion() {
+                result[name] = value;
+            }
         }
         Some(Message::response(id, &result))
     }
@@ -240,8 +269,36 @@ fn in_version(known: &RawValue, version: Option<&str>) -> Box<RawValue> {
     rewritten.unwrap_or_else(|| known.to_owned())
 }
 
+/// What every list of the modern era says of itself.
+fn completion() -> [(&'static str, Value); 3] {
+    [
+        ("resultType", json!("complete")),
+        ("ttlMs", json!(0)),
+        ("cacheScope", json!("private")),
+    ]
+}
+
+/// A list that may have been seen in the legacy era, for a host of the modern one.
+fn completed(known: &RawValue) -> Box<RawValue> {
+    let rewritten = || {
+        let mut result: BTreeMap<String, Box<RawValue>> = serde_json::from_str(known.get()).ok()?;
+        if completion()
+            .iter()
+            .all(|(name, _)| result.contains_key(*name))
+        {
+            return None;
+        }
+        for (name, value) in completion() {
+            let value = serde_json::value::to_raw_value(&value).ok()?;
+            result.entry(name.to_owned()).or_insert(value);
+        }
+        serde_json::value::to_raw_value(&result).ok()
+    };
+    rewritten().unwrap_or_else(|| known.to_owned())
+}
+
 /// What a server that was never seen is said to be able to do: all of it, later.
-fn capabilities() -> serde_json::Value {
+fn capabilities() -> Value {
     json!({
         "tools": { "listChanged": true },
         "prompts": { "listChanged": true },
@@ -381,11 +438,39 @@ mod tests {
     }
 
     #[test]
-    fn a_server_of_the_legacy_era_is_not_said_to_be_of_the_other() {
-        let legacy = seen(&[("initialize", r#"{"protocolVersion":"2025-11-25"}"#)]);
-        assert!(told(&legacy, "server/discover", "{}").contains("-32601"));
-        let unknown = seen(&[]);
-        assert!(told(&unknown, "server/discover", "{}").contains("supportedVersions"));
+    fn what_was_seen_in_one_era_is_told_in_the_other() {
+        let value = |text: String| serde_json::from_str::<serde_json::Value>(&text).unwrap();
+        let info = serde_json::json!({ "name": "s", "version": "1" });
+        let known = r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"s","version":"1"},"instructions":"i"}"#;
+        let listed = r#"{"tools":[{"x":1.0}]}"#;
+        let legacy = seen(&[("initialize", known), ("tools/list", listed)]);
+        let discovered = value(told(&legacy, "server/discover", "{}"));
+        assert_eq!(discovered["supportedVersions"][0], "2026-07-28");
+        assert_eq!(
+            discovered["capabilities"],
+            serde_json::json!({ "tools": {} })
+        );
+        assert_eq!(discovered["instructions"], "i");
+        let signed = &discovered["_meta"]["io.modelcontextprotocol/serverInfo"];
+        assert_eq!(*signed, info);
+        let modern = r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}"#;
+        let list = told(&legacy, "tools/list", modern);
+        assert!(list.contains(r#"{"x":1.0}"#), "{list}");
+        assert_eq!(value(list)["resultType"], "complete");
+        assert_eq!(told(&legacy, "tools/list", "{}"), listed);
+
+        let modern = seen(&[("server/discover", &discovered.to_string())]);
+        let initialized = value(told(
+            &modern,
+            "initialize",
+            r#"{"protocolVersion":"2025-06-18"}"#,
+        ));
+        assert_eq!(initialized["protocolVersion"], "2025-06-18");
+        assert_eq!(initialized["serverInfo"], info);
+        assert_eq!(initialized["instructions"], "i");
+
+        let unknown = value(told(&seen(&[]), "server/discover", "{}"));
+        assert_eq!(unknown["capabilities"]["tools"]["listChanged"], true);
     }
 
     #[test]
