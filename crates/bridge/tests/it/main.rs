@@ -7,6 +7,7 @@
 
 mod accounts;
 mod bridge;
+mod eras;
 mod http;
 mod life;
 mod losses;
