@@ -15,6 +15,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 
+use super::files::random;
 use super::world::{SERVER, World};
 use crate::context::{Context, VERSION};
 use crate::terminal;
@@ -82,6 +83,7 @@ impl Face {
             transport,
             headers: Vec::new(),
             learned: Arc::default(),
+            nonce: random()?.into(),
         };
         let (sender, events) = mpsc::channel(16);
         let upstream = Upstream::open(client, options, sender);

@@ -111,7 +111,7 @@ fn write_secret(path: &Path, secret: &str) -> std::io::Result<()> {
     std::io::Write::write_all(&mut options.open(path)?, secret.as_bytes())
 }
 
-fn random() -> anyhow::Result<String> {
+pub(super) fn random() -> anyhow::Result<String> {
     let mut bytes = [0; 32];
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     provider
