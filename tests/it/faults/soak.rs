@@ -36,10 +36,12 @@ async fn a_bridge_keeps_nothing_of_any_number_of_faults() {
     soak.run(faults).await;
     let after = soak.rest().await;
     println!("before {before:?}, after {after:?}");
-    assert!(
-        after.descriptors <= before.descriptors,
-        "{before:?}, then {after:?}"
-    );
+    // What was open for the ends of the hosts themselves may close a moment later.
+    until("no more open than before", async || {
+        let now = Holding::of(after.process);
+        (now.descriptors <= before.descriptors).then_some(())
+    })
+    .await;
     assert!(
         after.memory <= before.memory + GROWTH,
         "{before:?}, then {after:?}"

@@ -17,7 +17,7 @@ use std::{
 use serde_json::Value;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::{Mutex, watch},
+    sync::{Mutex, oneshot, watch},
     task::{JoinHandle, JoinSet},
 };
 
@@ -29,9 +29,15 @@ use super::within;
 pub(crate) struct Upstream {
     address: SocketAddr,
     seen: Arc<watch::Sender<Seen>>,
-    life: Mutex<Option<JoinHandle<()>>>,
+    life: Mutex<Option<Life>>,
     /// Bound and never listening: nobody else gets the port meanwhile.
     _place: TcpSocket,
+}
+
+/// One life of the server. It ends with this value.
+struct Life {
+    end: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
 }
 
 /// What the server has seen, and what it was told to do about what comes next.
@@ -94,12 +100,11 @@ impl Upstream {
         )
     }
 
-    /// Ends as a process does that is killed: every connection breaks, and more are refused.
+    /// Ends as a process does that is killed: every connection is broken, and more are refused.
     pub(crate) async fn go(&self) {
         if let Some(life) = self.life.lock().await.take() {
-            life.abort();
-            // It was told to end, and has.
-            let _ = life.await;
+            drop(life.end);
+            life.serving.await.expect("its end");
         }
     }
 
@@ -107,8 +112,9 @@ impl Upstream {
     pub(crate) async fn come_back(&self) {
         self.go().await;
         let listener = socket(self.address).listen(1024).expect("its own port");
-        let serving = tokio::spawn(serve(listener, Arc::clone(&self.seen)));
-        *self.life.lock().await = Some(serving);
+        let (end, ended) = oneshot::channel();
+        let serving = tokio::spawn(serve(listener, Arc::clone(&self.seen), ended));
+        *self.life.lock().await = Some(Life { end, serving });
     }
 
     /// Forgets every session.
@@ -153,14 +159,6 @@ impl Seen {
     }
 }
 
-impl Drop for Upstream {
-    fn drop(&mut self) {
-        if let Some(life) = self.life.get_mut() {
-            life.abort();
-        }
-    }
-}
-
 fn socket(address: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_reuseaddr(true).expect("an address that is ours");
@@ -168,11 +166,16 @@ fn socket(address: SocketAddr) -> TcpSocket {
     socket
 }
 
-/// The connections end with this future.
-async fn serve(listener: TcpListener, seen: Arc<watch::Sender<Seen>>) {
+/// Until nobody holds the other end of `ended`; nothing is open then.
+async fn serve(
+    listener: TcpListener,
+    seen: Arc<watch::Sender<Seen>>,
+    mut ended: oneshot::Receiver<()>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
+            _ = &mut ended => break,
             accepted = listener.accept() => {
                 let (stream, _) = accepted.expect("a connection");
                 connections.spawn(converse(stream, Arc::clone(&seen)));
@@ -180,6 +183,8 @@ async fn serve(listener: TcpListener, seen: Arc<watch::Sender<Seen>>) {
             Some(_) = connections.join_next() => {}
         }
     }
+    drop(listener);
+    connections.shutdown().await;
 }
 
 async fn converse(stream: TcpStream, seen: Arc<watch::Sender<Seen>>) {
