@@ -75,7 +75,7 @@ pub fn status(request: &Message, answer: &Message) -> StatusCode {
 }
 
 /// Whether a request has in its `_meta` what every modern request must.
-fn is_complete(request: &Message) -> bool {
+pub(crate) fn is_complete(request: &Message) -> bool {
     #[derive(Deserialize)]
     struct Params<'a> {
         #[serde(borrow, rename = "_meta")]

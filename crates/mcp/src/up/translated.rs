@@ -17,12 +17,20 @@ use super::stream::Mark;
 use super::{Failure, Shared, UpstreamEvent};
 use crate::era::is_modern_error;
 use crate::message::{INVALID_PARAMS, METHOD_NOT_FOUND};
+use crate::mirrored::is_complete;
 use crate::translate::{Action, LegacyHost, ModernHost, StateNumber, Translation};
 use crate::{Era, Message, RequestId};
 
 /// How long a request is kept open at a server that asked something, for a host that was told so
 /// and may come back. People take their time.
 pub const HELD: Duration = Duration::from_secs(10 * 60);
+
+/// How the official SDKs of the legacy era word it, in lower case, whatever the code and status.
+/// No fewer words: a tool may fail to initialize something, and must not be called again for it.
+const UNINITIALIZED: [&str; 2] = [
+    "server not initialized",
+    "before initialization was complete",
+];
 
 impl Shared {
     /// Before a handshake: whether it needs a translation.
@@ -280,21 +288,25 @@ pub(super) fn legacy_refusal(
     status: StatusCode,
     outcome: &Result<Answer, Failure>,
 ) -> Option<Result<Message, Failure>> {
-    match outcome {
+    let refusal = match outcome {
         Err(failure) if failure.is_of_other_era() => Some(Err(failure.clone())),
         Ok(Answer::Message(refusal)) => {
             let code = refusal.error_code()?;
             let speaks_of_handshake = || {
                 let error = refusal.error().map(RawValue::get).unwrap_or_default();
-                error.to_ascii_lowercase().contains("initializ")
+                let error = error.to_ascii_lowercase();
+                UNINITIALIZED.iter().any(|words| error.contains(words))
             };
+            // Servers of either era refuse parameters.
             let is_legacy = request.method() == Some("server/discover")
-                || status == StatusCode::BAD_REQUEST
+                || (status == StatusCode::BAD_REQUEST && code != INVALID_PARAMS)
                 || speaks_of_handshake();
             (is_legacy && !is_modern_error(code)).then(|| Ok(refusal.clone()))
         }
         Ok(Answer::Events(_) | Answer::Nothing) | Err(_) => None,
-    }
+    };
+    // What is not whole is refused by servers of its own era as well.
+    refusal.filter(|_| is_complete(request))
 }
 
 /// What a server says to `initialize` that has no handshake.

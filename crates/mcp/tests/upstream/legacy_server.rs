@@ -125,7 +125,7 @@ async fn refusals_of_its_own_era_stand_as_they_are() {
     let unknown = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no"}}"#;
     let wrong = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"no such tool"}}"#;
     let version = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"no"}}"#;
-    for (status, body) in [(404, unknown), (200, wrong), (400, version)] {
+    for (status, body) in [(404, unknown), (200, wrong), (400, wrong), (400, version)] {
         let mut server = Server::start().await;
         let mut host = Host::new(&server, "/mcp", Transport::Auto);
         host.send(&call(1));
@@ -133,6 +133,31 @@ async fn refusals_of_its_own_era_stand_as_they_are() {
         assert_eq!(host.message().await.bytes(), body.as_bytes());
         assert!(server.is_idle());
     }
+}
+
+#[tokio::test]
+async fn a_request_that_no_server_takes_says_nothing_of_its_server() {
+    let mut server = Server::start().await;
+    let mut host = Host::new(&server, "/mcp", Transport::Auto);
+    let meta = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28" });
+    let id = RequestId::number(1);
+    host.send(&Message::request(
+        &id,
+        "tools/list",
+        Some(json!({ "_meta": meta })),
+    ));
+    server
+        .call()
+        .await
+        .refuse(400, "application/json", NO_SESSION);
+    let failure = host.failure(Some(1)).await;
+    assert!(matches!(failure, Failure::Rejected { status: 400, .. }));
+    host.send(&call(2));
+    let native = server.call().await;
+    assert_eq!(native.body, call(2).bytes());
+    native.result("{}");
+    host.message().await;
+    assert!(server.is_idle());
 }
 
 #[tokio::test]
