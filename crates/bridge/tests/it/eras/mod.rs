@@ -150,7 +150,7 @@ async fn a_host_without_a_handshake_has_all_of_a_server_with_one() {
 
 /// Posts a message as a modern host does.
 async fn post(url: &str, message: &Value) -> reqwest::Response {
-    let mut request = auth::http::client([])
+    let mut request = auth::http::client([], &model::config::Proxy::None)
         .unwrap()
         .post(url)
         .header("mcp-protocol-version", "2026-07-28")
