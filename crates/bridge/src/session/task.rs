@@ -214,7 +214,8 @@ impl Task {
         match self.host {
             HostEnd::Open => false,
             HostEnd::Done { until } => {
-                until <= Instant::now() || (self.outbox.is_settled() && is_delivered)
+                let is_settled = self.outbox.is_settled() && !self.awaits_handshake();
+                until <= Instant::now() || (is_settled && is_delivered)
             }
             HostEnd::Dismissed => is_delivered,
         }

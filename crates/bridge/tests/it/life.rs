@@ -119,6 +119,20 @@ async fn a_host_that_ends_gets_its_answers_and_leaves_no_session() {
 }
 
 #[tokio::test]
+async fn a_host_that_says_one_word_and_ends_is_answered() {
+    let server = Server::start().await;
+    let bridge = Bridge::start(&server.url()).await;
+    let mut host = bridge.host("one").await;
+    let params = json!({ "protocolVersion": "2025-06-18", "capabilities": {} });
+    let initialize = json!({ "jsonrpc": "2.0", "id": 7, "method": "initialize", "params": params });
+    host.send(&initialize.to_string()).await;
+    host.fall_silent().await;
+    let answer = host.answer(7, &mut Vec::new()).await;
+    assert_eq!(answer["result"]["serverInfo"]["name"], "real");
+    bridge.until_state(|state| state.sessions.is_empty()).await;
+}
+
+#[tokio::test]
 async fn a_test_of_a_server_leaves_no_session_there() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
