@@ -359,7 +359,8 @@ impl Shared {
         if let Some(gate) = after {
             gate.cancelled().await;
         }
-        match self.state().route(Era::Legacy) {
+        let route = self.state().route(Era::Legacy);
+        match route {
             Route::Http(_) => {}
             Route::Sse(_) | Route::Gone(_) => return,
             Route::Translated => return self.listen_translated(&mut self.state()),
