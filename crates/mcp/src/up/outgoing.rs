@@ -81,7 +81,13 @@ impl Outgoing {
         let mut headers = base.clone();
         headers.extend(parameters);
         match &self.wire {
-            Wire::Legacy => session.put(&mut headers),
+            Wire::Legacy => {
+                session.put(&mut headers);
+                // It may reach a server of the modern era, which looks at headers first.
+                if self.message.method() == Some("initialize") {
+                    headers.insert(header::METHOD, HeaderValue::from_static("initialize"));
+                }
+            }
             Wire::Modern(mirror) => mirror.put(&mut headers),
         }
         put(&mut headers, AUTHORIZATION, self.authorization.as_ref());

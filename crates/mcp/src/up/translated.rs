@@ -16,10 +16,11 @@ use super::state::{Generation, State};
 use super::stream::Mark;
 use super::{Failure, Shared, UpstreamEvent};
 use crate::era::is_modern_error;
+use crate::handshake::InitializeResult;
 use crate::message::{INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::mirrored::is_complete;
 use crate::translate::{Action, LegacyHost, ModernHost, StateNumber, Translation};
-use crate::{Era, Message, RequestId};
+use crate::{Era, Message, RequestId, SUPPORTED_MODERN};
 
 /// How long a request is kept open at a server that asked something, for a host that was told so
 /// and may come back. People take their time.
@@ -309,7 +310,8 @@ pub(super) fn legacy_refusal(
     refusal.filter(|_| is_complete(request))
 }
 
-/// What a server says to `initialize` that has no handshake.
+/// What a server says to `initialize` that has no handshake. One that answers with a version of
+/// the modern era, which has none, has not understood what it was asked.
 pub(super) fn modern_refusal(
     status: StatusCode,
     outcome: &Result<Answer, Failure>,
@@ -322,7 +324,12 @@ pub(super) fn modern_refusal(
     else {
         return None;
     };
-    let code = refusal.error_code()?;
+    let Some(code) = refusal.error_code() else {
+        let agreed = InitializeResult::of(refusal)?.protocol_version;
+        return SUPPORTED_MODERN
+            .contains(&&*agreed)
+            .then(|| refusal.clone());
+    };
     // The handshake is what every server of the legacy era knows, and without `_meta`.
     let is_modern = is_modern_error(code)
         || code == METHOD_NOT_FOUND

@@ -37,7 +37,7 @@ fn params(call: &Call) -> Value {
 async fn handshake(server: &mut Server) -> Events {
     let initialize = server.call().await;
     assert!(initialize.is("initialize"), "{initialize:?}");
-    assert_eq!(initialize.header("mcp-method"), None);
+    assert_eq!(initialize.header("mcp-protocol-version"), None);
     assert_eq!(
         params(&initialize),
         json!({

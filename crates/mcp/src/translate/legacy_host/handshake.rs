@@ -24,8 +24,11 @@ impl Handshake {
     /// The server does not know `server/discover` either. What it said to the host's own message
     /// stands; where it was not asked that, it is now.
     fn wrong_era(self) -> Vec<Action> {
-        let refusal = self.refusal.and_then(|refusal| refusal.error_for(&self.id));
-        let next = refusal.map_or(Action::ToServer(self.initialize), Action::answer);
+        let stands = self.refusal.and_then(|said| match said.result() {
+            Some(_) => Some(said),
+            None => said.error_for(&self.id),
+        });
+        let next = stands.map_or(Action::ToServer(self.initialize), Action::answer);
         vec![Action::WrongEra, next]
     }
 }
