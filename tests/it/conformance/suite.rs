@@ -62,6 +62,12 @@ impl Report {
             said,
         }
     }
+
+    /// Takes a scenario out.
+    pub(super) fn take(&mut self, name: &str) -> Scenario {
+        let at = self.scenarios.iter().position(|one| one.name == name);
+        self.scenarios.remove(at.expect("the scenario"))
+    }
 }
 
 impl Scenario {
