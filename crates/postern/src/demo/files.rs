@@ -1,20 +1,55 @@
 //! What the demo writes: the configuration of gateway and bridge, and the gateway's secrets.
+//!
+//! Invariant: no configuration is replaced that a demo did not write, and of the bridge's nothing
+//! is changed but the demo's own server.
 
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use control::Home;
 use emulator::demo;
+use toml_edit::DocumentMut;
 
 use super::world::SERVER;
+
+/// How a file begins that a demo wrote.
+const MARK: &str = "# Written by `postern demo`.";
 
 /// Where the parts listen.
 pub(super) struct Addresses {
     pub(super) emulator: SocketAddr,
     pub(super) snippets: SocketAddr,
     pub(super) gateway: SocketAddr,
+}
+
+/// Makes sure that nobody's configuration stands where the demo's goes.
+///
+/// # Errors
+/// Names the file that a demo did not write, or that cannot be read.
+pub(super) fn check_unused(home: &Home) -> anyhow::Result<()> {
+    let of_gateway = home.root().map(gateway_file);
+    for file in std::iter::once(home.config_file()).chain(of_gateway) {
+        let text = text_of(&file)?;
+        anyhow::ensure!(
+            text.is_none_or(|text| text.starts_with(MARK)),
+            "{} is not a demo's, and the demo would replace it; hint: give the demo another --home",
+            file.display()
+        );
+    }
+    Ok(())
+}
+
+/// What stands in a file, if it is there.
+fn text_of(file: &Path) -> anyhow::Result<Option<String>> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("{} cannot be read", file.display())),
+    }
 }
 
 /// Where clients reach the gateway.
@@ -60,7 +95,7 @@ fn gateway_config(
     }: &Addresses,
 ) -> String {
     format!(
-        "# Written by `postern demo`.\n\
+        "{MARK}\n\
          version = 1\n\
          public_url = \"{public_url}\"\n\
          listen = \"{gateway}\"\n\
@@ -86,29 +121,49 @@ fn gateway_config(
     )
 }
 
-/// `config.toml`.
-pub(super) fn write_bridge_config(home: &Home, addresses: &Addresses) -> std::io::Result<()> {
+/// `config.toml`. One that an earlier demo wrote keeps what was added to it since.
+pub(super) fn write_bridge_config(home: &Home, addresses: &Addresses) -> anyhow::Result<()> {
     let file = home.config_file();
     std::fs::create_dir_all(file.with_file_name(""))?;
-    // Port 0 takes any free one, so that the demo stands in nobody's way.
-    let text = format!(
-        "# Written by `postern demo`.\n\
+    let url = format!("{}/{SERVER}/mcp", public_url(&addresses.gateway));
+    let text = match text_of(&file)? {
+        Some(earlier) => with_server_at(&url, &earlier)
+            .with_context(|| format!("{} makes no sense", file.display()))?,
+        None => bridge_config(&url),
+    };
+    Ok(std::fs::write(file, text)?)
+}
+
+/// Port 0 takes any free one, so that the demo stands in nobody's way.
+fn bridge_config(url: &str) -> String {
+    format!(
+        "{MARK}\n\
          version = 1\n\n\
          [bridge]\n\
          port = 0\n\n\
          [servers.{SERVER}]\n\
-         url = \"{}/{SERVER}/mcp\"\n",
-        public_url(&addresses.gateway)
-    );
-    std::fs::write(file, text)
+         url = \"{url}\"\n"
+    )
 }
 
-fn write_secret(path: &Path, secret: &str) -> std::io::Result<()> {
+fn with_server_at(url: &str, earlier: &str) -> anyhow::Result<String> {
+    let mut document: DocumentMut = earlier.parse()?;
+    let servers = document.entry("servers").or_insert_with(toml_edit::table);
+    let servers = servers
+        .as_table_like_mut()
+        .context("`servers` is no table")?;
+    let server = servers.entry(SERVER).or_insert_with(toml_edit::table);
+    let server = server.as_table_like_mut().context("a server is no table")?;
+    server.insert("url", toml_edit::value(url));
+    Ok(document.to_string())
+}
+
+fn write_secret(path: &Path, secret: &str) -> io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    std::io::Write::write_all(&mut options.open(path)?, secret.as_bytes())
+    io::Write::write_all(&mut options.open(path)?, secret.as_bytes())
 }
 
 pub(super) fn random() -> anyhow::Result<String> {
@@ -125,7 +180,7 @@ pub(super) fn random() -> anyhow::Result<String> {
 mod tests {
     use model::config::gateway::GatewayConfig;
 
-    use super::{Addresses, gateway_config};
+    use super::{Addresses, bridge_config, gateway_config, with_server_at};
 
     #[test]
     fn the_gateways_configuration_is_one() {
@@ -138,5 +193,16 @@ mod tests {
         let config = GatewayConfig::parse(&gateway_config(&addresses)).unwrap();
         assert_eq!(config.public_url.as_str(), "http://localhost:3");
         assert_eq!(config.listen, at(3));
+    }
+
+    #[test]
+    fn what_was_added_to_the_bridges_configuration_stays() {
+        let added = "\n# mine\n[servers.other]\nurl = \"https://o.example/mcp\"\n";
+        let earlier = bridge_config("http://localhost:1/snippets/mcp") + added;
+        let now = with_server_at("http://localhost:2/snippets/mcp", &earlier).unwrap();
+        assert_eq!(
+            now,
+            bridge_config("http://localhost:2/snippets/mcp") + added
+        );
     }
 }

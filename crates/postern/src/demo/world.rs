@@ -59,6 +59,7 @@ impl World {
         context: &Context,
         scripted: bool,
     ) -> anyhow::Result<(Self, Parts)> {
+        files::check_unused(&context.home)?;
         let folder = Folder::new(context)?;
         let home = Home::under(folder.path())?;
         anyhow::ensure!(

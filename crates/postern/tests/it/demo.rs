@@ -20,7 +20,7 @@ async fn demo(installation: &Installation) -> Ended {
 
 #[tokio::test]
 async fn a_tool_call_reaches_the_server_behind_entra_on_every_face() {
-    let installation = Installation::new();
+    let installation = Installation::unused();
     let shown = demo(&installation).await.stdout;
     assert!(
         shown.contains("Signed in to snippets as adele@contoso.example."),
@@ -48,7 +48,12 @@ async fn a_tool_call_reaches_the_server_behind_entra_on_every_face() {
 
 #[tokio::test]
 async fn two_demos_do_not_share_a_folder() {
-    let installation = Installation::new();
+    let installation = Installation::unused();
+    std::fs::write(
+        installation.home().config_file(),
+        "# Written by `postern demo`.\n[bridge]\nport = 0\n",
+    )
+    .unwrap();
     assert_eq!(
         installation.run(&["bridge", "--detach"]).await.code,
         Some(0)
@@ -59,8 +64,27 @@ async fn two_demos_do_not_share_a_folder() {
 }
 
 #[tokio::test]
-async fn a_browser_that_cannot_be_opened_costs_a_person_one_copied_address() {
+async fn a_demo_leaves_an_installation_as_it_is() {
     let installation = Installation::new();
+    let file = installation.home().config_file();
+    let before = std::fs::read_to_string(&file).unwrap();
+    let refused = installation.run(&["demo", "--scripted"]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(
+        refused.stderr.contains(file.to_str().unwrap())
+            && refused
+                .stderr
+                .contains("\nhint: give the demo another --home"),
+        "{refused:?}"
+    );
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), before);
+    let left: Vec<_> = std::fs::read_dir(installation.folder()).unwrap().collect();
+    assert_eq!(left.len(), 1, "nothing was made: {left:?}");
+}
+
+#[tokio::test]
+async fn a_browser_that_cannot_be_opened_costs_a_person_one_copied_address() {
+    let installation = Installation::unused();
     let mut command = installation.command(&["demo", "--scripted"]);
     command.env("POSTERN_BROWSER", "/bin/false");
     command.stdout(Stdio::null()).stderr(Stdio::piped());

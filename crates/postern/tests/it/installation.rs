@@ -27,6 +27,13 @@ impl Installation {
         Self { folder, home }
     }
 
+    /// Without a configuration, as it is before the first use.
+    pub(crate) fn unused() -> Self {
+        let installation = Self::new();
+        std::fs::remove_file(installation.home.config_file()).unwrap();
+        installation
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
