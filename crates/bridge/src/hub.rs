@@ -183,7 +183,7 @@ impl Hub {
                 config.problem = roots.err().map(|error| {
                     let text = format!("{}: extra_ca_files: {error}", path.display());
                     tracing::error!(error = text, "not every certificate is trusted");
-                    let hint = "name PEM files that are there, and start the bridge anew: `postern bridge --replace`";
+                    let hint = "name PEM files of certificates, and start the bridge anew: `postern bridge --replace --detach`";
                     Problem::new(ProblemKind::Invalid, &text).with_hint(hint)
                 });
                 self.registry.configure(&BridgeConfig {

@@ -7,6 +7,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use model::config::Proxy;
+use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
@@ -27,7 +28,9 @@ impl WayOut {
     pub(crate) fn of(options: &Options) -> Result<Self, ServeError> {
         let config = config_file::read(&options.home.config_file()).unwrap_or_default();
         let mut roots = Roots::read(&options.extra_roots).map_err(ServeError::Tls)?;
-        roots.merge(Roots::read(&config.bridge.extra_ca_files).unwrap_or_default());
+        for file in &config.bridge.extra_ca_files {
+            roots.merge(Roots::read(std::slice::from_ref(file)).unwrap_or_default());
+        }
         Ok(Self {
             roots,
             proxy: config.bridge.proxy,
@@ -64,10 +67,16 @@ impl Roots {
     fn add(&mut self, file: &Path) -> Result<(), Box<dyn Error>> {
         let before = self.rustls.len();
         let bundle = std::fs::read(file)?;
+        let mut store = RootCertStore::empty();
         self.reqwest
             .extend(reqwest::Certificate::from_pem_bundle(&bundle)?);
         for certificate in CertificateDer::pem_slice_iter(&bundle) {
-            self.rustls.push(certificate?);
+            let certificate = certificate?;
+            // The clients would refuse it without saying where it stands.
+            store
+                .add(certificate.clone())
+                .map_err(|error| format!("a certificate in it cannot be used: {error}"))?;
+            self.rustls.push(certificate);
         }
         if self.rustls.len() == before {
             return Err("there is no certificate in it".into());

@@ -248,20 +248,31 @@ async fn an_unknown_server_and_a_bad_configuration_are_named() {
     );
 }
 
+/// PEM files in which there is nothing to trust.
+const NO_CERTIFICATES: [&str; 2] = [
+    "no certificate",
+    "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+];
+
 #[tokio::test]
 async fn a_certificate_that_cannot_be_read_is_named_and_stops_nobody() {
     let server = Server::start().await;
-    let bridge = Bridge::start(&server.url()).await;
-    let config = std::fs::read_to_string(bridge.home.config_file()).unwrap();
-    let empty = bridge.home.config_file().with_file_name("empty.pem");
-    std::fs::write(&empty, "no certificate").unwrap();
-    let settings = format!("[bridge]\nport = 0\nextra_ca_files = [{empty:?}]\n\n");
-    let servers = config[config.find("[servers").unwrap()..].to_owned();
-    std::fs::write(bridge.home.config_file(), settings + &servers).unwrap();
-    let problem = bridge.state().await.bridge.config_problem;
-    let problem = problem.expect("there is no certificate in it");
-    assert!(problem.message.contains("empty.pem"), "{problem}");
-    assert!(problem.hint.is_some());
-    let mut host = bridge.host("one").await;
-    assert!(host.initialize().await.get("result").is_some());
+    for content in NO_CERTIFICATES {
+        let mut bridge = Bridge::start(&server.url()).await;
+        let config = std::fs::read_to_string(bridge.home.config_file()).unwrap();
+        let bad = bridge.home.config_file().with_file_name("bad.pem");
+        std::fs::write(&bad, content).unwrap();
+        let settings = format!("[bridge]\nport = 0\nextra_ca_files = [{bad:?}]\n\n");
+        let servers = config[config.find("[servers").unwrap()..].to_owned();
+        std::fs::write(bridge.home.config_file(), settings + &servers).unwrap();
+        let problem = bridge.state().await.bridge.config_problem;
+        let problem = problem.expect("there is no certificate in it");
+        assert!(problem.message.contains("bad.pem"), "{problem}");
+        assert!(problem.hint.is_some());
+        // The certificates are taken up at the start.
+        bridge.restart().await;
+        assert_eq!(bridge.state().await.bridge.config_problem, Some(problem));
+        let mut host = bridge.host("one").await;
+        assert!(host.initialize().await.get("result").is_some());
+    }
 }

@@ -92,6 +92,22 @@ async fn looking_starts_nothing() {
 }
 
 #[tokio::test]
+async fn a_bad_certificate_of_the_environment_is_named() {
+    let installation = Installation::new();
+    let file = installation.folder().join("bad.pem");
+    let text = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    std::fs::write(&file, text).unwrap();
+    let mut bridge = installation.command(&["bridge"]);
+    bridge.env("POSTERN_EXTRA_CA", &file);
+    let ended = Ended::from(bridge.output().await.unwrap());
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(
+        ended.stderr.contains(file.to_str().unwrap()) && ended.stderr.contains("POSTERN_EXTRA_CA"),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
 async fn servers_are_added_listed_tested_and_removed() {
     let installation = Installation::new();
     let none = installation.run(&["servers", "list"]).await;
