@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
+use auth::ConsentsError;
 use control::Answer;
 use control::api::{ConsentView, HostId, Problem, ProblemKind, Reply, Request};
 use control::hello::{self, Hello, LONGEST_LINE, Wants};
@@ -332,7 +333,7 @@ async fn consents(hub: &Arc<Hub>, name: Option<&str>) -> Result<Vec<ConsentView>
             Ok(listed) => listed,
             // Asked about all, those that cannot be asked are left out.
             Err(_) if name.is_none() => continue,
-            Err(error) => return Err(problem::of_consents(&server, &error)),
+            Err(error) => return Err(about_consents(&server, &error)),
         };
         for consent in listed {
             if views.iter().any(|view| view.id == consent.id) {
@@ -354,7 +355,11 @@ async fn consents(hub: &Arc<Hub>, name: Option<&str>) -> Result<Vec<ConsentView>
 async fn revoke_consent(hub: &Arc<Hub>, name: &str, id: &str) -> Result<Reply, Problem> {
     let server = hub.server(name)?;
     let revoked = hub.identity.revoke_consent(&server.target(), id).await;
-    revoked.map_err(|error| problem::of_consents(&server, &error))?;
+    revoked.map_err(|error| about_consents(&server, &error))?;
     hub.changed();
     Ok(Reply::Done)
+}
+
+fn about_consents(server: &Server, error: &ConsentsError) -> Problem {
+    problem::about(server.name.as_str(), &problem::of_consents(server, error))
 }

@@ -1,6 +1,7 @@
 //! `postern consents`.
 
-use control::api::{ConsentView, Reply, Request};
+use control::CallError;
+use control::api::{ConsentView, Problem, ProblemKind, Reply, Request, ServerState};
 
 use crate::cli::ConsentsCommand;
 use crate::context::{Context, unexpected};
@@ -23,18 +24,75 @@ pub(crate) fn run(command: ConsentsCommand, context: &Context) -> Result<(), Fai
 }
 
 async fn list(server: Option<String>, json: bool, context: &Context) -> Result<(), Failure> {
-    let reply = context.call(&Request::ListConsents { server }).await?;
-    let Reply::Consents(consents) = reply else {
-        return Err(unexpected(&reply));
+    let listed = match server {
+        Some(server) => Listed {
+            consents: of_server(server, context).await?,
+            problems: Vec::new(),
+        },
+        None => of_all(context).await?,
     };
+    let Listed { consents, problems } = listed;
     if json {
         terminal::json(&consents)?;
-    } else if consents.is_empty() {
-        terminal::say("No gateway that could be asked allows anything yet.");
-    } else {
+    } else if !consents.is_empty() {
         terminal::say(text(&consents));
+    } else if problems.is_empty() {
+        terminal::say("No gateway allows anything yet.");
     }
-    Ok(())
+    unasked(problems)
+}
+
+struct Listed {
+    consents: Vec<ConsentView>,
+    /// Why gateways could not be asked.
+    problems: Vec<Problem>,
+}
+
+/// Every gateway once, by whichever server it is known.
+async fn of_all(context: &Context) -> Result<Listed, Failure> {
+    let (mut consents, mut problems) = (Vec::<ConsentView>::new(), Vec::new());
+    for server in context.state().await?.servers {
+        let request = Request::ListConsents {
+            server: Some(server.name),
+        };
+        match context.bridge().await?.call(&request).await {
+            Ok(Reply::Consents(listed)) => {
+                let is_new = |view: &ConsentView| consents.iter().all(|known| known.id != view.id);
+                let new: Vec<_> = listed.into_iter().filter(is_new).collect();
+                consents.extend(new);
+            }
+            Ok(other) => return Err(unexpected(&other)),
+            Err(CallError::Problem(problem)) => {
+                // There is nothing to ask where nobody has to sign in, or no list is kept.
+                let is_open = server.state == ServerState::Ready && server.account.is_none();
+                if problem.kind != ProblemKind::NotOffered && !is_open {
+                    problems.push(problem);
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Listed { consents, problems })
+}
+
+async fn of_server(server: String, context: &Context) -> Result<Vec<ConsentView>, Failure> {
+    let server = Some(server);
+    match context.call(&Request::ListConsents { server }).await? {
+        Reply::Consents(consents) => Ok(consents),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Says which gateways were not asked and why. The first one decides the exit code.
+fn unasked(problems: Vec<Problem>) -> Result<(), Failure> {
+    let mut problems = problems.into_iter();
+    let Some(first) = problems.next() else {
+        return Ok(());
+    };
+    for problem in problems {
+        terminal::note(format_args!("{problem}\n"));
+    }
+    Err(first.into())
 }
 
 fn text(consents: &[ConsentView]) -> String {

@@ -92,6 +92,24 @@ async fn looking_starts_nothing() {
 }
 
 #[tokio::test]
+async fn consents_that_nobody_could_ask_for_are_not_called_none() {
+    let installation = Installation::new();
+    let none = installation.run(&["consents", "list"]).await;
+    assert_eq!(none.code, Some(0), "there is nobody to ask: {none:?}");
+    installation
+        .run(&["servers", "add", "nowhere", "http://127.0.0.1:9/mcp"])
+        .await;
+    let list = installation.run(&["consents", "list"]).await;
+    assert_eq!((list.code, list.stdout.as_str()), (Some(3), ""));
+    assert!(
+        list.stderr.contains("nowhere needs a sign-in") && list.stderr.contains("\nhint: "),
+        "{list:?}"
+    );
+    let list = installation.run(&["consents", "list", "--json"]).await;
+    assert_eq!((list.code, list.stdout.as_str()), (Some(3), "[]\n"));
+}
+
+#[tokio::test]
 async fn a_bad_certificate_of_the_environment_is_named() {
     let installation = Installation::new();
     let file = installation.folder().join("bad.pem");
