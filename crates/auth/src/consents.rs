@@ -1,15 +1,14 @@
 //! What the user has granted to clients at an authorization server, listed and revoked.
 
+use ::http::StatusCode;
 use ::http::header::{ACCEPT, AUTHORIZATION};
-use ::http::{HeaderValue, StatusCode};
-use model::EndpointUrl;
 use model::config::ServerAuth;
-use reqwest::RequestBuilder;
+use reqwest::{RequestBuilder, Url};
 use serde::Deserialize;
 
-use crate::error::AuthorizationError;
+use crate::error::{AuthorizationError, SignInReason};
 use crate::http::{Answer, send};
-use crate::identity::Target;
+use crate::identity::{Authorization, Target};
 use crate::token::source::Source;
 
 /// One grant of the user to one client at the authorization server.
@@ -89,13 +88,11 @@ struct Row {
 
 /// Lists the consents at the authorization server of `target`.
 pub(crate) async fn list(source: &Source, target: &Target) -> Result<Vec<Consent>, ConsentsError> {
-    let (endpoint, authorization) = endpoint(source, target).await?;
-    let request = source
-        .http
-        .get(endpoint.url().clone())
-        .header(AUTHORIZATION, authorization)
-        .header(ACCEPT, "application/json");
-    let answer = ask(request, target).await?;
+    let get = |endpoint: Url| {
+        let request = source.http.get(endpoint);
+        request.header(ACCEPT, "application/json")
+    };
+    let answer = ask(source, target, get).await?;
     if !answer.status.is_success() {
         return Err(strange(target, answer.status.to_string()));
     }
@@ -113,13 +110,13 @@ pub(crate) async fn revoke(
     target: &Target,
     id: &str,
 ) -> Result<(), ConsentsError> {
-    let (endpoint, authorization) = endpoint(source, target).await?;
-    let mut url = endpoint.url().clone();
-    if let Ok(mut path) = url.path_segments_mut() {
-        path.pop_if_empty().push(id);
-    }
-    let request = source.http.delete(url).header(AUTHORIZATION, authorization);
-    match ask(request, target).await?.status {
+    let delete = |mut endpoint: Url| {
+        if let Ok(mut path) = endpoint.path_segments_mut() {
+            path.pop_if_empty().push(id);
+        }
+        source.http.delete(endpoint)
+    };
+    match ask(source, target, delete).await?.status {
         status if status.is_success() => Ok(()),
         StatusCode::NOT_FOUND | StatusCode::GONE => Err(ConsentsError::Unknown {
             server: target.url.shown().to_owned(),
@@ -129,10 +126,7 @@ pub(crate) async fn revoke(
     }
 }
 
-async fn endpoint(
-    source: &Source,
-    target: &Target,
-) -> Result<(EndpointUrl, HeaderValue), ConsentsError> {
+async fn endpoint(source: &Source, target: &Target) -> Result<(Url, Authorization), ConsentsError> {
     let not_offered = || ConsentsError::NotOffered {
         server: target.url.shown().to_owned(),
     };
@@ -142,10 +136,34 @@ async fn endpoint(
     let authorization = source.authorization(target).await?;
     let slot = source.ledger.grant_for(&target.name());
     let endpoint = slot.and_then(|slot| slot.with_grant(|grant| grant.endpoints.consents.clone()));
-    Ok((endpoint.ok_or_else(not_offered)?, authorization.header))
+    let endpoint = endpoint.ok_or_else(not_offered)?;
+    Ok((endpoint.url().clone(), authorization))
 }
 
-async fn ask(request: RequestBuilder, target: &Target) -> Result<Answer, ConsentsError> {
+/// Asks, and once more with a renewed token if the first one is refused. A server that takes
+/// neither wants a new sign-in.
+async fn ask(
+    source: &Source,
+    target: &Target,
+    request: impl Fn(Url) -> RequestBuilder,
+) -> Result<Answer, ConsentsError> {
+    for _ in 0..2 {
+        let (endpoint, used) = endpoint(source, target).await?;
+        let request = request(endpoint).header(AUTHORIZATION, &used.header);
+        let answer = answered(request, target).await?;
+        if answer.status != StatusCode::UNAUTHORIZED {
+            return Ok(answer);
+        }
+        source.refused(target, &used);
+    }
+    let refused = AuthorizationError::SignInNeeded {
+        server: target.url.shown().to_owned(),
+        reason: SignInReason::KeepsRefusing,
+    };
+    Err(refused.into())
+}
+
+async fn answered(request: RequestBuilder, target: &Target) -> Result<Answer, ConsentsError> {
     let unreachable = |reason: String| ConsentsError::Unreachable {
         server: target.url.shown().to_owned(),
         reason,

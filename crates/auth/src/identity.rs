@@ -95,9 +95,7 @@ impl Identity {
         if source.ledger.load().await.is_err() {
             return;
         }
-        if let Some(slot) = source.ledger.grant_for(&target.name()) {
-            slot.refused(used.serial, source.clock.unix());
-        }
+        source.refused(target, used);
     }
 
     /// Prepares a sign-in: discovers, registers where needed, and listens for the browser to come

@@ -9,9 +9,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use auth::ConsentsError;
+use auth::{AuthorizationError, ConsentsError, Target};
 use control::Answer;
-use control::api::{ConsentView, HostId, Problem, ProblemKind, Reply, Request};
+use control::api::{ConsentView, HostId, Problem, ProblemKind, Reply, Request, ServerState};
 use control::hello::{self, Hello, LONGEST_LINE, Wants};
 use control::lines::Lines;
 use control::socket::{Listener, Stream};
@@ -352,12 +352,38 @@ async fn consents(hub: &Arc<Hub>, name: Option<&str>) -> Result<Vec<ConsentView>
     Ok(views)
 }
 
+/// Takes a consent back. The gateway ends what it carried, and that may be our own sign-in.
 async fn revoke_consent(hub: &Arc<Hub>, name: &str, id: &str) -> Result<Reply, Problem> {
     let server = hub.server(name)?;
-    let revoked = hub.identity.revoke_consent(&server.target(), id).await;
+    let target = server.target();
+    let revoked = hub.identity.revoke_consent(&target, id).await;
+    if let Err(error) = &revoked {
+        note_end(hub, &server, error);
+    }
     revoked.map_err(|error| about_consents(&server, &error))?;
+    let account_of = |target: &Target| hub.identity.account_for(target).map(|account| account.key);
+    let account = account_of(&target);
+    for server in hub.registry.all() {
+        let target = server.target();
+        let is_theirs = account.is_some() && account_of(&target) == account;
+        if is_theirs && let Err(error) = hub.identity.consents(&target).await {
+            note_end(hub, &server, &error);
+        }
+    }
     hub.changed();
     Ok(Reply::Done)
+}
+
+/// Shows that a sign-in has ended, if that is what the question for consents brought to light.
+fn note_end(hub: &Arc<Hub>, server: &Server, error: &ConsentsError) {
+    let has_ended = matches!(
+        error,
+        ConsentsError::Authorization(AuthorizationError::SignInNeeded { .. })
+    );
+    let was_signed_in = hub.identity.account_for(&server.target()).is_some();
+    if has_ended && was_signed_in && server.set_state(ServerState::SignInNeeded) {
+        hub.changed();
+    }
 }
 
 fn about_consents(server: &Server, error: &ConsentsError) -> Problem {

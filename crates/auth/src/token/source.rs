@@ -54,6 +54,13 @@ impl Source {
         found.map_err(|failure| failure.about(target))
     }
 
+    /// Takes note that `target` answered 401 to `used`, unless there is a newer token.
+    pub(crate) fn refused(&self, target: &Target, used: &Authorization) {
+        if let Some(slot) = self.ledger.grant_for(&target.name()) {
+            slot.refused(used.serial, self.clock.unix());
+        }
+    }
+
     pub(super) async fn fresh(&self, slot: Arc<Slot>) -> Result<Authorization, Failure> {
         match slot.look(self.clock.unix()) {
             Look::Fresh(authorization) => Ok(authorization),

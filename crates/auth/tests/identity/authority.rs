@@ -138,6 +138,17 @@ impl Authority {
         self.books().clients.clear();
     }
 
+    /// Takes no access token any more that it has issued.
+    pub(crate) fn end_access(&self) {
+        self.books().access_tokens.clear();
+    }
+
+    /// Nor a refresh token.
+    pub(crate) fn end_sessions(&self) {
+        self.end_access();
+        self.books().refresh_tokens.clear();
+    }
+
     pub(crate) fn secrets(&self) -> Vec<String> {
         let books = self.books();
         let tokens = books

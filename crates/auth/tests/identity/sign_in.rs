@@ -497,6 +497,28 @@ async fn consents_are_listed_and_taken_back() {
 }
 
 #[tokio::test]
+async fn whoever_was_signed_out_meanwhile_is_told_so_when_asking_for_consents() {
+    let desk = Desk::new().await;
+    let target = desk.target();
+    desk.sign_in(&target).await.unwrap();
+    desk.authority.end_access();
+    assert_eq!(desk.identity.consents(&target).await.unwrap().len(), 1);
+    assert_eq!(desk.authority.grants("refresh_token").len(), 1);
+    desk.authority.end_sessions();
+    for _ in 0..2 {
+        let error = desk.identity.revoke_consent(&target, "c/1").await;
+        let error = error.unwrap_err();
+        assert!(
+            matches!(
+                error,
+                auth::ConsentsError::Authorization(AuthorizationError::SignInNeeded { .. })
+            ),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn no_token_lies_readable_on_disk() {
     let dir = tempfile::TempDir::new().unwrap();
     let desk = Desk::with_vault(Vault::file(dir.path())).await;

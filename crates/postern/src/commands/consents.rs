@@ -12,15 +12,30 @@ pub(crate) fn run(command: ConsentsCommand, context: &Context) -> Result<(), Fai
     context.block_on(async {
         match command {
             ConsentsCommand::List { server, json } => list(server, json.json, context).await,
-            ConsentsCommand::Revoke { server, id } => {
-                context.call(&Request::RevokeConsent { server, id }).await?;
-                terminal::say(
-                    "The consent is taken back. The gateway asks again at the next sign-in.",
-                );
-                Ok(())
-            }
+            ConsentsCommand::Revoke { server, id } => revoke(server, id, context).await,
         }
     })
+}
+
+async fn revoke(server: String, id: String, context: &Context) -> Result<(), Failure> {
+    let request = Request::RevokeConsent {
+        server: server.clone(),
+        id,
+    };
+    context.call(&request).await?;
+    let state = context.state().await?;
+    let is_signed_out = state
+        .servers
+        .iter()
+        .any(|view| view.name == server && view.state == ServerState::SignInNeeded);
+    if is_signed_out {
+        terminal::say(format_args!(
+            "The consent is taken back, and you are signed out there. `postern sign-in {server}` asks for it again."
+        ));
+    } else {
+        terminal::say("The consent is taken back. The gateway asks again at the next sign-in.");
+    }
+    Ok(())
 }
 
 async fn list(server: Option<String>, json: bool, context: &Context) -> Result<(), Failure> {

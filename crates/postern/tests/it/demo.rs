@@ -3,6 +3,7 @@
 use std::process::Stdio;
 
 use control::Client;
+use control::api::ServerState;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::installation::{Ended, Installation};
@@ -61,6 +62,37 @@ async fn two_demos_do_not_share_a_folder() {
     let second = installation.run(&["demo"]).await;
     assert_eq!(second.code, Some(1), "{second:?}");
     assert!(second.stderr.contains("another --home"), "{second:?}");
+}
+
+#[tokio::test]
+async fn a_consent_that_is_taken_back_takes_the_sign_in_with_it() {
+    let installation = Installation::unused();
+    let mut command = installation.command(&["demo", "--scripted", "--keep"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut demo = command.spawn().unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    while !lines.next_line().await.unwrap().unwrap().contains("Ctrl-C") {}
+    let list = installation.run(&["consents", "list", "--json"]).await;
+    assert_eq!(list.code, Some(0), "{list:?}");
+    let consents: serde_json::Value = serde_json::from_str(&list.stdout).unwrap();
+    let id = consents[0]["id"].as_str().unwrap();
+    let revoke = ["consents", "revoke", "snippets", id];
+    let revoked = installation.run(&revoke).await;
+    assert_eq!(revoked.code, Some(0), "{revoked:?}");
+    assert!(
+        revoked.stdout.contains("you are signed out there"),
+        "{revoked:?}"
+    );
+    let state = installation.state().await;
+    assert_eq!(state.servers[0].state, ServerState::SignInNeeded);
+    for again in [&revoke[..], &["consents", "list"]] {
+        let ended = installation.run(again).await;
+        assert_eq!(ended.code, Some(3), "{ended:?}");
+        assert!(
+            ended.stderr.contains("postern sign-in snippets"),
+            "{ended:?}"
+        );
+    }
 }
 
 #[tokio::test]
