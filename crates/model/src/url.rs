@@ -48,7 +48,7 @@ impl EndpointUrl {
     /// The text without its query, which may be a secret: for messages, logs and pages.
     #[must_use]
     pub fn shown(&self) -> &str {
-        shown(&self.text)
+        shown_url(&self.text)
     }
 
     /// The parsed form, for its parts.
@@ -65,8 +65,9 @@ impl EndpointUrl {
 }
 
 /// What may be shown of a text that should be a URL: nothing from a query or a fragment on, and
-/// no user name or password with what is before them.
-fn shown(text: &str) -> &str {
+/// no user name or password with what is before them. Any other text without these is shown whole.
+#[must_use]
+pub fn shown_url(text: &str) -> &str {
     let text = text.split(['?', '#']).next().unwrap_or_default();
     let host = text.find("://").map_or(0, |scheme| scheme + 3);
     let end = text[host..].find('/').map_or(text.len(), |end| host + end);
@@ -89,7 +90,7 @@ impl FromStr for EndpointUrl {
     type Err = UrlError;
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
-        let url = Url::parse(text).map_err(|_| UrlError::Malformed(shown(text).to_owned()))?;
+        let url = Url::parse(text).map_err(|_| UrlError::Malformed(shown_url(text).to_owned()))?;
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
             return Err(UrlError::Decorated(
                 url.host_str().unwrap_or_default().to_owned(),
@@ -98,7 +99,7 @@ impl FromStr for EndpointUrl {
         match url.scheme() {
             "https" => {}
             "http" if is_loopback(&url) => {}
-            _ => return Err(UrlError::Insecure(shown(text).to_owned())),
+            _ => return Err(UrlError::Insecure(shown_url(text).to_owned())),
         }
         Ok(Self {
             text: text.to_owned(),

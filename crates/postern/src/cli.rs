@@ -101,7 +101,12 @@ Examples:
 In a host's configuration:
   \"snippets\": { \"command\": \"/usr/bin/postern\", \"args\": [\"connect\", \"snippets\"] }
 
-Starts the bridge if none runs. Stdout carries MCP and nothing else.";
+Starts the bridge if none runs. Stdout carries MCP and nothing else.
+
+The exit code is 0 whenever the host ended the conversation, also where the server is unknown or
+cannot be reached: the host is told by the answers to its requests, and many hosts take any other
+code for a crash and start the command again. `postern servers test NAME` tells by its exit code
+whether a server works.";
 
 const BRIDGE: &str = "\
 Examples:

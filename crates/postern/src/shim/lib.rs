@@ -56,7 +56,7 @@ pub async fn run(options: Options) {
         host_state: HostState::Open,
         answers: stdio::output(),
         to_host: BytesMut::new(),
-        memory: Memory::new(&options.server, LONGEST_MESSAGE),
+        memory: Memory::new(options.shown_server(), LONGEST_MESSAGE),
         bridge: Bridge::dial(options.clone(), Need::Now, false),
         dialler: options,
     };
@@ -230,7 +230,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
             Ok(None) => {}
             Err(error) => stdio::complain(format_args!(
                 "{}: the bridge said something that is not MCP, which is dropped: {error}",
-                self.dialler.server
+                self.dialler.shown_server()
             )),
         }
     }
@@ -274,7 +274,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
     }
 
     fn refused(&mut self, problem: Problem) {
-        stdio::complain(format_args!("{}: {problem}", self.dialler.server));
+        stdio::complain(format_args!("{}: {problem}", self.dialler.shown_server()));
         self.tell_refusal(&problem);
         self.bridge = Bridge::Refused(problem, Instant::now());
     }

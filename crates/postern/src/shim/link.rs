@@ -125,6 +125,11 @@ impl Sending {
 }
 
 impl Dialler {
+    /// The server in messages: an address may carry a password or a key.
+    pub(crate) fn shown_server(&self) -> &str {
+        model::shown_url(&self.server)
+    }
+
     /// Connects to the running bridge, or one that it starts, for this shim's server. `hurry`
     /// turns [`Need::WhenThere`] into [`Need::Now`].
     ///

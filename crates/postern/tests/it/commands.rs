@@ -1,8 +1,12 @@
 //! What scripts and people see: output, errors, exit codes.
 
+use std::process::Stdio;
+
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
 
 use crate::installation::{Ended, Installation};
+use crate::shim::INITIALIZE;
 
 fn json(ended: &Ended) -> Value {
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -107,6 +111,32 @@ async fn consents_that_nobody_could_ask_for_are_not_called_none() {
     );
     let list = installation.run(&["consents", "list", "--json"]).await;
     assert_eq!((list.code, list.stdout.as_str()), (Some(3), "[]\n"));
+}
+
+#[tokio::test]
+async fn a_host_that_ends_the_conversation_gets_no_error_and_no_secret() {
+    let installation = Installation::new();
+    let help = installation.run(&["connect", "--help"]).await;
+    assert!(help.stdout.contains("The exit code is 0"), "{help:?}");
+    let ended = installation.run(&["connect", "typo"]).await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""));
+
+    let server = "https://u:hush@127.0.0.1:9/mcp?key=hush";
+    let mut command = installation.command(&["connect", server]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut shim = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = shim.stdin.take().unwrap();
+    stdin.write_all(INITIALIZE.as_bytes()).await.unwrap();
+    stdin.write_all(b"\n").await.unwrap();
+    drop(stdin);
+    let ended = Ended::from(shim.wait_with_output().await.unwrap());
+    let answer: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(answer["error"]["data"]["server"], "127.0.0.1:9/mcp");
+    assert!(ended.stderr.contains("127.0.0.1"), "{ended:?}");
+    assert!(
+        !ended.stdout.contains("hush") && !ended.stderr.contains("hush"),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test]
