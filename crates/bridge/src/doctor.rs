@@ -64,7 +64,7 @@ async fn vault(hub: &Hub) -> DoctorCheck {
             DoctorOutcome::Broken,
             &state.detail,
             Some(
-                "start a Secret Service such as gnome-keyring, or choose a key file with POSTERN_VAULT=file",
+                "start a Secret Service such as gnome-keyring, or choose a key file: `POSTERN_VAULT=file postern bridge --replace --detach`",
             ),
         ),
     }

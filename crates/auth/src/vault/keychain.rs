@@ -282,9 +282,21 @@ fn known(bytes: Vec<u8>) -> Result<MasterKey, VaultError> {
 fn refusal(error: Error) -> VaultError {
     match error {
         Error::NoStorageAccess(cause) if waits_for_a_person(&*cause) => VaultError::Locked,
-        other => VaultError::Absent {
-            reason: other.to_string(),
-        },
+        other => {
+            tracing::info!(error = %other, "the keychain refuses");
+            VaultError::Absent {
+                reason: in_words(&other),
+            }
+        }
+    }
+}
+
+/// What a person can do something with. The system's own words are for the log.
+fn in_words(error: &Error) -> String {
+    match error {
+        Error::PlatformFailure(_) => "the system has none that answers".to_owned(),
+        Error::NoStorageAccess(_) => "the system gives no access to it".to_owned(),
+        other => other.to_string(),
     }
 }
 

@@ -99,7 +99,7 @@ pub enum VaultError {
     Locked,
     /// There is no keychain.
     #[error(
-        "the keychain cannot be used: {reason}; hint: start one (a Secret Service such as gnome-keyring on Linux), or choose a key file with POSTERN_VAULT=file"
+        "the keychain cannot be used: {reason}; hint: start one (a Secret Service such as gnome-keyring on Linux), or choose a key file: `POSTERN_VAULT=file postern bridge --replace --detach`"
     )]
     Absent {
         /// Why.
