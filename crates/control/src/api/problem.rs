@@ -79,9 +79,11 @@ impl Problem {
     }
 
     /// Takes an error whose text ends in `hint: …` apart. Of several hints, which errors gather
-    /// on their way, one is made.
+    /// on their way, one is made. Numbers of system errors are left out: the words beside them
+    /// say the same.
     #[must_use]
     pub fn from_text(kind: ProblemKind, text: &str) -> Self {
+        let text = &without_error_numbers(text);
         match text.split_once("hint: ") {
             Some((message, hint)) => {
                 Self::new(kind, message.trim_end_matches([' ', ';', '\n', '.']))
@@ -97,6 +99,24 @@ impl Problem {
         self.hint = Some(hint.into());
         self
     }
+}
+
+/// The text without what `std` adds to the words of a system error, as in ` (os error 111)`.
+fn without_error_numbers(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.bytes().all(|b| b.is_ascii_digit()) => {
+                kept.push_str(rest);
+            }
+            Some(_) | None => {
+                kept.push_str(" (os error ");
+                kept.push_str(part);
+            }
+        }
+    }
+    kept
 }
 
 impl fmt::Display for Problem {
@@ -127,5 +147,11 @@ mod tests {
         );
         let problem = Problem::from_text(ProblemKind::Invalid, "no; hint: one; hint: other");
         assert_eq!(problem.to_string(), "no\nhint: one; other");
+        let refused = "a: Connection refused (os error 111), b (os error x); hint: c";
+        let problem = Problem::from_text(ProblemKind::Unreachable, refused);
+        assert_eq!(
+            problem.to_string(),
+            "a: Connection refused, b (os error x)\nhint: c"
+        );
     }
 }
