@@ -2,12 +2,14 @@
 //!
 //! Invariant: looking changes nothing and asks nobody to sign in.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use control::api::{DoctorCheck, DoctorOutcome, Problem, ProblemKind};
 
 use futures_util::future::join_all;
 
+use crate::hosts::{self, Host, Listed};
 use crate::hub::Hub;
 use crate::probe;
 use crate::registry::Server;
@@ -27,6 +29,7 @@ pub(crate) async fn examine(hub: &Arc<Hub>) -> Vec<DoctorCheck> {
     }
     let looks = servers.iter().map(|server| one_server(hub, server));
     checks.extend(join_all(looks).await);
+    checks.extend(host_files(hub));
     checks
 }
 
@@ -91,6 +94,58 @@ async fn one_server(hub: &Arc<Hub>, server: &Arc<Server>) -> DoctorCheck {
         },
         Err(problem) => broken(&subject, &problem),
     }
+}
+
+/// The files of host programs, and what stands in them that leads nowhere.
+fn host_files(hub: &Hub) -> Vec<DoctorCheck> {
+    let mut checks = Vec::new();
+    for &host in Host::ALL {
+        let subject = format!("host {}", host.title());
+        let path = hosts::file(host, &hub.options.places);
+        if !path.exists() {
+            continue;
+        }
+        match hosts::entries(host, &hub.options.places) {
+            Err(error) => {
+                let problem = Problem::from_text(ProblemKind::Invalid, &error.to_string());
+                checks.push(broken(&subject, &problem));
+            }
+            Ok(entries) => {
+                let lost = entries.iter().filter(|entry| leads_nowhere(hub, entry));
+                let before = checks.len();
+                checks.extend(lost.map(|entry| lost_entry(host, &entry.name)));
+                if checks.len() == before {
+                    let path = path.display().to_string();
+                    checks.push(check(&subject, DoctorOutcome::Fine, &path, None));
+                }
+            }
+        }
+    }
+    checks
+}
+
+/// Whether an entry of ours asks this bridge for a server that it does not have.
+fn leads_nowhere(hub: &Hub, entry: &Listed) -> bool {
+    let (server, home) = match entry.args.as_slice() {
+        [_, server] => (server, None),
+        [_, server, flag, root] if flag == "--home" => (server, Some(Path::new(root))),
+        _ => return false,
+    };
+    entry.ours
+        && home == hub.options.home.root()
+        && !server.contains("://")
+        && hub.registry.named(server).is_err()
+}
+
+fn lost_entry(host: Host, name: &str) -> DoctorCheck {
+    check(
+        &format!("host {}", host.title()),
+        DoctorOutcome::Warning,
+        &format!("its file names `{name}`, which is not configured"),
+        Some(&format!(
+            "`postern hosts remove {host} {name}` takes it out, `postern servers add {name} URL` brings it back"
+        )),
+    )
 }
 
 fn check(subject: &str, outcome: DoctorOutcome, finding: &str, hint: Option<&str>) -> DoctorCheck {

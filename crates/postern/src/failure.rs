@@ -47,6 +47,14 @@ impl Failure {
         self.exit
     }
 
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(crate) fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     fn of(exit: Exit, text: &str) -> Self {
         let problem = Problem::from_text(ProblemKind::Failed, text);
         Self {

@@ -32,7 +32,13 @@ pub(super) fn plan_remove(
     id: HostId,
     name: &str,
 ) -> Result<hosts::Change, Problem> {
-    hosts::plan_remove(host_of(id), &hub.options.places, name).map_err(|error| host_problem(&error))
+    let change = hosts::plan_remove(host_of(id), &hub.options.places, name)
+        .map_err(|error| host_problem(&error))?;
+    // A name that neither the file nor the configuration has is a mistake.
+    if change.kind == hosts::Kind::Unchanged {
+        hub.server(name)?;
+    }
+    Ok(change)
 }
 
 /// Makes a change if it is the one that somebody approved.

@@ -8,7 +8,7 @@ use crate::context::{Context, VERSION, unexpected};
 use crate::failure::Failure;
 use crate::terminal;
 
-/// Asks the bridge to look everything over; without one, says that.
+/// Asks the bridge to look everything over, and starts one if none runs.
 pub(crate) fn run(args: &JsonArgs, context: &Context) -> Result<(), Failure> {
     context.block_on(async {
         let checks = checks(context).await?;
@@ -32,7 +32,10 @@ pub(crate) fn run(args: &JsonArgs, context: &Context) -> Result<(), Failure> {
 async fn checks(context: &Context) -> Result<Vec<DoctorCheck>, Failure> {
     let mut client = match context.connect().await {
         Ok(client) => client,
-        Err(CallError::NotRunning) => return Ok(vec![not_running(context)]),
+        Err(CallError::NotRunning) => match context.bridge().await {
+            Ok(client) => client,
+            Err(failure) => return Ok(vec![not_starting(&failure, context)]),
+        },
         Err(error) => return Err(error.into()),
     };
     let mut checks = vec![version(&client.welcome().version)];
@@ -43,18 +46,20 @@ async fn checks(context: &Context) -> Result<Vec<DoctorCheck>, Failure> {
     Ok(checks)
 }
 
-fn not_running(context: &Context) -> DoctorCheck {
+/// Without a bridge there is nobody to look at the rest.
+fn not_starting(failure: &Failure, context: &Context) -> DoctorCheck {
+    let hint = format!(
+        "its log is {}; nothing else was looked at",
+        context.home.log_file().display()
+    );
     DoctorCheck {
         subject: "bridge".to_owned(),
-        outcome: DoctorOutcome::Warning,
-        finding: format!(
-            "does not run; its log is {}",
-            context.home.log_file().display()
-        ),
-        hint: Some(
-            "hosts and commands start it; to look further now, `postern bridge --detach`"
-                .to_owned(),
-        ),
+        outcome: DoctorOutcome::Broken,
+        finding: format!("does not start: {}", failure.message()),
+        hint: Some(match failure.hint() {
+            Some(first) => format!("{first}; {hint}"),
+            None => hint,
+        }),
     }
 }
 

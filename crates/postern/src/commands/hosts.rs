@@ -55,7 +55,6 @@ async fn list(json: bool, context: &Context) -> Result<(), Failure> {
 }
 
 fn row(view: &HostView) -> Result<([String; 4], Option<&Problem>), Failure> {
-    let id = serde_json::to_value(view.id)?;
     let finding = match (&view.problem, view.exists, view.servers.as_slice()) {
         (Some(_), _, _) => "unreadable".to_owned(),
         (None, false, _) => "no file yet".to_owned(),
@@ -63,12 +62,18 @@ fn row(view: &HostView) -> Result<([String; 4], Option<&Problem>), Failure> {
         (None, true, servers) => servers.join(", "),
     };
     let row = [
-        id.as_str().unwrap_or_default().to_owned(),
+        host_id(view)?,
         view.name.clone(),
         finding,
         view.path.clone(),
     ];
     Ok((row, view.problem.as_ref()))
+}
+
+/// The host as commands name it.
+pub(super) fn host_id(view: &HostView) -> Result<String, Failure> {
+    let id = serde_json::to_value(view.id)?;
+    Ok(id.as_str().unwrap_or_default().to_owned())
 }
 
 /// Shows the change, asks, and makes that one.

@@ -2,6 +2,7 @@
 
 use control::api::{Reply, Request, State, TestReport};
 
+use super::hosts::host_id;
 use super::status;
 use crate::cli::ServersCommand;
 use crate::context::{Context, unexpected};
@@ -27,7 +28,7 @@ pub(crate) fn run(command: ServersCommand, context: &Context) -> Result<(), Fail
                     .call(&Request::RemoveServer { name: name.clone() })
                     .await?;
                 terminal::say(format_args!("Removed {name}."));
-                Ok(())
+                say_who_still_names(&name, context).await
             }
             ServersCommand::Test { name, json } => test(name, json.json, context).await,
         }
@@ -48,6 +49,25 @@ async fn list(json: bool, context: &Context) -> Result<(), Failure> {
         terminal::say(status::servers(&servers));
     } else if bridge.config_problem.is_none() {
         terminal::say(status::NO_SERVERS);
+    }
+    Ok(())
+}
+
+/// A host goes on to start the shim for a server that is gone.
+async fn say_who_still_names(name: &str, context: &Context) -> Result<(), Failure> {
+    let reply = context.call(&Request::ListHosts).await?;
+    let Reply::Hosts(hosts) = reply else {
+        return Err(unexpected(&reply));
+    };
+    for host in &hosts {
+        if host.servers.iter().any(|server| server == name) {
+            terminal::note(format_args!(
+                "{} still names {name} in {}.\nhint: `postern hosts remove {} {name}` takes it out",
+                host.name,
+                host.path,
+                host_id(host)?
+            ));
+        }
     }
     Ok(())
 }

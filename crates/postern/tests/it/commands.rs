@@ -89,10 +89,46 @@ async fn looking_starts_nothing() {
     );
     let status = installation.run(&["status", "--json"]).await;
     assert_eq!((status.stdout.as_str(), status.code), ("null\n", Some(4)));
-    let doctor = installation.run(&["doctor"]).await;
-    assert_eq!(doctor.code, Some(0));
-    assert!(doctor.stdout.contains("bridge: does not run"), "{doctor:?}");
     assert!(installation.client().await.is_err());
+}
+
+#[tokio::test]
+async fn the_doctor_names_what_a_hosts_file_has_that_leads_nowhere() {
+    let installation = Installation::new();
+    installation
+        .run(&["servers", "add", "nowhere", "http://127.0.0.1:9/mcp"])
+        .await;
+    let add = ["hosts", "add", "claude-desktop", "nowhere", "--yes"];
+    assert_eq!(installation.run(&add).await.code, Some(0));
+    let removed = installation.run(&["servers", "remove", "nowhere"]).await;
+    assert_eq!(removed.code, Some(0), "{removed:?}");
+    let command = "`postern hosts remove claude-desktop nowhere`";
+    assert!(removed.stderr.contains(command), "{removed:?}");
+
+    installation.quit().await;
+    let doctor = installation.run(&["doctor"]).await;
+    assert_eq!(doctor.code, Some(0), "it starts a bridge: {doctor:?}");
+    assert!(
+        doctor.stdout.contains("its file names `nowhere`") && doctor.stdout.contains(command),
+        "{doctor:?}"
+    );
+    let remove = ["hosts", "remove", "claude-desktop", "nowhere", "--yes"];
+    assert_eq!(installation.run(&remove).await.code, Some(0));
+    let again = installation.run(&remove).await;
+    assert_eq!(again.code, Some(1), "nobody knows it now: {again:?}");
+    assert!(
+        again.stderr.contains("there is no server `nowhere`"),
+        "{again:?}"
+    );
+
+    let file = installation
+        .folder()
+        .join(".config/Claude/claude_desktop_config.json");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "{").unwrap();
+    let doctor = installation.run(&["doctor"]).await;
+    assert_eq!(doctor.code, Some(1), "{doctor:?}");
+    assert!(doctor.stdout.contains(file.to_str().unwrap()), "{doctor:?}");
 }
 
 #[tokio::test]
