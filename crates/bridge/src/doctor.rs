@@ -43,7 +43,15 @@ fn configuration(hub: &Hub) -> DoctorCheck {
 
 fn http(hub: &Hub) -> DoctorCheck {
     match hub.http() {
-        Ok(base) => check("HTTP endpoint", DoctorOutcome::Fine, &base, None),
+        Ok(base) => match hub.port_problem() {
+            None => check("HTTP endpoint", DoctorOutcome::Fine, &base, None),
+            Some(Problem { message, hint, .. }) => check(
+                "HTTP endpoint",
+                DoctorOutcome::Warning,
+                &message,
+                hint.as_deref(),
+            ),
+        },
         Err(problem) => broken("HTTP endpoint", &problem),
     }
 }

@@ -70,6 +70,8 @@ impl std::fmt::Debug for Hub {
 struct Config {
     settings: BridgeSettings,
     problem: Option<Problem>,
+    /// Whether it could be read so far. Until then the usual settings are in force.
+    was_read: bool,
     /// The file's time stamp and length when it was read.
     read_at: Option<(std::time::SystemTime, u64)>,
 }
@@ -107,6 +109,7 @@ impl Hub {
             config: Mutex::new(Config {
                 settings: BridgeSettings::default(),
                 problem: None,
+                was_read: false,
                 read_at: None,
             }),
             http: Mutex::new(Err(Problem::new(ProblemKind::Failed, "not open yet"))),
@@ -179,6 +182,7 @@ impl Hub {
                 version,
             }) => {
                 config.settings = bridge.clone();
+                config.was_read = true;
                 let roots = Roots::read(&bridge.extra_ca_files);
                 config.problem = roots.err().map(|error| {
                     let text = format!("{}: extra_ca_files: {error}", path.display());
@@ -193,7 +197,11 @@ impl Hub {
                 });
             }
             Err(error) => {
-                tracing::error!(%error, "the last good configuration stays in force");
+                let in_force = match config.was_read {
+                    true => "the last good configuration stays in force",
+                    false => "no server is known until it is corrected",
+                };
+                tracing::error!(%error, "{in_force}");
                 config.problem = Some(Problem::from_text(ProblemKind::Invalid, &error.to_string()));
             }
         }
@@ -249,6 +257,21 @@ impl Hub {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Whether the HTTP faces are at another port than the configuration says by now.
+    pub(crate) fn port_problem(&self) -> Option<Problem> {
+        let wanted = self.settings().port;
+        let base = self.http().ok()?;
+        let (_, port) = base.rsplit_once(':')?;
+        if wanted == 0 || port.parse() == Ok(wanted) {
+            return None;
+        }
+        let text = format!("the configuration says port {wanted}, the endpoint is at {port}");
+        Some(
+            Problem::new(ProblemKind::Invalid, text)
+                .with_hint("a port is taken up at the start: `postern bridge --replace --detach`"),
+        )
     }
 
     pub(crate) fn set_http(&self, http: Result<String, Problem>) {

@@ -19,7 +19,7 @@ pid: number,
  */
 http: string | null, 
 /**
- * Why there is no HTTP endpoint.
+ * Why there is no HTTP endpoint, or why it is not where the configuration says.
  */
 httpProblem: Problem | null, 
 /**
@@ -27,7 +27,7 @@ httpProblem: Problem | null,
  */
 configFile: string, 
 /**
- * What is wrong with the configuration file; the last good one is in force.
+ * What is wrong with the configuration file; the last good one, if any, is in force.
  */
 configProblem: Problem | null, 
 /**

@@ -49,7 +49,7 @@ impl Hub {
             version: self.options.version.clone(),
             pid: std::process::id(),
             http: http.as_ref().ok().cloned(),
-            http_problem: http.err(),
+            http_problem: http.err().or_else(|| self.port_problem()),
             config_file: self.options.home.config_file().display().to_string(),
             config_problem: self.config_problem(),
             vault: vault_view(self.options.vault, &self.identity.vault_state()),

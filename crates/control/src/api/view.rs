@@ -35,11 +35,11 @@ pub struct BridgeView {
     pub pid: u32,
     /// The base of the HTTP endpoints, `http://127.0.0.1:4127`, or why there is none.
     pub http: Option<String>,
-    /// Why there is no HTTP endpoint.
+    /// Why there is no HTTP endpoint, or why it is not where the configuration says.
     pub http_problem: Option<Problem>,
     /// The configuration file.
     pub config_file: String,
-    /// What is wrong with the configuration file; the last good one is in force.
+    /// What is wrong with the configuration file; the last good one, if any, is in force.
     pub config_problem: Option<Problem>,
     /// Where tokens are kept.
     pub vault: VaultView,

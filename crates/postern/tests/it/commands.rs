@@ -132,6 +132,24 @@ async fn the_doctor_names_what_a_hosts_file_has_that_leads_nowhere() {
 }
 
 #[tokio::test]
+async fn a_port_that_is_not_in_force_yet_is_named() {
+    let installation = Installation::new();
+    assert_eq!(
+        installation.run(&["bridge", "--detach"]).await.code,
+        Some(0)
+    );
+    std::fs::write(installation.home().config_file(), "[bridge]\nport = 4555\n").unwrap();
+    for command in ["status", "doctor"] {
+        let shown = installation.run(&[command]).await;
+        assert_eq!(shown.code, Some(0), "{shown:?}");
+        assert!(
+            shown.stdout.contains("port 4555") && shown.stdout.contains("--replace --detach"),
+            "{shown:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn consents_that_nobody_could_ask_for_are_not_called_none() {
     let installation = Installation::new();
     let none = installation.run(&["consents", "list"]).await;
