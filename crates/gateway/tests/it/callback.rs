@@ -222,7 +222,7 @@ async fn d29_only_allowed_tenants_sign_in() {
     let other = |text: String| {
         text.replace(
             "root_server",
-            "allowed_tenants = [\"another\"]\nroot_server",
+            "allowed_tenants = [\"8f1c6e4e-0000-4000-8000-0000000000ff\"]\nroot_server",
         )
     };
     let world = World::start_with(other).await;

@@ -12,7 +12,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::ConfigVersion;
 use crate::{EndpointUrl, ServerName};
@@ -56,7 +57,7 @@ pub struct GatewayConfig {
     /// derived from what a request says.
     pub public_url: EndpointUrl,
     /// The address to listen on; plain HTTP, so that TLS ends in front of it.
-    #[serde(default = "default_listen")]
+    #[serde(default = "default_listen", deserialize_with = "address")]
     pub listen: SocketAddr,
     /// The name people see on the consent page.
     #[serde(default = "default_name")]
@@ -216,6 +217,13 @@ impl From<BackendUrl> for String {
     fn from(url: BackendUrl) -> Self {
         url.text
     }
+}
+
+fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse().map_err(|_| {
+        D::Error::custom("is not an address with a port; hint: write one as in 127.0.0.1:4180")
+    })
 }
 
 fn default_listen() -> SocketAddr {

@@ -71,6 +71,25 @@ fn an_error_names_line_and_field() {
             "entra.authority",
         ),
         (
+            "8f1c6e4e-0000-4000-8000-000000000001",
+            "TENANT",
+            8,
+            "entra.authority",
+        ),
+        (
+            "8f1c6e4e-0000-4000-8000-000000000001",
+            "{tenant-id}",
+            8,
+            "entra.authority",
+        ),
+        ("000000000001/v2.0", "000000000001", 8, "entra.authority"),
+        (
+            "root_server = \"snippets\"",
+            "allowed_tenants = [\"nope\"]",
+            5,
+            "allowed_tenants",
+        ),
+        (
             "\"{{entra-client-secret}}\"",
             "\"{{other}}\"",
             10,
@@ -125,6 +144,12 @@ fn an_error_names_line_and_field() {
 }
 
 #[test]
+fn an_address_that_is_none_comes_with_one_that_is() {
+    let error = GatewayConfig::parse(&WHOLE.replace("0.0.0.0:8080", "nope")).unwrap_err();
+    assert!(error.message.contains("hint: "), "{error}");
+}
+
+#[test]
 fn an_authority_of_many_tenants_needs_a_list_of_them() {
     for shared in [
         "",
@@ -139,7 +164,10 @@ fn an_authority_of_many_tenants_needs_a_list_of_them() {
         let text = WHOLE.replace("8f1c6e4e-0000-4000-8000-000000000001", shared);
         let error = GatewayConfig::parse(&text).unwrap_err();
         assert_eq!(error.field, "entra.authority", "{shared}");
-        let listed = text.replace("root_server", "allowed_tenants = [\"t\"]\nroot_server");
+        let listed = text.replace(
+            "root_server",
+            "allowed_tenants = [\"8f1c6e4e-0000-4000-8000-000000000001\"]\nroot_server",
+        );
         assert!(GatewayConfig::parse(&listed).is_ok(), "{shared}");
     }
 }

@@ -87,6 +87,12 @@ impl GatewayConfig {
         self.check_root_server()?;
         self.check_origins()?;
         self.entra.check(&self.allowed_tenants)?;
+        if !self.allowed_tenants.iter().all(|id| is_tenant_id(id)) {
+            return Err(wrong(
+                ["allowed_tenants"],
+                "holds something that is not a tenant id; hint: copy the Directory (tenant) ID, as in 8f1c6e4e-0000-4000-8000-000000000001",
+            ));
+        }
         for (name, server) in &self.servers {
             server.check(name.as_str())?;
         }
@@ -184,6 +190,29 @@ const SHARED_TENANTS: [&str; 4] = [
     "9188040d-6c67-4c5b-b112-36a304b66dad",
 ];
 
+/// Whether a part of a path is what an example has in place of a tenant.
+fn is_placeholder(part: &str) -> bool {
+    let part = part.to_ascii_lowercase();
+    // As a URL has `{` and `<`.
+    let is_bracketed = part.starts_with("%7b") || part.starts_with("%3c");
+    let words: String = part.chars().filter(char::is_ascii_alphanumeric).collect();
+    is_bracketed
+        || [
+            "tenant",
+            "tenantid",
+            "yourtenant",
+            "yourtenantid",
+            "directoryid",
+        ]
+        .contains(&words.as_str())
+}
+
+/// Whether a text is an id as Entra gives one to each tenant.
+fn is_tenant_id(text: &str) -> bool {
+    let lengths = text.split('-').map(str::len);
+    lengths.eq([8, 4, 4, 4, 12]) && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
+}
+
 impl EntraConfig {
     fn check(&self, allowed_tenants: &[String]) -> Result<(), Wrong> {
         if self.client_id.trim().is_empty() {
@@ -224,9 +253,26 @@ impl EntraConfig {
                 "lets people of every tenant sign in; hint: name the tenant in the URL, or list tenant ids in allowed_tenants",
             ));
         }
+        self.check_authority()?;
         self.managed_identity
             .as_ref()
             .map_or(Ok(()), ManagedIdentityConfig::check)
+    }
+
+    fn check_authority(&self) -> Result<(), Wrong> {
+        let path = self.authority.url().path();
+        let wrong_authority = |message| Err(wrong(["entra", "authority"], message));
+        if path.split('/').any(is_placeholder) {
+            return wrong_authority(
+                "names no tenant; hint: put the Directory (tenant) ID where the example has a placeholder",
+            );
+        }
+        if !path.ends_with("/v2.0") {
+            return wrong_authority(
+                "is no v2.0 endpoint; hint: it ends in /v2.0, as in https://login.microsoftonline.com/TENANT/v2.0",
+            );
+        }
+        Ok(())
     }
 
     fn must_be_secret(&self) -> impl Iterator<Item = (&'static str, &Template)> {
