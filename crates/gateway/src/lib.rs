@@ -53,7 +53,7 @@ pub struct Options {
 }
 
 /// Serves until `shutdown` is cancelled; then requests may finish for a few seconds, and
-/// streams are ended.
+/// streams are ended. `ready` is called once, when everything that could stop the start is done.
 ///
 /// # Errors
 /// If the configuration does not hold, a secret is missing, or the data folder cannot be used.
@@ -61,9 +61,11 @@ pub struct Options {
 pub async fn serve(
     options: Options,
     listener: TcpListener,
+    ready: impl FnOnce() + Send,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let app = App::new(options, shutdown.clone())?;
+    ready();
     let housekeeping = app.tasks.spawn(keep_house(Arc::clone(&app)));
     server::serve(listener, router::router(Arc::clone(&app)), shutdown).await;
     housekeeping.abort();

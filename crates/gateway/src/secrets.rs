@@ -21,7 +21,7 @@ pub struct Secrets {
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// Its file cannot be read.
-    #[error("the secret `{name}` cannot be read from {}: {error}; hint: it is looked for relative to gateway.toml", path.display())]
+    #[error("the secret `{name}` cannot be read from {}: {error}; hint: {hint}", path.display())]
     File {
         /// The secret.
         name: String,
@@ -29,6 +29,8 @@ pub enum SecretError {
         path: PathBuf,
         /// Why.
         error: std::io::Error,
+        /// What to do.
+        hint: &'static str,
     },
     /// Its variable is not set.
     #[error("the secret `{name}` is not in the environment; hint: set {variable}")]
@@ -126,6 +128,11 @@ fn read(
 ) -> Result<SecretString, SecretError> {
     match source {
         SecretSource::File(path) => {
+            let hint = if path.is_absolute() {
+                "put the secret there, and let the gateway's user read it"
+            } else {
+                "it is looked for relative to gateway.toml"
+            };
             let path = base.join(path);
             match std::fs::read_to_string(&path) {
                 Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).into()),
@@ -133,6 +140,7 @@ fn read(
                     name: name.to_owned(),
                     path,
                     error,
+                    hint,
                 }),
             }
         }
@@ -205,6 +213,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for (source, hint) in [
             ("file = \"absent\"", "relative to gateway.toml"),
+            (
+                "file = \"/nonexistent/key\"",
+                "let the gateway's user read it",
+            ),
             ("env = \"OTHER\"", "set OTHER"),
             ("value = \"\"", "a value of its own"),
             ("value = \"<your key>\"", "a value of its own"),

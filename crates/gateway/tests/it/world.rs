@@ -222,7 +222,7 @@ impl Running {
             secrets: Secrets::resolve(config, data_dir, |_| None).unwrap(),
             clock: clock.clock(),
         };
-        let task = tokio::spawn(gateway::serve(options, listener, shutdown.clone()));
+        let task = tokio::spawn(gateway::serve(options, listener, || {}, shutdown.clone()));
         Self { shutdown, task }
     }
 }

@@ -19,15 +19,17 @@ pub(crate) fn run(args: &GatewayArgs, context: &Context) -> Result<(), Failure> 
     context.block_on_all_cores(async {
         let (address, public_url) = (options.config.listen, options.config.public_url.clone());
         let listener = listen(address, "another address as `listen` in the configuration").await?;
-        terminal::say(format_args!(
-            "The gateway {public_url} listens on {}.",
-            listener.local_addr().map_err(Failure::new)?
-        ));
+        let address = listener.local_addr().map_err(Failure::new)?;
+        let ready = || {
+            terminal::say(format_args!(
+                "The gateway {public_url} listens on {address}."
+            ));
+        };
         let shutdown = signals::shutdown();
         if args.until_stdin_ends {
             signals::at_the_end_of_stdin(shutdown.clone());
         }
-        Ok(gateway::serve(options, listener, shutdown).await?)
+        Ok(gateway::serve(options, listener, ready, shutdown).await?)
     })
 }
 

@@ -254,7 +254,7 @@ async fn start_parts(folder: &Path) -> anyhow::Result<(Addresses, Parts)> {
     let mut tasks = JoinSet::new();
     tasks.spawn(emulator::serve(emulated, emulator, stop.clone()));
     tasks.spawn(snippets::serve(sample, snippets, stop.clone()));
-    tasks.spawn(gateway::serve(gatewayed, gateway, stop.clone()));
+    tasks.spawn(gateway::serve(gatewayed, gateway, || {}, stop.clone()));
     Ok((addresses, Parts { tasks, stop }))
 }
 

@@ -210,6 +210,29 @@ async fn a_bad_certificate_of_the_environment_is_named() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_cannot_start_does_not_say_that_it_listens() {
+    let installation = Installation::new();
+    let file = installation.folder().join("gateway.toml");
+    let config = "public_url = \"http://localhost:4180\"
+listen = \"127.0.0.1:0\"
+session_keys = \"{{keys}}\"
+[entra]
+authority = \"https://login.microsoftonline.com/8f1c6e4e-0000-4000-8000-000000000001/v2.0\"
+client_id = \"c\"
+[secrets.keys]
+value = \"these are no keys\"
+[servers.one]
+url = \"http://127.0.0.1:9/mcp\"
+";
+    std::fs::write(&file, config).unwrap();
+    let ended = installation
+        .run(&["gateway", "--config", file.to_str().unwrap()])
+        .await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
+    assert!(ended.stderr.contains("session_keys"), "{ended:?}");
+}
+
+#[tokio::test]
 async fn servers_are_added_listed_tested_and_removed() {
     let installation = Installation::new();
     let none = installation.run(&["servers", "list"]).await;
