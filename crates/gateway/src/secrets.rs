@@ -128,7 +128,8 @@ fn read(
 ) -> Result<SecretString, SecretError> {
     match source {
         SecretSource::File(path) => {
-            let hint = if path.is_absolute() {
+            // On Windows a path from the root on is not absolute: it is of the current drive.
+            let hint = if path.has_root() {
                 "put the secret there, and let the gateway's user read it"
             } else {
                 "it is looked for relative to gateway.toml"
