@@ -26,7 +26,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mcp::{Message, RequestId};
-use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use crate::hub::Hub;
@@ -69,18 +68,6 @@ pub(crate) enum Manner {
 pub(crate) struct Ends {
     pub(crate) to: mpsc::Sender<Message>,
     pub(crate) from: mpsc::Receiver<ToHost>,
-}
-
-/// The request that a `notifications/cancelled` is about.
-pub(crate) fn cancelled_request(message: &Message) -> Option<RequestId> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Cancelled<'a> {
-        #[serde(borrow)]
-        request_id: &'a serde_json::value::RawValue,
-    }
-    let cancelled: Cancelled<'_> = serde_json::from_str(message.params()?.get()).ok()?;
-    RequestId::from_json(cancelled.request_id.get())
 }
 
 /// Starts a session.

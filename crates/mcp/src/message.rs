@@ -268,6 +268,27 @@ impl Message {
         Self::build(kind, Some(id.as_json()), body)
     }
 
+    /// The request that this takes back, if it is `notifications/cancelled` (2025-11-25,
+    /// basic/utilities/cancellation).
+    #[must_use]
+    pub fn cancels(&self) -> Option<RequestId> {
+        #[derive(Deserialize)]
+        struct Cancelled<'a> {
+            #[serde(borrow, rename = "requestId")]
+            request_id: &'a RawValue,
+        }
+        let params = self.params()?;
+        let cancelled = || serde_json::from_str::<Cancelled<'_>>(params.get()).ok();
+        let is_one = self.method() == Some("notifications/cancelled");
+        RequestId::from_json(is_one.then(cancelled)??.request_id.get())
+    }
+
+    /// The notification that takes the request `id` back.
+    pub(crate) fn cancellation(id: &RequestId) -> Self {
+        let params = format!(r#"{{"requestId":{}}}"#, id.as_json());
+        Self::raw_notification("notifications/cancelled", &params)
+    }
+
     /// A request whose parameters are this JSON text.
     pub(crate) fn raw_request(id: &RequestId, method: &str, params: Option<&str>) -> Self {
         let kind = Kind::Request {

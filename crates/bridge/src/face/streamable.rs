@@ -191,10 +191,7 @@ async fn exchange(
     let id = match message.kind() {
         Kind::Request { id, .. } => id.clone(),
         Kind::Notification { .. } | Kind::Response { .. } | Kind::ErrorWithoutId => {
-            let cancelled = match message.method() {
-                Some("notifications/cancelled") => session::cancelled_request(&message),
-                Some(_) | None => None,
-            };
+            let cancelled = message.cancels();
             if to.send(message).await.is_err() {
                 return session_gone();
             }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::link::{Handshake, Link, Next, Speech};
 use super::task::{Task, header};
-use super::{FIRST_CONTACT, Manner, WITHDRAWN, cancelled_request};
+use super::{FIRST_CONTACT, Manner, WITHDRAWN};
 
 impl Task {
     pub(super) fn on_host(&mut self, message: Message) {
@@ -119,7 +119,7 @@ impl Task {
     }
 
     fn on_cancelled(&mut self, message: Message) {
-        let Some(id) = cancelled_request(&message) else {
+        let Some(id) = message.cancels() else {
             return;
         };
         if self.outbox.withdraw(&id) {

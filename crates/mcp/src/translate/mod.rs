@@ -16,6 +16,7 @@ mod wish;
 pub(crate) use legacy_host::LegacyHost;
 pub(crate) use modern_host::{ModernHost, StateNumber};
 
+use crate::round::OWN;
 use crate::up::Failure;
 use crate::{Era, Message, RequestId};
 
@@ -30,6 +31,9 @@ const LOG_LEVELS: [&str; 8] = [
     "alert",
     "emergency",
 ];
+
+/// Who one is that did not say who it is.
+const UNNAMED: &str = r#"{"name":"unnamed","version":""}"#;
 
 /// Between a host of one era and a server of the other.
 #[derive(Debug)]
@@ -172,6 +176,16 @@ impl Action {
         let request = message.id().cloned();
         Self::ToHost { message, request }
     }
+
+    /// The same, with an error.
+    fn refusal(id: &RequestId, code: i64, text: &str) -> Self {
+        Self::answer(Message::error_response(Some(id), code, text, None))
+    }
+}
+
+/// Whether it is an id of ours; where nothing is known of it, its request was given up.
+fn is_own(id: &RequestId) -> bool {
+    id.as_json()[1..].starts_with(OWN)
 }
 
 #[cfg(test)]

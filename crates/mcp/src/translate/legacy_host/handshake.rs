@@ -1,7 +1,7 @@
 //! `initialize`, made of `server/discover`.
 
-use super::super::Action;
 use super::super::splice::{Object, quoted};
+use super::super::{Action, UNNAMED};
 use super::{LegacyHost, Says};
 use crate::era::META_SERVER_INFO;
 use crate::up::Failure;
@@ -85,12 +85,11 @@ impl LegacyHost {
         let is_ours = SUPPORTED_LEGACY.contains(&asked);
         let version = if is_ours { asked } else { LATEST_LEGACY };
         let meta = discovered.object("_meta");
-        let unnamed = r#"{"name":"unnamed","version":""}"#;
         let mut result = Object::default();
         result.put("protocolVersion", quoted(version));
         let capabilities = discovered.get("capabilities").unwrap_or("{}");
         result.put("capabilities", capabilities);
-        result.put("serverInfo", meta.get(META_SERVER_INFO).unwrap_or(unnamed));
+        result.put("serverInfo", meta.get(META_SERVER_INFO).unwrap_or(UNNAMED));
         if let Some(instructions) = discovered.get("instructions") {
             result.put("instructions", instructions);
         }

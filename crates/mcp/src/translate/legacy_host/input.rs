@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::super::Action;
 use super::super::splice::{Object, quoted, with};
 use super::super::wish;
-use super::{Call, LegacyHost, Stage, refusal};
+use super::{Call, LegacyHost, Stage};
 use crate::era::MISSING_CAPABILITY;
 use crate::message::INTERNAL_ERROR;
 use crate::{Message, RequestId};
@@ -28,12 +28,9 @@ pub(super) struct Gathering {
 impl Gathering {
     /// Tells the host that what it was asked for is no longer wanted.
     pub(super) fn withdrawn(self) -> Vec<Action> {
-        let withdraw = |id: RequestId| {
-            let params = format!(r#"{{"requestId":{}}}"#, id.as_json());
-            Action::ToHost {
-                message: Message::raw_notification("notifications/cancelled", &params),
-                request: None,
-            }
+        let withdraw = |id: RequestId| Action::ToHost {
+            message: Message::cancellation(&id),
+            request: None,
         };
         self.missing.into_keys().map(withdraw).collect()
     }
@@ -52,7 +49,7 @@ impl LegacyHost {
         call.rounds += 1;
         if call.rounds > MOST_ROUNDS {
             let text = "the server asks again and again and does not answer";
-            return vec![refusal(host, INTERNAL_ERROR, text)];
+            return vec![Action::refusal(host, INTERNAL_ERROR, text)];
         }
         let wanted = result.object("inputRequests");
         let capabilities = Object::of(&self.says.capabilities);

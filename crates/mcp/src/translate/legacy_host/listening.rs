@@ -6,7 +6,7 @@
 
 use super::super::Action;
 use super::super::splice::{Object, quoted, with};
-use super::{LegacyHost, done, refusal};
+use super::{LegacyHost, done};
 use crate::era::META_SUBSCRIPTION;
 use crate::message::INVALID_PARAMS;
 use crate::up::Failure;
@@ -110,7 +110,7 @@ impl LegacyHost {
         message: &Message,
     ) -> Vec<Action> {
         let Some(uri) = Object::of_raw(message.params()).string("uri") else {
-            return vec![refusal(&id, INVALID_PARAMS, "`uri` is missing")];
+            return vec![Action::refusal(&id, INVALID_PARAMS, "`uri` is missing")];
         };
         let uris = &mut self.listening.uris;
         let is_known = uris.contains(&uri);
@@ -189,7 +189,7 @@ impl LegacyHost {
                 Some(uri) if !granted.contains(&uri) => {
                     self.listening.uris.retain(|known| *known != uri);
                     let text = "the server does not tell of changes of this resource";
-                    refusal(&id, INVALID_PARAMS, text)
+                    Action::refusal(&id, INVALID_PARAMS, text)
                 }
                 Some(_) | None => done(&id),
             });

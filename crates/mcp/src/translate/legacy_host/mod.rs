@@ -11,7 +11,7 @@ mod listening;
 use std::collections::HashMap;
 
 use super::splice::{Object, quoted, with};
-use super::{Action, LOG_LEVELS};
+use super::{Action, LOG_LEVELS, is_own};
 use crate::era::{
     META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_LOG_LEVEL, META_PROTOCOL_VERSION,
 };
@@ -72,13 +72,12 @@ impl LegacyHost {
                 let (id, method) = (id.clone(), method.to_string());
                 self.on_request(message, id, &method)
             }
-            Kind::Notification { method } if &**method == "notifications/cancelled" => {
-                let cancelled = Object::of_raw(message.params());
-                let id = cancelled.get("requestId").and_then(RequestId::from_json);
-                id.map(|id| self.abandon(&id)).unwrap_or_default()
-            }
-            // The modern era has no other notifications from a client.
-            Kind::Notification { .. } | Kind::ErrorWithoutId => Vec::new(),
+            Kind::Notification { .. } => match message.cancels() {
+                Some(id) => self.abandon(&id),
+                // The modern era has no other notifications from a client.
+                None => Vec::new(),
+            },
+            Kind::ErrorWithoutId => Vec::new(),
             Kind::Response { id, .. } => {
                 let id = id.clone();
                 self.on_input(&id, &message)
@@ -97,7 +96,7 @@ impl LegacyHost {
             }
             if !matches!(call.stage, Stage::Halted { .. }) {
                 let text = "a request with this id is still unanswered; hint: use each id once";
-                return vec![refusal(&id, INVALID_REQUEST, text)];
+                return vec![Action::refusal(&id, INVALID_REQUEST, text)];
             }
         }
         match method {
@@ -127,7 +126,7 @@ impl LegacyHost {
                 self.says.log_level = Some(quoted(&level));
                 done(id)
             }
-            None => refusal(id, INVALID_PARAMS, "`level` is none of the log levels"),
+            None => Action::refusal(id, INVALID_PARAMS, "`level` is none of the log levels"),
         }
     }
 
@@ -266,18 +265,9 @@ impl LegacyHost {
     }
 }
 
-/// Whether it is an id of ours; where nothing is known of it, its request was given up.
-fn is_own(id: &RequestId) -> bool {
-    id.as_json()[1..].starts_with(OWN)
-}
-
 /// The empty result.
 fn done(id: &RequestId) -> Action {
     Action::answer(Message::response(id, &serde_json::json!({})))
-}
-
-fn refusal(id: &RequestId, code: i64, text: &str) -> Action {
-    Action::answer(Message::error_response(Some(id), code, text, None))
 }
 
 /// The same answer to another request.

@@ -10,7 +10,7 @@ use super::super::Action;
 use super::super::splice::{Object, quoted};
 use super::super::wish;
 use super::says::Says;
-use super::{ModernHost, OWN, Stage, is_awaited, number, refused, subject};
+use super::{ModernHost, OWN, Stage, is_awaited, number, subject};
 use crate::message::{INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::{Message, RequestId};
 
@@ -143,7 +143,7 @@ impl ModernHost {
         let known = self.number_of(state).and_then(|state| self.held(state));
         let Some(at_server) = known else {
             let text = "the server no longer waits for this; hint: make the request again";
-            return vec![refused(host, INVALID_PARAMS, text)];
+            return vec![Action::refusal(host, INVALID_PARAMS, text)];
         };
         let params = Object::of_raw(request.params());
         let Some(call) = self.calls.get_mut(&at_server) else {
@@ -151,7 +151,7 @@ impl ModernHost {
         };
         if request.method() != Some(&*call.method) || subject(&params) != call.subject {
             let text = "`requestState` is that of another request";
-            return vec![refused(host, INVALID_PARAMS, text)];
+            return vec![Action::refusal(host, INVALID_PARAMS, text)];
         }
         call.says = says;
         let stage = Stage::Awaited { host: host.clone() };
@@ -192,8 +192,7 @@ impl ModernHost {
 
     /// The server no longer wants what it asked for.
     pub(super) fn withdraw(&mut self, cancelled: &Message) {
-        let params = Object::of_raw(cancelled.params());
-        let id = params.get("requestId").and_then(RequestId::from_json);
+        let id = cancelled.cancels();
         for call in self.calls.values_mut() {
             if let Stage::Held { questions, .. } = &mut call.stage {
                 questions.retain(|question| Some(&question.id) != id.as_ref());

@@ -16,8 +16,8 @@ mod session;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Action;
 use super::splice::{Object, with};
+use super::{Action, is_own};
 use crate::message::{INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND};
 use crate::round::OWN;
 use crate::up::Failure;
@@ -124,13 +124,13 @@ impl ModernHost {
                 let id = id.clone();
                 self.on_request(message, id, None)
             }
-            Kind::Notification { method } if &**method == "notifications/cancelled" => {
-                let cancelled = Object::of_raw(message.params());
-                let id = cancelled.get("requestId").and_then(RequestId::from_json);
-                id.map(|id| self.abandon(&id)).unwrap_or_default()
-            }
-            // Its era has no others, and no responses of a host.
-            Kind::Notification { .. } | Kind::Response { .. } | Kind::ErrorWithoutId => Vec::new(),
+            Kind::Notification { .. } => match message.cancels() {
+                Some(id) => self.abandon(&id),
+                // Its era has no others.
+                None => Vec::new(),
+            },
+            // Nor has it responses of a host.
+            Kind::Response { .. } | Kind::ErrorWithoutId => Vec::new(),
         }
     }
 
@@ -150,12 +150,12 @@ impl ModernHost {
     ) -> Vec<Action> {
         if self.is_awaited(&id) {
             let text = "a request with this id is still unanswered; hint: use each id once";
-            return vec![refused(&id, INVALID_REQUEST, text)];
+            return vec![Action::refusal(&id, INVALID_REQUEST, text)];
         }
         let method = request.method().unwrap_or_default();
         if GIVEN_UP.contains(&method) {
             let text = "this version of the protocol has no such method";
-            return vec![refused(&id, METHOD_NOT_FOUND, text)];
+            return vec![Action::refusal(&id, METHOD_NOT_FOUND, text)];
         }
         let params = Object::of_raw(request.params());
         let says = match Says::of(&params) {
@@ -403,7 +403,7 @@ impl ModernHost {
         if let Stage::Held { questions, .. } = call.stage {
             actions.extend(questions.iter().map(Question::unanswered));
         }
-        actions.push(Action::ToServer(cancellation(at_server)));
+        actions.push(Action::ToServer(Message::cancellation(at_server)));
         actions.push(Action::Abandon(at_server.clone()));
         actions
     }
@@ -433,7 +433,7 @@ impl ModernHost {
 
     /// What the server is to hear before the connection ends: that nobody waits any longer.
     pub(crate) fn last_words(&self) -> Vec<Message> {
-        self.calls.keys().map(cancellation).collect()
+        self.calls.keys().map(Message::cancellation).collect()
     }
 
     /// Whether the host waits for the answer to a request with this id.
@@ -473,10 +473,6 @@ fn number(id: &RequestId) -> u64 {
     number.unwrap_or_default()
 }
 
-fn is_own(id: &RequestId) -> bool {
-    id.as_json()[1..].starts_with(OWN)
-}
-
 fn on_request(told: Option<(Message, &RequestId)>) -> Vec<Action> {
     let told = told.map(|(message, host)| Action::ToHost {
         message,
@@ -488,15 +484,6 @@ fn on_request(told: Option<(Message, &RequestId)>) -> Vec<Action> {
 /// What a request is about: the tool, the prompt or the resource.
 fn subject(params: &Object<'_>) -> Option<String> {
     params.string("name").or_else(|| params.string("uri"))
-}
-
-fn cancellation(at_server: &RequestId) -> Message {
-    let params = format!(r#"{{"requestId":{}}}"#, at_server.as_json());
-    Message::raw_notification("notifications/cancelled", &params)
-}
-
-fn refused(id: &RequestId, code: i64, text: &str) -> Action {
-    Action::answer(Message::error_response(Some(id), code, text, None))
 }
 
 #[cfg(test)]

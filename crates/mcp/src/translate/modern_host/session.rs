@@ -2,8 +2,8 @@
 //! what `server/discover` is answered from.
 
 use super::super::splice::{Object, quoted};
-use super::super::{Action, LOG_LEVELS};
-use super::{ModernHost, Outcome, Waiting, refused};
+use super::super::{Action, LOG_LEVELS, UNNAMED};
+use super::{ModernHost, Outcome, Waiting};
 use crate::era::{META_SERVER_INFO, is_modern_error};
 use crate::message::METHOD_NOT_FOUND;
 use crate::up::Failure;
@@ -103,13 +103,12 @@ impl ModernHost {
     }
 
     fn open(&mut self, first: Waiting) -> Vec<Action> {
-        let unnamed = r#"{"name":"unnamed","version":""}"#;
         let id = self.own_id();
         let mut params = Object::default();
         params.put("protocolVersion", quoted(LATEST_LEGACY));
         params.put("capabilities", first.says.capabilities.clone());
         let info = first.says.info.clone();
-        params.put("clientInfo", info.unwrap_or_else(|| unnamed.to_owned()));
+        params.put("clientInfo", info.unwrap_or_else(|| UNNAMED.to_owned()));
         let initialize = Message::raw_request(&id, "initialize", Some(&params.text()));
         self.session = Session::Opening {
             id,
@@ -237,7 +236,7 @@ impl ModernHost {
     /// `server/discover`, made of the handshake.
     pub(super) fn discovered(&self, id: &RequestId) -> Action {
         let Some(ready) = self.ready() else {
-            return refused(id, METHOD_NOT_FOUND, "there is no session");
+            return Action::refusal(id, METHOD_NOT_FOUND, "there is no session");
         };
         let mut result = Object::default();
         result.put("resultType", r#""complete""#);
