@@ -7,8 +7,9 @@ use ::http::{HeaderMap, StatusCode, Uri};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use model::is_loopback_host;
 use reqwest::{Proxy, RequestBuilder};
-use url::{Host, Url};
+use url::Url;
 
 /// How long a connection may take to open.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -49,7 +50,7 @@ fn route(proxy: &model::config::Proxy) -> Proxy {
         model::config::Proxy::At(url) => Matcher::builder().all(url.as_str()).build(),
     };
     Proxy::custom(move |url| {
-        if is_loopback(url) {
+        if url.host_str().is_some_and(is_loopback_host) {
             return None;
         }
         let destination = url.as_str().parse::<Uri>().ok()?;
@@ -67,15 +68,6 @@ fn address(proxy: &Intercept) -> Option<Url> {
         url.set_password(Some(password)).ok()?;
     }
     Some(url)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 /// Why there is no answer.

@@ -13,4 +13,4 @@ mod url;
 pub use clock::{Clock, ManualClock};
 pub use identifier::{Issuer, Resource};
 pub use name::{NameError, ServerName};
-pub use url::{EndpointUrl, UrlError, shown_url};
+pub use url::{EndpointUrl, UrlError, is_loopback_host, shown_url};

@@ -3,7 +3,8 @@
 //! Invariant: a redirect URI is compared as the text it is. A parsed form only decides whether
 //! it may be registered, and what the consent page says of it.
 
-use url::{Host, Url};
+use model::is_loopback_host;
+use url::Url;
 
 /// Schemes of URLs that run code, read files, reach over the network, or start something other
 /// than the client, as a browser or a store does.
@@ -136,7 +137,7 @@ pub(crate) fn check(uri: &str) -> Result<(), RedirectError> {
     }
     match url.scheme() {
         "https" if has_plain_host(&url) => Ok(()),
-        "http" if is_loopback(&url) => Ok(()),
+        "http" if url.host_str().is_some_and(is_loopback_host) => Ok(()),
         scheme if is_of_an_application(scheme) => Ok(()),
         _ => Err(RedirectError::Scheme),
     }
@@ -171,15 +172,6 @@ fn without_port(uri: &str) -> Option<(&str, &str)> {
         }
     };
     (path.is_empty() || path.starts_with(['/', '?'])).then_some((&rest[..host.len()], path))
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 /// Whether the host can stand in a header and on a page as it is; a URL may hold more than DNS.

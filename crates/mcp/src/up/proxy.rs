@@ -18,6 +18,7 @@ use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use model::config::Proxy;
+use model::is_loopback_host;
 use tokio::net::TcpStream;
 use tower::Service;
 
@@ -57,7 +58,7 @@ impl Routed {
 
     fn proxy_to(&self, destination: &Uri) -> Option<Intercept> {
         let host = destination.host()?;
-        (!is_this_machine(host)).then(|| self.proxies.intercept(destination))?
+        (!is_loopback_host(host)).then(|| self.proxies.intercept(destination))?
     }
 
     fn through(&self, proxy: &Intercept, destination: Uri) -> Connecting {
@@ -114,12 +115,6 @@ impl Service<Uri> for Routed {
             }
         }
     }
-}
-
-fn is_this_machine(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let address = host.parse::<std::net::IpAddr>();
-    address.map_or(host == "localhost", |address| address.is_loopback())
 }
 
 /// Why a proxy does not lead to the server.
