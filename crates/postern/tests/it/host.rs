@@ -1,36 +1,86 @@
 //! A host that runs `postern connect` with what the official SDKs leave of the environment.
 
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as Socket;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+use tokio::process::{Child, Command};
 
 /// Far longer than anything here takes: a test fails instead of hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Host {
     child: Child,
-    stdin: Option<ChildStdin>,
-    stdout: Option<BufReader<ChildStdout>>,
+    stdin: Option<Box<dyn AsyncWrite + Send + Unpin>>,
+    stdout: Option<BufReader<Box<dyn AsyncRead + Send + Unpin>>>,
+}
+
+/// What a process is given, and the other ends of it.
+pub(crate) struct Ends {
+    stdin: OwnedFd,
+    stdout: OwnedFd,
+    to: Box<dyn AsyncWrite + Send + Unpin>,
+    from: Box<dyn AsyncRead + Send + Unpin>,
+}
+
+impl Ends {
+    /// What most hosts give.
+    pub(crate) fn pipes() -> Self {
+        let (to, stdin) = pipe::pipe().unwrap();
+        let (stdout, from) = pipe::pipe().unwrap();
+        Self {
+            stdin: stdin.into_blocking_fd().unwrap(),
+            stdout: stdout.into_blocking_fd().unwrap(),
+            to: Box::new(to),
+            from: Box::new(from),
+        }
+    }
+
+    /// What those give that run on Node.
+    pub(crate) fn sockets() -> Self {
+        let pair = || {
+            let (ours, its) = Socket::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            (UnixStream::from_std(ours).unwrap(), its.into())
+        };
+        let ((to, stdin), (from, stdout)) = (pair(), pair());
+        Self {
+            stdin,
+            stdout,
+            to: Box::new(to),
+            from: Box::new(from),
+        }
+    }
+
+    /// The process's own, as long as it is not spawned.
+    pub(crate) fn its_own(&self) -> [OwnedFd; 2] {
+        [&self.stdin, &self.stdout].map(|end| end.try_clone().unwrap())
+    }
 }
 
 impl Host {
     pub(crate) fn spawn(home: &Path, server: &str) -> Self {
+        Self::over(Ends::pipes(), home, server)
+    }
+
+    pub(crate) fn over(ends: Ends, home: &Path, server: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
         command.args(["connect", server, "--home"]).arg(home);
         six_variables(&mut command, home);
         command
             .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stdin(ends.stdin)
+            .stdout(ends.stdout)
             .stderr(Stdio::piped());
-        let mut child = command.kill_on_drop(true).spawn().unwrap();
         Self {
-            stdin: child.stdin.take(),
-            stdout: child.stdout.take().map(BufReader::new),
-            child,
+            child: command.kill_on_drop(true).spawn().unwrap(),
+            stdin: Some(ends.to),
+            stdout: Some(BufReader::new(ends.from)),
         }
     }
 

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use rustix::fs::{OFlags, fcntl_getfl};
+use tokio::process::Command;
+
 use crate::fake_bridge::{FakeBridge, Session};
-use crate::host::Host;
+use crate::host::{Ends, Host, PATIENCE, six_variables};
 
 pub(crate) const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#;
 const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
@@ -22,8 +25,12 @@ fn result(id: u32) -> String {
 
 /// A host and a bridge with the handshake between them done.
 async fn established() -> (FakeBridge, Session, Host) {
+    established_over(Ends::pipes()).await
+}
+
+async fn established_over(ends: Ends) -> (FakeBridge, Session, Host) {
     let mut bridge = FakeBridge::new();
-    let mut host = Host::spawn(bridge.folder(), "snippets");
+    let mut host = Host::over(ends, bridge.folder(), "snippets");
     let mut session = bridge.accept().await;
     host.say(INITIALIZE).await;
     assert_eq!(session.hear().await.unwrap(), INITIALIZE);
@@ -65,7 +72,13 @@ async fn every_byte_passes_unchanged_and_stdout_carries_nothing_else() {
 
 #[tokio::test]
 async fn a_mebibyte_and_256_calls_at_once_pass() {
-    let (_bridge, mut session, mut host) = established().await;
+    for ends in [Ends::pipes(), Ends::sockets()] {
+        much_passes(ends).await;
+    }
+}
+
+async fn much_passes(ends: Ends) {
+    let (_bridge, mut session, mut host) = established_over(ends).await;
     let large = format!(
         r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"text":"{}"}}}}"#,
         "x".repeat(1 << 20)
@@ -145,9 +158,55 @@ async fn pending_answers_are_delivered_after_stdin_ended() {
     assert!(status.success());
 }
 
+/// Others may hold them too, and do not expect to be told that they are not ready.
+#[tokio::test]
+async fn what_the_host_gave_stays_as_it_was() {
+    for ends in [Ends::pipes(), Ends::sockets()] {
+        let its_own = ends.its_own();
+        let flags = || its_own.each_ref().map(|end| fcntl_getfl(end).unwrap());
+        let before = flags();
+        let (_bridge, mut session, mut host) = established_over(ends).await;
+        session.say(&call(1)).await;
+        host.hear().await.unwrap();
+        assert_eq!(flags(), before);
+        assert!(!before.iter().any(|flags| flags.contains(OFlags::NONBLOCK)));
+    }
+}
+
+#[tokio::test]
+async fn files_will_do() {
+    let mut bridge = FakeBridge::new();
+    let (said, heard) = (bridge.folder().join("said"), bridge.folder().join("heard"));
+    std::fs::write(&said, format!("{INITIALIZE}\n")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_postern"));
+    command
+        .args(["connect", "snippets", "--home"])
+        .arg(bridge.folder());
+    six_variables(&mut command, bridge.folder());
+    command
+        .stdin(std::fs::File::open(&said).unwrap())
+        .stdout(std::fs::File::create(&heard).unwrap());
+    let mut shim = command.kill_on_drop(true).spawn().unwrap();
+    let mut session = bridge.accept().await;
+    assert_eq!(session.hear().await.unwrap(), INITIALIZE);
+    session.say(ANSWER).await;
+    let status = tokio::time::timeout(PATIENCE, shim.wait()).await;
+    assert!(status.unwrap().unwrap().success());
+    assert_eq!(
+        std::fs::read_to_string(heard).unwrap(),
+        format!("{ANSWER}\n")
+    );
+}
+
 #[tokio::test]
 async fn a_host_that_reads_late_gets_the_last_answer_whole() {
-    let (_bridge, mut session, mut host) = established().await;
+    for ends in [Ends::pipes(), Ends::sockets()] {
+        late_answer_is_whole(ends).await;
+    }
+}
+
+async fn late_answer_is_whole(ends: Ends) {
+    let (_bridge, mut session, mut host) = established_over(ends).await;
     host.say(&call(1)).await;
     session.hear().await.unwrap();
     host.close_stdin();
