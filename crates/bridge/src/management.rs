@@ -14,11 +14,10 @@ use control::Answer;
 use control::api::{ConsentView, HostId, Problem, ProblemKind, Reply, Request, ServerState};
 use control::hello::{self, Hello, LONGEST_LINE, Wants};
 use control::lines::Lines;
-use control::socket::{Listener, Stream};
+use control::socket::{Listener, Reader, Stream, Writer, split};
 use futures_util::TryFutureExt;
 use model::ServerName;
 use model::config::{ServerAuth, ServerConfig, Transport};
-use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::oneshot;
 
 use crate::hub::{Hub, account_id};
@@ -51,7 +50,7 @@ pub(crate) async fn serve(hub: &Arc<Hub>, listener: &mut Listener) -> io::Result
 }
 
 async fn converse(hub: &Arc<Hub>, stream: Stream) -> io::Result<()> {
-    let (reader, mut writer) = tokio::io::split(stream);
+    let (reader, mut writer) = split(stream)?;
     let mut lines = Lines::new(reader, LONGEST_LINE);
     let Some(hello) = hello::receive::<Hello, _>(&mut lines).await? else {
         return Ok(());
@@ -138,11 +137,7 @@ fn is_last(request: &Request) -> bool {
     matches!(request, Request::Quit | Request::Yield)
 }
 
-async fn watch(
-    hub: &Arc<Hub>,
-    lines: &mut Lines<ReadHalf<Stream>>,
-    writer: &mut WriteHalf<Stream>,
-) -> io::Result<()> {
+async fn watch(hub: &Arc<Hub>, lines: &mut Lines<Reader>, writer: &mut Writer) -> io::Result<()> {
     let mut changes = hub.changes();
     let mut last = None;
     loop {

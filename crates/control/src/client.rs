@@ -3,13 +3,12 @@
 use std::io;
 
 use serde::{Deserialize, Serialize};
-use tokio::io::{ReadHalf, WriteHalf};
 
 use crate::Home;
 use crate::api::{Problem, Reply, Request, State};
 use crate::hello::{self, Hello, LONGEST_LINE, PROTOCOL, Wants, Welcome};
 use crate::lines::Lines;
-use crate::socket::{self, Face, Stream};
+use crate::socket::{self, Face, Reader, Writer};
 
 /// One answer on the control socket.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,8 +39,8 @@ pub enum CallError {
 /// A connection to the bridge's management API.
 #[derive(Debug)]
 pub struct Client {
-    lines: Lines<ReadHalf<Stream>>,
-    writer: WriteHalf<Stream>,
+    lines: Lines<Reader>,
+    writer: Writer,
     welcome: Welcome,
 }
 
@@ -129,14 +128,14 @@ pub async fn open(
     face: Face,
     version: &str,
     wants: Wants,
-) -> Result<(Lines<ReadHalf<Stream>>, WriteHalf<Stream>, Welcome), CallError> {
+) -> Result<(Lines<Reader>, Writer, Welcome), CallError> {
     let stream = socket::connect(home, face)
         .await
         .map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CallError::NotRunning,
             _ => CallError::Broken(error),
         })?;
-    let (reader, mut writer) = tokio::io::split(stream);
+    let (reader, mut writer) = socket::split(stream).map_err(CallError::Broken)?;
     let mut lines = Lines::new(reader, LONGEST_LINE);
     let hello = Hello {
         postern: PROTOCOL,

@@ -9,9 +9,9 @@ use control::hello::{
     self, Hello, LONGEST_LINE, LONGEST_MESSAGE, PROTOCOL, Wants, Welcome, YIELDING,
 };
 use control::lines::Lines;
-use control::socket::{Listener, Stream};
+use control::socket::{Listener, Reader, Stream, Writer, split};
 use mcp::Message;
-use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -44,7 +44,7 @@ pub(crate) async fn serve(hub: &Arc<Hub>, listener: &mut Listener) -> io::Result
 }
 
 async fn converse(hub: &Arc<Hub>, stream: Stream) -> io::Result<()> {
-    let (reader, mut writer) = tokio::io::split(stream);
+    let (reader, mut writer) = split(stream)?;
     let mut lines = Lines::new(reader, LONGEST_LINE);
     let Some(hello) = hello::receive::<Hello, _>(&mut lines).await? else {
         return Ok(());
@@ -71,7 +71,7 @@ async fn converse(hub: &Arc<Hub>, stream: Stream) -> io::Result<()> {
 /// Says what this bridge is, on either socket.
 pub(crate) async fn welcome(
     hub: &Hub,
-    writer: &mut WriteHalf<Stream>,
+    writer: &mut Writer,
     problem: Option<control::api::Problem>,
 ) -> io::Result<()> {
     let version = hub.options.version.clone();
@@ -90,8 +90,8 @@ pub(crate) async fn welcome(
 async fn relay(
     hub: &Arc<Hub>,
     server: Arc<Server>,
-    lines: Lines<ReadHalf<Stream>>,
-    writer: WriteHalf<Stream>,
+    lines: Lines<Reader>,
+    writer: Writer,
 ) -> io::Result<()> {
     let Ends { to, from } = session::start(hub, server, "stdio", Manner::Host);
     let (own, own_words) = mpsc::channel(4);
@@ -105,7 +105,7 @@ async fn relay(
 /// shim is told, sends what it has begun, and half-closes: nothing is lost in between.
 async fn read(
     hub: &Hub,
-    mut lines: Lines<ReadHalf<Stream>>,
+    mut lines: Lines<Reader>,
     to: mpsc::Sender<Message>,
     own: mpsc::Sender<Bytes>,
 ) -> io::Result<()> {
@@ -143,7 +143,7 @@ async fn read(
 async fn write(
     mut from: mpsc::Receiver<ToHost>,
     mut own_words: mpsc::Receiver<Bytes>,
-    mut writer: WriteHalf<Stream>,
+    mut writer: Writer,
 ) -> io::Result<()> {
     let mut batch = Vec::with_capacity(4096);
     let mut is_last_word_said = false;

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use control::api::{Reply, Request, ServerState, State};
 use control::hello::Wants;
 use control::lines::Lines;
-use control::socket::{Face, Stream};
+use control::socket::{Face, Reader, Writer};
 use control::{Client, Home};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::AsyncWriteExt;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -180,8 +180,8 @@ async fn serve(
 }
 
 pub(crate) struct Host {
-    lines: Lines<ReadHalf<Stream>>,
-    writer: WriteHalf<Stream>,
+    lines: Lines<Reader>,
+    writer: Writer,
 }
 
 impl Host {

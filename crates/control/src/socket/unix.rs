@@ -1,5 +1,7 @@
 //! Unix sockets in a folder of mode 0700, behind an advisory lock.
 
+mod ends;
+
 use std::fs::{DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -11,6 +13,8 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::{BindError, Face, Peer, Setback, lock};
 use crate::Home;
+
+pub use ends::{Reader, Writer, split};
 
 /// A connection to the bridge, or from a client.
 pub type Stream = UnixStream;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf};
 use tokio::net::windows::named_pipe::{
     ClientOptions, NamedPipeClient, NamedPipeServer, PipeMode, ServerOptions,
 };
@@ -32,6 +32,20 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// The longest message on a pipe, in bytes. Longer writes are several.
 const LONGEST: usize = 64 * 1024;
+
+/// The end of a connection that reads.
+pub type Reader = ReadHalf<Stream>;
+
+/// The end that writes.
+pub type Writer = WriteHalf<Stream>;
+
+/// Both ends of a connection, which is open until both are dropped.
+///
+/// # Errors
+/// None here.
+pub fn split(stream: Stream) -> io::Result<(Reader, Writer)> {
+    Ok(tokio::io::split(stream))
+}
 
 /// Connects to a bridge.
 ///

@@ -12,11 +12,11 @@ use bytes::{Buf, Bytes, BytesMut};
 use control::api::{Problem, ProblemKind};
 use control::hello::{LONGEST_MESSAGE, Version, Wants};
 use control::lines::Lines;
-use control::socket::{Face, Stream};
+use control::socket::{Face, Reader, Writer};
 use control::start::{StartError, StartOptions, ensure_running};
 use control::{CallError, Home, open};
 use mcp::Message;
-use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -65,8 +65,8 @@ pub(crate) enum Need {
 /// A connection to a bridge.
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(crate) lines: Lines<ReadHalf<Stream>>,
-    pub(crate) writer: WriteHalf<Stream>,
+    pub(crate) lines: Lines<Reader>,
+    pub(crate) writer: Writer,
     /// What is on its way.
     pub(crate) sending: Option<Sending>,
     /// Whether our side is closed: the bridge answers what it owes, and ends.
@@ -108,7 +108,7 @@ impl Link {
 
 impl Sending {
     /// Writes some of it. Cancel-safe.
-    pub(crate) async fn write(&mut self, writer: &mut WriteHalf<Stream>) -> io::Result<()> {
+    pub(crate) async fn write(&mut self, writer: &mut Writer) -> io::Result<()> {
         match writer.write_buf(&mut self.line).await? {
             0 => Err(io::ErrorKind::WriteZero.into()),
             _ => Ok(()),

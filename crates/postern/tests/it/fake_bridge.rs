@@ -5,9 +5,9 @@ use std::path::Path;
 use control::api::{Problem, ProblemKind, Reply, Request};
 use control::hello::{self, Hello, LONGEST_LINE, PROTOCOL, Wants, Welcome};
 use control::lines::Lines;
-use control::socket::{Listener, Stream};
+use control::socket::{Listener, Reader, Writer, split};
 use control::{Answer, Home};
-use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::AsyncWriteExt;
 
 pub(crate) struct FakeBridge {
     folder: tempfile::TempDir,
@@ -20,8 +20,8 @@ pub(crate) struct FakeBridge {
 pub(crate) struct Session {
     pub(crate) server: String,
     pub(crate) resumed: bool,
-    lines: Lines<ReadHalf<Stream>>,
-    writer: WriteHalf<Stream>,
+    lines: Lines<Reader>,
+    writer: Writer,
 }
 
 impl FakeBridge {
@@ -61,7 +61,7 @@ impl FakeBridge {
     pub(crate) async fn make_room(mut self) -> tempfile::TempDir {
         loop {
             let (stream, _) = self.control.accept().await.unwrap();
-            let (reader, mut writer) = tokio::io::split(stream);
+            let (reader, mut writer) = split(stream).unwrap();
             let mut lines = Lines::new(reader, LONGEST_LINE);
             // Some only look whether anybody listens.
             let Ok(Some(Hello { .. })) = hello::receive(&mut lines).await else {
@@ -88,7 +88,7 @@ impl FakeBridge {
 
     async fn answer(&mut self, problem: Option<Problem>) -> Session {
         let (stream, _) = self.mcp.accept().await.unwrap();
-        let (reader, mut writer) = tokio::io::split(stream);
+        let (reader, mut writer) = split(stream).unwrap();
         let mut lines = Lines::new(reader, LONGEST_LINE);
         let hello: Hello = hello::receive(&mut lines).await.unwrap().unwrap();
         hello::send(&mut writer, &self.welcome(problem))

@@ -1,0 +1,145 @@
+//! The two ends of a stream socket, registered for no more than they wait for.
+//!
+//! A Unix socket says that it can be written each time the other end reads. Who is registered for
+//! that, as Tokio's own type is, wakes up once for each message to find nothing to do. So an end
+//! that writes tries first, and waits only while the socket is full.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+
+/// The end that reads.
+#[derive(Debug)]
+pub struct Reader(AsyncFd<Arc<OwnedFd>>);
+
+/// The end that writes. Nothing is kept in it.
+#[derive(Debug)]
+pub struct Writer {
+    socket: Arc<OwnedFd>,
+    /// While there is no room.
+    full: Option<AsyncFd<OwnedFd>>,
+}
+
+/// Both ends of a connection, which is open until both are dropped.
+///
+/// # Errors
+/// The system's, for want of descriptors.
+///
+/// # Panics
+/// Outside a Tokio runtime.
+pub fn split(stream: super::Stream) -> io::Result<(Reader, Writer)> {
+    let socket = Arc::new(OwnedFd::from(stream.into_std()?));
+    let writer = Writer {
+        socket: Arc::clone(&socket),
+        full: None,
+    };
+    Ok((Reader(registered(socket, Interest::READABLE)?), writer))
+}
+
+impl Reader {
+    /// The end of a socket that this process was given. It may be one that blocks.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn of(socket: OwnedFd) -> io::Result<Self> {
+        Ok(Self(registered(Arc::new(socket), Interest::READABLE)?))
+    }
+}
+
+impl Writer {
+    /// The same for the other direction.
+    #[must_use]
+    pub fn of(socket: OwnedFd) -> Self {
+        Self {
+            socket: Arc::new(socket),
+            full: None,
+        }
+    }
+
+    /// Whether there may be room now.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let full = match &self.full {
+            Some(full) => full,
+            None => {
+                let again = self.socket.try_clone()?;
+                self.full.insert(registered(again, Interest::WRITABLE)?)
+            }
+        };
+        ready!(full.poll_write_ready(cx))?.clear_ready();
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn registered<T: AsFd + AsRawFd>(socket: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+    #[expect(
+        unsafe_code,
+        reason = "whoever registers something has to vouch for its descriptor"
+    )]
+    // SAFETY: an `OwnedFd` is the same open descriptor for as long as it exists, and neither it
+    // nor what is behind an `Arc` is ever replaced here.
+    let registered = unsafe { AsyncFd::register_with_interest(socket, interest) };
+    Ok(registered?)
+}
+
+impl AsyncRead for Reader {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let mut ready = ready!(self.0.poll_read_ready(cx))?;
+            let room = buffer.initialize_unfilled();
+            let size = room.len();
+            match recv(self.0.as_fd(), room, RecvFlags::DONTWAIT) {
+                Ok((_, read)) => {
+                    // Less than there was room for was all there is.
+                    if (1..size).contains(&read) {
+                        ready.clear_ready();
+                    }
+                    buffer.advance(read);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(Errno::AGAIN) => ready.clear_ready(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Writer {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let writer = self.get_mut();
+        loop {
+            match send(&writer.socket, bytes, SendFlags::DONTWAIT) {
+                Ok(sent) => {
+                    writer.full = None;
+                    return Poll::Ready(Ok(sent));
+                }
+                Err(Errno::AGAIN) => ready!(writer.poll_room(cx))?,
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(shutdown(&self.socket, Shutdown::Write).map_err(Into::into))
+    }
+}
