@@ -7,6 +7,7 @@ use control::api::{Reply, Request, State};
 use control::hello::Version;
 use control::start::{StartOptions, ensure_running};
 use control::{CallError, Client, Home};
+use tokio::runtime::Builder;
 
 use crate::environment::Environment;
 use crate::failure::Failure;
@@ -44,9 +45,7 @@ impl Context {
         &self,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
+        let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(Failure::new)?;
         let result = runtime.block_on(work);
         // A read of the terminal may never end.
@@ -59,14 +58,18 @@ impl Context {
         &self,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        descriptors::raise_limit();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build();
-        let runtime = runtime.map_err(Failure::new)?;
-        let result = runtime.block_on(work);
-        runtime.shutdown_background();
-        result
+        serve(Builder::new_multi_thread(), work)
+    }
+
+    /// Runs a server that passes on much and computes little. A second thread would be woken for
+    /// each message to find nothing left to do, which costs more than the message.
+    pub(crate) fn block_on_one_core<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(1);
+        serve(builder, work)
     }
 
     /// Connects to the bridge that runs.
@@ -104,6 +107,17 @@ impl Context {
             other => Err(unexpected(&other)),
         }
     }
+}
+
+fn serve<T>(
+    mut builder: Builder,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    descriptors::raise_limit();
+    let runtime = builder.enable_all().build().map_err(Failure::new)?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_background();
+    result
 }
 
 /// A reply that does not go with its request, as only another version would send it.

@@ -39,7 +39,7 @@ fn foreground(args: &BridgeArgs, context: Context) -> Result<(), Failure> {
     let ready = move || tracing::info!(folder = %log.run_dir().display(), "the bridge listens");
     context
         .clone()
-        .block_on_all_cores(serve(args, context, &mut Some(ready)))
+        .block_on_one_core(serve(args, context, &mut Some(ready)))
 }
 
 /// The process in the middle: see [`control::start`].
@@ -74,7 +74,7 @@ fn detached(args: &BridgeArgs, context: Context) -> Result<(), Failure> {
     let mut ready = Some(|| report.take().map_or((), Report::ready));
     let ended = context
         .clone()
-        .block_on_all_cores(serve(args, context, &mut ready));
+        .block_on_one_core(serve(args, context, &mut ready));
     match (ended, report) {
         (Ok(()), Some(report)) => report.ready(),
         (Ok(()), None) => {}
