@@ -45,6 +45,18 @@ pub(crate) fn is_modern_error(code: i64) -> bool {
     )
 }
 
+/// Whether this is what a server of the modern era answers to `server/discover`: it has to name
+/// its versions (2026-07-28, server/discover). Some servers answer whatever they are asked.
+pub(crate) fn is_discovery(answer: &Message) -> bool {
+    #[derive(Deserialize)]
+    struct Discovered<'a> {
+        #[serde(borrow, rename = "supportedVersions")]
+        _versions: Vec<Cow<'a, str>>,
+    }
+    let result = answer.result().map(serde_json::value::RawValue::get);
+    result.is_some_and(|result| serde_json::from_str::<Discovered<'_>>(result).is_ok())
+}
+
 /// How the two ends agree on what they speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Era {
@@ -144,7 +156,7 @@ where
 mod tests {
     use bytes::Bytes;
 
-    use super::{Era, Peek};
+    use super::{Era, Peek, is_discovery};
     use crate::message::Message;
 
     fn message(text: &str) -> Message {
@@ -178,6 +190,25 @@ mod tests {
             Era::of(&message(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#)),
             Era::Legacy
         );
+    }
+
+    #[test]
+    fn a_discovery_names_versions() {
+        let answers = |result: &str| {
+            let text = format!(r#"{{"jsonrpc":"2.0","id":1,{result}}}"#);
+            is_discovery(&message(&text))
+        };
+        assert!(answers(
+            r#""result":{"supportedVersions":["2026-07\u002d28"],"x":1.0}"#
+        ));
+        for other in [
+            r#""result":{}"#,
+            r#""result":{"supportedVersions":"2026-07-28"}"#,
+            r#""result":null"#,
+            r#""error":{"code":1,"message":"","data":{"supportedVersions":[]}}"#,
+        ] {
+            assert!(!answers(other), "{other}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::outgoing::Outgoing;
 use super::state::{Generation, State};
 use super::stream::Mark;
 use super::{Failure, Shared, UpstreamEvent};
-use crate::era::is_modern_error;
+use crate::era::{is_discovery, is_modern_error};
 use crate::handshake::InitializeResult;
 use crate::message::{INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::mirrored::is_complete;
@@ -283,7 +283,8 @@ impl Shared {
 
 /// How a server refuses a modern request that wants a handshake first (2026-07-28, basic/
 /// versioning, "Backward Compatibility"): what is no error of the modern era is one of the other,
-/// but for errors that any server may have with this very request.
+/// but for errors that any server may have with this very request. Nor is it one of this era that
+/// answers a discovery with something else.
 pub(super) fn legacy_refusal(
     request: &Message,
     status: StatusCode,
@@ -291,6 +292,10 @@ pub(super) fn legacy_refusal(
 ) -> Option<Result<Message, Failure>> {
     let refusal = match outcome {
         Err(failure) if failure.is_of_other_era() => Some(Err(failure.clone())),
+        Ok(Answer::Message(answer)) if answer.result().is_some() => {
+            let is_amiss = request.method() == Some("server/discover") && !is_discovery(answer);
+            is_amiss.then(|| Ok(answer.clone()))
+        }
         Ok(Answer::Message(refusal)) => {
             let code = refusal.error_code()?;
             let speaks_of_handshake = || {

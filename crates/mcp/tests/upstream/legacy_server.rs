@@ -82,11 +82,13 @@ async fn called(learned: &Arc<Learned>) -> (Host, Server, Events, Call) {
 #[tokio::test]
 async fn its_refusal_becomes_a_handshake_and_the_request_is_answered() {
     let unknown = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no"}}"#;
+    let anything = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
     let early = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"Received request before initialization was complete"}}"#;
     let version = r#"{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Unsupported protocol version"}}"#;
     for (method, status, body) in [
         ("server/discover", 200, unknown),
         ("server/discover", 404, unknown),
+        ("server/discover", 200, anything),
         ("tools/list", 200, early),
         ("tools/list", 400, early),
         ("tools/list", 400, version),

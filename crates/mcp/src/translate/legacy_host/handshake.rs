@@ -63,7 +63,8 @@ impl LegacyHost {
         let Some(handshake) = self.handshake.take_if(|first| answer.answers(&first.id)) else {
             return Vec::new();
         };
-        let Some(result) = answer.result() else {
+        let discovered = answer.result().filter(|_| era::is_discovery(answer));
+        let Some(result) = discovered else {
             if answer.error_code().is_some_and(era::is_modern_error) {
                 return vec![Action::answer(answer.clone())];
             }

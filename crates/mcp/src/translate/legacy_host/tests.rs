@@ -97,6 +97,10 @@ fn a_server_that_is_not_modern_either_is_known_by_its_refusals() {
     let actions = host.on_server(error("0", -32601), Some(id("0")));
     assert_eq!(shown(&actions), told, "what it said first stands");
 
+    host.begin(initialize("{}"), Some(refusal.clone()));
+    let actions = host.on_server(result("0", "{}"), Some(id("0")));
+    assert_eq!(shown(&actions), told, "no discovery names no version");
+
     host.begin(initialize("{}"), Some(refusal));
     assert_eq!(shown(&host.failed(Some(id("0")), rejected(400))), told);
 

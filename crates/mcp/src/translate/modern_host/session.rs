@@ -296,6 +296,7 @@ pub(super) fn told(host: &RequestId, outcome: Outcome) -> Action {
         failure,
     };
     match outcome {
+        Ok(answer) if answer.answers(host) => Action::answer(answer),
         Ok(answer) => match answer.error_for(host) {
             Some(error) => Action::answer(error),
             None => failed(Failure::StreamEnded),

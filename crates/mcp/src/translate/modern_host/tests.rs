@@ -536,6 +536,12 @@ fn a_server_that_wants_no_handshake_is_sent_what_it_was_not_asked_before() {
             r#"host on 2: "id":2,"error":{"code":-32000,"message":"first"}}"#
         );
     }
+    let mut host = ModernHost::new("n".into(), false);
+    let discover = request("1", "server/discover", &format!("{{{}}}", meta("{}", "")));
+    host.refused(discover, Ok(result("1", r#"{"x":1.0}"#)));
+    let lines = shown(&host.on_server(error(&at(1), -32601), on(1)));
+    let stands = r#"host on 1: "id":1,"result":{"x":1.0}}"#;
+    assert_eq!(lines, ["wrong era", stands], "its answer, odd as it is");
     let mut host = ModernHost::new("n".into(), true);
     host.on_host(call("1", "{}", ""));
     let failed = shown(&host.failed(
