@@ -53,6 +53,11 @@ async fn a_legacy_host_conforms_as_the_client_of_a_modern_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_modern_host_conforms_as_the_client_of_a_legacy_server() {
+    check("modern", LEGACY).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_bridge_leaves_skills_to_hosts_of_both_eras() {
     for host in ["legacy", "modern"] {
         let player = Player::start(host).await;
