@@ -37,12 +37,37 @@ pub(crate) const MISSING_CAPABILITY: i64 = -32021;
 /// The server does not speak the version of the request.
 pub(crate) const UNSUPPORTED_VERSION: i64 = -32022;
 
-/// Whether only servers of the modern era have this error code.
-pub(crate) fn is_modern_error(code: i64) -> bool {
-    matches!(
-        code,
-        HEADER_MISMATCH | MISSING_CAPABILITY | UNSUPPORTED_VERSION
-    )
+/// Whether only a server of the modern era has this error. One that names only versions with a
+/// handshake in it is to be asked for one of those (2026-07-28, basic/versioning).
+pub(crate) fn is_modern_error(refusal: &Message) -> bool {
+    match refusal.error_code() {
+        Some(HEADER_MISMATCH | MISSING_CAPABILITY) => true,
+        Some(UNSUPPORTED_VERSION) => !wants_handshake(refusal),
+        Some(_) | None => false,
+    }
+}
+
+/// Whether of the versions we speak it names some, and all with a handshake.
+fn wants_handshake(refusal: &Message) -> bool {
+    #[derive(Deserialize)]
+    struct Unsupported<'a> {
+        #[serde(borrow)]
+        data: Supported<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Supported<'a> {
+        #[serde(borrow)]
+        supported: Vec<Cow<'a, str>>,
+    }
+    let error = refusal.error().map(serde_json::value::RawValue::get);
+    let named = error.and_then(|error| serde_json::from_str::<Unsupported<'_>>(error).ok());
+    named.is_some_and(|named| {
+        let speaks = |versions: &[&str]| {
+            let mut supported = named.data.supported.iter();
+            supported.any(|version| versions.contains(&&**version))
+        };
+        speaks(SUPPORTED_LEGACY) && !speaks(SUPPORTED_MODERN)
+    })
 }
 
 /// Whether this is what a server of the modern era answers to `server/discover`: it has to name
@@ -156,7 +181,7 @@ where
 mod tests {
     use bytes::Bytes;
 
-    use super::{Era, Peek, is_discovery};
+    use super::{Era, Peek, is_discovery, is_modern_error};
     use crate::message::Message;
 
     fn message(text: &str) -> Message {
@@ -190,6 +215,32 @@ mod tests {
             Era::of(&message(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#)),
             Era::Legacy
         );
+    }
+
+    #[test]
+    fn an_error_of_the_modern_era_names_a_version_of_it_if_any() {
+        let refusal = |code: i64, data: &str| {
+            let error = format!(r#"{{"code":{code},"message":"no"{data}}}"#);
+            is_modern_error(&message(&format!(
+                r#"{{"jsonrpc":"2.0","id":1,"error":{error}}}"#
+            )))
+        };
+        let supported = |versions: &str| format!(r#","data":{{"supported":{versions}}}"#);
+        for modern in [
+            "",
+            r#","data":7"#,
+            &supported("[]"),
+            &supported(r#"["2033-01-01"]"#),
+            &supported(r#"["2025-11-25","2026-07-28"]"#),
+        ] {
+            assert!(refusal(-32022, modern), "{modern}");
+        }
+        assert!(!refusal(
+            -32022,
+            &supported(r#"["2024-11-05","2025-11-25"]"#)
+        ));
+        assert!(refusal(-32020, &supported(r#"["2025-11-25"]"#)));
+        assert!(!refusal(-32601, ""));
     }
 
     #[test]

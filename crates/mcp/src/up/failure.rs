@@ -79,9 +79,8 @@ impl Failure {
     pub(crate) fn is_of_other_era(&self) -> bool {
         match self {
             Self::Rejected { status, body } => {
-                let code = body.as_ref().and_then(Message::error_code);
                 matches!(status, 400 | 404 | 405 | 406 | 415 | 422)
-                    && !code.is_some_and(is_modern_error)
+                    && !body.as_ref().is_some_and(is_modern_error)
             }
             _ => false,
         }
@@ -90,10 +89,7 @@ impl Failure {
     /// Whether a server of the modern era refuses a request of any like this.
     pub(crate) fn is_modern_refusal(&self) -> bool {
         match self {
-            Self::Rejected { body, .. } => {
-                let code = body.as_ref().and_then(Message::error_code);
-                code.is_some_and(is_modern_error)
-            }
+            Self::Rejected { body, .. } => body.as_ref().is_some_and(is_modern_error),
             _ => false,
         }
     }

@@ -306,6 +306,9 @@ impl Shared {
         loop {
             match stream.message().await {
                 Ok(message) => {
+                    if self.changes_era(outgoing, &message) {
+                        return Ok(());
+                    }
                     let message = self.cleared(outgoing, message);
                     if self.deliver(message, Some(id)).await {
                         self.see_out(stream, id).await;

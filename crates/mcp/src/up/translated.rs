@@ -15,7 +15,7 @@ use super::outgoing::Outgoing;
 use super::state::{Generation, State};
 use super::stream::Mark;
 use super::{Failure, Shared, UpstreamEvent};
-use crate::era::{is_discovery, is_modern_error};
+use crate::era::{UNSUPPORTED_VERSION, is_discovery, is_modern_error};
 use crate::handshake::InitializeResult;
 use crate::message::{INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::mirrored::is_complete;
@@ -155,6 +155,32 @@ impl Shared {
         true
     }
 
+    /// Whether an answer that came as an event is a refusal by a server of the other era, which
+    /// is spoken to in its own from now on.
+    pub(super) fn changes_era(self: &Arc<Self>, outgoing: &Outgoing, answer: &Message) -> bool {
+        let request = &outgoing.message;
+        if !request.id().is_some_and(|id| answer.answers(id)) {
+            return false;
+        }
+        match outgoing.era() {
+            Era::Modern => {
+                wants_handshake(request, StatusCode::OK, answer)
+                    && is_complete(request)
+                    && self.go_legacy(request, Ok(answer.clone()))
+            }
+            Era::Legacy => {
+                let changes = request.method() == Some("initialize")
+                    && knows_no_handshake(StatusCode::OK, answer)
+                    && self.may_go_modern();
+                if changes {
+                    let generation = self.state().generation();
+                    self.go_modern(request, answer.clone(), generation);
+                }
+                changes
+            }
+        }
+    }
+
     /// What the remote is to hear before the connection ends.
     pub(super) fn last_words(&self) -> Vec<Outgoing> {
         let state = self.state();
@@ -282,9 +308,7 @@ impl Shared {
 }
 
 /// How a server refuses a modern request that wants a handshake first (2026-07-28, basic/
-/// versioning, "Backward Compatibility"): what is no error of the modern era is one of the other,
-/// but for errors that any server may have with this very request. Nor is it one of this era that
-/// answers a discovery with something else.
+/// versioning, "Backward Compatibility").
 pub(super) fn legacy_refusal(
     request: &Message,
     status: StatusCode,
@@ -292,27 +316,34 @@ pub(super) fn legacy_refusal(
 ) -> Option<Result<Message, Failure>> {
     let refusal = match outcome {
         Err(failure) if failure.is_of_other_era() => Some(Err(failure.clone())),
-        Ok(Answer::Message(answer)) if answer.result().is_some() => {
-            let is_amiss = request.method() == Some("server/discover") && !is_discovery(answer);
-            is_amiss.then(|| Ok(answer.clone()))
+        Ok(Answer::Message(answer)) if wants_handshake(request, status, answer) => {
+            Some(Ok(answer.clone()))
         }
-        Ok(Answer::Message(refusal)) => {
-            let code = refusal.error_code()?;
-            let speaks_of_handshake = || {
-                let error = refusal.error().map(RawValue::get).unwrap_or_default();
-                let error = error.to_ascii_lowercase();
-                UNINITIALIZED.iter().any(|words| error.contains(words))
-            };
-            // Servers of either era refuse parameters.
-            let is_legacy = request.method() == Some("server/discover")
-                || (status == StatusCode::BAD_REQUEST && code != INVALID_PARAMS)
-                || speaks_of_handshake();
-            (is_legacy && !is_modern_error(code)).then(|| Ok(refusal.clone()))
-        }
-        Ok(Answer::Events(_) | Answer::Nothing) | Err(_) => None,
+        Ok(_) | Err(_) => None,
     };
     // What is not whole is refused by servers of its own era as well.
     refusal.filter(|_| is_complete(request))
+}
+
+/// Whether a server that answers a modern request like this wants a handshake first: what is no
+/// error of the modern era is one of the other, but for errors that any server may have with this
+/// very request. Nor is it one of this era that answers a discovery with something else.
+fn wants_handshake(request: &Message, status: StatusCode, answer: &Message) -> bool {
+    let discovers = request.method() == Some("server/discover");
+    let Some(code) = answer.error_code() else {
+        return discovers && !is_discovery(answer);
+    };
+    let speaks_of_handshake = || {
+        let error = answer.error().map(RawValue::get).unwrap_or_default();
+        let error = error.to_ascii_lowercase();
+        UNINITIALIZED.iter().any(|words| error.contains(words))
+    };
+    // Servers of either era refuse parameters.
+    let is_legacy = discovers
+        || code == UNSUPPORTED_VERSION
+        || (status == StatusCode::BAD_REQUEST && code != INVALID_PARAMS)
+        || speaks_of_handshake();
+    is_legacy && !is_modern_error(answer)
 }
 
 /// What a server says to `initialize` that has no handshake. One that answers with a version of
@@ -329,15 +360,16 @@ pub(super) fn modern_refusal(
     else {
         return None;
     };
-    let Some(code) = refusal.error_code() else {
-        let agreed = InitializeResult::of(refusal)?.protocol_version;
-        return SUPPORTED_MODERN
-            .contains(&&*agreed)
-            .then(|| refusal.clone());
+    knows_no_handshake(status, refusal).then(|| refusal.clone())
+}
+
+fn knows_no_handshake(status: StatusCode, answer: &Message) -> bool {
+    let Some(code) = answer.error_code() else {
+        let agreed = InitializeResult::of(answer).map(|result| result.protocol_version);
+        return agreed.is_some_and(|version| SUPPORTED_MODERN.contains(&&*version));
     };
     // The handshake is what every server of the legacy era knows, and without `_meta`.
-    let is_modern = is_modern_error(code)
+    is_modern_error(answer)
         || code == METHOD_NOT_FOUND
-        || (code == INVALID_PARAMS && status == StatusCode::BAD_REQUEST);
-    is_modern.then(|| refusal.clone())
+        || (code == INVALID_PARAMS && status == StatusCode::BAD_REQUEST)
 }

@@ -79,26 +79,38 @@ async fn called(learned: &Arc<Learned>) -> (Host, Server, Events, Call) {
     (host, server, events, call)
 }
 
+/// In the place of a status: as an event.
+const EVENT: u16 = 0;
+
 #[tokio::test]
 async fn its_refusal_becomes_a_handshake_and_the_request_is_answered() {
     let unknown = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no"}}"#;
     let anything = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
     let early = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"Received request before initialization was complete"}}"#;
     let version = r#"{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Unsupported protocol version"}}"#;
+    let other = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"no","data":{"supported":["2025-11-25"],"requested":"2026-07-28"}}}"#;
     for (method, status, body) in [
         ("server/discover", 200, unknown),
         ("server/discover", 404, unknown),
         ("server/discover", 200, anything),
+        ("server/discover", EVENT, unknown),
+        ("server/discover", EVENT, anything),
         ("tools/list", 200, early),
         ("tools/list", 400, early),
         ("tools/list", 400, version),
+        ("tools/list", 400, other),
+        ("tools/list", 200, other),
+        ("tools/list", EVENT, early),
         ("tools/list", 400, NO_SESSION),
         ("tools/list", 422, "expected initialize"),
     ] {
         let mut server = Server::start().await;
         let mut host = Host::new(&server, "/mcp", Transport::Http);
         host.send_as(&modern(1, method, json!({})), "Bearer one");
-        server.call().await.refuse(status, "application/json", body);
+        match status {
+            EVENT => server.call().await.event(body),
+            status => server.call().await.refuse(status, "application/json", body),
+        }
         handshake(&mut server).await;
         if method == "tools/list" {
             let list = in_session(&mut server, "tools/list").await;

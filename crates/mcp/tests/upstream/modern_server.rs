@@ -56,6 +56,9 @@ async fn ready(learned: &Arc<Learned>) -> (Host, Server) {
     (host, server)
 }
 
+/// In the place of a status: as an event.
+const EVENT: u16 = 0;
+
 #[tokio::test]
 async fn its_refusal_becomes_a_discovery_and_the_handshake_is_answered() {
     for (status, code, id) in [
@@ -64,13 +67,18 @@ async fn its_refusal_becomes_a_discovery_and_the_handshake_is_answered() {
         (400, -32602, "0"),
         (404, -32601, "0"),
         (200, -32601, "0"),
+        (EVENT, -32601, "0"),
+        (EVENT, -32022, "0"),
     ] {
         let mut server = Server::start().await;
         let mut host = Host::new(&server, "/mcp", Transport::Auto);
         host.send_as(&initialize(), "Bearer one");
         let error =
             format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":{code},"message":"first"}}}}"#);
-        refuse(server.call().await, status, &error);
+        match status {
+            EVENT => server.call().await.event(&error),
+            status => refuse(server.call().await, status, &error),
+        }
         let discover = server.call().await;
         assert!(discover.is("server/discover"), "{discover:?}");
         assert_eq!(discover.header("mcp-protocol-version"), Some("2026-07-28"));

@@ -174,6 +174,11 @@ impl Call {
         ));
     }
 
+    /// Answers with one event.
+    pub(crate) fn event(self, message: &str) {
+        self.events().message(message);
+    }
+
     /// Answers with an event stream.
     pub(crate) fn events(self) -> Events {
         let (sender, receiver) = mpsc::unbounded_channel();

@@ -65,7 +65,7 @@ impl LegacyHost {
         };
         let discovered = answer.result().filter(|_| era::is_discovery(answer));
         let Some(result) = discovered else {
-            if answer.error_code().is_some_and(era::is_modern_error) {
+            if era::is_modern_error(answer) {
                 return vec![Action::answer(answer.clone())];
             }
             return handshake.wrong_era();

@@ -152,10 +152,7 @@ impl ModernHost {
     /// The server has refused the handshake, or it did not get through.
     fn not_opened(&self, waiting: Vec<Waiting>, outcome: &Outcome) -> Vec<Action> {
         let is_other_era = match outcome {
-            Ok(answer) => {
-                let code = answer.error_code();
-                code.is_some_and(|code| is_modern_error(code) || code == METHOD_NOT_FOUND)
-            }
+            Ok(answer) => is_modern_error(answer) || answer.error_code() == Some(METHOD_NOT_FOUND),
             Err(failure) => failure.is_of_other_era() || failure.is_modern_refusal(),
         };
         let mut actions = Vec::new();
