@@ -266,7 +266,12 @@ impl Shared {
                 let next = state.close_gate();
                 self.transmit_other(outgoing, Turn::EndsHandshake { after, next });
             }
-            Kind::Notification { .. } => self.transmit_other(outgoing, Turn::AfterHandshake),
+            Kind::Notification { .. } => {
+                if let Some(id) = outgoing.message.cancels() {
+                    state.cancel(&id);
+                }
+                self.transmit_other(outgoing, Turn::AfterHandshake);
+            }
             Kind::Response { .. } | Kind::ErrorWithoutId => {
                 self.transmit_other(outgoing, Turn::Now);
             }

@@ -74,6 +74,8 @@ struct Pending {
     task: AbortHandle,
     /// Of `initialize`: opens the gate when it is answered or has failed.
     handshake: Option<DropGuard>,
+    /// The remote was told that nobody waits for it any more, and may answer all the same.
+    is_cancelled: bool,
 }
 
 impl State {
@@ -117,8 +119,12 @@ impl State {
 
     /// Remembers a request that is being sent by `task`.
     pub(super) fn expect(&mut self, id: RequestId, task: AbortHandle) {
-        let handshake = None;
-        self.pending.insert(id, Pending { task, handshake });
+        let pending = Pending {
+            task,
+            handshake: None,
+            is_cancelled: false,
+        };
+        self.pending.insert(id, pending);
     }
 
     /// Remembers the request `initialize`, whose task may live on as the reader of a stream.
@@ -131,9 +137,23 @@ impl State {
         let pending = Pending {
             task: task.abort_handle(),
             handshake: Some(guard),
+            is_cancelled: false,
         };
         self.pending.insert(id, pending);
         self.handshake = Some(AbortOnDropHandle::new(task));
+    }
+
+    /// Takes note that the remote is told that nobody waits for this request.
+    pub(super) fn cancel(&mut self, id: &RequestId) {
+        if let Some(pending) = self.pending.get_mut(id) {
+            pending.is_cancelled = true;
+        }
+    }
+
+    /// Whether an answer is waited for so much that its stream is asked for again.
+    pub(super) fn is_wanted(&self, id: &RequestId) -> bool {
+        let pending = self.pending.get(id);
+        pending.is_some_and(|pending| !pending.is_cancelled)
     }
 
     /// Takes note of an answer. False if nobody waits for it, and it must not be told.

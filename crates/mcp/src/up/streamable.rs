@@ -323,6 +323,8 @@ impl Shared {
                     return Err(Failure::StreamEnded);
                 }
                 Err(Cut::Ended) if !self.state().is_pending(id) => return Ok(()),
+                // Servers end the stream of a request that was cancelled.
+                Err(Cut::Ended) if !self.state().is_wanted(id) => return Err(Failure::StreamEnded),
                 Err(Cut::Ended) => {
                     let resumed = self.resume(stream.mark().clone()).await;
                     stream = resumed.ok_or(Failure::StreamEnded)?;

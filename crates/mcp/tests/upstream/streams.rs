@@ -3,7 +3,7 @@
 use http::Method;
 use mcp::up::Failure;
 
-use crate::server::{Host, request};
+use crate::server::{Host, request, text};
 
 fn result(id: i64) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#)
@@ -105,6 +105,22 @@ async fn a_stream_with_ids_is_resumed_where_it_was_cut() {
     assert_eq!(host.message().await.id().unwrap().as_json(), "1");
     other.result("{}");
     assert_eq!(host.message().await.id().unwrap().as_json(), "2");
+}
+
+#[tokio::test]
+async fn the_stream_of_a_cancelled_request_is_not_resumed() {
+    let (mut host, mut server) = Host::ready().await;
+    host.send(&request(1, "tools/call"));
+    let events = server.call().await.events();
+    events.send("id: 1\nretry: 50\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"n\"}\n\n");
+    host.message().await;
+    let cancelled =
+        r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
+    host.send(&text(cancelled));
+    server.call().await.status(202);
+    drop(events);
+    assert!(matches!(host.failure(Some(1)).await, Failure::StreamEnded));
+    assert!(server.is_idle());
 }
 
 #[tokio::test]
