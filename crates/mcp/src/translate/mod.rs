@@ -32,6 +32,9 @@ const LOG_LEVELS: [&str; 8] = [
     "emergency",
 ];
 
+/// The error of the older era for a resource that is not there; -32602 took its place.
+const RESOURCE_NOT_FOUND: i64 = -32002;
+
 /// Who one is that did not say who it is.
 const UNNAMED: &str = r#"{"name":"unnamed","version":""}"#;
 

@@ -1,7 +1,9 @@
 //! What a server can want of its client: `elicitation/create`, `sampling/createMessage` and
 //! `roots/list`. A request to the client in the one era, a part of a result in the other.
 
-use super::splice::Object;
+use super::splice::{Object, quoted};
+use crate::era::MISSING_CAPABILITY;
+use crate::{Message, RequestId};
 
 /// What a client would have to be capable of to fulfil the wish, as a JSON text, if it is not.
 pub(super) fn missing(capabilities: &Object<'_>, wish: &Object<'_>) -> Option<String> {
@@ -30,4 +32,13 @@ pub(super) fn missing(capabilities: &Object<'_>, wish: &Object<'_>) -> Option<St
         Some("roots/list") => whole("roots"),
         Some(_) | None => Some("{}".to_owned()),
     }
+}
+
+/// Tells a host that it would have to be capable of more.
+pub(super) fn refusal(host: &RequestId, missing: &str) -> Message {
+    let text = quoted("the server needs something that this client cannot do");
+    let error = format!(
+        r#"{{"code":{MISSING_CAPABILITY},"message":{text},"data":{{"requiredCapabilities":{missing}}}}}"#
+    );
+    Message::raw_error(host, &error)
 }

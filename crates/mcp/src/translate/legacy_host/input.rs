@@ -4,10 +4,9 @@
 use std::collections::HashMap;
 
 use super::super::Action;
-use super::super::splice::{Object, quoted, with};
+use super::super::splice::{Object, with};
 use super::super::wish;
 use super::{Call, LegacyHost, Stage};
-use crate::era::MISSING_CAPABILITY;
 use crate::message::INTERNAL_ERROR;
 use crate::{Message, RequestId};
 
@@ -55,7 +54,7 @@ impl LegacyHost {
         let capabilities = Object::of(&self.says.capabilities);
         for (_, request) in wanted.members() {
             if let Some(missing) = wish::missing(&capabilities, &Object::of(request)) {
-                return vec![Action::answer(missing_capability(host, &missing))];
+                return vec![Action::answer(wish::refusal(host, &missing))];
             }
         }
         let mut gathering = Gathering {
@@ -140,20 +139,14 @@ fn question(id: &RequestId, wish: &Object<'_>) -> Message {
     let mut params = wish.object("params");
     if method == "elicitation/create"
         && params.string("mode").as_deref() == Some("url")
-        && params.get("elicitationId").is_none()
+        && params
+            .string("elicitationId")
+            .unwrap_or_default()
+            .is_empty()
     {
-        // Required up to 2025-11-25, and gone since.
+        // Required up to 2025-11-25, and gone since; some servers leave it empty.
         params.put("elicitationId", id.as_json().to_owned());
         return Message::raw_request(id, &method, Some(&params.text()));
     }
     Message::raw_request(id, &method, wish.get("params"))
-}
-
-fn missing_capability(host: &RequestId, missing: &str) -> Message {
-    let text = "the server needs something that this client cannot do";
-    let text = quoted(text);
-    let error = format!(
-        r#"{{"code":{MISSING_CAPABILITY},"message":{text},"data":{{"requiredCapabilities":{missing}}}}}"#
-    );
-    Message::raw_error(host, &error)
 }

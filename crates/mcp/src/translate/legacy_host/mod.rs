@@ -11,7 +11,7 @@ mod listening;
 use std::collections::HashMap;
 
 use super::splice::{Object, quoted, with};
-use super::{Action, LOG_LEVELS, is_own};
+use super::{Action, LOG_LEVELS, RESOURCE_NOT_FOUND, is_own};
 use crate::era::{
     META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_LOG_LEVEL, META_PROTOCOL_VERSION,
 };
@@ -159,8 +159,11 @@ impl LegacyHost {
         if result.string("resultType").as_deref() == Some("input_required") {
             return self.on_input_required(&host, &result);
         }
-        self.calls.remove(&host);
-        vec![Action::answer(readdressed(message, &host))]
+        let call = self.calls.remove(&host);
+        let missing = call.and_then(|call| missing_resource(&call.request, &message, &host));
+        vec![Action::answer(
+            missing.unwrap_or_else(|| readdressed(message, &host)),
+        )]
     }
 
     /// Something that was sent did not get through.
@@ -279,6 +282,20 @@ fn readdressed(answer: Message, id: &RequestId) -> Message {
         Some(result) => Message::raw_response(id, result.get()),
         None => answer.error_for(id).unwrap_or(answer),
     }
+}
+
+/// The answer for a resource that is not there, in the older era's words; none if it is any other.
+/// The code alone does not say so.
+fn missing_resource(request: &Message, answer: &Message, host: &RequestId) -> Option<Message> {
+    let is_it =
+        request.method() == Some("resources/read") && answer.error_code() == Some(INVALID_PARAMS);
+    let mut error = Object::of(answer.error().filter(|_| is_it)?.get());
+    let named = error.object("data").string("uri")?;
+    if Object::of_raw(request.params()).string("uri")? != named {
+        return None;
+    }
+    error.put("code", RESOURCE_NOT_FOUND.to_string());
+    Some(Message::raw_error(host, &error.text()))
 }
 
 #[cfg(test)]

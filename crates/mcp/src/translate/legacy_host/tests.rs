@@ -276,12 +276,15 @@ fn a_host_is_not_asked_for_what_it_cannot_do() {
             "{told:?}"
         );
     }
-    let mut host = called(r#"{"elicitation":{"url":{}}}"#);
-    let asked = ask(&mut host, "1", &format!(r#""inputRequests":{{"a":{url}}}"#));
-    assert!(
-        asked[0].ends_with(r#""elicitationId":"postern:input:1"}}"#),
-        "{asked:?}"
-    );
+    let nameless = url.replace("}}", r#","elicitationId":""}}"#);
+    for url in [url, &nameless] {
+        let mut host = called(r#"{"elicitation":{"url":{}}}"#);
+        let asked = ask(&mut host, "1", &format!(r#""inputRequests":{{"a":{url}}}"#));
+        assert!(
+            asked[0].ends_with(r#""elicitationId":"postern:input:1"}}"#),
+            "{asked:?}"
+        );
+    }
 }
 
 #[test]
@@ -535,4 +538,26 @@ fn a_reset_ends_the_handshake_and_the_subscription_and_no_call() {
     assert_eq!(shown(&host.reset()), ended);
     let answer = shown(&host.on_server(result("1", "{}"), Some(id("1"))));
     assert_eq!(answer, [r#"host on 1: "id":1,"result":{}}"#]);
+}
+
+#[test]
+fn a_resource_that_is_not_there_has_the_code_of_its_era() {
+    let told = |code: i64, data: &str| {
+        let mut host = ready("{}");
+        host.on_host(request("1", "resources/read", r#"{"uri":"a:\u0062"}"#));
+        let error = format!(r#"{{"code":{code},"message":"no","data":{data}}}"#);
+        let answer = crate::Message::raw_error(&id("1"), &error);
+        let mut told = shown(&host.on_server(answer, Some(id("1"))));
+        told.pop().unwrap()
+    };
+    let expected =
+        r#"host on 1: "id":1,"error":{"message":"no","data":{"uri":"a:b","x":1.0},"code":-32002}}"#;
+    assert_eq!(told(-32602, r#"{"uri":"a:b","x":1.0}"#), expected);
+    for (code, data) in [
+        (-32602, r#"{"uri":"a:c"}"#),
+        (-32602, "1"),
+        (-32603, r#"{"uri":"a:b"}"#),
+    ] {
+        assert!(told(code, data).contains(&code.to_string()), "{data}");
+    }
 }

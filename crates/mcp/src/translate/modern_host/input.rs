@@ -22,7 +22,7 @@ pub(crate) type StateNumber = u64;
 pub(super) const MOST_HELD: usize = 64;
 
 /// The requests of a host that may be answered with a question.
-const ASKING: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
+pub(super) const ASKING: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
 
 /// Something that the server asked and has no answer to.
 #[derive(Debug)]

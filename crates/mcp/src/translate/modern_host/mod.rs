@@ -3,7 +3,8 @@
 //! Owns: which of the host's requests are at the server and under which ids, what the results
 //! need that the older era does not have, and which notifications belong to which request. Its
 //! parts: `session`, the handshake with the server; `says`, what each request says of its host;
-//! `input`, requests of the server to the host; `listening`, subscriptions.
+//! `input`, requests of the server to the host; `visit`, errors that are such; `listening`,
+//! subscriptions.
 //!
 //! The server has each request under an id of ours: what the server still works at may be
 //! answered for the host already, and the host may use its id again.
@@ -12,12 +13,13 @@ mod input;
 mod listening;
 mod says;
 mod session;
+mod visit;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::splice::{Object, with};
-use super::{Action, is_own};
+use super::{Action, RESOURCE_NOT_FOUND, is_own};
 use crate::message::{INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND};
 use crate::round::OWN;
 use crate::up::Failure;
@@ -45,9 +47,6 @@ const CACHEABLE: [&str; 5] = [
     "resources/templates/list",
     "resources/read",
 ];
-/// The error of the older era for a resource that is not there; -32602 took its place.
-const RESOURCE_NOT_FOUND: i64 = -32002;
-
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct ModernHost {
@@ -168,6 +167,9 @@ impl ModernHost {
         if let Some(state) = params.string("requestState") {
             return self.on_round(&request, &id, says, &state);
         }
+        if let Some(refusal) = visit::declined(&id, &params) {
+            return vec![refusal];
+        }
         let waiting = Waiting {
             request,
             id,
@@ -287,6 +289,9 @@ impl ModernHost {
                 };
             }
         };
+        if let Some(question) = self.required(call, host, &answer) {
+            return question;
+        }
         Action::answer(match (answer.result(), answer.error()) {
             (Some(result), _) => {
                 Message::raw_response(host, &self.completed(&call.method, result.get()))

@@ -1,0 +1,95 @@
+//! A person who has to go somewhere before the server can answer: an error in the older era
+//! (2025-11-25, client/elicitation, "URL Elicitation Required Error"), a result that needs input
+//! in this one.
+//!
+//! The server has done with the request, and gets it again as a new one when the host comes back.
+//! So nothing is kept, and the host may come back over any connection. Whether the person is done
+//! is for the server to say: it may ask again, as servers of this era may.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::super::Action;
+use super::super::splice::Object;
+use super::super::wish;
+use super::input::ASKING;
+use super::{Call, ModernHost};
+use crate::message::INVALID_PARAMS;
+use crate::round::OWN;
+use crate::{Message, RequestId};
+
+/// The error of the older era; this one has none in its place.
+const URL_ELICITATION_REQUIRED: i64 = -32042;
+
+/// How the names begin under which the host is asked, after [`OWN`].
+const NAME: &str = "visit-";
+
+#[derive(Deserialize)]
+struct Required<'a> {
+    #[serde(borrow)]
+    data: Data<'a>,
+}
+
+#[derive(Deserialize)]
+struct Data<'a> {
+    #[serde(borrow)]
+    elicitations: Vec<&'a RawValue>,
+}
+
+impl ModernHost {
+    /// What the host is asked in the place of this error; none if it is any other.
+    pub(super) fn required(
+        &self,
+        call: &Call,
+        host: &RequestId,
+        answer: &Message,
+    ) -> Option<Action> {
+        let is_it = answer.error_code() == Some(URL_ELICITATION_REQUIRED);
+        if !is_it || !ASKING.contains(&&*call.method) {
+            return None;
+        }
+        let required: Required<'_> = serde_json::from_str(answer.error()?.get()).ok()?;
+        let mut wishes = Object::default();
+        for (at, elicitation) in required.data.elicitations.iter().enumerate() {
+            let wish = wish_of(elicitation);
+            let capabilities = Object::of(&call.says.capabilities);
+            if let Some(missing) = wish::missing(&capabilities, &wish) {
+                return Some(Action::answer(wish::refusal(host, &missing)));
+            }
+            wishes.put(&format!("{OWN}{NAME}{}", at + 1), wish.text());
+        }
+        if wishes.is_empty() {
+            return None;
+        }
+        let mut result = Object::default();
+        result.put("resultType", r#""input_required""#);
+        result.put("inputRequests", wishes.text());
+        self.sign(&mut result);
+        Some(Action::answer(Message::raw_response(host, &result.text())))
+    }
+}
+
+/// The answer to a request that comes back from a person who does not want to go; none if it does
+/// not. The server would only ask again.
+pub(super) fn declined(host: &RequestId, params: &Object<'_>) -> Option<Action> {
+    let given = params.object("inputResponses");
+    let is_declined = given.members().any(|(name, answer)| {
+        let is_visit = name
+            .strip_prefix(OWN)
+            .is_some_and(|name| name.starts_with(NAME));
+        is_visit && Object::of(answer).string("action").as_deref() != Some("accept")
+    });
+    let text = "the server needs a person to go where it sends them, and that was declined";
+    is_declined.then(|| Action::refusal(host, INVALID_PARAMS, text))
+}
+
+fn wish_of(elicitation: &RawValue) -> Object<'static> {
+    let mut params = Object::of(elicitation.get());
+    // All of them are of this mode; the id is gone with 2026-07-28.
+    params.put("mode", r#""url""#);
+    params.cut("elicitationId");
+    let mut wish = Object::default();
+    wish.put("method", r#""elicitation/create""#);
+    wish.put("params", params.text());
+    wish
+}
