@@ -34,7 +34,13 @@ struct Kind {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Listening(Vec<Subscription>);
+pub(super) struct Listening {
+    subscriptions: Vec<Subscription>,
+    /// The resources that the server is asked to tell of no more, and has not answered.
+    leaving: Vec<(RequestId, String)>,
+    /// Requests for one of those: the server might hear them in the other order.
+    deferred: Vec<(RequestId, String)>,
+}
 
 #[derive(Debug)]
 struct Subscription {
@@ -48,28 +54,42 @@ struct Subscription {
 
 impl Listening {
     pub(super) fn is_about(&self, at_server: &RequestId) -> bool {
-        let mut asked = self.0.iter().flat_map(|subscription| &subscription.asked);
+        let asked = self.subscriptions.iter().flat_map(|one| &one.asked);
+        let mut asked = asked.chain(&self.leaving);
         asked.any(|(id, _)| id == at_server)
     }
 
     pub(super) fn knows(&self, host: &RequestId) -> bool {
-        self.0.iter().any(|subscription| subscription.host == *host)
+        self.subscriptions.iter().any(|one| one.host == *host)
     }
 
     /// Ends all subscriptions; returns the host's requests.
     pub(super) fn end(&mut self) -> Vec<RequestId> {
-        let ended = self.0.drain(..);
+        let ended = std::mem::take(self).subscriptions.into_iter();
         ended.map(|subscription| subscription.host).collect()
     }
 
     fn has(&self, uri: &str) -> bool {
-        let mut uris = self.0.iter().flat_map(|subscription| &subscription.uris);
+        let mut uris = self.subscriptions.iter().flat_map(|one| &one.uris);
         uris.any(|known| known == uri)
+    }
+
+    fn is_leaving(&self, uri: &str) -> bool {
+        self.leaving.iter().any(|(_, left)| left == uri)
+    }
+
+    /// The server has left a resource; what waited for that. None if it was not about that.
+    fn on_left(&mut self, at_server: &RequestId) -> Option<Vec<Action>> {
+        let at = self.leaving.iter().position(|(id, _)| id == at_server)?;
+        let (_, uri) = self.leaving.swap_remove(at);
+        let deferred = self.deferred.extract_if(.., |(_, wanted)| *wanted == uri);
+        let subscribe = |(id, uri): (RequestId, String)| about(&id, "resources/subscribe", &uri);
+        Some(deferred.map(subscribe).collect())
     }
 
     /// Hands a notification to each subscription that wants it.
     pub(super) fn told(&self, message: &Message) -> Vec<Action> {
-        let wanting = self.0.iter().filter(|one| one.wants(message));
+        let wanting = self.subscriptions.iter().filter(|one| one.wants(message));
         let told = wanting.map(|one| Action::ToHost {
             message: one.tagged(message),
             request: Some(one.host.clone()),
@@ -156,19 +176,26 @@ impl ModernHost {
                 continue;
             }
             let id = self.own_id();
-            actions.push(about(&id, "resources/subscribe", &uri));
+            if self.listening.is_leaving(&uri) {
+                self.listening.deferred.push((id.clone(), uri.clone()));
+            } else {
+                actions.push(about(&id, "resources/subscribe", &uri));
+            }
             subscription.asked.push((id, uri));
         }
         if subscription.asked.is_empty() {
             actions.push(subscription.acknowledged());
         }
-        self.listening.0.push(subscription);
+        self.listening.subscriptions.push(subscription);
         self.hear().into_iter().chain(actions).collect()
     }
 
-    /// The server has answered whether it tells of a resource.
+    /// The server has answered whether it tells of a resource, or that it no longer does.
     pub(super) fn on_subscribed(&mut self, at_server: &RequestId, outcome: Outcome) -> Vec<Action> {
-        let all = &mut self.listening.0;
+        if let Some(actions) = self.listening.on_left(at_server) {
+            return actions;
+        }
+        let all = &mut self.listening.subscriptions;
         let asks = |one: &Subscription| one.asked.iter().any(|(id, _)| id == at_server);
         let Some(at) = all.iter().position(asks) else {
             return Vec::new();
@@ -192,16 +219,22 @@ impl ModernHost {
 
     /// Ends the host's subscription; none if it is no subscription.
     pub(super) fn unsubscribe(&mut self, host: &RequestId) -> Option<Vec<Action>> {
-        let all = &mut self.listening.0;
+        let all = &mut self.listening.subscriptions;
         let at = all.iter().position(|one| one.host == *host)?;
         let ended = all.remove(at);
-        let asked = ended.asked.into_iter().map(|(_, uri)| uri);
-        let uris = ended.uris.into_iter().chain(asked);
+        let unsent = self.listening.deferred.extract_if(.., |(id, _)| {
+            let mut asked = ended.asked.iter();
+            asked.any(|(asked, _)| asked == id)
+        });
+        let unsent: Vec<_> = unsent.collect();
+        let asked = ended.asked.into_iter().filter(|one| !unsent.contains(one));
+        let asked = asked.map(|(_, uri)| uri);
         let mut actions = Vec::new();
-        for uri in uris {
+        for uri in ended.uris.into_iter().chain(asked) {
             if !self.listening.has(&uri) {
                 let id = self.own_id();
                 actions.push(about(&id, "resources/unsubscribe", &uri));
+                self.listening.leaving.push((id, uri));
             }
         }
         Some(actions)

@@ -510,6 +510,27 @@ fn a_subscription_stands_when_its_resources_do() {
 }
 
 #[test]
+fn a_resource_is_subscribed_to_anew_once_the_server_has_left_it() {
+    let mut host = called("{}");
+    let filter = r#"{"resourceSubscriptions":["a"]}"#;
+    host.on_host(listen("8", filter));
+    host.on_server(result(&at(3), "{}"), on(3));
+    let left = shown(&host.abandon(&id("8")));
+    let leave =
+        r#"server: "id":"postern:4","method":"resources/unsubscribe","params":{"uri":"a"}}"#;
+    assert_eq!(left, [leave]);
+    assert!(host.on_host(listen("9", filter)).is_empty());
+    assert!(host.abandon(&id("9")).is_empty(), "nothing was sent");
+    host.on_host(listen("10", filter));
+    let again = shown(&host.on_server(error(&at(4), -32601), on(4)));
+    let subscribe =
+        r#"server: "id":"postern:6","method":"resources/subscribe","params":{"uri":"a"}}"#;
+    assert_eq!(again, [subscribe]);
+    let stands = shown(&host.on_server(result(&at(6), "{}"), on(6)));
+    assert!(stands[0].contains("acknowledged"), "{stands:?}");
+}
+
+#[test]
 fn a_host_that_can_be_asked_is_listened_for() {
     let mut host = ModernHost::new("n".into(), false);
     host.on_host(call("1", ALL, ""));
