@@ -50,7 +50,7 @@ pub use translated::HELD;
 use crate::message::INVALID_REQUEST;
 use crate::{Era, Kind, Message, RequestId};
 use outgoing::Outgoing;
-use state::{Gate, State};
+use state::{Gate, Route, State};
 
 /// Where the remote is and how it is spoken to.
 #[derive(Clone)]
@@ -195,10 +195,17 @@ impl Upstream {
     /// more.
     pub async fn close(self) {
         let last_words = self.shared.last_words();
+        let route = self.shared.state().route(Era::Legacy);
+        // HTTP+SSE has no session left to say anything in once its stream has ended.
+        let (before, after) = match route {
+            Route::Sse(_) => (last_words, Vec::new()),
+            Route::Http(_) | Route::Gone(_) | Route::Translated => (Vec::new(), last_words),
+        };
+        self.shared.say(&route, &before).await;
         self.shared.stop.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
-        self.shared.say(last_words).await;
+        self.shared.say(&route, &after).await;
         self.shared.end_session().await;
     }
 }

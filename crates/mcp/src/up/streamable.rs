@@ -434,14 +434,10 @@ impl Shared {
     }
 
     /// Tells the remote what it is to hear before the session is over.
-    pub(super) async fn say(&self, last_words: Vec<Outgoing>) {
-        let session = self.state().http_session().cloned();
-        let Some(session) = session.filter(|_| !last_words.is_empty()) else {
-            return;
-        };
+    pub(super) async fn say(&self, route: &Route, last_words: &[Outgoing]) {
         let saying = async {
-            for words in &last_words {
-                if self.tell_http(words, &session).await.is_err() {
+            for words in last_words {
+                if self.tell_by(route, words).await.is_err() {
                     return;
                 }
             }

@@ -181,12 +181,13 @@ impl Shared {
         }
     }
 
-    /// What the remote is to hear before the connection ends.
+    /// What the remote is to hear before the connection ends, if there is a session to say it in.
     pub(super) fn last_words(&self) -> Vec<Outgoing> {
         let state = self.state();
         let words = state.translation.as_ref().map(Translation::last_words);
         let words = words.unwrap_or_default().into_iter();
         words
+            .filter(|_| state.has_session())
             .map(|message| Outgoing::new(message, state.authorization.clone()))
             .collect()
     }

@@ -235,3 +235,31 @@ async fn a_modern_refusal_is_no_reason_to_look_further() {
     assert_eq!(host.message().await.bytes(), error);
     assert!(server.is_idle());
 }
+
+#[tokio::test]
+async fn a_host_of_the_other_era_that_leaves_cancels_what_it_asked() {
+    let mut server = Server::start().await;
+    let host = Host::new(&server, "/sse", Transport::Sse);
+    let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
+    host.send(&text(&format!(
+        r#"{{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{{"name":"t",{meta}}}}}"#
+    )));
+    let events = open(&mut server, "/message?sessionId=1").await;
+    let initialize = server.call().await;
+    answer(&events, initialize, r#"{"protocolVersion":"2024-11-05"}"#);
+    let initialized = server.call().await;
+    assert!(initialized.is("notifications/initialized"));
+    initialized.status(202);
+    let call = server.call().await;
+    let id = call.message().id().unwrap().clone();
+    call.status(202);
+    // What has come back shows that the call was sent in full.
+    events.message(r#"{"jsonrpc":"2.0","id":7,"method":"ping"}"#);
+    server.call().await.status(202);
+    let ending = tokio::spawn(host.end());
+    let cancelled = server.call().await;
+    assert_eq!(cancelled.message().cancels(), Some(id));
+    cancelled.status(202);
+    ending.await.unwrap();
+    events.gone().await;
+}
