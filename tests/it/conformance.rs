@@ -9,20 +9,16 @@ mod authorization;
 mod client;
 mod suite;
 
-use std::{fs, path::Path, process::Stdio};
+use std::{fs, path::Path};
 
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
-};
 
 use crate::world::{
     World,
     bridge::Bridge,
+    fixture::Fixture,
     wire::{Sse, Streamable},
-    within,
 };
 use suite::{Report, suite};
 
@@ -123,47 +119,6 @@ async fn check(url: &str, (revision, scored): (&str, usize)) {
     );
     assert_eq!(passed.len(), scored, "{}", report.said);
     assert!(report.succeeded, "{}", report.said);
-}
-
-/// The fixture server as a process of its own. It ends with this value.
-struct Fixture {
-    _process: Child,
-    address: String,
-}
-
-impl Fixture {
-    /// Returns when it listens.
-    async fn start() -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_mcp-fixture"))
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the fixture server starts");
-        let output = process.stdout.take().expect("its output");
-        let line = within(
-            "the fixture server",
-            BufReader::new(output).lines().next_line(),
-        )
-        .await
-        .expect("its output")
-        .expect("the fixture server says where it listens");
-        let address = line
-            .split_once("listens on http://")
-            .and_then(|(_, rest)| rest.split('/').next())
-            .expect("an address")
-            .to_owned();
-        Self {
-            _process: process,
-            address,
-        }
-    }
-
-    /// Where a transport is.
-    fn url(&self, path: &str) -> String {
-        format!("http://{}/{path}", self.address)
-    }
 }
 
 /// Lets the gateway offer the fixture too.

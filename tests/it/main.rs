@@ -14,6 +14,7 @@ mod gateway_alone;
 mod hosts;
 mod layering;
 mod losses;
+mod matrix;
 mod secrets_stay;
 mod server_mode;
 mod world;

@@ -85,6 +85,11 @@ pub(crate) fn is_full() -> bool {
     told("POSTERN_TESTS_FULL").is_some()
 }
 
+/// Whether what the cases write is to be written anew.
+pub(crate) fn renews() -> bool {
+    told("POSTERN_TESTS_RENEW").is_some()
+}
+
 /// Another seed for what is tried in any order, for someone who looks for more.
 pub(crate) fn seed() -> Option<u64> {
     let seed = told("POSTERN_TESTS_SEED")?;

@@ -196,7 +196,8 @@ impl Shim {
         self.process.id().expect("a shim that runs")
     }
 
-    async fn send(&mut self, message: &Value) {
+    /// Says a message as it is.
+    pub(crate) async fn send(&mut self, message: &Value) {
         let line = format!("{message}\n");
         self.input
             .write_all(line.as_bytes())

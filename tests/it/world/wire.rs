@@ -204,14 +204,14 @@ async fn message_of(response: Response, id: u64) -> Value {
 }
 
 /// Server-sent events, as they come.
-struct Events {
+pub(crate) struct Events {
     response: Response,
     rest: String,
     ready: VecDeque<(String, String)>,
 }
 
 impl Events {
-    fn of(response: Response) -> Self {
+    pub(crate) fn of(response: Response) -> Self {
         Self {
             response,
             rest: String::new(),
@@ -221,11 +221,15 @@ impl Events {
 
     /// The next event: its name and its data.
     async fn next(&mut self) -> (String, String) {
+        within("an event", self.more())
+            .await
+            .expect("the stream goes on")
+    }
+
+    /// The next one, however long it takes, if the stream goes on.
+    pub(crate) async fn more(&mut self) -> Option<(String, String)> {
         while self.ready.is_empty() {
-            let chunk = within("an event", self.response.chunk())
-                .await
-                .expect("the stream")
-                .expect("the stream goes on");
+            let chunk = self.response.chunk().await.ok().flatten()?;
             let text = std::str::from_utf8(&chunk).expect("events in ASCII or whole characters");
             self.rest.push_str(&text.replace("\r\n", "\n"));
             while let Some((event, rest)) = self.rest.split_once("\n\n") {
@@ -233,7 +237,7 @@ impl Events {
                 self.rest = rest.to_owned();
             }
         }
-        self.ready.pop_front().expect("an event")
+        self.ready.pop_front()
     }
 }
 

@@ -1,0 +1,51 @@
+//! The fixture server as a process of its own.
+
+use std::process::Stdio;
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+use super::within;
+
+/// The server. It ends with this value.
+pub(crate) struct Fixture {
+    _process: Child,
+    address: String,
+}
+
+impl Fixture {
+    /// Returns when it listens.
+    pub(crate) async fn start() -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_mcp-fixture"))
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the fixture server starts");
+        let output = process.stdout.take().expect("its output");
+        let line = within(
+            "the fixture server",
+            BufReader::new(output).lines().next_line(),
+        )
+        .await
+        .expect("its output")
+        .expect("the fixture server says where it listens");
+        let address = line
+            .split_once("listens on http://")
+            .and_then(|(_, rest)| rest.split('/').next())
+            .expect("an address")
+            .to_owned();
+        Self {
+            _process: process,
+            address,
+        }
+    }
+
+    /// Where a transport is.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.address)
+    }
+}
