@@ -6,7 +6,9 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
+use crate::members;
 use crate::message::Message;
 
 /// The newest version with a handshake.
@@ -109,34 +111,43 @@ impl Era {
 
 /// What the wire has to know of a message's `params`; whatever is not there, or not of the kind
 /// it should be, is `None`.
-#[derive(Default, Deserialize)]
+/// Of several members with one name the last one counts, as it does to most servers.
+#[derive(Default)]
 pub(crate) struct Peek<'a> {
-    #[serde(borrow, default, deserialize_with = "lenient")]
     name: Option<Text<'a>>,
-    #[serde(borrow, default, deserialize_with = "lenient")]
     uri: Option<Text<'a>>,
-    #[serde(borrow, rename = "taskId", default, deserialize_with = "lenient")]
     task_id: Option<Text<'a>>,
-    #[serde(borrow, rename = "_meta", default, deserialize_with = "lenient")]
-    meta: Option<Meta<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Meta<'a> {
-    #[serde(borrow, rename = "io.modelcontextprotocol/protocolVersion")]
-    #[serde(default, deserialize_with = "lenient")]
     version: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
+impl<'a> Text<'a> {
+    fn of(value: &'a RawValue) -> Option<Self> {
+        serde_json::from_str(value.get()).ok()
+    }
+}
+
 impl<'a> Peek<'a> {
     pub(crate) fn at(message: &'a Message) -> Self {
-        let params = message.params();
-        params
-            .and_then(|params| serde_json::from_str(params.get()).ok())
-            .unwrap_or_default()
+        let mut peek = Self::default();
+        let params = message.params().map(RawValue::get).unwrap_or_default();
+        // What is no object has no members.
+        let _ = members::each(params, |name, value| {
+            match name {
+                b"name" => peek.name = Text::of(value),
+                b"uri" => peek.uri = Text::of(value),
+                b"taskId" => peek.task_id = Text::of(value),
+                b"_meta" => {
+                    let version = members::find(value.get(), META_PROTOCOL_VERSION);
+                    peek.version = version.and_then(Text::of);
+                }
+                _ => {}
+            }
+            Ok(())
+        });
+        peek
     }
 
     /// The era of the message that has these parameters and this method.
@@ -151,7 +162,7 @@ impl<'a> Peek<'a> {
 
     /// `params._meta["io.modelcontextprotocol/protocolVersion"]`.
     pub(crate) fn version(&self) -> Option<&str> {
-        Some(&self.meta.as_ref()?.version.as_ref()?.0)
+        Some(&self.version.as_ref()?.0)
     }
 
     /// What the header `Mcp-Name` repeats, for the methods that have it (2026-07-28, Streamable
@@ -173,7 +184,7 @@ where
     D: serde::Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    let raw = <&'de serde_json::value::RawValue>::deserialize(value)?;
+    let raw = <&'de RawValue>::deserialize(value)?;
     Ok(serde_json::from_str(raw.get()).ok())
 }
 
@@ -259,6 +270,24 @@ mod tests {
             r#""error":{"code":1,"message":"","data":{"supportedVersions":[]}}"#,
         ] {
             assert!(!answers(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn no_member_hides_another() {
+        let meta = r#""_meta":{"\ud800":1,"io.modelcontextprotocol/protocolVersion":"2026-07-28"}"#;
+        for odd in [
+            r#""\udfff":1"#,
+            r#""name":"first""#,
+            r#""_meta":{}"#,
+            r#""n":1e400"#,
+        ] {
+            let params = format!(r#"{{{odd},{meta},"name":"last"}}"#);
+            let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{params}}}"#);
+            let message = message(&text);
+            let peek = Peek::at(&message);
+            assert_eq!(peek.version(), Some("2026-07-28"), "{text}");
+            assert_eq!(peek.mirrored_name("tools/call"), Some("last"), "{text}");
         }
     }
 

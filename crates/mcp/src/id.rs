@@ -6,6 +6,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use crate::members::Unescaped;
+
 /// The id of a request: a string or a number, as the JSON text it arrived as.
 ///
 /// Two ids are equal if they are the same JSON value: an answer may spell `"é"` as `"\u00e9"`,
@@ -71,14 +73,17 @@ impl RequestId {
     }
 }
 
-/// Only an escape lets one string be written in two ways. A lone surrogate is no text at all:
-/// such an id stays as it is.
+/// Only an escape lets one string be written in two ways. What has half a surrogate pair in it is
+/// no text, and no JSON is written for it here: its bytes are shown, as no text is.
 fn canonical_string(json: &str) -> Option<String> {
     if !json.contains('\\') {
         return None;
     }
-    let text: String = serde_json::from_str(json).ok()?;
-    Some(serde_json::Value::from(text).to_string())
+    let string: Unescaped<'_> = serde_json::from_str(json).ok()?;
+    Some(match std::str::from_utf8(string.bytes()) {
+        Ok(text) => serde_json::Value::from(text).to_string(),
+        Err(_) => format!("bytes {}", string.bytes().escape_ascii()),
+    })
 }
 
 /// Plain integers have one spelling, save for minus zero; the rest is compared as a double,
@@ -130,6 +135,7 @@ mod tests {
         for (one, other) in [
             (r#""é""#, r#""\u00e9""#),
             (r#""a/b""#, r#""a\/b""#),
+            (r#""a\ud800""#, r#""\u0061\uD800""#),
             ("1", "1.0"),
             ("100", "1e2"),
             ("0", "-0"),

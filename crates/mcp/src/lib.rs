@@ -10,6 +10,7 @@ pub mod era;
 pub mod handshake;
 pub mod header;
 mod id;
+mod members;
 pub mod message;
 pub mod mirrored;
 pub mod round;

@@ -9,11 +9,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::RequestId;
+use crate::{RequestId, members};
 
 /// The text is no JSON (JSON-RPC 2.0, section 5.1).
 pub const PARSE_ERROR: i64 = -32700;
@@ -289,6 +289,28 @@ impl Message {
         Self::raw_notification("notifications/cancelled", &params)
     }
 
+    /// The same, with why, for a person who reads it.
+    #[must_use]
+    pub fn withdrawal(id: &RequestId, reason: &str) -> Self {
+        let (id, reason) = (id.as_json(), Value::from(reason));
+        let params = format!(r#"{{"requestId":{id},"reason":{reason}}}"#);
+        Self::raw_notification("notifications/cancelled", &params)
+    }
+
+    /// The same request under another id; `None` if this is none. Nothing of the envelope but
+    /// what JSON-RPC knows goes along.
+    #[must_use]
+    pub fn repeated(&self, id: &RequestId) -> Option<Self> {
+        let Kind::Request { method, .. } = &self.kind else {
+            return None;
+        };
+        Some(Self::raw_request(
+            id,
+            method,
+            self.params().map(RawValue::get),
+        ))
+    }
+
     /// A request whose parameters are this JSON text.
     pub(crate) fn raw_request(id: &RequestId, method: &str, params: Option<&str>) -> Self {
         let kind = Kind::Request {
@@ -371,24 +393,14 @@ impl ParseError {
 }
 
 /// The envelope, borrowed. `Some` means that the name is there, whatever its value.
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Envelope<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
     jsonrpc: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
     method: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
     params: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
     result: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
     error: Option<&'a RawValue>,
-}
-
-fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(value).map(Some)
 }
 
 impl<'a> Envelope<'a> {
@@ -398,12 +410,33 @@ impl<'a> Envelope<'a> {
             .as_bytes()
             .first()
         {
-            Some(b'{') => serde_json::from_str(text).map_err(|error| not_an_envelope(&error)),
+            Some(b'{') => {
+                let mut envelope = Self::default();
+                members::each(text, |name, value| envelope.take(name, value))
+                    .map_err(|error| not_an_envelope(&error))?;
+                Ok(envelope)
+            }
             first => Err(match serde_json::from_str::<&RawValue>(text) {
                 Err(error) => ParseError::NotJson(error.to_string()),
                 Ok(_) if first == Some(&b'[') => ParseError::Batch,
                 Ok(_) => ParseError::Invalid("it is not an object".into()),
             }),
+        }
+    }
+
+    fn take(&mut self, name: &[u8], value: &'a RawValue) -> Result<(), &'static str> {
+        let (place, twice) = match name {
+            b"jsonrpc" => (&mut self.jsonrpc, "it has two of `jsonrpc`"),
+            b"id" => (&mut self.id, "it has two of `id`"),
+            b"method" => (&mut self.method, "it has two of `method`"),
+            b"params" => (&mut self.params, "it has two of `params`"),
+            b"result" => (&mut self.result, "it has two of `result`"),
+            b"error" => (&mut self.error, "it has two of `error`"),
+            _ => return Ok(()),
+        };
+        match place.replace(value) {
+            None => Ok(()),
+            Some(_) => Err(twice),
         }
     }
 
@@ -476,7 +509,7 @@ fn string(raw: &RawValue) -> Option<std::borrow::Cow<'_, str>> {
     }
 }
 
-/// Every field is taken raw, so that an error of serde's can name a field but no content.
+/// Every member is taken raw, so that an error can name one of ours but no content.
 fn not_an_envelope(error: &serde_json::Error) -> ParseError {
     if error.is_data() {
         ParseError::Invalid(error.to_string())

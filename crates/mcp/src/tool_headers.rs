@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::{Message, header};
+use crate::{Message, header, members};
 
 /// The annotation in a parameter's schema.
 const ANNOTATION: &str = "x-mcp-header";
@@ -113,14 +113,14 @@ impl ToolHeaders {
             return Vec::new();
         }
         let params = call.params().map(RawValue::get).unwrap_or_default();
-        let Ok(params) = serde_json::from_str::<Call>(params) else {
+        let name = members::find(params, "name").map(RawValue::get);
+        let name = name.and_then(|name| serde_json::from_str::<String>(name).ok());
+        let Some(wanted) = name.and_then(|name| known.get(&name)) else {
             return Vec::new();
         };
-        let Some(wanted) = known.get(&params.name) else {
-            return Vec::new();
-        };
+        let arguments = members::find(params, "arguments");
         let header = |wanted: &Wanted| {
-            let value = value_at(&params.arguments, &wanted.path)?;
+            let value = value_at(arguments?, &wanted.path)?;
             Some((wanted.name.clone(), value))
         };
         wanted.iter().filter_map(header).collect()
@@ -143,13 +143,6 @@ struct Tool {
     name: String,
     #[serde(default)]
     input_schema: Value,
-}
-
-#[derive(Deserialize)]
-struct Call {
-    name: String,
-    #[serde(default)]
-    arguments: Value,
 }
 
 /// Where a part of some bytes stands in them.
@@ -261,14 +254,18 @@ impl Found {
 
 /// The value of a parameter as a header has it; none where it is absent, null, or of a kind that
 /// no header repeats.
-fn value_at(arguments: &Value, path: &[String]) -> Option<String> {
-    let found = path
-        .iter()
-        .try_fold(arguments, |value, name| value.get(name));
-    match found? {
-        Value::String(text) => Some(text.clone()),
+///
+/// Only that value is read: what stands beside it may be beyond what a [`Value`] can hold.
+fn value_at(arguments: &RawValue, path: &[String]) -> Option<String> {
+    let mut names = path.iter();
+    let found = names.try_fold(arguments, |value, name| members::find(value.get(), name))?;
+    if found.get().starts_with(['{', '[']) {
+        return None;
+    }
+    match serde_json::from_str(found.get()).ok()? {
+        Value::String(text) => Some(text),
         Value::Bool(value) => Some(value.to_string()),
-        Value::Number(number) => integer(number),
+        Value::Number(number) => integer(&number),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }

@@ -106,8 +106,11 @@ impl Task {
                 continue;
             }
             self.own_requests += 1;
-            let repeated = repeated(request, self.own_requests);
-            self.up.send(repeated, header(authorization));
+            // An id of ours: its answer is nobody's.
+            let id = RequestId::string(&format!("postern-{}", self.own_requests));
+            if let Some(repeated) = request.repeated(&id) {
+                self.up.send(repeated, header(authorization));
+            }
         }
         self.up.listen(header(authorization));
         self.listen_again = false;
@@ -289,16 +292,4 @@ impl Task {
         self.outbox.forget_remarks();
         self.settle();
     }
-}
-
-/// The same request under an id of ours: its answer is nobody's.
-fn repeated(request: &Message, number: u32) -> Message {
-    let params = request
-        .params()
-        .and_then(|params| serde_json::from_str(params.get()).ok());
-    Message::request(
-        &RequestId::string(&format!("postern-{number}")),
-        request.method().unwrap_or_default(),
-        params,
-    )
 }

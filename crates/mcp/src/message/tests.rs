@@ -69,6 +69,30 @@ fn bytes_are_kept_whatever_they_are() {
 }
 
 #[test]
+fn names_that_are_no_text_hide_no_other() {
+    let odd = r#"{"\ud800":1,"jsonrpc":"2.0","id":7,"\udc00\ud83d":{},"meth\u006fd":"x"}"#;
+    assert_eq!(parse(odd).unwrap().method(), Some("x"));
+}
+
+#[test]
+fn what_is_said_about_a_request_names_it_as_it_named_itself() {
+    let text = r#"{"jsonrpc":"2.0","id":123456789012345678901234567890,"method":"x","params":{"b":1.0,"a":1e400,"b":2}}"#;
+    let request = parse(text).unwrap();
+    let withdrawal = Message::withdrawal(request.id().unwrap(), "a \"reason\"");
+    assert_eq!(withdrawal.cancels().as_ref(), request.id());
+    assert_eq!(
+        withdrawal.params().unwrap().get(),
+        r#"{"requestId":123456789012345678901234567890,"reason":"a \"reason\""}"#
+    );
+    let repeated = request.repeated(&RequestId::string("again")).unwrap();
+    assert_eq!(
+        repeated.bytes(),
+        r#"{"jsonrpc":"2.0","id":"again","method":"x","params":{"b":1.0,"a":1e400,"b":2}}"#
+    );
+    assert!(withdrawal.repeated(request.id().unwrap()).is_none());
+}
+
+#[test]
 fn a_line_has_no_breaks_and_the_same_meaning() {
     let pretty =
         "{\r\n  \"jsonrpc\": \"2.0\",\n  \"id\": 1,\r  \"result\": {\"t\": \"a\\nb\"}\n}\n";

@@ -129,6 +129,19 @@ fn a_tool_whose_wish_breaks_the_rules_is_left_out() {
 }
 
 #[test]
+fn what_stands_beside_a_value_does_not_hide_it() {
+    let properties = json!({ "a": { "type": "string", "x-mcp-header": "A" } });
+    let (headers, _) = learn(&json!([tool("x", &properties)]));
+    let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+    for odd in ["1e400", r#""\ud800""#, r#"{"a":1,"a":2}"#, &deep] {
+        let params = format!(r#"{{"\ud800":1,"name":"x","arguments":{{"odd":{odd},"a":"v"}}}}"#);
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+        let call = Message::parse(Bytes::from(text)).unwrap();
+        assert_eq!(headers.values(&call)[0].1, "v", "{odd}");
+    }
+}
+
+#[test]
 fn the_word_alone_is_no_annotation() {
     for properties in [
         json!({ "x-mcp-header": { "type": "string" } }),

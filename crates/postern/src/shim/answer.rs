@@ -3,7 +3,7 @@
 use control::api::{Problem, ProblemKind};
 use mcp::message::INVALID_REQUEST;
 use mcp::{Message, RequestId};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// A request that no bridge takes.
 pub(crate) fn refused(id: &RequestId, server: &str, problem: &Problem) -> Message {
@@ -31,9 +31,7 @@ pub(crate) fn too_long(id: Option<&RequestId>) -> Message {
 
 /// A request of the server's that went with its bridge.
 pub(crate) fn withdrawn(id: &RequestId) -> Message {
-    let id: Value = serde_json::from_str(id.as_json()).unwrap_or_default();
-    let params = json!({ "requestId": id, "reason": "Postern's bridge was restarted" });
-    Message::notification("notifications/cancelled", Some(params))
+    Message::withdrawal(id, "Postern's bridge was restarted")
 }
 
 fn error(id: &RequestId, server: &str, problem: &Problem) -> Message {

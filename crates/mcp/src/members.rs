@@ -1,0 +1,123 @@
+//! The members of a JSON object, whatever their names and however often they stand.
+//!
+//! Owns: reading names as bytes. A name may be no text at all (half a surrogate pair), and one
+//! that nobody asked for must not hide the others. Does not own: what a value is.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// Shows `take` each member of the object that this text is, in order; what `take` says is wrong
+/// ends that.
+///
+/// # Errors
+///
+/// Where the text is not one object, and what `take` says.
+pub(crate) fn each<'a>(
+    object: &'a str,
+    take: impl FnMut(&[u8], &'a RawValue) -> Result<(), &'static str>,
+) -> Result<(), serde_json::Error> {
+    let mut from = serde_json::Deserializer::from_str(object);
+    from.deserialize_map(Each(take))?;
+    from.end()
+}
+
+/// The value of this name; the last one where there are several, as most readers have it.
+pub(crate) fn find<'a>(object: &'a str, wanted: &str) -> Option<&'a RawValue> {
+    let mut found = None;
+    each(object, |name, value| {
+        if name == wanted.as_bytes() {
+            found = Some(value);
+        }
+        Ok(())
+    })
+    .ok()?;
+    found
+}
+
+struct Each<F>(F);
+
+impl<'de, F> Visitor<'de> for Each<F>
+where
+    F: FnMut(&[u8], &'de RawValue) -> Result<(), &'static str>,
+{
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key::<Unescaped<'de>>()? {
+            let value = map.next_value()?;
+            (self.0)(name.bytes(), value).map_err(A::Error::custom)?;
+        }
+        Ok(())
+    }
+}
+
+/// A string without its escapes; half a surrogate pair is encoded as if it were a character.
+pub(crate) enum Unescaped<'a> {
+    /// It has none.
+    Borrowed(&'a [u8]),
+    /// It had some.
+    Owned(Vec<u8>),
+}
+
+impl Unescaped<'_> {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Unescaped<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Bytes;
+
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = Unescaped<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Unescaped<'de>, E> {
+                Ok(Unescaped::Borrowed(bytes))
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Unescaped<'de>, E> {
+                Ok(Unescaped::Owned(bytes.to_vec()))
+            }
+        }
+
+        from.deserialize_bytes(Bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find;
+
+    fn found<'a>(object: &'a str, name: &str) -> Option<&'a str> {
+        find(object, name).map(serde_json::value::RawValue::get)
+    }
+
+    #[test]
+    fn no_name_hides_another() {
+        let odd = r#"{"\ud800":1,"":2,"a":[3.0] ,"\u0061":"four","\udc00\ud83d":5}"#;
+        assert_eq!(found(odd, "a"), Some(r#""four""#), "the last one");
+        assert_eq!(found(odd, ""), Some("2"));
+        assert_eq!(found(odd, "b"), None);
+    }
+
+    #[test]
+    fn nothing_but_one_object_has_members() {
+        for text in ["", "1", "[]", r#"{"a":1"#, r#"{"a":1} 2"#, r#"{"a":1,}"#] {
+            assert_eq!(found(text, "a"), None, "{text}");
+        }
+    }
+}
