@@ -12,13 +12,14 @@ mod sse;
 mod streamable;
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
+use axum::serve::Listener as Accepts;
 use control::api::{Problem, ProblemKind};
 use control::socket::Listener;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::hub::Hub;
 
@@ -87,11 +88,31 @@ async fn bind(port: u16) -> io::Result<(u16, Vec<TcpListener>)> {
     }
 }
 
+/// A listener whose connections do not hold an event back until the one before it was taken.
+struct Prompt(TcpListener);
+
+impl Accepts for Prompt {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        let (stream, peer) = Accepts::accept(&mut self.0).await;
+        if let Err(reason) = stream.set_nodelay(true) {
+            tracing::debug!(%reason, "events may come late");
+        }
+        (stream, peer)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
 async fn serve_http(listener: TcpListener, app: Router, hub: Arc<Hub>) {
     let shutdown = hub.shutdown.clone().cancelled_owned();
     // Answers that are on their way get there.
     let serving = axum::serve(
-        listener,
+        Prompt(listener),
         app.into_make_service_with_connect_info::<door::Peer>(),
     )
     .with_graceful_shutdown(shutdown);

@@ -13,14 +13,15 @@ use axum::middleware::Next;
 use axum::response::IntoResponse;
 use axum::serve::IncomingStream;
 use control::peer::{self, Owner};
-use tokio::net::TcpListener;
+
+use super::Prompt;
 
 /// Who opened a connection; asked once for each, not for each request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(Owner);
 
-impl Connected<IncomingStream<'_, TcpListener>> for Peer {
-    fn connect_info(connection: IncomingStream<'_, TcpListener>) -> Self {
+impl Connected<IncomingStream<'_, Prompt>> for Peer {
+    fn connect_info(connection: IncomingStream<'_, Prompt>) -> Self {
         let here = connection.io().local_addr();
         Self(here.map_or(Owner::Unknown, |here| {
             peer::owner(*connection.remote_addr(), here)
