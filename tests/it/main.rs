@@ -10,6 +10,7 @@ mod door;
 mod emulator_alone;
 mod faces;
 mod faults;
+mod fidelity;
 mod gateway_alone;
 mod hosts;
 mod layering;

@@ -96,6 +96,12 @@ pub(crate) fn seed() -> Option<u64> {
     Some(seed.parse().expect("a number in POSTERN_TESTS_SEED"))
 }
 
+/// How many cases are made up, as proptest's own programs are told it.
+pub(crate) fn cases() -> Option<u32> {
+    let cases = told("PROPTEST_CASES")?;
+    Some(cases.parse().expect("a number in PROPTEST_CASES"))
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "all that the tests are told from outside"

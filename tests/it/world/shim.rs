@@ -198,20 +198,26 @@ impl Shim {
 
     /// Says a message as it is.
     pub(crate) async fn send(&mut self, message: &Value) {
-        let line = format!("{message}\n");
-        self.input
-            .write_all(line.as_bytes())
-            .await
-            .expect("the shim reads");
+        self.say(message.to_string().as_bytes()).await;
+    }
+
+    /// Says a line as it is, whatever it is.
+    pub(crate) async fn say(&mut self, line: &[u8]) {
+        let line = [line, b"\n"].concat();
+        self.input.write_all(&line).await.expect("the shim reads");
     }
 
     /// Whatever comes next; every line is a JSON-RPC message and nothing else.
     pub(crate) async fn next(&mut self) -> Value {
-        let line = within("a line of the shim", self.output.next_line())
+        message(&self.line().await)
+    }
+
+    /// The next line as it is.
+    pub(crate) async fn line(&mut self) -> String {
+        within("a line of the shim", self.output.next_line())
             .await
             .expect("the shim's output")
-            .expect("the shim goes on");
-        message(&line)
+            .expect("the shim goes on")
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use memchr::memmem;
 use reqwest::{Client, Response, header::HeaderMap};
 use serde_json::{Value, json};
 
@@ -206,7 +207,7 @@ async fn message_of(response: Response, id: u64) -> Value {
 /// Server-sent events, as they come.
 pub(crate) struct Events {
     response: Response,
-    rest: String,
+    frames: Frames,
     ready: VecDeque<(String, String)>,
 }
 
@@ -214,7 +215,7 @@ impl Events {
     pub(crate) fn of(response: Response) -> Self {
         Self {
             response,
-            rest: String::new(),
+            frames: Frames::default(),
             ready: VecDeque::new(),
         }
     }
@@ -230,14 +231,35 @@ impl Events {
     pub(crate) async fn more(&mut self) -> Option<(String, String)> {
         while self.ready.is_empty() {
             let chunk = self.response.chunk().await.ok().flatten()?;
-            let text = std::str::from_utf8(&chunk).expect("events in ASCII or whole characters");
-            self.rest.push_str(&text.replace("\r\n", "\n"));
-            while let Some((event, rest)) = self.rest.split_once("\n\n") {
-                self.ready.extend(parse(event));
-                self.rest = rest.to_owned();
-            }
+            self.ready.extend(self.frames.push(&chunk));
         }
         self.ready.pop_front()
+    }
+}
+
+/// Takes a stream of events apart, in whatever chunks it comes.
+#[derive(Default)]
+pub(crate) struct Frames {
+    rest: Vec<u8>,
+    /// How much of that is known to hold no end of an event.
+    searched: usize,
+}
+
+impl Frames {
+    /// The events that end in this chunk: their names and data.
+    pub(crate) fn push(&mut self, chunk: &[u8]) -> Vec<(String, String)> {
+        for part in chunk.split(|byte| *byte == b'\r') {
+            self.rest.extend_from_slice(part);
+        }
+        let mut events = Vec::new();
+        while let Some(end) = memmem::find(&self.rest[self.searched..], b"\n\n") {
+            let rest = self.rest.split_off(self.searched + end + 2);
+            let block = std::mem::replace(&mut self.rest, rest);
+            self.searched = 0;
+            events.extend(parse(std::str::from_utf8(&block).expect("text")));
+        }
+        self.searched = self.rest.len().saturating_sub(1);
+        events
     }
 }
 
