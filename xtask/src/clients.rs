@@ -1,5 +1,5 @@
-//! The MCP clients of others that the end-to-end cases use, the conformance suite among them, at
-//! pinned versions under `target/tools/clients`.
+//! The MCP clients and servers of others that the end-to-end cases use, the conformance suite among
+//! them, at pinned versions under `target/tools/clients`.
 
 use std::{fs, path::Path, process::Command};
 
@@ -16,7 +16,7 @@ pub(crate) fn steps(steps: &mut Steps, node: &Node) -> Result<()> {
     let target = tree::tools().join("clients");
     steps.step(
         "clients in TypeScript",
-        "the SDKs, the Inspector and the conformance suite",
+        "the SDKs, the Inspector, the reference servers and the conformance suite",
         || node_clients(&pins, &target.join("node"), node),
     )?;
     steps.step("clients in Python", "the SDK", || {
