@@ -150,7 +150,7 @@ fn files(folder: &TempDir, transport: &[&str], port: u16) -> Command {
     command
 }
 
-fn call(tool: &str, arguments: Value) -> Value {
+fn call(tool: &str, arguments: &Value) -> Value {
     json!(["tools/call", { "name": tool, "arguments": arguments }])
 }
 
@@ -171,14 +171,14 @@ fn of_everything() -> Value {
             "ref": { "type": "ref/prompt", "name": "completable-prompt" },
             "argument": { "name": "department", "value": "E" },
         }],
-        call("echo", json!({ "message": "\u{2028} π \u{1f600}" })),
-        call("get-sum", json!({ "a": 0.1, "b": 1e21 })),
-        call("get-structured-content", json!({ "location": "Chicago" })),
-        call("get-tiny-image", json!({})),
-        call("trigger-long-running-operation", json!({ "duration": 0.1, "steps": 4 })),
-        call("trigger-sampling-request", json!({ "prompt": "π?", "maxTokens": 7 })),
-        call("trigger-elicitation-request", json!({})),
-        call("no-such-tool", json!({})),
+        call("echo", &json!({ "message": "\u{2028} π \u{1f600}" })),
+        call("get-sum", &json!({ "a": 0.1, "b": 1e21 })),
+        call("get-structured-content", &json!({ "location": "Chicago" })),
+        call("get-tiny-image", &json!({})),
+        call("trigger-long-running-operation", &json!({ "duration": 0.1, "steps": 4 })),
+        call("trigger-sampling-request", &json!({ "prompt": "π?", "maxTokens": 7 })),
+        call("trigger-elicitation-request", &json!({})),
+        call("no-such-tool", &json!({})),
         ["no/such/method", {}],
     ])
 }
@@ -221,9 +221,9 @@ async fn files_behind_a_gateway_of_others_are_the_same_files() {
         let file = folder.join("π.txt");
         let requests = json!([
             ["tools/list", {}],
-            call("list_directory", json!({ "path": folder })),
-            call("read_text_file", json!({ "path": file })),
-            call("read_text_file", json!({ "path": "/etc/hostname" })),
+            call("list_directory", &json!({ "path": folder })),
+            call("read_text_file", &json!({ "path": file })),
+            call("read_text_file", &json!({ "path": "/etc/hostname" })),
         ]);
         let heard = place.check(&requests).await;
         let read = &answers(&heard, "tools/call")[1][1];
@@ -248,9 +248,9 @@ async fn a_server_on_the_python_sdk_sounds_the_same() {
         ["resources/read", { "uri": "small://about/Z%C3%BCrich" }],
         ["resources/read", { "uri": "small://nothing" }],
         ["prompts/get", { "name": "greet", "arguments": { "name": "Zoë" } }],
-        call("add", json!({ "a": 1, "b": 2.5 })),
-        call("count", json!({ "to": 3 })),
-        call("fail", json!({})),
+        call("add", &json!({ "a": 1, "b": 2.5 })),
+        call("count", &json!({ "to": 3 })),
+        call("fail", &json!({})),
     ]);
     let heard = place.check(&requests).await;
     let calls = answers(&heard, "tools/call");
