@@ -1,6 +1,7 @@
 """A host on the official Python SDK: lists the tools, calls the three, prints what came back.
 
 Usage: three_tools.py legacy|auto COMMAND [ARGUMENT...]
+       three_tools.py legacy|auto URL
 `auto` tries the modern era first; `legacy` begins with the handshake.
 """
 
@@ -9,10 +10,15 @@ import json
 import sys
 
 from mcp import Client, StdioServerParameters
+from mcp.client.sse import sse_client
 
 
 async def main(era: str, command: str, arguments: list[str]) -> None:
     server = StdioServerParameters(command=command, args=arguments)
+    if command.endswith("/sse"):
+        server = sse_client(command)
+    elif command.startswith("http:"):
+        server = command
     async with Client(server, mode=era) as client:
 
         async def call(name: str, given: dict[str, str]) -> str:

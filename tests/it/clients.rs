@@ -1,4 +1,6 @@
-//! The clients of others: the MCP Inspector on every face, the SDKs over stdio.
+//! The clients of others: the MCP Inspector on every face, the SDKs over stdio and over HTTP.
+
+mod rust_sdk;
 
 use std::{
     ffi::OsStr,
@@ -53,41 +55,52 @@ async fn the_inspector_reaches_the_tools_through_every_face() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_sdks_reach_the_tools_over_stdio_in_both_eras() {
+async fn the_sdks_reach_the_tools_through_every_face_in_both_eras() {
     let world = World::start().await;
     let bridge = signed_in(&world).await;
     let python = tools().join("clients/python/bin/python");
-    for era in ["legacy", "auto"] {
+    let state = bridge.state().await;
+    let stdio: Vec<String> = [program::postern().display().to_string()]
+        .into_iter()
+        .chain(shim::arguments("snippets", bridge.root()))
+        .collect();
+    let http = vec![state.servers[0].endpoint.clone().expect("an endpoint")];
+    let sse = vec![state.servers[0].sse_endpoint.clone().expect("an endpoint")];
+    // HTTP+SSE is of the legacy era alone.
+    for (era, target) in [
+        ("legacy", &stdio),
+        ("legacy", &http),
+        ("legacy", &sse),
+        ("auto", &stdio),
+        ("auto", &http),
+    ] {
         let script = ["--input-type=module", "--eval", TYPESCRIPT, era];
-        check_three_tools(&bridge, "TypeScript", era, node(), &script).await;
+        check_three_tools(&bridge, target, node(), &script).await;
         let script = ["-c", PYTHON, era];
-        check_three_tools(&bridge, "Python", era, python.clone(), &script).await;
+        check_three_tools(&bridge, target, python.clone(), &script).await;
     }
     assert_eq!(bridge.tabs.count(), 1);
 }
 
 async fn check_three_tools(
     bridge: &Bridge,
-    language: &str,
-    era: &str,
+    target: &[String],
     interpreter: PathBuf,
     script: &[&str],
 ) {
+    let shown = format!("{} {target:?}", interpreter.display());
     let mut command = Command::new(interpreter);
-    command
-        .args(script)
-        .arg(program::postern())
-        .args(shim::arguments("snippets", bridge.root()));
+    command.args(script).args(target);
     let report = run(bridge, command).await;
     let tools = json!(["get_snippet", "hello_mcp", "save_snippet"]);
-    assert_eq!(report["tools"], tools, "{language}, {era}: {report}");
+    assert_eq!(report["tools"], tools, "{shown}: {report}");
     assert!(
         report["hello"]
             .as_str()
             .is_some_and(|text| text.contains("Hello")),
-        "{report}"
+        "{shown}: {report}"
     );
-    assert_eq!(report["got"], "const π = 3.14;", "{language}, {era}");
+    assert_eq!(report["got"], "const π = 3.14;", "{shown}");
 }
 
 /// A bridge whose person has signed in at the terminal.
