@@ -16,7 +16,7 @@ pub(super) fn rounds(era: Era) -> Vec<Round> {
     let (mut ids, mut members) = (IDS.lines().cycle(), MEMBERS.lines().cycle());
     let count = IDS.lines().count().max(VALUES.lines().count());
     let values = VALUES.lines().map(str::to_owned).cycle().take(count);
-    let mut rounds: Vec<_> = values
+    values
         .chain([deep()])
         .enumerate()
         .map(|(number, value)| {
@@ -24,9 +24,7 @@ pub(super) fn rounds(era: Era) -> Vec<Round> {
             let member = members.next().expect("a member");
             recorded(era, number, &value, member, [id(), id()])
         })
-        .collect();
-    rounds.push(large(era));
-    rounds
+        .collect()
 }
 
 /// Lines that are no message, each with the code of its error.
@@ -120,7 +118,7 @@ fn text_of(value: &str) -> &str {
 }
 
 /// 10 MB as an answer.
-fn large(era: Era) -> Round {
+pub(super) fn large(era: Era) -> Round {
     let mut text = String::with_capacity(11 << 20);
     while text.len() < 10 << 20 {
         let number = text.len();
