@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use model::ServerName;
-use model::config::{BridgeConfig, ServerConfig, field_at};
+use model::config::{BridgeConfig, Contradiction, ServerConfig, field_at, offset_of};
 use toml_edit::{DocumentMut, Item, Table};
 
 /// Why the configuration cannot be used.
@@ -41,7 +41,11 @@ pub enum ConfigError {
 /// [`ConfigError`].
 pub(crate) fn read(path: &Path) -> Result<BridgeConfig, ConfigError> {
     let text = text(path)?;
-    toml::from_str(&text).map_err(|error| invalid(path, &text, &error))
+    let config: BridgeConfig =
+        toml::from_str(&text).map_err(|error| malformed(path, &text, &error))?;
+    let check = config.check();
+    check.map_err(|wrong| contradictory(path, &text, wrong))?;
+    Ok(config)
 }
 
 /// Adds or replaces a server, and leaves everything else as it stands.
@@ -125,8 +129,25 @@ pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-fn invalid(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+fn malformed(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
     let offset = error.span().map_or(0, |span| span.start).min(text.len());
+    let field = field_at(text, offset);
+    invalid(path, text, offset, field, error.message())
+}
+
+fn contradictory(path: &Path, text: &str, wrong: Contradiction) -> ConfigError {
+    let offset = offset_of(text, &wrong.path).unwrap_or(0);
+    let field = Some(wrong.path.join("."));
+    invalid(path, text, offset, field, &wrong.reason)
+}
+
+fn invalid(
+    path: &Path,
+    text: &str,
+    offset: usize,
+    field: Option<String>,
+    why: &str,
+) -> ConfigError {
     let before = &text[..offset];
     let line = before.matches('\n').count() + 1;
     let column = before
@@ -140,26 +161,21 @@ fn invalid(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
         path: path.to_owned(),
         line,
         column,
-        reason: match field_at(text, offset) {
-            Some(field) => format!("`{field}`: {}", error.message()),
-            None => error.message().to_owned(),
+        reason: match field {
+            Some(field) => format!("`{field}`: {why}"),
+            None => why.to_owned(),
         },
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use model::config::{ServerAuth, ServerConfig, Transport};
+    use model::config::ServerConfig;
 
     use super::{ConfigError, put, read, remove};
 
     fn server(url: &str) -> ServerConfig {
-        let url = url.parse().unwrap();
-        ServerConfig {
-            url,
-            transport: Transport::Auto,
-            auth: ServerAuth::Discover,
-        }
+        ServerConfig::at(url.parse().unwrap())
     }
 
     #[test]
@@ -225,6 +241,37 @@ mod tests {
         );
         std::fs::write(&path, "[servers.x]\nurl = 'http://far.example/'\n").unwrap();
         assert!(read(&path).unwrap_err().to_string().contains("https"));
+    }
+
+    #[test]
+    fn a_header_that_cannot_be_is_named_with_its_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        let refusal = |headers: &str| {
+            let text = format!(
+                "[servers.crm]\nurl = 'https://a.example/'\n[servers.crm.headers]\nX-Team = 'blue'\n{headers}\n"
+            );
+            std::fs::write(&path, text).unwrap();
+            read(&path).map_err(|error| error.to_string())
+        };
+        for (headers, expected) in [
+            (
+                "Content-Type = 'text/plain'",
+                "`servers.crm.headers.Content-Type`",
+            ),
+            (
+                "authorization = 'Basic eA=='",
+                "`servers.crm.headers.authorization`",
+            ),
+            ("X-Key = { keychain = 'No!' }", "`servers.crm.headers.X-Key"),
+        ] {
+            let error = refusal(headers).unwrap_err();
+            assert!(error.contains("line 5"), "{error}");
+            assert!(error.contains(expected), "{error}");
+            assert!(error.contains("hint:"), "{error}");
+        }
+        let open = "authorization = 'Basic eA=='\n[servers.crm.auth]\nkind = 'none'";
+        assert!(refusal(open).is_ok());
     }
 
     #[cfg(unix)]

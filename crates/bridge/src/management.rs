@@ -17,7 +17,7 @@ use control::lines::Lines;
 use control::socket::{Listener, Reader, Stream, Writer, split};
 use futures_util::TryFutureExt;
 use model::ServerName;
-use model::config::{ServerAuth, ServerConfig, Transport};
+use model::config::ServerConfig;
 use tokio::sync::oneshot;
 
 use crate::hub::{Hub, account_id};
@@ -296,11 +296,7 @@ fn add_server(hub: &Arc<Hub>, name: &str, url: &str) -> Result<Reply, Problem> {
         )
         .with_hint("choose another name, or remove that one first"));
     }
-    let config = ServerConfig {
-        url,
-        transport: Transport::Auto,
-        auth: ServerAuth::Discover,
-    };
+    let config = ServerConfig::at(url);
     hub.edit_config(|path| config_file::put(path, &name, &config))?;
     look(hub, hub.server(name.as_str())?);
     Ok(Reply::Done)

@@ -8,7 +8,7 @@ use auth::{AccountKey, Target};
 use control::api::{Problem, ProblemKind, ServerState, ToolView};
 use mcp::Message;
 use mcp::up::Learned;
-use model::config::{BridgeConfig, ServerAuth, ServerConfig, Transport};
+use model::config::{BridgeConfig, ServerAuth, ServerConfig};
 use model::{EndpointUrl, ServerName};
 use tokio_util::sync::CancellationToken;
 
@@ -285,11 +285,7 @@ impl Registry {
         if let Some(found) = servers.values().find(|server| server.config.url == url) {
             return Ok(Arc::clone(found));
         }
-        let config = ServerConfig {
-            url,
-            transport: Transport::Auto,
-            auth: ServerAuth::Discover,
-        };
+        let config = ServerConfig::at(url);
         let name = free_name(&servers, &config.url)?;
         let server = Arc::new(Server::new(name.clone(), config, None));
         servers.insert(name, Arc::clone(&server));

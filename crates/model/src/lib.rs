@@ -12,5 +12,5 @@ mod url;
 
 pub use clock::{Clock, ManualClock};
 pub use identifier::{Issuer, Resource};
-pub use name::{NameError, ServerName};
+pub use name::{NameError, SecretName, SecretNameError, ServerName};
 pub use url::{EndpointUrl, UrlError, is_loopback_host, shown_url};

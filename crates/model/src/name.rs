@@ -1,4 +1,4 @@
-//! The name a person gives to a server.
+//! The names that a person gives: to a server, and to a secret.
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,19 +28,72 @@ impl ServerName {
     }
 }
 
+/// The name of a secret that a person has stored: of the same letters as a [`ServerName`].
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^[a-z0-9-]{1,63}$"))]
+pub struct SecretName(String);
+
+/// Why a text is not a [`SecretName`]. It does not repeat the text: somebody may have written
+/// the secret in its name's place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is not a secret's name; hint: use 1 to 63 of a-z, 0-9 and -")]
+pub struct SecretNameError(());
+
+impl SecretName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn fits(text: &str) -> bool {
+    let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    (1..=63).contains(&text.len()) && text.bytes().all(is_plain)
+}
+
 impl FromStr for ServerName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let fits = (1..=63).contains(&text.len())
-            && text
-                .bytes()
-                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
-        if fits {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(NameError(text.to_owned()))
+        match fits(text) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(NameError(text.to_owned())),
         }
+    }
+}
+
+impl FromStr for SecretName {
+    type Err = SecretNameError;
+
+    fn from_str(text: &str) -> Result<Self, SecretNameError> {
+        match fits(text) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(SecretNameError(())),
+        }
+    }
+}
+
+impl TryFrom<String> for SecretName {
+    type Error = SecretNameError;
+
+    fn try_from(text: String) -> Result<Self, SecretNameError> {
+        text.parse()
+    }
+}
+
+impl From<SecretName> for String {
+    fn from(name: SecretName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for SecretName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -66,7 +119,14 @@ impl fmt::Display for ServerName {
 
 #[cfg(test)]
 mod tests {
-    use super::ServerName;
+    use super::{SecretName, ServerName};
+
+    #[test]
+    fn a_secret_is_not_repeated_where_its_name_belongs() {
+        assert_eq!("crm-key".parse::<SecretName>().unwrap().as_str(), "crm-key");
+        let refused = "Hush!".parse::<SecretName>().unwrap_err();
+        assert!(!refused.to_string().contains("Hush"), "{refused}");
+    }
 
     #[test]
     fn takes_what_fits_a_path_segment_and_nothing_else() {

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::Proxy;
+use super::{Headers, Proxy};
 use crate::{EndpointUrl, Issuer, Resource, ServerName};
 
 /// The whole of `config.toml`.
@@ -23,6 +23,27 @@ pub struct BridgeConfig {
     /// The servers, by name.
     #[serde(default)]
     pub servers: BTreeMap<ServerName, ServerConfig>,
+}
+
+/// Two fields of `config.toml` that do not go together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Contradiction {
+    /// The way to the field that has to change.
+    pub path: Vec<String>,
+    /// Why, and a hint.
+    pub reason: String,
+}
+
+impl BridgeConfig {
+    /// Checks what no field can hold by itself.
+    ///
+    /// # Errors
+    /// The first [`Contradiction`].
+    pub fn check(&self) -> Result<(), Contradiction> {
+        let mut servers = self.servers.iter();
+        servers.try_for_each(|(name, server)| server.check(name))
+    }
 }
 
 /// The version of a configuration file.
@@ -116,6 +137,41 @@ pub struct ServerConfig {
     /// How one signs in to it.
     #[serde(default, skip_serializing_if = "ServerAuth::is_discover")]
     pub auth: ServerAuth,
+    /// Headers to send with every request, such as `X-Api-Key = { keychain = "crm-key" }` with a
+    /// secret that `postern secrets set crm-key` has stored, or a plain text for what is none.
+    /// `Authorization` may be among them where `auth` is `{ kind = "none" }`.
+    #[serde(default, skip_serializing_if = "Headers::is_empty")]
+    pub headers: Headers,
+}
+
+impl ServerConfig {
+    /// What is said of a server that has only an address: the rest is found out.
+    #[must_use]
+    pub fn at(url: EndpointUrl) -> Self {
+        Self {
+            url,
+            transport: Transport::Auto,
+            auth: ServerAuth::Discover,
+            headers: Headers::default(),
+        }
+    }
+
+    fn check(&self, name: &ServerName) -> Result<(), Contradiction> {
+        match self.headers.authorization() {
+            Some(header) if self.auth != ServerAuth::None => Err(Contradiction {
+                path: path(name, ["headers", header.as_str()]),
+                reason: format!(
+                    "{header} is what a sign-in brings; hint: take it out, or say `auth = {{ kind = \"none\" }}` where nobody signs in"
+                ),
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+fn path<const N: usize>(name: &ServerName, rest: [&str; N]) -> Vec<String> {
+    let way = ["servers", name.as_str()].into_iter().chain(rest);
+    way.map(str::to_owned).collect()
 }
 
 /// The transport towards a remote.

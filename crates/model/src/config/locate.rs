@@ -13,6 +13,12 @@ pub(super) fn line_at(text: &str, offset: usize) -> usize {
 
 /// The line of the field at `path`, or of the closest table around it that the text has.
 pub(super) fn line_of(text: &str, path: &[String]) -> Option<usize> {
+    offset_of(text, path).map(|offset| line_at(text, offset))
+}
+
+/// The byte at which the field at `path` begins, or the closest table around it that the text has.
+#[must_use]
+pub fn offset_of(text: &str, path: &[String]) -> Option<usize> {
     let root = DeTable::parse(text).ok()?;
     let mut table = root.get_ref();
     let mut found = None;
@@ -26,7 +32,7 @@ pub(super) fn line_of(text: &str, path: &[String]) -> Option<usize> {
             _ => break,
         }
     }
-    found.map(|offset| line_at(text, offset))
+    found
 }
 
 /// The dotted path of the field at byte `offset`; none where no field is, or the text is not TOML.

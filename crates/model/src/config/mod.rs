@@ -5,11 +5,13 @@
 
 mod bridge;
 pub mod gateway;
+mod headers;
 mod locate;
 mod proxy;
 
 pub use bridge::{
-    BridgeConfig, BridgeSettings, ConfigVersion, ServerAuth, ServerConfig, Transport,
+    BridgeConfig, BridgeSettings, ConfigVersion, Contradiction, ServerAuth, ServerConfig, Transport,
 };
-pub use locate::field_at;
+pub use headers::{HeaderName, HeaderNameError, HeaderSource, Headers, is_header_value};
+pub use locate::{field_at, offset_of};
 pub use proxy::{Proxy, ProxyError, ProxyUrl};

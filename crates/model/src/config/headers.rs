@@ -1,0 +1,297 @@
+//! Headers that the user adds to every request to a server.
+//!
+//! Owns: which names may be given, and whether a value stands in the file or is kept as a secret.
+//! Does not own: the secrets.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::SecretName;
+
+/// `[servers.NAME.headers]`: names, each with a value or with the secret that is its value.
+///
+/// No name is there twice, whatever its case.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(transparent)]
+#[serde(transparent)]
+pub struct Headers(BTreeMap<HeaderName, HeaderSource>);
+
+impl Headers {
+    /// Every header, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderSource)> {
+        self.0.iter()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The secrets that are values here.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretName> {
+        self.0.values().filter_map(|source| match source {
+            HeaderSource::Keychain { keychain } => Some(keychain),
+            HeaderSource::Plain(_) => None,
+        })
+    }
+
+    /// `Authorization`, as it is written here.
+    pub(super) fn authorization(&self) -> Option<&HeaderName> {
+        let is_it = |name: &&HeaderName| name.0.eq_ignore_ascii_case("authorization");
+        self.0.keys().find(is_it)
+    }
+}
+
+/// The name of a header (RFC 9110 section 5.1) that is not the protocol's or the connection's.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+pub struct HeaderName(String);
+
+/// Why a text is no [`HeaderName`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderNameError {
+    /// No header has such a name.
+    #[error("is no name of a header; hint: use letters, digits and -, as in X-Api-Key")]
+    Malformed,
+    /// Postern or the transport says what stands there.
+    #[error("is a header that Postern sets itself; hint: take it out")]
+    Reserved,
+}
+
+/// Headers that say what a message is, how it is framed and where it goes.
+const RESERVED: [&str; 13] = [
+    "accept",
+    "accept-encoding",
+    "connection",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "last-event-id",
+    "origin",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+const RESERVED_PREFIXES: [&str; 4] = ["content-", "mcp-", "proxy-", "sec-"];
+
+impl HeaderName {
+    /// The name as it was written; case means nothing.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for HeaderName {
+    type Error = HeaderNameError;
+
+    fn try_from(text: String) -> Result<Self, HeaderNameError> {
+        let is_token =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if text.is_empty() || !text.bytes().all(is_token) {
+            return Err(HeaderNameError::Malformed);
+        }
+        let lower = text.to_ascii_lowercase();
+        let begins = |prefix: &&str| lower.starts_with(prefix);
+        if RESERVED.contains(&lower.as_str())
+            || RESERVED_PREFIXES.iter().any(|prefix| begins(&prefix))
+        {
+            return Err(HeaderNameError::Reserved);
+        }
+        Ok(Self(text))
+    }
+}
+
+impl Ord for HeaderName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let lower = |name: &Self| name.0.to_ascii_lowercase();
+        lower(self).cmp(&lower(other))
+    }
+}
+
+impl PartialOrd for HeaderName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for HeaderName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl Eq for HeaderName {}
+
+impl fmt::Display for HeaderName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where the value of a header comes from.
+#[derive(Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(deny_unknown_fields)]
+pub enum HeaderSource {
+    /// The value itself, for what is no secret.
+    Plain(String),
+    /// A secret that `postern secrets set` has stored.
+    Keychain {
+        /// Its name.
+        keychain: SecretName,
+    },
+}
+
+/// Shows no value: what should be no secret may be one all the same.
+impl fmt::Debug for HeaderSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(_) => f.write_str("Plain(…)"),
+            Self::Keychain { keychain } => f.debug_tuple("Keychain").field(keychain).finish(),
+        }
+    }
+}
+
+/// Whether a text can be the value of a header as it is: printable ASCII and tabs, no blanks
+/// around it (RFC 9110 section 5.5).
+#[must_use]
+pub fn is_header_value(text: &str) -> bool {
+    let fits = |byte: u8| matches!(byte, b' '..=b'~' | b'\t');
+    !text.is_empty() && text.trim() == text && text.bytes().all(fits)
+}
+
+impl<'de> Deserialize<'de> for Headers {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(HeadersVisitor)
+    }
+}
+
+struct HeadersVisitor;
+
+impl<'de> Visitor<'de> for HeadersVisitor {
+    type Value = Headers;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table of headers")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Headers, M::Error> {
+        let mut headers = BTreeMap::new();
+        while let Some((name, source)) = map.next_entry::<HeaderName, HeaderSource>()? {
+            match headers.entry(name) {
+                Entry::Vacant(free) => free.insert(source),
+                Entry::Occupied(taken) => {
+                    let text = format!("{} is there twice; hint: case means nothing", taken.key());
+                    return Err(M::Error::custom(text));
+                }
+            };
+        }
+        Ok(Headers(headers))
+    }
+}
+
+impl<'de> Deserialize<'de> for HeaderSource {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(SourceVisitor)
+    }
+}
+
+struct SourceVisitor;
+
+impl<'de> Visitor<'de> for SourceVisitor {
+    type Value = HeaderSource;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text, or { keychain = \"NAME\" } for a secret")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<HeaderSource, E> {
+        if !is_header_value(text) {
+            return Err(E::custom(
+                "is no value of a header; hint: use printable ASCII without blanks around it",
+            ));
+        }
+        Ok(HeaderSource::Plain(text.to_owned()))
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<HeaderSource, M::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Kept {
+            keychain: SecretName,
+        }
+        let Kept { keychain } =
+            Kept::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+        Ok(HeaderSource::Keychain { keychain })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Headers;
+
+    fn parse(text: &str) -> Result<Headers, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    #[test]
+    fn a_value_is_a_text_or_a_secret() {
+        let headers = parse(
+            "X-Team = 'blue'\nX-Api-Key = { keychain = 'crm-key' }\nauthorization = 'Basic eA=='",
+        )
+        .unwrap();
+        let secrets: Vec<_> = headers.secrets().map(|name| name.as_str()).collect();
+        assert_eq!(secrets, ["crm-key"]);
+        assert_eq!(headers.authorization().unwrap().as_str(), "authorization");
+        let shown = format!("{headers:?}");
+        assert!(
+            shown.contains("crm-key") && shown.contains("X-Team"),
+            "{shown}"
+        );
+        assert!(!shown.contains("blue"), "{shown}");
+        let again = toml::to_string(&headers).unwrap();
+        assert_eq!(parse(&again).unwrap(), headers);
+    }
+
+    #[test]
+    fn what_is_the_protocols_cannot_be_set() {
+        for name in [
+            "Host",
+            "content-type",
+            "Content-Length",
+            "ACCEPT",
+            "Mcp-Session-Id",
+            "mcp-param-region",
+            "Connection",
+            "Transfer-Encoding",
+            "Proxy-Authorization",
+            "Last-Event-ID",
+        ] {
+            let error = parse(&format!("{name} = 'x'")).unwrap_err();
+            assert!(error.message().contains("sets itself"), "{name}: {error}");
+        }
+        for (text, expected) in [
+            ("'X Y' = 'x'", "no name"),
+            ("'' = 'x'", "no name"),
+            ("X-A = 'x'\nx-a = 'y'", "twice"),
+            ("X-A = 7", "keychain"),
+            ("X-A = ''", "no value"),
+            ("X-A = \"a\\nb\"", "no value"),
+            ("X-A = { keychain = 'a b' }", "secret's name"),
+            ("X-A = { keychian = 'a' }", "keychian"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.message().contains(expected), "{text}: {error}");
+        }
+    }
+}
