@@ -244,3 +244,16 @@ pub enum SignOutError {
     #[error(transparent)]
     Vault(#[from] VaultError),
 }
+
+/// Why a secret is not stored.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SecretError {
+    /// No header can carry it.
+    #[error(
+        "this cannot be the value of a header; hint: it has to be one line of printable ASCII without blanks around it"
+    )]
+    Unfit,
+    /// It could not be kept.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use ::http::HeaderValue;
-use model::config::ServerAuth;
-use model::{Clock, EndpointUrl};
+use model::config::{ServerAuth, is_header_value};
+use model::{Clock, EndpointUrl, SecretName};
 
 use crate::account::{Account, AccountKey};
 use crate::consents::{self, Consent, ConsentsError};
-use crate::error::{AuthorizationError, SignInError, SignOutError};
+use crate::error::{AuthorizationError, SecretError, SignInError, SignOutError};
+use crate::secret::StoredSecret;
 use crate::sign_in::SignInFlow;
 use crate::token::source::Source;
 use crate::token::{Ledger, Slot, endpoint};
-use crate::vault::{Vault, VaultState};
+use crate::vault::{Vault, VaultError, VaultState};
 
 /// Everything about signing in. Clones share one state.
 #[derive(Clone)]
@@ -180,6 +181,61 @@ impl Identity {
     /// As [`consents`](Self::consents), and `Unknown`.
     pub async fn revoke_consent(&self, target: &Target, id: &str) -> Result<(), ConsentsError> {
         consents::revoke(&self.0.source, target, id).await
+    }
+
+    /// The value of a stored secret as a header's, marked sensitive; `None` if there is no such
+    /// secret.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`], while the vault cannot be read.
+    pub async fn secret(&self, name: &SecretName) -> Result<Option<HeaderValue>, VaultError> {
+        let ledger = &self.0.source.ledger;
+        ledger.load().await?;
+        let secret = ledger.secret(name);
+        // What was kept is a header's value.
+        Ok(secret.and_then(|secret| {
+            let mut value = HeaderValue::from_str(secret.expose()).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        }))
+    }
+
+    /// The names of all stored secrets, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`], while the vault cannot be read.
+    pub async fn secrets(&self) -> Result<Vec<SecretName>, VaultError> {
+        let ledger = &self.0.source.ledger;
+        ledger.load().await?;
+        Ok(ledger.secrets())
+    }
+
+    /// Stores a secret, in place of one of the same name.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError`]; what was stored before is then still there.
+    pub async fn keep_secret(&self, name: SecretName, value: &str) -> Result<(), SecretError> {
+        if !is_header_value(value) {
+            return Err(SecretError::Unfit);
+        }
+        let ledger = &self.0.source.ledger;
+        ledger.open().await?;
+        let secret = StoredSecret::new(value);
+        Ok(ledger.keep_secret(name, secret).await?)
+    }
+
+    /// Forgets a stored secret; says whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`]; it is then still there.
+    pub async fn forget_secret(&self, name: &SecretName) -> Result<bool, VaultError> {
+        let ledger = &self.0.source.ledger;
+        ledger.load().await?;
+        ledger.forget_secret(name).await
     }
 
     /// Whether tokens can be read and kept, as far as is known. Never waits.

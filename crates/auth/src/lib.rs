@@ -3,7 +3,7 @@
 //! Owns: everything between "the server said 401" and an `Authorization` header: protected
 //! resource and authorization server metadata, client registration, the browser sign-in and its
 //! loopback callback, the dialect of Microsoft Entra ID, refreshing, and the sealed files whose
-//! key lies in the keychain of the operating system.
+//! key lies in the keychain of the operating system, with the secrets that a person stored there.
 //! Does not own: MCP messages, when a browser may be opened, and opening it.
 
 mod account;
@@ -22,7 +22,7 @@ mod vault;
 
 pub use account::{Account, AccountKey};
 pub use consents::{Consent, ConsentsError};
-pub use error::{AuthorizationError, SignInError, SignInReason, SignOutError};
+pub use error::{AuthorizationError, SecretError, SignInError, SignInReason, SignOutError};
 pub use identity::{Authorization, Identity, IdentityOptions, Target};
 pub use sign_in::SignInFlow;
 pub use vault::{Vault, VaultError, VaultKind, VaultState};

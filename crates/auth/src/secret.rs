@@ -66,6 +66,10 @@ secret! {
     /// An ID token (OpenID Connect Core 1.0).
     IdToken
 }
+secret! {
+    /// What a person stored by name, to be the value of a header.
+    StoredSecret
+}
 
 macro_rules! compared {
     ($name:ident) => {

@@ -28,7 +28,7 @@ impl ServerName {
     }
 }
 
-/// The name of a secret that a person has stored: of the same letters as a [`ServerName`].
+/// The name of a secret that a person has stored: of the same letters as a server's.
 #[derive(
     Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]

@@ -1,20 +1,21 @@
-//! All grants and registrations: in memory for use, in the vault for good.
+//! All grants, registrations and stored secrets: in memory for use, in the vault for good.
 
 mod record;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use model::Issuer;
+use model::{Issuer, SecretName};
 use tokio::sync::OnceCell;
 
 use super::grant::{Grant, GrantKey};
 use super::slot::Slot;
 use crate::registration::Registration;
+use crate::secret::StoredSecret;
 use crate::vault::{Contents, Plain, RecordKind, RecordName, Vault, VaultError};
 
-/// All grants and registrations.
+/// All grants, registrations and stored secrets.
 pub(crate) struct Ledger {
     vault: Vault,
     loaded: OnceCell<()>,
@@ -27,6 +28,7 @@ pub(crate) struct Ledger {
 struct Entries {
     slots: Vec<Arc<Slot>>,
     registrations: Vec<Registration>,
+    secrets: BTreeMap<SecretName, StoredSecret>,
     damaged: Vec<PathBuf>,
 }
 
@@ -149,6 +151,36 @@ impl Ledger {
         self.in_vault(move |vault| vault.remove(&name)).await
     }
 
+    pub(crate) fn secret(&self, name: &SecretName) -> Option<StoredSecret> {
+        self.entries().secrets.get(name).cloned()
+    }
+
+    /// The names of all secrets.
+    pub(crate) fn secrets(&self) -> Vec<SecretName> {
+        self.entries().secrets.keys().cloned().collect()
+    }
+
+    /// Keeps a secret, in place of one of the same name.
+    pub(crate) async fn keep_secret(
+        &self,
+        name: SecretName,
+        secret: StoredSecret,
+    ) -> Result<(), VaultError> {
+        let _changing = self.changing.lock().await;
+        self.write(secret_record(&name), record::of_secret(&name, &secret))
+            .await?;
+        self.entries().secrets.insert(name, secret);
+        Ok(())
+    }
+
+    /// Forgets a secret; says whether there was one.
+    pub(crate) async fn forget_secret(&self, name: &SecretName) -> Result<bool, VaultError> {
+        let _changing = self.changing.lock().await;
+        let record = secret_record(name);
+        self.in_vault(move |vault| vault.remove(&record)).await?;
+        Ok(self.entries().secrets.remove(name).is_some())
+    }
+
     fn slot(&self, key: &GrantKey) -> Option<Arc<Slot>> {
         let entries = self.entries();
         let has_key = |slot: &&Arc<Slot>| slot.with_grant(|grant| grant.key == *key);
@@ -204,6 +236,10 @@ impl Ledger {
     }
 }
 
+fn secret_record(name: &SecretName) -> RecordName {
+    RecordName::new(RecordKind::Secret, &[name.as_str()])
+}
+
 impl Entries {
     fn take(&mut self, contents: Contents) {
         self.damaged = contents.damaged;
@@ -214,6 +250,9 @@ impl Entries {
                 RecordKind::Registration => {
                     record::to_registration(&plain).map(|known| self.registrations.push(known))
                 }
+                RecordKind::Secret => record::to_secret(&plain).map(|(name, secret)| {
+                    self.secrets.insert(name, secret);
+                }),
             };
             if read.is_none() {
                 self.damaged.push(name.file_name().into());

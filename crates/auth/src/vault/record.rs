@@ -19,6 +19,8 @@ pub(crate) enum RecordKind {
     Grant,
     /// How this installation is known to one authorization server.
     Registration,
+    /// A secret that a person stored by name.
+    Secret,
 }
 
 const SUFFIX: &str = ".sealed";
@@ -56,11 +58,12 @@ impl RecordKind {
         match self {
             Self::Grant => "grant",
             Self::Registration => "registration",
+            Self::Secret => "secret",
         }
     }
 
     fn from_word(word: &str) -> Option<Self> {
-        [Self::Grant, Self::Registration]
+        [Self::Grant, Self::Registration, Self::Secret]
             .into_iter()
             .find(|kind| kind.word() == word)
     }

@@ -11,6 +11,8 @@ mod discovery;
 #[cfg(test)]
 mod renewal;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod sign_in;
 
 #[cfg(test)]

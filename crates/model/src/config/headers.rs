@@ -101,9 +101,10 @@ impl TryFrom<String> for HeaderName {
             return Err(HeaderNameError::Malformed);
         }
         let lower = text.to_ascii_lowercase();
-        let begins = |prefix: &&str| lower.starts_with(prefix);
         if RESERVED.contains(&lower.as_str())
-            || RESERVED_PREFIXES.iter().any(|prefix| begins(&prefix))
+            || RESERVED_PREFIXES
+                .iter()
+                .any(|prefix| lower.starts_with(prefix))
         {
             return Err(HeaderNameError::Reserved);
         }

@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use model::{EndpointUrl, Issuer, Resource};
+use model::{EndpointUrl, Issuer, Resource, SecretName};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::account::{Account, AccountKey};
 use crate::registration::{Client, ClientOrigin, ClientProof, Registration};
-use crate::secret::{AccessToken, ClientSecret, RefreshToken};
+use crate::secret::{AccessToken, ClientSecret, RefreshToken, StoredSecret};
 use crate::token::{Endpoints, Grant, GrantKey, Tokens};
 use crate::vault::Plain;
 
@@ -35,6 +35,12 @@ struct GrantRecord<'a> {
     expires_at: Option<u64>,
     refresh_at: Option<u64>,
     scopes: Option<Cow<'a, [String]>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SecretRecord<'a> {
+    name: Cow<'a, SecretName>,
+    value: Cow<'a, str>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -148,6 +154,19 @@ pub(super) fn to_registration(plain: &Plain) -> Option<Registration> {
         port: record.port,
         expires_at: record.expires_at,
     })
+}
+
+pub(super) fn of_secret(name: &SecretName, secret: &StoredSecret) -> Plain {
+    written(&SecretRecord {
+        name: Cow::Borrowed(name),
+        value: secret.expose().into(),
+    })
+}
+
+pub(super) fn to_secret(plain: &Plain) -> Option<(SecretName, StoredSecret)> {
+    let record: SecretRecord<'_> = serde_json::from_slice(plain).ok()?;
+    let value = StoredSecret::new(record.value);
+    Some((record.name.into_owned(), value))
 }
 
 fn of_account(account: &Account) -> AccountRecord<'_> {
