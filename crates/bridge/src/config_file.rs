@@ -44,7 +44,7 @@ pub(crate) fn read(path: &Path) -> Result<BridgeConfig, ConfigError> {
     let config: BridgeConfig =
         toml::from_str(&text).map_err(|error| malformed(path, &text, &error))?;
     let check = config.check();
-    check.map_err(|wrong| contradictory(path, &text, wrong))?;
+    check.map_err(|wrong| contradictory(path, &text, &wrong))?;
     Ok(config)
 }
 
@@ -135,7 +135,7 @@ fn malformed(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
     invalid(path, text, offset, field, error.message())
 }
 
-fn contradictory(path: &Path, text: &str, wrong: Contradiction) -> ConfigError {
+fn contradictory(path: &Path, text: &str, wrong: &Contradiction) -> ConfigError {
     let offset = offset_of(text, &wrong.path).unwrap_or(0);
     let field = Some(wrong.path.join("."));
     invalid(path, text, offset, field, &wrong.reason)

@@ -85,8 +85,12 @@ async fn one_server(hub: &Arc<Hub>, server: &Arc<Server>) -> DoctorCheck {
     let subject = format!("server {}", server.name);
     match probe::test(hub, server).await {
         Ok(report) => {
+            let headers = match server.header_names().join(", ") {
+                none if none.is_empty() => none,
+                names => format!(" and gets {names}"),
+            };
             let finding = format!(
-                "{} speaks MCP {} and has {} tools ({} ms)",
+                "{} speaks MCP {}, has {} tools ({} ms){headers}",
                 report.server_info,
                 report.protocol_version,
                 report.tools.len(),

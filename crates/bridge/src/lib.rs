@@ -10,6 +10,7 @@ pub mod browser;
 mod config_file;
 mod doctor;
 mod face;
+mod headers;
 pub mod hosts;
 mod hub;
 mod management;

@@ -4,6 +4,7 @@
 //! endpoints that hosts reach.
 
 mod programs;
+mod secrets;
 
 use std::collections::VecDeque;
 use std::io;
@@ -203,6 +204,9 @@ async fn answer(hub: &Arc<Hub>, request: Request) -> Result<Reply, Problem> {
             consents(hub, server.as_deref()).await.map(Reply::Consents)
         }
         Request::RevokeConsent { server, id } => revoke_consent(hub, &server, &id).await,
+        Request::ListSecrets => secrets::list(hub).await,
+        Request::SetSecret { name, value } => secrets::set(hub, &name, &value).await,
+        Request::RemoveSecret { name } => secrets::remove(hub, &name).await,
         Request::ConfigureServerMode { form } => {
             hub.server_mode.configure(hub, &form).map(|()| Reply::Done)
         }

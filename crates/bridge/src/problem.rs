@@ -4,6 +4,7 @@ use control::api::{Problem, ProblemKind};
 use mcp::up::Failure;
 use mcp::{Message, RequestId};
 use model::ServerName;
+use model::config::ServerAuth;
 use serde_json::json;
 
 use crate::registry::Server;
@@ -92,6 +93,22 @@ pub(crate) fn sign_in_needed(server: &ServerName) -> Problem {
     let text = "the server needs a sign-in";
     Problem::new(ProblemKind::SignInNeeded, text).with_hint(format!(
         "sign in from Postern's tray menu or with `postern sign-in {server}`, then try again"
+    ))
+}
+
+/// The server answers 401, whatever it is sent.
+pub(crate) fn unauthorized(server: &Server) -> Problem {
+    if server.config.auth != ServerAuth::None {
+        return sign_in_needed(&server.name);
+    }
+    let secrets = server.config.headers.secrets();
+    let stored: String = secrets
+        .map(|secret| format!(", store the value anew with `postern secrets set {secret}`"))
+        .collect();
+    let text = "the server refuses access, and its configuration says that nobody signs in to it";
+    Problem::new(ProblemKind::Failed, text).with_hint(format!(
+        "check its headers{stored}, or take `auth` out of [servers.{}]",
+        server.name
     ))
 }
 

@@ -76,6 +76,17 @@ impl Server {
         }
     }
 
+    /// The names of the headers that the user gave it.
+    pub(crate) fn header_names(&self) -> Vec<String> {
+        let headers = self.config.headers.iter();
+        headers.map(|(name, _)| name.to_string()).collect()
+    }
+
+    /// Whether it needs stored secrets.
+    pub(crate) fn needs_secrets(&self) -> bool {
+        self.config.headers.secrets().next().is_some()
+    }
+
     pub(crate) fn state(&self) -> ServerState {
         self.known().state.clone()
     }

@@ -2,7 +2,7 @@
 //! bridge, and what they see of it.
 //!
 //! Owns: requests, replies, and the view that a client is shown. No view carries a secret; of the
-//! requests [`ServerModeForm`] does, and shows none.
+//! requests [`ServerModeForm`] and [`Request::SetSecret`] do, and show none.
 //! One [`Request`] gets one [`Reply`] or one [`Problem`]; [`Request::Watch`] gets a [`State`] at
 //! once and another after every change, until the connection ends.
 
@@ -13,10 +13,10 @@ mod view;
 
 pub use problem::{Problem, ProblemKind};
 pub use request::{
-    ConsentView, DoctorCheck, DoctorOutcome, HostChange, HostId, Reply, Request, ServerModeForm,
-    TestReport, ToolResult,
+    ConsentView, DoctorCheck, DoctorOutcome, HostChange, HostId, Reply, Request, SecretView,
+    ServerModeForm, TestReport, ToolResult,
 };
-pub use secret::ClientSecret;
+pub use secret::{ClientSecret, HeaderSecret};
 pub use view::{
     AccountState, AccountView, BridgeView, HostView, ServerModeState, ServerState, ServerView,
     SessionView, SignInView, State, ToolView, VaultState, VaultView,

@@ -37,6 +37,7 @@ pub(crate) fn server(name: &str, is: ServerState) -> ServerView {
         account: None,
         tools: None,
         ephemeral: false,
+        headers: Vec::new(),
     }
 }
 

@@ -3,6 +3,7 @@ import type { ConsentView } from "./ConsentView";
 import type { DoctorCheck } from "./DoctorCheck";
 import type { HostChange } from "./HostChange";
 import type { HostView } from "./HostView";
+import type { SecretView } from "./SecretView";
 import type { State } from "./State";
 import type { TestReport } from "./TestReport";
 import type { ToolResult } from "./ToolResult";
@@ -10,4 +11,4 @@ import type { ToolResult } from "./ToolResult";
 /**
  * What a [`Request`] is answered with.
  */
-export type Reply = { "reply": "done" } | { "reply": "state", "value": State } | { "reply": "test", "value": TestReport } | { "reply": "tool", "value": ToolResult } | { "reply": "hosts", "value": Array<HostView> } | { "reply": "host-change", "value": HostChange } | { "reply": "consents", "value": Array<ConsentView> } | { "reply": "doctor", "value": Array<DoctorCheck> };
+export type Reply = { "reply": "done" } | { "reply": "state", "value": State } | { "reply": "test", "value": TestReport } | { "reply": "tool", "value": ToolResult } | { "reply": "hosts", "value": Array<HostView> } | { "reply": "host-change", "value": HostChange } | { "reply": "consents", "value": Array<ConsentView> } | { "reply": "secrets", "value": Array<SecretView> } | { "reply": "doctor", "value": Array<DoctorCheck> };

@@ -97,7 +97,19 @@ server: string,
 /**
  * The consent, as [`ConsentView::id`] names it.
  */
-id: string, } | { "call": "configure-server-mode", 
+id: string, } | { "call": "list-secrets" } | { "call": "set-secret", 
+/**
+ * Its name.
+ */
+name: string, 
+/**
+ * What a header is to say.
+ */
+value: string, } | { "call": "remove-secret", 
+/**
+ * Its name.
+ */
+name: string, } | { "call": "configure-server-mode", 
 /**
  * What the person filled in.
  */

@@ -37,4 +37,8 @@ tools: Array<ToolView> | null,
 /**
  * Whether it came by `connect URL` and is not in the configuration.
  */
-ephemeral: boolean, };
+ephemeral: boolean, 
+/**
+ * The names of the headers that the configuration adds to every request.
+ */
+headers: Array<string>, };

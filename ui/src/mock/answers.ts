@@ -103,6 +103,7 @@ export class MockBridge {
       account: null,
       tools: null,
       ephemeral: false,
+      headers: [],
     };
     this.change({ servers: [...this.state.servers.filter((server) => server.url !== url), added] });
     return DONE;

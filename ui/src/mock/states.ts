@@ -17,6 +17,7 @@ function server(name: string, over: Partial<ServerView> = {}): ServerView {
     account: ADA,
     tools,
     ephemeral: false,
+    headers: [],
     ...over,
   };
 }

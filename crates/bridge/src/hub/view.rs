@@ -95,6 +95,7 @@ impl Hub {
                 .map(|account| account_id(&account.key)),
             tools: server.tools(),
             ephemeral: server.ephemeral,
+            headers: server.header_names(),
         }
     }
 }

@@ -167,8 +167,9 @@ impl Task {
         }
         let mut asking = self.asking(None);
         match (&mut asking).now_or_never() {
-            Some(Ok(authorization)) if self.is_of_account(&authorization) => {
-                self.send(message, authorization, false);
+            Some(Ok(granted)) if self.is_of_account(&granted.authorization) => {
+                self.take_headers(granted.headers);
+                self.send(message, granted.authorization, false);
             }
             Some(authorized) => {
                 self.outbox.hold(message, patience);

@@ -255,7 +255,7 @@ impl Task {
                 let opening = matches!(self.link, Link::Opening { .. });
                 let next = if opening { Next::Open } else { Next::Resume };
                 if self.refusals > REFUSALS {
-                    self.need_sign_in(problem::sign_in_needed(&self.server.name));
+                    self.give_up_access();
                 } else {
                     self.ask_after(used, next);
                 }
@@ -276,7 +276,7 @@ impl Task {
         let Some(id) = request else { return };
         if let Some(owed) = self.outbox.take_back(id, self.patience) {
             let problem = match failure {
-                Failure::Unauthorized { .. } => problem::sign_in_needed(&self.server.name),
+                Failure::Unauthorized { .. } => problem::unauthorized(&self.server),
                 failure => problem::of_failure(failure),
             };
             self.fail(&owed.message, &problem);

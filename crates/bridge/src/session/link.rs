@@ -6,14 +6,31 @@ use std::time::Duration;
 
 use auth::{Authorization, AuthorizationError};
 use control::api::Problem;
+use http::{HeaderName, HeaderValue};
 use mcp::Message;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-/// What asking for an `Authorization` header gives; nothing, for a server that needs none.
-pub(super) type Authorized = Result<Option<Authorization>, AuthorizationError>;
+/// What asking for the headers of a server gives.
+pub(super) type Authorized = Result<Granted, Denied>;
 
-/// A question for an `Authorization` header that is under way.
+/// What to send to a server.
+pub(super) struct Granted {
+    /// None, for a server that needs no sign-in.
+    pub(super) authorization: Option<Authorization>,
+    /// Those that the user gave it.
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Why nothing can be sent to a server.
+pub(super) enum Denied {
+    /// For want of a token.
+    Token(AuthorizationError),
+    /// For want of a secret that a header needs.
+    Header(Problem),
+}
+
+/// A question for the headers of a server that is under way.
 pub(super) type Asking = Pin<Box<dyn Future<Output = Authorized> + Send>>;
 
 /// The state of the connection. What a state needs, it owns.

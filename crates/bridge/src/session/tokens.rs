@@ -1,31 +1,41 @@
 //! Tokens, and the sign-in when there is none.
 
+use std::sync::Arc;
+
 use auth::{Authorization, AuthorizationError, SignInReason};
 use control::api::{Problem, ServerState};
+use http::{HeaderName, HeaderValue};
+use model::config::ServerAuth;
 use tokio::time::Instant;
 
-use super::link::{Asking, Authorized, Link, Next, Speech};
+use super::link::{Asking, Authorized, Denied, Granted, Link, Next, Speech};
 use super::task::{REFUSALS, Task, header};
 use super::{HANDSHAKE, Manner};
-use crate::problem;
 use crate::sign_in::{self, Wish};
+use crate::{headers, problem};
 
 impl Task {
     /// The question for a token; says first that `refused` was one that the server did not take.
     pub(super) fn asking(&self, refused: Option<Authorization>) -> Asking {
         let (identity, target) = (self.hub.identity.clone(), self.server.target());
-        let protected = self.server.is_protected();
+        let server = Arc::clone(&self.server);
         Box::pin(async move {
+            let headers = headers::of(&identity, &server).await;
+            let headers = headers.map_err(Denied::Header)?;
             if let Some(refused) = refused {
                 identity.refused(&target, &refused).await;
             }
-            match identity.authorization(&target).await {
+            let authorization = match identity.authorization(&target).await {
                 Err(AuthorizationError::SignInNeeded {
                     reason: SignInReason::NotSignedIn,
                     ..
-                }) if !protected => Ok(None),
-                authorized => authorized,
-            }
+                }) if !server.is_protected() => None,
+                authorized => authorized.map_err(Denied::Token)?,
+            };
+            Ok(Granted {
+                authorization,
+                headers,
+            })
         })
     }
 
@@ -43,14 +53,32 @@ impl Task {
 
     pub(super) fn on_authorized(&mut self, next: Next, authorized: Authorized) {
         match authorized {
-            Ok(authorization) => self.proceed(next, authorization),
-            Err(AuthorizationError::SignInNeeded { .. }) if self.refusals > REFUSALS => {
-                self.need_sign_in(problem::sign_in_needed(&self.server.name));
+            Ok(Granted {
+                authorization,
+                headers,
+            }) => {
+                self.take_headers(headers);
+                self.proceed(next, authorization);
             }
-            Err(error @ AuthorizationError::SignInNeeded { .. }) => {
+            Err(Denied::Header(problem)) => self.go_down(problem),
+            Err(Denied::Token(AuthorizationError::SignInNeeded { .. }))
+                if self.refusals > REFUSALS =>
+            {
+                self.need_sign_in(problem::unauthorized(&self.server));
+            }
+            Err(Denied::Token(error @ AuthorizationError::SignInNeeded { .. })) => {
                 self.need_sign_in(problem::of_authorization(&self.server, &error));
             }
-            Err(error) => self.go_down(problem::of_authorization(&self.server, &error)),
+            Err(Denied::Token(error)) => {
+                self.go_down(problem::of_authorization(&self.server, &error))
+            }
+        }
+    }
+
+    /// Has everything from now on carry these. A server without any never gets some.
+    pub(super) fn take_headers(&self, headers: Vec<(HeaderName, HeaderValue)>) {
+        if !headers.is_empty() {
+            self.up.set_headers(headers);
         }
     }
 
@@ -101,15 +129,27 @@ impl Task {
         self.settle();
     }
 
+    /// The server does not take what it is sent, whatever is tried.
+    pub(super) fn give_up_access(&mut self) {
+        let problem = problem::unauthorized(&self.server);
+        match self.server.config.auth {
+            ServerAuth::None => self.go_down(problem),
+            ServerAuth::Discover | ServerAuth::Client { .. } | ServerAuth::Entra { .. } => {
+                self.need_sign_in(problem);
+            }
+        }
+    }
+
     pub(super) fn want_sign_in(&mut self, wish: Wish) {
         if self.sign_in.is_none() {
             self.sign_in = sign_in::begin(&self.hub, &self.server, wish);
         }
     }
 
-    /// Somebody signed in or out somewhere. A session that was opened for an account that is no
-    /// longer the server's ends there, whatever else goes on.
+    /// Somebody signed in or out somewhere, or stored a secret. A session that was opened for an
+    /// account that is no longer the server's ends there, whatever else goes on.
     pub(super) fn on_accounts_changed(&mut self) {
+        let needs_secrets = self.server.needs_secrets();
         let now = self.hub.identity.account_for(&self.server.target());
         let is_lost = self.account.is_some() && self.account != now.map(|account| account.key);
         if is_lost {
@@ -127,6 +167,8 @@ impl Task {
             Link::Asking { .. } | Link::Opening { .. } | Link::Live { .. } if is_lost => {
                 self.ask(Next::Open);
             }
+            Link::Asking { next, .. } if needs_secrets => self.ask_after(None, next),
+            Link::Opening { .. } | Link::Down { .. } if needs_secrets => self.ask(Next::Open),
             Link::Idle
             | Link::Asking { .. }
             | Link::Opening { .. }

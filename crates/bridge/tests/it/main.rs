@@ -8,6 +8,7 @@
 mod accounts;
 mod bridge;
 mod eras;
+mod headers;
 mod http;
 mod life;
 mod losses;

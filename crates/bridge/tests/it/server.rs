@@ -24,6 +24,10 @@ pub(crate) struct Record(Arc<Mutex<Inner>>);
 #[derive(Default)]
 struct Inner {
     bodies: Vec<Bytes>,
+    /// The values of `x-api-key` and `x-team` that came, with the HTTP method.
+    keys: Vec<[String; 3]>,
+    /// The only value of `x-api-key` that is let in.
+    key: Option<&'static str>,
     sessions: u32,
     deleted: u32,
     forget: bool,
@@ -59,6 +63,25 @@ impl Record {
             .filter(of_method)
             .cloned()
             .collect()
+    }
+
+    /// Lets in who brings this as `x-api-key`, and answers everybody else with 401.
+    pub(crate) fn want_key(&self, key: &'static str) {
+        self.0.lock().unwrap().key = Some(key);
+    }
+
+    /// The HTTP method, `x-api-key` and `x-team` of each request so far, and forgets them.
+    pub(crate) fn take_keys(&self) -> Vec<[String; 3]> {
+        std::mem::take(&mut self.0.lock().unwrap().keys)
+    }
+
+    fn note_keys(&self, method: &str, headers: &HeaderMap) {
+        let value = |name: &str| {
+            let value = headers.get(name).map(|value| value.to_str().unwrap());
+            value.unwrap_or_default().to_owned()
+        };
+        let keys = [method.to_owned(), value("x-api-key"), value("x-team")];
+        self.0.lock().unwrap().keys.push(keys);
     }
 
     pub(crate) fn sessions(&self) -> (u32, u32) {
@@ -138,12 +161,7 @@ impl Server {
         let (record, stop) = (Record::default(), CancellationToken::new());
         let address = listener.local_addr().unwrap();
         let app = Router::new()
-            .route(
-                "/mcp",
-                post(answer)
-                    .delete(end)
-                    .get(async || StatusCode::METHOD_NOT_ALLOWED),
-            )
+            .route("/mcp", post(answer).delete(end).get(listen))
             .merge(authority::routes(address))
             .with_state(record.clone());
         let stopped = stop.clone();
@@ -173,7 +191,13 @@ impl Drop for LetGo {
     }
 }
 
-async fn end(State(record): State<Record>) -> StatusCode {
+async fn listen(State(record): State<Record>, headers: HeaderMap) -> StatusCode {
+    record.note_keys("GET", &headers);
+    StatusCode::METHOD_NOT_ALLOWED
+}
+
+async fn end(State(record): State<Record>, headers: HeaderMap) -> StatusCode {
+    record.note_keys("DELETE", &headers);
     record.0.lock().unwrap().deleted += 1;
     StatusCode::NO_CONTENT
 }
@@ -181,6 +205,7 @@ async fn end(State(record): State<Record>) -> StatusCode {
 async fn answer(State(record): State<Record>, headers: HeaderMap, body: Bytes) -> Response {
     let message: Value = serde_json::from_slice(&body).unwrap();
     let initialize = message["method"] == "initialize";
+    record.note_keys("POST", &headers);
     let (session, person, hanging, mut released, silent) = {
         let mut inner = record.0.lock().unwrap();
         inner.bodies.push(body.clone());
@@ -190,6 +215,12 @@ async fn answer(State(record): State<Record>, headers: HeaderMap, body: Bytes) -
         let wanted = inner.token.as_ref().map(|token| format!("Bearer {token}"));
         if inner.unauthorized && (wanted.is_none() || given != wanted.as_deref()) {
             return (StatusCode::UNAUTHORIZED, [("www-authenticate", "Bearer")]).into_response();
+        }
+        if inner
+            .key
+            .is_some_and(|key| headers.get("x-api-key").is_none_or(|given| given != key))
+        {
+            return StatusCode::UNAUTHORIZED.into_response();
         }
         if let Some(scope) = inner.scope.filter(|_| message["method"] == "tools/call") {
             let challenge = format!(r#"Bearer error="insufficient_scope", scope="{scope}""#);

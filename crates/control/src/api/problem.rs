@@ -30,7 +30,7 @@ pub enum ProblemKind {
     Untrusted,
     /// The remote answered something that is not MCP.
     NotMcp,
-    /// No server, account, host or consent of that name.
+    /// No server, account, host, consent or secret of that name.
     NotFound,
     /// The request or the configuration is wrong.
     Invalid,

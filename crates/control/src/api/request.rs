@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-use super::{ClientSecret, HostView, State, UnixSeconds};
+use super::{ClientSecret, HeaderSecret, HostView, State, UnixSeconds};
 
 /// One call of the API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
@@ -105,6 +105,21 @@ pub enum Request {
         /// The consent, as [`ConsentView::id`] names it.
         id: String,
     },
+    /// The secrets that headers of servers need, and those that are stored.
+    ListSecrets,
+    /// Stores a secret, in place of one of the same name.
+    SetSecret {
+        /// Its name.
+        name: String,
+        /// What a header is to say.
+        #[ts(as = "String")]
+        value: HeaderSecret,
+    },
+    /// Forgets a stored secret.
+    RemoveSecret {
+        /// Its name.
+        name: String,
+    },
     /// Writes the first configuration of the bundled gateway.
     ConfigureServerMode {
         /// What the person filled in.
@@ -141,6 +156,8 @@ pub enum Reply {
     HostChange(HostChange),
     /// The consents.
     Consents(Vec<ConsentView>),
+    /// The secrets, without their values.
+    Secrets(Vec<SecretView>),
     /// What the doctor found.
     Doctor(Vec<DoctorCheck>),
 }
@@ -215,6 +232,19 @@ pub struct ConsentView {
     /// Since when, where the gateway tells.
     #[ts(type = "number | null")]
     pub granted_at: Option<UnixSeconds>,
+}
+
+/// A secret that headers of servers need, or that is stored. Nobody sees its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct SecretView {
+    /// Its name.
+    pub name: String,
+    /// Whether it is stored.
+    pub stored: bool,
+    /// The servers whose headers need it.
+    pub servers: Vec<String>,
 }
 
 /// One thing that the doctor looked at.

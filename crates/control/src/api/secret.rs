@@ -5,57 +5,71 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A client's secret at an authority. It shows itself to nobody but the control socket, which
-/// brings it to the bridge.
+macro_rules! secret {
+    ($(#[$doc:meta])* $name:ident) => {
+$(#[$doc])*
 #[derive(Clone)]
-pub struct ClientSecret(SecretString);
+pub struct $name(SecretString);
 
-impl ClientSecret {
-    /// The text itself, for the file that only the user can read.
+impl $name {
+    /// The text itself, for where it is kept.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 }
 
-impl From<String> for ClientSecret {
+impl From<String> for $name {
     fn from(text: String) -> Self {
         Self(text.into())
     }
 }
 
-impl From<&str> for ClientSecret {
+impl From<&str> for $name {
     fn from(text: &str) -> Self {
         Self(text.into())
     }
 }
 
-impl fmt::Debug for ClientSecret {
+impl fmt::Debug for $name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ClientSecret(…)")
+        f.write_str(concat!(stringify!($name), "(…)"))
     }
 }
 
 /// Whether two requests are the same. Nobody is let in by that.
-impl PartialEq for ClientSecret {
+impl PartialEq for $name {
     fn eq(&self, other: &Self) -> bool {
         self.expose() == other.expose()
     }
 }
 
-impl Eq for ClientSecret {}
+impl Eq for $name {}
 
 /// For the control socket.
-impl Serialize for ClientSecret {
+impl Serialize for $name {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.expose())
     }
 }
 
-impl<'de> Deserialize<'de> for ClientSecret {
+impl<'de> Deserialize<'de> for $name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(Self::from)
     }
+}
+    };
+}
+
+secret! {
+    /// A client's secret at an authority. It shows itself to nobody but the control socket, which
+    /// brings it to the bridge.
+    ClientSecret
+}
+secret! {
+    /// The value of a header that nobody else may know. As [`ClientSecret`], it shows itself to
+    /// nobody but the control socket.
+    HeaderSecret
 }
 
 #[cfg(test)]

@@ -120,6 +120,9 @@ pub struct ServerView {
     pub tools: Option<Vec<ToolView>>,
     /// Whether it came by `connect URL` and is not in the configuration.
     pub ephemeral: bool,
+    /// The names of the headers that the configuration adds to every request.
+    #[serde(default)]
+    pub headers: Vec<String>,
 }
 
 /// How a server is.

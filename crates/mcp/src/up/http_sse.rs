@@ -62,7 +62,7 @@ impl Shared {
 
     async fn get_sse(&self) -> Result<EventStream, Failure> {
         let authorization = self.state().authorization.clone();
-        let request = HttpSession::default().get(self.uri()?, &self.headers, authorization, None);
+        let request = HttpSession::default().get(self.uri()?, &self.headers(), authorization, None);
         let response = self.client.request(request).await;
         let response = response.map_err(|error| Failure::without_response(&error))?;
         let asked = Asked {
@@ -110,7 +110,7 @@ impl Shared {
         outgoing: &Outgoing,
     ) -> Result<(), Failure> {
         let http = HttpSession::default();
-        let request = outgoing.post(&session.endpoint, &self.headers, &http, Vec::new());
+        let request = outgoing.post(&session.endpoint, &self.headers(), &http, Vec::new());
         let response = self.client.request(request).await;
         let response = response.map_err(|error| Failure::without_response(&error))?;
         let asked = Asked {

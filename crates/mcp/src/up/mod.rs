@@ -31,7 +31,7 @@ mod translated;
 
 use std::fmt;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use model::EndpointUrl;
@@ -59,7 +59,8 @@ pub struct UpstreamOptions {
     pub url: EndpointUrl,
     /// How it is spoken to.
     pub transport: Transport,
-    /// Sent with every request, as they are. They may be secrets and are never shown.
+    /// Sent with every request, as they are, until there are [others](Upstream::set_headers). They
+    /// may be secrets and are never shown.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Shared by all connections to this server.
     pub learned: Arc<Learned>,
@@ -113,7 +114,7 @@ impl Upstream {
             client,
             uri: address(&options.url),
             url: options.url,
-            headers: outgoing::base_headers(options.headers),
+            headers: RwLock::new(Arc::new(outgoing::base_headers(options.headers))),
             learned: options.learned,
             nonce: options.nonce,
             events,
@@ -127,6 +128,13 @@ impl Upstream {
             shared: Arc::new(shared),
             _stop: stop.drop_guard(),
         }
+    }
+
+    /// Sends these with every request from now on, in place of the ones before.
+    pub fn set_headers(&self, headers: Vec<(HeaderName, HeaderValue)>) {
+        let headers = Arc::new(outgoing::base_headers(headers));
+        let current = self.shared.headers.write();
+        *current.unwrap_or_else(PoisonError::into_inner) = headers;
     }
 
     /// Sends a message of the host and returns at once. The module has the rules of order.
@@ -235,7 +243,7 @@ struct Shared {
     client: Client,
     url: EndpointUrl,
     uri: Option<Uri>,
-    headers: HeaderMap,
+    headers: RwLock<Arc<HeaderMap>>,
     learned: Arc<Learned>,
     nonce: Arc<str>,
     events: mpsc::Sender<UpstreamEvent>,
@@ -337,6 +345,12 @@ impl Shared {
         if !orphans.is_empty() {
             self.spawn(Arc::clone(self).bury(orphans));
         }
+    }
+
+    /// What every request carries.
+    fn headers(&self) -> Arc<HeaderMap> {
+        let headers = self.headers.read();
+        Arc::clone(&headers.unwrap_or_else(PoisonError::into_inner))
     }
 
     fn uri(&self) -> Result<&Uri, Failure> {

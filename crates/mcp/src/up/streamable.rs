@@ -243,7 +243,7 @@ impl Shared {
         session: &HttpSession,
         parameters: Vec<(HeaderName, HeaderValue)>,
     ) -> Result<Response<Incoming>, Failure> {
-        let request = outgoing.post(self.uri()?, &self.headers, session, parameters);
+        let request = outgoing.post(self.uri()?, &self.headers(), session, parameters);
         let response = self.client.request(request).await;
         response.map_err(|error| Failure::without_response(&error))
     }
@@ -413,7 +413,7 @@ impl Shared {
             let authorization = state.authorization.clone();
             let last_id = mark.last_id.as_deref();
             (
-                session.get(uri, &self.headers, authorization, last_id),
+                session.get(uri, &self.headers(), authorization, last_id),
                 session.named(Era::Legacy),
             )
         };
@@ -454,7 +454,7 @@ impl Shared {
                 return;
             };
             let authorization = state.authorization.clone();
-            session.request(Method::DELETE, uri, &self.headers, authorization)
+            session.request(Method::DELETE, uri, &self.headers(), authorization)
         };
         match tokio::time::timeout(FAREWELL, self.client.request(request)).await {
             Ok(Ok(response)) => tracing::debug!(status = %response.status(), "session ended"),

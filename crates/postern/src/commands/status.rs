@@ -100,11 +100,20 @@ fn account(view: &AccountView) -> [String; 3] {
     ]
 }
 
-/// Name, state and remote of each.
+/// Name, state and remote of each, and the headers that it is given.
 pub(super) fn servers(servers: &[ServerView]) -> String {
     let rows = servers.iter().map(|view| {
         let (state, problem) = server_state(&view.state);
-        let row = [view.name.clone(), state.to_owned(), view.url.clone()];
+        let headers = match view.headers.as_slice() {
+            [] => String::new(),
+            names => format!("with {}", names.join(", ")),
+        };
+        let row = [
+            view.name.clone(),
+            state.to_owned(),
+            view.url.clone(),
+            headers,
+        ];
         (row, problem)
     });
     table_with_problems(rows.collect())
@@ -148,6 +157,7 @@ mod tests {
             account: None,
             tools: None,
             ephemeral: false,
+            headers: Vec::new(),
         };
         let problem = Problem::new(ProblemKind::Unreachable, "cannot be reached")
             .with_hint("check the network");

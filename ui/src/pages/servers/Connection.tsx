@@ -27,6 +27,14 @@ export function Connection({ server, account, sessions }: Props) {
           {person}
         </Text>
       </dd>
+      {server.headers.length > 0 && (
+        <>
+          <dt>{t("servers.headers")}</dt>
+          <dd>
+            <Text size="sm">{server.headers.join(", ")}</Text>
+          </dd>
+        </>
+      )}
       <dt>{t("servers.sessions")}</dt>
       <dd>
         <Text size="sm">

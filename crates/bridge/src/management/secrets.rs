@@ -1,0 +1,70 @@
+//! Secrets that a person stores for the headers of servers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use control::api::{HeaderSecret, Problem, ProblemKind, Reply, SecretView};
+use model::SecretName;
+
+use crate::hub::Hub;
+
+/// Those that are stored, and those that servers need.
+pub(super) async fn list(hub: &Hub) -> Result<Reply, Problem> {
+    let stored = hub.identity.secrets().await;
+    let stored = stored.map_err(|error| in_vault(&error.to_string()))?;
+    let mut views: BTreeMap<SecretName, SecretView> = BTreeMap::new();
+    let view = |name: &SecretName| SecretView {
+        name: name.to_string(),
+        stored: stored.contains(name),
+        servers: Vec::new(),
+    };
+    for name in &stored {
+        views.insert(name.clone(), view(name));
+    }
+    for server in hub.registry.all() {
+        for name in server.config.headers.secrets() {
+            let needed = views.entry(name.clone()).or_insert_with(|| view(name));
+            needed.servers.push(server.name.to_string());
+            needed.servers.dedup();
+        }
+    }
+    Ok(Reply::Secrets(views.into_values().collect()))
+}
+
+/// Stores one. Sessions with servers that need it take it up at once.
+pub(super) async fn set(
+    hub: &Arc<Hub>,
+    name: &str,
+    value: &HeaderSecret,
+) -> Result<Reply, Problem> {
+    let kept = hub.identity.keep_secret(parse(name)?, value.expose()).await;
+    kept.map_err(|error| match error {
+        auth::SecretError::Unfit => Problem::from_text(ProblemKind::Invalid, &error.to_string()),
+        auth::SecretError::Vault(error) => in_vault(&error.to_string()),
+    })?;
+    hub.accounts_changed();
+    Ok(Reply::Done)
+}
+
+/// Forgets one.
+pub(super) async fn remove(hub: &Arc<Hub>, name: &str) -> Result<Reply, Problem> {
+    let name = parse(name)?;
+    let forgotten = hub.identity.forget_secret(&name).await;
+    if !forgotten.map_err(|error| in_vault(&error.to_string()))? {
+        let text = format!("there is no secret `{name}`");
+        return Err(Problem::new(ProblemKind::NotFound, text)
+            .with_hint("`postern secrets list` shows what is stored"));
+    }
+    hub.accounts_changed();
+    Ok(Reply::Done)
+}
+
+fn parse(name: &str) -> Result<SecretName, Problem> {
+    name.parse().map_err(|error: model::SecretNameError| {
+        Problem::from_text(ProblemKind::Invalid, &error.to_string())
+    })
+}
+
+fn in_vault(text: &str) -> Problem {
+    Problem::from_text(ProblemKind::Vault, text)
+}
