@@ -9,7 +9,19 @@ use crate::world::{World, secrets::Secrets, servers::FUNCTIONS_KEY, shim::Shim};
 async fn no_token_code_or_verifier_is_written_logged_or_passed_as_an_argument() {
     let world = World::start().await;
     let bridge = world.bridge();
+    let config = bridge.root().join("config/config.toml");
+    let mut text = std::fs::read_to_string(&config).expect("a configuration");
+    text.push_str("headers = { X-Desk-Key = { keychain = \"desk\" } }\n");
+    std::fs::write(&config, text).expect("a configuration");
     bridge.start().await;
+    let key: String = ["desk-key", "that-nobody", "may-read"].join("-");
+    bridge
+        .run_with(&["secrets", "set", "desk"], &format!("{key}\n"))
+        .await;
+    for shown in [&["secrets", "list"][..], &["status"], &["doctor"]] {
+        let shown = bridge.run(shown).await;
+        assert!(!shown.contains(&key), "{shown}");
+    }
     let mut shim = Shim::connect(&bridge, "snippets").await;
     let waiting = shim
         .ask(
@@ -24,6 +36,7 @@ async fn no_token_code_or_verifier_is_written_logged_or_passed_as_an_argument() 
     let secrets = Secrets::seen(&world.servers);
     for (kind, at_least) in [
         ("session key", 1),
+        ("stored secret", 1),
         // Entra's for the gateway, and the gateway's for the bridge.
         ("authorization code", 2),
         ("PKCE verifier", 1),

@@ -65,6 +65,9 @@ pub(crate) enum Command {
     /// See and take back what gateways allow Postern to do.
     #[command(subcommand)]
     Consents(ConsentsCommand),
+    /// Store, list and remove the secrets that headers of servers need.
+    #[command(subcommand, visible_alias = "secret")]
+    Secrets(SecretsCommand),
     /// Look everything over and say what to do about what is wrong.
     Doctor(JsonArgs),
     /// Open Postern's window in an ordinary browser.
@@ -107,6 +110,15 @@ The exit code is 0 whenever the host ended the conversation, also where the serv
 cannot be reached: the host is told by the answers to its requests, and many hosts take any other
 code for a crash and start the command again. `postern servers test NAME` tells by its exit code
 whether a server works.";
+
+const SECRETS_SET: &str = "\
+Examples:
+  postern secrets set crm-key
+  pass show crm/key | postern secrets set crm-key
+
+In config.toml:
+  [servers.crm.headers]
+  X-Api-Key = { keychain = \"crm-key\" }";
 
 const BRIDGE: &str = "\
 Examples:
@@ -253,6 +265,23 @@ pub(crate) enum ConsentsCommand {
         server: String,
         /// The consent: the column ID.
         id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretsCommand {
+    /// List the names of the secrets, and the servers that need them.
+    List(JsonArgs),
+    /// Store a secret. It is asked for at the terminal, or read from stdin.
+    #[command(after_help = SECRETS_SET)]
+    Set {
+        /// What config.toml calls it: a-z, 0-9 and -.
+        name: String,
+    },
+    /// Forget a secret.
+    Remove {
+        /// Its name.
+        name: String,
     },
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod doctor;
 pub(crate) mod emulator;
 pub(crate) mod gateway;
 pub(crate) mod hosts;
+pub(crate) mod secrets;
 pub(crate) mod servers;
 pub(crate) mod sign_in;
 pub(crate) mod sign_out;

@@ -55,6 +55,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Servers(command) => commands::servers::run(command, &context),
         Command::Hosts(command) => commands::hosts::run(command, &context),
         Command::Consents(command) => commands::consents::run(command, &context),
+        Command::Secrets(command) => commands::secrets::run(command, &context),
         Command::Doctor(args) => commands::doctor::run(&args, &context),
         Command::Ui(args) => ui::run(&args, &context),
         Command::Bridge(args) => commands::bridge::run(&args, context),

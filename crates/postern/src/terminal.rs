@@ -33,6 +33,19 @@ pub(crate) fn confirm(question: &str) -> Option<bool> {
     Some(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
+/// Reads a secret: typed unseen where there is a terminal, else all of stdin but the end of its
+/// last line.
+pub(crate) fn secret(question: &str) -> io::Result<String> {
+    let stdin = io::stdin();
+    if stdin.is_terminal() {
+        return rpassword::prompt_password(question);
+    }
+    let mut text = io::read_to_string(stdin.lock())?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    text.truncate(line.strip_suffix('\r').unwrap_or(line).len());
+    Ok(text)
+}
+
 /// Rows of columns that stand below each other, indented by two blanks.
 pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| {

@@ -11,7 +11,7 @@ use control::{
     Client, Home,
     api::{Reply, Request, State},
 };
-use tokio::process::Command;
+use tokio::{io::AsyncWriteExt, process::Command};
 
 use super::{program, tabs::Tabs, within};
 
@@ -50,7 +50,12 @@ impl Bridge {
 
     /// Runs a command to its end, as a person at a terminal; what it says.
     pub(crate) async fn run(&self, arguments: &[&str]) -> String {
-        let run = Command::new(program::postern())
+        self.run_with(arguments, "").await
+    }
+
+    /// The same with something on stdin.
+    pub(crate) async fn run_with(&self, arguments: &[&str], input: &str) -> String {
+        let mut process = Command::new(program::postern())
             .args(arguments)
             .arg("--home")
             .arg(&self.root)
@@ -60,9 +65,17 @@ impl Bridge {
             .env("BROWSER", self.tabs.program())
             .env("POSTERN_LOG", "trace")
             .env("POSTERN_VAULT", "file")
-            .stdin(Stdio::null())
-            .output();
-        let output = within("postern", run).await.expect("postern starts");
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("postern starts");
+        let mut stdin = process.stdin.take().expect("stdin");
+        // Most commands read nothing.
+        let _ = stdin.write_all(input.as_bytes()).await;
+        drop(stdin);
+        let ended = within("postern", process.wait_with_output()).await;
+        let output = ended.expect("postern ends");
         assert!(
             output.status.success(),
             "postern {}: {}",

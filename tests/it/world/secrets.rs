@@ -9,8 +9,9 @@ use std::{
 use super::{Servers, program};
 
 /// What precedes a secret in what clients say to the gateway, and what kind it is.
-const SAID: [(&str, &str); 5] = [
+const SAID: [(&str, &str); 6] = [
     ("Bearer ", "session key"),
+    ("x-desk-key: ", "stored secret"),
     ("code=", "authorization code"),
     ("code_verifier=", "PKCE verifier"),
     ("refresh_token=", "refresh token"),

@@ -30,6 +30,7 @@ async fn help_says_what_there_is_and_how_it_ends() {
         "servers",
         "hosts",
         "consents",
+        "secrets",
         "doctor",
         "demo",
         "POSTERN_HOME",
@@ -165,6 +166,66 @@ async fn consents_that_nobody_could_ask_for_are_not_called_none() {
     );
     let list = installation.run(&["consents", "list", "--json"]).await;
     assert_eq!((list.code, list.stdout.as_str()), (Some(3), "[]\n"));
+}
+
+#[tokio::test]
+async fn a_secret_comes_from_stdin_and_is_never_shown() {
+    let installation = Installation::new();
+    let none = installation.run(&["secrets", "list"]).await;
+    assert!(
+        none.stdout.starts_with("No secrets yet.\nhint: "),
+        "{none:?}"
+    );
+    let set = async |name: &str, input: &str| {
+        let mut command = installation.command(&["secrets", "set", name]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut set = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdin = set.stdin.take().unwrap();
+        stdin.write_all(input.as_bytes()).await.unwrap();
+        drop(stdin);
+        Ended::from(set.wait_with_output().await.unwrap())
+    };
+    let stored = set("crm-key", "hush-value\r\n").await;
+    assert_eq!(
+        (stored.code, stored.stdout.as_str()),
+        (Some(0), "Stored crm-key.\n")
+    );
+    assert!(
+        stored.stderr.contains("{ keychain = \"crm-key\" }"),
+        "{stored:?}"
+    );
+
+    let config = "[servers.crm]\nurl = 'http://127.0.0.1:9/mcp'\n[servers.crm.headers]\nX-Api-Key = { keychain = 'crm-key' }\nX-Other = { keychain = 'lost' }\n";
+    std::fs::write(installation.home().config_file(), config).unwrap();
+    let list = installation.run(&["secret", "list"]).await;
+    let expected = "  crm-key  stored   needed by crm\n  lost     missing  needed by crm\n";
+    assert_eq!(list.stdout, expected);
+    let listed = json(&installation.run(&["secrets", "list", "--json"]).await);
+    assert_eq!(listed[1]["stored"], false);
+    let status = installation.run(&["status"]).await;
+    assert!(status.stdout.contains("X-Api-Key, X-Other"), "{status:?}");
+    let test = installation.run(&["servers", "test", "crm"]).await;
+    assert_eq!(test.code, Some(1), "{test:?}");
+    assert!(
+        test.stderr.contains("`postern secrets set lost`"),
+        "{test:?}"
+    );
+
+    for input in ["", "two\nhush-lines\n"] {
+        let refused = set("crm-key", input).await;
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert!(
+            refused.stderr.contains("\nhint: ") && !refused.stderr.contains("hush"),
+            "{refused:?}"
+        );
+    }
+    let removed = installation.run(&["secrets", "remove", "crm-key"]).await;
+    assert_eq!(
+        (removed.code, removed.stderr.as_str()),
+        (Some(0), "Still needed by crm.\n")
+    );
+    let again = installation.run(&["secrets", "remove", "crm-key"]).await;
+    assert_eq!(again.code, Some(1), "{again:?}");
 }
 
 #[tokio::test]

@@ -1,0 +1,121 @@
+//! `postern secrets`.
+//!
+//! Invariant: a secret comes from the terminal or from stdin, never from an argument, which every
+//! process of the user could read.
+
+use control::api::{HeaderSecret, Reply, Request, SecretView};
+
+use crate::cli::SecretsCommand;
+use crate::context::{Context, unexpected};
+use crate::failure::Failure;
+use crate::terminal::{self, table};
+
+pub(crate) fn run(command: SecretsCommand, context: &Context) -> Result<(), Failure> {
+    match command {
+        SecretsCommand::List(args) => context.block_on(list(args.json, context)),
+        SecretsCommand::Set { name } => {
+            let value = read(&name)?;
+            context.block_on(set(name, value, context))
+        }
+        SecretsCommand::Remove { name } => context.block_on(remove(name, context)),
+    }
+}
+
+fn read(name: &str) -> Result<HeaderSecret, Failure> {
+    let text = terminal::secret(&format!("Value of {name}: ")).map_err(|error| {
+        Failure::new(format_args!(
+            "the secret cannot be read: {error}; hint: type it at a terminal or pass it on stdin"
+        ))
+    })?;
+    Ok(HeaderSecret::from(text))
+}
+
+async fn set(name: String, value: HeaderSecret, context: &Context) -> Result<(), Failure> {
+    let request = Request::SetSecret {
+        name: name.clone(),
+        value,
+    };
+    context.call(&request).await?;
+    terminal::say(format_args!("Stored {name}."));
+    let listed = secrets(context).await?;
+    if listed
+        .iter()
+        .any(|view| view.name == name && view.servers.is_empty())
+    {
+        terminal::note(format_args!(
+            "No server needs it yet.\nhint: `X-Api-Key = {{ keychain = \"{name}\" }}` under [servers.NAME.headers] of config.toml sends it"
+        ));
+    }
+    Ok(())
+}
+
+async fn remove(name: String, context: &Context) -> Result<(), Failure> {
+    context
+        .call(&Request::RemoveSecret { name: name.clone() })
+        .await?;
+    terminal::say(format_args!("Removed {name}."));
+    let listed = secrets(context).await?;
+    if let Some(view) = listed.iter().find(|view| view.name == name) {
+        terminal::note(format_args!("Still needed by {}.", view.servers.join(", ")));
+    }
+    Ok(())
+}
+
+async fn list(json: bool, context: &Context) -> Result<(), Failure> {
+    let listed = secrets(context).await?;
+    if json {
+        terminal::json(&listed)?;
+    } else if listed.is_empty() {
+        terminal::say("No secrets yet.\nhint: `postern secrets set NAME` stores one");
+    } else {
+        terminal::say(text(&listed));
+    }
+    Ok(())
+}
+
+async fn secrets(context: &Context) -> Result<Vec<SecretView>, Failure> {
+    match context.call(&Request::ListSecrets).await? {
+        Reply::Secrets(listed) => Ok(listed),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn text(listed: &[SecretView]) -> String {
+    let rows: Vec<_> = listed
+        .iter()
+        .map(|view| {
+            let state = if view.stored { "stored" } else { "missing" };
+            let servers = match view.servers.as_slice() {
+                [] => "needed by no server".to_owned(),
+                servers => format!("needed by {}", servers.join(", ")),
+            };
+            [view.name.clone(), state.to_owned(), servers]
+        })
+        .collect();
+    table(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use control::api::SecretView;
+
+    use super::text;
+
+    #[test]
+    fn a_secret_says_who_needs_it_and_no_more() {
+        let view = |name: &str, stored, servers: &[&str]| SecretView {
+            name: name.to_owned(),
+            stored,
+            servers: servers.iter().map(|&name| name.to_owned()).collect(),
+        };
+        let listed = [
+            view("crm-key", true, &["crm", "crm-2"]),
+            view("lost", false, &["crm"]),
+            view("old", true, &[]),
+        ];
+        let expected = "  crm-key  stored   needed by crm, crm-2
+  lost     missing  needed by crm
+  old      stored   needed by no server";
+        assert_eq!(text(&listed), expected);
+    }
+}
