@@ -62,6 +62,7 @@ impl Routed {
     }
 
     fn through(&self, proxy: &Intercept, destination: Uri) -> Connecting {
+        let destination = with_port(destination);
         let at = proxy.uri().clone();
         let shown = at.authority().map(|at| at.host().to_owned());
         match at.scheme_str() {
@@ -94,6 +95,21 @@ impl Routed {
             }
         }
     }
+}
+
+/// The same with the port that http means: those who ask proxies for a way take 443 for granted.
+fn with_port(uri: Uri) -> Uri {
+    let host = uri.host().filter(|_| uri.port().is_none());
+    let (Some("http"), Some(host)) = (uri.scheme_str(), host) else {
+        return uri;
+    };
+    let Ok(authority) = format!("{host}:80").parse() else {
+        return uri;
+    };
+    let mut parts = uri.into_parts();
+    parts.authority = Some(authority);
+    // What came apart from a URI makes one again.
+    Uri::from_parts(parts).unwrap_or_default()
 }
 
 impl Service<Uri> for Routed {
