@@ -244,6 +244,35 @@ mod tests {
     }
 
     #[test]
+    fn http_to_another_machine_has_to_be_allowed_and_takes_no_sign_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        let reading = |more: &str| {
+            let text = format!("[servers.x]\nurl = 'http://far.example/mcp?k=hush'\n{more}\n");
+            std::fs::write(&path, text).unwrap();
+            read(&path).map_err(|error| error.to_string())
+        };
+        let refused = reading("").unwrap_err();
+        for part in ["line 2", "`servers.x.url`", "https", "`allow_http = true`"] {
+            assert!(refused.contains(part), "{refused}");
+        }
+        assert!(!refused.contains("hush"), "{refused}");
+        let refused =
+            reading("allow_http = true\nauth = { kind = 'client', client_id = 'c' }").unwrap_err();
+        assert!(
+            refused.contains("line 4") && refused.contains("`servers.x.auth`"),
+            "{refused}"
+        );
+        let allowed = reading("allow_http = true").unwrap();
+        assert!(
+            allowed
+                .servers
+                .values()
+                .all(|server| server.url.is_exposed())
+        );
+    }
+
+    #[test]
     fn a_header_that_cannot_be_is_named_with_its_line() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.toml");

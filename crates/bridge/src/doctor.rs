@@ -96,6 +96,11 @@ async fn one_server(hub: &Arc<Hub>, server: &Arc<Server>) -> DoctorCheck {
                 report.tools.len(),
                 report.milliseconds
             );
+            if server.config.url.is_exposed() {
+                let finding = format!("{finding}; others can read and change what is sent to it");
+                let hint = "use https where the server offers it";
+                return check(&subject, DoctorOutcome::Warning, &finding, Some(hint));
+            }
             check(&subject, DoctorOutcome::Fine, &finding, None)
         }
         Err(problem) if problem.kind == ProblemKind::SignInNeeded => DoctorCheck {

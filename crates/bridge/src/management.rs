@@ -17,8 +17,8 @@ use control::hello::{self, Hello, LONGEST_LINE, Wants};
 use control::lines::Lines;
 use control::socket::{Listener, Reader, Stream, Writer, split};
 use futures_util::TryFutureExt;
-use model::ServerName;
 use model::config::ServerConfig;
+use model::{EndpointUrl, ServerName};
 use tokio::sync::oneshot;
 
 use crate::hub::{Hub, account_id};
@@ -165,7 +165,11 @@ async fn answer(hub: &Arc<Hub>, request: Request) -> Result<Reply, Problem> {
             Ok(Reply::Done)
         }
         Request::SignOut { account } => sign_out(hub, account.as_deref()).await,
-        Request::AddServer { name, url } => add_server(hub, &name, &url),
+        Request::AddServer {
+            name,
+            url,
+            allow_http,
+        } => add_server(hub, &name, &url, allow_http),
         Request::RemoveServer { name } => remove_server(hub, &name),
         Request::TestServer { name } => {
             let tested = probe::test(hub, &hub.server(&name)?).await;
@@ -281,14 +285,16 @@ async fn sign_out(hub: &Arc<Hub>, account: Option<&str>) -> Result<Reply, Proble
     left.map_or(Ok(Reply::Done), Err)
 }
 
-fn add_server(hub: &Arc<Hub>, name: &str, url: &str) -> Result<Reply, Problem> {
+fn add_server(hub: &Arc<Hub>, name: &str, url: &str, allow_http: bool) -> Result<Reply, Problem> {
     let invalid = |text: String| Problem::from_text(ProblemKind::Invalid, &text);
     let name: ServerName = name
         .parse()
         .map_err(|error: model::NameError| invalid(error.to_string()))?;
-    let url = url
-        .parse()
-        .map_err(|error: model::UrlError| invalid(error.to_string()))?;
+    let url = match allow_http {
+        true => EndpointUrl::allowing_http(url),
+        false => url.parse(),
+    };
+    let url = url.map_err(|error| invalid(error.to_string()))?;
     let taken = hub
         .registry
         .named(name.as_str())
@@ -300,7 +306,8 @@ fn add_server(hub: &Arc<Hub>, name: &str, url: &str) -> Result<Reply, Problem> {
         )
         .with_hint("choose another name, or remove that one first"));
     }
-    let config = ServerConfig::at(url);
+    let mut config = ServerConfig::at(url);
+    config.allow_http = config.url.is_exposed();
     hub.edit_config(|path| config_file::put(path, &name, &config))?;
     look(hub, hub.server(name.as_str())?);
     Ok(Reply::Done)

@@ -289,13 +289,14 @@ impl Registry {
         if !text.contains("://") {
             return self.named(text);
         }
+        let mut servers = self.servers();
+        let is_at = |server: &&Arc<Server>| server.config.url.as_str() == text;
+        if let Some(found) = servers.values().find(is_at) {
+            return Ok(Arc::clone(found));
+        }
         let url: EndpointUrl = text.parse().map_err(|error: model::UrlError| {
             Problem::from_text(ProblemKind::Invalid, &error.to_string())
         })?;
-        let mut servers = self.servers();
-        if let Some(found) = servers.values().find(|server| server.config.url == url) {
-            return Ok(Arc::clone(found));
-        }
         let config = ServerConfig::at(url);
         let name = free_name(&servers, &config.url)?;
         let server = Arc::new(Server::new(name.clone(), config, None));

@@ -40,6 +40,31 @@ pub enum UrlError {
 }
 
 impl EndpointUrl {
+    /// Reads an address that may be http to any host: the one exception, for where a person has
+    /// allowed that.
+    ///
+    /// # Errors
+    /// As for any other text, but never [`UrlError::Insecure`] for http.
+    pub fn allowing_http(text: &str) -> Result<Self, UrlError> {
+        Self::read(text, |url| matches!(url.scheme(), "https" | "http"))
+    }
+
+    fn read(text: &str, is_safe: impl FnOnce(&Url) -> bool) -> Result<Self, UrlError> {
+        let url = Url::parse(text).map_err(|_| UrlError::Malformed(shown_url(text).to_owned()))?;
+        if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+            return Err(UrlError::Decorated(
+                url.host_str().unwrap_or_default().to_owned(),
+            ));
+        }
+        if !is_safe(&url) {
+            return Err(UrlError::Insecure(shown_url(text).to_owned()));
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            url,
+        })
+    }
+
     /// The text as it was given.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -56,6 +81,12 @@ impl EndpointUrl {
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// Whether everybody on the way there can read and change what is sent.
+    #[must_use]
+    pub fn is_exposed(&self) -> bool {
+        self.url.scheme() == "http" && !self.is_loopback()
     }
 
     /// Whether it points to this machine.
@@ -94,20 +125,10 @@ impl FromStr for EndpointUrl {
     type Err = UrlError;
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
-        let url = Url::parse(text).map_err(|_| UrlError::Malformed(shown_url(text).to_owned()))?;
-        if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-            return Err(UrlError::Decorated(
-                url.host_str().unwrap_or_default().to_owned(),
-            ));
-        }
-        match url.scheme() {
-            "https" => {}
-            "http" if is_loopback(&url) => {}
-            _ => return Err(UrlError::Insecure(shown_url(text).to_owned())),
-        }
-        Ok(Self {
-            text: text.to_owned(),
-            url,
+        Self::read(text, |url| match url.scheme() {
+            "https" => true,
+            "http" => is_loopback(url),
+            _ => false,
         })
     }
 }
@@ -180,6 +201,16 @@ mod tests {
             "javascript:alert(1)",
         ] {
             assert!(matches!(refused(far), UrlError::Insecure(_)), "{far}");
+        }
+        let allowed = EndpointUrl::allowing_http("http://example.com").unwrap();
+        assert!(allowed.is_exposed() && !kept.is_exposed());
+        for never in [
+            "file:///etc/passwd",
+            "ftp://example.com/",
+            "javascript:alert(1)",
+        ] {
+            let refused = EndpointUrl::allowing_http(never).unwrap_err();
+            assert!(matches!(refused, UrlError::Insecure(_)), "{never}");
         }
         for secret in [
             "https://example.com/mcp?key=secret",

@@ -25,7 +25,12 @@ name: string,
 /**
  * The remote's MCP endpoint.
  */
-url: string, } | { "call": "remove-server", 
+url: string, 
+/**
+ * Whether a person has agreed that it is http to another machine, where others can read
+ * and change what is sent.
+ */
+allowHttp?: boolean, } | { "call": "remove-server", 
 /**
  * The server's name.
  */

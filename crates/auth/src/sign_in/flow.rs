@@ -70,6 +70,13 @@ impl SignInFlow {
         target: &Target,
         challenge: Option<&str>,
     ) -> Result<Self, SignInError> {
+        if target.url.is_exposed() {
+            // RFC 6750 section 5.3: a token goes out over TLS alone.
+            return Err(SignInError::Insecure {
+                server: target.url.shown().to_owned(),
+                what: "it is not reached by https, and a token could be read on its way".to_owned(),
+            });
+        }
         source.ledger.open().await?;
         let challenge = challenge.map(|text| Challenge::parse(text).unwrap_or_default());
         let earlier = source.ledger.grant_for(&target.name());

@@ -276,6 +276,7 @@ async fn a_server_named_by_url_can_be_kept_and_removed() {
     };
     assert_eq!(ephemeral(&bridge.state().await, &name), Some(true));
     let add = Request::AddServer {
+        allow_http: false,
         name: "kept".to_owned(),
         url: server.url(),
     };

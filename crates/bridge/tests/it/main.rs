@@ -7,6 +7,7 @@
 
 mod accounts;
 mod bridge;
+mod cleartext;
 mod eras;
 mod headers;
 mod http;

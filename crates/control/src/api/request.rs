@@ -39,6 +39,11 @@ pub enum Request {
         name: String,
         /// The remote's MCP endpoint.
         url: String,
+        /// Whether a person has agreed that it is http to another machine, where others can read
+        /// and change what is sent.
+        #[serde(default)]
+        #[ts(optional, as = "Option<bool>")]
+        allow_http: bool,
     },
     /// Removes a server from the configuration.
     RemoveServer {

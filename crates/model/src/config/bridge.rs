@@ -130,7 +130,12 @@ impl Default for BridgeSettings {
 #[serde(deny_unknown_fields)]
 pub struct ServerConfig {
     /// The remote's MCP endpoint.
+    #[serde(deserialize_with = "http_or_https")]
     pub url: EndpointUrl,
+    /// Whether `url` may be http to another machine: then everybody on the way there can read and
+    /// change what is sent, so that nobody can sign in to this server.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub allow_http: bool,
     /// How the remote is spoken to.
     #[serde(default, skip_serializing_if = "Transport::is_auto")]
     pub transport: Transport,
@@ -150,13 +155,36 @@ impl ServerConfig {
     pub fn at(url: EndpointUrl) -> Self {
         Self {
             url,
+            allow_http: false,
             transport: Transport::Auto,
             auth: ServerAuth::Discover,
             headers: Headers::default(),
         }
     }
 
+    fn check_exposed(&self, name: &ServerName) -> Result<(), Contradiction> {
+        if !self.allow_http {
+            return Err(Contradiction {
+                path: path(name, ["url"]),
+                reason: format!(
+                    "`{}` is neither https nor on this machine; hint: use https, or say `allow_http = true` if everybody on the way there may read and change what is sent",
+                    self.url.shown()
+                ),
+            });
+        }
+        match self.auth {
+            ServerAuth::Discover | ServerAuth::None => Ok(()),
+            ServerAuth::Client { .. } | ServerAuth::Entra { .. } => Err(Contradiction {
+                path: path(name, ["auth"]),
+                reason: "a sign-in's token could be read on its way to this server; hint: use https, or `auth = { kind = \"none\" }`".to_owned(),
+            }),
+        }
+    }
+
     fn check(&self, name: &ServerName) -> Result<(), Contradiction> {
+        if self.url.is_exposed() {
+            self.check_exposed(name)?;
+        }
         match self.headers.authorization() {
             Some(header) if self.auth != ServerAuth::None => Err(Contradiction {
                 path: path(name, ["headers", header.as_str()]),
@@ -167,6 +195,17 @@ impl ServerConfig {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+/// [`ServerConfig::check`] tells http that is allowed from http that is not.
+fn http_or_https<'de, D: Deserializer<'de>>(from: D) -> Result<EndpointUrl, D::Error> {
+    let text = String::deserialize(from)?;
+    EndpointUrl::allowing_http(&text).map_err(D::Error::custom)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn path<const N: usize>(name: &ServerName, rest: [&str; N]) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! `postern servers`.
 
 use control::api::{Reply, Request, State, TestReport};
+use model::{EndpointUrl, shown_url};
 
 use super::hosts::host_id;
 use super::status;
@@ -13,16 +14,7 @@ pub(crate) fn run(command: ServersCommand, context: &Context) -> Result<(), Fail
     context.block_on(async {
         match command {
             ServersCommand::List(args) => list(args.json, context).await,
-            ServersCommand::Add { name, url } => {
-                context
-                    .call(&Request::AddServer {
-                        name: name.clone(),
-                        url,
-                    })
-                    .await?;
-                terminal::say(format_args!("Added {name}. Next: `postern sign-in {name}`"));
-                Ok(())
-            }
+            ServersCommand::Add { name, url } => add(name, url, context).await,
             ServersCommand::Remove { name } => {
                 context
                     .call(&Request::RemoveServer { name: name.clone() })
@@ -33,6 +25,42 @@ pub(crate) fn run(command: ServersCommand, context: &Context) -> Result<(), Fail
             ServersCommand::Test { name, json } => test(name, json.json, context).await,
         }
     })
+}
+
+async fn add(name: String, url: String, context: &Context) -> Result<(), Failure> {
+    let allow_http = EndpointUrl::allowing_http(&url).is_ok_and(|url| url.is_exposed());
+    if allow_http {
+        agree_to_http(&url)?;
+    }
+    let request = Request::AddServer {
+        name: name.clone(),
+        url,
+        allow_http,
+    };
+    context.call(&request).await?;
+    match allow_http {
+        true => terminal::say(format_args!(
+            "Added {name}. Next: `postern servers test {name}`"
+        )),
+        false => terminal::say(format_args!("Added {name}. Next: `postern sign-in {name}`")),
+    }
+    Ok(())
+}
+
+/// Nobody but a person may say that others may listen in.
+fn agree_to_http(url: &str) -> Result<(), Failure> {
+    let question = format!(
+        "{} is neither https nor on this machine: everybody on the way there can read and change what is sent, headers with secrets too. Add it all the same?",
+        shown_url(url)
+    );
+    match terminal::confirm(&question) {
+        Some(true) => Ok(()),
+        Some(false) => Err(Failure::new("the server was not added")),
+        None => Err(Failure::usage(
+            format!("{} is neither https nor on this machine", shown_url(url)),
+            "use https, or run it at a terminal, which asks; config.toml has `allow_http = true` for it",
+        )),
+    }
 }
 
 async fn list(json: bool, context: &Context) -> Result<(), Failure> {

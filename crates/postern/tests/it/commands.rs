@@ -169,6 +169,26 @@ async fn consents_that_nobody_could_ask_for_are_not_called_none() {
 }
 
 #[tokio::test]
+async fn http_to_another_machine_is_a_persons_to_allow() {
+    let installation = Installation::new();
+    let add = ["servers", "add", "far", "http://far.example/mcp"];
+    let refused = installation.run(&add).await;
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    for part in [
+        "neither https nor on this machine",
+        "allow_http = true",
+        "terminal",
+    ] {
+        assert!(refused.stderr.contains(part), "{refused:?}");
+    }
+    assert!(!installation.home().config_file().exists());
+    let near = installation
+        .run(&["servers", "add", "near", "http://127.0.0.1:9/mcp"])
+        .await;
+    assert_eq!(near.code, Some(0), "{near:?}");
+}
+
+#[tokio::test]
 async fn a_secret_comes_from_stdin_and_is_never_shown() {
     let installation = Installation::new();
     let none = installation.run(&["secrets", "list"]).await;
