@@ -14,6 +14,7 @@ use tokio::process::Command;
 use crate::world::{World, bridge::Bridge, program, shim, within};
 
 const TYPESCRIPT: &str = include_str!("../clients/three-tools.mjs");
+const OVER_SOCKET: &str = include_str!("../clients/over-socket.mjs");
 const PYTHON: &str = include_str!("../clients/three_tools.py");
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,6 +81,22 @@ async fn the_sdks_reach_the_tools_through_every_face_in_both_eras() {
         check_three_tools(&bridge, target, python.clone(), &script).await;
     }
     assert_eq!(bridge.tabs.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_typescript_sdk_reaches_the_tools_by_the_url_of_the_socket() {
+    let world = World::start().await;
+    let bridge = signed_in(&world).await;
+    let endpoint = bridge.state().await.servers[0].socket_endpoint.clone();
+    let mut command = Command::new(node());
+    command
+        .args(["--input-type=module", "--eval", OVER_SOCKET])
+        .arg(endpoint.expect("an endpoint"));
+    let report = run(&bridge, command).await;
+    let tools = json!(["get_snippet", "hello_mcp", "save_snippet"]);
+    assert_eq!(report["tools"], tools, "{report}");
+    let hello = report["hello"].as_str().expect("a text");
+    assert!(hello.contains("Hello"), "{report}");
 }
 
 async fn check_three_tools(

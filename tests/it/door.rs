@@ -56,12 +56,15 @@ async fn another_user_of_this_machine_is_turned_away() {
     assert!(theirs.contains("403 Forbidden"), "{theirs}");
     assert!(theirs.contains("another user's process"), "{theirs}");
 
-    // Nor does a socket that only its owner can reach let them in.
-    let mut shell = shell_of_another();
-    let socket = bridge.root().join("run/mcp.sock");
-    shell.args(["-c", "test -w \"$0\""]).arg(&socket);
-    let reached = within("a shell", shell.status()).await.expect("a shell");
-    assert!(!reached.success(), "{} is open to others", socket.display());
+    // Nor do the sockets that only their owner can reach let them in.
+    for socket in ["mcp.sock", "control.sock", "http.sock"] {
+        let socket = bridge.root().join("run").join(socket);
+        assert!(socket.exists(), "{}", socket.display());
+        let mut shell = shell_of_another();
+        shell.args(["-c", "test -w \"$0\""]).arg(&socket);
+        let reached = within("a shell", shell.status()).await.expect("a shell");
+        assert!(!reached.success(), "{} is open to others", socket.display());
+    }
 }
 
 /// A name of the attacker's, as far as the browser knows.

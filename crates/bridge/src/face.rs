@@ -1,4 +1,4 @@
-//! The ways in: the two sockets, and HTTP on loopback.
+//! The ways in: the two sockets, and HTTP on loopback and on a socket of its own.
 //!
 //! Owns: listening, and turning each conversation into a [`crate::session`]. Does not own: what
 //! a session does.
@@ -6,6 +6,7 @@
 mod alone;
 mod door;
 mod http;
+mod local;
 mod post;
 mod socket;
 mod sse;
@@ -16,7 +17,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
-use axum::serve::Listener as Accepts;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener as Accepts};
 use control::api::{Problem, ProblemKind};
 use control::socket::Listener;
 use tokio::net::{TcpListener, TcpStream};
@@ -31,17 +33,24 @@ pub(crate) struct SocketError(pub(crate) std::io::Error);
 /// The open HTTP listeners, if any.
 pub(crate) struct Faces {
     http: Vec<TcpListener>,
+    local: Listener,
 }
 
 impl Faces {
     /// Opens the HTTP port on both loopback addresses. A port that is taken is a problem to
-    /// show, and never another port.
-    pub(crate) async fn open(hub: &Hub) -> Self {
+    /// show, and never another port; HTTP then has its socket, `local`, alone.
+    pub(crate) async fn open(hub: &Hub, local: Listener) -> Self {
+        hub.set_socket(local.url());
+        let http = Self::open_port(hub).await;
+        Self { http, local }
+    }
+
+    async fn open_port(hub: &Hub) -> Vec<TcpListener> {
         let wanted = hub.settings().port;
         match bind(wanted).await {
             Ok((port, http)) => {
                 hub.set_http(Ok(format!("http://127.0.0.1:{port}")));
-                Self { http }
+                http
             }
             Err(reason) => {
                 let text =
@@ -51,7 +60,7 @@ impl Faces {
                 );
                 tracing::error!(%problem, "the other faces work");
                 hub.set_http(Err(problem));
-                Self { http: Vec::new() }
+                Vec::new()
             }
         }
     }
@@ -65,8 +74,9 @@ impl Faces {
     ) -> Result<(), SocketError> {
         let app = http::routes(hub);
         for listener in self.http {
-            hub.spawn(serve_http(listener, app.clone(), Arc::clone(hub)));
+            hub.spawn(serve_http(Prompt(listener), app.clone(), Arc::clone(hub)));
         }
+        hub.spawn(serve_http(local::Local(self.local), app, Arc::clone(hub)));
         tokio::select! {
             ended = socket::serve(hub, mcp) => ended.map_err(SocketError),
             ended = crate::management::serve(hub, control) => ended.map_err(SocketError),
@@ -108,11 +118,15 @@ impl Accepts for Prompt {
     }
 }
 
-async fn serve_http(listener: TcpListener, app: Router, hub: Arc<Hub>) {
+async fn serve_http<L>(listener: L, app: Router, hub: Arc<Hub>)
+where
+    L: Accepts<Addr: std::fmt::Debug>,
+    door::Peer: for<'a> Connected<IncomingStream<'a, L>>,
+{
     let shutdown = hub.shutdown.clone().cancelled_owned();
     // Answers that are on their way get there.
     let serving = axum::serve(
-        Prompt(listener),
+        listener,
         app.into_make_service_with_connect_info::<door::Peer>(),
     )
     .with_graceful_shutdown(shutdown);

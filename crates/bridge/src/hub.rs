@@ -8,7 +8,7 @@ mod view;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use auth::{AccountKey, Identity, IdentityOptions, Vault};
@@ -47,6 +47,7 @@ pub(crate) struct Hub {
     pub(crate) yielding: CancellationToken,
     config: Mutex<Config>,
     http: Mutex<Result<String, Problem>>,
+    socket: OnceLock<String>,
     sessions: Mutex<BTreeMap<u32, SessionView>>,
     next_session: AtomicU32,
     /// How many sessions owe their hosts something.
@@ -112,6 +113,7 @@ impl Hub {
                 was_read: false,
                 read_at: None,
             }),
+            socket: OnceLock::new(),
             http: Mutex::new(Err(Problem::new(ProblemKind::Failed, "not open yet"))),
             sessions: Mutex::default(),
             next_session: AtomicU32::new(1),
@@ -277,6 +279,16 @@ impl Hub {
     pub(crate) fn set_http(&self, http: Result<String, Problem>) {
         *self.http.lock().unwrap_or_else(PoisonError::into_inner) = http;
         self.changed();
+    }
+
+    /// Where HTTP has a socket of its own, once it is open.
+    pub(crate) fn socket(&self) -> Option<&str> {
+        self.socket.get().map(String::as_str)
+    }
+
+    /// There is one in the life of a bridge.
+    pub(crate) fn set_socket(&self, url: String) {
+        self.socket.get_or_init(|| url);
     }
 
     /// Whether a desktop app shows what needs attention.

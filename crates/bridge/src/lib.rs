@@ -82,7 +82,7 @@ pub enum ServeError {
 
 /// Runs a bridge until `shutdown`, a `quit` over the management API, or idleness.
 ///
-/// `ready` is called once, when both sockets are open. A configuration that cannot be read or a
+/// `ready` is called once, when the sockets are open. A configuration that cannot be read or a
 /// port that is taken does not stop it: both are shown, and the rest works.
 ///
 /// # Errors
@@ -93,8 +93,9 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let (mut mcp, mut control) = control::socket::Listener::bind(&options.home)?;
+    let http = mcp.beside(&options.home, control::socket::Face::Http)?;
     let hub = Hub::new(options, shutdown).await?;
-    let faces = Faces::open(&hub).await;
+    let faces = Faces::open(&hub, http).await;
     ready();
     faces
         .serve(&hub, &mut mcp, &mut control)

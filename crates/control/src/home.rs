@@ -147,7 +147,7 @@ impl Home {
         &self.run
     }
 
-    /// One of the two sockets. On Windows, what its pipe is named after.
+    /// One of the sockets. On Windows, what its pipe is named after.
     #[must_use]
     pub fn socket(&self, face: Face) -> PathBuf {
         self.run.join(face.file_name())

@@ -1,4 +1,4 @@
-//! The bridge's two sockets: local, of this user, of one bridge.
+//! The bridge's sockets: local, of this user, of one bridge.
 //!
 //! Invariants: only the user who runs the bridge gets through; one bridge per [`Home`] listens;
 //! a socket file left behind by a dead bridge never stands in the way.
@@ -21,13 +21,15 @@ pub use windows::{Listener, Reader, Stream, Writer, connect, split};
 #[cfg(doc)]
 use crate::Home;
 
-/// Which of the two sockets.
+/// Which of the sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Face {
     /// Shims: MCP, line by line.
     Mcp,
     /// The management API.
     Control,
+    /// Hosts that speak HTTP and take the URL of a socket.
+    Http,
 }
 
 impl Face {
@@ -35,6 +37,7 @@ impl Face {
         match self {
             Self::Mcp => "mcp.sock",
             Self::Control => "control.sock",
+            Self::Http => "http.sock",
         }
     }
 }
@@ -63,6 +66,17 @@ pub enum BindError {
         /// Why.
         reason: io::Error,
     },
+}
+
+/// The URL of a socket as hosts take one, VS Code among them: its path is the socket's name, and
+/// what to ask there follows as the fragment, as in `unix:///run/user/1000/postern/http.sock#/x`.
+fn url(scheme: &str, name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    let path = name.bytes().map(|byte| match plain(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    });
+    format!("{scheme}{}", path.collect::<String>())
 }
 
 /// How long a listener rests that the system gives nothing to accept with. Descriptors, most
@@ -98,5 +112,25 @@ fn lock(run_dir: &Path) -> io::Result<Option<File>> {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::url;
+
+    #[test]
+    fn a_socket_has_a_url_that_names_it_whole() {
+        assert_eq!(
+            url("unix://", "/run/x/http.sock"),
+            "unix:///run/x/http.sock"
+        );
+        let spaced = url("unix://", "/Users/ä/Application Support/#1/http.sock");
+        assert_eq!(
+            spaced,
+            "unix:///Users/%C3%A4/Application%20Support/%231/http.sock"
+        );
+        let pipe = url("pipe:", r"\\.\pipe\postern-S-1-http");
+        assert_eq!(pipe, "pipe:%5C%5C.%5Cpipe%5Cpostern-S-1-http");
     }
 }

@@ -19,6 +19,11 @@ pid: number,
  */
 http: string | null, 
 /**
+ * The URL of the socket (on Windows, the named pipe) on which the same is served to hosts that
+ * take one: `unix:///run/user/1000/postern/http.sock`.
+ */
+socket: string | null, 
+/**
  * Why there is no HTTP endpoint, or why it is not where the configuration says.
  */
 httpProblem: Problem | null, 

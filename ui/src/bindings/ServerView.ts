@@ -23,6 +23,10 @@ endpoint: string | null,
  */
 sseEndpoint: string | null, 
 /**
+ * The local Streamable HTTP endpoint on the socket, for hosts that take its URL.
+ */
+socketEndpoint: string | null, 
+/**
  * How it is.
  */
 state: ServerState, 

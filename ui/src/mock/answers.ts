@@ -99,6 +99,7 @@ export class MockBridge {
       url,
       endpoint: `${this.state.bridge.http}/${name}/mcp`,
       sseEndpoint: `${this.state.bridge.http}/${name}/sse`,
+      socketEndpoint: `${this.state.bridge.socket}#/${name}/mcp`,
       state: { is: "sign-in-needed" as const },
       account: null,
       tools: null,

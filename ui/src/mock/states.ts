@@ -5,6 +5,7 @@ import type { State } from "../bindings/State";
 import { tools } from "./tools";
 
 const HTTP = "http://127.0.0.1:4127";
+const SOCKET = "unix:///run/user/1000/postern/http.sock";
 const ADA = "https://login.contoso.example/v2.0|ada";
 
 function server(name: string, over: Partial<ServerView> = {}): ServerView {
@@ -13,6 +14,7 @@ function server(name: string, over: Partial<ServerView> = {}): ServerView {
     url: `https://mcp.contoso.example/${name}/mcp`,
     endpoint: `${HTTP}/${name}/mcp`,
     sseEndpoint: `${HTTP}/${name}/sse`,
+    socketEndpoint: `${SOCKET}#/${name}/mcp`,
     state: { is: "ready" },
     account: ADA,
     tools,
@@ -27,6 +29,7 @@ const firstRun: State = {
     version: "0.1.0",
     pid: 41270,
     http: HTTP,
+    socket: SOCKET,
     httpProblem: null,
     configFile: "/home/ada/.config/postern/config.toml",
     configProblem: null,

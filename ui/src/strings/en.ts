@@ -89,6 +89,7 @@ export const en = {
     untried: "Sign in with your browser to see the tools of {{name}}.",
     endpoint: "Local endpoint",
     sseEndpoint: "SSE endpoint",
+    socketEndpoint: "Socket endpoint",
     headers: "Headers",
     noEndpoint: "None: see Settings",
     account: "Account",

@@ -18,7 +18,7 @@ use super::Prompt;
 
 /// Who opened a connection; asked once for each, not for each request.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(Owner);
+pub(super) struct Peer(pub(super) Owner);
 
 impl Connected<IncomingStream<'_, Prompt>> for Peer {
     fn connect_info(connection: IncomingStream<'_, Prompt>) -> Self {

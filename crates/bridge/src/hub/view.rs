@@ -49,6 +49,7 @@ impl Hub {
             version: self.options.version.clone(),
             pid: std::process::id(),
             http: http.as_ref().ok().cloned(),
+            socket: self.socket().map(str::to_owned),
             http_problem: http.err().or_else(|| self.port_problem()),
             config_file: self.options.home.config_file().display().to_string(),
             config_problem: self.config_problem(),
@@ -88,6 +89,9 @@ impl Hub {
             url: server.config.url.to_string(),
             endpoint: endpoint("mcp"),
             sse_endpoint: endpoint("sse"),
+            socket_endpoint: self
+                .socket()
+                .map(|socket| format!("{socket}#/{}/mcp", server.name)),
             state: server.state(),
             account: self
                 .identity

@@ -16,3 +16,4 @@ mod losses;
 mod relay;
 mod server;
 mod server_mode;
+mod socket;

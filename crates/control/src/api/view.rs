@@ -35,6 +35,10 @@ pub struct BridgeView {
     pub pid: u32,
     /// The base of the HTTP endpoints, `http://127.0.0.1:4127`, or why there is none.
     pub http: Option<String>,
+    /// The URL of the socket (on Windows, the named pipe) on which the same is served to hosts that
+    /// take one: `unix:///run/user/1000/postern/http.sock`.
+    #[serde(default)]
+    pub socket: Option<String>,
     /// Why there is no HTTP endpoint, or why it is not where the configuration says.
     pub http_problem: Option<Problem>,
     /// The configuration file.
@@ -112,6 +116,9 @@ pub struct ServerView {
     pub endpoint: Option<String>,
     /// The local HTTP+SSE endpoint.
     pub sse_endpoint: Option<String>,
+    /// The local Streamable HTTP endpoint on the socket, for hosts that take its URL.
+    #[serde(default)]
+    pub socket_endpoint: Option<String>,
     /// How it is.
     pub state: ServerState,
     /// The account used for it, as [`AccountView::id`] names it.

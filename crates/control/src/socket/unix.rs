@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{BindError, Face, Peer, Setback, lock};
+use super::{BindError, Face, Peer, Setback, lock, url};
 use crate::Home;
 
 pub use ends::{Reader, Writer, split};
@@ -32,12 +32,12 @@ pub async fn connect(home: &Home, face: Face) -> io::Result<Stream> {
     Ok(stream)
 }
 
-/// One listening socket; both of a bridge share its lock.
+/// One listening socket; those of a bridge share its lock.
 #[derive(Debug)]
 pub struct Listener {
     socket: UnixListener,
     path: PathBuf,
-    _lock: Arc<File>,
+    lock: Arc<File>,
 }
 
 impl Listener {
@@ -57,6 +57,23 @@ impl Listener {
         Ok((open(Face::Mcp)?, open(Face::Control)?))
     }
 
+    /// Opens another socket of the same bridge.
+    ///
+    /// # Errors
+    /// [`BindError::Io`].
+    pub fn beside(&self, home: &Home, face: Face) -> Result<Self, BindError> {
+        Self::open(home.socket(face), Arc::clone(&self.lock)).map_err(|reason| BindError::Io {
+            path: home.run_dir().to_owned(),
+            reason,
+        })
+    }
+
+    /// Its URL, `unix:///…/http.sock`, to which a host adds `#` and what it asks for.
+    #[must_use]
+    pub fn url(&self) -> String {
+        url("unix://", &self.path.to_string_lossy())
+    }
+
     fn open(path: PathBuf, lock: Arc<File>) -> io::Result<Self> {
         // Under the lock a file that is there belongs to a dead bridge.
         match std::fs::remove_file(&path) {
@@ -68,7 +85,7 @@ impl Listener {
         Ok(Self {
             socket,
             path,
-            _lock: lock,
+            lock,
         })
     }
 

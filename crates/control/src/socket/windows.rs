@@ -1,7 +1,8 @@
 //! Named pipes that only their user opens.
 //!
 //! A pipe cannot be half-closed. Ours are of the message type and read as bytes: an empty message
-//! then ends what one side has to say, and the other direction stays open.
+//! then ends what one side has to say, and the other direction stays open. The one for HTTP is of
+//! the byte type, because its clients are not ours.
 
 mod system;
 
@@ -21,7 +22,7 @@ use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_INVALID_HANDLE, ERROR_NO_DATA, ERROR_PIPE_BUSY,
 };
 
-use super::{BindError, Face, Peer, Setback, lock};
+use super::{BindError, Face, Peer, Setback, lock, url};
 use crate::Home;
 
 /// How long a bridge may take to make the next instance of its pipe.
@@ -73,14 +74,15 @@ async fn open(name: String) -> io::Result<NamedPipeClient> {
     }
 }
 
-/// One listening pipe: the instance that waits for the next client, and what makes another. Both
+/// One listening pipe: the instance that waits for the next client, and what makes another. The
 /// pipes of a bridge share its lock.
 #[derive(Debug)]
 pub struct Listener {
     name: String,
+    face: Face,
     user: String,
     next: NamedPipeServer,
-    _lock: Arc<File>,
+    lock: Arc<File>,
 }
 
 impl Listener {
@@ -97,20 +99,41 @@ impl Listener {
         std::fs::create_dir_all(dir).map_err(io_error)?;
         let lock = Arc::new(lock(dir).map_err(io_error)?.ok_or(BindError::Taken)?);
         let user = system::user().map_err(io_error)?;
-        let open = |face| {
-            let name = pipe_name(home, face, &user);
-            match instance(&name, &user, true) {
-                Ok(next) => Ok(Self {
-                    name,
-                    user: user.clone(),
-                    next,
-                    _lock: Arc::clone(&lock),
-                }),
-                Err(error) if is(&error, ERROR_ACCESS_DENIED) => Err(taken(&name, &user)),
-                Err(error) => Err(io_error(error)),
-            }
-        };
+        let open = |face| Self::open(home, face, &user, Arc::clone(&lock));
         Ok((open(Face::Mcp)?, open(Face::Control)?))
+    }
+
+    /// Opens another pipe of the same bridge.
+    ///
+    /// # Errors
+    /// [`BindError`].
+    pub fn beside(&self, home: &Home, face: Face) -> Result<Self, BindError> {
+        Self::open(home, face, &self.user, Arc::clone(&self.lock))
+    }
+
+    /// Its URL, `pipe:` and the name percent-encoded, to which a host adds `#` and what it asks
+    /// for.
+    #[must_use]
+    pub fn url(&self) -> String {
+        url("pipe:", &self.name)
+    }
+
+    fn open(home: &Home, face: Face, user: &str, lock: Arc<File>) -> Result<Self, BindError> {
+        let name = pipe_name(home, face, user);
+        match instance(&name, face, user, true) {
+            Ok(next) => Ok(Self {
+                name,
+                face,
+                user: user.to_owned(),
+                next,
+                lock,
+            }),
+            Err(error) if is(&error, ERROR_ACCESS_DENIED) => Err(taken(&name, user)),
+            Err(reason) => Err(BindError::Io {
+                path: home.run_dir().to_owned(),
+                reason,
+            }),
+        }
     }
 
     /// The next connection of this user. Others do not get through the pipe's access list. A
@@ -147,7 +170,7 @@ impl Listener {
     /// The instance that a client has connected to. It stays the next one until there is another.
     async fn connected(&mut self) -> io::Result<NamedPipeServer> {
         self.next.connect().await?;
-        let next = instance(&self.name, &self.user, false)?;
+        let next = instance(&self.name, self.face, &self.user, false)?;
         Ok(std::mem::replace(&mut self.next, next))
     }
 }
@@ -157,6 +180,7 @@ fn pipe_name(home: &Home, face: Face, user: &str) -> String {
     let face = match face {
         Face::Mcp => "mcp",
         Face::Control => "control",
+        Face::Http => "http",
     };
     match home.root() {
         None => format!(r"\\.\pipe\postern-{user}-{face}"),
@@ -175,10 +199,14 @@ fn hash(path: &Path) -> u64 {
     })
 }
 
-fn instance(name: &str, user: &str, first: bool) -> io::Result<NamedPipeServer> {
+fn instance(name: &str, face: Face, user: &str, first: bool) -> io::Result<NamedPipeServer> {
+    let mode = match face {
+        Face::Mcp | Face::Control => PipeMode::Message,
+        Face::Http => PipeMode::Byte,
+    };
     let mut options = ServerOptions::new();
     options
-        .pipe_mode(PipeMode::Message)
+        .pipe_mode(mode)
         .reject_remote_clients(true)
         .first_pipe_instance(first);
     system::create(&options, name, user)
@@ -325,6 +353,33 @@ mod tests {
             dialled.unwrap();
             assert_eq!(accepted.unwrap().1.pid, Some(std::process::id()));
         }
+    }
+
+    #[tokio::test]
+    async fn any_client_of_this_user_writes_bytes_to_the_pipe_for_http() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::under(folder.path()).unwrap();
+        let (mcp, _control) = Listener::bind(&home).unwrap();
+        let mut http = mcp.beside(&home, Face::Http).unwrap();
+        assert!(mcp.beside(&home, Face::Http).is_err());
+        let name = http.name.clone();
+        let client = std::thread::spawn(move || {
+            use std::io::{Read, Write};
+            let mut options = std::fs::OpenOptions::new();
+            let mut pipe = options.read(true).write(true).open(name).unwrap();
+            pipe.write_all(b"GET ").unwrap();
+            pipe.write_all(b"/").unwrap();
+            let mut answer = [0; 3];
+            pipe.read_exact(&mut answer).unwrap();
+            answer
+        });
+        let (mut stream, peer) = http.accept().await.unwrap();
+        assert_eq!(peer.pid, Some(std::process::id()));
+        let mut asked = [0; 5];
+        stream.read_exact(&mut asked).await.unwrap();
+        assert_eq!(&asked, b"GET /");
+        stream.write_all(b"200").await.unwrap();
+        assert_eq!(client.join().unwrap(), *b"200");
     }
 
     #[tokio::test]

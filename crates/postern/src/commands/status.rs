@@ -63,9 +63,11 @@ fn bridge(state: &State) -> Vec<([String; 2], Option<&Problem>)> {
     let row = |name: &str, value: String| [name.to_owned(), value];
     let version = format!("{}, process {}", view.version, view.pid);
     let http = view.http.clone().unwrap_or_else(|| "none".to_owned());
+    let socket = view.socket.clone().unwrap_or_else(|| "none".to_owned());
     let mut rows = vec![
         (row("bridge", version), None),
         (row("endpoints", http), view.http_problem.as_ref()),
+        (row("socket", socket), None),
         (row("tokens", view.vault.detail.clone()), None),
         (
             row("configuration", view.config_file.clone()),
@@ -153,6 +155,7 @@ mod tests {
             url: format!("https://mcp.example/{name}"),
             endpoint: None,
             sse_endpoint: None,
+            socket_endpoint: None,
             state,
             account: None,
             tools: None,
@@ -167,6 +170,7 @@ mod tests {
                 version: "0.1.0".into(),
                 pid: 7,
                 http: None,
+                socket: Some("unix:///r/http.sock".into()),
                 http_problem: Some(taken),
                 config_file: "/c/config.toml".into(),
                 config_problem: None,
@@ -199,6 +203,7 @@ mod tests {
         let expected = "  bridge         0.1.0, process 7
   endpoints      none
                  port 4127 is taken
+  socket         unix:///r/http.sock
   tokens         keychain
   configuration  /c/config.toml
 

@@ -21,6 +21,7 @@ export function Connection({ server, account, sessions }: Props) {
     <dl className={classes.fields}>
       <Endpoint label={t("servers.endpoint")} value={server.endpoint} />
       <Endpoint label={t("servers.sseEndpoint")} value={server.sseEndpoint} />
+      <Endpoint label={t("servers.socketEndpoint")} value={server.socketEndpoint} />
       <dt>{t("servers.account")}</dt>
       <dd>
         <Text size="sm" truncate>
