@@ -6,7 +6,7 @@
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
-mod windows;
+pub(crate) mod windows;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;

@@ -1,4 +1,4 @@
-//! Systems whose tables are not read yet.
+//! Systems whose tables are not read.
 
 use std::net::SocketAddr;
 

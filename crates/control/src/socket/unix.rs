@@ -82,11 +82,7 @@ impl Listener {
         }
         let socket = UnixListener::bind(&path)?;
         std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-        Ok(Self {
-            socket,
-            path,
-            lock,
-        })
+        Ok(Self { socket, path, lock })
     }
 
     /// The next connection of this user; others are turned away unheard. A connection that is

@@ -23,13 +23,13 @@ use windows_sys::Win32::System::Threading::{
 };
 
 /// The user of this process.
-pub(super) fn user() -> io::Result<String> {
+pub(crate) fn user() -> io::Result<String> {
     // SAFETY: the pseudo handle of this process is always valid and need not be closed.
     user_of_process(unsafe { BorrowedHandle::borrow_raw(GetCurrentProcess()) })
 }
 
 /// The user of another process, as far as it may be looked at.
-pub(super) fn user_of(pid: u32) -> io::Result<String> {
+pub(crate) fn user_of(pid: u32) -> io::Result<String> {
     // SAFETY: no pointers.
     let process = unsafe { OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, 0, pid) };
     if process.is_null() {

@@ -1,0 +1,125 @@
+//! Windows: the table of TCP connections names the process at each end.
+
+#![expect(
+    unsafe_code,
+    reason = "the system's tables are behind its C interface alone"
+)]
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use windows_sys::Win32::Foundation::{ERROR_INSUFFICIENT_BUFFER, ERROR_SUCCESS};
+use windows_sys::Win32::NetworkManagement::IpHelper::{
+    GetExtendedTcpTable, TCP_TABLE_OWNER_PID_CONNECTIONS,
+};
+use windows_sys::Win32::Networking::WinSock::{AF_INET, AF_INET6};
+use windows_sys::Win32::System::RemoteDesktop::ProcessIdToSessionId;
+
+use super::Owner;
+use super::tcp_table::{self, Holder};
+use crate::socket::windows::{user, user_of};
+
+/// Room for the table of a quiet machine, in bytes.
+const ROOM: u32 = 16 * 1024;
+
+/// How often a table that grew meanwhile is asked for again.
+const TRIES: usize = 8;
+
+pub(super) fn owner(peer: SocketAddr, here: SocketAddr) -> Owner {
+    let asked = table(peer.ip()).and_then(|table| match tcp_table::holder(&table, peer, here) {
+        Some(Holder::Process(pid)) => owner_of(pid),
+        Some(Holder::Unnamed) => Ok(Owner::Unknown),
+        Some(Holder::Nobody) | None => Ok(Owner::Stranger),
+    });
+    match asked {
+        Ok(owner) => owner,
+        Err(error) => {
+            tracing::debug!(%error, "the system does not say who opened a connection");
+            Owner::Unknown
+        }
+    }
+}
+
+/// A process that may not be looked at is somebody else's, or runs elevated. Those who are logged
+/// on beside this user, and services, have sessions of their own.
+fn owner_of(pid: u32) -> io::Result<Owner> {
+    let ours = user()?;
+    Ok(match user_of(pid) {
+        Ok(theirs) if theirs == ours => Owner::Us,
+        Ok(_) => Owner::Stranger,
+        Err(_) if session(pid)? == session(std::process::id())? => Owner::Unknown,
+        Err(_) => Owner::Stranger,
+    })
+}
+
+fn session(pid: u32) -> io::Result<u32> {
+    let mut session = 0;
+    // SAFETY: `session` outlives the call.
+    match unsafe { ProcessIdToSessionId(pid, &raw mut session) } {
+        0 => Err(io::Error::last_os_error()),
+        _ => Ok(session),
+    }
+}
+
+/// The connections of this family.
+fn table(family: IpAddr) -> io::Result<Vec<u8>> {
+    let family = match family {
+        IpAddr::V4(_) => AF_INET,
+        IpAddr::V6(_) => AF_INET6,
+    };
+    let mut size = ROOM;
+    for _ in 0..TRIES {
+        // Aligned as the table is.
+        let mut room = vec![0_u32; (size as usize).div_ceil(4)];
+        // SAFETY: the buffer has at least as many bytes as `size` says.
+        let failed = unsafe {
+            GetExtendedTcpTable(
+                room.as_mut_ptr().cast(),
+                &raw mut size,
+                0,
+                u32::from(family),
+                TCP_TABLE_OWNER_PID_CONNECTIONS,
+                0,
+            )
+        };
+        match failed {
+            ERROR_SUCCESS => return Ok(room.into_iter().flat_map(u32::to_ne_bytes).collect()),
+            // It may have grown again by then.
+            ERROR_INSUFFICIENT_BUFFER => size += ROOM,
+            error => return Err(io::Error::from_raw_os_error(error.cast_signed())),
+        }
+    }
+    Err(io::ErrorKind::OutOfMemory.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+
+    use super::{Holder, Owner, owner, owner_of, table, tcp_table};
+
+    #[test]
+    fn the_table_has_each_connection_and_this_process_is_ours() {
+        let us = std::process::id();
+        assert_eq!(owner_of(us).unwrap(), Owner::Us);
+        for loopback in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(loopback).unwrap();
+            let here = listener.local_addr().unwrap();
+            let client = TcpStream::connect(here).unwrap();
+            let (_accepted, peer) = listener.accept().unwrap();
+            let holder = tcp_table::holder(&table(peer.ip()).unwrap(), peer, here);
+            // Wine does not name the process.
+            assert!(
+                matches!(holder, Some(Holder::Process(_) | Holder::Unnamed)),
+                "{holder:?}"
+            );
+            if let Some(Holder::Process(pid)) = holder {
+                assert_eq!(pid, us);
+            }
+            assert_ne!(owner(peer, here), Owner::Stranger);
+            let nobody = SocketAddr::new(peer.ip(), 1);
+            assert_eq!(owner(nobody, here), Owner::Stranger);
+            drop(client);
+        }
+    }
+}
