@@ -87,6 +87,17 @@ pub enum UpstreamEvent {
         /// What happened.
         failure: Failure,
     },
+    /// The listening stream was cut and cannot be opened again now. That goes on being tried, and
+    /// nothing is lost but what the remote says meanwhile.
+    Away(Failure),
+    /// It is open again.
+    Back,
+    /// The token was refused where the stream of a request was to be taken up again. That is tried
+    /// again in a moment, with what [`Upstream::authorize`] says.
+    TokenRefused {
+        /// The values of `WWW-Authenticate`, joined by `, `.
+        challenge: Option<String>,
+    },
 }
 
 /// The connection. Dropping it ends its tasks; [`Upstream::close`] also tells the remote.
@@ -147,9 +158,12 @@ impl Upstream {
     pub fn send(&self, message: Message, authorization: Option<HeaderValue>) {
         let outgoing = Outgoing::new(message, authorization.clone());
         let mut state = self.shared.state();
-        state.authorization = authorization;
-        if outgoing.message.method() == Some("initialize") {
+        let begins = outgoing.message.method() == Some("initialize");
+        if begins {
             self.shared.forget(&mut state);
+        }
+        state.authorization = authorization;
+        if begins {
             self.shared.choose_translation(&mut state);
         }
         if outgoing.era() == Era::Modern {
@@ -186,14 +200,27 @@ impl Upstream {
         self.shared.give_up(&mut self.shared.state(), id);
     }
 
+    /// What streams that are opened from here on are opened with.
+    pub fn authorize(&self, authorization: Option<HeaderValue>) {
+        self.shared.state().authorization = authorization;
+    }
+
+    /// Whether there is a session at the remote, as far as is known, that can be gone on with when
+    /// it can be reached again: one of Streamable HTTP that has an id, and is the host's own.
+    #[must_use]
+    pub fn has_session(&self) -> bool {
+        let state = self.shared.state();
+        state.translation.is_none() && state.leavable().is_some()
+    }
+
     /// Whether this is the session there is now, and not one before it.
     #[must_use]
     pub fn is_current(&self, generation: Generation) -> bool {
         self.shared.state().generation() == generation
     }
 
-    /// Forgets the session without telling the remote, as after [`Failure::SessionGone`]. What is
-    /// still owed an answer by it fails.
+    /// Forgets the session. What is still owed an answer by it fails, and the remote is told that
+    /// it is over, unless it has said so itself ([`Failure::SessionGone`]).
     pub fn reset(&self) {
         self.shared.forget(&mut self.shared.state());
     }
@@ -264,6 +291,8 @@ impl Shared {
     /// A task that ends with the connection.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
         let stop = self.stop.clone();
+        // What is wrapped is moved by each wrapper, and this is large.
+        let task = Box::pin(task);
         self.tasks.spawn(async move {
             stop.run_until_cancelled(task).await;
         })
@@ -341,6 +370,14 @@ impl Shared {
 
     /// The same for what is not the translation's.
     fn begin_anew(self: &Arc<Self>, state: &mut State) {
+        if let Some(farewell) = self.farewell(state) {
+            let (last_user, closing) = (state.last_user(), self.stop.clone());
+            // Whoever closes the connection waits for that too; it is soon over.
+            self.tasks.spawn(async move {
+                closing.run_until_cancelled(last_user).await;
+                farewell.await;
+            });
+        }
         let orphans = state.forget();
         if !orphans.is_empty() {
             self.spawn(Arc::clone(self).bury(orphans));

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::state::Generation;
 use crate::era::Peek;
@@ -19,6 +20,9 @@ pub(super) struct HttpSession {
     /// As agreed in the handshake.
     pub(super) version: Option<HeaderValue>,
     pub(super) generation: Generation,
+    /// Held by whoever waits for an answer.
+    #[expect(dead_code, reason = "its end is what counts")]
+    user: Option<TaskTrackerToken>,
 }
 
 /// A message and what is sent along.
@@ -96,6 +100,23 @@ impl Outgoing {
 }
 
 impl HttpSession {
+    /// A session that has begun.
+    pub(super) fn new(id: Option<HeaderValue>, generation: Generation) -> Self {
+        Self {
+            id,
+            generation,
+            ..Self::default()
+        }
+    }
+
+    /// The same for somebody who waits for an answer.
+    pub(super) fn used(&self, user: TaskTrackerToken) -> Self {
+        Self {
+            user: Some(user),
+            ..self.clone()
+        }
+    }
+
     /// What a message of this era names by its session id.
     pub(super) fn named(&self, era: Era) -> Option<Generation> {
         let named = era == Era::Legacy && self.id.is_some();

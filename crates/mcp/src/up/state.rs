@@ -9,7 +9,7 @@ use http::{HeaderValue, Uri};
 use model::config::Transport;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::UpstreamEvent;
 use super::outgoing::HttpSession;
@@ -24,6 +24,10 @@ pub(super) struct State {
     /// What came last from the one who signs in; streams that are opened again use it.
     pub(super) authorization: Option<HeaderValue>,
     session: Session,
+    /// Who waits for an answer that a session of Streamable HTTP owes.
+    users: TaskTracker,
+    /// Whether the remote has said that it no longer knows the session.
+    gone: bool,
     /// Tells the tasks of an earlier handshake that they are late.
     generation: Generation,
     /// Closed from `initialize` to its answer, and from `notifications/initialized` to its.
@@ -84,6 +88,8 @@ impl State {
             transport,
             authorization: None,
             session: Session::None,
+            users: TaskTracker::new(),
+            gone: false,
             generation: Generation(0),
             gate: None,
             pending: HashMap::new(),
@@ -202,6 +208,8 @@ impl State {
         let orphans = self.orphans();
         self.generation.0 += 1;
         self.session = Session::None;
+        self.users = TaskTracker::new();
+        self.gone = false;
         self.gate = None;
         self.handshake = None;
         self.listener = None;
@@ -225,11 +233,7 @@ impl State {
     pub(super) fn begin_http(&mut self, of: Generation, id: Option<HeaderValue>) -> bool {
         if self.generation == of {
             self.transport = Transport::Http;
-            self.session = Session::Http(HttpSession {
-                id,
-                version: None,
-                generation: of,
-            });
+            self.session = Session::Http(HttpSession::new(id, of));
         }
         self.generation == of
     }
@@ -267,7 +271,7 @@ impl State {
             return Route::Translated;
         }
         match (&self.session, self.transport) {
-            (Session::Http(session), _) => Route::Http(session.clone()),
+            (Session::Http(session), _) => Route::Http(session.used(self.users.token())),
             (Session::Sse(session), _) => Route::Sse(session.clone()),
             (Session::None, Transport::Sse) => Route::Gone(self.generation),
             (Session::None, Transport::Auto | Transport::Http) => {
@@ -293,6 +297,26 @@ impl State {
             Session::Http(session) => Some(session),
             Session::None | Session::Sse(_) => None,
         }
+    }
+
+    /// The session that the remote still knows, if it can be told that it is over.
+    pub(super) fn leavable(&self) -> Option<&HttpSession> {
+        let session = self.http_session().filter(|_| !self.gone)?;
+        session.id.as_ref().map(|_| session)
+    }
+
+    /// Ends when nobody waits any more for what this session owes.
+    pub(super) fn last_user(&self) -> impl Future<Output = ()> + 'static {
+        let users = self.users.clone();
+        async move {
+            users.close();
+            users.wait().await;
+        }
+    }
+
+    /// Takes note that the remote no longer knows this session.
+    pub(super) fn lost(&mut self, of: Generation) {
+        self.gone |= self.generation == of;
     }
 
     /// Ends the listener there may be, in favour of this one.

@@ -14,7 +14,7 @@ use tokio_util::sync::DropGuard;
 
 use super::answer::{self, Answer, Asked};
 use super::outgoing::{HttpSession, Outgoing};
-use super::state::{Gate, Generation, Route};
+use super::state::{Gate, Generation, Route, State};
 use super::stream::{Cut, EventStream, LINGER, LONGEST_BACK_OFF, Mark};
 use super::translated::{legacy_refusal, modern_refusal};
 use super::{Failure, Shared, Turn, UpstreamEvent, tools};
@@ -39,7 +39,7 @@ pub(super) enum Opened {
     /// There is none to be had here.
     Unavailable,
     /// The remote, or the way to it, is out of order.
-    NotNow,
+    NotNow(Failure),
     Refused(Failure),
 }
 
@@ -162,7 +162,7 @@ impl Shared {
             return Ok(());
         }
         if tools::is_mismatch(outgoing, &answer) {
-            self.list_tools(outgoing).await;
+            Box::pin(self.list_tools(outgoing)).await;
             let wanted = self.parameters(outgoing);
             if wanted != parameters {
                 let response = self.post(outgoing, session, wanted).await?;
@@ -286,7 +286,7 @@ impl Shared {
         id: &RequestId,
     ) -> Result<(), Failure> {
         match answer {
-            Answer::Events(stream) => return self.follow(stream, outgoing, id).await,
+            Answer::Events(stream) => return Box::pin(self.follow(stream, outgoing, id)).await,
             Answer::Message(message) => {
                 self.deliver(self.cleared(outgoing, message), Some(id))
                     .await;
@@ -351,7 +351,10 @@ impl Shared {
             tokio::time::sleep(mark.wait(failures)).await;
             match self.get(&mark).await {
                 Opened::Stream(stream) => return Some(stream),
-                Opened::NotNow => {}
+                Opened::NotNow(_) => {}
+                Opened::Refused(Failure::Unauthorized { challenge }) => {
+                    self.emit(UpstreamEvent::TokenRefused { challenge }).await;
+                }
                 Opened::Unavailable | Opened::Refused(_) => return None,
             }
         }
@@ -374,10 +377,14 @@ impl Shared {
         let mut mark = Mark::default();
         let mut failures = 0;
         let mut was_open = false;
+        let mut is_away = false;
         loop {
             match ahead(self.get(&mark), next.take(), OPENING).await {
                 Opened::Stream(mut stream) => {
                     was_open = true;
+                    if std::mem::take(&mut is_away) {
+                        self.report(UpstreamEvent::Back).await;
+                    }
                     let opened = Instant::now();
                     while let Ok(message) = stream.message().await {
                         failures = 0;
@@ -388,7 +395,12 @@ impl Shared {
                     }
                     mark = stream.mark().clone();
                 }
-                Opened::NotNow => {}
+                Opened::NotNow(failure) => {
+                    // Where it never was open there may be none, and calls show how things are.
+                    if was_open && !std::mem::replace(&mut is_away, true) {
+                        self.report(UpstreamEvent::Away(failure)).await;
+                    }
+                }
                 Opened::Unavailable => return,
                 // Some remotes have sessions and yet no route for GET.
                 Opened::Refused(Failure::SessionGone { .. }) if !was_open => return,
@@ -417,17 +429,20 @@ impl Shared {
                 session.named(Era::Legacy),
             )
         };
-        let Ok(response) = self.client.request(request).await else {
-            return Opened::NotNow;
+        let response = match self.client.request(request).await {
+            Ok(response) => response,
+            Err(error) => return Opened::NotNow(Failure::without_response(&error)),
         };
         let asked = Asked { id: None, session };
         match answer::stream(response, asked, self.client.limit(), mark.clone()).await {
             Ok(Some(stream)) => Opened::Stream(stream),
             Ok(None) => Opened::Unavailable,
-            Err(Failure::Rejected {
-                status: 408 | 429 | 500..,
-                ..
-            }) => Opened::NotNow,
+            Err(
+                failure @ Failure::Rejected {
+                    status: 408 | 429 | 500..,
+                    ..
+                },
+            ) => Opened::NotNow(failure),
             Err(Failure::Rejected { .. } | Failure::NotMcp { .. }) => Opened::Unavailable,
             Err(failure) => Opened::Refused(failure),
         }
@@ -445,23 +460,29 @@ impl Shared {
         let _ = tokio::time::timeout(FAREWELL, saying).await;
     }
 
-    /// Tells the remote that the session is over.
+    /// Tells the remote that the session is over, if there is one that it knows.
     pub(super) async fn end_session(&self) {
-        let request = {
-            let state = self.state();
-            let session = state.http_session().filter(|session| session.id.is_some());
-            let (Some(session), Ok(uri)) = (session, self.uri()) else {
-                return;
-            };
-            let authorization = state.authorization.clone();
-            session.request(Method::DELETE, uri, &self.headers(), authorization)
-        };
-        match tokio::time::timeout(FAREWELL, self.client.request(request)).await {
-            Ok(Ok(response)) => tracing::debug!(status = %response.status(), "session ended"),
-            Ok(Err(_)) | Err(_) => {
-                tracing::debug!("the server did not hear that the session ended")
-            }
+        let farewell = self.farewell(&self.state());
+        if let Some(farewell) = farewell {
+            farewell.await;
         }
+    }
+
+    /// The same, to be done later.
+    pub(super) fn farewell(&self, state: &State) -> Option<impl Future<Output = ()> + 'static> {
+        let session = state.leavable()?;
+        let authorization = state.authorization.clone();
+        let uri = self.uri().ok()?;
+        let request = session.request(Method::DELETE, uri, &self.headers(), authorization);
+        let client = self.client.clone();
+        Some(async move {
+            match tokio::time::timeout(FAREWELL, client.request(request)).await {
+                Ok(Ok(response)) => tracing::debug!(status = %response.status(), "session ended"),
+                Ok(Err(_)) | Err(_) => {
+                    tracing::debug!("the server did not hear that the session ended");
+                }
+            }
+        })
     }
 }
 

@@ -194,6 +194,13 @@ impl Shared {
 
     /// Tells the host's end, in the host's era.
     pub(super) async fn report(self: &Arc<Self>, event: UpstreamEvent) {
+        if let UpstreamEvent::Failed {
+            failure: Failure::SessionGone { generation },
+            ..
+        } = &event
+        {
+            self.state().lost(*generation);
+        }
         if !self.translates.load(Ordering::Acquire) {
             return self.emit(event).await;
         }
@@ -218,6 +225,13 @@ impl Shared {
                         }
                         UpstreamEvent::Failed { request, failure } => {
                             translation.failed(request, failure)
+                        }
+                        // They concern no era.
+                        news @ (UpstreamEvent::Away(_)
+                        | UpstreamEvent::Back
+                        | UpstreamEvent::TokenRefused { .. }) => {
+                            state.untold.push_back(news);
+                            Vec::new()
                         }
                     });
                     self.perform(&mut state, actions);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderValue, Method};
-use mcp::up::Failure;
+use mcp::up::{Failure, UpstreamEvent};
 use model::config::Transport;
 
 use crate::server::{Host, Server, request};
@@ -66,7 +66,7 @@ async fn a_server_that_never_says_it_is_open_holds_up_nothing_for_long() {
 }
 
 #[tokio::test]
-async fn a_cut_is_mended_in_silence() {
+async fn a_cut_is_mended_and_told_while_it_lasts() {
     let (mut host, mut server) = Host::ready().await;
     host.upstream.listen(None);
     let events = server.call().await.events();
@@ -75,10 +75,23 @@ async fn a_cut_is_mended_in_silence() {
     events.kill();
     let call = server.call().await;
     assert_eq!(call.header("last-event-id"), Some("1"));
-    call.status(503);
+    let again = call.events();
+    again.message(CHANGED);
+    host.message().await;
+    again.kill();
+    for _ in 0..2 {
+        let call = server.call().await;
+        assert_eq!(call.header("last-event-id"), Some("1"));
+        call.status(503);
+    }
+    assert!(matches!(
+        host.event().await,
+        UpstreamEvent::Away(Failure::Rejected { status: 503, .. })
+    ));
     let call = server.call().await;
     assert_eq!(call.header("last-event-id"), Some("1"));
     call.events().message(CHANGED);
+    assert!(matches!(host.event().await, UpstreamEvent::Back));
     host.message().await;
 }
 
@@ -156,6 +169,7 @@ async fn there_is_only_one() {
     host.message().await;
     host.upstream.reset();
     second.gone().await;
+    server.call_by(Method::DELETE).await.status(204);
     host.upstream.listen(None);
     host.send(&request(1, "tools/list"));
     assert_eq!(

@@ -327,7 +327,7 @@ impl Host {
     pub(crate) async fn message_on(&mut self) -> (Message, Option<RequestId>) {
         match self.event().await {
             UpstreamEvent::Message { message, request } => (message, request),
-            UpstreamEvent::Failed { request, failure } => panic!("{request:?}: {failure}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -338,7 +338,7 @@ impl Host {
                 assert_eq!(request, of.map(RequestId::number), "{failure}");
                 failure
             }
-            UpstreamEvent::Message { message, .. } => panic!("{message:?}"),
+            other => panic!("{other:?}"),
         }
     }
 

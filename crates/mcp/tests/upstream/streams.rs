@@ -1,7 +1,7 @@
 //! Answers that come as event streams, and requests side by side.
 
-use http::Method;
-use mcp::up::Failure;
+use http::{HeaderValue, Method};
+use mcp::up::{Failure, UpstreamEvent};
 
 use crate::server::{Host, request, text};
 
@@ -126,7 +126,7 @@ async fn the_stream_of_a_cancelled_request_is_not_resumed() {
 #[tokio::test]
 async fn a_stream_that_cannot_be_resumed_has_ended() {
     let (mut host, mut server) = Host::ready().await;
-    for status in [405, 404, 401, 400] {
+    for status in [405, 404, 403, 400] {
         host.send(&request(1, "tools/call"));
         server
             .call()
@@ -150,6 +150,30 @@ async fn a_stream_that_cannot_be_resumed_has_ended() {
     }
     assert!(matches!(host.failure(Some(1)).await, Failure::StreamEnded));
     assert!(server.is_idle());
+}
+
+#[tokio::test]
+async fn a_stream_is_resumed_with_another_token_where_one_was_refused() {
+    let (mut host, mut server) = Host::ready().await;
+    host.send_as(&request(1, "tools/call"), "old");
+    server
+        .call()
+        .await
+        .events()
+        .send("id: 1\nretry: 50\ndata:\n\n");
+    let call = server.call_by(Method::GET).await;
+    assert_eq!(call.header("authorization"), Some("old"));
+    call.status(401);
+    assert!(matches!(
+        host.event().await,
+        UpstreamEvent::TokenRefused { .. }
+    ));
+    host.upstream
+        .authorize(Some(HeaderValue::from_static("new")));
+    let call = server.call_by(Method::GET).await;
+    assert_eq!(call.header("authorization"), Some("new"));
+    call.events().message(&result(1));
+    host.message().await;
 }
 
 #[tokio::test]

@@ -183,7 +183,10 @@ impl Face {
             Way::Remote { events, .. } => {
                 match events.recv().await.context("the connection ended")? {
                     UpstreamEvent::Message { message, .. } => Ok(message),
-                    UpstreamEvent::Failed { failure, .. } => Err(anyhow::anyhow!("{failure}")),
+                    UpstreamEvent::Failed { failure, .. } | UpstreamEvent::Away(failure) => {
+                        Err(anyhow::anyhow!("{failure}"))
+                    }
+                    other => Err(anyhow::anyhow!("not expected: {other:?}")),
                 }
             }
         }
