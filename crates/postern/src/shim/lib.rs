@@ -88,9 +88,9 @@ enum HostState {
 }
 
 enum Bridge {
-    Up(Link),
+    Up(Box<Link>),
     Dialling {
-        dialling: Pin<Box<dyn Future<Output = Result<Link, Problem>>>>,
+        dialling: Pin<Box<dyn Future<Output = Result<Box<Link>, Problem>>>>,
         /// Tells it that the host waits.
         hurry: Rc<Notify>,
     },
@@ -105,7 +105,7 @@ enum Event {
     HostLooked,
     BridgeSaid(io::Result<Option<Bytes>>),
     BridgeTook(io::Result<()>),
-    Dialled(Result<Link, Problem>),
+    Dialled(Result<Box<Link>, Problem>),
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {

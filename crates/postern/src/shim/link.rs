@@ -140,7 +140,7 @@ impl Dialler {
         mut need: Need,
         resumed: bool,
         hurry: Rc<Notify>,
-    ) -> Result<Link, Problem> {
+    ) -> Result<Box<Link>, Problem> {
         let end_of_patience = Instant::now() + SUCCESSOR;
         let mut pauses = BACK_OFF.into_iter().map(Duration::from_millis);
         let mut may_replace = true;
@@ -150,7 +150,7 @@ impl Dialler {
             let refusal = match self.open(resumed).await {
                 Ok((link, version)) => {
                     if !may_replace || !self.is_newer_than(&version) {
-                        return Ok(link);
+                        return Ok(Box::new(link));
                     }
                     may_replace = false;
                     drop(link);

@@ -218,7 +218,7 @@ fn a_question_of_a_lost_bridge_is_withdrawn_and_its_late_answer_goes_nowhere() {
     assert_eq!(told[0].method(), Some("notifications/cancelled"));
     assert_eq!(
         told[0].params().unwrap().get(),
-        r#"{"reason":"Postern's bridge was restarted","requestId":7}"#
+        r#"{"requestId":7,"reason":"Postern's bridge was restarted"}"#
     );
     says(&mut memory, &[r#"{"jsonrpc":"2.0","id":7,"result":{}}"#]);
     assert!(!memory.needs_bridge());
