@@ -6,6 +6,7 @@ mod soak;
 
 use std::collections::BTreeMap;
 
+use control::api::ServerState;
 use serde_json::{Value, json};
 
 use crate::world::{
@@ -206,16 +207,39 @@ async fn a_call_that_meets_no_server_waits_for_it_and_is_made_once() {
         for _ in 0..10 {
             host.ask(Fault::NONE).await;
         }
-        // It is away for as long as it takes to notice that.
-        until("the server's absence", async || {
-            let state = relay.bridge.state().await.servers[0].state.clone();
-            matches!(state, control::api::ServerState::Failed { .. }).then_some(())
-        })
-        .await;
+        absence(&relay).await;
         relay.upstream.come_back().await;
         let outcomes = host.answers().await;
         assert!(outcomes.values().all(Result::is_ok), "{outcomes:?}");
     }
+    assert_eq!(relay.upstream.seen().begun, 1, "the session stood");
+    end(relay, [host]).await;
+}
+
+/// It takes as long as it takes to notice that the server is away.
+async fn absence(relay: &Relay) {
+    until("the server's absence", async || {
+        let state = relay.bridge.state().await.servers[0].state.clone();
+        matches!(state, ServerState::Failed { .. }).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_absence_is_shown_while_nobody_calls() {
+    let relay = Relay::start().await;
+    let mut host = Host::connect(&relay.bridge, "idle").await;
+    host.call(Fault::NONE).await.expect("an answer");
+    relay.upstream.go().await;
+    absence(&relay).await;
+    relay.upstream.come_back().await;
+    until("its return", async || {
+        let state = relay.bridge.state().await.servers[0].state.clone();
+        (state == ServerState::Ready).then_some(())
+    })
+    .await;
+    host.call(Fault::NONE).await.expect("an answer");
+    assert_eq!(relay.upstream.seen().begun, 1, "the session stood");
     end(relay, [host]).await;
 }
 

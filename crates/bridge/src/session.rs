@@ -11,8 +11,11 @@
 //!   live, `list_changed` follows.
 //! - Any other request waits for a sign-in or for the server, as long as the settings say, and
 //!   then fails with an error that says what to do.
-//! - A request that the server may have seen is never sent twice. One that it provably has not
-//!   processed (no connection, 401, 404 for the session) is.
+//! - A request that the server may have seen is never sent twice. One that it has refused
+//!   unprocessed (401, 404 for the session) is, once; one that never reached it is, for as long as
+//!   its host would wait.
+//! - A server that cannot be reached keeps its session: it is asked by `ping` whether it is there
+//!   again, and only a new session takes a new handshake.
 
 mod from_host;
 mod from_server;
@@ -37,6 +40,10 @@ const FIRST_CONTACT: Duration = Duration::from_secs(2);
 /// How long the server may take to answer a handshake before it is tried again. Some have to be
 /// woken up first.
 const HANDSHAKE: Duration = Duration::from_secs(60);
+
+/// The same for the question whether it is there again, which the specification has answered
+/// promptly (2025-11-25, basic/utilities/ping).
+const PING: Duration = Duration::from_secs(10);
 
 /// How long the server may still answer a request that the host has cancelled: many say then
 /// that they were cancelled, and some say nothing ever.

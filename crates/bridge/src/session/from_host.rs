@@ -10,6 +10,7 @@ use mcp::{Era, Kind, Message, RequestId};
 use tokio::time::Instant;
 
 use super::link::{Handshake, Link, Next, Speech};
+use super::outbox::Waiting;
 use super::task::{Task, header};
 use super::{FIRST_CONTACT, Manner, WITHDRAWN};
 
@@ -144,7 +145,14 @@ impl Task {
         match &self.link {
             Link::Live { .. }
             | Link::Asking {
-                next: Next::Resume, ..
+                next: Next::Resume | Next::Revive,
+                ..
+            }
+            | Link::Down {
+                next: Next::Revive, ..
+            }
+            | Link::Opening {
+                next: Next::Revive, ..
             } => self.pass_or_hold(message, self.patience),
             Link::Opening { authorization, .. } if message.method().is_none() => {
                 self.up.send(message, header(authorization));
@@ -169,7 +177,7 @@ impl Task {
         match (&mut asking).now_or_never() {
             Some(Ok(granted)) if self.is_of_account(&granted.authorization) => {
                 self.take_headers(granted.headers);
-                self.send(message, granted.authorization, false);
+                self.send(Waiting::new(message, patience), granted.authorization);
             }
             Some(authorized) => {
                 self.outbox.hold(message, patience);
@@ -185,18 +193,10 @@ impl Task {
         }
     }
 
-    /// Sends a message; `again` says whether it was sent before.
-    pub(super) fn send(
-        &mut self,
-        message: Message,
-        authorization: Option<Authorization>,
-        again: bool,
-    ) {
-        if let (Some(id), Some(_)) = (message.id(), message.method()) {
-            let id = id.clone();
-            self.outbox
-                .sent(id, message.clone(), authorization.clone(), again);
-        }
+    /// Sends what waits no longer.
+    pub(super) fn send(&mut self, waiting: Waiting, authorization: Option<Authorization>) {
+        let message = waiting.message.clone();
+        self.outbox.sent(waiting, authorization.clone());
         self.up.send(message, header(&authorization));
         self.link = Link::Live { authorization };
     }

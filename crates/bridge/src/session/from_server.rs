@@ -34,19 +34,26 @@ impl Task {
     }
 
     fn is_handshake(&self, id: Option<&RequestId>) -> bool {
-        match (&self.link, &self.speech) {
-            (Link::Opening { .. }, Speech::Legacy(handshake)) => handshake.initialize.id() == id,
-            _ => false,
-        }
+        matches!(&self.link, Link::Opening { awaits, .. } if Some(awaits) == id)
     }
 
     fn on_handshake(&mut self, answer: Message) {
-        let (Speech::Legacy(handshake), Link::Opening { authorization, .. }) =
-            (&mut self.speech, &self.link)
+        let (
+            Speech::Legacy(handshake),
+            Link::Opening {
+                authorization,
+                next,
+                ..
+            },
+        ) = (&mut self.speech, &self.link)
         else {
             return;
         };
         let authorization = authorization.clone();
+        if *next == Next::Revive {
+            // Whoever has an answer to `ping`, and be it that there is no such method, is there.
+            return self.go_live(&authorization);
+        }
         let tell = !std::mem::replace(&mut handshake.answered, true);
         self.contact = None;
         if answer.error().is_some() {
@@ -81,7 +88,7 @@ impl Task {
             self.up.listen(header(authorization));
         }
         for waiting in std::mem::take(&mut self.outbox.waiting) {
-            self.send(waiting.message, authorization.clone(), waiting.again);
+            self.send(waiting, authorization.clone());
         }
         self.tell_changes();
     }
@@ -145,9 +152,19 @@ impl Task {
                 }
             }
             Failure::Unreachable { sent: false, .. } if !handshake => {
-                self.retry(request.as_ref(), &failure);
+                if let Some(id) = &request {
+                    self.outbox.take_back_unsent(id);
+                }
                 if matches!(self.link, Link::Live { .. }) && request.is_some() {
-                    self.go_down(problem::of_failure(&failure));
+                    self.go_away(problem::of_failure(&failure));
+                }
+            }
+            Failure::Unreachable { .. } if self.is_reviving() => {
+                self.go_away(problem::of_failure(&failure));
+            }
+            Failure::SessionGone { .. } if self.is_reviving() => {
+                if let Link::Opening { authorization, .. } = &self.link {
+                    self.proceed(Next::Open, authorization.clone());
                 }
             }
             Failure::Rejected {
@@ -252,8 +269,10 @@ impl Task {
         match &self.link {
             Link::Live { .. } | Link::Opening { .. } if is_current => {
                 self.refusals += 1;
-                let opening = matches!(self.link, Link::Opening { .. });
-                let next = if opening { Next::Open } else { Next::Resume };
+                let next = match self.link {
+                    Link::Opening { next, .. } => next,
+                    _ => Next::Resume,
+                };
                 if self.refusals > REFUSALS {
                     self.give_up_access();
                 } else {
@@ -283,13 +302,68 @@ impl Task {
         }
     }
 
+    /// The server cannot be used, and is begun with anew.
     pub(super) fn go_down(&mut self, problem: Problem) {
+        self.outbox.forget_remarks();
+        self.be_down(problem, Next::Open);
+    }
+
+    /// The server cannot be reached, and is gone on with if it can be.
+    fn go_away(&mut self, problem: Problem) {
+        let is_legacy = matches!(self.speech, Speech::Legacy(_));
+        if is_legacy && self.up.has_session() {
+            self.be_down(problem, Next::Revive);
+        } else {
+            self.go_down(problem);
+        }
+    }
+
+    fn be_down(&mut self, problem: Problem, next: Next) {
         self.show(ServerState::Failed {
             problem: problem.clone(),
         });
         let retry_at = Instant::now() + self.backoff.next();
-        self.link = Link::Down { problem, retry_at };
-        self.outbox.forget_remarks();
+        self.link = Link::Down {
+            problem,
+            retry_at,
+            next,
+        };
         self.settle();
+    }
+
+    fn is_reviving(&self) -> bool {
+        let next = Next::Revive;
+        matches!(&self.link, Link::Opening { next: of, .. } if *of == next)
+    }
+
+    /// An id that no request of the host has.
+    pub(super) fn own_id(&mut self) -> RequestId {
+        self.own_requests += 1;
+        RequestId::string(&format!("postern-{}", self.own_requests))
+    }
+
+    /// The listening stream cannot be opened again: what the server says meanwhile is lost, and
+    /// its next answer shows that it is back.
+    pub(super) fn on_away(&self, failure: &Failure) {
+        if matches!(self.link, Link::Live { .. }) {
+            let problem = problem::of_failure(failure);
+            self.show(ServerState::Failed { problem });
+        }
+    }
+
+    pub(super) fn on_back(&self) {
+        if matches!(self.link, Link::Live { .. }) {
+            self.show(ServerState::Ready);
+        }
+    }
+
+    /// 401 where a cut stream was to be taken up: asks for another token, unless that is being
+    /// done already. Its request stays where it is.
+    pub(super) fn on_token_refused(&mut self, challenge: Option<String>) {
+        self.server.note_challenge(challenge);
+        if let Link::Live { authorization } = &self.link {
+            let used = authorization.clone();
+            self.ask_after(used, Next::Resume);
+        }
     }
 }

@@ -7,7 +7,7 @@ use mcp::Message;
 use tokio::time::Instant;
 
 use super::Manner;
-use super::link::{Link, Next, SOONEST_RETRY, Speech};
+use super::link::{Link, SOONEST_RETRY, Speech};
 use super::task::{HostEnd, Task};
 use crate::seen::Seen;
 use crate::sign_in::Wish;
@@ -128,7 +128,7 @@ impl Task {
             self.up.abandon(&id);
         }
         match &self.link {
-            Link::Down { retry_at, .. } if *retry_at <= now => self.ask(Next::Open),
+            Link::Down { retry_at, next, .. } if *retry_at <= now => self.ask(*next),
             Link::Opening { until, .. } if *until <= now => {
                 self.up.reset();
                 self.go_down(problem);

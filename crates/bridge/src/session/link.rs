@@ -7,7 +7,7 @@ use std::time::Duration;
 use auth::{Authorization, AuthorizationError};
 use control::api::Problem;
 use http::{HeaderName, HeaderValue};
-use mcp::Message;
+use mcp::{Message, RequestId};
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -39,9 +39,12 @@ pub(super) enum Link {
     Idle,
     /// Waiting for a token, to do `next` with it.
     Asking { asking: Asking, next: Next },
-    /// The handshake is under way.
+    /// The handshake is under way, or the question whether the session still stands.
     Opening {
         authorization: Option<Authorization>,
+        /// The request whose answer opens the connection.
+        awaits: RequestId,
+        next: Next,
         /// When the server is taken not to answer it.
         until: Instant,
     },
@@ -51,8 +54,12 @@ pub(super) enum Link {
     },
     /// Nothing flows until somebody signs in.
     SignInNeeded { problem: Problem },
-    /// The server cannot be used; it is tried again at `retry_at`.
-    Down { problem: Problem, retry_at: Instant },
+    /// The server cannot be used; `next` is tried at `retry_at`.
+    Down {
+        problem: Problem,
+        retry_at: Instant,
+        next: Next,
+    },
 }
 
 /// What a token is wanted for.
@@ -60,6 +67,8 @@ pub(super) enum Link {
 pub(super) enum Next {
     /// To begin, or to begin again.
     Open,
+    /// To go on where the server was away: the session there stands, as far as is known.
+    Revive,
     /// To go on: the session at the server stands.
     Resume,
 }

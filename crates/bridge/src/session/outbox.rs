@@ -25,12 +25,26 @@ pub(super) struct Waiting {
 #[derive(Debug)]
 pub(super) struct Owed {
     pub(super) message: Message,
+    /// When it would have been answered by us, had it not been sent.
+    deadline: Option<Instant>,
     /// What it was sent with.
     pub(super) authorization: Option<Authorization>,
     /// Whether it was sent again already.
     pub(super) again: bool,
     /// Once the host no longer wants it: how long the server may still answer.
     pub(super) withdrawn: Option<Instant>,
+}
+
+impl Waiting {
+    /// Held back from now on; a request for `patience` at most.
+    pub(super) fn new(message: Message, patience: Duration) -> Self {
+        let is_request = message.id().is_some() && message.method().is_some();
+        Self {
+            message,
+            deadline: is_request.then(|| Instant::now() + patience),
+            again: false,
+        }
+    }
 }
 
 impl Owed {
@@ -132,13 +146,7 @@ impl Outbox {
 
     /// Holds a message back; a request for `patience` at most.
     pub(super) fn hold(&mut self, message: Message, patience: Duration) {
-        let deadline = message.id().is_some_and(|_| message.method().is_some());
-        let deadline = deadline.then(|| Instant::now() + patience);
-        self.waiting.push_back(Waiting {
-            message,
-            deadline,
-            again: false,
-        });
+        self.waiting.push_back(Waiting::new(message, patience));
     }
 
     /// Takes a request back from the server's side, to send it once more before anything else.
@@ -160,23 +168,36 @@ impl Outbox {
         None
     }
 
-    /// Notes that a request was sent.
-    pub(super) fn sent(
-        &mut self,
-        id: RequestId,
-        message: Message,
-        authorization: Option<Authorization>,
-        again: bool,
-    ) {
-        self.owed.insert(
-            id,
-            Owed {
-                message,
+    /// The same for one that never left: it waits on as if it had not been sent.
+    pub(super) fn take_back_unsent(&mut self, id: &RequestId) {
+        if let Some(owed) = self.owed.remove(id)
+            && owed.is_wanted()
+        {
+            self.waiting.push_front(Waiting {
+                message: owed.message,
+                deadline: owed.deadline,
+                again: owed.again,
+            });
+        }
+    }
+
+    /// Notes what is sent, if it is a request.
+    pub(super) fn sent(&mut self, waiting: Waiting, authorization: Option<Authorization>) {
+        let Waiting {
+            message,
+            deadline,
+            again,
+        } = waiting;
+        if let (Some(id), Some(_)) = (message.id(), message.method()) {
+            let owed = Owed {
+                deadline,
                 authorization,
                 again,
                 withdrawn: None,
-            },
-        );
+                message: message.clone(),
+            };
+            self.owed.insert(id.clone(), owed);
+        }
     }
 
     /// Forgets a request that the host no longer wants; says whether it was still here.

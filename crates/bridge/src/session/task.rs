@@ -187,6 +187,11 @@ impl Task {
                 Event::Server(UpstreamEvent::Failed { request, failure }) => {
                     self.on_failure(request, failure);
                 }
+                Event::Server(UpstreamEvent::Away(failure)) => self.on_away(&failure),
+                Event::Server(UpstreamEvent::Back) => self.on_back(),
+                Event::Server(UpstreamEvent::TokenRefused { challenge }) => {
+                    self.on_token_refused(challenge);
+                }
                 Event::Authorized(next, authorized) => self.on_authorized(next, authorized),
                 Event::AccountsChanged => self.on_accounts_changed(),
                 Event::SignInEnded(ended) => self.on_sign_in_ended(ended),

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use auth::{Authorization, AuthorizationError, SignInReason};
 use control::api::{Problem, ServerState};
 use http::{HeaderName, HeaderValue};
+use mcp::Message;
 use model::config::ServerAuth;
 use tokio::time::Instant;
 
 use super::link::{Asking, Authorized, Denied, Granted, Link, Next, Speech};
 use super::task::{REFUSALS, Task, header};
-use super::{HANDSHAKE, Manner};
+use super::{HANDSHAKE, Manner, PING};
 use crate::sign_in::{self, Wish};
 use crate::{headers, problem};
 
@@ -40,7 +41,7 @@ impl Task {
     }
 
     pub(super) fn ask(&mut self, next: Next) {
-        if next == Next::Open {
+        if next != Next::Resume {
             self.show(ServerState::Connecting);
         }
         self.ask_after(None, next);
@@ -98,22 +99,41 @@ impl Task {
         if let Some(account) = &self.account {
             self.server.signed_in(account);
         }
+        self.up.authorize(header(&authorization));
         match (&mut self.speech, next) {
             (Speech::Legacy(handshake), Next::Open) => {
                 handshake.greeted = false;
                 let initialize = handshake.initialize.clone();
                 self.outbox.forget_remarks();
                 self.up.reset();
-                self.up.send(initialize, header(&authorization));
-                self.link = Link::Opening {
-                    authorization,
-                    until: Instant::now() + HANDSHAKE,
-                };
+                self.open_by(initialize, Next::Open, authorization);
             }
-            (Speech::Legacy(_) | Speech::Modern | Speech::Silent, _) => {
+            (Speech::Legacy(_), Next::Revive) => {
+                let ping = Message::request(&self.own_id(), "ping", None);
+                self.open_by(ping, Next::Revive, authorization);
+            }
+            (Speech::Legacy(_), Next::Resume) | (Speech::Modern | Speech::Silent, _) => {
                 self.go_live(&authorization);
             }
         }
+    }
+
+    /// Sends the request whose answer shows that messages flow.
+    fn open_by(&mut self, request: Message, next: Next, authorization: Option<Authorization>) {
+        let Some(awaits) = request.id().cloned() else {
+            return;
+        };
+        let patience = match next {
+            Next::Open => HANDSHAKE,
+            Next::Revive | Next::Resume => PING,
+        };
+        self.up.send(request, header(&authorization));
+        self.link = Link::Opening {
+            authorization,
+            awaits,
+            next,
+            until: Instant::now() + patience,
+        };
     }
 
     pub(super) fn need_sign_in(&mut self, problem: Problem) {
