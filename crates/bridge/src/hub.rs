@@ -22,7 +22,7 @@ use crate::registry::{Registry, Server};
 use crate::server_mode::ServerMode;
 use crate::sign_in::SignIns;
 use crate::way_out::{Roots, WayOut};
-use crate::{Options, ServeError, VaultChoice, config_file};
+use crate::{Options, ServeError, VaultChoice, config_file, wake};
 
 /// How long tasks may take to end.
 const TASKS: Duration = Duration::from_secs(5);
@@ -56,6 +56,7 @@ pub(crate) struct Hub {
     desktops: AtomicUsize,
     changed: watch::Sender<()>,
     accounts: watch::Sender<()>,
+    wakes: watch::Sender<()>,
     tasks: TaskTracker,
 }
 
@@ -122,12 +123,14 @@ impl Hub {
             desktops: AtomicUsize::new(0),
             changed: watch::Sender::new(()),
             accounts: watch::Sender::new(()),
+            wakes: watch::Sender::new(()),
             tasks: TaskTracker::new(),
             options,
         });
         hub.reload(true);
         hub.server_mode.look(&hub);
         hub.spawn(open_vault(Arc::clone(&hub)));
+        hub.spawn(watch_for_sleep(Arc::clone(&hub)));
         if let Some(after) = hub.options.idle_exit {
             hub.spawn(end_when_idle(Arc::clone(&hub), after));
         }
@@ -155,6 +158,11 @@ impl Hub {
 
     pub(crate) fn account_news(&self) -> watch::Receiver<()> {
         self.accounts.subscribe()
+    }
+
+    /// News that the machine has slept.
+    pub(crate) fn wakes(&self) -> watch::Receiver<()> {
+        self.wakes.subscribe()
     }
 
     fn config(&self) -> MutexGuard<'_, Config> {
@@ -410,6 +418,15 @@ async fn end_when_idle(hub: Arc<Hub>, after: Duration) {
     }
     tracing::info!("nobody needs the bridge, it ends");
     hub.shutdown.cancel();
+}
+
+/// After a sleep, no connection from before it is used again, and every session looks to its own.
+async fn watch_for_sleep(hub: Arc<Hub>) {
+    let watching = wake::watch(&hub.options.clock, || {
+        hub.client.forget_connections();
+        hub.wakes.send_replace(());
+    });
+    hub.shutdown.run_until_cancelled(watching).await;
 }
 
 /// A client of the management API that is connected.

@@ -76,6 +76,14 @@ impl Task {
         }
     }
 
+    /// What was connected before a sleep may be dead, and what was away may be back.
+    pub(super) fn on_woke(&mut self) {
+        self.up.wake();
+        if let Link::Down { retry_at, .. } = &mut self.link {
+            *retry_at = Instant::now();
+        }
+    }
+
     /// Whether the host waits for the answer to its handshake.
     pub(super) fn awaits_handshake(&self) -> bool {
         matches!(&self.speech, Speech::Legacy(handshake) if !handshake.answered)

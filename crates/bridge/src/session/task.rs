@@ -46,6 +46,8 @@ enum Event {
     SignInEnded(Result<(), Problem>),
     /// The configuration has another server of this name now, or none.
     Replaced,
+    /// The machine has slept.
+    Woke,
     /// Something is due.
     Timer,
     /// The bridge ends.
@@ -147,6 +149,7 @@ fn connect(hub: &Hub, server: &Server) -> (Upstream, mpsc::Receiver<UpstreamEven
 impl Task {
     async fn drive(&mut self, mut from_host: mpsc::Receiver<Message>) {
         let mut news = self.hub.account_news();
+        let mut wakes = self.hub.wakes();
         let (shutdown, to_host) = (self.hub.shutdown.clone(), self.to_host.clone());
         while !self.is_over() {
             self.note_owing();
@@ -169,6 +172,7 @@ impl Task {
                 (next, authorized) = asked(&mut self.link) => Event::Authorized(next, authorized),
                 ended = ended(&mut self.sign_in) => Event::SignInEnded(ended),
                 Ok(()) = news.changed() => Event::AccountsChanged,
+                Ok(()) = wakes.changed() => Event::Woke,
                 () = replaced.cancelled(), if !matches!(self.host, HostEnd::Dismissed) => Event::Replaced,
                 () = until(due) => Event::Timer,
                 () = to_host.closed() => Event::HostGone,
@@ -196,6 +200,7 @@ impl Task {
                 Event::AccountsChanged => self.on_accounts_changed(),
                 Event::SignInEnded(ended) => self.on_sign_in_ended(ended),
                 Event::Replaced => self.on_replaced(),
+                Event::Woke => self.on_woke(),
                 Event::Timer => self.on_timer(),
                 Event::HostGone | Event::Shutdown => return,
             }

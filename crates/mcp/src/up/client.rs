@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -62,8 +62,29 @@ pub enum ClientError {
 /// A pool of connections. Clones share it.
 #[derive(Clone)]
 pub struct Client {
-    http: legacy::Client<Bounded<HttpsConnector<Routed>>, Full<Bytes>>,
+    connections: Arc<Connections>,
     limit: usize,
+}
+
+type Pool = legacy::Client<Bounded<HttpsConnector<Routed>>, Full<Bytes>>;
+
+struct Connections {
+    connector: Bounded<HttpsConnector<Routed>>,
+    pool: RwLock<Arc<Pool>>,
+}
+
+impl Connections {
+    fn new(connector: HttpsConnector<Routed>) -> Self {
+        let connector = Bounded(connector);
+        Self {
+            pool: RwLock::new(Arc::new(pool(connector.clone()))),
+            connector,
+        }
+    }
+
+    fn pool(&self) -> Arc<Pool> {
+        Arc::clone(&self.pool.read().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl Client {
@@ -87,14 +108,7 @@ impl Client {
             .enable_http2()
             .wrap_connector(Routed::new(tcp(), to_proxy, &options.proxy));
         Ok(Self {
-            http: legacy::Client::builder(TokioExecutor::new())
-                .timer(TokioTimer::new())
-                .pool_timer(TokioTimer::new())
-                .http2_initial_stream_window_size(HTTP2_STREAM_WINDOW)
-                .http2_initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
-                .http2_keep_alive_interval(KEEP_ALIVE)
-                .http2_keep_alive_timeout(GIVE_UP)
-                .build(Bounded(connector)),
+            connections: Arc::new(Connections::new(connector)),
             limit: DEFAULT_LIMIT,
         })
     }
@@ -114,8 +128,30 @@ impl Client {
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, legacy::Error> {
-        self.http.request(request).await
+        self.connections.pool().request(request).await
     }
+
+    /// Uses none of the connections there are for what is sent from here on; what is under way on
+    /// them goes on.
+    pub fn forget_connections(&self) {
+        let connections = &self.connections;
+        let pool = Arc::new(pool(connections.connector.clone()));
+        *connections
+            .pool
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = pool;
+    }
+}
+
+fn pool(connector: Bounded<HttpsConnector<Routed>>) -> Pool {
+    legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .http2_initial_stream_window_size(HTTP2_STREAM_WINDOW)
+        .http2_initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .http2_keep_alive_timeout(GIVE_UP)
+        .build(connector)
 }
 
 impl fmt::Debug for Client {

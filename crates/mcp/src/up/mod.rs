@@ -36,7 +36,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use model::EndpointUrl;
 use model::config::Transport;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -132,6 +132,7 @@ impl Upstream {
             state: Mutex::new(State::new(options.transport)),
             translates: AtomicBool::new(false),
             telling: tokio::sync::Mutex::default(),
+            woken: Notify::new(),
             tasks: TaskTracker::new(),
             stop: stop.clone(),
         };
@@ -198,6 +199,12 @@ impl Upstream {
     /// of the other era it is sent here. Does nothing to `initialize`.
     pub fn abandon(&self, id: &RequestId) {
         self.shared.give_up(&mut self.shared.state(), id);
+    }
+
+    /// Opens the listening stream again where it was cut, as after a sleep of the machine, in which
+    /// a stream may have died without a sign.
+    pub fn wake(&self) {
+        self.shared.woken.notify_waiters();
     }
 
     /// What streams that are opened from here on are opened with.
@@ -279,6 +286,8 @@ struct Shared {
     translates: AtomicBool,
     /// Held by whoever tells what a translation has to tell, so that it is told in order.
     telling: tokio::sync::Mutex<()>,
+    /// Tells the listening stream that the machine has slept.
+    woken: Notify,
     tasks: TaskTracker,
     stop: CancellationToken,
 }

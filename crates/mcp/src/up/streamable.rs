@@ -386,7 +386,8 @@ impl Shared {
                         self.report(UpstreamEvent::Back).await;
                     }
                     let opened = Instant::now();
-                    while let Ok(message) = stream.message().await {
+                    while let Some(message) = self.until_woken(stream.message()).await {
+                        let Ok(message) = message else { break };
                         failures = 0;
                         self.deliver(message, None).await;
                     }
@@ -411,8 +412,19 @@ impl Shared {
                         .await;
                 }
             }
-            tokio::time::sleep(mark.wait(failures)).await;
-            failures += 1;
+            let wait = tokio::time::sleep(mark.wait(failures));
+            failures = match self.until_woken(wait).await {
+                Some(()) => failures + 1,
+                None => 0,
+            };
+        }
+    }
+
+    /// `None` if the machine has slept.
+    async fn until_woken<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = work => Some(done),
+            () = self.woken.notified() => None,
         }
     }
 

@@ -41,7 +41,7 @@ async fn session_and_version_go_along_once_they_are_agreed() {
     host.send_as(&request(1, "tools/list"), "Bearer two");
     let call = server.call().await;
     assert_eq!(call.header("authorization"), Some("Bearer two"));
-    assert_eq!(call.header("mcp-session-id"), Some("s"));
+    assert_eq!(call.header("mcp-session-id"), Some("s-1"));
     assert_eq!(call.header("mcp-protocol-version"), Some("2025-06-18"));
     assert_eq!(call.header("mcp-method"), None);
 }
@@ -113,7 +113,7 @@ async fn a_new_handshake_begins_a_new_session() {
         "its answer had a way of its own"
     );
     let end = server.call_by(Method::DELETE).await;
-    assert_eq!(end.header("mcp-session-id"), Some("s-1"));
+    assert_eq!(end.header("mcp-session-id"), Some("s"));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use http::{HeaderValue, Method};
 use mcp::up::{Failure, UpstreamEvent};
 use model::config::Transport;
 
-use crate::server::{Host, Server, request};
+use crate::server::{Host, Server, client, request};
 
 const CHANGED: &str = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
 
@@ -92,6 +92,35 @@ async fn a_cut_is_mended_and_told_while_it_lasts() {
     assert_eq!(call.header("last-event-id"), Some("1"));
     call.events().message(CHANGED);
     assert!(matches!(host.event().await, UpstreamEvent::Back));
+    host.message().await;
+}
+
+#[tokio::test]
+async fn after_a_sleep_it_goes_on_by_another_connection() {
+    let mut server = Server::start().await;
+    let client = client();
+    let url = format!("{}/mcp", server.origin);
+    let mut host = Host::with(client.clone(), &url, Transport::Auto);
+    host.handshake(&mut server, "s").await;
+    host.upstream.listen(None);
+    let call = server.call().await;
+    let before = call.port;
+    let events = call.events();
+    events.send(&format!("id: 1\nretry: 50\ndata: {CHANGED}\n\n"));
+    host.message().await;
+    host.send(&request(1, "tools/list"));
+    let idle = server.call().await;
+    let ports = [before, idle.port];
+    idle.result("{}");
+    host.message().await;
+
+    client.forget_connections();
+    host.upstream.wake();
+    events.gone().await;
+    let call = server.call().await;
+    assert_eq!(call.header("last-event-id"), Some("1"));
+    assert!(!ports.contains(&call.port));
+    call.events().message(CHANGED);
     host.message().await;
 }
 

@@ -1,0 +1,61 @@
+//! Notices that the machine has slept.
+//!
+//! Owns: comparing the time with the clock that stands still meanwhile, or that no timer keeps
+//! up with. Does not own: what is done then. The network, too, may be another one by then, and
+//! what is connected by the old one is dead without a word.
+
+use std::time::Duration;
+
+use model::Clock;
+
+/// How often it is looked, and so how late it is noticed.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Time that has passed beyond that is sleep, and not a busy machine. It may also be a clock that
+/// was set, which does no harm.
+const SLEPT: Duration = Duration::from_secs(20);
+
+/// Calls `woke` after each sleep. Never ends.
+pub(crate) async fn watch(clock: &Clock, woke: impl Fn()) {
+    loop {
+        let before = clock.now();
+        tokio::time::sleep(LOOK).await;
+        // A clock that was set back says nothing.
+        let passed = clock.now().duration_since(before).unwrap_or_default();
+        if passed > LOOK + SLEPT {
+            tracing::info!(seconds = passed.as_secs(), "the machine has slept");
+            woke();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::{Duration, SystemTime};
+
+    use model::ManualClock;
+    use tokio::time::{advance, timeout};
+
+    use super::{LOOK, watch};
+
+    #[tokio::test(start_paused = true)]
+    async fn an_hour_that_no_timer_saw_was_slept() {
+        let clock = ManualClock::new(SystemTime::UNIX_EPOCH);
+        let times = Cell::new(0);
+        let handle = clock.clock();
+        let watching = watch(&handle, || times.set(times.get() + 1));
+        tokio::pin!(watching);
+        let looked = async |passed: Duration| {
+            clock.advance(passed);
+            advance(LOOK).await;
+        };
+        for (passed, expected) in [(10, 0), (25, 0), (3600, 1), (10, 1), (60, 2)] {
+            // It looks at the clock before anything happens.
+            assert!(timeout(Duration::ZERO, &mut watching).await.is_err());
+            looked(Duration::from_secs(passed)).await;
+            assert!(timeout(Duration::ZERO, &mut watching).await.is_err());
+            assert_eq!(times.get(), expected, "{passed} s");
+        }
+    }
+}
