@@ -23,6 +23,7 @@ const CALLS: usize = 3_000;
 const WARM_UP: usize = 100;
 const STARTS: usize = 20;
 const MANY: u64 = 20_000;
+const SESSIONS: [usize; 3] = [10, 100, 1_000];
 const KILOBYTE: usize = 1 << 10;
 const MEGABYTE: usize = 1 << 20;
 
@@ -53,6 +54,7 @@ pub(super) fn main(arguments: &[String]) -> Result<()> {
     shim(&bridge, &mut report)?;
     framings(&bridge, &mut report)?;
     many_shims(&bridge, &mut report)?;
+    many_sessions(&bridge, &mut report)?;
     for peer in &peers {
         // What another program cannot do is not our failure.
         if let Err(error) = others(peer, &upstream, &mut report) {
@@ -190,6 +192,49 @@ fn many_shims(bridge: &Bridge, report: &mut Report) -> Result<()> {
         Some(FIFTY_BYTES),
     );
     shims.into_iter().try_for_each(Pipe::end)
+}
+
+/// What a session costs among ten, a hundred and a thousand: memory, and processor time of a call.
+fn many_sessions(bridge: &Bridge, report: &mut Report) -> Result<()> {
+    let text = "x".repeat(KILOBYTE);
+    let mut sessions = Vec::new();
+    let mut memory = Vec::new();
+    let mut cpu = Vec::new();
+    for count in SESSIONS {
+        while sessions.len() < count {
+            sessions.push(Direct::unauthenticated(&bridge.endpoint("json"))?);
+        }
+        for session in &mut sessions {
+            session.echo(&text)?;
+        }
+        memory.push(process::memory(bridge.process())?.share);
+        let before = Cpu::of(bridge.process())?;
+        for at in 0..CALLS {
+            sessions[at % count].echo(&text)?;
+        }
+        cpu.push(Cpu::of(bridge.process())?.since(&before) / u32::try_from(CALLS)?);
+    }
+    let each = |at: usize| {
+        let (more, count) = (
+            memory[at + 1].saturating_sub(memory[at]),
+            SESSIONS[at + 1] - SESSIONS[at],
+        );
+        more / count as u64
+    };
+    let flat = |figure: u64| figure * 13 / 10;
+    report.bytes("a session among a hundred, share", each(0), None);
+    report.bytes(
+        "a session among a thousand, share",
+        each(1),
+        Some(flat(each(0))),
+    );
+    report.time("a call among ten sessions, CPU", cpu[0], None);
+    report.time(
+        "a call among a thousand, CPU",
+        cpu[2],
+        Some(cpu[0] * 13 / 10),
+    );
+    Ok(())
 }
 
 /// Another bridge, over its standard streams.
