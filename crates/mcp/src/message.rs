@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -87,6 +88,14 @@ impl Message {
     /// refused: two readers could see two different messages.
     pub fn parse(bytes: Bytes) -> Result<Self, ParseError> {
         let text = std::str::from_utf8(&bytes).map_err(|_| ParseError::NotUtf8)?;
+        if text
+            .bytes()
+            .fold(false, |found, byte| found | (byte < b' '))
+        {
+            // They may stand between the tokens, but not in names, which are read less strictly.
+            serde_json::from_str::<IgnoredAny>(text)
+                .map_err(|error| ParseError::NotJson(error.to_string()))?;
+        }
         let envelope = Envelope::parse(text)?;
         let kind = envelope.kind()?;
         let body = envelope.body(&kind).map(|raw| range_in(text, raw.get()));

@@ -224,3 +224,18 @@ fn an_error_can_be_given_to_the_request_it_means() {
             .is_none()
     );
 }
+
+#[test]
+fn a_line_break_in_a_name_is_no_json() {
+    // Without it, the name would be another one.
+    let text = "{\"jsonrpc\":\"2.0\",\"id\":5,\"res\nult\":1,\"method\":\"x\"}";
+    let refused = Message::parse(text.into());
+    assert!(
+        matches!(refused, Err(ParseError::NotJson(_))),
+        "{refused:?}"
+    );
+    let between = text.replace("res\nult", "odd").replace(',', ",\n");
+    assert!(Message::parse(between.into()).is_ok());
+    let escaped = text.replace("res\nult", "res\\nult");
+    assert!(Message::parse(escaped.into()).is_ok());
+}

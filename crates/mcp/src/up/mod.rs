@@ -36,7 +36,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use model::EndpointUrl;
 use model::config::Transport;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -95,6 +95,8 @@ pub enum UpstreamEvent {
     /// The token was refused where the stream of a request was to be taken up again. That is tried
     /// again in a moment, with what [`Upstream::authorize`] says.
     TokenRefused {
+        /// What it was asked with.
+        used: Option<HeaderValue>,
         /// The values of `WWW-Authenticate`, joined by `, `.
         challenge: Option<String>,
     },
@@ -132,7 +134,7 @@ impl Upstream {
             state: Mutex::new(State::new(options.transport)),
             translates: AtomicBool::new(false),
             telling: tokio::sync::Mutex::default(),
-            woken: Notify::new(),
+            woken: watch::Sender::new(()),
             tasks: TaskTracker::new(),
             stop: stop.clone(),
         };
@@ -204,7 +206,7 @@ impl Upstream {
     /// Opens the listening stream again where it was cut, as after a sleep of the machine, in which
     /// a stream may have died without a sign.
     pub fn wake(&self) {
-        self.shared.woken.notify_waiters();
+        self.shared.woken.send_replace(());
     }
 
     /// What streams that are opened from here on are opened with.
@@ -287,7 +289,7 @@ struct Shared {
     /// Held by whoever tells what a translation has to tell, so that it is told in order.
     telling: tokio::sync::Mutex<()>,
     /// Tells the listening stream that the machine has slept.
-    woken: Notify,
+    woken: watch::Sender<()>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }

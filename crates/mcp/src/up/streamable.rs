@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method, Response};
 use hyper::body::Incoming;
 use model::config::Transport;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
@@ -349,11 +350,13 @@ impl Shared {
         mark.last_id.as_ref()?;
         for failures in 0..RESUMPTIONS {
             tokio::time::sleep(mark.wait(failures)).await;
+            let used = self.state().authorization.clone();
             match self.get(&mark).await {
                 Opened::Stream(stream) => return Some(stream),
                 Opened::NotNow(_) => {}
                 Opened::Refused(Failure::Unauthorized { challenge }) => {
-                    self.emit(UpstreamEvent::TokenRefused { challenge }).await;
+                    self.emit(UpstreamEvent::TokenRefused { used, challenge })
+                        .await;
                 }
                 Opened::Unavailable | Opened::Refused(_) => return None,
             }
@@ -373,6 +376,7 @@ impl Shared {
             Route::Sse(_) | Route::Gone(_) => return,
             Route::Translated => return self.listen_translated(&mut self.state()),
         }
+        let mut woken = self.woken.subscribe();
         let mut next = Some(next);
         let mut mark = Mark::default();
         let mut failures = 0;
@@ -386,7 +390,7 @@ impl Shared {
                         self.report(UpstreamEvent::Back).await;
                     }
                     let opened = Instant::now();
-                    while let Some(message) = self.until_woken(stream.message()).await {
+                    while let Some(message) = until(&mut woken, stream.message()).await {
                         let Ok(message) = message else { break };
                         failures = 0;
                         self.deliver(message, None).await;
@@ -413,18 +417,10 @@ impl Shared {
                 }
             }
             let wait = tokio::time::sleep(mark.wait(failures));
-            failures = match self.until_woken(wait).await {
+            failures = match until(&mut woken, wait).await {
                 Some(()) => failures + 1,
                 None => 0,
             };
-        }
-    }
-
-    /// `None` if the machine has slept.
-    async fn until_woken<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        tokio::select! {
-            done = work => Some(done),
-            () = self.woken.notified() => None,
         }
     }
 
@@ -451,7 +447,8 @@ impl Shared {
             Ok(None) => Opened::Unavailable,
             Err(
                 failure @ Failure::Rejected {
-                    status: 408 | 429 | 500..,
+                    // 409: it has not noticed yet that the stream before is no more.
+                    status: 408 | 409 | 429 | 500..,
                     ..
                 },
             ) => Opened::NotNow(failure),
@@ -495,6 +492,14 @@ impl Shared {
                 }
             }
         })
+    }
+}
+
+/// `None` if the machine has slept before that was done.
+async fn until<T>(woken: &mut watch::Receiver<()>, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        done = work => Some(done),
+        Ok(()) = woken.changed() => None,
     }
 }
 

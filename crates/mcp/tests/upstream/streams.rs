@@ -166,7 +166,7 @@ async fn a_stream_is_resumed_with_another_token_where_one_was_refused() {
     call.status(401);
     assert!(matches!(
         host.event().await,
-        UpstreamEvent::TokenRefused { .. }
+        UpstreamEvent::TokenRefused { used: Some(used), .. } if used == "old"
     ));
     host.upstream
         .authorize(Some(HeaderValue::from_static("new")));
