@@ -1,4 +1,4 @@
-//! The management API of the resident bridge, and the two sockets that lead to it.
+//! The management API of the resident bridge, and the sockets that lead to it.
 //!
 //! Owns: where the bridge's files and sockets lie ([`Home`]), the sockets and who may open them
 //! ([`socket`]), the first line on each ([`hello`]), the API that the window, the tray and the

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
+use rustix::net::sockopt::socket_type;
+use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketType, recv, send, shutdown};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
@@ -47,8 +48,11 @@ impl Reader {
     /// The end of a socket that this process was given. It may be one that blocks.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's; `InvalidInput` where it is no stream.
     pub fn of(socket: OwnedFd) -> io::Result<Self> {
+        if socket_type(&socket)? != SocketType::STREAM {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         Ok(Self(registered(Arc::new(socket), Interest::READABLE)?))
     }
 }
