@@ -226,6 +226,27 @@ async fn absence(relay: &Relay) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_comes_back_by_and_by_keeps_its_sessions_and_every_call_is_answered() {
+    let relay = Relay::start().await;
+    let mut host = Host::connect(&relay.bridge, "by-and-by").await;
+    host.call(Fault::NONE).await.expect("an answer");
+    let lost = host.ask(Fault::Silence).await;
+    relay.upstream.until("it", |seen| seen.held == 1).await;
+    relay.upstream.go().await;
+    let kept = host.ask(Fault::NONE).await;
+    absence(&relay).await;
+    // What stands before it is there first.
+    relay.upstream.tell(|seen| seen.unready = 2);
+    relay.upstream.come_back().await;
+    assert_ours(&host.answer(lost).await);
+    host.answer(kept).await.expect("an answer");
+    let seen = relay.upstream.seen();
+    assert_eq!((seen.begun, seen.unready), (1, 0), "the session stood");
+    drop(seen);
+    end(relay, [host]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_absence_is_shown_while_nobody_calls() {
     let relay = Relay::start().await;
     let mut host = Host::connect(&relay.bridge, "idle").await;

@@ -30,7 +30,7 @@ pub(crate) use socket::welcome;
 /// A listening socket of ours that broke.
 pub(crate) struct SocketError(pub(crate) std::io::Error);
 
-/// The open HTTP listeners, if any.
+/// The HTTP listeners: those of the port, if it could be opened, and the socket.
 pub(crate) struct Faces {
     http: Vec<TcpListener>,
     local: Listener,

@@ -14,8 +14,8 @@
 //! - A request that the server may have seen is never sent twice. One that it has refused
 //!   unprocessed (401, 404 for the session) is, once; one that never reached it is, for as long as
 //!   its host would wait.
-//! - A server that cannot be reached keeps its session: it is asked by `ping` whether it is there
-//!   again, and only a new session takes a new handshake.
+//! - A server that cannot be reached, or is not ready again, keeps its session, if that has an id:
+//!   it is asked by `ping` whether it is there, and only a new session takes a new handshake.
 
 mod from_host;
 mod from_server;
@@ -37,13 +37,9 @@ use crate::registry::Server;
 /// How long a handshake waits for the server. Hosts give up after 30 to 60 seconds.
 const FIRST_CONTACT: Duration = Duration::from_secs(2);
 
-/// How long the server may take to answer a handshake before it is tried again. Some have to be
-/// woken up first.
+/// How long the server may take to answer a handshake, or whether it is there again, before it is
+/// begun with anew. Some have to be woken up first.
 const HANDSHAKE: Duration = Duration::from_secs(60);
-
-/// The same for the question whether it is there again, which the specification has answered
-/// promptly (2025-11-25, basic/utilities/ping).
-const PING: Duration = Duration::from_secs(10);
 
 /// How long the server may still answer a request that the host has cancelled: many say then
 /// that they were cancelled, and some say nothing ever.

@@ -58,6 +58,8 @@ pub(crate) struct Seen {
     pub(crate) replies: HashMap<String, Value>,
     /// How many ends of a handshake are lost on the way from now on.
     pub(crate) greetings_to_lose: u32,
+    /// How many POSTs are answered with 503 from now on.
+    pub(crate) unready: u32,
     /// Whether nothing that comes from now on is answered.
     pub(crate) is_silent: bool,
     /// The sessions there are, and those of them whose handshake has ended.

@@ -79,7 +79,8 @@ impl Task {
         }
         match self.link {
             Link::SignInNeeded { .. } => self.settle(),
-            Link::Down { .. } => {
+            Link::Down { ref mut next, .. } => {
+                *next = Next::Open;
                 self.settle();
                 self.hurry();
             }

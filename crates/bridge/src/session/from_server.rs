@@ -2,6 +2,7 @@
 
 use auth::Authorization;
 use control::api::{Problem, ProblemKind, ServerState};
+use http::HeaderValue;
 use mcp::up::{Failure, Generation};
 use mcp::{Kind, Message, RequestId};
 use tokio::time::Instant;
@@ -159,10 +160,19 @@ impl Task {
                     self.go_away(problem::of_failure(&failure));
                 }
             }
-            Failure::Unreachable { .. } if self.is_reviving() => {
-                self.go_away(problem::of_failure(&failure));
+            // What stands before it may be there before it is.
+            Failure::Unreachable { .. }
+            | Failure::Rejected {
+                status: 408 | 429 | 500..,
+                ..
+            } if handshake && self.is_reviving() => {
+                let kind = ProblemKind::Unreachable;
+                self.go_away(Problem {
+                    kind,
+                    ..problem::of_failure(&failure)
+                });
             }
-            Failure::SessionGone { .. } if self.is_reviving() => {
+            Failure::SessionGone { .. } if handshake && self.is_reviving() => {
                 if let Link::Opening { authorization, .. } = &self.link {
                     self.proceed(Next::Open, authorization.clone());
                 }
@@ -359,11 +369,17 @@ impl Task {
 
     /// 401 where a cut stream was to be taken up: asks for another token, unless that is being
     /// done already. Its request stays where it is.
-    pub(super) fn on_token_refused(&mut self, challenge: Option<String>) {
+    pub(super) fn on_token_refused(
+        &mut self,
+        used: Option<&HeaderValue>,
+        challenge: Option<String>,
+    ) {
         self.server.note_challenge(challenge);
-        if let Link::Live { authorization } = &self.link {
-            let used = authorization.clone();
-            self.ask_after(used, Next::Resume);
+        if let Link::Live { authorization } = &self.link
+            && header(authorization).as_ref() == used
+        {
+            let refused = authorization.clone();
+            self.ask_after(refused, Next::Resume);
         }
     }
 }

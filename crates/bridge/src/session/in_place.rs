@@ -7,7 +7,7 @@ use mcp::Message;
 use tokio::time::Instant;
 
 use super::Manner;
-use super::link::{Link, SOONEST_RETRY, Speech};
+use super::link::{Link, Next, SOONEST_RETRY, Speech};
 use super::task::{HostEnd, Task};
 use crate::seen::Seen;
 use crate::sign_in::Wish;
@@ -79,8 +79,21 @@ impl Task {
     /// What was connected before a sleep may be dead, and what was away may be back.
     pub(super) fn on_woke(&mut self) {
         self.up.wake();
-        if let Link::Down { retry_at, .. } = &mut self.link {
-            *retry_at = Instant::now();
+        match &mut self.link {
+            Link::Down { retry_at, .. } => *retry_at = Instant::now(),
+            Link::Opening {
+                awaits,
+                next: Next::Revive,
+                ..
+            } => {
+                self.up.abandon(awaits);
+                self.ask(Next::Revive);
+            }
+            Link::Idle
+            | Link::Asking { .. }
+            | Link::Opening { .. }
+            | Link::Live { .. }
+            | Link::SignInNeeded { .. } => {}
         }
     }
 

@@ -193,8 +193,8 @@ impl Task {
                 }
                 Event::Server(UpstreamEvent::Away(failure)) => self.on_away(&failure),
                 Event::Server(UpstreamEvent::Back) => self.on_back(),
-                Event::Server(UpstreamEvent::TokenRefused { challenge }) => {
-                    self.on_token_refused(challenge);
+                Event::Server(UpstreamEvent::TokenRefused { used, challenge }) => {
+                    self.on_token_refused(used.as_ref(), challenge);
                 }
                 Event::Authorized(next, authorized) => self.on_authorized(next, authorized),
                 Event::AccountsChanged => self.on_accounts_changed(),

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::link::{Asking, Authorized, Denied, Granted, Link, Next, Speech};
 use super::task::{REFUSALS, Task, header};
-use super::{HANDSHAKE, Manner, PING};
+use super::{HANDSHAKE, Manner};
 use crate::sign_in::{self, Wish};
 use crate::{headers, problem};
 
@@ -99,7 +99,6 @@ impl Task {
         if let Some(account) = &self.account {
             self.server.signed_in(account);
         }
-        self.up.authorize(header(&authorization));
         match (&mut self.speech, next) {
             (Speech::Legacy(handshake), Next::Open) => {
                 handshake.greeted = false;
@@ -113,6 +112,7 @@ impl Task {
                 self.open_by(ping, Next::Revive, authorization);
             }
             (Speech::Legacy(_), Next::Resume) | (Speech::Modern | Speech::Silent, _) => {
+                self.up.authorize(header(&authorization));
                 self.go_live(&authorization);
             }
         }
@@ -123,16 +123,12 @@ impl Task {
         let Some(awaits) = request.id().cloned() else {
             return;
         };
-        let patience = match next {
-            Next::Open => HANDSHAKE,
-            Next::Revive | Next::Resume => PING,
-        };
         self.up.send(request, header(&authorization));
         self.link = Link::Opening {
             authorization,
             awaits,
             next,
-            until: Instant::now() + patience,
+            until: Instant::now() + HANDSHAKE,
         };
     }
 
@@ -188,7 +184,7 @@ impl Task {
                 self.ask(Next::Open);
             }
             Link::Asking { next, .. } if needs_secrets => self.ask_after(None, next),
-            Link::Opening { .. } | Link::Down { .. } if needs_secrets => self.ask(Next::Open),
+            Link::Down { next, .. } if needs_secrets => self.ask(next),
             Link::Idle
             | Link::Asking { .. }
             | Link::Opening { .. }

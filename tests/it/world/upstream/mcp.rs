@@ -26,6 +26,10 @@ pub(super) fn react(request: &Request, seen: &Arc<watch::Sender<Seen>>) -> React
 
 impl Seen {
     fn react(&mut self, request: &Request) -> Reaction {
+        if request.method == "POST" && self.unready > 0 {
+            self.unready -= 1;
+            return Reaction::Reply(response(503, "text/plain", "not yet"));
+        }
         if request.body["method"] == "initialize" {
             return self.begin(&request.body);
         }
