@@ -19,7 +19,7 @@ pub(crate) fn steps(steps: &mut Steps, node: &Node) -> Result<()> {
         "the SDKs, the Inspector, the reference servers and the conformance suite",
         || node_clients(&pins, &target.join("node"), node),
     )?;
-    steps.step("clients in Python", "the SDK", || {
+    steps.step("clients in Python", "the SDK and FastMCP", || {
         python_clients(&pins, &target.join("python"))
     })
 }
