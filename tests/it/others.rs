@@ -1,6 +1,6 @@
 //! The servers of others behind the bridge: the reference servers, by their own transports and
-//! through supergateway, and one on the Python SDK. What a client of others hears of them is the
-//! same with the bridge in between and without.
+//! through supergateway, one on the Python SDK and one on FastMCP. What a client of others hears of
+//! them is the same with the bridge in between and without.
 
 use std::{net::SocketAddr, process::Stdio};
 
@@ -18,6 +18,7 @@ use crate::{
 
 const WALK: &str = include_str!("../clients/walk.mjs");
 const SMALL_SERVER: &str = include_str!("../clients/small_server.py");
+const FAST_SERVER: &str = include_str!("../clients/fast_server.py");
 /// Keeps what these servers listen with on loopback.
 const LOOPBACK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/loopback.cjs");
 
@@ -132,6 +133,12 @@ fn everything(mode: &str, port: u16) -> Command {
     command
 }
 
+fn python(server: &str, port: u16) -> Command {
+    let mut command = Command::new(tools().join("clients/python/bin/python"));
+    command.args(["-c", server, &port.to_string()]);
+    command
+}
+
 /// The reference server for files, which speaks stdio, behind a gateway of others.
 fn files(folder: &TempDir, transport: &[&str], port: u16) -> Command {
     std::fs::write(folder.path().join("π.txt"), "3.14\r\nline two").expect("a file");
@@ -233,12 +240,7 @@ async fn files_behind_a_gateway_of_others_are_the_same_files() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_on_the_python_sdk_sounds_the_same() {
-    let place = Place::start(Way::Http, |_, port| {
-        let mut command = Command::new(tools().join("clients/python/bin/python"));
-        command.args(["-c", SMALL_SERVER, &port.to_string()]);
-        command
-    })
-    .await;
+    let place = Place::start(Way::Http, |_, port| python(SMALL_SERVER, port)).await;
     let requests = json!([
         ["tools/list", {}],
         ["resources/list", {}],
@@ -257,4 +259,48 @@ async fn a_server_on_the_python_sdk_sounds_the_same() {
     assert_eq!(calls[0][1]["structuredContent"]["result"], 3.5, "{heard}");
     assert_eq!(calls[1][2].as_array().map(Vec::len), Some(2), "{heard}");
     assert_eq!(calls[2][1]["isError"], true, "{heard}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_on_fastmcp_sounds_the_same() {
+    let place = Place::start(Way::Http, |_, port| python(FAST_SERVER, port)).await;
+    let requests = json!([
+        ["ping", {}],
+        ["tools/list", {}],
+        ["resources/list", {}],
+        ["resources/templates/list", {}],
+        ["prompts/list", {}],
+        ["logging/setLevel", { "level": "info" }],
+        ["resources/read", { "uri": "fast://bytes" }],
+        ["resources/read", { "uri": "fast://about/Z%C3%BCrich" }],
+        ["resources/read", { "uri": "fast://nothing" }],
+        ["resources/subscribe", { "uri": "fast://bytes" }],
+        ["prompts/get", { "name": "greet", "arguments": { "name": "Zoë" } }],
+        ["prompts/get", { "name": "no-such-prompt" }],
+        call("describe", &json!({ "name": "Zoë", "ages": { "π": 3 } })),
+        call("describe", &json!({ "name": 4 })),
+        call("count", &json!({ "to": 3 })),
+        call("meet", &json!({})),
+        call("fail", &json!({})),
+        call("no-such-tool", &json!({})),
+        ["no/such/method", {}],
+    ]);
+    let heard = place.check(&requests).await;
+    let calls = answers(&heard, "tools/call");
+    assert_eq!(
+        calls[0][1]["structuredContent"]["Zoë"][0], "π: 3",
+        "{heard}"
+    );
+    assert_eq!(calls[2][2].as_array().map(Vec::len), Some(2), "{heard}");
+    let met = &calls[3][1]["structuredContent"]["result"];
+    assert_eq!(met, "accept: Zoë, True", "{heard}");
+    for failed in [calls[1], calls[4], calls[5]] {
+        assert_eq!(failed[1]["isError"], true, "{heard}");
+    }
+    assert_eq!(heard["asked"][0]["method"], "elicitation/create", "{heard}");
+    let read = answers(&heard, "resources/read");
+    assert!(read[0][1]["contents"][0]["blob"].is_string(), "{heard}");
+    assert_eq!(read[2][1]["data"]["uri"], "fast://nothing", "{heard}");
+    let unknown = answers(&heard, "no/such/method");
+    assert_eq!(unknown[0][1]["code"], -32601, "{heard}");
 }
