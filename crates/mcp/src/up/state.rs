@@ -26,8 +26,8 @@ pub(super) struct State {
     session: Session,
     /// Who waits for an answer that a session of Streamable HTTP owes.
     users: TaskTracker,
-    /// Whether the remote has said that it no longer knows the session.
-    gone: bool,
+    /// The session that the remote has last said it no longer knows.
+    lost: Option<Generation>,
     /// Tells the tasks of an earlier handshake that they are late.
     generation: Generation,
     /// Closed from `initialize` to its answer, and from `notifications/initialized` to its.
@@ -89,7 +89,7 @@ impl State {
             authorization: None,
             session: Session::None,
             users: TaskTracker::new(),
-            gone: false,
+            lost: None,
             generation: Generation(0),
             gate: None,
             pending: HashMap::new(),
@@ -209,7 +209,6 @@ impl State {
         self.generation.0 += 1;
         self.session = Session::None;
         self.users = TaskTracker::new();
-        self.gone = false;
         self.gate = None;
         self.handshake = None;
         self.listener = None;
@@ -301,7 +300,8 @@ impl State {
 
     /// The session that the remote still knows, if it can be told that it is over.
     pub(super) fn leavable(&self) -> Option<&HttpSession> {
-        let session = self.http_session().filter(|_| !self.gone)?;
+        let is_lost = |session: &&HttpSession| self.lost == Some(session.generation);
+        let session = self.http_session().filter(|session| !is_lost(session))?;
         session.id.as_ref().map(|_| session)
     }
 
@@ -316,7 +316,7 @@ impl State {
 
     /// Takes note that the remote no longer knows this session.
     pub(super) fn lost(&mut self, of: Generation) {
-        self.gone |= self.generation == of;
+        self.lost = Some(of);
     }
 
     /// Ends the listener there may be, in favour of this one.

@@ -44,6 +44,15 @@ pub(super) enum Opened {
     Refused(Failure),
 }
 
+/// What the listening stream has shown so far.
+#[derive(PartialEq)]
+enum Shown {
+    Nothing,
+    Open,
+    /// It was open, and cannot be opened again.
+    Away,
+}
+
 impl Shared {
     /// Sends `initialize`; finds out which transport the remote speaks, if need be.
     pub(super) async fn handshake(
@@ -380,13 +389,11 @@ impl Shared {
         let mut next = Some(next);
         let mut mark = Mark::default();
         let mut failures = 0;
-        let mut was_open = false;
-        let mut is_away = false;
+        let mut shown = Shown::Nothing;
         loop {
             match ahead(self.get(&mark), next.take(), OPENING).await {
                 Opened::Stream(mut stream) => {
-                    was_open = true;
-                    if std::mem::take(&mut is_away) {
+                    if std::mem::replace(&mut shown, Shown::Open) == Shown::Away {
                         self.report(UpstreamEvent::Back).await;
                     }
                     let opened = Instant::now();
@@ -402,13 +409,14 @@ impl Shared {
                 }
                 Opened::NotNow(failure) => {
                     // Where it never was open there may be none, and calls show how things are.
-                    if was_open && !std::mem::replace(&mut is_away, true) {
+                    if shown == Shown::Open {
+                        shown = Shown::Away;
                         self.report(UpstreamEvent::Away(failure)).await;
                     }
                 }
                 Opened::Unavailable => return,
                 // Some remotes have sessions and yet no route for GET.
-                Opened::Refused(Failure::SessionGone { .. }) if !was_open => return,
+                Opened::Refused(Failure::SessionGone { .. }) if shown == Shown::Nothing => return,
                 Opened::Refused(failure) => {
                     let request = None;
                     return self
