@@ -134,6 +134,8 @@ fn answer(body: &[u8]) -> Result<Option<String>> {
     let Some(id) = after("\"id\":", ',') else {
         return Ok(None);
     };
+    // Some write it last.
+    let id = id.trim_end_matches('}');
     let result = if message.contains("\"initialize\"") {
         let version = after("\"protocolVersion\":\"", '"').context("no version")?;
         format!(
