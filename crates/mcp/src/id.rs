@@ -6,7 +6,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use crate::members::Unescaped;
+use crate::members::unescaped;
 
 /// The id of a request: a string or a number, as the JSON text it arrived as.
 ///
@@ -79,10 +79,10 @@ fn canonical_string(json: &str) -> Option<String> {
     if !json.contains('\\') {
         return None;
     }
-    let string: Unescaped<'_> = serde_json::from_str(json).ok()?;
-    Some(match std::str::from_utf8(string.bytes()) {
+    let bytes = unescaped(json).ok()?;
+    Some(match std::str::from_utf8(&bytes) {
         Ok(text) => serde_json::Value::from(text).to_string(),
-        Err(_) => format!("bytes {}", string.bytes().escape_ascii()),
+        Err(_) => format!("bytes {}", bytes.escape_ascii()),
     })
 }
 

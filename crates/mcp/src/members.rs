@@ -3,9 +3,11 @@
 //! Owns: reading names as bytes. A name may be no text at all (half a surrogate pair), and one
 //! that nobody asked for must not hide the others. Does not own: what a value is.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// Shows `take` each member of the object that this text is, in order; what `take` says is wrong
@@ -49,53 +51,25 @@ where
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key::<Unescaped<'de>>()? {
-            let value = map.next_value()?;
-            (self.0)(name.bytes(), value).map_err(A::Error::custom)?;
+        while let Some(name) = map.next_key::<&'de RawValue>()? {
+            let name = unescaped(name.get()).map_err(A::Error::custom)?;
+            (self.0)(&name, map.next_value()?).map_err(A::Error::custom)?;
         }
         Ok(())
     }
 }
 
-/// A string without its escapes; half a surrogate pair is encoded as if it were a character.
-pub(crate) enum Unescaped<'a> {
-    /// It has none.
-    Borrowed(&'a [u8]),
-    /// It had some.
-    Owned(Vec<u8>),
-}
-
-impl Unescaped<'_> {
-    pub(crate) fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Borrowed(bytes) => bytes,
-            Self::Owned(bytes) => bytes,
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Unescaped<'de> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Bytes;
-
-        impl<'de> Visitor<'de> for Bytes {
-            type Value = Unescaped<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Unescaped<'de>, E> {
-                Ok(Unescaped::Borrowed(bytes))
-            }
-
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Unescaped<'de>, E> {
-                Ok(Unescaped::Owned(bytes.to_vec()))
-            }
-        }
-
-        from.deserialize_bytes(Bytes)
-    }
+/// The JSON string without its escapes; half a surrogate pair is encoded as if it were a
+/// character.
+///
+/// # Errors
+///
+/// Where the text is no string.
+pub(crate) fn unescaped(json: &str) -> Result<Cow<'_, [u8]>, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Bytes<'a>(#[serde(borrow)] Cow<'a, [u8]>);
+    let Bytes(bytes) = serde_json::from_str(json)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

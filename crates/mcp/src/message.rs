@@ -9,7 +9,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -88,14 +87,6 @@ impl Message {
     /// refused: two readers could see two different messages.
     pub fn parse(bytes: Bytes) -> Result<Self, ParseError> {
         let text = std::str::from_utf8(&bytes).map_err(|_| ParseError::NotUtf8)?;
-        if text
-            .bytes()
-            .fold(false, |found, byte| found | (byte < b' '))
-        {
-            // They may stand between the tokens, but not in names, which are read less strictly.
-            serde_json::from_str::<IgnoredAny>(text)
-                .map_err(|error| ParseError::NotJson(error.to_string()))?;
-        }
         let envelope = Envelope::parse(text)?;
         let kind = envelope.kind()?;
         let body = envelope.body(&kind).map(|raw| range_in(text, raw.get()));
@@ -286,10 +277,11 @@ impl Message {
             #[serde(borrow, rename = "requestId")]
             request_id: &'a RawValue,
         }
-        let params = self.params()?;
-        let cancelled = || serde_json::from_str::<Cancelled<'_>>(params.get()).ok();
-        let is_one = self.method() == Some("notifications/cancelled");
-        RequestId::from_json(is_one.then(cancelled)??.request_id.get())
+        if self.method() != Some("notifications/cancelled") {
+            return None;
+        }
+        let cancelled: Cancelled<'_> = serde_json::from_str(self.params()?.get()).ok()?;
+        RequestId::from_json(cancelled.request_id.get())
     }
 
     /// The notification that takes the request `id` back.
