@@ -4,88 +4,33 @@
 //! may not be made non-blocking. Pipes and sockets can be used without that (`ready`), everything
 //! else and every other system has a thread that may block.
 
-use std::fmt::Display;
-use std::io::{self, Write};
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, Stdin, Stdout};
-
 #[cfg(unix)]
 mod ready;
 
-/// Stdin.
-#[derive(Debug)]
-pub(crate) enum Input {
-    #[cfg(unix)]
-    Ready(ready::Input),
-    Thread(Stdin),
-}
+use std::fmt::Display;
+use std::io::Write;
 
-/// Stdout.
-#[derive(Debug)]
-pub(crate) enum Output {
-    #[cfg(unix)]
-    Ready(ready::Output),
-    Thread(Stdout),
-}
+use tokio::io::{AsyncRead, AsyncWrite};
+
+pub(crate) type Input = Box<dyn AsyncRead + Unpin>;
+pub(crate) type Output = Box<dyn AsyncWrite + Unpin>;
 
 /// Stdin, taken up as fits what it is.
 pub(crate) fn input() -> Input {
     #[cfg(unix)]
-    if let Some(input) = ready::Input::open() {
-        return Input::Ready(input);
+    if let Some(input) = ready::input() {
+        return input;
     }
-    Input::Thread(tokio::io::stdin())
+    Box::new(tokio::io::stdin())
 }
 
 /// Stdout, the same.
 pub(crate) fn output() -> Output {
     #[cfg(unix)]
-    if let Some(output) = ready::Output::open() {
-        return Output::Ready(output);
+    if let Some(output) = ready::output() {
+        return output;
     }
-    Output::Thread(tokio::io::stdout())
-}
-
-impl AsyncRead for Input {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            #[cfg(unix)]
-            Self::Ready(input) => Pin::new(input).poll_read(cx, buffer),
-            Self::Thread(input) => Pin::new(input).poll_read(cx, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Output {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            #[cfg(unix)]
-            Self::Ready(output) => Pin::new(output).poll_write(cx, bytes),
-            Self::Thread(output) => Pin::new(output).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            #[cfg(unix)]
-            Self::Ready(output) => Pin::new(output).poll_flush(cx),
-            Self::Thread(output) => Pin::new(output).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_flush(cx)
-    }
+    Box::new(tokio::io::stdout())
 }
 
 /// Says on stderr what is wrong, as programs do.

@@ -7,50 +7,31 @@ use std::fs::{File, FileType};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use control::socket::{Reader, Writer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::unix::pipe;
+use tokio::net::unix::pipe::OpenOptions;
+
+use super::{Input, Output};
 
 /// Stdin, if it is a pipe or a socket.
-#[derive(Debug)]
-pub(crate) enum Input {
-    Pipe(pipe::Receiver),
-    Socket(Reader),
+pub(super) fn input() -> Option<Input> {
+    let (end, kind) = end_of(io::stdin().as_fd()).ok()?;
+    if kind.is_socket() {
+        return Some(Box::new(Reader::of(end).ok()?));
+    }
+    let pipe = OpenOptions::new().open_receiver(again(&kind, 0)?);
+    Some(Box::new(pipe.ok()?))
 }
 
 /// Stdout, the same. Nothing is kept in it.
-#[derive(Debug)]
-pub(crate) enum Output {
-    Pipe(pipe::Sender),
-    Socket(Writer),
-}
-
-impl Input {
-    pub(super) fn open() -> Option<Self> {
-        let (end, kind) = end_of(io::stdin().as_fd()).ok()?;
-        if kind.is_socket() {
-            return Reader::of(end).ok().map(Self::Socket);
-        }
-        let path = again(&kind, 0)?;
-        let pipe = pipe::OpenOptions::new().open_receiver(path).ok()?;
-        Some(Self::Pipe(pipe))
+pub(super) fn output() -> Option<Output> {
+    let (end, kind) = end_of(io::stdout().as_fd()).ok()?;
+    if kind.is_socket() {
+        // Elsewhere it may block whatever it is told, if the socket does.
+        return cfg!(target_os = "linux").then(|| Box::new(Writer::of(end)) as Output);
     }
-}
-
-impl Output {
-    pub(super) fn open() -> Option<Self> {
-        let (end, kind) = end_of(io::stdout().as_fd()).ok()?;
-        if kind.is_socket() {
-            // Elsewhere it may block whatever it is told, if the socket does.
-            return cfg!(target_os = "linux").then(|| Self::Socket(Writer::of(end)));
-        }
-        let path = again(&kind, 1)?;
-        let pipe = pipe::OpenOptions::new().open_sender(path).ok()?;
-        Some(Self::Pipe(pipe))
-    }
+    let pipe = OpenOptions::new().open_sender(again(&kind, 1)?);
+    Some(Box::new(pipe.ok()?))
 }
 
 /// The same end by a descriptor of its own, and what it is.
@@ -64,38 +45,4 @@ fn end_of(descriptor: BorrowedFd<'_>) -> io::Result<(OwnedFd, FileType)> {
 fn again(kind: &FileType, descriptor: u8) -> Option<String> {
     let can_be = cfg!(target_os = "linux") && kind.is_fifo();
     can_be.then(|| format!("/proc/self/fd/{descriptor}"))
-}
-
-impl AsyncRead for Input {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Pipe(pipe) => Pin::new(pipe).poll_read(cx, buffer),
-            Self::Socket(socket) => Pin::new(socket).poll_read(cx, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Output {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Pipe(pipe) => Pin::new(pipe).poll_write(cx, bytes),
-            Self::Socket(socket) => Pin::new(socket).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_flush(cx)
-    }
 }
