@@ -113,10 +113,7 @@ impl Task {
             if request.id().is_some_and(|id| self.outbox.knows(id)) {
                 continue;
             }
-            self.own_requests += 1;
-            // An id of ours: its answer is nobody's.
-            let id = RequestId::string(&format!("postern-{}", self.own_requests));
-            if let Some(repeated) = request.repeated(&id) {
+            if let Some(repeated) = request.repeated(&self.own_ids.next()) {
                 self.up.send(repeated, header(authorization));
             }
         }
@@ -161,14 +158,13 @@ impl Task {
                 }
             }
             // What stands before it may be there before it is.
-            Failure::Unreachable { .. }
-            | Failure::Rejected {
-                status: 408 | 429 | 500..,
-                ..
-            } if handshake && self.is_reviving() => {
-                let kind = ProblemKind::Unreachable;
+            failure
+                if handshake
+                    && self.is_reviving()
+                    && (failure.is_passing() || matches!(failure, Failure::Unreachable { .. })) =>
+            {
                 self.go_away(Problem {
-                    kind,
+                    kind: ProblemKind::Unreachable,
                     ..problem::of_failure(&failure)
                 });
             }
@@ -342,14 +338,13 @@ impl Task {
     }
 
     fn is_reviving(&self) -> bool {
-        let next = Next::Revive;
-        matches!(&self.link, Link::Opening { next: of, .. } if *of == next)
-    }
-
-    /// An id that no request of the host has.
-    pub(super) fn own_id(&mut self) -> RequestId {
-        self.own_requests += 1;
-        RequestId::string(&format!("postern-{}", self.own_requests))
+        matches!(
+            self.link,
+            Link::Opening {
+                next: Next::Revive,
+                ..
+            }
+        )
     }
 
     /// The listening stream cannot be opened again: what the server says meanwhile is lost, and

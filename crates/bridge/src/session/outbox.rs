@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use auth::Authorization;
-use mcp::{Message, RequestId};
+use mcp::{Kind, Message, RequestId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -38,7 +38,7 @@ pub(super) struct Owed {
 impl Waiting {
     /// Held back from now on; a request for `patience` at most.
     pub(super) fn new(message: Message, patience: Duration) -> Self {
-        let is_request = message.id().is_some() && message.method().is_some();
+        let is_request = matches!(message.kind(), Kind::Request { .. });
         Self {
             message,
             deadline: is_request.then(|| Instant::now() + patience),
@@ -188,15 +188,16 @@ impl Outbox {
             deadline,
             again,
         } = waiting;
-        if let (Some(id), Some(_)) = (message.id(), message.method()) {
+        if let Kind::Request { id, .. } = message.kind() {
+            let id = id.clone();
             let owed = Owed {
+                message,
                 deadline,
                 authorization,
                 again,
                 withdrawn: None,
-                message: message.clone(),
             };
-            self.owed.insert(id.clone(), owed);
+            self.owed.insert(id, owed);
         }
     }
 

@@ -64,6 +64,17 @@ pub(super) enum HostEnd {
     Dismissed,
 }
 
+/// Ids for requests of our own, which no request of the host has: their answers are nobody's.
+#[derive(Default)]
+pub(super) struct OwnIds(u32);
+
+impl OwnIds {
+    pub(super) fn next(&mut self) -> RequestId {
+        self.0 += 1;
+        RequestId::string(&format!("postern-{}", self.0))
+    }
+}
+
 pub(super) struct Task {
     pub(super) hub: Arc<Hub>,
     pub(super) server: Arc<Server>,
@@ -89,8 +100,7 @@ pub(super) struct Task {
     pub(super) refusals: u32,
     /// Whether the notification stream ended for want of a token.
     pub(super) listen_again: bool,
-    /// How many requests of our own the server was sent.
-    pub(super) own_requests: u32,
+    pub(super) own_ids: OwnIds,
     /// How long a call waits for a sign-in or for the server.
     pub(super) patience: Duration,
 }
@@ -121,7 +131,7 @@ pub(super) async fn run(
         backoff: Backoff::default(),
         refusals: 0,
         listen_again: false,
-        own_requests: 0,
+        own_ids: OwnIds::default(),
         hub,
         server,
         manner,

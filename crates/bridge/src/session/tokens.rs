@@ -108,7 +108,7 @@ impl Task {
                 self.open_by(initialize, Next::Open, authorization);
             }
             (Speech::Legacy(_), Next::Revive) => {
-                let ping = Message::request(&self.own_id(), "ping", None);
+                let ping = Message::request(&self.own_ids.next(), "ping", None);
                 self.open_by(ping, Next::Revive, authorization);
             }
             (Speech::Legacy(_), Next::Resume) | (Speech::Modern | Speech::Silent, _) => {

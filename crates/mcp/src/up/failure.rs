@@ -63,6 +63,18 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether the remote, or what stands before it, says that it is not ready just now.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Rejected {
+                status: 408 | 429 | 500..,
+                ..
+            }
+        )
+    }
+
     /// Whether the remote has provably not processed the message, so that it may be sent again.
     #[must_use]
     pub fn is_unprocessed(&self) -> bool {

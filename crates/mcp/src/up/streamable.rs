@@ -453,13 +453,9 @@ impl Shared {
         match answer::stream(response, asked, self.client.limit(), mark.clone()).await {
             Ok(Some(stream)) => Opened::Stream(stream),
             Ok(None) => Opened::Unavailable,
-            Err(
-                failure @ Failure::Rejected {
-                    // 409: it has not noticed yet that the stream before is no more.
-                    status: 408 | 409 | 429 | 500..,
-                    ..
-                },
-            ) => Opened::NotNow(failure),
+            Err(failure) if failure.is_passing() => Opened::NotNow(failure),
+            // It has not noticed yet that the stream before is no more.
+            Err(failure @ Failure::Rejected { status: 409, .. }) => Opened::NotNow(failure),
             Err(Failure::Rejected { .. } | Failure::NotMcp { .. }) => Opened::Unavailable,
             Err(failure) => Opened::Refused(failure),
         }
