@@ -7,57 +7,57 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 macro_rules! secret {
     ($(#[$doc:meta])* $name:ident) => {
-$(#[$doc])*
-#[derive(Clone)]
-pub struct $name(SecretString);
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name(SecretString);
 
-impl $name {
-    /// The text itself, for where it is kept.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        self.0.expose_secret()
-    }
-}
+        impl $name {
+            /// The text itself, for where it is kept.
+            #[must_use]
+            pub fn expose(&self) -> &str {
+                self.0.expose_secret()
+            }
+        }
 
-impl From<String> for $name {
-    fn from(text: String) -> Self {
-        Self(text.into())
-    }
-}
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(text.into())
+            }
+        }
 
-impl From<&str> for $name {
-    fn from(text: &str) -> Self {
-        Self(text.into())
-    }
-}
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(text.into())
+            }
+        }
 
-impl fmt::Debug for $name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(concat!(stringify!($name), "(…)"))
-    }
-}
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(…)"))
+            }
+        }
 
-/// Whether two requests are the same. Nobody is let in by that.
-impl PartialEq for $name {
-    fn eq(&self, other: &Self) -> bool {
-        self.expose() == other.expose()
-    }
-}
+        /// Whether two requests are the same. Nobody is let in by that.
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                self.expose() == other.expose()
+            }
+        }
 
-impl Eq for $name {}
+        impl Eq for $name {}
 
-/// For the control socket.
-impl Serialize for $name {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.expose())
-    }
-}
+        /// For the control socket.
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.expose())
+            }
+        }
 
-impl<'de> Deserialize<'de> for $name {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self::from)
-    }
-}
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer).map(Self::from)
+            }
+        }
     };
 }
 
