@@ -23,4 +23,5 @@ mod discovery;
 mod proxy;
 mod registration;
 mod secrecy;
+mod streams;
 mod token;

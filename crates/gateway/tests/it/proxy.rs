@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::Value;
-use tokio_stream::StreamExt as _;
 
 use super::browser::Browser;
 use super::client::Client;
@@ -257,197 +255,6 @@ async fn t65_an_mcp_session_belongs_to_its_person_and_client() {
 }
 
 #[tokio::test]
-async fn g10_d34_legacy_sse_works_through_the_gateway() {
-    let world = World::start().await;
-    let (client, tokens) = world.session().await;
-    for prefix in ["/mcp", "/snippets"] {
-        let url = world.url(&format!("{prefix}/sse"));
-        let answer = world
-            .http
-            .get(url)
-            .bearer_auth(&tokens.access)
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(answer.headers()["content-type"], "text/event-stream");
-        assert_eq!(answer.headers()["x-accel-buffering"], "no");
-        assert_eq!(world.backend.last().headers["accept-encoding"], "identity");
-        let mut stream = answer.bytes_stream();
-        let backend = world.backend.stream();
-        backend
-            .send(Bytes::from(
-                "event: endpoint\ndata: /message?s=secret-7\n\n",
-            ))
-            .await
-            .unwrap();
-        let event = String::from_utf8(stream.next().await.unwrap().unwrap().to_vec()).unwrap();
-        let path = event
-            .strip_prefix("event: endpoint\ndata: ")
-            .unwrap()
-            .trim_end();
-        assert!(
-            path.starts_with(&format!("{prefix}/message?sessionId=")) && !path.contains("secret-7"),
-            "{path}"
-        );
-        let answer = world.mcp(path, &tokens.access).send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::OK);
-        assert_eq!(world.backend.last().uri, "/message?s=secret-7");
-        assert_eq!(world.backend.last().body, MESSAGE);
-        backend
-            .send(Bytes::from("event: message\ndata: {}\n\n"))
-            .await
-            .unwrap();
-        assert_eq!(
-            stream.next().await.unwrap().unwrap(),
-            "event: message\ndata: {}\n\n"
-        );
-        world.provider.sign_in_as("bob");
-        let bob = client.sign_in(&Browser::new()).await;
-        world.provider.sign_in_as("ada");
-        assert_eq!(
-            world.mcp(path, &bob.access).send().await.unwrap().status(),
-            StatusCode::NOT_FOUND,
-            "T65"
-        );
-    }
-    for path in [
-        "/mcp/message",
-        "/mcp/message?sessionId=x",
-        "/mcp/message?s=secret-7",
-    ] {
-        assert_eq!(
-            world
-                .mcp(path, &tokens.access)
-                .send()
-                .await
-                .unwrap()
-                .status(),
-            StatusCode::NOT_FOUND
-        );
-    }
-}
-
-#[tokio::test]
-async fn t66_an_endpoint_elsewhere_cuts_the_stream() {
-    let world = World::start().await;
-    let (_, tokens) = world.session().await;
-    let answer = world
-        .http
-        .get(world.url("/mcp/sse"))
-        .bearer_auth(&tokens.access)
-        .send()
-        .await
-        .unwrap();
-    let evil = "event: endpoint\ndata: https://evil.example/message\n\n";
-    world
-        .backend
-        .stream()
-        .send(Bytes::from(evil))
-        .await
-        .unwrap();
-    assert!(answer.text().await.is_err());
-}
-
-#[tokio::test]
-async fn t69_streams_flow_both_ways_and_end_with_the_caller() {
-    let world = World::start().await;
-    let (_, tokens) = world.session().await;
-    let answer = world
-        .http
-        .get(world.url("/mcp"))
-        .bearer_auth(&tokens.access)
-        .send()
-        .await
-        .unwrap();
-    let backend = world.backend.stream();
-    let mut stream = answer.bytes_stream();
-    for chunk in [": ping\n", "data: 1\n", "\n"] {
-        backend.send(Bytes::from(chunk)).await.unwrap();
-        assert_eq!(stream.next().await.unwrap().unwrap(), chunk, "each at once");
-    }
-    drop(stream);
-    let gone = tokio::time::timeout(Duration::from_secs(1), backend.closed()).await;
-    gone.expect("the backend's stream is closed within a second");
-}
-
-#[tokio::test]
-async fn a_stream_ends_when_its_session_does() {
-    let world = World::start().await;
-    let (_, tokens) = world.session().await;
-    let answer = world
-        .http
-        .get(world.url("/mcp"))
-        .bearer_auth(&tokens.access)
-        .send()
-        .await
-        .unwrap();
-    let backend = world.backend.stream();
-    world
-        .post_form("/revoke", &[("token", &tokens.access)])
-        .await;
-    backend.closed().await;
-    assert!(answer.text().await.is_err());
-}
-
-#[tokio::test]
-async fn a_stream_ends_with_its_session_however_old_it_is() {
-    let world = World::start().await;
-    let (_, tokens) = world.session().await;
-    let answer = world
-        .http
-        .get(world.url("/mcp"))
-        .bearer_auth(&tokens.access)
-        .send()
-        .await
-        .unwrap();
-    world.pass(Duration::from_secs(601)).await;
-    // The store answers in order: what housekeeping asked of it is done after this.
-    world.client().await;
-    let backend = world.backend.stream();
-    world
-        .post_form("/revoke", &[("token", &tokens.refresh)])
-        .await;
-    backend.closed().await;
-    assert!(answer.text().await.is_err());
-}
-
-#[tokio::test]
-async fn a_stream_ends_with_the_key_it_was_opened_with() {
-    let world = World::start().await;
-    let (_, tokens) = world.session().await;
-    let answer = world
-        .http
-        .get(world.url("/mcp"))
-        .bearer_auth(&tokens.access)
-        .send()
-        .await
-        .unwrap();
-    let backend = world.backend.stream();
-    let mut stream = answer.bytes_stream();
-    world.pass(Duration::from_secs(3590)).await;
-    backend.send(Bytes::from("data: 1\n\n")).await.unwrap();
-    assert_eq!(stream.next().await.unwrap().unwrap(), "data: 1\n\n");
-    world.pass(Duration::from_secs(11)).await;
-    backend.closed().await;
-    assert!(stream.next().await.unwrap().is_err());
-}
-
-#[tokio::test]
-async fn a_stream_ends_when_the_gateway_does() {
-    let mut world = World::start().await;
-    let tokens = world.session().await.1;
-    let answer = world
-        .http
-        .get(world.url("/mcp"))
-        .bearer_auth(&tokens.access)
-        .send()
-        .await
-        .unwrap();
-    world.stop().await;
-    assert!(answer.text().await.is_err());
-}
-
-#[tokio::test]
 async fn t42_t70_requests_have_a_limit_and_responses_flow() {
     let world = World::start().await;
     let (_, tokens) = world.session().await;
@@ -533,17 +340,6 @@ async fn a_backend_that_never_answers_is_given_up() {
     assert_eq!(answer.status(), StatusCode::GATEWAY_TIMEOUT);
     let body: Value = answer.json().await.unwrap();
     assert_eq!(body["error"]["data"]["kind"], "server_slow");
-}
-
-#[tokio::test]
-async fn t66_a_compressed_stream_does_not_hide_its_endpoint() {
-    let world =
-        World::start_with(|text| text.replace("{backend}/sse", "{backend}/compressed")).await;
-    let (_, tokens) = world.session().await;
-    let request = world.http.get(world.url("/mcp/sse"));
-    let answer = request.bearer_auth(&tokens.access).send().await.unwrap();
-    assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
-    assert!(!answer.text().await.unwrap().contains("evil"));
 }
 
 #[tokio::test]
