@@ -1,3 +1,6 @@
+mod listening;
+mod visit;
+
 use crate::Message;
 use crate::up::Failure;
 
@@ -54,6 +57,15 @@ fn round(id: &str, state: u32, given: &str) -> Message {
         r#"{{"name":"t",{meta},"requestState":"postern:n:{state}","inputResponses":{given}}}"#
     );
     request(id, "tools/call", &params)
+}
+
+fn listen(id: &str, filter: &str) -> Message {
+    let meta = meta("{}", "");
+    request(
+        id,
+        "subscriptions/listen",
+        &format!(r#"{{{meta},"notifications":{filter}}}"#),
+    )
 }
 
 #[test]
@@ -252,55 +264,6 @@ fn a_state_is_good_once_and_for_its_own_request() {
     assert!(told[0].contains("no longer waits"), "{told:?}");
 }
 
-/// What a server answers a call with that needs a person to go somewhere.
-const AWAY: &str = r#"{"code":-32042,"message":"go","data":{"elicitations":[{"mode":"url","elicitationId":"e","url":"https://x","message":"m","x":1.0}]}}"#;
-
-#[test]
-fn an_error_that_asks_for_a_visit_is_a_result_that_does() {
-    let url = r#"{"elicitation":{"url":{}}}"#;
-    let away = |capabilities: &str, error: &str| {
-        let mut host = called(capabilities);
-        let told = shown(&host.on_server(Message::raw_error(&id(&at(2)), error), on(2)));
-        (host, told)
-    };
-    let (mut host, told) = away(url, AWAY);
-    let wish = r#""postern:visit-1":{"method":"elicitation/create","params":{"url":"https://x","message":"m","x":1.0,"mode":"url"}}"#;
-    let expected = format!(
-        r#"host on 1: "id":1,"result":{{"resultType":"input_required","inputRequests":{{{wish}}}"#
-    );
-    assert!(
-        told.len() == 1 && told[0].starts_with(&expected),
-        "{told:?}"
-    );
-    assert!(!told[0].contains("requestState"), "nothing is kept");
-
-    let back = |id: &str, action: &str| {
-        let rest = format!(
-            r#","inputResponses":{{"postern:visit-1":{{"action":"{action}"}}}},"name":"t""#
-        );
-        let params = format!("{{{}{rest}}}", meta(url, ""));
-        request(id, "tools/call", &params)
-    };
-    let again = to_server(&host.on_host(back("5", "accept")));
-    let sent = String::from_utf8_lossy(again.bytes()).into_owned();
-    assert!(!sent.contains("inputResponses"), "{sent}");
-    let declined = shown(&host.on_host(back("6", "decline")));
-    assert!(
-        declined[0].starts_with(r#"host on 6: "id":6,"error":{"code":-32602"#),
-        "{declined:?}"
-    );
-
-    let (_, told) = away(r#"{"elicitation":{}}"#, AWAY);
-    let needed = r#""data":{"requiredCapabilities":{"elicitation":{"url":{}}}}"#;
-    assert!(
-        told[0].contains("-32021") && told[0].contains(needed),
-        "{told:?}"
-    );
-    let nowhere = r#"{"code":-32042,"message":"go","data":{"elicitations":[]}}"#;
-    let (_, told) = away(url, nowhere);
-    assert_eq!(told, [format!(r#"host on 1: "id":1,"error":{nowhere}}}"#)]);
-}
-
 #[test]
 fn a_host_that_does_not_come_back_is_given_up() {
     let mut host = called(ALL);
@@ -450,93 +413,6 @@ fn the_log_is_set_first_and_told_to_whom_it_concerns() {
     assert!(louder[0].contains("setLevel"), "{louder:?}");
     let refused = shown(&host.on_server(error(&at(6), -32601), on(6)));
     assert!(refused[0].contains("tools/call"), "{refused:?}");
-}
-
-fn listen(id: &str, filter: &str) -> Message {
-    let meta = meta("{}", "");
-    request(
-        id,
-        "subscriptions/listen",
-        &format!(r#"{{{meta},"notifications":{filter}}}"#),
-    )
-}
-
-#[test]
-fn a_subscription_stands_when_its_resources_do() {
-    let mut host = called("{}");
-    let filter = r#"{"toolsListChanged":true,"promptsListChanged":true,"resourceSubscriptions":["a:\"1","b"]}"#;
-    let asked = shown(&host.on_host(listen("\"l\"", filter)));
-    assert_eq!(
-        asked,
-        [
-            "listen",
-            r#"server: "id":"postern:3","method":"resources/subscribe","params":{"uri":"a:\"1"}}"#,
-            r#"server: "id":"postern:4","method":"resources/subscribe","params":{"uri":"b"}}"#,
-        ]
-    );
-    let changed = || notification("notifications/tools/list_changed", r#"{"x":1.0}"#);
-    assert!(
-        host.on_server(changed(), None).is_empty(),
-        "it does not stand"
-    );
-    assert!(host.on_server(result(&at(3), "{}"), on(3)).is_empty());
-    let tag = r#""_meta":{"io.modelcontextprotocol/subscriptionId":"l"}"#;
-    let stands = shown(&host.on_server(error(&at(4), -32002), on(4)));
-    let expected = format!(
-        r#"host on "l": "method":"notifications/subscriptions/acknowledged","params":{{{tag},"notifications":{{"toolsListChanged":true,"resourceSubscriptions":["a:\"1"]}}}}}}"#
-    );
-    assert_eq!(stands, [expected]);
-    let told = shown(&host.on_server(changed(), on(2)));
-    let expected = format!(
-        r#"host on "l": "method":"notifications/tools/list_changed","params":{{"x":1.0,{tag}}}}}"#
-    );
-    assert_eq!(told, [expected]);
-    for (uri, told) in [(r#"a:\"1"#, 1), (r#"a:\"1/part"#, 1), ("b", 0)] {
-        let updated = notification(
-            "notifications/resources/updated",
-            &format!(r#"{{"uri":"{uri}"}}"#),
-        );
-        assert_eq!(host.on_server(updated, None).len(), told, "{uri}");
-    }
-    let second = shown(&host.on_host(listen("9", r#"{"resourceSubscriptions":["a:\"1"]}"#)));
-    assert!(second[0].starts_with("host on 9: "), "{second:?}");
-    assert!(host.abandon(&id("9")).is_empty(), "the other one needs it");
-    let ended = shown(&host.abandon(&id("\"l\"")));
-    assert_eq!(
-        ended,
-        [r#"server: "id":"postern:5","method":"resources/unsubscribe","params":{"uri":"a:\"1"}}"#]
-    );
-    assert!(host.on_server(changed(), None).is_empty());
-}
-
-#[test]
-fn a_resource_is_subscribed_to_anew_once_the_server_has_left_it() {
-    let mut host = called("{}");
-    let filter = r#"{"resourceSubscriptions":["a"]}"#;
-    host.on_host(listen("8", filter));
-    host.on_server(result(&at(3), "{}"), on(3));
-    let left = shown(&host.abandon(&id("8")));
-    let leave =
-        r#"server: "id":"postern:4","method":"resources/unsubscribe","params":{"uri":"a"}}"#;
-    assert_eq!(left, [leave]);
-    assert!(host.on_host(listen("9", filter)).is_empty());
-    assert!(host.abandon(&id("9")).is_empty(), "nothing was sent");
-    host.on_host(listen("10", filter));
-    let again = shown(&host.on_server(error(&at(4), -32601), on(4)));
-    let subscribe =
-        r#"server: "id":"postern:6","method":"resources/subscribe","params":{"uri":"a"}}"#;
-    assert_eq!(again, [subscribe]);
-    let stands = shown(&host.on_server(result(&at(6), "{}"), on(6)));
-    assert!(stands[0].contains("acknowledged"), "{stands:?}");
-}
-
-#[test]
-fn a_host_that_can_be_asked_is_listened_for() {
-    let mut host = ModernHost::new("n".into(), false);
-    host.on_host(call("1", ALL, ""));
-    assert_eq!(open(&mut host)[2], "listen");
-    assert_eq!(shown(&host.listen()), ["listen"]);
-    assert!(called("{}").listen().is_empty());
 }
 
 #[test]
