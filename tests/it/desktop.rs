@@ -200,6 +200,7 @@ async fn the_window_shows_the_exact_change_to_a_hosts_file_before_it_makes_it() 
     window.press("Add to Claude Desktop").await;
     window.shows("Make this change").await;
     window.shows(&file.display().to_string()).await;
+    window.find("//figure//code[starts-with(., '@@')]").await;
     let diff = window.texts("figure code").await;
     assert_eq!(fs::read_to_string(&file).unwrap(), before);
 
