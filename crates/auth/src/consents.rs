@@ -159,6 +159,7 @@ async fn ask(
     let refused = AuthorizationError::SignInNeeded {
         server: target.url.shown().to_owned(),
         reason: SignInReason::KeepsRefusing,
+        explanation: None,
     };
     Err(refused.into())
 }

@@ -78,6 +78,20 @@ fn is_guid(text: &str) -> bool {
         && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
 }
 
+/// Where an administrator grants the application `client_id` what its registration asks for, in
+/// the tenant of `authority`.
+pub(crate) fn admin_consent(authority: &Issuer, client_id: &str) -> Option<Url> {
+    let (host, tenant, _) = around_tenant(authority.as_str())?;
+    let tenant = if tenant == "common" {
+        "organizations"
+    } else {
+        tenant
+    };
+    let mut link = Url::parse(&format!("{host}{tenant}/adminconsent")).ok()?;
+    link.query_pairs_mut().append_pair("client_id", client_id);
+    Some(link)
+}
+
 /// The scopes to ask Entra for: `asked`, or all that was granted beforehand (`.default`), each
 /// with its resource, and those that bring a refresh token and a name.
 pub(crate) fn qualified(asked: &[String], resource: &Resource) -> Vec<String> {

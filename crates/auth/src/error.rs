@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::explanation::Explanation;
 use crate::http::Fault;
 use crate::vault::VaultError;
 
@@ -9,12 +10,28 @@ use crate::vault::VaultError;
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AuthorizationError {
     /// Ask the user to sign in.
-    #[error("{server} needs a sign-in: {reason}; hint: sign in to it in Postern")]
+    #[error(
+        "{server} needs a sign-in: {}",
+        match explanation {
+            Some(explanation) => explanation.to_string(),
+            None => format!("{reason}; hint: sign in to it in Postern"),
+        }
+    )]
     SignInNeeded {
         /// The server asked for.
         server: String,
         /// Why what there was does not do.
         reason: SignInReason,
+        /// What the authorization server said, if it was that.
+        explanation: Option<Box<Explanation>>,
+    },
+    /// A rule of the organisation forbids it here and now: signing in again changes nothing.
+    #[error("the sign-in to {server} is not renewed: {explanation}")]
+    Forbidden {
+        /// The server asked for.
+        server: String,
+        /// What the authorization server said.
+        explanation: Box<Explanation>,
     },
     /// Try again later: the sign-in is kept.
     #[error(
@@ -33,13 +50,19 @@ pub enum AuthorizationError {
     Vault(#[from] VaultError),
     /// Someone must change the configuration, here or at the authorization server.
     #[error(
-        "the sign-in to {server} cannot be renewed: {reason}; hint: check the client id, the scopes and the registration of this server"
+        "the sign-in to {server} cannot be renewed: {reason}; hint: {}",
+        explanation.as_ref().map_or(
+            "check the client id, the scopes and the registration of this server",
+            |explanation| explanation.todo,
+        )
     )]
     Misconfigured {
         /// The server asked for.
         server: String,
-        /// What the authorization server said.
+        /// Why not.
         reason: String,
+        /// What the authorization server said, if it was that.
+        explanation: Option<Box<Explanation>>,
     },
 }
 
@@ -70,15 +93,12 @@ pub enum SignInReason {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SignInError {
     /// The user, or an administrator's rule, said no.
-    #[error(
-        "the sign-in to {server} was declined{}; hint: sign in again if that was not meant",
-        described(description)
-    )]
+    #[error("the sign-in to {server} was declined: {explanation}")]
     Declined {
         /// The server signed in to.
         server: String,
-        /// The authorization server's words.
-        description: Option<String>,
+        /// What the authorization server said.
+        explanation: Box<Explanation>,
     },
     /// Nobody finished the sign-in in the browser in time.
     #[error(
@@ -92,19 +112,12 @@ pub enum SignInError {
         waited: Duration,
     },
     /// The authorization server refused.
-    #[error(
-        "the authorization server of {server} refused the sign-in: {error}{}; hint: {hint}",
-        described(description)
-    )]
+    #[error("the sign-in to {server} was refused: {explanation}")]
     Refused {
         /// The server signed in to.
         server: String,
-        /// The error code (RFC 6749 section 4.1.2.1 or 5.2).
-        error: String,
-        /// The authorization server's words.
-        description: Option<String>,
-        /// What can be done about it.
-        hint: &'static str,
+        /// What the authorization server said.
+        explanation: Box<Explanation>,
     },
     /// Try again later.
     #[error("{server} cannot be reached: {reason}; hint: check the network and the address")]
@@ -209,6 +222,28 @@ pub enum SignInError {
 }
 
 impl SignInError {
+    /// What the authorization server said, if that is why.
+    #[must_use]
+    pub fn explanation(&self) -> Option<&Explanation> {
+        match self {
+            Self::Declined { explanation, .. } | Self::Refused { explanation, .. } => {
+                Some(explanation)
+            }
+            Self::TimedOut { .. }
+            | Self::Unreachable { .. }
+            | Self::Untrusted { .. }
+            | Self::ClockWrong { .. }
+            | Self::PortTaken { .. }
+            | Self::PortAwaited { .. }
+            | Self::NoRegistration { .. }
+            | Self::NotProtected { .. }
+            | Self::Insecure { .. }
+            | Self::Malformed { .. }
+            | Self::RegistrationLost { .. }
+            | Self::Vault(_) => None,
+        }
+    }
+
     pub(crate) fn from_fault(server: String, fault: Fault) -> Self {
         match fault {
             Fault::Untrusted(reason) => Self::Untrusted { server, reason },
@@ -217,11 +252,18 @@ impl SignInError {
     }
 }
 
-fn described(description: &Option<String>) -> String {
-    description
-        .as_ref()
-        .map(|text| format!(" ({text})"))
-        .unwrap_or_default()
+impl AuthorizationError {
+    /// What the authorization server said, if that is why.
+    #[must_use]
+    pub fn explanation(&self) -> Option<&Explanation> {
+        match self {
+            Self::SignInNeeded { explanation, .. } | Self::Misconfigured { explanation, .. } => {
+                explanation.as_deref()
+            }
+            Self::Forbidden { explanation, .. } => Some(explanation),
+            Self::Unreachable { .. } | Self::Vault(_) => None,
+        }
+    }
 }
 
 /// What is left undone after signing out.

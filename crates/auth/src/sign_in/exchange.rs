@@ -9,6 +9,7 @@ use super::plan::Plan;
 use super::{AnswerError, Pending, Redeemable, SignIn};
 use crate::account::Account;
 use crate::error::SignInError;
+use crate::explanation::{Actor, Explanation};
 use crate::identity::Target;
 use crate::registration::Client;
 use crate::token::endpoint::{EndpointError, Issued, TokenEndpoint};
@@ -139,6 +140,7 @@ impl Exchange {
             },
             Err(error) => Page::Failed {
                 reason: error.to_string(),
+                explanation: error.explanation().cloned().map(Box::new),
             },
         }
     }
@@ -176,10 +178,12 @@ impl Exchange {
 
     pub(super) fn refused(&self, refusal: &Refusal) -> SignInError {
         let server = self.server();
+        let explanation = Explanation::of(refusal, &self.plan.issuer, &self.client.id);
         match refusal.error.as_str() {
-            "access_denied" => SignInError::Declined {
+            // An administrator's consent that is missing comes as the same error.
+            "access_denied" if explanation.actor == Actor::You => SignInError::Declined {
                 server,
-                description: refusal.description(),
+                explanation,
             },
             "invalid_client" | "unauthorized_client" if self.client.is_registered() => {
                 SignInError::RegistrationLost {
@@ -187,11 +191,9 @@ impl Exchange {
                     error: refusal.error.clone(),
                 }
             }
-            error => SignInError::Refused {
+            _ => SignInError::Refused {
                 server,
-                error: error.to_owned(),
-                description: refusal.description(),
-                hint: refusal.hint(),
+                explanation,
             },
         }
     }

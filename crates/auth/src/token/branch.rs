@@ -125,11 +125,12 @@ impl Source {
     }
 
     fn not_signed_in(&self) -> Failure {
-        Failure::SignInNeeded(if self.ledger.is_damaged() {
+        let reason = if self.ledger.is_damaged() {
             SignInReason::Damaged
         } else {
             SignInReason::NotSignedIn
-        })
+        };
+        Failure::SignInNeeded(reason, None)
     }
 }
 
@@ -161,7 +162,7 @@ impl Wish {
 /// A refusal here says nothing of the sibling: the person has to be asked about this resource.
 fn failure(error: EndpointError) -> Failure {
     match error {
-        EndpointError::Refused(_) => Failure::SignInNeeded(SignInReason::NotSignedIn),
+        EndpointError::Refused(_) => Failure::SignInNeeded(SignInReason::NotSignedIn, None),
         EndpointError::Busy {
             reason,
             retry_after,

@@ -14,5 +14,5 @@ pub(crate) mod source;
 
 pub(crate) use grant::{Endpoints, Grant, GrantKey, Tokens};
 pub(crate) use ledger::Ledger;
-pub(crate) use refusal::Refusal;
+pub(crate) use refusal::{Refusal, plain};
 pub(crate) use slot::Slot;

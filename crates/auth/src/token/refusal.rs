@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// The body of a refusal (RFC 6749 section 5.2) and Entra's additions to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -16,6 +17,8 @@ pub(crate) struct Refusal {
     /// The numbers of the AADSTS codes: for help, never to branch on.
     #[serde(default)]
     pub(crate) error_codes: Vec<u32>,
+    /// What Entra's logs know the attempt by.
+    correlation_id: Option<String>,
 }
 
 impl oauth2::ErrorResponse for Refusal {}
@@ -35,42 +38,48 @@ impl Refusal {
         self.error_description.as_deref().map(plain)
     }
 
-    /// What can be done about it, and by whom.
-    pub(crate) fn hint(&self) -> &'static str {
-        let code = self.error_codes.first().copied().or_else(|| {
+    /// The number of Entra's error, for words and never to branch on. On the redirect it stands
+    /// in the description alone.
+    pub(crate) fn number(&self) -> Option<u32> {
+        self.error_codes.first().copied().or_else(|| {
             let text = self.error_description.as_deref()?.strip_prefix("AADSTS")?;
             let digits = text.find(|c: char| !c.is_ascii_digit())?;
             text[..digits].parse().ok()
-        });
-        match code {
-            Some(65001 | 90094 | 90095) => {
-                "an administrator of your organisation has to consent to this application"
-            }
-            Some(50105) => "an administrator has to assign you to this application",
-            Some(53000..=53003) => {
-                "a rule of your organisation forbids this sign-in; ask its administrator"
-            }
-            Some(700_016 | 700_038 | 90002 | 900_384 | 50194) => {
-                "check the tenant and the client id of this server"
-            }
-            Some(7_000_218 | 700_025) => {
-                "the redirect URI has to be registered under Mobile and desktop applications"
-            }
-            Some(50011) => {
-                "http://localhost has to be registered as a redirect URI under Mobile and desktop applications"
-            }
-            Some(650_053 | 70011 | 28002) => "check the scopes of this server",
-            Some(500_011 | 650_057 | 50001 | 9_010_010 | 901_002) => {
-                "check the resource (App ID URI) of this server"
-            }
-            Some(50196) => "wait a few minutes before signing in again",
-            _ => match self.error.as_str() {
-                "invalid_scope" => "check the scopes of this server",
-                "unauthorized_client" | "invalid_client" => "check the client id of this server",
-                "temporarily_unavailable" | "server_error" => "try again in a moment",
-                _ => "sign in again; if it fails again, tell who runs the server",
-            },
-        }
+        })
+    }
+
+    /// What Entra's logs know the attempt by: the member, or else the word of the description.
+    pub(crate) fn correlation_id(&self) -> Option<String> {
+        let named = || {
+            let (_, after) = self
+                .error_description
+                .as_deref()?
+                .split_once("Correlation ID:")?;
+            after.split_whitespace().next().map(str::to_owned)
+        };
+        let id = self.correlation_id.clone().or_else(named)?;
+        Uuid::try_parse(&id).is_ok().then_some(id)
+    }
+
+    /// Whether a refused grant is one that is dead. Entra refuses live ones too, until somebody
+    /// has done something or a rule lets it pass.
+    pub(crate) fn is_of_a_dead_grant(&self) -> bool {
+        const ALIVE: [&str; 7] = [
+            "basic_action",
+            "additional_action",
+            "message_only",
+            "consent_required",
+            "user_password_expired",
+            "protection_policy_required",
+            "device_authentication_failed",
+        ];
+        let suberror = self.suberror.as_deref();
+        self.error == "invalid_grant" && suberror.is_none_or(|suberror| !ALIVE.contains(&suberror))
+    }
+
+    /// Whether no sign-in can change it: a rule forbids it here and now.
+    pub(crate) fn is_a_rule(&self) -> bool {
+        self.suberror.as_deref() == Some("message_only")
     }
 }
 
@@ -101,17 +110,22 @@ mod tests {
         let refusal: Refusal = serde_json::from_str(body).unwrap();
         assert_eq!(refusal.suberror.as_deref(), Some("consent_required"));
         assert_eq!(refusal.claims.as_deref(), Some(r#"{"access_token":{}}"#));
-        assert!(refusal.hint().contains("administrator"));
+        assert_eq!(refusal.number(), Some(65001));
+        assert!(!refusal.is_of_a_dead_grant());
         assert!(!refusal.to_string().contains('\n'));
     }
 
     #[test]
-    fn the_hint_is_found_on_the_redirect_too() {
+    fn the_number_is_found_on_the_redirect_too() {
         let refusal = Refusal::on_redirect(
             "invalid_target",
-            Some("AADSTS9010010: The resource parameter doesn't match. \u{1b}[31m"),
+            Some(
+                "AADSTS9010010: The resource parameter doesn't match. \u{1b}[31m Trace ID: x Correlation ID: 6b1c1f5e-6f0a-4a55-9c8e-0f8b6a1c2d3e Timestamp: y",
+            ),
         );
-        assert!(refusal.hint().contains("App ID URI"));
+        assert_eq!(refusal.number(), Some(9_010_010));
+        let id = refusal.correlation_id();
+        assert_eq!(id.as_deref(), Some("6b1c1f5e-6f0a-4a55-9c8e-0f8b6a1c2d3e"));
         assert!(!refusal.to_string().contains('\u{1b}'));
     }
 }

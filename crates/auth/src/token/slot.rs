@@ -12,12 +12,16 @@ use super::endpoint::EndpointError;
 use super::grant::{Grant, Tokens};
 use super::refusal::Refusal;
 use crate::error::SignInReason;
+use crate::explanation::Explanation;
 use crate::http::Fault;
 use crate::identity::Authorization;
 
 /// How long the same request is not sent again after the server refused it, in seconds. Entra
 /// counts identical refused requests and blocks the user in the end.
 const AFTER_REFUSAL: u64 = 60;
+
+/// How long what a rule forbids is not asked for again, in seconds.
+const AFTER_RULE: u64 = 5 * 60;
 
 /// How long a busy server is left alone where it does not say, in seconds.
 const AFTER_BUSY: u64 = 5;
@@ -70,13 +74,16 @@ struct Hold {
 /// Why there is no usable token.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
-    SignInNeeded(SignInReason),
+    SignInNeeded(SignInReason, Option<Box<Explanation>>),
     Unreachable {
         reason: String,
         retry_after: Option<Duration>,
     },
+    /// A rule forbids it here and now.
+    Forbidden(Box<Explanation>),
     Misconfigured {
         reason: String,
+        explanation: Option<Box<Explanation>>,
     },
     /// This program's registration is not known any more; it has to be made anew.
     RegistrationLost,
@@ -166,7 +173,7 @@ impl Slot {
         if again {
             state.hold = Some(Hold {
                 until: now + AFTER_REFUSAL,
-                failure: Failure::SignInNeeded(SignInReason::KeepsRefusing),
+                failure: Failure::SignInNeeded(SignInReason::KeepsRefusing, None),
                 only_while_usable: false,
             });
         }
@@ -233,7 +240,7 @@ impl State {
             }
         };
         if self.gone {
-            return Look::Failed(Failure::SignInNeeded(SignInReason::NotSignedIn));
+            return Look::Failed(Failure::SignInNeeded(SignInReason::NotSignedIn, None));
         }
         if usable && !tokens.is_due(now) {
             return Look::Fresh(self.authorization());
@@ -244,7 +251,7 @@ impl State {
                 Access::NotRefused => SignInReason::Expired,
             };
             let known = self.hold.as_ref().map(|hold| hold.failure.clone());
-            return fallback(known.unwrap_or(Failure::SignInNeeded(ended)));
+            return fallback(known.unwrap_or(Failure::SignInNeeded(ended, None)));
         }
         match &self.hold {
             Some(hold) if now < hold.until && (usable || !hold.only_while_usable) => {
@@ -306,18 +313,23 @@ impl State {
         Settled::Unchanged
     }
 
-    /// What a refusal means. Only `invalid_grant` says that the refresh token is dead; numbers
-    /// and words are not looked at.
+    /// What a refusal means. Numbers and words are not looked at.
     fn obey(&mut self, refusal: &Refusal, now: u64) -> Settled {
         self.claims.clone_from(&refusal.claims);
+        let key = &self.grant.key;
+        let explanation = Explanation::of(refusal, &key.issuer, &key.client_id);
         let (failure, settled) = match refusal.error.as_str() {
-            "invalid_grant" => {
+            "invalid_grant" if refusal.is_of_a_dead_grant() => {
                 self.grant.tokens.refresh = None;
-                let revoked = Failure::SignInNeeded(SignInReason::Revoked);
+                let revoked = Failure::SignInNeeded(SignInReason::Revoked, Some(explanation));
                 (revoked, Settled::Revoked)
             }
-            "interaction_required" | "login_required" | "consent_required" => {
-                let asked = Failure::SignInNeeded(SignInReason::InteractionRequired);
+            "invalid_grant" if refusal.is_a_rule() => {
+                (Failure::Forbidden(explanation), Settled::Unchanged)
+            }
+            "invalid_grant" | "interaction_required" | "login_required" | "consent_required" => {
+                let reason = SignInReason::InteractionRequired;
+                let asked = Failure::SignInNeeded(reason, Some(explanation));
                 (asked, Settled::Unchanged)
             }
             "invalid_client" | "unauthorized_client" if self.grant.client.is_registered() => {
@@ -331,12 +343,20 @@ impl State {
                 (failure, Settled::Unchanged)
             }
             _ => {
-                let reason = format!("{refusal}: {}", refusal.hint());
-                (Failure::Misconfigured { reason }, Settled::Unchanged)
+                let reason = explanation.what.to_string();
+                let failure = Failure::Misconfigured {
+                    reason,
+                    explanation: Some(explanation),
+                };
+                (failure, Settled::Unchanged)
             }
         };
+        let rest = match failure {
+            Failure::Forbidden(_) => AFTER_RULE,
+            _ => AFTER_REFUSAL,
+        };
         self.hold = Some(Hold {
-            until: now + AFTER_REFUSAL,
+            until: now + rest,
             failure,
             only_while_usable: false,
         });

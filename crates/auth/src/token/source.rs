@@ -98,7 +98,10 @@ impl Source {
             // Renewed, and already due again.
             Look::Due { .. } => slot.usable(self.clock.unix()).ok_or_else(|| {
                 let reason = "its tokens end as soon as they are issued".to_owned();
-                Failure::Misconfigured { reason }
+                Failure::Misconfigured {
+                    reason,
+                    explanation: None,
+                }
             }),
         }
     }
@@ -144,10 +147,15 @@ impl Failure {
     fn about(self, target: &Target) -> AuthorizationError {
         let server = target.url.shown().to_owned();
         match self {
-            Self::SignInNeeded(reason) => AuthorizationError::SignInNeeded { server, reason },
+            Self::SignInNeeded(reason, explanation) => AuthorizationError::SignInNeeded {
+                server,
+                reason,
+                explanation,
+            },
             Self::RegistrationLost => AuthorizationError::SignInNeeded {
                 server,
                 reason: SignInReason::Revoked,
+                explanation: None,
             },
             Self::Unreachable {
                 reason,
@@ -157,7 +165,18 @@ impl Failure {
                 reason,
                 retry_after,
             },
-            Self::Misconfigured { reason } => AuthorizationError::Misconfigured { server, reason },
+            Self::Forbidden(explanation) => AuthorizationError::Forbidden {
+                server,
+                explanation,
+            },
+            Self::Misconfigured {
+                reason,
+                explanation,
+            } => AuthorizationError::Misconfigured {
+                server,
+                reason,
+                explanation,
+            },
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use auth::{AuthorizationError, SignInError, SignInReason, SignOutError, Target, Vault};
+use auth::{Actor, AuthorizationError, SignInError, SignInReason, SignOutError, Target, Vault};
 use axum::http::StatusCode;
 use model::config::ServerAuth;
 use serde_json::json;
@@ -248,15 +248,30 @@ async fn a_refusal_is_told_in_plain_words() {
     };
     let (error, page) = attempt("access_denied", "AADSTS65004: User declined to consent.").await;
     assert!(matches!(error, SignInError::Declined { .. }));
-    assert!(page.contains("You are not signed in") && page.contains("User declined"));
+    assert!(page.contains("You are not signed in"), "{page}");
+    assert!(page.contains("asks for was not accepted"), "{page}");
+    assert!(
+        page.contains("AADSTS65004") && page.contains("User declined"),
+        "{page}"
+    );
 
     let (error, page) = attempt("invalid_target", "AADSTS9010010: <b>No match</b>.").await;
-    let SignInError::Refused { error, hint, .. } = error else {
+    let SignInError::Refused { explanation, .. } = error else {
         panic!("{error}");
     };
-    assert_eq!(error, "invalid_target");
-    assert!(hint.contains("App ID URI"));
+    assert_eq!(explanation.error, "invalid_target");
+    assert!(explanation.todo.contains("App ID URI"));
     assert!(page.contains("&lt;b&gt;No match"));
+
+    let (error, page) = attempt("access_denied", "AADSTS90094: Admin consent is required. Trace ID: 1 Correlation ID: 6b1c1f5e-6f0a-4a55-9c8e-0f8b6a1c2d3e Timestamp: 2026").await;
+    let SignInError::Refused { explanation, .. } = error else {
+        panic!("an administrator's consent is missing, which nobody declined: {error}");
+    };
+    assert_eq!(explanation.actor, Actor::Administrator);
+    assert!(
+        page.contains("correlation ID 6b1c1f5e-6f0a-4a55-9c8e-0f8b6a1c2d3e"),
+        "{page}"
+    );
     assert!(desk.authority.asked("token").is_empty());
 }
 
