@@ -1,6 +1,6 @@
 //! What is worth a notification: a pure function of what was and what is.
 
-use control::api::{AccountState, Problem, ServerModeState, State};
+use control::api::{AccountState, Actor, Problem, ServerModeState, State};
 
 use crate::link::Link;
 
@@ -28,6 +28,7 @@ pub(crate) fn notices(before: &Link, after: &Link) -> Vec<Notice> {
     };
     [
         expired(before, after),
+        refused(before, after),
         stuck(before, after),
         gateway(before, after),
     ]
@@ -56,6 +57,25 @@ fn expired(before: &State, after: &State) -> Option<Notice> {
             "{} has to sign in again before hosts can go on.",
             who.unwrap_or(&ended.issuer)
         ),
+    })
+}
+
+/// Somebody else has to act before anybody can sign in.
+fn refused(before: &State, after: &State) -> Option<Notice> {
+    let known = |name: &str| {
+        let mut servers = before.servers.iter();
+        servers.any(|one| one.name == name && one.sign_in_problem.is_some())
+    };
+    let mut servers = after.servers.iter();
+    let (server, problem) = servers.find_map(|server| {
+        let problem = server.sign_in_problem.as_ref()?;
+        let refusal = problem.refusal.as_ref()?;
+        let news = !known(&server.name) && refusal.actor != Actor::You;
+        news.then_some((server, problem))
+    })?;
+    Some(Notice {
+        title: format!("Nobody can use {} at the moment", server.name),
+        body: Notice::of_problem(problem).body,
     })
 }
 

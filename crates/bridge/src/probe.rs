@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use control::api::{Problem, ProblemKind, TestReport, ToolResult};
+use control::api::{Problem, ProblemKind, RefusalView, TestReport, ToolResult};
 use mcp::handshake::InitializeResult;
 use mcp::{LATEST_LEGACY, Message, RequestId};
 use serde::Deserialize;
@@ -151,7 +151,7 @@ impl Probe {
 /// The error of the server, or our own with what it says to do next.
 fn problem_of(error: &str) -> Problem {
     #[derive(Deserialize)]
-    struct Refusal {
+    struct Refused {
         message: String,
         data: Option<Own>,
     }
@@ -159,8 +159,9 @@ fn problem_of(error: &str) -> Problem {
     struct Own {
         kind: ProblemKind,
         hint: Option<String>,
+        refusal: Option<Box<RefusalView>>,
     }
-    let Ok(refusal) = serde_json::from_str::<Refusal>(error) else {
+    let Ok(answer) = serde_json::from_str::<Refused>(error) else {
         return match serde_json::from_str::<Value>(error) {
             Ok(error) => refused(
                 error["message"]
@@ -170,13 +171,18 @@ fn problem_of(error: &str) -> Problem {
             Err(_) => not_mcp("an error that is none"),
         };
     };
-    match refusal.data {
-        Some(Own { kind, hint }) => Problem {
+    match answer.data {
+        Some(Own {
             kind,
-            message: refusal.message,
             hint,
+            refusal,
+        }) => Problem {
+            kind,
+            message: answer.message,
+            hint,
+            refusal,
         },
-        None => refused(&refusal.message),
+        None => refused(&answer.message),
     }
 }
 

@@ -1,17 +1,21 @@
 //! Errors of ours, as a person and as a host sees them.
 
-use control::api::{Problem, ProblemKind};
+use control::api::{Actor, Problem, ProblemKind, RefusalView};
 use mcp::up::Failure;
 use mcp::{Message, RequestId};
 use model::ServerName;
 use model::config::ServerAuth;
 use serde_json::json;
+use url::Url;
 
 use crate::registry::Server;
 
 /// The answer to a host's request that a problem stands in the way of.
 pub(crate) fn answer(id: Option<&RequestId>, server: &str, problem: &Problem) -> Message {
-    let data = json!({ "kind": problem.kind, "server": server, "hint": problem.hint });
+    let mut data = json!({ "kind": problem.kind, "server": server, "hint": problem.hint });
+    if let Some(refusal) = &problem.refusal {
+        data["refusal"] = json!(refusal);
+    }
     Message::error_response(id, problem.kind.code(), &problem.message, Some(data))
 }
 
@@ -115,16 +119,42 @@ pub(crate) fn unauthorized(server: &Server) -> Problem {
 /// What an error of `auth` means.
 pub(crate) fn of_authorization(server: &Server, error: &auth::AuthorizationError) -> Problem {
     use auth::AuthorizationError as Error;
-    match error {
-        Error::SignInNeeded { reason, .. } => {
+    let mut problem = match error {
+        Error::SignInNeeded {
+            reason,
+            explanation,
+            ..
+        } => {
+            let why = explanation
+                .as_ref()
+                .map_or_else(|| reason.to_string(), |known| known.what.to_string());
             let mut problem = sign_in_needed(&server.name);
-            problem.message = format!("the server needs a sign-in: {reason}");
+            problem.message = format!("the server needs a sign-in: {why}");
             problem
         }
         Error::Unreachable { .. } => spoken(server, ProblemKind::Unreachable, error),
         Error::Vault(_) => spoken(server, ProblemKind::Vault, error),
         Error::Misconfigured { .. } => spoken(server, ProblemKind::Invalid, error),
-    }
+        Error::Forbidden { .. } => spoken(server, ProblemKind::Failed, error),
+    };
+    problem.refusal = error.explanation().map(quoted);
+    problem
+}
+
+/// What there is to quote of a refusal.
+fn quoted(explanation: &auth::Explanation) -> Box<RefusalView> {
+    Box::new(RefusalView {
+        code: explanation.code().into_owned(),
+        actor: match explanation.actor {
+            auth::Actor::You => Actor::You,
+            auth::Actor::Administrator => Actor::Administrator,
+            auth::Actor::Owner => Actor::Owner,
+            auth::Actor::Time => Actor::Time,
+        },
+        words: explanation.words.clone(),
+        correlation_id: explanation.correlation_id.clone(),
+        admin_consent_url: explanation.admin_consent.as_ref().map(Url::to_string),
+    })
 }
 
 /// An error of `auth`, which names servers by their URL. That says less to a person than a name.
@@ -149,7 +179,9 @@ pub(crate) fn of_sign_in(server: &Server, error: &auth::SignInError) -> Problem 
         | Error::Malformed { .. }
         | Error::RegistrationLost { .. } => ProblemKind::Failed,
     };
-    spoken(server, kind, error)
+    let mut problem = spoken(server, kind, error);
+    problem.refusal = error.explanation().map(quoted);
+    problem
 }
 
 /// What stands in the way of listing or revoking consents.

@@ -38,6 +38,8 @@ struct Known {
     /// Whether it ever asked for a sign-in, and how (the last `WWW-Authenticate`).
     protected: bool,
     challenge: Option<String>,
+    /// What the authorization server said when it refused last.
+    refusal: Option<Problem>,
 }
 
 impl Server {
@@ -52,6 +54,7 @@ impl Server {
             seen,
             protected,
             challenge: None,
+            refusal: None,
         };
         Self {
             name,
@@ -97,6 +100,20 @@ impl Server {
         let changed = known.state != state;
         known.state = state;
         changed
+    }
+
+    /// Takes note of why nobody is signed in, if that is the authorization server's word.
+    pub(crate) fn note_sign_in_problem(&self, problem: &Problem) {
+        if problem.refusal.is_some() {
+            self.known().refusal = Some(problem.clone());
+        }
+    }
+
+    /// What the authorization server said, as long as somebody has to sign in.
+    pub(crate) fn sign_in_problem(&self) -> Option<Problem> {
+        let known = self.known();
+        let needed = known.state == ServerState::SignInNeeded;
+        known.refusal.clone().filter(|_| needed)
     }
 
     /// The server answered a request of ours with 401, or with 403 and what it misses.
@@ -153,6 +170,7 @@ impl Server {
     pub(crate) fn signed_in(&self, account: &AccountKey) {
         let mut known = self.known();
         known.protected = true;
+        known.refusal = None;
         if known.seen.note_account(&account_id(account)) {
             self.save(&known.seen);
         }

@@ -230,6 +230,7 @@ fn finish(hub: &Arc<Hub>, server: &Server, ended: &End) {
             hub.accounts_changed();
         }
         Err(problem) => {
+            server.note_sign_in_problem(problem);
             if shown {
                 inner.unanswered.insert(name.to_owned());
             }

@@ -11,7 +11,7 @@ mod request;
 mod secret;
 mod view;
 
-pub use problem::{Problem, ProblemKind};
+pub use problem::{Actor, Problem, ProblemKind, RefusalView};
 pub use request::{
     ConsentView, DoctorCheck, DoctorOutcome, HostChange, HostId, Reply, Request, SecretView,
     ServerModeForm, TestReport, ToolResult,

@@ -130,6 +130,7 @@ pub(crate) fn server(name: &str, is: ServerState) -> ServerView {
         sse_endpoint: None,
         socket_endpoint: None,
         state: is,
+        sign_in_problem: None,
         account: None,
         tools: None,
         ephemeral: false,

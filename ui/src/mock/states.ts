@@ -16,6 +16,7 @@ function server(name: string, over: Partial<ServerView> = {}): ServerView {
     sseEndpoint: `${HTTP}/${name}/sse`,
     socketEndpoint: `${SOCKET}#/${name}/mcp`,
     state: { is: "ready" },
+    signInProblem: null,
     account: ADA,
     tools,
     ephemeral: false,

@@ -3,6 +3,7 @@ import { CircleAlert } from "lucide-react";
 import type { ReactNode } from "react";
 import type { Problem } from "../bindings/Problem";
 import { t } from "../strings/t";
+import { Refusal } from "./Refusal";
 import { sentence } from "./sentence";
 import { Words } from "./Words";
 
@@ -33,6 +34,7 @@ export function ProblemAlert({ problem, onDismiss, onRetry, children }: Props) {
           <Words>{sentence(problem.hint)}</Words>
         </Text>
       )}
+      {problem.refusal !== undefined && <Refusal problem={problem} refusal={problem.refusal} />}
       {(onRetry !== undefined || children !== undefined) && (
         <Group gap="xs" mt="xs">
           {children}

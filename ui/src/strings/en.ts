@@ -38,6 +38,16 @@ export const en = {
     reply: "The bridge gave an answer that this window does not know ({{reply}})",
     update: "Update Postern, and quit and start it again.",
   },
+  refusal: {
+    actor: {
+      you: "You can do that yourself.",
+      administrator: "Only an administrator of your organisation can do that.",
+      owner: "Whoever set up the application or this server has to do that.",
+      time: "It passes by itself.",
+    },
+    details: "details",
+    adminLink: "administrator's link",
+  },
   signIn: {
     waiting: "Waiting for you to sign in to {{server}}",
     stuck: "The browser could not be opened to sign in to {{server}}",

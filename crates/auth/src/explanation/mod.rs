@@ -49,17 +49,6 @@ pub enum Actor {
     Time,
 }
 
-impl fmt::Display for Actor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::You => "you",
-            Self::Administrator => "an administrator of your organisation",
-            Self::Owner => "whoever set up the application or this server",
-            Self::Time => "nobody, it passes",
-        })
-    }
-}
-
 impl Explanation {
     /// The name to look the error up by: `AADSTS65001`, or the error code.
     #[must_use]
@@ -98,13 +87,9 @@ impl Explanation {
     }
 }
 
-/// `what; hint: todo`, as part of a sentence, with the link for an administrator.
+/// `what; hint: todo`, as part of a sentence.
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; hint: {}", self.what, self.todo)?;
-        match &self.admin_consent {
-            Some(link) => write!(f, ": {link}"),
-            None => Ok(()),
-        }
+        write!(f, "{}; hint: {}", self.what, self.todo)
     }
 }

@@ -106,7 +106,6 @@ impl Page {
                 explanation,
             } => {
                 let (what, hint) = reason.split_once("; hint: ").unwrap_or((reason, ""));
-                let hint = explanation.as_ref().map_or(hint, |known| known.todo);
                 let link = explanation
                     .as_ref()
                     .and_then(|known| known.admin_consent.as_ref())

@@ -93,6 +93,7 @@ impl Hub {
                 .socket()
                 .map(|socket| format!("{socket}#/{}/mcp", server.name)),
             state: server.state(),
+            sign_in_problem: server.sign_in_problem(),
             account: self
                 .identity
                 .account_for(&server.target())

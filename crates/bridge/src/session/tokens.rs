@@ -133,6 +133,7 @@ impl Task {
     }
 
     pub(super) fn need_sign_in(&mut self, problem: Problem) {
+        self.server.note_sign_in_problem(&problem);
         self.show(ServerState::SignInNeeded);
         self.link = Link::SignInNeeded { problem };
         self.outbox.forget_remarks();

@@ -15,6 +15,42 @@ pub struct Problem {
     pub message: String,
     /// What to do next.
     pub hint: Option<String>,
+    /// What the authorization server said, if it was that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub refusal: Option<Box<RefusalView>>,
+}
+
+/// What to quote to whoever has to act on the refusal of an authorization server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct RefusalView {
+    /// The name to look it up by: `AADSTS65001`, or an OAuth error code.
+    pub code: String,
+    /// Who has to act.
+    pub actor: Actor,
+    /// The authorization server's own words.
+    pub words: Option<String>,
+    /// What Entra's logs know the attempt by.
+    pub correlation_id: Option<String>,
+    /// Where an administrator grants the application what it asks for.
+    pub admin_consent_url: Option<String>,
+}
+
+/// Who has to act on a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum Actor {
+    /// The person who signs in.
+    You,
+    /// An administrator of the organisation.
+    Administrator,
+    /// Whoever registered the application or configured the server.
+    Owner,
+    /// Nobody: it passes.
+    Time,
 }
 
 /// The kinds of [`Problem`] that a client treats differently.
@@ -75,6 +111,7 @@ impl Problem {
             kind,
             message: message.into(),
             hint: None,
+            refusal: None,
         }
     }
 
@@ -122,8 +159,25 @@ fn without_error_numbers(text: &str) -> String {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
-        match &self.hint {
-            Some(hint) => write!(f, "\nhint: {hint}"),
+        if let Some(hint) = &self.hint {
+            write!(f, "\nhint: {hint}")?;
+        }
+        match &self.refusal {
+            Some(refusal) => write!(f, "\n{refusal}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What to quote, and to whom.
+impl fmt::Display for RefusalView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(link) = &self.admin_consent_url {
+            writeln!(f, "for the administrator: {link}")?;
+        }
+        write!(f, "to quote: {}", self.code)?;
+        match &self.correlation_id {
+            Some(id) => write!(f, ", correlation ID {id}"),
             None => Ok(()),
         }
     }

@@ -121,6 +121,9 @@ pub struct ServerView {
     pub socket_endpoint: Option<String>,
     /// How it is.
     pub state: ServerState,
+    /// Why it needs a sign-in, where the authorization server has said something about that.
+    #[serde(default)]
+    pub sign_in_problem: Option<Problem>,
     /// The account used for it, as [`AccountView::id`] names it.
     pub account: Option<String>,
     /// Its tools, when they were last seen.

@@ -106,6 +106,7 @@ fn account(view: &AccountView) -> [String; 3] {
 pub(super) fn servers(servers: &[ServerView]) -> String {
     let rows = servers.iter().map(|view| {
         let (state, problem) = server_state(&view.state);
+        let problem = problem.or(view.sign_in_problem.as_ref());
         let headers = match view.headers.as_slice() {
             [] => String::new(),
             names => format!("with {}", names.join(", ")),
@@ -161,6 +162,7 @@ mod tests {
             tools: None,
             ephemeral: false,
             headers: Vec::new(),
+            sign_in_problem: None,
         };
         let problem = Problem::new(ProblemKind::Unreachable, "cannot be reached")
             .with_hint("check the network");

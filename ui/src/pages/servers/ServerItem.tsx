@@ -47,6 +47,7 @@ export function ServerItem({ server, account, sessions, signingIn, onSignIn, onK
         <Stack gap="md">
           <ServerNotice
             state={server.state}
+            signInProblem={server.signInProblem}
             name={server.name}
             signingIn={signingIn}
             hasAccount={account !== undefined}

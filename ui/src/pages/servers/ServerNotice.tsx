@@ -1,11 +1,13 @@
 import { Alert, Button, Group, Text } from "@mantine/core";
 import { LogIn } from "lucide-react";
+import type { Problem } from "../../bindings/Problem";
 import type { ServerState } from "../../bindings/ServerState";
 import { ProblemAlert } from "../../parts/ProblemAlert";
 import { t } from "../../strings/t";
 
 interface Props {
   state: ServerState;
+  signInProblem: Problem | null;
   name: string;
   signingIn: boolean;
   hasAccount: boolean;
@@ -13,7 +15,7 @@ interface Props {
 }
 
 /** What stands between a person and this server, with the button that removes it. */
-export function ServerNotice({ state, name, signingIn, hasAccount, onSignIn }: Props) {
+export function ServerNotice({ state, signInProblem, name, signingIn, hasAccount, onSignIn }: Props) {
   const button = !signingIn && (
     <Button leftSection={<LogIn size={15} aria-hidden />} onClick={onSignIn}>
       {t("action.signIn")}
@@ -26,6 +28,9 @@ export function ServerNotice({ state, name, signingIn, hasAccount, onSignIn }: P
     case "unknown":
     case "sign-in-needed":
       if (state.is === "unknown" && hasAccount) return null;
+      if (signInProblem !== null && !signingIn) {
+        return <ProblemAlert problem={signInProblem}>{button}</ProblemAlert>;
+      }
       // The banner at the top of the page speaks while a sign-in is under way.
       return signingIn ? null : (
         <Alert role="note" color={state.is === "unknown" ? "ink" : "yellow"} variant="light" p="sm">

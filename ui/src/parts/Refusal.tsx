@@ -1,0 +1,42 @@
+import { Group, Text } from "@mantine/core";
+import type { Problem } from "../bindings/Problem";
+import type { RefusalView } from "../bindings/RefusalView";
+import { t } from "../strings/t";
+import { CopyButton } from "./CopyButton";
+
+interface Props {
+  problem: Problem;
+  refusal: RefusalView;
+}
+
+/** What to quote to whoever has to act: the code, the correlation id, the administrator's link. */
+export function Refusal({ problem, refusal }: Props) {
+  return (
+    <>
+      <Text size="sm" mt={4}>
+        {t(`refusal.actor.${refusal.actor}`)}
+      </Text>
+      <Text size="xs" c="dimmed" ff="monospace" mt={4} style={{ overflowWrap: "anywhere" }}>
+        {[refusal.code, refusal.correlationId].filter(Boolean).join(" · ")}
+      </Text>
+      <Group gap="xs" mt="xs">
+        <CopyButton labelled value={quotable(problem, refusal)} what={t("refusal.details")} />
+        {refusal.adminConsentUrl !== null && (
+          <CopyButton labelled value={refusal.adminConsentUrl} what={t("refusal.adminLink")} />
+        )}
+      </Group>
+    </>
+  );
+}
+
+function quotable(problem: Problem, refusal: RefusalView): string {
+  const lines = [
+    problem.message,
+    problem.hint,
+    refusal.code,
+    refusal.correlationId && `Correlation ID: ${refusal.correlationId}`,
+    refusal.adminConsentUrl,
+    refusal.words,
+  ];
+  return lines.filter(Boolean).join("\n");
+}
