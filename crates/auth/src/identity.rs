@@ -5,14 +5,15 @@ use std::sync::Arc;
 use ::http::HeaderValue;
 use model::config::{ServerAuth, is_header_value};
 use model::{Clock, EndpointUrl, SecretName};
+use url::Url;
 
 use crate::account::{Account, AccountKey};
 use crate::consents::{self, Consent, ConsentsError};
 use crate::error::{AuthorizationError, SecretError, SignInError, SignOutError};
 use crate::secret::StoredSecret;
-use crate::sign_in::SignInFlow;
+use crate::sign_in::{SignInFlow, Whom};
 use crate::token::source::Source;
-use crate::token::{Ledger, Slot, endpoint};
+use crate::token::{Grant, Ledger, Slot, endpoint};
 use crate::vault::{Vault, VaultError, VaultState};
 
 /// Everything about signing in. Clones share one state.
@@ -102,7 +103,7 @@ impl Identity {
     /// Prepares a sign-in: discovers, registers where needed, and listens for the browser to come
     /// back. Nothing is opened here: send a browser to the flow's URL, then
     /// [`finish`](SignInFlow::finish) it. `challenge` is the `WWW-Authenticate` header of a 401
-    /// or 403, if there was one.
+    /// or 403, if there was one. Whoever signed in before is proposed.
     ///
     /// # Errors
     ///
@@ -112,8 +113,53 @@ impl Identity {
         target: &Target,
         challenge: Option<&str>,
     ) -> Result<SignInFlow, SignInError> {
+        self.start_sign_in_as(target, challenge, Whom::Same).await
+    }
+
+    /// As [`start_sign_in`](Self::start_sign_in), for a certain person: a proposal, who signed in
+    /// is known at the end.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn start_sign_in_as(
+        &self,
+        target: &Target,
+        challenge: Option<&str>,
+        whom: Whom,
+    ) -> Result<SignInFlow, SignInError> {
         let source = self.0.source.clone();
-        SignInFlow::start(source, &self.0.client_name, target, challenge).await
+        SignInFlow::start(source, &self.0.client_name, target, challenge, whom).await
+    }
+
+    /// Has `account` open `target` from now on, if that takes no browser: it does already, or one
+    /// of its sign-ins at the same Entra client will do. Says whether it does.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorizationError`], where the authorization server or the vault cannot be asked.
+    pub async fn switch_account(
+        &self,
+        target: &Target,
+        account: &AccountKey,
+    ) -> Result<bool, AuthorizationError> {
+        self.0.source.switch_account(target, account).await
+    }
+
+    /// Where the browser ends its own session with the account (OpenID Connect RP-Initiated
+    /// Logout 1.0), so that the next sign-in asks for a password again; `None` where the
+    /// authorization server has no such page. To be asked for before
+    /// [`sign_out`](Self::sign_out), which forgets it.
+    pub async fn end_session_url(&self, account: &AccountKey) -> Option<Url> {
+        let ledger = &self.0.source.ledger;
+        ledger.load().await.ok()?;
+        let mut slots = ledger.grants().into_iter();
+        slots.find_map(|slot| {
+            slot.with_grant(|grant| {
+                let endpoint = grant.endpoints.end_session.as_ref()?;
+                (grant.account.key == *account).then(|| logout(endpoint, grant))
+            })
+        })
     }
 
     /// The account that opens `target`. From memory: `None` until another call has read the
@@ -264,6 +310,20 @@ impl Identity {
                 reason,
             })
     }
+}
+
+fn logout(endpoint: &EndpointUrl, grant: &Grant) -> Url {
+    let mut url = endpoint.url().clone();
+    url.query_pairs_mut()
+        .append_pair("client_id", &grant.client.id)
+        .extend_pairs(
+            grant
+                .account
+                .username
+                .as_ref()
+                .map(|who| ("logout_hint", who)),
+        );
+    url
 }
 
 impl Target {

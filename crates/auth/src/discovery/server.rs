@@ -16,6 +16,8 @@ pub(crate) struct AuthorizationServer {
     pub(crate) registration_endpoint: Option<EndpointUrl>,
     pub(crate) revocation_endpoint: Option<EndpointUrl>,
     pub(crate) userinfo_endpoint: Option<EndpointUrl>,
+    /// Where a browser ends its session (OpenID Connect RP-Initiated Logout 1.0).
+    pub(crate) end_session_endpoint: Option<EndpointUrl>,
     /// Where the user's consents are listed: an extension that our gateway has.
     pub(crate) consents_endpoint: Option<EndpointUrl>,
     pub(crate) scopes: Vec<String>,
@@ -54,6 +56,7 @@ pub(super) struct Metadata {
     registration_endpoint: Option<String>,
     revocation_endpoint: Option<String>,
     userinfo_endpoint: Option<String>,
+    end_session_endpoint: Option<String>,
     consents_endpoint: Option<String>,
     #[serde(default)]
     scopes_supported: Vec<String>,
@@ -90,6 +93,7 @@ impl AuthorizationServer {
             )?,
             revocation_endpoint: optional("revocation_endpoint", metadata.revocation_endpoint)?,
             userinfo_endpoint: optional("userinfo_endpoint", metadata.userinfo_endpoint)?,
+            end_session_endpoint: optional("end_session_endpoint", metadata.end_session_endpoint)?,
             consents_endpoint: optional("consents_endpoint", metadata.consents_endpoint)?,
             issuer: IssuerRule(metadata.issuer),
             scopes: metadata.scopes_supported,
@@ -118,6 +122,7 @@ impl AuthorizationServer {
             registration_endpoint: Some(at("/register")?),
             revocation_endpoint: None,
             userinfo_endpoint: None,
+            end_session_endpoint: None,
             consents_endpoint: None,
             scopes: Vec::new(),
             response_modes: Vec::new(),

@@ -6,7 +6,7 @@ use super::callback::Arrival;
 use super::page::Page;
 use super::person::{self, Expected, IdTokenError};
 use super::plan::Plan;
-use super::{AnswerError, Pending, Redeemable, SignIn};
+use super::{AnswerError, Pending, Redeemable, SignIn, Whom};
 use crate::account::Account;
 use crate::error::SignInError;
 use crate::explanation::{Actor, Explanation};
@@ -23,6 +23,7 @@ pub(super) struct Exchange {
     pub(super) plan: Plan,
     pub(super) client: Client,
     pub(super) redirect_uri: String,
+    pub(super) whom: Whom,
 }
 
 impl Exchange {
@@ -39,6 +40,7 @@ impl Exchange {
             resource: self.plan.resource.as_ref(),
             response_mode: self.plan.response_mode(),
             claims: self.plan.claims.as_deref(),
+            whom: &self.whom,
         }
     }
 
@@ -111,6 +113,7 @@ impl Exchange {
                 issuer: self.plan.issuer.clone(),
                 client_id: self.client.id.clone(),
                 audience: self.plan.audience.clone(),
+                subject: account.key.subject.clone(),
             },
             targets: BTreeSet::from([self.target.name()]),
             account,
@@ -121,6 +124,7 @@ impl Exchange {
             endpoints: Endpoints {
                 token: server.token_endpoint.clone(),
                 revocation: server.revocation_endpoint.clone(),
+                end_session: server.end_session_endpoint.clone(),
                 consents: server.consents_endpoint.clone(),
             },
             tokens: issued.tokens,

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::Pending;
 use super::callback::{Arrival, CallbackListener, Callbacks, Port, not_expected};
 use super::exchange::Exchange;
 use super::plan::{Earlier, Plan};
 use super::ports::{self, Ports};
+use super::{Pending, Whom};
 use crate::account::Account;
 use crate::discovery::Challenge;
 use crate::error::SignInError;
 use crate::identity::Target;
 use crate::random;
 use crate::registration::{Client, Registration};
+use crate::token::Slot;
 use crate::token::source::Source;
 
 /// How long somebody may take in the browser.
@@ -69,6 +70,7 @@ impl SignInFlow {
         client_name: &str,
         target: &Target,
         challenge: Option<&str>,
+        whom: Whom,
     ) -> Result<Self, SignInError> {
         if target.url.is_exposed() {
             // RFC 6750 section 5.3: a token goes out over TLS alone.
@@ -80,6 +82,7 @@ impl SignInFlow {
         source.ledger.open().await?;
         let challenge = challenge.map(|text| Challenge::parse(text).unwrap_or_default());
         let earlier = source.ledger.grant_for(&target.name());
+        let whom = whom.or_as_before(earlier.as_deref());
         let earlier = earlier.map_or_else(Earlier::default, |slot| Earlier {
             scopes: slot.with_grant(|grant| grant.scopes().to_vec()),
             claims: slot.claims(),
@@ -91,6 +94,7 @@ impl SignInFlow {
         let exchange = Exchange {
             redirect_uri: plan.redirect_uri(listener.port()),
             client: Client::configured(""),
+            whom,
             source,
             target: target.clone(),
             plan,
@@ -106,6 +110,17 @@ impl SignInFlow {
             exchange,
             _port: port,
         })
+    }
+}
+
+impl Whom {
+    /// The person who signed in before, where it is to be the same.
+    fn or_as_before(self, earlier: Option<&Slot>) -> Self {
+        let before = || earlier?.with_grant(|grant| grant.account.username.clone());
+        match self {
+            Self::Same => before().map_or(Self::Same, Self::Named),
+            Self::Named(_) | Self::Chosen => self,
+        }
     }
 }
 

@@ -42,6 +42,19 @@ pub(crate) struct SignIn<'a> {
     pub(crate) response_mode: Option<&'static str>,
     /// Claims that Entra wants asked for, as JSON.
     pub(crate) claims: Option<&'a str>,
+    pub(crate) whom: &'a Whom,
+}
+
+/// Who is to sign in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Whom {
+    /// Whoever did so last; else whomever the authorization server takes.
+    #[default]
+    Same,
+    /// The person of this name, as in [`Account::username`](crate::Account::username).
+    Named(String),
+    /// Whom the person chooses there.
+    Chosen,
 }
 
 impl SignIn<'_> {
@@ -65,6 +78,19 @@ impl SignIn<'_> {
         self.scopes.iter().any(|scope| scope == "openid")
     }
 
+    /// Whom to propose (OpenID Connect Core 1.0 section 3.1.2.1).
+    fn login_hint(&self) -> Option<&str> {
+        match self.whom {
+            Whom::Named(username) if self.asks_for_identity() => Some(username),
+            Whom::Named(_) | Whom::Same | Whom::Chosen => None,
+        }
+    }
+
+    /// Has the authorization server show whom it knows. Not together with a hint.
+    fn prompt(&self) -> Option<&'static str> {
+        (*self.whom == Whom::Chosen && self.asks_for_identity()).then_some("select_account")
+    }
+
     fn url(&self, state: &State, verifier: &Verifier, nonce: Option<&Nonce>) -> Url {
         let challenge = PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(
             verifier.expose().to_owned(),
@@ -84,6 +110,8 @@ impl SignIn<'_> {
             ("nonce", nonce.map(Nonce::expose)),
             ("response_mode", self.response_mode),
             ("claims", self.claims),
+            ("login_hint", self.login_hint()),
+            ("prompt", self.prompt()),
         ];
         ours.extend(
             optional

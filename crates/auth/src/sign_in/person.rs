@@ -85,7 +85,13 @@ pub(super) fn of_id_token(
         return Err(IdTokenError::Wrong("it is from another sign-in"));
     }
     in_time(&claims, expected.now)?;
-    Ok(claims.person.account(Issuer::new(claims.iss)))
+    let is_entra = tenant.is_some_and(|tenant| claims.iss.contains(tenant));
+    let mut account = claims.person.account(Issuer::new(claims.iss));
+    // Entra's `sub` is another one for each application.
+    if let (true, Some(object_id)) = (is_entra, &account.object_id) {
+        account.key.subject.clone_from(object_id);
+    }
+    Ok(account)
 }
 
 /// The account that the userinfo endpoint speaks of; `None` if it does not.
@@ -217,7 +223,7 @@ mod tests {
     fn tells_who_signed_in() {
         let account = read(|_| {}).unwrap();
         assert_eq!(account.key.issuer.as_str(), "https://login.example/t1/v2.0");
-        assert_eq!(account.key.subject, "s");
+        assert_eq!(account.key.subject, "o1");
         assert_eq!(account.name.as_deref(), Some("Alice"));
         assert_eq!(account.object_id.as_deref(), Some("o1"));
     }

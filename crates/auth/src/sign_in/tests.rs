@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::pending::Answer;
-use super::{AnswerError, Pending, SignIn, merged};
+use super::{AnswerError, Pending, SignIn, Whom, merged};
 use crate::discovery::{AuthorizationServer, IssuerRule, Proof};
 
 fn server() -> AuthorizationServer {
@@ -15,6 +15,7 @@ fn server() -> AuthorizationServer {
         registration_endpoint: None,
         revocation_endpoint: None,
         userinfo_endpoint: None,
+        end_session_endpoint: None,
         consents_endpoint: None,
         scopes: Vec::new(),
         response_modes: Vec::new(),
@@ -25,6 +26,10 @@ fn server() -> AuthorizationServer {
 }
 
 fn start(scopes: &[&str]) -> (Url, Pending) {
+    start_as(scopes, Whom::Same)
+}
+
+fn start_as(scopes: &[&str], whom: Whom) -> (Url, Pending) {
     let scopes: Vec<_> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
     let mut next = 0;
     let sign_in = SignIn {
@@ -35,6 +40,7 @@ fn start(scopes: &[&str]) -> (Url, Pending) {
         resource: None,
         response_mode: None,
         claims: None,
+        whom: &whom,
     };
     sign_in.start(&mut |bytes| {
         next += 1;
@@ -130,4 +136,28 @@ fn an_answer_that_repeats_itself_is_none() {
     assert!(Answer::parse(b"code=a&code=b").is_none());
     assert!(Answer::parse(b"code=a&%63ode=b").is_none());
     assert!(Answer::parse(b"a=1&b=1").is_some());
+}
+
+#[test]
+fn a_person_is_proposed_or_chosen_and_never_both() {
+    let named = Whom::Named("ada@contoso.example".to_owned());
+    let (url, _) = start_as(&["openid"], named.clone());
+    assert_eq!(
+        parameter(&url, "login_hint").as_deref(),
+        Some("ada@contoso.example")
+    );
+    assert_eq!(
+        parameter(&url, "prompt").as_deref(),
+        Some("login"),
+        "theirs"
+    );
+    let (url, _) = start_as(&["openid"], Whom::Chosen);
+    assert_eq!(parameter(&url, "prompt").as_deref(), Some("select_account"));
+    assert_eq!(parameter(&url, "login_hint"), None);
+    let (url, _) = start_as(&["mcp"], named);
+    assert_eq!(
+        parameter(&url, "login_hint"),
+        None,
+        "not an OpenID provider"
+    );
 }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use model::Issuer;
 use model::config::ServerAuth;
 use tokio::sync::Mutex;
 
@@ -14,8 +15,9 @@ use super::endpoint::{EndpointError, TokenEndpoint};
 use super::grant::{Grant, GrantKey};
 use super::slot::{Failure, Slot};
 use super::source::Source;
+use crate::account::AccountKey;
 use crate::dialect;
-use crate::error::SignInReason;
+use crate::error::{AuthorizationError, SignInReason};
 use crate::identity::{Authorization, Target};
 
 /// How long a refused attempt is not repeated, in seconds.
@@ -28,7 +30,8 @@ pub(super) type Branches = Mutex<HashMap<String, u64>>;
 /// What is asked of another server's sign-in.
 struct Wish {
     target: String,
-    key: GrantKey,
+    issuer: Issuer,
+    client_id: String,
     scopes: Vec<String>,
 }
 
@@ -39,7 +42,7 @@ impl Source {
         let (Some(wish), source) = (wish, self.clone()) else {
             return Err(self.not_signed_in());
         };
-        if source.sibling(&wish.key).is_none() {
+        if source.sibling(&wish, None).is_none() {
             return Err(self.not_signed_in());
         }
         // On a task of its own, as a renewal.
@@ -61,7 +64,7 @@ impl Source {
             return self.fresh(slot).await;
         }
         let held = refused.get(&wish.target).is_some_and(|until| now < *until);
-        let Some(sibling) = self.sibling(&wish.key).filter(|_| !held) else {
+        let Some(sibling) = self.sibling(&wish, None).filter(|_| !held) else {
             return Err(self.not_signed_in());
         };
         match self.grant_like(&sibling, &wish, now).await {
@@ -71,6 +74,47 @@ impl Source {
                 Err(failure(error))
             }
         }
+    }
+
+    /// Has another account open the target, if that takes no browser.
+    pub(crate) async fn switch_account(
+        &self,
+        target: &Target,
+        account: &AccountKey,
+    ) -> Result<bool, AuthorizationError> {
+        self.ledger.load().await?;
+        let slot = self.ledger.grant_for(&target.name());
+        let is_theirs = |slot: Arc<Slot>| slot.with_grant(|grant| grant.account.key == *account);
+        if slot.is_some_and(is_theirs) {
+            return match self.authorization(target).await {
+                Ok(_) => Ok(true),
+                Err(AuthorizationError::SignInNeeded { .. }) => Ok(false),
+                Err(error) => Err(error),
+            };
+        }
+        let Some(wish) = Wish::of(target) else {
+            return Ok(false);
+        };
+        let Some(sibling) = self.sibling(&wish, Some(account)) else {
+            return Ok(false);
+        };
+        let source = self.clone();
+        let attempt = self.renewals.spawn(async move {
+            let _one = source.branches.lock().await;
+            let now = source.clock.unix();
+            match source.grant_like(&sibling, &wish, now).await {
+                Ok(grant) => source.take(grant, &wish.target).await.map(|_| true),
+                Err(EndpointError::Refused(_)) => Ok(false),
+                Err(error) => Err(failure(error)),
+            }
+        });
+        let switched = attempt.await.unwrap_or_else(|error| {
+            Err(Failure::Unreachable {
+                reason: error.to_string(),
+                retry_after: None,
+            })
+        });
+        switched.map_err(|failure| failure.about(target))
     }
 
     async fn grant_like(
@@ -92,7 +136,10 @@ impl Source {
         };
         let tokens = endpoint.refresh(refresh, now).await?;
         Ok(Grant {
-            key: wish.key.clone(),
+            key: GrantKey {
+                audience: wish.scopes.join(" "),
+                ..grant.key
+            },
             targets: BTreeSet::from([wish.target.clone()]),
             asked: wish.scopes.clone(),
             repeated: wish.scopes.clone(),
@@ -111,17 +158,24 @@ impl Source {
         }
     }
 
-    /// Another grant of the same client at the same authority that can be renewed.
-    fn sibling(&self, key: &GrantKey) -> Option<Arc<Slot>> {
+    /// Another grant of the same client at the same authority that can be renewed: of `account`,
+    /// or of the only account that there is. Between several only a person can choose.
+    fn sibling(&self, wish: &Wish, account: Option<&AccountKey>) -> Option<Arc<Slot>> {
         let is_sibling = |slot: &Arc<Slot>| {
             slot.with_grant(|grant| {
-                grant.key.issuer == key.issuer
-                    && grant.key.client_id == key.client_id
+                grant.key.issuer == wish.issuer
+                    && grant.key.client_id == wish.client_id
+                    && account.is_none_or(|account| grant.account.key == *account)
                     && !grant.repeated.is_empty()
                     && grant.tokens.refresh.is_some()
             })
         };
-        self.ledger.grants().into_iter().find(is_sibling)
+        let mut siblings = self.ledger.grants().into_iter().filter(is_sibling);
+        let first = siblings.next()?;
+        let whose = first.with_grant(|grant| grant.account.key.clone());
+        siblings
+            .all(|other| other.with_grant(|grant| grant.account.key == whose))
+            .then_some(first)
     }
 
     fn not_signed_in(&self) -> Failure {
@@ -149,11 +203,8 @@ impl Wish {
         let scopes = dialect::qualified(scopes, resource);
         Some(Self {
             target: target.name(),
-            key: GrantKey {
-                issuer: authority.clone(),
-                client_id: client_id.clone(),
-                audience: scopes.join(" "),
-            },
+            issuer: authority.clone(),
+            client_id: client_id.clone(),
             scopes,
         })
     }

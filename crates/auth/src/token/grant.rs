@@ -19,6 +19,8 @@ pub(crate) struct GrantKey {
     pub(crate) client_id: String,
     /// What the tokens are for: the resource, or for Entra the scopes, which name it.
     pub(crate) audience: String,
+    /// Whose they are: the account's subject.
+    pub(crate) subject: String,
 }
 
 /// One sign-in and all that renewing it takes.
@@ -43,6 +45,7 @@ pub(crate) struct Grant {
 pub(crate) struct Endpoints {
     pub(crate) token: EndpointUrl,
     pub(crate) revocation: Option<EndpointUrl>,
+    pub(crate) end_session: Option<EndpointUrl>,
     pub(crate) consents: Option<EndpointUrl>,
 }
 
@@ -61,7 +64,12 @@ pub(crate) struct Tokens {
 impl GrantKey {
     /// Where it lies in the vault.
     pub(crate) fn record(&self) -> RecordName {
-        let parts = [self.issuer.as_str(), &self.client_id, &self.audience];
+        let parts = [
+            self.issuer.as_str(),
+            &self.client_id,
+            &self.audience,
+            &self.subject,
+        ];
         RecordName::new(RecordKind::Grant, &parts)
     }
 }

@@ -144,7 +144,7 @@ impl Source {
 }
 
 impl Failure {
-    fn about(self, target: &Target) -> AuthorizationError {
+    pub(super) fn about(self, target: &Target) -> AuthorizationError {
         let server = target.url.shown().to_owned();
         match self {
             Self::SignInNeeded(reason, explanation) => AuthorizationError::SignInNeeded {

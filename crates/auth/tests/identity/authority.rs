@@ -40,6 +40,8 @@ pub(crate) struct Behaviour {
     pub(crate) rotation: Rotation,
     /// When ID tokens are issued, in seconds since 1970.
     pub(crate) now: u64,
+    /// Who signs in at the Entra-like authority.
+    pub(crate) person: &'static str,
     /// Whether the server answers without a sign-in.
     pub(crate) open: bool,
     /// What registration adds to its answer.
@@ -206,12 +208,12 @@ impl Authority {
     }
 
     fn id_token(&self, client: &str, nonce: Option<&String>) -> String {
-        let now = self.behave(|b| b.now);
+        let (now, person) = self.behave(|b| (b.now, b.person));
         let claims = json!({
             "iss": format!("{}/{TENANT}/v2.0", self.origin), "aud": client, "nonce": nonce,
             "iat": now - 300, "nbf": now - 300, "exp": now + 3600, "sub": "pairwise",
-            "tid": TENANT, "oid": "object", "name": "Alice",
-            "preferred_username": "alice@contoso.example",
+            "tid": TENANT, "oid": format!("object of {person}"), "name": person,
+            "preferred_username": format!("{person}@contoso.example"),
         });
         format!(
             "e30.{}.c2ln",
@@ -244,6 +246,7 @@ impl Behaviour {
                 "issuer": format!("{origin}/{TENANT}/v2.0"),
                 "authorization_endpoint": format!("{origin}/authorize?prompt=login&scope=x"),
                 "token_endpoint": format!("{origin}/token"),
+                "end_session_endpoint": format!("{origin}/logout"),
                 "response_modes_supported": ["query", "fragment", "form_post"],
                 "scopes_supported": ["openid", "profile", "email", "offline_access"],
             }),
@@ -254,6 +257,7 @@ impl Behaviour {
             refresh_in: None,
             rotation: Rotation::Strict,
             now: super::START,
+            person: "alice",
             open: false,
             registered_with: json!({}),
         }

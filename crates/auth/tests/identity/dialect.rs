@@ -28,7 +28,7 @@ async fn scopes_carry_the_audience_and_resource_is_never_sent() {
     let issuer = format!("{}/{TENANT}/v2.0", desk.authority.origin);
     assert_eq!(account.key.issuer.as_str(), issuer);
     assert_eq!(account.tenant.as_deref(), Some(TENANT));
-    assert_eq!(account.object_id.as_deref(), Some("object"));
+    assert_eq!(account.object_id.as_deref(), Some("object of alice"));
     assert_eq!(account.username.as_deref(), Some("alice@contoso.example"));
     desk.advance(3600);
     assert_eq!(desk.header(&target).await, "Bearer access-2");
@@ -223,4 +223,60 @@ async fn an_authority_that_is_not_there_is_unreachable() {
     let error = desk.sign_in(&target).await.unwrap_err();
     assert!(matches!(error, SignInError::Unreachable { .. }));
     assert!(error.to_string().contains("; hint: "));
+}
+
+#[tokio::test]
+async fn two_people_have_different_servers_of_one_client() {
+    let desk = desk().await;
+    let (one, other) = (
+        desk.entra_usual(),
+        desk.entra(TENANT, &["api://other-api/files.read"]),
+    );
+    let ada = desk.sign_in(&one).await.unwrap();
+    desk.authority.set(|b| b.person = "grace");
+    let grace = desk.sign_in(&other).await.unwrap();
+    assert_ne!(ada.key, grace.key);
+    assert_eq!(desk.identity.accounts().await.len(), 2);
+    assert_eq!(desk.identity.account_for(&one).unwrap().key, ada.key);
+    assert_eq!(desk.identity.account_for(&other).unwrap().key, grace.key);
+
+    // Between two, only a person can choose.
+    let third = desk.entra(TENANT, &["api://third-api/x"]);
+    desk.identity.authorization(&third).await.unwrap_err();
+    let adas = desk.identity.switch_account(&third, &ada.key);
+    assert!(adas.await.unwrap(), "without a browser");
+    assert_eq!(desk.identity.account_for(&third).unwrap().key, ada.key);
+    assert_eq!(desk.authority.asked("authorize").len(), 2);
+
+    // A server changes hands, and nobody else loses theirs.
+    assert!(
+        desk.identity
+            .switch_account(&one, &grace.key)
+            .await
+            .unwrap()
+    );
+    assert_eq!(desk.identity.account_for(&one).unwrap().key, grace.key);
+    assert_eq!(desk.identity.account_for(&third).unwrap().key, ada.key);
+    desk.identity.sign_out(&ada.key).await.unwrap();
+    let restarted = desk.restarted();
+    assert_eq!(restarted.accounts().await.len(), 1);
+    assert_eq!(restarted.account_for(&one).unwrap().key, grace.key);
+}
+
+#[tokio::test]
+async fn whoever_signed_in_before_is_proposed_again() {
+    let desk = desk().await;
+    let target = desk.entra_usual();
+    let account = desk.sign_in(&target).await.unwrap();
+    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let hint = flow
+        .url()
+        .query_pairs()
+        .find(|(name, _)| name == "login_hint");
+    assert_eq!(hint.map(|(_, value)| value.into_owned()), account.username);
+    drop(flow);
+    let end = desk.identity.end_session_url(&account.key).await.unwrap();
+    assert!(end.path().ends_with("/logout"), "{end}");
+    let who = end.query_pairs().find(|(name, _)| name == "logout_hint");
+    assert_eq!(who.map(|(_, value)| value.into_owned()), account.username);
 }

@@ -28,6 +28,7 @@ struct GrantRecord<'a> {
     repeated: Cow<'a, [String]>,
     token_endpoint: Cow<'a, EndpointUrl>,
     revocation_endpoint: Option<Cow<'a, EndpointUrl>>,
+    end_session_endpoint: Option<Cow<'a, EndpointUrl>>,
     consents_endpoint: Option<Cow<'a, EndpointUrl>>,
     access: Cow<'a, str>,
     refresh: Option<Cow<'a, str>>,
@@ -96,6 +97,7 @@ pub(super) fn of_grant(grant: &Grant) -> Plain {
         repeated: (&*grant.repeated).into(),
         token_endpoint: Cow::Borrowed(&grant.endpoints.token),
         revocation_endpoint: grant.endpoints.revocation.as_ref().map(Cow::Borrowed),
+        end_session_endpoint: grant.endpoints.end_session.as_ref().map(Cow::Borrowed),
         consents_endpoint: grant.endpoints.consents.as_ref().map(Cow::Borrowed),
         access: access.expose().into(),
         refresh: refresh.as_ref().map(|token| token.expose().into()),
@@ -114,6 +116,7 @@ pub(super) fn to_grant(plain: &Plain) -> Option<Grant> {
             issuer: record.issuer.into_owned(),
             client_id: client.id.clone(),
             audience: record.audience.into_owned(),
+            subject: record.account.subject.clone().into_owned(),
         },
         targets: record.targets.into_owned(),
         account: to_account(record.account),
@@ -124,6 +127,7 @@ pub(super) fn to_grant(plain: &Plain) -> Option<Grant> {
         endpoints: Endpoints {
             token: record.token_endpoint.into_owned(),
             revocation: record.revocation_endpoint.map(Cow::into_owned),
+            end_session: record.end_session_endpoint.map(Cow::into_owned),
             consents: record.consents_endpoint.map(Cow::into_owned),
         },
         tokens: Tokens {
