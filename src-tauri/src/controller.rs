@@ -115,6 +115,7 @@ impl Controller {
             Action::SignIn(server) => self.ask(Request::SignIn { server }),
             Action::CancelSignIn(server) => self.ask(Request::CancelSignIn { server }),
             Action::SignOut(account) => self.ask(Request::SignOut {
+                everywhere: false,
                 account: Some(account),
             }),
             Action::Copy(text) => self.copy(&text),

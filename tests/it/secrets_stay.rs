@@ -51,7 +51,12 @@ async fn no_token_code_or_verifier_is_written_logged_or_passed_as_an_argument() 
     assert_eq!(secrets.search(world.folder()), Vec::<String>::new());
 
     // Nor does a sign-out leave any behind.
-    bridge.ask(Request::SignOut { account: None }).await;
+    bridge
+        .ask(Request::SignOut {
+            account: None,
+            everywhere: false,
+        })
+        .await;
     let secrets = Secrets::seen(&world.servers);
     assert!(secrets.count("revoked token") >= 1);
     assert_eq!(secrets.search(world.folder()), Vec::<String>::new());

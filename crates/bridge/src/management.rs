@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use auth::{AuthorizationError, ConsentsError, Target};
+use auth::{Account, AuthorizationError, ConsentsError, Target};
 use control::Answer;
 use control::api::{ConsentView, HostId, Problem, ProblemKind, Reply, Request, ServerState};
 use control::hello::{self, Hello, LONGEST_LINE, Wants};
@@ -26,7 +26,7 @@ use crate::registry::Server;
 use crate::sign_in::{self, Wish};
 use programs::{apply, host_view, plan_add, plan_remove, shown};
 
-use crate::{config_file, doctor, face, probe, problem};
+use crate::{browser, config_file, doctor, face, probe, problem};
 
 /// How many requests of a client may wait for their turn before it is left unread.
 const MOST_AHEAD: usize = 16;
@@ -160,11 +160,17 @@ async fn answer(hub: &Arc<Hub>, request: Request) -> Result<Reply, Problem> {
     match request {
         Request::Status | Request::Watch => Ok(Reply::State(Box::new(hub.state().await))),
         Request::SignIn { server } => sign_in(hub, &server).await,
+        Request::SwitchAccount { server, account } => {
+            switch_account(hub, &server, account.as_deref()).await
+        }
         Request::CancelSignIn { server } => {
             hub.sign_ins.cancel(&server);
             Ok(Reply::Done)
         }
-        Request::SignOut { account } => sign_out(hub, account.as_deref()).await,
+        Request::SignOut {
+            account,
+            everywhere,
+        } => sign_out(hub, account.as_deref(), everywhere).await,
         Request::AddServer {
             name,
             url,
@@ -249,25 +255,55 @@ fn look(hub: &Arc<Hub>, server: Arc<Server>) {
     });
 }
 
-async fn sign_out(hub: &Arc<Hub>, account: Option<&str>) -> Result<Reply, Problem> {
-    let accounts = hub.identity.accounts().await;
-    let wanted: Vec<_> = accounts
-        .iter()
-        .filter(|known| {
-            account.is_none_or(|account| {
-                account == account_id(&known.key) || known.username.as_deref() == Some(account)
-            })
-        })
-        .collect();
-    if let (Some(account), true) = (account, wanted.is_empty()) {
-        return Err(Problem::new(
-            ProblemKind::NotFound,
-            format!("`{account}` is not signed in"),
-        )
-        .with_hint("`postern status` lists the accounts"));
+async fn switch_account(
+    hub: &Arc<Hub>,
+    name: &str,
+    account: Option<&str>,
+) -> Result<Reply, Problem> {
+    let server = hub.server(name)?;
+    let account = match account {
+        Some(account) => accounts_called(hub, Some(account)).await?.pop(),
+        None => None,
+    };
+    let ended = sign_in::switch(hub, &server, account).await;
+    ended.map_err(|problem| problem::about(name, &problem))?;
+    look(hub, server);
+    Ok(Reply::Done)
+}
+
+/// The accounts of that id or user name, at least one; all of them if none is named.
+async fn accounts_called(hub: &Hub, called: Option<&str>) -> Result<Vec<Account>, Problem> {
+    let mut accounts = hub.identity.accounts().await;
+    let Some(called) = called else {
+        return Ok(accounts);
+    };
+    accounts.retain(|known| {
+        called == account_id(&known.key) || known.username.as_deref() == Some(called)
+    });
+    if accounts.is_empty() {
+        let text = format!("`{called}` is not signed in");
+        return Err(Problem::new(ProblemKind::NotFound, text)
+            .with_hint("`postern status` lists the accounts"));
     }
+    Ok(accounts)
+}
+
+async fn sign_out(
+    hub: &Arc<Hub>,
+    account: Option<&str>,
+    everywhere: bool,
+) -> Result<Reply, Problem> {
+    let wanted = accounts_called(hub, account).await?;
     let mut left = None;
     for account in wanted {
+        if everywhere && let Some(page) = hub.identity.end_session_url(&account.key).await {
+            let opened = browser::open(&page, hub.options.browser.as_deref()).await;
+            if let Err(error) = opened {
+                let text = format!("the browser's own session could not be ended: {error}");
+                let hint = format!("open {page} in your browser");
+                left = Some(Problem::new(ProblemKind::Failed, text).with_hint(hint));
+            }
+        }
         if let Err(error) = hub.identity.sign_out(&account.key).await {
             left = Some(Problem::from_text(
                 ProblemKind::Unreachable,

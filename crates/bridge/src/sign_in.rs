@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use auth::SignInError;
+use auth::{Account, SignInError, Whom};
 use control::api::{Problem, ProblemKind, SignInView, UnixSeconds};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -82,6 +82,10 @@ impl SignIns {
         inner.pending.iter().filter_map(view).collect()
     }
 
+    fn is_pending(&self, server: &str) -> bool {
+        self.inner().pending.contains_key(server)
+    }
+
     /// Ends the sign-in of that server; says whether there was one.
     pub(crate) fn cancel(&self, server: &str) -> bool {
         self.inner()
@@ -97,6 +101,15 @@ pub(crate) fn begin(
     hub: &Arc<Hub>,
     server: &Arc<Server>,
     wish: Wish,
+) -> Option<watch::Receiver<Option<End>>> {
+    begin_as(hub, server, wish, Whom::Same)
+}
+
+fn begin_as(
+    hub: &Arc<Hub>,
+    server: &Arc<Server>,
+    wish: Wish,
+    whom: Whom,
 ) -> Option<watch::Receiver<Option<End>>> {
     let mut inner = hub.sign_ins.inner();
     let name = server.name.as_str();
@@ -135,7 +148,7 @@ pub(crate) fn begin(
     drop(inner);
     let (hub, server) = (Arc::clone(hub), Arc::clone(server));
     hub.clone().spawn(async move {
-        let ended = run(&hub, &server, cancel).await;
+        let ended = run(&hub, &server, whom, cancel).await;
         finish(&hub, &server, &ended);
         tell.send_replace(Some(ended));
     });
@@ -144,9 +157,41 @@ pub(crate) fn begin(
 
 /// Starts or joins a sign-in and waits for its end.
 pub(crate) async fn until_end(hub: &Arc<Hub>, server: &Arc<Server>, wish: Wish) -> End {
-    let Some(mut end) = begin(hub, server, wish) else {
-        return Err(problem::sign_in_needed(&server.name));
+    match begin(hub, server, wish) {
+        Some(end) => ended(server, end).await,
+        None => Err(problem::sign_in_needed(&server.name)),
+    }
+}
+
+/// Has another account open the server: `account`, or whom the person chooses.
+pub(crate) async fn switch(hub: &Arc<Hub>, server: &Arc<Server>, account: Option<Account>) -> End {
+    let whom = match account {
+        None => Whom::Chosen,
+        Some(account) => {
+            let target = server.target();
+            let switched = hub.identity.switch_account(&target, &account.key).await;
+            if switched.map_err(|error| problem::of_authorization(server, &error))? {
+                server.signed_in(&account.key);
+                hub.accounts_changed();
+                hub.changed();
+                return Ok(());
+            }
+            account.username.map_or(Whom::Chosen, Whom::Named)
+        }
     };
+    if hub.sign_ins.is_pending(server.name.as_str()) {
+        let text = "a sign-in to the server waits for the browser already";
+        return Err(
+            Problem::new(ProblemKind::InUse, text).with_hint("finish or cancel that one first")
+        );
+    }
+    match begin_as(hub, server, Wish::Person, whom) {
+        Some(end) => ended(server, end).await,
+        None => Err(problem::sign_in_needed(&server.name)),
+    }
+}
+
+async fn ended(server: &Server, mut end: watch::Receiver<Option<End>>) -> End {
     let ended = end
         .wait_for(Option::is_some)
         .await
@@ -155,12 +200,12 @@ pub(crate) async fn until_end(hub: &Arc<Hub>, server: &Arc<Server>, wish: Wish) 
     ended.unwrap_or_else(|| Err(cancelled(server)))
 }
 
-async fn run(hub: &Arc<Hub>, server: &Server, cancel: CancellationToken) -> End {
+async fn run(hub: &Arc<Hub>, server: &Server, whom: Whom, cancel: CancellationToken) -> End {
     let work = async {
         let challenge = server.challenge();
         let flow = hub
             .identity
-            .start_sign_in(&server.target(), challenge.as_deref())
+            .start_sign_in_as(&server.target(), challenge.as_deref(), whom)
             .await
             .map_err(|error| problem::of_sign_in(server, &error))?;
         let page = flow.url().clone();

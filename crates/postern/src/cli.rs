@@ -181,6 +181,13 @@ pub(crate) struct ConnectArgs {
 pub(crate) struct SignInArgs {
     /// The server's name.
     pub(crate) server: String,
+    /// Have this account open the server, as `postern status` names it; without a browser where
+    /// its sign-in to another server can.
+    #[arg(long = "as", value_name = "ACCOUNT", conflicts_with = "choose")]
+    pub(crate) account: Option<String>,
+    /// Choose in the browser who signs in.
+    #[arg(long)]
+    pub(crate) choose: bool,
 }
 
 #[derive(Debug, Args)]
@@ -191,6 +198,9 @@ pub(crate) struct SignOutArgs {
     /// Forget everybody.
     #[arg(long)]
     pub(crate) all: bool,
+    /// End the browser's own session too, so that the next sign-in asks for everything again.
+    #[arg(long)]
+    pub(crate) everywhere: bool,
 }
 
 #[derive(Debug, Subcommand)]

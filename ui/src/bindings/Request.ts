@@ -9,7 +9,16 @@ export type Request = { "call": "status" } | { "call": "watch" } | { "call": "si
 /**
  * The server's name.
  */
-server: string, } | { "call": "cancel-sign-in", 
+server: string, } | { "call": "switch-account", 
+/**
+ * The server's name.
+ */
+server: string, 
+/**
+ * The account, as [`super::AccountView::id`] names it; if absent, the person chooses in
+ * the browser.
+ */
+account: string | null, } | { "call": "cancel-sign-in", 
 /**
  * The server's name.
  */
@@ -17,7 +26,12 @@ server: string, } | { "call": "sign-out",
 /**
  * The account, as [`super::AccountView::id`] names it; all accounts if absent.
  */
-account: string | null, } | { "call": "add-server", 
+account: string | null, 
+/**
+ * Whether the browser's own session with the authority is to end too, on a page of the
+ * authority's that is opened.
+ */
+everywhere?: boolean, } | { "call": "add-server", 
 /**
  * The new name.
  */

@@ -28,7 +28,10 @@ export function createClient(transport: Transport) {
     follow: transport.follow,
     signIn: (server: string) => ask({ call: "sign-in", server }, "done"),
     cancelSignIn: (server: string) => ask({ call: "cancel-sign-in", server }, "done"),
-    signOut: (account: string | null) => ask({ call: "sign-out", account }, "done"),
+    switchAccount: (server: string, account: string | null) =>
+      ask({ call: "switch-account", server, account }, "done"),
+    signOut: (account: string | null, everywhere = false) =>
+      ask({ call: "sign-out", account, everywhere }, "done"),
     addServer: (name: string, url: string) => ask({ call: "add-server", name, url }, "done"),
     removeServer: (name: string) => ask({ call: "remove-server", name }, "done"),
     testServer: (name: string) => ask({ call: "test-server", name }, "test"),

@@ -73,6 +73,13 @@ export class MockBridge {
       case "start-server-mode":
         this.change({ serverMode: { is: "running", url: "http://127.0.0.1:4180", pid: 41533 } });
         return DONE;
+      case "switch-account":
+        this.change({
+          servers: this.state.servers.map((server) =>
+            server.name === request.server ? { ...server, account: request.account } : server,
+          ),
+        });
+        return DONE;
       case "doctor":
         return { reply: "doctor", value: doctor };
       case "sign-in":
@@ -101,6 +108,7 @@ export class MockBridge {
       sseEndpoint: `${this.state.bridge.http}/${name}/sse`,
       socketEndpoint: `${this.state.bridge.socket}#/${name}/mcp`,
       state: { is: "sign-in-needed" as const },
+      signInProblem: null,
       account: null,
       tools: null,
       ephemeral: false,

@@ -102,7 +102,25 @@ const attention: State = {
   },
   servers: [
     server("snippets", { endpoint: null, sseEndpoint: null }),
-    server("timesheets", { state: { is: "sign-in-needed" }, endpoint: null, sseEndpoint: null, tools: null }),
+    server("timesheets", {
+      state: { is: "sign-in-needed" },
+      signInProblem: {
+        kind: "failed",
+        message:
+          "timesheets: the sign-in was refused: only an administrator may consent to what this application asks for",
+        hint: "send your administrator this link, and sign in again afterwards",
+        refusal: {
+          code: "AADSTS90094",
+          actor: "administrator",
+          words: "AADSTS90094: Admin consent is required.",
+          correlationId: "6b1c1f5e-6f0a-4a55-9c8e-0f8b6a1c2d3e",
+          adminConsentUrl: "https://login.contoso.example/contoso.example/adminconsent?client_id=11f0",
+        },
+      },
+      endpoint: null,
+      sseEndpoint: null,
+      tools: null,
+    }),
     server("wiki", {
       endpoint: null,
       sseEndpoint: null,

@@ -1,4 +1,5 @@
 import { Button, Group, Modal, Stack, Text } from "@mantine/core";
+import type { ReactNode } from "react";
 import { useAction } from "../bridge/useAction";
 import { t } from "../strings/t";
 import { ProblemAlert } from "./ProblemAlert";
@@ -11,10 +12,12 @@ interface Props {
   action: string;
   onConfirm: () => Promise<unknown>;
   onClose: () => void;
+  /** What else there is to decide. */
+  children?: ReactNode;
 }
 
 /** Asks before something is taken away, and shows why it could not be. */
-export function ConfirmModal({ opened, title, about, action, onConfirm, onClose }: Props) {
+export function ConfirmModal({ opened, title, about, action, onConfirm, onClose, children }: Props) {
   const confirm = useAction(async () => {
     await onConfirm();
     onClose();
@@ -32,6 +35,7 @@ export function ConfirmModal({ opened, title, about, action, onConfirm, onClose 
     >
       <Stack gap="md">
         <Text size="sm">{about}</Text>
+        {children}
         <ProblemAlert problem={confirm.problem} />
         <Group justify="flex-end" gap="xs">
           <Button variant="default" onClick={close}>

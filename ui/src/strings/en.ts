@@ -67,6 +67,8 @@ export const en = {
     others_one: "and {{count}} more account",
     others_other: "and {{count}} more accounts",
     signOut: "Sign out",
+    everywhere: "End the browser's session too",
+    everywhereAbout: "Opens a page that signs this account out of every program in this browser.",
     signOutNamed: "Sign out {{name}}",
     signOutTitle: "Sign out {{name}}?",
     signOutAbout:
@@ -104,6 +106,8 @@ export const en = {
     noEndpoint: "None: see Settings",
     account: "Account",
     noAccount: "None",
+    changeAccount: "Change",
+    otherAccount: "Another account…",
     sessions: "In use by",
     noSessions: "Nobody right now",
     session: "{{host}} ({{face}}, since {{since}})",

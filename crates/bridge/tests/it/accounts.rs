@@ -15,7 +15,10 @@ fn sign_in() -> Request {
 }
 
 fn sign_out() -> Request {
-    Request::SignOut { account: None }
+    Request::SignOut {
+        account: None,
+        everywhere: false,
+    }
 }
 
 async fn tools(host: &mut Host, id: i64) -> Value {

@@ -23,6 +23,15 @@ pub enum Request {
         /// The server's name.
         server: String,
     },
+    /// Has another account open a server: at once where a sign-in of that account can, else by a
+    /// sign-in in the browser, whose end is waited for.
+    SwitchAccount {
+        /// The server's name.
+        server: String,
+        /// The account, as [`super::AccountView::id`] names it; if absent, the person chooses in
+        /// the browser.
+        account: Option<String>,
+    },
     /// Ends the sign-in that waits for the browser.
     CancelSignIn {
         /// The server's name.
@@ -32,6 +41,11 @@ pub enum Request {
     SignOut {
         /// The account, as [`super::AccountView::id`] names it; all accounts if absent.
         account: Option<String>,
+        /// Whether the browser's own session with the authority is to end too, on a page of the
+        /// authority's that is opened.
+        #[serde(default)]
+        #[ts(optional, as = "Option<bool>")]
+        everywhere: bool,
     },
     /// Adds a server to the configuration, or keeps an ephemeral one.
     AddServer {

@@ -3,6 +3,7 @@
 use control::api::{Request, SignInView};
 use control::{CallError, Client};
 
+use super::sign_out;
 use crate::cli::SignInArgs;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -13,8 +14,18 @@ pub(crate) fn run(args: &SignInArgs, context: &Context) -> Result<(), Failure> {
     context.block_on(async {
         let mut client = context.bridge().await?;
         let watching = context.connect().await?;
-        let request = Request::SignIn {
-            server: args.server.clone(),
+        let server = args.server.clone();
+        let request = match (&args.account, args.choose) {
+            (None, false) => Request::SignIn { server },
+            (None, true) => Request::SwitchAccount {
+                server,
+                account: None,
+            },
+            (Some(name), _) => {
+                let accounts = context.state().await?.accounts;
+                let account = Some(sign_out::named(name, &accounts)?.id);
+                Request::SwitchAccount { server, account }
+            }
         };
         let ended = tokio::select! {
             reply = client.call(&request) => reply,

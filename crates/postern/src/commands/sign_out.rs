@@ -29,14 +29,19 @@ pub(crate) fn run(args: SignOutArgs, context: &Context) -> Result<(), Failure> {
             .map_or("everybody", |account| shown(account))
             .to_owned();
         let account = account.map(|account| account.id);
-        context.call(&Request::SignOut { account }).await?;
+        let everywhere = args.everywhere;
+        let request = Request::SignOut {
+            account,
+            everywhere,
+        };
+        context.call(&request).await?;
         terminal::say(format_args!("Signed out {who}."));
         Ok(())
     })
 }
 
 /// By id, user name or name.
-fn named(name: &str, accounts: &[AccountView]) -> Result<AccountView, Failure> {
+pub(super) fn named(name: &str, accounts: &[AccountView]) -> Result<AccountView, Failure> {
     let is_named = |account: &&AccountView| {
         let names = [
             Some(&account.id),

@@ -5,16 +5,18 @@ import type { SessionView } from "../../bindings/SessionView";
 import { CopyButton } from "../../parts/CopyButton";
 import { Mono } from "../../parts/Mono";
 import { t, time } from "../../strings/t";
+import { AccountSwitch } from "./AccountSwitch";
 import classes from "./ServerItem.module.css";
 
 interface Props {
   server: ServerView;
   account: AccountView | undefined;
+  accounts: AccountView[];
   sessions: SessionView[];
 }
 
 /** Where hosts reach the server, as whom, and who does now. */
-export function Connection({ server, account, sessions }: Props) {
+export function Connection({ server, account, accounts, sessions }: Props) {
   const person =
     account === undefined ? t("servers.noAccount") : (account.username ?? account.name ?? account.id);
   return (
@@ -27,6 +29,9 @@ export function Connection({ server, account, sessions }: Props) {
         <Text size="sm" truncate>
           {person}
         </Text>
+        {account !== undefined && (
+          <AccountSwitch server={server.name} account={account} accounts={accounts} />
+        )}
       </dd>
       {server.headers.length > 0 && (
         <>

@@ -14,13 +14,14 @@ import { Tools } from "./Tools";
 interface Props {
   server: ServerView;
   account: AccountView | undefined;
+  accounts: AccountView[];
   sessions: SessionView[];
   signingIn: boolean;
   onSignIn: () => void;
   onKeep: () => void;
 }
 
-export function ServerItem({ server, account, sessions, signingIn, onSignIn, onKeep }: Props) {
+export function ServerItem({ server, account, accounts, sessions, signingIn, onSignIn, onKeep }: Props) {
   return (
     <Accordion.Item value={server.name} className={classes.item ?? ""}>
       <Accordion.Control>
@@ -53,7 +54,7 @@ export function ServerItem({ server, account, sessions, signingIn, onSignIn, onK
             hasAccount={account !== undefined}
             onSignIn={onSignIn}
           />
-          <Connection server={server} account={account} sessions={sessions} />
+          <Connection server={server} account={account} accounts={accounts} sessions={sessions} />
           <Tools server={server} />
           <ServerActions server={server} onKeep={onKeep} />
         </Stack>

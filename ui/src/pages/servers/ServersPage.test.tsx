@@ -45,3 +45,24 @@ test("a server is removed only after a question", async () => {
   await user.click(within(dialog).getByRole("button", { name: "Remove" }));
   expect(screen.queryByText("wiki")).toBeNull();
 });
+
+test("somebody else opens a server: an account that is there, or another one", async () => {
+  const transport = mockTransport("connected");
+  const call = vi.spyOn(transport, "call");
+  renderApp(transport);
+  await user.click(screen.getByRole("button", { name: /^snippets/ }));
+  await user.click(await screen.findByRole("button", { name: "Change" }));
+  expect(screen.queryByRole("menuitem", { name: "ada@contoso.example" })).toBeNull();
+  await user.click(await screen.findByRole("menuitem", { name: "Another account…" }));
+  expect(call).toHaveBeenCalledWith({ call: "switch-account", server: "snippets", account: null });
+});
+
+test("what the authorization server said comes with who has to act and what to quote", async () => {
+  renderApp(mockTransport("attention"));
+  await user.click(screen.getByRole("button", { name: /^timesheets/ }));
+  const alerts = await screen.findAllByRole("alert");
+  const alert = alerts.find((one) => one.textContent?.includes("AADSTS90094"));
+  expect(alert?.textContent).toContain("Only an administrator of your organisation can do that.");
+  expect(alert?.textContent).toContain("6b1c1f5e-6f0a-4a55-9c8e-0f8b6a1c2d3e");
+  expect(screen.getByRole("button", { name: "Copy administrator's link" })).toBeDefined();
+});

@@ -34,6 +34,7 @@ export function ServersPage({ state, onSignIn }: Props) {
             key={server.name}
             server={server}
             account={state.accounts.find((account) => account.id === server.account)}
+            accounts={state.accounts}
             sessions={state.sessions.filter((session) => session.server === server.name)}
             signingIn={state.signIns.some((waiting) => waiting.server === server.name)}
             onSignIn={() => onSignIn(server.name)}

@@ -1,4 +1,4 @@
-import { Badge, Button } from "@mantine/core";
+import { Badge, Button, Checkbox } from "@mantine/core";
 import { useState } from "react";
 import type { AccountView } from "../../bindings/AccountView";
 import { useClient } from "../../bridge/useBridge";
@@ -9,6 +9,7 @@ import { Section } from "./Section";
 
 export function AccountsSection({ accounts }: { accounts: AccountView[] }) {
   const client = useClient();
+  const [everywhere, setEverywhere] = useState(false);
   const [leaving, setLeaving] = useState<AccountView | null>(null);
   return (
     <Section title={t("account.title")}>
@@ -35,10 +36,20 @@ export function AccountsSection({ accounts }: { accounts: AccountView[] }) {
         about={t("account.signOutAbout")}
         action={t("account.signOut")}
         onConfirm={async () => {
-          if (leaving !== null) await client.signOut(leaving.id);
+          if (leaving !== null) await client.signOut(leaving.id, everywhere);
         }}
-        onClose={() => setLeaving(null)}
-      />
+        onClose={() => {
+          setLeaving(null);
+          setEverywhere(false);
+        }}
+      >
+        <Checkbox
+          label={t("account.everywhere")}
+          description={t("account.everywhereAbout")}
+          checked={everywhere}
+          onChange={(event) => setEverywhere(event.currentTarget.checked)}
+        />
+      </ConfirmModal>
     </Section>
   );
 }
