@@ -101,13 +101,14 @@ const attention: State = {
     vault: { state: "locked", detail: "The system keychain is locked. Unlock it to keep sign-ins." },
   },
   servers: [
-    server("snippets", { endpoint: null, sseEndpoint: null }),
-    server("timesheets", {
+    server("snippets", {
+      endpoint: null,
+      sseEndpoint: null,
       state: { is: "sign-in-needed" },
       signInProblem: {
         kind: "failed",
         message:
-          "timesheets: the sign-in was refused: only an administrator may consent to what this application asks for",
+          "The sign-in was refused: only an administrator may consent to what this application asks for",
         hint: "send your administrator this link, and sign in again afterwards",
         refusal: {
           code: "AADSTS90094",
@@ -117,10 +118,8 @@ const attention: State = {
           adminConsentUrl: "https://login.contoso.example/contoso.example/adminconsent?client_id=11f0",
         },
       },
-      endpoint: null,
-      sseEndpoint: null,
-      tools: null,
     }),
+    server("timesheets", { state: { is: "sign-in-needed" }, endpoint: null, sseEndpoint: null, tools: null }),
     server("wiki", {
       endpoint: null,
       sseEndpoint: null,
