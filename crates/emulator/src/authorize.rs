@@ -10,6 +10,8 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use http::HeaderMap;
 
+use crate::app::{App, Platform};
+use crate::authority::Authority;
 use crate::browser::Browser;
 use crate::entra::Entra;
 use crate::fault::Fault;
@@ -20,7 +22,6 @@ use crate::parameters::Parameters;
 use crate::redirect::{Reply, ResponseMode};
 use crate::scope::Scopes;
 use crate::sign_in::{self, SignIn};
-use crate::tenant::{App, Platform};
 
 pub(crate) async fn get(
     State(entra): State<Arc<Entra>>,
@@ -49,19 +50,39 @@ fn authorize(entra: &Entra, tenant: &str, encoded: &[u8], headers: &HeaderMap) -
     let occurrence = Occurrence::new(headers, entra.clock.now());
     let checked = Parameters::parse(encoded)
         .and_then(|parameters| Ok((client(entra, tenant, &parameters)?, parameters)));
-    let ((app, mut reply), parameters) = match checked {
+    let (client, parameters) = match checked {
         Ok(checked) => checked,
         Err(fault) => return page::show_fault(&occurrence, &fault),
     };
-    match check(entra, app, &mut reply, &parameters) {
+    let Client {
+        authority,
+        app,
+        mut reply,
+    } = client;
+    match check(authority, app, &mut reply, &parameters) {
         Ok(request) => {
             let browser = Browser::read(entra, headers);
-            let next = flow::begin(&request, &browser, &entra.tenant);
+            let next = flow::begin(&request, &browser, authority.people(app));
             let started = entra.clock.unix();
-            SignIn::new(entra, &occurrence, browser, request, started).go(next)
+            SignIn {
+                entra,
+                occurrence: &occurrence,
+                authority,
+                app,
+                browser,
+                request,
+                started,
+            }
+            .go(next)
         }
         Err(fault) => sign_in::refuse(entra, &occurrence, &reply, &fault),
     }
+}
+
+struct Client<'e> {
+    authority: Authority<'e>,
+    app: &'e App,
+    reply: Reply,
 }
 
 /// Who asks, and the way back.
@@ -69,16 +90,20 @@ fn client<'e>(
     entra: &'e Entra,
     tenant: &str,
     parameters: &Parameters,
-) -> Result<(&'e App, Reply), Fault> {
+) -> Result<Client<'e>, Fault> {
     let authority = entra.authority(tenant)?;
-    let app = entra.client(authority, parameters.required("client_id")?)?;
+    let app = authority.client(parameters.required("client_id")?)?;
     let redirect_uri = parameters.required("redirect_uri")?;
     let reply = Reply::new(app, redirect_uri, parameters.owned("state"))?;
-    Ok((app, reply))
+    Ok(Client {
+        authority,
+        app,
+        reply,
+    })
 }
 
 fn check(
-    entra: &Entra,
+    authority: Authority<'_>,
     app: &App,
     reply: &mut Reply,
     parameters: &Parameters,
@@ -91,8 +116,9 @@ fn check(
         .transpose()?;
     let scope = parameters.required("scope")?;
     let resource = parameters.optional("resource");
-    Scopes::resolve(&entra.tenant, app, scope, resource)?;
+    Scopes::resolve(authority, app, scope, resource)?;
     Ok(Request {
+        authority: authority.segment(),
         client_id: app.client_id,
         redirect_uri: parameters.required("redirect_uri")?.to_owned(),
         reply: reply.clone(),

@@ -47,6 +47,7 @@ pub(crate) struct Browser {
     /// Random; forms are sealed for it.
     pub(crate) id: String,
     is_new: bool,
+    has_changed: bool,
     pub(crate) accounts: Vec<Account>,
 }
 
@@ -58,12 +59,13 @@ impl Browser {
         let mut accounts: Vec<Account> = cookie(headers, &accounts_cookie(entra))
             .and_then(|sealed| entra.keys.open_sealed(Purpose::Accounts, "", sealed))
             .unwrap_or_default();
-        accounts.retain(|account| entra.tenant.user(account.user).is_some());
+        accounts.retain(|account| entra.cloud.member(account.user).is_some());
         for account in &mut accounts {
             account.session.take_if(|session| !session.is_live(now));
         }
         Self {
             is_new: id.is_none(),
+            has_changed: false,
             id: id.map_or_else(random::token::<16>, str::to_owned),
             accounts,
         }
@@ -80,6 +82,7 @@ impl Browser {
 
     /// Remembers `session`, first in the list.
     pub(crate) fn sign_in(&mut self, session: Session) {
+        self.has_changed = true;
         self.accounts.retain(|account| account.user != session.user);
         self.accounts.insert(
             0,
@@ -92,6 +95,7 @@ impl Browser {
 
     /// Ends the sessions of `user`, or all, and keeps the accounts in mind.
     pub(crate) fn sign_out(&mut self, user: Option<Uuid>) {
+        self.has_changed = true;
         for account in &mut self.accounts {
             if user.is_none_or(|user| user == account.user) {
                 account.session = None;
@@ -99,15 +103,17 @@ impl Browser {
         }
     }
 
-    /// Binds the browser, if it was not yet.
-    pub(crate) fn bind(&self, entra: &Entra, response: &mut Response) {
+    /// Binds the browser, if it was not yet, and writes the accounts down, if they changed.
+    pub(crate) fn remember(&self, entra: &Entra, response: &mut Response) {
         if self.is_new {
             set_cookie(response, &id_cookie(entra), &self.id, None);
         }
+        if self.has_changed {
+            self.remember_accounts(entra, response);
+        }
     }
 
-    /// Writes the accounts down.
-    pub(crate) fn remember(&self, entra: &Entra, response: &mut Response) {
+    fn remember_accounts(&self, entra: &Entra, response: &mut Response) {
         let lasting = self.sessions().any(|session| session.persistent);
         match entra.keys.seal(Purpose::Accounts, "", &self.accounts) {
             Ok(sealed) => {

@@ -6,10 +6,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::app::App;
+use crate::cloud::Member;
 use crate::entra::Entra;
 use crate::random;
 use crate::scope::{GRAPH_ID, Resource};
-use crate::tenant::App;
+use crate::tenant::Tenant;
 use crate::token::Granted;
 
 /// Entra dates tokens back, for clocks that are behind; in seconds.
@@ -33,7 +35,7 @@ pub(crate) fn access_token(
 pub(crate) fn id_token(entra: &Entra, granted: &Granted<'_>) -> anyhow::Result<String> {
     let Granted {
         client,
-        user,
+        member: Member { tenant, user },
         oidc,
         session,
         ..
@@ -42,7 +44,7 @@ pub(crate) fn id_token(entra: &Entra, granted: &Granted<'_>) -> anyhow::Result<S
         entra,
         &IdToken {
             aud: client.client_id,
-            iss: entra.issuer(),
+            iss: entra.issuer(tenant),
             time: Time::new(entra, ID_TOKEN_LIFE),
             email: oidc.email.then_some(&user.username),
             name: oidc.profile.then_some(&user.name),
@@ -50,8 +52,8 @@ pub(crate) fn id_token(entra: &Entra, granted: &Granted<'_>) -> anyhow::Result<S
             oid: oidc.profile.then_some(user.object_id),
             preferred_username: oidc.profile.then_some(&user.username),
             sid: session.id,
-            sub: subject(entra, client.client_id, user.object_id),
-            tid: entra.tenant.id,
+            sub: subject(tenant, client.client_id, user.object_id),
+            tid: tenant.id,
             uti: random::token::<16>(),
             ver: "2.0",
         },
@@ -59,8 +61,8 @@ pub(crate) fn id_token(entra: &Entra, granted: &Granted<'_>) -> anyhow::Result<S
 }
 
 /// `sub` is pairwise: stable for a person at one app, another at each app.
-pub(crate) fn subject(entra: &Entra, app: Uuid, user: Uuid) -> String {
-    random::sha256(format!("{}.{app}.{user}", entra.tenant.id))
+pub(crate) fn subject(tenant: &Tenant, app: Uuid, user: Uuid) -> String {
+    random::sha256(format!("{}.{app}.{user}", tenant.id))
 }
 
 #[derive(Serialize)]
@@ -104,10 +106,10 @@ struct AccessToken<'a> {
 
 impl<'a> AccessToken<'a> {
     fn new(entra: &Entra, granted: &'a Granted<'_>, api: &App, life: u64) -> Self {
-        let user = granted.user;
+        let Member { tenant, user } = granted.member;
         Self {
             aud: api.client_id,
-            iss: entra.issuer(),
+            iss: entra.issuer(tenant),
             time: Time::new(entra, life),
             azp: granted.client.client_id,
             azpacr: granted.client.authentication_class(),
@@ -116,8 +118,8 @@ impl<'a> AccessToken<'a> {
             preferred_username: &user.username,
             scp: granted.asked.granted(granted.oidc).join(" "),
             sid: granted.session.id,
-            sub: subject(entra, api.client_id, user.object_id),
-            tid: entra.tenant.id,
+            sub: subject(tenant, api.client_id, user.object_id),
+            tid: tenant.id,
             uti: random::token::<16>(),
             ver: "2.0",
         }
@@ -172,10 +174,10 @@ struct GraphToken<'a> {
 
 impl<'a> GraphToken<'a> {
     fn new(entra: &Entra, granted: &'a Granted<'_>, life: u64) -> Self {
-        let user = granted.user;
+        let Member { tenant, user } = granted.member;
         Self {
             aud: GRAPH_ID,
-            iss: format!("{}/{}/", entra.base, entra.tenant.id),
+            iss: format!("{}/{}/", entra.base, tenant.id),
             time: Time::new(entra, life),
             app_displayname: &granted.client.name,
             appid: granted.client.client_id,
@@ -185,8 +187,8 @@ impl<'a> GraphToken<'a> {
             oid: user.object_id,
             scp: granted.asked.granted(granted.oidc).join(" "),
             sid: granted.session.id,
-            sub: subject(entra, GRAPH_ID, user.object_id),
-            tid: entra.tenant.id,
+            sub: subject(tenant, GRAPH_ID, user.object_id),
+            tid: tenant.id,
             unique_name: &user.username,
             upn: &user.username,
             uti: random::token::<16>(),

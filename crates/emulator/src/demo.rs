@@ -1,9 +1,10 @@
-//! The tenant of the demo: everything in it is fixed, so that callers need not repeat it.
+//! The tenants of the demo: everything in them is fixed, so that callers need not repeat it.
 
 use secrecy::SecretString;
 use uuid::{Uuid, uuid};
 
-use crate::tenant::{App, Platform, Tenant, User};
+use crate::app::{App, Platform, SignInAudience};
+use crate::tenant::{CONSUMERS, Tenant, User};
 
 /// The tenant id.
 pub const TENANT_ID: Uuid = uuid!("8c1f0a52-6d0e-4b7a-9f3c-2f5b7f1f6a10");
@@ -25,6 +26,20 @@ pub const GATEWAY_CLIENT_ID: Uuid = uuid!("c7a9d3f0-1e52-4a86-8d1b-6e7f8091a202"
 pub const GATEWAY_SECRET: &str = "demo~gateway.secret-that-protects-nothing";
 /// The permission that "Postern gateway" exposes as an API.
 pub const GATEWAY_SCOPE: &str = "mcp.access";
+
+/// The tenant id of the second organisation, Fabrikam.
+pub const FABRIKAM_TENANT_ID: Uuid = uuid!("2f9e4b6c-8a17-4d35-b0c2-7e61d5a4f320");
+/// The user name of Megan Bowen of Fabrikam.
+pub const MEGAN: &str = "megan@fabrikam.example";
+/// The object id of Megan Bowen.
+pub const MEGAN_OBJECT_ID: Uuid = uuid!("d20f7c83-41b9-4e6a-95d7-0c3e8b1a4d03");
+/// The user name of Lee Gu, who has a personal account.
+pub const LEE: &str = "lee@outlook.example";
+/// The object id of Lee Gu; those of personal accounts begin with zeroes.
+pub const LEE_OBJECT_ID: Uuid = uuid!("00000000-0000-0000-3c7a-91e5d2f6b804");
+/// The client id of "Fabrikam notes", a public client for everybody that redirects to
+/// `http://localhost`.
+pub const NOTES_CLIENT_ID: Uuid = uuid!("94d1b7e2-6c05-4f8a-a3b9-52e7c0d8f103");
 
 /// The Application ID URI of "Postern gateway".
 #[must_use]
@@ -55,6 +70,25 @@ impl Tenant {
     }
 }
 
+/// What the demo tenant is not alone with: a second organisation, and personal accounts.
+#[must_use]
+pub fn others() -> Vec<Tenant> {
+    vec![
+        Tenant {
+            id: FABRIKAM_TENANT_ID,
+            name: "Fabrikam".to_owned(),
+            users: vec![user(MEGAN_OBJECT_ID, MEGAN, "Megan Bowen")],
+            apps: vec![notes()],
+        },
+        Tenant {
+            id: CONSUMERS,
+            name: "Personal accounts".to_owned(),
+            users: vec![user(LEE_OBJECT_ID, LEE, "Lee Gu")],
+            apps: Vec::new(),
+        },
+    ]
+}
+
 fn user(object_id: Uuid, username: &str, name: &str) -> User {
     User {
         object_id,
@@ -65,24 +99,27 @@ fn user(object_id: Uuid, username: &str, name: &str) -> User {
 
 fn bridge() -> App {
     App {
-        client_id: BRIDGE_CLIENT_ID,
-        name: "Postern bridge".to_owned(),
-        platform: Platform::MobileDesktop,
         redirect_uris: vec!["http://localhost".to_owned()],
-        app_id_uris: Vec::new(),
-        scopes: Vec::new(),
+        ..App::new(BRIDGE_CLIENT_ID, "Postern bridge", Platform::MobileDesktop)
+    }
+}
+
+fn notes() -> App {
+    App {
+        sign_in_audience: SignInAudience::OrgsAndPersonal,
+        redirect_uris: vec!["http://localhost".to_owned()],
+        ..App::new(NOTES_CLIENT_ID, "Fabrikam notes", Platform::MobileDesktop)
     }
 }
 
 fn gateway(callback: &str) -> App {
+    let platform = Platform::Web {
+        secret: SecretString::from(GATEWAY_SECRET),
+    };
     App {
-        client_id: GATEWAY_CLIENT_ID,
-        name: "Postern gateway".to_owned(),
-        platform: Platform::Web {
-            secret: SecretString::from(GATEWAY_SECRET),
-        },
         redirect_uris: vec![callback.to_owned()],
         app_id_uris: vec![gateway_app_id_uri()],
         scopes: vec![GATEWAY_SCOPE.to_owned()],
+        ..App::new(GATEWAY_CLIENT_ID, "Postern gateway", platform)
     }
 }

@@ -12,8 +12,9 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, header};
 use serde_json::{Value, json};
 
+use crate::authority::Authority;
 use crate::cors;
-use crate::entra::{Authority, Entra};
+use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::occurrence::Occurrence;
 
@@ -55,21 +56,9 @@ fn answer(entra: &Entra, headers: &HeaderMap, document: Result<Value, Fault>) ->
     response
 }
 
-/// The tenant as paths and issuers name it: for any tenant, the issuer is a template.
-fn names(entra: &Entra, authority: Authority) -> (String, String) {
-    match authority {
-        Authority::Tenant => (entra.tenant.id.to_string(), entra.issuer()),
-        Authority::Any(authority) => (
-            authority.to_owned(),
-            format!("{}/{{tenantid}}/v2.0", entra.base),
-        ),
-    }
-}
-
-fn document(entra: &Entra, authority: Authority) -> Value {
-    let (segment, issuer) = names(entra, authority);
+fn document(entra: &Entra, authority: Authority<'_>) -> Value {
     let base = &entra.base;
-    let here = format!("{base}/{segment}");
+    let here = format!("{base}/{}", authority.segment());
     json!({
         "token_endpoint": format!("{here}/oauth2/v2.0/token"),
         "token_endpoint_auth_methods_supported": [
@@ -82,7 +71,7 @@ fn document(entra: &Entra, authority: Authority) -> Value {
         "id_token_signing_alg_values_supported": ["RS256"],
         "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
         "scopes_supported": ["openid", "profile", "email", "offline_access"],
-        "issuer": issuer,
+        "issuer": entra.issuer_at(authority),
         "request_uri_parameter_supported": false,
         "userinfo_endpoint": format!("{base}/oidc/userinfo"),
         "authorization_endpoint": format!("{here}/oauth2/v2.0/authorize"),
@@ -106,8 +95,8 @@ fn document(entra: &Entra, authority: Authority) -> Value {
     })
 }
 
-fn key_set(entra: &Entra, authority: Authority) -> Value {
-    let (_, issuer) = names(entra, authority);
+fn key_set(entra: &Entra, authority: Authority<'_>) -> Value {
+    let issuer = entra.issuer_at(authority);
     let keys: Vec<Value> = entra
         .keys
         .signing()

@@ -29,8 +29,18 @@ pub(crate) enum Fault {
     NotMultiTenant {
         client_id: Uuid,
         name: String,
-        authority: &'static str,
+        authority: String,
     },
+    #[error(
+        "Application '{client_id}' ({name}) is configured for use by work and school accounts only. \
+         Do not use the /consumers endpoint to serve this request."
+    )]
+    NotForPersonalAccounts { client_id: Uuid, name: String },
+    #[error(
+        "Application '{client_id}' ({name}) is configured for use by Microsoft Account users only. \
+         Use the /consumers endpoint to serve this request."
+    )]
+    OnlyForPersonalAccounts { client_id: Uuid, name: String },
     #[error("'{0}' is not a valid application identifier.")]
     NotAnAppId(String),
     #[error("Application with identifier '{client_id}' was not found in the directory '{tenant}'.")]
@@ -156,6 +166,13 @@ pub(crate) enum Fault {
     MalformedGrant,
     #[error("The provided grant was issued to another client.")]
     ForeignGrant,
+    #[error("Provided Authorization Code is intended to use against other tenant, thus rejected.")]
+    CodeOfOtherTenant,
+    #[error(
+        "User account '{username}' does not exist in tenant '{tenant}' and cannot access the \
+         application in that tenant."
+    )]
+    UserNotInTenant { username: String, tenant: String },
     #[error(
         "The reply address '{presented}' does not match the reply address '{issued}' provided when \
          requesting Authorization code."
@@ -205,6 +222,8 @@ impl Fault {
             Self::NotPost(_) => 900_561,
             Self::UnknownTenant(_) => 90_002,
             Self::NotMultiTenant { .. } => 50_194,
+            Self::NotForPersonalAccounts { .. } => 9_002_332,
+            Self::OnlyForPersonalAccounts { .. } => 9_002_331,
             Self::NotAnAppId(_) => 700_038,
             Self::UnknownApp { .. } => 700_016,
             Self::RedirectMismatch { .. } => 50_011,
@@ -236,6 +255,8 @@ impl Fault {
             Self::OriginNeeded => 9_002_327,
             Self::UnsupportedGrant(_) => 70_003,
             Self::ForeignGrant => 70_000,
+            Self::CodeOfOtherTenant => 700_005,
+            Self::UserNotInTenant { .. } => 50_020,
             Self::RedirectChanged { .. } => 500_112,
             Self::CodeRedeemed => 54_005,
             Self::CodeExpired => 70_008,
@@ -257,6 +278,8 @@ impl Fault {
             | Self::NotPost(_)
             | Self::UnknownTenant(_)
             | Self::NotMultiTenant { .. }
+            | Self::NotForPersonalAccounts { .. }
+            | Self::OnlyForPersonalAccounts { .. }
             | Self::RedirectMismatch { .. }
             | Self::UnsupportedResponseMode(_)
             | Self::UnsupportedPrompt
@@ -289,6 +312,8 @@ impl Fault {
             Self::UnsupportedGrant(_) => "unsupported_grant_type",
             Self::MalformedGrant
             | Self::ForeignGrant
+            | Self::CodeOfOtherTenant
+            | Self::UserNotInTenant { .. }
             | Self::CodeRedeemed
             | Self::CodeExpired
             | Self::VerifierMissing

@@ -7,15 +7,17 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::authority::People;
 use crate::browser::{Browser, Session};
 use crate::fault::Fault;
 use crate::parameters::Parameters;
 use crate::redirect::Reply;
-use crate::tenant::Tenant;
 
 /// An authorization request that passed every check.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
+    /// The authority that was asked, as paths name it.
+    pub(crate) authority: String,
     pub(crate) client_id: Uuid,
     /// As the client sent it, to be compared when the code is redeemed.
     pub(crate) redirect_uri: String,
@@ -107,29 +109,28 @@ pub(crate) enum Next {
 }
 
 /// Where a request starts.
-pub(crate) fn begin(request: &Request, browser: &Browser, tenant: &Tenant) -> Next {
+pub(crate) fn begin(request: &Request, browser: &Browser, people: People<'_>) -> Next {
     let hinted = request.login_hint.as_deref();
-    let user = hinted.and_then(|hint| tenant.user_named(hint));
+    let user = hinted.and_then(|hint| people.named(hint).ok());
+    let sessions = || browser.sessions().filter(|one| people.include(one.user));
     let known = match hinted {
-        Some(_) => user.and_then(|user| browser.session_of(user.object_id)),
-        None => only(browser.sessions()),
+        Some(_) => user.and_then(|user| browser.session_of(user)),
+        None => only(sessions()),
     };
     let ask = match user {
-        Some(user) => Step::Password {
-            user: user.object_id,
-        },
+        Some(user) => Step::Password { user },
         None => match hinted {
             Some(hint) => username(hint),
-            None => first_page(browser),
+            None => first_page(browser, people),
         },
     };
     match (request.prompt, known) {
         (Some(Prompt::None), Some(session)) => Next::GoOn(session.clone()),
-        (Some(Prompt::None), None) if hinted.is_none() && browser.sessions().count() > 1 => {
+        (Some(Prompt::None), None) if hinted.is_none() && sessions().count() > 1 => {
             Next::Refuse(Fault::SeveralSignedIn)
         }
         (Some(Prompt::None), None) => Next::Refuse(Fault::NobodySignedIn),
-        (Some(Prompt::SelectAccount), _) => Next::Ask(first_page(browser)),
+        (Some(Prompt::SelectAccount), _) => Next::Ask(first_page(browser, people)),
         (Some(Prompt::Login), _) => Next::Ask(ask),
         (None | Some(Prompt::Consent), Some(session)) => Next::GoOn(session.clone()),
         (None | Some(Prompt::Consent), None) => Next::Ask(ask),
@@ -142,7 +143,7 @@ pub(crate) fn advance(
     step: Step,
     answer: &Parameters,
     browser: &Browser,
-    tenant: &Tenant,
+    people: People<'_>,
     now: u64,
 ) -> Next {
     let back = answer.optional("action") == Some("back");
@@ -151,9 +152,9 @@ pub(crate) fn advance(
             Next::Refuse(Fault::Declined(request.client_id))
         }
         Step::PickAccount if answer.optional("action") == Some("other") => Next::Ask(username("")),
-        Step::PickAccount => choose(request, answer.optional("account"), browser, tenant),
-        Step::Username { .. } => name(answer, tenant),
-        Step::Password { .. } if back => Next::Ask(first_page(browser)),
+        Step::PickAccount => choose(request, answer.optional("account"), browser, people),
+        Step::Username { .. } => name(answer, people),
+        Step::Password { .. } if back => Next::Ask(first_page(browser, people)),
         Step::Password { user } => match answer.optional("passwd") {
             Some(_) => Next::Ask(Step::StaySignedIn {
                 user,
@@ -183,41 +184,34 @@ pub(crate) fn after_sign_in(request: &Request, session: Session) -> Next {
     }
 }
 
-fn first_page(browser: &Browser) -> Step {
-    if browser.accounts.is_empty() {
-        username("")
-    } else {
+fn first_page(browser: &Browser, people: People<'_>) -> Step {
+    if browser.accounts.iter().any(|one| people.include(one.user)) {
         Step::PickAccount
+    } else {
+        username("")
     }
 }
 
-fn choose(request: &Request, account: Option<&str>, browser: &Browser, tenant: &Tenant) -> Next {
-    let Some(user) = account.and_then(|name| tenant.user_named(name)) else {
+fn choose(request: &Request, account: Option<&str>, browser: &Browser, people: People<'_>) -> Next {
+    let Some(user) = account.and_then(|name| people.named(name).ok()) else {
         return Next::Ask(Step::PickAccount);
     };
-    match browser.session_of(user.object_id) {
+    match browser.session_of(user) {
         Some(session) if request.prompt != Some(Prompt::Login) => Next::GoOn(session.clone()),
-        _ => Next::Ask(Step::Password {
-            user: user.object_id,
-        }),
+        _ => Next::Ask(Step::Password { user }),
     }
 }
 
-fn name(answer: &Parameters, tenant: &Tenant) -> Next {
+fn name(answer: &Parameters, people: People<'_>) -> Next {
     let typed = answer
         .optional("account")
         .or_else(|| answer.optional("loginfmt"));
     let Some(typed) = typed else {
         return Next::AskAgain(username(""), "Enter a user name.");
     };
-    match tenant.user_named(typed) {
-        Some(user) => Next::Ask(Step::Password {
-            user: user.object_id,
-        }),
-        None => Next::AskAgain(
-            username(typed),
-            "We couldn’t find an account with that user name.",
-        ),
+    match people.named(typed) {
+        Ok(user) => Next::Ask(Step::Password { user }),
+        Err(problem) => Next::AskAgain(username(typed), problem),
     }
 }
 

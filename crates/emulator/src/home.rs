@@ -11,9 +11,12 @@ use crate::page::{self, Home, Notice};
 use crate::parameters::Parameters;
 
 pub(crate) async fn home(State(entra): State<Arc<Entra>>) -> Response {
+    let tenants = entra.cloud.tenants().iter();
     let page = Home {
-        tenant: &entra.tenant,
-        authority: entra.issuer(),
+        tenants: tenants
+            .filter(|tenant| !tenant.users.is_empty())
+            .map(|tenant| (tenant, entra.issuer(tenant)))
+            .collect(),
     };
     page::show(StatusCode::OK, &page)
 }

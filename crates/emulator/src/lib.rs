@@ -1,6 +1,6 @@
 //! A local Entra ID for the demo, for development and for tests.
 //!
-//! Owns: one tenant behind the v2.0 endpoints, faithful where clients can tell: discovery,
+//! Owns: tenants behind the v2.0 endpoints, faithful where clients can tell: discovery,
 //! keys, authorize with pages that people use, token, logout, userinfo.
 //! Does not own: any rule of ours about tokens; and it is never reachable beyond loopback.
 //!
@@ -23,9 +23,12 @@
 //! `input[name=passwd]`, click `form[data-page=password] #idSIButton9`, then
 //! `form[data-page=stay] #idSIButton9`.
 
+mod app;
+mod authority;
 mod authorize;
 mod browser;
 mod claims;
+mod cloud;
 mod code;
 mod cors;
 pub mod demo;
@@ -59,10 +62,12 @@ use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use app::{App, Platform, SignInAudience};
+use cloud::Cloud;
 use code::Codes;
 use entra::Entra;
 use keys::Keys;
-pub use tenant::{App, Platform, Tenant, User};
+pub use tenant::{CONSUMERS, Tenant, User};
 
 /// How long running requests may take to end after a stop.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -72,11 +77,27 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Options {
     /// The tenant it plays.
     pub tenant: Tenant,
+    /// Further tenants: other organisations, and the one of personal accounts ([`CONSUMERS`]),
+    /// which is empty unless it is among them.
+    pub others: Vec<Tenant>,
     /// Where it takes the time from.
     pub clock: model::Clock,
     /// The folder that keeps its keys across restarts, and with them what it issued: tokens,
     /// refresh tokens, browser sessions. In memory only if `None`.
     pub data_dir: Option<PathBuf>,
+}
+
+impl Options {
+    /// One tenant, with keys that end with the process.
+    #[must_use]
+    pub fn new(tenant: Tenant, clock: model::Clock) -> Self {
+        Self {
+            tenant,
+            others: Vec::new(),
+            clock,
+            data_dir: None,
+        }
+    }
 }
 
 /// Where an emulator that listens on `address` is reached, without a slash at the end; its
@@ -89,7 +110,8 @@ pub fn base_url(address: SocketAddr) -> String {
 /// Serves until `shutdown`, then lets running requests end, for two seconds at most.
 ///
 /// # Errors
-/// If the listener is not on loopback, or the keys cannot be made, read or kept.
+/// If the listener is not on loopback, two tenants, users or apps share an id, or the keys cannot
+/// be made, read or kept.
 pub async fn serve(
     options: Options,
     listener: TcpListener,
@@ -102,7 +124,7 @@ pub async fn serve(
          hint: use 127.0.0.1"
     );
     let entra = start(options, base_url(address)).await?;
-    tracing::info!(authority = entra.issuer(), "the Entra ID emulator listens");
+    tracing::info!(base = entra.base, "the Entra ID emulator listens");
     let soft = shutdown.clone();
     let server =
         axum::serve(listener, router(entra)).with_graceful_shutdown(soft.cancelled_owned());
@@ -117,11 +139,12 @@ pub async fn serve(
 }
 
 async fn start(options: Options, base: String) -> anyhow::Result<Entra> {
+    let cloud = Cloud::new([vec![options.tenant], options.others].concat())?;
     let folder = options.data_dir;
     let keys = tokio::task::spawn_blocking(move || Keys::open(folder.as_deref())).await??;
     Ok(Entra {
         base,
-        tenant: options.tenant,
+        cloud,
         clock: options.clock,
         keys,
         codes: Codes::default(),

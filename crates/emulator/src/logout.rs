@@ -12,7 +12,6 @@ use http::{HeaderMap, StatusCode};
 
 use crate::browser::Browser;
 use crate::entra::Entra;
-use crate::fault::Fault;
 use crate::occurrence::Occurrence;
 use crate::page::{self, Notice};
 use crate::parameters::Parameters;
@@ -54,8 +53,8 @@ fn log_out(entra: &Entra, tenant: &str, encoded: &[u8], headers: &HeaderMap) -> 
     let mut browser = Browser::read(entra, headers);
     let hinted = parameters
         .optional("logout_hint")
-        .and_then(|hint| entra.tenant.user_named(hint));
-    browser.sign_out(hinted.map(|user| user.object_id));
+        .and_then(|hint| entra.cloud.member_named(hint));
+    browser.sign_out(hinted.map(|member| member.user.object_id));
     let mut response =
         way_back(entra, &parameters).map_or_else(signed_out, |reply| reply.send(Vec::new()));
     browser.remember(entra, &mut response);
@@ -64,9 +63,9 @@ fn log_out(entra: &Entra, tenant: &str, encoded: &[u8], headers: &HeaderMap) -> 
 
 fn way_back(entra: &Entra, parameters: &Parameters) -> Option<Reply> {
     let wanted = parameters.optional("post_logout_redirect_uri")?;
-    let reply = |app| Reply::new(app, wanted, parameters.owned("state"));
-    let known: Vec<Result<Reply, Fault>> = entra.tenant.apps.iter().map(reply).collect();
-    known.into_iter().find_map(Result::ok)
+    let reply = |app| Reply::new(app, wanted, parameters.owned("state")).ok();
+    let mut known = entra.cloud.registrations();
+    known.find_map(|registration| reply(registration.app))
 }
 
 fn signed_out() -> Response {

@@ -190,8 +190,8 @@ pub(crate) struct Notice<'a> {
 #[derive(Template)]
 #[template(path = "home.html")]
 pub(crate) struct Home<'a> {
-    pub(crate) tenant: &'a Tenant,
-    pub(crate) authority: String,
+    /// With the authority of each.
+    pub(crate) tenants: Vec<(&'a Tenant, String)>,
 }
 
 /// The answer to a client as a form that posts itself.

@@ -5,9 +5,9 @@ use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
+use crate::app::App;
 use crate::fault::Fault;
 use crate::page;
-use crate::tenant::App;
 
 /// How parameters travel back to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,7 +137,8 @@ fn matches(known: &str, url: &Url, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::Reply;
-    use crate::tenant::{App, Tenant};
+    use crate::app::App;
+    use crate::tenant::Tenant;
 
     fn app(registered: &str) -> App {
         let mut app = Tenant::demo("http://localhost/cb").apps.remove(0);

@@ -1,12 +1,14 @@
 //! What a `scope` parameter asks for: OpenID Connect scopes, and delegated permissions of
-//! resources, resolved against the tenant.
+//! resources, resolved against the authority that
+//! was asked, and against the person's tenant once that is known.
 //!
 //! Resource identifiers are compared character for character; nothing here treats them as URLs.
 
 use uuid::{Uuid, uuid};
 
+use crate::app::App;
+use crate::authority::Authority;
 use crate::fault::Fault;
-use crate::tenant::{App, Tenant};
 
 /// The application id of Microsoft Graph, where scopes without a prefix live.
 pub(crate) const GRAPH_ID: Uuid = uuid!("00000003-0000-0000-c000-000000000000");
@@ -75,7 +77,7 @@ impl<'t> Scopes<'t> {
     /// # Errors
     /// If a resource or a scope does not exist, or does not go with the rest.
     pub(crate) fn resolve(
-        tenant: &'t Tenant,
+        authority: Authority<'t>,
         client: &App,
         scope: &str,
         resource: Option<&str>,
@@ -86,11 +88,11 @@ impl<'t> Scopes<'t> {
         };
         for one in scope.split_ascii_whitespace() {
             if !scopes.oidc.take(one) {
-                scopes.ask(tenant, client, one)?;
+                scopes.ask(authority, client, one)?;
             }
         }
         if let Some(resource) = resource {
-            scopes.restrict(tenant, resource)?;
+            scopes.restrict(authority, resource)?;
         }
         match scopes
             .asked
@@ -104,13 +106,13 @@ impl<'t> Scopes<'t> {
         }
     }
 
-    fn ask(&mut self, tenant: &'t Tenant, client: &App, scope: &str) -> Result<(), Fault> {
+    fn ask(&mut self, authority: Authority<'t>, client: &App, scope: &str) -> Result<(), Fault> {
         let (identifier, name) = match scope.rsplit_once('/') {
             Some((_, "")) | Some(("", _)) => return Err(Fault::InvalidScope(scope.to_owned())),
             Some(parts) => parts,
             None => (GRAPH_URIS[0], scope),
         };
-        let resource = Resource::named(tenant, identifier)?;
+        let resource = Resource::named(authority, identifier)?;
         let position = match self
             .asked
             .iter()
@@ -129,9 +131,9 @@ impl<'t> Scopes<'t> {
         self.asked[position].add(client, scope, name)
     }
 
-    fn restrict(&mut self, tenant: &'t Tenant, resource: &str) -> Result<(), Fault> {
+    fn restrict(&mut self, authority: Authority<'t>, resource: &str) -> Result<(), Fault> {
         let mismatch = || Fault::ResourceMismatch(resource.to_owned());
-        let wanted = Resource::by_uri(tenant, resource).ok_or_else(mismatch)?;
+        let wanted = Resource::by_uri(authority, resource).ok_or_else(mismatch)?;
         if self.asked.is_empty() {
             self.asked.push(Asked {
                 resource: wanted,
@@ -182,29 +184,25 @@ impl Oidc {
 }
 
 impl<'t> Resource<'t> {
-    fn named(tenant: &'t Tenant, identifier: &str) -> Result<Self, Fault> {
+    fn named(authority: Authority<'t>, identifier: &str) -> Result<Self, Fault> {
         let by_id = || match identifier.parse::<Uuid>() {
             Ok(GRAPH_ID) => Some(Self::Graph),
-            Ok(id) => tenant.app(id).map(Self::App),
+            Ok(id) => authority.app(id).map(Self::App),
             Err(_) => None,
         };
-        Self::by_uri(tenant, identifier)
+        Self::by_uri(authority, identifier)
             .or_else(by_id)
             .ok_or_else(|| Fault::UnknownResource {
                 resource: identifier.to_owned(),
-                tenant: tenant.name.clone(),
+                tenant: authority.display_name().to_owned(),
             })
     }
 
-    fn by_uri(tenant: &'t Tenant, uri: &str) -> Option<Self> {
+    fn by_uri(authority: Authority<'t>, uri: &str) -> Option<Self> {
         if GRAPH_URIS.contains(&uri) {
             return Some(Self::Graph);
         }
-        tenant
-            .apps
-            .iter()
-            .find(|app| app.app_id_uris.iter().any(|known| known == uri))
-            .map(Self::App)
+        authority.app_by_uri(uri).map(Self::App)
     }
 
     /// The application id, `aud` in v2 tokens.

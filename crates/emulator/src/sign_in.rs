@@ -10,7 +10,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, StatusCode};
 use uuid::Uuid;
 
+use crate::app::App;
+use crate::authority::Authority;
 use crate::browser::{Browser, Session};
+use crate::cloud::Member;
 use crate::code::CodeGrant;
 use crate::entra::Entra;
 use crate::fault::Fault;
@@ -20,7 +23,7 @@ use crate::occurrence::{self, Occurrence};
 use crate::page::{self, Form, PermissionGroup, Tile};
 use crate::parameters::Parameters;
 use crate::scope::Scopes;
-use crate::tenant::{App, User};
+use crate::tenant::User;
 
 /// How long a person may take for all pages together, in seconds.
 const PATIENCE: u64 = 60 * 60;
@@ -35,21 +38,39 @@ pub(crate) async fn post(
     let browser = Browser::read(&entra, &headers);
     match answer(&entra, &tenant, &browser, &body) {
         Ok(Answered {
+            authority,
+            app,
             request,
             started,
             next,
-        }) => SignIn::new(&entra, &occurrence, browser, request, started).go(next),
+        }) => SignIn {
+            entra: &entra,
+            occurrence: &occurrence,
+            authority,
+            app,
+            browser,
+            request,
+            started,
+        }
+        .go(next),
         Err(fault) => page::show_fault(&occurrence, &fault),
     }
 }
 
-struct Answered {
+struct Answered<'e> {
+    authority: Authority<'e>,
+    app: &'e App,
     request: Request,
     started: u64,
     next: Next,
 }
 
-fn answer(entra: &Entra, tenant: &str, browser: &Browser, body: &[u8]) -> Result<Answered, Fault> {
+fn answer<'e>(
+    entra: &'e Entra,
+    tenant: &str,
+    browser: &Browser,
+    body: &[u8],
+) -> Result<Answered<'e>, Fault> {
     entra.authority(tenant)?;
     let answer = Parameters::parse(body)?;
     let Flow {
@@ -64,8 +85,13 @@ fn answer(entra: &Entra, tenant: &str, browser: &Browser, body: &[u8]) -> Result
     if now > started + PATIENCE {
         return Err(Fault::FlowExpired);
     }
-    let next = flow::advance(&request, step, &answer, browser, &entra.tenant, now);
+    let authority = entra.authority(&request.authority)?;
+    let app = authority.client(&request.client_id.to_string())?;
+    let people = authority.people(app);
+    let next = flow::advance(&request, step, &answer, browser, people, now);
     Ok(Answered {
+        authority,
+        app,
         request,
         started,
         next,
@@ -74,36 +100,20 @@ fn answer(entra: &Entra, tenant: &str, browser: &Browser, body: &[u8]) -> Result
 
 /// Carries out what [`flow`] decides: shows the page, or sends the person back to the client.
 pub(crate) struct SignIn<'a> {
-    entra: &'a Entra,
-    occurrence: &'a Occurrence,
-    browser: Browser,
-    request: Request,
-    started: u64,
-    signed_in: bool,
+    pub(crate) entra: &'a Entra,
+    pub(crate) occurrence: &'a Occurrence,
+    pub(crate) authority: Authority<'a>,
+    pub(crate) app: &'a App,
+    pub(crate) browser: Browser,
+    pub(crate) request: Request,
+    /// When the client asked, in seconds since 1970.
+    pub(crate) started: u64,
 }
 
 impl<'a> SignIn<'a> {
-    pub(crate) fn new(
-        entra: &'a Entra,
-        occurrence: &'a Occurrence,
-        browser: Browser,
-        request: Request,
-        started: u64,
-    ) -> Self {
-        Self {
-            entra,
-            occurrence,
-            browser,
-            request,
-            started,
-            signed_in: false,
-        }
-    }
-
     pub(crate) fn go(mut self, next: Next) -> Response {
         let mut response = match next {
             Next::SignIn(session) => {
-                self.signed_in = true;
                 self.browser.sign_in(session.clone());
                 let next = flow::after_sign_in(&self.request, session);
                 return self.go(next);
@@ -117,10 +127,7 @@ impl<'a> SignIn<'a> {
             Next::Finish(session) => finish(self.entra, &self.request, session),
             Next::Refuse(fault) => refuse(self.entra, self.occurrence, &self.request.reply, &fault),
         };
-        self.browser.bind(self.entra, &mut response);
-        if self.signed_in {
-            self.browser.remember(self.entra, &mut response);
-        }
+        self.browser.remember(self.entra, &mut response);
         response
     }
 
@@ -130,16 +137,13 @@ impl<'a> SignIn<'a> {
     }
 
     fn page(&self, step: Step, problem: Option<&'static str>) -> Result<Response, Fault> {
-        let entra = self.entra;
-        let app = entra.tenant.app(self.request.client_id);
-        let app = app.ok_or(Fault::Internal)?;
         let flow = Flow {
             request: self.request.clone(),
             step,
             started: self.started,
         };
-        let form = self.form(app, &flow)?;
-        let user = |id: Uuid| entra.tenant.user(id).ok_or(Fault::UserGone);
+        let form = self.form(&flow)?;
+        let user = |id: Uuid| self.entra.cloud.member(id).ok_or(Fault::UserGone);
         Ok(match &flow.step {
             Step::PickAccount => {
                 let tiles = self.remembered();
@@ -147,7 +151,7 @@ impl<'a> SignIn<'a> {
             }
             Step::Username { typed } => self.username(form, typed, problem),
             Step::Password { user: id } => {
-                let User { username, name, .. } = user(*id)?;
+                let User { username, name, .. } = user(*id)?.user;
                 let page = page::Password {
                     form,
                     username,
@@ -157,43 +161,46 @@ impl<'a> SignIn<'a> {
                 page::show(StatusCode::OK, &page)
             }
             Step::StaySignedIn { user: id, .. } => {
-                let username = &user(*id)?.username;
+                let username = &user(*id)?.user.username;
                 page::show(StatusCode::OK, &page::Stay { form, username })
             }
             Step::Consent { session } => {
                 let page = page::Consent {
                     form,
-                    username: &user(session.user)?.username,
-                    groups: permissions(entra, app, &self.request)?,
+                    username: &user(session.user)?.user.username,
+                    groups: self.permissions()?,
                 };
                 page::show(StatusCode::OK, &page)
             }
         })
     }
 
-    fn form(&self, app: &'a App, flow: &Flow) -> Result<Form<'a>, Fault> {
+    fn form(&self, flow: &Flow) -> Result<Form<'a>, Fault> {
         let flow = self
             .entra
             .keys
             .seal(Purpose::Flow, &self.browser.id, flow)
             .map_err(|_| Fault::Internal)?;
         Ok(Form {
-            tenant: &self.entra.tenant.name,
-            app: &app.name,
-            action: format!("/{}/login", self.entra.tenant.id),
+            tenant: self.authority.display_name(),
+            app: &self.app.name,
+            action: format!("/{}/login", self.authority.segment()),
             flow,
         })
     }
 
     fn username(&self, form: Form<'_>, username: &str, problem: Option<&'static str>) -> Response {
-        let users = &self.entra.tenant.users;
-        let domain = users
-            .first()
-            .and_then(|user| user.username.rsplit_once('@'))
-            .map_or("example.com", |(_, domain)| domain);
+        let people = self.authority.people(self.app);
+        let domain = people
+            .iter()
+            .next()
+            .map_or("example.com", |member| member.user.domain());
         let page = page::Username {
             form,
-            tiles: users.iter().map(|user| Tile::new(user, false)).collect(),
+            tiles: people
+                .iter()
+                .map(|member| Tile::new(member.user, false))
+                .collect(),
             username,
             domain,
             problem,
@@ -202,21 +209,26 @@ impl<'a> SignIn<'a> {
     }
 
     fn remembered(&self) -> Vec<Tile<'a>> {
+        let people = self.authority.people(self.app);
         let tile = |account: &crate::browser::Account| {
-            let user = self.entra.tenant.user(account.user)?;
-            Some(Tile::new(user, account.session.is_some()))
+            let member = people
+                .iter()
+                .find(|one| one.user.object_id == account.user)?;
+            Some(Tile::new(member.user, account.session.is_some()))
         };
         self.browser.accounts.iter().filter_map(tile).collect()
     }
+
+    fn permissions(&self) -> Result<Vec<PermissionGroup<'a>>, Fault> {
+        let Request {
+            scope, resource, ..
+        } = &self.request;
+        let scopes = Scopes::resolve(self.authority, self.app, scope, resource.as_deref())?;
+        Ok(permission_groups(&scopes))
+    }
 }
 
-fn permissions<'a>(
-    entra: &'a Entra,
-    app: &App,
-    request: &Request,
-) -> Result<Vec<PermissionGroup<'a>>, Fault> {
-    let resource = request.resource.as_deref();
-    let scopes = Scopes::resolve(&entra.tenant, app, &request.scope, resource)?;
+fn permission_groups<'a>(scopes: &Scopes<'a>) -> Vec<PermissionGroup<'a>> {
     let mut own = Vec::new();
     if scopes.oidc.openid || scopes.oidc.profile || scopes.oidc.email {
         own.push("Sign you in and read your profile");
@@ -235,7 +247,7 @@ fn permissions<'a>(
         title: asked.resource.display_name(),
         lines: asked.granted(crate::scope::Oidc::default()),
     }));
-    Ok(groups)
+    groups
 }
 
 /// Sends the client its code.
@@ -245,8 +257,9 @@ fn finish(entra: &Entra, request: &Request, session: Session) -> Response {
     let grant = CodeGrant::new(request, session);
     let code = entra.codes.issue(grant, entra.clock.unix());
     let mut parameters = vec![("code", code)];
-    if request.client_info {
-        parameters.push(("client_info", client_info(entra, user)));
+    let member = entra.cloud.member(user).filter(|_| request.client_info);
+    if let Some(member) = member {
+        parameters.push(("client_info", client_info(member)));
     }
     parameters.push(("session_state", state));
     request.reply.send(parameters)
@@ -274,7 +287,7 @@ pub(crate) fn refuse(
 }
 
 /// `client_info`: who signed in, as MSAL wants it.
-pub(crate) fn client_info(entra: &Entra, user: Uuid) -> String {
-    let info = serde_json::json!({ "uid": user, "utid": entra.tenant.id });
+pub(crate) fn client_info(Member { tenant, user }: Member<'_>) -> String {
+    let info = serde_json::json!({ "uid": user.object_id, "utid": tenant.id });
     URL_SAFE_NO_PAD.encode(info.to_string())
 }

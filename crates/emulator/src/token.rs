@@ -67,7 +67,7 @@ fn redeem(entra: &Entra, tenant: &str, headers: &HeaderMap, body: &[u8]) -> Resu
     let parameters = Parameters::parse(body)?;
     let authority = entra.authority(tenant)?;
     let grant = Grant::parse(parameters.required("grant_type")?)?;
-    let client = Client::authenticate(entra, authority, headers, &parameters)?;
+    let client = Client::authenticate(authority, headers, &parameters)?;
     let granted = match grant {
         Grant::AuthorizationCode => authorization_code::redeem(entra, &client, &parameters)?,
         Grant::RefreshToken => refresh_token::redeem(entra, &client, &parameters)?,

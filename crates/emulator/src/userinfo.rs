@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::claims::{self, GraphClaims};
+use crate::cloud::Member;
 use crate::cors;
 use crate::entra::Entra;
 use crate::page;
@@ -37,11 +38,11 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 fn person(entra: &Entra, token: &str) -> Option<Value> {
     let claims = GraphClaims::read(entra, token)?;
-    let user = entra.tenant.user(claims.oid)?;
+    let Member { tenant, user } = entra.cloud.member(claims.oid)?;
     if !claims.has_scope("openid") {
         return None;
     }
-    let mut person = json!({ "sub": claims::subject(entra, claims.appid, user.object_id) });
+    let mut person = json!({ "sub": claims::subject(tenant, claims.appid, user.object_id) });
     if claims.has_scope("profile") {
         let (given, family) = user.name.split_once(' ').unwrap_or((&user.name, ""));
         person["name"] = json!(user.name);

@@ -1,16 +1,27 @@
 //! What scopes resolve to, and which of them do not.
 
 use super::Scopes;
+use crate::app::App;
+use crate::authority::Authority;
+use crate::cloud::Cloud;
 use crate::demo;
 use crate::fault::Fault;
 use crate::tenant::Tenant;
 
-fn tenant() -> Tenant {
+fn cloud() -> Cloud {
     let mut tenant = Tenant::demo("http://localhost:8080/oauth-callback");
     tenant.apps[1]
         .app_id_uris
         .push("https://mcp.example.com".to_owned());
-    tenant
+    Cloud::new(vec![tenant]).unwrap()
+}
+
+fn contoso(cloud: &Cloud) -> Authority<'_> {
+    cloud.authority("contoso.example").unwrap()
+}
+
+fn app(cloud: &Cloud, position: usize) -> &App {
+    &cloud.tenants()[0].apps[position]
 }
 
 /// `Ok` holds, per resource, the `scp` and the response's scope.
@@ -20,8 +31,8 @@ fn check(
     resource: Option<&str>,
     expected: Result<&[(&str, &str)], u32>,
 ) {
-    let tenant = tenant();
-    let resolved = Scopes::resolve(&tenant, &tenant.apps[client], scope, resource)
+    let cloud = cloud();
+    let resolved = Scopes::resolve(contoso(&cloud), app(&cloud, client), scope, resource)
         .map(|scopes| {
             let each = |asked: &super::Asked<'_>| {
                 (
@@ -121,8 +132,8 @@ fn compares_resource_character_for_character() {
 
 #[test]
 fn names_the_scope_that_does_not_exist() {
-    let tenant = tenant();
-    let fault = Scopes::resolve(&tenant, &tenant.apps[0], "mcp.read", None).unwrap_err();
+    let cloud = cloud();
+    let fault = Scopes::resolve(contoso(&cloud), app(&cloud, 0), "mcp.read", None).unwrap_err();
     assert!(matches!(&fault, Fault::UnknownScope { scope, .. } if scope == "mcp.read"));
     assert!(
         fault

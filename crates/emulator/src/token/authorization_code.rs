@@ -1,5 +1,7 @@
 //! `grant_type=authorization_code` (RFC 6749 section 4.1.3, RFC 7636).
 
+use crate::app::App;
+use crate::authority::Authority;
 use crate::code::CodeGrant;
 use crate::entra::Entra;
 use crate::fault::Fault;
@@ -19,7 +21,7 @@ pub(super) fn redeem<'e>(
     let presented = parameters.required("redirect_uri")?;
     let verifier = parameters.secret("code_verifier");
     let now = entra.clock.unix();
-    let (grant, (oidc, asked)) = entra.codes.redeem(&code, now, |grant| {
+    let (grant, (member, oidc, asked)) = entra.codes.redeem(&code, now, |grant| {
         if grant.client_id != client.app.client_id {
             return Err(Fault::ForeignGrant);
         }
@@ -30,18 +32,25 @@ pub(super) fn redeem<'e>(
             });
         }
         grant.verify(verifier.as_ref())?;
-        scopes(entra, client, grant, parameters)
+        let member = entra.cloud.member(grant.session.user);
+        let member = member.ok_or(Fault::UserGone)?;
+        if !client.authority.admits(member.tenant) {
+            return Err(Fault::CodeOfOtherTenant);
+        }
+        let (oidc, asked) = scopes(
+            client.authority.at(member.tenant),
+            client.app,
+            grant,
+            parameters,
+        )?;
+        Ok((member, oidc, asked))
     })?;
-    let user = entra
-        .tenant
-        .user(grant.session.user)
-        .ok_or(Fault::UserGone)?;
     let refresh = oidc
         .offline_access
         .then(|| RefreshGrant::first(client.app, &grant, now));
     Ok(Granted {
         client: client.app,
-        user,
+        member,
         session: grant.session,
         oidc,
         asked,
@@ -53,13 +62,12 @@ pub(super) fn redeem<'e>(
 
 /// What the tokens are for: one resource, named here if the authorization named several.
 fn scopes<'e>(
-    entra: &'e Entra,
-    client: &Client<'e>,
+    authority: Authority<'e>,
+    client: &App,
     grant: &CodeGrant,
     parameters: &Parameters,
 ) -> Result<(Oidc, Asked<'e>), Fault> {
-    let resolve =
-        |scope: &str, resource| Scopes::resolve(&entra.tenant, client.app, scope, resource);
+    let resolve = |scope: &str, resource| Scopes::resolve(authority, client, scope, resource);
     let authorized = resolve(&grant.scope, grant.resource.as_deref())?;
     let scope = parameters.optional("scope").unwrap_or_default();
     let named = resolve(scope, parameters.optional("resource"))?;

@@ -6,13 +6,15 @@ use http::{HeaderMap, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
-use crate::entra::{Authority, Entra};
+use crate::app::{App, Platform};
+use crate::authority::Authority;
+use crate::cloud::Member;
 use crate::fault::Fault;
 use crate::parameters::Parameters;
-use crate::tenant::{App, Platform};
 
-/// A client that proved who it is.
+/// A client that proved who it is, and the authority that it asked.
 pub(crate) struct Client<'e> {
+    pub(crate) authority: Authority<'e>,
     pub(crate) app: &'e App,
 }
 
@@ -23,19 +25,30 @@ impl<'e> Client<'e> {
     /// If the client is unknown, its credential is wrong, missing or out of place, or the
     /// request's origin does not go with its platform.
     pub(crate) fn authenticate(
-        entra: &'e Entra,
-        authority: Authority,
+        authority: Authority<'e>,
         headers: &HeaderMap,
         parameters: &Parameters,
     ) -> Result<Self, Fault> {
         let presented = Presented::read(headers, parameters)?;
-        let app = entra.client(authority, &presented.client_id)?;
+        let app = authority.client(&presented.client_id)?;
         match &app.platform {
             Platform::Web { secret } => presented.check(app, secret)?,
             Platform::MobileDesktop | Platform::Spa => presented.check_public()?,
         }
         check_origin(&app.platform, headers)?;
-        Ok(Self { app })
+        Ok(Self { authority, app })
+    }
+
+    /// # Errors
+    /// If the authority that was asked is not the person's.
+    pub(crate) fn check_member(&self, member: Member<'_>) -> Result<(), Fault> {
+        if self.authority.admits(member.tenant) {
+            return Ok(());
+        }
+        Err(Fault::UserNotInTenant {
+            username: member.user.username.clone(),
+            tenant: self.authority.display_name().to_owned(),
+        })
     }
 }
 

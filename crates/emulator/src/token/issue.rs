@@ -2,14 +2,15 @@
 
 use serde::Serialize;
 
+use crate::app::App;
 use crate::browser::Session;
 use crate::claims;
+use crate::cloud::Member;
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::random;
 use crate::scope::{Asked, Oidc};
 use crate::sign_in::client_info;
-use crate::tenant::{App, User};
 use crate::token::refresh_token::RefreshGrant;
 
 /// Access tokens live 60 to 90 minutes.
@@ -19,7 +20,7 @@ const SPREAD: u64 = 30 * 60;
 /// A redeemed grant: who gets tokens, for whom, for what.
 pub(crate) struct Granted<'e> {
     pub(crate) client: &'e App,
-    pub(crate) user: &'e User,
+    pub(crate) member: Member<'e>,
     pub(crate) session: Session,
     pub(crate) oidc: Oidc,
     pub(crate) asked: Asked<'e>,
@@ -48,7 +49,7 @@ impl Tokens {
     pub(super) fn issue(entra: &Entra, granted: &Granted<'_>) -> Result<Self, Fault> {
         let resource = granted.asked.resource.id();
         tracing::info!(
-            client = %granted.client.client_id, user = %granted.user.object_id, %resource,
+            client = %granted.client.client_id, user = %granted.member.user.object_id, %resource,
             "tokens issued"
         );
         Self::sign(entra, granted).map_err(|error| {
@@ -77,9 +78,7 @@ impl Tokens {
             access_token: claims::access_token(entra, granted, expires_in)?,
             refresh_token,
             id_token,
-            client_info: granted
-                .client_info
-                .then(|| client_info(entra, granted.user.object_id)),
+            client_info: granted.client_info.then(|| client_info(granted.member)),
         })
     }
 }

@@ -7,6 +7,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::app::{App, Platform};
+use crate::authority::Authority;
 use crate::browser::Session;
 use crate::code::CodeGrant;
 use crate::entra::Entra;
@@ -15,7 +17,6 @@ use crate::keys::Purpose;
 use crate::parameters::Parameters;
 use crate::random;
 use crate::scope::{Asked, Oidc, Scopes};
-use crate::tenant::{App, Platform};
 use crate::token::client::Client;
 use crate::token::issue::Granted;
 
@@ -97,14 +98,14 @@ pub(super) fn redeem<'e>(
     if grant.client_id != client.app.client_id {
         return Err(Fault::ForeignGrant);
     }
-    let (oidc, asked) = scopes(entra, client.app, &grant, parameters)?;
-    let user = entra
-        .tenant
-        .user(grant.session.user)
-        .ok_or(Fault::UserGone)?;
+    let member = entra.cloud.member(grant.session.user);
+    let member = member.ok_or(Fault::UserGone)?;
+    client.check_member(member)?;
+    let authority = client.authority.at(member.tenant);
+    let (oidc, asked) = scopes(authority, client.app, &grant, parameters)?;
     Ok(Granted {
         client: client.app,
-        user,
+        member,
         session: grant.session.clone(),
         oidc,
         asked,
@@ -117,12 +118,12 @@ pub(super) fn redeem<'e>(
 /// Of several resources the first counts; where none is named, the one of the sign-in does,
 /// unless that is the client itself by its URI.
 fn scopes<'e>(
-    entra: &'e Entra,
+    authority: Authority<'e>,
     app: &App,
     grant: &RefreshGrant,
     parameters: &Parameters,
 ) -> Result<(Oidc, Asked<'e>), Fault> {
-    let resolve = |scope: &str, resource| Scopes::resolve(&entra.tenant, app, scope, resource);
+    let resolve = |scope: &str, resource| Scopes::resolve(authority, app, scope, resource);
     let scope = parameters.optional("scope");
     let named = resolve(scope.unwrap_or_default(), parameters.optional("resource"))?;
     let granted = resolve(&grant.scope, grant.resource.as_deref())?;

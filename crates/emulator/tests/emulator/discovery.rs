@@ -101,7 +101,7 @@ async fn any_tenant_has_a_template_for_an_issuer() {
 #[tokio::test]
 async fn an_unknown_tenant_is_said_to_be_invalid() {
     let world = World::start().await;
-    let base = format!("{}/fabrikam.example", world.base);
+    let base = format!("{}/nowhere.example", world.base);
     for path in [
         "/v2.0/.well-known/openid-configuration",
         "/discovery/v2.0/keys",
@@ -198,11 +198,7 @@ async fn the_home_page_says_what_is_played_but_no_secret() {
 #[tokio::test]
 async fn refuses_to_listen_beyond_loopback() {
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
-    let options = Options {
-        tenant: Tenant::demo("http://localhost/cb"),
-        clock: model::Clock::system(),
-        data_dir: None,
-    };
+    let options = Options::new(Tenant::demo("http://localhost/cb"), model::Clock::system());
     let error = emulator::serve(options, listener, CancellationToken::new())
         .await
         .unwrap_err();

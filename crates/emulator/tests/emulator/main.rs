@@ -5,6 +5,7 @@ mod authorize;
 mod discovery;
 mod logs;
 mod pages;
+mod tenants;
 mod token;
 mod tokens;
 mod world;

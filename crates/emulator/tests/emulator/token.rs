@@ -154,7 +154,7 @@ async fn malformed_requests_are_named() {
             50_194,
         )
         .await;
-    let nowhere = format!("{}/fabrikam.example/oauth2/v2.0/token", world.base);
+    let nowhere = format!("{}/nowhere.example/oauth2/v2.0/token", world.base);
     world
         .refused(
             http().post(nowhere).form(&form),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::world::{Browser, GATEWAY_CALLBACK, World, http};
 
-fn claims(token: &Value) -> Value {
+pub(crate) fn claims(token: &Value) -> Value {
     let payload = token.as_str().unwrap().split('.').nth(1).unwrap();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
 }

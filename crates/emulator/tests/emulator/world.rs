@@ -42,15 +42,24 @@ impl World {
         Self::start_in(Some(shared_keys())).await
     }
 
+    /// With another tenant than the usual one beside the others.
+    pub(crate) async fn with(tenant: Tenant) -> Self {
+        Self::start_with(tenant, Some(shared_keys())).await
+    }
+
     pub(crate) async fn start_in(data_dir: Option<PathBuf>) -> Self {
+        Self::start_with(tenant(), data_dir).await
+    }
+
+    async fn start_with(tenant: Tenant, data_dir: Option<PathBuf>) -> Self {
         let clock = ManualClock::new(Clock::system().now());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = emulator::base_url(listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         let options = Options {
-            tenant: tenant(),
-            clock: clock.clock(),
+            others: demo::others(),
             data_dir,
+            ..Options::new(tenant, clock.clock())
         };
         let server = tokio::spawn(emulator::serve(options, listener, stop.clone()));
         Self {
@@ -103,7 +112,13 @@ impl World {
             ("code_verifier", VERIFIER),
         ];
         replace(&mut all, parameters);
-        http().post(self.url("/oauth2/v2.0/token")).form(&all)
+        self.ask(&demo::TENANT_ID.to_string(), &all)
+    }
+
+    /// A token request through any authority, as it is.
+    pub(crate) fn ask(&self, authority: &str, form: &[(&str, &str)]) -> RequestBuilder {
+        let endpoint = format!("{}/{authority}/oauth2/v2.0/token", self.base);
+        http().post(endpoint).form(form)
     }
 
     pub(crate) async fn redeem(&self, parameters: &[(&str, &str)]) -> Value {
@@ -188,12 +203,8 @@ fn tenant() -> Tenant {
     let mut tenant = Tenant::demo(GATEWAY_CALLBACK);
     tenant.apps[1].app_id_uris.push(API_URL.to_owned());
     tenant.apps.push(App {
-        client_id: SPA_ID,
-        name: "Single page".to_owned(),
-        platform: Platform::Spa,
         redirect_uris: vec![SPA_CALLBACK.to_owned()],
-        app_id_uris: Vec::new(),
-        scopes: Vec::new(),
+        ..App::new(SPA_ID, "Single page", Platform::Spa)
     });
     tenant
 }
@@ -204,7 +215,8 @@ fn shared_keys() -> PathBuf {
     folder.path().to_owned()
 }
 
-fn replace<'a>(all: &mut Vec<(&'a str, &'a str)>, by: &[(&'a str, &'a str)]) {
+/// Puts the pairs of `by` in the place of those of the same name; an empty one removes.
+pub(crate) fn replace<'a>(all: &mut Vec<(&'a str, &'a str)>, by: &[(&'a str, &'a str)]) {
     all.retain(|(name, _)| by.iter().all(|(other, _)| other != name));
     all.extend(by.iter().filter(|(_, value)| !value.is_empty()));
 }

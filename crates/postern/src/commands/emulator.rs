@@ -15,9 +15,9 @@ use crate::{logging, signals, terminal};
 pub(crate) fn run(args: &EmulatorArgs, context: &Context) -> Result<(), Failure> {
     logging::to_stderr(context.environment.log.as_deref());
     let options = Options {
-        tenant: Tenant::demo(&args.gateway_callback),
-        clock: Clock::system(),
+        others: demo::others(),
         data_dir: args.data_dir.clone(),
+        ..Options::new(Tenant::demo(&args.gateway_callback), Clock::system())
     };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
     context.block_on_all_cores(async {

@@ -232,13 +232,10 @@ async fn start_parts(folder: &Path) -> anyhow::Result<(Addresses, Parts)> {
     };
     files::write_gateway_files(folder, &addresses)
         .context("the gateway's files cannot be written")?;
+    let callback = format!("{}/oauth-callback", public_url(&addresses.gateway));
     let emulated = emulator::Options {
-        tenant: Tenant::demo(&format!(
-            "{}/oauth-callback",
-            public_url(&addresses.gateway)
-        )),
-        clock: Clock::system(),
         data_dir: Some(folder.join("entra")),
+        ..emulator::Options::new(Tenant::demo(&callback), Clock::system())
     };
     let sample = snippets::Options {
         functions_key: files::functions_key(folder)?.into(),

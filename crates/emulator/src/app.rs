@@ -1,0 +1,110 @@
+//! App registrations: clients, and the APIs they ask tokens for.
+
+use secrecy::SecretString;
+use uuid::Uuid;
+
+use crate::tenant::Tenant;
+
+/// An app registration: a client, an API, or both.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// The application (client) id.
+    pub client_id: Uuid,
+    /// The name people see when they consent.
+    pub name: String,
+    /// Whose people may use it.
+    pub sign_in_audience: SignInAudience,
+    /// How the client proves who it is, and where its redirects may lead.
+    pub platform: Platform,
+    /// The registered redirect URIs, all of the one platform.
+    pub redirect_uris: Vec<String>,
+    /// The Application ID URIs, compared character for character.
+    pub app_id_uris: Vec<String>,
+    /// The names of the delegated permissions that this API exposes.
+    pub scopes: Vec<String>,
+}
+
+/// Whose people may use an app, as its manifest says it in `signInAudience`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignInAudience {
+    /// `AzureADMyOrg`: the people of its own tenant.
+    MyOrg,
+    /// `AzureADMultipleOrgs`: the people of every organisation.
+    MultipleOrgs,
+    /// `AzureADandPersonalMicrosoftAccount`: those, and personal accounts.
+    OrgsAndPersonal,
+    /// `PersonalMicrosoftAccount`: personal accounts alone.
+    Personal,
+}
+
+/// The platform of an app's redirect URIs.
+#[derive(Clone, Debug)]
+pub enum Platform {
+    /// "Mobile and desktop applications": a public client, no secret.
+    MobileDesktop,
+    /// "Web": a confidential client.
+    Web {
+        /// The client secret.
+        secret: SecretString,
+    },
+    /// "Single-page application": a public client that redeems codes across origins.
+    Spa,
+}
+
+impl App {
+    /// An app of one tenant, as the portal registers it: it exposes nothing yet and has no
+    /// redirect URI.
+    #[must_use]
+    pub fn new(client_id: Uuid, name: &str, platform: Platform) -> Self {
+        Self {
+            client_id,
+            name: name.to_owned(),
+            sign_in_audience: SignInAudience::MyOrg,
+            platform,
+            redirect_uris: Vec::new(),
+            app_id_uris: Vec::new(),
+            scopes: Vec::new(),
+        }
+    }
+
+    /// `azpacr` in tokens: how a client of this platform proves who it is.
+    pub(crate) fn authentication_class(&self) -> &'static str {
+        match self.platform {
+            Platform::MobileDesktop | Platform::Spa => "0",
+            Platform::Web { .. } => "1",
+        }
+    }
+}
+
+impl SignInAudience {
+    /// Whether people of `tenant` may use the app though it is registered in another one.
+    pub(crate) fn reaches(self, tenant: &Tenant) -> bool {
+        match self {
+            Self::MyOrg => false,
+            Self::MultipleOrgs => !tenant.is_consumers(),
+            Self::OrgsAndPersonal => true,
+            Self::Personal => tenant.is_consumers(),
+        }
+    }
+
+    /// As portals show it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::MyOrg => "This organisation only",
+            Self::MultipleOrgs => "Any organisation",
+            Self::OrgsAndPersonal => "Any organisation, and personal accounts",
+            Self::Personal => "Personal accounts only",
+        }
+    }
+}
+
+impl Platform {
+    /// The name that portals show.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::MobileDesktop => "Mobile and desktop applications",
+            Self::Web { .. } => "Web",
+            Self::Spa => "Single-page application",
+        }
+    }
+}

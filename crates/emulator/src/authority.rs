@@ -1,0 +1,212 @@
+//! What the first segment of a path names: a tenant by its id or a domain, `common`,
+//! `organizations` or `consumers`. It decides which apps are known there and who may sign in.
+
+use uuid::Uuid;
+
+use crate::app::{App, SignInAudience};
+use crate::cloud::{Cloud, Member, Registration};
+use crate::fault::Fault;
+use crate::tenant::{CONSUMERS, Tenant};
+
+/// An authority of the cloud.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Authority<'c> {
+    cloud: &'c Cloud,
+    scope: Scope<'c>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Scope<'c> {
+    /// One tenant, by its id or a domain.
+    Tenant(&'c Tenant),
+    /// The tenant of personal accounts, by its alias.
+    Consumers(&'c Tenant),
+    /// Any organisation.
+    Organizations,
+    /// Any organisation, and personal accounts.
+    Common,
+}
+
+impl<'c> Authority<'c> {
+    pub(crate) fn parse(cloud: &'c Cloud, segment: &str) -> Option<Self> {
+        let by_id = || cloud.tenant(segment.parse().ok()?);
+        let by_domain = || cloud.tenants().iter().find(|one| one.has_domain(segment));
+        let scope = match segment {
+            "common" => Scope::Common,
+            "organizations" => Scope::Organizations,
+            "consumers" => Scope::Consumers(cloud.tenant(CONSUMERS)?),
+            _ => Scope::Tenant(by_id().or_else(by_domain)?),
+        };
+        Some(Self { cloud, scope })
+    }
+
+    /// The authority of one tenant: what an authority of many is once the person is known.
+    pub(crate) fn at(self, tenant: &'c Tenant) -> Self {
+        let scope = Scope::Tenant(tenant);
+        Self { scope, ..self }
+    }
+
+    /// As paths name it: the alias, or the tenant's id.
+    pub(crate) fn segment(self) -> String {
+        match self.scope {
+            Scope::Tenant(tenant) => tenant.id.to_string(),
+            Scope::Consumers(_) => "consumers".to_owned(),
+            Scope::Organizations => "organizations".to_owned(),
+            Scope::Common => "common".to_owned(),
+        }
+    }
+
+    /// The one tenant that it names, unless it is for several.
+    pub(crate) fn tenant(self) -> Option<&'c Tenant> {
+        match self.scope {
+            Scope::Tenant(tenant) | Scope::Consumers(tenant) => Some(tenant),
+            Scope::Organizations | Scope::Common => None,
+        }
+    }
+
+    /// As people know it.
+    pub(crate) fn display_name(self) -> &'c str {
+        self.tenant()
+            .map_or("Entra ID emulator", |tenant| &tenant.name)
+    }
+
+    /// Whether people of `tenant` sign in through it.
+    pub(crate) fn admits(self, tenant: &Tenant) -> bool {
+        match self.scope {
+            Scope::Tenant(own) | Scope::Consumers(own) => own.id == tenant.id,
+            Scope::Organizations => !tenant.is_consumers(),
+            Scope::Common => true,
+        }
+    }
+
+    /// The app that `client_id` names.
+    ///
+    /// # Errors
+    /// If there is none, or it may not be used through this authority.
+    pub(crate) fn client(self, client_id: &str) -> Result<&'c App, Fault> {
+        let id: Uuid = client_id
+            .parse()
+            .ok()
+            .filter(|id: &Uuid| !id.is_nil())
+            .ok_or_else(|| Fault::NotAnAppId(client_id.to_owned()))?;
+        let unknown = || Fault::UnknownApp {
+            client_id: id,
+            tenant: self.display_name().to_owned(),
+        };
+        let registration = self.cloud.registration(id).ok_or_else(unknown)?;
+        self.check_audience(registration.app)?;
+        if self.knows(registration) {
+            Ok(registration.app)
+        } else {
+            Err(unknown())
+        }
+    }
+
+    fn check_audience(self, app: &App) -> Result<(), Fault> {
+        let (client_id, name) = (app.client_id, app.name.clone());
+        let personal = self.tenant().is_some_and(Tenant::is_consumers);
+        match (app.sign_in_audience, self.scope) {
+            (SignInAudience::MyOrg, Scope::Organizations | Scope::Common) => {
+                Err(Fault::NotMultiTenant {
+                    client_id,
+                    name,
+                    authority: self.segment(),
+                })
+            }
+            (SignInAudience::MyOrg | SignInAudience::MultipleOrgs, _) if personal => {
+                Err(Fault::NotForPersonalAccounts { client_id, name })
+            }
+            (SignInAudience::Personal, _) if !personal => {
+                Err(Fault::OnlyForPersonalAccounts { client_id, name })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An API that is known here, by its application id.
+    pub(crate) fn app(self, id: Uuid) -> Option<&'c App> {
+        self.apps().find(|app| app.client_id == id)
+    }
+
+    /// An API that is known here, by one of its Application ID URIs.
+    pub(crate) fn app_by_uri(self, uri: &str) -> Option<&'c App> {
+        self.apps()
+            .find(|app| app.app_id_uris.iter().any(|known| known == uri))
+    }
+
+    fn apps(self) -> impl Iterator<Item = &'c App> {
+        self.cloud
+            .registrations()
+            .filter(move |registration| self.knows(*registration))
+            .map(|registration| registration.app)
+    }
+
+    /// Apps are known in their own tenant, and where their audience reaches.
+    fn knows(self, Registration { home, app }: Registration<'_>) -> bool {
+        match self.tenant() {
+            Some(tenant) => tenant.id == home.id || app.sign_in_audience.reaches(tenant),
+            None => app.sign_in_audience != SignInAudience::MyOrg,
+        }
+    }
+
+    /// Who may sign in to `app`.
+    pub(crate) fn people(self, app: &'c App) -> People<'c> {
+        let home = self.cloud.registration(app.client_id).map(|one| one.home);
+        People {
+            authority: self,
+            app,
+            home: home.map(|home| home.id),
+        }
+    }
+}
+
+/// Those people of an authority who may use an app.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct People<'c> {
+    authority: Authority<'c>,
+    app: &'c App,
+    home: Option<Uuid>,
+}
+
+impl<'c> People<'c> {
+    pub(crate) fn iter(self) -> impl Iterator<Item = Member<'c>> {
+        let all = self.authority.cloud.members();
+        all.filter(move |member| self.admit(*member).is_ok())
+    }
+
+    pub(crate) fn include(self, object_id: Uuid) -> bool {
+        self.iter().any(|member| member.user.object_id == object_id)
+    }
+
+    /// The object id of whom a person means who types `username`.
+    ///
+    /// # Errors
+    /// What to tell the person, if that is nobody who may sign in here.
+    pub(crate) fn named(self, username: &str) -> Result<Uuid, &'static str> {
+        let member = self
+            .authority
+            .cloud
+            .member_named(username)
+            .ok_or("We couldn’t find an account with that user name.")?;
+        self.admit(member)?;
+        Ok(member.user.object_id)
+    }
+
+    fn admit(self, Member { tenant, .. }: Member<'_>) -> Result<(), &'static str> {
+        let may_use = self.home == Some(tenant.id) || self.app.sign_in_audience.reaches(tenant);
+        match (
+            self.authority.admits(tenant) && may_use,
+            tenant.is_consumers(),
+        ) {
+            (true, _) => Ok(()),
+            (false, true) => Err(
+                "You can’t sign in here with a personal account. Use your work or school account \
+                 instead.",
+            ),
+            (false, false) => Err(
+                "The selected account does not exist in this tenant and cannot access the \
+                 application in it. Use a different account.",
+            ),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! All tenants of the emulator, and what is found across them.
+
+use std::collections::HashSet;
+
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::authority::Authority;
+use crate::fault::Fault;
+use crate::tenant::{CONSUMERS, Tenant, User};
+
+/// The tenants: those that were asked for, and the one of personal accounts.
+#[derive(Clone, Debug)]
+pub(crate) struct Cloud {
+    tenants: Vec<Tenant>,
+}
+
+/// A person, and the tenant that the person belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Member<'c> {
+    pub(crate) tenant: &'c Tenant,
+    pub(crate) user: &'c User,
+}
+
+/// An app, and the tenant that it is registered in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Registration<'c> {
+    pub(crate) home: &'c Tenant,
+    pub(crate) app: &'c App,
+}
+
+impl Cloud {
+    /// Adds the tenant of personal accounts where it is missing.
+    ///
+    /// # Errors
+    /// If two tenants, users or apps share an id.
+    pub(crate) fn new(mut tenants: Vec<Tenant>) -> anyhow::Result<Self> {
+        if !tenants.iter().any(Tenant::is_consumers) {
+            tenants.push(Tenant {
+                id: CONSUMERS,
+                name: "Personal accounts".to_owned(),
+                users: Vec::new(),
+                apps: Vec::new(),
+            });
+        }
+        let cloud = Self { tenants };
+        check_distinct("tenants", cloud.tenants.iter().map(|tenant| tenant.id))?;
+        check_distinct("users", cloud.members().map(|one| one.user.object_id))?;
+        check_distinct("apps", cloud.registrations().map(|one| one.app.client_id))?;
+        Ok(cloud)
+    }
+
+    pub(crate) fn tenants(&self) -> &[Tenant] {
+        &self.tenants
+    }
+
+    /// What the first segment of a path names.
+    ///
+    /// # Errors
+    /// If it is neither an alias nor the id or a domain of a tenant.
+    pub(crate) fn authority(&self, segment: &str) -> Result<Authority<'_>, Fault> {
+        Authority::parse(self, segment).ok_or_else(|| Fault::UnknownTenant(segment.to_owned()))
+    }
+
+    pub(crate) fn tenant(&self, id: Uuid) -> Option<&Tenant> {
+        self.tenants.iter().find(|tenant| tenant.id == id)
+    }
+
+    pub(crate) fn members(&self) -> impl Iterator<Item = Member<'_>> {
+        self.tenants.iter().flat_map(|tenant| {
+            let member = move |user| Member { tenant, user };
+            tenant.users.iter().map(member)
+        })
+    }
+
+    pub(crate) fn registrations(&self) -> impl Iterator<Item = Registration<'_>> {
+        self.tenants.iter().flat_map(|home| {
+            let registration = move |app| Registration { home, app };
+            home.apps.iter().map(registration)
+        })
+    }
+
+    pub(crate) fn member(&self, object_id: Uuid) -> Option<Member<'_>> {
+        self.members().find(|one| one.user.object_id == object_id)
+    }
+
+    /// Whom a person means who types `username`.
+    pub(crate) fn member_named(&self, username: &str) -> Option<Member<'_>> {
+        let wanted = username.trim();
+        self.members()
+            .find(|one| one.user.username.eq_ignore_ascii_case(wanted))
+    }
+
+    pub(crate) fn registration(&self, client_id: Uuid) -> Option<Registration<'_>> {
+        self.registrations()
+            .find(|one| one.app.client_id == client_id)
+    }
+}
+
+fn check_distinct(what: &str, ids: impl Iterator<Item = Uuid>) -> anyhow::Result<()> {
+    let mut seen = HashSet::new();
+    for id in ids {
+        anyhow::ensure!(
+            seen.insert(id),
+            "two {what} of the emulator have the id {id}; hint: give each its own"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,274 @@
+//! Several tenants behind one emulator: what each authority stands for, and whom it lets in.
+
+use emulator::demo::{self, ADELE, LEE, MEGAN};
+use emulator::{App, CONSUMERS, Options, Platform, SignInAudience, Tenant};
+use model::Clock;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::tokens::claims;
+use crate::world::{BRIDGE_CALLBACK, Browser, World, http, replace};
+
+const CONTOSO: &str = "contoso.example";
+const FABRIKAM: &str = "fabrikam.example";
+
+/// An authorization request of "Fabrikam notes" through `authority`.
+fn notes(world: &World, authority: &str, more: &[(&str, &str)]) -> String {
+    let client = demo::NOTES_CLIENT_ID.to_string();
+    let mut all = vec![
+        ("client_id", client.as_str()),
+        ("scope", "openid profile offline_access User.Read"),
+        ("client_info", "1"),
+    ];
+    replace(&mut all, more);
+    through(&world.authorize(&all), authority)
+}
+
+fn through(url: &str, authority: &str) -> String {
+    url.replace(&demo::TENANT_ID.to_string(), authority)
+}
+
+/// The token response of "Fabrikam notes", asked of `authority`.
+async fn tokens(world: &World, authority: &str, grant: &[(&str, &str)]) -> Value {
+    let response = world.ask(authority, &form(grant)).send().await.unwrap();
+    response.json().await.unwrap()
+}
+
+fn form<'a>(grant: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    const NOTES: &str = "94d1b7e2-6c05-4f8a-a3b9-52e7c0d8f103";
+    assert_eq!(NOTES, demo::NOTES_CLIENT_ID.to_string());
+    let own = [("client_id", NOTES), ("redirect_uri", BRIDGE_CALLBACK)];
+    [&own, grant].concat()
+}
+
+#[tokio::test]
+async fn every_authority_has_metadata_and_keys_of_its_own() {
+    let world = World::start().await;
+    let issuer = |tenant: &str| format!("{}/{tenant}/v2.0", world.base);
+    let (contoso, fabrikam) = (
+        demo::TENANT_ID.to_string(),
+        demo::FABRIKAM_TENANT_ID.to_string(),
+    );
+    let consumers = CONSUMERS.to_string();
+    for (segment, named, tenant) in [
+        ("common", "common", "{tenantid}"),
+        ("organizations", "organizations", "{tenantid}"),
+        ("consumers", "consumers", consumers.as_str()),
+        (&consumers, &consumers, &consumers),
+        (&contoso, &contoso, &contoso),
+        (CONTOSO, &contoso, &contoso),
+        (&fabrikam, &fabrikam, &fabrikam),
+        (FABRIKAM, &fabrikam, &fabrikam),
+    ] {
+        let get = async |path: &str| -> Value {
+            let url = format!("{}/{segment}{path}", world.base);
+            http().get(url).send().await.unwrap().json().await.unwrap()
+        };
+        let document = get("/v2.0/.well-known/openid-configuration").await;
+        assert_eq!(document["issuer"], issuer(tenant), "{segment}");
+        let endpoint = format!("{}/{named}/oauth2/v2.0/token", world.base);
+        assert_eq!(document["token_endpoint"], endpoint, "{segment}");
+        let keys = get("/discovery/v2.0/keys").await;
+        let keys = keys["keys"].as_array().unwrap();
+        assert!(keys.iter().all(|key| key["issuer"] == issuer(tenant)));
+    }
+}
+
+#[tokio::test]
+async fn a_token_names_the_tenant_of_its_person_whatever_was_asked() {
+    let world = World::start().await;
+    for (authority, person, tenant) in [
+        ("common", ADELE, demo::TENANT_ID),
+        ("organizations", MEGAN, demo::FABRIKAM_TENANT_ID),
+        ("common", LEE, CONSUMERS),
+        ("consumers", LEE, CONSUMERS),
+        (CONTOSO, ADELE, demo::TENANT_ID),
+    ] {
+        let url = notes(&world, authority, &[]);
+        let answer = Browser::new().sign_in(&url, person).await;
+        let code = answer.parameter("code");
+        let grant = [
+            ("grant_type", "authorization_code"),
+            ("code", code.as_str()),
+            ("code_verifier", crate::world::VERIFIER),
+            ("client_info", "1"),
+        ];
+        let first = tokens(&world, authority, &grant).await;
+        assert_eq!(first["client_info"], answer.parameter("client_info"));
+        let id_token = claims(&first["id_token"]);
+        assert_eq!(id_token["tid"], tenant.to_string(), "{authority} {person}");
+        assert_eq!(id_token["iss"], format!("{}/{tenant}/v2.0", world.base));
+        let refresh = first["refresh_token"].as_str().unwrap();
+        let grant = [("grant_type", "refresh_token"), ("refresh_token", refresh)];
+        let second = tokens(&world, &tenant.to_string(), &grant).await;
+        assert_eq!(claims(&second["access_token"])["tid"], tenant.to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_code_or_refresh_token_of_one_tenant_is_none_of_another() {
+    let world = World::start().await;
+    let url = notes(&world, "common", &[]);
+    let code = Browser::new().sign_in(&url, MEGAN).await.parameter("code");
+    let by_code = [
+        ("grant_type", "authorization_code"),
+        ("code", code.as_str()),
+        ("code_verifier", crate::world::VERIFIER),
+    ];
+    for authority in [CONTOSO, "consumers"] {
+        let foreign = world.ask(authority, &form(&by_code));
+        world.refused(foreign, 400, "invalid_grant", 700_005).await;
+    }
+    let tokens = tokens(&world, "organizations", &by_code).await;
+    let refresh = tokens["refresh_token"].as_str().unwrap();
+    let by_refresh = [("grant_type", "refresh_token"), ("refresh_token", refresh)];
+    let foreign = world.ask(CONTOSO, &form(&by_refresh));
+    world.refused(foreign, 400, "invalid_grant", 50_020).await;
+}
+
+#[tokio::test]
+async fn apps_are_used_only_through_the_authorities_of_their_audience() {
+    let mut tenant = Tenant::demo("http://localhost/cb");
+    let client = |audience| {
+        let id = Uuid::new_v4();
+        let app = App {
+            sign_in_audience: audience,
+            redirect_uris: vec!["http://localhost".to_owned()],
+            ..App::new(id, "One of four", Platform::MobileDesktop)
+        };
+        (id, app)
+    };
+    let (my_org, app) = client(SignInAudience::MyOrg);
+    tenant.apps.push(app);
+    let (organisations, app) = client(SignInAudience::MultipleOrgs);
+    tenant.apps.push(app);
+    let (everybody, app) = client(SignInAudience::OrgsAndPersonal);
+    tenant.apps.push(app);
+    let (personal, app) = client(SignInAudience::Personal);
+    tenant.apps.push(app);
+    let world = World::with(tenant).await;
+
+    const NOT_MULTI_TENANT: u32 = 50_194;
+    const NOT_PERSONAL: u32 = 9_002_332;
+    const ONLY_PERSONAL: u32 = 9_002_331;
+    const UNKNOWN: u32 = 700_016;
+    for (app, expected) in [
+        (
+            my_org,
+            [
+                Some(NOT_MULTI_TENANT),
+                Some(NOT_MULTI_TENANT),
+                Some(NOT_PERSONAL),
+                None,
+                Some(UNKNOWN),
+            ],
+        ),
+        (organisations, [None, None, Some(NOT_PERSONAL), None, None]),
+        (everybody, [None; 5]),
+        (
+            personal,
+            [
+                Some(ONLY_PERSONAL),
+                Some(ONLY_PERSONAL),
+                None,
+                Some(ONLY_PERSONAL),
+                Some(ONLY_PERSONAL),
+            ],
+        ),
+    ] {
+        let authorities = ["common", "organizations", "consumers", CONTOSO, FABRIKAM];
+        for (authority, refused) in authorities.into_iter().zip(expected) {
+            let url = world.authorize(&[("client_id", &app.to_string()), ("scope", "openid")]);
+            let page = Browser::new().open(&through(&url, authority)).await;
+            match refused {
+                Some(code) => page.shows_error(code),
+                None => page.shows("name=\"loginfmt\""),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_people_of_the_authority_are_offered_and_let_in() {
+    let world = World::start().await;
+    let personal = "You can’t sign in here with a personal account";
+    let elsewhere = "does not exist in this tenant";
+    for (authority, offered, refused) in [
+        ("common", &[ADELE, MEGAN, LEE] as &[_], &[] as &[_]),
+        ("organizations", &[ADELE, MEGAN], &[(LEE, personal)]),
+        (
+            "consumers",
+            &[LEE],
+            &[(ADELE, elsewhere), (MEGAN, elsewhere)],
+        ),
+        (CONTOSO, &[ADELE], &[(MEGAN, elsewhere), (LEE, personal)]),
+    ] {
+        let person = Browser::new();
+        let page = person.open(&notes(&world, authority, &[])).await;
+        for name in [ADELE, MEGAN, LEE] {
+            let tile = page.body.contains(&format!("data-account=\"{name}\""));
+            assert_eq!(tile, offered.contains(&name), "{authority} {name}");
+        }
+        for (name, problem) in refused {
+            person
+                .answer(&page, &[("loginfmt", name)])
+                .await
+                .shows(problem);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_of_another_tenant_does_not_sign_in() {
+    let world = World::start().await;
+    let person = Browser::new();
+    let common = notes(&world, "common", &[]);
+    person.sign_in(&common, MEGAN).await.parameter("code");
+    person.open(&common).await.parameter("code");
+    let silent = notes(&world, CONTOSO, &[("prompt", "none")]);
+    let answer = person.open(&silent).await;
+    assert_eq!(answer.parameter("error"), "login_required");
+    let page = person.open(&notes(&world, CONTOSO, &[])).await;
+    page.shows("name=\"loginfmt\"");
+    person
+        .answer(&page, &[("account", ADELE)])
+        .await
+        .shows("Enter password");
+}
+
+#[tokio::test]
+async fn an_api_of_one_organisation_is_unknown_in_others() {
+    let world = World::start().await;
+    let scope = demo::gateway_scope();
+    let ask = async |authority| {
+        let url = notes(&world, authority, &[("scope", &scope)]);
+        Browser::new().open(&url).await
+    };
+    ask(CONTOSO).await.shows("Sign in");
+    for authority in [FABRIKAM, "common"] {
+        let answer = ask(authority).await;
+        assert_eq!(answer.parameter("error"), "invalid_resource");
+    }
+}
+
+#[tokio::test]
+async fn ids_are_told_apart_or_the_emulator_does_not_start() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let tenant = Tenant::demo("http://localhost/cb");
+    let options = Options {
+        others: vec![Tenant {
+            id: Uuid::new_v4(),
+            ..tenant.clone()
+        }],
+        ..Options::new(tenant, Clock::system())
+    };
+    let started = emulator::serve(options, listener, CancellationToken::new()).await;
+    let error = started.unwrap_err().to_string();
+    assert!(
+        error.contains("two users") && error.contains("hint: "),
+        "{error}"
+    );
+    assert!(error.contains(&json!(demo::ADELE_OBJECT_ID).as_str().unwrap()[..8]));
+}
