@@ -26,7 +26,7 @@ pub(crate) async fn configuration(
     let document = entra
         .authority(&tenant)
         .map(|authority| document(&entra, authority));
-    answer(&entra, &headers, document)
+    answer(&entra, &headers, document, Some("invalid_tenant"))
 }
 
 pub(crate) async fn keys(
@@ -37,14 +37,24 @@ pub(crate) async fn keys(
     let set = entra
         .authority(&tenant)
         .map(|authority| key_set(&entra, authority));
-    answer(&entra, &headers, set)
+    answer(&entra, &headers, set, Some("invalid_tenant"))
 }
 
-fn answer(entra: &Entra, headers: &HeaderMap, document: Result<Value, Fault>) -> Response {
+/// A document that anybody may read; `error` is what a fault is called here, if that is not
+/// what it is called elsewhere.
+pub(crate) fn answer(
+    entra: &Entra,
+    headers: &HeaderMap,
+    document: Result<Value, Fault>,
+    error: Option<&'static str>,
+) -> Response {
     let occurrence = Occurrence::new(headers, entra.clock.now());
     let mut response = match document {
         Ok(document) => Json(document).into_response(),
-        Err(fault) => return occurrence.refuse_as(&entra.base, &fault, "invalid_tenant"),
+        Err(fault) => {
+            let error = error.unwrap_or_else(|| fault.error());
+            return occurrence.refuse_as(&entra.base, &fault, error);
+        }
     };
     let headers = response.headers_mut();
     headers.insert(

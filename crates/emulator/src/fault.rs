@@ -20,6 +20,8 @@ pub(crate) enum Fault {
     NotPost(String),
 
     // Tenant, app, redirect.
+    #[error("Unknown or invalid instance.")]
+    UnknownInstance,
     #[error("Tenant '{0}' not found. Check that it is the right tenant id and the right cloud.")]
     UnknownTenant(String),
     #[error(
@@ -220,6 +222,7 @@ impl Fault {
             Self::DuplicatedParameter(_) => 9_000_411,
             Self::MalformedRequest | Self::MalformedGrant => 9_002_313,
             Self::NotPost(_) => 900_561,
+            Self::UnknownInstance => 50_049,
             Self::UnknownTenant(_) => 90_002,
             Self::NotMultiTenant { .. } => 50_194,
             Self::NotForPersonalAccounts { .. } => 9_002_332,
@@ -293,6 +296,7 @@ impl Fault {
             | Self::FlowExpired
             | Self::OriginNotAllowed(_)
             | Self::OriginNeeded => "invalid_request",
+            Self::UnknownInstance => "invalid_instance",
             Self::NotAnAppId(_) | Self::UnknownApp { .. } => "unauthorized_client",
             Self::UnsupportedResponseType(_)
             | Self::TokenResponseDisabled

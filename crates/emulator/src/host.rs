@@ -22,7 +22,8 @@ pub(crate) async fn guard(request: Request, next: Next) -> Response {
     }
 }
 
-fn is_local(authority: &str) -> bool {
+/// Whether the host of `authority` is a name of loopback.
+pub(crate) fn is_local(authority: &str) -> bool {
     let Ok(authority) = authority.parse::<Authority>() else {
         return false;
     };

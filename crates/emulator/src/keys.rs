@@ -4,8 +4,6 @@
 //! can read. What is sealed for one purpose and binding opens for no other.
 
 use std::fmt;
-use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -19,6 +17,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::kept;
+use crate::pem;
 use crate::random;
 
 const FILE: &str = "entra-keys.json";
@@ -65,7 +65,7 @@ impl Keys {
             return kept.try_into();
         }
         let made = Material::generate()?;
-        made.write(folder, &file)?;
+        kept::write(folder, FILE, &serde_json::to_vec(&made)?)?;
         made.try_into()
     }
 
@@ -187,29 +187,12 @@ impl Material {
                 file.display()
             )
         };
-        let text = match fs::read(file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).with_context(hint),
+        let Some(text) = kept::read(file).with_context(hint)? else {
+            return Ok(None);
         };
         let material: Self = serde_json::from_slice(&text).with_context(hint)?;
         anyhow::ensure!(material.version == FORMAT, hint());
         Ok(Some(material))
-    }
-
-    fn write(&self, folder: &Path, file: &Path) -> anyhow::Result<()> {
-        let hint = || format!("the emulator cannot keep its keys in {}", file.display());
-        fs::create_dir_all(folder).with_context(hint)?;
-        let draft = folder.join(format!(".{FILE}.{}", random::token::<9>()));
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut out = options.open(&draft).with_context(hint)?;
-        out.write_all(&serde_json::to_vec(self)?)
-            .and_then(|()| out.sync_all())
-            .and_then(|()| fs::rename(&draft, file))
-            .with_context(hint)
     }
 }
 
@@ -235,10 +218,7 @@ fn rsa_pem() -> anyhow::Result<String> {
     let pair = KeyPair::generate(KeySize::Rsa2048).map_err(refused)?;
     let der = pair.as_der().map_err(refused)?;
     let der: &Pkcs8V1Der<'_> = &der;
-    Ok(format!(
-        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
-        STANDARD.encode(der.as_ref())
-    ))
+    Ok(pem::encode("PRIVATE KEY", der.as_ref()))
 }
 
 #[cfg(test)]

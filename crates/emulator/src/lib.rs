@@ -38,16 +38,20 @@ mod fault;
 mod flow;
 mod home;
 mod host;
+mod instance;
+mod kept;
 mod keys;
 mod logout;
 mod occurrence;
 mod page;
 mod parameters;
+mod pem;
 mod random;
 mod redirect;
 mod scope;
 mod sign_in;
 mod tenant;
+mod tls;
 mod token;
 mod userinfo;
 
@@ -68,6 +72,8 @@ use code::Codes;
 use entra::Entra;
 use keys::Keys;
 pub use tenant::{CONSUMERS, Tenant, User};
+use tls::TlsListener;
+pub use tls::Transport;
 
 /// How long running requests may take to end after a stop.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -80,6 +86,8 @@ pub struct Options {
     /// Further tenants: other organisations, and the one of personal accounts ([`CONSUMERS`]),
     /// which is empty unless it is among them.
     pub others: Vec<Tenant>,
+    /// How it is spoken to.
+    pub transport: Transport,
     /// Where it takes the time from.
     pub clock: model::Clock,
     /// The folder that keeps its keys across restarts, and with them what it issued: tokens,
@@ -88,46 +96,103 @@ pub struct Options {
 }
 
 impl Options {
-    /// One tenant, with keys that end with the process.
+    /// One tenant over plain HTTP, with keys that end with the process.
     #[must_use]
     pub fn new(tenant: Tenant, clock: model::Clock) -> Self {
         Self {
             tenant,
             others: Vec::new(),
+            transport: Transport::Http,
             clock,
             data_dir: None,
         }
     }
 }
 
-/// Where an emulator that listens on `address` is reached, without a slash at the end; its
-/// authority is `{base_url}/{tenant id}/v2.0`.
+/// Where an emulator that listens on `address` is reached over plain HTTP, without a slash at the
+/// end; its authority is `{base_url}/{tenant id}/v2.0`.
 #[must_use]
 pub fn base_url(address: SocketAddr) -> String {
-    format!("http://{address}")
+    Transport::Http.base_url(address)
 }
 
-/// Serves until `shutdown`, then lets running requests end, for two seconds at most.
+/// Opens an emulator on `listener` and serves until `shutdown`.
 ///
 /// # Errors
-/// If the listener is not on loopback, two tenants, users or apps share an id, or the keys cannot
-/// be made, read or kept.
+/// Those of [`Emulator::open`] and [`Emulator::serve`].
 pub async fn serve(
     options: Options,
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let address = listener.local_addr()?;
-    anyhow::ensure!(
-        address.ip().is_loopback(),
-        "the emulator signs anyone in and listens on loopback only, not on {address}; \
-         hint: use 127.0.0.1"
-    );
-    let entra = start(options, base_url(address)).await?;
-    tracing::info!(base = entra.base, "the Entra ID emulator listens");
+    Emulator::open(options, listener)
+        .await?
+        .serve(shutdown)
+        .await
+}
+
+/// An emulator whose keys and certificate authority are there, and that serves nobody yet.
+pub struct Emulator {
+    entra: Entra,
+    listener: TcpListener,
+    /// For TLS.
+    encryption: Option<rustls::ServerConfig>,
+}
+
+impl Emulator {
+    /// Reads or makes what it needs; RSA keys take their time.
+    ///
+    /// # Errors
+    /// If the listener is not on loopback, two tenants, users or apps share an id, or the keys or
+    /// the certificate authority cannot be made, read or kept.
+    pub async fn open(options: Options, listener: TcpListener) -> anyhow::Result<Self> {
+        let address = listener.local_addr()?;
+        anyhow::ensure!(
+            address.ip().is_loopback(),
+            "the emulator signs anyone in and listens on loopback only, not on {address}; \
+             hint: use 127.0.0.1"
+        );
+        let base = options.transport.base_url(address);
+        let encryption = match &options.transport {
+            Transport::Http => None,
+            Transport::Https { folder } => Some(tls::server_config(folder, options.clock.now())?),
+        };
+        Ok(Self {
+            entra: start(options, base).await?,
+            listener,
+            encryption,
+        })
+    }
+
+    /// Where it is reached, without a slash at the end.
+    #[must_use]
+    pub fn base_url(&self) -> &str {
+        &self.entra.base
+    }
+
+    /// Serves until `shutdown`, then lets running requests end, for two seconds at most.
+    ///
+    /// # Errors
+    /// If the listener fails.
+    pub async fn serve(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        tracing::info!(base = self.base_url(), "the Entra ID emulator listens");
+        let router = router(self.entra);
+        match self.encryption {
+            None => run(self.listener, router, shutdown).await,
+            Some(config) => {
+                let listener = TlsListener::new(self.listener, config);
+                run(listener, router, shutdown).await
+            }
+        }
+    }
+}
+
+async fn run<L>(listener: L, router: Router, shutdown: CancellationToken) -> anyhow::Result<()>
+where
+    L: axum::serve::Listener<Addr = SocketAddr>,
+{
     let soft = shutdown.clone();
-    let server =
-        axum::serve(listener, router(entra)).with_graceful_shutdown(soft.cancelled_owned());
+    let server = axum::serve(listener, router).with_graceful_shutdown(soft.cancelled_owned());
     let hard = async {
         shutdown.cancelled().await;
         tokio::time::sleep(PATIENCE).await;
@@ -162,6 +227,10 @@ fn router(entra: Entra) -> Router {
         .route(
             "/{tenant}/discovery/v2.0/keys",
             get(discovery::keys).options(cors::preflight),
+        )
+        .route(
+            "/{tenant}/discovery/instance",
+            get(instance::instance).options(cors::preflight),
         )
         .route(
             "/{tenant}/oauth2/v2.0/authorize",

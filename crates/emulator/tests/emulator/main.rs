@@ -6,6 +6,7 @@ mod discovery;
 mod logs;
 mod pages;
 mod tenants;
+mod tls;
 mod token;
 mod tokens;
 mod world;

@@ -10,7 +10,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use model::{Clock, ManualClock};
 use reqwest::header::LOCATION;
 use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -209,7 +209,7 @@ fn tenant() -> Tenant {
     tenant
 }
 
-fn shared_keys() -> PathBuf {
+pub(crate) fn shared_keys() -> PathBuf {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| tempfile::tempdir().unwrap());
     folder.path().to_owned()
@@ -222,15 +222,17 @@ pub(crate) fn replace<'a>(all: &mut Vec<(&'a str, &'a str)>, by: &[(&'a str, &'a
 }
 
 /// A client of its own, which follows nothing.
-#[expect(clippy::disallowed_methods, reason = "tests reach loopback only")]
 pub(crate) fn http() -> Client {
+    http_builder().build().unwrap()
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests reach loopback only")]
+pub(crate) fn http_builder() -> ClientBuilder {
     Client::builder()
         .redirect(Policy::none())
         .cookie_store(true)
         .no_proxy()
         .timeout(Duration::from_secs(20))
-        .build()
-        .unwrap()
 }
 
 /// A browser: keeps cookies, fills in forms.

@@ -1,0 +1,73 @@
+//! `/{tenant}/discovery/instance`: which hosts are one cloud, as MSAL asks before it trusts one.
+//!
+//! The cloud of the emulator is the emulator alone, by whatever name of loopback.
+
+use std::sync::Arc;
+
+use axum::extract::{RawQuery, State};
+use axum::response::Response;
+use http::HeaderMap;
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::discovery::answer;
+use crate::entra::Entra;
+use crate::fault::Fault;
+use crate::host;
+use crate::parameters::Parameters;
+
+pub(crate) async fn instance(
+    State(entra): State<Arc<Entra>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let document = Parameters::parse(query.unwrap_or_default().as_bytes())
+        .and_then(|parameters| document(&entra, &parameters));
+    answer(&entra, &headers, document, None)
+}
+
+fn document(entra: &Entra, parameters: &Parameters) -> Result<Value, Fault> {
+    parameters.required("api-version")?;
+    let endpoint = parameters.required("authorization_endpoint")?;
+    let segment = segment(entra, endpoint).ok_or(Fault::UnknownInstance)?;
+    let authority = entra.authority(&segment)?;
+    let names = aliases(entra);
+    Ok(json!({
+        "tenant_discovery_endpoint": format!(
+            "{}/{}/v2.0/.well-known/openid-configuration",
+            entra.base,
+            authority.segment()
+        ),
+        "api-version": "1.1",
+        "metadata": [{
+            "preferred_network": names[0],
+            "preferred_cache": names[0],
+            "aliases": names,
+        }],
+    }))
+}
+
+/// The authority in an authorization endpoint of ours.
+fn segment(entra: &Entra, endpoint: &str) -> Option<String> {
+    let ours = Url::parse(&entra.base).ok()?;
+    let url = Url::parse(endpoint).ok()?;
+    let same = url.scheme() == ours.scheme()
+        && url.port_or_known_default() == ours.port_or_known_default()
+        && host::is_local(url.host_str()?);
+    let first = url.path_segments()?.next()?;
+    same.then(|| first.to_owned())
+}
+
+/// The names of this host, the one of the base URL first.
+fn aliases(entra: &Entra) -> Vec<String> {
+    let own = entra.base.split_once("://").map_or("", |(_, host)| host);
+    let port = own.rsplit(':').next().unwrap_or_default();
+    let mut names = vec![own.to_owned()];
+    for name in ["localhost", "127.0.0.1", "[::1]"] {
+        let name = format!("{name}:{port}");
+        if name != own {
+            names.push(name);
+        }
+    }
+    names
+}

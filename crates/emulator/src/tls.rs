@@ -1,0 +1,182 @@
+//! TLS with a certificate authority of the emulator's own, made once and kept.
+//!
+//! Owns: the authority, and a certificate for each run. Does not own: who trusts it; clients are
+//! given its file.
+//! Invariant: the authority's key lies in a file that its owner alone can read; and the authority
+//! is constrained to the names of loopback, so who trusts it trusts it for nothing else.
+
+mod listener;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use rcgen::{
+    BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
+};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use crate::kept;
+use crate::pem;
+pub(crate) use listener::TlsListener;
+
+const CERTIFICATE: &str = "entra-ca.pem";
+const KEY: &str = "entra-ca-key.pem";
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Ten years; there is no way to renew it but to delete the files.
+const AUTHORITY_LIFE: u32 = 3650;
+/// The most that clients take of any certificate.
+const SERVER_LIFE: u32 = 397;
+
+/// How an emulator is spoken to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Plain HTTP, for clients that allow it on loopback.
+    Http,
+    /// TLS, for clients that insist on it, as MSAL does.
+    Https {
+        /// The folder that keeps the certificate authority, which is made there if it is missing.
+        folder: PathBuf,
+    },
+}
+
+impl Transport {
+    /// Where an emulator that listens on `address` is reached, without a slash at the end.
+    #[must_use]
+    pub fn base_url(&self, address: SocketAddr) -> String {
+        match self {
+            Self::Http => format!("http://{address}"),
+            Self::Https { .. } => format!("https://{address}"),
+        }
+    }
+
+    /// The file, in PEM, that clients have to trust; it is there once the emulator serves.
+    #[must_use]
+    pub fn authority_file(&self) -> Option<PathBuf> {
+        match self {
+            Self::Http => None,
+            Self::Https { folder } => Some(folder.join(CERTIFICATE)),
+        }
+    }
+}
+
+/// What a server shows and proves, with a new certificate of the authority in `folder`.
+pub(crate) fn server_config(folder: &Path, now: SystemTime) -> anyhow::Result<ServerConfig> {
+    let authority = authority(folder, now)?;
+    let key = KeyPair::generate()?;
+    let certificate = server_parameters(now)?.signed_by(&key, &authority)?;
+    let chain = vec![CertificateDer::from(certificate.der().to_vec())];
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// Reads the authority, or makes one. What it signs names it by the name and the key alone, so
+/// its certificate is only there for clients.
+fn authority(folder: &Path, now: SystemTime) -> anyhow::Result<Issuer<'static, KeyPair>> {
+    let parameters = authority_parameters(now);
+    let file = folder.join(KEY);
+    let hint = || {
+        format!(
+            "the emulator's certificate authority in {} cannot be used; hint: delete {KEY} and \
+             {CERTIFICATE}, and trust the new one",
+            folder.display()
+        )
+    };
+    let kept = kept::read(&file).with_context(hint)?;
+    let key = match kept {
+        Some(bytes) if folder.join(CERTIFICATE).is_file() => {
+            let key = PrivateKeyDer::from_pem_slice(&bytes).with_context(hint)?;
+            KeyPair::try_from(&key).with_context(hint)?
+        }
+        Some(_) | None => {
+            let key = KeyPair::generate()?;
+            let certificate = parameters.self_signed(&key)?;
+            let key_pem = pem::encode("PRIVATE KEY", key.serialized_der());
+            let certificate_pem = pem::encode("CERTIFICATE", certificate.der());
+            kept::write(folder, KEY, key_pem.as_bytes())?;
+            kept::write(folder, CERTIFICATE, certificate_pem.as_bytes())?;
+            key
+        }
+    };
+    Ok(Issuer::new(parameters, key))
+}
+
+fn authority_parameters(now: SystemTime) -> CertificateParams {
+    let mut parameters = lasting(CertificateParams::default(), now, AUTHORITY_LIFE);
+    parameters
+        .distinguished_name
+        .push(DnType::CommonName, "Postern Entra ID emulator");
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let addresses = [
+        (IpAddr::from(Ipv4Addr::LOCALHOST), 8),
+        (IpAddr::from(Ipv6Addr::LOCALHOST), 128),
+    ]
+    .map(|(address, prefix)| {
+        GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(address, prefix))
+    });
+    let mut permitted_subtrees = vec![GeneralSubtree::DnsName("localhost".to_owned())];
+    permitted_subtrees.extend(addresses);
+    parameters.name_constraints = Some(NameConstraints {
+        permitted_subtrees,
+        excluded_subtrees: Vec::new(),
+    });
+    parameters
+}
+
+fn server_parameters(now: SystemTime) -> anyhow::Result<CertificateParams> {
+    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    let mut parameters = lasting(CertificateParams::new(names)?, now, SERVER_LIFE);
+    parameters
+        .distinguished_name
+        .push(DnType::CommonName, "localhost");
+    parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    parameters.use_authority_key_identifier_extension = true;
+    Ok(parameters)
+}
+
+/// From a day ago, for clocks that are behind.
+fn lasting(mut parameters: CertificateParams, now: SystemTime, days: u32) -> CertificateParams {
+    parameters.not_before = (now - DAY).into();
+    parameters.not_after = (now + DAY * days).into();
+    parameters
+}
+
+#[cfg(test)]
+mod tests {
+    use model::Clock;
+
+    use super::{CERTIFICATE, KEY, server_config};
+
+    #[test]
+    fn keeps_an_authority_whose_key_its_owner_alone_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        let now = Clock::system().now();
+        server_config(folder.path(), now).unwrap();
+        let (certificate, key) = (read(CERTIFICATE), read(KEY));
+        server_config(folder.path(), now).unwrap();
+        assert_eq!((read(CERTIFICATE), read(KEY)), (certificate, key));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let file = std::fs::metadata(folder.path().join(KEY)).unwrap();
+            assert_eq!(file.permissions().mode() & 0o777, 0o600);
+        }
+        std::fs::write(folder.path().join(KEY), "no key").unwrap();
+        let error = server_config(folder.path(), now).unwrap_err();
+        assert!(error.to_string().contains("hint: delete"), "{error}");
+    }
+}

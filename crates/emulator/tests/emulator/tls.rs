@@ -1,0 +1,158 @@
+//! TLS, for clients that take nothing else, and the authority that they trust.
+
+use emulator::{Emulator, Options, Tenant, Transport, demo};
+use model::Clock;
+use reqwest::{Certificate, Client};
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{World, http, http_builder, shared_keys};
+
+/// An emulator behind TLS, its authority in a folder of its own.
+struct Encrypted {
+    base: String,
+    transport: Transport,
+    stop: CancellationToken,
+    server: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Encrypted {
+    async fn start(folder: &std::path::Path) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let transport = Transport::Https {
+            folder: folder.to_owned(),
+        };
+        let base = transport.base_url(listener.local_addr().unwrap());
+        let options = Options {
+            transport: transport.clone(),
+            data_dir: Some(shared_keys()),
+            ..Options::new(Tenant::demo("http://localhost/cb"), Clock::system())
+        };
+        let stop = CancellationToken::new();
+        let emulator = Emulator::open(options, listener).await.unwrap();
+        assert_eq!(emulator.base_url(), base);
+        Self {
+            base,
+            transport,
+            server: tokio::spawn(emulator.serve(stop.clone())),
+            stop,
+        }
+    }
+
+    fn client(&self) -> Client {
+        let file = self.transport.authority_file().unwrap();
+        let authority = Certificate::from_pem(&std::fs::read(file).unwrap()).unwrap();
+        http_builder().tls_certs_only([authority]).build().unwrap()
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.server.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn clients_that_trust_the_authority_reach_it_and_others_do_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Encrypted::start(folder.path()).await;
+    let client = emulator.client();
+    let here = format!("/{}/v2.0", demo::TENANT_ID);
+    let metadata = format!("{}{here}/.well-known/openid-configuration", emulator.base);
+    let document: Value = client
+        .get(&metadata)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(document["issuer"], format!("{}{here}", emulator.base));
+    assert!(emulator.base.starts_with("https://127.0.0.1:"));
+
+    let by_name = metadata.replace("127.0.0.1", "localhost");
+    assert_eq!(client.get(by_name).send().await.unwrap().status(), 200);
+    assert!(http().get(&metadata).send().await.is_err());
+    let plain = metadata.replace("https://", "http://");
+    assert!(client.get(plain).send().await.is_err());
+    emulator.stop().await;
+}
+
+#[tokio::test]
+async fn the_authority_outlives_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Encrypted::start(folder.path()).await;
+    let client = first.client();
+    first.stop().await;
+    let second = Encrypted::start(folder.path()).await;
+    assert_eq!(client.get(&second.base).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn who_does_not_shake_hands_keeps_nobody_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Encrypted::start(folder.path()).await;
+    let address = emulator.base.strip_prefix("https://").unwrap();
+    let mut silent = TcpStream::connect(address).await.unwrap();
+    let mut rude = TcpStream::connect(address).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut rude, b"GET / HTTP/1.1\r\n\r\n")
+        .await
+        .unwrap();
+    let served = emulator.client().get(&emulator.base).send().await.unwrap();
+    assert_eq!(served.status(), 200);
+    let mut said = Vec::new();
+    // An alert, or an end; never a page.
+    let _ = rude.read_to_end(&mut said).await;
+    assert!(!said.starts_with(b"HTTP"));
+    let nothing = silent.try_read(&mut [0; 1]);
+    assert_eq!(nothing.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    tokio::io::AsyncWriteExt::shutdown(&mut silent)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn instance_discovery_knows_this_host_and_no_other() {
+    let world = World::start().await;
+    let ask = async |endpoint: &str| -> (u16, Value) {
+        let url = format!("{}/common/discovery/instance", world.base);
+        let query = [("api-version", "1.1"), ("authorization_endpoint", endpoint)];
+        let response = http().get(url).query(&query).send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    };
+    let (_, port) = world.base.rsplit_once(':').unwrap();
+    let own = world.base.strip_prefix("http://").unwrap();
+    for host in [own, &format!("localhost:{port}")] {
+        let endpoint = format!("http://{host}/organizations/oauth2/v2.0/authorize");
+        let (status, document) = ask(&endpoint).await;
+        assert_eq!(status, 200, "{document}");
+        let metadata = format!(
+            "{}/organizations/v2.0/.well-known/openid-configuration",
+            world.base
+        );
+        assert_eq!(document["tenant_discovery_endpoint"], metadata);
+        let known = &document["metadata"][0];
+        assert_eq!(known["preferred_network"], own);
+        let aliases = known["aliases"].as_array().unwrap();
+        assert!(aliases.contains(&json!(host)), "{aliases:?}");
+    }
+    for (endpoint, error, code) in [
+        (
+            "https://login.microsoftonline.com/common/oauth2/v2.0/authorize",
+            "invalid_instance",
+            50_049,
+        ),
+        (
+            "http://localhost:1/common/oauth2/v2.0/authorize",
+            "invalid_instance",
+            50_049,
+        ),
+        ("", "invalid_request", 900_144),
+    ] {
+        let (status, body) = ask(endpoint).await;
+        assert_eq!((status, &body["error"]), (400, &json!(error)), "{endpoint}");
+        assert_eq!(body["error_codes"], json!([code]));
+    }
+}
