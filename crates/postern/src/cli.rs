@@ -142,10 +142,12 @@ A smallest gateway.toml:
   url = \"http://10.0.0.5:8080/mcp\"";
 
 const EMULATOR: &str = "\
-Example:
+Examples:
   postern emulator --port 4190 --gateway-callback http://localhost:4180/oauth-callback
+  postern emulator --port 4190 --data-dir entra --tls
 
-Any password is right. It listens on this machine only.";
+Any password is right. It listens on this machine only. For clients that insist on TLS, as MSAL does,
+entra/entra-ca.pem is the authority to trust.";
 
 const SNIPPETS: &str = "\
 Example:
@@ -355,6 +357,9 @@ pub(crate) struct EmulatorArgs {
     /// The folder for its keys; in memory only, if absent.
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// Speak TLS, with a certificate authority that is made and kept in the folder.
+    #[arg(long, requires = "data_dir")]
+    pub(crate) tls: bool,
 }
 
 #[derive(Debug, Args)]

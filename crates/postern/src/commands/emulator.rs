@@ -1,8 +1,9 @@
 //! `postern emulator`.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 
-use emulator::{Options, Tenant, demo};
+use emulator::{Emulator, Options, Tenant, Transport, demo};
 use model::Clock;
 
 use super::listen;
@@ -11,36 +12,57 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::{logging, signals, terminal};
 
-/// Serves the demo tenant until a signal.
+/// Serves the demo's tenants until a signal.
 pub(crate) fn run(args: &EmulatorArgs, context: &Context) -> Result<(), Failure> {
     logging::to_stderr(context.environment.log.as_deref());
-    let options = Options {
-        others: demo::others(),
-        data_dir: args.data_dir.clone(),
-        ..Options::new(Tenant::demo(&args.gateway_callback), Clock::system())
-    };
+    let options = options(args);
+    let authority_file = options.transport.authority_file();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
     context.block_on_all_cores(async {
         let listener = listen(address, "another --port").await?;
-        let base = emulator::base_url(listener.local_addr().map_err(Failure::new)?);
-        terminal::say(announcement(&base));
-        Ok(emulator::serve(options, listener, signals::shutdown()).await?)
+        let emulator = Emulator::open(options, listener).await?;
+        terminal::say(announcement(emulator.base_url(), authority_file.as_deref()));
+        Ok(emulator.serve(signals::shutdown()).await?)
     })
 }
 
-fn announcement(base: &str) -> String {
+fn options(args: &EmulatorArgs) -> Options {
+    let transport = match (&args.data_dir, args.tls) {
+        (Some(folder), true) => Transport::Https {
+            folder: folder.clone(),
+        },
+        (Some(_) | None, _) => Transport::Http,
+    };
+    Options {
+        others: demo::others(),
+        transport,
+        data_dir: args.data_dir.clone(),
+        ..Options::new(Tenant::demo(&args.gateway_callback), Clock::system())
+    }
+}
+
+fn announcement(base: &str, authority_file: Option<&Path>) -> String {
+    let trust = authority_file.map_or_else(String::new, |file| {
+        format!("\n\x20 authority to trust {}", file.display())
+    });
     format!(
         "The Entra ID emulator listens on {base}. Any password is right.\n\n\
-         \x20 authority        {base}/{tenant}/v2.0\n\
-         \x20 users            {adele}, {grady}\n\
-         \x20 public client    {bridge}\n\
-         \x20 gateway client   {gateway}\n\
-         \x20 gateway secret   {secret}",
+         \x20 authority          {base}/{tenant}/v2.0\n\
+         \x20 users              {adele}, {grady}\n\
+         \x20 public client      {bridge}\n\
+         \x20 gateway client     {gateway}\n\
+         \x20 gateway secret     {secret}\n\n\
+         \x20 any tenant         {base}/common/v2.0\n\
+         \x20 more users         {megan}, {lee}\n\
+         \x20 client for them    {notes}{trust}",
         tenant = demo::TENANT_ID,
         adele = demo::ADELE,
         grady = demo::GRADY,
         bridge = demo::BRIDGE_CLIENT_ID,
         gateway = demo::GATEWAY_CLIENT_ID,
         secret = demo::GATEWAY_SECRET,
+        megan = demo::MEGAN,
+        lee = demo::LEE,
+        notes = demo::NOTES_CLIENT_ID,
     )
 }
