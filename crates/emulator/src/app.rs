@@ -3,6 +3,7 @@
 use secrecy::SecretString;
 use uuid::Uuid;
 
+use crate::credential::{Certificate, FederatedCredential};
 use crate::tenant::Tenant;
 
 /// An app registration: a client, an API, or both.
@@ -22,6 +23,32 @@ pub struct App {
     pub app_id_uris: Vec<String>,
     /// The names of the delegated permissions that this API exposes.
     pub scopes: Vec<String>,
+    /// The permissions of applications that this API exposes.
+    pub app_roles: Vec<AppRole>,
+    /// Which tokens this API takes, `requestedAccessTokenVersion`.
+    pub access_token_version: AccessTokenVersion,
+    /// What the client may sign assertions with; for the Web platform.
+    pub certificates: Vec<Certificate>,
+    /// Whose tokens the client may show in place of a secret; for the Web platform.
+    pub federated_credentials: Vec<FederatedCredential>,
+}
+
+/// A permission that an administrator grants to applications.
+#[derive(Clone, Debug)]
+pub struct AppRole {
+    /// As it stands in `roles` of tokens.
+    pub value: String,
+    /// The client ids of the applications that have it.
+    pub granted_to: Vec<Uuid>,
+}
+
+/// The version of an API's access tokens, whatever endpoint issues them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessTokenVersion {
+    /// What manifests have as `null` or `1`.
+    V1,
+    /// What MCP servers with an https URI have to ask for.
+    V2,
 }
 
 /// Whose people may use an app, as its manifest says it in `signInAudience`.
@@ -52,8 +79,7 @@ pub enum Platform {
 }
 
 impl App {
-    /// An app of one tenant, as the portal registers it: it exposes nothing yet and has no
-    /// redirect URI.
+    /// An app of one tenant that takes v2 tokens, exposes nothing yet and has no redirect URI.
     #[must_use]
     pub fn new(client_id: Uuid, name: &str, platform: Platform) -> Self {
         Self {
@@ -64,14 +90,10 @@ impl App {
             redirect_uris: Vec::new(),
             app_id_uris: Vec::new(),
             scopes: Vec::new(),
-        }
-    }
-
-    /// `azpacr` in tokens: how a client of this platform proves who it is.
-    pub(crate) fn authentication_class(&self) -> &'static str {
-        match self.platform {
-            Platform::MobileDesktop | Platform::Spa => "0",
-            Platform::Web { .. } => "1",
+            app_roles: Vec::new(),
+            access_token_version: AccessTokenVersion::V2,
+            certificates: Vec::new(),
+            federated_credentials: Vec::new(),
         }
     }
 }

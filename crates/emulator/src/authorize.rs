@@ -13,9 +13,10 @@ use http::HeaderMap;
 use crate::app::{App, Platform};
 use crate::authority::Authority;
 use crate::browser::Browser;
+use crate::claims::request::ClaimsRequest;
 use crate::entra::Entra;
 use crate::fault::Fault;
-use crate::flow::{self, Challenge, Prompt, Request};
+use crate::flow::{self, Back, Challenge, Prompt, Request, Way};
 use crate::occurrence::Occurrence;
 use crate::page;
 use crate::parameters::Parameters;
@@ -120,15 +121,18 @@ fn check(
     Ok(Request {
         authority: authority.segment(),
         client_id: app.client_id,
-        redirect_uri: parameters.required("redirect_uri")?.to_owned(),
-        reply: reply.clone(),
+        way: Way::Back(Box::new(Back {
+            redirect_uri: parameters.required("redirect_uri")?.to_owned(),
+            reply: reply.clone(),
+            nonce: parameters.owned("nonce"),
+            challenge: challenge(app, parameters)?,
+            client_info: parameters.wants_client_info(),
+        })),
         scope: scope.to_owned(),
         resource: resource.map(str::to_owned),
-        nonce: parameters.owned("nonce"),
-        challenge: challenge(app, parameters)?,
         prompt,
         login_hint: parameters.owned("login_hint"),
-        client_info: parameters.optional("client_info") == Some("1"),
+        claims: ClaimsRequest::read(parameters)?,
     })
 }
 

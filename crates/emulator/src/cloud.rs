@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::authority::Authority;
 use crate::fault::Fault;
-use crate::tenant::{CONSUMERS, Tenant, User};
+use crate::tenant::{CONSUMERS, ManagedIdentity, Tenant, User};
 
 /// The tenants: those that were asked for, and the one of personal accounts.
 #[derive(Clone, Debug)]
@@ -29,6 +29,13 @@ pub(crate) struct Registration<'c> {
     pub(crate) app: &'c App,
 }
 
+/// A managed identity, and its tenant.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity<'c> {
+    pub(crate) tenant: &'c Tenant,
+    pub(crate) identity: &'c ManagedIdentity,
+}
+
 impl Cloud {
     /// Adds the tenant of personal accounts where it is missing.
     ///
@@ -41,6 +48,7 @@ impl Cloud {
                 name: "Personal accounts".to_owned(),
                 users: Vec::new(),
                 apps: Vec::new(),
+                managed_identities: Vec::new(),
             });
         }
         let cloud = Self { tenants };
@@ -77,6 +85,13 @@ impl Cloud {
         self.tenants.iter().flat_map(|home| {
             let registration = move |app| Registration { home, app };
             home.apps.iter().map(registration)
+        })
+    }
+
+    pub(crate) fn identities(&self) -> impl Iterator<Item = Identity<'_>> {
+        self.tenants.iter().flat_map(|tenant| {
+            let identity = move |identity| Identity { tenant, identity };
+            tenant.managed_identities.iter().map(identity)
         })
     }
 

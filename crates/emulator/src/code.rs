@@ -10,8 +10,9 @@ use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 
 use crate::browser::Session;
+use crate::claims::request::ClaimsRequest;
 use crate::fault::Fault;
-use crate::flow::{Challenge, Request};
+use crate::flow::{Back, Challenge, Request};
 use crate::random;
 
 /// How long a code lives, in seconds.
@@ -26,18 +27,20 @@ pub(crate) struct CodeGrant {
     pub(crate) resource: Option<String>,
     pub(crate) nonce: Option<String>,
     challenge: Option<Challenge>,
+    pub(crate) claims: ClaimsRequest,
     pub(crate) session: Session,
 }
 
 impl CodeGrant {
-    pub(crate) fn new(request: &Request, session: Session) -> Self {
+    pub(crate) fn new(request: &Request, back: &Back, session: Session) -> Self {
         Self {
             client_id: request.client_id,
-            redirect_uri: request.redirect_uri.clone(),
+            redirect_uri: back.redirect_uri.clone(),
             scope: request.scope.clone(),
             resource: request.resource.clone(),
-            nonce: request.nonce.clone(),
-            challenge: request.challenge.clone(),
+            nonce: back.nonce.clone(),
+            challenge: back.challenge.clone(),
+            claims: request.claims.clone(),
             session,
         }
     }

@@ -3,8 +3,9 @@
 use secrecy::SecretString;
 use uuid::{Uuid, uuid};
 
-use crate::app::{App, Platform, SignInAudience};
-use crate::tenant::{CONSUMERS, Tenant, User};
+use crate::app::{AccessTokenVersion, App, AppRole, Platform, SignInAudience};
+use crate::credential::FederatedCredential;
+use crate::tenant::{CONSUMERS, ManagedIdentity, Tenant, User};
 
 /// The tenant id.
 pub const TENANT_ID: Uuid = uuid!("8c1f0a52-6d0e-4b7a-9f3c-2f5b7f1f6a10");
@@ -26,6 +27,17 @@ pub const GATEWAY_CLIENT_ID: Uuid = uuid!("c7a9d3f0-1e52-4a86-8d1b-6e7f8091a202"
 pub const GATEWAY_SECRET: &str = "demo~gateway.secret-that-protects-nothing";
 /// The permission that "Postern gateway" exposes as an API.
 pub const GATEWAY_SCOPE: &str = "mcp.access";
+
+/// The client id of "Contoso reports", an API that takes v1 tokens.
+pub const REPORTS_CLIENT_ID: Uuid = uuid!("b8e05f4d-2c93-4a61-8f7e-d4a1906c3e04");
+/// The permission of persons that "Contoso reports" exposes.
+pub const REPORTS_SCOPE: &str = "Reports.Read";
+/// The permission of applications that "Contoso reports" exposes; "Postern gateway" has it.
+pub const REPORTS_ROLE: &str = "Reports.Read.All";
+/// The client id of "Postern host", a managed identity that "Postern gateway" trusts.
+pub const HOST_CLIENT_ID: Uuid = uuid!("61c7a2f5-9e04-4b38-a6d1-f08b3c5e7205");
+/// The object id of "Postern host".
+pub const HOST_OBJECT_ID: Uuid = uuid!("7a50d9c4-3f68-4e12-9b07-1c6e82d4af06");
 
 /// The tenant id of the second organisation, Fabrikam.
 pub const FABRIKAM_TENANT_ID: Uuid = uuid!("2f9e4b6c-8a17-4d35-b0c2-7e61d5a4f320");
@@ -65,7 +77,8 @@ impl Tenant {
                 user(ADELE_OBJECT_ID, ADELE, "Adele Vance"),
                 user(GRADY_OBJECT_ID, GRADY, "Grady Archie"),
             ],
-            apps: vec![bridge(), gateway(gateway_callback)],
+            apps: vec![bridge(), gateway(gateway_callback), reports()],
+            managed_identities: vec![host()],
         }
     }
 }
@@ -79,12 +92,14 @@ pub fn others() -> Vec<Tenant> {
             name: "Fabrikam".to_owned(),
             users: vec![user(MEGAN_OBJECT_ID, MEGAN, "Megan Bowen")],
             apps: vec![notes()],
+            managed_identities: Vec::new(),
         },
         Tenant {
             id: CONSUMERS,
             name: "Personal accounts".to_owned(),
             users: vec![user(LEE_OBJECT_ID, LEE, "Lee Gu")],
             apps: Vec::new(),
+            managed_identities: Vec::new(),
         },
     ]
 }
@@ -112,6 +127,31 @@ fn notes() -> App {
     }
 }
 
+/// An API as most are that were not told otherwise.
+fn reports() -> App {
+    let platform = Platform::Web {
+        secret: SecretString::from("demo~reports.secret-that-protects-nothing"),
+    };
+    App {
+        app_id_uris: vec![format!("api://{REPORTS_CLIENT_ID}")],
+        scopes: vec![REPORTS_SCOPE.to_owned()],
+        app_roles: vec![AppRole {
+            value: REPORTS_ROLE.to_owned(),
+            granted_to: vec![GATEWAY_CLIENT_ID],
+        }],
+        access_token_version: AccessTokenVersion::V1,
+        ..App::new(REPORTS_CLIENT_ID, "Contoso reports", platform)
+    }
+}
+
+fn host() -> ManagedIdentity {
+    ManagedIdentity {
+        object_id: HOST_OBJECT_ID,
+        client_id: HOST_CLIENT_ID,
+        name: "Postern host".to_owned(),
+    }
+}
+
 fn gateway(callback: &str) -> App {
     let platform = Platform::Web {
         secret: SecretString::from(GATEWAY_SECRET),
@@ -120,6 +160,11 @@ fn gateway(callback: &str) -> App {
         redirect_uris: vec![callback.to_owned()],
         app_id_uris: vec![gateway_app_id_uri()],
         scopes: vec![GATEWAY_SCOPE.to_owned()],
+        federated_credentials: vec![FederatedCredential {
+            issuer: TENANT_ID,
+            subject: HOST_OBJECT_ID.to_string(),
+            audience: FederatedCredential::AUDIENCE.to_owned(),
+        }],
         ..App::new(GATEWAY_CLIENT_ID, "Postern gateway", platform)
     }
 }

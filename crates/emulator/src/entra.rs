@@ -5,6 +5,7 @@ use model::Clock;
 use crate::authority::Authority;
 use crate::cloud::Cloud;
 use crate::code::Codes;
+use crate::device::Devices;
 use crate::fault::Fault;
 use crate::keys::Keys;
 use crate::tenant::Tenant;
@@ -17,6 +18,7 @@ pub(crate) struct Entra {
     pub(crate) clock: Clock,
     pub(crate) keys: Keys,
     pub(crate) codes: Codes,
+    pub(crate) devices: Devices,
 }
 
 impl Entra {

@@ -150,6 +150,34 @@ pub(crate) enum Fault {
         "The certificate used to sign the client assertion is not registered on application '{0}'."
     )]
     AssertionUnknown(Uuid),
+    #[error("The client assertion is not a well-formed token with the claims it has to have.")]
+    AssertionMalformed,
+    #[error("Client assertion is not within its valid time range.")]
+    AssertionOutOfTime,
+    #[error("Client assertion audience claim does not match Realm issuer.")]
+    AssertionForAnother,
+    #[error("Client assertion subject does not match the application identifier '{0}'.")]
+    AssertionOfAnother(Uuid),
+    #[error("The client '{0}' has no configured federated identity credentials.")]
+    NoFederatedCredential(Uuid),
+    #[error(
+        "No matching federated identity record found for presented assertion issuer '{0}'. Check \
+         your federated identity credential Subject, Audience and Issuer against the presented \
+         assertion."
+    )]
+    FederatedIssuer(String),
+    #[error(
+        "No matching federated identity record found for presented assertion audience '{0}'. Check \
+         your federated identity credential Subject, Audience and Issuer against the presented \
+         assertion."
+    )]
+    FederatedAudience(String),
+    #[error(
+        "No matching federated identity record found for presented assertion subject '{0}'. Check \
+         your federated identity credential Subject, Audience and Issuer against the presented \
+         assertion."
+    )]
+    FederatedSubject(String),
     #[error(
         "Cross-origin token redemption is permitted only for the 'Single-Page Application' \
          client-type. Request origin: '{0}'."
@@ -164,6 +192,44 @@ pub(crate) enum Fault {
     // Grants.
     #[error("The app requested an unsupported grant type '{0}'.")]
     UnsupportedGrant(String),
+    #[error(
+        "The grant type is not supported over the /common or /consumers endpoints. Use the \
+         /organizations or tenant-specific endpoint."
+    )]
+    GrantNeedsTenant,
+    #[error(
+        "No tenant-identifying information found in either the request or implied by any provided \
+         credentials."
+    )]
+    NoTenant,
+    #[error(
+        "The provided value for scope '{0}' is not valid. Client credential flows must have a scope \
+         value with /.default suffixed to the resource identifier (application ID URI)."
+    )]
+    ScopeNotDefault(String),
+    #[error("The 'claims' parameter is not valid JSON of the form that it has to have.")]
+    MalformedClaims,
+    #[error("'{0}' is not a supported value of 'requested_token_use'.")]
+    UnsupportedTokenUse(String),
+    #[error("Assertion failed signature validation.")]
+    AssertedTokenForged,
+    #[error(
+        "Assertion audience does not match the Client app presenting the assertion: '{0}'. The \
+         audience in the assertion was a different app."
+    )]
+    AssertedTokenForAnother(Uuid),
+    #[error("Assertion is not within its valid time range.")]
+    AssertedTokenExpired,
+    #[error("Application '{0}' is not allowed to make application on-behalf-of calls.")]
+    AssertedTokenOfApplication(Uuid),
+    #[error("OAuth 2.0 device flow error. Authorization is pending. Continue polling.")]
+    DevicePending,
+    #[error("The device code is not one that was issued to this application.")]
+    DeviceCodeUnknown,
+    #[error("The device code or the code that was typed has expired. Ask for a new one.")]
+    DeviceCodeExpired,
+    #[error("The user declined to sign in on the device.")]
+    DeviceDeclined,
     #[error("Invalid request. The grant is malformed or invalid.")]
     MalformedGrant,
     #[error("The provided grant was issued to another client.")]
@@ -220,7 +286,7 @@ impl Fault {
         match self {
             Self::MissingParameter(_) => 900_144,
             Self::DuplicatedParameter(_) => 9_000_411,
-            Self::MalformedRequest | Self::MalformedGrant => 9_002_313,
+            Self::MalformedRequest | Self::MalformedGrant | Self::MalformedClaims => 9_002_313,
             Self::NotPost(_) => 900_561,
             Self::UnknownInstance => 50_049,
             Self::UnknownTenant(_) => 90_002,
@@ -247,16 +313,35 @@ impl Fault {
             Self::SelfByUri(_) => 90_009,
             Self::NobodySignedIn => 50_058,
             Self::SeveralSignedIn => 16_000,
-            Self::Declined(_) => 65_004,
+            Self::Declined(_) | Self::DeviceDeclined => 65_004,
             Self::ForeignFlow => 165_000,
             Self::FlowExpired => 50_089,
             Self::SecretMissing => 7_000_218,
             Self::SecretWrong(_) => 7_000_215,
             Self::SecretFromPublicClient => 700_025,
             Self::AssertionUnknown(_) => 700_027,
+            Self::AssertionMalformed => 50_027,
+            Self::AssertionOutOfTime => 700_024,
+            Self::AssertionForAnother => 700_023,
+            Self::AssertionOfAnother(_) => 700_021,
+            Self::NoFederatedCredential(_) => 70_025,
+            Self::FederatedIssuer(_) => 700_211,
+            Self::FederatedAudience(_) => 700_212,
+            Self::FederatedSubject(_) => 700_213,
             Self::OriginNotAllowed(_) => 9_002_326,
             Self::OriginNeeded => 9_002_327,
             Self::UnsupportedGrant(_) => 70_003,
+            Self::GrantNeedsTenant => 9_001_023,
+            Self::NoTenant => 50_059,
+            Self::ScopeNotDefault(_) => 1_002_012,
+            Self::UnsupportedTokenUse(_) => 90_023,
+            Self::AssertedTokenForged => 50_013,
+            Self::AssertedTokenForAnother(_) => 500_131,
+            Self::AssertedTokenExpired => 500_133,
+            Self::AssertedTokenOfApplication(_) => 7_000_114,
+            Self::DevicePending => 70_016,
+            Self::DeviceCodeUnknown => 70_018,
+            Self::DeviceCodeExpired => 70_019,
             Self::ForeignGrant => 70_000,
             Self::CodeOfOtherTenant => 700_005,
             Self::UserNotInTenant { .. } => 50_020,
@@ -278,6 +363,10 @@ impl Fault {
             Self::MissingParameter(_)
             | Self::DuplicatedParameter(_)
             | Self::MalformedRequest
+            | Self::MalformedClaims
+            | Self::UnsupportedTokenUse(_)
+            | Self::GrantNeedsTenant
+            | Self::NoTenant
             | Self::NotPost(_)
             | Self::UnknownTenant(_)
             | Self::NotMultiTenant { .. }
@@ -301,7 +390,11 @@ impl Fault {
             Self::UnsupportedResponseType(_)
             | Self::TokenResponseDisabled
             | Self::IdTokenResponseDisabled => "unsupported_response_type",
-            Self::InvalidScope(_) => "invalid_scope",
+            Self::InvalidScope(_) | Self::ScopeNotDefault(_) => "invalid_scope",
+            Self::DevicePending => "authorization_pending",
+            Self::DeviceCodeUnknown => "bad_verification_code",
+            Self::DeviceCodeExpired => "expired_token",
+            Self::DeviceDeclined => "authorization_declined",
             Self::UnknownResource { .. } => "invalid_resource",
             Self::ResourceMismatch(_) => "invalid_target",
             Self::NobodySignedIn => "login_required",
@@ -312,9 +405,21 @@ impl Fault {
             | Self::SecretWrong(_)
             | Self::SecretFromPublicClient
             | Self::AssertionUnknown(_)
+            | Self::AssertionMalformed
+            | Self::AssertionOutOfTime
+            | Self::AssertionForAnother
+            | Self::AssertionOfAnother(_)
+            | Self::NoFederatedCredential(_)
+            | Self::FederatedIssuer(_)
+            | Self::FederatedAudience(_)
+            | Self::FederatedSubject(_)
             | Self::RedirectChanged { .. } => "invalid_client",
             Self::UnsupportedGrant(_) => "unsupported_grant_type",
             Self::MalformedGrant
+            | Self::AssertedTokenForged
+            | Self::AssertedTokenForAnother(_)
+            | Self::AssertedTokenExpired
+            | Self::AssertedTokenOfApplication(_)
             | Self::ForeignGrant
             | Self::CodeOfOtherTenant
             | Self::UserNotInTenant { .. }
@@ -344,7 +449,15 @@ impl Fault {
             Self::SecretMissing
             | Self::SecretWrong(_)
             | Self::SecretFromPublicClient
-            | Self::AssertionUnknown(_) => StatusCode::UNAUTHORIZED,
+            | Self::AssertionUnknown(_)
+            | Self::AssertionMalformed
+            | Self::AssertionOutOfTime
+            | Self::AssertionForAnother
+            | Self::AssertionOfAnother(_)
+            | Self::NoFederatedCredential(_)
+            | Self::FederatedIssuer(_)
+            | Self::FederatedAudience(_)
+            | Self::FederatedSubject(_) => StatusCode::UNAUTHORIZED,
             Self::Internal => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
         }

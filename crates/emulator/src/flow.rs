@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::authority::People;
 use crate::browser::{Browser, Session};
+use crate::claims::request::ClaimsRequest;
 use crate::fault::Fault;
 use crate::parameters::Parameters;
 use crate::redirect::Reply;
@@ -19,15 +20,31 @@ pub(crate) struct Request {
     /// The authority that was asked, as paths name it.
     pub(crate) authority: String,
     pub(crate) client_id: Uuid,
+    pub(crate) way: Way,
+    pub(crate) scope: String,
+    pub(crate) resource: Option<String>,
+    pub(crate) prompt: Option<Prompt>,
+    pub(crate) login_hint: Option<String>,
+    pub(crate) claims: ClaimsRequest,
+}
+
+/// How the client learns of the end.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Way {
+    /// The browser is sent back to it.
+    Back(Box<Back>),
+    /// It is a device, which asks; with the code that the person typed.
+    Device(String),
+}
+
+/// What the authorization endpoint keeps for the client's return.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Back {
     /// As the client sent it, to be compared when the code is redeemed.
     pub(crate) redirect_uri: String,
     pub(crate) reply: Reply,
-    pub(crate) scope: String,
-    pub(crate) resource: Option<String>,
     pub(crate) nonce: Option<String>,
     pub(crate) challenge: Option<Challenge>,
-    pub(crate) prompt: Option<Prompt>,
-    pub(crate) login_hint: Option<String>,
     /// The client wants `client_info`.
     pub(crate) client_info: bool,
 }
@@ -87,6 +104,10 @@ pub(crate) enum Step {
         authenticated_at: u64,
     },
     Consent {
+        session: Session,
+    },
+    /// Whether the person asked for the device's code, and nobody else did.
+    Confirm {
         session: Session,
     },
 }
@@ -171,16 +192,21 @@ pub(crate) fn advance(
             authenticated_at,
             persistent: !back,
         }),
-        Step::Consent { .. } if back => Next::Refuse(Fault::Declined(request.client_id)),
-        Step::Consent { session } => Next::Finish(session),
+        Step::Consent { .. } | Step::Confirm { .. } if back => {
+            Next::Refuse(Fault::Declined(request.client_id))
+        }
+        Step::Consent { session } | Step::Confirm { session } => Next::Finish(session),
     }
 }
 
 /// What a client still wants of a person who is signed in.
 pub(crate) fn after_sign_in(request: &Request, session: Session) -> Next {
-    match request.prompt {
-        Some(Prompt::Consent) => Next::Ask(Step::Consent { session }),
-        None | Some(Prompt::None | Prompt::Login | Prompt::SelectAccount) => Next::Finish(session),
+    match (&request.way, request.prompt) {
+        (Way::Device(_), _) => Next::Ask(Step::Confirm { session }),
+        (Way::Back(_), Some(Prompt::Consent)) => Next::Ask(Step::Consent { session }),
+        (Way::Back(_), None | Some(Prompt::None | Prompt::Login | Prompt::SelectAccount)) => {
+            Next::Finish(session)
+        }
     }
 }
 

@@ -16,6 +16,8 @@
 //! | `password` | `input[name=passwd]` (`#i0118`), `#idSIButton9` Sign in, `#idBtn_Back` Back |
 //! | `stay` | `#idSIButton9` Yes, `#idBtn_Back` No |
 //! | `consent` (`prompt=consent`) | `#idSIButton9` Accept, `#idBtn_Back` Cancel |
+//! | `device` (`/devicelogin`) | `input[name=otc]`, `#idSIButton9` Next |
+//! | `confirm` (after it) | `#idSIButton9` Continue, `#idBtn_Back` Cancel |
 //!
 //! An error is shown as `#exceptionMessage[data-error="50011"]`.
 //!
@@ -31,7 +33,9 @@ mod claims;
 mod cloud;
 mod code;
 mod cors;
+mod credential;
 pub mod demo;
+mod device;
 mod discovery;
 mod entra;
 mod fault;
@@ -42,6 +46,7 @@ mod instance;
 mod kept;
 mod keys;
 mod logout;
+mod metadata;
 mod occurrence;
 mod page;
 mod parameters;
@@ -66,12 +71,14 @@ use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use app::{App, Platform, SignInAudience};
+pub use app::{AccessTokenVersion, App, AppRole, Platform, SignInAudience};
 use cloud::Cloud;
 use code::Codes;
+pub use credential::{Certificate, FederatedCredential};
+use device::Devices;
 use entra::Entra;
 use keys::Keys;
-pub use tenant::{CONSUMERS, Tenant, User};
+pub use tenant::{CONSUMERS, ManagedIdentity, Tenant, User};
 use tls::TlsListener;
 pub use tls::Transport;
 
@@ -213,6 +220,7 @@ async fn start(options: Options, base: String) -> anyhow::Result<Entra> {
         clock: options.clock,
         keys,
         codes: Codes::default(),
+        devices: Devices::default(),
     })
 }
 
@@ -243,6 +251,15 @@ fn router(entra: Entra) -> Router {
                 .options(cors::preflight)
                 .fallback(token::other),
         )
+        .route(
+            "/{tenant}/oauth2/v2.0/devicecode",
+            post(device::post).options(cors::preflight),
+        )
+        .route(
+            device::PAGE,
+            get(device::page::get).post(device::page::post),
+        )
+        .route("/metadata/identity/oauth2/token", get(metadata::token))
         .route(
             "/{tenant}/oauth2/v2.0/logout",
             get(logout::get).post(logout::post),

@@ -155,6 +155,22 @@ pub(crate) struct Stay<'a> {
     pub(crate) username: &'a str,
 }
 
+/// Did you ask for this code?
+#[derive(Template)]
+#[template(path = "confirm.html")]
+pub(crate) struct Confirm<'a> {
+    pub(crate) form: Form<'a>,
+    pub(crate) username: &'a str,
+}
+
+/// The code of a device.
+#[derive(Template)]
+#[template(path = "device_code.html")]
+pub(crate) struct DeviceCode<'a> {
+    pub(crate) typed: &'a str,
+    pub(crate) problem: Option<&'static str>,
+}
+
 /// What the client would be allowed.
 #[derive(Template)]
 #[template(path = "consent.html")]

@@ -41,6 +41,11 @@ impl Parameters {
         self.optional(name).map(str::to_owned)
     }
 
+    /// Whether the client asks for `client_info`, as MSAL does.
+    pub(crate) fn wants_client_info(&self) -> bool {
+        self.optional("client_info") == Some("1")
+    }
+
     /// A parameter that must not be printed.
     pub(crate) fn secret(&self, name: &str) -> Option<SecretString> {
         self.optional(name).map(SecretString::from)

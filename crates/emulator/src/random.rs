@@ -27,5 +27,12 @@ pub(crate) fn seconds(low: u64, span: u64) -> u64 {
 
 /// SHA-256 as base64url: a `S256` challenge, a thumbprint, a pairwise subject.
 pub(crate) fn sha256(input: impl AsRef<[u8]>) -> String {
-    URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, input.as_ref()))
+    URL_SAFE_NO_PAD.encode(digest(input))
+}
+
+/// SHA-256, 32 bytes.
+pub(crate) fn digest(input: impl AsRef<[u8]>) -> Vec<u8> {
+    digest::digest(&digest::SHA256, input.as_ref())
+        .as_ref()
+        .to_vec()
 }

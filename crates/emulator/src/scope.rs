@@ -8,10 +8,13 @@ use uuid::{Uuid, uuid};
 
 use crate::app::App;
 use crate::authority::Authority;
+use crate::credential::FederatedCredential;
 use crate::fault::Fault;
 
 /// The application id of Microsoft Graph, where scopes without a prefix live.
 pub(crate) const GRAPH_ID: Uuid = uuid!("00000003-0000-0000-c000-000000000000");
+/// The application id behind [`FederatedCredential::AUDIENCE`].
+pub(crate) const TOKEN_EXCHANGE_ID: Uuid = uuid!("fb60f99c-7a34-4190-8149-302f77469936");
 const GRAPH_URIS: [&str; 2] = [
     "https://graph.microsoft.com",
     "https://graph.microsoft.com/",
@@ -42,6 +45,8 @@ pub(crate) struct Oidc {
 pub(crate) enum Resource<'t> {
     /// Microsoft Graph.
     Graph,
+    /// Where tokens of managed identities become those of apps that trust them.
+    TokenExchange,
     /// An app of the tenant.
     App(&'t App),
 }
@@ -51,7 +56,7 @@ pub(crate) enum Resource<'t> {
 pub(crate) struct Asked<'t> {
     pub(crate) resource: Resource<'t>,
     /// The resource as the client named it.
-    identifier: String,
+    pub(crate) identifier: String,
     names: Names<'t>,
 }
 
@@ -104,6 +109,21 @@ impl<'t> Scopes<'t> {
             }
             _ => Ok(scopes),
         }
+    }
+
+    /// Whatever was granted of the resource that `identifier` names.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(crate) fn everything_of(
+        authority: Authority<'t>,
+        identifier: &str,
+    ) -> Result<Asked<'t>, Fault> {
+        Ok(Asked {
+            resource: Resource::named(authority, identifier)?,
+            identifier: identifier.to_owned(),
+            names: Names::Default,
+        })
     }
 
     fn ask(&mut self, authority: Authority<'t>, client: &App, scope: &str) -> Result<(), Fault> {
@@ -187,6 +207,7 @@ impl<'t> Resource<'t> {
     fn named(authority: Authority<'t>, identifier: &str) -> Result<Self, Fault> {
         let by_id = || match identifier.parse::<Uuid>() {
             Ok(GRAPH_ID) => Some(Self::Graph),
+            Ok(TOKEN_EXCHANGE_ID) => Some(Self::TokenExchange),
             Ok(id) => authority.app(id).map(Self::App),
             Err(_) => None,
         };
@@ -202,6 +223,9 @@ impl<'t> Resource<'t> {
         if GRAPH_URIS.contains(&uri) {
             return Some(Self::Graph);
         }
+        if uri == FederatedCredential::AUDIENCE {
+            return Some(Self::TokenExchange);
+        }
         authority.app_by_uri(uri).map(Self::App)
     }
 
@@ -209,6 +233,7 @@ impl<'t> Resource<'t> {
     pub(crate) fn id(&self) -> Uuid {
         match self {
             Self::Graph => GRAPH_ID,
+            Self::TokenExchange => TOKEN_EXCHANGE_ID,
             Self::App(app) => app.client_id,
         }
     }
@@ -217,6 +242,7 @@ impl<'t> Resource<'t> {
     pub(crate) fn display_name(&self) -> &'t str {
         match self {
             Self::Graph => "Microsoft Graph",
+            Self::TokenExchange => "Azure AD token exchange",
             Self::App(app) => &app.name,
         }
     }
@@ -225,13 +251,28 @@ impl<'t> Resource<'t> {
         let same = |known: &&str| known.eq_ignore_ascii_case(name);
         match self {
             Self::Graph => GRAPH_SCOPES.into_iter().find(same),
+            Self::TokenExchange => None,
             Self::App(app) => app.scopes.iter().map(String::as_str).find(same),
+        }
+    }
+
+    /// The roles that the application `client_id` was granted, `roles` in its tokens.
+    pub(crate) fn roles_of(&self, client_id: Uuid) -> Vec<&'t str> {
+        match self {
+            Self::Graph | Self::TokenExchange => Vec::new(),
+            Self::App(app) => app
+                .app_roles
+                .iter()
+                .filter(|role| role.granted_to.contains(&client_id))
+                .map(|role| role.value.as_str())
+                .collect(),
         }
     }
 
     fn granted(&self) -> Vec<&'t str> {
         match self {
             Self::Graph => GRAPH_DEFAULT.to_vec(),
+            Self::TokenExchange => Vec::new(),
             Self::App(app) => app.scopes.iter().map(String::as_str).collect(),
         }
     }

@@ -15,9 +15,10 @@ use crate::authority::Authority;
 use crate::browser::{Browser, Session};
 use crate::cloud::Member;
 use crate::code::CodeGrant;
+use crate::device;
 use crate::entra::Entra;
 use crate::fault::Fault;
-use crate::flow::{self, Flow, Next, Request, Step};
+use crate::flow::{self, Back, Flow, Next, Request, Step, Way};
 use crate::keys::Purpose;
 use crate::occurrence::{self, Occurrence};
 use crate::page::{self, Form, PermissionGroup, Tile};
@@ -124,11 +125,38 @@ impl<'a> SignIn<'a> {
             }
             Next::Ask(step) => self.ask(step, None),
             Next::AskAgain(step, problem) => self.ask(step, Some(problem)),
-            Next::Finish(session) => finish(self.entra, &self.request, session),
-            Next::Refuse(fault) => refuse(self.entra, self.occurrence, &self.request.reply, &fault),
+            Next::Finish(session) => self.finish(session),
+            Next::Refuse(fault) => self.refuse(&fault),
         };
         self.browser.remember(self.entra, &mut response);
         response
+    }
+
+    /// Tells the client of its success, or lets a device find out.
+    fn finish(&self, session: Session) -> Response {
+        tracing::info!(client = %self.request.client_id, user = %session.user, "signed in");
+        match &self.request.way {
+            Way::Back(back) => send_code(self.entra, &self.request, back, session),
+            Way::Device(code) => self.settle(code, Some(session)),
+        }
+    }
+
+    fn refuse(&self, fault: &Fault) -> Response {
+        match (&self.request.way, fault) {
+            (Way::Back(back), _) => refuse(self.entra, self.occurrence, &back.reply, fault),
+            (Way::Device(code), Fault::Declined(_)) => self.settle(code, None),
+            (Way::Device(_), _) => page::show_fault(self.occurrence, fault),
+        }
+    }
+
+    fn settle(&self, user_code: &str, session: Option<Session>) -> Response {
+        let granted = session.is_some();
+        let now = self.entra.clock.unix();
+        match self.entra.devices.settle(user_code, session, now) {
+            Ok(()) if granted => device::page::granted(&self.app.name),
+            Ok(()) => device::page::declined(&self.app.name),
+            Err(fault) => page::show_fault(self.occurrence, &fault),
+        }
     }
 
     fn ask(&self, step: Step, problem: Option<&'static str>) -> Response {
@@ -163,6 +191,10 @@ impl<'a> SignIn<'a> {
             Step::StaySignedIn { user: id, .. } => {
                 let username = &user(*id)?.user.username;
                 page::show(StatusCode::OK, &page::Stay { form, username })
+            }
+            Step::Confirm { session } => {
+                let username = &user(session.user)?.user.username;
+                page::show(StatusCode::OK, &page::Confirm { form, username })
             }
             Step::Consent { session } => {
                 let page = page::Consent {
@@ -251,18 +283,17 @@ fn permission_groups<'a>(scopes: &Scopes<'a>) -> Vec<PermissionGroup<'a>> {
 }
 
 /// Sends the client its code.
-fn finish(entra: &Entra, request: &Request, session: Session) -> Response {
-    tracing::info!(client = %request.client_id, user = %session.user, "signed in");
+fn send_code(entra: &Entra, request: &Request, back: &Back, session: Session) -> Response {
     let (user, state) = (session.user, session.id.to_string());
-    let grant = CodeGrant::new(request, session);
+    let grant = CodeGrant::new(request, back, session);
     let code = entra.codes.issue(grant, entra.clock.unix());
     let mut parameters = vec![("code", code)];
-    let member = entra.cloud.member(user).filter(|_| request.client_info);
+    let member = entra.cloud.member(user).filter(|_| back.client_info);
     if let Some(member) = member {
         parameters.push(("client_info", client_info(member)));
     }
     parameters.push(("session_state", state));
-    request.reply.send(parameters)
+    back.reply.send(parameters)
 }
 
 /// Tells the client why not.

@@ -18,6 +18,19 @@ pub struct Tenant {
     pub users: Vec<User>,
     /// The app registrations: clients, and the APIs they ask tokens for.
     pub apps: Vec<App>,
+    /// The identities of machines, which get tokens from the metadata service.
+    pub managed_identities: Vec<ManagedIdentity>,
+}
+
+/// A user-assigned managed identity.
+#[derive(Clone, Debug)]
+pub struct ManagedIdentity {
+    /// The object id: `oid` and `sub` in its tokens.
+    pub object_id: Uuid,
+    /// The client id: `azp` in its tokens, and how a machine names it.
+    pub client_id: Uuid,
+    /// The display name.
+    pub name: String,
 }
 
 /// A member of the tenant.

@@ -1,11 +1,15 @@
 //! `POST /{tenant}/oauth2/v2.0/token`: from a grant to tokens.
 //!
 //! `Parameters → Client → Granted → Tokens`: each is made only from the one before. One file per
-//! grant, one for the client's authentication, one for what is issued.
+//! grant, those for the client's authentication, one for what is issued.
 
+mod assertion;
 mod authorization_code;
 mod client;
+mod client_credentials;
+mod device_code;
 mod issue;
+mod on_behalf_of;
 mod refresh_token;
 
 use std::sync::Arc;
@@ -23,8 +27,8 @@ use crate::occurrence::Occurrence;
 use crate::page;
 use crate::parameters::Parameters;
 use client::Client;
-pub(crate) use issue::Granted;
-use issue::Tokens;
+pub(crate) use client::Proof;
+pub(crate) use issue::{Application, Granted, Party, Person, Subject, Tokens};
 
 pub(crate) async fn post(
     State(entra): State<Arc<Entra>>,
@@ -67,10 +71,13 @@ fn redeem(entra: &Entra, tenant: &str, headers: &HeaderMap, body: &[u8]) -> Resu
     let parameters = Parameters::parse(body)?;
     let authority = entra.authority(tenant)?;
     let grant = Grant::parse(parameters.required("grant_type")?)?;
-    let client = Client::authenticate(authority, headers, &parameters)?;
+    let client = Client::authenticate(entra, authority, headers, &parameters)?;
     let granted = match grant {
         Grant::AuthorizationCode => authorization_code::redeem(entra, &client, &parameters)?,
         Grant::RefreshToken => refresh_token::redeem(entra, &client, &parameters)?,
+        Grant::ClientCredentials => client_credentials::redeem(&client, &parameters)?,
+        Grant::OnBehalfOf => on_behalf_of::redeem(entra, &client, &parameters)?,
+        Grant::DeviceCode => device_code::redeem(entra, &client, &parameters)?,
     };
     Tokens::issue(entra, &granted)
 }
@@ -78,6 +85,9 @@ fn redeem(entra: &Entra, tenant: &str, headers: &HeaderMap, body: &[u8]) -> Resu
 enum Grant {
     AuthorizationCode,
     RefreshToken,
+    ClientCredentials,
+    OnBehalfOf,
+    DeviceCode,
 }
 
 impl Grant {
@@ -85,6 +95,9 @@ impl Grant {
         match text {
             "authorization_code" => Ok(Self::AuthorizationCode),
             "refresh_token" => Ok(Self::RefreshToken),
+            "client_credentials" => Ok(Self::ClientCredentials),
+            "urn:ietf:params:oauth:grant-type:jwt-bearer" => Ok(Self::OnBehalfOf),
+            "urn:ietf:params:oauth:grant-type:device_code" | "device_code" => Ok(Self::DeviceCode),
             other => Err(Fault::UnsupportedGrant(other.to_owned())),
         }
     }

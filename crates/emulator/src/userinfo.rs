@@ -9,7 +9,8 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::claims::{self, GraphClaims};
+use crate::claims;
+use crate::claims::graph::GraphClaims;
 use crate::cloud::Member;
 use crate::cors;
 use crate::entra::Entra;

@@ -2,13 +2,14 @@
 
 use crate::app::App;
 use crate::authority::Authority;
+use crate::claims::request::ClaimsRequest;
 use crate::code::CodeGrant;
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::parameters::Parameters;
 use crate::scope::{Asked, Oidc, Scopes};
 use crate::token::client::Client;
-use crate::token::issue::Granted;
+use crate::token::issue::{Granted, Person, Subject};
 use crate::token::refresh_token::RefreshGrant;
 
 pub(super) fn redeem<'e>(
@@ -47,16 +48,19 @@ pub(super) fn redeem<'e>(
     })?;
     let refresh = oidc
         .offline_access
-        .then(|| RefreshGrant::first(client.app, &grant, now));
+        .then(|| RefreshGrant::of_code(client.app, &grant, now));
     Ok(Granted {
-        client: client.app,
-        member,
-        session: grant.session,
-        oidc,
+        party: client.party(),
+        subject: Subject::Person(Box::new(Person {
+            member,
+            session: grant.session,
+            oidc,
+            nonce: grant.nonce,
+            refresh,
+            client_info: parameters.wants_client_info(),
+        })),
         asked,
-        nonce: grant.nonce,
-        refresh,
-        client_info: parameters.optional("client_info") == Some("1"),
+        claims: grant.claims.or(ClaimsRequest::read(parameters)?),
     })
 }
 

@@ -1,4 +1,5 @@
-//! Who redeems: the client's authentication, as its platform wants it.
+//! Who redeems: the client's authentication, as its platform wants it. By an assertion it is in
+//! [`super::assertion`].
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,34 +10,96 @@ use subtle::ConstantTimeEq as _;
 use crate::app::{App, Platform};
 use crate::authority::Authority;
 use crate::cloud::Member;
+use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::parameters::Parameters;
+use crate::tenant::Tenant;
+use crate::token::assertion::Assertion;
+use crate::token::issue::Party;
 
 /// A client that proved who it is, and the authority that it asked.
 pub(crate) struct Client<'e> {
     pub(crate) authority: Authority<'e>,
     pub(crate) app: &'e App,
+    proof: Proof,
+}
+
+/// How a client proved who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// Not at all: a public client.
+    None,
+    Secret,
+    /// A certificate, or the token of a trusted issuer.
+    Assertion,
+}
+
+impl Proof {
+    /// `azpacr` in tokens.
+    pub(crate) fn class(self) -> &'static str {
+        match self {
+            Self::None => "0",
+            Self::Secret => "1",
+            Self::Assertion => "2",
+        }
+    }
 }
 
 impl<'e> Client<'e> {
-    /// By `client_secret_post` or `client_secret_basic` for Web apps, by nothing for others.
+    /// By `client_secret_post`, `client_secret_basic` or `private_key_jwt` for Web apps, by
+    /// nothing for others.
     ///
     /// # Errors
     /// If the client is unknown, its credential is wrong, missing or out of place, or the
     /// request's origin does not go with its platform.
     pub(crate) fn authenticate(
+        entra: &Entra,
         authority: Authority<'e>,
         headers: &HeaderMap,
         parameters: &Parameters,
     ) -> Result<Self, Fault> {
         let presented = Presented::read(headers, parameters)?;
         let app = authority.client(&presented.client_id)?;
-        match &app.platform {
-            Platform::Web { secret } => presented.check(app, secret)?,
+        let proof = match &app.platform {
+            Platform::Web { secret } => presented.check(entra, authority, app, secret)?,
             Platform::MobileDesktop | Platform::Spa => presented.check_public()?,
-        }
+        };
         check_origin(&app.platform, headers)?;
-        Ok(Self { authority, app })
+        Ok(Self {
+            authority,
+            app,
+            proof,
+        })
+    }
+
+    /// As tokens name it.
+    pub(super) fn party(&self) -> Party<'e> {
+        Party {
+            id: self.app.client_id,
+            name: &self.app.name,
+            proof: self.proof,
+        }
+    }
+
+    /// # Errors
+    /// If the client proved nothing, for grants that public clients do not have.
+    pub(super) fn check_confidential(&self) -> Result<(), Fault> {
+        match self.proof {
+            Proof::None => Err(Fault::SecretMissing),
+            Proof::Secret | Proof::Assertion => Ok(()),
+        }
+    }
+
+    /// The tenant that was asked, for grants that know no person to tell it.
+    ///
+    /// # Errors
+    /// If the authority is for several tenants, or for personal accounts.
+    pub(super) fn one_organisation(&self) -> Result<&'e Tenant, Fault> {
+        match self.authority.tenant() {
+            Some(tenant) if !tenant.is_consumers() => Ok(tenant),
+            None if self.authority.segment() == "organizations" => Err(Fault::NoTenant),
+            Some(_) | None => Err(Fault::GrantNeedsTenant),
+        }
     }
 
     /// # Errors
@@ -72,7 +135,7 @@ struct Presented {
 enum Credential {
     None,
     Secret(SecretString),
-    Assertion,
+    Assertion(Assertion),
 }
 
 impl Presented {
@@ -88,10 +151,11 @@ impl Presented {
                 credential,
             });
         }
-        let credential = match parameters.secret("client_secret") {
-            Some(secret) => Credential::Secret(secret),
-            None if parameters.optional("client_assertion").is_some() => Credential::Assertion,
-            None => Credential::None,
+        let assertion = Assertion::read(parameters)?;
+        let credential = match (parameters.secret("client_secret"), assertion) {
+            (Some(secret), _) => Credential::Secret(secret),
+            (None, Some(assertion)) => Credential::Assertion(assertion),
+            (None, None) => Credential::None,
         };
         Ok(Self {
             client_id: in_body.ok_or(Fault::MissingParameter("client_id"))?,
@@ -99,15 +163,22 @@ impl Presented {
         })
     }
 
-    fn check(&self, app: &App, expected: &SecretString) -> Result<(), Fault> {
+    fn check(
+        &self,
+        entra: &Entra,
+        authority: Authority<'_>,
+        app: &App,
+        expected: &SecretString,
+    ) -> Result<Proof, Fault> {
         match &self.credential {
             Credential::None => Err(Fault::SecretMissing),
-            // No app of ours has a certificate.
-            Credential::Assertion => Err(Fault::AssertionUnknown(app.client_id)),
+            Credential::Assertion(assertion) => assertion
+                .check(entra, authority, app)
+                .map(|()| Proof::Assertion),
             Credential::Secret(secret) => {
                 let (secret, expected) = (secret.expose_secret(), expected.expose_secret());
                 if bool::from(secret.as_bytes().ct_eq(expected.as_bytes())) {
-                    Ok(())
+                    Ok(Proof::Secret)
                 } else {
                     Err(Fault::SecretWrong(app.client_id))
                 }
@@ -115,10 +186,10 @@ impl Presented {
         }
     }
 
-    fn check_public(&self) -> Result<(), Fault> {
+    fn check_public(&self) -> Result<Proof, Fault> {
         match self.credential {
-            Credential::None => Ok(()),
-            Credential::Secret(_) | Credential::Assertion => Err(Fault::SecretFromPublicClient),
+            Credential::None => Ok(Proof::None),
+            Credential::Secret(_) | Credential::Assertion(_) => Err(Fault::SecretFromPublicClient),
         }
     }
 }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::app::{App, Platform};
 use crate::authority::Authority;
 use crate::browser::Session;
+use crate::claims::request::ClaimsRequest;
 use crate::code::CodeGrant;
 use crate::entra::Entra;
 use crate::fault::Fault;
@@ -18,7 +19,7 @@ use crate::parameters::Parameters;
 use crate::random;
 use crate::scope::{Asked, Oidc, Scopes};
 use crate::token::client::Client;
-use crate::token::issue::Granted;
+use crate::token::issue::{Granted, Person, Subject};
 
 /// How long an unused token lives, in seconds: 90 days.
 const INACTIVITY: u64 = 90 * 24 * 60 * 60;
@@ -41,17 +42,29 @@ pub(crate) struct RefreshGrant {
 }
 
 impl RefreshGrant {
+    /// The first one of a code.
+    pub(super) fn of_code(app: &App, grant: &CodeGrant, now: u64) -> Self {
+        let resource = grant.resource.as_deref();
+        Self::first(app, &grant.session, &grant.scope, resource, now)
+    }
+
     /// The first one of a sign-in.
-    pub(super) fn first(app: &App, grant: &CodeGrant, now: u64) -> Self {
+    pub(super) fn first(
+        app: &App,
+        session: &Session,
+        scope: &str,
+        resource: Option<&str>,
+        now: u64,
+    ) -> Self {
         let fixed_end = match app.platform {
             Platform::Spa => Some(now + SPA_LIFE),
             Platform::MobileDesktop | Platform::Web { .. } => None,
         };
         Self {
-            client_id: grant.client_id,
-            session: grant.session.clone(),
-            scope: grant.scope.clone(),
-            resource: grant.resource.clone(),
+            client_id: app.client_id,
+            session: session.clone(),
+            scope: scope.to_owned(),
+            resource: resource.map(str::to_owned),
             issued_at: now,
             fixed_end,
             salt: random::token::<16>(),
@@ -104,14 +117,17 @@ pub(super) fn redeem<'e>(
     let authority = client.authority.at(member.tenant);
     let (oidc, asked) = scopes(authority, client.app, &grant, parameters)?;
     Ok(Granted {
-        client: client.app,
-        member,
-        session: grant.session.clone(),
-        oidc,
+        party: client.party(),
+        subject: Subject::Person(Box::new(Person {
+            member,
+            session: grant.session.clone(),
+            oidc,
+            nonce: None,
+            refresh: Some(grant.next(entra.clock.unix())),
+            client_info: parameters.wants_client_info(),
+        })),
         asked,
-        nonce: None,
-        refresh: Some(grant.next(entra.clock.unix())),
-        client_info: parameters.optional("client_info") == Some("1"),
+        claims: ClaimsRequest::read(parameters)?,
     })
 }
 

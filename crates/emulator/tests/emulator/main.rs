@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of tests fail by panicking")]
 
 mod authorize;
+mod capabilities;
 mod discovery;
+mod grants;
 mod logs;
 mod pages;
 mod tenants;

@@ -199,10 +199,6 @@ async fn a_web_app_proves_who_it_is() {
         .await;
     let wrong = with(&[("client_secret", "wrong")]);
     world.refused(wrong, 401, "invalid_client", 7_000_215).await;
-    let assertion = with(&[("client_assertion", "a.b.c")]);
-    world
-        .refused(assertion, 401, "invalid_client", 700_027)
-        .await;
     let cross = with(&[("client_secret", demo::GATEWAY_SECRET)]).header("origin", "https://x");
     world
         .refused(cross, 400, "invalid_request", 9_002_326)

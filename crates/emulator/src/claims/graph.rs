@@ -1,0 +1,30 @@
+//! What Graph reads in a token of its own.
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::jwt;
+use crate::entra::Entra;
+use crate::scope::GRAPH_ID;
+
+/// The claims of a person's token for Graph.
+#[derive(Deserialize)]
+pub(crate) struct GraphClaims {
+    aud: Uuid,
+    exp: u64,
+    pub(crate) appid: Uuid,
+    pub(crate) oid: Uuid,
+    scp: String,
+}
+
+impl GraphClaims {
+    /// The claims of a token that Graph would take now, or nothing.
+    pub(crate) fn read(entra: &Entra, token: &str) -> Option<Self> {
+        let claims: Self = jwt::read_for_graph(entra, token)?;
+        (claims.aud == GRAPH_ID && entra.clock.unix() < claims.exp).then_some(claims)
+    }
+
+    pub(crate) fn has_scope(&self, scope: &str) -> bool {
+        self.scp.split(' ').any(|granted| granted == scope)
+    }
+}

@@ -1,0 +1,89 @@
+//! Signing in on another device (RFC 8628): `/{tenant}/oauth2/v2.0/devicecode` hands out a pair of
+//! codes; the person types the short one on [`page`]; the device asks with the long one.
+//!
+//! Owns: the codes. As Entra does, it never answers `slow_down` and has no
+//! `verification_uri_complete`.
+
+mod codes;
+pub(crate) mod page;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, header};
+use serde::Serialize;
+
+use crate::cors;
+use crate::entra::Entra;
+use crate::fault::Fault;
+use crate::occurrence::Occurrence;
+use crate::page::no_store;
+use crate::parameters::Parameters;
+use crate::scope::Scopes;
+pub(crate) use codes::{DeviceRequest, Devices};
+
+/// Where people type the code.
+pub(crate) const PAGE: &str = "/devicelogin";
+/// How often a device may ask, in seconds.
+const INTERVAL: u64 = 5;
+
+/// What a device shows its person (RFC 8628 section 3.2). It holds a code, so it does not print.
+#[derive(Serialize)]
+struct Answer {
+    user_code: String,
+    device_code: String,
+    verification_uri: String,
+    expires_in: u64,
+    interval: u64,
+    message: String,
+}
+
+pub(crate) async fn post(
+    State(entra): State<Arc<Entra>>,
+    Path(tenant): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let occurrence = Occurrence::new(&headers, entra.clock.now());
+    let mut response = match answer(&entra, &tenant, &body) {
+        Ok(answer) => Json(answer).into_response(),
+        Err(fault) => occurrence.refuse(&entra.base, &fault),
+    };
+    let out = response.headers_mut();
+    out.insert(header::CACHE_CONTROL, no_store());
+    cors::allow(out);
+    response
+}
+
+fn answer(entra: &Entra, tenant: &str, body: &[u8]) -> Result<Answer, Fault> {
+    let parameters = Parameters::parse(body)?;
+    let authority = entra.authority(tenant)?;
+    let app = authority.client(parameters.required("client_id")?)?;
+    let scope = parameters.required("scope")?;
+    let resource = parameters.optional("resource");
+    Scopes::resolve(authority, app, scope, resource)?;
+    let request = DeviceRequest {
+        authority: authority.segment(),
+        client_id: app.client_id,
+        scope: scope.to_owned(),
+        resource: resource.map(str::to_owned),
+    };
+    let pair = entra.devices.issue(request, entra.clock.unix());
+    tracing::info!(client = %app.client_id, "a device asks");
+    let verification_uri = format!("{}{PAGE}", entra.base);
+    Ok(Answer {
+        message: format!(
+            "To sign in, use a web browser to open the page {verification_uri} and enter the code \
+             {} to authenticate.",
+            pair.user_code
+        ),
+        user_code: pair.user_code,
+        device_code: pair.device_code,
+        verification_uri,
+        expires_in: codes::LIFE,
+        interval: INTERVAL,
+    })
+}

@@ -1,0 +1,159 @@
+//! Pairs of codes: each is granted or declined once, within fifteen minutes, and redeemed once.
+//!
+//! Device codes are kept as digests.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use secrecy::{ExposeSecret as _, SecretString};
+use uuid::Uuid;
+
+use crate::browser::Session;
+use crate::fault::Fault;
+use crate::random;
+
+/// How long a pair lives, in seconds.
+pub(super) const LIFE: u64 = 15 * 60;
+/// No vowels, so that no code is a word, and nothing that looks like something else.
+const LETTERS: &[u8] = b"BCDFGHJKLMNPQRSTVWXZ23456789";
+const LENGTH: usize = 9;
+
+/// What a device asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct DeviceRequest {
+    /// The authority that was asked, as paths name it.
+    pub(crate) authority: String,
+    pub(crate) client_id: Uuid,
+    pub(crate) scope: String,
+    pub(crate) resource: Option<String>,
+}
+
+pub(super) struct Pair {
+    pub(super) user_code: String,
+    pub(super) device_code: String,
+}
+
+/// The pairs that were issued lately, by the digest of the device's code.
+#[derive(Default)]
+pub(crate) struct Devices(Mutex<HashMap<String, Entry>>);
+
+struct Entry {
+    user_code: String,
+    issued_at: u64,
+    request: DeviceRequest,
+    state: State,
+}
+
+enum State {
+    Pending,
+    Granted(Session),
+    Declined,
+    Redeemed,
+}
+
+impl Devices {
+    pub(super) fn issue(&self, request: DeviceRequest, now: u64) -> Pair {
+        let pair = Pair {
+            user_code: user_code(),
+            device_code: random::token::<48>(),
+        };
+        let mut entries = self.lock();
+        // Twice their life, so that a late device reads "expired" and not "unknown".
+        entries.retain(|_, entry| now < entry.issued_at + 2 * LIFE);
+        entries.insert(
+            random::sha256(&pair.device_code),
+            Entry {
+                user_code: pair.user_code.clone(),
+                issued_at: now,
+                request,
+                state: State::Pending,
+            },
+        );
+        pair
+    }
+
+    /// What the device asked for whose code a person typed, if it still waits.
+    pub(super) fn pending(&self, typed: &str, now: u64) -> Option<(String, DeviceRequest)> {
+        let mut entries = self.lock();
+        let entry = waiting(&mut entries, &normal(typed), now)?;
+        Some((entry.user_code.clone(), entry.request.clone()))
+    }
+
+    /// The person agreed, or did not if there is no session.
+    ///
+    /// # Errors
+    /// If the device does not wait any more.
+    pub(crate) fn settle(
+        &self,
+        user_code: &str,
+        session: Option<Session>,
+        now: u64,
+    ) -> Result<(), Fault> {
+        let mut entries = self.lock();
+        let entry = waiting(&mut entries, user_code, now).ok_or(Fault::DeviceCodeExpired)?;
+        entry.state = session.map_or(State::Declined, State::Granted);
+        Ok(())
+    }
+
+    /// Redeems the device's code.
+    ///
+    /// # Errors
+    /// What the device has to know: nobody signed in yet, or nobody will.
+    pub(crate) fn redeem(
+        &self,
+        code: &SecretString,
+        client_id: Uuid,
+        now: u64,
+    ) -> Result<(DeviceRequest, Session), Fault> {
+        let mut entries = self.lock();
+        let entry = entries
+            .get_mut(&random::sha256(code.expose_secret()))
+            .filter(|entry| entry.request.client_id == client_id)
+            .ok_or(Fault::DeviceCodeUnknown)?;
+        match &entry.state {
+            State::Declined => Err(Fault::DeviceDeclined),
+            State::Redeemed => Err(Fault::CodeRedeemed),
+            State::Pending | State::Granted(_) if now >= entry.issued_at + LIFE => {
+                Err(Fault::DeviceCodeExpired)
+            }
+            State::Pending => Err(Fault::DevicePending),
+            State::Granted(session) => {
+                let granted = (entry.request.clone(), session.clone());
+                entry.state = State::Redeemed;
+                Ok(granted)
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn waiting<'a>(
+    entries: &'a mut HashMap<String, Entry>,
+    user_code: &str,
+    now: u64,
+) -> Option<&'a mut Entry> {
+    entries.values_mut().find(|entry| {
+        entry.user_code == user_code
+            && matches!(entry.state, State::Pending)
+            && now < entry.issued_at + LIFE
+    })
+}
+
+/// People type small letters and blanks.
+fn normal(typed: &str) -> String {
+    typed
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|letter| letter.to_ascii_uppercase())
+        .collect()
+}
+
+fn user_code() -> String {
+    random::bytes::<LENGTH>()
+        .map(|byte| char::from(LETTERS[usize::from(byte) % LETTERS.len()]))
+        .into_iter()
+        .collect()
+}

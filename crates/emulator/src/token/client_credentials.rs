@@ -1,0 +1,35 @@
+//! `grant_type=client_credentials` (RFC 6749 section 4.4): a token of the client itself, with the
+//! roles that an administrator granted it.
+
+use crate::claims;
+use crate::claims::request::ClaimsRequest;
+use crate::fault::Fault;
+use crate::parameters::Parameters;
+use crate::scope::Scopes;
+use crate::token::client::Client;
+use crate::token::issue::{Application, Granted, Subject};
+
+pub(super) fn redeem<'e>(
+    client: &Client<'e>,
+    parameters: &Parameters,
+) -> Result<Granted<'e>, Fault> {
+    let tenant = client.one_organisation()?;
+    client.check_confidential()?;
+    let scope = parameters.required("scope")?;
+    let resource = parameters.optional("resource");
+    let not_default = || Fault::ScopeNotDefault(scope.to_owned());
+    if !scope.ends_with("/.default") {
+        return Err(not_default());
+    }
+    let scopes = Scopes::resolve(client.authority, client.app, scope, resource)?;
+    let asked = scopes.asked.into_iter().next().ok_or_else(not_default)?;
+    Ok(Granted {
+        party: client.party(),
+        subject: Subject::Application(Application {
+            tenant,
+            object_id: claims::service_principal(tenant, client.app.client_id),
+        }),
+        asked,
+        claims: ClaimsRequest::read(parameters)?,
+    })
+}

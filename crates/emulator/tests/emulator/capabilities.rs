@@ -1,0 +1,75 @@
+//! The `claims` parameter: clients that let themselves be challenged get long-lived tokens.
+
+use serde_json::{Value, json};
+
+use crate::tokens::claims;
+use crate::world::World;
+
+const CP1: &str = r#"{"access_token":{"xms_cc":{"values":["cp1"]}}}"#;
+/// What a challenge adds to it.
+const CHALLENGED: &str = r#"{"access_token":{"xms_cc":{"values":["cp1"]},"nbf":{"essential":true,"value":"1800000000"}}}"#;
+
+fn check_long_lived(tokens: &Value) {
+    let life = tokens["expires_in"].as_u64().unwrap();
+    assert!((72_000..100_800).contains(&life), "{life}");
+    assert_eq!(tokens["refresh_in"], life / 2);
+    assert_eq!(claims(&tokens["access_token"])["xms_cc"], json!(["cp1"]));
+}
+
+#[tokio::test]
+async fn a_capability_that_was_named_at_either_endpoint_makes_tokens_long_lived() {
+    let world = World::start().await;
+    for (authorize, redeem) in [(CP1, ""), ("", CP1), (CP1, CHALLENGED)] {
+        let code = world.code(&[("claims", authorize)]).await;
+        let tokens = world.redeem(&[("code", &code), ("claims", redeem)]).await;
+        check_long_lived(&tokens);
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_says_it_anew() {
+    let world = World::start().await;
+    let code = world.code(&[("claims", CP1)]).await;
+    let first = world.redeem(&[("code", &code)]).await;
+    let refresh = async |wanted: &str| {
+        let token = first["refresh_token"].as_str().unwrap();
+        let grant = [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", token),
+            ("redirect_uri", ""),
+            ("code_verifier", ""),
+            ("claims", wanted),
+        ];
+        world.redeem(&grant).await
+    };
+    let challenged = refresh(CHALLENGED).await;
+    check_long_lived(&challenged);
+    assert_ne!(challenged["access_token"], first["access_token"]);
+    let without = refresh("").await;
+    assert!(without.get("refresh_in").is_none());
+    assert!(claims(&without["access_token"]).get("xms_cc").is_none());
+}
+
+#[tokio::test]
+async fn another_capability_is_passed_on_and_changes_nothing() {
+    let world = World::start().await;
+    let other = r#"{"access_token":{"xms_cc":{"values":["other"]}}}"#;
+    let code = world.code(&[]).await;
+    let tokens = world.redeem(&[("code", &code), ("claims", other)]).await;
+    assert!(tokens.get("refresh_in").is_none());
+    assert_eq!(claims(&tokens["access_token"])["xms_cc"], json!(["other"]));
+}
+
+#[tokio::test]
+async fn claims_that_are_no_json_are_refused() {
+    let world = World::start().await;
+    let answer = crate::world::Browser::new()
+        .open(&world.authorize(&[("claims", "cp1")]))
+        .await;
+    assert_eq!(answer.parameter("error"), "invalid_request");
+    let code = world.code(&[]).await;
+    let wrong = world.token(&[("code", &code), ("claims", "{")]);
+    world
+        .refused(wrong, 400, "invalid_request", 9_002_313)
+        .await;
+}

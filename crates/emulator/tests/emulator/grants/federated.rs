@@ -1,0 +1,180 @@
+//! Tokens of a managed identity, and clients that show them in place of a secret.
+
+use emulator::{FederatedCredential, ManagedIdentity, Tenant, demo};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{gateway, granted, reports};
+use crate::tokens::claims;
+use crate::world::{World, http};
+
+const EXCHANGE: &str = FederatedCredential::AUDIENCE;
+
+fn metadata(world: &World, query: &[(&str, &str)]) -> reqwest::RequestBuilder {
+    let url = format!("{}/metadata/identity/oauth2/token", world.base);
+    http().get(url).query(query).header("metadata", "true")
+}
+
+async fn token_of_identity(world: &World, resource: &str) -> String {
+    let query = [("api-version", "2018-02-01"), ("resource", resource)];
+    let answer = granted(metadata(world, &query)).await;
+    answer["access_token"].as_str().unwrap().to_owned()
+}
+
+fn with(world: &World, assertion: &str) -> reqwest::RequestBuilder {
+    let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+    let grant = [
+        ("grant_type", "client_credentials"),
+        ("scope", &reports()),
+        ("client_secret", ""),
+        ("client_assertion_type", kind),
+        ("client_assertion", assertion),
+    ];
+    gateway(world, &grant)
+}
+
+fn trusting(credential: FederatedCredential) -> Tenant {
+    let mut tenant = Tenant::demo("http://localhost/cb");
+    tenant.apps[1].federated_credentials = vec![credential];
+    tenant
+}
+
+fn credential() -> FederatedCredential {
+    FederatedCredential {
+        issuer: demo::TENANT_ID,
+        subject: demo::HOST_OBJECT_ID.to_string(),
+        audience: EXCHANGE.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn the_metadata_service_answers_as_a_machine_in_azure_hears_it() {
+    let world = World::start().await;
+    let client = demo::HOST_CLIENT_ID.to_string();
+    let query = [
+        ("api-version", "2018-02-01"),
+        ("resource", EXCHANGE),
+        ("client_id", &client),
+    ];
+    let answer = granted(metadata(&world, &query)).await;
+    assert_eq!(answer["resource"], EXCHANGE);
+    assert_eq!(answer["client_id"], client);
+    assert_eq!(answer["token_type"], "Bearer");
+    let number = |name: &str| answer[name].as_str().unwrap().parse::<u64>().unwrap();
+    assert_eq!(
+        number("expires_on"),
+        world.clock.clock().unix() + number("expires_in")
+    );
+    let claims = claims(&answer["access_token"]);
+    assert_eq!(claims["iss"], world.issuer());
+    assert_eq!(claims["sub"], json!(demo::HOST_OBJECT_ID));
+    assert_eq!(claims["aud"], "fb60f99c-7a34-4190-8149-302f77469936");
+    assert!(claims.get("scp").is_none());
+}
+
+#[tokio::test]
+async fn the_metadata_service_refuses_in_its_own_words() {
+    let mut tenant = Tenant::demo("http://localhost/cb");
+    tenant.managed_identities.push(ManagedIdentity {
+        object_id: Uuid::new_v4(),
+        client_id: Uuid::new_v4(),
+        name: "A second one".to_owned(),
+    });
+    let world = World::with(tenant).await;
+    let version = ("api-version", "2018-02-01");
+    let (all, client) = (("resource", EXCHANGE), demo::HOST_CLIENT_ID.to_string());
+    let own = ("client_id", client.as_str());
+    for (query, text) in [
+        (&[all, own] as &[_], "'api-version'"),
+        (&[version, own], "'resource'"),
+        (&[version, all], "Identity not found"),
+        (&[version, all, ("client_id", "x")], "Identity not found"),
+        (
+            &[version, own, ("resource", "api://nowhere")],
+            "api://nowhere",
+        ),
+    ] {
+        let refused = metadata(&world, query).send().await.unwrap();
+        assert_eq!(refused.status(), 400);
+        let body: Value = refused.json().await.unwrap();
+        assert_eq!(body["error"], "invalid_request");
+        let said = body["error_description"].as_str().unwrap();
+        assert!(said.contains(text), "{said}");
+    }
+    let url = format!("{}/metadata/identity/oauth2/token", world.base);
+    let without = http().get(url).query(&[version, all, own]);
+    assert_eq!(without.send().await.unwrap().status(), 400);
+    granted(metadata(&world, &[version, all, own])).await;
+}
+
+#[tokio::test]
+async fn an_identity_that_is_trusted_stands_in_for_a_secret() {
+    let world = World::start().await;
+    let assertion = token_of_identity(&world, EXCHANGE).await;
+    let tokens = granted(with(&world, &assertion)).await;
+    let claims = claims(&tokens["access_token"]);
+    assert_eq!(claims["appid"], json!(demo::GATEWAY_CLIENT_ID));
+    assert_eq!(claims["appidacr"], "2");
+    assert_eq!(claims["roles"], json!([demo::REPORTS_ROLE]));
+}
+
+#[tokio::test]
+async fn issuer_subject_and_audience_are_those_of_the_registration() {
+    let other_case = demo::HOST_OBJECT_ID.to_string().to_uppercase();
+    for (credential, code) in [
+        (
+            FederatedCredential {
+                issuer: demo::FABRIKAM_TENANT_ID,
+                ..credential()
+            },
+            700_211,
+        ),
+        (
+            FederatedCredential {
+                subject: other_case,
+                ..credential()
+            },
+            700_213,
+        ),
+        (
+            FederatedCredential {
+                audience: "api://another".to_owned(),
+                ..credential()
+            },
+            700_212,
+        ),
+    ] {
+        let world = World::with(trusting(credential)).await;
+        let assertion = token_of_identity(&world, EXCHANGE).await;
+        let refused = with(&world, &assertion);
+        world.refused(refused, 401, "invalid_client", code).await;
+    }
+    let mut nobody = Tenant::demo("http://localhost/cb");
+    nobody.apps[1].federated_credentials.clear();
+    let world = World::with(nobody).await;
+    let assertion = token_of_identity(&world, EXCHANGE).await;
+    let refused = with(&world, &assertion);
+    world.refused(refused, 401, "invalid_client", 70_025).await;
+}
+
+#[tokio::test]
+async fn a_token_for_another_resource_or_with_another_signature_is_no_assertion() {
+    let world = World::start().await;
+    let gateway = format!("api://{}", demo::GATEWAY_CLIENT_ID);
+    let other = token_of_identity(&world, &gateway).await;
+    world
+        .refused(with(&world, &other), 401, "invalid_client", 700_212)
+        .await;
+    let assertion = token_of_identity(&world, EXCHANGE).await;
+    let (rest, _) = assertion.rsplit_once('.').unwrap();
+    let forged = format!("{rest}.{}", "A".repeat(342));
+    world
+        .refused(with(&world, &forged), 401, "invalid_client", 700_027)
+        .await;
+    world
+        .clock
+        .advance(std::time::Duration::from_secs(2 * 60 * 60));
+    world
+        .refused(with(&world, &assertion), 401, "invalid_client", 700_024)
+        .await;
+}

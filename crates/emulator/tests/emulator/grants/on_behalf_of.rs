@@ -1,0 +1,139 @@
+//! On-behalf-of: an API asks for another API in the name of who called it.
+
+use emulator::{SignInAudience, Tenant, demo};
+use serde_json::{Value, json};
+
+use super::{gateway, gateway_at, granted, reports};
+use crate::tokens::claims;
+use crate::world::{World, replace};
+
+const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+/// The pairs of a request on behalf of the bearer of `token`.
+fn on_behalf_of<'a>(token: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut all = vec![
+        ("grant_type", GRANT),
+        ("requested_token_use", "on_behalf_of"),
+        ("assertion", token),
+    ];
+    replace(&mut all, more);
+    all
+}
+
+async fn token_for_the_gateway(world: &World) -> String {
+    let code = world.code(&[]).await;
+    let tokens = world.redeem(&[("code", &code)]).await;
+    tokens["access_token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn an_api_gets_a_token_for_the_next_in_the_persons_name() {
+    let world = World::start().await;
+    let token = token_for_the_gateway(&world).await;
+    let asked = format!("{} openid offline_access", reports());
+    let grant = on_behalf_of(&token, &[("scope", &asked), ("client_info", "1")]);
+    let tokens = granted(gateway(&world, &grant)).await;
+    let claims_of = |token: &Value| claims(token);
+    let next = claims_of(&tokens["access_token"]);
+    for (name, value) in [
+        ("oid", json!(demo::ADELE_OBJECT_ID)),
+        ("appid", json!(demo::GATEWAY_CLIENT_ID)),
+        ("appidacr", json!("1")),
+        ("scp", json!(demo::REPORTS_SCOPE)),
+    ] {
+        assert_eq!(next[name], value, "{name}");
+    }
+    assert_eq!(next["sid"], claims_of(&json!(token))["sid"]);
+    assert!(next.get("roles").is_none(), "roles are of applications");
+    assert!(tokens["client_info"].is_string());
+    assert_eq!(
+        claims_of(&tokens["id_token"])["aud"],
+        json!(demo::GATEWAY_CLIENT_ID)
+    );
+    let refresh = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", tokens["refresh_token"].as_str().unwrap()),
+    ];
+    let refreshed = granted(gateway(&world, &refresh)).await;
+    assert_eq!(claims_of(&refreshed["access_token"])["aud"], next["aud"]);
+
+    let graph = on_behalf_of(&token, &[("scope", "User.Read")]);
+    let tokens = granted(gateway(&world, &graph)).await;
+    assert_eq!(tokens["scope"], "User.Read");
+    assert!(tokens.get("refresh_token").is_none());
+}
+
+#[tokio::test]
+async fn only_a_persons_token_for_the_asking_api_will_do() {
+    let world = World::start().await;
+    let token = token_for_the_gateway(&world).await;
+    let scope = reports();
+    let own = format!("{}/.default", demo::GATEWAY_CLIENT_ID);
+    let machine = [
+        ("grant_type", "client_credentials"),
+        ("scope", own.as_str()),
+    ];
+    let machine = granted(gateway(&world, &machine)).await;
+    let code = world.code(&[("scope", "User.Read")]).await;
+    let graph = world.redeem(&[("code", &code)]).await;
+    let reports_scope = format!("api://{}/{}", demo::REPORTS_CLIENT_ID, demo::REPORTS_SCOPE);
+    let code = world.code(&[("scope", &reports_scope)]).await;
+    let another = world.redeem(&[("code", &code)]).await;
+    let (rest, _) = token.rsplit_once('.').unwrap();
+    let forged = format!("{rest}.{}", "A".repeat(342));
+    let access = |tokens: &Value| tokens["access_token"].as_str().unwrap().to_owned();
+    for (assertion, code) in [
+        (access(&machine), 7_000_114),
+        (access(&graph), 50_013),
+        (access(&another), 500_131),
+        (forged, 50_013),
+        ("not a token".to_owned(), 50_013),
+    ] {
+        let request = gateway(&world, &on_behalf_of(&assertion, &[("scope", &scope)]));
+        world.refused(request, 400, "invalid_grant", code).await;
+    }
+    world
+        .clock
+        .advance(std::time::Duration::from_secs(2 * 60 * 60));
+    let late = gateway(&world, &on_behalf_of(&token, &[("scope", &scope)]));
+    world.refused(late, 400, "invalid_grant", 500_133).await;
+}
+
+#[tokio::test]
+async fn the_request_is_for_one_resource_at_one_tenant_by_a_client_that_proves_itself() {
+    let mut tenant = Tenant::demo("http://localhost/cb");
+    tenant.apps[1].sign_in_audience = SignInAudience::MultipleOrgs;
+    let world = World::with(tenant).await;
+    let token = token_for_the_gateway(&world).await;
+    let scope = reports();
+    let both = format!("{scope} User.Read");
+    for (more, status, error, code) in [
+        (("scope", ""), 400, "invalid_request", 900_144),
+        (("scope", "openid"), 400, "invalid_request", 28_003),
+        (("scope", both.as_str()), 400, "invalid_request", 28_000),
+        (("assertion", ""), 400, "invalid_request", 900_144),
+        (("requested_token_use", ""), 400, "invalid_request", 900_144),
+        (
+            ("requested_token_use", "bearer"),
+            400,
+            "invalid_request",
+            90_023,
+        ),
+        (("client_secret", ""), 401, "invalid_client", 7_000_218),
+    ] {
+        let mut grant = on_behalf_of(&token, &[("scope", scope.as_str())]);
+        grant.retain(|(name, _)| *name != more.0);
+        grant.push(more);
+        let request = gateway(&world, &grant);
+        world.refused(request, status, error, code).await;
+    }
+    let grant = on_behalf_of(&token, &[("scope", "User.Read")]);
+    for (authority, error, code) in [
+        ("common", "invalid_request", 9_001_023),
+        ("organizations", "invalid_request", 50_059),
+        ("fabrikam.example", "invalid_grant", 50_020),
+    ] {
+        let request = gateway_at(&world, authority, &grant);
+        world.refused(request, 400, error, code).await;
+    }
+}
