@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use uuid::{Uuid, uuid};
 
 use crate::app::{AccessTokenVersion, App, AppRole, Platform, SignInAudience};
-use crate::credential::FederatedCredential;
+use crate::credential::{Certificate, FederatedCredential};
 use crate::tenant::{CONSUMERS, ManagedIdentity, Tenant, User};
 
 /// The tenant id.
@@ -79,6 +79,15 @@ impl Tenant {
             ],
             apps: vec![bridge(), gateway(gateway_callback), reports()],
             managed_identities: vec![host()],
+        }
+    }
+}
+
+/// Registers a certificate of "Postern gateway" in the demo tenant.
+pub fn trust_certificate(tenant: &mut Tenant, certificate: &Certificate) {
+    for app in &mut tenant.apps {
+        if app.client_id == GATEWAY_CLIENT_ID {
+            app.certificates.push(certificate.clone());
         }
     }
 }

@@ -354,6 +354,9 @@ pub(crate) struct EmulatorArgs {
         default_value = "http://localhost:4180/oauth-callback"
     )]
     pub(crate) gateway_callback: String,
+    /// A certificate, in PEM, that the emulated gateway registration knows beside its secret.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) gateway_certificate: Option<PathBuf>,
     /// The folder for its keys; in memory only, if absent.
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,

@@ -3,7 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use emulator::{Emulator, Options, Tenant, Transport, demo};
+use anyhow::Context as _;
+use emulator::{Certificate, Emulator, Options, Tenant, Transport, demo};
 use model::Clock;
 
 use super::listen;
@@ -15,7 +16,7 @@ use crate::{logging, signals, terminal};
 /// Serves the demo's tenants until a signal.
 pub(crate) fn run(args: &EmulatorArgs, context: &Context) -> Result<(), Failure> {
     logging::to_stderr(context.environment.log.as_deref());
-    let options = options(args);
+    let options = options(args)?;
     let authority_file = options.transport.authority_file();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
     context.block_on_all_cores(async {
@@ -26,19 +27,31 @@ pub(crate) fn run(args: &EmulatorArgs, context: &Context) -> Result<(), Failure>
     })
 }
 
-fn options(args: &EmulatorArgs) -> Options {
+fn options(args: &EmulatorArgs) -> anyhow::Result<Options> {
     let transport = match (&args.data_dir, args.tls) {
         (Some(folder), true) => Transport::Https {
             folder: folder.clone(),
         },
         (Some(_) | None, _) => Transport::Http,
     };
-    Options {
+    Ok(Options {
         others: demo::others(),
         transport,
         data_dir: args.data_dir.clone(),
-        ..Options::new(Tenant::demo(&args.gateway_callback), Clock::system())
+        ..Options::new(tenant(args)?, Clock::system())
+    })
+}
+
+/// The demo's tenant, with what the command line adds to it.
+fn tenant(args: &EmulatorArgs) -> anyhow::Result<Tenant> {
+    let mut tenant = Tenant::demo(&args.gateway_callback);
+    if let Some(file) = &args.gateway_certificate {
+        let shown = || format!("the certificate in {} cannot be used", file.display());
+        let certificate = std::fs::read(file).map_err(anyhow::Error::from);
+        let certificate = certificate.and_then(|pem| Certificate::from_pem(&pem));
+        demo::trust_certificate(&mut tenant, &certificate.with_context(shown)?);
     }
+    Ok(tenant)
 }
 
 fn announcement(base: &str, authority_file: Option<&Path>) -> String {
@@ -54,7 +67,9 @@ fn announcement(base: &str, authority_file: Option<&Path>) -> String {
          \x20 gateway secret     {secret}\n\n\
          \x20 any tenant         {base}/common/v2.0\n\
          \x20 more users         {megan}, {lee}\n\
-         \x20 client for them    {notes}{trust}",
+         \x20 client for them    {notes}\n\n\
+         \x20 codes of devices   {base}/devicelogin\n\
+         \x20 managed identity   {host} at AZURE_POD_IDENTITY_AUTHORITY_HOST={base}{trust}",
         tenant = demo::TENANT_ID,
         adele = demo::ADELE,
         grady = demo::GRADY,
@@ -64,5 +79,6 @@ fn announcement(base: &str, authority_file: Option<&Path>) -> String {
         megan = demo::MEGAN,
         lee = demo::LEE,
         notes = demo::NOTES_CLIENT_ID,
+        host = demo::HOST_CLIENT_ID,
     )
 }
