@@ -16,6 +16,7 @@ const SHOTS = [
   ["connected", "servers", (page) => page.getByRole("button", { name: /^snippets/ }).click()],
   ["attention", "servers", (page) => page.getByRole("button", { name: /^wiki/ }).click()],
   ["signed-out", "servers"],
+  ["refused", "servers"],
   ["signing-in", "servers"],
   ["connected", "consents"],
   ["signed-out", "consents"],

@@ -71,6 +71,30 @@ const signedOut: State = {
   servers: [server("snippets", { state: { is: "sign-in-needed" }, account: null, tools: null })],
 };
 
+const refused: State = {
+  ...firstRun,
+  servers: [
+    server("snippets", {
+      account: null,
+      tools: null,
+      state: { is: "sign-in-needed" },
+      signInProblem: {
+        kind: "failed",
+        message:
+          "The sign-in was refused: only an administrator may consent to what this application asks for",
+        hint: "send your administrator this link, and sign in again afterwards",
+        refusal: {
+          code: "AADSTS90094",
+          actor: "administrator",
+          words: "AADSTS90094: Admin consent is required.",
+          correlationId: "6b1c1f5e-6f0a-4a55-9c8e-0f8b6a1c2d3e",
+          adminConsentUrl: "https://login.contoso.example/contoso.example/adminconsent?client_id=11f0",
+        },
+      },
+    }),
+  ],
+};
+
 const signingIn: State = {
   ...signedOut,
   signIns: [
@@ -101,24 +125,7 @@ const attention: State = {
     vault: { state: "locked", detail: "The system keychain is locked. Unlock it to keep sign-ins." },
   },
   servers: [
-    server("snippets", {
-      endpoint: null,
-      sseEndpoint: null,
-      state: { is: "sign-in-needed" },
-      signInProblem: {
-        kind: "failed",
-        message:
-          "The sign-in was refused: only an administrator may consent to what this application asks for",
-        hint: "send your administrator this link, and sign in again afterwards",
-        refusal: {
-          code: "AADSTS90094",
-          actor: "administrator",
-          words: "AADSTS90094: Admin consent is required.",
-          correlationId: "6b1c1f5e-6f0a-4a55-9c8e-0f8b6a1c2d3e",
-          adminConsentUrl: "https://login.contoso.example/contoso.example/adminconsent?client_id=11f0",
-        },
-      },
-    }),
+    server("snippets", { endpoint: null, sseEndpoint: null }),
     server("timesheets", { state: { is: "sign-in-needed" }, endpoint: null, sseEndpoint: null, tools: null }),
     server("wiki", {
       endpoint: null,
@@ -157,6 +164,7 @@ export const states = {
   "first-run": firstRun,
   connected,
   "signed-out": signedOut,
+  refused,
   "signing-in": signingIn,
   attention,
 };

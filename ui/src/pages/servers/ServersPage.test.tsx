@@ -58,8 +58,7 @@ test("somebody else opens a server: an account that is there, or another one", a
 });
 
 test("what the authorization server said comes with who has to act and what to quote", async () => {
-  renderApp(mockTransport("attention"));
-  await user.click(screen.getByRole("button", { name: /^snippets/ }));
+  renderApp(mockTransport("refused"));
   const alerts = await screen.findAllByRole("alert");
   const alert = alerts.find((one) => one.textContent?.includes("AADSTS90094"));
   expect(alert?.textContent).toContain("Only an administrator of your organisation can do that.");
