@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use model::SecretName;
+
 use crate::explanation::Explanation;
 use crate::http::Fault;
 use crate::vault::VaultError;
@@ -183,6 +185,16 @@ pub enum SignInError {
         /// Its authorization server.
         issuer: String,
     },
+    /// The secret of the configured client has to be stored.
+    #[error(
+        "the sign-in to {server} needs the secret `{secret}`; hint: store it with `postern secrets set {secret}`, then sign in again"
+    )]
+    SecretMissing {
+        /// The server signed in to.
+        server: String,
+        /// The secret's name.
+        secret: SecretName,
+    },
     /// The server asks for no sign-in.
     #[error("{server} asks for no sign-in; hint: use it as it is")]
     NotProtected {
@@ -225,23 +237,10 @@ impl SignInError {
     /// What the authorization server said, if that is why.
     #[must_use]
     pub fn explanation(&self) -> Option<&Explanation> {
-        match self {
-            Self::Declined { explanation, .. } | Self::Refused { explanation, .. } => {
-                Some(explanation)
-            }
-            Self::TimedOut { .. }
-            | Self::Unreachable { .. }
-            | Self::Untrusted { .. }
-            | Self::ClockWrong { .. }
-            | Self::PortTaken { .. }
-            | Self::PortAwaited { .. }
-            | Self::NoRegistration { .. }
-            | Self::NotProtected { .. }
-            | Self::Insecure { .. }
-            | Self::Malformed { .. }
-            | Self::RegistrationLost { .. }
-            | Self::Vault(_) => None,
-        }
+        let (Self::Declined { explanation, .. } | Self::Refused { explanation, .. }) = self else {
+            return None;
+        };
+        Some(explanation)
     }
 
     pub(crate) fn from_fault(server: String, fault: Fault) -> Self {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ::http::HeaderValue;
-use model::config::{ServerAuth, is_header_value};
+use model::config::{ClientMetadataUrl, ServerAuth, is_header_value};
 use model::{Clock, EndpointUrl, SecretName};
 use url::Url;
 
@@ -22,7 +22,16 @@ pub struct Identity(Arc<Inner>);
 
 struct Inner {
     source: Source,
-    client_name: String,
+    program: Program,
+}
+
+/// What this program is to authorization servers.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The name to register with, shown on their consent pages.
+    pub name: String,
+    /// Where its client ID metadata document is.
+    pub metadata: Option<ClientMetadataUrl>,
 }
 
 /// What an [`Identity`] is made of.
@@ -34,8 +43,8 @@ pub struct IdentityOptions {
     pub vault: Vault,
     /// The time.
     pub clock: Clock,
-    /// The name to register with at authorization servers, shown on their consent pages.
-    pub client_name: String,
+    /// What this program is to authorization servers.
+    pub program: Program,
 }
 
 /// What the configuration says of one server.
@@ -67,7 +76,7 @@ impl Identity {
                 options.clock,
                 Arc::new(Ledger::new(options.vault)),
             ),
-            client_name: options.client_name,
+            program: options.program,
         }))
     }
 
@@ -129,7 +138,7 @@ impl Identity {
         whom: Whom,
     ) -> Result<SignInFlow, SignInError> {
         let source = self.0.source.clone();
-        SignInFlow::start(source, &self.0.client_name, target, challenge, whom).await
+        SignInFlow::start(source, &self.0.program, target, challenge, whom).await
     }
 
     /// Has `account` open `target` from now on, if that takes no browser: it does already, or one
@@ -333,8 +342,15 @@ impl Target {
         match &self.auth {
             ServerAuth::None => format!("none {}", self.url),
             ServerAuth::Discover => format!("discover {}", self.url),
-            ServerAuth::Client { client_id, scopes } => {
-                format!("client {} {client_id} {}", self.url, scopes.join(" "))
+            ServerAuth::Client {
+                client_id,
+                client_secret: _,
+                issuer,
+                scopes,
+            } => {
+                let at = issuer.as_ref().map(|issuer| format!(" at {issuer}"));
+                let (at, scopes) = (at.unwrap_or_default(), scopes.join(" "));
+                format!("client {} {client_id} {scopes}{at}", self.url)
             }
             ServerAuth::Entra {
                 authority,

@@ -25,6 +25,6 @@ pub use account::{Account, AccountKey};
 pub use consents::{Consent, ConsentsError};
 pub use error::{AuthorizationError, SecretError, SignInError, SignInReason, SignOutError};
 pub use explanation::{Actor, Explanation};
-pub use identity::{Authorization, Identity, IdentityOptions, Target};
+pub use identity::{Authorization, Identity, IdentityOptions, Program, Target};
 pub use sign_in::{SignInFlow, Whom};
 pub use vault::{Vault, VaultError, VaultKind, VaultState};

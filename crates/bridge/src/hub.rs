@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use auth::{AccountKey, Identity, IdentityOptions, Vault};
+use auth::{AccountKey, Identity, IdentityOptions, Program, Vault};
 use control::api::{Problem, ProblemKind, SessionView};
 use model::config::{BridgeConfig, BridgeSettings};
 use tokio::sync::watch;
@@ -83,7 +83,11 @@ impl Hub {
         options: Options,
         shutdown: CancellationToken,
     ) -> Result<Arc<Self>, ServeError> {
-        let WayOut { roots, proxy } = WayOut::of(&options)?;
+        let WayOut {
+            roots,
+            proxy,
+            client_metadata,
+        } = WayOut::of(&options)?;
         let tls = |error: &dyn std::fmt::Display| ServeError::Tls(error.to_string());
         let http = auth::http::client(roots.reqwest, &proxy).map_err(|error| tls(&error))?;
         let client = mcp::up::Client::new(mcp::up::ClientOptions {
@@ -98,7 +102,10 @@ impl Hub {
             http,
             vault,
             clock: options.clock.clone(),
-            client_name: "Postern".to_owned(),
+            program: Program {
+                name: "Postern".to_owned(),
+                metadata: client_metadata,
+            },
         });
         let hub = Arc::new(Self {
             identity,

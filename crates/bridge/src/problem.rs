@@ -34,9 +34,7 @@ pub(crate) fn about(server: &str, problem: &Problem) -> Problem {
 /// What a failure of the remote means. As all that follow, it does not name the server.
 pub(crate) fn of_failure(failure: &Failure) -> Problem {
     let (kind, hint) = match failure {
-        Failure::Forbidden {
-            challenge: Some(challenge),
-        } if challenge.contains("insufficient_scope") => (
+        Failure::Forbidden { .. } if missing_scopes(failure).is_some() => (
             ProblemKind::Failed,
             "sign in again from Postern's tray menu or with `postern sign-in`: that asks for the access that is missing",
         ),
@@ -76,6 +74,22 @@ pub(crate) fn of_failure(failure: &Failure) -> Problem {
     match problem.hint {
         Some(_) => problem,
         None => problem.with_hint(hint),
+    }
+}
+
+/// The challenge of a refusal for want of scopes (RFC 6750 section 3.1).
+pub(crate) fn missing_scopes(failure: &Failure) -> Option<&str> {
+    match failure {
+        Failure::Forbidden { challenge } => challenge
+            .as_deref()
+            .filter(|challenge| challenge.contains("insufficient_scope")),
+        Failure::Unauthorized { .. }
+        | Failure::SessionGone { .. }
+        | Failure::Unreachable { .. }
+        | Failure::Untrusted { .. }
+        | Failure::NotMcp { .. }
+        | Failure::Rejected { .. }
+        | Failure::StreamEnded => None,
     }
 }
 
@@ -172,6 +186,7 @@ pub(crate) fn of_sign_in(server: &Server, error: &auth::SignInError) -> Problem 
         Error::Untrusted { .. } => ProblemKind::Untrusted,
         Error::PortTaken { .. } | Error::PortAwaited { .. } => ProblemKind::InUse,
         Error::NotProtected { .. } => ProblemKind::NotOffered,
+        Error::SecretMissing { .. } => ProblemKind::NotFound,
         Error::NoRegistration { .. } | Error::Insecure { .. } => ProblemKind::Invalid,
         Error::Vault(_) => ProblemKind::Vault,
         Error::Refused { .. }

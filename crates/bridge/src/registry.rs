@@ -1,6 +1,6 @@
 //! The servers: those of the configuration, and those that a host named by URL.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -40,7 +40,12 @@ struct Known {
     challenge: Option<String>,
     /// What the authorization server said when it refused last.
     refusal: Option<Problem>,
+    /// The challenges for more scopes that a sign-in has followed, and nothing has come of it yet.
+    stepped_up: BTreeSet<String>,
 }
+
+/// How many sign-ins for more scopes there are at most without any of them helping.
+const MOST_STEP_UPS: usize = 3;
 
 impl Server {
     fn new(name: ServerName, config: ServerConfig, seen_file: Option<PathBuf>) -> Self {
@@ -55,6 +60,7 @@ impl Server {
             protected,
             challenge: None,
             refusal: None,
+            stepped_up: BTreeSet::new(),
         };
         Self {
             name,
@@ -87,7 +93,7 @@ impl Server {
 
     /// Whether it needs stored secrets.
     pub(crate) fn needs_secrets(&self) -> bool {
-        self.config.headers.secrets().next().is_some()
+        self.config.secrets().next().is_some()
     }
 
     pub(crate) fn state(&self) -> ServerState {
@@ -129,6 +135,18 @@ impl Server {
 
     pub(crate) fn challenge(&self) -> Option<String> {
         self.known().challenge.clone()
+    }
+
+    /// Whether a sign-in may follow this challenge for more scopes by itself: once, and no more
+    /// than a few times until one has helped.
+    pub(crate) fn may_step_up(&self, challenge: &str) -> bool {
+        let tried = &mut self.known().stepped_up;
+        tried.len() < MOST_STEP_UPS && tried.insert(challenge.to_owned())
+    }
+
+    /// More scopes were what was missing, or a person signs in of their own accord.
+    pub(crate) fn step_up_helped(&self) {
+        self.known().stepped_up.clear();
     }
 
     pub(crate) fn tools(&self) -> Option<Vec<ToolView>> {

@@ -1,12 +1,13 @@
-//! The way out of this machine: whose certificates are trusted, and which proxy is gone through.
+//! The way out of this machine: whose certificates are trusted, which proxy is gone through, and
+//! by what this program is known out there.
 //!
-//! Owns: what the environment and the configuration say of both. The two HTTP clients, that of
+//! Owns: what the environment and the configuration say of that. The two HTTP clients, that of
 //! the relay and that of sign-ins, are made of it once, when the bridge starts.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use model::config::Proxy;
+use model::config::{ClientMetadataUrl, Proxy};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -17,6 +18,8 @@ use crate::{Options, ServeError, config_file};
 pub(crate) struct WayOut {
     pub(crate) roots: Roots,
     pub(crate) proxy: Proxy,
+    /// By what authorization servers out there know this program.
+    pub(crate) client_metadata: Option<ClientMetadataUrl>,
 }
 
 impl WayOut {
@@ -34,6 +37,7 @@ impl WayOut {
         Ok(Self {
             roots,
             proxy: config.bridge.proxy,
+            client_metadata: config.bridge.client_metadata_url,
         })
     }
 }

@@ -34,6 +34,9 @@ pub(crate) struct Discovered {
     pub(crate) protected: bool,
 }
 
+/// How many authorization servers of one server are asked at most.
+const MOST_AUTHORIZATION_SERVERS: usize = 4;
+
 /// One search.
 pub(crate) struct Discovery<'a> {
     pub(crate) http: &'a reqwest::Client,
@@ -41,10 +44,12 @@ pub(crate) struct Discovery<'a> {
 }
 
 impl Discovery<'_> {
-    /// Asks the server, then its authorization server.
+    /// Asks the server, then its authorization servers, up to the first that answers as it should
+    /// and that `fits`.
     pub(crate) async fn of_server(
         &self,
         challenge: Option<Challenge>,
+        fits: impl Fn(&AuthorizationServer) -> bool,
     ) -> Result<Discovered, SignInError> {
         let mut protected = challenge.is_some();
         let mut challenge = challenge.unwrap_or_default();
@@ -57,10 +62,10 @@ impl Discovery<'_> {
             challenge = heard;
             resource = self.resource(&challenge).await?;
         }
-        let named = resource.as_ref().and_then(|resource| resource.issuer());
+        let named = resource.as_ref().map(|one| &*one.authorization_servers);
         let authorization_server = match named {
-            Some(issuer) => self.of_issuer(issuer).await?,
-            None => self.of_origin().await?,
+            Some(issuers @ [_, ..]) => self.first_of(issuers, fits).await?,
+            Some([]) | None => self.of_origin().await?,
         };
         protected |= resource.is_some() || authorization_server.proof != Proof::Assumed;
         Ok(Discovered {
@@ -69,6 +74,28 @@ impl Discovery<'_> {
             challenge,
             protected,
         })
+    }
+
+    /// The first of these that answers as it should and that `fits`, else the first that answers
+    /// as it should.
+    async fn first_of(
+        &self,
+        issuers: &[Issuer],
+        fits: impl Fn(&AuthorizationServer) -> bool,
+    ) -> Result<AuthorizationServer, SignInError> {
+        let (mut found, mut failed) = (None, None);
+        for issuer in issuers.iter().take(MOST_AUTHORIZATION_SERVERS) {
+            match self.of_issuer(issuer).await {
+                Ok(server) if fits(&server) => return Ok(server),
+                Ok(server) => found = found.or(Some(server)),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        match (found, failed) {
+            (Some(server), _) => Ok(server),
+            (None, Some(error)) => Err(error),
+            (None, None) => self.of_origin().await,
+        }
     }
 
     /// Asks the authorization server `issuer`, in the dialect it speaks.

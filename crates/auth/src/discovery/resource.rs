@@ -41,11 +41,6 @@ impl ProtectedResource {
             scopes: metadata.scopes_supported,
         })
     }
-
-    /// Who to ask for tokens.
-    pub(crate) fn issuer(&self) -> Option<&Issuer> {
-        self.authorization_servers.first()
-    }
 }
 
 fn covers(resource: &str, server: &Url) -> bool {

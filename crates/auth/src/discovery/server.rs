@@ -24,6 +24,8 @@ pub(crate) struct AuthorizationServer {
     pub(crate) response_modes: Vec<String>,
     /// How clients prove themselves at the token endpoint; `None` if it does not say.
     pub(crate) client_authentication: Option<Vec<String>>,
+    /// Whether it takes the address of a client ID metadata document for a client id.
+    pub(crate) takes_client_metadata: bool,
     /// Whether it promises to name itself in the answer of a sign-in (RFC 9207).
     pub(crate) names_itself: bool,
     pub(crate) proof: Proof,
@@ -64,6 +66,8 @@ pub(super) struct Metadata {
     response_modes_supported: Vec<String>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
     #[serde(default)]
+    client_id_metadata_document_supported: bool,
+    #[serde(default)]
     code_challenge_methods_supported: Vec<String>,
     #[serde(default)]
     authorization_response_iss_parameter_supported: bool,
@@ -99,6 +103,7 @@ impl AuthorizationServer {
             scopes: metadata.scopes_supported,
             response_modes: metadata.response_modes_supported,
             client_authentication: metadata.token_endpoint_auth_methods_supported,
+            takes_client_metadata: metadata.client_id_metadata_document_supported,
             names_itself: metadata.authorization_response_iss_parameter_supported,
             proof: if metadata.code_challenge_methods_supported.contains(&s256) {
                 Proof::Advertised
@@ -127,6 +132,7 @@ impl AuthorizationServer {
             scopes: Vec::new(),
             response_modes: Vec::new(),
             client_authentication: None,
+            takes_client_metadata: false,
             names_itself: false,
             proof: Proof::Assumed,
         })

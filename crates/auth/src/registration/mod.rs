@@ -1,14 +1,17 @@
 //! How this program is known to an authorization server.
 //!
-//! The order: a client id from the configuration, then what was registered before, then dynamic
-//! registration (RFC 7591), then a clear error.
+//! The order: a client that was registered beforehand, then the client ID metadata document where
+//! the server takes one, then what was registered before, then dynamic registration (RFC 7591),
+//! then a clear error. What one authorization server issued is never shown to another.
 
 mod dynamic;
 
 use model::Issuer;
+use model::config::ClientMetadataUrl;
 
 pub(crate) use dynamic::{RegisterError, register};
 
+use crate::discovery::AuthorizationServer;
 use crate::secret::ClientSecret;
 use crate::vault::{RecordKind, RecordName};
 
@@ -34,7 +37,7 @@ pub(crate) enum ClientProof {
 /// Where a client id comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClientOrigin {
-    /// The configuration.
+    /// The configuration, be it by a metadata document.
     Configured,
     /// Dynamic registration: it can be made anew.
     Registered,
@@ -60,6 +63,40 @@ impl Client {
             proof: ClientProof::None,
             origin: ClientOrigin::Configured,
         }
+    }
+
+    /// A client from the configuration with a secret, which it proves as the server wants it
+    /// (RFC 8414 section 2: by `client_secret_basic`, where it does not say).
+    ///
+    /// # Errors
+    ///
+    /// What the server wants, if that is neither of the two ways.
+    pub(crate) fn confidential(
+        id: &str,
+        secret: ClientSecret,
+        server: &AuthorizationServer,
+    ) -> Result<Self, String> {
+        let offers = |method: &str| match &server.client_authentication {
+            Some(offered) => offered.iter().any(|offer| offer == method),
+            None => method == "client_secret_basic",
+        };
+        let proof = if offers("client_secret_basic") {
+            ClientProof::Basic(secret)
+        } else if offers("client_secret_post") {
+            ClientProof::Post(secret)
+        } else {
+            let wanted = server.client_authentication.as_deref().unwrap_or_default();
+            return Err(wanted.join(", "));
+        };
+        Ok(Self {
+            proof,
+            ..Self::configured(id)
+        })
+    }
+
+    /// The client that its metadata document describes.
+    pub(crate) fn described_at(url: &ClientMetadataUrl) -> Self {
+        Self::configured(url.as_str())
     }
 
     /// Whether it can be made anew.

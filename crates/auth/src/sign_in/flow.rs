@@ -7,13 +7,14 @@ use url::Url;
 
 use super::callback::{Arrival, CallbackListener, Callbacks, Port, not_expected};
 use super::exchange::Exchange;
-use super::plan::{Earlier, Plan};
+use super::known::{Earlier, Known};
+use super::plan::Plan;
 use super::ports::{self, Ports};
 use super::{Pending, Whom};
 use crate::account::Account;
 use crate::discovery::Challenge;
 use crate::error::SignInError;
-use crate::identity::Target;
+use crate::identity::{Program, Target};
 use crate::random;
 use crate::registration::{Client, Registration};
 use crate::token::Slot;
@@ -67,7 +68,7 @@ impl SignInFlow {
     /// The first half: everything that can fail before a browser is opened.
     pub(crate) async fn start(
         source: Source,
-        client_name: &str,
+        program: &Program,
         target: &Target,
         challenge: Option<&str>,
         whom: Whom,
@@ -83,11 +84,17 @@ impl SignInFlow {
         let challenge = challenge.map(|text| Challenge::parse(text).unwrap_or_default());
         let earlier = source.ledger.grant_for(&target.name());
         let whom = whom.or_as_before(earlier.as_deref());
-        let earlier = earlier.map_or_else(Earlier::default, |slot| Earlier {
-            scopes: slot.with_grant(|grant| grant.scopes().to_vec()),
-            claims: slot.claims(),
-        });
-        let plan = Plan::make(&source.http, target, challenge, earlier).await?;
+        let known = Known {
+            target,
+            ledger: &source.ledger,
+            client_metadata: program.metadata.as_ref(),
+            earlier: earlier.map(|slot| Earlier {
+                issuer: slot.with_grant(|grant| grant.key.issuer.clone()),
+                scopes: slot.with_grant(|grant| grant.scopes().to_vec()),
+                claims: slot.claims(),
+            }),
+        };
+        let plan = Plan::make(&source.http, known, challenge).await?;
         let known = known_registration(&source, &plan);
         let listener = bind(&plan, known.as_ref(), target, &source.ports).await?;
         let port = source.ports.hold(listener.port(), target.url.shown());
@@ -100,7 +107,7 @@ impl SignInFlow {
             plan,
         };
         let exchange = exchange
-            .with_client(known, client_name, listener.port())
+            .with_client(known, &program.name, listener.port())
             .await?;
         let (url, pending) = exchange.sign_in().start(&mut random::fill);
         Ok(Self {

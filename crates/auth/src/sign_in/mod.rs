@@ -9,6 +9,7 @@ mod callback;
 mod client;
 mod exchange;
 mod flow;
+mod known;
 mod page;
 mod pending;
 mod person;

@@ -4,6 +4,7 @@
 use model::config::ServerAuth;
 use model::{Issuer, Resource};
 
+use super::known::Known;
 use crate::dialect::{self, Dialect};
 use crate::discovery::{AuthorizationServer, Challenge, Discovered, Discovery, Proof};
 use crate::error::SignInError;
@@ -16,7 +17,7 @@ pub(super) struct Plan {
     /// What the grant is filed under: the configured authority, else the server's own word.
     pub(super) issuer: Issuer,
     pub(super) dialect: Dialect,
-    /// The configured client; `None` to register.
+    /// The client that is known beforehand; `None` to register.
     pub(super) client: Option<Client>,
     pub(super) scopes: Vec<String>,
     pub(super) resource: Option<Resource>,
@@ -28,29 +29,21 @@ pub(super) struct Plan {
     pub(super) protected: bool,
 }
 
-/// What an earlier sign-in to the same server left.
-#[derive(Default)]
-pub(super) struct Earlier {
-    pub(super) scopes: Vec<String>,
-    pub(super) claims: Option<String>,
-}
-
 impl Plan {
     /// Finds out and decides.
     pub(super) async fn make(
         http: &reqwest::Client,
-        target: &Target,
+        known: Known<'_>,
         challenge: Option<Challenge>,
-        earlier: Earlier,
     ) -> Result<Self, SignInError> {
         let discovery = Discovery {
             http,
-            server: &target.url,
+            server: &known.target.url,
         };
-        let plan = match &target.auth {
+        let plan = match &known.target.auth {
             ServerAuth::None => {
                 return Err(SignInError::NotProtected {
-                    server: target.url.shown().to_owned(),
+                    server: known.server(),
                 });
             }
             ServerAuth::Entra {
@@ -62,23 +55,38 @@ impl Plan {
             } => {
                 let server = discovery.of_entra(authority).await?;
                 let challenge = challenge.unwrap_or_default();
-                let asked = wanted(scopes, &[], &challenge, &earlier);
+                let asked = wanted(scopes, &[], &challenge, known.granted_by(authority));
                 Self {
                     client: Some(Client::configured(client_id)),
                     port: Some(*redirect_port).filter(|port| *port != 0),
                     ..Self::entra(server, authority.clone(), &asked, resource, challenge)
                 }
             }
-            ServerAuth::Client { client_id, scopes } => Self {
-                client: Some(Client::configured(client_id)),
-                ..Self::discovered(discovery.of_server(challenge).await?, scopes, &earlier)
-            },
+            ServerAuth::Client {
+                client_id,
+                client_secret,
+                issuer,
+                scopes,
+            } => {
+                let client = known.registered(client_id, client_secret.as_ref(), issuer.as_ref());
+                let fits = |server: &AuthorizationServer| client.belongs_to(server);
+                let found = discovery.of_server(challenge, fits).await?;
+                Self {
+                    client: Some(client.shown_to(&found.authorization_server)?),
+                    ..Self::discovered(found, scopes, &known)
+                }
+            }
             ServerAuth::Discover => {
-                Self::discovered(discovery.of_server(challenge).await?, &[], &earlier)
+                let fits = |server: &AuthorizationServer| known.can_be_known_to(server);
+                let found = discovery.of_server(challenge, fits).await?;
+                Self {
+                    client: known.described_client(&found.authorization_server),
+                    ..Self::discovered(found, &[], &known)
+                }
             }
         };
-        let claims = plan.claims.or(earlier.claims);
-        Self { claims, ..plan }.safe(target)
+        let claims = plan.claims.or(known.claims_of(&plan.issuer));
+        Self { claims, ..plan }.safe(known.target)
     }
 
     /// Scopes carry the audience; `resource` is never sent. Entra takes it only where it is one
@@ -105,7 +113,7 @@ impl Plan {
         }
     }
 
-    fn discovered(found: Discovered, configured: &[String], earlier: &Earlier) -> Self {
+    fn discovered(found: Discovered, configured: &[String], known: &Known<'_>) -> Self {
         let Discovered {
             authorization_server: server,
             resource,
@@ -116,9 +124,9 @@ impl Plan {
         let listed = resource
             .as_ref()
             .map_or(&[][..], |resource| &resource.scopes);
-        let asked = wanted(configured, listed, &challenge, earlier);
+        let asked = wanted(configured, listed, &challenge, known.granted_by(&issuer));
         match resource {
-            Some(resource) if resource.issuer().is_some_and(dialect::is_entra) => {
+            Some(resource) if dialect::is_entra(&issuer) => {
                 Self::entra(server, issuer, &asked, &resource.resource, challenge)
             }
             resource => Self {
@@ -185,14 +193,14 @@ fn wanted(
     configured: &[String],
     listed: &[String],
     challenge: &Challenge,
-    earlier: &Earlier,
+    granted: &[String],
 ) -> Vec<String> {
     let first = [configured, &challenge.scopes, listed]
         .into_iter()
         .find(|scopes| !scopes.is_empty());
     let mut scopes = first.unwrap_or_default().to_vec();
     if challenge.error.as_deref() == Some("insufficient_scope") {
-        for scope in challenge.scopes.iter().chain(&earlier.scopes) {
+        for scope in challenge.scopes.iter().chain(granted) {
             if !scopes.contains(scope) {
                 scopes.push(scope.clone());
             }

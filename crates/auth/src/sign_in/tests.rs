@@ -20,6 +20,7 @@ fn server() -> AuthorizationServer {
         scopes: Vec::new(),
         response_modes: Vec::new(),
         client_authentication: None,
+        takes_client_metadata: false,
         names_itself: true,
         proof: Proof::Advertised,
     }

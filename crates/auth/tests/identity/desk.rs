@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use auth::{Account, Authorization, Identity, IdentityOptions, SignInError, Target, Vault};
-use model::config::ServerAuth;
+use auth::{
+    Account, Authorization, Identity, IdentityOptions, Program, SignInError, Target, Vault,
+};
+use model::config::{ClientMetadataUrl, ServerAuth};
 use model::{Issuer, ManualClock, Resource};
 
 use super::START;
@@ -35,6 +37,16 @@ impl Desk {
             identity: identity(&vault, &clock),
             clock,
             vault,
+        }
+    }
+
+    /// As a program whose client ID metadata document is at `url`.
+    pub(crate) async fn described_at(url: &str) -> Self {
+        let desk = Self::new().await;
+        let metadata = Some(url.parse().unwrap());
+        Self {
+            identity: described_at(metadata, &desk.vault, &desk.clock),
+            ..desk
         }
     }
 
@@ -92,11 +104,22 @@ pub(crate) fn shown(authorization: &Authorization) -> String {
 }
 
 fn identity(vault: &Vault, clock: &ManualClock) -> Identity {
+    described_at(None, vault, clock)
+}
+
+fn described_at(
+    metadata: Option<ClientMetadataUrl>,
+    vault: &Vault,
+    clock: &ManualClock,
+) -> Identity {
     Identity::new(IdentityOptions {
         http: client(),
         vault: vault.clone(),
         clock: clock.clock(),
-        client_name: "Postern".to_owned(),
+        program: Program {
+            name: "Postern".to_owned(),
+            metadata,
+        },
     })
 }
 

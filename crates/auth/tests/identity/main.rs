@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod authority;
 #[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod desk;
 #[cfg(test)]
 mod dialect;

@@ -1,6 +1,6 @@
 //! Secrets that a person stores by name.
 
-use auth::{Identity, IdentityOptions, SecretError, Vault};
+use auth::{Identity, IdentityOptions, Program, SecretError, Vault};
 use model::{Clock, SecretName};
 
 fn identity(vault: Vault) -> Identity {
@@ -8,7 +8,10 @@ fn identity(vault: Vault) -> Identity {
         http: auth::http::client([], &model::config::Proxy::None).unwrap(),
         vault,
         clock: Clock::system(),
-        client_name: "test".to_owned(),
+        program: Program {
+            name: "test".to_owned(),
+            metadata: None,
+        },
     })
 }
 

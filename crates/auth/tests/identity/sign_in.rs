@@ -389,6 +389,8 @@ async fn a_configured_client_registers_nowhere() {
     assert!(matches!(outcome, Err(SignInError::NoRegistration { .. })));
     let target = desk.target_with(ServerAuth::Client {
         client_id: "mine".to_owned(),
+        client_secret: None,
+        issuer: None,
         scopes: vec!["mcp.write".to_owned()],
     });
     desk.sign_in(&target).await.unwrap();

@@ -22,7 +22,7 @@ pub(super) async fn list(hub: &Hub) -> Result<Reply, Problem> {
         views.insert(name.clone(), view(name));
     }
     for server in hub.registry.all() {
-        for name in server.config.headers.secrets() {
+        for name in server.config.secrets() {
             let needed = views.entry(name.clone()).or_insert_with(|| view(name));
             needed.servers.push(server.name.to_string());
             needed.servers.dedup();

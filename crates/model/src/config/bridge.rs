@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Headers, Proxy};
-use crate::{EndpointUrl, Issuer, Resource, ServerName};
+use super::{ClientMetadataUrl, Headers, KeptSecret, Proxy};
+use crate::{EndpointUrl, Issuer, Resource, SecretName, ServerName};
 
 /// The whole of `config.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -97,6 +97,12 @@ pub struct BridgeSettings {
     /// traffic. In force from the bridge's next start.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extra_ca_files: Vec<PathBuf>,
+    /// Where Postern's client ID metadata document is, for authorization servers that take such
+    /// an address for a client id. The document has to name `http://127.0.0.1/callback` among its
+    /// `redirect_uris`, and `none` as its `token_endpoint_auth_method`. Without it, Postern registers
+    /// itself. In force from the bridge's next start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_metadata_url: Option<ClientMetadataUrl>,
 }
 
 fn is_system(proxy: &Proxy) -> bool {
@@ -121,6 +127,7 @@ impl Default for BridgeSettings {
             sign_in_wait_seconds: 25,
             proxy: Proxy::System,
             extra_ca_files: Vec::new(),
+            client_metadata_url: None,
         }
     }
 }
@@ -160,6 +167,11 @@ impl ServerConfig {
             auth: ServerAuth::Discover,
             headers: Headers::default(),
         }
+    }
+
+    /// The stored secrets that it needs: for its headers, and to sign in.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretName> {
+        self.headers.secrets().chain(self.auth.secret())
     }
 
     fn check_exposed(&self, name: &ServerName) -> Result<(), Contradiction> {
@@ -244,6 +256,16 @@ pub enum ServerAuth {
     Client {
         /// The client id at the authorization server.
         client_id: String,
+        /// Its secret, if it has one, as in `{ keychain = "crm-client" }` after
+        /// `postern secrets set crm-client`. It goes where the authorization server's metadata
+        /// wants it: into the `Authorization` header or the body.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client_secret: Option<KeptSecret>,
+        /// The authorization server that the client is registered at. Another one that the server
+        /// may name gets neither the id nor the secret. Without it, that is so from the first
+        /// sign-in on, as long as somebody is signed in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        issuer: Option<Issuer>,
         /// The scopes to ask for; those the server names, if absent.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         scopes: Vec<String>,
@@ -271,5 +293,16 @@ pub enum ServerAuth {
 impl ServerAuth {
     fn is_discover(&self) -> bool {
         *self == Self::Discover
+    }
+
+    /// The secret that signing in takes.
+    #[must_use]
+    pub fn secret(&self) -> Option<&SecretName> {
+        match self {
+            Self::Client { client_secret, .. } => {
+                client_secret.as_ref().map(|secret| &secret.keychain)
+            }
+            Self::Discover | Self::Entra { .. } | Self::None => None,
+        }
     }
 }

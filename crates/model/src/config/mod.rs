@@ -4,6 +4,7 @@
 //! field of an error, belongs to the programs.
 
 mod bridge;
+mod client;
 pub mod gateway;
 mod headers;
 mod locate;
@@ -12,6 +13,7 @@ mod proxy;
 pub use bridge::{
     BridgeConfig, BridgeSettings, ConfigVersion, Contradiction, ServerAuth, ServerConfig, Transport,
 };
+pub use client::{ClientMetadataUrl, ClientMetadataUrlError, KeptSecret};
 pub use headers::{HeaderName, HeaderNameError, HeaderSource, Headers, is_header_value};
 pub use locate::{field_at, offset_of};
 pub use proxy::{Proxy, ProxyError, ProxyUrl};

@@ -1,0 +1,133 @@
+//! What is known before a sign-in begins: the configuration, what lies in the vault, and what an
+//! earlier sign-in to the same server left.
+//!
+//! Invariant: what belongs to one authorization server (a client id, its secret, the scopes that
+//! it granted) is handed out for that one alone (SEP-2352).
+
+use model::config::{ClientMetadataUrl, KeptSecret};
+use model::{Issuer, SecretName};
+
+use crate::discovery::{AuthorizationServer, Proof};
+use crate::error::SignInError;
+use crate::identity::Target;
+use crate::registration::Client;
+use crate::secret::ClientSecret;
+use crate::token::Ledger;
+
+/// What is known.
+pub(super) struct Known<'a> {
+    pub(super) target: &'a Target,
+    pub(super) ledger: &'a Ledger,
+    /// The client ID metadata document of this program.
+    pub(super) client_metadata: Option<&'a ClientMetadataUrl>,
+    pub(super) earlier: Option<Earlier>,
+}
+
+/// What an earlier sign-in to the same server left.
+pub(super) struct Earlier {
+    /// Who issued it.
+    pub(super) issuer: Issuer,
+    pub(super) scopes: Vec<String>,
+    pub(super) claims: Option<String>,
+}
+
+/// A client that was registered beforehand.
+pub(super) struct Registered<'a> {
+    known: &'a Known<'a>,
+    id: &'a str,
+    secret: Option<&'a SecretName>,
+    /// Where: as the configuration says, else where somebody signed in last. Anywhere, if there is
+    /// neither.
+    home: Option<&'a Issuer>,
+}
+
+impl<'a> Known<'a> {
+    pub(super) fn server(&self) -> String {
+        self.target.url.shown().to_owned()
+    }
+
+    /// What an earlier sign-in at this authorization server left.
+    fn left_by(&self, issuer: &Issuer) -> Option<&Earlier> {
+        self.earlier.as_ref().filter(|one| one.issuer == *issuer)
+    }
+
+    /// The scopes that it granted.
+    pub(super) fn granted_by(&self, issuer: &Issuer) -> &[String] {
+        self.left_by(issuer).map_or(&[], |earlier| &earlier.scopes)
+    }
+
+    /// The claims that it wants asked for.
+    pub(super) fn claims_of(&self, issuer: &Issuer) -> Option<String> {
+        self.left_by(issuer)?.claims.clone()
+    }
+
+    /// Whether this program has a client id at this authorization server, or can get one.
+    pub(super) fn can_be_known_to(&self, server: &AuthorizationServer) -> bool {
+        server.proof != Proof::NotAdvertised
+            && (server.registration_endpoint.is_some()
+                || self.described_client(server).is_some()
+                || self.ledger.registration(&server.issuer.issuer()).is_some())
+    }
+
+    /// The client that its metadata document describes, where the server takes one.
+    pub(super) fn described_client(&self, server: &AuthorizationServer) -> Option<Client> {
+        let url = self
+            .client_metadata
+            .filter(|_| server.takes_client_metadata);
+        url.map(Client::described_at)
+    }
+
+    /// A client of the configuration.
+    pub(super) fn registered(
+        &'a self,
+        id: &'a str,
+        secret: Option<&'a KeptSecret>,
+        issuer: Option<&'a Issuer>,
+    ) -> Registered<'a> {
+        let last = self.earlier.as_ref().map(|earlier| &earlier.issuer);
+        Registered {
+            known: self,
+            id,
+            secret: secret.map(|secret| &secret.keychain),
+            home: issuer.or(last),
+        }
+    }
+}
+
+impl Registered<'_> {
+    /// Whether it may be shown to this authorization server.
+    pub(super) fn belongs_to(&self, server: &AuthorizationServer) -> bool {
+        self.home.is_none_or(|home| *home == server.issuer.issuer())
+    }
+
+    /// The client, for this authorization server.
+    ///
+    /// # Errors
+    ///
+    /// `Insecure` if it belongs to another one, `SecretMissing` if its secret is not stored.
+    pub(super) fn shown_to(&self, server: &AuthorizationServer) -> Result<Client, SignInError> {
+        let issuer = server.issuer.issuer();
+        if let Some(home) = self.home.filter(|_| !self.belongs_to(server)) {
+            return Err(SignInError::Insecure {
+                server: self.known.server(),
+                what: format!("the client id belongs to {home}, and the server names {issuer} now"),
+            });
+        }
+        let Some(name) = self.secret else {
+            return Ok(Client::configured(self.id));
+        };
+        let Some(secret) = self.known.ledger.secret(name) else {
+            return Err(SignInError::SecretMissing {
+                server: self.known.server(),
+                secret: name.clone(),
+            });
+        };
+        let secret = ClientSecret::new(secret.expose());
+        Client::confidential(self.id, secret, server).map_err(|wanted| SignInError::Malformed {
+            server: self.known.server(),
+            what: format!(
+                "{issuer} wants programs to prove themselves by `{wanted}`, which Postern cannot do with a secret"
+            ),
+        })
+    }
+}
