@@ -82,7 +82,8 @@ impl SignIns {
         inner.pending.iter().filter_map(view).collect()
     }
 
-    fn is_pending(&self, server: &str) -> bool {
+    /// Whether a sign-in to that server is under way.
+    pub(crate) fn awaits(&self, server: &str) -> bool {
         self.inner().pending.contains_key(server)
     }
 
@@ -132,6 +133,9 @@ fn begin_as(
     if !may {
         return None;
     }
+    if wish == Wish::Person {
+        server.step_up_helped();
+    }
     inner.unanswered.remove(name);
     inner.deserted = false;
     let (tell, end) = watch::channel(None);
@@ -179,7 +183,7 @@ pub(crate) async fn switch(hub: &Arc<Hub>, server: &Arc<Server>, account: Option
             account.username.map_or(Whom::Chosen, Whom::Named)
         }
     };
-    if hub.sign_ins.is_pending(server.name.as_str()) {
+    if hub.sign_ins.awaits(server.name.as_str()) {
         let text = "a sign-in to the server waits for the browser already";
         return Err(
             Problem::new(ProblemKind::InUse, text).with_hint("finish or cancel that one first")

@@ -8,6 +8,7 @@ use mcp::{Kind, Message, RequestId};
 use tokio::time::Instant;
 
 use super::link::{Link, Next, Speech};
+use super::outbox::Awaits;
 use super::task::{REFUSALS, Task, header};
 use crate::{problem, seen};
 
@@ -27,6 +28,9 @@ impl Task {
             self.on_handshake(message);
         } else if let Some(owed) = self.outbox.owed.remove(&id) {
             self.backoff.reset();
+            if owed.again && message.error().is_none() {
+                self.server.step_up_helped();
+            }
             if self.server.note_answer(&owed.message, &message) {
                 self.hub.changed();
             }
@@ -88,7 +92,7 @@ impl Task {
         if std::mem::take(&mut self.listen_again) {
             self.up.listen(header(authorization));
         }
-        for waiting in std::mem::take(&mut self.outbox.waiting) {
+        for waiting in self.outbox.take_ready() {
             self.send(waiting, authorization.clone());
         }
         self.tell_changes();
@@ -193,21 +197,13 @@ impl Task {
             failure => {
                 self.note_step_up(&failure);
                 if let Some(id) = request
+                    && !self.step_up(&id, &failure)
                     && let Some(owed) = self.outbox.owed.remove(&id)
                     && owed.is_wanted()
                 {
                     self.fail(&owed.message, &problem::of_failure(&failure));
                 }
             }
-        }
-    }
-
-    /// 403 with a challenge: the next sign-in asks for what it names.
-    fn note_step_up(&self, failure: &Failure) {
-        if let Failure::Forbidden { challenge } = failure
-            && challenge.is_some()
-        {
-            self.server.note_challenge(challenge.clone());
         }
     }
 
@@ -299,7 +295,7 @@ impl Task {
     /// Keeps a request that the server has not processed for another try, the only one.
     fn retry(&mut self, request: Option<&RequestId>, failure: &Failure) {
         let Some(id) = request else { return };
-        if let Some(owed) = self.outbox.take_back(id, self.patience) {
+        if let Some(owed) = self.outbox.take_back(id, Awaits::Server, self.patience) {
             let problem = match failure {
                 Failure::Unauthorized { .. } => problem::unauthorized(&self.server),
                 failure => problem::of_failure(failure),

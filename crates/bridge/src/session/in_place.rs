@@ -8,7 +8,9 @@ use tokio::time::Instant;
 
 use super::Manner;
 use super::link::{Link, Next, SOONEST_RETRY, Speech};
+use super::outbox::{Awaits, Waiting};
 use super::task::{HostEnd, Task};
+use crate::problem;
 use crate::seen::Seen;
 use crate::sign_in::Wish;
 
@@ -139,10 +141,15 @@ impl Task {
         if self.contact.is_some_and(|contact| contact <= now) {
             self.answer_handshake(&problem);
         }
+        let is_due = |waiting: &Waiting| waiting.deadline.is_some_and(|due| due <= now);
+        let lacks_access = |waiting: &Waiting| waiting.awaits == Awaits::Access;
         for message in self
             .outbox
-            .take_if(|waiting| waiting.deadline.is_some_and(|deadline| deadline <= now))
+            .take_if(|waiting| lacks_access(waiting) && is_due(waiting))
         {
+            self.fail(&message, &problem::sign_in_needed(&self.server.name));
+        }
+        for message in self.outbox.take_if(is_due) {
             self.answer_in_place(&message, &problem);
         }
         for id in self.outbox.take_given_up(now) {

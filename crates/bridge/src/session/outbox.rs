@@ -11,10 +11,20 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+/// What a message waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Awaits {
+    /// The server.
+    Server,
+    /// A sign-in that allows more than the last one.
+    Access,
+}
+
 /// A message that cannot be sent yet.
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) message: Message,
+    pub(super) awaits: Awaits,
     /// When a request is answered by us instead. A notification waits as long as it takes.
     pub(super) deadline: Option<Instant>,
     /// Whether it is a request that was sent already, and must not be a third time.
@@ -41,6 +51,7 @@ impl Waiting {
         let is_request = matches!(message.kind(), Kind::Request { .. });
         Self {
             message,
+            awaits: Awaits::Server,
             deadline: is_request.then(|| Instant::now() + patience),
             again: false,
         }
@@ -149,9 +160,15 @@ impl Outbox {
         self.waiting.push_back(Waiting::new(message, patience));
     }
 
-    /// Takes a request back from the server's side, to send it once more before anything else.
-    /// If that was done already, the request is given back instead, to be answered.
-    pub(super) fn take_back(&mut self, id: &RequestId, patience: Duration) -> Option<Owed> {
+    /// Takes a request back from the server's side, to send it once more before anything else,
+    /// once there is what it `awaits`. If that was done already, the request is given back instead,
+    /// to be answered.
+    pub(super) fn take_back(
+        &mut self,
+        id: &RequestId,
+        awaits: Awaits,
+        patience: Duration,
+    ) -> Option<Owed> {
         let owed = self.owed.remove(id)?;
         if !owed.is_wanted() {
             return None;
@@ -162,6 +179,7 @@ impl Outbox {
         let deadline = Some(Instant::now() + patience);
         self.waiting.push_front(Waiting {
             message: owed.message,
+            awaits,
             deadline,
             again: true,
         });
@@ -175,6 +193,7 @@ impl Outbox {
         {
             self.waiting.push_front(Waiting {
                 message: owed.message,
+                awaits: Awaits::Server,
                 deadline: owed.deadline,
                 again: owed.again,
             });
@@ -185,6 +204,7 @@ impl Outbox {
     pub(super) fn sent(&mut self, waiting: Waiting, authorization: Option<Authorization>) {
         let Waiting {
             message,
+            awaits: _,
             deadline,
             again,
         } = waiting;
@@ -199,6 +219,26 @@ impl Outbox {
             };
             self.owed.insert(id, owed);
         }
+    }
+
+    /// Takes out what waits for the server alone, in order.
+    pub(super) fn take_ready(&mut self) -> VecDeque<Waiting> {
+        let (ready, stay) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|waiting| waiting.awaits == Awaits::Server);
+        self.waiting = stay;
+        ready
+    }
+
+    /// There is more access now: what waited for that waits for the server alone. Says whether
+    /// anything did.
+    pub(super) fn grant_access(&mut self) -> bool {
+        let waiting = self.waiting.iter_mut();
+        let waiting = waiting.filter(|waiting| waiting.awaits == Awaits::Access);
+        waiting
+            .map(|waiting| waiting.awaits = Awaits::Server)
+            .count()
+            > 0
     }
 
     /// Forgets a request that the host no longer wants; says whether it was still here.

@@ -10,6 +10,7 @@ use model::config::ServerAuth;
 use tokio::time::Instant;
 
 use super::link::{Asking, Authorized, Denied, Granted, Link, Next, Speech};
+use super::outbox::{Awaits, Waiting};
 use super::task::{REFUSALS, Task, header};
 use super::{HANDSHAKE, Manner};
 use crate::sign_in::{self, Wish};
@@ -196,13 +197,19 @@ impl Task {
 
     pub(super) fn on_sign_in_ended(&mut self, ended: Result<(), Problem>) {
         self.sign_in = None;
-        if !matches!(self.link, Link::SignInNeeded { .. }) {
-            return;
-        }
+        let is_needed = matches!(self.link, Link::SignInNeeded { .. });
         match ended {
-            Ok(()) => self.on_accounts_changed(),
+            Ok(()) => {
+                let is_wanted = self.outbox.grant_access();
+                if is_needed {
+                    self.on_accounts_changed();
+                } else if is_wanted && matches!(self.link, Link::Live { .. }) {
+                    self.ask_after(None, Next::Resume);
+                }
+            }
             Err(problem) => {
-                for message in self.outbox.take_if(|_| true) {
+                let depends = |waiting: &Waiting| is_needed || waiting.awaits == Awaits::Access;
+                for message in self.outbox.take_if(depends) {
                     self.fail(&message, &problem);
                 }
             }

@@ -72,28 +72,59 @@ async fn a_sign_out_takes_effect_on_sessions_that_are_open_and_opens_no_page() {
     assert_eq!(tools(&mut host, 5).await[0]["name"], "echobob");
 }
 
+/// Signs in on the page that is open; the scopes that it asks for.
+async fn agree(bridge: &Bridge) -> Option<String> {
+    let state = bridge.until_state(|state| !state.sign_ins.is_empty()).await;
+    let page: url::Url = state.sign_ins[0].url.parse().unwrap();
+    bridge.browse().await;
+    let scope = page.query_pairs().find(|(name, _)| name == "scope");
+    scope.map(|(_, scope)| scope.into_owned())
+}
+
 #[tokio::test]
-async fn a_sign_in_asks_for_the_access_that_a_call_was_missing() {
+async fn a_call_that_lacks_access_waits_for_one_sign_in_that_asks_for_it() {
+    let server = Server::start().await;
+    let bridge = signed_in(&server, "ann").await;
+    let [mut host, mut other] = [bridge.host("one").await, bridge.host("one").await];
+    host.initialize().await;
+    other.initialize().await;
+    server.record.want_scope("mcp.more");
+    for host in [&mut host, &mut other] {
+        host.send(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"x":1}}"#)
+            .await;
+    }
+    // What needs no more than there is goes on meanwhile.
+    assert_eq!(tools(&mut host, 2).await[0]["name"], "echoann");
+    assert_eq!(agree(&bridge).await.as_deref(), Some("mcp.more"));
+    for host in [&mut host, &mut other] {
+        let answer = host.answer(1, &mut Vec::new()).await;
+        assert_eq!(answer["result"]["x"], 1, "{answer}");
+    }
+    assert_eq!(bridge.state().await.sign_ins, [], "one page for both");
+}
+
+#[tokio::test]
+async fn a_sign_in_for_more_access_that_does_not_help_is_the_last() {
     let server = Server::start().await;
     let bridge = signed_in(&server, "ann").await;
     let mut host = bridge.host("one").await;
     host.initialize().await;
-    server.record.want_scope("mcp.more");
-    let answer = host.request(1, "tools/call", json!({})).await;
-    let hint = answer["error"]["data"]["hint"].as_str().unwrap();
-    assert!(hint.contains("sign in again"), "{answer}");
-    let browsing = async {
-        let state = bridge.until_state(|state| !state.sign_ins.is_empty()).await;
-        let page: url::Url = state.sign_ins[0].url.parse().unwrap();
-        bridge.browse().await;
-        let scope = page.query_pairs().find(|(name, _)| name == "scope");
-        scope.map(|(_, scope)| scope.into_owned())
-    };
-    let (reply, scope) = tokio::join!(bridge.call(sign_in()), browsing);
+    server.record.want_scope_in_vain("mcp.more");
+    let asked = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}"#;
+    host.send(asked).await;
+    agree(&bridge).await;
+    let first = host.answer(1, &mut Vec::new()).await;
+    let second = host.request(2, "tools/call", json!({})).await;
+    for answer in [first, second] {
+        let hint = answer["error"]["data"]["hint"].as_str().unwrap();
+        assert!(hint.contains("sign in again"), "{answer}");
+    }
+    assert_eq!(bridge.state().await.sign_ins, []);
+    assert_eq!(server.record.bodies("tools/call").len(), 3);
+    // A person who asks for it is served as ever.
+    let (reply, scope) = tokio::join!(bridge.call(sign_in()), agree(&bridge));
     reply.unwrap();
     assert_eq!(scope.as_deref(), Some("mcp.more"));
-    let answer = host.request(2, "tools/call", json!({ "x": 1 })).await;
-    assert_eq!(answer["result"]["x"], 1, "{answer}");
 }
 
 #[tokio::test]

@@ -41,6 +41,8 @@ struct Inner {
     renewals: Option<u32>,
     /// The scope without which nothing is called, until somebody signs in again.
     scope: Option<&'static str>,
+    /// Whether no sign-in brings it.
+    insists: bool,
     /// The access token that is accepted, once somebody signed in.
     token: Option<String>,
     /// Who signs in next.
@@ -122,6 +124,12 @@ impl Record {
     /// The access token is accepted no more.
     pub(crate) fn end_token(&self) {
         self.0.lock().unwrap().token = None;
+    }
+
+    /// Answers calls with 403, whoever signs in.
+    pub(crate) fn want_scope_in_vain(&self, scope: &'static str) {
+        self.want_scope(scope);
+        self.0.lock().unwrap().insists = true;
     }
 
     /// Answers calls with 403 until somebody signs in again.

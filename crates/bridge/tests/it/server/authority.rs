@@ -69,7 +69,9 @@ async fn token(
     }
     answer["access_token"] = token.clone().into();
     inner.token = Some(token);
-    inner.scope = None;
+    if !inner.insists {
+        inner.scope = None;
+    }
     Ok(Json(answer))
 }
 
