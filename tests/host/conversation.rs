@@ -41,18 +41,21 @@ pub(crate) enum Heard {
 }
 
 impl Conversation {
-    /// Does what a host of this era does first.
-    pub(crate) async fn begin(era: Era, program: Program) -> Result<Self> {
-        let mut host = Self {
+    /// A conversation in which nothing was said.
+    pub(crate) fn new(era: Era, program: Program) -> Self {
+        Self {
             era,
             program,
             last_id: 0,
-        };
-        match era {
-            Era::Legacy => host.shake_hands().await?,
-            Era::Modern => host.discover().await?,
         }
-        Ok(host)
+    }
+
+    /// Does what a host of this era does first.
+    pub(crate) async fn begin(&mut self) -> Result<()> {
+        match self.era {
+            Era::Legacy => self.shake_hands().await,
+            Era::Modern => self.discover().await,
+        }
     }
 
     async fn shake_hands(&mut self) -> Result<()> {

@@ -5,19 +5,21 @@
 //! Does not own: HTTP. The suite sees the program and what that makes of the host's words, so it
 //! is the program that is judged; the host does what it is asked and ends well, or says why not.
 //!
-//! Run as `mcp-host legacy|modern PROGRAM ARGUMENT…`; the suite adds the URL of its server, and
-//! names the scenario in the environment.
+//! Run as `mcp-host legacy|modern PROGRAM HOME`, where HOME is what the program keeps everything
+//! in; the suite adds the URL of its server, and names the scenario in the environment. A scenario
+//! of signing in has a home of its own below that one ([`sign_ins`]).
 
 mod conversation;
 mod environment;
 mod program;
 mod scenarios;
+mod sign_ins;
 mod skills;
 mod turn;
 
 use std::io::{self, Write as _};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::{
     conversation::{Conversation, Era},
@@ -35,10 +37,14 @@ async fn main() -> Result<()> {
         Some("modern") => Era::Modern,
         other => bail!("not an era: {other:?}; hint: legacy or modern"),
     };
-    let program = arguments.next().context("no program to spawn")?;
-    let program = Program::spawn(&program, arguments, environment.passed_on)?;
-    let mut host = Conversation::begin(era, program).await?;
-    scenarios::play(&environment.scenario, &environment.context, &mut host).await?;
+    let [Some(program), Some(home), Some(url)] = std::array::from_fn(|_| arguments.next()) else {
+        bail!("hint: mcp-host ERA PROGRAM HOME URL");
+    };
+    let home = sign_ins::home(&environment, &program, &home, &url).await?;
+    let connect = ["connect", "--home", &home, &url].map(str::to_owned);
+    let program = Program::spawn(&program, connect, environment.passed_on.clone())?;
+    let mut host = Conversation::new(era, program);
+    scenarios::play(&environment, &mut host).await?;
     host.end().await?;
     writeln!(io::stdout(), "The host has done its part.")?;
     Ok(())

@@ -1,16 +1,20 @@
-//! The suite's client scenarios but those of signing in (`auth/…`): what the host does in each.
+//! The suite's client scenarios: what the host does in each.
 //!
-//! The suite looks at what arrives at its server. What has to come back is looked at here: that
-//! every request is answered, and no call with an error.
+//! The suite looks at what arrives at its servers. What has to come back is looked at here: that
+//! every request is answered, and no call with an error; or that none gets through.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::{
     conversation::Conversation,
+    environment::Environment,
     skills,
     turn::{Turn, filled},
 };
+
+/// The tool of the scenarios of signing in.
+const PROTECTED: &str = "test-tool";
 
 /// What a host can be asked to do.
 enum Scenario {
@@ -30,6 +34,10 @@ enum Scenario {
     ListSkills,
     /// Load the skills, as far as they are what they are said to be.
     LoadSkills,
+    /// Use a tool for which somebody has to sign in.
+    UseProtected,
+    /// Call a tool that nobody may get to.
+    BeTurnedAway,
 }
 
 impl Scenario {
@@ -48,6 +56,14 @@ impl Scenario {
             "sep-2640-client-verify-digest"
             | "sep-2640-client-verify-size"
             | "sep-2640-client-verify-frontmatter" => Self::LoadSkills,
+            "auth/resource-mismatch"
+            | "auth/scope-retry-limit"
+            | "auth/iss-supported-missing"
+            | "auth/iss-wrong-issuer"
+            | "auth/iss-unexpected"
+            | "auth/iss-normalized"
+            | "auth/metadata-issuer-mismatch" => Self::BeTurnedAway,
+            _ if name.starts_with("auth/") => Self::UseProtected,
             _ => return None,
         })
     }
@@ -62,16 +78,23 @@ pub(crate) fn check(name: &str) -> Result<()> {
 }
 
 /// Does what the scenario asks for.
-pub(crate) async fn play(name: &str, context: &Value, host: &mut Conversation) -> Result<()> {
-    match Scenario::named(name).context("no scenario")? {
+pub(crate) async fn play(environment: &Environment, host: &mut Conversation) -> Result<()> {
+    let scenario = Scenario::named(&environment.scenario).context("no scenario")?;
+    if let Scenario::BeTurnedAway = scenario {
+        return be_turned_away(host).await;
+    }
+    host.begin().await?;
+    match scenario {
         Scenario::Look => tools(host).await.map(drop),
         Scenario::UseTools => use_tools(host).await,
         Scenario::UseEverything => use_everything(host).await,
-        Scenario::AsGiven => call_as_given(context, host).await,
+        Scenario::AsGiven => call_as_given(&environment.context, host).await,
         Scenario::Echo => echo(host).await,
         Scenario::Interrupt => interrupt(host).await,
         Scenario::ListSkills => skills::list(host).await.map(drop),
         Scenario::LoadSkills => skills::load(host).await,
+        Scenario::UseProtected => use_protected(host).await,
+        Scenario::BeTurnedAway => Ok(()),
     }
 }
 
@@ -137,5 +160,27 @@ async fn interrupt(host: &mut Conversation) -> Result<()> {
     };
     host.call("test_mrtr_no_state", json!({})).await?;
     host.call("test_mrtr_no_result_type", json!({})).await?;
+    Ok(())
+}
+
+/// While somebody has to sign in, a list may be empty; a call waits. Every server of these
+/// scenarios has this tool, and one of them wants another sign-in after the first call.
+async fn use_protected(host: &mut Conversation) -> Result<()> {
+    for _ in 0..2 {
+        tools(host).await?;
+        host.call(PROTECTED, json!({})).await?;
+    }
+    use_tools(host).await
+}
+
+/// The call fails, whatever the handshake says, and the error is one of the program's own.
+async fn be_turned_away(host: &mut Conversation) -> Result<()> {
+    let greeted = host.begin().await;
+    let called = host.call(PROTECTED, json!({})).await;
+    let refused = called.err().context("the call got through")?;
+    ensure!(
+        refused.to_string().contains(r#""hint":"#),
+        "{refused} ({greeted:?})"
+    );
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! The suite's scenarios for clients: it starts a server, and hosts of both eras reach that
 //! through the shim and the bridge, so that the bridge is the client it sees.
 //!
-//! Its scenarios of signing in are not for these hosts, which take no part in them.
+//! In the scenarios of signing in each host has a bridge of its own, and a browser follows where
+//! its pages lead.
 
 use std::{fs, path::Path};
 
@@ -11,13 +12,13 @@ use tokio::process::Command;
 
 use super::{
     folder,
-    suite::{Report, Scenario, suite},
+    suite::{Report, Scenario, search_path, suite},
 };
 use crate::world::{bridge::Bridge, program, shim};
 
-/// A revision, and how many scenarios without a sign-in its requirements score.
-const LEGACY: (&str, usize) = ("2025-11-25", 4);
-const MODERN: (&str, usize) = ("2026-07-28", 7);
+/// A revision, and how many scenarios its requirements score.
+const LEGACY: (&str, usize) = ("2025-11-25", 18);
+const MODERN: (&str, usize) = ("2026-07-28", 32);
 
 /// The scenario that looks at the clock. It warns where this machine is busy, and fails where a
 /// wait is a second too long or any too short.
@@ -99,7 +100,8 @@ struct Player {
 impl Player {
     async fn start(host: &'static str) -> Self {
         let folder = folder();
-        let bridge = Bridge::configured(folder.path(), "[bridge]\nport = 0\n");
+        let mut bridge = Bridge::configured(folder.path(), "[bridge]\nport = 0\n");
+        bridge.tabs.follow();
         bridge.start().await;
         Self {
             host,
@@ -120,12 +122,19 @@ impl Player {
     /// The suite, with a command that has nothing in it that a shell could mistake.
     fn suite(&self, option: &str, name: &str, results: &Path) -> Command {
         let host = self.host;
-        let command = format!(r#""$MCP_HOST" {host} "$POSTERN" connect --home "$ROOT""#);
+        let command = format!(r#""$MCP_HOST" {host} "$POSTERN" "$ROOT""#);
         let arguments = ["client", "--command", &command, option, name];
         let mut suite = suite(&arguments, results);
         let environment = shim::environment(&self.bridge);
+        // The browser first.
+        let mut path = self.bridge.tabs.program();
+        path.pop();
+        let mut path = path.into_os_string();
+        path.push(":");
+        path.push(search_path());
         suite
-            .envs(environment.into_iter().filter(|(name, _)| *name != "PATH"))
+            .envs(environment)
+            .env("PATH", path)
             .env("MCP_HOST", env!("CARGO_BIN_EXE_mcp-host"))
             .env("POSTERN", program::postern())
             .env("ROOT", self.bridge.root());

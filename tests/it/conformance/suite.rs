@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::OsString,
     fmt, fs,
     path::{Path, PathBuf},
     process::Stdio,
@@ -49,11 +50,14 @@ impl Report {
     /// Reads what a run has left.
     pub(super) fn read(said: String, succeeded: bool, results: &Path, prefix: &str) -> Self {
         let unscored = unscored(&said);
-        let mut scenarios: Vec<Scenario> = fs::read_dir(results)
-            .expect("results")
-            .map(|entry| entry.expect("a result").path())
+        let mut scenarios: Vec<Scenario> = folders(results)
+            .into_iter()
+            .flat_map(|folder| match folder.ends_with("auth") {
+                true => folders(&folder),
+                false => vec![folder],
+            })
             .filter(|folder| folder.join("checks.json").exists())
-            .map(|folder| Scenario::read(folder, prefix, &unscored))
+            .map(|folder| Scenario::read(results, folder, prefix, &unscored))
             .collect();
         scenarios.sort_by(|one, other| one.name.cmp(&other.name));
         Self {
@@ -71,10 +75,11 @@ impl Report {
 }
 
 impl Scenario {
-    /// Reads `{prefix}{scenario}-{time}/checks.json`.
-    fn read(folder: PathBuf, prefix: &str, unscored: &BTreeSet<&str>) -> Self {
-        let shown = folder.file_name().and_then(|name| name.to_str());
+    /// Reads `{prefix}{scenario}-{time}/checks.json`; a scenario's name may have a slash in it.
+    fn read(results: &Path, folder: PathBuf, prefix: &str, unscored: &BTreeSet<&str>) -> Self {
+        let shown = folder.strip_prefix(results).ok();
         let name = shown
+            .and_then(|name| name.to_str())
             .and_then(|name| name.strip_prefix(prefix))
             .and_then(|name| {
                 name.len()
@@ -86,7 +91,12 @@ impl Scenario {
         let checks: Value = serde_json::from_slice(&checks).expect("JSON");
         let checks = checks.as_array().expect("checks");
         let with = |status: &'static str| checks.iter().filter(move |one| one["status"] == status);
-        let shown = |check: &Value| format!("{}: {}", check["id"], check["errorMessage"]);
+        let shown = |check: &Value| {
+            let text = check
+                .get("errorMessage")
+                .unwrap_or_else(|| &check["description"]);
+            format!("{}: {text}", check["id"])
+        };
         Self {
             scored: !unscored.contains(&*name),
             name,
@@ -118,13 +128,17 @@ impl fmt::Display for Scenario {
     }
 }
 
+/// What lies in a folder.
+fn folders(of: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(of).expect("results");
+    entries
+        .map(|entry| entry.expect("a result").path())
+        .collect()
+}
+
 /// The suite with these arguments, on the Node.js that `cargo xtask` fetched, else the system's.
 /// It writes into `results`, and gets nothing of our environment but the search path.
 pub(super) fn suite(arguments: &[&str], results: &Path) -> Command {
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools");
-    let mut path = tools.join("node/node_modules/.bin").into_os_string();
-    path.push(":");
-    path.push(program::search_path());
     let loopback = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/loopback.cjs");
     let mut command = Command::new("node");
     command
@@ -133,13 +147,25 @@ pub(super) fn suite(arguments: &[&str], results: &Path) -> Command {
         .args(arguments)
         .arg("-o")
         .arg(results)
-        .current_dir(tools.join("clients/node"))
+        .current_dir(tools().join("clients/node"))
         .env_clear()
-        .env("PATH", path)
+        .env("PATH", search_path())
         .env("HOME", results)
         .stdin(Stdio::null())
         .kill_on_drop(true);
     command
+}
+
+/// Where the suite finds programs.
+pub(super) fn search_path() -> OsString {
+    let mut path = tools().join("node/node_modules/.bin").into_os_string();
+    path.push(":");
+    path.push(program::search_path());
+    path
+}
+
+fn tools() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools")
 }
 
 /// The scenarios that the suite ran without scoring them: it lists them at the end.

@@ -1,4 +1,5 @@
-//! The browser that programs open pages in: it opens nothing, and tells the case.
+//! The browser that programs open pages in: it tells the case, and opens nothing unless it is to
+//! follow where pages lead.
 
 use std::{
     fs,
@@ -21,6 +22,7 @@ pub(crate) struct Tabs {
     folder: PathBuf,
     pages: watch::Receiver<Vec<String>>,
     listening: AbortHandle,
+    following: Option<AbortHandle>,
 }
 
 impl Tabs {
@@ -51,6 +53,7 @@ impl Tabs {
             folder,
             pages,
             listening: listening.abort_handle(),
+            following: None,
         }
     }
 
@@ -78,14 +81,42 @@ impl Tabs {
         there.expect("the pages")[number].clone()
     }
 
+    /// Opens every page from now on and goes where it leads, as for a person who agrees to all.
+    pub(crate) fn follow(&mut self) {
+        let mut pages = self.pages.clone();
+        let following = tokio::spawn(async move {
+            let mut seen = 0;
+            while let Ok(there) = pages.wait_for(|pages| pages.len() > seen).await {
+                let page = there[seen].clone();
+                drop(there);
+                seen += 1;
+                tokio::spawn(visit(page));
+            }
+        });
+        self.following = Some(following.abort_handle());
+    }
+
     /// How many pages were opened so far.
     pub(crate) fn count(&self) -> usize {
         self.pages.borrow().len()
     }
 }
 
+/// Goes where a page leads. What stands on the last one is for a person.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a browser: it must not be built as our clients are"
+)]
+async fn visit(page: String) {
+    let browser = reqwest::Client::builder().no_proxy().build();
+    let _ = browser.expect("a browser").get(page).send().await;
+}
+
 impl Drop for Tabs {
     fn drop(&mut self) {
         self.listening.abort();
+        if let Some(following) = &self.following {
+            following.abort();
+        }
     }
 }
