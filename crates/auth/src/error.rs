@@ -247,6 +247,7 @@ impl SignInError {
         match fault {
             Fault::Untrusted(reason) => Self::Untrusted { server, reason },
             Fault::Unreachable(reason) => Self::Unreachable { server, reason },
+            Fault::Inside(what) => Self::Insecure { server, what },
         }
     }
 }

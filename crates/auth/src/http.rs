@@ -1,15 +1,19 @@
 //! The one module that builds HTTP clients, and what can go wrong with a request.
 
+mod neighbours;
+mod proxies;
+
 use std::error::Error;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::{HeaderMap, StatusCode, Uri};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use hyper_util::client::proxy::matcher::{Intercept, Matcher};
-use model::is_loopback_host;
-use reqwest::{Proxy, RequestBuilder};
-use url::Url;
+use ::http::{HeaderMap, StatusCode};
+use reqwest::RequestBuilder;
+use url::{Host, Url};
+
+use neighbours::{LeadsInside, Lookup, OutsideOnly, by_the_system, is_neighbour};
+use proxies::Proxies;
 
 /// How long a connection may take to open.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -17,8 +21,13 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// How long a request may take from start to end.
 const TOTAL: Duration = Duration::from_secs(30);
 
-/// How much of an answer is read. Metadata and token answers are a few kilobytes.
+/// How much of an answer is read. Token answers are a few kilobytes.
 const LARGEST: usize = 1024 * 1024;
+
+/// The same for a document that a stranger names, which is a few kilobytes too, and how long it
+/// may take to come.
+const LARGEST_DOCUMENT: usize = 64 * 1024;
+const DOCUMENT: Duration = Duration::from_secs(10);
 
 /// A client for OAuth and for control: no redirects, 10 seconds to connect, 30 in all, the
 /// system's trust store with `extra_roots` added, and `proxy` except for this machine.
@@ -26,48 +35,124 @@ const LARGEST: usize = 1024 * 1024;
 /// # Errors
 ///
 /// When the TLS library cannot be set up.
-#[expect(clippy::disallowed_methods, reason = "the one place that may")]
 pub fn client(
     extra_roots: impl IntoIterator<Item = reqwest::Certificate>,
     proxy: &model::config::Proxy,
 ) -> reqwest::Result<reqwest::Client> {
+    builder(extra_roots, &Proxies::new(proxy)).build()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that may")]
+fn builder(
+    extra_roots: impl IntoIterator<Item = reqwest::Certificate>,
+    proxies: &Proxies,
+) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT)
         .timeout(TOTAL)
         .user_agent(concat!("postern/", env!("CARGO_PKG_VERSION")))
-        .proxy(route(proxy))
+        .proxy(proxies.route())
         .tls_certs_merge(extra_roots)
-        .build()
 }
 
-/// The way to everything but this machine. The system's own settings do not always except that,
-/// and a proxy cannot reach it.
-fn route(proxy: &model::config::Proxy) -> Proxy {
-    let proxies = match proxy {
-        model::config::Proxy::System => Matcher::from_system(),
-        model::config::Proxy::None => Matcher::builder().build(),
-        model::config::Proxy::At(url) => Matcher::builder().all(url.as_str()).build(),
-    };
-    Proxy::custom(move |url| {
-        if url.host_str().is_some_and(is_loopback_host) {
-            return None;
-        }
-        let destination = url.as_str().parse::<Uri>().ok()?;
-        address(&proxies.intercept(&destination)?)
-    })
+/// What requests go out by, as [`client`] makes it: one client for what is named by the user or
+/// by somebody inside, and one for what is named from outside, to which no name of a neighbour
+/// means anything.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    pub(crate) anywhere: reqwest::Client,
+    outside: reqwest::Client,
+    proxies: Proxies,
+    is_neighbour: fn(IpAddr) -> bool,
 }
 
-fn address(proxy: &Intercept) -> Option<Url> {
-    let mut url = Url::parse(&proxy.uri().to_string()).ok()?;
-    if let Some(header) = proxy.basic_auth() {
-        let encoded = header.to_str().ok()?.strip_prefix("Basic ")?;
-        let pair = String::from_utf8(BASE64_STANDARD.decode(encoded).ok()?).ok()?;
-        let (name, password) = pair.split_once(':')?;
-        url.set_username(name).ok()?;
-        url.set_password(Some(password)).ok()?;
+/// On which side of the border of the local network somebody is who names an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// On this machine or near it, or the user: may name everything.
+    Inside,
+    /// On the internet: may name what is there.
+    Outside,
+}
+
+impl Clients {
+    /// As [`client`].
+    ///
+    /// # Errors
+    ///
+    /// When the TLS library cannot be set up.
+    pub fn new(
+        extra_roots: impl IntoIterator<Item = reqwest::Certificate>,
+        proxy: &model::config::Proxy,
+    ) -> reqwest::Result<Self> {
+        let (roots, proxies) = (extra_roots.into_iter().collect(), Proxies::new(proxy));
+        let anywhere = builder(Vec::clone(&roots), &proxies).build()?;
+        Self::around(anywhere, roots, proxies, by_the_system(), is_neighbour)
     }
-    Some(url)
+
+    fn around(
+        anywhere: reqwest::Client,
+        roots: Vec<reqwest::Certificate>,
+        proxies: Proxies,
+        lookup: Lookup,
+        is_neighbour: fn(IpAddr) -> bool,
+    ) -> reqwest::Result<Self> {
+        let outside = builder(roots, &proxies).dns_resolver(Arc::new(OutsideOnly {
+            lookup,
+            is_neighbour,
+            proxies: proxies.clone(),
+        }));
+        Ok(Self {
+            anywhere,
+            outside: outside.build()?,
+            proxies,
+            is_neighbour,
+        })
+    }
+
+    /// The client for an address that somebody on this side names.
+    pub(crate) fn named_from(&self, side: Side) -> &reqwest::Client {
+        match side {
+            Side::Inside => &self.anywhere,
+            Side::Outside => &self.outside,
+        }
+    }
+
+    /// On which side an answer was given: by who was connected to. Behind a proxy that is not
+    /// known, and what is written counts.
+    pub(crate) fn side_of(&self, url: &Url, peer: Option<SocketAddr>) -> Side {
+        let connected = peer.filter(|_| self.proxies.on_the_way_to(url).is_none());
+        let is_inside = match (connected, url.host()) {
+            (Some(peer), _) => (self.is_neighbour)(peer.ip()),
+            (None, host) => self.is_written_inside(host),
+        };
+        match is_inside {
+            true => Side::Inside,
+            false => Side::Outside,
+        }
+    }
+
+    /// Whether somebody on this side may name `url`, as far as it can be told by how it is
+    /// written; where names lead, [`named_from`](Self::named_from) sees to.
+    pub(crate) fn may_name(&self, side: Side, url: &Url) -> bool {
+        match side {
+            Side::Inside => true,
+            Side::Outside => !self.is_written_inside(url.host()),
+        }
+    }
+
+    fn is_written_inside(&self, host: Option<Host<&str>>) -> bool {
+        match host {
+            Some(Host::Domain(name)) => {
+                let name = name.trim_end_matches('.');
+                name == "localhost" || name.ends_with(".localhost")
+            }
+            Some(Host::Ipv4(address)) => (self.is_neighbour)(address.into()),
+            Some(Host::Ipv6(address)) => (self.is_neighbour)(address.into()),
+            None => true,
+        }
+    }
 }
 
 /// Why there is no answer.
@@ -76,6 +161,9 @@ pub(crate) enum Fault {
     /// The other side's certificate is not trusted.
     #[error("{0}")]
     Untrusted(String),
+    /// A stranger named it, and it is in the local network.
+    #[error("{0}")]
+    Inside(String),
     /// Anything else: name resolution, the network, a time limit, an endless answer.
     #[error("{0}")]
     Unreachable(String),
@@ -87,6 +175,8 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Body,
+    /// Who gave it, or the proxy that passed it on.
+    pub(crate) peer: Option<SocketAddr>,
 }
 
 /// The body of an answer. It may carry tokens, so it is not shown.
@@ -100,16 +190,26 @@ impl std::fmt::Debug for Body {
 
 /// Sends a request and reads the answer up to a limit.
 pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, Fault> {
+    read(request, LARGEST).await
+}
+
+/// The same for a document, which has to be short and to come soon.
+pub(crate) async fn fetch(request: RequestBuilder) -> Result<Answer, Fault> {
+    read(request.timeout(DOCUMENT), LARGEST_DOCUMENT).await
+}
+
+async fn read(request: RequestBuilder, largest: usize) -> Result<Answer, Fault> {
     let mut response = request.send().await.map_err(fault)?;
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(fault)? {
-        if body.len() + chunk.len() > LARGEST {
+        if body.len() + chunk.len() > largest {
             return Err(Fault::Unreachable("the answer is too long".to_owned()));
         }
         body.extend_from_slice(&chunk);
     }
     Ok(Answer {
         status: response.status(),
+        peer: response.remote_addr(),
         headers: std::mem::take(response.headers_mut()),
         body: Body(body),
     })
@@ -131,6 +231,9 @@ pub(crate) fn fault(error: reqwest::Error) -> Fault {
         if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
             return Fault::Untrusted(error.to_string());
         }
+        if let Some(inside) = error.downcast_ref::<LeadsInside>() {
+            return Fault::Inside(inside.to_string());
+        }
         reason = error.to_string();
         // An io::Error skips what it wraps when asked for its source.
         next = match error.downcast_ref::<std::io::Error>() {
@@ -142,108 +245,4 @@ pub(crate) fn fault(error: reqwest::Error) -> Fault {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::net::{SocketAddr, TcpListener};
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use hyper_util::client::proxy::matcher::Matcher;
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-    use rustls::crypto::aws_lc_rs::default_provider;
-    use rustls::pki_types::PrivatePkcs8KeyDer;
-    use rustls::{ServerConfig, ServerConnection, StreamOwned};
-
-    use super::{Fault, address, client, send};
-
-    /// A TLS server for `localhost`, and the root that vouches for it.
-    fn private_server() -> (SocketAddr, Vec<u8>) {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let leaf = CertificateParams::new(["localhost".to_owned()]).unwrap();
-        let leaf = leaf.signed_by(&key, &root).unwrap();
-        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
-        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![leaf.der().clone()], key.into())
-            .unwrap();
-        let config = Arc::new(config);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let at = listener.local_addr().unwrap();
-        std::thread::spawn(move || {
-            for socket in listener.incoming() {
-                let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-                let mut stream = StreamOwned::new(connection, socket.unwrap());
-                if stream.read(&mut [0; 4096]).is_ok() {
-                    let answer = b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
-                    stream.write_all(answer).unwrap();
-                }
-            }
-        });
-        (at, root.as_ref().der().to_vec())
-    }
-
-    #[tokio::test]
-    async fn only_a_trusted_certificate_will_do() {
-        let (at, root) = private_server();
-        let url = format!("https://localhost:{}/", at.port());
-        let stranger = send(client([], &model::config::Proxy::None).unwrap().get(&url)).await;
-        let Err(Fault::Untrusted(reason)) = stranger else {
-            panic!("{stranger:?}");
-        };
-        assert!(reason.contains("UnknownIssuer"), "{reason}");
-        let root = reqwest::Certificate::from_der(&root).unwrap();
-        let trusted = send(
-            client([root], &model::config::Proxy::None)
-                .unwrap()
-                .get(&url),
-        )
-        .await
-        .unwrap();
-        assert_eq!(trusted.status, 204);
-    }
-
-    #[tokio::test]
-    async fn a_closed_port_is_unreachable_and_said_so() {
-        let port = {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            listener.local_addr().unwrap().port()
-        };
-        let url = format!("http://127.0.0.1:{port}/?code=secret");
-        let Err(Fault::Unreachable(reason)) =
-            send(client([], &model::config::Proxy::None).unwrap().get(url)).await
-        else {
-            panic!("something answered");
-        };
-        assert!(reason.contains("refused"), "{reason}");
-        assert!(!reason.contains("secret"), "{reason}");
-    }
-
-    #[test]
-    fn a_proxy_keeps_its_credentials() {
-        let system = Matcher::builder()
-            .all("http://user:p%40ss@proxy.example:3128")
-            .build();
-        let proxy = system.intercept(&"https://far.example/".parse().unwrap());
-        let url = address(&proxy.unwrap()).unwrap();
-        assert_eq!(url.host_str(), Some("proxy.example"));
-        assert_eq!((url.username(), url.port()), ("user", Some(3128)));
-        assert_eq!(url.password(), Some("p%40ss"));
-    }
-
-    #[test]
-    fn retry_after_is_in_seconds_and_bounded() {
-        let wait = |text: &str| {
-            let mut headers = http::HeaderMap::new();
-            headers.insert("retry-after", text.parse().unwrap());
-            super::retry_after(&headers)
-        };
-        assert_eq!(wait("7"), Some(Duration::from_secs(7)));
-        assert_eq!(wait("99999999"), Some(Duration::from_secs(3600)));
-        assert_eq!(wait("Wed, 21 Oct 2026 07:28:00 GMT"), None);
-    }
-}
+pub(crate) mod tests;

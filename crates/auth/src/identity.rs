@@ -10,6 +10,7 @@ use url::Url;
 use crate::account::{Account, AccountKey};
 use crate::consents::{self, Consent, ConsentsError};
 use crate::error::{AuthorizationError, SecretError, SignInError, SignOutError};
+use crate::http::Clients;
 use crate::secret::StoredSecret;
 use crate::sign_in::{SignInFlow, Whom};
 use crate::token::source::Source;
@@ -37,8 +38,8 @@ pub struct Program {
 /// What an [`Identity`] is made of.
 #[derive(Clone, Debug)]
 pub struct IdentityOptions {
-    /// From [`http::client`](crate::http::client).
-    pub http: reqwest::Client,
+    /// What requests go out by.
+    pub http: Clients,
     /// Where tokens are kept.
     pub vault: Vault,
     /// The time.

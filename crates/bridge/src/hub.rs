@@ -89,7 +89,7 @@ impl Hub {
             client_metadata,
         } = WayOut::of(&options)?;
         let tls = |error: &dyn std::fmt::Display| ServeError::Tls(error.to_string());
-        let http = auth::http::client(roots.reqwest, &proxy).map_err(|error| tls(&error))?;
+        let http = auth::http::Clients::new(roots.reqwest, &proxy).map_err(|error| tls(&error))?;
         let client = mcp::up::Client::new(mcp::up::ClientOptions {
             extra_roots: roots.rustls,
             proxy,

@@ -6,13 +6,15 @@
 //! Does not own: registration and sign-in.
 
 mod challenge;
-mod reach;
 mod resource;
 mod server;
+#[cfg(all(test, not(target_os = "macos")))]
+mod tests;
+
+use std::time::Duration;
 
 use model::{EndpointUrl, Issuer};
 use serde::de::DeserializeOwned;
-use url::Url;
 
 pub(crate) use challenge::Challenge;
 pub(crate) use resource::ProtectedResource;
@@ -20,7 +22,7 @@ pub(crate) use server::{AuthorizationServer, IssuerRule, Proof};
 
 use crate::dialect;
 use crate::error::SignInError;
-use crate::http::{Answer, Fault, send};
+use crate::http::{Answer, Clients, Fault, Side, fetch};
 
 /// What was found out about a server.
 #[derive(Clone, Debug)]
@@ -34,13 +36,23 @@ pub(crate) struct Discovered {
     pub(crate) protected: bool,
 }
 
+/// How long the server may take to say that it is there.
+const KNOCK: Duration = Duration::from_secs(10);
+
 /// How many authorization servers of one server are asked at most.
 const MOST_AUTHORIZATION_SERVERS: usize = 4;
 
 /// One search.
 pub(crate) struct Discovery<'a> {
-    pub(crate) http: &'a reqwest::Client,
+    pub(crate) http: &'a Clients,
     pub(crate) server: &'a EndpointUrl,
+}
+
+/// A document, and where it was read.
+struct Document<T> {
+    content: T,
+    address: EndpointUrl,
+    side: Side,
 }
 
 impl Discovery<'_> {
@@ -62,9 +74,11 @@ impl Discovery<'_> {
             challenge = heard;
             resource = self.resource(&challenge).await?;
         }
+        let side = resource.as_ref().map_or(Side::Inside, |(_, side)| *side);
+        let resource = resource.map(|(resource, _)| resource);
         let named = resource.as_ref().map(|one| &*one.authorization_servers);
         let authorization_server = match named {
-            Some(issuers @ [_, ..]) => self.first_of(issuers, fits).await?,
+            Some(issuers @ [_, ..]) => self.first_of(issuers, side, fits).await?,
             Some([]) | None => self.of_origin().await?,
         };
         protected |= resource.is_some() || authorization_server.proof != Proof::Assumed;
@@ -81,11 +95,12 @@ impl Discovery<'_> {
     async fn first_of(
         &self,
         issuers: &[Issuer],
+        namer: Side,
         fits: impl Fn(&AuthorizationServer) -> bool,
     ) -> Result<AuthorizationServer, SignInError> {
         let (mut found, mut failed) = (None, None);
         for issuer in issuers.iter().take(MOST_AUTHORIZATION_SERVERS) {
-            match self.of_issuer(issuer).await {
+            match self.of_issuer(issuer, namer).await {
                 Ok(server) if fits(&server) => return Ok(server),
                 Ok(server) => found = found.or(Some(server)),
                 Err(error) => failed = failed.or(Some(error)),
@@ -99,21 +114,18 @@ impl Discovery<'_> {
     }
 
     /// Asks the authorization server `issuer`, in the dialect it speaks.
-    pub(crate) async fn of_issuer(
+    async fn of_issuer(
         &self,
         issuer: &Issuer,
+        namer: Side,
     ) -> Result<AuthorizationServer, SignInError> {
         if dialect::is_entra(issuer) {
-            return self.of_entra(issuer).await;
+            return self.of_authority(issuer, namer).await;
         }
-        let base = self.checked(
-            "its authorization server",
-            issuer.as_str(),
-            self.server.url(),
-        )?;
+        let base = self.checked("its authorization server", issuer.as_str(), namer)?;
         for address in server::well_known(base.url()) {
-            if let Some(metadata) = self.document(&address).await? {
-                return self.accept(metadata, &address, |found| found == issuer.as_str());
+            if let Some(metadata) = self.document(address, namer).await? {
+                return self.accept(metadata, |found| found == issuer.as_str());
             }
         }
         Err(self.malformed(format!(
@@ -121,32 +133,39 @@ impl Discovery<'_> {
         )))
     }
 
-    /// Asks the Entra authority `authority`, which knows OpenID Connect Discovery alone.
+    /// Asks the Entra authority that the user names.
     pub(crate) async fn of_entra(
         &self,
         authority: &Issuer,
     ) -> Result<AuthorizationServer, SignInError> {
+        self.of_authority(authority, Side::Inside).await
+    }
+
+    /// Asks an Entra authority, which knows OpenID Connect Discovery alone.
+    async fn of_authority(
+        &self,
+        authority: &Issuer,
+        namer: Side,
+    ) -> Result<AuthorizationServer, SignInError> {
         let text = authority.as_str().trim_end_matches('/');
         let address = format!("{text}/.well-known/openid-configuration");
-        let address = self.checked("its authority", &address, self.server.url())?;
-        let Some(metadata) = self.document(&address).await? else {
+        let address = self.checked("its authority", &address, namer)?;
+        let shown = address.shown().to_owned();
+        let Some(metadata) = self.document(address, namer).await? else {
             return Err(self.malformed(format!(
-                "its authority {authority} is not known there (no metadata at {})",
-                address.shown()
+                "its authority {authority} is not known there (no metadata at {shown})"
             )));
         };
-        self.accept(metadata, &address, |found| {
-            dialect::names_authority(authority, found)
-        })
+        self.accept(metadata, |found| dialect::names_authority(authority, found))
     }
 
     /// The server's own origin as its authorization server, as MCP 2025-03-26 had it.
     async fn of_origin(&self) -> Result<AuthorizationServer, SignInError> {
         let origin = self.server.url().origin().ascii_serialization();
-        let base = self.checked("its origin", &origin, self.server.url())?;
+        let base = self.checked("its origin", &origin, Side::Inside)?;
         for address in server::well_known(base.url()) {
-            if let Some(metadata) = self.document(&address).await? {
-                return self.accept(metadata, &address, |found| {
+            if let Some(metadata) = self.document(address, Side::Inside).await? {
+                return self.accept(metadata, |found| {
                     found.strip_suffix('/').unwrap_or(found) == origin
                 });
             }
@@ -154,30 +173,53 @@ impl Discovery<'_> {
         AuthorizationServer::assumed(&origin).map_err(|what| self.malformed(what))
     }
 
+    /// What the server says of itself, and on which side.
     async fn resource(
         &self,
         challenge: &Challenge,
-    ) -> Result<Option<ProtectedResource>, SignInError> {
+    ) -> Result<Option<(ProtectedResource, Side)>, SignInError> {
         let mut addresses = Vec::new();
         if let Some(named) = &challenge.resource_metadata {
-            addresses.push(self.checked("its resource metadata", named, self.server.url())?);
+            let namer = self.side_naming(named).await;
+            let address = self.checked("its resource metadata", named, namer)?;
+            addresses.push((address, namer));
         }
-        addresses.extend(resource::well_known(self.server.url()));
-        for address in addresses {
-            if let Some(metadata) = self.document::<resource::Metadata>(&address).await? {
-                let found = ProtectedResource::read(metadata, self.server)
-                    .map_err(|what| self.malformed(what))?;
-                return Ok(Some(found));
+        let usual = resource::well_known(self.server.url()).into_iter();
+        addresses.extend(usual.map(|address| (address, Side::Inside)));
+        for (address, namer) in addresses {
+            if let Some(found) = self.document::<resource::Metadata>(address, namer).await? {
+                let side = found.side;
+                let found = ProtectedResource::read(found.content, self.server);
+                return match found {
+                    Ok(resource) => Ok(Some((resource, side))),
+                    Err(what) => Err(self.malformed(what)),
+                };
             }
         }
         Ok(None)
+    }
+
+    /// On which side the server is that names an address in its challenge. Its own origin is the
+    /// one that the user named.
+    async fn side_naming(&self, address: &str) -> Side {
+        let own = self.server.url();
+        let is_own = |named: &EndpointUrl| named.url().origin() == own.origin();
+        if address.parse().is_ok_and(|named| is_own(&named)) {
+            return Side::Inside;
+        }
+        let request = self.http.anywhere.get(own.clone()).timeout(KNOCK);
+        let peer = request.send().await.ok();
+        self.http
+            .side_of(own, peer.and_then(|response| response.remote_addr()))
     }
 
     /// Asks the server for nothing in particular, to hear whether it refuses.
     async fn knock(&self) -> Result<Option<Challenge>, SignInError> {
         let request = self
             .http
+            .anywhere
             .get(self.server.url().clone())
+            .timeout(KNOCK)
             .header("accept", "application/json, text/event-stream");
         // Only the head of the answer counts: its body may be a stream without end.
         let response = match request.send().await {
@@ -197,18 +239,24 @@ impl Discovery<'_> {
         Ok(Some(text.and_then(Challenge::parse).unwrap_or_default()))
     }
 
-    /// A JSON document; `None` if there is none: any 3xx or 4xx, or a page for people.
+    /// A JSON document at an address that somebody on this side names; `None` if there is none: any
+    /// 3xx or 4xx, or a page for people.
     async fn document<T: DeserializeOwned>(
         &self,
-        address: &EndpointUrl,
-    ) -> Result<Option<T>, SignInError> {
+        address: EndpointUrl,
+        namer: Side,
+    ) -> Result<Option<Document<T>>, SignInError> {
         let request = self
             .http
+            .named_from(namer)
             .get(address.url().clone())
             .header("accept", "application/json");
-        let Answer { status, body, .. } = send(request)
+        let answer = fetch(request)
             .await
-            .map_err(|fault| self.fault(address, fault))?;
+            .map_err(|fault| self.fault(&address, fault))?;
+        let Answer {
+            status, body, peer, ..
+        } = answer;
         if status.is_server_error() {
             return Err(SignInError::Unreachable {
                 server: address.shown().to_owned(),
@@ -219,7 +267,11 @@ impl Discovery<'_> {
             return Ok(None);
         }
         match serde_json::from_slice(&body.0) {
-            Ok(document) => Ok(Some(document)),
+            Ok(content) => Ok(Some(Document {
+                content,
+                side: self.http.side_of(address.url(), peer),
+                address,
+            })),
             Err(error) if error.is_data() => {
                 Err(self.malformed(format!("{} does not fit: {error}", address.shown())))
             }
@@ -229,30 +281,34 @@ impl Discovery<'_> {
 
     fn accept(
         &self,
-        metadata: server::Metadata,
-        source: &EndpointUrl,
+        document: Document<server::Metadata>,
         is_issuer: impl Fn(&str) -> bool,
     ) -> Result<AuthorizationServer, SignInError> {
+        let Document {
+            content: metadata,
+            address,
+            side,
+        } = document;
         if !is_issuer(&metadata.issuer) {
             return Err(self.malformed(format!(
                 "{} speaks for the issuer `{}`, which is another one",
-                source.shown(),
+                address.shown(),
                 metadata.issuer
             )));
         }
-        AuthorizationServer::read(metadata, |field, text| {
-            self.checked(field, text, source.url())
+        AuthorizationServer::read(metadata, side, |field, text| {
+            self.checked(field, text, side)
         })
     }
 
-    /// An address that a document from `source` names, if it may.
-    fn checked(&self, what: &str, text: &str, source: &Url) -> Result<EndpointUrl, SignInError> {
+    /// An address that somebody on this side names, if they may.
+    fn checked(&self, what: &str, text: &str, namer: Side) -> Result<EndpointUrl, SignInError> {
         let address = text.parse::<EndpointUrl>().map_err(|error| {
             let error = error.to_string();
             let reason = error.split("; hint").next().unwrap_or_default();
             self.insecure(format!("{what} is not acceptable: {reason}"))
         })?;
-        if !reach::may_name(source, &address) {
+        if !self.http.may_name(namer, address.url()) {
             return Err(self.insecure(format!(
                 "{what} is at {}, inside the local network, but it was named from outside",
                 address.shown()

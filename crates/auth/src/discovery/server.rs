@@ -5,6 +5,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::error::SignInError;
+use crate::http::Side;
 
 /// What is known of an authorization server.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub(crate) struct AuthorizationServer {
     /// Whether it promises to name itself in the answer of a sign-in (RFC 9207).
     pub(crate) names_itself: bool,
     pub(crate) proof: Proof,
+    /// Where it is that names these endpoints.
+    pub(crate) side: Side,
 }
 
 /// What is known of its support for PKCE (RFC 7636).
@@ -77,6 +80,7 @@ impl AuthorizationServer {
     /// Takes the document; `check` parses an address and decides whether it may be named.
     pub(super) fn read(
         metadata: Metadata,
+        side: Side,
         check: impl Fn(&str, &str) -> Result<EndpointUrl, SignInError>,
     ) -> Result<Self, SignInError> {
         let required = |name: &str, text: Option<String>| check(name, &text.unwrap_or_default());
@@ -110,6 +114,7 @@ impl AuthorizationServer {
             } else {
                 Proof::NotAdvertised
             },
+            side,
         })
     }
 
@@ -135,6 +140,7 @@ impl AuthorizationServer {
             takes_client_metadata: false,
             names_itself: false,
             proof: Proof::Assumed,
+            side: Side::Inside,
         })
     }
 

@@ -28,7 +28,7 @@ impl Exchange {
             }
             self.drop_registration().await?;
         }
-        let (http, server) = (&self.source.http, &self.plan.server);
+        let (http, server) = (self.http(), &self.plan.server);
         let registration = register(http, server, client_name, &self.redirect_uri, port)
             .await
             .map_err(|error| self.not_registered(error))?;
@@ -47,7 +47,7 @@ impl Exchange {
             StatusCode::UNAUTHORIZED,
             StatusCode::NOT_FOUND,
         ];
-        match send(self.source.http.get(url)).await {
+        match send(self.http().get(url)).await {
             Ok(answer) => refused.contains(&answer.status),
             Err(_) => false,
         }

@@ -31,6 +31,11 @@ impl Exchange {
         self.target.url.shown().to_owned()
     }
 
+    /// The client for what the authorization server names.
+    pub(super) fn http(&self) -> &reqwest::Client {
+        self.source.clients.named_from(self.plan.server.side)
+    }
+
     pub(super) fn sign_in(&self) -> SignIn<'_> {
         SignIn {
             server: &self.plan.server,
@@ -66,7 +71,7 @@ impl Exchange {
 
     async fn redeem(&self, redeemable: &Redeemable) -> Result<(Account, Issued), SignInError> {
         let endpoint = TokenEndpoint {
-            http: &self.source.http,
+            http: self.http(),
             url: &self.plan.server.token_endpoint,
             client: &self.client,
             resource: self.plan.resource.as_ref(),
@@ -97,7 +102,7 @@ impl Exchange {
         }
         let issuer = self.plan.issuer.clone();
         if let Some(endpoint) = &self.plan.server.userinfo_endpoint {
-            let (http, access) = (&self.source.http, &issued.tokens.access);
+            let (http, access) = (self.http(), &issued.tokens.access);
             let told = person::of_userinfo(http, endpoint, access, issuer.clone()).await;
             if let Some(account) = told {
                 return Ok(account);

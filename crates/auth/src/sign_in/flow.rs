@@ -20,6 +20,9 @@ use crate::registration::{Client, Registration};
 use crate::token::Slot;
 use crate::token::source::Source;
 
+/// How long it may take to find out how one signs in, whatever has to be asked.
+const FINDING_OUT: Duration = Duration::from_secs(30);
+
 /// How long somebody may take in the browser.
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
 
@@ -94,7 +97,14 @@ impl SignInFlow {
                 claims: slot.claims(),
             }),
         };
-        let plan = Plan::make(&source.http, known, challenge).await?;
+        let plan = Plan::make(&source.clients, known, challenge);
+        let Ok(plan) = tokio::time::timeout(FINDING_OUT, plan).await else {
+            return Err(SignInError::Unreachable {
+                server: target.url.shown().to_owned(),
+                reason: "how one signs in to it could not be found out in time".to_owned(),
+            });
+        };
+        let plan = plan?;
         let known = known_registration(&source, &plan);
         let listener = bind(&plan, known.as_ref(), target, &source.ports).await?;
         let port = source.ports.hold(listener.port(), target.url.shown());

@@ -8,6 +8,7 @@ use super::known::Known;
 use crate::dialect::{self, Dialect};
 use crate::discovery::{AuthorizationServer, Challenge, Discovered, Discovery, Proof};
 use crate::error::SignInError;
+use crate::http::Clients;
 use crate::identity::Target;
 use crate::registration::Client;
 
@@ -32,7 +33,7 @@ pub(super) struct Plan {
 impl Plan {
     /// Finds out and decides.
     pub(super) async fn make(
-        http: &reqwest::Client,
+        http: &Clients,
         known: Known<'_>,
         challenge: Option<Challenge>,
     ) -> Result<Self, SignInError> {

@@ -5,6 +5,7 @@ use url::Url;
 use super::pending::Answer;
 use super::{AnswerError, Pending, SignIn, Whom, merged};
 use crate::discovery::{AuthorizationServer, IssuerRule, Proof};
+use crate::http::Side;
 
 fn server() -> AuthorizationServer {
     let at = |path: &str| format!("https://as.example{path}").parse().unwrap();
@@ -23,6 +24,7 @@ fn server() -> AuthorizationServer {
         takes_client_metadata: false,
         names_itself: true,
         proof: Proof::Advertised,
+        side: Side::Inside,
     }
 }
 

@@ -216,6 +216,7 @@ fn respond(answer: Answer) -> Result<HttpResponse, WireError> {
         status,
         headers,
         body,
+        peer: _,
     } = answer;
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
         return Err(WireError::Busy {

@@ -297,7 +297,9 @@ impl State {
                 };
                 (now + wait, failure, false)
             }
-            EndpointError::Fault(Fault::Unreachable(reason) | Fault::Untrusted(reason)) => {
+            EndpointError::Fault(
+                Fault::Unreachable(reason) | Fault::Untrusted(reason) | Fault::Inside(reason),
+            ) => {
                 let failure = Failure::Unreachable {
                     reason,
                     retry_after: None,

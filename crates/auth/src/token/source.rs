@@ -11,13 +11,17 @@ use super::endpoint::TokenEndpoint;
 use super::ledger::Ledger;
 use super::slot::{Failure, Look, Settled, Slot};
 use crate::error::{AuthorizationError, SignInReason};
+use crate::http::Clients;
 use crate::identity::{Authorization, Target};
 use crate::sign_in::Ports;
 
 /// The source of authorizations.
 #[derive(Clone)]
 pub(crate) struct Source {
+    /// For what is known by now to be where it should.
     pub(crate) http: reqwest::Client,
+    /// For what is still to be found out.
+    pub(crate) clients: Clients,
     pub(crate) clock: Clock,
     pub(crate) ledger: Arc<Ledger>,
     pub(super) branches: Arc<Branches>,
@@ -29,9 +33,10 @@ pub(crate) struct Source {
 
 impl Source {
     /// A source that has handed nothing out yet.
-    pub(crate) fn new(http: reqwest::Client, clock: Clock, ledger: Arc<Ledger>) -> Self {
+    pub(crate) fn new(clients: Clients, clock: Clock, ledger: Arc<Ledger>) -> Self {
         Self {
-            http,
+            http: clients.anywhere.clone(),
+            clients,
             clock,
             ledger,
             branches: Arc::default(),

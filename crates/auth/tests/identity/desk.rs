@@ -113,7 +113,7 @@ fn described_at(
     clock: &ManualClock,
 ) -> Identity {
     Identity::new(IdentityOptions {
-        http: client(),
+        http: auth::http::Clients::new([], &model::config::Proxy::None).unwrap(),
         vault: vault.clone(),
         clock: clock.clock(),
         program: Program {

@@ -5,7 +5,7 @@ use model::{Clock, SecretName};
 
 fn identity(vault: Vault) -> Identity {
     Identity::new(IdentityOptions {
-        http: auth::http::client([], &model::config::Proxy::None).unwrap(),
+        http: auth::http::Clients::new([], &model::config::Proxy::None).unwrap(),
         vault,
         clock: Clock::system(),
         program: Program {

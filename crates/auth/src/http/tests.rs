@@ -1,0 +1,242 @@
+//! Requests, and where they do not go.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use model::config::Proxy;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use super::neighbours::Lookup;
+use super::{Clients, Fault, Proxies, Side, builder, client, send};
+
+/// Where a neighbour is in these tests; every other address is on the internet.
+pub(crate) const INSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+pub(crate) const OUTSIDE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A private certificate authority, and a small internet whose names it vouches for.
+pub(crate) struct Net {
+    root: CertifiedIssuer<'static, KeyPair>,
+    names: BTreeMap<String, Vec<IpAddr>>,
+}
+
+/// A server over TLS that answers with the documents it has, by path, or 404.
+pub(crate) struct Site {
+    pub(crate) port: u16,
+    documents: Arc<Mutex<BTreeMap<String, String>>>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Net {
+    /// With these names.
+    pub(crate) fn of(names: &[(&str, &[IpAddr])]) -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let names = names.iter();
+        Self {
+            root: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap(),
+            names: names
+                .map(|(name, addresses)| ((*name).to_owned(), addresses.to_vec()))
+                .collect(),
+        }
+    }
+
+    /// Clients that know no other names.
+    pub(crate) fn clients(&self) -> Clients {
+        let names = self.names.clone();
+        let lookup: Lookup = Arc::new(move |name| {
+            let found = names.get(&name).into_iter().flatten();
+            let found: Vec<_> = found.map(|ip| SocketAddr::new(*ip, 0)).collect();
+            Box::pin(async move { Ok(found) })
+        });
+        let proxies = Proxies::new(&Proxy::None);
+        let anywhere = builder([self.certificate()], &proxies)
+            .dns_resolver(Arc::new(Everything(Arc::clone(&lookup))))
+            .build()
+            .unwrap();
+        let roots = vec![self.certificate()];
+        Clients::around(anywhere, roots, proxies, lookup, |ip| ip == INSIDE).unwrap()
+    }
+
+    fn certificate(&self) -> reqwest::Certificate {
+        reqwest::Certificate::from_der(self.root.as_ref().der()).unwrap()
+    }
+
+    /// A server at an address, under every name there is.
+    pub(crate) fn serve(&self, address: IpAddr) -> Site {
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new(self.names.keys().cloned().collect::<Vec<_>>()).unwrap();
+        let leaf = leaf.signed_by(&key, &self.root).unwrap();
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![leaf.der().clone()], key.into())
+            .unwrap();
+        Site::start(TcpListener::bind((address, 0)).unwrap(), Arc::new(config))
+    }
+}
+
+impl Site {
+    fn start(listener: TcpListener, config: Arc<ServerConfig>) -> Self {
+        let site = Self {
+            port: listener.local_addr().unwrap().port(),
+            documents: Arc::default(),
+            asked: Arc::default(),
+        };
+        let (documents, asked) = (Arc::clone(&site.documents), Arc::clone(&site.asked));
+        std::thread::spawn(move || {
+            for socket in listener.incoming() {
+                let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+                let mut stream = StreamOwned::new(connection, socket.unwrap());
+                let mut request = [0; 4096];
+                let read = stream.read(&mut request);
+                let text = String::from_utf8_lossy(&request[..read.unwrap_or(0)]);
+                let path = text.split(' ').nth(1).unwrap_or("a handshake").to_owned();
+                let (status, body) = match documents.lock().unwrap().get(&path) {
+                    Some(body) => ("200 OK", body.clone()),
+                    None => ("404 Not Found", String::new()),
+                };
+                asked.lock().unwrap().push(path);
+                let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\n\r\n{body}");
+                // A client that goes away has its reasons.
+                let _ = stream.write_all(head.as_bytes());
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
+            }
+        });
+        site
+    }
+
+    pub(crate) fn put(&self, path: &str, document: &serde_json::Value) {
+        let mut documents = self.documents.lock().unwrap();
+        documents.insert(path.to_owned(), document.to_string());
+    }
+
+    /// The paths of all requests; something for each connection that did not come to one.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+struct Everything(Lookup);
+
+impl Resolve for Everything {
+    fn resolve(&self, name: Name) -> Resolving {
+        let found = (self.0)(name.as_str().to_owned());
+        Box::pin(async move { Ok(Box::new(found.await?.into_iter()) as Addrs) })
+    }
+}
+
+#[tokio::test]
+async fn only_a_trusted_certificate_will_do() {
+    let net = Net::of(&[("localhost", &[OUTSIDE])]);
+    let site = net.serve(OUTSIDE);
+    let url = format!("https://localhost:{}/", site.port);
+    let stranger = send(client([], &Proxy::None).unwrap().get(&url)).await;
+    let Err(Fault::Untrusted(reason)) = stranger else {
+        panic!("{stranger:?}");
+    };
+    assert!(reason.contains("UnknownIssuer"), "{reason}");
+    let known = client([net.certificate()], &Proxy::None).unwrap();
+    assert_eq!(send(known.get(&url)).await.unwrap().status, 404);
+}
+
+#[cfg(not(target_os = "macos"))]
+#[tokio::test]
+async fn a_name_that_leads_inside_is_never_connected_to_for_a_stranger() {
+    let net = Net::of(&[
+        ("inside.example", &[INSIDE]),
+        ("both.example", &[INSIDE, OUTSIDE]),
+        ("nowhere.example", &[]),
+    ]);
+    let (inside, outside) = (net.serve(INSIDE), net.serve(OUTSIDE));
+    let clients = net.clients();
+    let get = async |side, name: &str, site: &Site| {
+        let url = format!("https://{name}:{}/{name}", site.port);
+        send(clients.named_from(side).get(url)).await
+    };
+    for name in ["inside.example", "nowhere.example"] {
+        let refused = get(Side::Outside, name, &inside).await;
+        assert!(matches!(refused, Err(Fault::Inside(_))), "{refused:?}");
+    }
+    // Of a name that is on both sides the one outside counts, however often it is asked.
+    get(Side::Outside, "both.example", &outside).await.unwrap();
+    assert!(get(Side::Outside, "both.example", &inside).await.is_err());
+    assert!(inside.asked().is_empty(), "{:?}", inside.asked());
+    assert_eq!(outside.asked(), ["/both.example"]);
+
+    let found = get(Side::Inside, "inside.example", &inside).await.unwrap();
+    assert_eq!(found.status, 404);
+    let url = "https://inside.example/".parse().unwrap();
+    assert_eq!(clients.side_of(&url, found.peer), Side::Inside);
+    assert_eq!(inside.asked(), ["/inside.example"]);
+}
+
+#[test]
+fn the_internet_does_not_name_our_neighbours() {
+    let clients = Clients::new([], &Proxy::None).unwrap();
+    let may = |side, url: &str| clients.may_name(side, &url.parse().unwrap());
+    for inside in [
+        "http://127.0.0.1:1/",
+        "http://localhost/",
+        "https://localhost./",
+        "https://a.localhost/",
+        "http://[::1]/",
+        "https://10.1.2.3/",
+        "https://169.254.169.254/",
+        "https://0x7f.1/",
+        "https://2130706433/",
+        "https://[::ffff:10.0.0.1]/",
+    ] {
+        assert!(!may(Side::Outside, inside), "{inside}");
+        assert!(may(Side::Inside, inside), "{inside}");
+    }
+    for outside in ["https://login.example.com/", "https://8.8.8.8/"] {
+        assert!(may(Side::Outside, outside) && may(Side::Inside, outside));
+    }
+}
+
+#[test]
+fn behind_a_proxy_what_is_written_counts() {
+    let clients = Clients::new([], &"http://127.0.0.1:3128".parse().unwrap()).unwrap();
+    let peer = Some("127.0.0.1:3128".parse().unwrap());
+    let side = |url: &str| clients.side_of(&url.parse().unwrap(), peer);
+    assert_eq!(side("https://mcp.example/"), Side::Outside);
+    assert_eq!(side("https://10.0.0.1/"), Side::Inside);
+    assert_eq!(side("http://127.0.0.1:3128/"), Side::Inside);
+}
+
+#[tokio::test]
+async fn a_closed_port_is_unreachable_and_said_so() {
+    let port = {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let url = format!("http://127.0.0.1:{port}/?code=secret");
+    let Err(Fault::Unreachable(reason)) = send(client([], &Proxy::None).unwrap().get(url)).await
+    else {
+        panic!("something answered");
+    };
+    assert!(reason.contains("refused"), "{reason}");
+    assert!(!reason.contains("secret"), "{reason}");
+}
+
+#[test]
+fn retry_after_is_in_seconds_and_bounded() {
+    let wait = |text: &str| {
+        let mut headers = http::HeaderMap::new();
+        headers.insert("retry-after", text.parse().unwrap());
+        super::retry_after(&headers)
+    };
+    assert_eq!(wait("7"), Some(Duration::from_secs(7)));
+    assert_eq!(wait("99999999"), Some(Duration::from_secs(3600)));
+    assert_eq!(wait("Wed, 21 Oct 2026 07:28:00 GMT"), None);
+}
