@@ -151,3 +151,9 @@ pub(crate) async fn browse(url: &url::Url) -> Shown {
         text: response.text().await.unwrap(),
     }
 }
+
+/// Where the browser is to come back to from this page.
+pub(crate) fn redirect_uri(url: &url::Url) -> url::Url {
+    let pair = url.query_pairs().find(|(name, _)| name == "redirect_uri");
+    pair.unwrap().1.parse().unwrap()
+}

@@ -1,6 +1,8 @@
 //! Signing in and staying signed in, against an authorization server in this process.
 
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
 mod authority;
 #[cfg(test)]
 mod clients;

@@ -1,0 +1,354 @@
+//! What somebody hostile may try: a server, its authorization server, a page in the browser, a
+//! program on this machine.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use auth::SignInError;
+use model::Issuer;
+use model::config::ServerAuth;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+use url::Url;
+
+use super::desk::{Desk, browse, client, redirect_uri};
+
+fn state(url: &Url) -> String {
+    let pair = url.query_pairs().find(|(name, _)| name == "state");
+    pair.unwrap().1.into_owned()
+}
+
+async fn status(request: reqwest::RequestBuilder) -> u16 {
+    request.send().await.unwrap().status().as_u16()
+}
+
+/// The callback with this query.
+fn with(callback: &Url, query: &str) -> Url {
+    let mut address = callback.clone();
+    address.set_query(Some(query));
+    address
+}
+
+/// How a server answers that means no good.
+#[derive(Clone)]
+enum Answer {
+    /// With a redirect.
+    Redirect(String),
+    /// Without end.
+    Endless,
+    /// With a byte each second.
+    Slow,
+}
+
+/// A server that answers everything like this; where it is, and how often it was asked.
+async fn hostile(answer: Answer) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(reply(stream, answer.clone()));
+        }
+    });
+    (origin, asked)
+}
+
+async fn reply(mut stream: TcpStream, answer: Answer) {
+    let _ = stream.read(&mut [0; 4096]).await;
+    let (head, body, pause) = match answer {
+        Answer::Redirect(to) => {
+            let head = format!("302 Found\r\nlocation: {to}\r\ncontent-length: 0");
+            let text = format!("HTTP/1.1 {head}\r\n\r\n");
+            let _ = stream.write_all(text.as_bytes()).await;
+            return;
+        }
+        Answer::Endless => ("200 OK", [b' '; 4096].to_vec(), Duration::ZERO),
+        Answer::Slow => ("200 OK", vec![b' '], Duration::from_secs(1)),
+    };
+    let head = format!("HTTP/1.1 {head}\r\ncontent-type: application/json\r\n\r\n");
+    let _ = stream.write_all(head.as_bytes()).await;
+    while stream.write_all(&body).await.is_ok() {
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// A desk whose server names this authorization server.
+async fn desk_with(issuer: &str) -> Desk {
+    let desk = Desk::new().await;
+    let issuers = json!([issuer]);
+    desk.authority
+        .set(|b| b.resource["authorization_servers"] = issuers);
+    desk
+}
+
+#[tokio::test]
+async fn an_authorization_url_that_is_no_web_address_gets_nowhere() {
+    for hostile in [
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "data:text/html,<script>alert(1)</script>",
+        "ms-settings:privacy",
+        "vbscript:msgbox(1)",
+        "--new-window https://as.example/",
+        "-a Calculator",
+        "/usr/bin/id",
+        "http://far.example/authorize",
+        "",
+    ] {
+        let desk = Desk::new().await;
+        desk.authority
+            .set(|b| b.metadata["authorization_endpoint"] = json!(hostile));
+        let target = desk.target();
+        let outcome = desk.identity.start_sign_in(&target, None).await.err();
+        assert!(
+            matches!(outcome, Some(SignInError::Insecure { .. })),
+            "{hostile}: {outcome:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn shell_metacharacters_in_an_authorization_url_stay_in_its_query() {
+    let desk = Desk::new().await;
+    let hostile = format!(
+        "{}/authorize?a=$(touch x)&b=`id`&c=\"; rm -rf ~ |%26%26 %s 'x'",
+        desk.authority.origin
+    );
+    desk.authority
+        .set(|b| b.metadata["authorization_endpoint"] = json!(hostile));
+    let target = desk.target();
+    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let url = flow.url().as_str();
+    assert!(url.starts_with(&desk.authority.origin), "{url}");
+    assert!(
+        !url.contains([' ', '"', '\'', '`', '$', '|', ';', '<', '>', '(', ')', '#']),
+        "{url}"
+    );
+}
+
+#[tokio::test]
+async fn metadata_that_redirects_is_not_followed() {
+    let (hidden, found) = hostile(Answer::Endless).await;
+    let (issuer, asked) = hostile(Answer::Redirect(format!("{hidden}/metadata"))).await;
+    let desk = desk_with(&issuer).await;
+    let outcome = desk.sign_in(&desk.target()).await;
+    assert!(
+        matches!(outcome, Err(SignInError::Malformed { .. })),
+        "{outcome:?}"
+    );
+    assert!(asked.load(Ordering::Relaxed) > 0);
+    assert_eq!(found.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn endless_metadata_is_cut_off() {
+    let (issuer, asked) = hostile(Answer::Endless).await;
+    let desk = desk_with(&issuer).await;
+    let outcome = desk.sign_in(&desk.target()).await;
+    let Err(SignInError::Unreachable { reason, .. }) = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert!(reason.contains("too long"), "{reason}");
+    assert_eq!(asked.load(Ordering::Relaxed), 1, "the rest is not tried");
+}
+
+#[tokio::test]
+async fn slow_metadata_is_given_up_soon() {
+    let (issuer, _) = hostile(Answer::Slow).await;
+    let desk = desk_with(&issuer).await;
+    tokio::time::pause();
+    let begun = Instant::now();
+    let outcome = desk.sign_in(&desk.target()).await;
+    assert!(
+        matches!(outcome, Err(SignInError::Unreachable { .. })),
+        "{outcome:?}"
+    );
+    assert!(begun.elapsed() <= Duration::from_secs(11));
+}
+
+#[tokio::test]
+async fn many_slow_authorization_servers_are_given_up_together() {
+    let (issuer, _) = hostile(Answer::Slow).await;
+    let desk = desk_with(&issuer).await;
+    let issuers = json!([
+        issuer,
+        format!("{issuer}/a"),
+        format!("{issuer}/b"),
+        format!("{issuer}/c")
+    ]);
+    desk.authority
+        .set(|b| b.resource["authorization_servers"] = issuers);
+    tokio::time::pause();
+    let begun = Instant::now();
+    let outcome = desk.sign_in(&desk.target()).await;
+    let Err(SignInError::Unreachable { reason, .. }) = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert!(reason.contains("in time"), "{reason}");
+    assert!(begun.elapsed() <= Duration::from_secs(31));
+}
+
+#[tokio::test]
+async fn a_mix_up_of_authorization_servers_is_seen_by_iss_or_its_absence() {
+    let desk = Desk::new().await;
+    let target = desk.target();
+    let origin = desk.authority.origin.clone();
+    for issuer in [
+        None,
+        Some(format!("{origin}/")),
+        Some("https://evil.example".to_owned()),
+        Some(String::new()),
+    ] {
+        desk.authority.set(|b| b.issuer.clone_from(&issuer));
+        for error in [None, Some(("access_denied", "no"))] {
+            desk.authority.set(|b| b.error = error);
+            let outcome = desk.sign_in(&target).await;
+            assert!(
+                matches!(outcome, Err(SignInError::Insecure { .. })),
+                "{issuer:?} {outcome:?}"
+            );
+        }
+    }
+    assert!(
+        desk.authority.asked("token").is_empty(),
+        "no code was redeemed"
+    );
+
+    // Not promised, so it may be left out; if it is there it has to be right.
+    desk.authority.set(|b| {
+        b.error = None;
+        b.metadata["authorization_response_iss_parameter_supported"] = json!(false);
+        b.issuer = Some("https://evil.example".to_owned());
+    });
+    let outcome = desk.sign_in(&target).await;
+    assert!(matches!(outcome, Err(SignInError::Insecure { .. })));
+    desk.authority.set(|b| b.issuer = None);
+    desk.sign_in(&target).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_callback_with_a_foreign_state_or_from_a_foreign_host_changes_nothing() {
+    let desk = Desk::new().await;
+    let target = desk.target();
+    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let url = flow.url().clone();
+    let callback = redirect_uri(&url);
+    let finish = tokio::spawn(flow.finish());
+
+    let http = client();
+    let with = |query: &str| with(&callback, query);
+    let mine = state(&url);
+    for query in [
+        "",
+        "code=stolen",
+        "code=stolen&state=",
+        "code=stolen&state=other",
+        &format!("code=stolen&state={mine}x"),
+        &format!("code=a&code=b&state={mine}"),
+        &format!("code=a&state={mine}&state={mine}"),
+        "error=access_denied&state=other",
+    ] {
+        assert_eq!(status(http.get(with(query))).await, 400, "{query}");
+    }
+    let answer = format!("code=stolen&state={mine}");
+    for (request, expected) in [
+        (http.get(with(&answer)).header("host", "evil.example"), 421),
+        (http.get(with(&answer)).header("host", "localhost"), 421),
+        (
+            http.get(with(&answer))
+                .header("host", format!("evil.example:{}", callback.port().unwrap())),
+            421,
+        ),
+        (http.get(callback.join("/other?x").unwrap()), 404),
+        (http.get(callback.join("/favicon.ico").unwrap()), 404),
+        (http.put(with(&answer)), 405),
+        (http.post(callback.clone()).body(answer.clone()), 415),
+        (
+            http.post(callback.clone())
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(format!("{answer}&more={}", "x".repeat(100_000))),
+            413,
+        ),
+    ] {
+        assert_eq!(status(request).await, expected);
+    }
+    assert!(desk.authority.asked("token").is_empty());
+    assert!(browse(&url).await.text.contains("You are signed in"));
+    finish.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_callback_that_comes_twice_counts_once() {
+    let desk = Desk::new().await;
+    let target = desk.target();
+    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let url = flow.url().clone();
+    let finish = tokio::spawn(flow.finish());
+    // As the authorization server has it, taken along on the way to the browser.
+    let answered = client().get(url.clone()).send().await.unwrap();
+    let back: Url = answered.headers()["location"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let [first, second] = [back.clone(), back.clone()].map(|url| client().get(url).send());
+    let (first, second) = tokio::join!(first, second);
+    let mut pages = Vec::new();
+    for answer in [first, second].into_iter().flatten() {
+        pages.push(answer.text().await.unwrap());
+    }
+    let welcomed = pages
+        .iter()
+        .filter(|page| page.contains("You are signed in"));
+    assert_eq!(welcomed.count(), 1, "{pages:?}");
+    finish.await.unwrap().unwrap();
+    assert_eq!(desk.authority.asked("token").len(), 1);
+    let late = client().get(back).send().await;
+    assert!(late.is_err(), "nobody is there any more");
+}
+
+/// A port that somebody else has taken on ::1 alone; `None` where there is no IPv6.
+async fn squatted() -> Option<(TcpListener, u16)> {
+    let squatter = TcpListener::bind("[::1]:0").await.ok()?;
+    let port = squatter.local_addr().unwrap().port();
+    Some((squatter, port))
+}
+
+#[tokio::test]
+async fn a_squatter_on_the_callback_port_of_the_other_loopback_address_hears_nothing() {
+    let Some((squatter, port)) = squatted().await else {
+        return;
+    };
+    let desk = Desk::new().await;
+    let target = desk.target_with(ServerAuth::Entra {
+        authority: Issuer::new(format!(
+            "{}/{}/v2.0",
+            desk.authority.origin,
+            super::authority::TENANT
+        )),
+        client_id: "the-app".to_owned(),
+        resource: model::Resource::new("api://the-api"),
+        scopes: Vec::new(),
+        redirect_port: port,
+    });
+    let refused = desk.identity.start_sign_in(&target, None).await.err();
+    assert!(
+        matches!(refused, Some(SignInError::PortTaken { port: said, .. }) if said == port),
+        "{refused:?}"
+    );
+    drop(squatter);
+
+    // One that comes later finds both addresses taken.
+    let flow = desk.identity.start_sign_in(&desk.target(), None).await;
+    let flow = flow.unwrap();
+    let port = redirect_uri(flow.url()).port().unwrap();
+    for address in ["127.0.0.1", "[::1]"] {
+        let late = TcpListener::bind(format!("{address}:{port}")).await;
+        assert!(late.is_err(), "{address}");
+    }
+}
