@@ -30,6 +30,8 @@ pub(crate) struct Conversation {
     pub(crate) era: Era,
     program: Program,
     last_id: u64,
+    /// What the other end can do, as its handshake says; null before that and without one.
+    offered: Value,
 }
 
 /// What came from the other end and matters.
@@ -47,6 +49,7 @@ impl Conversation {
             era,
             program,
             last_id: 0,
+            offered: Value::Null,
         }
     }
 
@@ -64,7 +67,8 @@ impl Conversation {
             "capabilities": capabilities(),
             "clientInfo": identity(),
         });
-        let result = self.request("initialize", params).await?;
+        let mut result = self.request("initialize", params).await?;
+        self.offered = result["capabilities"].take();
         let version = result["protocolVersion"].as_str();
         version.with_context(|| format!("no version: {result}"))?;
         self.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }))
@@ -105,6 +109,19 @@ impl Conversation {
                 cursor => params = json!({ "cursor": cursor }),
             }
         }
+    }
+
+    /// Waits to be told that there are other tools now, where that was promised. Says whether it
+    /// was.
+    pub(crate) async fn hear_of_tools(&mut self) -> Result<bool> {
+        let is_promised = self.offered["tools"]["listChanged"] == true;
+        while is_promised {
+            let message = self.program.next().await?;
+            if message["method"] == "notifications/tools/list_changed" {
+                break;
+            }
+        }
+        Ok(is_promised)
     }
 
     /// Makes a request; its id.

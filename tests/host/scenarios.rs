@@ -98,8 +98,14 @@ pub(crate) async fn play(environment: &Environment, host: &mut Conversation) -> 
     }
 }
 
+/// The tools. There may be none at first, where the server is still to be reached or somebody is
+/// to sign in to it.
 async fn tools(host: &mut Conversation) -> Result<Vec<Value>> {
-    host.list("tools/list", "tools").await
+    let listed = host.list("tools/list", "tools").await?;
+    if listed.is_empty() && host.hear_of_tools().await? {
+        return host.list("tools/list", "tools").await;
+    }
+    Ok(listed)
 }
 
 async fn use_tools(host: &mut Conversation) -> Result<()> {
@@ -163,7 +169,7 @@ async fn interrupt(host: &mut Conversation) -> Result<()> {
     Ok(())
 }
 
-/// While somebody has to sign in, a list may be empty; a call waits. Every server of these
+/// A call waits until somebody has signed in. Every server of these
 /// scenarios has this tool, and one of them wants another sign-in after the first call.
 async fn use_protected(host: &mut Conversation) -> Result<()> {
     for _ in 0..2 {

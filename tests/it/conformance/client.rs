@@ -33,6 +33,13 @@ const SKILLS: [&str; 4] = [
     "sep-2640-client-verify-frontmatter",
 ];
 
+/// What servers of 2025-03-26 leave out: a description of what they protect, and in the second case
+/// that of their authorization server as well.
+const BEFORE_DESCRIPTIONS: [&str; 2] = [
+    "auth/2025-03-26-oauth-metadata-backcompat",
+    "auth/2025-03-26-oauth-endpoint-fallback",
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bridge_conforms_as_the_client_of_a_legacy_server() {
     check("legacy", LEGACY).await;
@@ -60,11 +67,23 @@ async fn a_modern_host_conforms_as_the_client_of_a_legacy_server() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bridge_leaves_skills_to_hosts_of_both_eras() {
+    check_each("skills", &SKILLS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bridge_signs_in_to_servers_of_2025_03_26() {
+    check_each("2025-03-26", &BEFORE_DESCRIPTIONS).await;
+}
+
+/// Plays scenarios that no revision requires, with hosts of both eras.
+async fn check_each(what: &str, scenarios: &[&str]) {
     for host in ["legacy", "modern"] {
         let player = Player::start(host).await;
-        let runs = SKILLS.map(|scenario| player.play("--scenario", scenario));
+        let runs = scenarios
+            .iter()
+            .map(|scenario| player.play("--scenario", scenario));
         for report in join_all(runs).await {
-            all_pass(&format!("skills, {host} host"), &report, 1);
+            all_pass(&format!("{what}, {host} host"), &report, 1);
         }
     }
 }
@@ -113,7 +132,7 @@ impl Player {
     /// Lets the suite play what `option` selects by `name`.
     async fn play(&self, option: &str, name: &str) -> Report {
         let results = self.folder.path().join(name);
-        fs::create_dir(&results).expect("a folder");
+        fs::create_dir_all(&results).expect("a folder");
         let mut report = Report::of(self.suite(option, name, &results), &results, "").await;
         report.scenarios.iter_mut().for_each(note_outcome);
         report
