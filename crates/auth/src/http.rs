@@ -123,9 +123,9 @@ impl Clients {
     /// known, and what is written counts.
     pub(crate) fn side_of(&self, url: &Url, peer: Option<SocketAddr>) -> Side {
         let connected = peer.filter(|_| self.proxies.on_the_way_to(url).is_none());
-        let is_inside = match (connected, url.host()) {
-            (Some(peer), _) => (self.is_neighbour)(peer.ip()),
-            (None, host) => self.is_written_inside(host),
+        let is_inside = match connected {
+            Some(peer) => (self.is_neighbour)(peer.ip()),
+            None => self.is_written_inside(url),
         };
         match is_inside {
             true => Side::Inside,
@@ -138,12 +138,12 @@ impl Clients {
     pub(crate) fn may_name(&self, side: Side, url: &Url) -> bool {
         match side {
             Side::Inside => true,
-            Side::Outside => !self.is_written_inside(url.host()),
+            Side::Outside => !self.is_written_inside(url),
         }
     }
 
-    fn is_written_inside(&self, host: Option<Host<&str>>) -> bool {
-        match host {
+    fn is_written_inside(&self, url: &Url) -> bool {
+        match url.host() {
             Some(Host::Domain(name)) => {
                 let name = name.trim_end_matches('.');
                 name == "localhost" || name.ends_with(".localhost")

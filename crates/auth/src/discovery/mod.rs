@@ -8,7 +8,7 @@
 mod challenge;
 mod resource;
 mod server;
-#[cfg(all(test, not(target_os = "macos")))]
+#[cfg(test)]
 mod tests;
 
 use std::time::Duration;

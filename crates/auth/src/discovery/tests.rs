@@ -1,5 +1,7 @@
 //! Servers on the internet that have us look at our neighbours.
 
+use std::net::SocketAddr;
+
 use serde_json::json;
 
 use super::{Challenge, Discovered, Discovery};
@@ -99,7 +101,7 @@ async fn endpoints_of_a_public_authorization_server_are_public_too() {
     let document = json!({
         "issuer": issuer,
         "authorization_endpoint": format!("{issuer}/authorize"),
-        "token_endpoint": "https://127.0.0.2/token",
+        "token_endpoint": format!("https://{}/token", SocketAddr::new(INSIDE, 443)),
     });
     public.put("/.well-known/oauth-authorization-server", &document);
     let refused = look(&net, &server, "mcp.corp.example").await.unwrap_err();

@@ -87,24 +87,7 @@ impl SignInFlow {
         let challenge = challenge.map(|text| Challenge::parse(text).unwrap_or_default());
         let earlier = source.ledger.grant_for(&target.name());
         let whom = whom.or_as_before(earlier.as_deref());
-        let known = Known {
-            target,
-            ledger: &source.ledger,
-            client_metadata: program.metadata.as_ref(),
-            earlier: earlier.map(|slot| Earlier {
-                issuer: slot.with_grant(|grant| grant.key.issuer.clone()),
-                scopes: slot.with_grant(|grant| grant.scopes().to_vec()),
-                claims: slot.claims(),
-            }),
-        };
-        let plan = Plan::make(&source.clients, known, challenge);
-        let Ok(plan) = tokio::time::timeout(FINDING_OUT, plan).await else {
-            return Err(SignInError::Unreachable {
-                server: target.url.shown().to_owned(),
-                reason: "how one signs in to it could not be found out in time".to_owned(),
-            });
-        };
-        let plan = plan?;
+        let plan = find_out(&source, program, target, challenge).await?;
         let known = known_registration(&source, &plan);
         let listener = bind(&plan, known.as_ref(), target, &source.ports).await?;
         let port = source.ports.hold(listener.port(), target.url.shown());
@@ -139,6 +122,34 @@ impl Whom {
             Self::Named(_) | Self::Chosen => self,
         }
     }
+}
+
+/// Everything that has to be known before this program can show itself.
+async fn find_out(
+    source: &Source,
+    program: &Program,
+    target: &Target,
+    challenge: Option<Challenge>,
+) -> Result<Plan, SignInError> {
+    let earlier = source.ledger.grant_for(&target.name());
+    let known = Known {
+        target,
+        ledger: &source.ledger,
+        client_metadata: program.metadata.as_ref(),
+        earlier: earlier.map(|slot| Earlier {
+            issuer: slot.with_grant(|grant| grant.key.issuer.clone()),
+            scopes: slot.with_grant(|grant| grant.scopes().to_vec()),
+            claims: slot.claims(),
+        }),
+    };
+    let plan = Plan::make(&source.clients, known, challenge);
+    let in_time = tokio::time::timeout(FINDING_OUT, plan).await;
+    in_time.unwrap_or_else(|_| {
+        Err(SignInError::Unreachable {
+            server: target.url.shown().to_owned(),
+            reason: "how one signs in to it could not be found out in time".to_owned(),
+        })
+    })
 }
 
 /// Waits for the answer to this sign-in; others are told that nobody waits for them.
