@@ -195,6 +195,16 @@ pub enum SignInError {
         /// The secret's name.
         secret: SecretName,
     },
+    /// The authorization server has no device codes (RFC 8628).
+    #[error(
+        "the authorization server {issuer} of {server} offers no sign-in by device code; hint: sign in with a browser"
+    )]
+    NoDeviceCode {
+        /// The server signed in to.
+        server: String,
+        /// Its authorization server.
+        issuer: String,
+    },
     /// The server asks for no sign-in.
     #[error("{server} asks for no sign-in; hint: use it as it is")]
     NotProtected {

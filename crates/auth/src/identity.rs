@@ -12,7 +12,7 @@ use crate::consents::{self, Consent, ConsentsError};
 use crate::error::{AuthorizationError, SecretError, SignInError, SignOutError};
 use crate::http::Clients;
 use crate::secret::StoredSecret;
-use crate::sign_in::{SignInFlow, Whom};
+use crate::sign_in::{DeviceFlow, SignInFlow, Whom};
 use crate::token::source::Source;
 use crate::token::{Grant, Ledger, Slot, endpoint};
 use crate::vault::{Vault, VaultError, VaultState};
@@ -170,6 +170,23 @@ impl Identity {
                 (grant.account.key == *account).then(|| logout(endpoint, grant))
             })
         })
+    }
+
+    /// Prepares a sign-in that needs no browser on this machine (RFC 8628): discovers, registers
+    /// where needed, and asks for the codes. Show the person the user code and where to enter it,
+    /// then [`finish`](DeviceFlow::finish) the flow. `challenge` is as for
+    /// [`start_sign_in`](Self::start_sign_in).
+    ///
+    /// # Errors
+    ///
+    /// [`SignInError`]; `NoDeviceCode` where the authorization server has no device codes.
+    pub async fn start_device_sign_in(
+        &self,
+        target: &Target,
+        challenge: Option<&str>,
+    ) -> Result<DeviceFlow, SignInError> {
+        let source = self.0.source.clone();
+        DeviceFlow::start(source, &self.0.program, target, challenge).await
     }
 
     /// The account that opens `target`. From memory: `None` until another call has read the

@@ -51,6 +51,10 @@ secret! {
     Code
 }
 secret! {
+    /// The device code, which a user code belongs to (RFC 8628 section 3.2).
+    DeviceCode
+}
+secret! {
     /// The PKCE code verifier (RFC 7636).
     Verifier
 }

@@ -185,7 +185,7 @@ pub(crate) fn of_sign_in(server: &Server, error: &auth::SignInError) -> Problem 
         Error::Unreachable { .. } => ProblemKind::Unreachable,
         Error::Untrusted { .. } => ProblemKind::Untrusted,
         Error::PortTaken { .. } | Error::PortAwaited { .. } => ProblemKind::InUse,
-        Error::NotProtected { .. } => ProblemKind::NotOffered,
+        Error::NoDeviceCode { .. } | Error::NotProtected { .. } => ProblemKind::NotOffered,
         Error::SecretMissing { .. } => ProblemKind::NotFound,
         Error::NoRegistration { .. } | Error::Insecure { .. } => ProblemKind::Invalid,
         Error::Vault(_) => ProblemKind::Vault,

@@ -15,6 +15,8 @@ pub(crate) struct AuthorizationServer {
     pub(crate) authorization_endpoint: EndpointUrl,
     pub(crate) token_endpoint: EndpointUrl,
     pub(crate) registration_endpoint: Option<EndpointUrl>,
+    /// Where a device asks for its codes (RFC 8628 section 4).
+    pub(crate) device_authorization_endpoint: Option<EndpointUrl>,
     pub(crate) revocation_endpoint: Option<EndpointUrl>,
     pub(crate) userinfo_endpoint: Option<EndpointUrl>,
     /// Where a browser ends its session (OpenID Connect RP-Initiated Logout 1.0).
@@ -59,6 +61,7 @@ pub(super) struct Metadata {
     authorization_endpoint: Option<String>,
     token_endpoint: Option<String>,
     registration_endpoint: Option<String>,
+    device_authorization_endpoint: Option<String>,
     revocation_endpoint: Option<String>,
     userinfo_endpoint: Option<String>,
     end_session_endpoint: Option<String>,
@@ -99,6 +102,10 @@ impl AuthorizationServer {
                 "registration_endpoint",
                 metadata.registration_endpoint,
             )?,
+            device_authorization_endpoint: optional(
+                "device_authorization_endpoint",
+                metadata.device_authorization_endpoint,
+            )?,
             revocation_endpoint: optional("revocation_endpoint", metadata.revocation_endpoint)?,
             userinfo_endpoint: optional("userinfo_endpoint", metadata.userinfo_endpoint)?,
             end_session_endpoint: optional("end_session_endpoint", metadata.end_session_endpoint)?,
@@ -130,6 +137,7 @@ impl AuthorizationServer {
             authorization_endpoint: at("/authorize")?,
             token_endpoint: at("/token")?,
             registration_endpoint: Some(at("/register")?),
+            device_authorization_endpoint: None,
             revocation_endpoint: None,
             userinfo_endpoint: None,
             end_session_endpoint: None,

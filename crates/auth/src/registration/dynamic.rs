@@ -7,7 +7,7 @@ use super::{Client, ClientOrigin, ClientProof, Registration};
 use crate::discovery::AuthorizationServer;
 use crate::http::{Fault, send};
 use crate::secret::ClientSecret;
-use crate::token::Refusal;
+use crate::token::{DEVICE_CODE, Refusal};
 
 /// Why there is no registration.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) enum RegisterError {
 struct Request<'a> {
     client_name: &'a str,
     redirect_uris: [&'a str; 1],
-    grant_types: [&'a str; 2],
+    grant_types: &'a [&'a str],
     response_types: [&'a str; 1],
     application_type: &'a str,
     token_endpoint_auth_method: &'a str,
@@ -59,7 +59,7 @@ pub(crate) async fn register(
         &Request {
             client_name,
             redirect_uris: [redirect_uri],
-            grant_types: ["authorization_code", "refresh_token"],
+            grant_types: grant_types(server),
             response_types: ["code"],
             application_type: "native",
             token_endpoint_auth_method: method,
@@ -106,6 +106,14 @@ fn place(error: &serde_json::Error) -> String {
         error.line(),
         error.column()
     )
+}
+
+/// One registration serves the browser and, where the server has device codes, those too.
+fn grant_types(server: &AuthorizationServer) -> &'static [&'static str] {
+    match server.device_authorization_endpoint {
+        Some(_) => &["authorization_code", "refresh_token", DEVICE_CODE],
+        None => &["authorization_code", "refresh_token"],
+    }
 }
 
 /// How to prove oneself: not at all where that is allowed, as fits a program on a desk.

@@ -28,6 +28,33 @@ impl Exchange {
             }
             self.drop_registration().await?;
         }
+        self.registered(client_name, port).await
+    }
+
+    /// The client for a sign-in by device code: configured, else registered before, else
+    /// registered now, for a browser on `port` as well.
+    pub(super) async fn with_device_client(
+        mut self,
+        known: Option<Registration>,
+        client_name: &str,
+        port: u16,
+    ) -> Result<Self, SignInError> {
+        let known = known.map(|known| known.client);
+        match self.plan.client.take().or(known) {
+            Some(client) => {
+                self.client = client;
+                Ok(self)
+            }
+            None => self.registered(client_name, port).await,
+        }
+    }
+
+    /// Registers, and keeps the registration.
+    pub(super) async fn registered(
+        mut self,
+        client_name: &str,
+        port: u16,
+    ) -> Result<Self, SignInError> {
         let (http, server) = (self.http(), &self.plan.server);
         let registration = register(http, server, client_name, &self.redirect_uri, port)
             .await

@@ -12,6 +12,7 @@ use crate::error::SignInError;
 use crate::explanation::{Actor, Explanation};
 use crate::identity::Target;
 use crate::registration::Client;
+use crate::secret::Nonce;
 use crate::token::endpoint::{EndpointError, Issued, TokenEndpoint};
 use crate::token::source::Source;
 use crate::token::{Endpoints, Grant, GrantKey, Refusal};
@@ -82,20 +83,20 @@ impl Exchange {
             .redeem(code, verifier, &self.redirect_uri, self.now())
             .await
             .map_err(|error| self.not_redeemed(error))?;
-        let account = self.account(&issued, redeemable).await?;
+        let account = self.account(&issued, redeemable.nonce.as_ref()).await?;
         Ok((account, issued))
     }
 
-    async fn account(
+    pub(super) async fn account(
         &self,
         issued: &Issued,
-        redeemable: &Redeemable,
+        nonce: Option<&Nonce>,
     ) -> Result<Account, SignInError> {
         if let Some(token) = &issued.id_token {
             let expected = Expected {
                 issuer: &self.plan.server.issuer,
                 client_id: &self.client.id,
-                nonce: redeemable.nonce.as_ref(),
+                nonce,
                 now: self.now(),
             };
             return person::of_id_token(token, &expected).map_err(|error| self.unbelieved(&error));
@@ -111,7 +112,7 @@ impl Exchange {
         Ok(person::nameless(issuer, &self.plan.audience))
     }
 
-    async fn keep(&self, account: Account, issued: Issued) -> Result<(), SignInError> {
+    pub(super) async fn keep(&self, account: Account, issued: Issued) -> Result<(), SignInError> {
         let server = &self.plan.server;
         let grant = Grant {
             key: GrantKey {
@@ -137,7 +138,7 @@ impl Exchange {
         Ok(self.source.ledger.keep(grant).await?)
     }
 
-    fn now(&self) -> u64 {
+    pub(super) fn now(&self) -> u64 {
         self.source.clock.unix()
     }
 
@@ -173,7 +174,7 @@ impl Exchange {
         }
     }
 
-    fn not_redeemed(&self, error: EndpointError) -> SignInError {
+    pub(super) fn not_redeemed(&self, error: EndpointError) -> SignInError {
         let issuer = self.plan.issuer.to_string();
         match error {
             EndpointError::Refused(refusal) => self.refused(&refusal),
@@ -189,11 +190,14 @@ impl Exchange {
         let server = self.server();
         let explanation = Explanation::of(refusal, &self.plan.issuer, &self.client.id);
         match refusal.error.as_str() {
-            // An administrator's consent that is missing comes as the same error.
-            "access_denied" if explanation.actor == Actor::You => SignInError::Declined {
-                server,
-                explanation,
-            },
+            // An administrator's consent that is missing comes as the first, too. The second is
+            // Entra's word in answer to a device code.
+            "access_denied" | "authorization_declined" if explanation.actor == Actor::You => {
+                SignInError::Declined {
+                    server,
+                    explanation,
+                }
+            }
             "invalid_client" | "unauthorized_client" if self.client.is_registered() => {
                 SignInError::RegistrationLost {
                     server,

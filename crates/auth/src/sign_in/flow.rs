@@ -43,6 +43,16 @@ impl SignInFlow {
         &self.url
     }
 
+    /// Whether the authorization server would take a device code as well.
+    #[must_use]
+    pub fn offers_device_code(&self) -> bool {
+        self.exchange
+            .plan
+            .server
+            .device_authorization_endpoint
+            .is_some()
+    }
+
     /// Waits for the browser, five minutes at most, redeems what it brings and keeps the tokens.
     ///
     /// # Errors
@@ -76,18 +86,8 @@ impl SignInFlow {
         challenge: Option<&str>,
         whom: Whom,
     ) -> Result<Self, SignInError> {
-        if target.url.is_exposed() {
-            // RFC 6750 section 5.3: a token goes out over TLS alone.
-            return Err(SignInError::Insecure {
-                server: target.url.shown().to_owned(),
-                what: "it is not reached by https, and a token could be read on its way".to_owned(),
-            });
-        }
-        source.ledger.open().await?;
-        let challenge = challenge.map(|text| Challenge::parse(text).unwrap_or_default());
-        let earlier = source.ledger.grant_for(&target.name());
-        let whom = whom.or_as_before(earlier.as_deref());
         let plan = find_out(&source, program, target, challenge).await?;
+        let whom = whom.or_as_before(source.ledger.grant_for(&target.name()).as_deref());
         let known = known_registration(&source, &plan);
         let listener = bind(&plan, known.as_ref(), target, &source.ports).await?;
         let port = source.ports.hold(listener.port(), target.url.shown());
@@ -124,13 +124,22 @@ impl Whom {
     }
 }
 
-/// Everything that has to be known before this program can show itself.
-async fn find_out(
+/// Finds out how one signs in, once it is certain that what comes of it can be kept and sent.
+pub(super) async fn find_out(
     source: &Source,
     program: &Program,
     target: &Target,
-    challenge: Option<Challenge>,
+    challenge: Option<&str>,
 ) -> Result<Plan, SignInError> {
+    if target.url.is_exposed() {
+        // RFC 6750 section 5.3: a token goes out over TLS alone.
+        return Err(SignInError::Insecure {
+            server: target.url.shown().to_owned(),
+            what: "it is not reached by https, and a token could be read on its way".to_owned(),
+        });
+    }
+    source.ledger.open().await?;
+    let challenge = challenge.map(|text| Challenge::parse(text).unwrap_or_default());
     let earlier = source.ledger.grant_for(&target.name());
     let known = Known {
         target,
@@ -163,7 +172,7 @@ async fn wait(callbacks: &mut Callbacks, pending: &Pending) -> Option<Arrival> {
     }
 }
 
-fn known_registration(source: &Source, plan: &Plan) -> Option<Registration> {
+pub(super) fn known_registration(source: &Source, plan: &Plan) -> Option<Registration> {
     if plan.client.is_some() {
         return None;
     }

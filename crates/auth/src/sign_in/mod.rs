@@ -7,6 +7,7 @@
 
 mod callback;
 mod client;
+mod device;
 mod exchange;
 mod flow;
 mod known;
@@ -24,6 +25,7 @@ use model::Resource;
 use oauth2::{PkceCodeChallenge, PkceCodeVerifier};
 use url::Url;
 
+pub use device::DeviceFlow;
 pub use flow::SignInFlow;
 use pending::{AnswerError, Pending, Redeemable};
 pub(crate) use ports::Ports;

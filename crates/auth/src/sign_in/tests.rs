@@ -14,6 +14,7 @@ fn server() -> AuthorizationServer {
         authorization_endpoint: at("/authorize?prompt=login&scope=theirs"),
         token_endpoint: at("/token"),
         registration_endpoint: None,
+        device_authorization_endpoint: None,
         revocation_endpoint: None,
         userinfo_endpoint: None,
         end_session_endpoint: None,

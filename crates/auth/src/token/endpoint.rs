@@ -16,6 +16,7 @@ use oauth2::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::form::proven;
 use super::grant::Tokens;
 use super::refusal::Refusal;
 use crate::http::{Answer, Fault, retry_after, send};
@@ -53,7 +54,7 @@ pub(crate) enum EndpointError {
     Fault(Fault),
 }
 
-type Token = StandardTokenResponse<Extras, BasicTokenType>;
+pub(super) type Token = StandardTokenResponse<Extras, BasicTokenType>;
 
 type OauthClient = oauth2::Client<
     Refusal,
@@ -69,7 +70,7 @@ type OauthClient = oauth2::Client<
 >;
 
 #[derive(Deserialize, Serialize)]
-struct Extras {
+pub(super) struct Extras {
     refresh_in: Option<u64>,
     #[serde(skip_serializing)]
     id_token: Option<String>,
@@ -157,24 +158,8 @@ pub(crate) async fn revoke(
         Some(refresh) => (refresh.expose(), "refresh_token"),
         None => (tokens.access.expose(), "access_token"),
     };
-    let mut form = vec![("token", token), ("token_type_hint", hint)];
-    let mut request = http.post(url.url().clone());
-    match &client.proof {
-        ClientProof::None => form.push(("client_id", &client.id)),
-        ClientProof::Post(secret) => {
-            form.extend([
-                ("client_id", &*client.id),
-                ("client_secret", secret.expose()),
-            ]);
-        }
-        ClientProof::Basic(secret) => {
-            let encode = |text: &str| -> String {
-                url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
-            };
-            request = request.basic_auth(encode(&client.id), Some(encode(secret.expose())));
-        }
-    }
-    let answer = send(request.form(&form)).await;
+    let form = vec![("token", token), ("token_type_hint", hint)];
+    let answer = send(proven(http, url, client, form)).await;
     match answer.map_err(|fault| fault.to_string())?.status {
         status if status.is_success() => Ok(()),
         status => Err(format!("it answers {status}")),
@@ -250,11 +235,11 @@ fn told(error: RequestTokenError<WireError, Refusal>) -> EndpointError {
 }
 
 /// Something answered that is not a token endpoint: a captive portal, a proxy's page.
-fn strange(what: &str) -> EndpointError {
+pub(super) fn strange(what: &str) -> EndpointError {
     EndpointError::Fault(Fault::Unreachable(format!("it answers strangely: {what}")))
 }
 
-fn issued(token: &Token, now: u64) -> Result<Issued, EndpointError> {
+pub(super) fn issued(token: &Token, now: u64) -> Result<Issued, EndpointError> {
     if *token.token_type() != BasicTokenType::Bearer {
         return Err(strange("the token is not a bearer token"));
     }

@@ -6,12 +6,14 @@
 
 mod branch;
 pub(crate) mod endpoint;
+pub(crate) mod form;
 mod grant;
 mod ledger;
 mod refusal;
 mod slot;
 pub(crate) mod source;
 
+pub(crate) use form::DEVICE_CODE;
 pub(crate) use grant::{Endpoints, Grant, GrantKey, Tokens};
 pub(crate) use ledger::Ledger;
 pub(crate) use refusal::{Refusal, plain};

@@ -1,6 +1,8 @@
 //! A server, its authorization server and an Entra-like authority in one process, and what they
 //! were asked.
 
+mod device;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -44,6 +46,8 @@ pub(crate) struct Behaviour {
     pub(crate) person: &'static str,
     /// Whether the server answers without a sign-in.
     pub(crate) open: bool,
+    /// What becomes of device codes.
+    pub(crate) device: device::DeviceCodes,
     /// What registration adds to its answer.
     pub(crate) registered_with: Value,
 }
@@ -106,6 +110,7 @@ impl Authority {
             )
             .route("/register", post(register))
             .route("/authorize", get(authorize))
+            .route("/device_authorization", post(device::authorization))
             .route("/token", post(token))
             .route("/userinfo", get(userinfo))
             .route("/revoke", post(revoke))
@@ -259,6 +264,7 @@ impl Behaviour {
             now: super::START,
             person: "alice",
             open: false,
+            device: device::DeviceCodes::usual(),
             registered_with: json!({}),
         }
     }
@@ -369,6 +375,7 @@ async fn token(State(authority): Shared, headers: HeaderMap, body: Bytes) -> Res
     match asked["grant_type"].as_str() {
         "authorization_code" => redeem(&authority, &asked),
         "refresh_token" => renew(&authority, &asked),
+        "urn:ietf:params:oauth:grant-type:device_code" => device::redeem(&authority, &asked),
         other => panic!("grant type {other}"),
     }
 }

@@ -9,6 +9,8 @@ mod clients;
 #[cfg(test)]
 mod desk;
 #[cfg(test)]
+mod device;
+#[cfg(test)]
 mod dialect;
 #[cfg(test)]
 mod discovery;

@@ -1,0 +1,281 @@
+//! A sign-in on another device (RFC 8628): a person enters a code there, and nothing has to come
+//! back to this machine.
+//!
+//! Owns: the codes, which exist in the memory of this one flow, and how often is asked whether
+//! somebody entered them.
+//! Does not own: showing them.
+
+mod pace;
+
+use std::time::Duration;
+
+use model::EndpointUrl;
+use serde::Deserialize;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use url::Url;
+
+use self::pace::Pace;
+use super::Whom;
+use super::callback::{CallbackListener, Port};
+use super::exchange::Exchange;
+use super::flow::{find_out, known_registration};
+use crate::account::Account;
+use crate::error::SignInError;
+use crate::identity::{Program, Target};
+use crate::registration::Client;
+use crate::secret::DeviceCode;
+use crate::token::endpoint::{EndpointError, Issued, TokenEndpoint};
+use crate::token::form::{ask, proven};
+use crate::token::source::Source;
+
+/// The longest a person may take, whatever the server allows.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+
+/// The longest user code that is shown. Real ones have eight characters or so.
+const LONGEST_CODE: usize = 64;
+
+/// A sign-in that waits for somebody to enter a code. Dropping it cancels it.
+pub struct DeviceFlow {
+    codes: Codes,
+    until: Instant,
+    expires_at: u64,
+    exchange: Exchange,
+}
+
+/// What a person is shown, and what is asked with. It can be read in one way only.
+struct Codes {
+    device_code: DeviceCode,
+    user_code: String,
+    verification_uri: EndpointUrl,
+    complete_uri: Option<EndpointUrl>,
+    life: Duration,
+    pace: Pace,
+}
+
+/// The device authorization response (RFC 8628 section 3.2).
+#[derive(Deserialize)]
+struct Response {
+    device_code: String,
+    user_code: String,
+    verification_uri: String,
+    verification_uri_complete: Option<String>,
+    expires_in: u64,
+    interval: Option<u64>,
+}
+
+impl DeviceFlow {
+    /// The code to enter.
+    #[must_use]
+    pub fn user_code(&self) -> &str {
+        &self.codes.user_code
+    }
+
+    /// Where to enter it: https, or http to this machine.
+    #[must_use]
+    pub fn verification_uri(&self) -> &EndpointUrl {
+        &self.codes.verification_uri
+    }
+
+    /// The same with the code in it, where the server has that.
+    #[must_use]
+    pub fn complete_uri(&self) -> Option<&EndpointUrl> {
+        self.codes.complete_uri.as_ref()
+    }
+
+    /// Until when, in seconds since 1970.
+    #[must_use]
+    pub fn expires_at(&self) -> u64 {
+        self.expires_at
+    }
+
+    /// Asks as often as the server allows until somebody has entered the code, then keeps the
+    /// tokens.
+    ///
+    /// # Errors
+    ///
+    /// All of [`SignInError`]; nothing is kept then, and what was there before stays.
+    pub async fn finish(mut self) -> Result<Account, SignInError> {
+        let issued = match timeout_at(self.until, self.poll()).await {
+            Ok(polled) => polled,
+            Err(_) => Err(self.timed_out()),
+        };
+        if let Err(SignInError::RegistrationLost { .. }) = issued {
+            self.exchange.drop_registration().await?;
+        }
+        let issued = issued?;
+        let account = self.exchange.account(&issued, None).await?;
+        self.exchange.keep(account.clone(), issued).await?;
+        Ok(account)
+    }
+
+    /// The first half: everything that comes before a person can do something.
+    pub(crate) async fn start(
+        source: Source,
+        program: &Program,
+        target: &Target,
+        challenge: Option<&str>,
+    ) -> Result<Self, SignInError> {
+        let plan = find_out(&source, program, target, challenge).await?;
+        if plan.server.device_authorization_endpoint.is_none() {
+            return Err(SignInError::NoDeviceCode {
+                server: target.url.shown().to_owned(),
+                issuer: plan.issuer.to_string(),
+            });
+        }
+        let known = known_registration(&source, &plan);
+        let port = match (plan.port, &known) {
+            (Some(port), _) => port,
+            (None, Some(known)) => known.port,
+            (None, None) => some_port().await,
+        };
+        let exchange = Exchange {
+            redirect_uri: plan.redirect_uri(port),
+            client: Client::configured(""),
+            whom: Whom::Same,
+            source,
+            target: target.clone(),
+            plan,
+        };
+        let exchange = exchange
+            .with_device_client(known, &program.name, port)
+            .await?;
+        let (exchange, codes) = match exchange.codes().await {
+            // A registration from before, of which the server does not know any more, or not for
+            // this purpose.
+            Err(SignInError::RegistrationLost { .. }) => {
+                exchange.drop_registration().await?;
+                let exchange = exchange.registered(&program.name, port).await?;
+                let codes = exchange.codes().await?;
+                (exchange, codes)
+            }
+            codes => {
+                let codes = codes?;
+                (exchange, codes)
+            }
+        };
+        Ok(Self {
+            until: Instant::now() + codes.life,
+            expires_at: exchange.now() + codes.life.as_secs(),
+            codes,
+            exchange,
+        })
+    }
+
+    async fn poll(&mut self) -> Result<Issued, SignInError> {
+        loop {
+            sleep_until(Instant::now() + self.codes.pace.interval()).await;
+            let plan = &self.exchange.plan;
+            let endpoint = TokenEndpoint {
+                http: self.exchange.http(),
+                url: &plan.server.token_endpoint,
+                client: &self.exchange.client,
+                resource: plan.resource.as_ref(),
+                scopes: &[],
+            };
+            let (code, claims) = (&self.codes.device_code, plan.claims.as_deref());
+            let now = self.exchange.now();
+            match endpoint.redeem_device_code(code, claims, now).await {
+                Ok(issued) => return Ok(issued),
+                Err(error) => self.go_on(error)?,
+            }
+        }
+    }
+
+    /// Whether to ask again after this, and how much later.
+    fn go_on(&mut self, error: EndpointError) -> Result<(), SignInError> {
+        let pace = &mut self.codes.pace;
+        match error {
+            EndpointError::Refused(refusal) => match refusal.error.as_str() {
+                "authorization_pending" => {
+                    pace.keep();
+                    Ok(())
+                }
+                "slow_down" => {
+                    pace.slow_down();
+                    Ok(())
+                }
+                "expired_token" => Err(self.timed_out()),
+                _ => Err(self.exchange.refused(&refusal)),
+            },
+            EndpointError::Busy { retry_after, .. } => {
+                pace.back_off(retry_after);
+                Ok(())
+            }
+            // The network may be back before the code ends.
+            EndpointError::Fault(fault) => {
+                tracing::info!(issuer = %self.exchange.plan.issuer, %fault, "asking again later");
+                pace.back_off(None);
+                Ok(())
+            }
+        }
+    }
+
+    fn timed_out(&self) -> SignInError {
+        SignInError::TimedOut {
+            server: self.exchange.server(),
+            waited: self.codes.life,
+        }
+    }
+}
+
+impl Exchange {
+    /// Asks for the codes (RFC 8628 section 3.1).
+    async fn codes(&self) -> Result<Codes, SignInError> {
+        let Some(endpoint) = &self.plan.server.device_authorization_endpoint else {
+            return Err(SignInError::NoDeviceCode {
+                server: self.server(),
+                issuer: self.plan.issuer.to_string(),
+            });
+        };
+        let scope = self.plan.scopes.join(" ");
+        let mut form = Vec::new();
+        if !scope.is_empty() {
+            form.push(("scope", &*scope));
+        }
+        if let Some(resource) = &self.plan.resource {
+            form.push(("resource", resource.as_str()));
+        }
+        let request = proven(self.http(), endpoint, &self.client, form);
+        let response = ask(request)
+            .await
+            .map_err(|error| self.not_redeemed(error))?;
+        let may_name = |url: &Url| {
+            let clients = &self.source.clients;
+            clients.may_name(self.plan.server.side, url)
+        };
+        Codes::read(response, may_name).map_err(|what| SignInError::Malformed {
+            server: self.server(),
+            what: format!("its device authorization endpoint answers nonsense: {what}"),
+        })
+    }
+}
+
+impl Codes {
+    fn read(response: Response, may_name: impl Fn(&Url) -> bool) -> Result<Self, String> {
+        let address = |text: &str| match text.parse::<EndpointUrl>() {
+            Ok(address) if may_name(address.url()) => Ok(address),
+            Ok(_) | Err(_) => Err("the page it names is none that may be opened".to_owned()),
+        };
+        let code = response.user_code;
+        let is_shown = |c: char| c == ' ' || (!c.is_control() && !c.is_whitespace());
+        if code.is_empty() || code.len() > LONGEST_CODE || !code.chars().all(is_shown) {
+            return Err("the user code is not one".to_owned());
+        }
+        let complete = response.verification_uri_complete.as_deref();
+        Ok(Self {
+            device_code: DeviceCode::new(response.device_code),
+            user_code: code,
+            verification_uri: address(&response.verification_uri)?,
+            complete_uri: complete.map(address).transpose()?,
+            life: Duration::from_secs(response.expires_in).min(LONGEST),
+            pace: Pace::new(response.interval),
+        })
+    }
+}
+
+/// A port for the redirect URI of a registration, which wants one. A browser that signs in later
+/// comes back to it if it is still free, and to another one otherwise.
+async fn some_port() -> u16 {
+    let listener = CallbackListener::bind(Port::Any).await;
+    listener.map_or(0, |listener| listener.port())
+}
