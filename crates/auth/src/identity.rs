@@ -12,7 +12,7 @@ use crate::consents::{self, Consent, ConsentsError};
 use crate::error::{AuthorizationError, SecretError, SignInError, SignOutError};
 use crate::http::Clients;
 use crate::secret::StoredSecret;
-use crate::sign_in::{DeviceFlow, SignInFlow, Whom};
+use crate::sign_in::{DeviceFlow, ReturnTo, SignInFlow, Whom};
 use crate::token::source::Source;
 use crate::token::{Grant, Ledger, Slot, endpoint};
 use crate::vault::{Vault, VaultError, VaultState};
@@ -138,8 +138,23 @@ impl Identity {
         challenge: Option<&str>,
         whom: Whom,
     ) -> Result<SignInFlow, SignInError> {
-        let source = self.0.source.clone();
-        SignInFlow::start(source, &self.0.program, target, challenge, whom).await
+        self.start(target, challenge, whom, ReturnTo::Here).await
+    }
+
+    /// As [`start_sign_in`](Self::start_sign_in), for a browser that may be unable to reach this
+    /// machine: the address that it ends on carries the answer, for
+    /// [`hand_in`](SignInFlow::hand_in).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn start_sign_in_elsewhere(
+        &self,
+        target: &Target,
+        challenge: Option<&str>,
+    ) -> Result<SignInFlow, SignInError> {
+        self.start(target, challenge, Whom::Same, ReturnTo::Elsewhere)
+            .await
     }
 
     /// Has `account` open `target` from now on, if that takes no browser: it does already, or one
@@ -323,6 +338,17 @@ impl Identity {
         let renewals = &self.0.source.renewals;
         renewals.close();
         renewals.wait().await;
+    }
+
+    async fn start(
+        &self,
+        target: &Target,
+        challenge: Option<&str>,
+        whom: Whom,
+        return_to: ReturnTo,
+    ) -> Result<SignInFlow, SignInError> {
+        let (source, program) = (self.0.source.clone(), &self.0.program);
+        SignInFlow::start(source, program, target, challenge, whom, return_to).await
     }
 
     async fn revoke(&self, slot: &Slot) -> Result<(), SignOutError> {

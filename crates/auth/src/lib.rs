@@ -26,5 +26,5 @@ pub use consents::{Consent, ConsentsError};
 pub use error::{AuthorizationError, SecretError, SignInError, SignInReason, SignOutError};
 pub use explanation::{Actor, Explanation};
 pub use identity::{Authorization, Identity, IdentityOptions, Program, Target};
-pub use sign_in::{DeviceFlow, SignInFlow, Whom};
+pub use sign_in::{DeviceFlow, HandIn, HandInError, SignInFlow, Whom};
 pub use vault::{Vault, VaultError, VaultKind, VaultState};

@@ -97,9 +97,8 @@ impl CallbackListener {
         Ok(Self { v4, v6, port })
     }
 
-    /// Starts answering.
-    pub(super) fn serve(self) -> Callbacks {
-        let (arrived, arrivals) = mpsc::channel(CONNECTIONS);
+    /// Starts answering; what `arrived` is told by others comes in as well.
+    pub(super) fn serve(self, (arrived, arrivals): Arrivals) -> Callbacks {
         let mut task = JoinSet::new();
         task.spawn(self.accept(arrived));
         Callbacks {
@@ -135,6 +134,13 @@ async fn accept_if_there(listener: Option<&TcpListener>) -> io::Result<(TcpStrea
     }
 }
 
+/// Where answers go in, and where they come out.
+pub(super) type Arrivals = (mpsc::Sender<Arrival>, mpsc::Receiver<Arrival>);
+
+pub(super) fn arrivals() -> Arrivals {
+    mpsc::channel(CONNECTIONS)
+}
+
 /// What comes in. Dropping it closes every connection and frees the port.
 pub(super) struct Callbacks {
     arrivals: mpsc::Receiver<Arrival>,
@@ -156,6 +162,18 @@ impl Callbacks {
 }
 
 impl Arrival {
+    /// An answer without a connection, and the page that it would be shown.
+    pub(super) fn without_connection(answer: Answer) -> (Self, oneshot::Receiver<Page>) {
+        let (reply, page) = oneshot::channel();
+        let (_, closed) = oneshot::channel();
+        let arrival = Self {
+            answer,
+            reply,
+            closed,
+        };
+        (arrival, page)
+    }
+
     /// Shows `page` and waits until the browser has it, two seconds at most.
     pub(super) async fn show(self, page: Page) {
         if self.reply.send(page).is_ok() {

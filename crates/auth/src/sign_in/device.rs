@@ -17,7 +17,7 @@ use url::Url;
 use self::pace::Pace;
 use super::Whom;
 use super::callback::{CallbackListener, Port};
-use super::exchange::Exchange;
+use super::exchange::{Exchange, ReturnTo};
 use super::flow::{find_out, known_registration};
 use crate::account::Account;
 use crate::error::SignInError;
@@ -132,6 +132,7 @@ impl DeviceFlow {
             redirect_uri: plan.redirect_uri(port),
             client: Client::configured(""),
             whom: Whom::Same,
+            return_to: ReturnTo::Elsewhere,
             source,
             target: target.clone(),
             plan,

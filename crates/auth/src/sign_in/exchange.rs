@@ -25,6 +25,17 @@ pub(super) struct Exchange {
     pub(super) client: Client,
     pub(super) redirect_uri: String,
     pub(super) whom: Whom,
+    pub(super) return_to: ReturnTo,
+}
+
+/// Where the browser is that the answer comes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReturnTo {
+    /// It reaches this machine.
+    Here,
+    /// It may not, and the address that it ends on is brought by hand: then the answer has to
+    /// stand in there.
+    Elsewhere,
 }
 
 impl Exchange {
@@ -44,7 +55,10 @@ impl Exchange {
             redirect_uri: &self.redirect_uri,
             scopes: &self.plan.scopes,
             resource: self.plan.resource.as_ref(),
-            response_mode: self.plan.response_mode(),
+            response_mode: match self.return_to {
+                ReturnTo::Here => self.plan.response_mode(),
+                ReturnTo::Elsewhere => None,
+            },
             claims: self.plan.claims.as_deref(),
             whom: &self.whom,
         }

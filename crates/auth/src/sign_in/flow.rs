@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::callback::{Arrival, CallbackListener, Callbacks, Port, not_expected};
-use super::exchange::Exchange;
+use super::callback::{
+    Arrival, Arrivals, CallbackListener, Callbacks, Port, arrivals, not_expected,
+};
+use super::exchange::{Exchange, ReturnTo};
+use super::hand_in::HandIn;
 use super::known::{Earlier, Known};
 use super::plan::Plan;
 use super::ports::{self, Ports};
@@ -31,6 +34,7 @@ pub struct SignInFlow {
     url: Url,
     pending: Pending,
     listener: CallbackListener,
+    arrivals: Arrivals,
     exchange: Exchange,
     /// Dropped after the listener: the port is free before it is told to be.
     _port: ports::Held,
@@ -41,6 +45,18 @@ impl SignInFlow {
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// The port of this machine that the browser comes back to.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.listener.port()
+    }
+
+    /// Takes the answer of a browser that cannot reach this machine.
+    #[must_use]
+    pub fn hand_in(&self) -> HandIn {
+        HandIn::new(self.exchange.redirect_uri.clone(), self.arrivals.0.clone())
     }
 
     /// Whether the authorization server would take a device code as well.
@@ -62,10 +78,11 @@ impl SignInFlow {
         let Self {
             pending,
             listener,
+            arrivals,
             exchange,
             ..
         } = self;
-        let mut callbacks = listener.serve();
+        let mut callbacks = listener.serve(arrivals);
         let waiting = wait(&mut callbacks, &pending);
         let Ok(Some(arrival)) = tokio::time::timeout(PATIENCE, waiting).await else {
             return Err(SignInError::TimedOut {
@@ -85,6 +102,7 @@ impl SignInFlow {
         target: &Target,
         challenge: Option<&str>,
         whom: Whom,
+        return_to: ReturnTo,
     ) -> Result<Self, SignInError> {
         let plan = find_out(&source, program, target, challenge).await?;
         let whom = whom.or_as_before(source.ledger.grant_for(&target.name()).as_deref());
@@ -95,6 +113,7 @@ impl SignInFlow {
             redirect_uri: plan.redirect_uri(listener.port()),
             client: Client::configured(""),
             whom,
+            return_to,
             source,
             target: target.clone(),
             plan,
@@ -107,6 +126,7 @@ impl SignInFlow {
             url,
             pending,
             listener,
+            arrivals: arrivals(),
             exchange,
             _port: port,
         })

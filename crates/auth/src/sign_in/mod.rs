@@ -10,6 +10,7 @@ mod client;
 mod device;
 mod exchange;
 mod flow;
+mod hand_in;
 mod known;
 mod page;
 mod pending;
@@ -26,7 +27,9 @@ use oauth2::{PkceCodeChallenge, PkceCodeVerifier};
 use url::Url;
 
 pub use device::DeviceFlow;
+pub(crate) use exchange::ReturnTo;
 pub use flow::SignInFlow;
+pub use hand_in::{HandIn, HandInError};
 use pending::{AnswerError, Pending, Redeemable};
 pub(crate) use ports::Ports;
 

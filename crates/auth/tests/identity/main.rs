@@ -15,6 +15,8 @@ mod dialect;
 #[cfg(test)]
 mod discovery;
 #[cfg(test)]
+mod hand_in;
+#[cfg(test)]
 mod renewal;
 #[cfg(test)]
 mod secrets;
