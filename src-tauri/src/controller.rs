@@ -3,7 +3,7 @@
 use std::mem;
 use std::time::Duration;
 
-use control::api::{Problem, ProblemKind, Request};
+use control::api::{Problem, ProblemKind, Request, SignInWay};
 use tauri::{AppHandle, Emitter};
 use tauri_plugin_notification::NotificationExt;
 use tokio::sync::{mpsc, watch};
@@ -112,7 +112,10 @@ impl Controller {
 
     async fn click(&mut self, action: Action) {
         match action {
-            Action::SignIn(server) => self.ask(Request::SignIn { server }),
+            Action::SignIn(server) => self.ask(Request::SignIn {
+                server,
+                way: SignInWay::Here,
+            }),
             Action::CancelSignIn(server) => self.ask(Request::CancelSignIn { server }),
             Action::SignOut(account) => self.ask(Request::SignOut {
                 everywhere: false,

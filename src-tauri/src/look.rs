@@ -59,14 +59,19 @@ fn of_sign_in(state: &State) -> Option<String> {
         .sign_ins
         .iter()
         .find(|waiting| waiting.browser_problem.is_some());
+    let coded = state.sign_ins.iter().find_map(|waiting| {
+        let code = &waiting.code.as_ref()?.code;
+        Some(format!("enter {code} to sign in to {}", waiting.server))
+    });
     let expired = |account: &&control::api::AccountView| match account.state {
         AccountState::SignedIn => false,
         AccountState::SignInNeeded => true,
     };
-    match (stuck, state.accounts.iter().find(expired)) {
-        (Some(waiting), _) => Some(format!("no browser to sign in to {}", waiting.server)),
-        (None, Some(_)) => Some("sign in again".to_owned()),
-        (None, None) => None,
+    match (coded, stuck, state.accounts.iter().find(expired)) {
+        (Some(coded), _, _) => Some(coded),
+        (None, Some(waiting), _) => Some(format!("no browser to sign in to {}", waiting.server)),
+        (None, None, Some(_)) => Some("sign in again".to_owned()),
+        (None, None, None) => None,
     }
 }
 

@@ -72,15 +72,18 @@ fn name(account: &AccountView) -> String {
     }
 }
 
-fn waiting(waiting: &SignInView) -> [MenuEntry; 2] {
+fn waiting(waiting: &SignInView) -> impl Iterator<Item = MenuEntry> {
     let server = &waiting.server;
-    [
-        click("Copy sign-in link", Action::Copy(waiting.url.clone())),
-        Click(
-            format!("Cancel sign-in to {server}"),
-            Action::CancelSignIn(server.clone()),
-        ),
-    ]
+    let copy_code = waiting.code.as_ref().map(|waiting| {
+        let code = &waiting.code;
+        Click(format!("Copy code {code}"), Action::Copy(code.clone()))
+    });
+    let cancel = Click(
+        format!("Cancel sign-in to {server}"),
+        Action::CancelSignIn(server.clone()),
+    );
+    let link = click("Copy sign-in link", Action::Copy(waiting.url.clone()));
+    copy_code.into_iter().chain([link, cancel])
 }
 
 /// One entry for the one server to sign in to, or a menu of them.

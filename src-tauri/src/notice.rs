@@ -30,6 +30,7 @@ pub(crate) fn notices(before: &Link, after: &Link) -> Vec<Notice> {
         expired(before, after),
         refused(before, after),
         stuck(before, after),
+        coded(before, after),
         gateway(before, after),
     ]
     .into_iter()
@@ -99,6 +100,23 @@ fn stuck(before: &State, after: &State) -> Option<Notice> {
     })
 }
 
+fn coded(before: &State, after: &State) -> Option<Notice> {
+    let known = |code| {
+        before
+            .sign_ins
+            .iter()
+            .any(|one| one.code.as_ref() == Some(code))
+    };
+    let mut waiting = after.sign_ins.iter();
+    waiting.find_map(|one| {
+        let code = one.code.as_ref().filter(|code| !known(code))?;
+        Some(Notice {
+            title: format!("Enter {} to sign in to {}", code.code, one.server),
+            body: format!("On any device, at {}", code.page),
+        })
+    })
+}
+
 fn gateway(before: &State, after: &State) -> Option<Notice> {
     match (&before.server_mode, &after.server_mode) {
         (
@@ -111,7 +129,9 @@ fn gateway(before: &State, after: &State) -> Option<Notice> {
 
 #[cfg(test)]
 mod tests {
-    use control::api::{AccountState, Problem, ProblemKind, ServerModeState, SignInView};
+    use control::api::{
+        AccountState, Problem, ProblemKind, ServerModeState, SignInView, UserCodeView,
+    };
 
     use super::{Notice, notices};
     use crate::link::Link;
@@ -153,6 +173,8 @@ mod tests {
                     server: "snippets".into(),
                     url: "https://login.example.com".into(),
                     browser_problem: problem.map(str::to_owned),
+                    code: None,
+                    callback_port: None,
                     since: 0,
                 }];
             })
@@ -163,6 +185,33 @@ mod tests {
             ["The browser could not be opened to sign in to snippets"]
         );
         assert!(titles(&stuck, &stuck).is_empty());
+    }
+
+    #[test]
+    fn a_code_to_enter_is_told_once() {
+        let waiting = |code: &str| {
+            link(|state| {
+                state.sign_ins = vec![SignInView {
+                    server: "snippets".into(),
+                    url: "https://login.example.com".into(),
+                    browser_problem: None,
+                    code: Some(UserCodeView {
+                        code: code.to_owned(),
+                        page: "https://login.example.com".into(),
+                        until: 900,
+                    }),
+                    callback_port: None,
+                    since: 0,
+                }];
+            })
+        };
+        let (first, second) = (waiting("WDJB-MJHT"), waiting("XXXX-YYYY"));
+        assert_eq!(
+            titles(&link(|_| {}), &first),
+            ["Enter WDJB-MJHT to sign in to snippets"]
+        );
+        assert!(titles(&first, &first).is_empty());
+        assert_eq!(titles(&first, &second).len(), 1);
     }
 
     #[test]

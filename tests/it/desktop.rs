@@ -164,7 +164,13 @@ async fn an_absent_keychain_is_said_and_found_when_it_comes() {
     assert_eq!(state.bridge.vault.state, VaultState::Absent);
     let server = "snippets".to_owned();
     let mut client = desktop.bridge.connect().await;
-    match client.call(&Request::SignIn { server }).await {
+    match client
+        .call(&Request::SignIn {
+            server,
+            way: control::api::SignInWay::Here,
+        })
+        .await
+    {
         Err(CallError::Problem(problem)) => {
             let hint = problem.hint.as_deref().unwrap_or_default();
             assert!(hint.contains("POSTERN_VAULT=file"), "{problem:?}");

@@ -141,7 +141,7 @@ impl Identity {
         self.start(target, challenge, whom, ReturnTo::Here).await
     }
 
-    /// As [`start_sign_in`](Self::start_sign_in), for a browser that may be unable to reach this
+    /// As [`start_sign_in_as`](Self::start_sign_in_as), for a browser that may be unable to reach this
     /// machine: the address that it ends on carries the answer, for
     /// [`hand_in`](SignInFlow::hand_in).
     ///
@@ -152,8 +152,9 @@ impl Identity {
         &self,
         target: &Target,
         challenge: Option<&str>,
+        whom: Whom,
     ) -> Result<SignInFlow, SignInError> {
-        self.start(target, challenge, Whom::Same, ReturnTo::Elsewhere)
+        self.start(target, challenge, whom, ReturnTo::Elsewhere)
             .await
     }
 

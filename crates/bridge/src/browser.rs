@@ -3,12 +3,16 @@
 //! Invariants: only http and https pages are opened; no shell ever sees the address; the address
 //! is one argument and never an option.
 
+mod surroundings;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::process::Command;
 use url::Url;
+
+pub use surroundings::{Clues, Elsewhere, Surroundings};
 
 /// Why a page could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +31,9 @@ pub enum BrowserError {
     /// Not a web page.
     #[error("only web pages are opened")]
     NotWeb,
+    /// Whoever would look at it sits in front of another machine.
+    #[error("{0}")]
+    Elsewhere(Elsewhere),
 }
 
 /// Opens `page` with `command` if there is one that can be started, else with the system's opener.
@@ -34,30 +41,50 @@ pub enum BrowserError {
 /// A command is the path of a program, blanks and all, or a program and its arguments, separated
 /// by blanks. The address takes the place of `%s`, or comes last.
 ///
+/// The system opens nothing where nobody would see it; a command is taken at its word.
+///
 /// # Errors
 /// See [`BrowserError`]; of two programs that could not be started the chosen one is named.
-pub async fn open(page: &Url, command: Option<&str>) -> Result<(), BrowserError> {
-    open_with(page, command, system_opener()).await
+pub async fn open(
+    page: &Url,
+    command: Option<&str>,
+    surroundings: Surroundings,
+) -> Result<(), BrowserError> {
+    open_with(page, command, system_openers(surroundings)).await
+}
+
+/// Whether there may be a browser to open.
+pub(crate) fn may_open(command: Option<&str>, surroundings: Surroundings) -> Result<(), Elsewhere> {
+    match (command.and_then(words), surroundings) {
+        (None, Surroundings::Elsewhere(why)) => Err(why),
+        (Some(_), _) | (None, Surroundings::Desktop | Surroundings::Windows) => Ok(()),
+    }
 }
 
 async fn open_with(
     page: &Url,
     command: Option<&str>,
-    system: Vec<String>,
+    system: Result<Vec<Vec<String>>, Elsewhere>,
 ) -> Result<(), BrowserError> {
     if !matches!(page.scheme(), "http" | "https") {
         return Err(BrowserError::NotWeb);
     }
-    let Some(chosen) = command.and_then(words) else {
-        return run(page, system).await;
+    let chosen = command.and_then(words);
+    let openers = match (chosen, system) {
+        (Some(chosen), system) => [vec![chosen], system.unwrap_or_default()].concat(),
+        (None, system) => system.map_err(BrowserError::Elsewhere)?,
     };
-    match run(page, chosen).await {
-        Err(unstarted @ BrowserError::Start { .. }) => {
-            tracing::warn!(problem = %unstarted, "the system's browser is tried instead");
-            run(page, system).await.map_err(|_| unstarted)
+    let mut first = None;
+    for opener in openers {
+        match run(page, opener).await {
+            Err(unstarted @ BrowserError::Start { .. }) => {
+                tracing::warn!(problem = %unstarted, "the next opener is tried, if there is one");
+                first.get_or_insert(unstarted);
+            }
+            ran => return ran,
         }
-        ran => ran,
     }
+    Err(first.expect("there is an opener"))
 }
 
 /// The program and its arguments; `None` if there is nothing but blanks.
@@ -100,22 +127,33 @@ async fn run(page: &Url, mut words: Vec<String>) -> Result<(), BrowserError> {
     }
 }
 
-#[cfg(target_os = "macos")]
-fn system_opener() -> Vec<String> {
-    vec!["open".to_owned()]
+/// The system's openers, best first. None of them hands the address to a shell, as `cmd.exe` and
+/// `wslview`, by PowerShell, do.
+fn system_openers(surroundings: Surroundings) -> Result<Vec<Vec<String>>, Elsewhere> {
+    let handler = "url.dll,FileProtocolHandler";
+    let openers: &[&[&str]] = match surroundings {
+        Surroundings::Elsewhere(why) => return Err(why),
+        // A host may leave Windows' folders out of PATH.
+        Surroundings::Windows => &[
+            &["rundll32.exe", handler],
+            &["/mnt/c/Windows/System32/rundll32.exe", handler],
+            &["xdg-open"],
+        ],
+        Surroundings::Desktop if cfg!(windows) => &[&["rundll32.exe", handler]],
+        Surroundings::Desktop if cfg!(target_os = "macos") => &[&["open"]],
+        Surroundings::Desktop => &[&["xdg-open"]],
+    };
+    let owned = |opener: &&[&str]| opener.iter().map(|&word| word.to_owned()).collect();
+    Ok(openers.iter().map(owned).collect())
 }
 
-#[cfg(windows)]
-fn system_opener() -> Vec<String> {
-    vec![
-        "rundll32.exe".to_owned(),
-        "url.dll,FileProtocolHandler".to_owned(),
-    ]
-}
-
-#[cfg(not(any(windows, target_os = "macos")))]
-fn system_opener() -> Vec<String> {
-    vec!["xdg-open".to_owned()]
+/// Whether a display is found though the environment names none.
+#[must_use]
+pub fn finds_display() -> bool {
+    let found = desktop_environment();
+    found
+        .iter()
+        .any(|(name, _)| matches!(*name, "DISPLAY" | "WAYLAND_DISPLAY"))
 }
 
 /// What a bridge that a host started lacks: the display and the session bus, found where Linux
@@ -170,7 +208,13 @@ fn desktop_environment() -> Vec<(&'static str, PathBuf)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BrowserError, open, open_with, words};
+    use url::Url;
+
+    use super::{BrowserError, Elsewhere, Surroundings, open_with, words};
+
+    async fn open(page: &Url, command: Option<&str>) -> Result<(), BrowserError> {
+        super::open(page, command, Surroundings::Desktop).await
+    }
 
     #[tokio::test]
     async fn only_web_pages_reach_a_program() {
@@ -211,23 +255,57 @@ mod tests {
         let target = dir.path().join("seen").display().to_string();
         let system = ["ln", "-s", "%s", &target].map(str::to_owned).to_vec();
         let none = Some("/no/such/program --new-window");
-        open_with(&page, none, system.clone()).await.unwrap();
+        open_with(&page, none, Ok(vec![system.clone()]))
+            .await
+            .unwrap();
         assert_eq!(
             std::fs::read_link(&target).unwrap().to_str(),
             Some(page.as_str())
         );
         // A browser that ran and failed had its reasons.
         std::fs::remove_file(&target).unwrap();
-        let failed = open_with(&page, Some("false"), system.clone()).await;
+        let failed = open_with(&page, Some("false"), Ok(vec![system.clone()])).await;
         assert!(matches!(failed, Err(BrowserError::Failed(_))));
         assert!(std::fs::read_link(&target).is_err());
-        open_with(&page, Some("  "), system).await.unwrap();
-        let neither = open_with(&page, none, vec!["/nor/this".to_owned()]).await;
+        open_with(&page, Some("  "), Ok(vec![system]))
+            .await
+            .unwrap();
+        let neither = open_with(&page, none, Ok(vec![vec!["/nor/this".to_owned()]])).await;
         let problem = neither.unwrap_err().to_string();
         assert!(
             problem.starts_with("`/no/such/program` could not be started: "),
             "{problem}"
         );
         assert_eq!(words(" \t"), None);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn what_nobody_would_see_is_opened_by_a_command_alone() {
+        let page = "https://example.com/".parse().unwrap();
+        let ssh = Surroundings::Elsewhere(Elsewhere::Ssh);
+        let refused = super::open(&page, None, ssh).await;
+        assert!(matches!(
+            refused,
+            Err(BrowserError::Elsewhere(Elsewhere::Ssh))
+        ));
+        super::open(&page, Some("true"), ssh).await.unwrap();
+        assert_eq!(super::may_open(Some(" "), ssh), Err(Elsewhere::Ssh));
+        assert_eq!(super::may_open(Some("true"), ssh), Ok(()));
+    }
+
+    #[test]
+    fn the_windows_around_us_opens_pages_without_a_shell() {
+        let openers = super::system_openers(Surroundings::Windows).unwrap();
+        let programs: Vec<_> = openers.iter().map(|words| &*words[0]).collect();
+        assert_eq!(
+            programs,
+            [
+                "rundll32.exe",
+                "/mnt/c/Windows/System32/rundll32.exe",
+                "xdg-open"
+            ]
+        );
+        assert!(openers[..2].iter().all(|words| words.len() == 2));
     }
 }

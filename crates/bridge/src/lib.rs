@@ -50,6 +50,8 @@ pub struct Options {
     pub vault: VaultChoice,
     /// The command that opens a page, instead of the system's browser.
     pub browser: Option<String>,
+    /// Where the browser of whoever sits in front of it is.
+    pub surroundings: browser::Surroundings,
     /// The time.
     pub clock: Clock,
     /// Ends the bridge after this long without any session or client. A bridge that a shim

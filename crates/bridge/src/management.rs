@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use auth::{Account, AuthorizationError, ConsentsError, Target};
 use control::Answer;
-use control::api::{ConsentView, HostId, Problem, ProblemKind, Reply, Request, ServerState};
+use control::api::{
+    ConsentView, HostId, Problem, ProblemKind, Reply, Request, ServerState, SignInWay,
+};
 use control::hello::{self, Hello, LONGEST_LINE, Wants};
 use control::lines::Lines;
 use control::socket::{Listener, Reader, Stream, Writer, split};
@@ -159,9 +161,15 @@ async fn answer(hub: &Arc<Hub>, request: Request) -> Result<Reply, Problem> {
     hub.reload(false);
     match request {
         Request::Status | Request::Watch => Ok(Reply::State(Box::new(hub.state().await))),
-        Request::SignIn { server } => sign_in(hub, &server).await,
-        Request::SwitchAccount { server, account } => {
-            switch_account(hub, &server, account.as_deref()).await
+        Request::SignIn { server, way } => sign_in(hub, &server, way).await,
+        Request::SwitchAccount {
+            server,
+            account,
+            way,
+        } => switch_account(hub, &server, account.as_deref(), way).await,
+        Request::FinishSignIn { server, address } => {
+            hub.sign_ins.hand_in(&server, &address).await?;
+            Ok(Reply::Done)
         }
         Request::CancelSignIn { server } => {
             hub.sign_ins.cancel(&server);
@@ -237,9 +245,9 @@ async fn answer(hub: &Arc<Hub>, request: Request) -> Result<Reply, Problem> {
     }
 }
 
-async fn sign_in(hub: &Arc<Hub>, name: &str) -> Result<Reply, Problem> {
+async fn sign_in(hub: &Arc<Hub>, name: &str, way: SignInWay) -> Result<Reply, Problem> {
     let server = hub.server(name)?;
-    let ended = sign_in::until_end(hub, &server, Wish::Person).await;
+    let ended = sign_in::until_end(hub, &server, Wish::Person(way)).await;
     ended.map_err(|problem| problem::about(name, &problem))?;
     look(hub, server);
     Ok(Reply::Done)
@@ -259,13 +267,14 @@ async fn switch_account(
     hub: &Arc<Hub>,
     name: &str,
     account: Option<&str>,
+    way: SignInWay,
 ) -> Result<Reply, Problem> {
     let server = hub.server(name)?;
     let account = match account {
         Some(account) => accounts_called(hub, Some(account)).await?.pop(),
         None => None,
     };
-    let ended = sign_in::switch(hub, &server, account).await;
+    let ended = sign_in::switch(hub, &server, account, way).await;
     ended.map_err(|problem| problem::about(name, &problem))?;
     look(hub, server);
     Ok(Reply::Done)
@@ -297,7 +306,8 @@ async fn sign_out(
     let mut left = None;
     for account in wanted {
         if everywhere && let Some(page) = hub.identity.end_session_url(&account.key).await {
-            let opened = browser::open(&page, hub.options.browser.as_deref()).await;
+            let command = hub.options.browser.as_deref();
+            let opened = browser::open(&page, command, hub.options.surroundings).await;
             if let Err(error) = opened {
                 let text = format!("the browser's own session could not be ended: {error}");
                 let hint = format!("open {page} in your browser");

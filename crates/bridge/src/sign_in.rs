@@ -4,32 +4,34 @@
 //! wish opens a page while another one waits, or after one was left unanswered; a list, a probe
 //! or a timer never comes here.
 
+mod attempt;
+mod shown;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use auth::{Account, SignInError, Whom};
-use control::api::{Problem, ProblemKind, SignInView, UnixSeconds};
+use auth::{Account, Whom};
+use control::api::{BrowserAnswer, Problem, ProblemKind, SignInView, SignInWay, UnixSeconds};
+use model::ServerName;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
 use crate::hub::Hub;
+use crate::problem;
 use crate::registry::Server;
-use crate::{browser, problem};
+use attempt::reopen;
+use shown::Shown;
 
 /// Who wants a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wish {
-    /// A click, or a command.
-    Person,
+    /// A click, or a command, of somebody who has a browser there.
+    Person(SignInWay),
     /// A host called something that only a signed-in server can answer.
     Call,
     /// A host connected to a server that nobody ever signed in to, and no desktop app shows that.
     FirstContact,
 }
-
-/// After how many seconds a person who asks again is taken to have lost the page.
-const LOST: UnixSeconds = 5;
 
 /// How a sign-in ends.
 type End = Result<(), Problem>;
@@ -49,18 +51,11 @@ struct Inner {
 
 #[derive(Debug)]
 struct Pending {
-    page: Option<Page>,
+    shown: Option<Shown>,
     since: UnixSeconds,
     end: watch::Receiver<Option<End>>,
+    way: watch::Sender<SignInWay>,
     cancel: CancellationToken,
-}
-
-#[derive(Clone, Debug)]
-struct Page {
-    url: Url,
-    /// When it was opened last.
-    opened: UnixSeconds,
-    browser_problem: Option<String>,
 }
 
 impl SignIns {
@@ -72,12 +67,8 @@ impl SignIns {
     pub(crate) fn views(&self) -> Vec<SignInView> {
         let inner = self.inner();
         let view = |(server, pending): (&String, &Pending)| {
-            pending.page.as_ref().map(|page| SignInView {
-                server: server.clone(),
-                url: page.url.to_string(),
-                browser_problem: page.browser_problem.clone(),
-                since: pending.since,
-            })
+            let shown = pending.shown.as_ref()?;
+            Some(shown.view(server.clone(), pending.since))
         };
         inner.pending.iter().filter_map(view).collect()
     }
@@ -87,6 +78,36 @@ impl SignIns {
         self.inner().pending.contains_key(server)
     }
 
+    /// What somebody can do now about the sign-in that `problem` asks for: enter the code that
+    /// waits.
+    pub(crate) fn told(&self, server: &ServerName, problem: Problem) -> Problem {
+        let inner = self.inner();
+        let pending = inner.pending.get(server.as_str());
+        let shown = pending.and_then(|pending| pending.shown.as_ref());
+        match shown.and_then(Shown::hint) {
+            Some(hint) if problem.kind == ProblemKind::SignInNeeded => problem.with_hint(hint),
+            Some(_) | None => problem,
+        }
+    }
+
+    /// Brings the address that a browser elsewhere ended on.
+    pub(crate) async fn hand_in(&self, server: &str, address: &BrowserAnswer) -> End {
+        let hand_in = {
+            let inner = self.inner();
+            let pending = inner.pending.get(server);
+            pending.and_then(|pending| pending.shown.as_ref()?.hand_in())
+        };
+        let Some(hand_in) = hand_in else {
+            return Err(Problem::new(
+                ProblemKind::NotFound,
+                "no sign-in waits for the address of a page",
+            )
+            .with_hint(format!("begin with `postern sign-in {server} --paste`")));
+        };
+        let given = hand_in.give(address.expose()).await;
+        given.map_err(|error| Problem::from_text(ProblemKind::Invalid, &error.to_string()))
+    }
+
     /// Ends the sign-in of that server; says whether there was one.
     pub(crate) fn cancel(&self, server: &str) -> bool {
         self.inner()
@@ -94,6 +115,20 @@ impl SignIns {
             .get(server)
             .map(|pending| pending.cancel.cancel())
             .is_some()
+    }
+}
+
+impl Pending {
+    /// Starts again on another way, unless what is shown is reached by that one.
+    fn take(&self, way: SignInWay) {
+        if self.shown.as_ref().is_some_and(|shown| shown.is_on(way)) {
+            return;
+        }
+        self.way.send_if_modified(|before| {
+            let changed = *before != way;
+            *before = way;
+            changed
+        });
     }
 }
 
@@ -117,15 +152,20 @@ fn begin_as(
     let now = hub.options.clock.unix();
     if let Some(pending) = inner.pending.get_mut(name) {
         let end = pending.end.clone();
-        let page = pending.page.as_mut().filter(|_| wish == Wish::Person);
-        if let Some(page) = page.filter(|page| now >= page.opened + LOST) {
-            page.opened = now;
-            reopen(hub, server, page.url.clone());
+        match wish {
+            Wish::Person(SignInWay::Here) => {
+                let lost = pending.shown.as_mut().and_then(|shown| shown.lost(now));
+                if let Some(page) = lost {
+                    reopen(hub, server, page);
+                }
+            }
+            Wish::Person(way) => pending.take(way),
+            Wish::Call | Wish::FirstContact => {}
         }
         return Some(end);
     }
     let may = match wish {
-        Wish::Person => true,
+        Wish::Person(_) => true,
         Wish::Call | Wish::FirstContact => {
             inner.pending.is_empty() && !inner.unanswered.contains(name) && !inner.deserted
         }
@@ -133,26 +173,32 @@ fn begin_as(
     if !may {
         return None;
     }
-    if wish == Wish::Person {
+    if matches!(wish, Wish::Person(_)) {
         server.step_up_helped();
     }
     inner.unanswered.remove(name);
     inner.deserted = false;
     let (tell, end) = watch::channel(None);
     let cancel = CancellationToken::new();
+    let way = match wish {
+        Wish::Person(way) => way,
+        Wish::Call | Wish::FirstContact => SignInWay::Here,
+    };
+    let (set_way, ways) = watch::channel(way);
     inner.pending.insert(
         name.to_owned(),
         Pending {
-            page: None,
+            shown: None,
             since: now,
             end: end.clone(),
+            way: set_way,
             cancel: cancel.clone(),
         },
     );
     drop(inner);
     let (hub, server) = (Arc::clone(hub), Arc::clone(server));
     hub.clone().spawn(async move {
-        let ended = run(&hub, &server, whom, cancel).await;
+        let ended = attempt::run(&hub, &server, whom, ways, cancel).await;
         finish(&hub, &server, &ended);
         tell.send_replace(Some(ended));
     });
@@ -168,7 +214,12 @@ pub(crate) async fn until_end(hub: &Arc<Hub>, server: &Arc<Server>, wish: Wish) 
 }
 
 /// Has another account open the server: `account`, or whom the person chooses.
-pub(crate) async fn switch(hub: &Arc<Hub>, server: &Arc<Server>, account: Option<Account>) -> End {
+pub(crate) async fn switch(
+    hub: &Arc<Hub>,
+    server: &Arc<Server>,
+    account: Option<Account>,
+    way: SignInWay,
+) -> End {
     let whom = match account {
         None => Whom::Chosen,
         Some(account) => {
@@ -189,7 +240,7 @@ pub(crate) async fn switch(hub: &Arc<Hub>, server: &Arc<Server>, account: Option
             Problem::new(ProblemKind::InUse, text).with_hint("finish or cancel that one first")
         );
     }
-    match begin_as(hub, server, Wish::Person, whom) {
+    match begin_as(hub, server, Wish::Person(way), whom) {
         Some(end) => ended(server, end).await,
         None => Err(problem::sign_in_needed(&server.name)),
     }
@@ -204,73 +255,13 @@ async fn ended(server: &Server, mut end: watch::Receiver<Option<End>>) -> End {
     ended.unwrap_or_else(|| Err(cancelled(server)))
 }
 
-async fn run(hub: &Arc<Hub>, server: &Server, whom: Whom, cancel: CancellationToken) -> End {
-    let work = async {
-        let challenge = server.challenge();
-        let flow = hub
-            .identity
-            .start_sign_in_as(&server.target(), challenge.as_deref(), whom)
-            .await
-            .map_err(|error| problem::of_sign_in(server, &error))?;
-        let page = flow.url().clone();
-        // An opener may stay until the browser ends, and the answer comes before that.
-        let finish = flow.finish();
-        tokio::pin!(finish);
-        let ended = tokio::select! {
-            biased;
-            ended = &mut finish => ended,
-            () = show(hub, server, &page) => finish.await,
-        };
-        if matches!(ended, Err(SignInError::TimedOut { .. })) {
-            hub.sign_ins.inner().deserted = true;
-        }
-        let account = ended.map_err(|error| problem::of_sign_in(server, &error))?;
-        server.signed_in(&account.key);
-        Ok(())
-    };
-    tokio::select! {
-        ended = work => ended,
-        () = cancel.cancelled() => Err(cancelled(server)),
-        () = hub.shutdown.cancelled() => Err(cancelled(server)),
-    }
-}
-
-/// Opens the page once more for a person who asks for it: the tab may have been closed.
-fn reopen(hub: &Arc<Hub>, server: &Arc<Server>, page: Url) {
-    let (hub, server) = (Arc::clone(hub), Arc::clone(server));
-    tokio::spawn(async move {
-        if let Err(error) = browser::open(&page, hub.options.browser.as_deref()).await {
-            tracing::warn!(server = %server.name, %error, "open the sign-in page by hand");
-        }
-    });
-}
-
-async fn show(hub: &Arc<Hub>, server: &Server, url: &Url) {
-    let set = |browser_problem| {
-        let page = Page {
-            url: url.clone(),
-            opened: hub.options.clock.unix(),
-            browser_problem,
-        };
-        if let Some(pending) = hub.sign_ins.inner().pending.get_mut(server.name.as_str()) {
-            pending.page = Some(page);
-        }
-        hub.changed();
-    };
-    set(None);
-    if let Err(error) = browser::open(url, hub.options.browser.as_deref()).await {
-        tracing::warn!(server = %server.name, %error, "open the sign-in page by hand");
-        set(Some(error.to_string()));
-    }
-}
-
 fn finish(hub: &Arc<Hub>, server: &Server, ended: &End) {
     let mut inner = hub.sign_ins.inner();
     let name = server.name.as_str();
     let shown = inner
         .pending
         .remove(name)
-        .is_some_and(|pending| pending.page.is_some());
+        .is_some_and(|pending| pending.shown.is_some());
     match ended {
         Ok(()) => {
             inner.deserted = false;

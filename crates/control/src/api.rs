@@ -2,7 +2,8 @@
 //! bridge, and what they see of it.
 //!
 //! Owns: requests, replies, and the view that a client is shown. No view carries a secret; of the
-//! requests [`ServerModeForm`] and [`Request::SetSecret`] do, and show none.
+//! requests [`ServerModeForm`], [`Request::SetSecret`] and [`Request::FinishSignIn`] do, and show
+//! none.
 //! One [`Request`] gets one [`Reply`] or one [`Problem`]; [`Request::Watch`] gets a [`State`] at
 //! once and another after every change, until the connection ends.
 
@@ -14,12 +15,12 @@ mod view;
 pub use problem::{Actor, Problem, ProblemKind, RefusalView};
 pub use request::{
     ConsentView, DoctorCheck, DoctorOutcome, HostChange, HostId, Reply, Request, SecretView,
-    ServerModeForm, TestReport, ToolResult,
+    ServerModeForm, SignInWay, TestReport, ToolResult,
 };
-pub use secret::{ClientSecret, HeaderSecret};
+pub use secret::{BrowserAnswer, ClientSecret, HeaderSecret};
 pub use view::{
     AccountState, AccountView, BridgeView, HostView, ServerModeState, ServerState, ServerView,
-    SessionView, SignInView, State, ToolView, VaultState, VaultView,
+    SessionView, SignInView, State, ToolView, UserCodeView, VaultState, VaultView,
 };
 
 /// Whole seconds since 1970.

@@ -51,6 +51,7 @@ pub(crate) enum Command {
     #[command(after_help = CONNECT)]
     Connect(ConnectArgs),
     /// Sign in to a server in the browser.
+    #[command(after_help = SIGN_IN)]
     SignIn(SignInArgs),
     /// Forget who is signed in.
     SignOut(SignOutArgs),
@@ -110,6 +111,14 @@ The exit code is 0 whenever the host ended the conversation, also where the serv
 cannot be reached: the host is told by the answers to its requests, and many hosts take any other
 code for a crash and start the command again. `postern servers test NAME` tells by its exit code
 whether a server works.";
+
+const SIGN_IN: &str = "\
+Examples:
+  postern sign-in snippets
+  postern sign-in snippets --device      where there is no browser: enter a code elsewhere
+  postern sign-in snippets --paste       in a browser that cannot reach this machine
+
+Over SSH, in a container and without a display the way without a browser is taken by itself.";
 
 const SECRETS_SET: &str = "\
 Examples:
@@ -190,6 +199,12 @@ pub(crate) struct SignInArgs {
     /// Choose in the browser who signs in.
     #[arg(long)]
     pub(crate) choose: bool,
+    /// Show a code to enter in a browser on any other device, where the server offers that.
+    #[arg(long, conflicts_with = "paste")]
+    pub(crate) device: bool,
+    /// Show the page, and read the address that a browser on another machine ended on.
+    #[arg(long)]
+    pub(crate) paste: bool,
 }
 
 #[derive(Debug, Args)]

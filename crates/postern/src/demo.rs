@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use control::api::{Reply, Request, State};
+use control::api::{Reply, Request, SignInWay, State};
 use serde_json::json;
 use tokio::process::Command;
 
@@ -85,6 +85,7 @@ async fn sign_in(world: &World) -> anyhow::Result<()> {
     let mut client = world.client().await?;
     let request = Request::SignIn {
         server: world::SERVER.to_owned(),
+        way: SignInWay::Here,
     };
     let watching = world.client().await?;
     let signed_in = async {

@@ -4,9 +4,10 @@
 //! find its bridge, and everything has a default.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bridge::VaultChoice;
+use bridge::browser::{Clues, Surroundings};
 use bridge::hosts::{Os, Places};
 use control::Home;
 
@@ -29,6 +30,10 @@ pub(crate) struct Environment {
     pub(crate) extra_ca: Vec<PathBuf>,
     /// Whether windows can be shown.
     pub(crate) has_display: bool,
+    /// `SSH_CONNECTION`: the addresses and ports of both ends.
+    ssh: Option<String>,
+    wsl: bool,
+    dev_container: bool,
     path: Option<OsString>,
     config_home: Option<PathBuf>,
     appdata: Option<PathBuf>,
@@ -51,6 +56,10 @@ impl Environment {
             has_display: cfg!(any(windows, target_os = "macos"))
                 || variable("DISPLAY").is_some()
                 || variable("WAYLAND_DISPLAY").is_some(),
+            ssh: text("SSH_CONNECTION"),
+            wsl: variable("WSL_DISTRO_NAME").is_some(),
+            dev_container: variable("REMOTE_CONTAINERS").is_some()
+                || variable("CODESPACES").is_some(),
             path: variable("PATH"),
             config_home: folder("XDG_CONFIG_HOME"),
             appdata: folder("APPDATA"),
@@ -82,6 +91,22 @@ impl Environment {
         }
     }
 
+    /// This machine's address, as whoever came by SSH reached it.
+    pub(crate) fn ssh_server(&self) -> Option<&str> {
+        self.ssh.as_deref()?.split(' ').nth(2)
+    }
+
+    /// Where the browser of whoever sits in front of this process is.
+    pub(crate) fn surroundings(&self) -> Surroundings {
+        Surroundings::of(Clues {
+            display: self.has_display || bridge::browser::finds_display(),
+            ssh: self.ssh.is_some(),
+            wsl: self.wsl || is_kernel_of_wsl(),
+            dev_container: self.dev_container,
+            docker: Path::new("/.dockerenv").exists(),
+        })
+    }
+
     /// Where host programs keep their files.
     pub(crate) fn places(&self) -> Places {
         Places {
@@ -97,6 +122,12 @@ impl Environment {
     pub(crate) fn search_path(&self) -> impl Iterator<Item = PathBuf> {
         self.path.iter().flat_map(std::env::split_paths)
     }
+}
+
+/// The kernel of WSL says whose it is, also to what a host gave no environment.
+fn is_kernel_of_wsl() -> bool {
+    let version = std::fs::read_to_string("/proc/version").unwrap_or_default();
+    version.to_ascii_lowercase().contains("microsoft")
 }
 
 /// A variable that `gateway.toml` names for a secret.

@@ -33,6 +33,18 @@ pub(crate) fn confirm(question: &str) -> Option<bool> {
     Some(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
+/// Whether somebody can type something.
+pub(crate) fn is_there() -> bool {
+    io::stdin().is_terminal()
+}
+
+/// The next line of stdin; `None` after the last. It may never come, and nothing waits for it at
+/// the end of the program.
+pub(crate) async fn line() -> Option<String> {
+    let read = tokio::task::spawn_blocking(|| io::stdin().lock().lines().next());
+    read.await.ok()??.ok()
+}
+
 /// Reads a secret: typed unseen where there is a terminal, else all of stdin but the end of its
 /// last line.
 pub(crate) fn secret(question: &str) -> io::Result<String> {

@@ -16,6 +16,7 @@ use reqwest::Url;
 use crate::cli::UiArgs;
 use crate::commands::listen;
 use crate::context::Context;
+use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::{signals, terminal};
 use door::Door;
@@ -39,7 +40,7 @@ pub(crate) fn run(args: &UiArgs, context: &Context) -> Result<(), Failure> {
         if !args.no_open {
             let page = page.parse().map_err(Failure::new)?;
             // Beside the serving: a browser may take its time to say that it cannot open.
-            tokio::spawn(open(page, context.environment.browser.clone()));
+            tokio::spawn(open(page, context.environment.clone()));
         }
         let service =
             router(door, context.clone()).into_make_service_with_connect_info::<SocketAddr>();
@@ -51,8 +52,9 @@ pub(crate) fn run(args: &UiArgs, context: &Context) -> Result<(), Failure> {
     })
 }
 
-async fn open(page: Url, command: Option<String>) {
-    if let Err(problem) = bridge::browser::open(&page, command.as_deref()).await {
+async fn open(page: Url, environment: Environment) {
+    let (command, surroundings) = (environment.browser.as_deref(), environment.surroundings());
+    if let Err(problem) = bridge::browser::open(&page, command, surroundings).await {
         terminal::note(format_args!(
             "No browser could be opened ({problem}). Open the address above."
         ));

@@ -1,6 +1,6 @@
 //! The menu in its states, drawn as text.
 
-use control::api::{Problem, ProblemKind, ServerModeState, ServerState, SignInView};
+use control::api::{Problem, ProblemKind, ServerModeState, ServerState, SignInView, UserCodeView};
 
 use super::canned::{account, server, state};
 use super::{MenuEntry, menu};
@@ -76,6 +76,42 @@ fn signed_out_offers_the_one_sign_in() {
 }
 
 #[test]
+fn a_code_that_waits_can_be_copied() {
+    let mut state = state();
+    state.servers = vec![server("snippets", ServerState::SignInNeeded)];
+    state.sign_ins = vec![SignInView {
+        server: "snippets".into(),
+        url: "https://login.example.com/device".into(),
+        browser_problem: None,
+        code: Some(UserCodeView {
+            code: "WDJB-MJHT".into(),
+            page: "https://login.example.com/device".into(),
+            until: 900,
+        }),
+        callback_port: None,
+        since: 0,
+    }];
+    check(
+        &Link::Attached(Box::new(state)),
+        Look::Attention,
+        "Postern: enter WDJB-MJHT to sign in to snippets",
+        r#"
+        (Not signed in)
+        Copy code WDJB-MJHT -> {"copy":"WDJB-MJHT"}
+        Copy sign-in link -> {"copy":"https://login.example.com/device"}
+        Cancel sign-in to snippets -> {"cancel-sign-in":"snippets"}
+        ---
+        snippets: sign-in needed >
+          Copy endpoint -> {"copy":"http://127.0.0.1:4127/snippets/mcp"}
+        ---
+        Open Postern -> {"open":"servers"}
+        Start server mode… -> {"open":"settings"}
+        ---
+        Quit Postern -> "quit""#,
+    );
+}
+
+#[test]
 fn a_sign_in_under_way_can_be_cancelled_and_is_not_offered_again() {
     let mut state = state();
     state.servers = vec![server("snippets", ServerState::SignInNeeded)];
@@ -83,6 +119,8 @@ fn a_sign_in_under_way_can_be_cancelled_and_is_not_offered_again() {
         server: "snippets".into(),
         url: "https://login.example.com/?x".into(),
         browser_problem: Some("no browser".into()),
+        code: None,
+        callback_port: Some(49152),
         since: 0,
     }];
     check(

@@ -15,7 +15,7 @@ mod window;
 
 use std::time::Duration;
 
-use control::api::{Request, ServerState};
+use control::api::{Request, ServerState, SignInWay};
 
 use app::App;
 use bridge::{Bridge, account, server, state};
@@ -63,7 +63,8 @@ async fn the_tray_follows_the_bridge_and_carries_clicks_to_it() {
     assert_eq!(
         asked,
         Request::SignIn {
-            server: "snippets".into()
+            server: "snippets".into(),
+            way: SignInWay::Here,
         }
     );
     let mut signed_in = signed_out.clone();
@@ -159,7 +160,8 @@ async fn the_page_shows_the_state_and_calls_the_bridge() {
     assert_eq!(
         bridge.asked().await,
         Request::SignIn {
-            server: server_name
+            server: server_name,
+            way: SignInWay::Here,
         }
     );
     let mut signed_in = signed_out.clone();

@@ -1,6 +1,6 @@
 //! A browser that cannot reach this machine, and the address that it ended on.
 
-use auth::{HandInError, SignInError};
+use auth::{HandInError, SignInError, Whom};
 use url::Url;
 
 use super::authority::Rotation;
@@ -17,7 +17,10 @@ async fn end_of(page: &Url) -> Url {
 async fn the_address_that_the_browser_ended_on_finishes_the_sign_in() {
     let desk = Desk::new().await;
     let target = desk.target();
-    let flow = desk.identity.start_sign_in_elsewhere(&target, None).await;
+    let flow = desk
+        .identity
+        .start_sign_in_elsewhere(&target, None, Whom::Same)
+        .await;
     let flow = flow.unwrap();
     let (hand_in, page) = (flow.hand_in(), flow.url().clone());
     let end = end_of(&page).await;
@@ -38,7 +41,10 @@ async fn the_address_that_the_browser_ended_on_finishes_the_sign_in() {
 async fn a_foreign_address_is_refused_and_the_sign_in_goes_on() {
     let desk = Desk::new().await;
     let target = desk.target();
-    let flow = desk.identity.start_sign_in_elsewhere(&target, None).await;
+    let flow = desk
+        .identity
+        .start_sign_in_elsewhere(&target, None, Whom::Same)
+        .await;
     let flow = flow.unwrap();
     let (hand_in, page) = (flow.hand_in(), flow.url().clone());
     let end = end_of(&page).await;
@@ -88,7 +94,10 @@ async fn towards_entra_the_answer_comes_in_the_address_and_not_in_a_form() {
         b.rotation = Rotation::Lenient;
     });
     let target = desk.entra_usual();
-    let flow = desk.identity.start_sign_in_elsewhere(&target, None).await;
+    let flow = desk
+        .identity
+        .start_sign_in_elsewhere(&target, None, Whom::Same)
+        .await;
     let flow = flow.unwrap();
     let hand_in = flow.hand_in();
     let end = end_of(flow.url()).await;

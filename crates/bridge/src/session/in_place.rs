@@ -21,6 +21,7 @@ impl Task {
             Link::SignInNeeded { problem } | Link::Down { problem, .. } => problem.clone(),
             Link::Idle | Link::Asking { .. } | Link::Opening { .. } | Link::Live { .. } => return,
         };
+        let problem = self.hub.sign_ins.told(&self.server.name, problem);
         self.answer_handshake(&problem);
         let passes = matches!(
             problem.kind,
@@ -138,6 +139,7 @@ impl Task {
                 .with_hint("try again in a moment")
             }
         };
+        let problem = self.hub.sign_ins.told(&self.server.name, problem);
         if self.contact.is_some_and(|contact| contact <= now) {
             self.answer_handshake(&problem);
         }

@@ -1,6 +1,6 @@
 //! Who may open a browser, and what a sign-out takes away.
 
-use control::api::{Request, ServerState};
+use control::api::{Request, ServerState, SignInWay};
 use control::socket::{BindError, Listener};
 use control::{CallError, Client};
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use crate::server::Server;
 fn sign_in() -> Request {
     Request::SignIn {
         server: "one".to_owned(),
+        way: SignInWay::Here,
     }
 }
 

@@ -87,7 +87,13 @@ async fn nobody_signs_in_to_a_server_that_others_can_listen_to() {
         .until(|state| *state == ServerState::SignInNeeded)
         .await;
     let server = "one".to_owned();
-    let refused = bridge.call(Request::SignIn { server }).await.unwrap_err();
+    let refused = bridge
+        .call(Request::SignIn {
+            server,
+            way: control::api::SignInWay::Here,
+        })
+        .await
+        .unwrap_err();
     assert!(
         refused.to_string().contains("a token could be read"),
         "{refused}"

@@ -47,11 +47,32 @@ struct Inner {
     token: Option<String>,
     /// Who signs in next.
     person: String,
+    /// What becomes of device codes.
+    codes: Codes,
     /// Responses that hang, and those of them that the client has let go.
     hanging: watch::Sender<(u32, u32)>,
 }
 
+/// What becomes of device codes (RFC 8628).
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Codes {
+    #[default]
+    NotOffered,
+    Awaited,
+    Approved,
+}
+
 impl Record {
+    /// Offers device codes from now on.
+    pub(crate) fn offer_codes(&self) {
+        self.0.lock().unwrap().codes = Codes::Awaited;
+    }
+
+    /// Somebody enters the code that was shown.
+    pub(crate) fn enter_code(&self) {
+        self.0.lock().unwrap().codes = Codes::Approved;
+    }
+
     /// The messages with this method, as they came.
     pub(crate) fn bodies(&self, method: &str) -> Vec<Bytes> {
         let of_method = |body: &&Bytes| {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-use super::{ClientSecret, HeaderSecret, HostView, State, UnixSeconds};
+use super::{BrowserAnswer, ClientSecret, HeaderSecret, HostView, State, UnixSeconds};
 
 /// One call of the API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
@@ -22,6 +22,19 @@ pub enum Request {
     SignIn {
         /// The server's name.
         server: String,
+        /// Where the person who asks has a browser. A sign-in under way that goes another way
+        /// starts again on this one, unless it is the usual.
+        #[serde(default)]
+        #[ts(optional, as = "Option<SignInWay>")]
+        way: SignInWay,
+    },
+    /// Brings the address that a browser ended on which cannot reach this machine.
+    FinishSignIn {
+        /// The server's name.
+        server: String,
+        /// The whole address.
+        #[ts(as = "String")]
+        address: BrowserAnswer,
     },
     /// Has another account open a server: at once where a sign-in of that account can, else by a
     /// sign-in in the browser, whose end is waited for.
@@ -31,6 +44,10 @@ pub enum Request {
         /// The account, as [`super::AccountView::id`] names it; if absent, the person chooses in
         /// the browser.
         account: Option<String>,
+        /// Where the person who asks has a browser.
+        #[serde(default)]
+        #[ts(optional, as = "Option<SignInWay>")]
+        way: SignInWay,
     },
     /// Ends the sign-in that waits for the browser.
     CancelSignIn {
@@ -154,6 +171,22 @@ pub enum Request {
     Quit,
     /// Asks an older bridge to finish what it owes and end, so that a newer one can start.
     Yield,
+}
+
+/// Where somebody signs in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum SignInWay {
+    /// In a browser that the bridge opens; where it can open none, as `elsewhere`.
+    #[default]
+    Here,
+    /// In a browser on another machine: by a code where the server offers that, else as `page`.
+    Elsewhere,
+    /// By a code that is entered on any device (RFC 8628), and not otherwise.
+    Code,
+    /// On a page that nobody opens here, in a browser that may be unable to reach this machine.
+    Page,
 }
 
 /// What a [`Request`] is answered with.

@@ -71,6 +71,11 @@ secret! {
     /// nobody but the control socket.
     HeaderSecret
 }
+secret! {
+    /// The address that a browser ended on, which carries a code. As [`ClientSecret`], it shows
+    /// itself to nobody but the control socket.
+    BrowserAnswer
+}
 
 #[cfg(test)]
 mod tests {

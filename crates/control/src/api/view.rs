@@ -186,20 +186,40 @@ pub struct SessionView {
     pub since: UnixSeconds,
 }
 
-/// A sign-in that waits for the browser.
+/// A sign-in that waits for somebody.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct SignInView {
     /// The server's name.
     pub server: String,
-    /// The page to open, for a browser that could not be opened.
+    /// The page to open, for a browser that was not opened.
     pub url: String,
-    /// Why the browser could not be opened.
+    /// Why no browser was opened.
     pub browser_problem: Option<String>,
+    /// The code to enter there, where that is how one signs in.
+    #[serde(default)]
+    pub code: Option<UserCodeView>,
+    /// The port of this machine that the browser comes back to, where it does.
+    #[serde(default)]
+    pub callback_port: Option<u16>,
     /// Since when.
     #[ts(type = "number")]
     pub since: UnixSeconds,
+}
+
+/// A code to enter on any device (RFC 8628).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct UserCodeView {
+    /// The code.
+    pub code: String,
+    /// The page to enter it on. That of the sign-in may have it filled in already.
+    pub page: String,
+    /// Until when.
+    #[ts(type = "number")]
+    pub until: UnixSeconds,
 }
 
 /// A host program and what stands in its file.

@@ -124,6 +124,7 @@ fn options(args: &BridgeArgs, context: &Context) -> Result<Options, Failure> {
         program: context.program.clone(),
         vault: context.environment.vault(&context.home)?,
         browser: context.environment.browser.clone(),
+        surroundings: context.environment.surroundings(),
         clock: Clock::system(),
         idle_exit: args.idle_exit.map(Duration::from_secs),
         places: context.environment.places(),

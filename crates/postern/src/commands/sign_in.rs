@@ -1,6 +1,9 @@
 //! `postern sign-in`.
 
-use control::api::{Request, SignInView};
+mod announcement;
+
+use bridge::browser::Surroundings;
+use control::api::{BrowserAnswer, Request, SignInView, SignInWay};
 use control::{CallError, Client};
 
 use super::sign_out;
@@ -8,28 +11,28 @@ use crate::cli::SignInArgs;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::terminal;
+use announcement::Announcer;
 
-/// Opens the browser, by the bridge, and waits until somebody signed in there.
+/// Opens the browser, by the bridge, or shows what to do without one, and waits until somebody
+/// signed in there.
 pub(crate) fn run(args: &SignInArgs, context: &Context) -> Result<(), Failure> {
     context.block_on(async {
+        let way = way(args, context);
         let mut client = context.bridge().await?;
         let watching = context.connect().await?;
-        let server = args.server.clone();
-        let request = match (&args.account, args.choose) {
-            (None, false) => Request::SignIn { server },
-            (None, true) => Request::SwitchAccount {
-                server,
-                account: None,
-            },
-            (Some(name), _) => {
-                let accounts = context.state().await?.accounts;
-                let account = Some(sign_out::named(name, &accounts)?.id);
-                Request::SwitchAccount { server, account }
-            }
+        let request = request(args, way, context).await?;
+        let reads_address = way != SignInWay::Here
+            && way != SignInWay::Code
+            && (args.paste || terminal::is_there());
+        let announcer = Announcer {
+            server: args.server.clone(),
+            reads_address: (way != SignInWay::Here).then_some(reads_address),
+            machine: context.environment.ssh_server().map(str::to_owned),
         };
         let ended = tokio::select! {
             reply = client.call(&request) => reply,
-            never = show_page(watching, &args.server) => match never {},
+            never = show(watching, &announcer) => match never {},
+            never = bring_addresses(context, &args.server), if reads_address => match never {},
             () = shim::told_to_end() => return cancel(args, context).await,
         };
         ended?;
@@ -39,16 +42,60 @@ pub(crate) fn run(args: &SignInArgs, context: &Context) -> Result<(), Failure> {
     })
 }
 
+/// Where whoever typed the command has a browser.
+async fn request(args: &SignInArgs, way: SignInWay, context: &Context) -> Result<Request, Failure> {
+    let server = args.server.clone();
+    let account = match (&args.account, args.choose) {
+        (None, false) => return Ok(Request::SignIn { server, way }),
+        (None, true) => None,
+        (Some(name), _) => {
+            let accounts = context.state().await?.accounts;
+            Some(sign_out::named(name, &accounts)?.id)
+        }
+    };
+    Ok(Request::SwitchAccount {
+        server,
+        account,
+        way,
+    })
+}
+
+fn way(args: &SignInArgs, context: &Context) -> SignInWay {
+    if args.device {
+        return SignInWay::Code;
+    }
+    if args.paste {
+        return SignInWay::Page;
+    }
+    let environment = &context.environment;
+    match (&environment.browser, environment.surroundings()) {
+        (None, Surroundings::Elsewhere(why)) => {
+            terminal::note(format_args!("No browser is opened: {why}."));
+            SignInWay::Elsewhere
+        }
+        (Some(_), _) | (None, Surroundings::Desktop | Surroundings::Windows) => SignInWay::Here,
+    }
+}
+
 /// Says where the page is, for a browser that does not show it. Never returns.
 pub(crate) async fn show_page(client: Client, server: &str) -> std::convert::Infallible {
-    if let Err(error) = follow(client, server).await {
+    let announcer = Announcer {
+        server: server.to_owned(),
+        reads_address: None,
+        machine: None,
+    };
+    show(client, &announcer).await
+}
+
+async fn show(client: Client, announcer: &Announcer) -> std::convert::Infallible {
+    if let Err(error) = follow(client, announcer).await {
         shim::complain(error);
     }
     // The call itself says how it ends.
     std::future::pending().await
 }
 
-async fn follow(client: Client, server: &str) -> Result<(), CallError> {
+async fn follow(client: Client, announcer: &Announcer) -> Result<(), CallError> {
     let mut watch = client.watch().await?;
     let mut shown: Option<SignInView> = None;
     loop {
@@ -56,32 +103,32 @@ async fn follow(client: Client, server: &str) -> Result<(), CallError> {
         let waiting = state
             .sign_ins
             .into_iter()
-            .find(|sign_in| sign_in.server == server);
+            .find(|sign_in| sign_in.server == announcer.server);
         if let Some(page) = &waiting
             && waiting != shown
         {
-            terminal::note(announcement(page, shown.as_ref()));
+            terminal::note(announcer.announcement(page, shown.as_ref()));
         }
         shown = waiting;
     }
 }
 
-/// Where the page is, said once, and why no browser shows it.
-fn announcement(page: &SignInView, shown: Option<&SignInView>) -> String {
-    let is_shown = shown.is_some_and(|shown| shown.url == page.url);
-    match &page.browser_problem {
-        Some(problem) if is_shown => {
-            format!("No browser could be opened ({problem}). Open the page above.")
+/// Brings every line that is typed to the sign-in, as the address that a browser ended on, until
+/// one will do. Never returns.
+async fn bring_addresses(context: &Context, server: &str) -> std::convert::Infallible {
+    while let Some(line) = terminal::line().await {
+        if line.trim().is_empty() {
+            continue;
         }
-        Some(problem) => format!(
-            "No browser could be opened ({problem}). Open this page:\n\n  {}\n",
-            page.url
-        ),
-        None => format!(
-            "Waiting for your browser. If it shows nothing, open this page:\n\n  {}\n",
-            page.url
-        ),
+        let request = Request::FinishSignIn {
+            server: server.to_owned(),
+            address: BrowserAnswer::from(line),
+        };
+        if let Err(failure) = context.call(&request).await {
+            terminal::note(failure);
+        }
     }
+    std::future::pending().await
 }
 
 async fn cancel(args: &SignInArgs, context: &Context) -> Result<(), Failure> {
@@ -112,31 +159,4 @@ async fn signed_in_as(context: &Context, server: &str) -> Result<String, Failure
     Ok(account
         .and_then(|account| account.username.or(account.name))
         .map_or(String::new(), |who| format!(" as {who}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use control::api::SignInView;
-
-    use super::announcement;
-
-    #[test]
-    fn the_page_is_named_once_and_so_is_what_keeps_the_browser_from_it() {
-        let page = SignInView {
-            server: "snippets".into(),
-            url: "https://login.example/a".into(),
-            browser_problem: None,
-            since: 0,
-        };
-        let failed = SignInView {
-            browser_problem: Some("`x` could not be started".into()),
-            ..page.clone()
-        };
-        let first = announcement(&page, None);
-        assert!(first.contains("\n  https://login.example/a\n"), "{first}");
-        let then = announcement(&failed, Some(&page));
-        assert!(then.contains("`x`") && !then.contains("https"), "{then}");
-        let late = announcement(&failed, None);
-        assert!(late.contains("`x`") && late.contains("https"), "{late}");
-    }
 }

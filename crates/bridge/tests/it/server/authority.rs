@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 use axum::{Form, Json, Router};
 use serde_json::{Value, json};
 
-use super::Record;
+use super::{Codes, Record};
 
 pub(super) fn routes(address: SocketAddr) -> Router<Record> {
     let base = format!("http://{address}");
@@ -30,9 +30,16 @@ pub(super) fn routes(address: SocketAddr) -> Router<Record> {
         )
         .route(
             "/.well-known/oauth-authorization-server",
-            get(async || Json(server)),
+            get(async move |State(record): State<Record>| {
+                let mut server = server;
+                if record.0.lock().unwrap().codes != Codes::NotOffered {
+                    server["device_authorization_endpoint"] = format!("{base}/codes").into();
+                }
+                Json(server)
+            }),
         )
         .route("/register", post(register))
+        .route("/codes", post(codes))
         .route("/token", post(token))
         .route("/userinfo", get(userinfo))
 }
@@ -40,6 +47,14 @@ pub(super) fn routes(address: SocketAddr) -> Router<Record> {
 async fn register(Json(mut client): Json<Value>) -> (StatusCode, Json<Value>) {
     client["client_id"] = "postern-here".into();
     (StatusCode::CREATED, Json(client))
+}
+
+async fn codes() -> Json<Value> {
+    Json(json!({
+        "device_code": "device", "user_code": "WDJB-MJHT", "expires_in": 600, "interval": 1,
+        "verification_uri": "https://login.example/device",
+        "verification_uri_complete": "https://login.example/device?code=WDJB-MJHT",
+    }))
 }
 
 async fn token(
@@ -61,6 +76,10 @@ async fn token(
         released.wait_for(|released| *released).await.unwrap();
     }
     let mut inner = record.0.lock().unwrap();
+    if asked.contains_key("device_code") && inner.codes != Codes::Approved {
+        let error = json!({ "error": "authorization_pending" });
+        return Err((StatusCode::BAD_REQUEST, Json(error)));
+    }
     let mut token = format!("token-of-{}", inner.person);
     let mut answer = json!({ "token_type": "Bearer", "expires_in": 3600 });
     if let Some(renewals) = inner.renewals {

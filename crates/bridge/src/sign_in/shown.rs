@@ -1,0 +1,145 @@
+//! What a person is shown of a sign-in that waits.
+
+use auth::{DeviceFlow, HandIn, SignInFlow};
+use control::api::{SignInView, SignInWay, UnixSeconds, UserCodeView};
+use url::Url;
+
+use crate::browser::Elsewhere;
+
+/// After how many seconds a person who asks again is taken to have lost the page.
+const LOST: UnixSeconds = 5;
+
+/// A page, or a code to enter on one.
+pub(super) enum Shown {
+    /// A page that the bridge opens.
+    Opened {
+        page: Page,
+        /// When it was opened last.
+        opened: UnixSeconds,
+        browser_problem: Option<String>,
+    },
+    /// A page that somebody opens on another machine.
+    Elsewhere {
+        page: Page,
+        why: Option<Elsewhere>,
+        hand_in: HandIn,
+    },
+    /// A code.
+    Code { url: Url, code: UserCodeView },
+}
+
+/// A page that the browser comes back from.
+pub(super) struct Page {
+    url: Url,
+    port: u16,
+}
+
+impl Page {
+    pub(super) fn of(flow: &SignInFlow) -> Self {
+        Self {
+            url: flow.url().clone(),
+            port: flow.port(),
+        }
+    }
+}
+
+impl Shown {
+    /// The code of a flow.
+    pub(super) fn code(flow: &DeviceFlow) -> Self {
+        let page = flow.verification_uri();
+        Self::Code {
+            url: flow.complete_uri().unwrap_or(page).url().clone(),
+            code: UserCodeView {
+                code: flow.user_code().to_owned(),
+                page: page.url().to_string(),
+                until: flow.expires_at(),
+            },
+        }
+    }
+
+    pub(super) fn view(&self, server: String, since: UnixSeconds) -> SignInView {
+        let view = SignInView {
+            server,
+            url: self.url().to_string(),
+            browser_problem: None,
+            code: None,
+            callback_port: None,
+            since,
+        };
+        match self {
+            Self::Opened {
+                page,
+                browser_problem,
+                ..
+            } => SignInView {
+                browser_problem: browser_problem.clone(),
+                callback_port: Some(page.port),
+                ..view
+            },
+            Self::Elsewhere { page, why, .. } => SignInView {
+                browser_problem: why.map(|why| why.to_string()),
+                callback_port: Some(page.port),
+                ..view
+            },
+            Self::Code { code, .. } => SignInView {
+                code: Some(code.clone()),
+                ..view
+            },
+        }
+    }
+
+    /// The page to open again for a person who has lost it.
+    pub(super) fn lost(&mut self, now: UnixSeconds) -> Option<Url> {
+        match self {
+            Self::Opened { page, opened, .. } if now >= *opened + LOST => {
+                *opened = now;
+                Some(page.url.clone())
+            }
+            Self::Opened { .. } | Self::Elsewhere { .. } | Self::Code { .. } => None,
+        }
+    }
+
+    /// Whether this is what somebody is after who wants to sign in on that way.
+    pub(super) fn is_on(&self, way: SignInWay) -> bool {
+        match (self, way) {
+            (_, SignInWay::Here)
+            | (Self::Code { .. }, SignInWay::Code | SignInWay::Elsewhere)
+            | (Self::Elsewhere { .. }, SignInWay::Page | SignInWay::Elsewhere) => true,
+            (Self::Opened { .. }, _)
+            | (Self::Elsewhere { .. }, SignInWay::Code)
+            | (Self::Code { .. }, SignInWay::Page) => false,
+        }
+    }
+
+    /// Where the address is handed in that the browser ends on.
+    pub(super) fn hand_in(&self) -> Option<HandIn> {
+        match self {
+            Self::Elsewhere { hand_in, .. } => Some(hand_in.clone()),
+            Self::Opened { .. } | Self::Code { .. } => None,
+        }
+    }
+
+    /// What somebody can do who sees nothing but a sentence.
+    pub(super) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Code { code, .. } => Some(format!(
+                "open {} on any device and enter the code {}, then try again",
+                code.page, code.code
+            )),
+            Self::Opened { .. } | Self::Elsewhere { .. } => None,
+        }
+    }
+
+    fn url(&self) -> &Url {
+        match self {
+            Self::Opened { page, .. } | Self::Elsewhere { page, .. } => &page.url,
+            Self::Code { url, .. } => url,
+        }
+    }
+}
+
+impl std::fmt::Debug for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shown(…)")
+    }
+}

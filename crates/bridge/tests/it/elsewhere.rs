@@ -1,0 +1,174 @@
+//! Signing in where the bridge can open no browser.
+
+use bridge::browser::{Elsewhere, Surroundings};
+use control::CallError;
+use control::api::{ProblemKind, Request, SignInView, SignInWay, State};
+use serde_json::json;
+use url::Url;
+
+use crate::bridge::Bridge;
+use crate::server::Server;
+
+const SSH: Surroundings = Surroundings::Elsewhere(Elsewhere::Ssh);
+
+fn sign_in(way: SignInWay) -> Request {
+    let server = "one".to_owned();
+    Request::SignIn { server, way }
+}
+
+fn finish(address: &str) -> Request {
+    Request::FinishSignIn {
+        server: "one".to_owned(),
+        address: address.into(),
+    }
+}
+
+/// A bridge in front of `server`, which has a browser nowhere but on another machine.
+async fn bridge_over_ssh(server: &Server) -> Bridge {
+    server.record.want_sign_in();
+    server.record.person("ann");
+    Bridge::start_with(&server.url(), |options| {
+        options.browser = None;
+        options.surroundings = SSH;
+    })
+    .await
+}
+
+async fn shown(bridge: &Bridge, wanted: impl Fn(&SignInView) -> bool) -> SignInView {
+    let is_shown = |state: &State| state.sign_ins.first().is_some_and(&wanted);
+    let state = bridge.until_state(is_shown).await;
+    state.sign_ins[0].clone()
+}
+
+/// Where the browser would end that is sent to the page.
+fn end_of(page: &SignInView) -> Url {
+    let page: Url = page.url.parse().unwrap();
+    let asked: std::collections::HashMap<_, _> = page.query_pairs().collect();
+    let mut end: Url = asked["redirect_uri"].parse().unwrap();
+    end.query_pairs_mut()
+        .append_pair("code", "c")
+        .append_pair("state", &asked["state"]);
+    end
+}
+
+fn kind(outcome: Result<control::api::Reply, CallError>) -> Option<ProblemKind> {
+    match outcome {
+        Err(CallError::Problem(problem)) => Some(problem.kind),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+#[tokio::test]
+async fn a_host_is_told_the_code_and_its_next_call_goes_through() {
+    let server = Server::start().await;
+    server.record.offer_codes();
+    let bridge = bridge_over_ssh(&server).await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    let answer = host
+        .request(1, "tools/call", json!({ "name": "echo" }))
+        .await;
+    assert_eq!(answer["error"]["code"], 1001, "{answer}");
+    assert_eq!(
+        answer["error"]["data"]["hint"],
+        "open https://login.example/device on any device and enter the code WDJB-MJHT, then try again"
+    );
+    server.record.enter_code();
+    bridge.until_state(|state| state.sign_ins.is_empty()).await;
+    let answer = host.request(2, "tools/call", json!({ "x": 1 })).await;
+    assert_eq!(answer["result"]["x"], 1, "{answer}");
+}
+
+#[tokio::test]
+async fn a_code_is_shown_with_its_page_and_can_be_cancelled() {
+    let server = Server::start().await;
+    server.record.offer_codes();
+    let bridge = bridge_over_ssh(&server).await;
+    let cancelling = async {
+        let view = shown(&bridge, |_| true).await;
+        let code = view.code.unwrap();
+        assert_eq!(code.code, "WDJB-MJHT");
+        assert_eq!(code.page, "https://login.example/device");
+        assert!(code.until > view.since);
+        assert_eq!(view.url, "https://login.example/device?code=WDJB-MJHT");
+        assert_eq!((view.callback_port, view.browser_problem), (None, None));
+        let server = "one".to_owned();
+        bridge.call(Request::CancelSignIn { server }).await.unwrap();
+    };
+    let (ended, ()) = tokio::join!(bridge.call(sign_in(SignInWay::Code)), cancelling);
+    assert_eq!(kind(ended), Some(ProblemKind::SignInEnded));
+    assert_eq!(bridge.state().await.sign_ins, []);
+}
+
+#[tokio::test]
+async fn a_browser_that_cannot_be_opened_makes_way_for_a_code() {
+    let server = Server::start().await;
+    server.record.offer_codes();
+    server.record.enter_code();
+    server.record.want_sign_in();
+    server.record.person("ann");
+    // Its browser is `false`.
+    let bridge = Bridge::start(&server.url()).await;
+    bridge.call(sign_in(SignInWay::Here)).await.unwrap();
+    let state = bridge.state().await;
+    assert_eq!(state.accounts[0].name.as_deref(), Some("ann"));
+}
+
+#[tokio::test]
+async fn without_codes_the_address_that_a_browser_ended_on_will_do() {
+    let server = Server::start().await;
+    let bridge = bridge_over_ssh(&server).await;
+    let bringing = async {
+        let view = shown(&bridge, |_| true).await;
+        assert_eq!(
+            view.browser_problem.as_deref(),
+            Some("this session came over SSH")
+        );
+        let end = end_of(&view);
+        assert_eq!(end.port(), view.callback_port);
+        let mut foreign = end.clone();
+        foreign.set_query(Some("code=c&state=other"));
+        for wrong in [foreign.as_str(), "https://login.example/"] {
+            let refused = bridge.call(finish(wrong)).await;
+            assert_eq!(kind(refused), Some(ProblemKind::Invalid), "{wrong}");
+        }
+        bridge.call(finish(end.as_str())).await.unwrap();
+    };
+    let (ended, ()) = tokio::join!(bridge.call(sign_in(SignInWay::Here)), bringing);
+    ended.unwrap();
+    let late = bridge
+        .call(finish("http://127.0.0.1:1/callback?code=c"))
+        .await;
+    assert_eq!(kind(late), Some(ProblemKind::NotFound));
+}
+
+#[tokio::test]
+async fn somebody_may_take_another_way_while_a_page_waits() {
+    let server = Server::start().await;
+    server.record.offer_codes();
+    server.record.want_sign_in();
+    server.record.person("ann");
+    let bridge = Bridge::start_with(&server.url(), |options| {
+        options.browser = Some("true".to_owned());
+    })
+    .await;
+    let turning = async {
+        shown(&bridge, |view| view.code.is_none()).await;
+        let entering = async {
+            shown(&bridge, |view| view.code.is_some()).await;
+            server.record.enter_code();
+        };
+        let (ended, ()) = tokio::join!(bridge.call(sign_in(SignInWay::Code)), entering);
+        ended.unwrap();
+    };
+    let (first, ()) = tokio::join!(bridge.call(sign_in(SignInWay::Here)), turning);
+    first.expect("whoever waited for the page is served by the code");
+}
+
+#[tokio::test]
+async fn a_code_that_the_server_does_not_offer_is_refused() {
+    let server = Server::start().await;
+    let bridge = bridge_over_ssh(&server).await;
+    let refused = bridge.call(sign_in(SignInWay::Code)).await;
+    assert_eq!(kind(refused), Some(ProblemKind::NotOffered));
+}

@@ -1,0 +1,146 @@
+//! What a person at a terminal is told of a sign-in that waits.
+
+use control::api::{SignInView, UserCodeView};
+
+/// Who is told, and what they can do.
+pub(super) struct Announcer {
+    pub(super) server: String,
+    /// Whether an address that is typed is read, for a browser on another machine.
+    pub(super) reads_address: Option<bool>,
+    /// This machine's address, as whoever came by SSH reached it.
+    pub(super) machine: Option<String>,
+}
+
+impl Announcer {
+    /// Where the page is, said once, and what is between it and a browser.
+    pub(super) fn announcement(&self, page: &SignInView, shown: Option<&SignInView>) -> String {
+        if let Some(code) = &page.code {
+            return code_to_enter(page, code);
+        }
+        if let (Some(reads), Some(port)) = (self.reads_address, page.callback_port) {
+            return self.page_elsewhere(page, port, reads);
+        }
+        let is_shown = shown.is_some_and(|shown| shown.url == page.url);
+        match &page.browser_problem {
+            Some(problem) if is_shown => {
+                format!("No browser could be opened ({problem}). Open the page above.")
+            }
+            Some(problem) => format!(
+                "No browser could be opened ({problem}). Open this page:\n\n  {}\n",
+                page.url
+            ),
+            None => format!(
+                "Waiting for your browser. If it shows nothing, open this page:\n\n  {}\n",
+                page.url
+            ),
+        }
+    }
+
+    fn page_elsewhere(&self, page: &SignInView, port: u16, reads: bool) -> String {
+        let (url, server) = (&page.url, &self.server);
+        let paste = match reads {
+            true => "paste it here".to_owned(),
+            false => format!("paste it into `postern sign-in {server} --paste`"),
+        };
+        let forward = match &self.machine {
+            Some(machine) => format!("run `ssh -L {port}:localhost:{port} {machine}` there"),
+            None => format!("forward port {port} from there to this one"),
+        };
+        format!(
+            "Open this page in any browser:\n\n  {url}\n\n\
+             It ends on port {port} of localhost, which is on this machine. If the browser is on \
+             another one, it\nsays that it cannot connect: copy the whole address that it shows \
+             then, and {paste}.\nOr {forward} before you open the page.\n"
+        )
+    }
+}
+
+fn code_to_enter(page: &SignInView, code: &UserCodeView) -> String {
+    let minutes = code.until.saturating_sub(page.since).div_ceil(60);
+    let filled_in = match page.url == code.page {
+        true => String::new(),
+        false => format!(" The code is filled in already at\n\n  {}\n", page.url),
+    };
+    format!(
+        "Open this page on any device:\n\n  {}\n\nand enter this code within {minutes} \
+         minutes:\n\n  {}\n\nEnter a code only if you asked for it yourself.{filled_in}",
+        code.page, code.code
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use control::api::{SignInView, UserCodeView};
+
+    use super::Announcer;
+
+    fn page() -> SignInView {
+        SignInView {
+            server: "snippets".into(),
+            url: "https://login.example/a".into(),
+            browser_problem: None,
+            code: None,
+            callback_port: Some(40123),
+            since: 0,
+        }
+    }
+
+    fn announcer(reads_address: Option<bool>, machine: Option<&str>) -> Announcer {
+        Announcer {
+            server: "snippets".into(),
+            reads_address,
+            machine: machine.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn the_page_is_named_once_and_so_is_what_keeps_the_browser_from_it() {
+        let page = page();
+        let failed = SignInView {
+            browser_problem: Some("`x` could not be started".into()),
+            ..page.clone()
+        };
+        let told = |page, shown| announcer(None, None).announcement(page, shown);
+        let first = told(&page, None);
+        assert!(first.contains("\n  https://login.example/a\n"), "{first}");
+        let then = told(&failed, Some(&page));
+        assert!(then.contains("`x`") && !then.contains("https"), "{then}");
+        let late = told(&failed, None);
+        assert!(late.contains("`x`") && late.contains("https"), "{late}");
+    }
+
+    #[test]
+    fn whoever_has_a_browser_elsewhere_is_told_both_ways_back() {
+        let told = announcer(Some(true), Some("192.0.2.7")).announcement(&page(), None);
+        assert!(told.contains("\n  https://login.example/a\n"), "{told}");
+        assert!(
+            told.contains("`ssh -L 40123:localhost:40123 192.0.2.7`"),
+            "{told}"
+        );
+        assert!(told.contains("paste it here"), "{told}");
+        let piped = announcer(Some(false), None).announcement(&page(), None);
+        assert!(
+            piped.contains("`postern sign-in snippets --paste`"),
+            "{piped}"
+        );
+        assert!(!piped.contains("ssh"), "{piped}");
+    }
+
+    #[test]
+    fn a_code_is_told_with_its_page_and_its_end() {
+        let mut waiting = page();
+        waiting.code = Some(UserCodeView {
+            code: "WDJB-MJHT".into(),
+            page: waiting.url.clone(),
+            until: 900,
+        });
+        let told = announcer(Some(true), None).announcement(&waiting, None);
+        assert!(told.contains("\n  WDJB-MJHT\n"), "{told}");
+        assert!(told.contains("within 15 minutes"), "{told}");
+        assert!(!told.contains("filled in"), "{told}");
+        waiting.url = "https://login.example/a?code=WDJB-MJHT".into();
+        let told = announcer(None, None).announcement(&waiting, None);
+        assert!(told.contains("\n  https://login.example/a\n"), "{told}");
+        assert!(told.contains("?code=WDJB-MJHT"), "{told}");
+    }
+}
