@@ -18,6 +18,7 @@ const SHOTS = [
   ["signed-out", "servers"],
   ["refused", "servers"],
   ["signing-in", "servers"],
+  ["entering-code", "servers"],
   ["connected", "consents"],
   ["signed-out", "consents"],
   ["connected", "hosts"],

@@ -62,6 +62,16 @@ test("a sign-in that waits shows its link and can be cancelled", async () => {
   expect(screen.queryByText(/could not be opened/)).toBeNull();
 });
 
+test("a code to enter elsewhere is shown with its page, and can be copied", () => {
+  renderApp(mockTransport("entering-code"));
+  const banner = screen.getByRole("status");
+  expect(banner.textContent).toContain("Enter a code to sign in to snippets");
+  expect(banner.textContent).toContain("WDJB-MJHT");
+  expect(within(banner).getByText("https://login.contoso.example/device")).toBeDefined();
+  expect(within(banner).getByRole("button", { name: "Copy code" })).toBeDefined();
+  expect(within(banner).getByRole("button", { name: "Cancel sign-in" })).toBeDefined();
+});
+
 test("a sign-in that fails is told on every page", async () => {
   renderApp(mockTransport("signed-out"));
   await user.click(screen.getByRole("button", { name: "Sign in" }));

@@ -7,28 +7,21 @@ import { ProblemAlert } from "../parts/ProblemAlert";
 import { sentence } from "../parts/sentence";
 import { Words } from "../parts/Words";
 import { t } from "../strings/t";
+import { SignInCode } from "./SignInCode";
 
-/** A sign-in waits for the browser: where it is, and how to end it. */
+/** A sign-in waits for somebody: where it is, what to enter there, and how to end it. */
 export function SignInBanner({ waiting }: { waiting: SignInView }) {
   const client = useClient();
   const cancel = useAction(() => client.cancelSignIn(waiting.server));
-  const stuck = waiting.browserProblem !== null;
   return (
     <Alert
       role="status"
       color="yellow"
       variant="light"
       icon={<Loader size={18} color="yellow" aria-hidden />}
-      title={t(stuck ? "signIn.stuck" : "signIn.waiting", { server: waiting.server })}
+      title={t(title(waiting), { server: waiting.server })}
     >
-      <Text size="sm">
-        <Words>{stuck ? sentence(waiting.browserProblem ?? "") : t("signIn.about")}</Words>
-      </Text>
-      {stuck && (
-        <Text size="xs" ff="monospace" c="dimmed" lineClamp={2} style={{ overflowWrap: "anywhere" }}>
-          {waiting.url}
-        </Text>
-      )}
+      {waiting.code === null ? <BrowserPage waiting={waiting} /> : <SignInCode code={waiting.code} />}
       <Group gap="xs" mt="xs">
         <CopyButton labelled value={waiting.url} what={t("signIn.link")} />
         <Button variant="subtle" color="gray" loading={cancel.busy} onClick={cancel.run}>
@@ -37,5 +30,26 @@ export function SignInBanner({ waiting }: { waiting: SignInView }) {
       </Group>
       <ProblemAlert problem={cancel.problem} />
     </Alert>
+  );
+}
+
+function title(waiting: SignInView) {
+  if (waiting.code !== null) return "signIn.enterCode";
+  return waiting.browserProblem === null ? "signIn.waiting" : "signIn.stuck";
+}
+
+function BrowserPage({ waiting }: { waiting: SignInView }) {
+  const stuck = waiting.browserProblem !== null;
+  return (
+    <>
+      <Text size="sm">
+        <Words>{stuck ? sentence(waiting.browserProblem ?? "") : t("signIn.about")}</Words>
+      </Text>
+      {stuck && (
+        <Text size="xs" ff="monospace" c="dimmed" lineClamp={2} style={{ overflowWrap: "anywhere" }}>
+          {waiting.url}
+        </Text>
+      )}
+    </>
   );
 }

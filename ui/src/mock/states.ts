@@ -102,6 +102,22 @@ const signingIn: State = {
       server: "snippets",
       url: "https://mcp.contoso.example/authorize?client_id=postern&response_type=code&code_challenge_method=S256",
       browserProblem: null,
+      code: null,
+      callbackPort: 49152,
+      since: 1_795_251_000,
+    },
+  ],
+};
+
+const enteringCode: State = {
+  ...signedOut,
+  signIns: [
+    {
+      server: "snippets",
+      url: "https://login.contoso.example/device?user_code=WDJB-MJHT",
+      browserProblem: null,
+      code: { code: "WDJB-MJHT", page: "https://login.contoso.example/device", until: 1_795_251_900 },
+      callbackPort: null,
       since: 1_795_251_000,
     },
   ],
@@ -147,6 +163,8 @@ const attention: State = {
       url: "https://login.contoso.example/authorize?client_id=11f0&response_type=code&redirect_uri=http%3A%2F%2Flocalhost%3A49152",
       browserProblem:
         "No browser was found: `xdg-open` is not installed. Copy the link into a browser on this computer.",
+      code: null,
+      callbackPort: 49152,
       since: 1_795_251_000,
     },
   ],
@@ -166,6 +184,7 @@ export const states = {
   "signed-out": signedOut,
   refused,
   "signing-in": signingIn,
+  "entering-code": enteringCode,
   attention,
 };
 export type StateName = keyof typeof states;

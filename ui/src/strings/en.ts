@@ -53,6 +53,9 @@ export const en = {
     stuck: "The browser could not be opened to sign in to {{server}}",
     about:
       "Finish in the browser tab that just opened. If none did, copy the link into a browser on this computer.",
+    enterCode: "Enter a code to sign in to {{server}}",
+    aboutCode: "Open this page on any device and enter the code there, until {{until}}.",
+    code: "code",
     link: "sign-in link",
     cancel: "Cancel sign-in",
   },
