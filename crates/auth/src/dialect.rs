@@ -95,6 +95,13 @@ pub(crate) fn admin_consent(authority: &Issuer, client_id: &str) -> Option<Url> 
 /// The scopes to ask Entra for: `asked`, or all that was granted beforehand (`.default`), each
 /// with its resource, and those that bring a refresh token and a name.
 pub(crate) fn qualified(asked: &[String], resource: &Resource) -> Vec<String> {
+    let mut scopes = for_program(asked, resource);
+    scopes.extend(["openid", "profile", "offline_access"].map(str::to_owned));
+    scopes
+}
+
+/// As [`qualified`], for a program that signs in as itself: it has no name, and proves itself anew.
+pub(crate) fn for_program(asked: &[String], resource: &Resource) -> Vec<String> {
     let mut scopes: Vec<String> = asked
         .iter()
         .filter(|scope| !PROTOCOL_SCOPES.contains(&scope.as_str()))
@@ -103,7 +110,6 @@ pub(crate) fn qualified(asked: &[String], resource: &Resource) -> Vec<String> {
     if scopes.is_empty() {
         scopes.push(qualify(".default", resource));
     }
-    scopes.extend(["openid", "profile", "offline_access"].map(str::to_owned));
     scopes
 }
 

@@ -50,6 +50,18 @@ pub enum AuthorizationError {
     /// The tokens cannot be read or kept.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// Nobody can sign in: this program does, and is given no token.
+    #[error("this program gets no token for {server}: {reason}; hint: {hint}")]
+    NotGranted {
+        /// The server asked for.
+        server: String,
+        /// Why not.
+        reason: String,
+        /// What can be done about it.
+        hint: &'static str,
+        /// What the authorization server said, if it was that.
+        explanation: Option<Box<Explanation>>,
+    },
     /// Someone must change the configuration, here or at the authorization server.
     #[error(
         "the sign-in to {server} cannot be renewed: {reason}; hint: {}",
@@ -205,6 +217,12 @@ pub enum SignInError {
         /// Its authorization server.
         issuer: String,
     },
+    /// Nobody signs in to it: this program proves itself.
+    #[error("nobody signs in to {server}, Postern does that by itself; hint: use it as it is")]
+    NotForPeople {
+        /// The server.
+        server: String,
+    },
     /// The server asks for no sign-in.
     #[error("{server} asks for no sign-in; hint: use it as it is")]
     NotProtected {
@@ -267,9 +285,9 @@ impl AuthorizationError {
     #[must_use]
     pub fn explanation(&self) -> Option<&Explanation> {
         match self {
-            Self::SignInNeeded { explanation, .. } | Self::Misconfigured { explanation, .. } => {
-                explanation.as_deref()
-            }
+            Self::SignInNeeded { explanation, .. }
+            | Self::NotGranted { explanation, .. }
+            | Self::Misconfigured { explanation, .. } => explanation.as_deref(),
             Self::Forbidden { explanation, .. } => Some(explanation),
             Self::Unreachable { .. } | Self::Vault(_) => None,
         }

@@ -11,6 +11,7 @@ use crate::account::{Account, AccountKey};
 use crate::consents::{self, Consent, ConsentsError};
 use crate::error::{AuthorizationError, SecretError, SignInError, SignOutError};
 use crate::http::Clients;
+use crate::machine::Machines;
 use crate::secret::StoredSecret;
 use crate::sign_in::{DeviceFlow, ReturnTo, SignInFlow, Whom};
 use crate::token::source::Source;
@@ -24,6 +25,7 @@ pub struct Identity(Arc<Inner>);
 struct Inner {
     source: Source,
     program: Program,
+    machines: Machines,
 }
 
 /// What this program is to authorization servers.
@@ -78,6 +80,7 @@ impl Identity {
                 Arc::new(Ledger::new(options.vault)),
             ),
             program: options.program,
+            machines: Machines::default(),
         }))
     }
 
@@ -94,6 +97,13 @@ impl Identity {
     ) -> Result<Option<Authorization>, AuthorizationError> {
         match target.auth {
             ServerAuth::None => Ok(None),
+            ServerAuth::ClientCredentials(ref config) => {
+                let (machines, source) = (&self.0.machines, &self.0.source);
+                machines
+                    .authorization(source, target, config)
+                    .await
+                    .map(Some)
+            }
             ServerAuth::Discover | ServerAuth::Client { .. } | ServerAuth::Entra { .. } => {
                 self.0.source.authorization(target).await.map(Some)
             }
@@ -104,6 +114,10 @@ impl Identity {
     /// [`authorization`](Self::authorization) renews. A newer token is left alone.
     pub async fn refused(&self, target: &Target, used: &Authorization) {
         let source = &self.0.source;
+        if let ServerAuth::ClientCredentials(_) = target.auth {
+            let machines = &self.0.machines;
+            return machines.refused(target, used.serial, source.clock.unix());
+        }
         if source.ledger.load().await.is_err() {
             return;
         }
@@ -205,10 +219,13 @@ impl Identity {
         DeviceFlow::start(source, &self.0.program, target, challenge).await
     }
 
-    /// The account that opens `target`. From memory: `None` until another call has read the
+    /// The account that opens `target`: a person's, or the program's own. From memory: `None` until another call has read the
     /// vault; [`accounts`](Self::accounts) does.
     #[must_use]
     pub fn account_for(&self, target: &Target) -> Option<Account> {
+        if let ServerAuth::ClientCredentials(_) = target.auth {
+            return self.0.machines.account(target);
+        }
         let slot = self.0.source.ledger.grant_for(&target.name())?;
         Some(slot.with_grant(|grant| grant.account.clone()))
     }
@@ -386,6 +403,7 @@ impl Target {
     pub(crate) fn name(&self) -> String {
         match &self.auth {
             ServerAuth::None => format!("none {}", self.url),
+            ServerAuth::ClientCredentials(config) => format!("program {} {config:?}", self.url),
             ServerAuth::Discover => format!("discover {}", self.url),
             ServerAuth::Client {
                 client_id,

@@ -14,6 +14,7 @@ mod error;
 mod explanation;
 pub mod http;
 mod identity;
+mod machine;
 mod random;
 mod registration;
 mod secret;

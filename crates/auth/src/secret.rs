@@ -71,6 +71,10 @@ secret! {
     IdToken
 }
 secret! {
+    /// What proves a client (RFC 7521).
+    Assertion
+}
+secret! {
     /// What a person stored by name, to be the value of a header.
     StoredSecret
 }

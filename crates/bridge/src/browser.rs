@@ -132,7 +132,8 @@ async fn run(page: &Url, mut words: Vec<String>) -> Result<(), BrowserError> {
 fn system_openers(surroundings: Surroundings) -> Result<Vec<Vec<String>>, Elsewhere> {
     let handler = "url.dll,FileProtocolHandler";
     let openers: &[&[&str]] = match surroundings {
-        Surroundings::Elsewhere(why) => return Err(why),
+        // It would open where somebody else may sit.
+        Surroundings::Elsewhere(why @ Elsewhere::Ssh) => return Err(why),
         // A host may leave Windows' folders out of PATH.
         Surroundings::Windows => &[
             &["rundll32.exe", handler],
@@ -141,7 +142,9 @@ fn system_openers(surroundings: Surroundings) -> Result<Vec<Vec<String>>, Elsewh
         ],
         Surroundings::Desktop if cfg!(windows) => &[&["rundll32.exe", handler]],
         Surroundings::Desktop if cfg!(target_os = "macos") => &[&["open"]],
-        Surroundings::Desktop => &[&["xdg-open"]],
+        // Elsewhere it is a last try: it may know a way that nothing tells of.
+        Surroundings::Desktop
+        | Surroundings::Elsewhere(Elsewhere::Container | Elsewhere::NoDisplay) => &[&["xdg-open"]],
     };
     let owned = |opener: &&[&str]| opener.iter().map(|&word| word.to_owned()).collect();
     Ok(openers.iter().map(owned).collect())

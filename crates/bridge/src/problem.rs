@@ -116,8 +116,17 @@ pub(crate) fn sign_in_needed(server: &ServerName) -> Problem {
 
 /// The server answers 401, whatever it is sent.
 pub(crate) fn unauthorized(server: &Server) -> Problem {
-    if server.config.auth != ServerAuth::None {
-        return sign_in_needed(&server.name);
+    match server.config.auth {
+        ServerAuth::None => {}
+        ServerAuth::ClientCredentials(_) => {
+            let text = "the server refuses the token that this program was given for it";
+            return Problem::new(ProblemKind::Failed, text).with_hint(
+                "check the scopes and the resource of this server, and ask who runs it to give the client access",
+            );
+        }
+        ServerAuth::Discover | ServerAuth::Client { .. } | ServerAuth::Entra { .. } => {
+            return sign_in_needed(&server.name);
+        }
     }
     let secrets = server.config.headers.secrets();
     let stored: String = secrets
@@ -148,7 +157,9 @@ pub(crate) fn of_authorization(server: &Server, error: &auth::AuthorizationError
         }
         Error::Unreachable { .. } => spoken(server, ProblemKind::Unreachable, error),
         Error::Vault(_) => spoken(server, ProblemKind::Vault, error),
-        Error::Misconfigured { .. } => spoken(server, ProblemKind::Invalid, error),
+        Error::NotGranted { .. } | Error::Misconfigured { .. } => {
+            spoken(server, ProblemKind::Invalid, error)
+        }
         Error::Forbidden { .. } => spoken(server, ProblemKind::Failed, error),
     };
     problem.refusal = error.explanation().map(quoted);
@@ -185,7 +196,9 @@ pub(crate) fn of_sign_in(server: &Server, error: &auth::SignInError) -> Problem 
         Error::Unreachable { .. } => ProblemKind::Unreachable,
         Error::Untrusted { .. } => ProblemKind::Untrusted,
         Error::PortTaken { .. } | Error::PortAwaited { .. } => ProblemKind::InUse,
-        Error::NoDeviceCode { .. } | Error::NotProtected { .. } => ProblemKind::NotOffered,
+        Error::NoDeviceCode { .. } | Error::NotForPeople { .. } | Error::NotProtected { .. } => {
+            ProblemKind::NotOffered
+        }
         Error::SecretMissing { .. } => ProblemKind::NotFound,
         Error::NoRegistration { .. } | Error::Insecure { .. } => ProblemKind::Invalid,
         Error::Vault(_) => ProblemKind::Vault,

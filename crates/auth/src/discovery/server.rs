@@ -29,6 +29,8 @@ pub(crate) struct AuthorizationServer {
     pub(crate) client_authentication: Option<Vec<String>>,
     /// Whether it takes the address of a client ID metadata document for a client id.
     pub(crate) takes_client_metadata: bool,
+    /// How they may sign what proves them there; `None` if it does not say.
+    pub(crate) signing_algorithms: Option<Vec<String>>,
     /// Whether it promises to name itself in the answer of a sign-in (RFC 9207).
     pub(crate) names_itself: bool,
     pub(crate) proof: Proof,
@@ -71,6 +73,7 @@ pub(super) struct Metadata {
     #[serde(default)]
     response_modes_supported: Vec<String>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    token_endpoint_auth_signing_alg_values_supported: Option<Vec<String>>,
     #[serde(default)]
     client_id_metadata_document_supported: bool,
     #[serde(default)]
@@ -115,6 +118,7 @@ impl AuthorizationServer {
             response_modes: metadata.response_modes_supported,
             client_authentication: metadata.token_endpoint_auth_methods_supported,
             takes_client_metadata: metadata.client_id_metadata_document_supported,
+            signing_algorithms: metadata.token_endpoint_auth_signing_alg_values_supported,
             names_itself: metadata.authorization_response_iss_parameter_supported,
             proof: if metadata.code_challenge_methods_supported.contains(&s256) {
                 Proof::Advertised
@@ -146,6 +150,7 @@ impl AuthorizationServer {
             response_modes: Vec::new(),
             client_authentication: None,
             takes_client_metadata: false,
+            signing_algorithms: None,
             names_itself: false,
             proof: Proof::Assumed,
             side: Side::Inside,

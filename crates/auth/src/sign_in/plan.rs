@@ -47,6 +47,11 @@ impl Plan {
                     server: known.server(),
                 });
             }
+            ServerAuth::ClientCredentials(_) => {
+                return Err(SignInError::NotForPeople {
+                    server: known.server(),
+                });
+            }
             ServerAuth::Entra {
                 authority,
                 client_id,

@@ -23,6 +23,7 @@ fn server() -> AuthorizationServer {
         response_modes: Vec::new(),
         client_authentication: None,
         takes_client_metadata: false,
+        signing_algorithms: None,
         names_itself: true,
         proof: Proof::Advertised,
         side: Side::Inside,

@@ -54,7 +54,7 @@ pub(crate) enum EndpointError {
     Fault(Fault),
 }
 
-pub(super) type Token = StandardTokenResponse<Extras, BasicTokenType>;
+pub(crate) type Token = StandardTokenResponse<Extras, BasicTokenType>;
 
 type OauthClient = oauth2::Client<
     Refusal,
@@ -70,7 +70,7 @@ type OauthClient = oauth2::Client<
 >;
 
 #[derive(Deserialize, Serialize)]
-pub(super) struct Extras {
+pub(crate) struct Extras {
     refresh_in: Option<u64>,
     #[serde(skip_serializing)]
     id_token: Option<String>,
@@ -239,7 +239,7 @@ pub(super) fn strange(what: &str) -> EndpointError {
     EndpointError::Fault(Fault::Unreachable(format!("it answers strangely: {what}")))
 }
 
-pub(super) fn issued(token: &Token, now: u64) -> Result<Issued, EndpointError> {
+pub(crate) fn issued(token: &Token, now: u64) -> Result<Issued, EndpointError> {
     if *token.token_type() != BasicTokenType::Bearer {
         return Err(strange("the token is not a bearer token"));
     }

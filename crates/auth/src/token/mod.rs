@@ -10,7 +10,7 @@ pub(crate) mod form;
 mod grant;
 mod ledger;
 mod refusal;
-mod slot;
+pub(crate) mod slot;
 pub(crate) mod source;
 
 pub(crate) use form::DEVICE_CODE;

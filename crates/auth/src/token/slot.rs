@@ -35,6 +35,11 @@ const REFUSED_TWICE: u64 = 60;
 /// The number of the next access token that this process sees.
 static SERIAL: AtomicU64 = AtomicU64::new(1);
 
+/// A number for an access token that no other one has.
+pub(crate) fn next_serial() -> u64 {
+    SERIAL.fetch_add(1, Ordering::Relaxed)
+}
+
 /// The place of one grant.
 pub(crate) struct Slot {
     state: Mutex<State>,
@@ -214,7 +219,7 @@ impl State {
     fn new(grant: Grant) -> Self {
         Self {
             header: header(&grant.tokens),
-            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
+            serial: next_serial(),
             access: Access::NotRefused,
             attempts: 0,
             hold: None,
@@ -276,7 +281,7 @@ impl State {
         let granted = self.grant.tokens.scopes.take();
         tokens.scopes = tokens.scopes.or(granted);
         self.header = header(&tokens);
-        self.serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        self.serial = next_serial();
         self.access = Access::NotRefused;
         self.hold = None;
         self.claims = None;
@@ -366,7 +371,7 @@ impl State {
     }
 }
 
-fn header(tokens: &Tokens) -> HeaderValue {
+pub(crate) fn header(tokens: &Tokens) -> HeaderValue {
     let mut value = HeaderValue::from_str(&format!("Bearer {}", tokens.access.expose()))
         // Tokens come from the token endpoint, which lets no other characters in, and from the
         // vault, which holds what came from there.

@@ -2,6 +2,7 @@
 //! were asked.
 
 mod device;
+mod program;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -375,6 +376,7 @@ async fn token(State(authority): Shared, headers: HeaderMap, body: Bytes) -> Res
     match asked["grant_type"].as_str() {
         "authorization_code" => redeem(&authority, &asked),
         "refresh_token" => renew(&authority, &asked),
+        "client_credentials" => program::issue(&authority, &asked),
         "urn:ietf:params:oauth:grant-type:device_code" => device::redeem(&authority, &asked),
         other => panic!("grant type {other}"),
     }

@@ -17,6 +17,8 @@ mod discovery;
 #[cfg(test)]
 mod hand_in;
 #[cfg(test)]
+mod machine;
+#[cfg(test)]
 mod renewal;
 #[cfg(test)]
 mod secrets;

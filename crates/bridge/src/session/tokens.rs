@@ -151,7 +151,7 @@ impl Task {
     pub(super) fn give_up_access(&mut self) {
         let problem = problem::unauthorized(&self.server);
         match self.server.config.auth {
-            ServerAuth::None => self.go_down(problem),
+            ServerAuth::None | ServerAuth::ClientCredentials(_) => self.go_down(problem),
             ServerAuth::Discover | ServerAuth::Client { .. } | ServerAuth::Entra { .. } => {
                 self.need_sign_in(problem);
             }

@@ -127,7 +127,19 @@ impl Attempt<'_> {
             why,
             hand_in: flow.hand_in(),
         });
-        flow.finish().await
+        let page = flow.url().clone();
+        let last_try = async {
+            if why.is_some()
+                && let Err(error) = open(self.hub, &page).await
+            {
+                tracing::warn!(server = %self.server.name, %error, "open the sign-in page by hand");
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            ended = flow.finish() => ended,
+            never = last_try => never,
+        }
     }
 
     async fn codes(&self) -> Result<DeviceFlow, SignInError> {

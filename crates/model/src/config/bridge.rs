@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{ClientMetadataUrl, Headers, KeptSecret, Proxy};
+use super::{ClientCredentials, ClientMetadataUrl, Headers, KeptSecret, MachineProof, Proxy};
 use crate::{EndpointUrl, Issuer, Resource, SecretName, ServerName};
 
 /// The whole of `config.toml`.
@@ -186,7 +186,9 @@ impl ServerConfig {
         }
         match self.auth {
             ServerAuth::Discover | ServerAuth::None => Ok(()),
-            ServerAuth::Client { .. } | ServerAuth::Entra { .. } => Err(Contradiction {
+            ServerAuth::Client { .. }
+            | ServerAuth::Entra { .. }
+            | ServerAuth::ClientCredentials(_) => Err(Contradiction {
                 path: path(name, ["auth"]),
                 reason: "a sign-in's token could be read on its way to this server; hint: use https, or `auth = { kind = \"none\" }`".to_owned(),
             }),
@@ -286,6 +288,8 @@ pub enum ServerAuth {
         #[serde(default)]
         redirect_port: u16,
     },
+    /// Nobody signs in: this program proves itself (RFC 6749 section 4.4).
+    ClientCredentials(ClientCredentials),
     /// The server needs no sign-in.
     None,
 }
@@ -302,7 +306,11 @@ impl ServerAuth {
             Self::Client { client_secret, .. } => {
                 client_secret.as_ref().map(|secret| &secret.keychain)
             }
-            Self::Discover | Self::Entra { .. } | Self::None => None,
+            Self::ClientCredentials(ClientCredentials {
+                proof: MachineProof::Secret(name),
+                ..
+            }) => Some(name),
+            Self::Discover | Self::Entra { .. } | Self::ClientCredentials(_) | Self::None => None,
         }
     }
 }

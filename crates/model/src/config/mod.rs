@@ -8,6 +8,7 @@ mod client;
 pub mod gateway;
 mod headers;
 mod locate;
+mod machine;
 mod proxy;
 
 pub use bridge::{
@@ -16,4 +17,5 @@ pub use bridge::{
 pub use client::{ClientMetadataUrl, ClientMetadataUrlError, KeptSecret};
 pub use headers::{HeaderName, HeaderNameError, HeaderSource, Headers, is_header_value};
 pub use locate::{field_at, offset_of};
+pub use machine::{ClientCredentials, MachineIssuer, MachineProof};
 pub use proxy::{Proxy, ProxyError, ProxyUrl};

@@ -1,0 +1,217 @@
+//! Where a program asks for its token, and for what.
+
+use ::http::header::AUTHORIZATION;
+use model::config::{ClientCredentials, MachineIssuer};
+use model::{EndpointUrl, Issuer, Resource};
+
+use super::proof::{Manner, Proof};
+use super::state::Failure;
+use crate::account::{Account, AccountKey};
+use crate::dialect;
+use crate::discovery::{AuthorizationServer, Discovered, Discovery};
+use crate::error::SignInError;
+use crate::explanation::Explanation;
+use crate::http::Side;
+use crate::identity::Target;
+use crate::token::Tokens;
+use crate::token::endpoint::{EndpointError, Token, issued};
+use crate::token::form::ask;
+use crate::token::source::Source;
+
+/// What to do if the configuration is what is wrong.
+const CHECK: &str = "check the client id, the proof, the scopes and the resource of this server, and what the authorization server knows of them";
+
+/// What was found out.
+pub(super) struct Plan {
+    issuer: Issuer,
+    token_endpoint: EndpointUrl,
+    manner: Manner,
+    resource: Option<Resource>,
+    scopes: Vec<String>,
+    side: Side,
+}
+
+impl Plan {
+    /// Finds out and decides.
+    pub(super) async fn make(
+        source: &Source,
+        target: &Target,
+        config: &ClientCredentials,
+    ) -> Result<Self, Failure> {
+        if target.url.is_exposed() {
+            return Err(not_granted("a token could be read on its way there"));
+        }
+        let discovery = Discovery {
+            http: &source.clients,
+            server: &target.url,
+        };
+        match &config.issuer {
+            MachineIssuer::Entra {
+                authority,
+                resource,
+            } => {
+                let server = discovery.of_entra(authority).await.map_err(found_out)?;
+                Ok(Self::entra(server, authority.clone(), resource, config))
+            }
+            MachineIssuer::Discovered { resource } => {
+                let found = discovery
+                    .of_server(None, |_| true)
+                    .await
+                    .map_err(found_out)?;
+                Self::discovered(found, resource.clone(), config)
+            }
+        }
+    }
+
+    fn entra(
+        server: AuthorizationServer,
+        issuer: Issuer,
+        resource: &Resource,
+        config: &ClientCredentials,
+    ) -> Self {
+        Self {
+            issuer,
+            manner: Manner::Entra,
+            scopes: dialect::for_program(&config.scopes, resource),
+            resource: None,
+            side: server.side,
+            token_endpoint: server.token_endpoint,
+        }
+    }
+
+    fn discovered(
+        found: Discovered,
+        resource: Option<Resource>,
+        config: &ClientCredentials,
+    ) -> Result<Self, Failure> {
+        let server = found.authorization_server;
+        let issuer = server.issuer.issuer();
+        let described = found.resource;
+        let listed = described.as_ref().map_or(&[][..], |known| &known.scopes);
+        let scopes = [&config.scopes[..], &found.challenge.scopes, listed]
+            .into_iter()
+            .find(|scopes| !scopes.is_empty())
+            .unwrap_or_default();
+        let resource = resource.or_else(|| described.as_ref().map(|known| known.resource.clone()));
+        match resource {
+            Some(resource) if dialect::is_entra(&issuer) => {
+                Ok(Self::entra(server, issuer, &resource, config))
+            }
+            resource => Ok(Self {
+                manner: Manner::of(&server, &config.proof).map_err(|what| not_granted(&what))?,
+                scopes: scopes.to_vec(),
+                side: server.side,
+                token_endpoint: server.token_endpoint,
+                resource,
+                issuer,
+            }),
+        }
+    }
+
+    /// Asks for a token.
+    pub(super) async fn ask(
+        &self,
+        source: &Source,
+        config: &ClientCredentials,
+    ) -> Result<Tokens, Failure> {
+        let audience = match &self.manner {
+            Manner::Entra => self.token_endpoint.url().as_str(),
+            Manner::Basic | Manner::Post | Manner::Assertion { .. } => self.issuer.as_str(),
+        };
+        let now = source.clock.unix();
+        let proof = Proof::of(source, config, &self.manner, audience, now).await?;
+        let scope = self.scopes.join(" ");
+        let mut form = vec![("grant_type", "client_credentials")];
+        if !scope.is_empty() {
+            form.push(("scope", &*scope));
+        }
+        if let Some(resource) = &self.resource {
+            form.push(("resource", resource.as_str()));
+        }
+        form.extend(proof.parameters(&config.client_id));
+        let mut request = source
+            .clients
+            .named_from(self.side)
+            .post(self.token_endpoint.url().clone())
+            .header("accept", "application/json");
+        if let Some(basic) = proof.basic(&config.client_id) {
+            request = request.header(AUTHORIZATION, basic);
+        }
+        let refused = |error| self.refused(error, config);
+        let token: Token = ask(request.form(&form)).await.map_err(refused)?;
+        Ok(issued(&token, now).map_err(refused)?.tokens)
+    }
+
+    fn refused(&self, error: EndpointError, config: &ClientCredentials) -> Failure {
+        match error {
+            EndpointError::Refused(refusal) => {
+                let explanation = Explanation::of(&refusal, &self.issuer, &config.client_id);
+                let is_known =
+                    explanation.number.is_some() || explanation.error != "invalid_client";
+                Failure::NotGranted {
+                    reason: explanation.what.to_string(),
+                    hint: if is_known { explanation.todo } else { CHECK },
+                    explanation: Some(explanation),
+                }
+            }
+            EndpointError::Busy {
+                reason,
+                retry_after,
+            } => Failure::Unreachable {
+                reason,
+                retry_after,
+            },
+            EndpointError::Fault(fault) => Failure::Unreachable {
+                reason: fault.to_string(),
+                retry_after: None,
+            },
+        }
+    }
+
+    /// The program, as the authorization server knows it.
+    pub(super) fn account(&self, config: &ClientCredentials) -> Account {
+        Account {
+            key: AccountKey {
+                issuer: self.issuer.clone(),
+                subject: config.client_id.clone(),
+            },
+            name: None,
+            username: None,
+            tenant: None,
+            object_id: None,
+        }
+    }
+}
+
+pub(super) fn not_granted(reason: &str) -> Failure {
+    Failure::NotGranted {
+        reason: reason.to_owned(),
+        hint: CHECK,
+        explanation: None,
+    }
+}
+
+fn found_out(error: SignInError) -> Failure {
+    match error {
+        SignInError::Unreachable { reason, .. } | SignInError::Untrusted { reason, .. } => {
+            Failure::Unreachable {
+                reason,
+                retry_after: None,
+            }
+        }
+        SignInError::Vault(error) => unreadable(&error),
+        other => {
+            let text = other.to_string();
+            let reason = text.split("; hint: ").next().unwrap_or_default();
+            not_granted(reason)
+        }
+    }
+}
+
+/// The vault may be unlocked at any time.
+pub(super) fn unreadable(error: &crate::VaultError) -> Failure {
+    Failure::Unreachable {
+        reason: error.to_string(),
+        retry_after: None,
+    }
+}

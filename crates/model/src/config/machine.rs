@@ -1,0 +1,206 @@
+//! A program that signs in as itself (RFC 6749 section 4.4).
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::KeptSecret;
+use crate::{Issuer, Resource, SecretName};
+
+/// `auth = { kind = "client-credentials", … }`: nobody signs in, the program proves itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "Fields", into = "Fields")]
+#[schemars(with = "Fields")]
+pub struct ClientCredentials {
+    /// The client id at the authorization server.
+    pub client_id: String,
+    /// What proves that it is that client.
+    pub proof: MachineProof,
+    /// Who issues the tokens, and for what.
+    pub issuer: MachineIssuer,
+    /// The scopes to ask for; the usual ones of the issuer, if there are none.
+    pub scopes: Vec<String>,
+}
+
+/// What proves that a program is a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MachineProof {
+    /// The stored secret of this name.
+    Secret(SecretName),
+    /// A private key, and the certificate that was registered for it; both in PEM.
+    Certificate {
+        /// The certificate.
+        cert: PathBuf,
+        /// The key.
+        key: PathBuf,
+    },
+    /// A file with a token of a federated credential, which whoever wrote it renews.
+    TokenFile(PathBuf),
+}
+
+/// Who issues the tokens of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MachineIssuer {
+    /// Whom the server names.
+    Discovered {
+        /// What to ask tokens for, if not for what the server calls itself.
+        resource: Option<Resource>,
+    },
+    /// Microsoft Entra ID.
+    Entra {
+        /// The tenant's authority.
+        authority: Issuer,
+        /// The App ID URI of the server's registration.
+        resource: Resource,
+    },
+}
+
+/// As they stand in the file.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    /// The client id at the authorization server.
+    client_id: String,
+    /// `https://login.microsoftonline.com/{tenant}/v2.0`, or the same at another cloud; the
+    /// server's own authorization server, if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authority: Option<Issuer>,
+    /// The App ID URI of the server's registration; needed with `authority`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<Resource>,
+    /// The scopes to ask for; with `authority`, `.default` if absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    scopes: Vec<String>,
+    /// The proof: a secret that `postern secrets set` has stored. There is exactly one proof.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret: Option<KeptSecret>,
+    /// The proof: a certificate and its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<CertificateFiles>,
+    /// The proof: a file with a token of a federated credential. It is read anew each time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    federated_token_file: Option<PathBuf>,
+}
+
+/// Files in PEM.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct CertificateFiles {
+    /// The certificate.
+    cert: PathBuf,
+    /// Its private key: RSA, or an elliptic curve in PKCS #8.
+    key: PathBuf,
+}
+
+impl TryFrom<Fields> for ClientCredentials {
+    type Error = &'static str;
+
+    fn try_from(fields: Fields) -> Result<Self, Self::Error> {
+        let proof = match (
+            fields.client_secret,
+            fields.certificate,
+            fields.federated_token_file,
+        ) {
+            (Some(secret), None, None) => MachineProof::Secret(secret.keychain),
+            (None, Some(CertificateFiles { cert, key }), None) => {
+                MachineProof::Certificate { cert, key }
+            }
+            (None, None, Some(path)) => MachineProof::TokenFile(path),
+            _ => {
+                return Err(
+                    "client-credentials takes exactly one proof; hint: say one of client_secret, certificate and federated_token_file",
+                );
+            }
+        };
+        let issuer = match (fields.authority, fields.resource) {
+            (None, resource) => MachineIssuer::Discovered { resource },
+            (Some(authority), Some(resource)) => MachineIssuer::Entra {
+                authority,
+                resource,
+            },
+            (Some(_), None) => {
+                return Err(
+                    "an authority issues tokens for a resource; hint: say the App ID URI of the server's registration as resource",
+                );
+            }
+        };
+        Ok(Self {
+            client_id: fields.client_id,
+            proof,
+            issuer,
+            scopes: fields.scopes,
+        })
+    }
+}
+
+impl From<ClientCredentials> for Fields {
+    fn from(from: ClientCredentials) -> Self {
+        let (authority, resource) = match from.issuer {
+            MachineIssuer::Discovered { resource } => (None, resource),
+            MachineIssuer::Entra {
+                authority,
+                resource,
+            } => (Some(authority), Some(resource)),
+        };
+        let (client_secret, certificate, federated_token_file) = match from.proof {
+            MachineProof::Secret(keychain) => (Some(KeptSecret { keychain }), None, None),
+            MachineProof::Certificate { cert, key } => {
+                (None, Some(CertificateFiles { cert, key }), None)
+            }
+            MachineProof::TokenFile(path) => (None, None, Some(path)),
+        };
+        Self {
+            client_id: from.client_id,
+            authority,
+            resource,
+            scopes: from.scopes,
+            client_secret,
+            certificate,
+            federated_token_file,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{BridgeConfig, ServerAuth};
+
+    fn read(auth: &str) -> Result<BridgeConfig, String> {
+        let text = format!(
+            "[servers.one]\nurl = 'https://mcp.example/mcp'\nauth = {{ kind = 'client-credentials', client_id = 'c', {auth} }}"
+        );
+        toml::from_str(&text).map_err(|error: toml::de::Error| error.to_string())
+    }
+
+    #[test]
+    fn there_is_exactly_one_proof_and_it_comes_back_as_it_was() {
+        for good in [
+            "client_secret = { keychain = 'crm' }",
+            "certificate = { cert = '/c.pem', key = '/k.pem' }, scopes = ['a']",
+            "federated_token_file = '/t', authority = 'https://login.example/t/v2.0', resource = 'api://a'",
+        ] {
+            let config = read(good).unwrap();
+            let again: BridgeConfig = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
+            assert_eq!(again, config);
+            let auth = &config.servers.values().next().unwrap().auth;
+            assert!(matches!(auth, ServerAuth::ClientCredentials(_)));
+        }
+        for (bad, said) in [
+            ("scopes = []", "exactly one proof"),
+            (
+                "client_secret = { keychain = 'crm' }, federated_token_file = '/t'",
+                "exactly one proof",
+            ),
+            (
+                "federated_token_file = '/t', authority = 'https://login.example/t/v2.0'",
+                "hint: say the App ID URI",
+            ),
+            ("client_secret = 'hush'", "invalid type"),
+            ("federated_token_file = '/t', typo = 1", "typo"),
+        ] {
+            let refused = read(bad).unwrap_err();
+            assert!(refused.contains(said), "{bad}: {refused}");
+        }
+    }
+}
