@@ -114,14 +114,15 @@ impl Conversation {
     /// Waits to be told that there are other tools now, where that was promised. Says whether it
     /// was.
     pub(crate) async fn hear_of_tools(&mut self) -> Result<bool> {
-        let is_promised = self.offered["tools"]["listChanged"] == true;
-        while is_promised {
+        if self.offered["tools"]["listChanged"] != true {
+            return Ok(false);
+        }
+        loop {
             let message = self.program.next().await?;
             if message["method"] == "notifications/tools/list_changed" {
-                break;
+                return Ok(true);
             }
         }
-        Ok(is_promised)
     }
 
     /// Makes a request; its id.
