@@ -220,8 +220,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_web_pages_reach_a_program() {
-        for page in ["file:///etc/passwd", "javascript:alert(1)", "ms-settings:x"] {
+    async fn a_file_a_script_or_a_setting_reaches_no_opener() {
+        for page in [
+            "file:///etc/passwd",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "ms-settings:x",
+        ] {
             let refused = open(&page.parse().unwrap(), Some("true")).await;
             assert!(matches!(refused, Err(BrowserError::NotWeb)), "{page}");
         }
@@ -229,9 +234,9 @@ mod tests {
 
     #[cfg(unix)]
     #[tokio::test]
-    async fn the_address_is_one_argument_that_no_shell_sees() {
+    async fn shell_metacharacters_in_an_address_reach_no_shell_and_make_no_options() {
         let dir = tempfile::tempdir().unwrap();
-        let page = "https://example.com/?a=$(touch%20x)&b=;`id`'"
+        let page = "https://example.com/$(id);-x?a=$(touch x)&b=;`id`' --help %s |"
             .parse()
             .unwrap();
         let target = dir.path().join("seen").display().to_string();
