@@ -9,6 +9,9 @@ const net = require("node:net");
 // returns before it is bound, and the mocks read their port at once.
 const bind = net.Server.prototype._listen2;
 net.Server.prototype._listen2 = function (address, port, addressType, ...rest) {
+  // One process is all of the suite's servers at once. Where it is busy for longer than connections
+  // may be idle, it ends them before it has read the requests that came meanwhile.
+  this.keepAliveTimeout = 0;
   const everywhere = !address && port >= 0;
   return everywhere
     ? bind.call(this, "127.0.0.1", port, 4, ...rest)
