@@ -69,3 +69,64 @@ impl ManualClock {
         }))
     }
 }
+
+/// A clock that runs ahead of another one, by as much as it was told so far.
+#[derive(Clone, Debug)]
+pub struct AheadClock {
+    behind: Clock,
+    ahead: Arc<Mutex<Duration>>,
+}
+
+impl AheadClock {
+    /// Starts at the time of `behind`.
+    #[must_use]
+    pub fn new(behind: Clock) -> Self {
+        Self {
+            behind,
+            ahead: Arc::default(),
+        }
+    }
+
+    /// Moves time forward; it goes on from there. As far as time can be told, and no further.
+    pub fn advance(&self, by: Duration) {
+        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = ahead.saturating_add(by);
+        if self.behind.now().checked_add(wanted).is_some() {
+            *ahead = wanted;
+        }
+    }
+
+    /// How far it is ahead.
+    #[must_use]
+    pub fn ahead(&self) -> Duration {
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The clock that follows this one.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        let this = self.clone();
+        Clock(Arc::new(move || this.behind.now() + this.ahead()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::{AheadClock, ManualClock};
+
+    #[test]
+    fn a_clock_ahead_keeps_its_distance() {
+        let behind = ManualClock::new(SystemTime::UNIX_EPOCH);
+        let ahead = AheadClock::new(behind.clock());
+        let clock = ahead.clock();
+        assert_eq!(clock.unix(), 0);
+        ahead.advance(Duration::from_secs(60));
+        behind.advance(Duration::from_secs(5));
+        ahead.advance(Duration::from_secs(10));
+        assert_eq!((clock.unix(), ahead.ahead().as_secs()), (75, 70));
+        ahead.advance(Duration::MAX);
+        assert_eq!(clock.unix(), 75, "beyond what time can be");
+    }
+}

@@ -10,7 +10,7 @@ mod identifier;
 mod name;
 mod url;
 
-pub use clock::{Clock, ManualClock};
+pub use clock::{AheadClock, Clock, ManualClock};
 pub use identifier::{Issuer, Resource};
 pub use name::{NameError, SecretName, SecretNameError, ServerName};
 pub use url::{EndpointUrl, UrlError, is_loopback_host, shown_url};
