@@ -98,6 +98,13 @@ impl App {
     }
 }
 
+impl App {
+    /// Whether `audience` is that of tokens for it: its client id, or one of its URIs.
+    pub(crate) fn takes(&self, audience: &str) -> bool {
+        audience.parse() == Ok(self.client_id) || self.app_id_uris.iter().any(|uri| uri == audience)
+    }
+}
+
 impl SignInAudience {
     /// Whether people of `tenant` may use the app though it is registered in another one.
     pub(crate) fn reaches(self, tenant: &Tenant) -> bool {

@@ -23,6 +23,7 @@ use crate::parameters::Parameters;
 use crate::redirect::{Reply, ResponseMode};
 use crate::scope::Scopes;
 use crate::sign_in::{self, SignIn};
+use crate::switch::Attempt;
 
 pub(crate) async fn get(
     State(entra): State<Arc<Entra>>,
@@ -60,7 +61,7 @@ fn authorize(entra: &Entra, tenant: &str, encoded: &[u8], headers: &HeaderMap) -
         app,
         mut reply,
     } = client;
-    match check(authority, app, &mut reply, &parameters) {
+    match check(entra, authority, app, &mut reply, &parameters) {
         Ok(request) => {
             let browser = Browser::read(entra, headers);
             let next = flow::begin(&request, &browser, authority.people(app));
@@ -104,6 +105,7 @@ fn client<'e>(
 }
 
 fn check(
+    entra: &Entra,
     authority: Authority<'_>,
     app: &App,
     reply: &mut Reply,
@@ -117,8 +119,8 @@ fn check(
         .transpose()?;
     let scope = parameters.required("scope")?;
     let resource = parameters.optional("resource");
-    Scopes::resolve(authority, app, scope, resource)?;
-    Ok(Request {
+    let scopes = Scopes::resolve(authority, app, scope, resource)?;
+    let request = Request {
         authority: authority.segment(),
         client_id: app.client_id,
         way: Way::Back(Box::new(Back {
@@ -133,7 +135,14 @@ fn check(
         prompt,
         login_hint: parameters.owned("login_hint"),
         claims: ClaimsRequest::read(parameters)?,
-    })
+    };
+    entra.switches.check(&Attempt {
+        occasion: request.occasion(),
+        client: app.client_id,
+        resources: scopes.resources(),
+        session: None,
+    })?;
+    Ok(request)
 }
 
 /// No app of ours has the implicit grant switched on.

@@ -25,6 +25,9 @@ pub(crate) struct Session {
     pub(crate) authenticated_at: u64,
     /// "Stay signed in".
     pub(crate) persistent: bool,
+    /// Whether a second factor was given, too.
+    #[serde(default)]
+    pub(crate) second_factor: bool,
 }
 
 impl Session {
@@ -61,7 +64,9 @@ impl Browser {
             .unwrap_or_default();
         accounts.retain(|account| entra.cloud.member(account.user).is_some());
         for account in &mut accounts {
-            account.session.take_if(|session| !session.is_live(now));
+            account
+                .session
+                .take_if(|session| !session.is_live(now) || entra.switches.has_ended(session));
         }
         Self {
             is_new: id.is_none(),

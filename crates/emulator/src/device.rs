@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, header};
 use serde::Serialize;
 
+use crate::aadsts::Occasion;
 use crate::cors;
 use crate::entra::Entra;
 use crate::fault::Fault;
@@ -23,6 +24,7 @@ use crate::occurrence::Occurrence;
 use crate::page::no_store;
 use crate::parameters::Parameters;
 use crate::scope::Scopes;
+use crate::switch::Attempt;
 pub(crate) use codes::{DeviceRequest, Devices};
 
 /// Where people type the code.
@@ -64,7 +66,13 @@ fn answer(entra: &Entra, tenant: &str, body: &[u8]) -> Result<Answer, Fault> {
     let app = authority.client(parameters.required("client_id")?)?;
     let scope = parameters.required("scope")?;
     let resource = parameters.optional("resource");
-    Scopes::resolve(authority, app, scope, resource)?;
+    let scopes = Scopes::resolve(authority, app, scope, resource)?;
+    entra.switches.check(&Attempt {
+        occasion: Occasion::DeviceCode,
+        client: app.client_id,
+        resources: scopes.resources(),
+        session: None,
+    })?;
     let request = DeviceRequest {
         authority: authority.segment(),
         client_id: app.client_id,

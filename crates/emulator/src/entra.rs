@@ -1,6 +1,6 @@
 //! What every endpoint works with.
 
-use model::Clock;
+use model::{AheadClock, Clock};
 
 use crate::authority::Authority;
 use crate::cloud::Cloud;
@@ -8,6 +8,8 @@ use crate::code::Codes;
 use crate::device::Devices;
 use crate::fault::Fault;
 use crate::keys::Keys;
+use crate::requests::Requests;
+use crate::switch::Switches;
 use crate::tenant::Tenant;
 
 /// The running emulator.
@@ -15,10 +17,14 @@ pub(crate) struct Entra {
     /// Where it is reached, without a slash at the end.
     pub(crate) base: String,
     pub(crate) cloud: Cloud,
+    /// The time of everything here: that of `ahead`.
     pub(crate) clock: Clock,
+    pub(crate) ahead: AheadClock,
     pub(crate) keys: Keys,
     pub(crate) codes: Codes,
     pub(crate) devices: Devices,
+    pub(crate) switches: Switches,
+    pub(crate) requests: Requests,
 }
 
 impl Entra {

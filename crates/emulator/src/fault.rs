@@ -5,6 +5,8 @@
 use http::StatusCode;
 use uuid::Uuid;
 
+use crate::aadsts::{Aadsts, Occasion};
+
 /// An AADSTS error. Clients are told to branch on [`Fault::error`] and [`Fault::suberror`] only;
 /// numbers and texts are for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -275,12 +277,27 @@ pub(crate) enum Fault {
     #[error("The user account is no longer in the directory.")]
     UserGone,
 
+    // Switched on.
+    /// An error of the table, as it is answered on an occasion.
+    #[error("{}", .0.text)]
+    Listed(&'static Aadsts, Occasion),
+
     // Ours.
     #[error("The sign-in service failed.")]
     Internal,
 }
 
 impl Fault {
+    /// The error of the table with this number, as it is answered on `occasion`.
+    pub(crate) fn listed(number: u32, occasion: Occasion) -> Self {
+        Aadsts::numbered(number).map_or(Self::Internal, |row| Self::Listed(row, occasion))
+    }
+
+    /// Whether the person is shown it, although the way back to the client is known.
+    pub(crate) fn is_page(&self) -> bool {
+        matches!(self, Self::Listed(row, Occasion::Authorize) if row.is_page())
+    }
+
     /// The AADSTS number.
     pub(crate) fn code(&self) -> u32 {
         match self {
@@ -353,6 +370,7 @@ impl Fault {
             Self::RefreshExpired => 700_082,
             Self::SpaRefreshExpired => 700_084,
             Self::UserGone => 50_034,
+            Self::Listed(row, _) => row.number,
             Self::Internal => 90_033,
         }
     }
@@ -430,6 +448,7 @@ impl Fault {
             | Self::RefreshExpired
             | Self::SpaRefreshExpired
             | Self::UserGone => "invalid_grant",
+            Self::Listed(row, occasion) => row.error(*occasion),
             Self::Internal => "temporarily_unavailable",
         }
     }
@@ -439,6 +458,15 @@ impl Fault {
         match self {
             Self::RefreshExpired | Self::SpaRefreshExpired => Some("bad_token"),
             Self::ForeignGrant => Some("client_mismatch"),
+            Self::Listed(row, _) => row.suberror(),
+            _ => None,
+        }
+    }
+
+    /// What a policy wants of the person: plain JSON for the next `claims` parameter.
+    pub(crate) fn claims(&self) -> Option<&'static str> {
+        match self {
+            Self::Listed(row, _) => row.claims(),
             _ => None,
         }
     }
@@ -458,6 +486,7 @@ impl Fault {
             | Self::FederatedIssuer(_)
             | Self::FederatedAudience(_)
             | Self::FederatedSubject(_) => StatusCode::UNAUTHORIZED,
+            Self::Listed(row, _) => row.status(),
             Self::Internal => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
         }

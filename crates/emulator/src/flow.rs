@@ -7,12 +7,14 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::aadsts::Occasion;
 use crate::authority::People;
 use crate::browser::{Browser, Session};
 use crate::claims::request::ClaimsRequest;
 use crate::fault::Fault;
 use crate::parameters::Parameters;
 use crate::redirect::Reply;
+use crate::switch::Requirement;
 
 /// An authorization request that passed every check.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,6 +49,18 @@ pub(crate) struct Back {
     pub(crate) challenge: Option<Challenge>,
     /// The client wants `client_info`.
     pub(crate) client_info: bool,
+}
+
+impl Request {
+    /// How an error reaches the client or the person.
+    pub(crate) fn occasion(&self) -> Occasion {
+        match self.prompt {
+            Some(Prompt::None) => Occasion::Silent,
+            None | Some(Prompt::Login | Prompt::SelectAccount | Prompt::Consent) => {
+                Occasion::Authorize
+            }
+        }
+    }
 }
 
 /// A PKCE challenge (RFC 7636).
@@ -103,6 +117,9 @@ pub(crate) enum Step {
         user: Uuid,
         authenticated_at: u64,
     },
+    SecondFactor {
+        session: Session,
+    },
     Consent {
         session: Session,
     },
@@ -110,6 +127,35 @@ pub(crate) enum Step {
     Confirm {
         session: Session,
     },
+    /// Only an administrator can consent.
+    Approval {
+        session: Session,
+        kind: Approval,
+    },
+    /// An administrator was asked to.
+    ApprovalRequested {
+        session: Session,
+    },
+}
+
+/// What a person can do who is not an administrator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Approval {
+    /// Nothing.
+    Missing,
+    /// Ask for it on the page.
+    Requestable,
+}
+
+impl Approval {
+    /// What the client reads of somebody who leaves without.
+    fn fault(self) -> Fault {
+        let requirement = match self {
+            Self::Missing => Requirement::AdminConsent,
+            Self::Requestable => Requirement::AdminApproval,
+        };
+        Fault::listed(requirement.number(), Occasion::Authorize)
+    }
 }
 
 /// What comes next.
@@ -123,7 +169,9 @@ pub(crate) enum Next {
     SignIn(Session),
     /// The browser knew the person: go on.
     GoOn(Session),
-    /// The person agreed to everything.
+    /// The person agreed to what the client wants to do: remember that, and go on.
+    Consent(Session),
+    /// Nothing is left to ask.
     Finish(Session),
     /// Tell the client no.
     Refuse(Fault),
@@ -191,22 +239,72 @@ pub(crate) fn advance(
             user,
             authenticated_at,
             persistent: !back,
+            second_factor: false,
         }),
-        Step::Consent { .. } | Step::Confirm { .. } if back => {
+        Step::SecondFactor { .. } | Step::Consent { .. } | Step::Confirm { .. } if back => {
             Next::Refuse(Fault::Declined(request.client_id))
         }
-        Step::Consent { session } | Step::Confirm { session } => Next::Finish(session),
+        Step::SecondFactor { session } => match answer.optional("otc") {
+            Some(_) => Next::SignIn(Session {
+                second_factor: true,
+                ..session
+            }),
+            None => Next::AskAgain(Step::SecondFactor { session }, "Please enter the code."),
+        },
+        Step::Consent { session } => Next::Consent(session),
+        Step::Confirm { session } => Next::Finish(session),
+        Step::Approval {
+            session,
+            kind: Approval::Requestable,
+        } if !back => Next::Ask(Step::ApprovalRequested { session }),
+        Step::Approval { kind, .. } => Next::Refuse(kind.fault()),
+        Step::ApprovalRequested { .. } => Next::Refuse(Approval::Requestable.fault()),
     }
 }
 
-/// What a client still wants of a person who is signed in.
-pub(crate) fn after_sign_in(request: &Request, session: Session) -> Next {
-    match (&request.way, request.prompt) {
-        (Way::Device(_), _) => Next::Ask(Step::Confirm { session }),
-        (Way::Back(_), Some(Prompt::Consent)) => Next::Ask(Step::Consent { session }),
-        (Way::Back(_), None | Some(Prompt::None | Prompt::Login | Prompt::SelectAccount)) => {
-            Next::Finish(session)
-        }
+/// What the tenant's policies and the client still want of a person who is signed in.
+pub(crate) fn after_sign_in(
+    request: &Request,
+    session: Session,
+    demand: Option<Requirement>,
+) -> Next {
+    let Some(demand) = demand else {
+        return match (&request.way, request.prompt) {
+            (Way::Back(_), Some(Prompt::Consent)) => Next::Ask(Step::Consent { session }),
+            (Way::Device(_), _)
+            | (Way::Back(_), None | Some(Prompt::None | Prompt::Login | Prompt::SelectAccount)) => {
+                after_consent(request, session)
+            }
+        };
+    };
+    let fault = Fault::listed(demand.number(), request.occasion());
+    if request.prompt == Some(Prompt::None) {
+        return Next::Refuse(fault);
+    }
+    match demand {
+        Requirement::Assignment
+        | Requirement::CompliantDevice
+        | Requirement::DomainJoinedDevice
+        | Requirement::ApprovedApp
+        | Requirement::Blocked => Next::Refuse(fault),
+        Requirement::SecondFactor => Next::Ask(Step::SecondFactor { session }),
+        Requirement::Consent => Next::Ask(Step::Consent { session }),
+        Requirement::AdminConsent => Next::Ask(Step::Approval {
+            session,
+            kind: Approval::Missing,
+        }),
+        Requirement::AdminApproval => Next::Ask(Step::Approval {
+            session,
+            kind: Approval::Requestable,
+        }),
+    }
+}
+
+/// What is left when nobody wants anything more of the person.
+pub(crate) fn after_consent(request: &Request, session: Session) -> Next {
+    match request.way {
+        Way::Device(_) => Next::Ask(Step::Confirm { session }),
+        Way::Back(_) => Next::Finish(session),
     }
 }
 

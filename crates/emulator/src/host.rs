@@ -9,17 +9,19 @@ use http::{StatusCode, header};
 use url::Host;
 
 pub(crate) async fn guard(request: Request, next: Next) -> Response {
-    let named = request
-        .uri()
-        .authority()
-        .map(Authority::as_str)
-        .or_else(|| request.headers().get(header::HOST)?.to_str().ok());
-    if named.is_some_and(is_local) {
+    if named(&request).is_some_and(is_local) {
         next.run(request).await
     } else {
         let text = "The emulator answers to localhost, 127.0.0.1 and [::1] only.\n";
         (StatusCode::MISDIRECTED_REQUEST, text).into_response()
     }
+}
+
+/// The host and port that a request names: in its URI over HTTP/2, in a header else.
+pub(crate) fn named(request: &Request) -> Option<&str> {
+    let in_header = || request.headers().get(header::HOST)?.to_str().ok();
+    let in_uri = request.uri().authority().map(Authority::as_str);
+    in_uri.or_else(in_header)
 }
 
 /// Whether the host of `authority` is a name of loopback.

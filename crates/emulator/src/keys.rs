@@ -1,28 +1,27 @@
-//! The tenant's keys: two RSA keys that sign, and one that seals what only the emulator reads.
+//! The tenant's keys: RSA keys that sign, and one that seals what only the emulator reads.
 //!
 //! Invariant: private keys leave this module only towards the key file, which its owner alone
 //! can read. What is sealed for one purpose and binding opens for no other.
 
-use std::fmt;
-use std::path::Path;
+mod file;
+mod signing;
 
-use anyhow::Context as _;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
-use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
-use aws_lc_rs::rsa::{KeyPair, KeySize};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
-use crate::kept;
-use crate::pem;
 use crate::random;
+use file::{FILE, FORMAT, Material};
+use signing::Ring;
+pub(crate) use signing::{RolloverError, SigningKey};
 
-const FILE: &str = "entra-keys.json";
-const FORMAT: u32 = 1;
 const NONCE: usize = 12;
 
 /// What a sealed value is for.
@@ -32,51 +31,124 @@ pub(crate) enum Purpose {
     Flow,
     /// Who is signed in, in a cookie.
     Accounts,
+    /// A client that an administrator looks at, in a form of the page.
+    AdminConsent,
     /// A refresh token.
     Refresh,
 }
 
-/// A key that signs tokens.
-pub(crate) struct SigningKey {
-    /// The key id, `kid` in tokens.
-    pub(crate) kid: String,
-    /// The modulus, base64url.
-    pub(crate) n: String,
-    /// The exponent, base64url.
-    pub(crate) e: String,
-    private: EncodingKey,
-}
-
 /// All keys of the tenant.
 pub(crate) struct Keys {
-    signing: Vec<SigningKey>,
-    sealing: RandomizedNonceKey,
+    ring: Mutex<Ring>,
+    sealing: Sealing,
+    folder: Option<PathBuf>,
+}
+
+/// The key that seals, and what the key file has of it.
+struct Sealing {
+    key: RandomizedNonceKey,
+    /// 32 bytes, base64.
+    kept: SecretString,
+}
+
+/// Why keys were not changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ChangeError {
+    #[error(transparent)]
+    Refused(#[from] RolloverError),
+    #[error(transparent)]
+    Failed(#[from] anyhow::Error),
 }
 
 impl Keys {
     /// Reads the keys from `folder`, or makes new ones and keeps them there. RSA keys take their
     /// time: call it where blocking is allowed.
     pub(crate) fn open(folder: Option<&Path>) -> anyhow::Result<Self> {
-        let Some(folder) = folder else {
-            return Material::generate()?.try_into();
-        };
-        let file = folder.join(FILE);
-        if let Some(kept) = Material::read(&file)? {
-            return kept.try_into();
+        let kept = folder.map(|folder| Material::read(&folder.join(FILE)));
+        if let Some(material) = kept.transpose()?.flatten() {
+            let keys = material.signing.iter().map(|pem| SigningKey::from_pem(pem));
+            let ring = Ring::new(keys.collect::<anyhow::Result<_>>()?)?;
+            return Self::new(ring, material.sealing, folder);
         }
-        let made = Material::generate()?;
-        kept::write(folder, FILE, &serde_json::to_vec(&made)?)?;
-        made.try_into()
+        let sealing = STANDARD.encode(random::bytes::<32>());
+        let made = Self::new(Ring::generate()?, sealing, folder)?;
+        made.keep(&made.ring())?;
+        Ok(made)
     }
 
-    /// The keys that clients may meet in tokens.
-    pub(crate) fn signing(&self) -> &[SigningKey] {
-        &self.signing
+    fn new(ring: Ring, sealing: String, folder: Option<&Path>) -> anyhow::Result<Self> {
+        Ok(Self {
+            ring: Mutex::new(ring),
+            sealing: Sealing::new(sealing)?,
+            folder: folder.map(Path::to_owned),
+        })
+    }
+
+    /// The keys that clients may meet in tokens; the first one signs.
+    pub(crate) fn signing(&self) -> Vec<Arc<SigningKey>> {
+        self.ring().keys().to_vec()
     }
 
     /// The key that signs today.
-    pub(crate) fn active(&self) -> &SigningKey {
-        &self.signing[0]
+    pub(crate) fn active(&self) -> Arc<SigningKey> {
+        Arc::clone(self.ring().active())
+    }
+
+    /// Publishes another key, which does not sign yet. Blocks for as long as it takes to make.
+    pub(crate) fn add(&self) -> Result<(), ChangeError> {
+        let key = SigningKey::generate()?;
+        self.change(|ring| {
+            ring.add(key);
+            Ok(())
+        })
+    }
+
+    /// Lets the key `kid` sign from now on.
+    pub(crate) fn activate(&self, kid: &str) -> Result<(), ChangeError> {
+        self.change(|ring| ring.activate(kid))
+    }
+
+    /// Publishes the key `kid` no longer.
+    pub(crate) fn drop_key(&self, kid: &str) -> Result<(), ChangeError> {
+        self.change(|ring| ring.drop_key(kid))
+    }
+
+    /// An emergency: new keys at once, and none of the old ones. Blocks while they are made.
+    pub(crate) fn replace(&self) -> Result<(), ChangeError> {
+        let new = Ring::generate()?;
+        self.change(|ring| {
+            *ring = new;
+            Ok(())
+        })
+    }
+
+    /// Changes the keys as a whole or not at all, in the key file too.
+    fn change(
+        &self,
+        change: impl FnOnce(&mut Ring) -> Result<(), RolloverError>,
+    ) -> Result<(), ChangeError> {
+        let mut ring = self.ring();
+        let mut changed = ring.clone();
+        change(&mut changed)?;
+        self.keep(&changed)?;
+        *ring = changed;
+        Ok(())
+    }
+
+    fn keep(&self, ring: &Ring) -> anyhow::Result<()> {
+        let Some(folder) = &self.folder else {
+            return Ok(());
+        };
+        let material = Material {
+            version: FORMAT,
+            signing: ring.keys().iter().map(|key| key.pem().to_owned()).collect(),
+            sealing: self.sealing.kept.expose_secret().to_owned(),
+        };
+        material.write(folder)
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Seals `value` for `purpose`; it opens only with the same `binding`.
@@ -89,6 +161,7 @@ impl Keys {
         let mut sealed = serde_json::to_vec(value)?;
         let nonce = self
             .sealing
+            .key
             .seal_in_place_append_tag(context(purpose, binding), &mut sealed)
             .map_err(|_| anyhow::anyhow!("sealing failed"))?;
         let mut out = nonce.as_ref().to_vec();
@@ -108,44 +181,20 @@ impl Keys {
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let plain = self
             .sealing
+            .key
             .open_in_place(nonce, context(purpose, binding), body)
             .ok()?;
         serde_json::from_slice(plain).ok()
     }
 }
 
-impl SigningKey {
-    /// Signs a JWS signing input with RS256; the signature as base64url.
-    pub(crate) fn sign(&self, input: &str) -> anyhow::Result<String> {
-        Ok(jsonwebtoken::crypto::sign(
-            input.as_bytes(),
-            &self.private,
-            Algorithm::RS256,
-        )?)
-    }
-
-    /// Whether `signature` is this key's over `input`.
-    pub(crate) fn verifies(&self, input: &str, signature: &str) -> bool {
-        DecodingKey::from_rsa_components(&self.n, &self.e)
-            .and_then(|key| {
-                jsonwebtoken::crypto::verify(signature, input.as_bytes(), &key, Algorithm::RS256)
-            })
-            .unwrap_or(false)
-    }
-
-    fn from_pem(pem: &str) -> anyhow::Result<Self> {
-        let private = EncodingKey::from_rsa_pem(pem.as_bytes())?;
-        let public = Jwk::from_encoding_key(&private, Algorithm::RS256)?;
-        let AlgorithmParameters::RSA(public) = public.algorithm else {
-            anyhow::bail!("not an RSA key");
-        };
-        let mut kid = random::sha256(format!("{}.{}", public.n, public.e));
-        kid.truncate(27);
+impl Sealing {
+    fn new(kept: String) -> anyhow::Result<Self> {
+        let key = RandomizedNonceKey::new(&AES_256_GCM, &STANDARD.decode(&kept)?)
+            .map_err(|_| anyhow::anyhow!("the sealing key is not 32 bytes long"))?;
         Ok(Self {
-            kid,
-            n: public.n,
-            e: public.e,
-            private,
+            key,
+            kept: SecretString::from(kept),
         })
     }
 }
@@ -158,67 +207,6 @@ impl fmt::Debug for Keys {
 
 fn context(purpose: Purpose, binding: &str) -> Aad<String> {
     Aad::from(format!("{purpose:?}:{binding}"))
-}
-
-/// The keys as they lie in the file.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Material {
-    version: u32,
-    /// PKCS#8 in PEM; the first one signs.
-    signing: Vec<String>,
-    /// 32 bytes, base64.
-    sealing: String,
-}
-
-impl Material {
-    fn generate() -> anyhow::Result<Self> {
-        Ok(Self {
-            version: FORMAT,
-            signing: vec![rsa_pem()?, rsa_pem()?],
-            sealing: STANDARD.encode(random::bytes::<32>()),
-        })
-    }
-
-    fn read(file: &Path) -> anyhow::Result<Option<Self>> {
-        let hint = || {
-            format!(
-                "the emulator's keys in {} cannot be used; hint: delete the file, and sign in again",
-                file.display()
-            )
-        };
-        let Some(text) = kept::read(file).with_context(hint)? else {
-            return Ok(None);
-        };
-        let material: Self = serde_json::from_slice(&text).with_context(hint)?;
-        anyhow::ensure!(material.version == FORMAT, hint());
-        Ok(Some(material))
-    }
-}
-
-impl TryFrom<Material> for Keys {
-    type Error = anyhow::Error;
-
-    fn try_from(material: Material) -> anyhow::Result<Self> {
-        let signing = material
-            .signing
-            .iter()
-            .map(|pem| SigningKey::from_pem(pem))
-            .collect::<anyhow::Result<Vec<_>>>()?;
-        anyhow::ensure!(signing.len() > 1, "a tenant has at least two signing keys");
-        let secret = STANDARD.decode(material.sealing)?;
-        let sealing = RandomizedNonceKey::new(&AES_256_GCM, &secret)
-            .map_err(|_| anyhow::anyhow!("the sealing key is not 32 bytes long"))?;
-        Ok(Self { signing, sealing })
-    }
-}
-
-fn rsa_pem() -> anyhow::Result<String> {
-    let refused = |_| anyhow::anyhow!("no RSA key could be made");
-    let pair = KeyPair::generate(KeySize::Rsa2048).map_err(refused)?;
-    let der = pair.as_der().map_err(refused)?;
-    let der: &Pkcs8V1Der<'_> = &der;
-    Ok(pem::encode("PRIVATE KEY", der.as_ref()))
 }
 
 #[cfg(test)]
@@ -244,6 +232,10 @@ mod tests {
             let file = std::fs::metadata(data.join(super::FILE)).unwrap();
             assert_eq!(file.permissions().mode() & 0o777, 0o600);
         }
+        first.replace().unwrap();
+        let rolled = Keys::open(Some(&data)).unwrap();
+        assert_eq!(first.active().kid, rolled.active().kid);
+        assert_ne!(again.active().kid, rolled.active().kid);
         std::fs::write(data.join(super::FILE), "{}").unwrap();
         let error = Keys::open(Some(&data)).unwrap_err();
         assert!(
@@ -266,5 +258,23 @@ mod tests {
             keys.seal(Purpose::Flow, "this browser", &7).unwrap(),
             sealed
         );
+    }
+
+    #[test]
+    fn a_key_is_published_then_signs_then_goes() {
+        let keys = Keys::open(None).unwrap();
+        let kids = || -> Vec<String> { keys.signing().iter().map(|k| k.kid.clone()).collect() };
+        let [first, second] = kids().try_into().unwrap();
+        let few = keys.drop_key(&second).unwrap_err();
+        assert!(few.to_string().contains("hint: add one first"), "{few}");
+        keys.add().unwrap();
+        assert_eq!(kids()[..2], [first.clone(), second.clone()]);
+        let third = kids().remove(2);
+        keys.activate(&third).unwrap();
+        assert_eq!(keys.active().kid, third);
+        keys.drop_key(&first).unwrap();
+        assert_eq!(kids(), [third, second]);
+        let gone = keys.activate(&first).unwrap_err();
+        assert!(gone.to_string().contains(&first), "{gone}");
     }
 }

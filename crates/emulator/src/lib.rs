@@ -15,7 +15,11 @@
 //! | `pick` | `button[data-account="…"]` for each account the browser remembers, `#otherTile`, `#idBtn_Back` Cancel |
 //! | `password` | `input[name=passwd]` (`#i0118`), `#idSIButton9` Sign in, `#idBtn_Back` Back |
 //! | `stay` | `#idSIButton9` Yes, `#idBtn_Back` No |
-//! | `consent` (`prompt=consent`) | `#idSIButton9` Accept, `#idBtn_Back` Cancel |
+//! | `second-factor` | `input[name=otc]` (`#idTxtBx_SAOTCC_OTC`), `#idSIButton9` Verify, `#idBtn_Back` Cancel |
+//! | `consent` | `#idSIButton9` Accept, `#idBtn_Back` Cancel |
+//! | `approval` | `a#adminConsent`, `#idBtn_Back` Return to the application; where it can be requested, `#justification` and `#idSIButton9` Request approval |
+//! | `approval-requested` | `#idBtn_Back` Return to the application |
+//! | `admin-consent` | `#idSIButton9` Accept, `#idBtn_Back` Cancel |
 //! | `device` (`/devicelogin`) | `input[name=otc]`, `#idSIButton9` Next |
 //! | `confirm` (after it) | `#idSIButton9` Continue, `#idBtn_Back` Cancel |
 //!
@@ -25,6 +29,9 @@
 //! `input[name=passwd]`, click `form[data-page=password] #idSIButton9`, then
 //! `form[data-page=stay] #idSIButton9`.
 
+mod aadsts;
+mod admin;
+mod admin_consent;
 mod app;
 mod authority;
 mod authorize;
@@ -37,6 +44,7 @@ mod credential;
 pub mod demo;
 mod device;
 mod discovery;
+mod echo;
 mod entra;
 mod fault;
 mod flow;
@@ -53,8 +61,10 @@ mod parameters;
 mod pem;
 mod random;
 mod redirect;
+mod requests;
 mod scope;
 mod sign_in;
+mod switch;
 mod tenant;
 mod tls;
 mod token;
@@ -67,10 +77,15 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
+use axum::middleware;
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use admin::{
+    Admin, AppState, Command, CommandError, KeyState, RequestState, RuleEffect, RuleState, State,
+    UserState,
+};
 pub use app::{AccessTokenVersion, App, AppRole, Platform, SignInAudience};
 use cloud::Cloud;
 use code::Codes;
@@ -78,6 +93,10 @@ pub use credential::{Certificate, FederatedCredential};
 use device::Devices;
 use entra::Entra;
 use keys::Keys;
+use model::AheadClock;
+use requests::Requests;
+use switch::Switches;
+pub use switch::{Endpoint, Requirement, Reuse, Times};
 pub use tenant::{CONSUMERS, ManagedIdentity, Tenant, User};
 use tls::TlsListener;
 pub use tls::Transport;
@@ -140,7 +159,7 @@ pub async fn serve(
 
 /// An emulator whose keys and certificate authority are there, and that serves nobody yet.
 pub struct Emulator {
-    entra: Entra,
+    entra: Arc<Entra>,
     listener: TcpListener,
     /// For TLS.
     encryption: Option<rustls::ServerConfig>,
@@ -165,7 +184,7 @@ impl Emulator {
             Transport::Https { folder } => Some(tls::server_config(folder, options.clock.now())?),
         };
         Ok(Self {
-            entra: start(options, base).await?,
+            entra: Arc::new(start(options, base).await?),
             listener,
             encryption,
         })
@@ -175,6 +194,12 @@ impl Emulator {
     #[must_use]
     pub fn base_url(&self) -> &str {
         &self.entra.base
+    }
+
+    /// The switches, for tests in the same process.
+    #[must_use]
+    pub fn admin(&self) -> Admin {
+        Admin::new(Arc::clone(&self.entra))
     }
 
     /// Serves until `shutdown`, then lets running requests end, for two seconds at most.
@@ -214,17 +239,21 @@ async fn start(options: Options, base: String) -> anyhow::Result<Entra> {
     let cloud = Cloud::new([vec![options.tenant], options.others].concat())?;
     let folder = options.data_dir;
     let keys = tokio::task::spawn_blocking(move || Keys::open(folder.as_deref())).await??;
+    let ahead = AheadClock::new(options.clock);
     Ok(Entra {
         base,
         cloud,
-        clock: options.clock,
+        clock: ahead.clock(),
+        ahead,
         keys,
         codes: Codes::default(),
         devices: Devices::default(),
+        switches: Switches::default(),
+        requests: Requests::default(),
     })
 }
 
-fn router(entra: Entra) -> Router {
+fn router(entra: Arc<Entra>) -> Router {
     Router::new()
         .route("/", get(home::home))
         .route("/error", get(home::error))
@@ -245,6 +274,10 @@ fn router(entra: Entra) -> Router {
             get(authorize::get).post(authorize::post),
         )
         .route("/{tenant}/login", post(sign_in::post))
+        .route(
+            "/{tenant}/v2.0/adminconsent",
+            get(admin_consent::get).post(admin_consent::post),
+        )
         .route(
             "/{tenant}/oauth2/v2.0/token",
             post(token::post)
@@ -270,6 +303,12 @@ fn router(entra: Entra) -> Router {
                 .post(userinfo::userinfo)
                 .options(cors::preflight),
         )
-        .layer(axum::middleware::from_fn(host::guard))
-        .with_state(Arc::new(entra))
+        .route("/api/echo", get(echo::echo).post(echo::echo))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&entra),
+            requests::watch,
+        ))
+        .merge(admin::routes())
+        .layer(middleware::from_fn(host::guard))
+        .with_state(entra)
 }

@@ -17,6 +17,10 @@ const CLIENT_REQUEST_ID: &str = "client-request-id";
 /// The header by which Entra names the request.
 const REQUEST_ID: &str = "x-ms-request-id";
 
+/// Goes with a response that tells of a fault: its AADSTS number, for the list of requests.
+#[derive(Clone, Copy)]
+pub(crate) struct Refusal(pub(crate) u32);
+
 /// The ids and the time of one request.
 pub(crate) struct Occurrence {
     trace_id: Uuid,
@@ -75,9 +79,11 @@ impl Occurrence {
             correlation_id: self.correlation_id,
             error_uri: error_uri(base, fault),
             suberror: fault.suberror(),
+            claims: fault.claims(),
         };
         let mut response = (fault.status(), Json(envelope)).into_response();
         self.mark(response.headers_mut());
+        response.extensions_mut().insert(Refusal(fault.code()));
         response
     }
 
@@ -112,6 +118,8 @@ struct Envelope {
     error_uri: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     suberror: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claims: Option<&'static str>,
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, StatusCode, header};
 
 use crate::fault::Fault;
-use crate::occurrence::Occurrence;
+use crate::occurrence::{Occurrence, Refusal};
 use crate::tenant::{Tenant, User};
 
 /// The style sheet of every page.
@@ -75,6 +75,7 @@ pub(crate) fn show_fault(occurrence: &Occurrence, fault: &Fault) -> Response {
     };
     let mut response = show(fault.status(), &page);
     occurrence.mark(response.headers_mut());
+    response.extensions_mut().insert(Refusal(fault.code()));
     response
 }
 
@@ -177,6 +178,43 @@ pub(crate) struct DeviceCode<'a> {
 pub(crate) struct Consent<'a> {
     pub(crate) form: Form<'a>,
     pub(crate) username: &'a str,
+    pub(crate) groups: Vec<PermissionGroup<'a>>,
+}
+
+/// Prove it again.
+#[derive(Template)]
+#[template(path = "second_factor.html")]
+pub(crate) struct SecondFactor<'a> {
+    pub(crate) form: Form<'a>,
+    pub(crate) username: &'a str,
+    pub(crate) problem: Option<&'static str>,
+}
+
+/// Only an administrator can consent.
+#[derive(Template)]
+#[template(path = "approval.html")]
+pub(crate) struct Approval<'a> {
+    pub(crate) form: Form<'a>,
+    pub(crate) username: &'a str,
+    /// Where an administrator consents.
+    pub(crate) link: String,
+    /// Whether the person can ask for it here.
+    pub(crate) requestable: bool,
+}
+
+/// An administrator was asked.
+#[derive(Template)]
+#[template(path = "approval_requested.html")]
+pub(crate) struct ApprovalRequested<'a> {
+    pub(crate) form: Form<'a>,
+    pub(crate) username: &'a str,
+}
+
+/// What an administrator allows a client on behalf of everybody.
+#[derive(Template)]
+#[template(path = "admin_consent.html")]
+pub(crate) struct AdminConsent<'a> {
+    pub(crate) form: Form<'a>,
     pub(crate) groups: Vec<PermissionGroup<'a>>,
 }
 

@@ -111,6 +111,11 @@ impl<'t> Scopes<'t> {
         }
     }
 
+    /// The resources that are asked for.
+    pub(crate) fn resources(&self) -> Vec<Uuid> {
+        self.asked.iter().map(|asked| asked.resource.id()).collect()
+    }
+
     /// Whatever was granted of the resource that `identifier` names.
     ///
     /// # Errors

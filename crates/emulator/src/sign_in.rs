@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, StatusCode};
 use uuid::Uuid;
 
+use crate::admin_consent;
 use crate::app::App;
 use crate::authority::Authority;
 use crate::browser::{Browser, Session};
@@ -20,10 +21,11 @@ use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::flow::{self, Back, Flow, Next, Request, Step, Way};
 use crate::keys::Purpose;
-use crate::occurrence::{self, Occurrence};
+use crate::occurrence::{self, Occurrence, Refusal};
 use crate::page::{self, Form, PermissionGroup, Tile};
 use crate::parameters::Parameters;
 use crate::scope::Scopes;
+use crate::switch::Attempt;
 use crate::tenant::User;
 
 /// How long a person may take for all pages together, in seconds.
@@ -115,12 +117,18 @@ impl<'a> SignIn<'a> {
     pub(crate) fn go(mut self, next: Next) -> Response {
         let mut response = match next {
             Next::SignIn(session) => {
+                let session = self.entra.switches.begun(session);
                 self.browser.sign_in(session.clone());
-                let next = flow::after_sign_in(&self.request, session);
-                return self.go(next);
+                return self.go(Next::GoOn(session));
             }
             Next::GoOn(session) => {
-                let next = flow::after_sign_in(&self.request, session);
+                let next = self.after_sign_in(session);
+                return self.go(next);
+            }
+            Next::Consent(session) => {
+                let client = self.request.client_id;
+                self.entra.switches.consent(session.user, client);
+                let next = flow::after_consent(&self.request, session);
                 return self.go(next);
             }
             Next::Ask(step) => self.ask(step, None),
@@ -130,6 +138,26 @@ impl<'a> SignIn<'a> {
         };
         self.browser.remember(self.entra, &mut response);
         response
+    }
+
+    /// What comes after the password: whatever is switched on, policies, then the client.
+    fn after_sign_in(&self, session: Session) -> Next {
+        let resources = match self.scopes() {
+            Ok(scopes) => scopes.resources(),
+            Err(fault) => return Next::Refuse(fault),
+        };
+        let attempt = Attempt {
+            occasion: self.request.occasion(),
+            client: self.request.client_id,
+            resources,
+            session: Some(&session),
+        };
+        let switches = &self.entra.switches;
+        if let Err(fault) = switches.check(&attempt) {
+            return Next::Refuse(fault);
+        }
+        let demand = switches.demand(&attempt);
+        flow::after_sign_in(&self.request, session, demand)
     }
 
     /// Tells the client of its success, or lets a device find out.
@@ -192,6 +220,29 @@ impl<'a> SignIn<'a> {
                 let username = &user(*id)?.user.username;
                 page::show(StatusCode::OK, &page::Stay { form, username })
             }
+            Step::SecondFactor { session } => {
+                let username = &user(session.user)?.user.username;
+                let page = page::SecondFactor {
+                    form,
+                    username,
+                    problem,
+                };
+                page::show(StatusCode::OK, &page)
+            }
+            Step::Approval { session, kind } => {
+                let Member { tenant, user } = user(session.user)?;
+                let page = page::Approval {
+                    form,
+                    username: &user.username,
+                    link: admin_consent::link(tenant, &self.request),
+                    requestable: *kind == flow::Approval::Requestable,
+                };
+                page::show(StatusCode::OK, &page)
+            }
+            Step::ApprovalRequested { session } => {
+                let username = &user(session.user)?.user.username;
+                page::show(StatusCode::OK, &page::ApprovalRequested { form, username })
+            }
             Step::Confirm { session } => {
                 let username = &user(session.user)?.user.username;
                 page::show(StatusCode::OK, &page::Confirm { form, username })
@@ -200,7 +251,7 @@ impl<'a> SignIn<'a> {
                 let page = page::Consent {
                     form,
                     username: &user(session.user)?.user.username,
-                    groups: self.permissions()?,
+                    groups: permission_groups(&self.scopes()?),
                 };
                 page::show(StatusCode::OK, &page)
             }
@@ -251,16 +302,16 @@ impl<'a> SignIn<'a> {
         self.browser.accounts.iter().filter_map(tile).collect()
     }
 
-    fn permissions(&self) -> Result<Vec<PermissionGroup<'a>>, Fault> {
+    fn scopes(&self) -> Result<Scopes<'a>, Fault> {
         let Request {
             scope, resource, ..
         } = &self.request;
-        let scopes = Scopes::resolve(self.authority, self.app, scope, resource.as_deref())?;
-        Ok(permission_groups(&scopes))
+        Scopes::resolve(self.authority, self.app, scope, resource.as_deref())
     }
 }
 
-fn permission_groups<'a>(scopes: &Scopes<'a>) -> Vec<PermissionGroup<'a>> {
+/// What a client would be allowed, in words.
+pub(crate) fn permission_groups<'a>(scopes: &Scopes<'a>) -> Vec<PermissionGroup<'a>> {
     let mut own = Vec::new();
     if scopes.oidc.openid || scopes.oidc.profile || scopes.oidc.email {
         own.push("Sign you in and read your profile");
@@ -296,13 +347,16 @@ fn send_code(entra: &Entra, request: &Request, back: &Back, session: Session) ->
     back.reply.send(parameters)
 }
 
-/// Tells the client why not.
+/// Tells the client why not; or the person, where the client must not learn it.
 pub(crate) fn refuse(
     entra: &Entra,
     occurrence: &Occurrence,
     reply: &crate::redirect::Reply,
     fault: &Fault,
 ) -> Response {
+    if fault.is_page() {
+        return page::show_fault(occurrence, fault);
+    }
     tracing::info!(
         code = fault.code(),
         error = fault.error(),
@@ -314,7 +368,12 @@ pub(crate) fn refuse(
     }
     parameters.push(("error_description", occurrence.describe(fault)));
     parameters.push(("error_uri", occurrence::error_uri(&entra.base, fault)));
-    reply.send(parameters)
+    if let Some(claims) = fault.claims() {
+        parameters.push(("claims", claims.to_owned()));
+    }
+    let mut response = reply.send(parameters);
+    response.extensions_mut().insert(Refusal(fault.code()));
+    response
 }
 
 /// `client_info`: who signed in, as MSAL wants it.

@@ -75,7 +75,7 @@ fn redeem(entra: &Entra, tenant: &str, headers: &HeaderMap, body: &[u8]) -> Resu
     let granted = match grant {
         Grant::AuthorizationCode => authorization_code::redeem(entra, &client, &parameters)?,
         Grant::RefreshToken => refresh_token::redeem(entra, &client, &parameters)?,
-        Grant::ClientCredentials => client_credentials::redeem(&client, &parameters)?,
+        Grant::ClientCredentials => client_credentials::redeem(entra, &client, &parameters)?,
         Grant::OnBehalfOf => on_behalf_of::redeem(entra, &client, &parameters)?,
         Grant::DeviceCode => device_code::redeem(entra, &client, &parameters)?,
     };

@@ -81,7 +81,7 @@ impl<'a> Common<'a> {
             }
         };
         Self {
-            time: Time::new(entra, life),
+            time: Time::new(entra, granted.subject.user(), life),
             oid,
             sub,
             tid: granted.subject.tenant().id,

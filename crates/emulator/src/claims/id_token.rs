@@ -46,7 +46,7 @@ pub(crate) fn id_token(
     let claims = IdToken {
         aud: party.id,
         iss: entra.issuer(tenant),
-        time: Time::new(entra, LIFE),
+        time: Time::new(entra, Some(user.object_id), LIFE),
         email: oidc.email.then_some(&user.username),
         name: oidc.profile.then_some(&user.name),
         nonce: person.nonce.as_deref(),

@@ -95,16 +95,18 @@ impl Devices {
         Ok(())
     }
 
-    /// Redeems the device's code.
+    /// Redeems the device's code if `check` agrees; a device that fails it may ask again.
     ///
     /// # Errors
-    /// What the device has to know: nobody signed in yet, or nobody will.
-    pub(crate) fn redeem(
+    /// What the device has to know: nobody signed in yet, or nobody will; or whatever `check`
+    /// says.
+    pub(crate) fn redeem<T>(
         &self,
         code: &SecretString,
         client_id: Uuid,
         now: u64,
-    ) -> Result<(DeviceRequest, Session), Fault> {
+        check: impl FnOnce(&DeviceRequest, &Session) -> Result<T, Fault>,
+    ) -> Result<(DeviceRequest, Session, T), Fault> {
         let mut entries = self.lock();
         let entry = entries
             .get_mut(&random::sha256(code.expose_secret()))
@@ -118,7 +120,8 @@ impl Devices {
             }
             State::Pending => Err(Fault::DevicePending),
             State::Granted(session) => {
-                let granted = (entry.request.clone(), session.clone());
+                let checked = check(&entry.request, session)?;
+                let granted = (entry.request.clone(), session.clone(), checked);
                 entry.state = State::Redeemed;
                 Ok(granted)
             }

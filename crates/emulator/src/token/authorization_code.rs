@@ -1,5 +1,6 @@
 //! `grant_type=authorization_code` (RFC 6749 section 4.1.3, RFC 7636).
 
+use crate::aadsts::Occasion;
 use crate::app::App;
 use crate::authority::Authority;
 use crate::claims::request::ClaimsRequest;
@@ -44,6 +45,8 @@ pub(super) fn redeem<'e>(
             grant,
             parameters,
         )?;
+        let attempt = client.attempt(Occasion::Token, &asked, Some(&grant.session));
+        entra.switches.check(&attempt)?;
         Ok((member, oidc, asked))
     })?;
     let refresh = oidc

@@ -7,12 +7,16 @@ use http::{HeaderMap, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
+use crate::aadsts::Occasion;
 use crate::app::{App, Platform};
 use crate::authority::Authority;
+use crate::browser::Session;
 use crate::cloud::Member;
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::parameters::Parameters;
+use crate::scope::Asked;
+use crate::switch::Attempt;
 use crate::tenant::Tenant;
 use crate::token::assertion::Assertion;
 use crate::token::issue::Party;
@@ -46,6 +50,21 @@ impl Proof {
 }
 
 impl<'e> Client<'e> {
+    /// What switches look at before tokens for `asked` are issued.
+    pub(crate) fn attempt<'s>(
+        &self,
+        occasion: Occasion,
+        asked: &Asked<'_>,
+        session: Option<&'s Session>,
+    ) -> Attempt<'s> {
+        Attempt {
+            occasion,
+            client: self.app.client_id,
+            resources: vec![asked.resource.id()],
+            session,
+        }
+    }
+
     /// By `client_secret_post`, `client_secret_basic` or `private_key_jwt` for Web apps, by
     /// nothing for others.
     ///

@@ -1,8 +1,10 @@
 //! `grant_type=client_credentials` (RFC 6749 section 4.4): a token of the client itself, with the
 //! roles that an administrator granted it.
 
+use crate::aadsts::Occasion;
 use crate::claims;
 use crate::claims::request::ClaimsRequest;
+use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::parameters::Parameters;
 use crate::scope::Scopes;
@@ -10,6 +12,7 @@ use crate::token::client::Client;
 use crate::token::issue::{Application, Granted, Subject};
 
 pub(super) fn redeem<'e>(
+    entra: &Entra,
     client: &Client<'e>,
     parameters: &Parameters,
 ) -> Result<Granted<'e>, Fault> {
@@ -23,6 +26,8 @@ pub(super) fn redeem<'e>(
     }
     let scopes = Scopes::resolve(client.authority, client.app, scope, resource)?;
     let asked = scopes.asked.into_iter().next().ok_or_else(not_default)?;
+    let attempt = client.attempt(Occasion::Token, &asked, None);
+    entra.switches.check(&attempt)?;
     Ok(Granted {
         party: client.party(),
         subject: Subject::Application(Application {

@@ -1,11 +1,15 @@
 //! `grant_type=urn:ietf:params:oauth:grant-type:device_code` (RFC 8628 section 3.4): a device asks
 //! whether its person has signed in yet.
 
+use crate::aadsts::Occasion;
 use crate::claims::request::ClaimsRequest;
+use crate::cloud::Member;
+use crate::device::DeviceRequest;
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::parameters::Parameters;
-use crate::scope::{Asked, Scopes};
+use crate::scope::{Asked, Oidc, Scopes};
+use crate::switch::Attempt;
 use crate::token::client::Client;
 use crate::token::issue::{Granted, Person, Subject};
 use crate::token::refresh_token::RefreshGrant;
@@ -21,21 +25,27 @@ pub(super) fn redeem<'e>(
         .or_else(|| parameters.secret("code"))
         .ok_or(Fault::MissingParameter("device_code"))?;
     let now = entra.clock.unix();
-    let (request, session) = entra.devices.redeem(&code, client.app.client_id, now)?;
-    let member = entra.cloud.member(session.user).ok_or(Fault::UserGone)?;
-    client.check_member(member)?;
-    let (scope, resource) = (request.scope.as_str(), request.resource.as_deref());
-    let authority = client.authority.at(member.tenant);
-    let mut scopes = Scopes::resolve(authority, client.app, scope, resource)?;
-    let asked = match scopes.asked.pop() {
-        Some(_) if !scopes.asked.is_empty() => {
-            return Err(Fault::SeveralResources(request.scope));
-        }
-        Some(asked) => asked,
-        None => Asked::userinfo(),
+    // A device that still waits meets what is switched on for anybody.
+    let waiting = Attempt {
+        occasion: Occasion::Token,
+        client: client.app.client_id,
+        resources: Vec::new(),
+        session: None,
     };
-    let refresh = scopes
-        .oidc
+    entra.switches.check(&waiting)?;
+    let (request, session, (member, oidc, asked)) =
+        entra
+            .devices
+            .redeem(&code, client.app.client_id, now, |request, session| {
+                let member = entra.cloud.member(session.user).ok_or(Fault::UserGone)?;
+                client.check_member(member)?;
+                let (oidc, asked) = scopes(client, member, request)?;
+                let attempt = client.attempt(Occasion::Token, &asked, Some(session));
+                entra.switches.check(&attempt)?;
+                Ok((member, oidc, asked))
+            })?;
+    let (scope, resource) = (request.scope.as_str(), request.resource.as_deref());
+    let refresh = oidc
         .offline_access
         .then(|| RefreshGrant::first(client.app, &session, scope, resource, now));
     Ok(Granted {
@@ -43,7 +53,7 @@ pub(super) fn redeem<'e>(
         subject: Subject::Person(Box::new(Person {
             member,
             session,
-            oidc: scopes.oidc,
+            oidc,
             nonce: None,
             refresh,
             client_info: parameters.wants_client_info(),
@@ -51,4 +61,20 @@ pub(super) fn redeem<'e>(
         asked,
         claims: ClaimsRequest::read(parameters)?,
     })
+}
+
+/// What the tokens are for: one resource.
+fn scopes<'e>(
+    client: &Client<'e>,
+    member: Member<'e>,
+    request: &DeviceRequest,
+) -> Result<(Oidc, Asked<'e>), Fault> {
+    let authority = client.authority.at(member.tenant);
+    let resource = request.resource.as_deref();
+    let mut scopes = Scopes::resolve(authority, client.app, &request.scope, resource)?;
+    match (scopes.asked.pop(), scopes.asked.as_slice()) {
+        (Some(asked), []) => Ok((scopes.oidc, asked)),
+        (Some(_), _) => Err(Fault::SeveralResources(request.scope.clone())),
+        (None, _) => Ok((scopes.oidc, Asked::userinfo())),
+    }
 }

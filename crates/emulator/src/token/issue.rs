@@ -73,6 +73,13 @@ impl<'e> Subject<'e> {
         }
     }
 
+    pub(crate) fn user(&self) -> Option<Uuid> {
+        match self {
+            Self::Person(person) => Some(person.member.user.object_id),
+            Self::Application(_) => None,
+        }
+    }
+
     fn object_id(&self) -> Uuid {
         match self {
             Self::Person(person) => person.member.user.object_id,

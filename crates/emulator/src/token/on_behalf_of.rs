@@ -7,9 +7,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::aadsts::Occasion;
 use crate::browser::Session;
-use crate::claims::jwt;
 use crate::claims::request::ClaimsRequest;
+use crate::claims::{DATED_BACK, jwt};
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::parameters::Parameters;
@@ -54,6 +55,8 @@ pub(super) fn redeem<'e>(
         return Err(Fault::SeveralResources(scope.to_owned()));
     }
     let asked = scopes.asked.pop().ok_or(Fault::ScopeNeeded)?;
+    let attempt = client.attempt(Occasion::OnBehalfOf, &asked, Some(&session));
+    entra.switches.check(&attempt)?;
     let now = entra.clock.unix();
     let refresh = scopes
         .oidc
@@ -93,8 +96,9 @@ impl Assertion {
         Ok(Session {
             id,
             user: claims.oid,
-            authenticated_at: claims.iat,
+            authenticated_at: claims.iat + DATED_BACK,
             persistent: false,
+            second_factor: entra.switches.has_second_factor(id),
         })
     }
 }

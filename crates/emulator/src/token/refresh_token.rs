@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::aadsts::Occasion;
 use crate::app::{App, Platform};
 use crate::authority::Authority;
 use crate::browser::Session;
@@ -39,6 +40,9 @@ pub(crate) struct RefreshGrant {
     fixed_end: Option<u64>,
     /// Makes every token another.
     salt: String,
+    /// The salt of the first one: the same in all that descend from it.
+    #[serde(default)]
+    family: String,
 }
 
 impl RefreshGrant {
@@ -60,6 +64,7 @@ impl RefreshGrant {
             Platform::Spa => Some(now + SPA_LIFE),
             Platform::MobileDesktop | Platform::Web { .. } => None,
         };
+        let salt = random::token::<16>();
         Self {
             client_id: app.client_id,
             session: session.clone(),
@@ -67,7 +72,8 @@ impl RefreshGrant {
             resource: resource.map(str::to_owned),
             issued_at: now,
             fixed_end,
-            salt: random::token::<16>(),
+            family: salt.clone(),
+            salt,
         }
     }
 
@@ -116,6 +122,11 @@ pub(super) fn redeem<'e>(
     client.check_member(member)?;
     let authority = client.authority.at(member.tenant);
     let (oidc, asked) = scopes(authority, client.app, &grant, parameters)?;
+    let attempt = client.attempt(Occasion::Token, &asked, Some(&grant.session));
+    entra.switches.check(&attempt)?;
+    entra
+        .switches
+        .use_refresh_token(&grant.family, &grant.salt)?;
     Ok(Granted {
         party: client.party(),
         subject: Subject::Person(Box::new(Person {

@@ -1,12 +1,18 @@
 //! The emulator as its clients and its people meet it: over HTTP, with a browser's cookies.
 #![expect(clippy::unwrap_used, reason = "the helpers of tests fail by panicking")]
 
+mod admin;
+mod admin_consent;
 mod authorize;
 mod capabilities;
 mod discovery;
 mod grants;
 mod logs;
 mod pages;
+mod policies;
+mod revocation;
+mod rollover;
+mod switches;
 mod tenants;
 mod tls;
 mod token;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use emulator::{App, Options, Platform, Tenant, demo};
+use emulator::{Admin, App, Command, Emulator, Options, Platform, State, Tenant, demo};
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use model::{Clock, ManualClock};
@@ -32,6 +32,7 @@ pub(crate) const API_URL: &str = "https://mcp.example.com";
 pub(crate) struct World {
     pub(crate) base: String,
     pub(crate) clock: ManualClock,
+    pub(crate) admin: Admin,
     stop: CancellationToken,
     server: JoinHandle<anyhow::Result<()>>,
 }
@@ -61,10 +62,13 @@ impl World {
             data_dir,
             ..Options::new(tenant, clock.clock())
         };
-        let server = tokio::spawn(emulator::serve(options, listener, stop.clone()));
+        let emulator = Emulator::open(options, listener).await.unwrap();
+        let admin = emulator.admin();
+        let server = tokio::spawn(emulator.serve(stop.clone()));
         Self {
             base,
             clock,
+            admin,
             stop,
             server,
         }
@@ -73,6 +77,41 @@ impl World {
     pub(crate) async fn stop(mut self) {
         self.stop.cancel();
         (&mut self.server).await.unwrap().unwrap();
+    }
+
+    /// Switches something.
+    pub(crate) async fn switch(&self, command: Command) -> State {
+        self.admin.apply(command).await.unwrap()
+    }
+
+    /// The tokens of a new sign-in of Adele.
+    pub(crate) async fn tokens(&self) -> Value {
+        let code = self.code(&[]).await;
+        self.redeem(&[("code", &code)]).await
+    }
+
+    /// A refresh, with the refresh token of `tokens`.
+    pub(crate) fn refresh(&self, tokens: &Value) -> RequestBuilder {
+        self.token(&[
+            ("grant_type", "refresh_token"),
+            ("refresh_token", tokens["refresh_token"].as_str().unwrap()),
+        ])
+    }
+
+    /// The tokens of a refresh that works.
+    pub(crate) async fn refreshed(&self, tokens: &Value) -> Value {
+        let response = self.refresh(tokens).send().await.unwrap();
+        let status = response.status();
+        let body: Value = response.json().await.unwrap();
+        assert_eq!(status, StatusCode::OK, "{body}");
+        body
+    }
+
+    /// A call of the sample API with an access token.
+    pub(crate) async fn echo(&self, tokens: &Value) -> Response {
+        let token = tokens["access_token"].as_str().unwrap();
+        let request = http().get(format!("{}/api/echo", self.base));
+        request.bearer_auth(token).send().await.unwrap()
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

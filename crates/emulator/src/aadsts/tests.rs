@@ -1,0 +1,69 @@
+use uuid::Uuid;
+
+use super::{Aadsts, Occasion, POLICY_CLAIMS, TABLE};
+use crate::fault::Fault;
+
+#[test]
+fn is_sorted_and_every_row_occurs_somewhere() {
+    assert!(TABLE.is_sorted_by(|one, next| one.number < next.number));
+    for row in TABLE {
+        assert!(
+            row.authorize.is_some() || row.token.is_some(),
+            "{}",
+            row.number
+        );
+        assert!(row.text.ends_with('.') || row.text.ends_with("'."));
+    }
+}
+
+/// A number means the same whether the emulator finds the fault or a switch does.
+#[test]
+fn agrees_with_the_faults_that_are_found() {
+    let text = String::new;
+    for fault in [
+        Fault::MissingParameter("scope"),
+        Fault::UnknownTenant(text()),
+        Fault::NotAnAppId(text()),
+        Fault::UnknownApp {
+            client_id: Uuid::nil(),
+            tenant: text(),
+        },
+        Fault::InvalidScope(text()),
+        Fault::SeveralResources(text()),
+        Fault::UnknownResource {
+            resource: text(),
+            tenant: text(),
+        },
+        Fault::UnknownScope {
+            client: text(),
+            scope: text(),
+            resource: Uuid::nil(),
+        },
+        Fault::ResourceMismatch(text()),
+        Fault::SelfByUri(Uuid::nil()),
+        Fault::SecretMissing,
+        Fault::SecretWrong(Uuid::nil()),
+        Fault::SecretFromPublicClient,
+        Fault::AssertionUnknown(Uuid::nil()),
+        Fault::OriginNotAllowed(text()),
+        Fault::OriginNeeded,
+        Fault::UnsupportedGrant(text()),
+        Fault::CodeRedeemed,
+        Fault::CodeExpired,
+        Fault::VerifierMismatch,
+        Fault::RefreshExpired,
+        Fault::SpaRefreshExpired,
+        Fault::Internal,
+    ] {
+        let row = Aadsts::numbered(fault.code()).unwrap_or_else(|| panic!("{}", fault.code()));
+        let listed = (row.error(Occasion::Token), row.suberror(), row.status());
+        let found = (fault.error(), fault.suberror(), fault.status());
+        assert_eq!(listed, found, "AADSTS{}", row.number);
+    }
+}
+
+#[test]
+fn claims_are_json_of_an_access_token() {
+    let claims: serde_json::Value = serde_json::from_str(POLICY_CLAIMS).unwrap();
+    assert_eq!(claims["access_token"]["capolids"]["essential"], true);
+}

@@ -1,0 +1,212 @@
+//! The emulator as a developer has it in hand: what is switched on and what happened, and the
+//! commands that change it.
+//!
+//! Owns: the one vocabulary ([`Command`], [`State`]) behind two faces: this handle for tests in
+//! the same process, `/admin/state` and `/admin/commands` for others.
+//! Does not own: what a switch does (see [`crate::switch`]).
+
+mod api;
+mod command;
+mod guard;
+mod state;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{get, post};
+use uuid::Uuid;
+
+use crate::aadsts::{Aadsts, TABLE};
+use crate::entra::Entra;
+use crate::keys::ChangeError;
+use crate::switch::{Bar, Disturbance, Endpoint, Failure, Rule, Who};
+pub use command::Command;
+pub use state::{AppState, KeyState, RequestState, RuleEffect, RuleState, State, UserState};
+
+/// A running emulator, to be looked at and changed. Cheap to clone.
+#[derive(Clone)]
+pub struct Admin(Arc<Entra>);
+
+/// Why a command changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The table has no such AADSTS number.
+    #[error("AADSTS{0} is not in the table; hint: these are: {list}", list = numbers())]
+    UnknownNumber(u32),
+    /// An endpoint never answers with this error.
+    #[error(
+        "the {endpoint} endpoint never answers with AADSTS{number}; hint: leave the endpoint out"
+    )]
+    NeverThere {
+        /// The AADSTS number.
+        number: u32,
+        /// As commands name it.
+        endpoint: &'static str,
+    },
+    /// No user has this name or object id.
+    #[error("there is no user {0:?}; hint: the state lists the users")]
+    UnknownUser(String),
+    /// No app has this name or client id.
+    #[error("there is no app {0:?}; hint: the state lists the apps")]
+    UnknownApp(String),
+    /// No rule has this number.
+    #[error("there is no rule {0}; hint: the state lists the rules")]
+    UnknownRule(u32),
+    /// The keys do not allow it.
+    #[error("{0}")]
+    Keys(String),
+    /// New keys could not be made or kept.
+    #[error("the keys were not changed: {0:#}")]
+    Failed(#[source] anyhow::Error),
+}
+
+pub(crate) fn routes() -> Router<Arc<Entra>> {
+    Router::new()
+        .route("/admin/state", get(api::state))
+        .route("/admin/errors", get(api::errors))
+        .route("/admin/commands", post(api::command))
+        .layer(axum::middleware::from_fn(guard::guard))
+}
+
+impl Admin {
+    pub(crate) fn new(entra: Arc<Entra>) -> Self {
+        Self(entra)
+    }
+
+    /// What is switched on, and what happened last.
+    #[must_use]
+    pub fn state(&self) -> State {
+        State::of(&self.0)
+    }
+
+    /// Carries a command out.
+    ///
+    /// # Errors
+    /// If it names what does not exist, or keys cannot be made; then nothing has changed.
+    pub async fn apply(&self, command: Command) -> Result<State, CommandError> {
+        let this = self.clone();
+        // New RSA keys block for a while.
+        tokio::task::spawn_blocking(move || {
+            this.change(command)?;
+            Ok(this.state())
+        })
+        .await
+        .map_err(|error| CommandError::Failed(error.into()))?
+    }
+
+    fn change(&self, command: Command) -> Result<(), CommandError> {
+        tracing::info!(?command, "switching");
+        let Entra {
+            switches,
+            keys,
+            ahead,
+            clock,
+            ..
+        } = &*self.0;
+        match command {
+            Command::Fail {
+                number,
+                endpoint,
+                user,
+                app,
+                times,
+            } => switches.add(Rule::Fail(Failure {
+                row: row(number, endpoint)?,
+                endpoint,
+                who: self.who(user, app)?,
+                times,
+            })),
+            Command::Require {
+                requirement,
+                user,
+                app,
+            } => switches.add(Rule::Require {
+                who: self.who(user, app)?,
+                requirement,
+            }),
+            Command::Throttle {
+                endpoint,
+                times,
+                retry_after,
+            } => switches.add(Rule::Disturb(Bar {
+                disturbance: Disturbance::Throttled(retry_after),
+                endpoint,
+                times,
+            })),
+            Command::Outage { endpoint, times } => switches.add(Rule::Disturb(Bar {
+                disturbance: Disturbance::Outage,
+                endpoint,
+                times,
+            })),
+            Command::Remove { rule } => {
+                if !switches.remove(rule) {
+                    return Err(CommandError::UnknownRule(rule));
+                }
+            }
+            Command::Clear => switches.clear(),
+            Command::RevokeSessions { user } => {
+                switches.revoke_sessions(self.user(&user)?, clock.unix());
+            }
+            Command::ChallengeTokens { user } => {
+                switches.challenge_tokens(self.user(&user)?, clock.unix());
+            }
+            Command::RefreshReuse { reuse } => switches.set_reuse(reuse),
+            Command::AddKey => keys.add()?,
+            Command::UseKey { kid } => keys.activate(&kid)?,
+            Command::DropKey { kid } => keys.drop_key(&kid)?,
+            Command::ReplaceKeys => keys.replace()?,
+            Command::Advance { seconds } => ahead.advance(Duration::from_secs(seconds)),
+        }
+        Ok(())
+    }
+
+    fn who(&self, user: Option<String>, app: Option<String>) -> Result<Who, CommandError> {
+        Ok(Who {
+            user: user.map(|user| self.user(&user)).transpose()?,
+            app: app.map(|app| self.app(&app)).transpose()?,
+        })
+    }
+
+    fn user(&self, named: &str) -> Result<Uuid, CommandError> {
+        let cloud = &self.0.cloud;
+        let by_id = || named.parse().ok().and_then(|id| cloud.member(id));
+        let member = cloud.member_named(named).or_else(by_id);
+        member
+            .map(|member| member.user.object_id)
+            .ok_or_else(|| CommandError::UnknownUser(named.to_owned()))
+    }
+
+    fn app(&self, named: &str) -> Result<Uuid, CommandError> {
+        let id: Option<Uuid> = named.parse().ok();
+        let mut apps = self.0.cloud.registrations().map(|one| one.app);
+        apps.find(|app| app.name == named || Some(app.client_id) == id)
+            .map(|app| app.client_id)
+            .ok_or_else(|| CommandError::UnknownApp(named.to_owned()))
+    }
+}
+
+impl From<ChangeError> for CommandError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Refused(refused) => Self::Keys(refused.to_string()),
+            ChangeError::Failed(failed) => Self::Failed(failed),
+        }
+    }
+}
+
+fn row(number: u32, endpoint: Option<Endpoint>) -> Result<&'static Aadsts, CommandError> {
+    let row = Aadsts::numbered(number).ok_or(CommandError::UnknownNumber(number))?;
+    match endpoint {
+        Some(endpoint) if !row.occurs(endpoint.occasion()) => Err(CommandError::NeverThere {
+            number,
+            endpoint: endpoint.name(),
+        }),
+        Some(_) | None => Ok(row),
+    }
+}
+
+fn numbers() -> String {
+    let numbers: Vec<String> = TABLE.iter().map(|row| row.number.to_string()).collect();
+    numbers.join(", ")
+}

@@ -1,0 +1,108 @@
+//! Keeps web pages away from the switches.
+//!
+//! Invariants: there is no CORS here; a request that says it comes from another origin is
+//! refused, and one that changes something has to be JSON, which a foreign form cannot send, or
+//! to come from the page itself. The emulator as a whole listens on loopback only, and answers
+//! to this machine's names only (see [`crate::host`]).
+
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, Method, StatusCode, header};
+
+use crate::host;
+
+const SITE: &str = "sec-fetch-site";
+const MODE: &str = "sec-fetch-mode";
+
+pub(super) async fn guard(request: Request, next: Next) -> Response {
+    let host = host::named(&request).unwrap_or_default();
+    if may_pass(request.method(), host, request.headers()) {
+        next.run(request).await
+    } else {
+        let text = "Pages of other sites may not switch the emulator.\n";
+        (StatusCode::FORBIDDEN, text).into_response()
+    }
+}
+
+fn may_pass(method: &Method, host: &str, headers: &HeaderMap) -> bool {
+    is_own_origin(host, headers) && (is_own_site(headers) || is_link(method, headers))
+}
+
+/// Programs send no `Origin`; browsers do with everything that changes something.
+fn is_own_origin(host: &str, headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return true;
+    };
+    let origin = origin.as_bytes();
+    let named = origin
+        .strip_prefix(b"http://")
+        .or_else(|| origin.strip_prefix(b"https://"));
+    !host.is_empty() && named.is_some_and(|named| named.eq_ignore_ascii_case(host.as_bytes()))
+}
+
+fn is_own_site(headers: &HeaderMap) -> bool {
+    headers
+        .get(SITE)
+        .is_none_or(|site| site == "same-origin" || site == "none")
+}
+
+/// A link on another site to the page, which changes nothing and which nobody else can read.
+fn is_link(method: &Method, headers: &HeaderMap) -> bool {
+    method == Method::GET && headers.get(MODE).is_some_and(|mode| mode == "navigate")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, Method};
+
+    use super::may_pass;
+
+    fn check(method: &Method, sent: &[(&str, &str)], expected: bool) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in sent {
+            headers.insert(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        assert_eq!(
+            may_pass(method, "localhost:4190", &headers),
+            expected,
+            "{method} {sent:?}"
+        );
+    }
+
+    #[test]
+    fn knows_programs_and_its_own_page_from_others() {
+        let own = ("origin", "http://localhost:4190");
+        check(&Method::POST, &[], true);
+        check(
+            &Method::POST,
+            &[own, ("sec-fetch-site", "same-origin")],
+            true,
+        );
+        check(&Method::GET, &[("sec-fetch-site", "none")], true);
+        for origin in [
+            "null",
+            "http://localhost:4191",
+            "http://localhost",
+            "http://evil.example",
+            "http://localhost:4190.evil.example",
+            "ftp://localhost:4190",
+        ] {
+            check(&Method::POST, &[("origin", origin)], false);
+            check(&Method::GET, &[("origin", origin)], false);
+        }
+        check(
+            &Method::POST,
+            &[own, ("sec-fetch-site", "same-site")],
+            false,
+        );
+        check(&Method::POST, &[("sec-fetch-site", "cross-site")], false);
+        check(&Method::GET, &[("sec-fetch-site", "cross-site")], false);
+        let link = [
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "navigate"),
+        ];
+        check(&Method::GET, &link, true);
+        check(&Method::POST, &link, false);
+    }
+}

@@ -1,0 +1,103 @@
+//! `/api/echo`: a sample API of every app of the tenant. It answers with the claims of the token,
+//! and evaluates access continuously: a token from before a revocation is answered with a claims
+//! challenge (`insufficient_claims`).
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::claims::{DATED_BACK, jwt};
+use crate::entra::Entra;
+use crate::page;
+
+pub(crate) async fn echo(State(entra): State<Arc<Entra>>, headers: HeaderMap) -> Response {
+    let mut response = match admit(&entra, bearer(&headers)) {
+        Ok(claims) => Json(claims).into_response(),
+        Err(refusal) => refuse(&entra, &refusal),
+    };
+    let out = response.headers_mut();
+    out.insert(header::CACHE_CONTROL, page::no_store());
+    response
+}
+
+/// Why a token is not taken.
+enum Refusal {
+    /// There is none.
+    Missing,
+    /// It is not one of ours, or over, or for somebody else.
+    Invalid,
+    /// It is from before this time, in seconds since 1970.
+    Stale(u64),
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+}
+
+fn admit(entra: &Entra, token: Option<&str>) -> Result<Map<String, Value>, Refusal> {
+    let token = token.ok_or(Refusal::Missing)?;
+    let claims = read(entra, token).ok_or(Refusal::Invalid)?;
+    let number = |name: &str| claims.get(name).and_then(Value::as_u64);
+    let issued = number("iat").ok_or(Refusal::Invalid)? + DATED_BACK;
+    let user = claims.get("oid").and_then(Value::as_str);
+    let user = user.and_then(|id| id.parse::<Uuid>().ok());
+    match user.and_then(|user| entra.switches.challenged(user)) {
+        Some(from) if issued < from => Err(Refusal::Stale(from)),
+        Some(_) | None => Ok(claims),
+    }
+}
+
+/// The claims of an access token that some app of ours would take now, or nothing.
+fn read(entra: &Entra, token: &str) -> Option<Map<String, Value>> {
+    let claims: Map<String, Value> = jwt::read(entra, token)?;
+    let audience = claims.get("aud")?.as_str()?;
+    let is_live = entra.clock.unix() < claims.get("exp")?.as_u64()?;
+    // Id tokens name their client as the audience.
+    let is_access = claims.contains_key("azp") || claims.contains_key("appid");
+    let mut apps = entra.cloud.registrations().map(|one| one.app);
+    (is_live && is_access && apps.any(|app| app.takes(audience))).then_some(claims)
+}
+
+fn refuse(entra: &Entra, refusal: &Refusal) -> Response {
+    let challenge = challenge(entra, refusal);
+    let code = match refusal {
+        Refusal::Missing | Refusal::Invalid => "InvalidAuthenticationToken",
+        Refusal::Stale(_) => "TokenIssuedBeforeRevocationTimestamp",
+    };
+    let mut response = (
+        StatusCode::UNAUTHORIZED,
+        Json(json!({ "error": { "code": code } })),
+    )
+        .into_response();
+    if let Ok(value) = HeaderValue::try_from(challenge) {
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, value);
+    }
+    response
+}
+
+fn challenge(entra: &Entra, refusal: &Refusal) -> String {
+    let authorize = format!("{}/common/oauth2/v2.0/authorize", entra.base);
+    let scheme = format!("Bearer realm=\"\", authorization_uri=\"{authorize}\"");
+    match refusal {
+        Refusal::Missing => scheme,
+        Refusal::Invalid => format!("{scheme}, error=\"invalid_token\""),
+        Refusal::Stale(from) => {
+            let claims = json!({
+                "access_token": { "nbf": { "essential": true, "value": from.to_string() } },
+            });
+            let claims = STANDARD.encode(claims.to_string());
+            format!("{scheme}, error=\"insufficient_claims\", claims=\"{claims}\"")
+        }
+    }
+}

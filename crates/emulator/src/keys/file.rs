@@ -1,0 +1,44 @@
+//! The key file: what a tenant keeps across restarts. Its owner alone can read it.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+use crate::kept;
+
+pub(super) const FILE: &str = "entra-keys.json";
+pub(super) const FORMAT: u32 = 1;
+
+/// The keys as they lie in the file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Material {
+    pub(super) version: u32,
+    /// PKCS#8 in PEM; the first one signs.
+    pub(super) signing: Vec<String>,
+    /// 32 bytes, base64.
+    pub(super) sealing: String,
+}
+
+impl Material {
+    pub(super) fn read(file: &Path) -> anyhow::Result<Option<Self>> {
+        let hint = || {
+            format!(
+                "the emulator's keys in {} cannot be used; hint: delete the file, and sign in again",
+                file.display()
+            )
+        };
+        let Some(text) = kept::read(file).with_context(hint)? else {
+            return Ok(None);
+        };
+        let material: Self = serde_json::from_slice(&text).with_context(hint)?;
+        anyhow::ensure!(material.version == FORMAT, hint());
+        Ok(Some(material))
+    }
+
+    /// Puts the file in place in one step.
+    pub(super) fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        kept::write(folder, FILE, &serde_json::to_vec(self)?)
+    }
+}

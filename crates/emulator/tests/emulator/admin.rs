@@ -1,0 +1,182 @@
+//! The switches from outside: the JSON for programs, and who is kept away.
+
+use emulator::demo;
+use reqwest::{RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+
+use crate::world::{World, http};
+
+fn command(world: &World, command: &Value) -> RequestBuilder {
+    http()
+        .post(format!("{}/admin/commands", world.base))
+        .json(command)
+}
+
+async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
+    let response = request.send().await.unwrap();
+    (response.status(), response.json().await.unwrap())
+}
+
+#[tokio::test]
+async fn every_command_has_its_json() {
+    let world = World::start_in(None).await;
+    let kid = world.admin.state().keys[1].kid.clone();
+    for (sent, rules) in [
+        (json!({ "do": "fail", "number": 50_076 }), 1),
+        (
+            json!({ "do": "fail", "number": 50_076, "endpoint": "token", "user": demo::ADELE,
+                "app": "Postern bridge", "times": 3 }),
+            2,
+        ),
+        (
+            json!({ "do": "require", "requirement": "second-factor", "user": demo::GRADY }),
+            3,
+        ),
+        (
+            json!({ "do": "throttle", "endpoint": "devicecode", "times": 2, "retry_after": 5 }),
+            4,
+        ),
+        (
+            json!({ "do": "outage", "endpoint": "authorize", "times": "always" }),
+            5,
+        ),
+        (json!({ "do": "remove", "rule": 1 }), 4),
+        (json!({ "do": "revoke-sessions", "user": demo::ADELE }), 4),
+        (json!({ "do": "challenge-tokens", "user": demo::ADELE }), 4),
+        (json!({ "do": "refresh-reuse", "reuse": "detected" }), 4),
+        (json!({ "do": "add-key" }), 4),
+        (json!({ "do": "use-key", "kid": kid }), 4),
+        (json!({ "do": "drop-key", "kid": kid }), 4),
+        (json!({ "do": "replace-keys" }), 4),
+        (json!({ "do": "advance", "seconds": 60 }), 4),
+    ] {
+        let (status, state) = answer(command(&world, &sent)).await;
+        assert_eq!(status, StatusCode::OK, "{sent}: {state}");
+        assert_eq!(state["rules"].as_array().unwrap().len(), rules, "{sent}");
+    }
+    let state = http().get(format!("{}/admin/state", world.base));
+    let (_, state) = answer(state).await;
+    assert_eq!(
+        state["rules"],
+        json!([
+            { "rule": 2, "do": "fail", "number": 50_076, "endpoint": "token",
+              "user": demo::ADELE, "app": "Postern bridge", "times": 3 },
+            { "rule": 3, "do": "require", "requirement": "second-factor",
+              "user": demo::GRADY, "app": null },
+            { "rule": 4, "do": "throttle", "endpoint": "devicecode", "times": 2,
+              "retry_after": 5 },
+            { "rule": 5, "do": "outage", "endpoint": "authorize", "times": "always" },
+        ])
+    );
+    assert_eq!(state["refresh_reuse"], "detected");
+    assert_eq!(state["ahead_seconds"], 60);
+    let (_, state) = answer(command(&world, &json!({ "do": "clear" }))).await;
+    assert_eq!(state["rules"], json!([]));
+}
+
+#[tokio::test]
+async fn a_wrong_command_is_refused_and_changes_nothing() {
+    let world = World::start().await;
+    for (sent, status, part) in [
+        (
+            json!({ "do": "fail", "number": 1 }),
+            400,
+            "hint: these are: 28000",
+        ),
+        (json!({ "do": "fail" }), 422, "number"),
+        (json!({ "do": "fly" }), 422, "unknown variant `fly`"),
+        (
+            json!({ "do": "fail", "number": 50_076, "tenant": "x" }),
+            422,
+            "unknown field `tenant`",
+        ),
+        (
+            json!({ "do": "fail", "number": 50_076, "times": 0 }),
+            422,
+            "times",
+        ),
+        (
+            json!({ "do": "revoke-sessions", "user": "eve" }),
+            400,
+            "\"eve\"",
+        ),
+        (json!({ "do": "drop-key", "kid": "x" }), 409, "\"x\""),
+    ] {
+        let (got, body) = answer(command(&world, &sent)).await;
+        let error = body["error"].as_str().unwrap();
+        assert_eq!(got.as_u16(), status, "{sent}: {error}");
+        assert!(error.contains(part), "{sent}: {error}");
+    }
+    assert!(world.admin.state().rules.is_empty());
+}
+
+#[tokio::test]
+async fn web_pages_are_kept_away() {
+    let world = World::start().await;
+    let clear = json!({ "do": "clear" });
+    let url = format!("{}/admin/commands", world.base);
+    let own = world.base.clone();
+    for (name, value, expected) in [
+        ("origin", own.as_str(), StatusCode::OK),
+        ("origin", "http://evil.example", StatusCode::FORBIDDEN),
+        ("origin", "null", StatusCode::FORBIDDEN),
+        ("origin", "http://127.0.0.1:1", StatusCode::FORBIDDEN),
+        ("sec-fetch-site", "cross-site", StatusCode::FORBIDDEN),
+        ("sec-fetch-site", "same-site", StatusCode::FORBIDDEN),
+        ("host", "evil.example", StatusCode::MISDIRECTED_REQUEST),
+    ] {
+        let response = command(&world, &clear).header(name, value).send().await;
+        let response = response.unwrap();
+        assert_eq!(response.status(), expected, "{name}: {value}");
+        let headers = response.headers();
+        assert!(!headers.contains_key("access-control-allow-origin"));
+    }
+    let simple = http()
+        .post(&url)
+        .header("content-type", "text/plain")
+        .body(clear.to_string());
+    let simple = simple.send().await.unwrap();
+    assert_eq!(simple.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let preflight = http()
+        .request(reqwest::Method::OPTIONS, &url)
+        .header("origin", "http://evil.example")
+        .header("access-control-request-method", "POST");
+    let preflight = preflight.send().await.unwrap();
+    assert_eq!(preflight.status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn the_last_requests_are_listed_without_their_secrets() {
+    let world = World::start().await;
+    let code = world.code(&[]).await;
+    let tokens = world.redeem(&[("code", &code)]).await;
+    world
+        .refused(
+            world.token(&[("code", &code)]),
+            400,
+            "invalid_grant",
+            54_005,
+        )
+        .await;
+    let state = world.admin.state();
+    let last = &state.requests[0];
+    assert_eq!((last.method.as_str(), last.status), ("POST", 400));
+    assert!(last.path.ends_with("/oauth2/v2.0/token"), "{}", last.path);
+    assert_eq!(last.aadsts, Some(54_005));
+
+    let json = serde_json::to_string(&state).unwrap();
+    let refresh_token = tokens["refresh_token"].as_str().unwrap();
+    for secret in [code.as_str(), refresh_token, demo::GATEWAY_SECRET] {
+        assert!(!json.contains(secret));
+    }
+    assert!(
+        state
+            .requests
+            .iter()
+            .all(|seen| !seen.path.contains("admin"))
+    );
+    for _ in 0..60 {
+        http().get(&world.base).send().await.unwrap();
+    }
+    assert_eq!(world.admin.state().requests.len(), 50);
+}

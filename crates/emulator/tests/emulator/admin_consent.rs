@@ -1,0 +1,102 @@
+//! The administrator's consent: the endpoint, its answer, and what it changes.
+
+use emulator::{Command, Requirement, demo};
+
+use crate::world::{BRIDGE_CALLBACK, Browser, World, http};
+
+fn demand(requirement: Requirement) -> Command {
+    Command::Require {
+        requirement,
+        user: None,
+        app: None,
+    }
+}
+
+fn request(world: &World, parameters: &[(&str, &str)]) -> String {
+    let client_id = demo::BRIDGE_CLIENT_ID.to_string();
+    let scope = format!("{}/.default", demo::gateway_app_id_uri());
+    let mut all = vec![
+        ("client_id", client_id.as_str()),
+        ("scope", scope.as_str()),
+        ("redirect_uri", BRIDGE_CALLBACK),
+        ("state", "12345"),
+    ];
+    all.retain(|(name, _)| parameters.iter().all(|(other, _)| other != name));
+    all.extend(parameters.iter().filter(|(_, value)| !value.is_empty()));
+    url::Url::parse_with_params(&world.url("/v2.0/adminconsent"), all)
+        .unwrap()
+        .into()
+}
+
+#[tokio::test]
+async fn consent_for_everybody_answers_the_client_and_ends_the_demand() {
+    let world = World::start().await;
+    world.switch(demand(Requirement::AdminConsent)).await;
+    world.switch(demand(Requirement::Consent)).await;
+    let person = Browser::new();
+    let needed = person.sign_in(&world.authorize(&[]), demo::ADELE).await;
+    needed.shows("Need admin approval");
+
+    let admin = Browser::new();
+    let page = admin.open(&request(&world, &[])).await;
+    page.shows("Postern bridge");
+    page.shows("mcp.access");
+    let answer = admin.answer(&page, &[("action", "next")]).await;
+    assert!(answer.location().as_str().starts_with(BRIDGE_CALLBACK));
+    assert_eq!(answer.parameter("admin_consent"), "True");
+    assert_eq!(answer.parameter("tenant"), demo::TENANT_ID.to_string());
+    assert_eq!(answer.parameter("state"), "12345");
+    assert!(answer.parameter("scope").ends_with("/.default"));
+    person.open(&world.authorize(&[])).await.parameter("code");
+
+    world.switch(demand(Requirement::AdminConsent)).await;
+    let needed = person.open(&world.authorize(&[])).await;
+    needed.shows("Need admin approval");
+}
+
+#[tokio::test]
+async fn an_administrator_may_say_no() {
+    let world = World::start().await;
+    let admin = Browser::new();
+    let page = admin.open(&request(&world, &[])).await;
+    let answer = admin.answer(&page, &[("action", "back")]).await;
+    assert_eq!(answer.parameter("error"), "access_denied");
+    assert_eq!(answer.parameter("state"), "12345");
+}
+
+#[tokio::test]
+async fn the_page_that_needs_approval_leads_an_administrator_there() {
+    let world = World::start().await;
+    world.switch(demand(Requirement::AdminApproval)).await;
+    let person = Browser::new();
+    let needed = person.sign_in(&world.authorize(&[]), demo::ADELE).await;
+    let link = needed
+        .between("id=\"adminConsent\" href=\"", "\"")
+        .replace("&#38;", "&");
+    let admin = Browser::new();
+    let page = admin.open(&format!("{}{link}", world.base)).await;
+    let page = admin.answer(&page, &[("action", "next")]).await;
+    page.shows("The application may be used now");
+    person.open(&world.authorize(&[])).await.parameter("code");
+}
+
+#[tokio::test]
+async fn a_wrong_request_is_shown_and_a_foreign_form_refused() {
+    let world = World::start().await;
+    let admin = Browser::new();
+    for (parameters, number) in [
+        ([("client_id", "")], 900_144),
+        ([("client_id", "x")], 700_038),
+        ([("redirect_uri", "https://evil.example/")], 50_011),
+        ([("scope", "api://nowhere/.default")], 500_011),
+    ] {
+        let page = admin.open(&request(&world, &parameters)).await;
+        page.shows_error(number);
+    }
+    let prepared = Browser::new().open(&request(&world, &[])).await;
+    let stolen = admin.answer(&prepared, &[("action", "next")]).await;
+    stolen.shows_error(165_000);
+    let elsewhere = request(&world, &[]).replace(&demo::TENANT_ID.to_string(), "fabrikam.example");
+    let response = http().get(elsewhere).send().await.unwrap();
+    assert_eq!(response.status(), reqwest::StatusCode::BAD_REQUEST);
+}
