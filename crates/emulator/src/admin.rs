@@ -1,14 +1,16 @@
 //! The emulator as a developer has it in hand: what is switched on and what happened, and the
 //! commands that change it.
 //!
-//! Owns: the one vocabulary ([`Command`], [`State`]) behind two faces: this handle for tests in
-//! the same process, `/admin/state` and `/admin/commands` for others.
+//! Owns: the one vocabulary ([`Command`], [`State`]) behind three faces: this handle for tests in
+//! the same process, `/admin/state` and `/admin/commands` for others, `/admin` for people.
 //! Does not own: what a switch does (see [`crate::switch`]).
 
 mod api;
 mod command;
+mod form;
 mod guard;
 mod state;
+mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +65,7 @@ pub enum CommandError {
 
 pub(crate) fn routes() -> Router<Arc<Entra>> {
     Router::new()
+        .route("/admin", get(view::page).post(view::post))
         .route("/admin/state", get(api::state))
         .route("/admin/errors", get(api::errors))
         .route("/admin/commands", post(api::command))

@@ -18,6 +18,8 @@ use crate::tenant::{Tenant, User};
 
 /// The style sheet of every page.
 pub(crate) const STYLE: &str = include_str!("style.css");
+/// What the page of the switches adds to it.
+pub(crate) const ADMIN_STYLE: &str = include_str!("admin.css");
 /// The one script.
 pub(crate) const SUBMIT: &str = "document.forms[0].submit()";
 
@@ -25,8 +27,9 @@ pub(crate) const SUBMIT: &str = "document.forms[0].submit()";
 /// that follow a post, and these lead to clients and on from there.
 static POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
     HeaderValue::try_from(format!(
-        "default-src 'none'; style-src '{}'; script-src '{}'; base-uri 'none'; frame-ancestors 'none'",
+        "default-src 'none'; style-src '{}' '{}'; script-src '{}'; base-uri 'none'; frame-ancestors 'none'",
         source(STYLE),
+        source(ADMIN_STYLE),
         source(SUBMIT),
     ))
     .ok()

@@ -1,10 +1,10 @@
-//! The switches from outside: the JSON for programs, and who is kept away.
+//! The switches from outside: the JSON for programs, the page for people, and who is kept away.
 
 use emulator::demo;
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use crate::world::{World, http};
+use crate::world::{Browser, World, http};
 
 fn command(world: &World, command: &Value) -> RequestBuilder {
     http()
@@ -137,12 +137,58 @@ async fn web_pages_are_kept_away() {
         .body(clear.to_string());
     let simple = simple.send().await.unwrap();
     assert_eq!(simple.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let form = http()
+        .post(format!("{}/admin", world.base))
+        .header("origin", "http://evil.example")
+        .form(&[("do", "replace-keys")]);
+    assert_eq!(form.send().await.unwrap().status(), StatusCode::FORBIDDEN);
     let preflight = http()
         .request(reqwest::Method::OPTIONS, &url)
         .header("origin", "http://evil.example")
         .header("access-control-request-method", "POST");
     let preflight = preflight.send().await.unwrap();
     assert_eq!(preflight.status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_developer_switches_by_clicking() {
+    let world = World::start().await;
+    let page_url = format!("{}/admin", world.base);
+    let developer = Browser::new();
+    let page = developer.open(&page_url).await;
+    page.shows("Nothing. The emulator does what Entra does on a good day.");
+    for shown in [demo::ADELE, "Postern gateway", "AADSTS number", "90 days"] {
+        page.shows(shown);
+    }
+    assert!(!page.body.contains("<script"));
+
+    let fail = [
+        ("do", "fail"),
+        ("number", "53003"),
+        ("endpoint", "token"),
+        ("user", demo::ADELE),
+        ("app", ""),
+        ("times", "always"),
+    ];
+    let answer = developer.post(&page_url, &fail).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    assert_eq!(answer.headers["location"], "/admin");
+    let page = developer.open(&page_url).await;
+    page.shows("AADSTS53003");
+    page.shows("at token, adele@contoso.example");
+    page.shows("always");
+    let rule = page.between("name=\"rule\" value=\"", "\"").to_owned();
+    let remove = [("do", "remove"), ("rule", rule.as_str())];
+    developer.post(&page_url, &remove).await;
+    assert!(world.admin.state().rules.is_empty());
+
+    let wrong = [("do", "fail"), ("number", "1")];
+    let page = developer.post(&page_url, &wrong).await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST);
+    page.shows("AADSTS1 is not in the table");
+    let hostile = [("do", "revoke-sessions"), ("user", "<b>eve</b>")];
+    let page = developer.post(&page_url, &hostile).await;
+    assert!(!page.body.contains("<b>eve"), "{}", page.body);
 }
 
 #[tokio::test]
@@ -164,10 +210,12 @@ async fn the_last_requests_are_listed_without_their_secrets() {
     assert!(last.path.ends_with("/oauth2/v2.0/token"), "{}", last.path);
     assert_eq!(last.aadsts, Some(54_005));
 
+    let page = Browser::new().open(&format!("{}/admin", world.base)).await;
+    page.shows("AADSTS54005");
     let json = serde_json::to_string(&state).unwrap();
     let refresh_token = tokens["refresh_token"].as_str().unwrap();
     for secret in [code.as_str(), refresh_token, demo::GATEWAY_SECRET] {
-        assert!(!json.contains(secret));
+        assert!(!json.contains(secret) && !page.body.contains(secret));
     }
     assert!(
         state

@@ -1,0 +1,215 @@
+//! `/admin`: the switches for people. A page of forms without a script; each post carries a
+//! command and leads back to the page.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::body::Bytes;
+use axum::extract::State as Shared;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+
+use crate::aadsts::{Aadsts, TABLE};
+use crate::admin::state::{RuleEffect, RuleState, State};
+use crate::admin::{Admin, api, form};
+use crate::entra::Entra;
+use crate::page;
+use crate::switch::{Endpoint, Requirement, Reuse, Times};
+
+pub(super) async fn page(Shared(entra): Shared<Arc<Entra>>) -> Response {
+    show(&Admin::new(entra).state(), StatusCode::OK, None)
+}
+
+pub(super) async fn post(Shared(entra): Shared<Arc<Entra>>, body: Bytes) -> Response {
+    let admin = Admin::new(entra);
+    let (status, problem) = match form::read(&body) {
+        Err(problem) => (StatusCode::BAD_REQUEST, problem),
+        Ok(command) => match admin.apply(command).await {
+            Ok(_) => return back(),
+            Err(error) => (api::status(&error), error.to_string()),
+        },
+    };
+    show(&admin.state(), status, Some(problem))
+}
+
+/// To the page, by GET, so that reloading it repeats nothing.
+fn back() -> Response {
+    let location = HeaderValue::from_static("/admin");
+    (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response()
+}
+
+fn show(state: &State, status: StatusCode, problem: Option<String>) -> Response {
+    let page = AdminPage {
+        state,
+        rules: state.rules.iter().map(RuleView::of).collect(),
+        errors: TABLE,
+        requirements: Requirement::ALL,
+        endpoints: Endpoint::ALL,
+        ahead: span(state.ahead_seconds),
+        reuse_detected: state.refresh_reuse == Reuse::Detected,
+        problem,
+    };
+    page::show(status, &page)
+}
+
+#[derive(Template)]
+#[template(path = "admin.html")]
+struct AdminPage<'a> {
+    state: &'a State,
+    rules: Vec<RuleView>,
+    errors: &'static [Aadsts],
+    requirements: [Requirement; 9],
+    endpoints: [Endpoint; 3],
+    /// How far the clock is ahead, in words.
+    ahead: Option<String>,
+    reuse_detected: bool,
+    problem: Option<String>,
+}
+
+/// A rule in words.
+struct RuleView {
+    rule: u32,
+    what: String,
+    detail: String,
+    times: Option<String>,
+}
+
+impl RuleView {
+    fn of(state: &RuleState) -> Self {
+        let (what, detail, times) = match &state.effect {
+            RuleEffect::Fail {
+                number,
+                endpoint,
+                user,
+                app,
+                times,
+            } => (
+                format!("AADSTS{number}"),
+                format!("{}, {}", place(*endpoint), person(user, app)),
+                Some(*times),
+            ),
+            RuleEffect::Require {
+                requirement,
+                user,
+                app,
+            } => (
+                format!("Demand: {}", requirement.label()),
+                person(user, app),
+                None,
+            ),
+            RuleEffect::Throttle {
+                endpoint,
+                times,
+                retry_after,
+            } => (
+                "Throttling".to_owned(),
+                format!("{}, Retry-After {retry_after} s", place(*endpoint)),
+                Some(*times),
+            ),
+            RuleEffect::Outage { endpoint, times } => {
+                ("Outage".to_owned(), place(*endpoint), Some(*times))
+            }
+        };
+        Self {
+            rule: state.rule,
+            what,
+            detail,
+            times: times.map(how_often),
+        }
+    }
+}
+
+fn place(endpoint: Option<Endpoint>) -> String {
+    endpoint.map_or("everywhere".to_owned(), |endpoint| {
+        format!("at {}", endpoint.name())
+    })
+}
+
+fn person(user: &Option<String>, app: &Option<String>) -> String {
+    let user = user.as_deref().unwrap_or("anybody");
+    match app {
+        Some(app) => format!("{user} with {app}"),
+        None => user.to_owned(),
+    }
+}
+
+fn how_often(times: Times) -> String {
+    match times {
+        Times::Always => "always".to_owned(),
+        Times::Next(count) if count.get() == 1 => "once".to_owned(),
+        Times::Next(count) => format!("{count} times"),
+    }
+}
+
+/// Days, hours, minutes and seconds, without those that are none.
+fn span(seconds: u64) -> Option<String> {
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds / 3600 % 24, "h"),
+        (seconds / 60 % 60, "min"),
+        (seconds % 60, "s"),
+    ];
+    let words: Vec<String> = parts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, unit)| format!("{count} {unit}"))
+        .collect();
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
+impl Requirement {
+    /// Every one.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Assignment,
+        Self::CompliantDevice,
+        Self::DomainJoinedDevice,
+        Self::ApprovedApp,
+        Self::Blocked,
+        Self::SecondFactor,
+        Self::AdminConsent,
+        Self::AdminApproval,
+        Self::Consent,
+    ];
+
+    /// As commands name it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Assignment => "assignment",
+            Self::CompliantDevice => "compliant-device",
+            Self::DomainJoinedDevice => "domain-joined-device",
+            Self::ApprovedApp => "approved-app",
+            Self::Blocked => "blocked",
+            Self::SecondFactor => "second-factor",
+            Self::AdminConsent => "admin-consent",
+            Self::AdminApproval => "admin-approval",
+            Self::Consent => "consent",
+        }
+    }
+
+    /// As the page names it.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Assignment => "assignment to the app (50105)",
+            Self::CompliantDevice => "a compliant device (53000)",
+            Self::DomainJoinedDevice => "a domain-joined device (53001)",
+            Self::ApprovedApp => "an approved client app (53002)",
+            Self::Blocked => "blocked by conditional access (53003)",
+            Self::SecondFactor => "a second factor (50076)",
+            Self::AdminConsent => "admin consent (90094)",
+            Self::AdminApproval => "admin consent, requestable (90095)",
+            Self::Consent => "user consent (65001)",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::span;
+
+    #[test]
+    fn tells_how_far_the_clock_is_ahead() {
+        assert_eq!(span(0), None);
+        assert_eq!(span(90_061).as_deref(), Some("1 d 1 h 1 min 1 s"));
+        assert_eq!(span(3600).as_deref(), Some("1 h"));
+    }
+}
