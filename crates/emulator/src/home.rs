@@ -6,6 +6,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use http::StatusCode;
 
+use crate::aadsts::Aadsts;
 use crate::entra::Entra;
 use crate::page::{self, Home, Notice};
 use crate::parameters::Parameters;
@@ -30,8 +31,11 @@ pub(crate) async fn error(RawQuery(query): RawQuery) -> Response {
             StatusCode::OK,
             &Notice {
                 heading: &format!("AADSTS{code}"),
-                text: "The emulator uses Entra’s own numbers. Look this one up in Microsoft’s \
-                       list of authentication and authorization error codes.",
+                text: Aadsts::numbered(code).map_or(
+                    "The emulator uses Entra’s own numbers. Look this one up in Microsoft’s \
+                     list of authentication and authorization error codes.",
+                    |row| row.text,
+                ),
             },
         ),
         None => page::show(

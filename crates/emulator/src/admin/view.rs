@@ -158,19 +158,6 @@ fn span(seconds: u64) -> Option<String> {
 }
 
 impl Requirement {
-    /// Every one.
-    pub(crate) const ALL: [Self; 9] = [
-        Self::Assignment,
-        Self::CompliantDevice,
-        Self::DomainJoinedDevice,
-        Self::ApprovedApp,
-        Self::Blocked,
-        Self::SecondFactor,
-        Self::AdminConsent,
-        Self::AdminApproval,
-        Self::Consent,
-    ];
-
     /// As commands name it.
     pub(crate) fn name(self) -> &'static str {
         match self {

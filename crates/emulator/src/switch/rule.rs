@@ -184,6 +184,19 @@ impl Times {
 }
 
 impl Requirement {
+    /// Every one.
+    pub const ALL: [Self; 9] = [
+        Self::Assignment,
+        Self::CompliantDevice,
+        Self::DomainJoinedDevice,
+        Self::ApprovedApp,
+        Self::Blocked,
+        Self::SecondFactor,
+        Self::AdminConsent,
+        Self::AdminApproval,
+        Self::Consent,
+    ];
+
     /// The AADSTS number of what a client reads that does not meet it.
     pub(crate) fn number(self) -> u32 {
         match self {

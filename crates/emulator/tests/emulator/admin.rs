@@ -74,6 +74,28 @@ async fn every_command_has_its_json() {
     assert_eq!(state["rules"], json!([]));
 }
 
+/// The commands of `docs/emulator.md`, as they stand there.
+#[tokio::test]
+async fn every_command_of_the_documentation_is_taken() {
+    let world = World::start_in(None).await;
+    let text = include_str!("../../../../docs/emulator.md");
+    let commands: Vec<Value> = text
+        .split("switch '")
+        .skip(1)
+        .map(|rest| serde_json::from_str(rest.split_once('\'').unwrap().0).unwrap())
+        .collect();
+    assert!(commands.len() > 10, "{commands:?}");
+    for sent in commands {
+        let (status, body) = answer(command(&world, &sent)).await;
+        assert_eq!(status, StatusCode::OK, "{sent}: {body}");
+    }
+    for requirement in emulator::Requirement::ALL {
+        let name = serde_json::to_value(requirement).unwrap();
+        let row = format!("| `{}` |", name.as_str().unwrap());
+        assert!(text.contains(&row), "{row} is missing");
+    }
+}
+
 #[tokio::test]
 async fn a_wrong_command_is_refused_and_changes_nothing() {
     let world = World::start().await;
