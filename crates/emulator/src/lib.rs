@@ -17,8 +17,8 @@
 //! | `stay` | `#idSIButton9` Yes, `#idBtn_Back` No |
 //! | `second-factor` | `input[name=otc]` (`#idTxtBx_SAOTCC_OTC`), `#idSIButton9` Verify, `#idBtn_Back` Cancel |
 //! | `consent` | `#idSIButton9` Accept, `#idBtn_Back` Cancel |
-//! | `approval` | `a#adminConsent`, `#idBtn_Back` Return to the application; where it can be requested, `#justification` and `#idSIButton9` Request approval |
-//! | `approval-requested` | `#idBtn_Back` Return to the application |
+//! | `approval` | `a#adminConsent`, `#idBtn_Back` Back to the app; where it can be requested, `#justification` and `#idSIButton9` Request approval |
+//! | `approval-requested` | `#idBtn_Back` Back to the app |
 //! | `admin-consent` | `#idSIButton9` Accept, `#idBtn_Back` Cancel |
 //! | `device` (`/devicelogin`) | `input[name=otc]`, `#idSIButton9` Next |
 //! | `confirm` (after it) | `#idSIButton9` Continue, `#idBtn_Back` Cancel |
