@@ -20,6 +20,7 @@ use crate::{EndpointUrl, ServerName};
 
 pub use secret::{SecretSource, SecretValue, Template, TemplatePart};
 pub use validate::ConfigError;
+pub(super) use validate::syntax_error;
 
 /// The whole of `gateway.toml`.
 ///

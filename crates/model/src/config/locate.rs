@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 /// The 1-based line of byte `offset`.
 pub(super) fn line_at(text: &str, offset: usize) -> usize {
@@ -51,21 +51,41 @@ fn descend(table: &DeTable<'_>, offset: usize, path: &mut Vec<String>) {
         .find(|(key, value)| around(key.span()) || around(reach(value)));
     if let Some((key, value)) = here {
         path.push(key.get_ref().to_string());
-        if let DeValue::Table(inner) = value.get_ref() {
-            descend(inner, offset, path);
+        match value.get_ref() {
+            DeValue::Table(inner) => descend(inner, offset, path),
+            DeValue::Array(items) => descend_items(items, offset, path),
+            _ => {}
         }
     }
 }
 
-/// The span of a value; a table's own span is only its header, so it reaches over its fields.
-fn reach(value: &Spanned<DeValue<'_>>) -> Range<usize> {
-    let mut range = value.span();
-    if let DeValue::Table(table) = value.get_ref() {
-        for (key, inner) in table {
-            let inner = reach(inner);
-            range.start = range.start.min(key.span().start).min(inner.start);
-            range.end = range.end.max(key.span().end).max(inner.end);
-        }
+/// Into the table of an array that is around `offset`, by its number.
+fn descend_items(items: &DeArray<'_>, offset: usize, path: &mut Vec<String>) {
+    let mut items = items.iter().enumerate();
+    let here = items.find(|(_, item)| reach(item).contains(&offset));
+    if let Some((number, item)) = here
+        && let DeValue::Table(inner) = item.get_ref()
+    {
+        path.push(number.to_string());
+        descend(inner, offset, path);
     }
-    range
+}
+
+/// The span of a value; a table's own span is only its header, so it reaches over its fields, and
+/// an array of tables over these.
+fn reach(value: &Spanned<DeValue<'_>>) -> Range<usize> {
+    let own = value.span();
+    match value.get_ref() {
+        DeValue::Table(table) => table.iter().fold(own, |range, (key, inner)| {
+            over(over(range, key.span()), reach(inner))
+        }),
+        DeValue::Array(items) => items
+            .iter()
+            .fold(own, |range, item| over(range, reach(item))),
+        _ => own,
+    }
+}
+
+fn over(one: Range<usize>, other: Range<usize>) -> Range<usize> {
+    one.start.min(other.start)..one.end.max(other.end)
 }

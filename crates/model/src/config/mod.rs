@@ -1,10 +1,12 @@
-//! Configuration files as types: `config.toml` of the bridge, `gateway.toml` of the gateway.
+//! Configuration files as types: `config.toml` of the bridge, `gateway.toml` of the gateway,
+//! `emulator.toml` of the emulator.
 //!
 //! Owns: what may stand in the files and what it means. Reading them, and naming file, line and
 //! field of an error, belongs to the programs.
 
 mod bridge;
 mod client;
+pub mod emulator;
 pub mod gateway;
 mod headers;
 mod locate;

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{BackendConfig, EntraConfig, GatewayConfig, ManagedIdentityConfig, Template};
 use crate::config::locate::{field_at, line_at, line_of};
 
-/// What is wrong with a `gateway.toml`. It never repeats a value, because that may be a secret.
+/// What is wrong with a configuration file. It never repeats a value, because that may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError {
     /// The line, counted from 1, if the text is at hand.
@@ -377,7 +377,7 @@ fn wrong<const N: usize>(path: [&str; N], message: &str) -> Wrong {
     }
 }
 
-fn syntax_error(text: &str, error: &toml::de::Error) -> ConfigError {
+pub(in crate::config) fn syntax_error(text: &str, error: &toml::de::Error) -> ConfigError {
     let offset = error.span().map(|span| span.start);
     ConfigError {
         line: offset.map(|offset| line_at(text, offset)),
