@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result, bail};
-use model::config::{BridgeConfig, gateway::GatewayConfig};
+use model::config::{BridgeConfig, emulator::EmulatorConfig, gateway::GatewayConfig};
 use schemars::{JsonSchema, schema_for};
 
 use crate::{only_flag, tree};
@@ -36,12 +36,16 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
-fn generated() -> Result<[(&'static str, String); 2]> {
+fn generated() -> Result<[(&'static str, String); 3]> {
     Ok([
         ("docs/schemas/config.schema.json", schema::<BridgeConfig>()?),
         (
             "docs/schemas/gateway.schema.json",
             schema::<GatewayConfig>()?,
+        ),
+        (
+            "docs/schemas/emulator.schema.json",
+            schema::<EmulatorConfig>()?,
         ),
     ])
 }

@@ -39,6 +39,7 @@ mod browser;
 mod claims;
 mod cloud;
 mod code;
+mod config;
 mod cors;
 mod credential;
 pub mod demo;
@@ -89,6 +90,7 @@ pub use admin::{
 pub use app::{AccessTokenVersion, App, AppRole, Platform, SignInAudience};
 use cloud::Cloud;
 use code::Codes;
+pub use config::tenants;
 pub use credential::{Certificate, FederatedCredential};
 use device::Devices;
 use entra::Entra;

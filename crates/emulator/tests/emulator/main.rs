@@ -5,6 +5,7 @@ mod admin;
 mod admin_consent;
 mod authorize;
 mod capabilities;
+mod config;
 mod discovery;
 mod grants;
 mod logs;

@@ -1,0 +1,68 @@
+//! Tenants from a file: the example of `docs/emulator.md`, signed in to.
+
+use std::path::Path;
+
+use emulator::{Tenant, tenants};
+use model::config::emulator::EmulatorConfig;
+
+use crate::world::{Browser, World};
+
+/// The example, as it stands there.
+fn example() -> String {
+    let text = include_str!("../../../../docs/emulator.md");
+    let (_, rest) = text.split_once("```toml\n").unwrap();
+    rest.split_once("```").unwrap().0.to_owned()
+}
+
+fn read(text: &str) -> anyhow::Result<(Tenant, Vec<Tenant>)> {
+    let config = EmulatorConfig::parse(text)?;
+    tenants(&config, Path::new("/nowhere"))
+}
+
+#[tokio::test]
+async fn the_example_of_the_documentation_is_a_tenant_to_sign_in_to() {
+    let (tenant, others) = read(&example()).unwrap();
+    assert!(others.is_empty());
+    let (id, user) = (tenant.id, tenant.users[0].username.clone());
+    let client = tenant.apps[0].client_id.to_string();
+    let scope = format!(
+        "{}/{}",
+        tenant.apps[1].app_id_uris[0], tenant.apps[1].scopes[0]
+    );
+    let world = World::with(tenant).await;
+    let url = world
+        .authorize(&[("client_id", &client), ("scope", &scope)])
+        .replace(&emulator::demo::TENANT_ID.to_string(), &id.to_string());
+    let page = Browser::new().sign_in(&url, &user).await;
+    assert!(page.parameter("code").len() > 60);
+}
+
+#[test]
+fn what_makes_no_tenant_is_refused_with_the_apps_name() {
+    let example = example();
+    for (from, to, part) in [
+        ("secret =", "# secret =", "hint: add `secret = "),
+        (
+            "platform = \"web\"",
+            "platform = \"spa\"",
+            "no secret; hint:",
+        ),
+        (
+            "platform = \"web\"",
+            "access_token_version = 3\nplatform = \"web\"",
+            "there are 1 and 2",
+        ),
+        (
+            "platform = \"web\"",
+            "certificates = [\"api.pem\"]\nplatform = \"web\"",
+            "/nowhere/api.pem cannot be used",
+        ),
+    ] {
+        let error = read(&example.replace(from, to)).unwrap_err();
+        let text = format!("{error:#}");
+        assert!(text.starts_with("the app \"Orders API\": "), "{text}");
+        assert!(text.contains(part), "{text}");
+    }
+    let none = read("tenants = []").unwrap_err().to_string();
+    assert!(none.contains("hint: begin one with [[tenants]]"), "{none}");
+}
