@@ -1,6 +1,6 @@
 //! Client credentials, and what a token of an application says.
 
-use emulator::{AccessTokenVersion, AppRole, Tenant, demo};
+use emulator::{AccessTokenVersion, AppRole, Command, Requirement, Tenant, Times, demo};
 use serde_json::json;
 
 use super::{gateway, gateway_at, granted, reports};
@@ -154,4 +154,30 @@ async fn what_a_machine_asks_for_has_to_be_everything_of_one_resource_in_one_ten
         oid(&abroad),
         "a service principal for each tenant"
     );
+}
+
+#[tokio::test]
+async fn an_error_that_is_switched_on_reaches_machines_and_a_users_policy_does_not() {
+    let world = World::start().await;
+    let scope = reports();
+    let form = [GRANT, ("scope", scope.as_str())];
+    let policy = Command::Require {
+        requirement: Requirement::Blocked,
+        user: None,
+        app: None,
+    };
+    world.switch(policy).await;
+    let expired = Command::Fail {
+        number: 7_000_222,
+        endpoint: None,
+        user: None,
+        app: Some(demo::GATEWAY_CLIENT_ID.to_string()),
+        times: Times::ONCE,
+    };
+    world.switch(expired).await;
+    let request = gateway(&world, &form);
+    world
+        .refused(request, 401, "invalid_client", 7_000_222)
+        .await;
+    granted(gateway(&world, &form)).await;
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use emulator::demo::{self, ADELE, LEE};
+use emulator::{Command, Endpoint, Requirement, Times};
 use serde_json::Value;
 
 use super::granted;
@@ -247,4 +248,62 @@ async fn personal_accounts_sign_in_on_devices_too() {
         claims(&tokens["id_token"])["tid"],
         emulator::CONSUMERS.to_string()
     );
+}
+
+#[tokio::test]
+async fn errors_and_policies_reach_devices_and_their_people() {
+    let world = World::start().await;
+    let fail = |number, endpoint| Command::Fail {
+        number,
+        endpoint,
+        user: None,
+        app: None,
+        times: Times::ONCE,
+    };
+    world
+        .switch(fail(700_016, Some(Endpoint::DeviceCode)))
+        .await;
+    let url = world.url("/oauth2/v2.0/devicecode");
+    let client = demo::BRIDGE_CLIENT_ID.to_string();
+    let form = [("client_id", client.as_str()), ("scope", "openid")];
+    let request = http().post(url).form(&form);
+    let body: Value = request.send().await.unwrap().json().await.unwrap();
+    assert_eq!(body["error_codes"], serde_json::json!([700_016]));
+
+    let device = Device::bridge(&world).await;
+    world.switch(fail(50_196, Some(Endpoint::Token))).await;
+    let poll = device.polls(&world);
+    world.refused(poll, 400, "invalid_grant", 50_196).await;
+    let poll = device.polls(&world);
+    world
+        .refused(poll, 400, "authorization_pending", 70_016)
+        .await;
+    let consent = Command::Require {
+        requirement: Requirement::Consent,
+        user: None,
+        app: None,
+    };
+    world.switch(consent).await;
+    let person = Browser::new();
+    let page = device
+        .person_types(&world, &person, device.text("user_code"))
+        .await;
+    let page = person.answer(&page, &[("loginfmt", ADELE)]).await;
+    let page = person.password(&page).await;
+    page.shows("data-page=\"consent\"");
+    let page = person.answer(&page, &[("action", "next")]).await;
+    page.shows("Are you trying to sign in to");
+    person.answer(&page, &[("action", "next")]).await;
+
+    let blocked = Command::Require {
+        requirement: Requirement::Blocked,
+        user: Some(ADELE.to_owned()),
+        app: None,
+    };
+    let state = world.switch(blocked).await;
+    let poll = device.polls(&world);
+    world.refused(poll, 400, "invalid_grant", 53_003).await;
+    let rule = state.rules.last().unwrap().rule;
+    world.switch(Command::Remove { rule }).await;
+    granted(device.polls(&world)).await;
 }

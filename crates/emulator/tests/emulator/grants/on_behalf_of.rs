@@ -1,11 +1,11 @@
 //! On-behalf-of: an API asks for another API in the name of who called it.
 
-use emulator::{SignInAudience, Tenant, demo};
+use emulator::{Command, Requirement, SignInAudience, Tenant, demo};
 use serde_json::{Value, json};
 
 use super::{gateway, gateway_at, granted, reports};
 use crate::tokens::claims;
-use crate::world::{World, replace};
+use crate::world::{Browser, World, replace};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
@@ -136,4 +136,47 @@ async fn the_request_is_for_one_resource_at_one_tenant_by_a_client_that_proves_i
         let request = gateway_at(&world, authority, &grant);
         world.refused(request, 400, error, code).await;
     }
+}
+
+/// An error that is switched on, or a policy, has Entra's shape for this grant.
+#[tokio::test]
+async fn a_policy_of_the_next_api_wants_the_person_back() {
+    let world = World::start().await;
+    let token = token_for_the_gateway(&world).await;
+    let scope = reports();
+    world
+        .switch(Command::Require {
+            requirement: Requirement::SecondFactor,
+            user: None,
+            app: Some(demo::REPORTS_CLIENT_ID.to_string()),
+        })
+        .await;
+    let ask = |token: &str| gateway(&world, &on_behalf_of(token, &[("scope", &scope)]));
+    let body = world
+        .refused(ask(&token), 400, "interaction_required", 50_076)
+        .await;
+    assert_eq!(body["suberror"], "basic_action");
+    assert!(body["claims"].is_string(), "{body}");
+    // Who gave a second factor at the sign-in has given it for what follows.
+    let bridge = demo::BRIDGE_CLIENT_ID.to_string();
+    world
+        .switch(Command::Require {
+            requirement: Requirement::SecondFactor,
+            user: None,
+            app: Some(bridge),
+        })
+        .await;
+    let person = Browser::new();
+    let page = person.sign_in(&world.authorize(&[]), demo::ADELE).await;
+    let answer = person.answer(&page, &[("otc", "123456")]).await;
+    let code = answer.parameter("code");
+    let tokens = world.redeem(&[("code", &code)]).await;
+    granted(ask(tokens["access_token"].as_str().unwrap())).await;
+
+    let user = demo::ADELE.to_owned();
+    world.switch(Command::RevokeSessions { user }).await;
+    let token = tokens["access_token"].as_str().unwrap();
+    world
+        .refused(ask(token), 400, "invalid_grant", 50_173)
+        .await;
 }
