@@ -154,6 +154,7 @@ const EMULATOR: &str = "\
 Examples:
   postern emulator --port 4190 --gateway-callback http://localhost:4180/oauth-callback
   postern emulator --port 4190 --data-dir entra --tls
+  postern emulator --config emulator.toml
 
 Any password is right. It listens on this machine only. For clients that insist on TLS, as MSAL does,
 entra/entra-ca.pem is the authority to trust.";
@@ -359,6 +360,13 @@ pub(crate) struct GatewayArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct EmulatorArgs {
+    /// The file with the tenants to play, instead of the demo's.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["gateway_callback", "gateway_certificate"]
+    )]
+    pub(crate) config: Option<PathBuf>,
     /// The port; any free one if 0.
     #[arg(long, default_value_t = 0)]
     pub(crate) port: u16,

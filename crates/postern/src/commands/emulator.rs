@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use emulator::{Certificate, Emulator, Options, Tenant, Transport, demo};
 use model::Clock;
+use model::config::emulator::EmulatorConfig;
 
 use super::listen;
 use crate::cli::EmulatorArgs;
@@ -13,16 +14,22 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::{logging, signals, terminal};
 
-/// Serves the demo's tenants until a signal.
+/// Serves the demo's tenants, or those of a file, until a signal.
 pub(crate) fn run(args: &EmulatorArgs, context: &Context) -> Result<(), Failure> {
     logging::to_stderr(context.environment.log.as_deref());
     let options = options(args)?;
+    let tenants = tenant_ids(&options);
     let authority_file = options.transport.authority_file();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
     context.block_on_all_cores(async {
         let listener = listen(address, "another --port").await?;
         let emulator = Emulator::open(options, listener).await?;
-        terminal::say(announcement(emulator.base_url(), authority_file.as_deref()));
+        let base = emulator.base_url();
+        let shown = match args.config {
+            Some(_) => announcement_of_file(base, &tenants),
+            None => announcement(base),
+        };
+        terminal::say(shown + &trust(authority_file.as_deref()));
         Ok(emulator.serve(signals::shutdown()).await?)
     })
 }
@@ -34,12 +41,34 @@ fn options(args: &EmulatorArgs) -> anyhow::Result<Options> {
         },
         (Some(_) | None, _) => Transport::Http,
     };
+    let (tenant, others) = match &args.config {
+        Some(file) => read(file)?,
+        None => (tenant(args)?, demo::others()),
+    };
     Ok(Options {
-        others: demo::others(),
+        others,
         transport,
         data_dir: args.data_dir.clone(),
-        ..Options::new(tenant(args)?, Clock::system())
+        ..Options::new(tenant, Clock::system())
     })
+}
+
+/// The tenants of a file.
+fn read(file: &Path) -> anyhow::Result<(Tenant, Vec<Tenant>)> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| anyhow::anyhow!("{shown} cannot be read: {error}"))?;
+    let config =
+        EmulatorConfig::parse(&text).map_err(|error| anyhow::anyhow!("{shown}, {error}"))?;
+    let base = file.parent().unwrap_or(Path::new(""));
+    emulator::tenants(&config, base).map_err(|error| anyhow::anyhow!("{shown}: {error:#}"))
+}
+
+fn tenant_ids(options: &Options) -> Vec<String> {
+    std::iter::once(&options.tenant)
+        .chain(&options.others)
+        .map(|tenant| tenant.id.to_string())
+        .collect()
 }
 
 /// The demo's tenant, with what the command line adds to it.
@@ -54,10 +83,21 @@ fn tenant(args: &EmulatorArgs) -> anyhow::Result<Tenant> {
     Ok(tenant)
 }
 
-fn announcement(base: &str, authority_file: Option<&Path>) -> String {
-    let trust = authority_file.map_or_else(String::new, |file| {
-        format!("\n\x20 authority to trust {}", file.display())
-    });
+fn announcement_of_file(base: &str, tenants: &[String]) -> String {
+    let mut text = format!("The Entra ID emulator listens on {base}. Any password is right.\n\n");
+    for tenant in tenants {
+        text.push_str(&format!("  authority          {base}/{tenant}/v2.0\n"));
+    }
+    text + &format!("  switches           {base}/admin")
+}
+
+fn trust(authority_file: Option<&Path>) -> String {
+    authority_file.map_or_else(String::new, |file| {
+        format!("\n  authority to trust {}", file.display())
+    })
+}
+
+fn announcement(base: &str) -> String {
     format!(
         "The Entra ID emulator listens on {base}. Any password is right.\n\n\
          \x20 authority          {base}/{tenant}/v2.0\n\
@@ -69,7 +109,8 @@ fn announcement(base: &str, authority_file: Option<&Path>) -> String {
          \x20 more users         {megan}, {lee}\n\
          \x20 client for them    {notes}\n\n\
          \x20 codes of devices   {base}/devicelogin\n\
-         \x20 managed identity   {host} at AZURE_POD_IDENTITY_AUTHORITY_HOST={base}{trust}",
+         \x20 managed identity   {host} at AZURE_POD_IDENTITY_AUTHORITY_HOST={base}\n\
+         \x20 switches           {base}/admin",
         tenant = demo::TENANT_ID,
         adele = demo::ADELE,
         grady = demo::GRADY,
