@@ -295,6 +295,8 @@ fn router(entra: Arc<Entra>) -> Router {
             get(device::page::get).post(device::page::post),
         )
         .route("/metadata/identity/oauth2/token", get(metadata::token))
+        // MSAL for Node puts a slash behind it.
+        .route("/metadata/identity/oauth2/token/", get(metadata::token))
         .route(
             "/{tenant}/oauth2/v2.0/logout",
             get(logout::get).post(logout::post),

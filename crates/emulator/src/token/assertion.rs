@@ -7,6 +7,8 @@
 mod certificate;
 mod federated;
 
+use std::time::{Duration, SystemTime};
+
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
@@ -19,7 +21,7 @@ use crate::parameters::Parameters;
 
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// How far the clocks of others may be off, in seconds.
-const SKEW: u64 = 5 * 60;
+const SKEW: f64 = 5.0 * 60.0;
 
 /// An assertion that was read, and not believed yet.
 pub(super) struct Assertion(SecretString);
@@ -29,8 +31,9 @@ struct Claims {
     iss: String,
     sub: String,
     aud: String,
-    exp: u64,
-    nbf: Option<u64>,
+    /// Times are any numbers (RFC 7519 section 2), and MSAL for Python sends parts of seconds.
+    exp: f64,
+    nbf: Option<f64>,
     jti: Option<String>,
 }
 
@@ -63,12 +66,14 @@ impl Assertion {
         } else {
             federated::check(entra, app, self.0.expose_secret(), &claims)?;
         }
-        claims.check_time(entra.clock.unix())
+        let now = entra.clock.now().duration_since(SystemTime::UNIX_EPOCH);
+        claims.check_time(now.unwrap_or_default())
     }
 }
 
 impl Claims {
-    fn check_time(&self, now: u64) -> Result<(), Fault> {
+    fn check_time(&self, now: Duration) -> Result<(), Fault> {
+        let now = now.as_secs_f64();
         let begun = self.nbf.is_none_or(|begin| begin <= now + SKEW);
         if begun && now < self.exp + SKEW {
             Ok(())

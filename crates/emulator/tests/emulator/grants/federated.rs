@@ -102,6 +102,8 @@ async fn the_metadata_service_refuses_in_its_own_words() {
         assert!(said.contains(text), "{said}");
     }
     let url = format!("{}/metadata/identity/oauth2/token", world.base);
+    let slash = http().get(format!("{url}/")).query(&[version, all, own]);
+    granted(slash.header("metadata", "true")).await;
     let without = http().get(url).query(&[version, all, own]);
     assert_eq!(without.send().await.unwrap().status(), 400);
     granted(metadata(&world, &[version, all, own])).await;
