@@ -16,6 +16,7 @@ mod hosts;
 mod layering;
 mod losses;
 mod matrix;
+mod msal;
 mod others;
 mod secrets_stay;
 mod server_mode;

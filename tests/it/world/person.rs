@@ -16,6 +16,17 @@ pub(crate) async fn sign_in_at_entra(browser: &Browser, account: &str) {
     browser.click("#idSIButton9").await;
 }
 
+/// Types the code of a device, signs in, and agrees that it was asked for.
+pub(crate) async fn sign_in_for_a_device(browser: &Browser, code: &str, account: &str) {
+    browser.fill("input[name=otc]", code).await;
+    browser.click("form[data-page=device] #idSIButton9").await;
+    sign_in_at_entra(browser, account).await;
+    browser.click("form[data-page=confirm] #idSIButton9").await;
+    browser.find("main:not(:has(form))").await;
+    let text = browser.text().await;
+    assert!(text.contains("on your device"), "{text}");
+}
+
 /// Allows what the gateway's page asks for.
 pub(crate) async fn consent_at_gateway(browser: &Browser) {
     browser.click("button[name=answer][value=allow]").await;

@@ -119,13 +119,13 @@ headers = {{ x-functions-key = "{{{{functions-key}}}}" }}
 }
 
 /// One of our servers as a process of its own. It ends with this value.
-struct Server {
+pub(crate) struct Server {
     process: Child,
 }
 
 impl Server {
     /// Runs `postern NAME ARGUMENTS` in `folder`, and returns when it listens.
-    async fn start(folder: &Path, name: &str, arguments: &[&str]) -> (Self, SocketAddr) {
+    pub(crate) async fn start(folder: &Path, name: &str, arguments: &[&str]) -> (Self, SocketAddr) {
         let log = fs::File::options()
             .create(true)
             .append(true)
@@ -167,7 +167,7 @@ impl Server {
 
 /// The address at the start of a text, with or without a scheme.
 fn address_in(text: &str) -> SocketAddr {
-    let text = text.strip_prefix("http://").unwrap_or(text);
+    let text = text.split_once("://").map_or(text, |(_, rest)| rest);
     let end = text
         .find(|letter: char| !letter.is_ascii_digit() && letter != '.' && letter != ':')
         .unwrap_or(text.len());
