@@ -36,6 +36,9 @@ async fn logs_name_people_and_clients_but_no_secret() {
         .with_ansi(false)
         .with_writer(move || writer.clone())
         .finish();
+    // As long as there is one subscriber alone, what is first logged by the thread of another test
+    // is switched off for all.
+    let _another = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(subscriber);
 
     let world = World::start().await;
