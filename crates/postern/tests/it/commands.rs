@@ -63,6 +63,7 @@ async fn what_makes_no_sense_is_a_usage_error() {
         &["sign-out", "x", "--all"],
         &["hosts", "add", "emacs", "x"],
         &["bridge", "--replace=sometimes"],
+        &["emulator", "--tls"],
     ] {
         let ended = installation.run(arguments).await;
         assert_eq!(ended.code, Some(2), "{arguments:?} {ended:?}");
@@ -312,6 +313,35 @@ url = \"http://127.0.0.1:9/mcp\"
         .await;
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
     assert!(ended.stderr.contains("session_keys"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn an_emulator_that_cannot_use_its_files_does_not_say_that_it_listens() {
+    let installation = Installation::new();
+    let file = |name: &str, text: &str| {
+        let file = installation.folder().join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let certificate = file("gateway.pem", "this is no certificate");
+    file("entra/entra-ca.pem", "");
+    let key = file("entra/entra-ca-key.pem", "this is no key");
+    let folder = key.strip_suffix("/entra-ca-key.pem").unwrap_or(&key);
+    for (arguments, named) in [
+        (
+            &["emulator", "--gateway-certificate", &certificate][..],
+            &*certificate,
+        ),
+        (&["emulator", "--tls", "--data-dir", folder], folder),
+    ] {
+        let ended = installation.run(arguments).await;
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
+        assert!(
+            ended.stderr.contains(named) && ended.stderr.contains("hint: "),
+            "{ended:?}"
+        );
+    }
 }
 
 #[tokio::test]
