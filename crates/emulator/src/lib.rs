@@ -1,7 +1,8 @@
 //! A local Entra ID for the demo, for development and for tests.
 //!
-//! Owns: tenants behind the v2.0 endpoints, faithful where clients can tell: discovery,
-//! keys, authorize with pages that people use, token, logout, userinfo.
+//! Owns: tenants behind the v2.0 endpoints, faithful where clients can tell: discovery, keys,
+//! authorize with pages that people use, token with its grants, device codes, logout, userinfo; the
+//! metadata service of machines; and TLS with an authority of its own, where it is asked for.
 //! Does not own: any rule of ours about tokens; and it is never reachable beyond loopback.
 //!
 //! # For scripted browsers
