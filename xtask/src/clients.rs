@@ -16,7 +16,7 @@ pub(crate) fn steps(steps: &mut Steps, node: &Node) -> Result<()> {
     let target = tree::tools().join("clients");
     steps.step(
         "clients in TypeScript",
-        "the SDKs, MSAL, the Inspector, the reference servers and the conformance suite",
+        "the SDKs, MSAL, the Inspector, the reference servers, oidc-provider and the conformance suite",
         || node_clients(&pins, &target.join("node"), node),
     )?;
     steps.step("clients in Python", "the SDK, FastMCP and MSAL", || {
