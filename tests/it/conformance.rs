@@ -7,6 +7,7 @@
 
 mod authorization;
 mod client;
+mod programs;
 mod suite;
 
 use std::{fs, path::Path};

@@ -1,0 +1,59 @@
+// An authorization server of others: oidc-provider, which is certified, on the loopback port given.
+// Anybody may sign in as whom they like. Its access tokens live for as many seconds as are given
+// next, are opaque, and can be looked into by the client `resource-server`.
+
+import { generateKeyPair, exportJWK } from "jose";
+import { Provider } from "oidc-provider";
+
+const port = Number(process.argv[1]);
+const life = Number(process.argv[2]);
+const { privateKey } = await generateKeyPair("RS256", { extractable: true });
+
+const provider = new Provider(`http://127.0.0.1:${port}`, {
+  jwks: { keys: [{ ...(await exportJWK(privateKey)), use: "sig", alg: "RS256" }] },
+  cookies: { keys: ["only for tests"] },
+  clients: [
+    {
+      client_id: "resource-server",
+      client_secret: "looks-into-tokens",
+      redirect_uris: [],
+      response_types: [],
+      grant_types: [],
+    },
+    {
+      client_id: "a-program",
+      client_secret: "proves-a-program",
+      redirect_uris: [],
+      response_types: [],
+      grant_types: ["client_credentials"],
+    },
+  ],
+  scopes: ["openid", "offline_access", "profile"],
+  claims: { openid: ["sub"], profile: ["name", "preferred_username"] },
+  conformIdTokenClaims: false,
+  rotateRefreshToken: true,
+  issueRefreshToken: (_, client) => client.grantTypeAllowed("refresh_token"),
+  features: {
+    devInteractions: { enabled: true },
+    deviceFlow: { enabled: true },
+    introspection: { enabled: true, allowedPolicy: () => true },
+    revocation: { enabled: true },
+    clientCredentials: { enabled: true },
+    registration: { enabled: true },
+    resourceIndicators: {
+      enabled: true,
+      useGrantedResource: () => true,
+      getResourceServerInfo: (_, indicator) => ({
+        scope: "mcp.read",
+        audience: indicator,
+        accessTokenTTL: life,
+        accessTokenFormat: "opaque",
+      }),
+    },
+  },
+  findAccount: (_, id) => ({
+    accountId: id,
+    claims: () => ({ sub: id, name: id, preferred_username: `${id}@example.test` }),
+  }),
+});
+provider.listen(port, "127.0.0.1", () => console.log("listening"));
