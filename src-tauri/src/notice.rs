@@ -101,7 +101,7 @@ fn stuck(before: &State, after: &State) -> Option<Notice> {
 }
 
 fn coded(before: &State, after: &State) -> Option<Notice> {
-    let known = |code| {
+    let known = |code: &control::api::UserCodeView| {
         before
             .sign_ins
             .iter()
