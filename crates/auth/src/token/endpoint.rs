@@ -254,7 +254,10 @@ pub(crate) fn issued(token: &Token, now: u64) -> Result<Issued, EndpointError> {
             access: AccessToken::new(access.as_str()),
             refresh: token
                 .refresh_token()
-                .map(|token| RefreshToken::new(token.secret().as_str())),
+                .map(|token| token.secret().as_str())
+                // Some servers write an empty one where they have none.
+                .filter(|token| !token.is_empty())
+                .map(RefreshToken::new),
             obtained_at: now,
             expires_at: token
                 .expires_in()

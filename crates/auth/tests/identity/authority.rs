@@ -62,6 +62,8 @@ pub(crate) enum Rotation {
     Lenient,
     /// It stays the only one.
     None,
+    /// There never is one, and an empty text says so.
+    Empty,
 }
 
 #[derive(Clone)]
@@ -187,12 +189,17 @@ impl Authority {
     }
 
     fn issue(&self, client: &str, asked: &Parameters) -> Value {
-        let (lifetime, refresh_in) = self.behave(|b| (b.lifetime, b.refresh_in));
+        let (lifetime, refresh_in, rotation) =
+            self.behave(|b| (b.lifetime, b.refresh_in, b.rotation));
         let mut books = self.books();
         books.issued += 1;
         let number = books.issued;
-        let (access, refresh) = (format!("access-{number}"), format!("refresh-{number}"));
+        let access = format!("access-{number}");
         books.access_tokens.insert(access.clone());
+        let refresh = match rotation {
+            Rotation::Empty => String::new(),
+            Rotation::Strict | Rotation::Lenient | Rotation::None => format!("refresh-{number}"),
+        };
         books
             .refresh_tokens
             .insert(refresh.clone(), client.to_owned());
@@ -411,7 +418,7 @@ fn renew(authority: &Authority, asked: &Parameters) -> Response {
         Rotation::Strict => {
             authority.books().refresh_tokens.remove(token);
         }
-        Rotation::Lenient => {}
+        Rotation::Lenient | Rotation::Empty => {}
         Rotation::None => {
             answer.as_object_mut().unwrap().remove("refresh_token");
         }

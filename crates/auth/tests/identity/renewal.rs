@@ -358,3 +358,15 @@ async fn signing_out_during_a_renewal_wins() {
     assert_eq!(needed(&desk).await, SignInReason::NotSignedIn);
     assert!(desk.restarted().accounts().await.is_empty());
 }
+
+#[tokio::test]
+async fn an_empty_refresh_token_is_none() {
+    let desk = Desk::new().await;
+    desk.authority.set(|b| b.rotation = Rotation::Empty);
+    desk.sign_in(&desk.target()).await.unwrap();
+    desk.advance(3599);
+    assert_eq!(desk.header(&desk.target()).await, "Bearer access-1");
+    desk.advance(1);
+    assert_eq!(needed(&desk).await, SignInReason::Expired);
+    assert!(desk.authority.grants("refresh_token").is_empty());
+}
