@@ -105,8 +105,16 @@ impl SignInFlow {
         return_to: ReturnTo,
     ) -> Result<Self, SignInError> {
         let plan = find_out(&source, program, target, challenge).await?;
-        let whom = whom.or_as_before(source.ledger.grant_for(&target.name()).as_deref());
-        let known = known_registration(&source, &plan);
+        let earlier = source.ledger.grant_for(&target.name());
+        let renews = earlier
+            .as_ref()
+            .is_some_and(|slot| slot.with_grant(|grant| grant.tokens.refresh.is_some()));
+        let whom = whom.or_as_before(earlier.as_deref());
+        // Gateways of 2025-03-26 that give no refresh token let a browser allow a client once:
+        // the second time they skip their page, and then turn away who comes back from Entra.
+        let known = (plan.resource.is_some() || renews)
+            .then(|| known_registration(&source, &plan))
+            .flatten();
         let listener = bind(&plan, known.as_ref(), target, &source.ports).await?;
         let port = source.ports.hold(listener.port(), target.url.shown());
         let exchange = Exchange {

@@ -5,10 +5,10 @@ use std::time::Duration;
 use auth::{Actor, AuthorizationError, SignInError, SignInReason, SignOutError, Target, Vault};
 use axum::http::StatusCode;
 use model::config::ServerAuth;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::authority::Trouble;
+use super::authority::{Rotation, Trouble};
 use super::desk::{Desk, browse, client, redirect_uri, shown};
 
 #[tokio::test]
@@ -471,4 +471,21 @@ async fn no_token_lies_readable_on_disk() {
             ..
         }
     ));
+}
+
+#[tokio::test]
+async fn a_registration_that_brought_no_refresh_token_is_not_used_again_without_metadata() {
+    let desk = Desk::new().await;
+    desk.authority.set(|b| {
+        b.resource = Value::Null;
+        b.rotation = Rotation::Empty;
+    });
+    desk.sign_in(&desk.target()).await.unwrap();
+    desk.sign_in(&desk.target()).await.unwrap();
+    assert_eq!(desk.authority.asked("register").len(), 2);
+    desk.authority.set(|b| b.rotation = Rotation::Strict);
+    desk.sign_in(&desk.target()).await.unwrap();
+    desk.sign_in(&desk.target()).await.unwrap();
+    assert_eq!(desk.authority.asked("register").len(), 3);
+    assert_eq!(desk.identity.accounts().await.len(), 1);
 }
