@@ -6,6 +6,7 @@
 mod authorities;
 mod clients;
 mod conformance;
+mod deployed;
 mod desktop;
 mod door;
 mod emulator_alone;

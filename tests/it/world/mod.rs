@@ -6,6 +6,7 @@
 
 pub(crate) mod bridge;
 pub(crate) mod browser;
+pub(crate) mod deployed;
 pub(crate) mod desktop;
 pub(crate) mod door;
 pub(crate) mod entra;

@@ -38,7 +38,6 @@ impl Servers {
         let gateway_url = format!("http://{}", front.address());
         fs::write(folder.join("functions-key"), FUNCTIONS_KEY).expect("a key");
         let callback = format!("{gateway_url}/oauth-callback");
-        let entra_arguments = ["--gateway-callback", callback.as_str()];
         let ((snippets, behind), (entra, entra_address)) = tokio::join!(
             Server::start(
                 folder,
@@ -50,7 +49,7 @@ impl Servers {
                     "snippets"
                 ],
             ),
-            Server::start(folder, "emulator", &entra_arguments),
+            start_entra(folder, &callback),
         );
         back.lead_to(Some(behind));
         let authority = format!("http://{entra_address}/{}/v2.0", demo::TENANT_ID);
@@ -81,6 +80,11 @@ impl Servers {
     pub(crate) async fn restart_gateway(&self) {
         *self.gateway.lock().await = start_gateway(&self.folder, &self.front).await;
     }
+}
+
+/// The emulator; a gateway takes its codes at `callback`.
+pub(super) async fn start_entra(folder: &Path, callback: &str) -> (Server, SocketAddr) {
+    Server::start(folder, "emulator", &["--gateway-callback", callback]).await
 }
 
 async fn start_gateway(folder: &Path, front: &Door) -> Server {
