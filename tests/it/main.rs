@@ -6,6 +6,7 @@
 mod authorities;
 mod clients;
 mod conformance;
+mod crowd;
 mod deployed;
 mod desktop;
 mod door;

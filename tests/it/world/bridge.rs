@@ -90,6 +90,11 @@ impl Bridge {
         &self.root
     }
 
+    /// Where it keeps its sign-ins.
+    pub(crate) fn vault(&self) -> PathBuf {
+        self.home.vault_dir()
+    }
+
     /// What it has written down so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.home.log_file()).expect("a log")

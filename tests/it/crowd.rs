@@ -1,0 +1,71 @@
+//! Many hosts and more than one bridge at the moment when the tokens end.
+
+use std::time::{Duration, SystemTime};
+
+use auth::{Identity, IdentityOptions, Target, Vault};
+use futures_util::future::join_all;
+use model::{
+    Clock,
+    config::{Proxy, ServerAuth},
+};
+use serde_json::json;
+
+use crate::world::{World, bridge::Bridge, shim::Shim};
+
+const HOSTS: usize = 50;
+
+/// How long ago the sign-in was, which brought tokens for an hour: they still work, and are due.
+const AGO: Duration = Duration::from_secs(57 * 60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_hosts_and_two_bridges_at_the_moment_of_expiry_cause_one_renewal() {
+    let world = World::start().await;
+    let bridge = world.bridge();
+    sign_in_earlier(&world, &bridge).await;
+    let renewals = || {
+        let said = world.servers.front.said().join("\n");
+        said.matches("grant_type=refresh_token").count()
+    };
+    assert_eq!(renewals(), 0);
+
+    let hosts = (0..HOSTS).map(async |_| {
+        let mut shim = Shim::connect(&bridge, "snippets").await;
+        let answer = shim.call("hello_mcp", json!({})).await;
+        // The shim stays until all have their answers.
+        (shim, answer)
+    });
+    let ((), (), answers) = tokio::join!(bridge.start(), bridge.start(), join_all(hosts));
+    for (_, answer) in &answers {
+        let hello = answer.as_ref().unwrap();
+        assert!(hello.contains("Hello"), "{hello}");
+    }
+
+    assert_eq!(renewals(), 1);
+    assert_eq!(bridge.processes(), [bridge.process().await], "one remains");
+    assert_eq!(bridge.tabs.count(), 0, "nobody had to sign in again");
+    assert_eq!(bridge.state().await.sessions.len(), HOSTS);
+}
+
+/// Leaves a sign-in in the vault of a bridge that does not run.
+async fn sign_in_earlier(world: &World, bridge: &Bridge) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the bridge goes by the system's clock"
+    )]
+    let earlier = SystemTime::now() - AGO;
+    let identity = Identity::new(IdentityOptions {
+        http: auth::http::client([], &Proxy::None).unwrap(),
+        vault: Vault::file(&bridge.vault()),
+        clock: Clock::fixed(earlier),
+        client_name: "Postern".to_owned(),
+    });
+    let url = format!("{}/snippets/mcp", world.servers.gateway_url());
+    let target = Target {
+        url: url.parse().unwrap(),
+        auth: ServerAuth::Discover,
+    };
+    let flow = identity.start_sign_in(&target, None).await.unwrap();
+    let page = flow.url().to_string();
+    let (account, ()) = tokio::join!(flow.finish(), world.sign_in_at(&page));
+    account.unwrap();
+}
