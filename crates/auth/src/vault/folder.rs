@@ -1,11 +1,20 @@
 //! The folder of a vault: who may enter it, and files that are there whole or not at all.
 
-use std::fs::{self, DirBuilder, Metadata};
+use std::fs::{self, DirBuilder, DirEntry, File, Metadata};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::NamedTempFile;
 
 use super::VaultError;
 use super::record::RecordName;
+
+/// What the names of files begin with that are not whole yet.
+const WRITING: &str = ".writing-";
+
+/// How old such a file is when nobody writes it any more.
+const ABANDONED: Duration = Duration::from_secs(60 * 60);
 
 /// The folder of a vault.
 #[derive(Clone, Debug)]
@@ -55,6 +64,16 @@ impl Folder {
         replace(&self.0, &path, bytes).map_err(|error| VaultError::io(&path, &error))
     }
 
+    /// The same where nothing may be yet: what is there stays, and is an error.
+    pub(super) fn write_new(&self, name: &str, bytes: &[u8]) -> Result<(), VaultError> {
+        self.make()?;
+        let path = self.0.join(name);
+        let written = written(&self.0, bytes)
+            .and_then(|file| file.persist_noclobber(&path).map_err(|failed| failed.error))
+            .and_then(|_| sync_folder(&self.0));
+        written.map_err(|error| VaultError::io(&path, &error))
+    }
+
     pub(super) fn remove(&self, name: &str) -> Result<(), VaultError> {
         let path = self.0.join(name);
         match fs::remove_file(&path) {
@@ -84,14 +103,41 @@ impl Folder {
 }
 
 fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // Mode 0600 from the start.
+    let file = written(folder, bytes)?.persist(path);
+    let file = file.map_err(|failed| failed.error)?;
+    sync_folder(folder)?;
+    clear(folder, &file);
+    Ok(())
+}
+
+/// A file with another name that has all of `bytes`, of mode 0600 from the start.
+fn written(folder: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     let mut file = tempfile::Builder::new()
-        .prefix(".writing-")
+        .prefix(WRITING)
         .tempfile_in(folder)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
-    file.persist(path).map_err(|failed| failed.error)?;
-    sync_folder(folder)
+    Ok(file)
+}
+
+/// Removes what processes left that ended while they wrote, by the file system's own clock. What
+/// is younger may be another process's, which writes just now.
+fn clear(folder: &Path, latest: &File) {
+    let age = |entry: &DirEntry| {
+        let written = entry.metadata()?.modified()?;
+        let now = latest.metadata()?.modified()?;
+        io::Result::Ok(now.duration_since(written).unwrap_or_default())
+    };
+    let is_left = |entry: &DirEntry| {
+        entry.file_name().to_string_lossy().starts_with(WRITING)
+            && age(entry).is_ok_and(|age| age > ABANDONED)
+    };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if is_left(&entry) {
+            // The next one to write tries again.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 #[cfg(unix)]

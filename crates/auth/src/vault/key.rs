@@ -1,8 +1,6 @@
 //! The key that all records are sealed with, and the file it may lie in.
 
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -105,9 +103,8 @@ impl KeyFile {
                 ),
             });
         }
-        self.folder.make()?;
         let key = MasterKey::random();
-        write(&self.path, key.expose()).map_err(|error| VaultError::io(&self.path, &error))?;
+        self.folder.write_new("key", key.expose())?;
         Ok(key)
     }
 }
@@ -130,14 +127,4 @@ fn read(path: &Path) -> Result<Option<MasterKey>, VaultError> {
             path: path.to_owned(),
         }),
     }
-}
-
-fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
