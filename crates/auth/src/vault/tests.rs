@@ -4,9 +4,10 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keyring_core::api::{CredentialApi, CredentialStoreApi};
 use keyring_core::{Credential, CredentialStore, Entry, Error, mock};
@@ -225,7 +226,11 @@ fn a_dismissed_prompt_is_not_repeated_by_itself() {
         },
         PATIENT,
     );
-    assert_eq!(vault.open(), Err(VaultError::Locked));
+    let refused = vault.open().unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "the keychain is locked; hint: unlock it and try again"
+    );
     let write = vault.write(&grant("one"), &Zeroizing::new(SECRET.to_vec()));
     assert_eq!(write, Err(VaultError::Locked));
     assert_eq!(questions.try_iter().count(), 1);
@@ -322,7 +327,7 @@ fn everybody_who_waits_gets_the_one_answer() {
 struct Asking {
     kept: Mutex<Vec<Vec<u8>>>,
     asked: Sender<()>,
-    agreed: Mutex<Receiver<()>>,
+    agreed: Mutex<Receiver<keyring_core::Result<()>>>,
 }
 
 struct Item(Arc<Asking>);
@@ -354,7 +359,7 @@ impl CredentialStoreApi for Item {
 impl CredentialApi for Item {
     fn set_secret(&self, secret: &[u8]) -> keyring_core::Result<()> {
         self.0.asked.send(()).unwrap();
-        self.0.agreed.lock().unwrap().recv().unwrap();
+        self.0.agreed.lock().unwrap().recv().unwrap()?;
         self.0.kept.lock().unwrap().push(secret.to_vec());
         Ok(())
     }
@@ -381,9 +386,16 @@ impl CredentialApi for Item {
     }
 }
 
-#[test]
-fn two_prompts_for_the_first_key_make_one_key() {
-    let dir = TempDir::new().unwrap();
+/// A vault whose keychain asks; what it asks, and who answers.
+fn asking(
+    dir: &Path,
+    patience: Duration,
+) -> (
+    Vault,
+    Arc<Asking>,
+    Receiver<()>,
+    Sender<keyring_core::Result<()>>,
+) {
     let (asked, prompts) = channel();
     let (agree, agreed) = channel();
     let asking = Arc::new(Asking {
@@ -392,11 +404,19 @@ fn two_prompts_for_the_first_key_make_one_key() {
         agreed: Mutex::new(agreed),
     });
     let store = Arc::new(Item(Arc::clone(&asking)));
-    let vault = Vault::keychain_of(
-        dir.path(),
-        move || Ok(store.clone() as Arc<CredentialStore>),
-        Duration::from_millis(5),
-    );
+    let open = move || Ok(store.clone() as Arc<CredentialStore>);
+    (
+        Vault::keychain_of(dir, open, patience),
+        asking,
+        prompts,
+        agree,
+    )
+}
+
+#[test]
+fn two_prompts_for_the_first_key_make_one_key() {
+    let dir = TempDir::new().unwrap();
+    let (vault, asking, prompts, agree) = asking(dir.path(), Duration::from_millis(5));
     assert_eq!(vault.open(), Err(VaultError::Locked));
     prompts.recv_timeout(PATIENT).unwrap();
     // The person does not find the prompt, and clicks until there is another one.
@@ -404,12 +424,12 @@ fn two_prompts_for_the_first_key_make_one_key() {
         assert_eq!(vault.open(), Err(VaultError::Locked));
         std::thread::yield_now();
     }
-    agree.send(()).unwrap();
+    agree.send(Ok(())).unwrap();
     while vault.open().is_err() {
         std::thread::yield_now();
     }
     put(&vault, &grant("one"));
-    agree.send(()).unwrap();
+    agree.send(Ok(())).unwrap();
     while asking.kept.lock().unwrap().len() < 2 {
         std::thread::yield_now();
     }
@@ -417,5 +437,109 @@ fn two_prompts_for_the_first_key_make_one_key() {
     assert_eq!(
         kept[0], kept[1],
         "the record can be read in another process"
+    );
+}
+
+#[test]
+fn what_a_killed_process_left_is_cleared_away_and_what_another_writes_is_not() {
+    let dir = TempDir::new().unwrap();
+    let vault = Vault::file(dir.path());
+    put(&vault, &grant("one"));
+    let (old, young) = (
+        dir.path().join(".writing-old"),
+        dir.path().join(".writing-new"),
+    );
+    for (path, age) in [(&old, 2), (&young, 0)] {
+        let file = fs::File::create(path).unwrap();
+        let now = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(now - Duration::from_secs(age * 60 * 60))
+            .unwrap();
+    }
+    put(&vault, &grant("one"));
+    assert!(!old.exists() && young.exists());
+    assert_eq!(read(&vault).len(), 1);
+}
+
+#[test]
+fn a_keychain_that_goes_away_while_it_is_asked_is_absent_and_loses_nothing() {
+    let dir = TempDir::new().unwrap();
+    let (vault, asking, prompts, agree) = asking(dir.path(), PATIENT);
+    agree
+        .send(Err(Error::PlatformFailure("the bus is gone".into())))
+        .unwrap();
+    let refused = vault.open().unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "the keychain cannot be used: the system has none that answers; hint: start one (a Secret \
+         Service such as gnome-keyring on Linux), or choose a key file: `POSTERN_VAULT=file postern \
+         bridge --replace --detach`"
+    );
+    assert!(matches!(vault.state(), VaultState::Absent { .. }));
+    agree.send(Ok(())).unwrap();
+    vault.open().unwrap();
+    put(&vault, &grant("one"));
+    assert_eq!(
+        prompts.try_iter().count(),
+        2,
+        "once before it went, once after"
+    );
+    assert_eq!(asking.kept.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_keychain_that_goes_away_later_stops_nobody_who_has_the_key() {
+    let dir = TempDir::new().unwrap();
+    let store = mock::Store::new().unwrap();
+    let gone = Arc::new(AtomicBool::new(false));
+    let open = || {
+        let (store, gone) = (store.clone(), gone.clone());
+        let open = move || match gone.load(Ordering::Relaxed) {
+            true => Err(Error::PlatformFailure("the bus is gone".into())),
+            false => Ok(store.clone() as Arc<CredentialStore>),
+        };
+        Vault::keychain_of(dir.path(), open, PATIENT)
+    };
+    let vault = open();
+    put(&vault, &grant("one"));
+    gone.store(true, Ordering::Relaxed);
+    put(&vault, &grant("two"));
+    assert_eq!(read(&vault).len(), 2);
+    let kind = VaultKind::Keychain;
+    assert_eq!(vault.state(), VaultState::Ready { kind });
+
+    let later = open();
+    assert!(matches!(later.read_all(), Err(VaultError::Absent { .. })));
+    gone.store(false, Ordering::Relaxed);
+    assert_eq!(later.open(), Ok(()));
+    assert_eq!(read(&later).len(), 2, "and it comes back whole");
+}
+
+#[test]
+fn a_slow_keychain_is_waited_for_as_long_as_was_said_and_no_longer() {
+    let dir = TempDir::new().unwrap();
+    let (vault, unlock) = locked(dir.path(), PATIENT);
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| vault.open());
+        while !matches!(vault.state(), VaultState::Unopened { .. }) || asking.is_finished() {
+            std::thread::yield_now();
+        }
+        unlock.send(()).unwrap();
+        assert_eq!(asking.join().unwrap(), Ok(()), "it answered in time");
+    });
+
+    let dir = TempDir::new().unwrap();
+    let patience = Duration::from_millis(50);
+    let (vault, _unlock) = locked(dir.path(), patience);
+    let begun = Instant::now();
+    let refused = vault.open().unwrap_err();
+    assert!(begun.elapsed() >= patience);
+    assert_eq!(
+        refused.to_string(),
+        "the keychain is locked; hint: unlock it and try again"
+    );
+    assert_eq!(
+        vault.open(),
+        Err(VaultError::Locked),
+        "nor does anybody wait after that"
     );
 }
