@@ -17,7 +17,7 @@ use axum::routing::{delete, get, post};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 pub(crate) type Parameters = BTreeMap<String, String>;
 type Shared = State<Arc<Authority>>;
@@ -79,6 +79,8 @@ pub(crate) struct Authority {
     books: Mutex<Books>,
     /// Permits for token requests: a test may hold them back.
     pub(crate) gate: Semaphore,
+    /// Told of each token request that was let through.
+    pub(crate) arrivals: Notify,
 }
 
 #[derive(Default)]
@@ -100,6 +102,7 @@ impl Authority {
             behaviour: Mutex::new(Behaviour::usual(&origin)),
             books: Mutex::default(),
             gate: Semaphore::new(1000),
+            arrivals: Notify::new(),
             origin,
         });
         authority.books().consents.insert("c/1".to_owned());
@@ -377,6 +380,7 @@ async fn token(State(authority): Shared, headers: HeaderMap, body: Bytes) -> Res
     }
     authority.note("token", &asked);
     authority.gate.acquire().await.unwrap().forget();
+    authority.arrivals.notify_waiters();
     if let Some(trouble) = authority.behave(|b| b.trouble.clone()) {
         return trouble.into_response();
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use auth::http::Clients;
 use auth::{
     Account, Authorization, Identity, IdentityOptions, Program, SignInError, Target, Vault,
 };
@@ -17,6 +18,7 @@ pub(crate) struct Desk {
     pub(crate) identity: Identity,
     pub(crate) clock: ManualClock,
     pub(crate) vault: Vault,
+    http: Clients,
 }
 
 /// What the browser shows in the end.
@@ -32,11 +34,13 @@ impl Desk {
 
     pub(crate) async fn with_vault(vault: Vault) -> Self {
         let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(START));
+        let http = clients();
         Self {
             authority: Authority::start().await,
-            identity: identity(&vault, &clock),
+            identity: identity(&http, &vault, &clock),
             clock,
             vault,
+            http,
         }
     }
 
@@ -45,14 +49,14 @@ impl Desk {
         let desk = Self::new().await;
         let metadata = Some(url.parse().unwrap());
         Self {
-            identity: described_at(metadata, &desk.vault, &desk.clock),
+            identity: described_at(metadata, &desk.http, &desk.vault, &desk.clock),
             ..desk
         }
     }
 
     /// A process that starts later with the same vault.
     pub(crate) fn restarted(&self) -> Identity {
-        identity(&self.vault, &self.clock)
+        identity(&self.http, &self.vault, &self.clock)
     }
 
     pub(crate) fn advance(&self, seconds: u64) {
@@ -103,17 +107,24 @@ pub(crate) fn shown(authorization: &Authorization) -> String {
     authorization.header.to_str().unwrap().to_owned()
 }
 
-fn identity(vault: &Vault, clock: &ManualClock) -> Identity {
-    described_at(None, vault, clock)
+/// What identities send their requests by.
+pub(crate) fn clients() -> Clients {
+    Clients::new([], &model::config::Proxy::None).unwrap()
+}
+
+/// An identity as it is after a start.
+pub(crate) fn identity(http: &Clients, vault: &Vault, clock: &ManualClock) -> Identity {
+    described_at(None, http, vault, clock)
 }
 
 fn described_at(
     metadata: Option<ClientMetadataUrl>,
+    http: &Clients,
     vault: &Vault,
     clock: &ManualClock,
 ) -> Identity {
     Identity::new(IdentityOptions {
-        http: auth::http::Clients::new([], &model::config::Proxy::None).unwrap(),
+        http: http.clone(),
         vault: vault.clone(),
         clock: clock.clock(),
         program: Program {

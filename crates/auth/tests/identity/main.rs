@@ -6,6 +6,8 @@ mod attacks;
 mod authority;
 #[cfg(test)]
 mod clients;
+#[cfg(all(test, unix))]
+mod crash;
 #[cfg(test)]
 mod desk;
 #[cfg(test)]
