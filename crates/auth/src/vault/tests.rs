@@ -543,3 +543,18 @@ fn a_slow_keychain_is_waited_for_as_long_as_was_said_and_no_longer() {
         "nor does anybody wait after that"
     );
 }
+
+#[test]
+fn tokens_too_large_for_a_keychain_entry_are_kept_and_the_entry_has_32_bytes() {
+    // Windows takes 2,560 bytes, and a token set of Entra may have several times that.
+    let large = vec![b'x'; 64 * 1024];
+    let dir = TempDir::new().unwrap();
+    let (vault, asking, _prompts, agree) = asking(dir.path(), PATIENT);
+    agree.send(Ok(())).unwrap();
+    vault
+        .write(&grant("one"), &Zeroizing::new(large.clone()))
+        .unwrap();
+    assert_eq!(read(&vault), [(grant("one"), large)]);
+    let kept = asking.kept.lock().unwrap();
+    assert_eq!(kept.iter().map(Vec::len).collect::<Vec<_>>(), [32]);
+}
