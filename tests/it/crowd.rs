@@ -54,18 +54,19 @@ async fn sign_in_earlier(world: &World, bridge: &Bridge) {
     )]
     let earlier = SystemTime::now() - AGO;
     let identity = Identity::new(IdentityOptions {
-        http: auth::http::client([], &Proxy::None).unwrap(),
+        http: auth::http::client([], &Proxy::None).expect("a client"),
         vault: Vault::file(&bridge.vault()),
         clock: Clock::fixed(earlier),
         client_name: "Postern".to_owned(),
     });
     let url = format!("{}/snippets/mcp", world.servers.gateway_url());
     let target = Target {
-        url: url.parse().unwrap(),
+        url: url.parse().expect("a URL"),
         auth: ServerAuth::Discover,
     };
-    let flow = identity.start_sign_in(&target, None).await.unwrap();
+    let flow = identity.start_sign_in(&target, None).await;
+    let flow = flow.expect("a page");
     let page = flow.url().to_string();
     let (account, ()) = tokio::join!(flow.finish(), world.sign_in_at(&page));
-    account.unwrap();
+    account.expect("an account");
 }
