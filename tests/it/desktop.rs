@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::world::{
     World,
     desktop::{Desktop, app, keychain, pictures::Pictures, tray::Tray},
-    secrets::Secrets,
+    secrets::{Secrets, Started},
     shim::Shim,
     until,
 };
@@ -22,6 +22,7 @@ const ADELE: &str = "Adele Vance (adele@contoso.example)";
 #[tokio::test(flavor = "multi_thread")]
 async fn someone_signs_in_from_the_tray_and_the_window_shows_it() {
     let world = World::start().await;
+    let started = Started::under(world.folder());
     let (desktop, keychain) = Desktop::with_keychain(&world).await;
     let (app, tray) = desktop.start_app(&["--hidden"]).await;
 
@@ -52,7 +53,7 @@ async fn someone_signs_in_from_the_tray_and_the_window_shows_it() {
     let state = desktop.bridge.state().await;
     assert_eq!(state.bridge.vault.state, VaultState::Keychain);
     assert_eq!(keychain.labels().await, ["Postern: key of the token vault"]);
-    let found = Secrets::seen(&world.servers).search(world.folder());
+    let found = Secrets::seen(&world.servers).search(world.folder(), &started);
     assert!(found.is_empty(), "{found:#?}");
 }
 

@@ -213,6 +213,11 @@ pub(crate) fn kill(process: u32) {
     signal(process, Signal::KILL);
 }
 
+/// Ends a process as one of its own crashes does: it may leave what it likes.
+pub(crate) fn abort(process: u32) {
+    signal(process, Signal::ABORT);
+}
+
 /// Lets a process stand still, as a machine does that sleeps.
 pub(crate) fn suspend(process: u32) {
     signal(process, Signal::STOP);

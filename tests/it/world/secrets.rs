@@ -4,26 +4,47 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
 };
+
+use tokio::task::AbortHandle;
 
 use super::{Servers, program};
 
 /// What precedes a secret in what clients say to the gateway, and what kind it is.
-const SAID: [(&str, &str); 6] = [
+const SAID: [(&str, &str); 12] = [
     ("Bearer ", "session key"),
     ("x-desk-key: ", "stored secret"),
     ("code=", "authorization code"),
     ("code_verifier=", "PKCE verifier"),
     ("refresh_token=", "refresh token"),
     ("token=", "revoked token"),
+    ("state=", STATE),
+    ("nonce=", "nonce"),
+    ("client_secret=", "client secret"),
+    ("client_assertion=", "client assertion"),
+    ("assertion=", "assertion"),
+    ("device_code=", "device code"),
 ];
 
-/// The same for its answers.
-const ANSWERED: [(&str, &str); 3] = [
+/// The same for its answers, redirects among them.
+const ANSWERED: [(&str, &str); 8] = [
     ("\"access_token\":\"", "session key"),
     ("\"refresh_token\":\"", "refresh token"),
+    ("\"id_token\":\"", "id token"),
+    ("\"client_secret\":\"", "client secret"),
+    ("\"device_code\":\"", "device code"),
     ("code=", "authorization code"),
+    ("state=", STATE),
+    ("nonce=", "nonce"),
 ];
+
+/// Whoever opens a browser passes it on, as an argument.
+const STATE: &str = "state";
+
+/// Files that a case writes for the gateway, with secrets in them.
+const CONFIGURED: [&str; 2] = ["gateway.toml", "functions-key"];
 
 /// The shortest value that counts: anything shorter stands in files by chance.
 const SHORTEST: usize = 20;
@@ -48,28 +69,43 @@ impl Secrets {
         Self(found)
     }
 
+    /// Looks for another one, which everybody knows from a configuration.
+    pub(crate) fn add(&mut self, kind: &'static str, value: &str) {
+        self.0.insert((kind, value.to_owned()));
+    }
+
     /// How many different ones of a kind there are.
     pub(crate) fn count(&self, kind: &str) -> usize {
         self.0.iter().filter(|(one, _)| *one == kind).count()
     }
 
-    /// Looks for them in every file under `folder` and in the arguments and variables of every
-    /// process that was given it.
-    pub(crate) fn search(&self, folder: &Path) -> Vec<String> {
+    /// Looks for them in every file under `folder`, but those that say what the gateway is to
+    /// know, and in what processes that ended long ago were started with.
+    pub(crate) fn search(&self, folder: &Path, started: &Started) -> Vec<String> {
         let mut finds = Vec::new();
         for file in files(folder) {
-            let bytes = fs::read(&file).expect("a file of ours");
-            self.look(&file.display().to_string(), &bytes, &mut finds);
-        }
-        for process in program::processes_with(&folder.display().to_string()) {
-            for part in ["cmdline", "environ"] {
-                let place = format!("/proc/{process}/{part}");
-                // It may have ended since.
-                let bytes = fs::read(&place).unwrap_or_default();
-                self.look(&place, &bytes, &mut finds);
+            if !CONFIGURED.iter().any(|name| file.ends_with(name)) {
+                let bytes = fs::read(&file).expect("a file of ours");
+                self.look(&file.display().to_string(), &bytes, &mut finds);
             }
         }
+        for (place, bytes) in started.seen() {
+            self.look_in_passed(&place, &bytes, &mut finds);
+        }
         finds
+    }
+
+    /// Looks for them in what a program was given as an argument.
+    pub(crate) fn search_argument(&self, argument: &str) -> Vec<String> {
+        let mut finds = Vec::new();
+        self.look_in_passed("an argument", argument.as_bytes(), &mut finds);
+        finds
+    }
+
+    fn look_in_passed(&self, place: &str, bytes: &[u8], finds: &mut Vec<String>) {
+        let mut all = Vec::new();
+        self.look(place, bytes, &mut all);
+        finds.extend(all.into_iter().filter(|find| !find.starts_with(STATE)));
     }
 
     fn look(&self, place: &str, bytes: &[u8], finds: &mut Vec<String>) {
@@ -82,6 +118,63 @@ impl Secrets {
             finds.push(format!("{kind} of Entra in {place}"));
         }
     }
+}
+
+/// What was passed to processes: the place in `/proc`, and what stands there.
+type Passed = BTreeSet<(String, Vec<u8>)>;
+
+/// The arguments and variables of every process that was given a folder, however short it lived.
+pub(crate) struct Started {
+    seen: Arc<Mutex<Passed>>,
+    watching: AbortHandle,
+}
+
+impl Started {
+    /// Watches from now on.
+    pub(crate) fn under(folder: &Path) -> Self {
+        let folder = folder.display().to_string();
+        let seen = Arc::<Mutex<Passed>>::default();
+        let sink = Arc::clone(&seen);
+        let watching = tokio::spawn(async move {
+            let mut rounds = tokio::time::interval(Duration::from_millis(10));
+            loop {
+                rounds.tick().await;
+                let found = passed(&folder);
+                sink.lock().expect("what was seen").extend(found);
+            }
+        });
+        Self {
+            seen,
+            watching: watching.abort_handle(),
+        }
+    }
+
+    fn seen(&self) -> Passed {
+        self.seen.lock().expect("what was seen").clone()
+    }
+
+    /// Whether one of them was started with this among its arguments.
+    pub(crate) fn has(&self, argument: &str) -> bool {
+        let seen = self.seen();
+        seen.iter()
+            .any(|(place, bytes)| place.contains("cmdline") && contains(bytes, argument.as_bytes()))
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        self.watching.abort();
+    }
+}
+
+fn passed(folder: &str) -> Vec<(String, Vec<u8>)> {
+    let places =
+        |process: u32| ["cmdline", "environ"].map(|part| format!("/proc/{process}/{part}"));
+    let places = program::processes_with(folder).into_iter().flat_map(places);
+    places
+        // It may have ended since.
+        .filter_map(|place| Some((place.clone(), fs::read(place).ok()?)))
+        .collect()
 }
 
 /// The values behind a marker, as they stand there and decoded.
