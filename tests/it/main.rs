@@ -23,4 +23,5 @@ mod msal;
 mod others;
 mod secrets_stay;
 mod server_mode;
+mod sign_ins;
 mod world;

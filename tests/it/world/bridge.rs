@@ -4,7 +4,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Output, Stdio},
 };
 
 use control::{
@@ -55,6 +55,22 @@ impl Bridge {
 
     /// The same with something on stdin.
     pub(crate) async fn run_with(&self, arguments: &[&str], input: &str) -> String {
+        let output = self.output(arguments, input).await;
+        assert!(
+            output.status.success(),
+            "postern {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// Runs a command that may well fail.
+    pub(crate) async fn try_run(&self, arguments: &[&str]) {
+        self.output(arguments, "").await;
+    }
+
+    async fn output(&self, arguments: &[&str], input: &str) -> Output {
         let mut process = Command::new(program::postern())
             .args(arguments)
             .arg("--home")
@@ -75,14 +91,7 @@ impl Bridge {
         let _ = stdin.write_all(input.as_bytes()).await;
         drop(stdin);
         let ended = within("postern", process.wait_with_output()).await;
-        let output = ended.expect("postern ends");
-        assert!(
-            output.status.success(),
-            "postern {}: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8(output.stdout).expect("text")
+        ended.expect("postern ends")
     }
 
     /// Where it keeps everything.
