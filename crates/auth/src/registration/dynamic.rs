@@ -15,7 +15,7 @@ pub(crate) enum RegisterError {
     /// The server does not register clients.
     NotOffered,
     /// The server refused this one.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     /// Nobody was reached.
     Fault(Fault),
     /// The answer makes no sense.

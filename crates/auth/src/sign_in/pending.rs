@@ -39,7 +39,7 @@ pub(crate) enum AnswerError {
     /// It comes from another server than the one that was asked.
     IssuerDiffers,
     /// The server refused.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     /// It carries neither a code nor an error.
     Empty,
 }
@@ -86,10 +86,8 @@ impl Pending {
         }
         if let Some(error) = answer.parameter("error") {
             let description = answer.parameter("error_description");
-            return Err(AnswerError::Refused(Refusal::on_redirect(
-                error,
-                description,
-            )));
+            let refusal = Refusal::on_redirect(error, description);
+            return Err(AnswerError::Refused(Box::new(refusal)));
         }
         let code = answer.parameter("code").filter(|code| !code.is_empty());
         Ok(Redeemable {

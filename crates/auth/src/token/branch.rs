@@ -132,7 +132,7 @@ impl Source {
             scopes: &wish.scopes,
         };
         let Some(refresh) = &grant.tokens.refresh else {
-            return Err(EndpointError::Refused(Default::default()));
+            return Err(EndpointError::Refused(Box::default()));
         };
         let tokens = endpoint.refresh(refresh, now).await?;
         Ok(Grant {

@@ -44,7 +44,7 @@ pub(crate) struct Issued {
 #[derive(Clone, Debug)]
 pub(crate) enum EndpointError {
     /// The server understood and refused.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     /// The server is there and asks to be left alone for a while.
     Busy {
         reason: String,
@@ -217,7 +217,7 @@ fn respond(answer: Answer) -> Result<HttpResponse, WireError> {
 
 fn told(error: RequestTokenError<WireError, Refusal>) -> EndpointError {
     match error {
-        RequestTokenError::ServerResponse(refusal) => EndpointError::Refused(refusal),
+        RequestTokenError::ServerResponse(refusal) => EndpointError::Refused(Box::new(refusal)),
         RequestTokenError::Request(WireError::Fault(fault)) => EndpointError::Fault(fault),
         RequestTokenError::Request(WireError::Busy {
             status,

@@ -86,7 +86,7 @@ pub(crate) async fn ask<T: DeserializeOwned>(
             strange(&format!("no such answer (line {line}, column {column})"))
         });
     }
-    match serde_json::from_slice::<Refusal>(&body.0) {
+    match serde_json::from_slice::<Box<Refusal>>(&body.0) {
         Ok(refusal) => Err(EndpointError::Refused(refusal)),
         Err(_) => Err(strange(&status.to_string())),
     }
