@@ -109,7 +109,13 @@ async fn oidc_provider_signs_in_renews_with_rotation_and_forgets() {
 
     let last = place.server.tokens().pop().expect("a token");
     assert_eq!(place.server.look_into(&last).await["active"], true);
-    place.bridge.ask(Request::SignOut { account: None }).await;
+    place
+        .bridge
+        .ask(Request::SignOut {
+            account: None,
+            everywhere: false,
+        })
+        .await;
     assert_eq!(place.server.look_into(&last).await["active"], false);
 }
 

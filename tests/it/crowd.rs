@@ -54,10 +54,13 @@ async fn sign_in_earlier(world: &World, bridge: &Bridge) {
     )]
     let earlier = SystemTime::now() - AGO;
     let identity = Identity::new(IdentityOptions {
-        http: auth::http::client([], &Proxy::None).expect("a client"),
+        http: auth::http::Clients::new([], &Proxy::None).expect("clients"),
         vault: Vault::file(&bridge.vault()),
         clock: Clock::fixed(earlier),
-        client_name: "Postern".to_owned(),
+        program: auth::Program {
+            name: "Postern".to_owned(),
+            metadata: None,
+        },
     });
     let url = format!("{}/snippets/mcp", world.servers.gateway_url());
     let target = Target {
