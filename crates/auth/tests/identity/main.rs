@@ -6,7 +6,8 @@ mod attacks;
 mod authority;
 #[cfg(test)]
 mod clients;
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod crash;
 #[cfg(test)]
 mod desk;
