@@ -31,10 +31,10 @@ fn server() -> AuthorizationServer {
 }
 
 fn start(scopes: &[&str]) -> (Url, Pending) {
-    start_as(scopes, Whom::Same)
+    start_as(scopes, &Whom::Same)
 }
 
-fn start_as(scopes: &[&str], whom: Whom) -> (Url, Pending) {
+fn start_as(scopes: &[&str], whom: &Whom) -> (Url, Pending) {
     let scopes: Vec<_> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
     let mut next = 0;
     let sign_in = SignIn {
@@ -45,7 +45,7 @@ fn start_as(scopes: &[&str], whom: Whom) -> (Url, Pending) {
         resource: None,
         response_mode: None,
         claims: None,
-        whom: &whom,
+        whom,
     };
     sign_in.start(&mut |bytes| {
         next += 1;
@@ -146,7 +146,7 @@ fn an_answer_that_repeats_itself_is_none() {
 #[test]
 fn a_person_is_proposed_or_chosen_and_never_both() {
     let named = Whom::Named("ada@contoso.example".to_owned());
-    let (url, _) = start_as(&["openid"], named.clone());
+    let (url, _) = start_as(&["openid"], &named);
     assert_eq!(
         parameter(&url, "login_hint").as_deref(),
         Some("ada@contoso.example")
@@ -156,10 +156,10 @@ fn a_person_is_proposed_or_chosen_and_never_both() {
         Some("login"),
         "theirs"
     );
-    let (url, _) = start_as(&["openid"], Whom::Chosen);
+    let (url, _) = start_as(&["openid"], &Whom::Chosen);
     assert_eq!(parameter(&url, "prompt").as_deref(), Some("select_account"));
     assert_eq!(parameter(&url, "login_hint"), None);
-    let (url, _) = start_as(&["mcp"], named);
+    let (url, _) = start_as(&["mcp"], &named);
     assert_eq!(
         parameter(&url, "login_hint"),
         None,
