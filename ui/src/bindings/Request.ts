@@ -23,7 +23,20 @@ server: string,
 /**
  * The whole address.
  */
-address: string, } | { "call": "cancel-sign-in", 
+address: string, } | { "call": "switch-account", 
+/**
+ * The server's name.
+ */
+server: string, 
+/**
+ * The account, as [`super::AccountView::id`] names it; if absent, the person chooses in
+ * the browser.
+ */
+account: string | null, 
+/**
+ * Where the person who asks has a browser.
+ */
+way?: SignInWay, } | { "call": "cancel-sign-in", 
 /**
  * The server's name.
  */
