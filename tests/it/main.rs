@@ -21,6 +21,7 @@ mod losses;
 mod matrix;
 mod msal;
 mod others;
+mod refusals;
 mod secrets_stay;
 mod server_mode;
 mod sign_ins;

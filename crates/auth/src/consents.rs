@@ -154,7 +154,7 @@ async fn ask(
         if answer.status != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }
-        source.refused(target, &used);
+        source.refused(target, &used, None);
     }
     let refused = AuthorizationError::SignInNeeded {
         server: target.url.shown().to_owned(),

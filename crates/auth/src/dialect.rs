@@ -7,6 +7,7 @@
 //! names a template as its issuer.
 
 use model::{Issuer, Resource};
+use serde_json::{Map, Value, json};
 use url::Url;
 
 /// Which rules an authorization server goes by.
@@ -78,6 +79,22 @@ fn is_guid(text: &str) -> bool {
         && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
 }
 
+/// The `claims` parameter: what was asked for in a claims challenge, if anything, and that this
+/// client understands such challenges (`cp1`). Entra then ends access at once where it has to, and
+/// otherwise issues tokens that last for a day.
+pub(crate) fn claims(challenged: Option<&str>) -> String {
+    let known = challenged.and_then(|text| serde_json::from_str(text).ok());
+    let mut claims = match known {
+        Some(Value::Object(claims)) => claims,
+        Some(_) | None => Map::new(),
+    };
+    let access = claims.entry("access_token").or_insert_with(|| json!({}));
+    if let Some(access) = access.as_object_mut() {
+        access.insert("xms_cc".to_owned(), json!({ "values": ["cp1"] }));
+    }
+    Value::Object(claims).to_string()
+}
+
 /// Where an administrator grants the application `client_id` what its registration asks for, in
 /// the tenant of `authority`.
 pub(crate) fn admin_consent(authority: &Issuer, client_id: &str) -> Option<Url> {
@@ -126,7 +143,7 @@ fn qualify(scope: &str, resource: &Resource) -> String {
 mod tests {
     use model::{Issuer, Resource};
 
-    use super::{is_entra, names_authority, qualified};
+    use super::{claims, is_entra, names_authority, qualified};
 
     #[test]
     fn scopes_carry_their_resource_exactly_once() {
@@ -145,6 +162,19 @@ mod tests {
             format!("https://mcp.example//x {rest}"),
             "an App ID URI that ends with a slash keeps it"
         );
+    }
+
+    #[test]
+    fn says_that_it_understands_challenges_whatever_else_it_asks_for() {
+        assert_eq!(
+            claims(None),
+            r#"{"access_token":{"xms_cc":{"values":["cp1"]}}}"#
+        );
+        assert_eq!(
+            claims(Some(r#"{"access_token":{"nbf":{"essential":true}}}"#)),
+            r#"{"access_token":{"nbf":{"essential":true},"xms_cc":{"values":["cp1"]}}}"#
+        );
+        assert_eq!(claims(Some("no json")), claims(None));
     }
 
     #[test]

@@ -141,6 +141,16 @@ pub enum SignInError {
         /// What went wrong on the way.
         reason: String,
     },
+    /// The authorization server is there, and wants to be left alone for a while.
+    #[error(
+        "the authorization server {issuer} cannot answer at the moment: {reason}; hint: try again in a few minutes"
+    )]
+    Busy {
+        /// The authorization server.
+        issuer: String,
+        /// What it said.
+        reason: String,
+    },
     /// The certificate is not trusted.
     #[error(
         "the certificate of {server} is not trusted: {reason}; hint: if your organisation inspects traffic, install its root certificate in the system or name it in the settings"

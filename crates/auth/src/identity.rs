@@ -9,6 +9,7 @@ use url::Url;
 
 use crate::account::{Account, AccountKey};
 use crate::consents::{self, Consent, ConsentsError};
+use crate::discovery::Challenge;
 use crate::error::{AuthorizationError, SecretError, SignInError, SignOutError};
 use crate::http::Clients;
 use crate::machine::Machines;
@@ -113,6 +114,13 @@ impl Identity {
     /// Takes note that `target` answered 401 to `used`, so that the next
     /// [`authorization`](Self::authorization) renews. A newer token is left alone.
     pub async fn refused(&self, target: &Target, used: &Authorization) {
+        self.challenged(target, used, None).await;
+    }
+
+    /// As [`refused`](Self::refused), with the `WWW-Authenticate` header of the 401: where that is
+    /// one of Entra's claims challenges, the next token is asked to answer it, and so is the next
+    /// sign-in if no token does.
+    pub async fn challenged(&self, target: &Target, used: &Authorization, challenge: Option<&str>) {
         let source = &self.0.source;
         if let ServerAuth::ClientCredentials(_) = target.auth {
             let machines = &self.0.machines;
@@ -121,7 +129,10 @@ impl Identity {
         if source.ledger.load().await.is_err() {
             return;
         }
-        source.refused(target, used);
+        let claims = challenge
+            .and_then(Challenge::parse)
+            .and_then(|known| known.claims);
+        source.refused(target, used, claims);
     }
 
     /// Prepares a sign-in: discovers, registers where needed, and listens for the browser to come

@@ -21,10 +21,13 @@ pub(crate) fn answer(id: Option<&RequestId>, server: &str, problem: &Problem) ->
 
 /// The problem in a sentence that names the server, for those who do not see its name beside it.
 pub(crate) fn about(server: &str, problem: &Problem) -> Problem {
-    let message = match problem.message.strip_prefix("the server") {
-        Some(rest) if rest.starts_with([' ', '\'']) => format!("{server}{rest}"),
-        Some(_) | None => format!("{server}: {}", problem.message),
-    };
+    let named = ["", "the sign-in to "].into_iter().find_map(|start| {
+        let rest = problem.message.strip_prefix(start)?;
+        let rest = rest.strip_prefix("the server")?;
+        rest.starts_with([' ', '\''])
+            .then(|| format!("{start}{server}{rest}"))
+    });
+    let message = named.unwrap_or_else(|| format!("{server}: {}", problem.message));
     Problem {
         message,
         ..problem.clone()
@@ -193,7 +196,7 @@ pub(crate) fn of_sign_in(server: &Server, error: &auth::SignInError) -> Problem 
     use auth::SignInError as Error;
     let kind = match error {
         Error::Declined { .. } | Error::TimedOut { .. } => ProblemKind::SignInEnded,
-        Error::Unreachable { .. } => ProblemKind::Unreachable,
+        Error::Unreachable { .. } | Error::Busy { .. } => ProblemKind::Unreachable,
         Error::Untrusted { .. } => ProblemKind::Untrusted,
         Error::PortTaken { .. } | Error::PortAwaited { .. } => ProblemKind::InUse,
         Error::NoDeviceCode { .. } | Error::NotForPeople { .. } | Error::NotProtected { .. } => {
@@ -242,6 +245,9 @@ mod tests {
         let named = about("snip", &problem);
         assert_eq!(named.message, "snip cannot be reached: no route");
         assert_eq!(named.hint, problem.hint);
+        let refused = "the sign-in to the server was refused: no";
+        let refused = about("snip", &Problem::new(ProblemKind::Failed, refused));
+        assert_eq!(refused.message, "the sign-in to snip was refused: no");
         let other = Problem::new(ProblemKind::Vault, "the keychain is locked");
         assert_eq!(
             about("snip", &other).message,

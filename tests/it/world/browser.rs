@@ -93,6 +93,12 @@ impl Browser {
         body.text().await.expect("a text")
     }
 
+    /// What it shows, as a PNG.
+    pub(crate) async fn picture(&self) -> Vec<u8> {
+        let picture = within("a picture", self.client.screenshot()).await;
+        picture.expect("a picture")
+    }
+
     /// Waits for an element.
     pub(crate) async fn find(&self, selector: &str) -> Element {
         let found = self

@@ -120,6 +120,11 @@ pub(super) fn meaning(number: u32) -> Option<Meaning> {
             "sign in again; to make it last, register http://localhost under Mobile and desktop applications instead",
         ),
         54005 => row(You, "the code of the sign-in had been used before", AGAIN),
+        700_005 => row(
+            You,
+            "the sign-in was begun at another organisation (tenant)",
+            AGAIN,
+        ),
         501_481 | 50147 | 501_491 => row(
             You,
             "the code of the sign-in does not fit this program's proof",
@@ -150,6 +155,11 @@ pub(super) fn meaning(number: u32) -> Option<Meaning> {
             Owner,
             "the application is for one organisation only",
             "put the tenant's id into the authority of this server in place of `common`",
+        ),
+        50049 => row(
+            Owner,
+            "Entra does not know this authority",
+            "check the authority of this server",
         ),
         90002 | 900_384 | 90038 => row(
             Owner,
@@ -249,7 +259,7 @@ pub(super) fn meaning(number: u32) -> Option<Meaning> {
             AGAIN,
         ),
         // What passes.
-        90033 | 90006 | 50033 | 90024 => row(
+        90033 | 90006 | 50033 | 90024 | 90055 => row(
             Time,
             "the authority has trouble at the moment",
             "try again in a few minutes",

@@ -166,16 +166,18 @@ impl DeviceFlow {
         loop {
             sleep_until(Instant::now() + self.codes.pace.interval()).await;
             let plan = &self.exchange.plan;
+            let claims = plan.claims_parameter();
             let endpoint = TokenEndpoint {
                 http: self.exchange.http(),
                 url: &plan.server.token_endpoint,
                 client: &self.exchange.client,
                 resource: plan.resource.as_ref(),
                 scopes: &[],
+                claims: claims.as_deref(),
             };
-            let (code, claims) = (&self.codes.device_code, plan.claims.as_deref());
+            let code = &self.codes.device_code;
             let now = self.exchange.now();
-            match endpoint.redeem_device_code(code, claims, now).await {
+            match endpoint.redeem_device_code(code, now).await {
                 Ok(issued) => return Ok(issued),
                 Err(error) => self.go_on(error)?,
             }

@@ -59,7 +59,7 @@ impl Exchange {
                 ReturnTo::Here => self.plan.response_mode(),
                 ReturnTo::Elsewhere => None,
             },
-            claims: self.plan.claims.as_deref(),
+            claims: self.plan.claims_parameter(),
             whom: &self.whom,
         }
     }
@@ -85,12 +85,14 @@ impl Exchange {
     }
 
     async fn redeem(&self, redeemable: &Redeemable) -> Result<(Account, Issued), SignInError> {
+        let claims = self.plan.claims_parameter();
         let endpoint = TokenEndpoint {
             http: self.http(),
             url: &self.plan.server.token_endpoint,
             client: &self.client,
             resource: self.plan.resource.as_ref(),
             scopes: self.plan.repeated(),
+            claims: claims.as_deref(),
         };
         let (code, verifier) = (&redeemable.code, &redeemable.verifier);
         let issued = endpoint
@@ -192,10 +194,7 @@ impl Exchange {
         let issuer = self.plan.issuer.to_string();
         match error {
             EndpointError::Refused(refusal) => self.refused(&refusal),
-            EndpointError::Busy { reason, .. } => SignInError::Unreachable {
-                server: issuer,
-                reason,
-            },
+            EndpointError::Busy { reason, .. } => SignInError::Busy { issuer, reason },
             EndpointError::Fault(fault) => SignInError::from_fault(issuer, fault),
         }
     }

@@ -47,7 +47,7 @@ pub(crate) struct SignIn<'a> {
     /// How the answer is to come back; a query if nothing is said.
     pub(crate) response_mode: Option<&'static str>,
     /// Claims that Entra wants asked for, as JSON.
-    pub(crate) claims: Option<&'a str>,
+    pub(crate) claims: Option<String>,
     pub(crate) whom: &'a Whom,
 }
 
@@ -115,7 +115,7 @@ impl SignIn<'_> {
             ("resource", self.resource.map(Resource::as_str)),
             ("nonce", nonce.map(Nonce::expose)),
             ("response_mode", self.response_mode),
-            ("claims", self.claims),
+            ("claims", self.claims.as_deref()),
             ("login_hint", self.login_hint()),
             ("prompt", self.prompt()),
         ];

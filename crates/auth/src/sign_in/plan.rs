@@ -184,6 +184,14 @@ impl Plan {
         }
     }
 
+    /// The `claims` parameter.
+    pub(super) fn claims_parameter(&self) -> Option<String> {
+        match self.dialect {
+            Dialect::Entra => Some(dialect::claims(self.claims.as_deref())),
+            Dialect::Mcp => self.claims.clone(),
+        }
+    }
+
     /// How the answer is to come back: in a form, where the server offers that, so that no code
     /// stays in the browser's history.
     pub(super) fn response_mode(&self) -> Option<&'static str> {

@@ -124,12 +124,14 @@ impl Source {
         now: u64,
     ) -> Result<Grant, EndpointError> {
         let grant = sibling.grant();
+        let claims = grant.claims_parameter(None);
         let endpoint = TokenEndpoint {
             http: &self.http,
             url: &grant.endpoints.token,
             client: &grant.client,
             resource: None,
             scopes: &wish.scopes,
+            claims: claims.as_deref(),
         };
         let Some(refresh) = &grant.tokens.refresh else {
             return Err(EndpointError::Refused(Box::default()));

@@ -32,6 +32,8 @@ pub(crate) struct TokenEndpoint<'a> {
     pub(crate) resource: Option<&'a Resource>,
     /// Sent with every request, where the server needs that to know the audience.
     pub(crate) scopes: &'a [String],
+    /// What Entra is asked to put into the token, as JSON.
+    pub(crate) claims: Option<&'a str>,
 }
 
 /// What a successful request yields.
@@ -108,6 +110,9 @@ impl TokenEndpoint<'_> {
         if let Some(resource) = self.resource {
             request = request.add_extra_param("resource", resource.as_str());
         }
+        if let Some(claims) = self.claims {
+            request = request.add_extra_param("claims", claims);
+        }
         let answer = request.request_async(&Wire(self.http)).await;
         issued(&answer.map_err(told)?, now)
     }
@@ -125,6 +130,9 @@ impl TokenEndpoint<'_> {
             .add_scopes(self.scopes.iter().cloned().map(Scope::new));
         if let Some(resource) = self.resource {
             request = request.add_extra_param("resource", resource.as_str());
+        }
+        if let Some(claims) = self.claims {
+            request = request.add_extra_param("claims", claims);
         }
         let answer = request.request_async(&Wire(self.http)).await;
         let mut tokens = issued(&answer.map_err(told)?, now)?.tokens;

@@ -15,12 +15,10 @@ use crate::secret::DeviceCode;
 pub(crate) const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 impl TokenEndpoint<'_> {
-    /// Asks once whether somebody has approved a device code (RFC 8628 section 3.4). `claims` is
-    /// what Entra wants asked for, as JSON.
+    /// Asks once whether somebody has approved a device code (RFC 8628 section 3.4).
     pub(crate) async fn redeem_device_code(
         &self,
         code: &DeviceCode,
-        claims: Option<&str>,
         now: u64,
     ) -> Result<Issued, EndpointError> {
         let mut form = vec![("grant_type", DEVICE_CODE), ("device_code", code.expose())];
@@ -28,7 +26,7 @@ impl TokenEndpoint<'_> {
             self.resource
                 .map(|resource| ("resource", resource.as_str())),
         );
-        form.extend(claims.map(|claims| ("claims", claims)));
+        form.extend(self.claims.map(|claims| ("claims", claims)));
         let token: Token = ask(proven(self.http, self.url, self.client, form)).await?;
         issued(&token, now)
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use model::{EndpointUrl, Issuer, Resource};
 
 use crate::account::Account;
+use crate::dialect;
 use crate::registration::Client;
 use crate::secret::{AccessToken, RefreshToken};
 use crate::vault::{RecordKind, RecordName};
@@ -75,6 +76,14 @@ impl GrantKey {
 }
 
 impl Grant {
+    /// The `claims` parameter of a request to renew it; `challenged` is what Entra wants.
+    pub(crate) fn claims_parameter(&self, challenged: Option<String>) -> Option<String> {
+        if self.repeated.is_empty() {
+            return challenged;
+        }
+        Some(dialect::claims(challenged.as_deref()))
+    }
+
     /// The scopes that the access token carries, as far as is known.
     pub(crate) fn scopes(&self) -> &[String] {
         self.tokens.scopes.as_deref().unwrap_or(&self.asked)

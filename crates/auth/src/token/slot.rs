@@ -56,7 +56,7 @@ struct State {
     attempts: u64,
     hold: Option<Hold>,
     refused_at: Option<u64>,
-    /// The claims that the server wants the next sign-in to ask for.
+    /// The claims that the next token has to carry.
     claims: Option<String>,
     gone: bool,
 }
@@ -136,7 +136,7 @@ impl Slot {
         self.state().gone = true;
     }
 
-    /// The claims that the next sign-in must ask for.
+    /// The claims that the next token has to carry.
     pub(crate) fn claims(&self) -> Option<String> {
         self.state().claims.clone()
     }
@@ -165,10 +165,14 @@ impl Slot {
     }
 
     /// Takes note that the server refused an access token, unless there is a newer one.
-    pub(crate) fn refused(&self, serial: u64, now: u64) {
+    /// `claims` is what the next one has to carry, if the server said that.
+    pub(crate) fn refused(&self, serial: u64, now: u64, claims: Option<String>) {
         let mut state = self.state();
         if state.serial != serial || state.access == Access::Refused {
             return;
+        }
+        if claims.is_some() {
+            state.claims = claims;
         }
         state.access = Access::Refused;
         let again = state
@@ -322,7 +326,9 @@ impl State {
 
     /// What a refusal means. Numbers and words are not looked at.
     fn obey(&mut self, refusal: &Refusal, now: u64) -> Settled {
-        self.claims.clone_from(&refusal.claims);
+        if refusal.claims.is_some() {
+            self.claims.clone_from(&refusal.claims);
+        }
         let key = &self.grant.key;
         let explanation = Explanation::of(refusal, &key.issuer, &key.client_id);
         let (failure, settled) = match refusal.error.as_str() {

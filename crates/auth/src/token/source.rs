@@ -60,9 +60,9 @@ impl Source {
     }
 
     /// Takes note that `target` answered 401 to `used`, unless there is a newer token.
-    pub(crate) fn refused(&self, target: &Target, used: &Authorization) {
+    pub(crate) fn refused(&self, target: &Target, used: &Authorization, claims: Option<String>) {
         if let Some(slot) = self.ledger.grant_for(&target.name()) {
-            slot.refused(used.serial, self.clock.unix());
+            slot.refused(used.serial, self.clock.unix(), claims);
         }
     }
 
@@ -116,12 +116,14 @@ impl Source {
         let Some(refresh) = &grant.tokens.refresh else {
             return Settled::Unchanged;
         };
+        let claims = grant.claims_parameter(slot.claims());
         let endpoint = TokenEndpoint {
             http: &self.http,
             url: &grant.endpoints.token,
             client: &grant.client,
             resource: grant.resource.as_ref(),
             scopes: &grant.repeated,
+            claims: claims.as_deref(),
         };
         let outcome = endpoint.refresh(refresh, self.clock.unix()).await;
         if let Err(error) = &outcome {

@@ -151,7 +151,7 @@ async fn a_claims_challenge_is_passed_on() {
     let claims = flow.url().query_pairs().find(|(name, _)| name == "claims");
     assert_eq!(
         claims.unwrap().1,
-        r#"{"access_token":{"nbf":{"essential":true}}}"#
+        r#"{"access_token":{"nbf":{"essential":true},"xms_cc":{"values":["cp1"]}}}"#
     );
 }
 

@@ -25,7 +25,10 @@ impl Task {
             let headers = headers::of(&identity, &server).await;
             let headers = headers.map_err(Denied::Header)?;
             if let Some(refused) = refused {
-                identity.refused(&target, &refused).await;
+                let challenge = server.challenge();
+                identity
+                    .challenged(&target, &refused, challenge.as_deref())
+                    .await;
             }
             let authorization = match identity.authorization(&target).await {
                 Err(AuthorizationError::SignInNeeded {

@@ -4,6 +4,7 @@
 use std::{fs, path::PathBuf};
 
 use super::{app, screen::Screen};
+use crate::world::browser::Browser;
 
 /// The folder that pictures go to, if they are wanted.
 pub(crate) struct Pictures(Option<PathBuf>);
@@ -28,6 +29,13 @@ impl Pictures {
             let window = screen.window(app::TITLE).await;
             let picture = screen.window_picture(&window).await;
             fs::write(folder.join(name), picture).expect("a picture");
+        }
+    }
+
+    /// The page in a browser.
+    pub(crate) async fn page(&self, name: &str, browser: &Browser) {
+        if let Some(folder) = &self.0 {
+            fs::write(folder.join(name), browser.picture().await).expect("a picture");
         }
     }
 
