@@ -3,6 +3,7 @@
 //! Owns: the rules that no single crate can hold ([`layering`]).
 //! Does not own: what one crate can test alone; that stands beside its code.
 
+mod accounts;
 mod authorities;
 mod clients;
 mod conformance;

@@ -3,18 +3,11 @@
 
 use std::{fs, path::Path};
 
-use control::{
-    CallError,
-    api::{Actor, Problem, ProblemKind, Request},
-};
+use control::api::{Actor, Problem, ProblemKind, Request};
 use emulator::demo;
-use serde_json::{Value, json};
-use tempfile::TempDir;
+use serde_json::json;
 
-use crate::world::{
-    bridge::Bridge, browser::Browser, desktop::pictures::Pictures, person, program,
-    servers::Server, wire, within,
-};
+use crate::world::{desktop::pictures::Pictures, direct::Direct, person, program};
 
 const FILE: &str = "docs/sign-in-errors.md";
 
@@ -37,103 +30,26 @@ The words follow \"the sign-in to crm was refused: \" where they begin with thre
 /// Errors whose last page is worth a picture.
 const PICTURES: [u64; 5] = [50_076, 53_003, 65_001, 90_094, 7_000_218];
 
-/// Somebody at an Entra whose switches the case has.
-struct Place {
-    base: String,
-    bridge: Bridge,
-    browser: Browser,
-    opened: usize,
-    _entra: Server,
-    _folder: TempDir,
-}
-
-impl Place {
-    async fn start() -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("postern-it-refusals-")
-            .tempdir()
-            .expect("a temporary folder");
-        let arguments = ["--data-dir", "entra"];
-        let (entra, address) = Server::start(folder.path(), "emulator", &arguments).await;
-        let base = format!("http://{address}");
-        let config = format!(
-            "[bridge]\nport = 0\n[servers.crm]\nurl = \"http://127.0.0.1:9/mcp\"\nauth = {{ kind = \"entra\", authority = \"{base}/{}/v2.0\", client_id = \"{}\", resource = \"{}\", scopes = [\"{}\"] }}\n",
-            demo::TENANT_ID,
-            demo::BRIDGE_CLIENT_ID,
-            demo::gateway_app_id_uri(),
-            demo::GATEWAY_SCOPE,
-        );
-        let bridge = Bridge::configured(folder.path(), &config);
-        bridge.start().await;
-        Self {
-            base,
-            bridge,
-            browser: Browser::open().await,
-            opened: 0,
-            _entra: entra,
-            _folder: folder,
+/// Switches `number` on at `endpoint`, signs in, and returns what is said.
+async fn meet(place: &mut Direct, number: u64, endpoint: &str, pictures: &Pictures) -> Problem {
+    place.command(&json!({ "do": "clear" })).await;
+    let fail = json!({ "do": "fail", "number": number, "endpoint": endpoint });
+    place.command(&fail).await;
+    let refused = place.sign_in(async |place| {
+        place.browser.find("main > .mark").await;
+        let text = place.browser.text().await;
+        assert!(text.contains("You are not signed in"), "{number}: {text}");
+        let name = format!("sign-in-error-{number}.png");
+        if PICTURES.contains(&number) {
+            pictures.page(&name, &place.browser).await;
         }
-    }
-
-    /// Starts a sign-in, lets `person` act on the page, and returns what is said at its end.
-    async fn sign_in(&mut self, person: impl AsyncFn(&Self)) -> Result<(), Problem> {
-        let mut client = self.bridge.connect().await;
-        let request = Request::SignIn {
-            server: "crm".to_owned(),
-            way: Default::default(),
-        };
-        let acting = async {
-            let page = self.bridge.tabs.page(self.opened).await;
-            self.browser.go_to(&page).await;
-            person(self).await;
-        };
-        let (ended, ()) = tokio::join!(within("the end", client.call(&request)), acting);
-        self.opened += 1;
-        match ended {
-            Ok(_) => Ok(()),
-            Err(CallError::Problem(problem)) => Err(problem),
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    async fn command(&self, command: &Value) {
-        let asked = wire::client()
-            .post(format!("{}/admin/commands", self.base))
-            .json(command)
-            .send();
-        let answer = within("the switches", asked).await.expect("an answer");
-        assert!(answer.status().is_success(), "{command}: {answer:?}");
-    }
-
-    async fn errors(&self) -> Vec<Value> {
-        let asked = wire::client()
-            .get(format!("{}/admin/errors", self.base))
-            .send();
-        let answer = within("the table", asked).await.expect("an answer");
-        within("the table", answer.json()).await.expect("rows")
-    }
-
-    /// Switches `number` on at `endpoint`, signs in, and returns what is said.
-    async fn meet(&mut self, number: u64, endpoint: &str, pictures: &Pictures) -> Problem {
-        self.command(&json!({ "do": "clear" })).await;
-        let fail = json!({ "do": "fail", "number": number, "endpoint": endpoint });
-        self.command(&fail).await;
-        let refused = self.sign_in(async |place| {
-            place.browser.find("main > .mark").await;
-            let text = place.browser.text().await;
-            assert!(text.contains("You are not signed in"), "{number}: {text}");
-            let name = format!("sign-in-error-{number}.png");
-            if PICTURES.contains(&number) {
-                pictures.page(&name, &place.browser).await;
-            }
-        });
-        refused.await.expect_err("a refusal")
-    }
+    });
+    refused.await.expect_err("a refusal")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_error_of_entra_is_told_in_plain_words_with_who_has_to_act() {
-    let mut place = Place::start().await;
+    let mut place = Direct::start().await;
     let signed_in = place.sign_in(async |place| {
         person::sign_in_at_entra(&place.browser, demo::ADELE).await;
         person::is_back(&place.browser).await;
@@ -148,13 +64,13 @@ async fn every_error_of_entra_is_told_in_plain_words_with_who_has_to_act() {
         match row["authorize"].as_str() {
             Some("page") => show_by_entra_alone(&mut place, number).await,
             Some(_) => {
-                let problem = place.meet(number, "authorize", &pictures).await;
+                let problem = meet(&mut place, number, "authorize", &pictures).await;
                 told.push(("by the browser", words(number, &problem)));
             }
             None => {}
         }
         if row["token"].is_object() {
-            let problem = place.meet(number, "token", &pictures).await;
+            let problem = meet(&mut place, number, "token", &pictures).await;
             told.push(("for the code", words(number, &problem)));
         }
         document += &lines(number, &told);
@@ -168,7 +84,7 @@ async fn every_error_of_entra_is_told_in_plain_words_with_who_has_to_act() {
 
 /// Entra says some things on a page of its own and tells nobody else: a person reads it there,
 /// and ends the sign-in.
-async fn show_by_entra_alone(place: &mut Place, number: u64) {
+async fn show_by_entra_alone(place: &mut Direct, number: u64) {
     place.command(&json!({ "do": "clear" })).await;
     let fail = json!({ "do": "fail", "number": number, "endpoint": "authorize" });
     place.command(&fail).await;

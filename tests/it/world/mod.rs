@@ -8,6 +8,7 @@ pub(crate) mod bridge;
 pub(crate) mod browser;
 pub(crate) mod deployed;
 pub(crate) mod desktop;
+pub(crate) mod direct;
 pub(crate) mod door;
 pub(crate) mod entra;
 pub(crate) mod fixture;
