@@ -21,6 +21,8 @@ browser, the window, the terminal and the host. That case compares this file wit
 Beside these words stand the code, Entra's correlation ID and, where an administrator can mend it
 by consenting, the link to do so; all of them can be copied. Nothing is decided by the numbers.
 
+![The page on which a sign-in ends that only an administrator can allow](images/sign-in-error-90094.png)
+
 The words follow \"the sign-in to crm was refused: \" where they begin with three dots.
 
 | Code | Told | What happened | What to do | Who |
