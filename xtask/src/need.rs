@@ -140,6 +140,11 @@ pub(crate) const TESTS: &[Need] = &[
         ),
     },
     Need {
+        probe: Probe::Program("glewlwyd"),
+        why: "an authorization server that is not ours, where Debian has it",
+        packages: packages("glewlwyd dbconfig-sqlite3", "", "", ""),
+    },
+    Need {
         probe: Probe::Program("import"),
         why: "takes screenshots",
         packages: packages("imagemagick", "ImageMagick", "imagemagick", ""),
