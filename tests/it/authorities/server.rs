@@ -12,10 +12,21 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::world::wire;
+
+/// How the server may look into tokens (RFC 7662), as the client `resource-server` whose secret
+/// is `looks-into-tokens`.
+#[derive(Clone, Copy)]
+pub(super) enum Looks {
+    /// It proves itself with its secret.
+    ByItsSecret,
+    /// It has to bring a token of its own, with the scope `looks-into-tokens`.
+    ByItsToken,
+}
 
 /// The server. It ends with this value.
 pub(super) struct Server {
@@ -27,19 +38,21 @@ pub(super) struct Server {
 struct Seen {
     address: SocketAddr,
     issuer: String,
+    looks: Looks,
     http: reqwest::Client,
     /// The tokens that were let in, without repetition.
     tokens: Mutex<Vec<String>>,
 }
 
 impl Server {
-    /// Starts one that trusts this issuer.
-    pub(super) async fn start(issuer: &str) -> Self {
+    /// Starts one that trusts this issuer, which need not be there yet.
+    pub(super) async fn start(issuer: &str, looks: Looks) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let seen = Arc::new(Seen {
             address,
             issuer: issuer.to_owned(),
+            looks,
             http: wire::client(),
             tokens: Mutex::default(),
         });
@@ -80,15 +93,27 @@ impl Drop for Server {
 
 impl Seen {
     async fn look_into(&self, token: &str) -> Value {
-        let asked = self
-            .http
-            .post(format!("{}/token/introspection", self.issuer))
+        let ask = match self.looks {
+            Looks::ByItsSecret => self.proven("token/introspection"),
+            Looks::ByItsToken => {
+                let asked = [
+                    ("grant_type", "client_credentials"),
+                    ("scope", "looks-into-tokens"),
+                ];
+                let own = answer(self.proven("token").form(&asked)).await;
+                let own = own["access_token"].as_str().expect("a token of its own");
+                let endpoint = format!("{}/introspect", self.issuer);
+                self.http.post(endpoint).bearer_auth(own)
+            }
+        };
+        answer(ask.form(&[("token", token)])).await
+    }
+
+    /// A request to the issuer, with the secret.
+    fn proven(&self, path: &str) -> RequestBuilder {
+        self.http
+            .post(format!("{}/{path}", self.issuer))
             .basic_auth("resource-server", Some("looks-into-tokens"))
-            .form(&[("token", token)])
-            .send()
-            .await;
-        let told = asked.expect("an answer").json().await;
-        told.expect("what the token is")
     }
 
     /// Who sends this, if that is someone.
@@ -105,6 +130,11 @@ impl Seen {
         }
         Some(told)
     }
+}
+
+async fn answer(request: RequestBuilder) -> Value {
+    let answer = request.send().await.expect("an answer");
+    answer.json().await.expect("JSON")
 }
 
 async fn describe(State(seen): State<Arc<Seen>>) -> Json<Value> {
@@ -142,7 +172,9 @@ async fn receive(
             { "name": "whoami", "inputSchema": { "type": "object" } },
         ] }),
         Some("tools/call") => {
-            let who = caller["sub"].as_str().or(caller["client_id"].as_str());
+            let who = ["username", "sub", "client_id"]
+                .into_iter()
+                .find_map(|name| caller[name].as_str());
             json!({ "content": [{ "type": "text", "text": who }] })
         }
         _ if message.get("id").is_none() => return StatusCode::ACCEPTED.into_response(),

@@ -1,0 +1,112 @@
+//! oidc-provider, a certified one, as a library that a script of ours starts.
+
+use std::{net::SocketAddr, process::Stdio};
+
+use control::api::Request;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+};
+
+use super::{
+    Place,
+    server::{Looks, Server},
+    who_am_i,
+};
+use crate::{
+    clients::{node, tools},
+    world::{browser::Browser, free_port, shim::Shim, within},
+};
+
+const SCRIPT: &str = include_str!("../../clients/authority.mjs");
+
+struct OidcProvider {
+    _process: Child,
+    /// What it says; it would end if nobody listened.
+    _words: Lines<BufReader<ChildStdout>>,
+}
+
+/// With access tokens that live for so many seconds, and more about the server in the bridge's
+/// configuration.
+async fn place(life: u32, more: &str) -> Place<OidcProvider> {
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port().await));
+    let mut process = Command::new(node())
+        .args(["--input-type=module", "--eval", SCRIPT])
+        .args([address.port().to_string(), life.to_string()])
+        .current_dir(tools().join("clients/node"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("oidc-provider; hint: `cargo xtask tools` installs it");
+    let words = process.stdout.take().expect("its words");
+    let mut words = BufReader::new(words).lines();
+    let first = within("oidc-provider", words.next_line()).await;
+    assert_eq!(first.expect("its words").as_deref(), Some("listening"));
+    let server = Server::start(&format!("http://{address}"), Looks::ByItsSecret).await;
+    let authority = OidcProvider {
+        _process: process,
+        _words: words,
+    };
+    Place::around(authority, server, more).await
+}
+
+/// Says who one is, and agrees.
+async fn sign_in(browser: &Browser, who: &str) {
+    browser.fill("input[name=login]", who).await;
+    browser.fill("input[name=password]", "any").await;
+    browser.click("button[type=submit]").await;
+    browser.find("input[name=prompt][value=consent]").await;
+    browser.click("button[type=submit]").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signs_in_renews_with_rotation_and_forgets() {
+    let place = place(4, "").await;
+    place
+        .sign_in("ada", async |browser| sign_in(browser, "ada").await)
+        .await;
+    let mut shim = Shim::connect(&place.bridge, "one").await;
+    // Each renewal takes the refresh token that the one before brought; the old ones are dead.
+    place.renews_twice(&mut shim, "ada").await;
+
+    let last = place.server.tokens().pop().expect("a token");
+    assert_eq!(place.server.look_into(&last).await["active"], true);
+    place
+        .bridge
+        .ask(Request::SignOut {
+            account: None,
+            everywhere: false,
+        })
+        .await;
+    assert_eq!(place.server.look_into(&last).await["active"], false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signs_in_by_a_code_on_another_device() {
+    let place = place(600, "").await;
+    place
+        .sign_in_elsewhere("grace", async |browser, code| {
+            browser.fill("input[name=user_code]", code).await;
+            browser.click("button[type=submit]").await;
+            let confirm = "button[form='op.deviceConfirmForm'][autofocus]";
+            browser.click(confirm).await;
+            sign_in(browser, "grace").await;
+        })
+        .await;
+    let mut shim = Shim::connect(&place.bridge, "one").await;
+    assert_eq!(who_am_i(&mut shim).await, "grace");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lets_a_program_in_by_its_secret() {
+    let auth = "auth = { kind = \"client-credentials\", client_id = \"a-program\", \
+                client_secret = { keychain = \"program\" } }";
+    let place = place(600, auth).await;
+    let secret = ["secrets", "set", "program"];
+    place.bridge.run_with(&secret, "proves-a-program").await;
+    let mut shim = Shim::connect(&place.bridge, "one").await;
+    assert_eq!(who_am_i(&mut shim).await, "a-program");
+    assert_eq!(place.bridge.tabs.count(), 0, "nobody was asked");
+}
