@@ -1,19 +1,24 @@
 //! The one module that builds HTTP clients, and what can go wrong with a request.
 
+mod certificate;
 mod neighbours;
 mod proxies;
+mod witness;
 
 use std::error::Error;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::{HeaderMap, StatusCode};
 use reqwest::RequestBuilder;
+use rustls::pki_types::CertificateDer;
 use url::{Host, Url};
 
 use neighbours::{LeadsInside, Lookup, OutsideOnly, by_the_system, is_neighbour};
 use proxies::Proxies;
+pub(crate) use witness::{Seen, look};
 
 /// How long a connection may take to open.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -59,11 +64,13 @@ fn builder(
 /// What requests go out by, as [`client`] makes it: one client for what is named by the user or
 /// by somebody inside, and one for what is named from outside, to which no name of a neighbour
 /// means anything.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Clients {
     pub(crate) anywhere: reqwest::Client,
     outside: reqwest::Client,
+    roots: Vec<CertificateDer<'static>>,
     proxies: Proxies,
+    lookup: Lookup,
     is_neighbour: fn(IpAddr) -> bool,
 }
 
@@ -83,32 +90,49 @@ impl Clients {
     ///
     /// When the TLS library cannot be set up.
     pub fn new(
-        extra_roots: impl IntoIterator<Item = reqwest::Certificate>,
+        extra_roots: impl IntoIterator<Item = CertificateDer<'static>>,
         proxy: &model::config::Proxy,
     ) -> reqwest::Result<Self> {
-        let (roots, proxies) = (extra_roots.into_iter().collect(), Proxies::new(proxy));
-        let anywhere = builder(Vec::clone(&roots), &proxies).build()?;
+        let (roots, proxies) = (Vec::from_iter(extra_roots), Proxies::new(proxy));
+        let anywhere = builder(trusted(&roots)?, &proxies).build()?;
         Self::around(anywhere, roots, proxies, by_the_system(), is_neighbour)
     }
 
     fn around(
         anywhere: reqwest::Client,
-        roots: Vec<reqwest::Certificate>,
+        roots: Vec<CertificateDer<'static>>,
         proxies: Proxies,
         lookup: Lookup,
         is_neighbour: fn(IpAddr) -> bool,
     ) -> reqwest::Result<Self> {
-        let outside = builder(roots, &proxies).dns_resolver(Arc::new(OutsideOnly {
+        let mut clients = Self {
+            outside: anywhere.clone(),
+            anywhere,
+            roots,
+            proxies,
             lookup,
             is_neighbour,
-            proxies: proxies.clone(),
-        }));
-        Ok(Self {
-            anywhere,
-            outside: outside.build()?,
-            proxies,
-            is_neighbour,
+        };
+        let outside = builder(trusted(&clients.roots)?, &clients.proxies);
+        clients.outside = outside.dns_resolver(clients.outside_only()).build()?;
+        Ok(clients)
+    }
+
+    /// What resolves no name to a neighbour.
+    fn outside_only(&self) -> Arc<OutsideOnly> {
+        Arc::new(OutsideOnly {
+            lookup: Arc::clone(&self.lookup),
+            is_neighbour: self.is_neighbour,
+            proxies: self.proxies.clone(),
         })
+    }
+
+    /// The proxy on the way to `url`, without what opens it.
+    pub(crate) fn proxy_to(&self, url: &Url) -> Option<Url> {
+        let mut proxy = self.proxies.on_the_way_to(url)?;
+        proxy.set_username("").ok()?;
+        proxy.set_password(None).ok()?;
+        Some(proxy)
     }
 
     /// The client for an address that somebody on this side names.
@@ -155,6 +179,17 @@ impl Clients {
     }
 }
 
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clients").finish_non_exhaustive()
+    }
+}
+
+fn trusted(roots: &[CertificateDer<'static>]) -> reqwest::Result<Vec<reqwest::Certificate>> {
+    let read = |root: &CertificateDer<'_>| reqwest::Certificate::from_der(root);
+    roots.iter().map(read).collect()
+}
+
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
@@ -182,8 +217,8 @@ pub(crate) struct Answer {
 /// The body of an answer. It may carry tokens, so it is not shown.
 pub(crate) struct Body(pub(crate) Vec<u8>);
 
-impl std::fmt::Debug for Body {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Body({} bytes)", self.0.len())
     }
 }

@@ -11,6 +11,7 @@ use crate::account::{Account, AccountKey};
 use crate::consents::{self, Consent, ConsentsError};
 use crate::discovery::Challenge;
 use crate::error::{AuthorizationError, SecretError, SignInError, SignOutError};
+use crate::examination::{self, Finding};
 use crate::http::Clients;
 use crate::machine::Machines;
 use crate::secret::StoredSecret;
@@ -228,6 +229,13 @@ impl Identity {
     ) -> Result<DeviceFlow, SignInError> {
         let source = self.0.source.clone();
         DeviceFlow::start(source, &self.0.program, target, challenge).await
+    }
+
+    /// Looks over what a sign-in to `target` takes, and says what to change where. It changes
+    /// nothing: nothing is registered, no browser is opened, no token is asked for. `challenge` is
+    /// as for [`start_sign_in`](Self::start_sign_in).
+    pub async fn examine(&self, target: &Target, challenge: Option<&str>) -> Vec<Finding> {
+        examination::examine(&self.0.source, &self.0.program, target, challenge).await
     }
 
     /// The account that opens `target`: a person's, or the program's own. From memory: `None` until another call has read the

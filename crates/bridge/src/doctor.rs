@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use auth::{Aspect, Finding, Verdict};
 use control::api::{DoctorCheck, DoctorOutcome, Problem, ProblemKind};
 
 use futures_util::future::join_all;
@@ -28,7 +29,7 @@ pub(crate) async fn examine(hub: &Arc<Hub>) -> Vec<DoctorCheck> {
         ));
     }
     let looks = servers.iter().map(|server| one_server(hub, server));
-    checks.extend(join_all(looks).await);
+    checks.extend(join_all(looks).await.into_iter().flatten());
     checks.extend(host_files(hub));
     checks
 }
@@ -62,16 +63,20 @@ async fn vault(hub: &Hub) -> DoctorCheck {
     let state = hub.state().await.bridge.vault;
     let finding = format!("{} {accounts} signed in.", state.detail);
     match state.state {
-        control::api::VaultState::Keychain => check("vault", DoctorOutcome::Fine, &finding, None),
-        control::api::VaultState::KeyFile => check("vault", DoctorOutcome::Warning, &finding, None),
+        control::api::VaultState::Keychain => {
+            check("keychain", DoctorOutcome::Fine, &finding, None)
+        }
+        control::api::VaultState::KeyFile => {
+            check("keychain", DoctorOutcome::Warning, &finding, None)
+        }
         control::api::VaultState::Locked => check(
-            "vault",
+            "keychain",
             DoctorOutcome::Broken,
             &state.detail,
             Some("unlock the keychain, then try again"),
         ),
         control::api::VaultState::Absent => check(
-            "vault",
+            "keychain",
             DoctorOutcome::Broken,
             &state.detail,
             Some(
@@ -81,8 +86,41 @@ async fn vault(hub: &Hub) -> DoctorCheck {
     }
 }
 
-async fn one_server(hub: &Arc<Hub>, server: &Arc<Server>) -> DoctorCheck {
+/// Whether a server works, and then what stands between it and a sign-in.
+async fn one_server(hub: &Arc<Hub>, server: &Arc<Server>) -> Vec<DoctorCheck> {
     let subject = format!("server {}", server.name);
+    let (target, challenge) = (server.target(), server.challenge());
+    let (reached, findings) = tokio::join!(
+        reached(hub, server, subject.clone()),
+        hub.identity.examine(&target, challenge.as_deref()),
+    );
+    let of_sign_in = findings.iter().map(|finding| of_finding(&subject, finding));
+    std::iter::once(reached).chain(of_sign_in).collect()
+}
+
+fn of_finding(server: &str, finding: &Finding) -> DoctorCheck {
+    let aspect = match finding.aspect {
+        Aspect::Discovery => "discovery",
+        Aspect::Registration => "registration",
+        Aspect::Redirect => "redirect",
+        Aspect::Clock => "clock",
+        Aspect::Proxy => "proxy",
+        Aspect::Certificate => "certificate",
+    };
+    let outcome = match finding.verdict {
+        Verdict::Fine => DoctorOutcome::Fine,
+        Verdict::Doubtful => DoctorOutcome::Warning,
+        Verdict::Broken => DoctorOutcome::Broken,
+    };
+    check(
+        &format!("{server}, {aspect}"),
+        outcome,
+        &finding.what,
+        finding.todo.as_deref(),
+    )
+}
+
+async fn reached(hub: &Arc<Hub>, server: &Arc<Server>, subject: String) -> DoctorCheck {
     match probe::test(hub, server).await {
         Ok(report) => {
             let headers = match server.header_names().join(", ") {

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::registry::{Registry, Server};
 use crate::server_mode::ServerMode;
 use crate::sign_in::SignIns;
-use crate::way_out::{Roots, WayOut};
+use crate::way_out::{WayOut, read_roots};
 use crate::{Options, ServeError, VaultChoice, config_file, wake};
 
 /// How long tasks may take to end.
@@ -89,9 +89,9 @@ impl Hub {
             client_metadata,
         } = WayOut::of(&options)?;
         let tls = |error: &dyn std::fmt::Display| ServeError::Tls(error.to_string());
-        let http = auth::http::Clients::new(roots.reqwest, &proxy).map_err(|error| tls(&error))?;
+        let http = auth::http::Clients::new(roots.clone(), &proxy).map_err(|error| tls(&error))?;
         let client = mcp::up::Client::new(mcp::up::ClientOptions {
-            extra_roots: roots.rustls,
+            extra_roots: roots,
             proxy,
         });
         let vault = match options.vault {
@@ -200,7 +200,7 @@ impl Hub {
             }) => {
                 config.settings = bridge.clone();
                 config.was_read = true;
-                let roots = Roots::read(&bridge.extra_ca_files);
+                let roots = read_roots(&bridge.extra_ca_files);
                 config.problem = roots.err().map(|error| {
                     let text = format!("{}: extra_ca_files: {error}", path.display());
                     tracing::error!(error = text, "not every certificate is trusted");

@@ -16,7 +16,8 @@ use crate::{Options, ServeError, config_file};
 
 /// See the module.
 pub(crate) struct WayOut {
-    pub(crate) roots: Roots,
+    /// The certificates to trust beside the system's.
+    pub(crate) roots: Vec<CertificateDer<'static>>,
     pub(crate) proxy: Proxy,
     /// By what authorization servers out there know this program.
     pub(crate) client_metadata: Option<ClientMetadataUrl>,
@@ -30,9 +31,9 @@ impl WayOut {
     /// [`ServeError::Tls`] names a file of the environment that is no certificate.
     pub(crate) fn of(options: &Options) -> Result<Self, ServeError> {
         let config = config_file::read(&options.home.config_file()).unwrap_or_default();
-        let mut roots = Roots::read(&options.extra_roots).map_err(ServeError::Tls)?;
+        let mut roots = read_roots(&options.extra_roots).map_err(ServeError::Tls)?;
         for file in &config.bridge.extra_ca_files {
-            roots.merge(Roots::read(std::slice::from_ref(file)).unwrap_or_default());
+            roots.extend(read_roots(std::slice::from_ref(file)).unwrap_or_default());
         }
         Ok(Self {
             roots,
@@ -42,49 +43,33 @@ impl WayOut {
     }
 }
 
-/// Extra certificates, in the two forms that the two HTTP clients take.
-#[derive(Default)]
-pub(crate) struct Roots {
-    pub(crate) reqwest: Vec<reqwest::Certificate>,
-    pub(crate) rustls: Vec<CertificateDer<'static>>,
+/// The certificates in PEM files.
+///
+/// # Errors
+/// Names the file, and what is wrong with it.
+pub(crate) fn read_roots(files: &[PathBuf]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let mut roots = Vec::new();
+    for file in files {
+        let found = read_file(file).map_err(|reason| format!("{}: {reason}", file.display()))?;
+        roots.extend(found);
+    }
+    Ok(roots)
 }
 
-impl Roots {
-    /// Those in PEM files.
-    ///
-    /// # Errors
-    /// Names the file, and what is wrong with it.
-    pub(crate) fn read(files: &[PathBuf]) -> Result<Self, String> {
-        let mut roots = Self::default();
-        for file in files {
-            let added = roots.add(file);
-            added.map_err(|reason| format!("{}: {reason}", file.display()))?;
-        }
-        Ok(roots)
+fn read_file(file: &Path) -> Result<Vec<CertificateDer<'static>>, Box<dyn Error>> {
+    let bundle = std::fs::read(file)?;
+    let mut store = RootCertStore::empty();
+    let mut found = Vec::new();
+    for certificate in CertificateDer::pem_slice_iter(&bundle) {
+        let certificate = certificate?;
+        // The clients would refuse it without saying where it stands.
+        store
+            .add(certificate.clone())
+            .map_err(|error| format!("a certificate in it cannot be used: {error}"))?;
+        found.push(certificate);
     }
-
-    fn merge(&mut self, other: Self) {
-        self.reqwest.extend(other.reqwest);
-        self.rustls.extend(other.rustls);
+    if found.is_empty() {
+        return Err("there is no certificate in it".into());
     }
-
-    fn add(&mut self, file: &Path) -> Result<(), Box<dyn Error>> {
-        let before = self.rustls.len();
-        let bundle = std::fs::read(file)?;
-        let mut store = RootCertStore::empty();
-        self.reqwest
-            .extend(reqwest::Certificate::from_pem_bundle(&bundle)?);
-        for certificate in CertificateDer::pem_slice_iter(&bundle) {
-            let certificate = certificate?;
-            // The clients would refuse it without saying where it stands.
-            store
-                .add(certificate.clone())
-                .map_err(|error| format!("a certificate in it cannot be used: {error}"))?;
-            self.rustls.push(certificate);
-        }
-        if self.rustls.len() == before {
-            return Err("there is no certificate in it".into());
-        }
-        Ok(())
-    }
+    Ok(found)
 }

@@ -14,7 +14,7 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::neighbours::Lookup;
-use super::{Clients, Fault, Proxies, Side, builder, client, send};
+use super::{Clients, Fault, Proxies, Side, builder, client, look, send};
 
 /// Where a neighbour is in these tests; every other address is on the internet. macOS has but one
 /// loopback address of each family.
@@ -65,7 +65,7 @@ impl Net {
             .dns_resolver(Arc::new(Everything(Arc::clone(&lookup))))
             .build()
             .unwrap();
-        let roots = vec![self.certificate()];
+        let roots = vec![self.root.as_ref().der().clone()];
         Clients::around(anywhere, roots, proxies, lookup, |ip| ip == INSIDE).unwrap()
     }
 
@@ -155,6 +155,27 @@ async fn only_a_trusted_certificate_will_do() {
 }
 
 #[tokio::test]
+async fn whoever_vouches_is_named_trusted_or_not() {
+    let net = Net::of(&[("localhost", &[OUTSIDE])]);
+    let site = net.serve(OUTSIDE);
+    let url = format!("https://localhost:{}/mcp", site.port);
+    let url = url.parse().unwrap();
+    let stranger = Clients::new([], &Proxy::None).unwrap();
+    for (clients, is_trusted) in [(net.clients(), true), (stranger, false)] {
+        let seen = look(&clients, Side::Inside, &url).await;
+        assert_eq!(seen.authority.as_deref(), Some("rcgen self signed cert"));
+        match seen.answer {
+            Ok(_) => assert!(is_trusted),
+            Err(fault) => assert!(
+                !is_trusted && matches!(fault, Fault::Untrusted(_)),
+                "{fault}"
+            ),
+        }
+    }
+    assert_eq!(site.asked(), ["/", "a handshake"], "and no page but one");
+}
+
+#[tokio::test]
 async fn a_name_that_leads_inside_is_never_connected_to_for_a_stranger() {
     let net = Net::of(&[
         ("inside.example", &[INSIDE]),
@@ -174,6 +195,9 @@ async fn a_name_that_leads_inside_is_never_connected_to_for_a_stranger() {
     // Of a name that is on both sides the one outside counts, however often it is asked.
     get(Side::Outside, "both.example", &outside).await.unwrap();
     assert!(get(Side::Outside, "both.example", &inside).await.is_err());
+    let url = format!("https://inside.example:{}/", inside.port);
+    let looked = look(&clients, Side::Outside, &url.parse().unwrap()).await;
+    assert!(matches!(looked.answer, Err(Fault::Inside(_))), "{looked:?}");
     assert!(inside.asked().is_empty(), "{:?}", inside.asked());
     assert_eq!(outside.asked(), ["/both.example"]);
 

@@ -159,14 +159,29 @@ pub(super) async fn find_out(
     target: &Target,
     challenge: Option<&str>,
 ) -> Result<Plan, SignInError> {
+    fit_for_tokens(target)?;
+    source.ledger.open().await?;
+    decide(source, program, target, challenge).await
+}
+
+/// RFC 6750 section 5.3: a token goes out over TLS alone.
+pub(super) fn fit_for_tokens(target: &Target) -> Result<(), SignInError> {
     if target.url.is_exposed() {
-        // RFC 6750 section 5.3: a token goes out over TLS alone.
         return Err(SignInError::Insecure {
             server: target.url.shown().to_owned(),
             what: "it is not reached by https, and a token could be read on its way".to_owned(),
         });
     }
-    source.ledger.open().await?;
+    Ok(())
+}
+
+/// Finds out how one signs in, and changes nothing.
+pub(super) async fn decide(
+    source: &Source,
+    program: &Program,
+    target: &Target,
+    challenge: Option<&str>,
+) -> Result<Plan, SignInError> {
     let challenge = challenge.map(|text| Challenge::parse(text).unwrap_or_default());
     let earlier = source.ledger.grant_for(&target.name());
     let known = Known {

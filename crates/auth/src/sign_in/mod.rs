@@ -12,6 +12,7 @@ mod exchange;
 mod flow;
 mod hand_in;
 mod known;
+mod outlook;
 mod page;
 mod pending;
 mod person;
@@ -30,6 +31,7 @@ pub use device::DeviceFlow;
 pub(crate) use exchange::ReturnTo;
 pub use flow::SignInFlow;
 pub use hand_in::{HandIn, HandInError};
+pub(crate) use outlook::{Membership, Outlook, Return, Upstream, outlook};
 use pending::{AnswerError, Pending, Redeemable};
 pub(crate) use ports::Ports;
 

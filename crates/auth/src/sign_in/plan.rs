@@ -175,6 +175,15 @@ impl Plan {
         }
     }
 
+    /// The redirect URI as somebody registers it beforehand: its port is left open (RFC 8252
+    /// section 7.3).
+    pub(super) fn registered_redirect_uri(&self) -> &'static str {
+        match self.dialect {
+            Dialect::Entra => "http://localhost",
+            Dialect::Mcp => "http://127.0.0.1/callback",
+        }
+    }
+
     /// The scopes to repeat when redeeming and renewing. Entra needs them each time to know the
     /// audience; elsewhere leaving them out means those that were granted.
     pub(super) fn repeated(&self) -> &[String] {

@@ -6,11 +6,12 @@ mod program;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
-use axum::http::header::{AUTHORIZATION, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{AUTHORIZATION, DATE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{delete, get, post};
@@ -41,7 +42,7 @@ pub(crate) struct Behaviour {
     pub(crate) lifetime: u64,
     pub(crate) refresh_in: Option<u64>,
     pub(crate) rotation: Rotation,
-    /// When ID tokens are issued, in seconds since 1970.
+    /// What time it is there, in seconds since 1970.
     pub(crate) now: u64,
     /// Who signs in at the Entra-like authority.
     pub(crate) person: &'static str,
@@ -107,6 +108,7 @@ impl Authority {
         });
         authority.books().consents.insert("c/1".to_owned());
         let router = axum::Router::new()
+            .route("/", get(time))
             .route("/mcp", get(mcp).post(mcp))
             .route("/.well-known/oauth-protected-resource/mcp", get(resource))
             .route("/.well-known/oauth-authorization-server", get(metadata))
@@ -287,6 +289,11 @@ fn document(value: Value) -> Response {
     } else {
         Json(value).into_response()
     }
+}
+
+async fn time(State(authority): Shared) -> Response {
+    let now = UNIX_EPOCH + Duration::from_secs(authority.behave(|b| b.now));
+    [(DATE, httpdate::fmt_http_date(now))].into_response()
 }
 
 async fn mcp(State(authority): Shared, headers: HeaderMap) -> Response {

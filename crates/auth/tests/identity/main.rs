@@ -18,6 +18,8 @@ mod dialect;
 #[cfg(test)]
 mod discovery;
 #[cfg(test)]
+mod examination;
+#[cfg(test)]
 mod hand_in;
 #[cfg(test)]
 mod machine;

@@ -1,0 +1,140 @@
+//! What stands between a server and a sign-in to it: one look at everything, with what to change
+//! where.
+//!
+//! Owns: the findings and their words. Does not own: finding out (`discovery`, `sign_in`), and
+//! whether the server itself speaks MCP.
+//! Invariant: it changes nothing. No browser, no registration, no token.
+
+mod person;
+mod program;
+mod way;
+
+use model::Issuer;
+use model::config::ServerAuth;
+
+use crate::discovery::AuthorizationServer;
+use crate::error::SignInError;
+use crate::identity::{Program, Target};
+use crate::token::source::Source;
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is about.
+    pub aspect: Aspect,
+    /// How it is.
+    pub verdict: Verdict,
+    /// What was found, in words.
+    pub what: String,
+    /// What to change where, or what has to be as it is.
+    pub todo: Option<String>,
+}
+
+/// What a [`Finding`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aspect {
+    /// Which kind of server it is, and who issues its tokens.
+    Discovery,
+    /// How this program is known there.
+    Registration,
+    /// Where the browser comes back to.
+    Redirect,
+    /// This machine's clock against that of the authorization server.
+    Clock,
+    /// The proxy on the way.
+    Proxy,
+    /// Who vouches for the server and its authorization server.
+    Certificate,
+}
+
+/// How something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// As it should be.
+    Fine,
+    /// It works, or could not be judged; somebody should know.
+    Doubtful,
+    /// It does not work.
+    Broken,
+}
+
+/// Who issues the tokens.
+struct Authority {
+    issuer: Issuer,
+    server: AuthorizationServer,
+}
+
+/// See [`Identity::examine`](crate::Identity::examine).
+pub(crate) async fn examine(
+    source: &Source,
+    program: &Program,
+    target: &Target,
+    challenge: Option<&str>,
+) -> Vec<Finding> {
+    if target.url.is_exposed() {
+        let what = "not looked for: nobody signs in to a server that is reached by plain http";
+        return vec![
+            Finding::fine(Aspect::Discovery, what),
+            way::proxy(source, target.url.url(), None),
+        ];
+    }
+    let (mut findings, authority) = match &target.auth {
+        ServerAuth::None => {
+            let what = "nobody signs in to it, as its configuration says";
+            (vec![Finding::fine(Aspect::Discovery, what)], None)
+        }
+        ServerAuth::ClientCredentials(config) => program::findings(source, target, config).await,
+        ServerAuth::Discover | ServerAuth::Client { .. } | ServerAuth::Entra { .. } => {
+            person::findings(source, program, target, challenge).await
+        }
+    };
+    findings.extend(way::findings(source, target, authority.as_ref()).await);
+    findings
+}
+
+impl Finding {
+    fn new(
+        aspect: Aspect,
+        verdict: Verdict,
+        what: impl Into<String>,
+        todo: Option<String>,
+    ) -> Self {
+        Self {
+            aspect,
+            verdict,
+            what: what.into(),
+            todo,
+        }
+    }
+
+    fn fine(aspect: Aspect, what: impl Into<String>) -> Self {
+        Self::new(aspect, Verdict::Fine, what, None)
+    }
+
+    fn doubtful(aspect: Aspect, what: impl Into<String>) -> Self {
+        Self::new(aspect, Verdict::Doubtful, what, None)
+    }
+
+    fn broken(aspect: Aspect, what: impl Into<String>) -> Self {
+        Self::new(aspect, Verdict::Broken, what, None)
+    }
+
+    fn with(self, todo: impl Into<String>) -> Self {
+        Self {
+            todo: Some(todo.into()),
+            ..self
+        }
+    }
+
+    /// What stands in the way of finding out.
+    fn of_error(error: &SignInError) -> Self {
+        if let SignInError::NotProtected { .. } = error {
+            return Self::fine(Aspect::Discovery, "it asks for no sign-in");
+        }
+        let text = error.to_string();
+        match text.split_once("; hint: ") {
+            Some((what, todo)) => Self::broken(Aspect::Discovery, what).with(todo),
+            None => Self::broken(Aspect::Discovery, text),
+        }
+    }
+}

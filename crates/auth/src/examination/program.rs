@@ -1,0 +1,97 @@
+//! Where this program signs in as itself.
+
+use std::path::Path;
+
+use model::config::{ClientCredentials, MachineIssuer, MachineProof};
+
+use super::{Aspect, Authority, Finding};
+use crate::discovery::Discovery;
+use crate::error::SignInError;
+use crate::identity::Target;
+use crate::token::source::Source;
+
+pub(super) async fn findings(
+    source: &Source,
+    target: &Target,
+    config: &ClientCredentials,
+) -> (Vec<Finding>, Option<Authority>) {
+    let registration = registration(source, config).await;
+    match authority(source, target, config).await {
+        Ok(authority) => {
+            let what = format!(
+                "Postern signs in as itself (client credentials) at {}",
+                authority.issuer
+            );
+            let discovery = Finding::fine(Aspect::Discovery, what);
+            (vec![discovery, registration], Some(authority))
+        }
+        Err(error) => (vec![Finding::of_error(&error), registration], None),
+    }
+}
+
+async fn authority(
+    source: &Source,
+    target: &Target,
+    config: &ClientCredentials,
+) -> Result<Authority, SignInError> {
+    let discovery = Discovery {
+        http: &source.clients,
+        server: &target.url,
+    };
+    match &config.issuer {
+        MachineIssuer::Entra { authority, .. } => Ok(Authority {
+            server: discovery.of_entra(authority).await?,
+            issuer: authority.clone(),
+        }),
+        MachineIssuer::Discovered { .. } => {
+            let found = discovery.of_server(None, |_| true).await?;
+            let server = found.authorization_server;
+            Ok(Authority {
+                issuer: server.issuer.issuer(),
+                server,
+            })
+        }
+    }
+}
+
+async fn registration(source: &Source, config: &ClientCredentials) -> Finding {
+    let id = &config.client_id;
+    let fine = |by: &str| {
+        let what = format!("as {id}, which was registered beforehand and is proved by {by}");
+        Finding::fine(Aspect::Registration, what)
+    };
+    let missing = |what: String| {
+        let what = format!("as {id}, but {what}, so that nothing proves it");
+        Finding::broken(Aspect::Registration, what)
+    };
+    match &config.proof {
+        MachineProof::Secret(name) => match source.ledger.load().await {
+            Ok(()) if source.ledger.secret(name).is_some() => fine(&format!("the secret `{name}`")),
+            Ok(()) => missing(format!("the secret `{name}` is not stored"))
+                .with(format!("store it with `postern secrets set {name}`")),
+            Err(error) => missing(error.to_string()),
+        },
+        MachineProof::Certificate { cert, key } => match unreadable([cert, key]).await {
+            None => fine(&format!("the certificate {}", cert.display())),
+            Some(reason) => {
+                missing(reason).with("check `certificate` of this server in config.toml")
+            }
+        },
+        MachineProof::TokenFile(path) => match unreadable([path]).await {
+            None => fine(&format!("the federated token in {}", path.display())),
+            Some(reason) => missing(reason).with(
+                "check `federated_token_file` of this server in config.toml, and what writes it",
+            ),
+        },
+    }
+}
+
+async fn unreadable(files: impl IntoIterator<Item = impl AsRef<Path>>) -> Option<String> {
+    for file in files {
+        let file = file.as_ref();
+        if let Err(error) = tokio::fs::File::open(file).await {
+            return Some(format!("{} cannot be read: {error}", file.display()));
+        }
+    }
+    None
+}
