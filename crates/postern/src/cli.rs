@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use control::api::HostId;
+use model::EndpointUrl;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -80,6 +81,9 @@ pub(crate) enum Command {
     /// Run a gateway: an MCP authorization server and reverse proxy over Entra ID.
     #[command(after_help = GATEWAY)]
     Gateway(GatewayArgs),
+    /// Print the app registration that Entra ID needs, or make it.
+    #[command(subcommand)]
+    EntraSetup(Box<EntraSetupCommand>),
     /// Run a local Entra ID for development.
     #[command(after_help = EMULATOR)]
     Emulator(EmulatorArgs),
@@ -149,6 +153,18 @@ A smallest gateway.toml:
   file = \"/run/secrets/entra\"
   [servers.snippets]
   url = \"http://10.0.0.5:8080/mcp\"";
+
+const ENTRA_BRIDGE: &str = "\
+Examples:
+  postern entra-setup bridge --api api://files --scope mcp.read
+  az account get-access-token --resource-type ms-graph --query accessToken --output tsv |
+    postern entra-setup bridge --api api://files --scope mcp.read --apply";
+
+const ENTRA_GATEWAY: &str = "\
+Examples:
+  postern entra-setup gateway --public-url https://gateway.example.com
+  postern entra-setup gateway --public-url https://gateway.example.com --apply --token-file token \\
+    --federated-issuer https://oidc.example.com --federated-subject system:serviceaccount:mcp:gateway";
 
 const EMULATOR: &str = "\
 Examples:
@@ -356,6 +372,84 @@ pub(crate) struct GatewayArgs {
     /// End when stdin ends, and so together with the program that started it.
     #[arg(long)]
     pub(crate) until_stdin_ends: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EntraSetupCommand {
+    /// The public client that people sign in to servers with.
+    #[command(after_help = ENTRA_BRIDGE)]
+    Bridge(EntraBridgeArgs),
+    /// The confidential client that a gateway signs people in with.
+    #[command(after_help = ENTRA_GATEWAY)]
+    Gateway(EntraGatewayArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EntraBridgeArgs {
+    /// The registration that protects the servers: its App ID URI or its client id.
+    #[arg(long, value_name = "APP", requires = "scopes")]
+    pub(crate) api: Option<String>,
+    /// A scope of that registration. May be given several times.
+    #[arg(long = "scope", value_name = "SCOPE", requires = "api")]
+    pub(crate) scopes: Vec<String>,
+    /// What to call the registration.
+    #[arg(long, default_value = "Postern")]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) setup: EntraSetupArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EntraGatewayArgs {
+    /// The gateway's `public_url`.
+    #[arg(long, value_name = "URL")]
+    pub(crate) public_url: EndpointUrl,
+    /// What to call the registration.
+    #[arg(long, default_value = "Postern gateway")]
+    pub(crate) name: String,
+    /// Who issues the tokens of a federated credential, instead of a secret.
+    #[arg(long, value_name = "URL", requires = "federated_subject")]
+    pub(crate) federated_issuer: Option<String>,
+    /// Whom those tokens are about.
+    #[arg(long, value_name = "SUBJECT", requires = "federated_issuer")]
+    pub(crate) federated_subject: Option<String>,
+    /// Whom those tokens are for; other clouds have their own.
+    #[arg(
+        long,
+        value_name = "AUDIENCE",
+        default_value = "api://AzureADTokenExchange"
+    )]
+    pub(crate) federated_audience: String,
+    /// A certificate, in PEM, to prove the gateway by instead of a secret.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) setup: EntraSetupArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EntraSetupArgs {
+    /// Print only the JSON of Microsoft Graph.
+    #[arg(long, conflicts_with = "apply")]
+    pub(crate) json: bool,
+    /// Create the registration, or add to it what it lacks. The token for Microsoft Graph is asked
+    /// for at the terminal, or read from stdin.
+    #[arg(long)]
+    pub(crate) apply: bool,
+    /// Read the token from a file.
+    #[arg(long, value_name = "FILE", requires = "apply")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// The client id of the registration to change, where its name does not say which.
+    #[arg(long, value_name = "CLIENT_ID", requires = "apply")]
+    pub(crate) client_id: Option<String>,
+    /// Microsoft Graph; other clouds have their own.
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "https://graph.microsoft.com",
+        requires = "apply"
+    )]
+    pub(crate) graph: EndpointUrl,
 }
 
 #[derive(Debug, Args)]

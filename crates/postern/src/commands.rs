@@ -11,6 +11,7 @@ pub(crate) mod connect;
 pub(crate) mod consents;
 pub(crate) mod doctor;
 pub(crate) mod emulator;
+pub(crate) mod entra_setup;
 pub(crate) mod gateway;
 pub(crate) mod hosts;
 pub(crate) mod secrets;

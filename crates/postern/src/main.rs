@@ -60,6 +60,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Ui(args) => ui::run(&args, &context),
         Command::Bridge(args) => commands::bridge::run(&args, context),
         Command::Gateway(args) => commands::gateway::run(&args, &context),
+        Command::EntraSetup(command) => commands::entra_setup::run(*command, &context),
         Command::Emulator(args) => commands::emulator::run(&args, &context),
         Command::Snippets(args) => commands::snippets::run(&args, &context),
         Command::Demo(args) => demo::run(&args, &context),

@@ -4,7 +4,9 @@
 
 mod commands;
 mod demo;
+mod entra_setup;
 mod fake_bridge;
+mod graph;
 mod host;
 mod installation;
 mod resident;

@@ -1,0 +1,84 @@
+//! `postern entra-setup`: what is to be registered in Entra ID, in words, as Microsoft Graph has
+//! it, and done.
+//!
+//! Invariant: a token comes from the terminal, from stdin or from a file, never from an argument,
+//! which every process of the user could read; and it is never printed.
+
+mod apply;
+mod graph;
+mod registration;
+mod steps;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use secrecy::SecretString;
+
+use crate::cli::{EntraSetupArgs, EntraSetupCommand};
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::terminal;
+use graph::Graph;
+use registration::Registration;
+
+pub(crate) fn run(command: EntraSetupCommand, context: &Context) -> Result<(), Failure> {
+    let (registration, args) = match command {
+        EntraSetupCommand::Bridge(args) => (Registration::of_bridge(&args), args.setup),
+        EntraSetupCommand::Gateway(args) => (Registration::of_gateway(&args)?, args.setup),
+    };
+    if args.apply {
+        let token = token(&args)?;
+        return context.block_on(async {
+            let graph = Graph::new(&args.graph, token, roots(context)?)?;
+            apply::apply(&graph, &registration, args.client_id.as_deref()).await
+        });
+    }
+    if args.json {
+        terminal::json(&registration.documents())?;
+    } else {
+        terminal::say(steps::text(&registration)?);
+    }
+    Ok(())
+}
+
+fn token(args: &EntraSetupArgs) -> Result<SecretString, Failure> {
+    let text = match &args.token_file {
+        Some(file) => std::fs::read_to_string(file)
+            .map_err(|error| format!("{} cannot be read: {error}", file.display())),
+        None => terminal::secret("Token for Microsoft Graph: ")
+            .map_err(|error| format!("the token cannot be read: {error}")),
+    };
+    let text = text.map_err(Failure::new)?;
+    let token = text.trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Failure::new(
+            "what was read is no token; hint: `az account get-access-token --resource-type ms-graph --query accessToken --output tsv` prints one",
+        ));
+    }
+    Ok(SecretString::from(token))
+}
+
+fn roots(context: &Context) -> Result<Vec<reqwest::Certificate>, Failure> {
+    let mut roots = Vec::new();
+    for file in &context.environment.extra_ca {
+        let found = std::fs::read(file)
+            .ok()
+            .and_then(|text| reqwest::Certificate::from_pem_bundle(&text).ok());
+        roots.extend(found.ok_or_else(|| {
+            Failure::new(format_args!(
+                "{} holds no certificates in PEM; hint: check POSTERN_EXTRA_CA",
+                file.display()
+            ))
+        })?);
+    }
+    Ok(roots)
+}
+
+/// The certificate in a PEM file.
+fn certificate(file: &std::path::Path) -> Result<CertificateDer<'static>, Failure> {
+    CertificateDer::from_pem_file(file).map_err(|error| {
+        Failure::new(format_args!(
+            "{} holds no certificate in PEM: {error}; hint: name the one of the gateway",
+            file.display()
+        ))
+    })
+}

@@ -1,0 +1,352 @@
+//! Makes the registration, or adds to it what it lacks.
+//!
+//! Invariants: everything is looked up before anything is written; what somebody else registered
+//! stays; a second run changes nothing.
+
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use super::graph::Graph;
+use super::registration::{Api, Registration, Role, resource};
+use super::steps;
+use crate::failure::Failure;
+use crate::terminal;
+
+/// What of an application matters here.
+const FIELDS: &str = "id,appId,displayName,isFallbackPublicClient,publicClient,web,spa,api,requiredResourceAccess,keyCredentials";
+
+/// What there is.
+struct Found {
+    application: Option<Value>,
+    has_principal: bool,
+    /// The federated credential of the same name.
+    federated: Option<Value>,
+}
+
+/// A change to an application, and what it is in words.
+#[derive(Default)]
+struct Change {
+    fields: Map<String, Value>,
+    words: Vec<String>,
+}
+
+pub(super) async fn apply(
+    graph: &Graph,
+    registration: &Registration,
+    client_id: Option<&str>,
+) -> Result<(), Failure> {
+    graph.check_rights()?;
+    let api = match registration.api() {
+        Some(api) => Some(resolve(graph, api).await?),
+        None => None,
+    };
+    let found = look(graph, registration, client_id).await?;
+    let wanted = registration.application(api);
+    let (application, mut changed) = match &found.application {
+        Some(known) => (known.clone(), update(graph, known, &wanted).await?),
+        None => (create(graph, &wanted).await?, true),
+    };
+    changed |= complete(graph, registration, &found, &application).await?;
+    if !changed {
+        terminal::say("Nothing to change: everything is registered as it should be.");
+    }
+    for note in notes(registration, &application) {
+        terminal::note(note);
+    }
+    let id = text(&application["appId"]);
+    let next = steps::file(registration).replace("CLIENT", id);
+    terminal::say(format_args!("Client id: {id}\nNext, {next}"));
+    Ok(())
+}
+
+/// The ids of the scopes of another registration.
+async fn resolve(graph: &Graph, api: &Api) -> Result<Value, Failure> {
+    let name = api.app.replace('\'', "''");
+    let filter = format!("servicePrincipalNames/any(name:name eq '{name}')");
+    let query = [
+        ("$filter", filter.as_str()),
+        ("$select", "appId,oauth2PermissionScopes"),
+    ];
+    let answer = graph.find("/servicePrincipals", &query).await?;
+    let principals = list(answer.as_ref().map(|answer| &answer["value"]));
+    let [principal] = principals else {
+        return Err(Failure::new(format_args!(
+            "{} registrations in this tenant go by `{}`; nothing was changed; hint: name the client id of the one with --api",
+            principals.len(),
+            api.app
+        )));
+    };
+    let offered = list(Some(&principal["oauth2PermissionScopes"]));
+    let id = |scope: &String| {
+        let fitting = offered.iter().find(|one| one["value"] == json!(scope));
+        fitting.map(|one| text(&one["id"])).ok_or_else(|| {
+            let offered: Vec<_> = offered.iter().map(|one| text(&one["value"])).collect();
+            Failure::new(format_args!(
+                "`{}` has no scope `{scope}`; nothing was changed; hint: it has {}",
+                api.app,
+                offered.join(", ")
+            ))
+        })
+    };
+    let ids = api.scopes.iter().map(id).collect::<Result<Vec<_>, _>>()?;
+    Ok(resource(text(&principal["appId"]), &ids))
+}
+
+async fn look(
+    graph: &Graph,
+    registration: &Registration,
+    client_id: Option<&str>,
+) -> Result<Found, Failure> {
+    let Some(id) = object_id(graph, registration, client_id).await? else {
+        return Ok(Found {
+            application: None,
+            has_principal: false,
+            federated: None,
+        });
+    };
+    let path = format!("/applications/{id}");
+    let application = graph.find(&path, &[("$select", FIELDS)]).await?;
+    let application = application.unwrap_or_default();
+    let principal = format!(
+        "/servicePrincipals(appId='{}')",
+        text(&application["appId"])
+    );
+    let has_principal = graph
+        .find(&principal, &[("$select", "id")])
+        .await?
+        .is_some();
+    let federated = match registration.federated() {
+        Some(wanted) => {
+            let path = format!("{path}/federatedIdentityCredentials");
+            let known = graph.find(&path, &[]).await?;
+            let known = list(known.as_ref().map(|known| &known["value"]));
+            known
+                .iter()
+                .find(|one| one["name"] == wanted["name"])
+                .cloned()
+        }
+        None => None,
+    };
+    Ok(Found {
+        application: Some(application),
+        has_principal,
+        federated,
+    })
+}
+
+/// The object that is meant: by its client id, else by its name.
+async fn object_id(
+    graph: &Graph,
+    registration: &Registration,
+    client_id: Option<&str>,
+) -> Result<Option<String>, Failure> {
+    let (field, value) = match client_id {
+        Some(id) => ("appId", id),
+        None => ("displayName", registration.name.as_str()),
+    };
+    let filter = format!("{field} eq '{}'", value.replace('\'', "''"));
+    let query = [("$filter", filter.as_str()), ("$select", "id,appId")];
+    let answer = graph.find("/applications", &query).await?;
+    match (
+        list(answer.as_ref().map(|answer| &answer["value"])),
+        client_id,
+    ) {
+        ([one], _) => Ok(Some(text(&one["id"]).to_owned())),
+        ([], None) => Ok(None),
+        ([], Some(id)) => Err(Failure::new(format_args!(
+            "this tenant has no registration with the client id {id}; nothing was changed; hint: leave out --client-id to make one"
+        ))),
+        (several, _) => {
+            let ids: Vec<_> = several.iter().map(|one| text(&one["appId"])).collect();
+            Err(Failure::new(format_args!(
+                "several registrations are called `{value}`; nothing was changed; hint: say which with --client-id: {}",
+                ids.join(", ")
+            )))
+        }
+    }
+}
+
+async fn create(graph: &Graph, wanted: &Value) -> Result<Value, Failure> {
+    let made = graph.write(Method::POST, "/applications", wanted).await?;
+    terminal::say(format_args!(
+        "Created the registration `{}`.",
+        text(&wanted["displayName"])
+    ));
+    Ok(made)
+}
+
+async fn update(graph: &Graph, known: &Value, wanted: &Value) -> Result<bool, Failure> {
+    let Change { fields, words } = change(known, wanted);
+    if fields.is_empty() {
+        return Ok(false);
+    }
+    let path = format!("/applications/{}", text(&known["id"]));
+    graph.write(Method::PATCH, &path, &fields.into()).await?;
+    for word in words {
+        terminal::say(format_args!(
+            "Changed the registration `{}`: {word}.",
+            text(&known["displayName"])
+        ));
+    }
+    Ok(true)
+}
+
+/// Adds what stands beside the application; says whether there was something to add.
+async fn complete(
+    graph: &Graph,
+    registration: &Registration,
+    found: &Found,
+    application: &Value,
+) -> Result<bool, Failure> {
+    let mut changed = false;
+    if !found.has_principal {
+        let principal = json!({ "appId": application["appId"] });
+        graph.add("/servicePrincipals", &principal).await?;
+        terminal::say("Created its service principal in this tenant.");
+        changed = true;
+    }
+    let Some(wanted) = registration.federated() else {
+        return Ok(changed);
+    };
+    let path = format!(
+        "/applications/{}/federatedIdentityCredentials",
+        text(&application["id"])
+    );
+    match &found.federated {
+        None => {
+            graph.add(&path, wanted).await?;
+            terminal::say("Added its federated credential.");
+            changed = true;
+        }
+        Some(known) if !says_the_same(known, wanted) => {
+            let path = format!("{path}/{}", text(&known["id"]));
+            graph.write(Method::PATCH, &path, wanted).await?;
+            terminal::say("Changed its federated credential.");
+            changed = true;
+        }
+        Some(_) => {}
+    }
+    Ok(changed)
+}
+
+fn says_the_same(known: &Value, wanted: &Value) -> bool {
+    let fields = ["issuer", "subject", "audiences"];
+    fields.iter().all(|field| known[field] == wanted[field])
+}
+
+/// What `known` lacks.
+fn change(known: &Value, wanted: &Value) -> Change {
+    let mut change = Change::default();
+    if wanted["isFallbackPublicClient"] == true && known["isFallbackPublicClient"] != true {
+        change.set("isFallbackPublicClient", json!(true));
+        change
+            .words
+            .push("public client flows are allowed".to_owned());
+    }
+    for platform in ["publicClient", "web"] {
+        let (has, wants) = (
+            &known[platform]["redirectUris"],
+            &wanted[platform]["redirectUris"],
+        );
+        if let Some((all, new)) = united(has, wants, |one, other| one == other) {
+            change.set(platform, json!({ "redirectUris": all }));
+            let new: Vec<_> = new.iter().map(text).collect();
+            change
+                .words
+                .push(format!("redirect URI {} ({platform})", new.join(", ")));
+        }
+    }
+    let version = &wanted["api"]["requestedAccessTokenVersion"];
+    if !version.is_null() && known["api"]["requestedAccessTokenVersion"] != *version {
+        change.set("api", json!({ "requestedAccessTokenVersion": version }));
+        change
+            .words
+            .push(format!("access tokens of version {version}"));
+    }
+    let (has, wants) = (&known["keyCredentials"], &wanted["keyCredentials"]);
+    if let Some((all, _)) = united(has, wants, |one, other| one["key"] == other["key"]) {
+        change.set("keyCredentials", all.into());
+        change.words.push("the certificate".to_owned());
+    }
+    if let Some(access) = access(
+        &known["requiredResourceAccess"],
+        &wanted["requiredResourceAccess"],
+    ) {
+        change.set("requiredResourceAccess", access);
+        change.words.push("API permissions".to_owned());
+    }
+    change
+}
+
+impl Change {
+    fn set(&mut self, field: &str, value: Value) {
+        self.fields.insert(field.to_owned(), value);
+    }
+}
+
+/// All of both lists, and what is new; `None` if nothing is.
+fn united(
+    has: &Value,
+    wants: &Value,
+    same: impl Fn(&Value, &Value) -> bool,
+) -> Option<(Vec<Value>, Vec<Value>)> {
+    let has = list(Some(has));
+    let wants = list(Some(wants)).iter();
+    let new: Vec<_> = wants
+        .filter(|want| !has.iter().any(|one| same(one, want)))
+        .cloned()
+        .collect();
+    (!new.is_empty()).then(|| ([has, &new].concat(), new))
+}
+
+/// The permissions of both; `None` if none is new.
+fn access(has: &Value, wants: &Value) -> Option<Value> {
+    let mut all = list(Some(has)).to_vec();
+    let mut grown = false;
+    for want in list(Some(wants)) {
+        let known = all
+            .iter_mut()
+            .find(|one| one["resourceAppId"] == want["resourceAppId"]);
+        let Some(known) = known else {
+            all.push(want.clone());
+            grown = true;
+            continue;
+        };
+        let (has, wants) = (&known["resourceAccess"], &want["resourceAccess"]);
+        if let Some((united, _)) = united(has, wants, |one, other| one["id"] == other["id"]) {
+            known["resourceAccess"] = united.into();
+            grown = true;
+        }
+    }
+    grown.then(|| all.into())
+}
+
+/// What is left alone, though it stands in the way.
+fn notes(registration: &Registration, application: &Value) -> Vec<String> {
+    let (uri, others) = match &registration.role {
+        Role::Bridge { .. } => (super::registration::LOOPBACK, ["web", "spa"]),
+        Role::Gateway { redirect_uri, .. } => (redirect_uri.as_str(), ["publicClient", "spa"]),
+    };
+    let stands_in = |platform: &&str| {
+        let uris = list(Some(&application[*platform]["redirectUris"]));
+        uris.iter()
+            .any(|one| text(one).trim_end_matches('/') == uri)
+    };
+    others
+        .into_iter()
+        .filter(|platform| stands_in(platform))
+        .map(|platform| {
+            format!(
+                "warning: {uri} is registered under `{platform}` too, and Entra takes either\nhint: remove it there, under Authentication of the registration"
+            )
+        })
+        .collect()
+}
+
+fn list(value: Option<&Value>) -> &[Value] {
+    value.and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}

@@ -1,0 +1,282 @@
+//! What is registered in Entra: in words, as JSON, and at a Microsoft Graph.
+
+use std::process::Stdio;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+
+use crate::graph::{API, Graph, MCP_READ};
+use crate::installation::{Ended, Installation};
+
+const BRIDGE: [&str; 6] = [
+    "entra-setup",
+    "bridge",
+    "--api",
+    "api://files",
+    "--scope",
+    "mcp.read",
+];
+const GATEWAY: [&str; 8] = [
+    "entra-setup",
+    "gateway",
+    "--public-url",
+    "https://gateway.example.com/",
+    "--federated-issuer",
+    "https://oidc.example.com",
+    "--federated-subject",
+    "system:serviceaccount:mcp:gateway",
+];
+
+/// A token of somebody who has these scopes.
+fn token(scopes: &str) -> String {
+    let claims = json!({ "aud": "https://graph.microsoft.com", "scp": scopes });
+    format!(
+        "e30.{}.c2ln",
+        BASE64_URL_SAFE_NO_PAD.encode(claims.to_string())
+    )
+}
+
+fn able() -> String {
+    token("User.Read Application.ReadWrite.All")
+}
+
+/// Applies, with the token on stdin.
+async fn apply(graph: &Graph, arguments: &[&str], token: &str) -> Ended {
+    let installation = Installation::new();
+    let all = [arguments, &["--apply", "--graph", &graph.url]].concat();
+    let mut child = installation
+        .command(&all)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin
+        .write_all(format!("{token}\n").as_bytes())
+        .await
+        .unwrap();
+    drop(stdin);
+    let ended = Ended::from(child.wait_with_output().await.unwrap());
+    let shown = format!("{}{}", ended.stdout, ended.stderr);
+    assert!(!shown.contains(token), "the token is shown: {shown}");
+    ended
+}
+
+fn graph_scopes() -> Value {
+    let scope = |id: &str| json!({ "id": id, "type": "Scope" });
+    json!({
+        "resourceAppId": "00000003-0000-0000-c000-000000000000",
+        "resourceAccess": [
+            scope("37f7f235-527c-4136-accd-4a02d197296e"),
+            scope("14dad69e-099b-42c9-810b-d002981feec1"),
+            scope("7427e0e9-2fba-42fe-b0c0-848c9e6a8182"),
+        ],
+    })
+}
+
+#[tokio::test]
+async fn what_to_register_is_printed_as_steps_and_as_json() {
+    let installation = Installation::new();
+    let steps = installation.run(&BRIDGE).await;
+    assert_eq!(steps.code, Some(0), "{steps:?}");
+    for step in [
+        "Authentication > Add a platform > Mobile and desktop applications > http://localhost",
+        "Allow public client flows > Yes",
+        "APIs my organization uses > api://files > Delegated permissions: mcp.read",
+        "\"isFallbackPublicClient\": true",
+        "config.toml",
+    ] {
+        assert!(steps.stdout.contains(step), "{step}: {}", steps.stdout);
+    }
+    let gateway = installation
+        .run(&[&GATEWAY[..], &["--json"]].concat())
+        .await;
+    let documents: Value = serde_json::from_str(&gateway.stdout).unwrap();
+    assert_eq!(
+        documents["application"],
+        json!({
+            "displayName": "Postern gateway",
+            "signInAudience": "AzureADMyOrg",
+            "web": { "redirectUris": ["https://gateway.example.com/oauth-callback"] },
+            "api": { "requestedAccessTokenVersion": 2 },
+            "requiredResourceAccess": [graph_scopes()],
+        })
+    );
+    assert_eq!(
+        documents["federatedIdentityCredential"],
+        json!({
+            "name": "postern-gateway",
+            "issuer": "https://oidc.example.com",
+            "subject": "system:serviceaccount:mcp:gateway",
+            "audiences": ["api://AzureADTokenExchange"],
+        })
+    );
+}
+
+#[tokio::test]
+async fn the_bridge_is_registered_once_and_then_left_alone() {
+    let graph = Graph::start().await;
+    graph.books().lag = 1;
+    let first = apply(&graph, &BRIDGE, &able()).await;
+    assert_eq!(first.code, Some(0), "{first:?}");
+    assert!(first.stdout.contains("Client id: client-1"), "{first:?}");
+    {
+        let books = graph.books();
+        assert_eq!(books.token, format!("Bearer {}", able()));
+        let expected = json!({
+            "id": "object-1",
+            "appId": "client-1",
+            "displayName": "Postern",
+            "signInAudience": "AzureADMyOrg",
+            "isFallbackPublicClient": true,
+            "publicClient": { "redirectUris": ["http://localhost"] },
+            "requiredResourceAccess": [graph_scopes(), {
+                "resourceAppId": API,
+                "resourceAccess": [{ "id": MCP_READ, "type": "Scope" }],
+            }],
+        });
+        assert_eq!(books.applications, [expected]);
+        assert_eq!(books.principals[0]["appId"], "client-1");
+    }
+    graph.books().written.clear();
+    let second = apply(&graph, &BRIDGE, &able()).await;
+    assert_eq!(second.code, Some(0), "{second:?}");
+    assert!(second.stdout.starts_with("Nothing to change"), "{second:?}");
+    assert_eq!(graph.books().written, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_others_registered_stays() {
+    let graph = Graph::start().await;
+    let other = json!({ "resourceAppId": "other", "resourceAccess": [] });
+    graph.books().applications.push(json!({
+        "id": "object-9", "appId": "client-9", "displayName": "Postern gateway",
+        "web": { "redirectUris": ["https://old.example.com/oauth-callback"] },
+        "spa": { "redirectUris": ["https://gateway.example.com/oauth-callback"] },
+        "requiredResourceAccess": [other],
+    }));
+    let applied = apply(&graph, &GATEWAY, &able()).await;
+    assert_eq!(applied.code, Some(0), "{applied:?}");
+    assert!(
+        applied.stderr.contains("registered under `spa` too"),
+        "{applied:?}"
+    );
+    {
+        let books = graph.books();
+        let application = &books.applications[0];
+        assert_eq!(
+            application["web"]["redirectUris"],
+            json!([
+                "https://old.example.com/oauth-callback",
+                "https://gateway.example.com/oauth-callback",
+            ])
+        );
+        assert_eq!(
+            application["requiredResourceAccess"],
+            json!([other, graph_scopes()])
+        );
+        assert_eq!(application["api"]["requestedAccessTokenVersion"], 2);
+        assert_eq!(
+            books.federated[0]["subject"],
+            "system:serviceaccount:mcp:gateway"
+        );
+    }
+    graph.books().federated[0]["subject"] = json!("another");
+    graph.books().written.clear();
+    let mended = apply(&graph, &GATEWAY, &able()).await;
+    assert!(
+        mended.stdout.contains("Changed its federated credential"),
+        "{mended:?}"
+    );
+    assert_eq!(
+        graph.books().written,
+        ["PATCH /applications/object-9/federatedIdentityCredentials/id-1"]
+    );
+}
+
+#[tokio::test]
+async fn a_certificate_is_added_once() {
+    let graph = Graph::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.pem");
+    let pem = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+    std::fs::write(&file, pem).unwrap();
+    let arguments = [&GATEWAY[..4], &["--certificate", file.to_str().unwrap()]].concat();
+    graph.books().applications.push(json!({
+        "id": "object-9", "appId": "client-9", "displayName": "Postern gateway",
+        "keyCredentials": [{ "key": "b2xk", "keyId": "old" }],
+    }));
+    for _ in 0..2 {
+        let applied = apply(&graph, &arguments, &able()).await;
+        assert_eq!(applied.code, Some(0), "{applied:?}");
+    }
+    let books = graph.books();
+    let keys = books.applications[0]["keyCredentials"].as_array().unwrap();
+    let keys: Vec<_> = keys
+        .iter()
+        .map(|key| key["key"].as_str().unwrap())
+        .collect();
+    assert_eq!(keys, ["b2xk", "MAA="]);
+}
+
+#[tokio::test]
+async fn without_the_right_nothing_is_touched() {
+    let graph = Graph::start().await;
+    let unable = apply(&graph, &BRIDGE, &token("User.Read Application.Read.All")).await;
+    assert_eq!(unable.code, Some(1), "{unable:?}");
+    assert!(
+        unable
+            .stderr
+            .contains("it grants User.Read, Application.Read.All; nothing was changed"),
+        "{unable:?}"
+    );
+    assert_eq!(graph.books().token, "", "nobody was asked");
+
+    graph.books().is_closed = true;
+    for token in [able(), "opaque".to_owned()] {
+        let refused = apply(&graph, &BRIDGE, &token).await;
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert!(
+            refused.stderr.contains("Insufficient privileges"),
+            "{refused:?}"
+        );
+        assert!(
+            refused.stderr.contains("Application Administrator"),
+            "{refused:?}"
+        );
+    }
+    graph.books().is_closed = false;
+    let mut unknown = BRIDGE;
+    unknown[5] = "mcp.everything";
+    let unknown = apply(&graph, &unknown, &able()).await;
+    assert!(unknown.stderr.contains("it has mcp.read"), "{unknown:?}");
+    let books = graph.books();
+    assert!(books.applications.is_empty() && books.written.is_empty());
+}
+
+#[tokio::test]
+async fn of_several_by_one_name_one_has_to_be_meant() {
+    let graph = Graph::start().await;
+    for number in [1, 2] {
+        graph.books().applications.push(json!({
+            "id": format!("object-{number}"), "appId": format!("client-{number}"),
+            "displayName": "Postern",
+        }));
+    }
+    let both = apply(&graph, &BRIDGE, &able()).await;
+    assert_eq!(both.code, Some(1), "{both:?}");
+    assert!(both.stderr.contains("client-1, client-2"), "{both:?}");
+    assert!(graph.books().written.is_empty());
+    let one = [&BRIDGE[..], &["--client-id", "client-2"]].concat();
+    let one = apply(&graph, &one, &able()).await;
+    assert_eq!(one.code, Some(0), "{one:?}");
+    assert!(
+        graph
+            .books()
+            .written
+            .contains(&"PATCH /applications/object-2".to_owned())
+    );
+}

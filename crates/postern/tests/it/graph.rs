@@ -1,0 +1,181 @@
+//! A small Microsoft Graph in this process: it keeps applications, and what it was asked.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use serde_json::{Value, json};
+
+/// The client id of the API that the tenant has, and the id of its scope `mcp.read`.
+pub(crate) const API: &str = "aaaaaaaa-0000-4000-8000-000000000001";
+pub(crate) const MCP_READ: &str = "aaaaaaaa-0000-4000-8000-000000000002";
+
+#[derive(Clone)]
+pub(crate) struct Graph {
+    pub(crate) url: String,
+    books: Arc<Mutex<Books>>,
+}
+
+#[derive(Default)]
+pub(crate) struct Books {
+    pub(crate) applications: Vec<Value>,
+    pub(crate) principals: Vec<Value>,
+    pub(crate) federated: Vec<Value>,
+    /// What was written: method and path.
+    pub(crate) written: Vec<String>,
+    /// Whether nobody may write.
+    pub(crate) is_closed: bool,
+    /// How often a new application is still unknown to the rest of Graph.
+    pub(crate) lag: u32,
+    /// The last token.
+    pub(crate) token: String,
+}
+
+type Answer = (StatusCode, Json<Value>);
+
+impl Graph {
+    pub(crate) async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let graph = Self {
+            url: format!("http://{}", listener.local_addr().unwrap()),
+            books: Arc::default(),
+        };
+        let router = axum::Router::new()
+            .fallback(answer)
+            .with_state(graph.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        graph
+    }
+
+    pub(crate) fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap()
+    }
+}
+
+async fn answer(
+    State(graph): State<Graph>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    let mut books = graph.books();
+    let token = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    books.token = token.unwrap_or_default().to_owned();
+    let path = uri.path().strip_prefix("/v1.0").unwrap().to_owned();
+    let query = uri.query().unwrap_or_default().to_owned();
+    if method == Method::GET {
+        return books.read(&path, &query);
+    }
+    if books.is_closed {
+        return refusal(
+            StatusCode::FORBIDDEN,
+            "Insufficient privileges to complete the operation.",
+        );
+    }
+    books.written.push(format!("{method} {path}"));
+    let body = serde_json::from_slice(&body).unwrap();
+    books.write(&method, &path, body)
+}
+
+impl Books {
+    fn read(&self, path: &str, query: &str) -> Answer {
+        let parts: Vec<_> = path.trim_start_matches('/').split('/').collect();
+        match parts.as_slice() {
+            ["applications"] => {
+                let wanted = |one: &&Value| {
+                    ["displayName", "appId"].iter().any(|field| {
+                        let value = one[*field].as_str().unwrap().replace(' ', "+");
+                        query.contains(&format!("{field}+eq+%27{value}%27"))
+                    })
+                };
+                let found: Vec<_> = self.applications.iter().filter(wanted).collect();
+                (StatusCode::OK, Json(json!({ "value": found })))
+            }
+            ["applications", id] => found(self.applications.iter().find(|one| one["id"] == *id)),
+            ["applications", _, "federatedIdentityCredentials"] => {
+                (StatusCode::OK, Json(json!({ "value": self.federated })))
+            }
+            ["servicePrincipals"] => {
+                let known = query.contains("api%3A%2F%2Ffiles");
+                let api = json!({ "appId": API, "oauth2PermissionScopes": [
+                    { "id": MCP_READ, "value": "mcp.read" },
+                ]});
+                let found = known.then_some(api);
+                (
+                    StatusCode::OK,
+                    Json(json!({ "value": Vec::from_iter(found) })),
+                )
+            }
+            [principal] => {
+                let has = |one: &&Value| principal.contains(one["appId"].as_str().unwrap());
+                found(self.principals.iter().find(has))
+            }
+            _ => found(None),
+        }
+    }
+
+    fn write(&mut self, method: &Method, path: &str, body: Value) -> Answer {
+        let parts: Vec<_> = path.trim_start_matches('/').split('/').collect();
+        match (method.as_str(), parts.as_slice()) {
+            ("POST", ["applications"]) => {
+                let number = self.applications.len() + 1;
+                let mut made = body;
+                made["id"] = json!(format!("object-{number}"));
+                made["appId"] = json!(format!("client-{number}"));
+                self.applications.push(made.clone());
+                (StatusCode::CREATED, Json(made))
+            }
+            ("POST", ["servicePrincipals"]) if self.lag > 0 => {
+                self.lag -= 1;
+                refusal(
+                    StatusCode::BAD_REQUEST,
+                    "The appId does not reference an application.",
+                )
+            }
+            ("POST", ["servicePrincipals"]) => keep(&mut self.principals, body),
+            ("POST", ["applications", _, "federatedIdentityCredentials"]) => {
+                keep(&mut self.federated, body)
+            }
+            ("PATCH", ["applications", id]) => {
+                let mut all = self.applications.iter_mut();
+                merge(all.find(|one| one["id"] == *id).unwrap(), &body)
+            }
+            ("PATCH", ["applications", _, "federatedIdentityCredentials", id]) => {
+                let mut all = self.federated.iter_mut();
+                merge(all.find(|one| one["id"] == *id).unwrap(), &body)
+            }
+            _ => found(None),
+        }
+    }
+}
+
+fn keep(all: &mut Vec<Value>, mut one: Value) -> Answer {
+    one["id"] = json!(format!("id-{}", all.len() + 1));
+    all.push(one.clone());
+    (StatusCode::CREATED, Json(one))
+}
+
+fn merge(known: &mut Value, change: &Value) -> Answer {
+    for (field, value) in change.as_object().unwrap() {
+        known[field] = value.clone();
+    }
+    (StatusCode::NO_CONTENT, Json(Value::Null))
+}
+
+fn found(one: Option<&Value>) -> Answer {
+    match one {
+        Some(one) => (StatusCode::OK, Json(one.clone())),
+        None => refusal(StatusCode::NOT_FOUND, "It does not exist."),
+    }
+}
+
+fn refusal(status: StatusCode, message: &str) -> Answer {
+    let error = json!({ "error": { "code": "Request_Refused", "message": message } });
+    (status, Json(error))
+}
