@@ -3,6 +3,7 @@
 //! Owns: serving [`control::api`]. Does not own: what is behind it. It is never part of the
 //! endpoints that hosts reach.
 
+mod import;
 mod programs;
 mod secrets;
 
@@ -218,6 +219,13 @@ async fn answer(hub: &Arc<Hub>, request: Request) -> Result<Reply, Problem> {
             server,
             approved,
         } => apply(hub, &plan_remove(hub, host, &server)?, &approved),
+        Request::PreviewHostImport { host, entries } => import::preview(hub, host, &entries).await,
+        Request::ImportFromHost {
+            host,
+            entries,
+            approved,
+            allow_http,
+        } => import::make(hub, host, &entries, &approved, allow_http).await,
         Request::ListConsents { server } => {
             consents(hub, server.as_deref()).await.map(Reply::Consents)
         }

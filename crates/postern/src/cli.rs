@@ -124,6 +124,16 @@ Examples:
 
 Over SSH, in a container and without a display the way without a browser is taken by itself.";
 
+const HOSTS_IMPORT: &str = "\
+Examples:
+  postern hosts import claude-desktop
+  postern hosts import claude-desktop \"Team wiki\"
+
+Each entry becomes a server in config.toml, its headers and its client secret become stored
+secrets, and the entry in the host's file becomes `postern connect NAME`. Options that Postern
+has no counterpart for are named. What was approved at the terminal is done, all of it or nothing;
+the file as it was is kept beside it, with the secrets that stood there.";
+
 const SECRETS_SET: &str = "\
 Examples:
   postern secrets set crm-key
@@ -274,6 +284,15 @@ pub(crate) enum HostsCommand {
     Add(HostArgs),
     /// Remove it again. Shows the change and asks first.
     Remove(HostArgs),
+    /// Take over a host program's entries for mcp-remote. Shows what becomes of them and asks first.
+    #[command(after_help = HOSTS_IMPORT)]
+    Import {
+        /// The host program, as in claude-desktop.
+        #[arg(value_parser = host)]
+        host: HostId,
+        /// The entries, as they are named in its file; all for mcp-remote if none is named.
+        entries: Vec<String>,
+    },
 }
 
 #[derive(Debug, Args)]

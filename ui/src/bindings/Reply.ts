@@ -2,6 +2,7 @@
 import type { ConsentView } from "./ConsentView";
 import type { DoctorCheck } from "./DoctorCheck";
 import type { HostChange } from "./HostChange";
+import type { HostImport } from "./HostImport";
 import type { HostView } from "./HostView";
 import type { SecretView } from "./SecretView";
 import type { State } from "./State";
@@ -11,4 +12,4 @@ import type { ToolResult } from "./ToolResult";
 /**
  * What a [`Request`] is answered with.
  */
-export type Reply = { "reply": "done" } | { "reply": "state", "value": State } | { "reply": "test", "value": TestReport } | { "reply": "tool", "value": ToolResult } | { "reply": "hosts", "value": Array<HostView> } | { "reply": "host-change", "value": HostChange } | { "reply": "consents", "value": Array<ConsentView> } | { "reply": "secrets", "value": Array<SecretView> } | { "reply": "doctor", "value": Array<DoctorCheck> };
+export type Reply = { "reply": "done" } | { "reply": "state", "value": State } | { "reply": "test", "value": TestReport } | { "reply": "tool", "value": ToolResult } | { "reply": "hosts", "value": Array<HostView> } | { "reply": "host-change", "value": HostChange } | { "reply": "host-import", "value": HostImport } | { "reply": "consents", "value": Array<ConsentView> } | { "reply": "secrets", "value": Array<SecretView> } | { "reply": "doctor", "value": Array<DoctorCheck> };

@@ -5,6 +5,7 @@ use jsonc_parser::common::{Range, Ranged as _};
 
 use crate::hosts::document::{Document, Flaw, Problem, SERVERS};
 use crate::hosts::layout::{self, Json, Splice, Style};
+use crate::hosts::mcp_remote::Started;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
@@ -217,7 +218,85 @@ pub(super) fn list(text: &str) -> Result<Vec<Listed>, Flaw> {
     Ok(properties.iter().map(listed).collect())
 }
 
-fn listed(property: &ObjectProp<'_>) -> Listed {
+/// The entries that start another program, in the text's order.
+pub(super) fn started(text: &str) -> Result<Vec<Started>, Flaw> {
+    let document = Document::parse(unmarked(text).1)?;
+    let properties = document
+        .servers()?
+        .map(|servers| servers.properties.as_slice())
+        .unwrap_or_default();
+    let mut entries = Vec::new();
+    for property in properties {
+        let Listed {
+            name,
+            command: Some(command),
+            args,
+            ours: false,
+        } = listed(property)
+        else {
+            continue;
+        };
+        let object = property.value.as_object();
+        let env = object.and_then(|object| object.get("env")?.value.as_object());
+        let env = env.into_iter().flat_map(|env| &env.properties);
+        entries.push(Started {
+            name,
+            command,
+            args,
+            env: env
+                .filter_map(|variable| {
+                    Some((variable.name.as_str().to_owned(), text_of(&variable.value)?))
+                })
+                .collect(),
+        });
+    }
+    Ok(entries)
+}
+
+/// Makes each of those entries one of ours, whatever it starts now. Its `env` goes, as the program
+/// that it was for; what else it holds stays.
+pub(super) fn take_over(text: &str, servers: &[Server]) -> Result<String, Flaw> {
+    let (mark, text) = unmarked(text);
+    let document = Document::parse(text)?;
+    let Some(there) = document.servers()? else {
+        return Ok(format!("{mark}{text}"));
+    };
+    let style = Style::of(&document);
+    let mut splices = Vec::new();
+    for server in servers {
+        let Some(Value::Object(object)) = document
+            .only(there, &server.name)?
+            .map(|entry| &entry.value)
+        else {
+            continue;
+        };
+        let values = [
+            ("command", Json::Text(server.command.clone())),
+            ("args", Json::List(server.args.clone())),
+        ];
+        for (key, json) in values {
+            if let Some(property) = document.only(object, key)? {
+                let range = property.value.range();
+                splices.push(Splice::replace(range, style.value(&json, None)));
+            }
+        }
+        if let Some(env) = document.only(object, "env")? {
+            let index = object
+                .properties
+                .iter()
+                .position(|property| property.range == env.range);
+            splices.extend(
+                index
+                    .map(|index| layout::remove(&document, object, index))
+                    .unwrap_or_default(),
+            );
+        }
+    }
+    splices.sort_by_key(Splice::start);
+    Ok(format!("{mark}{}", layout::spliced(text, &splices)))
+}
+
+pub(super) fn listed(property: &ObjectProp<'_>) -> Listed {
     let object = property.value.as_object();
     let command = object.and_then(|object| text_of(&object.get("command")?.value));
     let args: Vec<String> = object
@@ -272,7 +351,7 @@ fn text_of(value: &Value<'_>) -> Option<String> {
 }
 
 /// The byte order mark, if any, and the text without it.
-fn unmarked(text: &str) -> (&str, &str) {
+pub(super) fn unmarked(text: &str) -> (&str, &str) {
     let rest = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     text.split_at(text.len() - rest.len())
 }

@@ -7,13 +7,17 @@
 //! A change is planned first ([`plan_add`], [`plan_remove`]), can be shown ([`Change::diff`]), and
 //! is then made by [`apply`], which refuses when the file is no longer the one that was planned on.
 //!
+//! Entries that start `mcp-remote` can become ours ([`Others`]).
+//!
 //! Invariant: an entry is ours if its command is `postern` and its first argument `connect`; other
-//! entries are never changed or removed.
+//! entries are never changed or removed, but for those that a person gives over to us.
 
 mod disk;
 mod document;
 mod edit;
 mod layout;
+mod masked;
+mod mcp_remote;
 mod places;
 
 #[cfg(test)]
@@ -27,6 +31,7 @@ use similar::TextDiff;
 
 pub use disk::{Applied, apply};
 pub use edit::Listed;
+pub(crate) use mcp_remote::{Client, Settings, Started, is_authorization};
 pub use places::{Os, Places, file};
 
 use crate::hosts::disk::HostFile;
@@ -112,7 +117,8 @@ pub struct Change {
     pub before: Option<String>,
     /// What is to stand in it; `None` to delete it.
     pub after: Option<String>,
-    /// The change as a unified diff; empty if there is nothing to change.
+    /// The change as a unified diff; empty if there is nothing to change. Where entries of others
+    /// become ours, without what may be a secret.
     pub diff: String,
     /// What the change does.
     pub kind: Kind,
@@ -127,7 +133,7 @@ pub enum Kind {
     Created,
     /// Adds the entry to the file.
     Added,
-    /// Changes the entry, which is there and ours.
+    /// Changes the entry, which is there and ours, or becomes so.
     Updated,
     /// Takes the entry out of the file.
     Removed,
@@ -271,6 +277,56 @@ pub fn entries(host: Host, places: &Places) -> Result<Vec<Listed>, HostsError> {
     let file = HostFile::read(file(host, places))?;
     let text = file.text.as_deref().unwrap_or_default();
     edit::list(text).map_err(|flaw| HostsError::content(&file.path, flaw))
+}
+
+/// A host's file, and its entries that start other programs than ours.
+pub(crate) struct Others {
+    os: Os,
+    file: HostFile,
+    /// In the file's order.
+    pub(crate) entries: Vec<Started>,
+}
+
+impl Others {
+    /// # Errors
+    /// When the file cannot be read or parsed.
+    pub(crate) fn read(host: Host, places: &Places) -> Result<Self, HostsError> {
+        let file = HostFile::read(file(host, places))?;
+        let started = edit::started(file.text.as_deref().unwrap_or_default());
+        let entries = started.map_err(|flaw| HostsError::content(&file.path, flaw))?;
+        Ok(Self {
+            os: places.os,
+            file,
+            entries,
+        })
+    }
+
+    /// What it would change if the entries of these names were ours.
+    ///
+    /// # Errors
+    /// When one is there twice, and when the command is no absolute path of an installed `postern`.
+    pub(crate) fn plan(self, ours: &[Entry]) -> Result<Change, HostsError> {
+        let servers: Vec<Server> = ours
+            .iter()
+            .map(|entry| checked(self.os, entry))
+            .collect::<Result<_, _>>()?;
+        let (Some(before), false) = (self.file.text.as_deref(), servers.is_empty()) else {
+            return Ok(self.file.unchanged());
+        };
+        let taken: Vec<&str> = ours.iter().map(|entry| entry.name.as_str()).collect();
+        let edited = edit::take_over(before, &servers).and_then(|after| {
+            let shown = [before, &after].map(|text| masked::masked(text, &taken));
+            let [before, shown] = shown;
+            Ok((after, before?, shown?))
+        });
+        let (after, shown_before, shown_after) =
+            edited.map_err(|flaw| HostsError::content(&self.file.path, flaw))?;
+        let diff = diff(&self.file.path, Some(&shown_before), Some(&shown_after));
+        Ok(Change {
+            diff,
+            ..self.file.change(Some(after), Kind::Updated)
+        })
+    }
 }
 
 impl HostFile {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use control::api::{HostChange, HostId, HostView, Problem, ProblemKind, Reply};
+use model::ServerName;
 
 use crate::hosts::{self, Host};
 use crate::hub::Hub;
 
-fn host_of(id: HostId) -> Host {
+pub(super) fn host_of(id: HostId) -> Host {
     match id {
         HostId::ClaudeDesktop => Host::ClaudeDesktop,
     }
@@ -15,16 +16,21 @@ fn host_of(id: HostId) -> Host {
 
 pub(super) fn plan_add(hub: &Arc<Hub>, id: HostId, name: &str) -> Result<hosts::Change, Problem> {
     let server = hub.server(name)?;
-    let mut args = vec!["connect".to_owned(), server.name.to_string()];
+    let entry = entry(hub, server.name.as_str(), &server.name);
+    hosts::plan_add(host_of(id), &hub.options.places, &entry).map_err(|error| host_problem(&error))
+}
+
+/// The entry that leads to a server, under the name that the host has for it.
+pub(super) fn entry(hub: &Hub, name: &str, server: &ServerName) -> hosts::Entry {
+    let mut args = vec!["connect".to_owned(), server.to_string()];
     if let Some(root) = hub.options.home.root() {
         args.extend(["--home".to_owned(), root.display().to_string()]);
     }
-    let entry = hosts::Entry {
-        name: server.name.to_string(),
+    hosts::Entry {
+        name: name.to_owned(),
         command: hub.options.program.clone(),
         args,
-    };
-    hosts::plan_add(host_of(id), &hub.options.places, &entry).map_err(|error| host_problem(&error))
+    }
 }
 
 pub(super) fn plan_remove(
@@ -93,6 +99,6 @@ pub(super) fn host_view(hub: &Hub, id: HostId) -> HostView {
     }
 }
 
-fn host_problem(error: &hosts::HostsError) -> Problem {
+pub(super) fn host_problem(error: &hosts::HostsError) -> Problem {
     Problem::from_text(ProblemKind::Invalid, &error.to_string())
 }

@@ -1,6 +1,6 @@
 //! Secrets that a person stores for the headers of servers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use control::api::{HeaderSecret, Problem, ProblemKind, Reply, SecretView};
@@ -10,8 +10,7 @@ use crate::hub::Hub;
 
 /// Those that are stored, and those that servers need.
 pub(super) async fn list(hub: &Hub) -> Result<Reply, Problem> {
-    let stored = hub.identity.secrets().await;
-    let stored = stored.map_err(|error| in_vault(&error.to_string()))?;
+    let stored = stored(hub).await?;
     let mut views: BTreeMap<SecretName, SecretView> = BTreeMap::new();
     let view = |name: &SecretName| SecretView {
         name: name.to_string(),
@@ -29,6 +28,13 @@ pub(super) async fn list(hub: &Hub) -> Result<Reply, Problem> {
         }
     }
     Ok(Reply::Secrets(views.into_values().collect()))
+}
+
+/// The names of those that are stored.
+pub(super) async fn stored(hub: &Hub) -> Result<BTreeSet<SecretName>, Problem> {
+    let stored = hub.identity.secrets().await;
+    let stored = stored.map_err(|error| in_vault(&error.to_string()))?;
+    Ok(stored.into_iter().collect())
 }
 
 /// Stores one. Sessions with servers that need it take it up at once.

@@ -12,6 +12,7 @@ mod elsewhere;
 mod eras;
 mod headers;
 mod http;
+mod import;
 mod life;
 mod losses;
 mod relay;

@@ -129,6 +129,27 @@ pub enum Request {
         /// The diff that was shown and approved. Any other change is not made.
         approved: String,
     },
+    /// What taking over a host's entries for `mcp-remote` would change; nothing is written.
+    PreviewHostImport {
+        /// The host.
+        host: HostId,
+        /// The entries, as the host names them; all that can be taken over if empty.
+        entries: Vec<String>,
+    },
+    /// Takes them over: each becomes a server of the configuration, with its secrets stored, and
+    /// the host's entry one of ours.
+    ImportFromHost {
+        /// The host.
+        host: HostId,
+        /// The entries that the preview was asked for.
+        entries: Vec<String>,
+        /// What was shown and approved. Anything else is not done.
+        approved: HostImport,
+        /// Whether a person has agreed to every server that is `exposed`.
+        #[serde(default)]
+        #[ts(optional, as = "Option<bool>")]
+        allow_http: bool,
+    },
     /// What a server's gateway granted to us.
     ListConsents {
         /// The server's name; every server's if absent.
@@ -206,6 +227,8 @@ pub enum Reply {
     Hosts(Vec<HostView>),
     /// A change to a host's file, made or to be made.
     HostChange(HostChange),
+    /// Entries of a host, taken over or to be taken over.
+    HostImport(HostImport),
     /// The consents.
     Consents(Vec<ConsentView>),
     /// The secrets, without their values.
@@ -264,6 +287,60 @@ pub struct HostChange {
     pub backup: Option<String>,
     /// What the person has to do for it to take effect.
     pub afterwards: Option<String>,
+}
+
+/// Entries of a host for `mcp-remote`, taken over or to be taken over. None of it is a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct HostImport {
+    /// The host's file.
+    pub path: String,
+    /// The change to it as a unified diff, with `…` for what may be a secret; empty if there is
+    /// nothing to take over.
+    pub diff: String,
+    /// The file of the servers, which those that are new are added to.
+    pub config_path: String,
+    /// What the entries become.
+    pub servers: Vec<ImportedServer>,
+    /// The entries for `mcp-remote` that stay as they are.
+    pub left: Vec<LeftEntry>,
+    /// Where the host's file as it was is kept, secrets and all, once the change was made.
+    pub backup: Option<String>,
+    /// What the person has to do for it to take effect.
+    pub afterwards: Option<String>,
+}
+
+/// The server that an entry of a host becomes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct ImportedServer {
+    /// The entry, as the host names it.
+    pub entry: String,
+    /// The server's name.
+    pub name: String,
+    /// Its address, without a query.
+    pub url: String,
+    /// Whether it is http to another machine, where others can read and change what is sent.
+    pub exposed: bool,
+    /// What is added to the configuration, as TOML; empty if such a server is there already.
+    pub config: String,
+    /// The names of the secrets that are stored for it.
+    pub secrets: Vec<String>,
+    /// What of the entry is not taken over, and what there is to do.
+    pub remarks: Vec<String>,
+}
+
+/// An entry of a host that is not taken over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct LeftEntry {
+    /// The entry, as the host names it.
+    pub entry: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// What a gateway granted to us.

@@ -49,6 +49,13 @@ impl Headers {
     }
 }
 
+/// The last one of a name stays.
+impl FromIterator<(HeaderName, HeaderSource)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (HeaderName, HeaderSource)>>(headers: I) -> Self {
+        Self(headers.into_iter().collect())
+    }
+}
+
 /// The name of a header (RFC 9110 section 5.1) that is not the protocol's or the connection's.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]

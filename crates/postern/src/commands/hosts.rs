@@ -1,5 +1,7 @@
 //! `postern hosts`.
 
+mod import;
+
 use control::api::{HostChange, HostView, Problem, Reply, Request};
 
 use crate::cli::{HostArgs, HostsCommand};
@@ -37,6 +39,7 @@ pub(crate) fn run(command: HostsCommand, context: &Context) -> Result<(), Failur
                 };
                 change(&preview, make, yes, context).await
             }
+            HostsCommand::Import { host, entries } => import::run(host, entries, context).await,
         }
     })
 }

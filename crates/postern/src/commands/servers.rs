@@ -30,7 +30,7 @@ pub(crate) fn run(command: ServersCommand, context: &Context) -> Result<(), Fail
 async fn add(name: String, url: String, context: &Context) -> Result<(), Failure> {
     let allow_http = EndpointUrl::allowing_http(&url).is_ok_and(|url| url.is_exposed());
     if allow_http {
-        agree_to_http(&url)?;
+        agree_to_http(shown_url(&url), "Add it", "the server was not added")?;
     }
     let request = Request::AddServer {
         name: name.clone(),
@@ -48,16 +48,15 @@ async fn add(name: String, url: String, context: &Context) -> Result<(), Failure
 }
 
 /// Nobody but a person may say that others may listen in.
-fn agree_to_http(url: &str) -> Result<(), Failure> {
+pub(super) fn agree_to_http(url: &str, deed: &str, undone: &str) -> Result<(), Failure> {
     let question = format!(
-        "{} is neither https nor on this machine: everybody on the way there can read and change what is sent, headers with secrets too. Add it all the same?",
-        shown_url(url)
+        "{url} is neither https nor on this machine: everybody on the way there can read and change what is sent, headers with secrets too. {deed} all the same?"
     );
     match terminal::confirm(&question) {
         Some(true) => Ok(()),
-        Some(false) => Err(Failure::new("the server was not added")),
+        Some(false) => Err(Failure::new(undone)),
         None => Err(Failure::usage(
-            format!("{} is neither https nor on this machine", shown_url(url)),
+            format!("{url} is neither https nor on this machine"),
             "use https, or run it at a terminal, which asks; config.toml has `allow_http = true` for it",
         )),
     }

@@ -459,6 +459,51 @@ async fn a_host_gets_a_server_and_loses_it_again() {
 }
 
 #[tokio::test]
+async fn an_import_is_shown_without_secrets_and_waits_for_a_person() {
+    let installation = Installation::new();
+    let file = installation
+        .folder()
+        .join(".config/Claude/claude_desktop_config.json");
+    let text = r#"{
+  "mcpServers": {
+    "Team wiki": {
+      "command": "npx",
+      "args": ["-y", "mcp-remote", "https://wiki.example/mcp", "--header", "Authorization: Bearer ${T}", "--ignore-tool", "rm*"],
+      "env": { "T": "s3cret" }
+    }
+  }
+}
+"#;
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, text).unwrap();
+    let config = std::fs::read_to_string(installation.home().config_file()).unwrap();
+
+    let shown = installation
+        .run(&["hosts", "import", "claude-desktop"])
+        .await;
+    assert_eq!(shown.code, Some(2), "{shown:?}");
+    for part in [
+        "Team wiki becomes the server team-wiki: https://wiki.example/mcp",
+        "secrets to be stored: team-wiki-authorization",
+        "`--ignore-tool rm*`",
+        "+[servers.team-wiki]",
+        "-      \"env\": { \"T\": \"…\" }",
+        "+      \"args\": [\"connect\", \"team-wiki\"",
+    ] {
+        assert!(shown.stdout.contains(part), "{part}: {shown:?}");
+    }
+    assert!(shown.stderr.contains("nobody is there to ask"), "{shown:?}");
+    assert!(!format!("{shown:?}").contains("s3cret"), "{shown:?}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+    let now = std::fs::read_to_string(installation.home().config_file()).unwrap();
+    assert_eq!(now, config);
+    let none = installation
+        .run(&["hosts", "import", "claude-desktop", "elsewhere"])
+        .await;
+    assert!(none.stderr.contains("no entry `elsewhere`"), "{none:?}");
+}
+
+#[tokio::test]
 async fn a_sign_in_to_what_is_not_there_fails_with_what_to_do() {
     let installation = Installation::new();
     let unknown = installation.run(&["sign-in", "typo"]).await;

@@ -1,6 +1,7 @@
 //! The hosts' files as a person finds them afterwards.
 
 mod files;
+mod mcp_remote;
 mod paths;
 mod random;
 mod texts;

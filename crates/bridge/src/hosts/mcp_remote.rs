@@ -1,0 +1,351 @@
+//! Entries that start `mcp-remote`: recognising them, and what they ask of it.
+//!
+//! Owns: the ways in which it is started, its options, and which of them a server of ours can be
+//! told. Does not own: where secrets go, and the files that options name; the caller reads those.
+//!
+//! Invariant: no reason and no remark repeats a value that may be a secret.
+
+mod options;
+mod start;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+
+use control::api::HeaderSecret;
+use model::config::{HeaderName, Transport, is_header_value};
+use model::{EndpointUrl, UrlError};
+use serde_json::Value;
+
+pub(super) use start::arguments;
+
+/// An entry that starts another program than ours.
+pub(crate) struct Started {
+    /// Its key.
+    pub(crate) name: String,
+    pub(super) command: String,
+    pub(super) args: Vec<String>,
+    pub(super) env: BTreeMap<String, String>,
+}
+
+/// What an entry asks of `mcp-remote`, as far as a server of ours can be told.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// The remote's endpoint, which may be http to another machine.
+    pub(crate) url: EndpointUrl,
+    pub(crate) transport: Transport,
+    /// The headers to send. Any of them may be a secret.
+    pub(crate) headers: BTreeMap<HeaderName, HeaderSecret>,
+    /// The client that was registered beforehand.
+    pub(crate) client: Option<Client>,
+    /// What is not taken over, and why; and what a person has to do.
+    pub(crate) remarks: Vec<String>,
+}
+
+impl Settings {
+    pub(crate) fn has_secrets(&self) -> bool {
+        let client = self.client.as_ref();
+        !self.headers.is_empty() || client.is_some_and(|client| client.secret.is_some())
+    }
+}
+
+/// A client at an authorization server.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) id: String,
+    pub(crate) secret: Option<HeaderSecret>,
+    pub(crate) scopes: Vec<String>,
+    /// Whether it signs in as itself.
+    pub(crate) is_program: bool,
+}
+
+/// Reads a file that an option names.
+pub(crate) type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
+
+impl Started {
+    /// What the entry asks of `mcp-remote`; `None` if it starts something else.
+    ///
+    /// # Errors
+    /// Why the entry cannot be taken over.
+    pub(crate) fn settings(&self, read: ReadFile<'_>) -> Option<Result<Settings, String>> {
+        match arguments(&self.command, &self.args) {
+            Some(args) => Some(Reading::of(self, read).settings(args)),
+            None => self
+                .args
+                .iter()
+                .any(|arg| arg.contains("mcp-remote"))
+                .then(|| {
+                    Err("it starts `mcp-remote` in a way that Postern does not know".to_owned())
+                }),
+        }
+    }
+}
+
+/// One entry while it is read.
+struct Reading<'a> {
+    env: &'a BTreeMap<String, String>,
+    read: ReadFile<'a>,
+    used: BTreeSet<String>,
+    remarks: Vec<String>,
+}
+
+impl<'a> Reading<'a> {
+    fn of(entry: &'a Started, read: ReadFile<'a>) -> Self {
+        Self {
+            env: &entry.env,
+            read,
+            used: BTreeSet::new(),
+            remarks: Vec::new(),
+        }
+    }
+
+    fn settings(mut self, args: &[String]) -> Result<Settings, String> {
+        let given = options::read(args);
+        let url = given.url.ok_or("it names no address")?;
+        let url = EndpointUrl::allowing_http(url).map_err(|error| unusable(&error))?;
+        self.remarks.extend(given.remarks);
+        let transport = self.transport(given.transport);
+        let headers = self.headers(&given.headers, &given.header_files)?;
+        let mut client = self.client(given.client_info, given.client_metadata, given.is_program)?;
+        if headers.keys().any(is_authorization) && client.take().is_some() {
+            self.remark(
+                "--static-oauth-client-info",
+                "the header Authorization stands in place of a sign-in",
+            );
+        }
+        self.say_unused_environment();
+        Ok(Settings {
+            url,
+            transport,
+            headers,
+            client,
+            remarks: self.remarks,
+        })
+    }
+
+    fn remark(&mut self, option: &str, why: &str) {
+        self.remarks.push(format!("`{option}`: {why}"));
+    }
+
+    fn transport(&mut self, given: Option<&str>) -> Transport {
+        match given {
+            Some("sse-only") => Transport::Sse,
+            Some("http-only") => Transport::Http,
+            None | Some("http-first") => Transport::Auto,
+            Some("sse-first") => {
+                self.remark(
+                    "--transport sse-first",
+                    "Postern tries Streamable HTTP first",
+                );
+                Transport::Auto
+            }
+            Some(_) => {
+                self.remark("--transport", "`mcp-remote` does not know its value either");
+                Transport::Auto
+            }
+        }
+    }
+
+    fn headers(
+        &mut self,
+        given: &[&str],
+        files: &[&str],
+    ) -> Result<BTreeMap<HeaderName, HeaderSecret>, String> {
+        let mut lines: Vec<String> = given.iter().map(|&line| line.to_owned()).collect();
+        for file in files {
+            let text = self.file(file, "--header-file")?;
+            let is_header = |line: &&str| !line.is_empty() && !line.starts_with('#');
+            lines.extend(
+                text.lines()
+                    .map(str::trim)
+                    .filter(is_header)
+                    .map(str::to_owned),
+            );
+        }
+        let mut headers = BTreeMap::new();
+        for line in &lines {
+            if let Some((name, value)) = self.header(line)? {
+                headers.insert(name, value);
+            }
+        }
+        Ok(headers)
+    }
+
+    /// `Name: value`; `None`, with a remark, if no such header can be sent.
+    fn header(&mut self, line: &str) -> Result<Option<(HeaderName, HeaderSecret)>, String> {
+        let Some((name, value)) = header_parts(line) else {
+            self.remark("--header", "one is not of the form NAME: VALUE");
+            return Ok(None);
+        };
+        let value = self.filled(value, &format!("header {name}"))?;
+        let value = value.trim();
+        if !is_header_value(value) {
+            return Err(format!("its header {name} has a value that cannot be sent"));
+        }
+        match HeaderName::try_from(name.to_owned()) {
+            Ok(name) => Ok(Some((name, HeaderSecret::from(value)))),
+            Err(error) => {
+                self.remarks.push(format!(
+                    "`--header {name}`: {}",
+                    before_hint(&error.to_string())
+                ));
+                Ok(None)
+            }
+        }
+    }
+
+    fn client(
+        &mut self,
+        info: Option<&str>,
+        metadata: Option<&str>,
+        is_program: bool,
+    ) -> Result<Option<Client>, String> {
+        let scopes = self.scopes(metadata)?;
+        let Some(info) = info else {
+            if is_program {
+                return Err(
+                    "`--client-credentials` comes without `--static-oauth-client-info`".to_owned(),
+                );
+            }
+            if !scopes.is_empty() {
+                self.remark("--static-oauth-client-metadata", "Postern asks for the scopes that the server names, unless a client id is given");
+            }
+            return Ok(None);
+        };
+        let info = self.document(info, "--static-oauth-client-info", true)?;
+        let text = |key: &str| info.get(key).and_then(Value::as_str);
+        let id = text("client_id").ok_or("`--static-oauth-client-info` has no `client_id`")?;
+        let secret = text("client_secret").filter(|secret| !secret.is_empty());
+        if secret.is_some_and(|secret| !is_header_value(secret)) {
+            return Err("its client secret has characters that Postern cannot keep".to_owned());
+        }
+        if is_program && secret.is_none() {
+            return Err("`--client-credentials` comes without a `client_secret`".to_owned());
+        }
+        if !is_program {
+            self.remark("--static-oauth-client-info", "the client needs the redirect URI http://127.0.0.1/callback at its authorization server, with any port");
+        }
+        Ok(Some(Client {
+            id: id.to_owned(),
+            secret: secret.map(HeaderSecret::from),
+            scopes,
+            is_program,
+        }))
+    }
+
+    fn scopes(&mut self, metadata: Option<&str>) -> Result<Vec<String>, String> {
+        const OPTION: &str = "--static-oauth-client-metadata";
+        let Some(metadata) = metadata else {
+            return Ok(Vec::new());
+        };
+        let metadata = self.document(metadata, OPTION, false)?;
+        for key in metadata
+            .as_object()
+            .into_iter()
+            .flat_map(|fields| fields.keys())
+        {
+            if key != "scope" {
+                self.remark(
+                    &format!("{OPTION}: {key}"),
+                    "Postern says this of itself as the authorization server wants it",
+                );
+            }
+        }
+        let scope = metadata
+            .get("scope")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        Ok(scope.split_whitespace().map(str::to_owned).collect())
+    }
+
+    /// The JSON of an option: the text itself, or that of the file after an `@`.
+    fn document(&mut self, text: &str, option: &str, fill: bool) -> Result<Value, String> {
+        let mut text = match text.strip_prefix('@') {
+            Some(path) => self.file(path, option)?,
+            None => text.to_owned(),
+        };
+        if fill {
+            text = self.filled(&text, option)?;
+        }
+        serde_json::from_str(&text).map_err(|_| format!("`{option}` is not JSON"))
+    }
+
+    fn file(&self, path: &str, option: &str) -> Result<String, String> {
+        let path = Path::new(path);
+        if !path.is_absolute() {
+            return Err(format!(
+                "the file of `{option}` is named without its folder"
+            ));
+        }
+        (self.read)(path).map_err(|error| format!("the file of `{option}` cannot be read: {error}"))
+    }
+
+    /// The text with the entry's own variables in place of `${NAME}`.
+    fn filled(&mut self, text: &str, place: &str) -> Result<String, String> {
+        let mut filled = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("${") {
+            let Some((name, after)) = after.split_once('}') else {
+                break;
+            };
+            let Some(value) = self.env.get(name) else {
+                let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+                let shown = if name.bytes().all(is_word) {
+                    name
+                } else {
+                    "…"
+                };
+                return Err(format!(
+                    "its {place} needs the variable {shown}, which the entry does not set"
+                ));
+            };
+            self.used.insert(name.to_owned());
+            filled.push_str(before);
+            filled.push_str(value);
+            rest = after;
+        }
+        filled.push_str(rest);
+        Ok(filled)
+    }
+
+    fn say_unused_environment(&mut self) {
+        for name in self.env.keys().filter(|name| !self.used.contains(*name)) {
+            let why = match name.to_ascii_uppercase().as_str() {
+                "NODE_EXTRA_CA_CERTS" => {
+                    "`extra_ca_files` under [bridge] of config.toml has its place"
+                }
+                "HTTP_PROXY" | "HTTPS_PROXY" | "NO_PROXY" | "ALL_PROXY" => {
+                    "`proxy` under [bridge] of config.toml has its place"
+                }
+                _ => "a variable that Postern has no use for",
+            };
+            self.remarks.push(format!("`{name}`: {why}"));
+        }
+    }
+}
+
+/// Why an address cannot be taken over, without the address where it is none.
+fn unusable(error: &UrlError) -> String {
+    match error {
+        UrlError::Malformed(_) => "its address is not a URL".to_owned(),
+        UrlError::Insecure(_) | UrlError::Decorated(_) => {
+            before_hint(&error.to_string()).to_owned()
+        }
+    }
+}
+
+/// What `mcp-remote` takes for a header.
+fn header_parts(line: &str) -> Option<(&str, &str)> {
+    let (name, value) = line.split_once(':')?;
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    (!name.is_empty() && name.bytes().all(fits)).then(|| (name, value.trim_start()))
+}
+
+pub(crate) fn is_authorization(name: &HeaderName) -> bool {
+    name.as_str().eq_ignore_ascii_case("authorization")
+}
+
+/// A message without its hint, which would be for the owner of config.toml.
+fn before_hint(text: &str) -> &str {
+    text.split("; hint:").next().unwrap_or_default()
+}

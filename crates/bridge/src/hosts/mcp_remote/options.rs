@@ -1,0 +1,170 @@
+//! The options of `mcp-remote`, as they were given.
+
+/// What was given, with a remark for each option that is not taken over.
+#[derive(Default)]
+pub(super) struct Given<'a> {
+    pub(super) url: Option<&'a str>,
+    pub(super) transport: Option<&'a str>,
+    pub(super) headers: Vec<&'a str>,
+    pub(super) header_files: Vec<&'a str>,
+    pub(super) client_info: Option<&'a str>,
+    pub(super) client_metadata: Option<&'a str>,
+    /// `--client-credentials`.
+    pub(super) is_program: bool,
+    pub(super) remarks: Vec<String>,
+}
+
+/// What is not taken over: the option, whether a value follows it, and why.
+const LEFT: [(&str, bool, &str); 25] = [
+    (
+        "--auth-success-url",
+        true,
+        "the browser shows Postern's page",
+    ),
+    (
+        "--auth-timeout",
+        true,
+        "`sign_in_wait_seconds` under [bridge] of config.toml has its place",
+    ),
+    (
+        "--authorize-param",
+        true,
+        "Postern adds nothing to the authorization request",
+    ),
+    ("--body-timeout", true, "Postern has bounds of its own"),
+    (
+        "--callback-path",
+        true,
+        "the browser comes back to Postern's own address",
+    ),
+    (
+        "--client-metadata-url",
+        true,
+        "`client_metadata_url` under [bridge] of config.toml has its place",
+    ),
+    ("--connect-timeout", true, "Postern has bounds of its own"),
+    ("--debug", false, "`POSTERN_LOG=debug` has its place"),
+    (
+        "--device-code",
+        false,
+        "Postern takes that way by itself where there is no browser",
+    ),
+    ("--disable-cookies", false, "Postern keeps no cookies"),
+    (
+        "--disable-resource-parameter",
+        false,
+        "Postern leaves the parameter out where Entra ID is asked, and only there",
+    ),
+    (
+        "--enable-proxy",
+        false,
+        "`proxy` under [bridge] of config.toml has its place",
+    ),
+    ("--headers-timeout", true, "Postern has bounds of its own"),
+    (
+        "--host",
+        true,
+        "the browser comes back to Postern's own address",
+    ),
+    (
+        "--ignore-tool",
+        true,
+        "Postern offers every tool of the server",
+    ),
+    ("--ipv4", false, "Postern tries both families"),
+    (
+        "--keep-alive",
+        false,
+        "Postern keeps its connections by itself",
+    ),
+    (
+        "--ping-interval",
+        true,
+        "Postern keeps its connections by itself",
+    ),
+    (
+        "--protocol",
+        true,
+        "Postern speaks both revisions by itself",
+    ),
+    (
+        "--resource",
+        true,
+        "Postern asks for what the server calls itself",
+    ),
+    ("--silent", false, "Postern logs to a file of its own"),
+    (
+        "--token-endpoint",
+        true,
+        "Postern asks the server who issues its tokens",
+    ),
+    (
+        "--use-id-token",
+        false,
+        "Postern sends the access token, which this server may refuse",
+    ),
+    ("--help", false, "it has no meaning in an entry"),
+    ("--version", false, "it has no meaning in an entry"),
+];
+
+/// A longer text is not shown: it may be something else than a name.
+const LONGEST_NAME: usize = 40;
+
+pub(super) fn read(args: &[String]) -> Given<'_> {
+    let mut given = Given::default();
+    let mut rest = args.iter().map(String::as_str);
+    while let Some(arg) = rest.next() {
+        match arg {
+            "--header" => given.headers.extend(rest.next()),
+            "--header-file" => given.header_files.extend(rest.next()),
+            "--transport" => given.transport = given.transport.or(rest.next()),
+            "--static-oauth-client-info" => given.client_info = given.client_info.or(rest.next()),
+            "--static-oauth-client-metadata" => {
+                given.client_metadata = given.client_metadata.or(rest.next());
+            }
+            "--client-credentials" => given.is_program = true,
+            // A person is asked whether that may be.
+            "--allow-http" => {}
+            option if option.starts_with('-') => left(option, &mut rest, &mut given.remarks),
+            positional if given.url.is_none() => given.url = Some(positional),
+            port if is_port(port) => {
+                let remark = format!("the port {port}: the browser comes back to a free port");
+                given.remarks.push(remark);
+            }
+            // The value of an option that is not known, which has its remark.
+            _ => {}
+        }
+    }
+    given
+}
+
+fn left<'a>(option: &str, rest: &mut impl Iterator<Item = &'a str>, remarks: &mut Vec<String>) {
+    let known = LEFT.iter().find(|(name, ..)| *name == option);
+    let remark = match known {
+        Some((name @ "--ignore-tool", _, why)) => {
+            format!("`{name} {}`: {why}", rest.next().unwrap_or_default())
+        }
+        Some((name, has_value, why)) => {
+            if *has_value {
+                rest.next();
+            }
+            format!("`{name}`: {why}")
+        }
+        None => {
+            let name = option.split('=').next().unwrap_or_default();
+            let is_name = name.len() <= LONGEST_NAME
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+            let name = if is_name { name } else { "-…" };
+            format!("`{name}`: Postern does not know this option")
+        }
+    };
+    if !remarks.contains(&remark) {
+        remarks.push(remark);
+    }
+}
+
+fn is_port(text: &str) -> bool {
+    text.parse::<u16>().is_ok()
+}

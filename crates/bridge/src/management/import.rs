@@ -1,0 +1,363 @@
+//! Taking over what a host's file has for `mcp-remote`.
+//!
+//! Owns: which server an entry becomes, under which name, with which secrets; and doing all of it
+//! or nothing. Does not own: reading the entries and editing the host's file (`hosts`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use control::api::{
+    HeaderSecret, HostId, HostImport, ImportedServer, LeftEntry, Problem, ProblemKind, Reply,
+};
+use model::config::{
+    BridgeConfig, ClientCredentials, HeaderSource, KeptSecret, MachineIssuer, MachineProof,
+    ServerAuth, ServerConfig,
+};
+use model::{EndpointUrl, SecretName, ServerName};
+
+use super::programs::{entry, host_of, host_problem};
+use super::secrets;
+use crate::config_file;
+use crate::hosts::{self, Others, Settings, Started, is_authorization};
+use crate::hub::Hub;
+
+/// What would be done.
+struct Plan {
+    shown: HostImport,
+    servers: Vec<(ServerName, ServerConfig)>,
+    secrets: Vec<(SecretName, HeaderSecret)>,
+    change: hosts::Change,
+}
+
+pub(super) async fn preview(
+    hub: &Arc<Hub>,
+    host: HostId,
+    wanted: &[String],
+) -> Result<Reply, Problem> {
+    let Plan { shown, .. } = plan(hub, host, wanted).await?;
+    Ok(Reply::HostImport(shown))
+}
+
+/// Does what was approved, or nothing.
+pub(super) async fn make(
+    hub: &Arc<Hub>,
+    host: HostId,
+    wanted: &[String],
+    approved: &HostImport,
+    allow_http: bool,
+) -> Result<Reply, Problem> {
+    let plan = plan(hub, host, wanted).await?;
+    if plan.shown != *approved {
+        let path = plan.change.path;
+        return Err(host_problem(&hosts::HostsError::ChangedMeanwhile { path }));
+    }
+    if let Some(exposed) = plan.shown.servers.iter().find(|server| server.exposed)
+        && !allow_http
+    {
+        let text = format!("{} is neither https nor on this machine", exposed.url);
+        return Err(Problem::new(ProblemKind::Invalid, text)
+            .with_hint("take over the other entries by name, or agree to it"));
+    }
+    let applied = write(hub, &plan).await?;
+    hub.changed();
+    Ok(Reply::HostImport(HostImport {
+        backup: applied.backup.map(|path| path.display().to_string()),
+        ..plan.shown
+    }))
+}
+
+/// The host's entry comes last: until then it works as it did.
+async fn write(hub: &Arc<Hub>, plan: &Plan) -> Result<hosts::Applied, Problem> {
+    let mut kept = Vec::new();
+    for (name, value) in &plan.secrets {
+        if let Err(problem) = secrets::set(hub, name.as_str(), value).await {
+            take_back(hub, &[], &kept).await;
+            return Err(problem);
+        }
+        kept.push(name.clone());
+    }
+    let added = hub.edit_config(|path| {
+        let mut servers = plan.servers.iter();
+        servers.try_for_each(|(name, config)| config_file::put(path, name, config))
+    });
+    let done =
+        added.and_then(|()| hosts::apply(&plan.change).map_err(|error| host_problem(&error)));
+    if done.is_err() {
+        take_back(hub, &plan.servers, &kept).await;
+    }
+    done
+}
+
+async fn take_back(hub: &Arc<Hub>, servers: &[(ServerName, ServerConfig)], kept: &[SecretName]) {
+    let removed = hub.edit_config(|path| {
+        let mut servers = servers.iter();
+        servers.try_for_each(|(name, _)| config_file::remove(path, name))
+    });
+    if let Err(problem) = removed {
+        tracing::warn!(%problem, "servers that were not taken over stay in the configuration");
+    }
+    for name in kept {
+        if let Err(problem) = secrets::remove(hub, name.as_str()).await {
+            tracing::warn!(%problem, secret = %name, "a secret that nothing needs stays");
+        }
+    }
+}
+
+async fn plan(hub: &Arc<Hub>, id: HostId, wanted: &[String]) -> Result<Plan, Problem> {
+    if let Some(problem) = hub.config_problem() {
+        return Err(problem);
+    }
+    let host = host_of(id);
+    let places = &hub.options.places;
+    let others = Others::read(host, places).map_err(|error| host_problem(&error))?;
+    let read = |path: &Path| fs::read_to_string(path);
+    let readable = |entry: &Started| Some((entry.name.clone(), entry.settings(&read)?));
+    let mut found: Vec<_> = others.entries.iter().filter_map(readable).collect();
+    for name in wanted {
+        if found.iter().all(|(found, _)| found != name) {
+            let text = format!("{} has no entry `{name}` for `mcp-remote`", host.title());
+            return Err(Problem::new(ProblemKind::NotFound, text)
+                .with_hint("name it as it stands in the file, or name none for all"));
+        }
+    }
+    found.retain(|(name, _)| wanted.is_empty() || wanted.contains(name));
+    let has_secrets = |(_, settings): &(_, Result<Settings, _>)| {
+        settings.as_ref().is_ok_and(Settings::has_secrets)
+    };
+    let stored = match found.iter().any(has_secrets) {
+        true => secrets::stored(hub).await?,
+        false => BTreeSet::new(),
+    };
+    let mut planned = Planned::new(hub, stored);
+    let mut taken = Vec::new();
+    for (name, settings) in found {
+        match settings.and_then(|settings| planned.add(&name, settings)) {
+            Ok(server) => taken.push(entry(hub, &name, &server)),
+            Err(reason) => planned.left.push(LeftEntry {
+                entry: name,
+                reason,
+            }),
+        }
+    }
+    let change = others.plan(&taken).map_err(|error| host_problem(&error))?;
+    Ok(planned.into_plan(hub, host, change))
+}
+
+/// What the entries become, one after the other.
+struct Planned {
+    known: Vec<(ServerName, ServerConfig)>,
+    secret_names: BTreeSet<SecretName>,
+    shown: Vec<ImportedServer>,
+    left: Vec<LeftEntry>,
+    servers: Vec<(ServerName, ServerConfig)>,
+    secrets: Vec<(SecretName, HeaderSecret)>,
+}
+
+impl Planned {
+    fn new(hub: &Hub, mut secret_names: BTreeSet<SecretName>) -> Self {
+        let servers = hub.registry.all().into_iter();
+        let known: Vec<_> = servers
+            .filter(|server| !server.ephemeral)
+            .map(|server| (server.name.clone(), server.config.clone()))
+            .collect();
+        secret_names.extend(
+            known
+                .iter()
+                .flat_map(|(_, config)| config.secrets().cloned()),
+        );
+        Self {
+            known,
+            secret_names,
+            shown: Vec::new(),
+            left: Vec::new(),
+            servers: Vec::new(),
+            secrets: Vec::new(),
+        }
+    }
+
+    /// The server that the entry becomes, or why it becomes none.
+    fn add(&mut self, entry: &str, settings: Settings) -> Result<ServerName, String> {
+        let name = free(&plain(entry), |name: &ServerName| {
+            self.known.iter().all(|(known, _)| known != name)
+        })?;
+        let mut keeping = Keeping {
+            server: &name,
+            taken: &self.secret_names,
+            kept: Vec::new(),
+        };
+        let (config, remarks) = server(settings, &mut keeping)?;
+        let kept = keeping.kept;
+        let alone = BridgeConfig {
+            servers: [(name.clone(), config.clone())].into(),
+            ..BridgeConfig::default()
+        };
+        alone.check().map_err(|wrong| wrong.reason)?;
+        let same = self.known.iter().find(|(_, known)| *known == config);
+        let there = same.map(|(name, _)| name.clone());
+        let is_new = there.is_none();
+        let name = there.unwrap_or(name);
+        self.shown.push(ImportedServer {
+            entry: entry.to_owned(),
+            name: name.to_string(),
+            url: config.url.shown().to_owned(),
+            exposed: config.url.is_exposed(),
+            config: if is_new {
+                toml(&name, &config)
+            } else {
+                String::new()
+            },
+            secrets: kept.iter().map(|(name, _)| name.to_string()).collect(),
+            remarks,
+        });
+        if is_new {
+            self.secret_names
+                .extend(kept.iter().map(|(name, _)| name.clone()));
+            self.secrets.extend(kept);
+            self.known.push((name.clone(), config.clone()));
+            self.servers.push((name.clone(), config));
+        }
+        Ok(name)
+    }
+
+    fn into_plan(self, hub: &Hub, host: hosts::Host, change: hosts::Change) -> Plan {
+        let shown = HostImport {
+            path: change.path.display().to_string(),
+            diff: change.diff.clone(),
+            config_path: hub.options.home.config_file().display().to_string(),
+            servers: self.shown,
+            left: self.left,
+            backup: None,
+            afterwards: (!change.diff.is_empty()).then(|| host.afterwards().to_owned()),
+        };
+        Plan {
+            shown,
+            servers: self.servers,
+            secrets: self.secrets,
+            change,
+        }
+    }
+}
+
+/// The secrets of one server.
+struct Keeping<'a> {
+    server: &'a ServerName,
+    taken: &'a BTreeSet<SecretName>,
+    kept: Vec<(SecretName, HeaderSecret)>,
+}
+
+impl Keeping<'_> {
+    fn keep(&mut self, what: &str, value: HeaderSecret) -> Result<SecretName, String> {
+        let name = free(
+            &plain(&format!("{}-{what}", self.server)),
+            |name: &SecretName| {
+                !self.taken.contains(name) && self.kept.iter().all(|(kept, _)| kept != name)
+            },
+        )?;
+        self.kept.push((name.clone(), value));
+        Ok(name)
+    }
+}
+
+/// The server as the configuration has it.
+fn server(
+    settings: Settings,
+    keeping: &mut Keeping<'_>,
+) -> Result<(ServerConfig, Vec<String>), String> {
+    let Settings {
+        url,
+        transport,
+        headers,
+        client,
+        remarks,
+    } = settings;
+    let mut auth = match client {
+        Some(client) => client_auth(client, keeping)?,
+        None => ServerAuth::Discover,
+    };
+    if headers.keys().any(is_authorization) {
+        auth = ServerAuth::None;
+    }
+    let headers = headers.into_iter().map(|(name, value)| {
+        let keychain = keeping.keep(name.as_str(), value)?;
+        Ok((name, HeaderSource::Keychain { keychain }))
+    });
+    let config = ServerConfig {
+        allow_http: url.is_exposed(),
+        transport,
+        auth,
+        headers: headers.collect::<Result<_, String>>()?,
+        ..ServerConfig::at(url)
+    };
+    Ok((config, remarks))
+}
+
+fn client_auth(client: hosts::Client, keeping: &mut Keeping<'_>) -> Result<ServerAuth, String> {
+    let hosts::Client {
+        id: client_id,
+        secret,
+        scopes,
+        is_program,
+    } = client;
+    let secret = secret
+        .map(|secret| keeping.keep("client", secret))
+        .transpose()?;
+    Ok(match (is_program, secret) {
+        (true, Some(secret)) => ServerAuth::ClientCredentials(ClientCredentials {
+            client_id,
+            proof: MachineProof::Secret(secret),
+            issuer: MachineIssuer::Discovered { resource: None },
+            scopes,
+        }),
+        (_, secret) => ServerAuth::Client {
+            client_id,
+            client_secret: secret.map(|keychain| KeptSecret { keychain }),
+            issuer: None,
+            scopes,
+        },
+    })
+}
+
+/// The text as a name: what does not fit becomes `-`.
+fn plain(text: &str) -> String {
+    let mut name = String::new();
+    for character in text.chars().map(|character| character.to_ascii_lowercase()) {
+        match character {
+            'a'..='z' | '0'..='9' => name.push(character),
+            _ if name.is_empty() || name.ends_with('-') => {}
+            _ => name.push('-'),
+        }
+    }
+    name.truncate(LONGEST_PLAIN);
+    let name = name.trim_end_matches('-');
+    if name.is_empty() {
+        "server".to_owned()
+    } else {
+        name.to_owned()
+    }
+}
+
+/// Leaves room for a number.
+const LONGEST_PLAIN: usize = 59;
+
+/// The name, or the first with a number behind it that is free.
+fn free<N: std::str::FromStr>(name: &str, is_free: impl Fn(&N) -> bool) -> Result<N, String> {
+    let numbered = (2..=999).map(|number| format!("{name}-{number}"));
+    std::iter::once(name.to_owned())
+        .chain(numbered)
+        .filter_map(|name| name.parse().ok())
+        .find(is_free)
+        .ok_or_else(|| "no name is free for it".to_owned())
+}
+
+/// What is added to the configuration, with `…` for a query, which may be a secret.
+fn toml(name: &ServerName, config: &ServerConfig) -> String {
+    let mut config = config.clone();
+    if config.url.shown() != config.url.as_str() {
+        let shown = format!("{}?…", config.url.shown());
+        config.url = EndpointUrl::allowing_http(&shown).unwrap_or(config.url);
+    }
+    let servers = BTreeMap::from([(name, config)]);
+    toml::to_string(&BTreeMap::from([("servers", servers)])).unwrap_or_default()
+}

@@ -1,0 +1,179 @@
+//! `postern hosts import`.
+
+use control::api::{HostId, HostImport, ImportedServer, Reply, Request};
+
+use crate::commands::servers::agree_to_http;
+use crate::context::{Context, unexpected};
+use crate::failure::Failure;
+use crate::terminal;
+
+/// Shows what would become of the entries, asks, and does that.
+pub(super) async fn run(
+    host: HostId,
+    entries: Vec<String>,
+    context: &Context,
+) -> Result<(), Failure> {
+    let preview = Request::PreviewHostImport {
+        host,
+        entries: entries.clone(),
+    };
+    let planned = import(context.call(&preview).await?)?;
+    terminal::say(text(&planned));
+    if planned.servers.is_empty() {
+        return Ok(());
+    }
+    let exposed: Vec<_> = planned
+        .servers
+        .iter()
+        .filter(|server| server.exposed)
+        .collect();
+    for server in &exposed {
+        agree_to_http(&server.url, "Take it over", NOTHING)?;
+    }
+    match terminal::confirm("\nDo all of this?") {
+        Some(true) => {}
+        Some(false) => return Err(Failure::new(NOTHING)),
+        None => {
+            return Err(Failure::usage(
+                "nothing was taken over, because nobody is there to ask",
+                "run it at a terminal",
+            ));
+        }
+    }
+    let make = Request::ImportFromHost {
+        host,
+        entries,
+        allow_http: !exposed.is_empty(),
+        approved: planned,
+    };
+    say_done(&import(context.call(&make).await?)?);
+    Ok(())
+}
+
+const NOTHING: &str = "nothing was taken over";
+
+fn import(reply: Reply) -> Result<HostImport, Failure> {
+    match reply {
+        Reply::HostImport(import) => Ok(import),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn say_done(made: &HostImport) {
+    if let Some(backup) = &made.backup {
+        terminal::say(format_args!(
+            "\nThe file as it was, with the secrets that stood there: {backup}\nDelete it once everything works."
+        ));
+    }
+    if let Some(afterwards) = &made.afterwards {
+        terminal::say(afterwards);
+    }
+    for server in &made.servers {
+        terminal::say(format_args!("Next: `postern servers test {}`", server.name));
+    }
+}
+
+fn text(planned: &HostImport) -> String {
+    let mut parts: Vec<String> = planned.servers.iter().map(server).collect();
+    let left = planned.left.iter();
+    parts.extend(left.map(|left| format!("{} stays as it is: {}", left.entry, left.reason)));
+    if planned.servers.is_empty() {
+        parts.push(format!("{} has nothing to take over.", planned.path));
+    } else {
+        let added: String = planned
+            .servers
+            .iter()
+            .map(|server| lines("+", &server.config))
+            .collect();
+        if !added.is_empty() {
+            parts.push(format!("{}\n\n{}", planned.config_path, added.trim_end()));
+        }
+        parts.push(format!("{}\n\n{}", planned.path, planned.diff.trim_end()));
+    }
+    parts.join("\n\n")
+}
+
+fn server(server: &ImportedServer) -> String {
+    let ImportedServer {
+        entry,
+        name,
+        url,
+        config,
+        secrets,
+        remarks,
+        ..
+    } = server;
+    let there = if config.is_empty() {
+        ", which is there already"
+    } else {
+        ""
+    };
+    let mut text = format!("{entry} becomes the server {name}{there}: {url}");
+    if !secrets.is_empty() {
+        text += &format!("\n  secrets to be stored: {}", secrets.join(", "));
+    }
+    for remark in remarks {
+        text += &format!("\n  {remark}");
+    }
+    text
+}
+
+fn lines(mark: &str, text: &str) -> String {
+    text.lines().map(|line| format!("{mark}{line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use control::api::{HostImport, ImportedServer, LeftEntry};
+
+    use super::text;
+
+    fn planned(servers: Vec<ImportedServer>) -> HostImport {
+        HostImport {
+            path: "/home/a/claude.json".to_owned(),
+            diff: "-old\n+new\n".to_owned(),
+            config_path: "/home/a/config.toml".to_owned(),
+            servers,
+            left: vec![LeftEntry {
+                entry: "odd".to_owned(),
+                reason: "it names no address".to_owned(),
+            }],
+            backup: None,
+            afterwards: None,
+        }
+    }
+
+    #[test]
+    fn the_preview_says_what_becomes_of_each_entry() {
+        let wiki = ImportedServer {
+            entry: "Team wiki".to_owned(),
+            name: "team-wiki".to_owned(),
+            url: "https://wiki.example/mcp".to_owned(),
+            exposed: false,
+            config: "[servers.team-wiki]\nurl = \"https://wiki.example/mcp\"\n".to_owned(),
+            secrets: vec!["team-wiki-x-key".to_owned()],
+            remarks: vec!["`--debug`: `POSTERN_LOG=debug` has its place".to_owned()],
+        };
+        assert_eq!(
+            text(&planned(vec![wiki])),
+            "Team wiki becomes the server team-wiki: https://wiki.example/mcp
+  secrets to be stored: team-wiki-x-key
+  `--debug`: `POSTERN_LOG=debug` has its place
+
+odd stays as it is: it names no address
+
+/home/a/config.toml
+
++[servers.team-wiki]
++url = \"https://wiki.example/mcp\"
+
+/home/a/claude.json
+
+-old
++new"
+        );
+        assert!(
+            text(&planned(Vec::new())).ends_with("/home/a/claude.json has nothing to take over.")
+        );
+    }
+}
