@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::START;
 use super::authority::{Authority, Rotation, TENANT, Trouble};
-use super::desk::Desk;
+use super::desk::{Desk, browse, shown};
 
 /// As a real one: it neither promises nor sends `iss`, and leaves used refresh tokens alive.
 async fn desk() -> Desk {
@@ -55,6 +55,93 @@ async fn scopes_carry_the_audience_and_resource_is_never_sent() {
         assert_eq!(request["client_id"], "the-app");
     }
     assert!(desk.authority.asked("register").is_empty());
+}
+
+#[tokio::test]
+async fn scopes_stay_qualified_after_a_restart_and_on_every_renewal() {
+    let desk = desk().await;
+    let target = desk.entra_usual();
+    desk.sign_in(&target).await.unwrap();
+    let later = desk.restarted();
+    for number in 2..4 {
+        desk.advance(3600);
+        let authorization = later.authorization(&target).await.unwrap().unwrap();
+        assert_eq!(shown(&authorization), format!("Bearer access-{number}"));
+    }
+    let challenge = r#"Bearer error="invalid_token""#;
+    let again = later.start_sign_in(&target, Some(challenge)).await.unwrap();
+    let mut query = again.url().query_pairs();
+    let (_, asked_again) = query.find(|(name, _)| name == "scope").unwrap();
+    let renewals = desk.authority.grants("refresh_token");
+    assert_eq!(renewals.len(), 2);
+    let scopes = renewals.iter().map(|renewal| renewal["scope"].as_str());
+    for scope in scopes.chain([&*asked_again]) {
+        assert_eq!(
+            scope,
+            "api://the-api/mcp.read openid profile offline_access"
+        );
+    }
+}
+
+#[tokio::test]
+async fn sign_ins_under_way_at_once_redeem_with_their_own_verifiers() {
+    let desk = desk().await;
+    let target = desk.entra_usual();
+    let first = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let second = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let pages = [second.url().clone(), first.url().clone()];
+    let in_the_other_order = async {
+        for page in &pages {
+            browse(page).await;
+        }
+    };
+    let (first, second, ()) = tokio::join!(first.finish(), second.finish(), in_the_other_order);
+    // The authority compares each verifier with the challenge that its code was asked for with.
+    assert_eq!(first.unwrap().key, second.unwrap().key);
+    let codes = desk.authority.grants("authorization_code");
+    let [one, other] = &codes[..] else {
+        panic!("{codes:?}");
+    };
+    assert_ne!(one["code_verifier"], other["code_verifier"]);
+}
+
+#[tokio::test]
+async fn the_redirect_uri_is_localhost_at_the_root_whatever_port_is_free() {
+    let desk = desk().await;
+    let target = desk.entra_usual();
+    let mut ports = Vec::new();
+    let mut flows = Vec::new();
+    for _ in 0..2 {
+        let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+        let mut query = flow.url().query_pairs();
+        let (_, uri) = query.find(|(name, _)| name == "redirect_uri").unwrap();
+        let port = uri.strip_prefix("http://localhost:").unwrap();
+        ports.push(port.parse::<u16>().unwrap());
+        flows.push(flow);
+    }
+    assert_ne!(ports[0], ports[1]);
+}
+
+#[tokio::test]
+async fn a_server_without_metadata_or_with_wrong_metadata_is_signed_in_to_as_configured() {
+    let wrong = json!({
+        "resource": "https://other.example/mcp",
+        "authorization_servers": ["https://other.example"],
+        "scopes_supported": ["other"],
+    });
+    for told in [json!(null), wrong] {
+        let desk = desk().await;
+        desk.authority.set(|b| {
+            b.resource = told;
+            b.metadata = json!(null);
+        });
+        let target = desk.entra_usual();
+        desk.sign_in(&target).await.unwrap();
+        assert_eq!(desk.header(&target).await, "Bearer access-1");
+        assert!(desk.authority.asked("register").is_empty());
+        let scope = &desk.authority.asked("authorize")[0]["scope"];
+        assert!(scope.starts_with("api://the-api/mcp.read "), "{scope}");
+    }
 }
 
 #[tokio::test]

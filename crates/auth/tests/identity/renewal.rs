@@ -70,7 +70,7 @@ async fn many_who_ask_share_one_failure() {
 }
 
 #[tokio::test]
-async fn renews_in_time_and_when_told() {
+async fn the_refresh_token_is_used_in_time_and_nobody_signs_in_again() {
     let desk = signed_in().await;
     let target = desk.target();
     desk.advance(3299);
@@ -93,6 +93,7 @@ async fn renews_in_time_and_when_told() {
         "Bearer access-4",
         "the newest was kept"
     );
+    assert_eq!(desk.authority.asked("authorize").len(), 1);
 }
 
 #[tokio::test]
@@ -109,7 +110,7 @@ async fn a_refresh_token_that_is_not_replaced_stays() {
 }
 
 #[tokio::test]
-async fn a_refused_sign_in_is_over_and_an_unreachable_one_is_not() {
+async fn a_passing_fault_while_renewing_costs_no_sign_in_and_a_refusal_does() {
     let desk = signed_in().await;
     let target = desk.target();
     desk.advance(3600);

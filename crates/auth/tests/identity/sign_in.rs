@@ -85,7 +85,7 @@ async fn asks_as_the_specification_wants() {
 }
 
 #[tokio::test]
-async fn two_sign_ins_share_nothing() {
+async fn one_sign_in_after_another_shares_no_verifier_and_no_state() {
     let desk = Desk::new().await;
     let target = desk.target();
     desk.sign_in(&target).await.unwrap();
@@ -109,6 +109,26 @@ async fn two_sign_ins_share_nothing() {
     }
     assert_eq!(desk.header(&target).await, "Bearer access-2");
     assert_eq!(desk.identity.accounts().await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_resource_is_sent_as_the_server_writes_it_with_its_slash_or_without() {
+    for end in ["", "/"] {
+        let desk = Desk::new().await;
+        let target = desk.target();
+        let resource = format!("{}{end}", desk.authority.origin);
+        desk.authority
+            .set(|b| b.resource["resource"] = json!(resource));
+        desk.sign_in(&target).await.unwrap();
+        desk.advance(3600);
+        assert_eq!(desk.header(&target).await, "Bearer access-2");
+        let asked = desk.authority.asked("authorize");
+        let requests = [asked, desk.authority.asked("token")].concat();
+        assert_eq!(requests.len(), 3);
+        for request in requests {
+            assert_eq!(request["resource"], resource);
+        }
+    }
 }
 
 #[tokio::test]
