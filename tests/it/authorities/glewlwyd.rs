@@ -4,6 +4,7 @@
 //! and takes a registration only from those who call the grant for devices by a name of its own.
 
 mod authority;
+mod folder;
 
 use control::api::Request;
 

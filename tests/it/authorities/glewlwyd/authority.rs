@@ -1,25 +1,19 @@
-//! The program, its folder, and what an administrator sets up in it through its API.
+//! The program, and what an administrator sets up in it through its API.
 
-use std::{
-    fs::{self, File},
-    path::Path,
-    process::Stdio,
-};
+use std::{path::Path, process::Stdio};
 
 use reqwest::{Method, Response, header};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
+use super::folder::furnish;
 use crate::world::{until, wire, within};
 
 /// Everybody's but the administrator's.
 pub(super) const PASSWORD: &str = "any password";
 
 const PROGRAM: &str = "/usr/bin/glewlwyd";
-const TABLES: &str = "/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3";
-const PAGES: &str = "/usr/share/glewlwyd/webapp";
-const SETTINGS_OF_PAGES: &str = "/usr/share/glewlwyd/templates/config.json";
 
 /// What is particular to one start.
 pub(super) struct Setting<'a> {
@@ -189,62 +183,6 @@ async fn log_in(
     let cookie = answer.headers()[header::SET_COOKIE].to_str();
     let cookie = cookie.expect("a cookie").split(';').next();
     cookie.map(str::to_owned)
-}
-
-/// Everything that it reads and writes.
-async fn furnish(folder: &Path, port: u16) {
-    let tables = File::open(TABLES).expect("its tables");
-    let database = folder.join("database");
-    let mut sqlite = Command::new("sqlite3");
-    run(sqlite.arg(&database).stdin(tables)).await;
-    // It serves nothing that a link leads to, and half of its pages are links to other packages'.
-    let pages = folder.join("pages");
-    fs::create_dir(&pages).expect("a folder");
-    let parts = ["login.html", "login.js", "css", "js", "img", "locales"];
-    let mut copy = Command::new("cp");
-    copy.args(["-r", "--dereference"])
-        .args(parts.map(|part| format!("{PAGES}/{part}")));
-    run(copy.arg(&pages)).await;
-    fs::copy(SETTINGS_OF_PAGES, pages.join("config.json")).expect("the settings of its pages");
-    let config = configuration(port, &database, &pages);
-    fs::write(folder.join("glewlwyd.conf"), config).expect("its configuration");
-}
-
-async fn run(command: &mut Command) {
-    let status = within("a command", command.status()).await;
-    assert!(status.expect("it starts").success(), "{command:?}");
-}
-
-fn configuration(port: u16, database: &Path, pages: &Path) -> String {
-    format!(
-        r#"
-        port = {port}
-        bind_address = "127.0.0.1"
-        external_url = "http://127.0.0.1:{port}"
-        api_prefix = "api"
-        login_url = "login.html"
-        cookie_secure = 0
-        session_key = "session"
-        admin_scope = "g_admin"
-        profile_scope = "g_profile"
-        hash_algorithm = "SHA512"
-        log_mode = "console"
-        user_module_path = "/usr/lib/glewlwyd/user"
-        client_module_path = "/usr/lib/glewlwyd/client"
-        user_auth_scheme_module_path = "/usr/lib/glewlwyd/scheme"
-        plugin_module_path = "/usr/lib/glewlwyd/plugin"
-        static_files_path = "{pages}"
-        static_files_mime_types = (
-          {{ extension = ".html" mime_type = "text/html" }},
-          {{ extension = ".css" mime_type = "text/css" }},
-          {{ extension = ".js" mime_type = "application/javascript" }},
-          {{ extension = ".json" mime_type = "application/json" }}
-        )
-        database = {{ type = "sqlite3" path = "{database}" }}
-        "#,
-        pages = pages.display(),
-        database = database.display(),
-    )
 }
 
 /// OpenID Connect, strict where MCP is: PKCE from everybody, the resource as the audience, and a
