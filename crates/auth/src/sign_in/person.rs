@@ -59,6 +59,7 @@ struct Person {
     sub: String,
     name: Option<String>,
     preferred_username: Option<String>,
+    email: Option<String>,
     tid: Option<String>,
     oid: Option<String>,
 }
@@ -179,7 +180,7 @@ impl Person {
                 subject: self.sub,
             },
             name: self.name,
-            username: self.preferred_username,
+            username: self.preferred_username.or(self.email),
             tenant: self.tid,
             object_id: self.oid,
         }
