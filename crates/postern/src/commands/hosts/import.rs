@@ -80,12 +80,13 @@ fn text(planned: &HostImport) -> String {
     if planned.servers.is_empty() {
         parts.push(format!("{} has nothing to take over.", planned.path));
     } else {
-        let added: String = planned
+        let configs = planned
             .servers
             .iter()
-            .map(|server| lines("+", &server.config))
-            .collect();
+            .map(|server| lines("+", &server.config));
+        let added: Vec<_> = configs.filter(|config| !config.is_empty()).collect();
         if !added.is_empty() {
+            let added = added.join("+\n");
             parts.push(format!("{}\n\n{}", planned.config_path, added.trim_end()));
         }
         parts.push(format!("{}\n\n{}", planned.path, planned.diff.trim_end()));
