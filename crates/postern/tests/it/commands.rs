@@ -134,6 +134,27 @@ async fn the_doctor_names_what_a_hosts_file_has_that_leads_nowhere() {
 }
 
 #[tokio::test]
+async fn the_doctor_looks_at_each_server_for_scripts_too() {
+    let installation = Installation::new();
+    let config = "[bridge]\nport = 0\n[servers.files]\nurl = 'http://127.0.0.1:9/mcp'\n\
+        auth = { kind = 'entra', authority = 'http://127.0.0.1:9/tenant/v2.0', client_id = 'the-app', resource = 'api://files' }\n";
+    std::fs::write(installation.home().config_file(), config).unwrap();
+    let doctor = installation.run(&["doctor", "--json"]).await;
+    assert_eq!(doctor.code, Some(1), "{doctor:?}");
+    let checks: Vec<Value> = serde_json::from_str(&doctor.stdout).unwrap();
+    let check = |subject: &str| {
+        let mut fitting = checks.iter().filter(|check| check["subject"] == subject);
+        fitting
+            .next()
+            .unwrap_or_else(|| panic!("{subject}: {doctor:?}"))
+    };
+    assert_eq!(check("keychain")["outcome"], "warning");
+    assert_eq!(check("server files, discovery")["outcome"], "broken");
+    let proxy = check("server files, proxy");
+    assert_eq!(proxy["finding"], "none on the way to http://127.0.0.1:9");
+}
+
+#[tokio::test]
 async fn a_port_that_is_not_in_force_yet_is_named() {
     let installation = Installation::new();
     assert_eq!(

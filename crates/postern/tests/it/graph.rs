@@ -146,6 +146,11 @@ impl Books {
                 let mut all = self.applications.iter_mut();
                 merge(all.find(|one| one["id"] == *id).unwrap(), &body)
             }
+            ("PATCH", ["applications", _, "federatedIdentityCredentials", _])
+                if !body["name"].is_null() =>
+            {
+                refusal(StatusCode::BAD_REQUEST, "The name cannot be changed.")
+            }
             ("PATCH", ["applications", _, "federatedIdentityCredentials", id]) => {
                 let mut all = self.federated.iter_mut();
                 merge(all.find(|one| one["id"] == *id).unwrap(), &body)

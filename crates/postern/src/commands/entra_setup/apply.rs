@@ -15,6 +15,9 @@ use crate::terminal;
 /// What of an application matters here.
 const FIELDS: &str = "id,appId,displayName,isFallbackPublicClient,publicClient,web,spa,api,requiredResourceAccess,keyCredentials";
 
+/// What a federated credential says, beside its name, which cannot be changed.
+const SAYS: [&str; 3] = ["issuer", "subject", "audiences"];
+
 /// What there is.
 struct Found {
     application: Option<Value>,
@@ -220,7 +223,9 @@ async fn complete(
         }
         Some(known) if !says_the_same(known, wanted) => {
             let path = format!("{path}/{}", text(&known["id"]));
-            graph.write(Method::PATCH, &path, wanted).await?;
+            let fields = SAYS.map(|field| (field.to_owned(), wanted[field].clone()));
+            let fields = Value::from(Map::from_iter(fields));
+            graph.write(Method::PATCH, &path, &fields).await?;
             terminal::say("Changed its federated credential.");
             changed = true;
         }
@@ -230,8 +235,7 @@ async fn complete(
 }
 
 fn says_the_same(known: &Value, wanted: &Value) -> bool {
-    let fields = ["issuer", "subject", "audiences"];
-    fields.iter().all(|field| known[field] == wanted[field])
+    SAYS.iter().all(|field| known[field] == wanted[field])
 }
 
 /// What `known` lacks.
