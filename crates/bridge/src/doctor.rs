@@ -104,6 +104,7 @@ fn of_finding(server: &str, finding: &Finding) -> DoctorCheck {
         Aspect::Registration => "registration",
         Aspect::Redirect => "redirect",
         Aspect::Clock => "clock",
+        Aspect::Reach => "reach",
         Aspect::Proxy => "proxy",
         Aspect::Certificate => "certificate",
     };

@@ -41,6 +41,8 @@ pub enum Aspect {
     Redirect,
     /// This machine's clock against that of the authorization server.
     Clock,
+    /// Whether the server and its authorization server answer at all.
+    Reach,
     /// The proxy on the way.
     Proxy,
     /// Who vouches for the server and its authorization server.

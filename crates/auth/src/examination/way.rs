@@ -1,4 +1,4 @@
-//! What lies on the way to a server and to its authorization server: clock, proxy, certificates.
+//! What lies on the way to a server and to its authorization server: whether they answer, clock, proxy, certificates.
 
 use std::time::{Duration, SystemTime};
 
@@ -45,6 +45,7 @@ pub(super) async fn findings(
     }
     let mut ends = vec![server];
     ends.extend(theirs.filter(|end| end.url.origin() != target.url.url().origin()));
+    findings.extend(ends.iter().filter_map(reach));
     findings.extend(
         ends.iter()
             .map(|end| proxy(source, end.url, Some(&end.seen))),
@@ -90,6 +91,20 @@ fn time_of(headers: &HeaderMap) -> Option<SystemTime> {
     let age = headers.get(AGE).and_then(|age| age.to_str().ok());
     let age = age.and_then(|age| age.trim().parse::<u32>().ok());
     date.checked_add(Duration::from_secs(age.unwrap_or_default().into()))
+}
+
+/// Nothing for who is reached and not trusted: that is told of its certificate.
+fn reach(end: &End<'_>) -> Option<Finding> {
+    let origin = end.url.origin().ascii_serialization();
+    match &end.seen.answer {
+        Ok(_) => Some(Finding::fine(Aspect::Reach, format!("{origin} answers"))),
+        Err(Fault::Unreachable(reason) | Fault::Inside(reason)) => {
+            let what = format!("{origin} cannot be reached: {reason}");
+            let todo = "check the address, the network, and whether a VPN is needed";
+            Some(Finding::broken(Aspect::Reach, what).with(todo))
+        }
+        Err(Fault::Untrusted(_)) => None,
+    }
 }
 
 /// The proxy on the way to `url`, and whether it leads there, if that was tried.

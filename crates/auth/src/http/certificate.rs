@@ -89,7 +89,10 @@ mod tests {
             issuer(certificate.der())
         };
         let organisation = (DnType::OrganizationName, "Contoso");
-        assert_eq!(of(std::slice::from_ref(&organisation)).as_deref(), Some("Contoso"));
+        assert_eq!(
+            of(std::slice::from_ref(&organisation)).as_deref(),
+            Some("Contoso")
+        );
         let both = of(&[organisation, (DnType::CommonName, "Contoso\u{1b}[2J Root")]);
         assert_eq!(both.as_deref(), Some("Contoso[2J Root"));
         assert_eq!(of(&[]), None);

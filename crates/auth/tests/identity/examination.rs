@@ -188,3 +188,28 @@ async fn what_lies_is_broken_and_the_way_is_looked_at_all_the_same() {
         format!("none on the way to {}", desk.authority.origin)
     );
 }
+
+#[tokio::test]
+async fn who_does_not_answer_is_named() {
+    let desk = Desk::new().await;
+    let target = desk.target_with(ServerAuth::None);
+    let findings = look(&desk, &target).await;
+    let (verdict, what, _) = of(&findings, Aspect::Reach);
+    assert_eq!(verdict, Verdict::Fine);
+    assert_eq!(what, format!("{} answers", desk.authority.origin));
+
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}", closed.local_addr().unwrap());
+    drop(closed);
+    let away = Target {
+        url: format!("{origin}/mcp").parse().unwrap(),
+        ..target
+    };
+    let findings = look(&desk, &away).await;
+    let (verdict, what, _) = of(&findings, Aspect::Reach);
+    assert_eq!(verdict, Verdict::Broken);
+    assert!(
+        what.starts_with(&format!("{origin} cannot be reached: ")),
+        "{what}"
+    );
+}
