@@ -1,5 +1,7 @@
 //! What a client sees of the bridge: one value, whole, after every change.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
@@ -187,7 +189,7 @@ pub struct SessionView {
 }
 
 /// A sign-in that waits for somebody.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct SignInView {
@@ -208,8 +210,20 @@ pub struct SignInView {
     pub since: UnixSeconds,
 }
 
+/// The page carries the `state` of the sign-in, and the code is one: whoever has them could meddle
+/// with it.
+impl fmt::Debug for SignInView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignInView")
+            .field("server", &self.server)
+            .field("browser_problem", &self.browser_problem)
+            .field("since", &self.since)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A code to enter on any device (RFC 8628).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
 pub struct UserCodeView {
@@ -220,6 +234,14 @@ pub struct UserCodeView {
     /// Until when.
     #[ts(type = "number")]
     pub until: UnixSeconds,
+}
+
+impl fmt::Debug for UserCodeView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserCodeView")
+            .field("until", &self.until)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A host program and what stands in its file.
@@ -264,4 +286,31 @@ pub enum ServerModeState {
         /// Why.
         problem: Problem,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SignInView, UserCodeView};
+
+    #[test]
+    fn the_page_and_the_code_of_a_sign_in_are_not_among_its_debug_output() {
+        let view = SignInView {
+            server: "snippets".into(),
+            url: "https://login.example/authorize?state=secret".into(),
+            browser_problem: None,
+            code: Some(UserCodeView {
+                code: "WDJB-MJHT".into(),
+                page: "https://login.example/device?code=WDJB-MJHT".into(),
+                until: 1,
+            }),
+            callback_port: None,
+            since: 0,
+        };
+        let shown = format!("{view:?} {:?}", view.code);
+        assert!(shown.contains("snippets"), "{shown}");
+        assert!(
+            !shown.contains("secret") && !shown.contains("WDJB"),
+            "{shown}"
+        );
+    }
 }
