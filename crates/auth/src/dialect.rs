@@ -6,6 +6,8 @@
 //! without an audience means Microsoft Graph; and the metadata of an authority for many tenants
 //! names a template as its issuer.
 
+use std::collections::BTreeSet;
+
 use model::{Issuer, Resource};
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -124,6 +126,12 @@ pub(crate) fn for_program(asked: &[String], resource: &Resource) -> Vec<String> 
         .filter(|scope| !PROTOCOL_SCOPES.contains(&scope.as_str()))
         .map(|scope| qualify(scope, resource))
         .collect();
+    // `.default` goes with no other scope (AADSTS70011), and what it stands for is granted.
+    if scopes.iter().any(|scope| !scope.ends_with("/.default")) {
+        scopes.retain(|scope| !scope.ends_with("/.default"));
+    }
+    let mut seen = BTreeSet::new();
+    scopes.retain(|scope| seen.insert(scope.clone()));
     if scopes.is_empty() {
         scopes.push(qualify(".default", resource));
     }
@@ -156,6 +164,14 @@ mod tests {
         assert_eq!(
             ask(&["mcp.read", "api://app/mcp.write", "openid"], "api://app"),
             format!("api://app/mcp.read api://app/mcp.write {rest}")
+        );
+        assert_eq!(
+            ask(
+                &["mcp.write", "api://app/.default", "api://app/mcp.write"],
+                "api://app"
+            ),
+            format!("api://app/mcp.write {rest}"),
+            "more access after `.default` was granted"
         );
         assert_eq!(
             ask(&["x"], "https://mcp.example/"),

@@ -174,7 +174,7 @@ pub(super) fn meaning(number: u32) -> Option<Meaning> {
         7_000_218 => row(
             Owner,
             "the application is registered as one that has a secret (platform Web)",
-            "register http://localhost under Mobile and desktop applications, and not under Web",
+            "register http://localhost under Mobile and desktop applications and not under Web; for a sign-in by code, allow public client flows as well",
         ),
         700_025 => row(
             Owner,

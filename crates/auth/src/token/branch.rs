@@ -68,9 +68,12 @@ impl Source {
             return Err(self.not_signed_in());
         };
         match self.grant_like(&sibling, &wish, now).await {
+            Ok(_) if !self.ledger.has(&sibling) => Err(self.not_signed_in()),
             Ok(grant) => self.take(grant, &wish.target).await,
             Err(error) => {
-                refused.insert(wish.target, now + AFTER_REFUSAL);
+                if let EndpointError::Refused(_) = error {
+                    refused.insert(wish.target, now + AFTER_REFUSAL);
+                }
                 Err(failure(error))
             }
         }
@@ -95,14 +98,16 @@ impl Source {
         let Some(wish) = Wish::of(target) else {
             return Ok(false);
         };
-        let Some(sibling) = self.sibling(&wish, Some(account)) else {
-            return Ok(false);
-        };
-        let source = self.clone();
+        let (source, account) = (self.clone(), account.clone());
         let attempt = self.renewals.spawn(async move {
             let _one = source.branches.lock().await;
+            let Some(sibling) = source.sibling(&wish, Some(&account)) else {
+                return Ok(false);
+            };
             let now = source.clock.unix();
             match source.grant_like(&sibling, &wish, now).await {
+                // Whoever signed out meanwhile stays so.
+                Ok(_) if !source.ledger.has(&sibling) => Ok(false),
                 Ok(grant) => source.take(grant, &wish.target).await.map(|_| true),
                 Err(EndpointError::Refused(_)) => Ok(false),
                 Err(error) => Err(failure(error)),

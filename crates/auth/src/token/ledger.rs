@@ -2,6 +2,7 @@
 
 mod record;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -72,6 +73,12 @@ impl Ledger {
     /// All grants.
     pub(crate) fn grants(&self) -> Vec<Arc<Slot>> {
         self.entries().slots.clone()
+    }
+
+    /// Whether the grant is still kept: its account may have signed out.
+    pub(crate) fn has(&self, slot: &Arc<Slot>) -> bool {
+        let entries = self.entries();
+        entries.slots.iter().any(|known| Arc::ptr_eq(known, slot))
     }
 
     /// Whether a record of some grant could not be read.
@@ -258,6 +265,9 @@ impl Entries {
                 self.damaged.push(name.file_name().into());
             }
         }
+        // A crash between two writes leaves two grants for one target: the newer one counts.
+        let obtained = |slot: &Arc<Slot>| slot.with_grant(|grant| grant.tokens.obtained_at);
+        self.slots.sort_by_key(|slot| Reverse(obtained(slot)));
         for path in &self.damaged {
             tracing::warn!(path = %path.display(), "a record of the vault is damaged");
         }
