@@ -330,7 +330,11 @@ async fn sign_out(
         }
     }
     for server in hub.registry.all() {
-        if server.is_protected() && hub.identity.account_for(&server.target()).is_none() {
+        let is_for_people = server.config.auth.is_for_people();
+        if is_for_people
+            && server.is_protected()
+            && hub.identity.account_for(&server.target()).is_none()
+        {
             server.signed_out();
         }
     }

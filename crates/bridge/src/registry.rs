@@ -140,8 +140,13 @@ impl Server {
     /// Whether a sign-in may follow this challenge for more scopes by itself: once, and no more
     /// than a few times until one has helped.
     pub(crate) fn may_step_up(&self, challenge: &str) -> bool {
-        let tried = &mut self.known().stepped_up;
-        tried.len() < MOST_STEP_UPS && tried.insert(challenge.to_owned())
+        let tried = &self.known().stepped_up;
+        tried.len() < MOST_STEP_UPS && !tried.contains(challenge)
+    }
+
+    /// A sign-in follows this challenge.
+    pub(crate) fn note_step_up(&self, challenge: &str) {
+        self.known().stepped_up.insert(challenge.to_owned());
     }
 
     /// More scopes were what was missing, or a person signs in of their own accord.

@@ -3,7 +3,6 @@
 
 use mcp::RequestId;
 use mcp::up::Failure;
-use model::config::ServerAuth;
 
 use super::Manner;
 use super::link::Link;
@@ -42,6 +41,9 @@ impl Task {
         self.want_sign_in(Wish::Call);
         let is_awaited = self.sign_in.is_some();
         if is_awaited {
+            if !is_under_way {
+                self.server.note_step_up(challenge);
+            }
             self.take_back(id, Awaits::Access);
         }
         is_awaited
@@ -51,7 +53,7 @@ impl Task {
         let is_call = self.outbox.owed.get(id).is_some_and(|owed| {
             owed.message.method() == Some("tools/call") && owed.is_wanted() && !owed.again
         });
-        is_call && self.manner == Manner::Host && self.server.config.auth != ServerAuth::None
+        is_call && self.manner == Manner::Host && self.server.config.auth.is_for_people()
     }
 
     /// Whether there is another token by now than the one that a request was sent with.

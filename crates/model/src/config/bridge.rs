@@ -299,6 +299,15 @@ impl ServerAuth {
         *self == Self::Discover
     }
 
+    /// Whether it is people who sign in: not where nobody does, nor where the program itself does.
+    #[must_use]
+    pub fn is_for_people(&self) -> bool {
+        match self {
+            Self::Discover | Self::Client { .. } | Self::Entra { .. } => true,
+            Self::ClientCredentials(_) | Self::None => false,
+        }
+    }
+
     /// The secret that signing in takes.
     #[must_use]
     pub fn secret(&self) -> Option<&SecretName> {
