@@ -27,6 +27,8 @@ const SHOTS = [
   ["none", "servers"],
   ["connected", "tool", tryTool],
   ["connected", "diff", addToHost],
+  ["connected", "account", changeAccount],
+  ["connected", "sign-out", signOut],
   ["first-run", "server-mode", configureServerMode],
 ];
 
@@ -43,6 +45,17 @@ async function addToHost(page) {
   await page.goto(page.url().replace("#/diff", "#/hosts"));
   await page.getByRole("button", { name: "Add snippets to Claude Desktop" }).click();
   await page.getByText("Make this change").waitFor();
+}
+
+async function changeAccount(page) {
+  await page.goto(page.url().replace("#/account", "#/servers"));
+  await page.getByRole("button", { name: /^snippets/ }).click();
+  await page.getByRole("button", { name: "Change", exact: true }).click();
+}
+
+async function signOut(page) {
+  await page.goto(page.url().replace("#/sign-out", "#/settings"));
+  await page.getByRole("button", { name: /^Sign out/ }).first().click();
 }
 
 async function configureServerMode(page) {
