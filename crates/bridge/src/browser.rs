@@ -53,8 +53,11 @@ pub async fn open(
     open_with(page, command, system_openers(surroundings)).await
 }
 
-/// Whether there may be a browser to open.
-pub(crate) fn may_open(command: Option<&str>, surroundings: Surroundings) -> Result<(), Elsewhere> {
+/// Whether there may be a browser to open: `command`, or one that the system has.
+///
+/// # Errors
+/// Where the person's browser is instead.
+pub fn may_open(command: Option<&str>, surroundings: Surroundings) -> Result<(), Elsewhere> {
     match (command.and_then(words), surroundings) {
         (None, Surroundings::Elsewhere(why)) => Err(why),
         (Some(_), _) | (None, Surroundings::Desktop | Surroundings::Windows) => Ok(()),

@@ -2,7 +2,7 @@
 
 mod announcement;
 
-use bridge::browser::Surroundings;
+use bridge::browser;
 use control::api::{BrowserAnswer, Request, SignInView, SignInWay};
 use control::{CallError, Client};
 
@@ -42,7 +42,6 @@ pub(crate) fn run(args: &SignInArgs, context: &Context) -> Result<(), Failure> {
     })
 }
 
-/// Where whoever typed the command has a browser.
 async fn request(args: &SignInArgs, way: SignInWay, context: &Context) -> Result<Request, Failure> {
     let server = args.server.clone();
     let account = match (&args.account, args.choose) {
@@ -60,6 +59,7 @@ async fn request(args: &SignInArgs, way: SignInWay, context: &Context) -> Result
     })
 }
 
+/// Where whoever typed the command has a browser.
 fn way(args: &SignInArgs, context: &Context) -> SignInWay {
     if args.device {
         return SignInWay::Code;
@@ -68,12 +68,13 @@ fn way(args: &SignInArgs, context: &Context) -> SignInWay {
         return SignInWay::Page;
     }
     let environment = &context.environment;
-    match (&environment.browser, environment.surroundings()) {
-        (None, Surroundings::Elsewhere(why)) => {
+    let command = environment.browser.as_deref();
+    match browser::may_open(command, environment.surroundings()) {
+        Ok(()) => SignInWay::Here,
+        Err(why) => {
             terminal::note(format_args!("No browser is opened: {why}."));
             SignInWay::Elsewhere
         }
-        (Some(_), _) | (None, Surroundings::Desktop | Surroundings::Windows) => SignInWay::Here,
     }
 }
 
