@@ -9,12 +9,12 @@ use serde_json::Value;
 
 /// Every crate of ours and which others of ours it may use in what it ships.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("auth", &["model"]),
+    ("auth", &["model", "proxies"]),
     ("bridge", &["auth", "control", "mcp", "model"]),
     ("control", &["model"]),
     ("emulator", &["model"]),
     ("gateway", &["mcp", "model"]),
-    ("mcp", &["model"]),
+    ("mcp", &["model", "proxies"]),
     ("model", &[]),
     (
         "postern",
@@ -23,6 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("postern-desktop", &["control", "model"]),
+    ("proxies", &["model"]),
     ("snippets", &[]),
     ("tests", &[]),
     ("xtask", &["model"]),

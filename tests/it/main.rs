@@ -22,6 +22,7 @@ mod losses;
 mod matrix;
 mod msal;
 mod others;
+mod proxy_script;
 mod refusals;
 mod secrets_stay;
 mod server_mode;

@@ -130,6 +130,35 @@ pub(crate) const TESTS: &[Need] = &[
         ),
     },
     Need {
+        probe: Probe::File("/usr/libexec/xdg-desktop-portal"),
+        why: "tells programs of the desktop which proxy leads where",
+        packages: packages(
+            "xdg-desktop-portal",
+            "xdg-desktop-portal",
+            "xdg-desktop-portal",
+            "",
+        ),
+    },
+    Need {
+        // The engine is a plug-in up to libproxy 0.4, and built in since.
+        probe: Probe::Runs(
+            "sh",
+            &[
+                "-c",
+                "test -e /usr/libexec/glib-pacrunner && \
+                 ls /usr/lib*/*/libproxy/*/modules/pacrunner_* /usr/lib*/libproxy/libpxbackend* \
+                    /usr/lib*/*/libproxy/libpxbackend* | grep -q .",
+            ],
+        ),
+        why: "runs the scripts that choose proxies",
+        packages: packages(
+            "glib-networking-services libproxy1-plugin-webkit",
+            "glib-networking",
+            "glib-networking",
+            "",
+        ),
+    },
+    Need {
         probe: Probe::Program("WebKitWebDriver"),
         why: "drives the desktop app's window",
         packages: packages(

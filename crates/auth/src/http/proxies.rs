@@ -1,4 +1,4 @@
-//! The proxies on the way out.
+//! The proxies on the way out, and by which of them something went.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,15 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ::http::Uri;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use hyper_util::client::proxy::matcher::{Intercept, Matcher};
-use model::is_loopback_host;
+use hyper_util::client::proxy::matcher::Intercept;
 use reqwest::Proxy;
 use url::Url;
 
 /// Which proxy leads where. Clones share what was found.
 #[derive(Clone, Debug)]
 pub(super) struct Proxies {
-    matcher: Arc<Matcher>,
+    all: proxies::Proxies,
     /// The names of those that something went through.
     used: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -22,25 +21,16 @@ pub(super) struct Proxies {
 impl Proxies {
     /// Those that the configuration chooses.
     pub(super) fn new(proxy: &model::config::Proxy) -> Self {
-        let matcher = match proxy {
-            model::config::Proxy::System => Matcher::from_system(),
-            model::config::Proxy::None => Matcher::builder().build(),
-            model::config::Proxy::At(url) => Matcher::builder().all(url.as_str()).build(),
-        };
         Self {
-            matcher: Arc::new(matcher),
+            all: proxies::Proxies::new(proxy),
             used: Arc::default(),
         }
     }
 
-    /// The proxy on the way to `url`; none to this machine. The system's own settings do not
-    /// always except that, and a proxy cannot reach it.
+    /// The proxy on the way to `url`; none to this machine.
     pub(super) fn on_the_way_to(&self, url: &Url) -> Option<Url> {
-        if url.host_str().is_some_and(is_loopback_host) {
-            return None;
-        }
         let destination = url.as_str().parse::<Uri>().ok()?;
-        let proxy = address(&self.matcher.intercept(&destination)?)?;
+        let proxy = address(&self.all.on_the_way_to(&destination)?)?;
         if let Some(name) = proxy.host_str() {
             self.used().insert(name.to_owned());
         }

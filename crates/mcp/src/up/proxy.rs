@@ -1,24 +1,21 @@
 //! The way to a server through an organisation's proxy.
 //!
-//! Owns: which proxy leads to a destination, and the tunnel through it: CONNECT (RFC 9110,
-//! section 9.3.6) or SOCKS 5 (RFC 1928).
-//! Does not own: TLS to the destination, which goes through the tunnel (`client`).
-//!
-//! This machine is never reached through a proxy, whatever the settings say.
+//! Owns: the tunnel through it: CONNECT (RFC 9110, section 9.3.6) or SOCKS 5 (RFC 1928).
+//! Does not own: which proxy leads to a destination (`proxies`), and TLS to the destination, which
+//! goes through the tunnel (`client`).
 
 use std::error::Error;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Uri;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
-use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioIo;
 use model::config::Proxy;
-use model::is_loopback_host;
+use proxies::Proxies;
 use tokio::net::TcpStream;
 use tower::Service;
 
@@ -35,7 +32,7 @@ pub(super) struct Routed {
     direct: HttpConnector,
     /// To a proxy that is itself spoken to in TLS.
     secure: HttpsConnector<HttpConnector>,
-    proxies: Arc<Matcher>,
+    proxies: Proxies,
 }
 
 impl Routed {
@@ -44,21 +41,11 @@ impl Routed {
         secure: HttpsConnector<HttpConnector>,
         proxy: &Proxy,
     ) -> Self {
-        let proxies = match proxy {
-            Proxy::System => Matcher::from_system(),
-            Proxy::None => Matcher::builder().build(),
-            Proxy::At(url) => Matcher::builder().all(url.as_str()).build(),
-        };
         Self {
             direct,
             secure,
-            proxies: Arc::new(proxies),
+            proxies: Proxies::new(proxy),
         }
-    }
-
-    fn proxy_to(&self, destination: &Uri) -> Option<Intercept> {
-        let host = destination.host()?;
-        (!is_loopback_host(host)).then(|| self.proxies.intercept(destination))?
     }
 
     fn through(&self, proxy: &Intercept, destination: Uri) -> Connecting {
@@ -123,7 +110,7 @@ impl Service<Uri> for Routed {
     }
 
     fn call(&mut self, destination: Uri) -> Connecting {
-        match self.proxy_to(&destination) {
+        match self.proxies.on_the_way_to(&destination) {
             Some(proxy) => self.through(&proxy, destination),
             None => {
                 let connecting = self.direct.call(destination);

@@ -18,8 +18,9 @@ use zbus::{Connection, Proxy, fdo::DBusProxy};
 use super::super::{bridge::Bridge, within};
 
 /// What starts by being asked for on the bus. Nothing else does: not a keychain, for one.
-const SERVICES: [&str; 2] = [
+const SERVICES: [&str; 3] = [
     "org.gnome.keyring.SystemPrompter.service",
+    "org.gtk.GLib.PACRunner.service",
     "org.xfce.Xfconf.service",
 ];
 

@@ -1,0 +1,169 @@
+//! Windows: the settings of the user's network, and what WinHTTP makes of the script they name.
+
+use std::ptr;
+
+use windows_sys::Win32::Foundation::{FALSE, GetLastError, GlobalFree, TRUE};
+use windows_sys::Win32::Networking::WinHttp::{
+    ERROR_WINHTTP_LOGIN_FAILURE, WINHTTP_ACCESS_TYPE_NAMED_PROXY, WINHTTP_ACCESS_TYPE_NO_PROXY,
+    WINHTTP_AUTO_DETECT_TYPE_DHCP, WINHTTP_AUTO_DETECT_TYPE_DNS_A, WINHTTP_AUTOPROXY_AUTO_DETECT,
+    WINHTTP_AUTOPROXY_CONFIG_URL, WINHTTP_AUTOPROXY_OPTIONS, WINHTTP_CURRENT_USER_IE_PROXY_CONFIG,
+    WINHTTP_PROXY_INFO, WinHttpCloseHandle, WinHttpGetIEProxyConfigForCurrentUser,
+    WinHttpGetProxyForUrl, WinHttpOpen,
+};
+
+/// See [`Ask`](super::Ask).
+pub(super) const ASK: Option<super::Ask> = Some(ask);
+
+fn ask(url: &str) -> Option<Vec<String>> {
+    let settings = Settings::of_user()?;
+    let session = Session::open()?;
+    let url = wide(url);
+    let detected = settings.detects.then(|| session.look_up(&url, None));
+    let scripted = || {
+        let script = settings.script.as_deref()?;
+        session.look_up(&url, Some(script))
+    };
+    // The order that Windows documents: what the network offers, then the script that is set.
+    detected.flatten().or_else(scripted)
+}
+
+/// What is set in the user's network settings.
+struct Settings {
+    detects: bool,
+    script: Option<Vec<u16>>,
+}
+
+impl Settings {
+    #[expect(
+        unsafe_code,
+        reason = "the system's settings; its strings are ours to free"
+    )]
+    fn of_user() -> Option<Self> {
+        let mut set = WINHTTP_CURRENT_USER_IE_PROXY_CONFIG::default();
+        // SAFETY: the call fills a structure of ours; each string is null or ours from then on.
+        unsafe {
+            if WinHttpGetIEProxyConfigForCurrentUser(&raw mut set) == FALSE {
+                return None;
+            }
+            take(set.lpszProxy);
+            take(set.lpszProxyBypass);
+            Some(Self {
+                detects: set.fAutoDetect != FALSE,
+                script: take(set.lpszAutoConfigUrl).filter(|script| script.len() > 1),
+            })
+        }
+    }
+}
+
+/// A session of WinHTTP that sends nothing but what it needs to find a script.
+struct Session(*mut core::ffi::c_void);
+
+impl Session {
+    #[expect(unsafe_code, reason = "a handle that is closed when it is dropped")]
+    fn open() -> Option<Self> {
+        let agent = wide("postern");
+        // SAFETY: the string ends with a null and outlives the call.
+        let handle = unsafe {
+            WinHttpOpen(
+                agent.as_ptr(),
+                WINHTTP_ACCESS_TYPE_NO_PROXY,
+                ptr::null(),
+                ptr::null(),
+                0,
+            )
+        };
+        (!handle.is_null()).then_some(Self(handle))
+    }
+
+    /// By `script`, or by the one that the network offers. Nothing where there is none.
+    fn look_up(&self, url: &[u16], script: Option<&[u16]>) -> Option<Vec<String>> {
+        // Windows advises to show the user's credentials only to who insists.
+        match self.try_look_up(url, script, FALSE) {
+            Err(ERROR_WINHTTP_LOGIN_FAILURE) => self.try_look_up(url, script, TRUE).ok(),
+            said => said.ok(),
+        }
+    }
+
+    #[expect(
+        unsafe_code,
+        reason = "the system's answer; its strings are ours to free"
+    )]
+    fn try_look_up(
+        &self,
+        url: &[u16],
+        script: Option<&[u16]>,
+        logs_on: i32,
+    ) -> Result<Vec<String>, u32> {
+        let mut options = WINHTTP_AUTOPROXY_OPTIONS {
+            fAutoLogonIfChallenged: logs_on,
+            ..Default::default()
+        };
+        match script {
+            Some(script) => {
+                options.dwFlags = WINHTTP_AUTOPROXY_CONFIG_URL;
+                options.lpszAutoConfigUrl = script.as_ptr();
+            }
+            None => {
+                options.dwFlags = WINHTTP_AUTOPROXY_AUTO_DETECT;
+                options.dwAutoDetectFlags =
+                    WINHTTP_AUTO_DETECT_TYPE_DHCP | WINHTTP_AUTO_DETECT_TYPE_DNS_A;
+            }
+        }
+        let mut info = WINHTTP_PROXY_INFO::default();
+        // SAFETY: the handle is open, the strings end with a null and outlive the call, and the
+        // answer's strings are null or ours.
+        unsafe {
+            let found =
+                WinHttpGetProxyForUrl(self.0, url.as_ptr(), &raw mut options, &raw mut info);
+            if found == FALSE {
+                return Err(GetLastError());
+            }
+            take(info.lpszProxyBypass);
+            let proxies = take(info.lpszProxy).unwrap_or_default();
+            Ok(match info.dwAccessType {
+                WINHTTP_ACCESS_TYPE_NAMED_PROXY => listed(&proxies),
+                _ => vec!["direct://".to_owned()],
+            })
+        }
+    }
+}
+
+impl Drop for Session {
+    #[expect(unsafe_code, reason = "a handle that is ours")]
+    fn drop(&mut self) {
+        // SAFETY: it is open and nobody else has it.
+        unsafe { WinHttpCloseHandle(self.0) };
+    }
+}
+
+/// A list of proxies, separated by semicolons or blanks.
+fn listed(proxies: &[u16]) -> Vec<String> {
+    let text = String::from_utf16_lossy(proxies);
+    let ways = text.split([';', ' ', '\0']);
+    ways.filter(|way| !way.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn wide(text: &str) -> Vec<u16> {
+    text.encode_utf16().chain([0]).collect()
+}
+
+/// A copy of a string that the system made, with the null at its end; the string is freed.
+///
+/// # Safety
+///
+/// `text` is null, or a string that ends with a null and that `GlobalFree` takes.
+#[expect(unsafe_code, reason = "a string of the system")]
+unsafe fn take(text: *mut u16) -> Option<Vec<u16>> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: see above.
+    unsafe {
+        let length = (0..).take_while(|&at| *text.add(at) != 0).count();
+        let copy = std::slice::from_raw_parts(text, length + 1).to_vec();
+        GlobalFree(text.cast());
+        Some(copy)
+    }
+}
