@@ -2,9 +2,11 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader, Write},
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    thread,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -70,6 +72,7 @@ fn use_it(wine: &Wine) -> Result<()> {
     desk.look_into_the_vault()?;
     let entry = desk.add_to_claude_desktop()?;
     desk.work_with(&entry)?;
+    desk.follow_proxy_script()?;
     desk.sign_out()
 }
 
@@ -273,6 +276,35 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
+    /// The way to a server far away is the one that the script of the network's settings says.
+    fn follow_proxy_script(&self) -> Result<()> {
+        let script = Script::serve(
+            r#"function FindProxyForURL(url, host) {
+                return dnsDomainIs(host, ".inside.example") ? "DIRECT" : "PROXY 127.0.0.1:9";
+            }"#,
+        )?;
+        let settings = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Internet Settings";
+        let value = ["/v", "AutoConfigURL", "/d", &script.url, "/f"];
+        let add = [&["add", settings][..], &value].concat();
+        self.wine.output("reg", &add)?;
+        for (name, url) in [
+            ("far", "https://far.example/mcp"),
+            ("near", "https://mcp.inside.example/mcp"),
+        ] {
+            self.postern(&["servers", "add", name, url])?;
+        }
+        // Something is broken: nobody is there.
+        let (_, checks) = self.wine.said(POSTERN, &["doctor", "--json"])?;
+        for proxy in [
+            "http://127.0.0.1:9 on the way to https://far.example",
+            "none on the way to https://mcp.inside.example",
+        ] {
+            ensure!(checks.contains(proxy), "not `{proxy}` but {checks}");
+            saw(&format!("the proxy script says: {proxy}"));
+        }
+        Ok(())
+    }
+
     fn bridge(&self) -> Result<u64> {
         let pid = &self.state()?["bridge"]["pid"];
         pid.as_u64().context("the bridge has no process")
@@ -289,9 +321,43 @@ impl<'a> Desk<'a> {
     }
 }
 
+/// A script that is fetched by HTTP, as Windows does, for as long as this program runs.
+struct Script {
+    url: String,
+}
+
+impl Script {
+    fn serve(script: &'static str) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let url = format!("http://{}/proxy.pac", listener.local_addr()?);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                // Whoever does not take it asks again.
+                let _ = hand_out(stream, script);
+            }
+        });
+        Ok(Self { url })
+    }
+}
+
+fn hand_out(mut stream: TcpStream, script: &str) -> io::Result<()> {
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    while lines
+        .next()
+        .transpose()?
+        .is_some_and(|line| !line.is_empty())
+    {}
+    let length = script.len();
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nContent-Type: application/x-ns-proxy-autoconfig\r\n\
+         Content-Length: {length}\r\nConnection: close\r\n\r\n{script}"
+    )
+}
+
 fn names(folder: &Path) -> Result<Vec<String>> {
     let entries = fs::read_dir(folder).with_context(|| format!("no {}", folder.display()))?;
-    let name = |entry: std::io::Result<fs::DirEntry>| Ok(entry?.file_name().display().to_string());
+    let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().display().to_string());
     entries.map(name).collect()
 }
 

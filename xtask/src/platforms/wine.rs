@@ -4,7 +4,7 @@ use std::{
     ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -58,23 +58,33 @@ impl Wine {
     /// # Errors
     /// Where it does not end with success; the error tells what it said.
     pub(super) fn output(&self, path: &str, arguments: &[&str]) -> Result<String> {
+        let (status, stdout) = self.said(path, arguments)?;
+        let stderr = plain(&fs::read(self.errors())?);
+        ensure!(
+            status.success(),
+            "{path} {} failed: {status}\n{stdout}{stderr}",
+            arguments.join(" "),
+        );
+        Ok(stdout)
+    }
+
+    /// The same of a program that may fail.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub(super) fn said(&self, path: &str, arguments: &[&str]) -> Result<(ExitStatus, String)> {
         // A file, because Wine itself hands stderr on to whatever a program leaves behind.
-        let errors = self.prefix.join("stderr");
         let output = self
             .program(path)
             .args(arguments)
             .stdin(Stdio::null())
-            .stderr(fs::File::create(&errors)?)
+            .stderr(fs::File::create(self.errors())?)
             .output()?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace('\r', "");
-        let (stdout, stderr) = (text(&output.stdout), text(&fs::read(errors)?));
-        ensure!(
-            output.status.success(),
-            "{path} {} failed: {}\n{stdout}{stderr}",
-            arguments.join(" "),
-            output.status
-        );
-        Ok(stdout)
+        Ok((output.status, plain(&output.stdout)))
+    }
+
+    fn errors(&self) -> PathBuf {
+        self.prefix.join("stderr")
     }
 
     /// Where a file of drive C lies on this machine.
@@ -115,6 +125,10 @@ impl Wine {
         // There may be nothing to end.
         let _ = quiet(self.command("wineserver").args(["--kill", "--wait"])).status();
     }
+}
+
+fn plain(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).replace('\r', "")
 }
 
 /// What stays in the background must not hold the streams of this program.
