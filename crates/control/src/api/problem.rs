@@ -185,7 +185,32 @@ impl fmt::Display for RefusalView {
 
 #[cfg(test)]
 mod tests {
+    use ts_rs::{Config, TS};
+
     use super::{Problem, ProblemKind};
+
+    #[test]
+    fn every_kind_has_its_section_in_the_documentation() {
+        let mut kinds: Vec<String> = ProblemKind::inline(&Config::new())
+            .split(" | ")
+            .map(str::to_owned)
+            .collect();
+        let documented = include_str!("../../../../docs/errors.md");
+        let mut sections = Vec::new();
+        for title in documented
+            .lines()
+            .filter_map(|line| line.strip_prefix("## "))
+        {
+            let (code, kind) = title.split_once(' ').unwrap();
+            let kind = kind.replace('`', "\"");
+            let known: ProblemKind = serde_json::from_str(&kind).unwrap();
+            assert_eq!(known.code().to_string(), code, "{title}");
+            sections.push(kind);
+        }
+        kinds.sort();
+        sections.sort();
+        assert_eq!(sections, kinds);
+    }
 
     #[test]
     fn splits_the_hint_off_an_error_text() {
