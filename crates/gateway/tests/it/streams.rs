@@ -14,14 +14,7 @@ async fn g10_d34_legacy_sse_works_through_the_gateway() {
     let world = World::start().await;
     let (client, tokens) = world.session().await;
     for prefix in ["/mcp", "/snippets"] {
-        let url = world.url(&format!("{prefix}/sse"));
-        let answer = world
-            .http
-            .get(url)
-            .bearer_auth(&tokens.access)
-            .send()
-            .await
-            .unwrap();
+        let answer = world.open(&format!("{prefix}/sse"), &tokens.access).await;
         assert_eq!(answer.headers()["content-type"], "text/event-stream");
         assert_eq!(answer.headers()["x-accel-buffering"], "no");
         assert_eq!(world.backend.last().headers["accept-encoding"], "identity");
@@ -84,13 +77,7 @@ async fn g10_d34_legacy_sse_works_through_the_gateway() {
 async fn t66_an_endpoint_elsewhere_cuts_the_stream() {
     let world = World::start().await;
     let (_, tokens) = world.session().await;
-    let answer = world
-        .http
-        .get(world.url("/mcp/sse"))
-        .bearer_auth(&tokens.access)
-        .send()
-        .await
-        .unwrap();
+    let answer = world.open("/mcp/sse", &tokens.access).await;
     let evil = "event: endpoint\ndata: https://evil.example/message\n\n";
     world
         .backend
@@ -106,8 +93,7 @@ async fn t66_a_compressed_stream_does_not_hide_its_endpoint() {
     let world =
         World::start_with(|text| text.replace("{backend}/sse", "{backend}/compressed")).await;
     let (_, tokens) = world.session().await;
-    let request = world.http.get(world.url("/mcp/sse"));
-    let answer = request.bearer_auth(&tokens.access).send().await.unwrap();
+    let answer = world.open("/mcp/sse", &tokens.access).await;
     assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
     assert!(!answer.text().await.unwrap().contains("evil"));
 }
@@ -116,13 +102,7 @@ async fn t66_a_compressed_stream_does_not_hide_its_endpoint() {
 async fn t69_streams_flow_both_ways_and_end_with_the_caller() {
     let world = World::start().await;
     let (_, tokens) = world.session().await;
-    let answer = world
-        .http
-        .get(world.url("/mcp"))
-        .bearer_auth(&tokens.access)
-        .send()
-        .await
-        .unwrap();
+    let answer = world.open("/mcp", &tokens.access).await;
     let backend = world.backend.stream();
     let mut stream = answer.bytes_stream();
     for chunk in [": ping\n", "data: 1\n", "\n"] {
@@ -138,13 +118,7 @@ async fn t69_streams_flow_both_ways_and_end_with_the_caller() {
 async fn a_stream_ends_when_its_session_does() {
     let world = World::start().await;
     let (_, tokens) = world.session().await;
-    let answer = world
-        .http
-        .get(world.url("/mcp"))
-        .bearer_auth(&tokens.access)
-        .send()
-        .await
-        .unwrap();
+    let answer = world.open("/mcp", &tokens.access).await;
     let backend = world.backend.stream();
     world
         .post_form("/revoke", &[("token", &tokens.access)])
@@ -157,13 +131,7 @@ async fn a_stream_ends_when_its_session_does() {
 async fn a_stream_ends_with_its_session_however_old_it_is() {
     let world = World::start().await;
     let (_, tokens) = world.session().await;
-    let answer = world
-        .http
-        .get(world.url("/mcp"))
-        .bearer_auth(&tokens.access)
-        .send()
-        .await
-        .unwrap();
+    let answer = world.open("/mcp", &tokens.access).await;
     world.pass(Duration::from_secs(601)).await;
     // The store answers in order: what housekeeping asked of it is done after this.
     world.client().await;
@@ -179,13 +147,7 @@ async fn a_stream_ends_with_its_session_however_old_it_is() {
 async fn a_stream_ends_with_the_key_it_was_opened_with() {
     let world = World::start().await;
     let (_, tokens) = world.session().await;
-    let answer = world
-        .http
-        .get(world.url("/mcp"))
-        .bearer_auth(&tokens.access)
-        .send()
-        .await
-        .unwrap();
+    let answer = world.open("/mcp", &tokens.access).await;
     let backend = world.backend.stream();
     let mut stream = answer.bytes_stream();
     world.pass(Duration::from_secs(3590)).await;
@@ -200,13 +162,7 @@ async fn a_stream_ends_with_the_key_it_was_opened_with() {
 async fn a_stream_ends_when_the_gateway_does() {
     let mut world = World::start().await;
     let tokens = world.session().await.1;
-    let answer = world
-        .http
-        .get(world.url("/mcp"))
-        .bearer_auth(&tokens.access)
-        .send()
-        .await
-        .unwrap();
+    let answer = world.open("/mcp", &tokens.access).await;
     world.stop().await;
     assert!(answer.text().await.is_err());
 }

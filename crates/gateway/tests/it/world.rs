@@ -164,6 +164,12 @@ impl World {
             .body(MESSAGE)
     }
 
+    /// Opens a stream of a server.
+    pub(crate) async fn open(&self, path: &str, token: &str) -> reqwest::Response {
+        let request = self.http.get(self.url(path));
+        request.bearer_auth(token).send().await.unwrap()
+    }
+
     /// A request as it is on the wire, authorized by `token` if there is one.
     pub(crate) fn raw(&self, line: &str, token: &str, form: &str) -> String {
         let host = self.origin.trim_start_matches("http://");
