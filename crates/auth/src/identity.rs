@@ -369,8 +369,8 @@ impl Identity {
         self.0.source.ledger.vault().state()
     }
 
-    /// Waits until no renewal is under way, whoever asked for it: what a renewal brings may be the
-    /// only valid refresh token there is, and whoever ends the process early loses it.
+    /// Waits until no request for tokens is under way, whoever asked for it: what one brings may
+    /// be the only valid refresh token there is, and whoever ends the process early loses it.
     pub async fn settled(&self) {
         let renewals = &self.0.source.renewals;
         renewals.close();

@@ -7,11 +7,12 @@
 
 mod pace;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::EndpointUrl;
 use serde::Deserialize;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 use url::Url;
 
 use self::pace::Pace;
@@ -24,7 +25,7 @@ use crate::error::SignInError;
 use crate::identity::{Program, Target};
 use crate::registration::Client;
 use crate::secret::DeviceCode;
-use crate::token::endpoint::{EndpointError, Issued, TokenEndpoint};
+use crate::token::endpoint::{EndpointError, TokenEndpoint};
 use crate::token::form::{ask, proven};
 use crate::token::source::Source;
 
@@ -34,12 +35,20 @@ const LONGEST: Duration = Duration::from_secs(60 * 60);
 /// The longest user code that is shown. Real ones have eight characters or so.
 const LONGEST_CODE: usize = 64;
 
-/// A sign-in that waits for somebody to enter a code. Dropping it cancels it.
+/// A sign-in that waits for somebody to enter a code. Dropping it cancels the waiting.
 pub struct DeviceFlow {
     codes: Codes,
     until: Instant,
     expires_at: u64,
-    exchange: Exchange,
+    exchange: Arc<Exchange>,
+}
+
+/// What one question came to.
+enum Answered {
+    /// Somebody has entered the code, and the tokens are kept.
+    SignedIn(Account),
+    /// There are no tokens, or not yet.
+    Without(EndpointError),
 }
 
 /// What a person is shown, and what is asked with. It can be read in one way only.
@@ -89,23 +98,18 @@ impl DeviceFlow {
     }
 
     /// Asks as often as the server allows until somebody has entered the code, then keeps the
-    /// tokens.
+    /// tokens. What is being asked when the flow is dropped goes on, and so do tokens that come of
+    /// it: [`settled`](crate::Identity::settled) waits for them.
     ///
     /// # Errors
     ///
     /// All of [`SignInError`]; nothing is kept then, and what was there before stays.
     pub async fn finish(mut self) -> Result<Account, SignInError> {
-        let issued = match timeout_at(self.until, self.poll()).await {
-            Ok(polled) => polled,
-            Err(_) => Err(self.timed_out()),
-        };
-        if let Err(SignInError::RegistrationLost { .. }) = issued {
+        let ended = self.poll().await;
+        if let Err(SignInError::RegistrationLost { .. }) = ended {
             self.exchange.drop_registration().await?;
         }
-        let issued = issued?;
-        let account = self.exchange.account(&issued, None).await?;
-        self.exchange.keep(account.clone(), issued).await?;
-        Ok(account)
+        ended
     }
 
     /// The first half: everything that comes before a person can do something.
@@ -158,28 +162,23 @@ impl DeviceFlow {
             until: Instant::now() + codes.life,
             expires_at: exchange.now() + codes.life.as_secs(),
             codes,
-            exchange,
+            exchange: Arc::new(exchange),
         })
     }
 
-    async fn poll(&mut self) -> Result<Issued, SignInError> {
+    async fn poll(&mut self) -> Result<Account, SignInError> {
         loop {
-            sleep_until(Instant::now() + self.codes.pace.interval()).await;
-            let plan = &self.exchange.plan;
-            let claims = plan.claims_parameter();
-            let endpoint = TokenEndpoint {
-                http: self.exchange.http(),
-                url: &plan.server.token_endpoint,
-                client: &self.exchange.client,
-                resource: plan.resource.as_ref(),
-                scopes: &[],
-                claims: claims.as_deref(),
-            };
-            let code = &self.codes.device_code;
-            let now = self.exchange.now();
-            match endpoint.redeem_device_code(code, now).await {
-                Ok(issued) => return Ok(issued),
-                Err(error) => self.go_on(error)?,
+            let next = Instant::now() + self.codes.pace.interval();
+            sleep_until(next.min(self.until)).await;
+            if next > self.until {
+                return Err(self.timed_out());
+            }
+            let (exchange, code) = (Arc::clone(&self.exchange), self.codes.device_code.clone());
+            let question = async move { exchange.redeem_device_code(&code).await };
+            let answered = self.exchange.source.to_its_end(question).await;
+            match answered.map_err(|error| self.exchange.broken_off(&error))?? {
+                Answered::SignedIn(account) => return Ok(account),
+                Answered::Without(error) => self.go_on(error)?,
             }
         }
     }
@@ -222,6 +221,26 @@ impl DeviceFlow {
 }
 
 impl Exchange {
+    /// Asks once whether somebody has entered the code, and keeps the tokens if so.
+    async fn redeem_device_code(&self, code: &DeviceCode) -> Result<Answered, SignInError> {
+        let claims = self.plan.claims_parameter();
+        let endpoint = TokenEndpoint {
+            http: self.http(),
+            url: &self.plan.server.token_endpoint,
+            client: &self.client,
+            resource: self.plan.resource.as_ref(),
+            scopes: &[],
+            claims: claims.as_deref(),
+        };
+        let issued = match endpoint.redeem_device_code(code, self.now()).await {
+            Ok(issued) => issued,
+            Err(error) => return Ok(Answered::Without(error)),
+        };
+        let account = self.account(&issued, None).await?;
+        self.keep(account.clone(), issued).await?;
+        Ok(Answered::SignedIn(account))
+    }
+
     /// Asks for the codes (RFC 8628 section 3.1).
     async fn codes(&self) -> Result<Codes, SignInError> {
         let Some(endpoint) = &self.plan.server.device_authorization_endpoint else {

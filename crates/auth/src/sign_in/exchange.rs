@@ -1,12 +1,14 @@
 //! The second half of a sign-in: from the browser's answer to a grant that is kept.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use super::callback::Arrival;
+use tokio::task::JoinError;
+
 use super::page::Page;
 use super::person::{self, Expected, IdTokenError};
 use super::plan::Plan;
-use super::{AnswerError, Pending, Redeemable, SignIn, Whom};
+use super::{AnswerError, Redeemable, SignIn, Whom};
 use crate::account::Account;
 use crate::error::SignInError;
 use crate::explanation::{Actor, Explanation};
@@ -64,17 +66,24 @@ impl Exchange {
         }
     }
 
+    /// Redeems what the browser brought, and keeps the tokens.
     pub(super) async fn complete(
-        &self,
-        pending: Pending,
-        arrival: &Arrival,
+        self: &Arc<Self>,
+        answered: Result<Redeemable, AnswerError>,
     ) -> Result<Account, SignInError> {
-        let redeemable = pending
-            .finish(&arrival.answer)
-            .map_err(|error| self.not_answered(error));
-        let redeemed = match redeemable {
+        let exchange = Arc::clone(self);
+        let work = async move { exchange.settle(answered).await };
+        let settled = self.source.to_its_end(work).await;
+        settled.map_err(|error| self.broken_off(&error))?
+    }
+
+    async fn settle(
+        &self,
+        answered: Result<Redeemable, AnswerError>,
+    ) -> Result<Account, SignInError> {
+        let redeemed = match answered {
             Ok(redeemable) => self.redeem(&redeemable).await,
-            Err(error) => Err(error),
+            Err(error) => Err(self.not_answered(error)),
         };
         if let Err(SignInError::RegistrationLost { .. }) = redeemed {
             self.drop_registration().await?;
@@ -221,6 +230,13 @@ impl Exchange {
                 server,
                 explanation,
             },
+        }
+    }
+
+    pub(super) fn broken_off(&self, error: &JoinError) -> SignInError {
+        SignInError::Unreachable {
+            server: self.plan.issuer.to_string(),
+            reason: error.to_string(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A sign-in with its I/O, from the first question to the page that the browser ends on.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
@@ -29,7 +30,7 @@ const FINDING_OUT: Duration = Duration::from_secs(30);
 /// How long somebody may take in the browser.
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
 
-/// A sign-in that waits for its browser. Dropping it cancels it and frees its port.
+/// A sign-in that waits for its browser. Dropping it cancels the waiting and frees its port.
 pub struct SignInFlow {
     url: Url,
     pending: Pending,
@@ -70,6 +71,8 @@ impl SignInFlow {
     }
 
     /// Waits for the browser, five minutes at most, redeems what it brings and keeps the tokens.
+    /// Once it has brought a code, that goes on though the flow is dropped:
+    /// [`settled`](crate::Identity::settled) waits for it.
     ///
     /// # Errors
     ///
@@ -90,7 +93,9 @@ impl SignInFlow {
                 waited: PATIENCE,
             });
         };
-        let outcome = exchange.complete(pending, &arrival).await;
+        let answered = pending.finish(&arrival.answer);
+        let exchange = Arc::new(exchange);
+        let outcome = exchange.complete(answered).await;
         arrival.show(exchange.page(&outcome)).await;
         outcome
     }

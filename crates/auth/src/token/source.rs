@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use model::Clock;
+use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
 
 use super::branch::Branches;
@@ -25,7 +26,7 @@ pub(crate) struct Source {
     pub(crate) clock: Clock,
     pub(crate) ledger: Arc<Ledger>,
     pub(super) branches: Arc<Branches>,
-    /// The renewals under way.
+    /// The requests for tokens that are under way.
     pub(crate) renewals: TaskTracker,
     /// The ports that browsers are to come back to.
     pub(crate) ports: Ports,
@@ -57,6 +58,19 @@ impl Source {
             None => self.branch_off(target).await,
         };
         found.map_err(|failure| failure.about(target))
+    }
+
+    /// Does `work` on a task of its own, to its end: a caller that goes away must not take with it
+    /// an answer that carries the only valid tokens.
+    ///
+    /// # Errors
+    ///
+    /// Where the task broke off.
+    pub(crate) async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, JoinError> {
+        self.renewals.spawn(work).await
     }
 
     /// Takes note that `target` answered 401 to `used`, unless there is a newer token.

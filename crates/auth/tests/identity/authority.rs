@@ -153,6 +153,20 @@ impl Authority {
         self.books().clients.clear();
     }
 
+    /// Holds token requests back from now on. What comes back lets them through again.
+    pub(crate) fn hold_back(&self) -> usize {
+        let permits = self.gate.available_permits();
+        self.gate.forget_permits(permits);
+        permits
+    }
+
+    /// Waits for a token request with this grant type.
+    pub(crate) async fn asked_for(&self, grant_type: &str) {
+        while self.grants(grant_type).is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Takes no access token any more that it has issued.
     pub(crate) fn end_access(&self) {
         self.books().access_tokens.clear();

@@ -163,6 +163,13 @@ pub(crate) async fn browse(url: &url::Url) -> Shown {
     }
 }
 
+/// Where the browser ends, without ever getting there.
+pub(crate) async fn end_of(page: &url::Url) -> url::Url {
+    let response = client().get(page.clone()).send().await.unwrap();
+    let location = response.headers()["location"].to_str().unwrap();
+    location.parse().unwrap()
+}
+
 /// Where the browser is to come back to from this page.
 pub(crate) fn redirect_uri(url: &url::Url) -> url::Url {
     let pair = url.query_pairs().find(|(name, _)| name == "redirect_uri");

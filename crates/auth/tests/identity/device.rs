@@ -146,6 +146,23 @@ async fn a_code_that_nobody_enters_ends_by_itself() {
 }
 
 #[tokio::test]
+async fn a_code_that_was_entered_brings_tokens_though_the_sign_in_is_cancelled() {
+    let desk = desk().await;
+    let target = desk.target();
+    let flow = desk.identity.start_device_sign_in(&target, None).await;
+    let permits = desk.authority.hold_back();
+    let cancelled = tokio::spawn(flow.unwrap().finish());
+    desk.authority
+        .asked_for("urn:ietf:params:oauth:grant-type:device_code")
+        .await;
+    cancelled.abort();
+    assert!(cancelled.await.unwrap_err().is_cancelled());
+    desk.authority.gate.add_permits(permits);
+    desk.identity.settled().await;
+    assert_eq!(desk.header(&target).await, "Bearer access-1");
+}
+
+#[tokio::test]
 async fn trouble_on_the_way_is_waited_out() {
     let desk = desk().await;
     desk.authority.set(|b| b.device.errors = vec!["busy"]);

@@ -4,14 +4,7 @@ use auth::{HandInError, SignInError, Whom};
 use url::Url;
 
 use super::authority::Rotation;
-use super::desk::{Desk, client};
-
-/// Where the browser ends, without ever getting there.
-async fn end_of(page: &Url) -> Url {
-    let response = client().get(page.clone()).send().await.unwrap();
-    let location = response.headers()["location"].to_str().unwrap();
-    location.parse().unwrap()
-}
+use super::desk::{Desk, end_of};
 
 #[tokio::test]
 async fn the_address_that_the_browser_ended_on_finishes_the_sign_in() {

@@ -47,17 +47,14 @@ async fn many_who_ask_share_one_failure() {
     let desk = signed_in().await;
     desk.advance(3600);
     desk.authority.set(|b| b.trouble = Some(Trouble::Portal));
-    let permits = desk.authority.gate.available_permits();
-    desk.authority.gate.forget_permits(permits);
+    let permits = desk.authority.hold_back();
     let asking: Vec<_> = (0..50)
         .map(|_| {
             let (identity, target) = (desk.identity.clone(), desk.target());
             tokio::spawn(async move { identity.authorization(&target).await })
         })
         .collect();
-    while desk.authority.grants("refresh_token").is_empty() {
-        tokio::task::yield_now().await;
-    }
+    desk.authority.asked_for("refresh_token").await;
     desk.authority.gate.add_permits(permits);
     for task in asking {
         let outcome = task.await.unwrap();
@@ -283,15 +280,12 @@ async fn a_caller_who_leaves_takes_no_token_along() {
     let desk = signed_in().await;
     let target = desk.target();
     desk.advance(3600);
-    let permits = desk.authority.gate.available_permits();
-    desk.authority.gate.forget_permits(permits);
+    let permits = desk.authority.hold_back();
     let leaving = {
         let (identity, target) = (desk.identity.clone(), target.clone());
         tokio::spawn(async move { identity.authorization(&target).await })
     };
-    while desk.authority.grants("refresh_token").is_empty() {
-        tokio::task::yield_now().await;
-    }
+    desk.authority.asked_for("refresh_token").await;
     leaving.abort();
     assert!(leaving.await.unwrap_err().is_cancelled());
     desk.authority.gate.add_permits(permits);
@@ -315,15 +309,12 @@ async fn whoever_ends_can_wait_for_a_renewal_that_nobody_waits_for() {
     let desk = signed_in().await;
     let target = desk.target();
     desk.advance(3600);
-    let permits = desk.authority.gate.available_permits();
-    desk.authority.gate.forget_permits(permits);
+    let permits = desk.authority.hold_back();
     let leaving = {
         let (identity, target) = (desk.identity.clone(), target.clone());
         tokio::spawn(async move { identity.authorization(&target).await })
     };
-    while desk.authority.grants("refresh_token").is_empty() {
-        tokio::task::yield_now().await;
-    }
+    desk.authority.asked_for("refresh_token").await;
     leaving.abort();
     assert!(leaving.await.unwrap_err().is_cancelled());
     let settling = {
@@ -345,15 +336,12 @@ async fn signing_out_during_a_renewal_wins() {
     let target = desk.target();
     let account = desk.identity.account_for(&target).unwrap();
     desk.advance(3600);
-    let permits = desk.authority.gate.available_permits();
-    desk.authority.gate.forget_permits(permits);
+    let permits = desk.authority.hold_back();
     let renewing = {
         let (identity, target) = (desk.identity.clone(), target.clone());
         tokio::spawn(async move { identity.authorization(&target).await })
     };
-    while desk.authority.grants("refresh_token").is_empty() {
-        tokio::task::yield_now().await;
-    }
+    desk.authority.asked_for("refresh_token").await;
     let signing_out = {
         let identity = desk.identity.clone();
         tokio::spawn(async move { identity.sign_out(&account.key).await })

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::authority::{Rotation, Trouble};
-use super::desk::{Desk, browse, client, redirect_uri, shown};
+use super::desk::{Desk, browse, client, end_of, redirect_uri, shown};
 
 #[tokio::test]
 async fn signs_in_once_and_stays_signed_in() {
@@ -172,6 +172,25 @@ async fn a_dropped_flow_frees_its_port() {
         tokio::task::yield_now().await;
     }
     assert!(desk.identity.accounts().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_code_that_was_sent_is_redeemed_to_the_end_though_the_sign_in_is_cancelled() {
+    let desk = Desk::new().await;
+    let target = desk.target();
+    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let answer = end_of(flow.url()).await;
+    let permits = desk.authority.hold_back();
+    let cancelled = tokio::spawn(flow.finish());
+    let _browser = tokio::spawn(client().get(answer).send());
+    desk.authority.asked_for("authorization_code").await;
+    cancelled.abort();
+    assert!(cancelled.await.unwrap_err().is_cancelled());
+    desk.authority.gate.add_permits(permits);
+    desk.identity.settled().await;
+    assert_eq!(desk.header(&target).await, "Bearer access-1");
+    let later = desk.restarted().authorization(&target).await.unwrap();
+    assert_eq!(shown(&later.unwrap()), "Bearer access-1");
 }
 
 #[tokio::test]
