@@ -7,7 +7,7 @@ use reqwest::{RequestBuilder, Url};
 use serde::Deserialize;
 
 use crate::error::{AuthorizationError, SignInReason};
-use crate::http::{Answer, send};
+use crate::http::{Answer, Side, send};
 use crate::identity::{Authorization, Target};
 use crate::token::source::Source;
 
@@ -88,8 +88,8 @@ struct Row {
 
 /// Lists the consents at the authorization server of `target`.
 pub(crate) async fn list(source: &Source, target: &Target) -> Result<Vec<Consent>, ConsentsError> {
-    let get = |endpoint: Url| {
-        let request = source.http.get(endpoint);
+    let get = |http: &reqwest::Client, endpoint: Url| {
+        let request = http.get(endpoint);
         request.header(ACCEPT, "application/json")
     };
     let answer = ask(source, target, get).await?;
@@ -110,11 +110,11 @@ pub(crate) async fn revoke(
     target: &Target,
     id: &str,
 ) -> Result<(), ConsentsError> {
-    let delete = |mut endpoint: Url| {
+    let delete = |http: &reqwest::Client, mut endpoint: Url| {
         if let Ok(mut path) = endpoint.path_segments_mut() {
             path.pop_if_empty().push(id);
         }
-        source.http.delete(endpoint)
+        http.delete(endpoint)
     };
     match ask(source, target, delete).await?.status {
         status if status.is_success() => Ok(()),
@@ -126,7 +126,10 @@ pub(crate) async fn revoke(
     }
 }
 
-async fn endpoint(source: &Source, target: &Target) -> Result<(Url, Authorization), ConsentsError> {
+async fn endpoint(
+    source: &Source,
+    target: &Target,
+) -> Result<(Url, Side, Authorization), ConsentsError> {
     let not_offered = || ConsentsError::NotOffered {
         server: target.url.shown().to_owned(),
     };
@@ -135,9 +138,11 @@ async fn endpoint(source: &Source, target: &Target) -> Result<(Url, Authorizatio
     }
     let authorization = source.authorization(target).await?;
     let slot = source.ledger.grant_for(&target.name());
-    let endpoint = slot.and_then(|slot| slot.with_grant(|grant| grant.endpoints.consents.clone()));
-    let endpoint = endpoint.ok_or_else(not_offered)?;
-    Ok((endpoint.url().clone(), authorization))
+    let named = slot.and_then(|slot| {
+        slot.with_grant(|grant| Some((grant.endpoints.consents.clone()?, grant.endpoints.side)))
+    });
+    let (endpoint, side) = named.ok_or_else(not_offered)?;
+    Ok((endpoint.url().clone(), side, authorization))
 }
 
 /// Asks, and once more with a renewed token if the first one is refused. A server that takes
@@ -145,11 +150,12 @@ async fn endpoint(source: &Source, target: &Target) -> Result<(Url, Authorizatio
 async fn ask(
     source: &Source,
     target: &Target,
-    request: impl Fn(Url) -> RequestBuilder,
+    request: impl Fn(&reqwest::Client, Url) -> RequestBuilder,
 ) -> Result<Answer, ConsentsError> {
     for _ in 0..2 {
-        let (endpoint, used) = endpoint(source, target).await?;
-        let request = request(endpoint).header(AUTHORIZATION, &used.header);
+        let (endpoint, side, used) = endpoint(source, target).await?;
+        let http = source.clients.named_from(side);
+        let request = request(http, endpoint).header(AUTHORIZATION, &used.header);
         let answer = answered(request, target).await?;
         if answer.status != StatusCode::UNAUTHORIZED {
             return Ok(answer);

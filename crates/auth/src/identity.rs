@@ -393,7 +393,8 @@ impl Identity {
         let Some(url) = &grant.endpoints.revocation else {
             return Ok(());
         };
-        endpoint::revoke(&self.0.source.http, url, &grant.client, &grant.tokens)
+        let http = self.0.source.clients.named_from(grant.endpoints.side);
+        endpoint::revoke(http, url, &grant.client, &grant.tokens)
             .await
             .map_err(|reason| SignOutError::NotRevoked {
                 issuer: grant.key.issuer.to_string(),

@@ -157,6 +157,7 @@ impl Exchange {
                 revocation: server.revocation_endpoint.clone(),
                 end_session: server.end_session_endpoint.clone(),
                 consents: server.consents_endpoint.clone(),
+                side: server.side,
             },
             tokens: issued.tokens,
         };

@@ -131,7 +131,7 @@ impl Source {
         let grant = sibling.grant();
         let claims = grant.claims_parameter(None);
         let endpoint = TokenEndpoint {
-            http: &self.http,
+            http: self.clients.named_from(grant.endpoints.side),
             url: &grant.endpoints.token,
             client: &grant.client,
             resource: None,

@@ -6,6 +6,7 @@ use model::{EndpointUrl, Issuer, Resource};
 
 use crate::account::Account;
 use crate::dialect;
+use crate::http::Side;
 use crate::registration::Client;
 use crate::secret::{AccessToken, RefreshToken};
 use crate::vault::{RecordKind, RecordName};
@@ -48,6 +49,8 @@ pub(crate) struct Endpoints {
     pub(crate) revocation: Option<EndpointUrl>,
     pub(crate) end_session: Option<EndpointUrl>,
     pub(crate) consents: Option<EndpointUrl>,
+    /// Where it is that names them.
+    pub(crate) side: Side,
 }
 
 /// What the token endpoint issued. Times in seconds since 1970.

@@ -12,6 +12,8 @@ mod ledger;
 mod refusal;
 pub(crate) mod slot;
 pub(crate) mod source;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use form::DEVICE_CODE;
 pub(crate) use grant::{Endpoints, Grant, GrantKey, Tokens};

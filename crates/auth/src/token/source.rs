@@ -19,9 +19,6 @@ use crate::sign_in::Ports;
 /// The source of authorizations.
 #[derive(Clone)]
 pub(crate) struct Source {
-    /// For what is known by now to be where it should.
-    pub(crate) http: reqwest::Client,
-    /// For what is still to be found out.
     pub(crate) clients: Clients,
     pub(crate) clock: Clock,
     pub(crate) ledger: Arc<Ledger>,
@@ -36,7 +33,6 @@ impl Source {
     /// A source that has handed nothing out yet.
     pub(crate) fn new(clients: Clients, clock: Clock, ledger: Arc<Ledger>) -> Self {
         Self {
-            http: clients.anywhere.clone(),
             clients,
             clock,
             ledger,
@@ -132,7 +128,7 @@ impl Source {
         };
         let claims = grant.claims_parameter(slot.claims());
         let endpoint = TokenEndpoint {
-            http: &self.http,
+            http: self.clients.named_from(grant.endpoints.side),
             url: &grant.endpoints.token,
             client: &grant.client,
             resource: grant.resource.as_ref(),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::account::{Account, AccountKey};
+use crate::http::Side;
 use crate::registration::{Client, ClientOrigin, ClientProof, Registration};
 use crate::secret::{AccessToken, ClientSecret, RefreshToken, StoredSecret};
 use crate::token::{Endpoints, Grant, GrantKey, Tokens};
@@ -30,6 +31,8 @@ struct GrantRecord<'a> {
     revocation_endpoint: Option<Cow<'a, EndpointUrl>>,
     end_session_endpoint: Option<Cow<'a, EndpointUrl>>,
     consents_endpoint: Option<Cow<'a, EndpointUrl>>,
+    #[serde(default)]
+    named_from: SideRecord,
     access: Cow<'a, str>,
     refresh: Option<Cow<'a, str>>,
     obtained_at: u64,
@@ -69,6 +72,15 @@ enum ProofRecord<'a> {
     Post(Cow<'a, str>),
 }
 
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum SideRecord {
+    /// Also where the record does not say.
+    #[default]
+    Inside,
+    Outside,
+}
+
 #[derive(Serialize, Deserialize)]
 struct RegistrationRecord<'a> {
     issuer: Cow<'a, Issuer>,
@@ -99,6 +111,10 @@ pub(super) fn of_grant(grant: &Grant) -> Plain {
         revocation_endpoint: grant.endpoints.revocation.as_ref().map(Cow::Borrowed),
         end_session_endpoint: grant.endpoints.end_session.as_ref().map(Cow::Borrowed),
         consents_endpoint: grant.endpoints.consents.as_ref().map(Cow::Borrowed),
+        named_from: match grant.endpoints.side {
+            Side::Inside => SideRecord::Inside,
+            Side::Outside => SideRecord::Outside,
+        },
         access: access.expose().into(),
         refresh: refresh.as_ref().map(|token| token.expose().into()),
         obtained_at: *obtained_at,
@@ -129,6 +145,10 @@ pub(super) fn to_grant(plain: &Plain) -> Option<Grant> {
             revocation: record.revocation_endpoint.map(Cow::into_owned),
             end_session: record.end_session_endpoint.map(Cow::into_owned),
             consents: record.consents_endpoint.map(Cow::into_owned),
+            side: match record.named_from {
+                SideRecord::Inside => Side::Inside,
+                SideRecord::Outside => Side::Outside,
+            },
         },
         tokens: Tokens {
             access: AccessToken::new(record.access),
