@@ -61,6 +61,13 @@ pub(crate) fn names_authority(authority: &Issuer, issuer: &str) -> bool {
     }
 }
 
+/// Whether this is an Entra authority whose metadata speaks for another issuer than itself: one
+/// that names its tenant otherwise than by id (`common`, a domain).
+pub(crate) fn is_alias(authority: &Issuer) -> bool {
+    let tenant = around_tenant(authority.as_str()).map(|(_, tenant, _)| tenant);
+    is_entra(authority) && tenant.is_some_and(|tenant| !is_guid(tenant) && !tenant.contains('{'))
+}
+
 /// `https://host/`, the tenant, and the rest.
 fn around_tenant(authority: &str) -> Option<(&str, &str, &str)> {
     let host = authority.find("://")? + 3;
@@ -151,7 +158,7 @@ fn qualify(scope: &str, resource: &Resource) -> String {
 mod tests {
     use model::{Issuer, Resource};
 
-    use super::{claims, is_entra, names_authority, qualified};
+    use super::{claims, is_alias, is_entra, names_authority, qualified};
 
     #[test]
     fn scopes_carry_their_resource_exactly_once() {
@@ -200,6 +207,21 @@ mod tests {
         assert!(entra("https://contoso.ciamlogin.com/x/v2.0"));
         assert!(!entra("https://login.microsoftonline.com.evil.example/"));
         assert!(!entra("https://evil.example/login.microsoftonline.com"));
+    }
+
+    #[test]
+    fn an_authority_by_another_name_is_told_from_an_issuer() {
+        let alias = |authority: &str| is_alias(&Issuer::new(authority));
+        assert!(alias("https://login.microsoftonline.com/common/v2.0"));
+        assert!(alias("https://login.microsoftonline.com/contoso.com/v2.0"));
+        for issuer in [
+            "https://login.microsoftonline.com/7d3a2a45-9f0e-4b53-8f4e-0e3b5f3d2a11/v2.0",
+            "https://login.microsoftonline.com/{tenantid}/v2.0",
+            "https://login.microsoftonline.com",
+            "https://login.example/common/v2.0",
+        ] {
+            assert!(!alias(issuer), "{issuer}");
+        }
     }
 
     #[test]

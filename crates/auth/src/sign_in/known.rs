@@ -7,7 +7,8 @@
 use model::config::{ClientMetadataUrl, KeptSecret};
 use model::{Issuer, SecretName};
 
-use crate::discovery::{AuthorizationServer, Proof};
+use crate::dialect;
+use crate::discovery::{AuthorizationServer, Discovery, IssuerRule, Proof};
 use crate::error::SignInError;
 use crate::identity::Target;
 use crate::registration::Client;
@@ -36,9 +37,19 @@ pub(super) struct Registered<'a> {
     known: &'a Known<'a>,
     id: &'a str,
     secret: Option<&'a SecretName>,
-    /// Where: as the configuration says, else where somebody signed in last. Anywhere, if there is
-    /// neither.
-    home: Option<&'a Issuer>,
+    home: Home<'a>,
+}
+
+/// Where a client was registered.
+enum Home<'a> {
+    /// At this issuer, to the letter: as the configuration says, else where somebody signed in
+    /// last.
+    At(&'a Issuer),
+    /// At an Entra authority that the configuration names otherwise than its issuer; and what its
+    /// metadata says of that.
+    Alias(&'a Issuer, IssuerRule),
+    /// Nothing says where.
+    Unknown,
 }
 
 impl<'a> Known<'a> {
@@ -78,26 +89,44 @@ impl<'a> Known<'a> {
     }
 
     /// A client of the configuration.
-    pub(super) fn registered(
+    ///
+    /// # Errors
+    ///
+    /// Where the Entra authority that it is registered at has to be asked for its issuer, and does
+    /// not tell.
+    pub(super) async fn registered(
         &'a self,
         id: &'a str,
         secret: Option<&'a KeptSecret>,
         issuer: Option<&'a Issuer>,
-    ) -> Registered<'a> {
+        discovery: &Discovery<'_>,
+    ) -> Result<Registered<'a>, SignInError> {
         let last = self.earlier.as_ref().map(|earlier| &earlier.issuer);
-        Registered {
+        let home = match (issuer, last) {
+            (Some(alias), _) if dialect::is_alias(alias) => {
+                Home::Alias(alias, discovery.of_entra(alias).await?.issuer)
+            }
+            (Some(issuer), _) | (None, Some(issuer)) => Home::At(issuer),
+            (None, None) => Home::Unknown,
+        };
+        Ok(Registered {
             known: self,
             id,
             secret: secret.map(|secret| &secret.keychain),
-            home: issuer.or(last),
-        }
+            home,
+        })
     }
 }
 
 impl Registered<'_> {
     /// Whether it may be shown to this authorization server.
     pub(super) fn belongs_to(&self, server: &AuthorizationServer) -> bool {
-        self.home.is_none_or(|home| *home == server.issuer.issuer())
+        let issuer = server.issuer.issuer();
+        match &self.home {
+            Home::At(home) => **home == issuer,
+            Home::Alias(_, home) => home.admits(issuer.as_str()),
+            Home::Unknown => true,
+        }
     }
 
     /// The client, for this authorization server.
@@ -107,7 +136,9 @@ impl Registered<'_> {
     /// `Insecure` if it belongs to another one, `SecretMissing` if its secret is not stored.
     pub(super) fn shown_to(&self, server: &AuthorizationServer) -> Result<Client, SignInError> {
         let issuer = server.issuer.issuer();
-        if let Some(home) = self.home.filter(|_| !self.belongs_to(server)) {
+        if let Home::At(home) | Home::Alias(home, _) = self.home
+            && !self.belongs_to(server)
+        {
             return Err(SignInError::Insecure {
                 server: self.known.server(),
                 what: format!("the client id belongs to {home}, and the server names {issuer} now"),
@@ -131,3 +162,6 @@ impl Registered<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

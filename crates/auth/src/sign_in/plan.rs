@@ -74,7 +74,9 @@ impl Plan {
                 issuer,
                 scopes,
             } => {
-                let client = known.registered(client_id, client_secret.as_ref(), issuer.as_ref());
+                let (secret, issuer) = (client_secret.as_ref(), issuer.as_ref());
+                let client = known.registered(client_id, secret, issuer, &discovery);
+                let client = client.await?;
                 let fits = |server: &AuthorizationServer| client.belongs_to(server);
                 let found = discovery.of_server(challenge, fits).await?;
                 Self {

@@ -1,0 +1,91 @@
+//! A client that is registered at Entra, and the authorities that servers name.
+
+use model::Issuer;
+use model::config::ServerAuth;
+use serde_json::json;
+
+use super::Known;
+use crate::error::SignInError;
+use crate::http::tests::{Net, OUTSIDE};
+use crate::identity::Target;
+use crate::sign_in::plan::Plan;
+use crate::token::Ledger;
+use crate::vault::Vault;
+
+const ENTRA: &str = "login.microsoftonline.com";
+const TENANT: &str = "7d3a2a45-9f0e-4b53-8f4e-0e3b5f3d2a11";
+const OTHER: &str = "00000000-9f0e-4b53-8f4e-0e3b5f3d2a11";
+
+/// What comes of a client whose `issuer` is the authority of one tenant, where the server names
+/// that of another one.
+async fn decide(configured: &str, named: &str) -> Result<(), SignInError> {
+    let net = Net::of(&[("mcp.example", &[OUTSIDE]), (ENTRA, &[OUTSIDE])]);
+    let site = net.serve(OUTSIDE);
+    let at = |tenant: &str| format!("https://{ENTRA}:{}/{tenant}/v2.0", site.port);
+    for (tenant, issuer) in [
+        ("common", "{tenantid}"),
+        ("organizations", "{tenantid}"),
+        ("contoso.example", TENANT),
+        (TENANT, TENANT),
+        (OTHER, OTHER),
+    ] {
+        let document = json!({
+            "issuer": at(issuer),
+            "authorization_endpoint": at("authorize"),
+            "token_endpoint": at("token"),
+        });
+        let path = format!("/{tenant}/v2.0/.well-known/openid-configuration");
+        site.put(&path, &document);
+    }
+    let url = format!("https://mcp.example:{}/mcp", site.port);
+    let document = json!({ "resource": url, "authorization_servers": [at(named)] });
+    site.put("/.well-known/oauth-protected-resource/mcp", &document);
+    let target = Target {
+        url: url.parse().unwrap(),
+        auth: ServerAuth::Client {
+            client_id: "client".to_owned(),
+            client_secret: None,
+            issuer: Some(Issuer::new(at(configured))),
+            scopes: Vec::new(),
+        },
+    };
+    let known = Known {
+        target: &target,
+        ledger: &Ledger::new(Vault::memory()),
+        client_metadata: None,
+        earlier: None,
+    };
+    Plan::make(&net.clients(), known, None).await.map(drop)
+}
+
+#[tokio::test]
+async fn a_client_of_an_authority_that_speaks_for_another_issuer_is_at_home_there() {
+    for (configured, named) in [
+        ("common", "common"),
+        ("common", "organizations"),
+        ("organizations", TENANT),
+        ("contoso.example", "contoso.example"),
+        ("contoso.example", TENANT),
+        (TENANT, "contoso.example"),
+        (TENANT, TENANT),
+    ] {
+        let decided = decide(configured, named).await;
+        assert!(decided.is_ok(), "{configured}, {named}: {decided:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_of_one_tenant_is_shown_to_no_other() {
+    for (configured, named) in [
+        ("contoso.example", OTHER),
+        ("contoso.example", "common"),
+        (TENANT, OTHER),
+        (TENANT, "common"),
+    ] {
+        let decided = decide(configured, named).await;
+        let Err(SignInError::Insecure { what, .. }) = decided else {
+            panic!("{configured}, {named}: {decided:?}");
+        };
+        assert!(what.contains(&format!("/{configured}/v2.0")), "{what}");
+    }
+}
