@@ -106,7 +106,7 @@ pub enum SignInReason {
 /// Why a sign-in did not succeed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SignInError {
-    /// The user, or an administrator's rule, said no.
+    /// The user, or a rule of an administrator, said no (`access_denied`).
     #[error("the sign-in to {server} was declined: {explanation}")]
     Declined {
         /// The server signed in to.

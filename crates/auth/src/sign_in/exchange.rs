@@ -11,7 +11,7 @@ use super::plan::Plan;
 use super::{AnswerError, Redeemable, SignIn, Whom};
 use crate::account::Account;
 use crate::error::SignInError;
-use crate::explanation::{Actor, Explanation};
+use crate::explanation::Explanation;
 use crate::identity::Target;
 use crate::registration::Client;
 use crate::secret::Nonce;
@@ -213,14 +213,11 @@ impl Exchange {
         let server = self.server();
         let explanation = Explanation::of(refusal, &self.plan.issuer, &self.client.id);
         match refusal.error.as_str() {
-            // An administrator's consent that is missing comes as the first, too. The second is
-            // Entra's word in answer to a device code.
-            "access_denied" | "authorization_declined" if explanation.actor == Actor::You => {
-                SignInError::Declined {
-                    server,
-                    explanation,
-                }
-            }
+            // The second is Entra's word in answer to a device code.
+            "access_denied" | "authorization_declined" => SignInError::Declined {
+                server,
+                explanation,
+            },
             "invalid_client" | "unauthorized_client" if self.client.is_registered() => {
                 SignInError::RegistrationLost {
                     server,

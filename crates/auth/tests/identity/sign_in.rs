@@ -238,8 +238,8 @@ async fn a_refusal_is_told_in_plain_words() {
     assert!(page.contains("&lt;b&gt;No match"));
 
     let (error, page) = attempt("access_denied", "AADSTS90094: Admin consent is required. Trace ID: 1 Correlation ID: 6b1c1f5e-6f0a-4a55-9c8e-0f8b6a1c2d3e Timestamp: 2026").await;
-    let SignInError::Refused { explanation, .. } = error else {
-        panic!("an administrator's consent is missing, which nobody declined: {error}");
+    let SignInError::Declined { explanation, .. } = error else {
+        panic!("the kind hangs on the error code, and the number is for words: {error}");
     };
     assert_eq!(explanation.actor, Actor::Administrator);
     assert!(
