@@ -7,9 +7,9 @@ use reqwest::{RequestBuilder, Url};
 use serde::Deserialize;
 
 use crate::error::{AuthorizationError, SignInReason};
-use crate::http::{Answer, Side, send};
-use crate::identity::{Authorization, Target};
-use crate::token::source::Source;
+use crate::http::{Answer, send};
+use crate::identity::{Identity, Target};
+use crate::machine;
 
 /// One grant of the user to one client at the authorization server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,12 +87,15 @@ struct Row {
 }
 
 /// Lists the consents at the authorization server of `target`.
-pub(crate) async fn list(source: &Source, target: &Target) -> Result<Vec<Consent>, ConsentsError> {
+pub(crate) async fn list(
+    identity: &Identity,
+    target: &Target,
+) -> Result<Vec<Consent>, ConsentsError> {
     let get = |http: &reqwest::Client, endpoint: Url| {
         let request = http.get(endpoint);
         request.header(ACCEPT, "application/json")
     };
-    let answer = ask(source, target, get).await?;
+    let answer = ask(identity, target, get).await?;
     if !answer.status.is_success() {
         return Err(strange(target, answer.status.to_string()));
     }
@@ -106,7 +109,7 @@ pub(crate) async fn list(source: &Source, target: &Target) -> Result<Vec<Consent
 
 /// Takes one consent back.
 pub(crate) async fn revoke(
-    source: &Source,
+    identity: &Identity,
     target: &Target,
     id: &str,
 ) -> Result<(), ConsentsError> {
@@ -116,7 +119,7 @@ pub(crate) async fn revoke(
         }
         http.delete(endpoint)
     };
-    match ask(source, target, delete).await?.status {
+    match ask(identity, target, delete).await?.status {
         status if status.is_success() => Ok(()),
         StatusCode::NOT_FOUND | StatusCode::GONE => Err(ConsentsError::Unknown {
             server: target.url.shown().to_owned(),
@@ -126,48 +129,43 @@ pub(crate) async fn revoke(
     }
 }
 
-async fn endpoint(
-    source: &Source,
-    target: &Target,
-) -> Result<(Url, Side, Authorization), ConsentsError> {
-    let not_offered = || ConsentsError::NotOffered {
-        server: target.url.shown().to_owned(),
-    };
-    if target.auth == ServerAuth::None {
-        return Err(not_offered());
-    }
-    let authorization = source.authorization(target).await?;
-    let slot = source.ledger.grant_for(&target.name());
-    let named = slot.and_then(|slot| {
-        slot.with_grant(|grant| Some((grant.endpoints.consents.clone()?, grant.endpoints.side)))
-    });
-    let (endpoint, side) = named.ok_or_else(not_offered)?;
-    Ok((endpoint.url().clone(), side, authorization))
-}
-
 /// Asks, and once more with a renewed token if the first one is refused. A server that takes
-/// neither wants a new sign-in.
+/// neither wants a new sign-in, or gives a program no right to ask.
 async fn ask(
-    source: &Source,
+    identity: &Identity,
     target: &Target,
     request: impl Fn(&reqwest::Client, Url) -> RequestBuilder,
 ) -> Result<Answer, ConsentsError> {
+    let not_offered = || ConsentsError::NotOffered {
+        server: target.url.shown().to_owned(),
+    };
     for _ in 0..2 {
-        let (endpoint, side, used) = endpoint(source, target).await?;
-        let http = source.clients.named_from(side);
-        let request = request(http, endpoint).header(AUTHORIZATION, &used.header);
+        let used = identity.authorization(target).await?;
+        let used = used.ok_or_else(not_offered)?;
+        let named = identity.consents_endpoint(target).await;
+        let (endpoint, http) = named.ok_or_else(not_offered)?;
+        let request = request(http, endpoint.url().clone()).header(AUTHORIZATION, &used.header);
         let answer = answered(request, target).await?;
         if answer.status != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }
-        source.refused(target, &used, None);
+        identity.challenged(target, &used, None).await;
     }
-    let refused = AuthorizationError::SignInNeeded {
-        server: target.url.shown().to_owned(),
-        reason: SignInReason::KeepsRefusing,
-        explanation: None,
-    };
-    Err(refused.into())
+    Err(keeps_refusing(target).into())
+}
+
+fn keeps_refusing(target: &Target) -> AuthorizationError {
+    match target.auth {
+        ServerAuth::ClientCredentials(_) => machine::keeps_refusing(target),
+        ServerAuth::None
+        | ServerAuth::Discover
+        | ServerAuth::Client { .. }
+        | ServerAuth::Entra { .. } => AuthorizationError::SignInNeeded {
+            server: target.url.shown().to_owned(),
+            reason: SignInReason::KeepsRefusing,
+            explanation: None,
+        },
+    }
 }
 
 async fn answered(request: RequestBuilder, target: &Target) -> Result<Answer, ConsentsError> {

@@ -296,7 +296,7 @@ impl Identity {
     ///
     /// [`ConsentsError`]; `NotOffered` where the server keeps no such list.
     pub async fn consents(&self, target: &Target) -> Result<Vec<Consent>, ConsentsError> {
-        consents::list(&self.0.source, target).await
+        consents::list(self, target).await
     }
 
     /// Takes a consent back.
@@ -305,7 +305,29 @@ impl Identity {
     ///
     /// As [`consents`](Self::consents), and `Unknown`.
     pub async fn revoke_consent(&self, target: &Target, id: &str) -> Result<(), ConsentsError> {
-        consents::revoke(&self.0.source, target, id).await
+        consents::revoke(self, target, id).await
+    }
+
+    /// Where consents are asked for with what [`authorization`](Self::authorization) just gave, and
+    /// the client for that; `None` if nowhere.
+    pub(crate) async fn consents_endpoint(
+        &self,
+        target: &Target,
+    ) -> Option<(EndpointUrl, &reqwest::Client)> {
+        let source = &self.0.source;
+        let (endpoint, side) = match target.auth {
+            ServerAuth::ClientCredentials(_) => self.0.machines.consents_endpoint(target).await?,
+            ServerAuth::None
+            | ServerAuth::Discover
+            | ServerAuth::Client { .. }
+            | ServerAuth::Entra { .. } => {
+                let slot = source.ledger.grant_for(&target.name())?;
+                slot.with_grant(|Grant { endpoints, .. }| {
+                    Some((endpoints.consents.clone()?, endpoints.side))
+                })?
+            }
+        };
+        Some((endpoint, source.clients.named_from(side)))
     }
 
     /// The value of a stored secret as a header's, marked sensitive; `None` if there is no such

@@ -12,18 +12,25 @@ mod state;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use model::EndpointUrl;
 use model::config::ClientCredentials;
 
 use self::plan::Plan;
 use self::state::{Failure, Look, State};
 use crate::account::Account;
 use crate::error::AuthorizationError;
+use crate::http::Side;
 use crate::identity::{Authorization, Target};
 use crate::token::source::Source;
 
 /// The programs that this one is to servers.
 #[derive(Default)]
 pub(crate) struct Machines(Mutex<HashMap<String, Arc<Machine>>>);
+
+/// What it means where `target` takes no token that its program is given.
+pub(crate) fn keeps_refusing(target: &Target) -> AuthorizationError {
+    Failure::keeps_refusing().about(target)
+}
 
 #[derive(Default)]
 struct Machine {
@@ -54,6 +61,13 @@ impl Machines {
     /// Who the program is there, once it was given a token.
     pub(crate) fn account(&self, target: &Target) -> Option<Account> {
         self.of(target).state().account()
+    }
+
+    /// Where its consents are listed, and who names that, once it was given a token.
+    pub(crate) async fn consents_endpoint(&self, target: &Target) -> Option<(EndpointUrl, Side)> {
+        let machine = self.of(target);
+        let plan = machine.flight.lock().await;
+        plan.as_ref().and_then(Plan::consents_endpoint)
     }
 
     fn of(&self, target: &Target) -> Arc<Machine> {

@@ -28,6 +28,7 @@ pub(super) struct Plan {
     manner: Manner,
     resource: Option<Resource>,
     scopes: Vec<String>,
+    consents_endpoint: Option<EndpointUrl>,
     side: Side,
 }
 
@@ -74,6 +75,7 @@ impl Plan {
             manner: Manner::Entra,
             scopes: dialect::for_program(&config.scopes, resource),
             resource: None,
+            consents_endpoint: server.consents_endpoint,
             side: server.side,
             token_endpoint: server.token_endpoint,
         }
@@ -100,6 +102,7 @@ impl Plan {
             resource => Ok(Self {
                 manner: Manner::of(&server, &config.proof).map_err(|what| not_granted(&what))?,
                 scopes: scopes.to_vec(),
+                consents_endpoint: server.consents_endpoint,
                 side: server.side,
                 token_endpoint: server.token_endpoint,
                 resource,
@@ -166,6 +169,11 @@ impl Plan {
                 retry_after: None,
             },
         }
+    }
+
+    /// Where consents are listed, and who names that.
+    pub(super) fn consents_endpoint(&self) -> Option<(EndpointUrl, Side)> {
+        Some((self.consents_endpoint.clone()?, self.side))
     }
 
     /// The program, as the authorization server knows it.

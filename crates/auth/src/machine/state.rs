@@ -114,11 +114,7 @@ impl State {
         if before.is_some_and(|before| now.saturating_sub(before) < REFUSED_TWICE) {
             self.hold = Some(Hold {
                 until: now + AFTER_REFUSAL,
-                failure: Failure::NotGranted {
-                    reason: "the server refuses the tokens that this program is given".to_owned(),
-                    hint: "check the scopes and the resource of this server, and ask who runs it to give the client access",
-                    explanation: None,
-                },
+                failure: Failure::keeps_refusing(),
             });
         }
     }
@@ -139,6 +135,15 @@ impl Held {
 }
 
 impl Failure {
+    /// The server takes no token.
+    pub(super) fn keeps_refusing() -> Self {
+        Self::NotGranted {
+            reason: "the server refuses the tokens that this program is given".to_owned(),
+            hint: "check the scopes and the resource of this server, and ask who runs it to give the client access",
+            explanation: None,
+        }
+    }
+
     /// Whether it is worth nothing to ask again at once. A network may be back at any time.
     fn lasts(&self) -> bool {
         match self {

@@ -1,6 +1,6 @@
 //! Programs that sign in as themselves.
 
-use auth::{AuthorizationError, SignInError, Target};
+use auth::{AuthorizationError, ConsentsError, SignInError, Target};
 use axum::http::StatusCode;
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::START;
-use super::authority::{Parameters, TENANT, Trouble};
+use super::authority::{Authority, Parameters, TENANT, Trouble};
 use super::desk::{Desk, shown};
 
 const DISCOVERED: MachineIssuer = MachineIssuer::Discovered { resource: None };
@@ -165,6 +165,46 @@ async fn while_the_server_is_away_the_old_token_does() {
     desk.authority.set(|b| b.trouble = None);
     desk.advance(120);
     assert_eq!(desk.header(&target).await, "Bearer access-2");
+}
+
+#[tokio::test]
+async fn consents_that_a_program_may_not_see_are_for_its_rights_and_no_sign_in() {
+    let desk = Desk::new().await;
+    let target = with_secret(&desk).await;
+    assert_eq!(desk.identity.consents(&target).await.unwrap().len(), 1);
+    desk.authority.end_access();
+    assert_eq!(desk.identity.consents(&target).await.unwrap().len(), 1);
+    assert_eq!(requests(&desk).len(), 2);
+
+    let desk = Desk::new().await;
+    let target = with_secret(&desk).await;
+    let other = Authority::start().await;
+    let elsewhere = format!("{}/account/consents", other.origin);
+    desk.authority
+        .set(|b| b.metadata["consents_endpoint"] = json!(elsewhere));
+    let refused = desk.identity.consents(&target).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("give the client access"),
+        "{refused}"
+    );
+    assert_eq!(requests(&desk).len(), 2, "no third token");
+
+    let desk = Desk::new().await;
+    let target = with_secret(&desk).await;
+    let body = json!({ "error": "invalid_client", "error_description": "AADSTS7000222: expired" });
+    let trouble = Trouble::Refusal(StatusCode::UNAUTHORIZED, body);
+    desk.authority.set(|b| b.trouble = Some(trouble));
+    let refused = desk.identity.revoke_consent(&target, "c/1").await;
+    let told = refused.unwrap_err().to_string();
+    assert!(told.contains("the client secret has expired"), "{told}");
+    assert!(!told.contains("sign in"), "{told}");
+
+    let desk = Desk::new().await;
+    let target = with_secret(&desk).await;
+    desk.authority
+        .set(|b| b.metadata["consents_endpoint"] = Value::Null);
+    let none = desk.identity.consents(&target).await;
+    assert!(matches!(none, Err(ConsentsError::NotOffered { .. })));
 }
 
 fn pem(kind: &str, der: &[u8]) -> String {
