@@ -1,9 +1,11 @@
 //! All grants, registrations and stored secrets: in memory for use, in the vault for good.
 
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -51,10 +53,29 @@ impl Ledger {
     pub(crate) async fn load(&self) -> Result<(), VaultError> {
         let load = || async {
             let contents = self.in_vault(Vault::read_all).await?;
-            self.entries().take(contents);
+            let strays = self.entries().take(contents);
+            self.file_anew(strays).await;
             Ok(())
         };
         self.loaded.get_or_try_init(load).await.copied()
+    }
+
+    /// Files these grants under the names that they have now. A record under an older name would
+    /// never be written again, nor removed when its account signs out.
+    async fn file_anew(&self, strays: Vec<(RecordName, GrantKey)>) {
+        for (name, key) in strays {
+            if let Err(error) = self.rename(name, &key).await {
+                tracing::warn!(%error, "a record keeps its older name for now");
+            }
+        }
+    }
+
+    async fn rename(&self, name: RecordName, key: &GrantKey) -> Result<(), VaultError> {
+        if let Some(slot) = self.slot(key) {
+            let _flight = slot.flight.lock().await;
+            self.save(&slot).await?;
+        }
+        self.in_vault(move |vault| vault.remove(&name)).await
     }
 
     /// Makes sure that what a sign-in brings can be kept.
@@ -248,12 +269,18 @@ fn secret_record(name: &SecretName) -> RecordName {
 }
 
 impl Entries {
-    fn take(&mut self, contents: Contents) {
+    /// Takes what the vault holds; says which grants lie there under another name than theirs.
+    fn take(&mut self, contents: Contents) -> Vec<(RecordName, GrantKey)> {
+        let mut strays = Vec::new();
         self.damaged = contents.damaged;
         for (name, plain) in contents.records {
             let read = match name.kind {
-                RecordKind::Grant => record::to_grant(&plain)
-                    .map(|grant| self.slots.push(Arc::new(Slot::new(grant)))),
+                RecordKind::Grant => record::to_grant(&plain).map(|grant| {
+                    if grant.key.record() != name {
+                        strays.push((name.clone(), grant.key.clone()));
+                    }
+                    self.slots.push(Arc::new(Slot::new(grant)));
+                }),
                 RecordKind::Registration => {
                     record::to_registration(&plain).map(|known| self.registrations.push(known))
                 }
@@ -268,8 +295,13 @@ impl Entries {
         // A crash between two writes leaves two grants for one target: the newer one counts.
         let obtained = |slot: &Arc<Slot>| slot.with_grant(|grant| grant.tokens.obtained_at);
         self.slots.sort_by_key(|slot| Reverse(obtained(slot)));
+        // The same goes for one grant under two names.
+        let mut seen = HashSet::new();
+        self.slots
+            .retain(|slot| seen.insert(slot.with_grant(|grant| grant.key.clone())));
         for path in &self.damaged {
             tracing::warn!(path = %path.display(), "a record of the vault is damaged");
         }
+        strays
     }
 }

@@ -9,7 +9,7 @@ use model::{Clock, Issuer};
 use super::{Endpoints, Grant, GrantKey, Ledger, Tokens};
 use crate::account::{Account, AccountKey};
 use crate::http::Side;
-use crate::http::tests::{INSIDE, Net, Site};
+use crate::http::tests::{INSIDE, Net};
 use crate::identity::{Identity, IdentityOptions, Program, Target};
 use crate::registration::Client;
 use crate::secret::{AccessToken, RefreshToken};
@@ -17,13 +17,17 @@ use crate::vault::Vault;
 
 const ISSUER: &str = "https://login.example";
 
-/// Signed in at an authorization server that is named from `side`, and whose name leads to
-/// `site`; the access token serves, and should be renewed.
-fn grant(target: &Target, side: Side, site: &Site) -> Grant {
-    let at = |path: &str| {
-        let address = format!("{ISSUER}:{}{path}", site.port);
-        address.parse().unwrap()
-    };
+pub(super) fn target() -> Target {
+    Target {
+        url: "https://mcp.example/mcp".parse().unwrap(),
+        auth: ServerAuth::Discover,
+    }
+}
+
+/// Signed in at an authorization server on this port that is named from `side`; the access token
+/// serves, and should be renewed.
+pub(super) fn grant(target: &Target, side: Side, port: u16) -> Grant {
+    let at = |path: &str| format!("{ISSUER}:{port}{path}").parse().unwrap();
     Grant {
         key: GrantKey {
             issuer: Issuer::new(ISSUER),
@@ -69,13 +73,13 @@ fn grant(target: &Target, side: Side, site: &Site) -> Grant {
 async fn asked_of_a_neighbour(side: Side) -> Vec<String> {
     let net = Net::of(&[("login.example", &[INSIDE])]);
     let neighbour = net.serve(INSIDE);
-    let target = Target {
-        url: "https://mcp.example/mcp".parse().unwrap(),
-        auth: ServerAuth::Discover,
-    };
+    let target = target();
     let vault = Vault::memory();
     let ledger = Ledger::new(vault.clone());
-    ledger.keep(grant(&target, side, &neighbour)).await.unwrap();
+    ledger
+        .keep(grant(&target, side, neighbour.port))
+        .await
+        .unwrap();
     let identity = Identity::new(IdentityOptions {
         http: net.clients(),
         vault,
