@@ -45,16 +45,8 @@ impl Source {
         if source.sibling(&wish, None).is_none() {
             return Err(self.not_signed_in());
         }
-        // On a task of its own, as a renewal.
-        let attempt = self
-            .renewals
-            .spawn(async move { source.attempt(wish).await });
-        attempt.await.unwrap_or_else(|error| {
-            Err(Failure::Unreachable {
-                reason: error.to_string(),
-                retry_after: None,
-            })
-        })
+        let attempt = async move { source.attempt(wish).await };
+        self.to_its_end(attempt).await?
     }
 
     async fn attempt(&self, wish: Wish) -> Result<Authorization, Failure> {
@@ -99,7 +91,7 @@ impl Source {
             return Ok(false);
         };
         let (source, account) = (self.clone(), account.clone());
-        let attempt = self.renewals.spawn(async move {
+        let attempt = async move {
             let _one = source.branches.lock().await;
             let Some(sibling) = source.sibling(&wish, Some(&account)) else {
                 return Ok(false);
@@ -112,14 +104,9 @@ impl Source {
                 Err(EndpointError::Refused(_)) => Ok(false),
                 Err(error) => Err(failure(error)),
             }
-        });
-        let switched = attempt.await.unwrap_or_else(|error| {
-            Err(Failure::Unreachable {
-                reason: error.to_string(),
-                retry_after: None,
-            })
-        });
-        switched.map_err(|failure| failure.about(target))
+        };
+        let switched = self.to_its_end(attempt).await.map_err(Failure::from);
+        switched.flatten().map_err(|failure| failure.about(target))
     }
 
     async fn grant_like(

@@ -82,17 +82,8 @@ impl Source {
             Look::Failed(failure) => Err(failure),
             Look::Due { attempts } => {
                 let source = self.clone();
-                // On a task of its own: a caller that goes away must not take with it an answer
-                // that carries the only valid refresh token.
-                let renewal = self
-                    .renewals
-                    .spawn(async move { source.renew(&slot, attempts).await });
-                renewal.await.unwrap_or_else(|error| {
-                    Err(Failure::Unreachable {
-                        reason: error.to_string(),
-                        retry_after: None,
-                    })
-                })
+                let renewal = async move { source.renew(&slot, attempts).await };
+                self.to_its_end(renewal).await?
             }
         }
     }
@@ -156,6 +147,15 @@ impl Source {
         };
         if let Err(error) = kept {
             tracing::error!(%error, "the renewed sign-in could not be kept");
+        }
+    }
+}
+
+impl From<JoinError> for Failure {
+    fn from(error: JoinError) -> Self {
+        Self::Unreachable {
+            reason: error.to_string(),
+            retry_after: None,
         }
     }
 }
