@@ -157,6 +157,15 @@ impl AuthorizationServer {
         })
     }
 
+    /// Whether clients may prove themselves to it by this method: where it does not say, by
+    /// `client_secret_basic` alone (RFC 8414 section 2).
+    pub(crate) fn offers_authentication(&self, method: &str) -> bool {
+        match &self.client_authentication {
+            Some(offered) => offered.iter().any(|offer| offer == method),
+            None => method == "client_secret_basic",
+        }
+    }
+
     /// Whether it lists the scope.
     pub(crate) fn offers_scope(&self, scope: &str) -> bool {
         self.scopes.iter().any(|offered| offered == scope)

@@ -1,6 +1,5 @@
 //! Where a program asks for its token, and for what.
 
-use ::http::header::AUTHORIZATION;
 use model::config::{ClientCredentials, MachineIssuer};
 use model::{EndpointUrl, Issuer, Resource};
 
@@ -15,7 +14,7 @@ use crate::http::Side;
 use crate::identity::Target;
 use crate::token::Tokens;
 use crate::token::endpoint::{EndpointError, Token, issued};
-use crate::token::form::ask;
+use crate::token::form::{ask, proven};
 use crate::token::source::Source;
 
 /// What to do if the configuration is what is wrong.
@@ -119,7 +118,7 @@ impl Plan {
     ) -> Result<Tokens, Failure> {
         let audience = match &self.manner {
             Manner::Entra => self.token_endpoint.url().as_str(),
-            Manner::Basic | Manner::Post | Manner::Assertion { .. } => self.issuer.as_str(),
+            Manner::Secret(_) | Manner::Assertion { .. } => self.issuer.as_str(),
         };
         let now = source.clock.unix();
         let proof = Proof::of(source, config, &self.manner, audience, now).await?;
@@ -131,17 +130,11 @@ impl Plan {
         if let Some(resource) = &self.resource {
             form.push(("resource", resource.as_str()));
         }
-        form.extend(proof.parameters(&config.client_id));
-        let mut request = source
-            .clients
-            .named_from(self.side)
-            .post(self.token_endpoint.url().clone())
-            .header("accept", "application/json");
-        if let Some(basic) = proof.basic(&config.client_id) {
-            request = request.header(AUTHORIZATION, basic);
-        }
+        form.extend(proof.parameters());
+        let http = source.clients.named_from(self.side);
+        let request = proven(http, &self.token_endpoint, &proof.client, form);
         let refused = |error| self.refused(error, config);
-        let token: Token = ask(request.form(&form)).await.map_err(refused)?;
+        let token: Token = ask(request).await.map_err(refused)?;
         Ok(issued(&token, now).map_err(refused)?.tokens)
     }
 

@@ -8,6 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use model::SecretName;
 use model::config::{ClientCredentials, MachineProof};
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -16,7 +17,8 @@ use super::plan::{not_granted, unreadable};
 use super::state::Failure;
 use crate::discovery::AuthorizationServer;
 use crate::random;
-use crate::secret::{Assertion, StoredSecret};
+use crate::registration::{Client, SecretMethod};
+use crate::secret::{Assertion, ClientSecret};
 use crate::token::source::Source;
 
 /// RFC 7523 section 2.2.
@@ -29,36 +31,29 @@ const LIFE: u64 = 300;
 pub(super) enum Manner {
     /// As Entra does: a secret in the form; an assertion with the certificate's thumbprint.
     Entra,
-    /// `client_secret_basic`.
-    Basic,
-    /// `client_secret_post`.
-    Post,
+    /// A secret.
+    Secret(SecretMethod),
     /// `private_key_jwt`, signed by one of these where the server says which.
     Assertion { algorithms: Option<Vec<String>> },
 }
 
 /// One proof, for one request.
-pub(super) enum Proof {
-    Basic(StoredSecret),
-    Post(StoredSecret),
-    Assertion(Assertion),
+pub(super) struct Proof {
+    /// The client, with its secret if that is what proves it.
+    pub(super) client: Client,
+    assertion: Option<Assertion>,
 }
 
 impl Manner {
-    /// What the metadata says; RFC 8414 section 2 says `client_secret_basic` where it is silent.
+    /// What the metadata says. Where it is silent, assertions are tried.
     pub(super) fn of(server: &AuthorizationServer, proof: &MachineProof) -> Result<Self, String> {
-        let offers = |method: &str| match &server.client_authentication {
-            Some(offered) => offered.iter().any(|offer| offer == method),
-            None => method != "client_secret_post",
-        };
         match proof {
-            MachineProof::Secret(_) if offers("client_secret_basic") => Ok(Self::Basic),
-            MachineProof::Secret(_) if offers("client_secret_post") => Ok(Self::Post),
-            MachineProof::Secret(_) => {
-                Err("its authorization server takes no client secret".to_owned())
-            }
+            MachineProof::Secret(_) => SecretMethod::of(server)
+                .map(Self::Secret)
+                .ok_or_else(|| "its authorization server takes no client secret".to_owned()),
             MachineProof::Certificate { .. } | MachineProof::TokenFile(_)
-                if offers("private_key_jwt") =>
+                if server.client_authentication.is_none()
+                    || server.offers_authentication("private_key_jwt") =>
             {
                 Ok(Self::Assertion {
                     algorithms: server.signing_algorithms.clone(),
@@ -80,63 +75,57 @@ impl Proof {
         audience: &str,
         now: u64,
     ) -> Result<Self, Failure> {
-        match (&config.proof, manner) {
-            (MachineProof::Secret(name), manner) => {
-                let ledger = &source.ledger;
-                ledger.load().await.map_err(|error| unreadable(&error))?;
-                let secret = ledger.secret(name).ok_or_else(|| {
-                    not_granted(&format!(
-                        "there is no secret `{name}`: store it with `postern secrets set {name}`"
-                    ))
-                })?;
-                Ok(match manner {
-                    Manner::Basic => Self::Basic(secret),
-                    Manner::Entra | Manner::Post | Manner::Assertion { .. } => Self::Post(secret),
-                })
+        let assertion = match &config.proof {
+            MachineProof::Secret(name) => {
+                return Self::by_secret(source, config, name, manner).await;
             }
-            (MachineProof::TokenFile(path), _) => {
-                let token = read(path).await?;
-                Ok(Self::Assertion(Assertion::new(token.trim())))
-            }
-            (MachineProof::Certificate { cert, key }, manner) => {
+            MachineProof::TokenFile(path) => Assertion::new(read(path).await?.trim()),
+            MachineProof::Certificate { cert, key } => {
                 let (cert, key) = (read(cert).await?, read(key).await?);
-                let signing =
-                    Signing::of(&cert, &key, manner).map_err(|what| not_granted(&what))?;
-                let assertion = signing.sign(&config.client_id, audience, now);
-                assertion
-                    .map(Self::Assertion)
-                    .map_err(|what| not_granted(&what))
+                Signing::of(&cert, &key, manner)
+                    .and_then(|signing| signing.sign(&config.client_id, audience, now))
+                    .map_err(|what| not_granted(&what))?
             }
-        }
-    }
-
-    /// What goes into the form.
-    pub(super) fn parameters<'a>(&'a self, client_id: &'a str) -> Vec<(&'static str, &'a str)> {
-        match self {
-            Self::Basic(_) => Vec::new(),
-            Self::Post(secret) => {
-                vec![("client_id", client_id), ("client_secret", secret.expose())]
-            }
-            Self::Assertion(assertion) => vec![
-                ("client_id", client_id),
-                ("client_assertion_type", ASSERTION_TYPE),
-                ("client_assertion", assertion.expose()),
-            ],
-        }
-    }
-
-    /// What goes into the header: form-encoded first (RFC 6749 section 2.3.1).
-    pub(super) fn basic(&self, client_id: &str) -> Option<::http::HeaderValue> {
-        let Self::Basic(secret) = self else {
-            return None;
         };
-        let encode =
-            |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-        let pair = Zeroizing::new(format!("{}:{}", encode(client_id), encode(secret.expose())));
-        let text = format!("Basic {}", BASE64_STANDARD.encode(pair.as_bytes()));
-        let mut value = ::http::HeaderValue::from_str(&text).expect("base64 fits a header");
-        value.set_sensitive(true);
-        Some(value)
+        Ok(Self {
+            client: Client::configured(&config.client_id),
+            assertion: Some(assertion),
+        })
+    }
+
+    async fn by_secret(
+        source: &Source,
+        config: &ClientCredentials,
+        name: &SecretName,
+        manner: &Manner,
+    ) -> Result<Self, Failure> {
+        let ledger = &source.ledger;
+        ledger.load().await.map_err(|error| unreadable(&error))?;
+        let secret = ledger.secret(name).ok_or_else(|| {
+            not_granted(&format!(
+                "there is no secret `{name}`: store it with `postern secrets set {name}`"
+            ))
+        })?;
+        let method = match manner {
+            Manner::Secret(method) => *method,
+            Manner::Entra | Manner::Assertion { .. } => SecretMethod::Post,
+        };
+        let secret = ClientSecret::new(secret.expose());
+        Ok(Self {
+            client: Client::with_secret(&config.client_id, secret, method),
+            assertion: None,
+        })
+    }
+
+    /// What goes into the form beside the client.
+    pub(super) fn parameters(&self) -> Vec<(&'static str, &str)> {
+        let Some(assertion) = &self.assertion else {
+            return Vec::new();
+        };
+        vec![
+            ("client_assertion_type", ASSERTION_TYPE),
+            ("client_assertion", assertion.expose()),
+        ]
     }
 }
 
@@ -163,7 +152,7 @@ impl Signing {
                 thumbprint: Some(thumbprint()?),
             }),
             Manner::Entra => Err("Entra takes RSA keys alone".to_owned()),
-            Manner::Basic | Manner::Post | Manner::Assertion { algorithms: None } => Ok(Self {
+            Manner::Secret(_) | Manner::Assertion { algorithms: None } => Ok(Self {
                 key,
                 algorithm: fitting[0],
                 thumbprint: None,

@@ -52,7 +52,7 @@ pub(crate) async fn register(
     let Some(endpoint) = &server.registration_endpoint else {
         return Err(RegisterError::NotOffered);
     };
-    let method = method(server.client_authentication.as_deref());
+    let method = method(server);
     let response = post(
         http,
         endpoint,
@@ -117,13 +117,13 @@ fn grant_types(server: &AuthorizationServer) -> &'static [&'static str] {
 }
 
 /// How to prove oneself: not at all where that is allowed, as fits a program on a desk.
-fn method(offered: Option<&[String]>) -> &'static str {
-    let Some(offered) = offered else {
+fn method(server: &AuthorizationServer) -> &'static str {
+    if server.client_authentication.is_none() {
         return "none";
-    };
+    }
     ["none", "client_secret_post", "client_secret_basic"]
         .into_iter()
-        .find(|method| offered.iter().any(|offer| offer == method))
+        .find(|method| server.offers_authentication(method))
         .unwrap_or("none")
 }
 

@@ -34,6 +34,15 @@ pub(crate) enum ClientProof {
     Post(ClientSecret),
 }
 
+/// How a client proves itself by a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SecretMethod {
+    /// `client_secret_basic`.
+    Basic,
+    /// `client_secret_post`.
+    Post,
+}
+
 /// Where a client id comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClientOrigin {
@@ -65,8 +74,7 @@ impl Client {
         }
     }
 
-    /// A client from the configuration with a secret, which it proves as the server wants it
-    /// (RFC 8414 section 2: by `client_secret_basic`, where it does not say).
+    /// A client from the configuration with a secret, which it proves as the server wants it.
     ///
     /// # Errors
     ///
@@ -76,22 +84,22 @@ impl Client {
         secret: ClientSecret,
         server: &AuthorizationServer,
     ) -> Result<Self, String> {
-        let offers = |method: &str| match &server.client_authentication {
-            Some(offered) => offered.iter().any(|offer| offer == method),
-            None => method == "client_secret_basic",
-        };
-        let proof = if offers("client_secret_basic") {
-            ClientProof::Basic(secret)
-        } else if offers("client_secret_post") {
-            ClientProof::Post(secret)
-        } else {
+        let Some(method) = SecretMethod::of(server) else {
             let wanted = server.client_authentication.as_deref().unwrap_or_default();
             return Err(wanted.join(", "));
         };
-        Ok(Self {
-            proof,
+        Ok(Self::with_secret(id, secret, method))
+    }
+
+    /// A client from the configuration with a secret that it proves by this method.
+    pub(crate) fn with_secret(id: &str, secret: ClientSecret, method: SecretMethod) -> Self {
+        Self {
+            proof: match method {
+                SecretMethod::Basic => ClientProof::Basic(secret),
+                SecretMethod::Post => ClientProof::Post(secret),
+            },
             ..Self::configured(id)
-        })
+        }
     }
 
     /// The client that its metadata document describes.
@@ -102,6 +110,18 @@ impl Client {
     /// Whether it can be made anew.
     pub(crate) fn is_registered(&self) -> bool {
         self.origin == ClientOrigin::Registered
+    }
+}
+
+impl SecretMethod {
+    /// The one that the server wants, if it takes secrets.
+    pub(crate) fn of(server: &AuthorizationServer) -> Option<Self> {
+        let methods = [
+            ("client_secret_basic", Self::Basic),
+            ("client_secret_post", Self::Post),
+        ];
+        let offered = |(name, _): &(&str, Self)| server.offers_authentication(name);
+        methods.into_iter().find(offered).map(|(_, method)| method)
     }
 }
 
