@@ -19,7 +19,7 @@ use self::pace::Pace;
 use super::Whom;
 use super::callback::{CallbackListener, Port};
 use super::exchange::{Exchange, ReturnTo};
-use super::flow::{find_out, known_registration};
+use super::flow::{find_out, known_registration, wanted_port};
 use crate::account::Account;
 use crate::error::SignInError;
 use crate::identity::{Program, Target};
@@ -127,10 +127,9 @@ impl DeviceFlow {
             });
         }
         let known = known_registration(&source, &plan);
-        let port = match (plan.port, &known) {
-            (Some(port), _) => port,
-            (None, Some(known)) => known.port,
-            (None, None) => some_port().await,
+        let port = match wanted_port(&plan, known.as_ref()) {
+            Port::Fixed(port) | Port::Favoured(port) => port,
+            Port::Any => some_port().await,
         };
         let exchange = Exchange {
             redirect_uri: plan.redirect_uri(port),

@@ -228,17 +228,22 @@ pub(super) fn known_registration(source: &Source, plan: &Plan) -> Option<Registr
     (!known.is_over(source.clock.unix())).then_some(known)
 }
 
+/// The port for the browser to come back to: fixed, else the one that was registered.
+pub(super) fn wanted_port(plan: &Plan, known: Option<&Registration>) -> Port {
+    match (plan.port, known) {
+        (Some(port), _) => Port::Fixed(port),
+        (None, Some(known)) => Port::Favoured(known.port),
+        (None, None) => Port::Any,
+    }
+}
+
 async fn bind(
     plan: &Plan,
     known: Option<&Registration>,
     target: &Target,
     ours: &Ports,
 ) -> Result<CallbackListener, SignInError> {
-    let port = match (plan.port, known) {
-        (Some(port), _) => Port::Fixed(port),
-        (None, Some(known)) => Port::Favoured(known.port),
-        (None, None) => Port::Any,
-    };
+    let port = wanted_port(plan, known);
     CallbackListener::bind(port).await.map_err(|error| {
         let server = target.url.shown().to_owned();
         match (plan.port, error.kind()) {

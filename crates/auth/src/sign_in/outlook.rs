@@ -10,12 +10,13 @@ use model::config::ServerAuth;
 use tokio::net::TcpListener;
 
 use super::callback::{CallbackListener, Port};
-use super::flow::{decide, fit_for_tokens, known_registration};
+use super::flow::{decide, fit_for_tokens, known_registration, wanted_port};
 use super::plan::Plan;
 use crate::dialect::Dialect;
 use crate::discovery::{AuthorizationServer, Proof};
 use crate::error::SignInError;
 use crate::identity::{Program, Target};
+use crate::registration::Registration;
 use crate::token::source::Source;
 
 /// See the module.
@@ -91,12 +92,14 @@ pub(crate) async fn outlook(
         (Err(SignInError::SecretMissing { .. }), Err(error)) => Err(error.into()),
         (plan, _) => plan,
     }?;
+    let known = known_registration(source, &plan);
+    let wanted = wanted_port(&plan, known.as_ref());
     Ok(Outlook {
         upstream: upstream(&plan),
-        membership: membership(source, target, &plan),
+        membership: membership(known, target, &plan),
         redirect: Redirect {
             uri: plan.registered_redirect_uri(),
-            port: port(source, &plan).await,
+            port: port(source, wanted).await,
         },
         issuer: plan.issuer,
         server: plan.server,
@@ -112,11 +115,11 @@ fn upstream(plan: &Plan) -> Upstream {
     }
 }
 
-fn membership(source: &Source, target: &Target, plan: &Plan) -> Membership {
+fn membership(known: Option<Registration>, target: &Target, plan: &Plan) -> Membership {
     match (&plan.client, &target.auth) {
         (Some(client), ServerAuth::Discover) => Membership::Document(client.id.clone()),
         (Some(client), _) => Membership::Beforehand(client.id.clone()),
-        (None, _) => match known_registration(source, plan) {
+        (None, _) => match known {
             Some(known) => Membership::Registered(known.client.id),
             None if plan.server.registration_endpoint.is_some() => Membership::ToCome,
             None => Membership::Nowhere,
@@ -124,15 +127,10 @@ fn membership(source: &Source, target: &Target, plan: &Plan) -> Membership {
     }
 }
 
-async fn port(source: &Source, plan: &Plan) -> Return {
-    let wanted = match (plan.port, known_registration(source, plan)) {
-        (Some(port), _) => Port::Fixed(port),
-        (None, Some(known)) => Port::Favoured(known.port),
-        (None, None) => Port::Any,
-    };
-    match (CallbackListener::bind(wanted).await, plan.port) {
+async fn port(source: &Source, wanted: Port) -> Return {
+    match (CallbackListener::bind(wanted).await, wanted) {
         (Ok(listener), _) => Return::Free(listener.port()),
-        (Err(error), Some(port)) if error.kind() == io::ErrorKind::AddrInUse => {
+        (Err(error), Port::Fixed(port)) if error.kind() == io::ErrorKind::AddrInUse => {
             match source.ports.holder(port) {
                 Some(server) => Return::Awaited(port, server),
                 None => Return::Taken(port, taken(port).await),
