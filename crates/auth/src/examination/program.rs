@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use model::config::{ClientCredentials, MachineIssuer, MachineProof};
+use model::config::{ClientCredentials, MachineProof};
 
 use super::{Aspect, Authority, Finding};
-use crate::discovery::Discovery;
-use crate::error::SignInError;
 use crate::identity::Target;
+use crate::machine::find_out;
 use crate::token::source::Source;
 
 pub(super) async fn findings(
@@ -16,41 +15,17 @@ pub(super) async fn findings(
     config: &ClientCredentials,
 ) -> (Vec<Finding>, Option<Authority>) {
     let registration = registration(source, config).await;
-    match authority(source, target, config).await {
-        Ok(authority) => {
-            let what = format!(
-                "Postern signs in as itself (client credentials) at {}",
-                authority.issuer
-            );
+    match find_out(source, target, config).await {
+        Ok((issuer, found)) => {
+            let what = format!("Postern signs in as itself (client credentials) at {issuer}");
             let discovery = Finding::fine(Aspect::Discovery, what);
-            (vec![discovery, registration], Some(authority))
+            let server = found.authorization_server;
+            (
+                vec![discovery, registration],
+                Some(Authority { issuer, server }),
+            )
         }
         Err(error) => (vec![Finding::of_error(&error), registration], None),
-    }
-}
-
-async fn authority(
-    source: &Source,
-    target: &Target,
-    config: &ClientCredentials,
-) -> Result<Authority, SignInError> {
-    let discovery = Discovery {
-        http: &source.clients,
-        server: &target.url,
-    };
-    match &config.issuer {
-        MachineIssuer::Entra { authority, .. } => Ok(Authority {
-            server: discovery.of_entra(authority).await?,
-            issuer: authority.clone(),
-        }),
-        MachineIssuer::Discovered { .. } => {
-            let found = discovery.of_server(None, |_| true).await?;
-            let server = found.authorization_server;
-            Ok(Authority {
-                issuer: server.issuer.issuer(),
-                server,
-            })
-        }
     }
 }
 

@@ -16,6 +16,7 @@ use model::EndpointUrl;
 use model::config::ClientCredentials;
 
 use self::plan::Plan;
+pub(crate) use self::plan::find_out;
 use self::state::{Failure, Look, State};
 use crate::account::Account;
 use crate::error::AuthorizationError;

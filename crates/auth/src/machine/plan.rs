@@ -7,7 +7,7 @@ use super::proof::{Manner, Proof};
 use super::state::Failure;
 use crate::account::{Account, AccountKey};
 use crate::dialect;
-use crate::discovery::{AuthorizationServer, Discovered, Discovery};
+use crate::discovery::{AuthorizationServer, Challenge, Discovered, Discovery};
 use crate::error::SignInError;
 use crate::explanation::Explanation;
 use crate::http::Side;
@@ -41,24 +41,14 @@ impl Plan {
         if target.url.is_exposed() {
             return Err(not_granted("a token could be read on its way there"));
         }
-        let discovery = Discovery {
-            http: &source.clients,
-            server: &target.url,
-        };
+        let (issuer, found) = find_out(source, target, config).await.map_err(found_out)?;
         match &config.issuer {
-            MachineIssuer::Entra {
-                authority,
-                resource,
-            } => {
-                let server = discovery.of_entra(authority).await.map_err(found_out)?;
-                Ok(Self::entra(server, authority.clone(), resource, config))
+            MachineIssuer::Entra { resource, .. } => {
+                let server = found.authorization_server;
+                Ok(Self::entra(server, issuer, resource, config))
             }
             MachineIssuer::Discovered { resource } => {
-                let found = discovery
-                    .of_server(None, |_| true)
-                    .await
-                    .map_err(found_out)?;
-                Self::discovered(found, resource.clone(), config)
+                Self::discovered(issuer, found, resource.clone(), config)
             }
         }
     }
@@ -81,12 +71,12 @@ impl Plan {
     }
 
     fn discovered(
+        issuer: Issuer,
         found: Discovered,
         resource: Option<Resource>,
         config: &ClientCredentials,
     ) -> Result<Self, Failure> {
         let server = found.authorization_server;
-        let issuer = server.issuer.issuer();
         let described = found.resource;
         let listed = described.as_ref().map_or(&[][..], |known| &known.scopes);
         let scopes = [&config.scopes[..], &found.challenge.scopes, listed]
@@ -180,6 +170,33 @@ impl Plan {
             username: None,
             tenant: None,
             object_id: None,
+        }
+    }
+}
+
+/// Who issues the tokens: whom the configuration names, else whom the server does.
+pub(crate) async fn find_out(
+    source: &Source,
+    target: &Target,
+    config: &ClientCredentials,
+) -> Result<(Issuer, Discovered), SignInError> {
+    let discovery = Discovery {
+        http: &source.clients,
+        server: &target.url,
+    };
+    match &config.issuer {
+        MachineIssuer::Entra { authority, .. } => {
+            let found = Discovered {
+                authorization_server: discovery.of_entra(authority).await?,
+                resource: None,
+                challenge: Challenge::default(),
+                protected: true,
+            };
+            Ok((authority.clone(), found))
+        }
+        MachineIssuer::Discovered { .. } => {
+            let found = discovery.of_server(None, |_| true).await?;
+            Ok((found.authorization_server.issuer.issuer(), found))
         }
     }
 }
