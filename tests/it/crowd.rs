@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use auth::{Identity, IdentityOptions, Target, Vault};
+use auth::{Identity, IdentityOptions, Target, Vault, Whom};
 use futures_util::future::join_all;
 use model::{
     Clock,
@@ -67,7 +67,7 @@ async fn sign_in_earlier(world: &World, bridge: &Bridge) {
         url: url.parse().expect("a URL"),
         auth: ServerAuth::Discover,
     };
-    let flow = identity.start_sign_in(&target, None).await;
+    let flow = identity.start_sign_in(&target, None, Whom::Same).await;
     let flow = flow.expect("a page");
     let page = flow.url().to_string();
     let (account, ()) = tokio::join!(flow.finish(), world.sign_in_at(&page));

@@ -149,7 +149,7 @@ async fn ask(
         if answer.status != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }
-        identity.challenged(target, &used, None).await;
+        identity.refused(target, &used, None).await;
     }
     Err(keeps_refusing(target).into())
 }

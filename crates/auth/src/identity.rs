@@ -113,15 +113,11 @@ impl Identity {
     }
 
     /// Takes note that `target` answered 401 to `used`, so that the next
-    /// [`authorization`](Self::authorization) renews. A newer token is left alone.
-    pub async fn refused(&self, target: &Target, used: &Authorization) {
-        self.challenged(target, used, None).await;
-    }
-
-    /// As [`refused`](Self::refused), with the `WWW-Authenticate` header of the 401: where that is
-    /// one of Entra's claims challenges, the next token is asked to answer it, and so is the next
-    /// sign-in if no token does.
-    pub async fn challenged(&self, target: &Target, used: &Authorization, challenge: Option<&str>) {
+    /// [`authorization`](Self::authorization) renews. A newer token is left alone. `challenge` is
+    /// the `WWW-Authenticate` header of the 401, if there was one: where that is one of Entra's
+    /// claims challenges, the next token is asked to answer it, and so is the next sign-in if no
+    /// token does.
+    pub async fn refused(&self, target: &Target, used: &Authorization, challenge: Option<&str>) {
         let source = &self.0.source;
         if let ServerAuth::ClientCredentials(_) = target.auth {
             let machines = &self.0.machines;
@@ -139,7 +135,7 @@ impl Identity {
     /// Prepares a sign-in: discovers, registers where needed, and listens for the browser to come
     /// back. Nothing is opened here: send a browser to the flow's URL, then
     /// [`finish`](SignInFlow::finish) it. `challenge` is the `WWW-Authenticate` header of a 401
-    /// or 403, if there was one. Whoever signed in before is proposed.
+    /// or 403, if there was one. `whom` is a proposal: who signed in is known at the end.
     ///
     /// # Errors
     ///
@@ -148,26 +144,12 @@ impl Identity {
         &self,
         target: &Target,
         challenge: Option<&str>,
-    ) -> Result<SignInFlow, SignInError> {
-        self.start_sign_in_as(target, challenge, Whom::Same).await
-    }
-
-    /// As [`start_sign_in`](Self::start_sign_in), for a certain person: a proposal, who signed in
-    /// is known at the end.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub async fn start_sign_in_as(
-        &self,
-        target: &Target,
-        challenge: Option<&str>,
         whom: Whom,
     ) -> Result<SignInFlow, SignInError> {
         self.start(target, challenge, whom, ReturnTo::Here).await
     }
 
-    /// As [`start_sign_in_as`](Self::start_sign_in_as), for a browser that may be unable to reach this
+    /// As [`start_sign_in`](Self::start_sign_in), for a browser that may be unable to reach this
     /// machine: the address that it ends on carries the answer, for
     /// [`hand_in`](SignInFlow::hand_in).
     ///

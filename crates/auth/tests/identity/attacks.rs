@@ -104,7 +104,7 @@ async fn an_authorization_url_that_is_no_web_address_gets_nowhere() {
         desk.authority
             .set(|b| b.metadata["authorization_endpoint"] = json!(hostile));
         let target = desk.target();
-        let outcome = desk.identity.start_sign_in(&target, None).await.err();
+        let outcome = desk.begin(&target).await.err();
         assert!(
             matches!(outcome, Some(SignInError::Insecure { .. })),
             "{hostile}: {outcome:?}"
@@ -122,7 +122,7 @@ async fn shell_metacharacters_in_an_authorization_url_stay_in_its_query() {
     desk.authority
         .set(|b| b.metadata["authorization_endpoint"] = json!(hostile));
     let target = desk.target();
-    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let flow = desk.begin(&target).await.unwrap();
     let url = flow.url().as_str();
     assert!(url.starts_with(&desk.authority.origin), "{url}");
     assert!(
@@ -235,7 +235,7 @@ async fn a_mix_up_of_authorization_servers_is_seen_by_iss_or_its_absence() {
 async fn a_callback_with_a_foreign_state_or_from_a_foreign_host_changes_nothing() {
     let desk = Desk::new().await;
     let target = desk.target();
-    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let flow = desk.begin(&target).await.unwrap();
     let url = flow.url().clone();
     let callback = redirect_uri(&url);
     let finish = tokio::spawn(flow.finish());
@@ -286,7 +286,7 @@ async fn a_callback_with_a_foreign_state_or_from_a_foreign_host_changes_nothing(
 async fn a_callback_that_comes_twice_counts_once() {
     let desk = Desk::new().await;
     let target = desk.target();
-    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let flow = desk.begin(&target).await.unwrap();
     let url = flow.url().clone();
     let finish = tokio::spawn(flow.finish());
     // As the authorization server has it, taken along on the way to the browser.
@@ -336,7 +336,7 @@ async fn a_squatter_on_the_callback_port_of_the_other_loopback_address_hears_not
         scopes: Vec::new(),
         redirect_port: port,
     });
-    let refused = desk.identity.start_sign_in(&target, None).await.err();
+    let refused = desk.begin(&target).await.err();
     assert!(
         matches!(refused, Some(SignInError::PortTaken { port: said, .. }) if said == port),
         "{refused:?}"
@@ -344,7 +344,7 @@ async fn a_squatter_on_the_callback_port_of_the_other_loopback_address_hears_not
     drop(squatter);
 
     // One that comes later finds both addresses taken.
-    let flow = desk.identity.start_sign_in(&desk.target(), None).await;
+    let flow = desk.begin(&desk.target()).await;
     let flow = flow.unwrap();
     let port = redirect_uri(flow.url()).port().unwrap();
     for address in ["127.0.0.1", "[::1]"] {

@@ -1,6 +1,6 @@
 //! By what client this program signs in, and at which authorization server.
 
-use auth::{SignInError, Target};
+use auth::{SignInError, Target, Whom};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use model::Issuer;
@@ -177,7 +177,10 @@ async fn another_authorization_server_hears_nothing_of_the_one_before() {
     other.set(|b| b.registered_with = json!({ "client_id": "the-others-client" }));
     move_to(&desk, &[&other.origin]);
     let challenge = r#"Bearer error="insufficient_scope", scope="mcp.write""#;
-    let flow = desk.identity.start_sign_in(&target, Some(challenge)).await;
+    let flow = desk
+        .identity
+        .start_sign_in(&target, Some(challenge), Whom::Same)
+        .await;
     let flow = flow.unwrap();
     let url = flow.url().clone();
     let (account, _) = tokio::join!(flow.finish(), super::desk::browse(&url));

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use auth::http::Clients;
 use auth::{
-    Account, Authorization, Identity, IdentityOptions, Program, SignInError, Target, Vault,
+    Account, Authorization, Identity, IdentityOptions, Program, SignInError, SignInFlow, Target,
+    Vault, Whom,
 };
 use model::config::{ClientMetadataUrl, ServerAuth};
 use model::{Issuer, ManualClock, Resource};
@@ -89,9 +90,15 @@ impl Desk {
         self.entra(TENANT, &["mcp.read"])
     }
 
+    /// Begins a sign-in of whoever signed in before.
+    pub(crate) async fn begin(&self, target: &Target) -> Result<SignInFlow, SignInError> {
+        let identity = &self.identity;
+        identity.start_sign_in(target, None, Whom::Same).await
+    }
+
     /// Signs in, in the browser too.
     pub(crate) async fn sign_in(&self, target: &Target) -> Result<Account, SignInError> {
-        let flow = self.identity.start_sign_in(target, None).await?;
+        let flow = self.begin(target).await?;
         let url = flow.url().clone();
         let (account, _) = tokio::join!(flow.finish(), browse(&url));
         account

@@ -199,7 +199,7 @@ async fn a_server_without_codes_is_said_to_be_one() {
         panic!("it went on");
     };
     assert!(refused.to_string().contains("hint: sign in with a browser"));
-    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let flow = desk.begin(&target).await.unwrap();
     assert!(!flow.offers_device_code());
     assert!(desk.authority.asked("device").is_empty());
 }

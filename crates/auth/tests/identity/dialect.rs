@@ -1,6 +1,6 @@
 //! Signing in to Entra directly.
 
-use auth::SignInError;
+use auth::{SignInError, Whom};
 use axum::http::StatusCode;
 use model::Issuer;
 use model::config::ServerAuth;
@@ -69,7 +69,10 @@ async fn scopes_stay_qualified_after_a_restart_and_on_every_renewal() {
         assert_eq!(shown(&authorization), format!("Bearer access-{number}"));
     }
     let challenge = r#"Bearer error="invalid_token""#;
-    let again = later.start_sign_in(&target, Some(challenge)).await.unwrap();
+    let again = later
+        .start_sign_in(&target, Some(challenge), Whom::Same)
+        .await
+        .unwrap();
     let mut query = again.url().query_pairs();
     let (_, asked_again) = query.find(|(name, _)| name == "scope").unwrap();
     let renewals = desk.authority.grants("refresh_token");
@@ -87,8 +90,8 @@ async fn scopes_stay_qualified_after_a_restart_and_on_every_renewal() {
 async fn sign_ins_under_way_at_once_redeem_with_their_own_verifiers() {
     let desk = desk().await;
     let target = desk.entra_usual();
-    let first = desk.identity.start_sign_in(&target, None).await.unwrap();
-    let second = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let first = desk.begin(&target).await.unwrap();
+    let second = desk.begin(&target).await.unwrap();
     let pages = [second.url().clone(), first.url().clone()];
     let in_the_other_order = async {
         for page in &pages {
@@ -112,7 +115,7 @@ async fn the_redirect_uri_is_localhost_at_the_root_whatever_port_is_free() {
     let mut ports = Vec::new();
     let mut flows = Vec::new();
     for _ in 0..2 {
-        let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+        let flow = desk.begin(&target).await.unwrap();
         let mut query = flow.url().query_pairs();
         let (_, uri) = query.find(|(name, _)| name == "redirect_uri").unwrap();
         let port = uri.strip_prefix("http://localhost:").unwrap();
@@ -203,13 +206,13 @@ async fn a_fixed_port_that_is_taken_is_said() {
         scopes,
         redirect_port: port,
     });
-    let outcome = desk.identity.start_sign_in(&target, None).await;
+    let outcome = desk.begin(&target).await;
     assert!(
         matches!(outcome.err(), Some(SignInError::PortTaken { port: said, .. }) if said == port)
     );
     drop(taken);
-    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
-    let outcome = desk.identity.start_sign_in(&target, None).await;
+    let flow = desk.begin(&target).await.unwrap();
+    let outcome = desk.begin(&target).await;
     assert!(
         matches!(
             outcome.err(),
@@ -232,7 +235,7 @@ async fn a_claims_challenge_is_passed_on() {
     let challenge = r#"Bearer error="insufficient_claims", claims="eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZX19fQ==""#;
     let flow = desk
         .identity
-        .start_sign_in(&target, Some(challenge))
+        .start_sign_in(&target, Some(challenge), Whom::Same)
         .await
         .unwrap();
     let claims = flow.url().query_pairs().find(|(name, _)| name == "claims");
@@ -355,7 +358,7 @@ async fn whoever_signed_in_before_is_proposed_again() {
     let desk = desk().await;
     let target = desk.entra_usual();
     let account = desk.sign_in(&target).await.unwrap();
-    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let flow = desk.begin(&target).await.unwrap();
     let hint = flow
         .url()
         .query_pairs()

@@ -1,6 +1,6 @@
 //! Finding out how one signs in, where servers are old, wrong or hostile.
 
-use auth::SignInError;
+use auth::{SignInError, Whom};
 use model::config::ServerAuth;
 use serde_json::{Value, json};
 
@@ -82,7 +82,7 @@ async fn the_challenge_says_where_to_look() {
     let scope = async |challenge: &str| {
         let flow = desk
             .identity
-            .start_sign_in(&target, Some(challenge))
+            .start_sign_in(&target, Some(challenge), Whom::Same)
             .await
             .unwrap();
         let scope = flow.url().query_pairs().find(|(name, _)| name == "scope");
@@ -101,6 +101,9 @@ async fn the_challenge_says_where_to_look() {
     );
 
     let elsewhere = r#"Bearer resource_metadata="http://far.example/metadata""#;
-    let outcome = desk.identity.start_sign_in(&target, Some(elsewhere)).await;
+    let outcome = desk
+        .identity
+        .start_sign_in(&target, Some(elsewhere), Whom::Same)
+        .await;
     assert!(matches!(outcome.err(), Some(SignInError::Insecure { .. })));
 }

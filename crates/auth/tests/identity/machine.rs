@@ -79,7 +79,7 @@ async fn a_secret_brings_a_token_and_in_time_another() {
     assert!(desk.identity.accounts().await.is_empty(), "it is nobody");
     assert!(desk.authority.asked("register").is_empty());
     assert!(desk.authority.asked("authorize").is_empty());
-    let sign_in = desk.identity.start_sign_in(&target, None).await;
+    let sign_in = desk.begin(&target).await;
     assert!(matches!(
         sign_in.map(|_| ()),
         Err(SignInError::NotForPeople { .. })
@@ -113,12 +113,12 @@ async fn a_refused_token_is_replaced_and_not_for_ever() {
     let desk = Desk::new().await;
     let target = with_secret(&desk).await;
     let first = desk.identity.authorization(&target).await.unwrap().unwrap();
-    desk.identity.refused(&target, &first).await;
+    desk.identity.refused(&target, &first, None).await;
     let second = desk.identity.authorization(&target).await.unwrap().unwrap();
     assert_eq!(shown(&second), "Bearer access-2");
-    desk.identity.refused(&target, &first).await;
+    desk.identity.refused(&target, &first, None).await;
     assert_eq!(desk.header(&target).await, "Bearer access-2", "old news");
-    desk.identity.refused(&target, &second).await;
+    desk.identity.refused(&target, &second, None).await;
     let told = refusal(&desk, &target).await;
     assert!(told.contains("hint: check the scopes"), "{told}");
     assert_eq!(requests(&desk).len(), 2);

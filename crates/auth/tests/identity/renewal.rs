@@ -235,7 +235,7 @@ async fn a_second_factor_needs_a_person_and_costs_nothing() {
             ..
         })
     ));
-    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let flow = desk.begin(&target).await.unwrap();
     let asked = flow.url().query_pairs().find(|(name, _)| name == "claims");
     let asked: serde_json::Value = serde_json::from_str(&asked.unwrap().1).unwrap();
     let wanted: serde_json::Value = serde_json::from_str(claims).unwrap();
@@ -258,7 +258,7 @@ async fn a_refused_access_token_is_renewed_once() {
     let target = desk.target();
     let first = desk.identity.authorization(&target).await.unwrap().unwrap();
     for _ in 0..3 {
-        desk.identity.refused(&target, &first).await;
+        desk.identity.refused(&target, &first, None).await;
         assert_eq!(
             desk.header(&target).await,
             "Bearer access-2",
@@ -268,7 +268,7 @@ async fn a_refused_access_token_is_renewed_once() {
     assert_eq!(desk.authority.grants("refresh_token").len(), 1);
 
     let second = desk.identity.authorization(&target).await.unwrap().unwrap();
-    desk.identity.refused(&target, &second).await;
+    desk.identity.refused(&target, &second, None).await;
     assert_eq!(needed(&desk).await, SignInReason::KeepsRefusing);
     assert_eq!(desk.authority.grants("refresh_token").len(), 1, "no loop");
     desk.advance(61);
@@ -375,7 +375,7 @@ async fn a_claims_challenge_is_answered_by_a_renewal_and_else_by_a_sign_in() {
     // {"access_token":{"nbf":{"essential":true}}}
     let challenge = r#"Bearer error="insufficient_claims", claims="eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZX19fQ==""#;
     desk.identity
-        .challenged(&target, &first, Some(challenge))
+        .refused(&target, &first, Some(challenge))
         .await;
     assert_eq!(desk.header(&target).await, "Bearer access-2");
     let renewal = desk.authority.grants("refresh_token").pop().unwrap();
@@ -391,10 +391,10 @@ async fn a_claims_challenge_is_answered_by_a_renewal_and_else_by_a_sign_in() {
         .set(|b| b.trouble = Some(Trouble::Refusal(StatusCode::BAD_REQUEST, refused)));
     desk.advance(60);
     desk.identity
-        .challenged(&target, &second, Some(challenge))
+        .refused(&target, &second, Some(challenge))
         .await;
     desk.identity.authorization(&target).await.unwrap_err();
-    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let flow = desk.begin(&target).await.unwrap();
     let asked = flow.url().query_pairs().find(|(name, _)| name == "claims");
     assert!(asked.unwrap().1.contains("nbf"));
 }

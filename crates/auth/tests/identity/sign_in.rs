@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use auth::{Actor, AuthorizationError, SignInError, SignInReason, SignOutError, Target, Vault};
+use auth::{
+    Actor, AuthorizationError, SignInError, SignInReason, SignOutError, Target, Vault, Whom,
+};
 use axum::http::StatusCode;
 use model::config::ServerAuth;
 use serde_json::{Value, json};
@@ -24,7 +26,7 @@ async fn signs_in_once_and_stays_signed_in() {
         }
     ));
 
-    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let flow = desk.begin(&target).await.unwrap();
     let url = flow.url().clone();
     let (account, page) = tokio::join!(flow.finish(), browse(&url));
     let account = account.unwrap();
@@ -135,7 +137,7 @@ async fn the_resource_is_sent_as_the_server_writes_it_with_its_slash_or_without(
 async fn the_browser_may_come_back_to_either_loopback_address() {
     let desk = Desk::new().await;
     let target = desk.target();
-    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let flow = desk.begin(&target).await.unwrap();
     let port = redirect_uri(flow.url()).port().unwrap();
     let finish = tokio::spawn(flow.finish());
     for host in ["127.0.0.1", "[::1]", "localhost"] {
@@ -154,13 +156,13 @@ async fn the_browser_may_come_back_to_either_loopback_address() {
 async fn a_dropped_flow_frees_its_port() {
     let desk = Desk::new().await;
     let target = desk.target();
-    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let flow = desk.begin(&target).await.unwrap();
     let port = redirect_uri(flow.url()).port().unwrap();
     assert!(TcpListener::bind(("127.0.0.1", port)).await.is_err());
     drop(flow);
     TcpListener::bind(("127.0.0.1", port)).await.unwrap();
 
-    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let flow = desk.begin(&target).await.unwrap();
     let port = redirect_uri(flow.url()).port().unwrap();
     let finish = tokio::spawn(flow.finish());
     // It answers, so it runs.
@@ -178,7 +180,7 @@ async fn a_dropped_flow_frees_its_port() {
 async fn a_code_that_was_sent_is_redeemed_to_the_end_though_the_sign_in_is_cancelled() {
     let desk = Desk::new().await;
     let target = desk.target();
-    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let flow = desk.begin(&target).await.unwrap();
     let answer = end_of(flow.url()).await;
     let permits = desk.authority.hold_back();
     let cancelled = tokio::spawn(flow.finish());
@@ -196,11 +198,7 @@ async fn a_code_that_was_sent_is_redeemed_to_the_end_though_the_sign_in_is_cance
 #[tokio::test]
 async fn nobody_in_the_browser_is_an_end_too() {
     let desk = Desk::new().await;
-    let flow = desk
-        .identity
-        .start_sign_in(&desk.target(), None)
-        .await
-        .unwrap();
+    let flow = desk.begin(&desk.target()).await.unwrap();
     tokio::time::pause();
     let error = flow.finish().await.unwrap_err();
     assert!(
@@ -215,7 +213,7 @@ async fn a_refusal_is_told_in_plain_words() {
     let target = desk.target();
     let attempt = async |error, description| {
         desk.authority.set(|b| b.error = Some((error, description)));
-        let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+        let flow = desk.begin(&target).await.unwrap();
         let url = flow.url().clone();
         let (outcome, page) = tokio::join!(flow.finish(), browse(&url));
         (outcome.unwrap_err(), page.text)
@@ -344,7 +342,7 @@ async fn a_step_up_asks_for_what_there_was_and_what_is_wanted() {
     let challenge = r#"Bearer error="insufficient_scope", scope="mcp.write""#;
     let flow = desk
         .identity
-        .start_sign_in(&target, Some(challenge))
+        .start_sign_in(&target, Some(challenge), Whom::Same)
         .await
         .unwrap();
     let scope = flow.url().query_pairs().find(|(name, _)| name == "scope");
@@ -362,7 +360,7 @@ async fn the_query_of_a_servers_address_is_shown_to_nobody() {
     let mut told = vec![format!("{target:?}")];
     let needed = desk.identity.authorization(&target).await.unwrap_err();
     told.push(needed.to_string());
-    let flow = desk.identity.start_sign_in(&target, None).await.unwrap();
+    let flow = desk.begin(&target).await.unwrap();
     let url = flow.url().clone();
     let (account, page) = tokio::join!(flow.finish(), browse(&url));
     account.unwrap();
@@ -373,7 +371,7 @@ async fn the_query_of_a_servers_address_is_shown_to_nobody() {
     let failed = desk.identity.authorization(&target).await.unwrap_err();
     told.push(failed.to_string());
     let away = at("http://127.0.0.1:9");
-    let failed = desk.identity.start_sign_in(&away, None).await.err();
+    let failed = desk.begin(&away).await.err();
     told.push(failed.unwrap().to_string());
     for told in told {
         assert!(!told.contains("squirrel"), "{told}");

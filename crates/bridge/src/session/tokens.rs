@@ -27,7 +27,7 @@ impl Task {
             if let Some(refused) = refused {
                 let challenge = server.challenge();
                 identity
-                    .challenged(&target, &refused, challenge.as_deref())
+                    .refused(&target, &refused, challenge.as_deref())
                     .await;
             }
             let authorization = match identity.authorization(&target).await {

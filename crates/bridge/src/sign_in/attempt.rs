@@ -81,7 +81,7 @@ impl Attempt<'_> {
         let flow =
             self.hub
                 .identity
-                .start_sign_in_as(&target, challenge.as_deref(), self.whom.clone());
+                .start_sign_in(&target, challenge.as_deref(), self.whom.clone());
         let flow = flow.await?;
         let (page, has_codes) = (flow.url().clone(), flow.offers_device_code());
         self.show_opened(Page::of(&flow), None);
