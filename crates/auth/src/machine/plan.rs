@@ -13,7 +13,7 @@ use crate::explanation::Explanation;
 use crate::http::Side;
 use crate::identity::Target;
 use crate::token::Tokens;
-use crate::token::endpoint::{EndpointError, Token, issued};
+use crate::token::endpoint::{Away, EndpointError, Token, issued};
 use crate::token::form::{ask, proven};
 use crate::token::source::Source;
 
@@ -129,8 +129,8 @@ impl Plan {
     }
 
     fn refused(&self, error: EndpointError, config: &ClientCredentials) -> Failure {
-        match error {
-            EndpointError::Refused(refusal) => {
+        match error.refusal() {
+            Ok(refusal) => {
                 let explanation = Explanation::of(&refusal, &self.issuer, &config.client_id);
                 let is_known =
                     explanation.number.is_some() || explanation.error != "invalid_client";
@@ -140,16 +140,12 @@ impl Plan {
                     explanation: Some(explanation),
                 }
             }
-            EndpointError::Busy {
+            Err(Away {
                 reason,
                 retry_after,
-            } => Failure::Unreachable {
+            }) => Failure::Unreachable {
                 reason,
                 retry_after,
-            },
-            EndpointError::Fault(fault) => Failure::Unreachable {
-                reason: fault.to_string(),
-                retry_after: None,
             },
         }
     }

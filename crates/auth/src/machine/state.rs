@@ -7,16 +7,8 @@ use crate::error::AuthorizationError;
 use crate::explanation::Explanation;
 use crate::identity::{Authorization, Target};
 use crate::token::Tokens;
+use crate::token::pause::{AFTER_FAULT, AFTER_REFUSAL, REFUSED_TWICE};
 use crate::token::slot::{header, next_serial};
-
-/// How long nobody asks again after a refusal, in seconds.
-const AFTER_REFUSAL: u64 = 60;
-
-/// How long nobody asks a server again that cannot be reached, while the old token still works.
-const AFTER_FAULT: u64 = 30;
-
-/// Within how many seconds a second refused token means that no token will do.
-const REFUSED_TWICE: u64 = 60;
 
 /// What is held, and until when nobody asks for another.
 #[derive(Default)]

@@ -11,17 +11,15 @@ use model::Issuer;
 use model::config::ServerAuth;
 use tokio::sync::Mutex;
 
-use super::endpoint::{EndpointError, TokenEndpoint};
+use super::endpoint::{Away, EndpointError, TokenEndpoint};
 use super::grant::{Grant, GrantKey};
+use super::pause::AFTER_REFUSAL;
 use super::slot::{Failure, Slot};
 use super::source::Source;
 use crate::account::AccountKey;
 use crate::dialect;
 use crate::error::{AuthorizationError, SignInReason};
 use crate::identity::{Authorization, Target};
-
-/// How long a refused attempt is not repeated, in seconds.
-const AFTER_REFUSAL: u64 = 60;
 
 /// The targets for which an attempt was refused, and until when it is not repeated. Held during
 /// an attempt, so that there is one at a time.
@@ -206,18 +204,14 @@ impl Wish {
 
 /// A refusal here says nothing of the sibling: the person has to be asked about this resource.
 fn failure(error: EndpointError) -> Failure {
-    match error {
-        EndpointError::Refused(_) => Failure::SignInNeeded(SignInReason::NotSignedIn, None),
-        EndpointError::Busy {
+    match error.refusal() {
+        Ok(_) => Failure::SignInNeeded(SignInReason::NotSignedIn, None),
+        Err(Away {
             reason,
             retry_after,
-        } => Failure::Unreachable {
+        }) => Failure::Unreachable {
             reason,
             retry_after,
-        },
-        EndpointError::Fault(fault) => Failure::Unreachable {
-            reason: fault.to_string(),
-            retry_after: None,
         },
     }
 }

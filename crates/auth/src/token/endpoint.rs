@@ -56,6 +56,32 @@ pub(crate) enum EndpointError {
     Fault(Fault),
 }
 
+/// Why nobody understood, and when to ask again if the server said that.
+pub(crate) struct Away {
+    pub(crate) reason: String,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl EndpointError {
+    /// The refusal, if the server refused.
+    pub(crate) fn refusal(self) -> Result<Box<Refusal>, Away> {
+        match self {
+            Self::Refused(refusal) => Ok(refusal),
+            Self::Busy {
+                reason,
+                retry_after,
+            } => Err(Away {
+                reason,
+                retry_after,
+            }),
+            Self::Fault(fault) => Err(Away {
+                reason: fault.to_string(),
+                retry_after: None,
+            }),
+        }
+    }
+}
+
 pub(crate) type Token = StandardTokenResponse<Extras, BasicTokenType>;
 
 type OauthClient = oauth2::Client<

@@ -9,6 +9,7 @@ pub(crate) mod endpoint;
 pub(crate) mod form;
 mod grant;
 mod ledger;
+pub(crate) mod pause;
 mod refusal;
 pub(crate) mod slot;
 pub(crate) mod source;

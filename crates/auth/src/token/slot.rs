@@ -10,27 +10,12 @@ use ::http::HeaderValue;
 
 use super::endpoint::EndpointError;
 use super::grant::{Grant, Tokens};
+use super::pause::{AFTER_BUSY, AFTER_FAULT, AFTER_REFUSAL, AFTER_RULE, REFUSED_TWICE};
 use super::refusal::Refusal;
 use crate::error::SignInReason;
 use crate::explanation::Explanation;
 use crate::http::Fault;
 use crate::identity::Authorization;
-
-/// How long the same request is not sent again after the server refused it, in seconds. Entra
-/// counts identical refused requests and blocks the user in the end.
-const AFTER_REFUSAL: u64 = 60;
-
-/// How long what a rule forbids is not asked for again, in seconds.
-const AFTER_RULE: u64 = 5 * 60;
-
-/// How long a busy server is left alone where it does not say, in seconds.
-const AFTER_BUSY: u64 = 5;
-
-/// How long an unreachable server is not asked again while the old token still works.
-const AFTER_FAULT: u64 = 30;
-
-/// Within how many seconds a second refused access token means that no token will do.
-const REFUSED_TWICE: u64 = 60;
 
 /// The number of the next access token that this process sees.
 static SERIAL: AtomicU64 = AtomicU64::new(1);
