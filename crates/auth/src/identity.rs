@@ -220,8 +220,8 @@ impl Identity {
         examination::examine(&self.0.source, &self.0.program, target, challenge).await
     }
 
-    /// The account that opens `target`: a person's, or the program's own. From memory: `None` until another call has read the
-    /// vault; [`accounts`](Self::accounts) does.
+    /// The account that opens `target`: a person's, or the program's own. From memory: `None`
+    /// until another call has read the vault; [`accounts`](Self::accounts) does.
     #[must_use]
     pub fn account_for(&self, target: &Target) -> Option<Account> {
         if let ServerAuth::ClientCredentials(_) = target.auth {

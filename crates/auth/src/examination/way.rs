@@ -1,4 +1,5 @@
-//! What lies on the way to a server and to its authorization server: whether they answer, clock, proxy, certificates.
+//! What lies on the way to a server and to its authorization server: whether they answer, clock,
+//! proxy, certificates.
 
 use std::time::{Duration, SystemTime};
 

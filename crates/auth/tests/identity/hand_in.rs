@@ -1,20 +1,22 @@
 //! A browser that cannot reach this machine, and the address that it ended on.
 
-use auth::{HandInError, SignInError, Whom};
+use auth::{HandInError, SignInError, SignInFlow, Target, Whom};
 use url::Url;
 
 use super::authority::Rotation;
 use super::desk::{Desk, end_of};
 
+async fn begin(desk: &Desk, target: &Target) -> SignInFlow {
+    let identity = &desk.identity;
+    let flow = identity.start_sign_in_elsewhere(target, None, Whom::Same);
+    flow.await.unwrap()
+}
+
 #[tokio::test]
 async fn the_address_that_the_browser_ended_on_finishes_the_sign_in() {
     let desk = Desk::new().await;
     let target = desk.target();
-    let flow = desk
-        .identity
-        .start_sign_in_elsewhere(&target, None, Whom::Same)
-        .await;
-    let flow = flow.unwrap();
+    let flow = begin(&desk, &target).await;
     let (hand_in, page) = (flow.hand_in(), flow.url().clone());
     let end = end_of(&page).await;
     assert_eq!(end.port(), Some(flow.port()));
@@ -34,11 +36,7 @@ async fn the_address_that_the_browser_ended_on_finishes_the_sign_in() {
 async fn a_foreign_address_is_refused_and_the_sign_in_goes_on() {
     let desk = Desk::new().await;
     let target = desk.target();
-    let flow = desk
-        .identity
-        .start_sign_in_elsewhere(&target, None, Whom::Same)
-        .await;
-    let flow = flow.unwrap();
+    let flow = begin(&desk, &target).await;
     let (hand_in, page) = (flow.hand_in(), flow.url().clone());
     let end = end_of(&page).await;
     let with = |change: &dyn Fn(&mut Url)| {
@@ -87,11 +85,7 @@ async fn towards_entra_the_answer_comes_in_the_address_and_not_in_a_form() {
         b.rotation = Rotation::Lenient;
     });
     let target = desk.entra_usual();
-    let flow = desk
-        .identity
-        .start_sign_in_elsewhere(&target, None, Whom::Same)
-        .await;
-    let flow = flow.unwrap();
+    let flow = begin(&desk, &target).await;
     let hand_in = flow.hand_in();
     let end = end_of(flow.url()).await;
     let (account, handed) = tokio::join!(flow.finish(), hand_in.give(end.as_str()));
