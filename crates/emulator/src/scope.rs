@@ -111,6 +111,17 @@ impl<'t> Scopes<'t> {
         }
     }
 
+    /// What is asked for of one resource, if any is; `scope` is what was resolved.
+    ///
+    /// # Errors
+    /// If there are several.
+    pub(crate) fn of_one(mut self, scope: &str) -> Result<(Oidc, Option<Asked<'t>>), Fault> {
+        match (self.asked.pop(), self.asked.is_empty()) {
+            (asked, true) => Ok((self.oidc, asked)),
+            (_, false) => Err(Fault::SeveralResources(scope.to_owned())),
+        }
+    }
+
     /// The resources that are asked for.
     pub(crate) fn resources(&self) -> Vec<Uuid> {
         self.asked.iter().map(|asked| asked.resource.id()).collect()

@@ -71,10 +71,7 @@ fn scopes<'e>(
 ) -> Result<(Oidc, Asked<'e>), Fault> {
     let authority = client.authority.at(member.tenant);
     let resource = request.resource.as_deref();
-    let mut scopes = Scopes::resolve(authority, client.app, &request.scope, resource)?;
-    match (scopes.asked.pop(), scopes.asked.as_slice()) {
-        (Some(asked), []) => Ok((scopes.oidc, asked)),
-        (Some(_), _) => Err(Fault::SeveralResources(request.scope.clone())),
-        (None, _) => Ok((scopes.oidc, Asked::userinfo())),
-    }
+    let scopes = Scopes::resolve(authority, client.app, &request.scope, resource)?;
+    let (oidc, asked) = scopes.of_one(&request.scope)?;
+    Ok((oidc, asked.unwrap_or_else(Asked::userinfo)))
 }

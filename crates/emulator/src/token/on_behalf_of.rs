@@ -50,16 +50,13 @@ pub(super) fn redeem<'e>(
     client.check_member(member)?;
     let scope = parameters.required("scope")?;
     let resource = parameters.optional("resource");
-    let mut scopes = Scopes::resolve(client.authority, client.app, scope, resource)?;
-    if scopes.asked.len() > 1 {
-        return Err(Fault::SeveralResources(scope.to_owned()));
-    }
-    let asked = scopes.asked.pop().ok_or(Fault::ScopeNeeded)?;
+    let scopes = Scopes::resolve(client.authority, client.app, scope, resource)?;
+    let (oidc, asked) = scopes.of_one(scope)?;
+    let asked = asked.ok_or(Fault::ScopeNeeded)?;
     let attempt = client.attempt(Occasion::OnBehalfOf, &asked, Some(&session));
     entra.switches.check(&attempt)?;
     let now = entra.clock.unix();
-    let refresh = scopes
-        .oidc
+    let refresh = oidc
         .offline_access
         .then(|| RefreshGrant::first(client.app, &session, scope, resource, now));
     Ok(Granted {
@@ -67,7 +64,7 @@ pub(super) fn redeem<'e>(
         subject: Subject::Person(Box::new(Person {
             member,
             session,
-            oidc: scopes.oidc,
+            oidc,
             nonce: None,
             refresh,
             client_info: parameters.wants_client_info(),
