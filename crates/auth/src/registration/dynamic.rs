@@ -41,10 +41,20 @@ struct Response {
     client_secret_expires_at: u64,
 }
 
+/// What a registration has to be good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Sign-ins in a browser, and device codes if the server registers for those.
+    Browser,
+    /// Device codes.
+    DeviceCode,
+}
+
 /// Registers a native client with one loopback redirect URI.
 pub(crate) async fn register(
     http: &reqwest::Client,
     server: &AuthorizationServer,
+    purpose: Purpose,
     client_name: &str,
     redirect_uri: &str,
     port: u16,
@@ -53,19 +63,28 @@ pub(crate) async fn register(
         return Err(RegisterError::NotOffered);
     };
     let method = method(server);
-    let response = post(
-        http,
-        endpoint,
-        &Request {
-            client_name,
-            redirect_uris: [redirect_uri],
-            grant_types: grant_types(server),
-            response_types: ["code"],
-            application_type: "native",
-            token_endpoint_auth_method: method,
-        },
-    )
-    .await?;
+    let request = Request {
+        client_name,
+        redirect_uris: [redirect_uri],
+        grant_types: grant_types(server),
+        response_types: ["code"],
+        application_type: "native",
+        token_endpoint_auth_method: method,
+    };
+    let mut answered = post(http, endpoint, &request).await;
+    // Some servers have device codes, and register no client for them.
+    if purpose == Purpose::Browser
+        && request.grant_types != BROWSER
+        && let Err(RegisterError::Refused(refusal)) = &answered
+        && refusal.error == "invalid_client_metadata"
+    {
+        let request = Request {
+            grant_types: BROWSER,
+            ..request
+        };
+        answered = post(http, endpoint, &request).await;
+    }
+    let response = answered?;
     Ok(Registration {
         issuer: server.issuer.issuer(),
         expires_at: Some(response.client_secret_expires_at).filter(|at| *at != 0),
@@ -108,11 +127,14 @@ fn place(error: &serde_json::Error) -> String {
     )
 }
 
+/// The grants of a sign-in in a browser.
+const BROWSER: &[&str] = &["authorization_code", "refresh_token"];
+
 /// One registration serves the browser and, where the server has device codes, those too.
 fn grant_types(server: &AuthorizationServer) -> &'static [&'static str] {
     match server.device_authorization_endpoint {
         Some(_) => &["authorization_code", "refresh_token", DEVICE_CODE],
-        None => &["authorization_code", "refresh_token"],
+        None => BROWSER,
     }
 }
 

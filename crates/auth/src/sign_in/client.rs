@@ -6,7 +6,7 @@ use super::exchange::Exchange;
 use crate::error::SignInError;
 use crate::http::send;
 use crate::random;
-use crate::registration::{RegisterError, Registration, register};
+use crate::registration::{Purpose, RegisterError, Registration, register};
 
 impl Exchange {
     /// The client: configured, else registered before on this port and still known, else
@@ -28,7 +28,7 @@ impl Exchange {
             }
             self.drop_registration().await?;
         }
-        self.registered(client_name, port).await
+        self.registered(Purpose::Browser, client_name, port).await
     }
 
     /// The client for a sign-in by device code: configured, else registered before, else
@@ -45,18 +45,22 @@ impl Exchange {
                 self.client = client;
                 Ok(self)
             }
-            None => self.registered(client_name, port).await,
+            None => {
+                let purpose = Purpose::DeviceCode;
+                self.registered(purpose, client_name, port).await
+            }
         }
     }
 
     /// Registers, and keeps the registration.
     pub(super) async fn registered(
         mut self,
+        purpose: Purpose,
         client_name: &str,
         port: u16,
     ) -> Result<Self, SignInError> {
-        let (http, server) = (self.http(), &self.plan.server);
-        let registration = register(http, server, client_name, &self.redirect_uri, port)
+        let (http, server, uri) = (self.http(), &self.plan.server, &self.redirect_uri);
+        let registration = register(http, server, purpose, client_name, uri, port)
             .await
             .map_err(|error| self.not_registered(error))?;
         self.client = registration.client.clone();

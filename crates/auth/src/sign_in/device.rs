@@ -23,7 +23,7 @@ use super::flow::{find_out, known_registration, wanted_port};
 use crate::account::Account;
 use crate::error::SignInError;
 use crate::identity::{Program, Target};
-use crate::registration::Client;
+use crate::registration::{Client, Purpose};
 use crate::secret::DeviceCode;
 use crate::token::endpoint::{EndpointError, TokenEndpoint};
 use crate::token::form::{ask, proven};
@@ -148,7 +148,9 @@ impl DeviceFlow {
             // this purpose.
             Err(SignInError::RegistrationLost { .. }) => {
                 exchange.drop_registration().await?;
-                let exchange = exchange.registered(&program.name, port).await?;
+                let exchange = exchange
+                    .registered(Purpose::DeviceCode, &program.name, port)
+                    .await?;
                 let codes = exchange.codes().await?;
                 (exchange, codes)
             }

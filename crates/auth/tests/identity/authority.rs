@@ -335,6 +335,10 @@ async fn register(State(authority): Shared, Json(asked): Json<Value>) -> Respons
     }
     let parameters = Parameters::from([("body".to_owned(), asked.to_string())]);
     authority.note("register", &parameters);
+    let is_for_devices = asked["grant_types"].to_string().contains("device_code");
+    if is_for_devices && !authority.behave(|b| b.device.registrable) {
+        return refusal("invalid_client_metadata");
+    }
     let mut answer = asked;
     let client = format!("client-{}", authority.asked("register").len());
     authority.books().clients.insert(client.clone());

@@ -6,7 +6,7 @@ use auth::{SignInError, Target};
 use serde_json::json;
 
 use super::START;
-use super::authority::{Rotation, TENANT};
+use super::authority::{Parameters, Rotation, TENANT};
 use super::desk::Desk;
 
 async fn desk() -> Desk {
@@ -89,6 +89,23 @@ async fn a_registration_that_is_not_for_codes_is_made_anew() {
     let asked = desk.authority.asked("device");
     let clients: Vec<_> = asked.iter().map(|asked| &*asked["client_id"]).collect();
     assert_eq!(clients, ["client-1", "client-2"]);
+}
+
+#[tokio::test]
+async fn a_server_that_registers_nobody_for_codes_is_signed_in_to_in_a_browser() {
+    let desk = desk().await;
+    desk.authority.set(|b| b.device.registrable = false);
+    let target = desk.target();
+    let refused = sign_in(&desk, &target).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("invalid_client_metadata"),
+        "{refused}"
+    );
+    desk.sign_in(&target).await.unwrap();
+    let asked = desk.authority.asked("register");
+    let is_for_codes = |asked: &Parameters| asked["body"].contains("device_code");
+    let for_codes: Vec<_> = asked.iter().map(is_for_codes).collect();
+    assert_eq!(for_codes, [true, true, false]);
 }
 
 #[tokio::test]

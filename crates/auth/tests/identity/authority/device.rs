@@ -17,6 +17,8 @@ pub(crate) struct DeviceCodes {
     pub(crate) errors: Vec<&'static str>,
     /// Clients that may not ask for one.
     pub(crate) barred: Vec<&'static str>,
+    /// Whether clients can be registered for them.
+    pub(crate) registrable: bool,
 }
 
 impl DeviceCodes {
@@ -25,6 +27,7 @@ impl DeviceCodes {
             answer: json!({}),
             errors: Vec::new(),
             barred: Vec::new(),
+            registrable: true,
         }
     }
 }
