@@ -7,8 +7,11 @@ use model::config::emulator::EmulatorConfig;
 use model::config::gateway::GatewayConfig;
 use model::config::{BridgeConfig, ServerAuth};
 
+/// Reads an example, and fails where it is none.
+type Read = fn(&str);
+
 /// What an example is a part of, by the file that shows it and how it begins.
-const EXAMPLES: [(&str, &str, fn(&str)); 7] = [
+const EXAMPLES: [(&str, &str, Read); 7] = [
     ("README.md", "version = 1\n\n[bridge]", bridge),
     ("README.md", "[servers.crm]", bridge),
     ("README.md", "[servers.nightly]", client_credentials),
@@ -43,8 +46,8 @@ fn documents(root: &Path) -> Vec<PathBuf> {
     let folders = [root.to_owned(), root.join("docs")];
     let files = folders
         .iter()
-        .flat_map(|folder| fs::read_dir(folder).unwrap());
-    let mut pages: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        .flat_map(|folder| fs::read_dir(folder).expect("a folder"));
+    let mut pages: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
     pages.retain(|file| file.extension().is_some_and(|extension| extension == "md"));
     pages.sort();
     pages
@@ -52,7 +55,7 @@ fn documents(root: &Path) -> Vec<PathBuf> {
 
 fn examples(text: &str) -> impl Iterator<Item = &str> {
     let after = text.split("```toml\n").skip(1);
-    after.map(|rest| rest.split_once("```").unwrap().0)
+    after.map(|rest| rest.split_once("```").expect("its end").0)
 }
 
 fn parsed(text: &str) -> BridgeConfig {
