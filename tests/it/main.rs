@@ -17,6 +17,7 @@ mod faults;
 mod fidelity;
 mod gateway_alone;
 mod hosts;
+mod idle;
 mod layering;
 mod losses;
 mod matrix;

@@ -19,7 +19,8 @@ use crate::server::{PROBE_AFTER, PROBE_EVERY};
 pub(super) const LARGEST: usize = 16 << 20;
 
 const CONNECT_TIME: Duration = Duration::from_secs(10);
-const IDLE_TIME: Duration = Duration::from_secs(60);
+/// Node.js and uvicorn close after five seconds, and a call that is on its way just then is lost.
+const IDLE_TIME: Duration = Duration::from_secs(4);
 /// How long a backend may take until its answer begins. Tools may work for long, and callers
 /// have limits of their own; this one is for backends that never answer.
 const HEAD_TIME: Duration = Duration::from_secs(10 * 60);

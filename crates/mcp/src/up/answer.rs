@@ -9,8 +9,9 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, LOCATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 
+use super::idle::Answered;
 use super::stream::{EventStream, Mark, drain};
 use super::{Failure, Generation};
 use crate::message::METHOD_NOT_FOUND;
@@ -43,7 +44,7 @@ pub(super) struct Asked<'a> {
 
 /// Reads the answer; a refusal of `asked` in JSON-RPC is an answer too.
 pub(super) async fn read(
-    response: Response<Incoming>,
+    response: Response<Answered>,
     asked: Asked<'_>,
     limit: usize,
 ) -> Result<Answer, Failure> {
@@ -89,7 +90,7 @@ pub(super) async fn read(
 
 /// The stream that was asked for by GET; `None` if the answer is something else.
 pub(super) async fn stream(
-    response: Response<Incoming>,
+    response: Response<Answered>,
     asked: Asked<'_>,
     limit: usize,
     mark: Mark,
@@ -101,14 +102,14 @@ pub(super) async fn stream(
     Ok(is_stream.then(|| EventStream::new(response.into_body(), limit, mark)))
 }
 
-async fn not_mcp(status: u16, kind: &str, mut body: Incoming) -> Failure {
+async fn not_mcp(status: u16, kind: &str, mut body: Answered) -> Failure {
     let begin = excuse(&mut body).await;
     let what = format!("{kind}: {}", printable(&begin));
     Failure::NotMcp { status, what }
 }
 
 /// A status that is no success: a JSON-RPC error that answers the request, or why not.
-async fn refusal(response: Response<Incoming>, asked: Asked<'_>) -> Result<Message, Failure> {
+async fn refusal(response: Response<Answered>, asked: Asked<'_>) -> Result<Message, Failure> {
     let (head, mut body) = response.into_parts();
     let challenge = joined(&head.headers, WWW_AUTHENTICATE);
     let message = Message::parse(excuse(&mut body).await).ok();
@@ -170,7 +171,7 @@ enum Unread {
     Cut,
 }
 
-async fn whole(body: &mut Incoming, limit: usize) -> Result<Bytes, Unread> {
+async fn whole(body: &mut Answered, limit: usize) -> Result<Bytes, Unread> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -201,7 +202,7 @@ async fn whole(body: &mut Incoming, limit: usize) -> Result<Bytes, Unread> {
 }
 
 /// As much of a body as helps to explain it.
-async fn excuse(body: &mut Incoming) -> Bytes {
+async fn excuse(body: &mut Answered) -> Bytes {
     let reading = tokio::time::timeout(EXCUSE_TIME, whole(body, EXCUSE_LIMIT));
     match reading.await {
         Ok(Ok(bytes)) => bytes,

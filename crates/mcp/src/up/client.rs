@@ -2,7 +2,8 @@
 //!
 //! Owns: TCP, TLS and the connection pool. HTTP/1.1 or 2 by ALPN; the trust store of the
 //! operating system and what is added to it. No redirects, no decompression, and no limit on how
-//! long an answer takes: streams stay open for days. The way through a proxy is `proxy`.
+//! long an answer takes: streams stay open for days. The way through a proxy is `proxy`; how long
+//! a connection may lie idle, `idle`.
 
 use std::fmt;
 use std::pin::Pin;
@@ -13,10 +14,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use model::config::Proxy;
 use rustls::client::danger::ServerCertVerifier;
@@ -24,8 +24,10 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
+use tokio::time::Instant;
 use tower::Service;
 
+use super::idle::{Answered, Idle};
 use super::proxy::Routed;
 
 /// For name, TCP and TLS together.
@@ -71,6 +73,7 @@ type Pool = legacy::Client<Bounded<HttpsConnector<Routed>>, Full<Bytes>>;
 struct Connections {
     connector: Bounded<HttpsConnector<Routed>>,
     pool: RwLock<Arc<Pool>>,
+    idle: Idle,
 }
 
 impl Connections {
@@ -79,6 +82,7 @@ impl Connections {
         Self {
             pool: RwLock::new(Arc::new(pool(connector.clone()))),
             connector,
+            idle: Idle::default(),
         }
     }
 
@@ -126,9 +130,13 @@ impl Client {
     /// Returns when the head of the response is here.
     pub(super) async fn request(
         &self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, legacy::Error> {
-        self.connections.pool().request(request).await
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Response<Answered>, legacy::Error> {
+        let idle = &self.connections.idle;
+        idle.give_up(Instant::now());
+        let connection = capture_connection(&mut request);
+        let response = self.connections.pool().request(request).await?;
+        Ok(idle.watch(response, connection))
     }
 
     /// Uses none of the connections there are for what is sent from here on; what is under way on

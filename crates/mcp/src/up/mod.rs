@@ -20,6 +20,7 @@ mod answer;
 mod client;
 mod failure;
 mod http_sse;
+mod idle;
 mod learned;
 mod outgoing;
 mod proxy;

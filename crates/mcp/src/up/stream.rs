@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 
+use super::idle::Answered;
 use crate::Message;
 use crate::sse::{Decoder, Event, TooLong};
 
@@ -20,7 +20,7 @@ pub(super) const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
 
 /// The events of one response body.
 pub(super) struct EventStream {
-    body: Incoming,
+    body: Answered,
     decoder: Decoder,
     decoded: std::vec::IntoIter<Event>,
     mark: Mark,
@@ -45,7 +45,7 @@ pub(super) enum Cut {
 
 impl EventStream {
     /// `mark` is where the stream that this one continues was cut.
-    pub(super) fn new(body: Incoming, limit: usize, mark: Mark) -> Self {
+    pub(super) fn new(body: Answered, limit: usize, mark: Mark) -> Self {
         Self {
             body,
             decoder: Decoder::new(limit),
@@ -109,7 +109,7 @@ impl Mark {
 }
 
 /// Reads what is left of a body, for a moment, so that its connection can be used again.
-pub(super) async fn drain(body: &mut Incoming) {
+pub(super) async fn drain(body: &mut Answered) {
     let rest = async { while let Some(Ok(_)) = body.frame().await {} };
     let _ = tokio::time::timeout(LINGER, rest).await;
 }

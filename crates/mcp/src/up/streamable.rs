@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, Response};
-use hyper::body::Incoming;
 use model::config::Transport;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
 use super::answer::{self, Answer, Asked};
+use super::idle::Answered;
 use super::outgoing::{HttpSession, Outgoing};
 use super::state::{Gate, Generation, Route, State};
 use super::stream::{Cut, EventStream, LINGER, LONGEST_BACK_OFF, Mark};
@@ -252,7 +252,7 @@ impl Shared {
         outgoing: &Outgoing,
         session: &HttpSession,
         parameters: Vec<(HeaderName, HeaderValue)>,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<Response<Answered>, Failure> {
         let request = outgoing.post(self.uri()?, &self.headers(), session, parameters);
         let response = self.client.request(request).await;
         response.map_err(|error| Failure::without_response(&error))
@@ -261,7 +261,7 @@ impl Shared {
     /// The answer that is in the response.
     async fn read(
         self: &Arc<Self>,
-        response: Response<Incoming>,
+        response: Response<Answered>,
         id: &RequestId,
         session: Option<Generation>,
     ) -> Result<Answer, Failure> {

@@ -6,6 +6,7 @@ mod failures;
 mod fidelity;
 mod handshake;
 mod http_sse;
+mod idle;
 mod legacy_server;
 mod listening;
 mod modern;

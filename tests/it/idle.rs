@@ -1,0 +1,70 @@
+//! Servers close connections that lie idle, Node.js after five seconds. A call that comes just
+//! then is not lost: what its server is about to close is not used again.
+
+use std::process::Stdio;
+
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    process::Command,
+};
+
+use crate::{
+    clients::node,
+    world::{bridge::Bridge, door::Door, shim::Shim, until, within},
+};
+
+const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/idle-server.mjs");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_at_the_moment_when_node_closes_its_connection_is_answered() {
+    let mut server = Command::new(node())
+        .arg(SERVER)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("Node.js");
+    let mut told = server.stdin.take().expect("its input");
+    let mut says = BufReader::new(server.stdout.take().expect("its output")).lines();
+    let line = within("a server that listens", says.next_line()).await;
+    let line = line.expect("its output").expect("a line");
+    let port = line.strip_prefix("listens on ").expect("a port");
+    let port: u16 = port.parse().expect("a port");
+
+    let door = Door::open().await;
+    door.lead_to(Some(([127, 0, 0, 1], port).into()));
+    let folder = TempDir::new().expect("a temporary folder");
+    let url = format!("http://{}/mcp", door.address());
+    let config = format!("[bridge]\nport = 0\n[servers.idle]\nurl = \"{url}\"\n");
+    let bridge = Bridge::configured(folder.path(), &config);
+    let mut host = Shim::connect(&bridge, "idle").await;
+    assert_eq!(count(&mut host, 0).await, "0");
+    assert!(
+        door.answered().concat().contains("Keep-Alive: timeout=1"),
+        "what Node.js says of itself"
+    );
+
+    for number in 1..=2 {
+        let line = within("the moment before its end", says.next_line()).await;
+        assert_eq!(line.expect("its output").as_deref(), Some("closes"));
+        let params = json!({ "name": "count", "arguments": { "number": number } });
+        let waiting = host.ask("tools/call", params).await;
+        // The server reads nothing until the call is at its door.
+        let call = format!("\"number\":{number}");
+        until("the call at the door", async || {
+            door.said().concat().contains(&call).then_some(())
+        })
+        .await;
+        told.write_all(b".").await.expect("a server that waits");
+        let answer = host.answer(waiting).await;
+        let text = answer["result"]["content"][0]["text"].as_str();
+        assert_eq!(text, Some(number.to_string().as_str()), "{answer}");
+    }
+}
+
+async fn count(host: &mut Shim, number: u32) -> String {
+    let counted = host.call("count", json!({ "number": number })).await;
+    counted.expect("a number")
+}
