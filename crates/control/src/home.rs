@@ -42,9 +42,7 @@ impl Home {
     /// # Errors
     /// [`HomeError::None`] where the system knows no home folder.
     pub fn of_user() -> Result<Self, HomeError> {
-        let home = std::env::home_dir()
-            .filter(|home| home.is_absolute())
-            .ok_or(HomeError::None)?;
+        let home = folder_of_user().ok_or(HomeError::None)?;
         Ok(Self::usual(&home))
     }
 
@@ -154,6 +152,41 @@ impl Home {
     }
 }
 
+/// The person's home folder, also where a snap has replaced it; an absolute path.
+#[must_use]
+pub fn folder_of_user() -> Option<PathBuf> {
+    let home = std::env::home_dir().filter(|home| home.is_absolute())?;
+    Some(outside_of_snap(&home).to_owned())
+}
+
+/// The home folder that a path within a snap's own folder is in, any other path itself.
+///
+/// A snap's folders are `~/snap/NAME/REVISION` and `~/snap/NAME/common`, or `~/.snap/data/NAME/…`
+/// (snapd, "Data locations"). No variable is asked: hosts drop all of a snap's, but not `HOME`.
+pub(crate) fn outside_of_snap(path: &Path) -> &Path {
+    let snaps = path.ancestors().find_map(|folder| {
+        let name = folder.parent()?;
+        let snaps = name.parent()?;
+        (is_revision(folder) && (snaps.ends_with("snap") || snaps.ends_with(".snap/data")))
+            .then_some(snaps)
+    });
+    let home = snaps.and_then(|snaps| match snaps.ends_with("snap") {
+        true => snaps.parent(),
+        false => snaps.parent()?.parent(),
+    });
+    // Below the root there is nobody's home: `/snap` is where all snaps are mounted.
+    home.filter(|home| home.parent().is_some()).unwrap_or(path)
+}
+
+fn is_revision(folder: &Path) -> bool {
+    let name = folder.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| {
+        let number = name.strip_prefix('x').unwrap_or(name);
+        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        is_number || matches!(name, "common" | "current")
+    })
+}
+
 /// `/run/user/UID/postern`, where the system made `/run/user/UID` and it is ours.
 #[cfg(not(any(windows, target_os = "macos")))]
 fn user_run_dir() -> Option<PathBuf> {
@@ -193,8 +226,28 @@ fn short_enough(run: PathBuf) -> PathBuf {
 mod tests {
     use std::path::Path;
 
-    use super::Home;
+    use super::{Home, outside_of_snap};
     use crate::socket::Face;
+
+    #[test]
+    fn the_home_of_a_snap_is_in_a_persons_home() {
+        for (inside, home) in [
+            ("/home/adele/snap/host/42", "/home/adele"),
+            ("/home/adele/snap/host/x1/.config", "/home/adele"),
+            ("/home/adele/snap/host/common", "/home/adele"),
+            ("/home/adele/.snap/data/host/42", "/home/adele"),
+            ("/home/adele/snap/host", "/home/adele/snap/host"),
+            ("/home/snap/adele", "/home/snap/adele"),
+            ("/snap/host/42", "/snap/host/42"),
+            ("/home/adele", "/home/adele"),
+        ] {
+            assert_eq!(
+                outside_of_snap(Path::new(inside)),
+                Path::new(home),
+                "{inside}"
+            );
+        }
+    }
 
     #[test]
     fn one_folder_holds_everything_and_deep_folders_get_short_sockets() {

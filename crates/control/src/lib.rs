@@ -15,4 +15,4 @@ pub mod socket;
 pub mod start;
 
 pub use client::{Answer, CallError, Client, Watch, open};
-pub use home::{Home, HomeError};
+pub use home::{Home, HomeError, folder_of_user};

@@ -8,6 +8,7 @@
 //!
 //! Owns: the three ends of that chain. Does not own: the command line, and what a bridge does.
 
+mod snap;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
@@ -149,13 +150,19 @@ async fn listens(home: &Home) -> bool {
     socket::connect(home, Face::Control).await.is_ok()
 }
 
-/// The process in the middle: leaves the launcher behind, runs `bridge` and waits for its report.
-/// Blocks.
+/// The process in the middle: leaves the launcher behind, and the snap that it may be in, runs
+/// `bridge` and waits for its report. Blocks.
 ///
 /// # Errors
 /// What the bridge reports, or why there is no report.
 pub fn detach(mut bridge: Command, log: &Path) -> Result<(), StartError> {
     system::leave();
+    for (name, value) in snap::changes(std::env::vars_os()) {
+        match value {
+            Some(value) => bridge.env(name, value),
+            None => bridge.env_remove(name),
+        };
+    }
     let pipe = system::spawn(&mut bridge).map_err(|reason| StartError::Spawn {
         program: bridge.get_program().into(),
         reason,

@@ -111,7 +111,7 @@ impl Environment {
     pub(crate) fn places(&self) -> Places {
         Places {
             os: Os::this(),
-            home: std::env::home_dir().unwrap_or_default(),
+            home: control::folder_of_user().unwrap_or_default(),
             config_home: self.config_home.clone(),
             appdata: self.appdata.clone(),
             local_appdata: self.local_appdata.clone(),
