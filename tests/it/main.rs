@@ -24,6 +24,7 @@ mod matrix;
 mod msal;
 mod others;
 mod proxy_script;
+mod people;
 mod refusals;
 mod secrets_stay;
 mod server_mode;

@@ -169,7 +169,7 @@ impl Drop for Bridge {
 }
 
 /// A bridge that a shim starts is not told `POSTERN_VAULT`: the choice was made earlier.
-fn choose_key_file(vault: &Path) {
+pub(super) fn choose_key_file(vault: &Path) {
     let mut key = [0; 32];
     aws_lc_rs::rand::fill(&mut key).expect("chance");
     fs::create_dir_all(vault).expect("a folder");

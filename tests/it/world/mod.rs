@@ -21,6 +21,7 @@ pub(crate) mod servers;
 pub(crate) mod shim;
 pub(crate) mod tabs;
 pub(crate) mod upstream;
+pub(crate) mod user;
 pub(crate) mod wire;
 
 use std::{future::Future, path::Path, time::Duration};

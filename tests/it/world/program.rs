@@ -131,6 +131,24 @@ pub(crate) fn arguments(process: u32) -> String {
     String::from_utf8_lossy(&bytes).replace('\0', " ")
 }
 
+/// The variables that a process was started with.
+pub(crate) fn variables(process: u32) -> Vec<(String, String)> {
+    let bytes = fs::read(format!("/proc/{process}/environ")).expect("a process that runs");
+    let text = String::from_utf8(bytes).expect("text");
+    let variables = text.split('\0').filter_map(|one| one.split_once('='));
+    variables
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// The user that a process runs as; none if it is gone.
+pub(crate) fn user(process: u32) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+
+    let folder = fs::metadata(format!("/proc/{process}")).ok()?;
+    Some(folder.uid())
+}
+
 /// What a process has open, as the kernel names it.
 pub(crate) fn descriptors(process: u32) -> Vec<String> {
     fs::read_dir(format!("/proc/{process}/fd"))

@@ -58,13 +58,20 @@ impl Shim {
             .append(true)
             .open(bridge.root().join("shim.log"))
             .expect("a log");
-        let mut process = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(arguments)
             .env_clear()
             .envs(environment(bridge))
+            .stderr(log);
+        Self::of(command)
+    }
+
+    /// Spawns what a host starts, as it starts it.
+    pub(crate) fn of(mut command: Command) -> Self {
+        let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(log)
             .kill_on_drop(true)
             .spawn()
             .expect("postern starts");
