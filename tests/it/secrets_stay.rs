@@ -1,14 +1,30 @@
 //! After the main job was done, nothing that opens a door lies anywhere in the clear.
 
+use std::{fs, path::Path, process::Stdio};
+
 use control::api::Request;
-use serde_json::json;
+use emulator::{Certificate, FederatedCredential, Tenant, demo};
+use model::Clock;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    net::TcpListener,
+    process::Command,
+    task::JoinSet,
+};
 
 use crate::world::{
-    World, program,
+    World,
+    bridge::Bridge,
+    browser::Browser,
+    door::Door,
+    entra::ClientCertificate,
+    fixture::Fixture,
+    person, program,
     secrets::{Secrets, Started},
     servers::FUNCTIONS_KEY,
-    shim::Shim,
-    until,
+    shim::{self, Shim},
+    until, wire, within,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,4 +116,157 @@ async fn no_token_code_or_verifier_is_written_logged_or_passed_as_an_argument() 
     let backend = world.servers.back.said().join("\n").to_ascii_lowercase();
     assert!(backend.contains(&format!("x-functions-key: {FUNCTIONS_KEY}")));
     assert!(!backend.contains("authorization:"), "{backend}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_is_what_a_program_proves_itself_by_or_the_code_of_a_device() {
+    let folder = tempfile::Builder::new()
+        .prefix("postern-it-")
+        .tempdir()
+        .expect("a temporary folder");
+    let folder = folder.path();
+    let started = Started::under(folder);
+    let certificate = ClientCertificate::new();
+    fs::write(folder.join("program.pem"), &certificate.pem).expect("a certificate");
+    fs::write(folder.join("program-key.pem"), &certificate.key).expect("a key");
+    let (entra, server) = (Door::open().await, Door::open().await);
+    let _behind = start_entra(&entra, &certificate).await;
+    let fixture = Fixture::start().await;
+    server.lead_to(Some(fixture.address()));
+    fs::write(
+        folder.join("federated-token"),
+        federated_token(&entra).await,
+    )
+    .expect("a token");
+
+    let bridge = Bridge::configured(folder, &configuration(folder, &entra, &server));
+    bridge.start().await;
+    for name in ["certified", "federated"] {
+        let mut shim = Shim::connect(&bridge, name).await;
+        shim.call("test_simple_text", json!({}))
+            .await
+            .expect("a text");
+    }
+    sign_in_elsewhere(&bridge).await;
+    let mut shim = Shim::connect(&bridge, "person").await;
+    shim.call("test_simple_text", json!({}))
+        .await
+        .expect("a text");
+    for shown in [&["status"][..], &["doctor"]] {
+        bridge.try_run(shown).await;
+    }
+
+    let mut secrets = Secrets::passed(&[&entra, &server]);
+    for line in certificate.key.lines().filter(|line| line.len() == 64) {
+        secrets.add("private key", line);
+    }
+    for (kind, at_least) in [
+        // One that is signed here, and one that somebody else has signed.
+        ("client assertion", 2),
+        ("device code", 1),
+        ("refresh token", 1),
+        // Two programs and a person.
+        ("session key", 3),
+        ("private key", 20),
+    ] {
+        let count = secrets.count(kind);
+        assert!(count >= at_least, "{kind}: {count}");
+    }
+    assert_eq!(secrets.search(folder, &started), Vec::<String>::new());
+    assert!(started.has("--device"), "nobody saw the sign-in start");
+    assert!(bridge.log().contains("DEBUG"), "the log tells all it can");
+    assert_eq!(bridge.tabs.count(), 0, "no page was opened here");
+}
+
+/// An Entra behind a door; it ends with the value.
+async fn start_entra(door: &Door, certificate: &ClientCertificate) -> Serving {
+    let mut tenant = Tenant::demo("http://localhost:4180/oauth-callback");
+    let known = Certificate::from_pem(certificate.pem.as_bytes());
+    demo::trust_certificate(&mut tenant, &known.expect("a certificate"));
+    let options = emulator::Options {
+        base_url: Some(format!("http://{}", door.address())),
+        ..emulator::Options::new(tenant, Clock::system())
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    door.lead_to(listener.local_addr().ok());
+    let serving = emulator::serve(options, listener, Default::default());
+    let mut all = JoinSet::new();
+    all.spawn(serving);
+    all
+}
+
+type Serving = JoinSet<anyhow::Result<()>>;
+
+/// Two programs and a person at servers that take any token.
+fn configuration(folder: &Path, entra: &Door, server: &Door) -> String {
+    let authority = format!("http://{}/{}/v2.0", entra.address(), demo::TENANT_ID);
+    let url = format!("http://{}/mcp", server.address());
+    let file = |name: &str| folder.join(name).display().to_string();
+    let program = |name: &str, proof: &str| {
+        format!(
+            "[servers.{name}]\nurl = \"{url}\"\nauth = {{ kind = \"client-credentials\", client_id = \"{}\", authority = \"{authority}\", resource = \"api://{}\", {proof} }}\n",
+            demo::GATEWAY_CLIENT_ID,
+            demo::REPORTS_CLIENT_ID,
+        )
+    };
+    let certificate = format!(
+        "certificate = {{ cert = \"{}\", key = \"{}\" }}",
+        file("program.pem"),
+        file("program-key.pem")
+    );
+    let token = format!("federated_token_file = \"{}\"", file("federated-token"));
+    let person = format!(
+        "[servers.person]\nurl = \"{url}\"\nauth = {{ kind = \"entra\", authority = \"{authority}\", client_id = \"{}\", resource = \"{}\", scopes = [\"{}\"] }}\n",
+        demo::BRIDGE_CLIENT_ID,
+        demo::gateway_app_id_uri(),
+        demo::GATEWAY_SCOPE,
+    );
+    let programs = [
+        program("certified", &certificate),
+        program("federated", &token),
+    ];
+    ["[bridge]\nport = 0\n".to_owned(), programs.concat(), person].concat()
+}
+
+/// A token of the machine's own identity, by which the program may prove itself.
+async fn federated_token(entra: &Door) -> String {
+    let asked = wire::client()
+        .get(format!(
+            "http://{}/metadata/identity/oauth2/token?api-version=2018-02-01&resource={}&client_id={}",
+            entra.address(),
+            FederatedCredential::AUDIENCE,
+            demo::HOST_CLIENT_ID,
+        ))
+        .header("metadata", "true")
+        .send();
+    let answer = within("a token", asked).await.expect("an answer");
+    let answer: Value = within("a token", answer.json()).await.expect("JSON");
+    answer["access_token"].as_str().expect("a token").to_owned()
+}
+
+/// Signs in by a code that is entered in a browser elsewhere.
+async fn sign_in_elsewhere(bridge: &Bridge) {
+    let root = bridge.root().display().to_string();
+    let mut process = Command::new(program::postern())
+        .args(["sign-in", "person", "--device", "--home", &root])
+        .env_clear()
+        .envs(shim::environment(bridge))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("postern starts");
+    let mut told = BufReader::new(process.stderr.take().expect("its words")).lines();
+    let mut shown = Vec::new();
+    while shown.len() < 2 {
+        let line = within("the page and the code", told.next_line()).await;
+        let line = line.expect("its words").expect("it goes on");
+        shown.extend(line.strip_prefix("  ").map(str::to_owned));
+    }
+    let browser = Browser::open().await;
+    browser.go_to(&shown[0]).await;
+    person::sign_in_for_a_device(&browser, &shown[1], demo::ADELE).await;
+    let ended = within("its end", process.wait()).await;
+    assert!(ended.expect("its end").success());
 }

@@ -117,6 +117,9 @@ pub struct Options {
     pub others: Vec<Tenant>,
     /// How it is spoken to.
     pub transport: Transport,
+    /// Where clients reach it, without a slash at the end, if something on loopback stands in
+    /// front of it; where it listens, if `None`.
+    pub base_url: Option<String>,
     /// Where it takes the time from.
     pub clock: model::Clock,
     /// The folder that keeps its keys across restarts, and with them what it issued: tokens,
@@ -132,6 +135,7 @@ impl Options {
             tenant,
             others: Vec::new(),
             transport: Transport::Http,
+            base_url: None,
             clock,
             data_dir: None,
         }
@@ -181,7 +185,8 @@ impl Emulator {
             "the emulator signs anyone in and listens on loopback only, not on {address}; \
              hint: use 127.0.0.1"
         );
-        let base = options.transport.base_url(address);
+        let here = || options.transport.base_url(address);
+        let base = options.base_url.clone().unwrap_or_else(here);
         let encryption = match &options.transport {
             Transport::Http => None,
             Transport::Https { folder } => Some(tls::server_config(folder, options.clock.now())?),

@@ -24,9 +24,9 @@ pub(crate) struct Entra {
 }
 
 /// A certificate as clients are configured with one.
-struct ClientCertificate {
-    pem: String,
-    key: String,
+pub(crate) struct ClientCertificate {
+    pub(crate) pem: String,
+    pub(crate) key: String,
     sha1: String,
     sha256: String,
 }
@@ -124,7 +124,7 @@ impl Entra {
 }
 
 impl ClientCertificate {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048);
         let key = key.expect("an RSA key");
         let certificate = CertificateParams::default().self_signed(&key);

@@ -1,6 +1,6 @@
 //! The fixture server as a process of its own.
 
-use std::process::Stdio;
+use std::{net::SocketAddr, process::Stdio};
 
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -42,6 +42,11 @@ impl Fixture {
             _process: process,
             address,
         }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address.parse().expect("an address")
     }
 
     /// Where a transport is.

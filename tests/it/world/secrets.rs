@@ -10,7 +10,7 @@ use std::{
 
 use tokio::task::AbortHandle;
 
-use super::{Servers, program};
+use super::{Servers, door::Door, program};
 
 /// What precedes a secret in what clients say to the gateway, and what kind it is.
 const SAID: [(&str, &str); 12] = [
@@ -43,8 +43,13 @@ const ANSWERED: [(&str, &str); 8] = [
 /// Whoever opens a browser passes it on, as an argument.
 const STATE: &str = "state";
 
-/// Files that a case writes for the gateway, with secrets in them.
-const CONFIGURED: [&str; 2] = ["gateway.toml", "functions-key"];
+/// Files that a case writes for the gateway or the bridge, with secrets in them.
+const CONFIGURED: [&str; 4] = [
+    "gateway.toml",
+    "functions-key",
+    "program-key.pem",
+    "federated-token",
+];
 
 /// The shortest value that counts: anything shorter stands in files by chance.
 const SHORTEST: usize = 20;
@@ -55,11 +60,16 @@ pub(crate) struct Secrets(BTreeSet<(&'static str, String)>);
 impl Secrets {
     /// All that passed between clients and the gateway so far.
     pub(crate) fn seen(servers: &Servers) -> Self {
+        Self::passed(&[&servers.front])
+    }
+
+    /// All that passed these doors so far.
+    pub(crate) fn passed(doors: &[&Door]) -> Self {
         let mut found = BTreeSet::new();
-        for (texts, markers) in [
-            (servers.front.said(), &SAID[..]),
-            (servers.front.answered(), &ANSWERED[..]),
-        ] {
+        let passed = doors
+            .iter()
+            .flat_map(|door| [(door.said(), &SAID[..]), (door.answered(), &ANSWERED[..])]);
+        for (texts, markers) in passed {
             for (marker, kind) in markers {
                 for value in texts.iter().flat_map(|text| after(text, marker)) {
                     found.insert((*kind, value));
