@@ -6,6 +6,7 @@
 //! Does not own: who is signed in, what a user allowed, the bridge's sessions, any UI. It reads
 //! no environment and no clock but tokio's.
 
+pub mod elicitation;
 pub mod era;
 pub mod handshake;
 pub mod header;

@@ -10,7 +10,7 @@
 
 mod legacy_host;
 mod modern_host;
-mod splice;
+pub(crate) mod splice;
 mod wish;
 
 pub(crate) use legacy_host::LegacyHost;

@@ -10,59 +10,59 @@ use crate::{Message, RequestId};
 
 /// The members of an object: names and values as JSON texts, in order.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Object<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+pub(crate) struct Object<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Object<'a> {
     /// Of a JSON text; without members, if it is no object.
-    pub(super) fn of(text: &'a str) -> Self {
+    pub(crate) fn of(text: &'a str) -> Self {
         let mut text = serde_json::Deserializer::from_str(text);
         text.deserialize_map(Members).unwrap_or_default()
     }
 
-    pub(super) fn of_raw(raw: Option<&'a RawValue>) -> Self {
+    pub(crate) fn of_raw(raw: Option<&'a RawValue>) -> Self {
         raw.map(|raw| Self::of(raw.get())).unwrap_or_default()
     }
 
     /// The value of that name; the last one, as most readers have it.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().rfind(|(key, _)| is(key, name));
         found.map(|(_, value)| value.as_ref())
     }
 
     /// The value of that name, if it is a string.
-    pub(super) fn string(&self, name: &str) -> Option<String> {
+    pub(crate) fn string(&self, name: &str) -> Option<String> {
         serde_json::from_str(self.get(name)?).ok()
     }
 
     /// The object of that name; without members, if there is none.
-    pub(super) fn object(&self, name: &str) -> Object<'_> {
+    pub(crate) fn object(&self, name: &str) -> Object<'_> {
         self.get(name).map(Object::of).unwrap_or_default()
     }
 
     /// Puts a value, a JSON text, in the place of the one of that name, or at the end.
-    pub(super) fn put(&mut self, name: &str, value: impl Into<Cow<'a, str>>) {
+    pub(crate) fn put(&mut self, name: &str, value: impl Into<Cow<'a, str>>) {
         self.cut(name);
         self.0.push((Cow::Owned(quoted(name)), value.into()));
     }
 
     /// Takes out what has that name.
-    pub(super) fn cut(&mut self, name: &str) {
+    pub(crate) fn cut(&mut self, name: &str) {
         self.0.retain(|(key, _)| !is(key, name));
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The names, as texts, and the values, as JSON.
-    pub(super) fn members(&self) -> impl Iterator<Item = (String, &str)> {
+    pub(crate) fn members(&self) -> impl Iterator<Item = (String, &str)> {
         self.0.iter().filter_map(|(key, value)| {
             let key = serde_json::from_str(key).ok()?;
             Some((key, value.as_ref()))
         })
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let members: Vec<_> = self
             .0
             .iter()
@@ -73,12 +73,12 @@ impl<'a> Object<'a> {
 }
 
 /// A text as JSON.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
 /// The same message with other parameters, or with another id.
-pub(super) fn with(message: &Message, id: Option<&RequestId>, params: &str) -> Message {
+pub(crate) fn with(message: &Message, id: Option<&RequestId>, params: &str) -> Message {
     let method = message.method().unwrap_or_default();
     match id {
         Some(id) => Message::raw_request(id, method, Some(params)),
