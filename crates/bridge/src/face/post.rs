@@ -41,6 +41,18 @@ impl Inner {
         let mut posts = self.posts.values().filter(|post| !post.is_closed());
         asks.then(|| posts.next().cloned()).flatten()
     }
+
+    /// Asks a host on the response to its next request what it could not be asked before.
+    fn hand_over_questions(&mut self, post: &mpsc::Sender<ToHost>) {
+        let asks = |told: &ToHost| matches!(told.message.kind(), Kind::Request { .. });
+        while post.capacity() > 0
+            && let Some(at) = self.kept.iter().position(asks)
+            && let Some(question) = self.kept.remove(at)
+        {
+            // There is room.
+            let _ = post.try_send(question);
+        }
+    }
 }
 
 impl Responses {
@@ -51,17 +63,13 @@ impl Responses {
     /// Opens the response to a request. `None` if that id is in use already.
     pub(super) fn open(&self, id: RequestId) -> Option<mpsc::Receiver<ToHost>> {
         let (to, from) = mpsc::channel(DEPTH);
-        match self.inner().posts.entry(id) {
-            std::collections::hash_map::Entry::Occupied(taken) if !taken.get().is_closed() => None,
-            std::collections::hash_map::Entry::Occupied(mut stale) => {
-                stale.insert(to);
-                Some(from)
-            }
-            std::collections::hash_map::Entry::Vacant(free) => {
-                free.insert(to);
-                Some(from)
-            }
+        let mut inner = self.inner();
+        if inner.posts.get(&id).is_some_and(|taken| !taken.is_closed()) {
+            return None;
         }
+        inner.hand_over_questions(&to);
+        inner.posts.insert(id, to);
+        Some(from)
     }
 
     /// Opens the stream for what belongs to no request, in place of an earlier one, and hands
@@ -137,6 +145,13 @@ impl Responses {
 
     fn keep(&self, message: ToHost) {
         let mut inner = self.inner();
+        let asked = message.message.cancels();
+        let is_asked = |told: &ToHost| asked.is_some() && told.message.id() == asked.as_ref();
+        if let Some(at) = inner.kept.iter().position(is_asked) {
+            // The host was not asked yet, and is not any more.
+            inner.kept.remove(at);
+            return;
+        }
         if inner.kept.len() == KEPT {
             inner.kept.pop_front();
         }
@@ -175,6 +190,44 @@ mod tests {
         let told = post.recv().await.unwrap();
         assert_eq!(told.message.method(), Some("roots/list"));
         assert!(post.recv().await.is_none(), "a remark waits for the stream");
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_asked_is_asked_with_the_next_request() {
+        let responses = Responses::default();
+        let (session, from) = mpsc::channel(3);
+        let ask = |id: &RequestId| ToHost {
+            message: Message::request(id, "roots/list", None),
+            request: None,
+        };
+        let (taken_back, open) = (RequestId::number(7), RequestId::number(8));
+        session.send(ask(&taken_back)).await.unwrap();
+        let withdrawn = ToHost {
+            message: Message::withdrawal(&taken_back, "done"),
+            request: None,
+        };
+        session.send(withdrawn).await.unwrap();
+        session.send(ask(&open)).await.unwrap();
+        let request = RequestId::number(1);
+        let asking = async {
+            let mut post = loop {
+                if responses.inner().kept.len() == 1 && session.capacity() == 3 {
+                    break responses.open(request.clone()).unwrap();
+                }
+                tokio::task::yield_now().await;
+            };
+            let asked = post.recv().await.unwrap();
+            assert_eq!(asked.message.id(), Some(&open));
+            assert!(responses.open(request.clone()).is_none(), "in use");
+            let answer = ToHost {
+                message: Message::response(&request, &"yes"),
+                request: Some(request.clone()),
+            };
+            session.send(answer).await.unwrap();
+            assert!(post.recv().await.unwrap().message.answers(&request));
+            drop(session);
+        };
+        tokio::join!(responses.carry(from), asking);
     }
 
     #[tokio::test(start_paused = true)]
