@@ -11,6 +11,7 @@ mod crowd;
 mod deployed;
 mod desktop;
 mod door;
+mod elicited;
 mod emulator_alone;
 mod faces;
 mod faults;

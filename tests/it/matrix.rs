@@ -8,7 +8,7 @@
 mod features;
 mod host;
 mod table;
-mod wire;
+pub(crate) mod wire;
 
 use std::panic::AssertUnwindSafe;
 

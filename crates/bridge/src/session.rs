@@ -14,11 +14,14 @@
 //! - A request that the server may have seen is never sent twice. One that it has refused
 //!   unprocessed (401, 404 for the session) is, once; one that never reached it is, for as long as
 //!   its host would wait.
+//! - A host that can show a page is asked to show that of a sign-in: during a call, or once its
+//!   handshake is done. No browser is opened for it then.
 //! - A call that is refused for want of scopes (403) is likewise made once more, after a sign-in
 //!   that asks for them. Until one has helped, no more than a few follow by themselves.
 //! - A server that cannot be reached, or is not ready again, keeps its session, if that has an id:
 //!   it is asked by `ping` whether it is there, and only a new session takes a new handshake.
 
+mod elicit;
 mod from_host;
 mod from_server;
 mod in_place;

@@ -2,9 +2,10 @@
 //!
 //! Invariants: one sign-in at a time per server, however many ask; nothing but a person's own
 //! wish opens a page while another one waits, or after one was left unanswered; a list, a probe
-//! or a timer never comes here.
+//! or a timer never comes here. A host that can show a page is asked to, and none is opened then.
 
 mod attempt;
+mod question;
 mod shown;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,8 @@ use crate::hub::Hub;
 use crate::problem;
 use crate::registry::Server;
 use attempt::reopen;
+use question::Callers;
+pub(crate) use question::{Caller, Question};
 use shown::Shown;
 
 /// Who wants a sign-in.
@@ -31,6 +34,15 @@ pub(crate) enum Wish {
     Call,
     /// A host connected to a server that nobody ever signed in to, and no desktop app shows that.
     FirstContact,
+}
+
+/// How a page comes to somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// As a person wishes, or by a browser that is opened here.
+    Own(SignInWay),
+    /// By a host that is asked to show it.
+    Host,
 }
 
 /// How a sign-in ends.
@@ -54,7 +66,8 @@ struct Pending {
     shown: Option<Shown>,
     since: UnixSeconds,
     end: watch::Receiver<Option<End>>,
-    way: watch::Sender<SignInWay>,
+    way: watch::Sender<Way>,
+    callers: Callers,
     cancel: CancellationToken,
 }
 
@@ -120,25 +133,48 @@ impl SignIns {
 
 impl Pending {
     /// Starts again on another way, unless what is shown is reached by that one.
-    fn take(&self, way: SignInWay) {
+    fn take(&mut self, way: SignInWay) {
         if self.shown.as_ref().is_some_and(|shown| shown.is_on(way)) {
             return;
         }
-        self.way.send_if_modified(|before| {
+        let way = Way::Own(way);
+        let is_other = self.way.send_if_modified(|before| {
             let changed = *before != way;
             *before = way;
             changed
         });
+        if is_other {
+            self.callers.withdraw();
+        }
+    }
+
+    /// A host wants the sign-in as well.
+    fn join(&mut self, caller: Option<Caller>) {
+        match caller {
+            Some(caller) => self.callers.join(caller),
+            // Whoever was asked is gone, and this one cannot be.
+            None if self.is_unseen() => self.take(SignInWay::Here),
+            None => {}
+        }
+    }
+
+    /// Whether a host was asked to show the page, and none is any longer.
+    fn is_unseen(&self) -> bool {
+        let is_asked = matches!(self.shown, Some(Shown::Asked { .. }));
+        is_asked && *self.way.borrow() == Way::Host && self.callers.is_idle()
     }
 }
 
 /// Starts a sign-in, or joins the one under way. `None` if the wish is not strong enough.
+///
+/// Where `caller` is there, its host is asked to show the page, and no browser is opened.
 pub(crate) fn begin(
     hub: &Arc<Hub>,
     server: &Arc<Server>,
     wish: Wish,
+    caller: Option<Caller>,
 ) -> Option<watch::Receiver<Option<End>>> {
-    begin_as(hub, server, wish, Whom::Same)
+    begin_as(hub, server, wish, Whom::Same, caller)
 }
 
 fn begin_as(
@@ -146,6 +182,7 @@ fn begin_as(
     server: &Arc<Server>,
     wish: Wish,
     whom: Whom,
+    caller: Option<Caller>,
 ) -> Option<watch::Receiver<Option<End>>> {
     let mut inner = hub.sign_ins.inner();
     let name = server.name.as_str();
@@ -155,12 +192,14 @@ fn begin_as(
         match wish {
             Wish::Person(SignInWay::Here) => {
                 let lost = pending.shown.as_mut().and_then(|shown| shown.lost(now));
-                if let Some(page) = lost {
-                    reopen(hub, server, page);
+                match lost {
+                    Some(page) => reopen(hub, server, page),
+                    None if *pending.way.borrow() == Way::Host => pending.take(SignInWay::Here),
+                    None => {}
                 }
             }
             Wish::Person(way) => pending.take(way),
-            Wish::Call | Wish::FirstContact => {}
+            Wish::Call | Wish::FirstContact => pending.join(caller),
         }
         return Some(end);
     }
@@ -180,11 +219,16 @@ fn begin_as(
     inner.deserted = false;
     let (tell, end) = watch::channel(None);
     let cancel = CancellationToken::new();
-    let way = match wish {
-        Wish::Person(way) => way,
-        Wish::Call | Wish::FirstContact => SignInWay::Here,
+    let way = match (wish, &caller) {
+        (Wish::Person(way), _) => Way::Own(way),
+        (Wish::Call | Wish::FirstContact, None) => Way::Own(SignInWay::Here),
+        (Wish::Call | Wish::FirstContact, Some(_)) => Way::Host,
     };
     let (set_way, ways) = watch::channel(way);
+    let mut callers = Callers::default();
+    if let Some(caller) = caller {
+        callers.join(caller);
+    }
     inner.pending.insert(
         name.to_owned(),
         Pending {
@@ -192,6 +236,7 @@ fn begin_as(
             since: now,
             end: end.clone(),
             way: set_way,
+            callers,
             cancel: cancel.clone(),
         },
     );
@@ -199,15 +244,17 @@ fn begin_as(
     let (hub, server) = (Arc::clone(hub), Arc::clone(server));
     hub.clone().spawn(async move {
         let ended = attempt::run(&hub, &server, whom, ways, cancel).await;
-        finish(&hub, &server, &ended);
+        let pending = finish(&hub, &server, &ended);
         tell.send_replace(Some(ended));
+        // A question that is still open is withdrawn with it, and the end is known then.
+        drop(pending);
     });
     Some(end)
 }
 
 /// Starts or joins a sign-in and waits for its end.
 pub(crate) async fn until_end(hub: &Arc<Hub>, server: &Arc<Server>, wish: Wish) -> End {
-    match begin(hub, server, wish) {
+    match begin(hub, server, wish, None) {
         Some(end) => ended(server, end).await,
         None => Err(problem::sign_in_needed(&server.name)),
     }
@@ -240,7 +287,7 @@ pub(crate) async fn switch(
             Problem::new(ProblemKind::InUse, text).with_hint("finish or cancel that one first")
         );
     }
-    match begin_as(hub, server, Wish::Person(way), whom) {
+    match begin_as(hub, server, Wish::Person(way), whom, None) {
         Some(end) => ended(server, end).await,
         None => Err(problem::sign_in_needed(&server.name)),
     }
@@ -255,12 +302,12 @@ async fn ended(server: &Server, mut end: watch::Receiver<Option<End>>) -> End {
     ended.unwrap_or_else(|| Err(cancelled(server)))
 }
 
-fn finish(hub: &Arc<Hub>, server: &Server, ended: &End) {
+fn finish(hub: &Arc<Hub>, server: &Server, ended: &End) -> Option<Pending> {
     let mut inner = hub.sign_ins.inner();
     let name = server.name.as_str();
-    let shown = inner
-        .pending
-        .remove(name)
+    let pending = inner.pending.remove(name);
+    let shown = pending
+        .as_ref()
         .is_some_and(|pending| pending.shown.is_some());
     match ended {
         Ok(()) => {
@@ -279,9 +326,11 @@ fn finish(hub: &Arc<Hub>, server: &Server, ended: &End) {
         }
     }
     hub.changed();
+    pending
 }
 
-fn cancelled(server: &Server) -> Problem {
+/// Somebody did not want to sign in.
+pub(crate) fn cancelled(server: &Server) -> Problem {
     Problem::new(ProblemKind::SignInEnded, "the sign-in was cancelled").with_hint(format!(
         "start it again from the tray menu or with `postern sign-in {}`",
         server.name

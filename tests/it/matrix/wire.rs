@@ -24,7 +24,7 @@ use crate::world::{
 };
 
 /// A host's end of a transport. Its streams are closed with it.
-pub(super) struct Wire {
+pub(crate) struct Wire {
     way: Way,
     client: Client,
     to: UnboundedSender<Heard>,
@@ -34,7 +34,7 @@ pub(super) struct Wire {
 }
 
 /// What comes from the other end.
-pub(super) enum Heard {
+pub(crate) enum Heard {
     Message {
         message: Value,
         on: On,
@@ -45,7 +45,7 @@ pub(super) enum Heard {
 
 /// The stream that a message came on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum On {
+pub(crate) enum On {
     Request(u64),
     /// The one for what belongs to no request, or for everything.
     Session,
@@ -75,7 +75,7 @@ impl Wire {
     }
 
     /// Opens the stream of HTTP+SSE, whose first event says where to post.
-    pub(super) async fn sse(url: &str) -> Self {
+    pub(crate) async fn sse(url: &str) -> Self {
         let request = client().get(url).header("accept", "text/event-stream");
         let response = within(url, request.send()).await.expect("a stream");
         assert_eq!(response.status(), 200, "{url}");
@@ -91,18 +91,18 @@ impl Wire {
     }
 
     /// Streamable HTTP; the session begins with `initialize`.
-    pub(super) fn streamable(url: String) -> Self {
+    pub(crate) fn streamable(url: String) -> Self {
         let headers = HeaderMap::new();
         Self::new(Way::Streamable { url, headers })
     }
 
     /// Streamable HTTP of the modern era.
-    pub(super) fn alone(url: String) -> Self {
+    pub(crate) fn alone(url: String) -> Self {
         Self::new(Way::Alone { url })
     }
 
     /// A shim that is spawned as hosts do.
-    pub(super) fn stdio(bridge: &Bridge, server: &str) -> Self {
+    pub(crate) fn stdio(bridge: &Bridge, server: &str) -> Self {
         let mut shim = Shim::spawn(bridge, server);
         let (lines, mut said) = mpsc::unbounded_channel::<Value>();
         let mut wire = Self::new(Way::Stdio(lines));
@@ -122,17 +122,17 @@ impl Wire {
     }
 
     /// Whether each request has a stream of its own.
-    pub(super) fn has_streams(&self) -> bool {
+    pub(crate) fn has_streams(&self) -> bool {
         matches!(self.way, Way::Streamable { .. } | Way::Alone { .. })
     }
 
     /// What comes next.
-    pub(super) async fn next(&mut self) -> Heard {
+    pub(crate) async fn next(&mut self) -> Heard {
         self.heard.recv().await.expect("this end is open")
     }
 
     /// Sends a message. What is not answered has been accepted when this returns.
-    pub(super) async fn send(&mut self, message: Value) {
+    pub(crate) async fn send(&mut self, message: Value) {
         let id = message["id"].as_u64().filter(|_| is_request(&message));
         match (&self.way, id) {
             (Way::Stdio(lines), _) => lines.send(message).expect("the shim runs"),
@@ -162,7 +162,7 @@ impl Wire {
     }
 
     /// No longer wants the answer to a request, as this transport says it.
-    pub(super) async fn cancel(&mut self, id: u64) {
+    pub(crate) async fn cancel(&mut self, id: u64) {
         if let Way::Alone { .. } = self.way {
             let reading = self.reading.remove(&Some(id)).expect("a request");
             return reading.abort();
@@ -176,13 +176,13 @@ impl Wire {
     }
 
     /// The handshake has agreed on a version.
-    pub(super) fn agreed(&mut self, version: &str) {
+    pub(crate) fn agreed(&mut self, version: &str) {
         let version = version.parse().expect("a version");
         self.keep("mcp-protocol-version", version);
     }
 
     /// Opens the stream for what belongs to no request, where there is one.
-    pub(super) async fn listen(&mut self) {
+    pub(crate) async fn listen(&mut self) {
         let Way::Streamable { url, headers } = &self.way else {
             return;
         };

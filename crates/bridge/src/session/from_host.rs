@@ -25,7 +25,9 @@ impl Task {
                 if matches!(self.speech, Speech::Silent) {
                     self.speech = Speech::Modern;
                 }
-                self.on_request(message);
+                if let Some(request) = self.unasked(message) {
+                    self.on_request(request);
+                }
             }
             Kind::Notification { method } if method.as_ref() == "notifications/initialized" => {
                 self.on_initialized(message);
@@ -33,6 +35,7 @@ impl Task {
             Kind::Notification { method } if method.as_ref() == "notifications/cancelled" => {
                 self.on_cancelled(message);
             }
+            Kind::Response { id, .. } if self.elicitation.takes(id) => self.on_answer(&message),
             Kind::Notification { .. } | Kind::Response { .. } | Kind::ErrorWithoutId => {
                 self.on_remark(message);
             }
@@ -116,6 +119,7 @@ impl Task {
         if let Speech::Legacy(handshake) = &mut self.speech {
             handshake.initialized = Some(message);
         }
+        self.ask_host();
         self.greet();
         self.tell_changes();
     }

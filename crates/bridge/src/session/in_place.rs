@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use control::api::{Problem, ProblemKind};
-use mcp::Message;
+use mcp::{Message, elicitation};
 use tokio::time::Instant;
 
 use super::Manner;
@@ -35,13 +35,10 @@ impl Task {
         {
             self.answer_in_place(&message, &problem);
         }
-        let calls = self
-            .outbox
-            .waiting
-            .iter()
-            .any(|waiting| waiting.message.method() == Some("tools/call"));
-        if calls && matches!(self.link, Link::SignInNeeded { .. }) {
-            self.want_sign_in(Wish::Call);
+        let calls = self.outbox.waiting_calls();
+        let call = calls.max_by_key(|call| elicitation::may_ask(call)).cloned();
+        if call.is_some() && matches!(self.link, Link::SignInNeeded { .. }) {
+            self.want_sign_in(Wish::Call, call.as_ref());
         }
     }
 

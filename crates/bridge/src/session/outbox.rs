@@ -129,6 +129,12 @@ impl Outbox {
         self.owed.values().any(owes) || self.waiting.iter().any(waits)
     }
 
+    /// The calls of tools that wait, in order.
+    pub(super) fn waiting_calls(&self) -> impl Iterator<Item = &Message> {
+        let messages = self.waiting.iter().map(|waiting| &waiting.message);
+        messages.filter(|message| message.method() == Some("tools/call"))
+    }
+
     /// Whether a request with this id has no answer yet.
     pub(super) fn knows(&self, id: &RequestId) -> bool {
         let waits =

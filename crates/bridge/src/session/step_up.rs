@@ -38,7 +38,8 @@ impl Task {
         if !is_under_way && !self.server.may_step_up(challenge) {
             return false;
         }
-        self.want_sign_in(Wish::Call);
+        let call = self.outbox.owed.get(id).map(|owed| owed.message.clone());
+        self.want_sign_in(Wish::Call, call.as_ref());
         let is_awaited = self.sign_in.is_some();
         if is_awaited {
             if !is_under_way {

@@ -13,12 +13,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::elicit::Elicitation;
 use super::link::{Authorized, Backoff, Link, Next, Speech};
 use super::outbox::{Outbox, ROOM_IN_BYTES, size};
 use super::{DEPTH, Manner, ToHost};
 use crate::hub::{Hub, Owing, Registered};
 use crate::problem;
 use crate::registry::Server;
+use crate::sign_in::Question;
 
 /// How often a server may refuse fresh tokens in a row before a person is asked.
 pub(super) const REFUSALS: u32 = 2;
@@ -44,6 +46,10 @@ enum Event {
     AccountsChanged,
     /// The sign-in that this session wanted has ended.
     SignInEnded(Result<(), Problem>),
+    /// The host is to be asked to show a page.
+    Question(Question),
+    /// Nobody waits any longer for what the host was asked.
+    Withdrawn,
     /// The configuration has another server of this name now, or none.
     Replaced,
     /// The machine has slept.
@@ -96,6 +102,7 @@ pub(super) struct Task {
     /// When a handshake that waits for the server is answered in its place.
     pub(super) contact: Option<Instant>,
     pub(super) sign_in: Option<watch::Receiver<Option<Result<(), Problem>>>>,
+    pub(super) elicitation: Elicitation,
     pub(super) backoff: Backoff,
     pub(super) refusals: u32,
     /// Whether the notification stream ended for want of a token.
@@ -128,6 +135,7 @@ pub(super) async fn run(
         outbox: Outbox::default(),
         contact: None,
         sign_in: None,
+        elicitation: Elicitation::default(),
         backoff: Backoff::default(),
         refusals: 0,
         listen_again: false,
@@ -181,6 +189,10 @@ impl Task {
                 Some(event) = self.events.recv(), if self.unread.len() < DEPTH && reads => Event::Server(event),
                 (next, authorized) = asked(&mut self.link) => Event::Authorized(next, authorized),
                 ended = ended(&mut self.sign_in) => Event::SignInEnded(ended),
+                asked = self.elicitation.next() => match asked {
+                    Some(question) => Event::Question(question),
+                    None => Event::Withdrawn,
+                },
                 Ok(()) = news.changed() => Event::AccountsChanged,
                 Ok(()) = wakes.changed() => Event::Woke,
                 () = replaced.cancelled(), if !matches!(self.host, HostEnd::Dismissed) => Event::Replaced,
@@ -194,6 +206,7 @@ impl Task {
                     let until = Instant::now() + DRAIN;
                     self.host = HostEnd::Done { until };
                     self.end_subscriptions();
+                    self.end_questions();
                 }
                 Event::Server(UpstreamEvent::Message { message, request }) => {
                     self.on_server(message, request);
@@ -209,6 +222,8 @@ impl Task {
                 Event::Authorized(next, authorized) => self.on_authorized(next, authorized),
                 Event::AccountsChanged => self.on_accounts_changed(),
                 Event::SignInEnded(ended) => self.on_sign_in_ended(ended),
+                Event::Question(question) => self.on_question(question),
+                Event::Withdrawn => self.on_withdrawn(),
                 Event::Replaced => self.on_replaced(),
                 Event::Woke => self.on_woke(),
                 Event::Timer => self.on_timer(),

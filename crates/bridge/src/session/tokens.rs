@@ -144,10 +144,11 @@ impl Task {
         let target = self.server.target();
         let never =
             !self.server.was_signed_in() && self.hub.identity.account_for(&target).is_none();
-        if never && self.manner == Manner::Host && !self.hub.desktop_attached() {
-            self.want_sign_in(Wish::FirstContact);
-        }
+        // A call first: its host may be one that can be asked nowhere else.
         self.settle();
+        if never && self.manner == Manner::Host && !self.hub.desktop_attached() {
+            self.want_sign_in(Wish::FirstContact, None);
+        }
     }
 
     /// The server does not take what it is sent, whatever is tried.
@@ -161,9 +162,15 @@ impl Task {
         }
     }
 
-    pub(super) fn want_sign_in(&mut self, wish: Wish) {
-        if self.sign_in.is_none() {
-            self.sign_in = sign_in::begin(&self.hub, &self.server, wish);
+    /// Starts a sign-in or joins one, for `call` if it is wanted for that.
+    pub(super) fn want_sign_in(&mut self, wish: Wish, call: Option<&Message>) {
+        let caller = self.caller(call);
+        match (&self.sign_in, caller) {
+            (None, caller) => {
+                self.sign_in = sign_in::begin(&self.hub, &self.server, wish, caller);
+            }
+            (Some(_), Some(caller)) => self.hub.sign_ins.join(&self.server.name, caller),
+            (Some(_), None) => {}
         }
     }
 
@@ -200,6 +207,7 @@ impl Task {
 
     pub(super) fn on_sign_in_ended(&mut self, ended: Result<(), Problem>) {
         self.sign_in = None;
+        self.end_question(ended.is_ok());
         let is_needed = matches!(self.link, Link::SignInNeeded { .. });
         match ended {
             Ok(()) => {

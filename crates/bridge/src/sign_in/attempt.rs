@@ -1,5 +1,6 @@
 //! One sign-in from its start to its end, on the way that fits whoever asked.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use auth::{DeviceFlow, SignInError, Whom};
@@ -8,8 +9,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::question::Offer;
 use super::shown::{Page, Shown};
-use super::{End, cancelled};
+use super::{End, Way, cancelled};
 use crate::browser::{self, BrowserError, Elsewhere};
 use crate::hub::Hub;
 use crate::problem;
@@ -20,14 +22,19 @@ pub(super) async fn run(
     hub: &Arc<Hub>,
     server: &Server,
     whom: Whom,
-    mut ways: watch::Receiver<SignInWay>,
+    mut ways: watch::Receiver<Way>,
     cancel: CancellationToken,
 ) -> End {
-    let attempt = Attempt { hub, server, whom };
     loop {
         let way = *ways.borrow_and_update();
+        let attempt = Attempt {
+            hub,
+            server,
+            whom: whom.clone(),
+            way,
+        };
         tokio::select! {
-            ended = attempt.on(way) => return attempt.conclude(ended),
+            ended = attempt.run() => return attempt.conclude(ended),
             Ok(()) = ways.changed() => {}
             () = cancel.cancelled() => return Err(cancelled(server)),
             () = hub.shutdown.cancelled() => return Err(cancelled(server)),
@@ -54,28 +61,32 @@ struct Attempt<'a> {
     hub: &'a Hub,
     server: &'a Server,
     whom: Whom,
+    way: Way,
 }
 
 type Ended = Result<auth::Account, SignInError>;
 
 impl Attempt<'_> {
-    async fn on(&self, way: SignInWay) -> Ended {
+    async fn run(&self) -> Ended {
         let (command, surroundings) = (
             self.hub.options.browser.as_deref(),
             self.hub.options.surroundings,
         );
-        match way {
-            SignInWay::Here => match browser::may_open(command, surroundings) {
-                Ok(()) => self.here().await,
-                Err(why) => self.elsewhere(Some(why)).await,
-            },
-            SignInWay::Elsewhere => self.elsewhere(None).await,
-            SignInWay::Code => self.wait_for_code(self.codes().await?).await,
-            SignInWay::Page => self.page(None).await,
+        match self.way {
+            Way::Host | Way::Own(SignInWay::Here) => {
+                match browser::may_open(command, surroundings) {
+                    Ok(()) => self.here().await,
+                    Err(why) => self.elsewhere(Some(why)).await,
+                }
+            }
+            Way::Own(SignInWay::Elsewhere) => self.elsewhere(None).await,
+            Way::Own(SignInWay::Code) => self.wait_for_code(self.codes().await?).await,
+            Way::Own(SignInWay::Page) => self.page(None).await,
         }
     }
 
-    /// In a browser that is opened here; if that fails, by a code where the server offers it.
+    /// In a browser that is opened here, or by a host; if that fails, by a code where the server
+    /// offers it.
     async fn here(&self) -> Ended {
         let (challenge, target) = (self.server.challenge(), self.server.target());
         let flow =
@@ -84,7 +95,12 @@ impl Attempt<'_> {
                 .start_sign_in(&target, challenge.as_deref(), self.whom.clone());
         let flow = flow.await?;
         let (page, has_codes) = (flow.url().clone(), flow.offers_device_code());
-        self.show_opened(Page::of(&flow), None);
+        match self.way {
+            Way::Host => self.show(Shown::Asked {
+                page: Page::of(&flow),
+            }),
+            Way::Own(_) => self.show_opened(Page::of(&flow), None),
+        }
         let shown = Page::of(&flow);
         {
             // An opener may stay until the browser ends, and the answer comes before that.
@@ -93,7 +109,7 @@ impl Attempt<'_> {
             let failed = tokio::select! {
                 biased;
                 ended = &mut finish => return ended,
-                opening = open(self.hub, &page) => opening.err(),
+                opening = self.bring(&page) => opening.err(),
             };
             let Some(error) = failed else {
                 return finish.await;
@@ -129,8 +145,8 @@ impl Attempt<'_> {
         });
         let page = flow.url().clone();
         let last_try = async {
-            if why.is_some()
-                && let Err(error) = open(self.hub, &page).await
+            if (why.is_some() || self.way == Way::Host)
+                && let Err(error) = self.bring(&page).await
             {
                 tracing::warn!(server = %self.server.name, %error, "open the sign-in page by hand");
             }
@@ -151,7 +167,46 @@ impl Attempt<'_> {
 
     async fn wait_for_code(&self, flow: DeviceFlow) -> Ended {
         self.show(Shown::code(&flow));
-        flow.finish().await
+        if self.way != Way::Host {
+            return flow.finish().await;
+        }
+        let page = flow.verification_uri().url().clone();
+        let code = flow.user_code().to_owned();
+        let asking = self.ask(&page, Some(&code));
+        tokio::select! {
+            ended = flow.finish() => ended,
+            never = asking => match never {},
+        }
+    }
+
+    /// Brings a page to a person: by a browser that is opened here, or by hosts.
+    async fn bring(&self, page: &Url) -> Result<(), BrowserError> {
+        match self.way {
+            Way::Own(_) => open(self.hub, page).await,
+            Way::Host => match self.ask(page, None).await {},
+        }
+    }
+
+    /// Asks one host after the other, until one shows the page.
+    async fn ask(&self, page: &Url, code: Option<&str>) -> Infallible {
+        let name = &self.server.name;
+        let text = match code {
+            None => format!("{name} needs you to sign in. Postern goes on once you have."),
+            Some(code) => format!(
+                "{name} needs you to sign in. Enter the code {code} on the page; Postern goes on once you have."
+            ),
+        };
+        let page = page.clone();
+        let offer = Arc::new(Offer { page, text });
+        loop {
+            let posed = self.hub.sign_ins.next_question(name, &offer).await;
+            if posed.to.send(posed.question).await.is_ok()
+                && let Ok(patience) = posed.left.await
+            {
+                tokio::time::sleep(patience).await;
+            }
+            self.hub.sign_ins.pass(name);
+        }
     }
 
     fn show_opened(&self, page: Page, browser_problem: Option<String>) {

@@ -11,7 +11,9 @@ const LOST: UnixSeconds = 5;
 
 /// A page, or a code to enter on one.
 pub(super) enum Shown {
-    /// A page that the bridge opens.
+    /// A page that a host is asked to show.
+    Asked { page: Page },
+    /// A page that the bridge opens, or a host.
     Opened {
         page: Page,
         /// When it was opened last.
@@ -67,6 +69,10 @@ impl Shown {
             since,
         };
         match self {
+            Self::Asked { page } => SignInView {
+                callback_port: Some(page.port),
+                ..view
+            },
             Self::Opened {
                 page,
                 browser_problem,
@@ -95,13 +101,29 @@ impl Shown {
                 *opened = now;
                 Some(page.url.clone())
             }
-            Self::Opened { .. } | Self::Elsewhere { .. } | Self::Code { .. } => None,
+            Self::Asked { .. }
+            | Self::Opened { .. }
+            | Self::Elsewhere { .. }
+            | Self::Code { .. } => None,
+        }
+    }
+
+    /// A host shows the page that it was asked to.
+    pub(super) fn opened(self, now: UnixSeconds) -> Self {
+        match self {
+            Self::Asked { page } => Self::Opened {
+                page,
+                opened: now,
+                browser_problem: None,
+            },
+            shown @ (Self::Opened { .. } | Self::Elsewhere { .. } | Self::Code { .. }) => shown,
         }
     }
 
     /// Whether this is what somebody is after who wants to sign in on that way.
     pub(super) fn is_on(&self, way: SignInWay) -> bool {
         match (self, way) {
+            (Self::Asked { .. }, _) => false,
             (_, SignInWay::Here)
             | (Self::Code { .. }, SignInWay::Code | SignInWay::Elsewhere)
             | (Self::Elsewhere { .. }, SignInWay::Page | SignInWay::Elsewhere) => true,
@@ -115,7 +137,7 @@ impl Shown {
     pub(super) fn hand_in(&self) -> Option<HandIn> {
         match self {
             Self::Elsewhere { hand_in, .. } => Some(hand_in.clone()),
-            Self::Opened { .. } | Self::Code { .. } => None,
+            Self::Asked { .. } | Self::Opened { .. } | Self::Code { .. } => None,
         }
     }
 
@@ -126,13 +148,15 @@ impl Shown {
                 "open {} on any device and enter the code {}, then try again",
                 code.page, code.code
             )),
-            Self::Opened { .. } | Self::Elsewhere { .. } => None,
+            Self::Asked { .. } | Self::Opened { .. } | Self::Elsewhere { .. } => None,
         }
     }
 
     fn url(&self) -> &Url {
         match self {
-            Self::Opened { page, .. } | Self::Elsewhere { page, .. } => &page.url,
+            Self::Asked { page } | Self::Opened { page, .. } | Self::Elsewhere { page, .. } => {
+                &page.url
+            }
             Self::Code { url, .. } => url,
         }
     }

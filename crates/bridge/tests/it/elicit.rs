@@ -1,0 +1,137 @@
+//! Hosts that are asked to show the page of a sign-in.
+
+use bridge::browser::{Elsewhere, Surroundings};
+use serde_json::{Value, json};
+
+use crate::bridge::{Bridge, Host};
+use crate::server::Server;
+
+/// A bridge in front of `server`, to which nobody has signed in. It opens no browser that works.
+async fn bridge(server: &Server, surroundings: Surroundings) -> Bridge {
+    server.record.want_sign_in();
+    server.record.person("ann");
+    Bridge::start_with(&server.url(), |options| {
+        options.surroundings = surroundings;
+        if surroundings != Surroundings::Desktop {
+            options.browser = None;
+        }
+    })
+    .await
+}
+
+/// A host with a handshake that can show pages.
+async fn legacy(bridge: &Bridge) -> Host {
+    let mut host = bridge.host("one").await;
+    let params = json!({
+        "protocolVersion": "2025-11-25",
+        "capabilities": { "elicitation": { "url": {} } },
+        "clientInfo": { "name": "test", "version": "1" },
+    });
+    host.request(0, "initialize", params).await;
+    host.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)
+        .await;
+    host
+}
+
+/// The call of a host without one, with something more in it.
+fn call(mut more: Value) -> Value {
+    more["x"] = json!(1);
+    more["_meta"] = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": { "elicitation": { "url": {} } },
+    });
+    more
+}
+
+fn accepted(asked: &Value) -> Value {
+    let state = &asked["result"]["requestState"];
+    let given = json!({ "page": { "action": "accept" } });
+    call(json!({ "requestState": state, "inputResponses": given }))
+}
+
+/// The next request of the bridge.
+async fn question(host: &mut Host) -> Value {
+    loop {
+        let message = host.value().await;
+        if message["method"] == "elicitation/create" {
+            return message;
+        }
+    }
+}
+
+async fn accept(host: &mut Host, question: &Value) {
+    let answer = json!({ "action": "accept" });
+    let answer = json!({ "jsonrpc": "2.0", "id": question["id"], "result": answer });
+    host.send(&answer.to_string()).await;
+}
+
+#[tokio::test]
+async fn a_call_that_lacks_access_is_answered_with_the_page_and_made_anew() {
+    let server = Server::start().await;
+    let bridge = bridge(&server, Surroundings::Desktop).await;
+    let mut host = bridge.host("one").await;
+    for scope in [None, Some("mcp.more")] {
+        if let Some(scope) = scope {
+            server.record.want_scope(scope);
+        }
+        let asked = host.request(1, "tools/call", call(json!({}))).await;
+        let page = &asked["result"]["inputRequests"]["page"]["params"]["url"];
+        let wanted = scope.map(|scope| format!("scope={scope}"));
+        let is_it = wanted.is_none_or(|wanted| page.as_str().unwrap().contains(&wanted));
+        assert!(is_it, "{asked}");
+        let back = json!({
+            "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": accepted(&asked),
+        });
+        host.send(&back.to_string()).await;
+        bridge.browse().await;
+        let answer = host.answer(2, &mut Vec::new()).await;
+        assert_eq!(answer["result"], call(json!({})), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_shows_the_page_for_a_code_and_tells_the_code() {
+    let server = Server::start().await;
+    server.record.offer_codes();
+    let bridge = bridge(&server, Surroundings::Elsewhere(Elsewhere::Ssh)).await;
+    let mut host = legacy(&bridge).await;
+    let asked = question(&mut host).await;
+    assert_eq!(asked["params"]["url"], "https://login.example/device");
+    let text = asked["params"]["message"].as_str().unwrap();
+    assert!(text.contains("the code WDJB-MJHT"), "{text}");
+    accept(&mut host, &asked).await;
+    server.record.enter_code();
+    let mut told = Vec::new();
+    while told
+        .last()
+        .is_none_or(|message: &Value| message["method"] != "notifications/elicitation/complete")
+    {
+        told.push(host.value().await);
+    }
+    let answer = host.request(1, "tools/call", json!({ "x": 1 })).await;
+    assert_eq!(answer["result"]["x"], 1, "{answer}");
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_come_back_makes_way_for_the_next() {
+    let server = Server::start().await;
+    let bridge = bridge(&server, Surroundings::Desktop).await;
+    let mut first = bridge.host("one").await;
+    let asked = first.request(1, "tools/call", call(json!({}))).await;
+    let state = asked["result"]["requestState"].clone();
+    assert!(state.is_string(), "{asked}");
+    // It comes back without having asked anybody.
+    let again = call(json!({ "requestState": state }));
+    let again = first.request(2, "tools/call", again).await;
+    assert_eq!(again["result"], asked["result"]);
+
+    let mut second = legacy(&bridge).await;
+    let next = question(&mut second).await;
+    let page = &asked["result"]["inputRequests"]["page"]["params"]["url"];
+    assert_eq!(next["params"]["url"], *page, "one page for all");
+    assert_ne!(next["id"], state);
+    accept(&mut second, &next).await;
+    bridge.browse().await;
+    let late = first.request(3, "tools/call", accepted(&asked)).await;
+    assert_eq!(late["result"], call(json!({})), "{late}");
+}
