@@ -1,9 +1,10 @@
-//! Where people really are: behind hosts in snaps, and two of them on one machine.
+//! Where people really are: behind hosts in snaps and Flatpaks, and two of them on one machine.
 
-use std::{io::ErrorKind, net::TcpListener};
+use std::{io::ErrorKind, net::TcpListener, path::Path};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::process::Command;
 
 use crate::world::{World, fixture::Fixture, free_port, program, shim::Shim, until, user::User};
 
@@ -96,6 +97,54 @@ async fn a_host_in_a_snap_has_the_same_bridge_as_everybody_and_leaves_no_trace_i
         program::kill(bridge);
         until("its end", async || program::is_gone(bridge).then_some(())).await;
     }
+}
+
+/// What Flatpak puts into a sandbox, in one that is made as Flatpak makes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_in_a_flatpak_is_told_how_to_get_out_and_gets_no_bridge_of_its_own() {
+    let (folder, fixture) = place().await;
+    let user = User::new(folder.path(), 3, &config(0, &fixture));
+    let info = folder.path().join("flatpak-info");
+    let text = "[Application]\nname=com.visualstudio.code\n";
+    std::fs::write(&info, text).expect("a file");
+    let sandboxed = async |arguments: &[&str]| {
+        let postern = user.postern(arguments, &[]);
+        let mut command = Command::new("bwrap");
+        let folder = folder.path();
+        command
+            .args(["--ro-bind", "/usr", "/usr"])
+            .args(["--proc", "/proc", "--dev", "/dev"])
+            .args(["--symlink", "usr/lib", "/lib"])
+            .args(["--symlink", "usr/lib64", "/lib64"])
+            .args(["--symlink", "usr/bin", "/bin"])
+            .arg("--bind")
+            .args([folder, folder])
+            .arg("--ro-bind")
+            .args([&*info, Path::new("/.flatpak-info")])
+            .arg(postern.as_std().get_program())
+            .args(postern.as_std().get_args())
+            .env_clear()
+            .env("HOME", user.home())
+            .env("PATH", program::search_path());
+        User::output(command, "").await
+    };
+    let connected = sandboxed(&["connect", "fixture"]).await;
+    let told = String::from_utf8_lossy(&connected.stderr);
+    assert_eq!(connected.status.code(), Some(4), "{told}");
+    assert_eq!(connected.stdout, b"", "MCP and nothing else");
+    let postern = folder.path().join("bin/postern").display().to_string();
+    for part in [
+        "the Flatpak com.visualstudio.code",
+        &format!("`flatpak-spawn --host {postern} connect fixture`"),
+        "`flatpak override --user --talk-name=org.freedesktop.Flatpak com.visualstudio.code`",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+    for arguments in [&["bridge", "--detach"][..], &["servers", "list"]] {
+        let refused = sandboxed(arguments).await;
+        assert_eq!(refused.status.code(), Some(4), "{arguments:?}");
+    }
+    assert!(!user.run_dir().exists(), "no bridge was started");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,6 +72,15 @@ impl Context {
         serve(builder, work)
     }
 
+    /// Refuses to look for a bridge, or to be one, inside of a Flatpak; `arguments` are what this
+    /// program was started with.
+    pub(crate) fn outside_of_flatpak(&self, arguments: &str) -> Result<(), Failure> {
+        match &self.environment.flatpak {
+            Some(flatpak) => Err(flatpak.refusal(&self.program, arguments)),
+            None => Ok(()),
+        }
+    }
+
     /// Connects to the bridge that runs.
     pub(crate) async fn connect(&self) -> Result<Client, CallError> {
         Client::connect(&self.home, VERSION, false).await
@@ -79,6 +88,7 @@ impl Context {
 
     /// Connects to the bridge, starting one if none runs and replacing one that is older.
     pub(crate) async fn bridge(&self) -> Result<Client, Failure> {
+        self.outside_of_flatpak("…")?;
         let replace_older = match self.connect().await {
             Ok(client) if Version::of(&client.welcome().version) >= Version::of(VERSION) => {
                 return Ok(client);

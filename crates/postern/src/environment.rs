@@ -12,6 +12,10 @@ use bridge::hosts::{Os, Places};
 use control::Home;
 
 use crate::failure::Failure;
+use crate::flatpak::Flatpak;
+
+/// Flatpak puts it into each sandbox, and no host can drop it as it drops variables.
+const FLATPAK_INFO: &str = "/.flatpak-info";
 
 /// What the environment says.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +34,8 @@ pub(crate) struct Environment {
     pub(crate) extra_ca: Vec<PathBuf>,
     /// Whether windows can be shown.
     pub(crate) has_display: bool,
+    /// The Flatpak that this process is inside of.
+    pub(crate) flatpak: Option<Flatpak>,
     /// `SSH_CONNECTION`: the addresses and ports of both ends.
     ssh: Option<String>,
     wsl: bool,
@@ -56,6 +62,7 @@ impl Environment {
             has_display: cfg!(any(windows, target_os = "macos"))
                 || variable("DISPLAY").is_some()
                 || variable("WAYLAND_DISPLAY").is_some(),
+            flatpak: Flatpak::around(Path::new(FLATPAK_INFO)),
             ssh: text("SSH_CONNECTION"),
             wsl: variable("WSL_DISTRO_NAME").is_some(),
             dev_container: variable("REMOTE_CONTAINERS").is_some()

@@ -11,6 +11,7 @@ mod demo;
 mod descriptors;
 mod environment;
 mod failure;
+mod flatpak;
 mod logging;
 mod program;
 mod signals;

@@ -24,6 +24,7 @@ const HANDOVER: Duration = Duration::from_secs(20);
 const LAST_BREATH: Duration = bridge::LONGEST_END.saturating_add(Duration::from_secs(2));
 
 pub(crate) fn run(args: &BridgeArgs, context: Context) -> Result<(), Failure> {
+    context.outside_of_flatpak("bridge --detach")?;
     if args.detach {
         detach(args, &context)
     } else if args.detached {

@@ -9,6 +9,7 @@ use crate::failure::Failure;
 
 /// Serves the host until it ends the conversation.
 pub(crate) fn run(args: ConnectArgs, context: &Context) -> Result<(), Failure> {
+    context.outside_of_flatpak(&format!("connect {}", args.server))?;
     become_the_shim(&args, context);
     let options = shim::Options {
         home: context.home.clone(),
