@@ -6,7 +6,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::world::{World, fixture::Fixture, free_port, program, shim::Shim, until, user::User};
+use crate::world::{
+    World,
+    fixture::Fixture,
+    free_port, program,
+    shim::Shim,
+    until,
+    user::{User, can_be_several},
+};
 
 /// A temporary folder for all users of the machine, and a server that they know as `fixture`.
 async fn place() -> (TempDir, Fixture) {
@@ -65,6 +72,9 @@ fn strict(home: &str) -> Vec<(&'static str, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_in_a_snap_has_the_same_bridge_as_everybody_and_leaves_no_trace_in_it() {
+    if !can_be_several() {
+        return;
+    }
     let (folder, fixture) = place().await;
     let user = User::new(folder.path(), 0, &config(0, &fixture));
     let home = user.home().to_str().expect("a path").to_owned();
@@ -102,6 +112,9 @@ async fn a_host_in_a_snap_has_the_same_bridge_as_everybody_and_leaves_no_trace_i
 /// What Flatpak puts into a sandbox, in one that is made as Flatpak makes it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_in_a_flatpak_is_told_how_to_get_out_and_gets_no_bridge_of_its_own() {
+    if !can_be_several() {
+        return;
+    }
     let (folder, fixture) = place().await;
     let user = User::new(folder.path(), 3, &config(0, &fixture));
     let info = folder.path().join("flatpak-info");
@@ -149,6 +162,9 @@ async fn a_host_in_a_flatpak_is_told_how_to_get_out_and_gets_no_bridge_of_its_ow
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_people_on_one_machine_have_nothing_of_each_other() {
+    if !can_be_several() {
+        return;
+    }
     let (folder, fixture) = place().await;
     let port = free_port().await;
     let [adele, ben] = [1, 2].map(|number| {
@@ -215,6 +231,9 @@ async fn get(user: &User, port: u16, path: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_people_who_sign_in_at_once_come_back_each_to_their_own_bridge() {
+    if !can_be_several() {
+        return;
+    }
     let world = World::start().await;
     let url = format!("{}/snippets/mcp", world.servers.gateway_url());
     let config = format!("[bridge]\nport = 0\n[servers.snippets]\nurl = \"{url}\"\n");

@@ -130,6 +130,11 @@ pub(crate) const TESTS: &[Need] = &[
         ),
     },
     Need {
+        probe: Probe::Program("bwrap"),
+        why: "stands in for a Flatpak, which is made of it",
+        packages: packages("bubblewrap", "bubblewrap", "bubblewrap", ""),
+    },
+    Need {
         probe: Probe::File("/usr/libexec/xdg-desktop-portal"),
         why: "tells programs of the desktop which proxy leads where",
         packages: packages(
