@@ -261,7 +261,7 @@ async fn every_host_that_can_show_pages_signs_in_without_a_browser_of_the_bridge
 async fn whoever_declines_is_not_asked_again_until_somebody_wishes_to_sign_in() {
     let world = World::start().await;
     for (name, action) in [("legacy", "decline"), ("modern", "cancel")] {
-        let bridge = bridge(&world, name, 1).await;
+        let bridge = bridge(&world, name, 5).await;
         let mut host = match name {
             "modern" => Host::modern(Wire::alone(endpoint(&bridge).await)),
             _ => Host::legacy(stdio(&bridge)).await,
@@ -292,7 +292,7 @@ async fn whoever_declines_is_not_asked_again_until_somebody_wishes_to_sign_in() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_is_withdrawn_when_the_sign_in_is_cancelled_elsewhere() {
     let world = World::start().await;
-    let bridge = bridge(&world, "cancelled", 1).await;
+    let bridge = bridge(&world, "cancelled", 5).await;
     let mut host = Host::legacy(stdio(&bridge)).await;
     let call = host.call().await;
     let question = host.question(call).await;

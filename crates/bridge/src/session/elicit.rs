@@ -21,19 +21,33 @@ use super::task::Task;
 use crate::sign_in::{self, Caller, Question};
 
 /// What one host is asked.
+#[derive(Default)]
 pub(super) struct Elicitation {
-    caller: Caller,
-    questions: mpsc::Receiver<Question>,
+    line: Line,
     stage: Stage,
-    /// Whether the host has said that it cannot do what it offered.
-    is_unable: bool,
     /// The questions that were withdrawn before the host had answered them.
     withdrawn: HashSet<RequestId>,
 }
 
+/// The way by which questions come here.
+#[derive(Default)]
+enum Line {
+    /// No sign-in was wanted in which the host could be asked. Most sessions end so.
+    #[default]
+    Unused,
+    Open {
+        caller: Caller,
+        questions: mpsc::Receiver<Question>,
+    },
+    /// The host says nothing more, or cannot do what it offered.
+    Closed,
+}
+
 /// How far a host of the legacy era is.
+#[derive(Default)]
 enum Stage {
     /// Nothing is asked.
+    #[default]
     Quiet,
     /// It has not ended its handshake, and must not be sent requests before.
     Early(Question),
@@ -49,19 +63,6 @@ enum Stage {
     },
 }
 
-impl Default for Elicitation {
-    fn default() -> Self {
-        let (caller, questions) = mpsc::channel(1);
-        Self {
-            caller,
-            questions,
-            stage: Stage::Quiet,
-            is_unable: false,
-            withdrawn: HashSet::new(),
-        }
-    }
-}
-
 impl Elicitation {
     /// Waits for a question; `None` if nobody waits any longer for the answer to the last one.
     pub(super) async fn next(&mut self) -> Option<Question> {
@@ -75,11 +76,28 @@ impl Elicitation {
                 None => std::future::pending().await,
             }
         };
-        // The caller is here, so the channel does not end.
+        let question = async {
+            match &mut self.line {
+                // The caller is here, so the channel does not end.
+                Line::Open { questions, .. } => questions.recv().await,
+                Line::Unused | Line::Closed => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = over => None,
-            Some(question) = self.questions.recv() => Some(question),
+            question = question => question,
+        }
+    }
+
+    fn caller(&mut self) -> Option<Caller> {
+        if let Line::Unused = self.line {
+            let (caller, questions) = mpsc::channel(1);
+            self.line = Line::Open { caller, questions };
+        }
+        match &self.line {
+            Line::Open { caller, .. } => Some(caller.clone()),
+            Line::Unused | Line::Closed => None,
         }
     }
 
@@ -95,17 +113,14 @@ impl Elicitation {
 
 impl Task {
     /// This session, if its host can be asked: a modern one in the answer to `call` alone.
-    pub(super) fn caller(&self, call: Option<&Message>) -> Option<Caller> {
+    pub(super) fn caller(&mut self, call: Option<&Message>) -> Option<Caller> {
         let is_able = match &self.speech {
             Speech::Legacy(handshake) => elicitation::is_offered(&handshake.initialize),
             Speech::Modern => call.is_some_and(elicitation::may_ask),
             Speech::Silent => false,
         };
-        let Elicitation {
-            caller, is_unable, ..
-        } = &self.elicitation;
-        let may = is_able && self.manner == Manner::Host && !is_unable && !caller.is_closed();
-        may.then(|| caller.clone())
+        let may = is_able && self.manner == Manner::Host;
+        may.then(|| self.elicitation.caller()).flatten()
     }
 
     pub(super) fn on_question(&mut self, question: Question) {
@@ -180,7 +195,7 @@ impl Task {
             }
             Answer::Declined => sign_ins.decline(server, &question.name),
             Answer::Unable => {
-                self.elicitation.is_unable = true;
+                self.elicitation.line = Line::Closed;
                 sign_ins.do_without(server, &question.name);
             }
         }
@@ -220,7 +235,7 @@ impl Task {
         if !matches!(self.elicitation.stage, Stage::Shown { .. }) {
             self.end_question(false);
         }
-        self.elicitation.questions.close();
+        self.elicitation.line = Line::Closed;
     }
 
     /// Nobody waits any longer for what the host was asked.
