@@ -434,6 +434,7 @@ impl Target {
                 client_secret: _,
                 issuer,
                 scopes,
+                redirect_port: _,
             } => {
                 let at = issuer.as_ref().map(|issuer| format!(" at {issuer}"));
                 let (at, scopes) = (at.unwrap_or_default(), scopes.join(" "));

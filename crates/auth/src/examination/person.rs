@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{Aspect, Authority, Finding};
 use crate::identity::{Program, Target};
-use crate::sign_in::{Membership, Outlook, Return, Upstream, outlook};
+use crate::sign_in::{Membership, Outlook, RegisteredUri, Return, Upstream, outlook};
 use crate::token::source::Source;
 
 pub(super) async fn findings(
@@ -83,7 +83,7 @@ fn registration(outlook: &Outlook) -> Finding {
 }
 
 fn redirect(outlook: &Outlook) -> Finding {
-    let uri = outlook.redirect.uri;
+    let uri = &outlook.redirect.uri;
     let port = match &outlook.redirect.port {
         Return::Free(port) => format!("a port such as {port} is free on 127.0.0.1 and ::1"),
         Return::Awaited(port, server) => {
@@ -95,9 +95,14 @@ fn redirect(outlook: &Outlook) -> Finding {
                 "port {port} is taken by another program on {}, so that the browser cannot come back",
                 addresses.join(" and ")
             );
-            return Finding::broken(Aspect::Redirect, what).with(
-                "end that program, or change `redirect_port` of this server in config.toml; what is registered stays as it is",
-            );
+            return Finding::broken(Aspect::Redirect, what).with(match uri {
+                RegisteredUri::AnyPort(_) => {
+                    "end that program, or change `redirect_port` of this server in config.toml; what is registered stays as it is"
+                }
+                RegisteredUri::ThisPort(_) => {
+                    "end that program, or change `redirect_port` of this server in config.toml, and what is registered"
+                }
+            });
         }
         Return::None(reason) => {
             let what = format!("no port can be had on the loopback addresses: {reason}");
@@ -118,10 +123,15 @@ fn redirect(outlook: &Outlook) -> Finding {
         (Membership::Document(url), _) => fine(format!(
             "`{uri}` has to be among the `redirect_uris` of {url}; {port}"
         )),
-        (Membership::Beforehand(_) | Membership::Nowhere, _) => fine(format!(
-            "`{uri}` is to be registered at {}, and any port taken for it; {port}",
-            outlook.issuer
-        )),
+        (Membership::Beforehand(_) | Membership::Nowhere, _) => fine(match uri {
+            RegisteredUri::AnyPort(_) => format!(
+                "`{uri}` is to be registered at {}, and any port taken for it; {port}",
+                outlook.issuer
+            ),
+            RegisteredUri::ThisPort(_) => {
+                format!("`{uri}` is to be registered at {}; {port}", outlook.issuer)
+            }
+        }),
         (Membership::Registered(_) | Membership::ToCome, _) => {
             fine(format!("Postern registers `{uri}` by itself; {port}"))
         }

@@ -31,7 +31,7 @@ pub use device::DeviceFlow;
 pub(crate) use exchange::ReturnTo;
 pub use flow::SignInFlow;
 pub use hand_in::{HandIn, HandInError};
-pub(crate) use outlook::{Membership, Outlook, Return, Upstream, outlook};
+pub(crate) use outlook::{Membership, Outlook, RegisteredUri, Return, Upstream, outlook};
 use pending::{AnswerError, Pending, Redeemable};
 pub(crate) use ports::Ports;
 

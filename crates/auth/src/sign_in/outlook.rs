@@ -2,6 +2,7 @@
 //!
 //! Invariant: no browser, no registration, nothing kept.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -60,8 +61,17 @@ pub(crate) enum Membership {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Redirect {
     /// As it is to be registered.
-    pub(crate) uri: &'static str,
+    pub(crate) uri: RegisteredUri,
     pub(crate) port: Return,
+}
+
+/// A redirect URI as somebody registers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RegisteredUri {
+    /// Good for every port.
+    AnyPort(&'static str),
+    /// Good for the port in it.
+    ThisPort(String),
 }
 
 /// The port for that on both loopback addresses.
@@ -153,4 +163,13 @@ async fn taken(port: u16) -> Vec<IpAddr> {
         }
     }
     taken
+}
+
+impl fmt::Display for RegisteredUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AnyPort(uri) => f.write_str(uri),
+            Self::ThisPort(uri) => f.write_str(uri),
+        }
+    }
 }

@@ -5,6 +5,7 @@ use model::config::ServerAuth;
 use model::{Issuer, Resource};
 
 use super::known::Known;
+use super::outlook::RegisteredUri;
 use crate::dialect::{self, Dialect};
 use crate::discovery::{AuthorizationServer, Challenge, Discovered, Discovery, Proof};
 use crate::error::SignInError;
@@ -64,7 +65,7 @@ impl Plan {
                 let asked = wanted(scopes, &[], &challenge, known.granted_by(authority));
                 Self {
                     client: Some(Client::configured(client_id)),
-                    port: Some(*redirect_port).filter(|port| *port != 0),
+                    port: fixed(*redirect_port),
                     ..Self::entra(server, authority.clone(), &asked, resource, challenge)
                 }
             }
@@ -73,6 +74,7 @@ impl Plan {
                 client_secret,
                 issuer,
                 scopes,
+                redirect_port,
             } => {
                 let (secret, issuer) = (client_secret.as_ref(), issuer.as_ref());
                 let client = known.registered(client_id, secret, issuer, &discovery);
@@ -81,6 +83,7 @@ impl Plan {
                 let found = discovery.of_server(challenge, fits).await?;
                 Self {
                     client: Some(client.shown_to(&found.authorization_server)?),
+                    port: fixed(*redirect_port),
                     ..Self::discovered(found, scopes, &known)
                 }
             }
@@ -178,11 +181,12 @@ impl Plan {
     }
 
     /// The redirect URI as somebody registers it beforehand: its port is left open (RFC 8252
-    /// section 7.3).
-    pub(super) fn registered_redirect_uri(&self) -> &'static str {
-        match self.dialect {
-            Dialect::Entra => "http://localhost",
-            Dialect::Mcp => "http://127.0.0.1/callback",
+    /// section 7.3), unless the configuration fixes it.
+    pub(super) fn registered_redirect_uri(&self) -> RegisteredUri {
+        match (self.dialect, self.port) {
+            (Dialect::Entra, _) => RegisteredUri::AnyPort("http://localhost"),
+            (Dialect::Mcp, None) => RegisteredUri::AnyPort("http://127.0.0.1/callback"),
+            (Dialect::Mcp, Some(port)) => RegisteredUri::ThisPort(self.redirect_uri(port)),
         }
     }
 
@@ -210,6 +214,11 @@ impl Plan {
         let form = offered.into_iter().any(|mode| mode == "form_post");
         (self.dialect == Dialect::Entra && form).then_some("form_post")
     }
+}
+
+/// The port that the configuration fixes.
+fn fixed(port: u16) -> Option<u16> {
+    (port != 0).then_some(port)
 }
 
 /// The scopes for using the server: configured, else named in its challenge, else listed by it;

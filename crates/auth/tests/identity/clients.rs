@@ -21,6 +21,7 @@ fn confidential(desk: &Desk, issuer: Option<&str>) -> Target {
         }),
         issuer: issuer.map(Issuer::new),
         scopes: Vec::new(),
+        redirect_port: 0,
     })
 }
 
@@ -162,9 +163,39 @@ async fn a_metadata_document_comes_before_registration_and_after_a_registered_cl
         client_secret: None,
         issuer: None,
         scopes: Vec::new(),
+        redirect_port: 0,
     });
     desk.sign_in(&registered).await.unwrap();
     assert_eq!(id(2), "mine");
+}
+
+#[tokio::test]
+async fn a_port_that_is_registered_is_the_one_that_the_browser_comes_back_to() {
+    let desk = Desk::new().await;
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = free.local_addr().unwrap().port();
+    let target = desk.target_with(ServerAuth::Client {
+        client_id: "mine".to_owned(),
+        client_secret: None,
+        issuer: None,
+        scopes: Vec::new(),
+        redirect_port: port,
+    });
+    let taken = desk.begin(&target).await.map(|_| ());
+    assert!(
+        matches!(taken, Err(SignInError::PortTaken { .. })),
+        "{taken:?}"
+    );
+    drop(free);
+    desk.sign_in(&target).await.unwrap();
+    let uri = format!("http://127.0.0.1:{port}/callback");
+    assert_eq!(desk.authority.asked("authorize")[0]["redirect_uri"], uri);
+    let findings = desk.identity.examine(&target, None).await;
+    let told = format!("`{uri}` is to be registered at {}; ", desk.authority.origin);
+    assert!(
+        findings.iter().any(|one| one.what.starts_with(&told)),
+        "{findings:?}"
+    );
 }
 
 #[tokio::test]

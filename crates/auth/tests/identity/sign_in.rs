@@ -326,6 +326,7 @@ async fn a_configured_client_registers_nowhere() {
         client_secret: None,
         issuer: None,
         scopes: vec!["mcp.write".to_owned()],
+        redirect_port: 0,
     });
     desk.sign_in(&target).await.unwrap();
     let authorize = desk.authority.asked("authorize").pop().unwrap();

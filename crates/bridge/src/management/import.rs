@@ -315,6 +315,7 @@ fn client_auth(client: hosts::Client, keeping: &mut Keeping<'_>) -> Result<Serve
             client_secret: secret.map(|keychain| KeptSecret { keychain }),
             issuer: None,
             scopes,
+            redirect_port: 0,
         },
     })
 }

@@ -271,6 +271,11 @@ pub enum ServerAuth {
         /// The scopes to ask for; those the server names, if absent.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         scopes: Vec<String>,
+        /// The port of the redirect URI `http://127.0.0.1:{port}/callback`, where that is
+        /// registered with its port; 0 takes any free one, which an authorization server should
+        /// allow (RFC 8252 section 7.3).
+        #[serde(default, skip_serializing_if = "is_any")]
+        redirect_port: u16,
     },
     /// The server is protected directly by Microsoft Entra ID.
     Entra {
@@ -292,6 +297,10 @@ pub enum ServerAuth {
     ClientCredentials(ClientCredentials),
     /// The server needs no sign-in.
     None,
+}
+
+fn is_any(port: &u16) -> bool {
+    *port == 0
 }
 
 impl ServerAuth {

@@ -47,6 +47,7 @@ async fn decide(configured: &str, named: &str) -> Result<(), SignInError> {
             client_secret: None,
             issuer: Some(Issuer::new(at(configured))),
             scopes: Vec::new(),
+            redirect_port: 0,
         },
     };
     let known = Known {
