@@ -18,6 +18,7 @@ use tokio::{
 use super::MODERN;
 use crate::world::{
     bridge::Bridge,
+    program,
     shim::Shim,
     wire::{Events, client},
     within,
@@ -31,6 +32,9 @@ pub(crate) struct Wire {
     heard: UnboundedReceiver<Heard>,
     /// What reads, by the request whose stream it is.
     reading: HashMap<Option<u64>, AbortHandle>,
+    /// The process of the shim, if there is one. It ends with this value, and not a moment later:
+    /// it would start a bridge in place of one that ends with the case.
+    shim: Option<u32>,
 }
 
 /// What comes from the other end.
@@ -71,6 +75,7 @@ impl Wire {
             to,
             heard,
             reading: HashMap::new(),
+            shim: None,
         }
     }
 
@@ -106,6 +111,7 @@ impl Wire {
         let mut shim = Shim::spawn(bridge, server);
         let (lines, mut said) = mpsc::unbounded_channel::<Value>();
         let mut wire = Self::new(Way::Stdio(lines));
+        wire.shim = Some(shim.process());
         let to = wire.to.clone();
         wire.read(None, async move {
             loop {
@@ -221,6 +227,9 @@ impl Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
+        if let Some(shim) = self.shim {
+            program::kill(shim);
+        }
         for reading in self.reading.values() {
             reading.abort();
         }
