@@ -17,7 +17,9 @@ use model::config::{BridgeConfig, BridgeSettings};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use url::Url;
 
+use crate::browser::{self, BrowserError};
 use crate::registry::{Registry, Server};
 use crate::server_mode::ServerMode;
 use crate::sign_in::SignIns;
@@ -156,6 +158,15 @@ impl Hub {
 
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
+    }
+
+    /// Opens a page in the person's browser.
+    ///
+    /// # Errors
+    /// As [`browser::open`].
+    pub(crate) async fn open_page(&self, page: &Url) -> Result<(), BrowserError> {
+        let command = self.options.browser.as_deref();
+        browser::open(page, command, self.options.surroundings).await
     }
 
     /// Tells every session that somebody has signed in or out.

@@ -29,7 +29,7 @@ use crate::registry::Server;
 use crate::sign_in::{self, Wish};
 use programs::{apply, host_view, plan_add, plan_remove, shown};
 
-use crate::{browser, config_file, doctor, face, probe, problem};
+use crate::{config_file, doctor, face, probe, problem};
 
 /// How many requests of a client may wait for their turn before it is left unread.
 const MOST_AHEAD: usize = 16;
@@ -313,14 +313,13 @@ async fn sign_out(
     let wanted = accounts_called(hub, account).await?;
     let mut left = None;
     for account in wanted {
-        if everywhere && let Some(page) = hub.identity.end_session_url(&account.key).await {
-            let command = hub.options.browser.as_deref();
-            let opened = browser::open(&page, command, hub.options.surroundings).await;
-            if let Err(error) = opened {
-                let text = format!("the browser's own session could not be ended: {error}");
-                let hint = format!("open {page} in your browser");
-                left = Some(Problem::new(ProblemKind::Failed, text).with_hint(hint));
-            }
+        if everywhere
+            && let Some(page) = hub.identity.end_session_url(&account.key).await
+            && let Err(error) = hub.open_page(&page).await
+        {
+            let text = format!("the browser's own session could not be ended: {error}");
+            let hint = format!("open {page} in your browser");
+            left = Some(Problem::new(ProblemKind::Failed, text).with_hint(hint));
         }
         if let Err(error) = hub.identity.sign_out(&account.key).await {
             left = Some(Problem::from_text(

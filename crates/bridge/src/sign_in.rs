@@ -254,10 +254,7 @@ fn begin_as(
 
 /// Starts or joins a sign-in and waits for its end.
 pub(crate) async fn until_end(hub: &Arc<Hub>, server: &Arc<Server>, wish: Wish) -> End {
-    match begin(hub, server, wish, None) {
-        Some(end) => ended(server, end).await,
-        None => Err(problem::sign_in_needed(&server.name)),
-    }
+    ended(server, begin(hub, server, wish, None)).await
 }
 
 /// Has another account open the server: `account`, or whom the person chooses.
@@ -287,13 +284,14 @@ pub(crate) async fn switch(
             Problem::new(ProblemKind::InUse, text).with_hint("finish or cancel that one first")
         );
     }
-    match begin_as(hub, server, Wish::Person(way), whom, None) {
-        Some(end) => ended(server, end).await,
-        None => Err(problem::sign_in_needed(&server.name)),
-    }
+    let begun = begin_as(hub, server, Wish::Person(way), whom, None);
+    ended(server, begun).await
 }
 
-async fn ended(server: &Server, mut end: watch::Receiver<Option<End>>) -> End {
+async fn ended(server: &Server, begun: Option<watch::Receiver<Option<End>>>) -> End {
+    let Some(mut end) = begun else {
+        return Err(problem::sign_in_needed(&server.name));
+    };
     let ended = end
         .wait_for(Option::is_some)
         .await

@@ -46,15 +46,10 @@ pub(super) async fn run(
 pub(super) fn reopen(hub: &Arc<Hub>, server: &Arc<Server>, page: Url) {
     let (hub, server) = (Arc::clone(hub), Arc::clone(server));
     tokio::spawn(async move {
-        if let Err(error) = open(&hub, &page).await {
+        if let Err(error) = hub.open_page(&page).await {
             tracing::warn!(server = %server.name, %error, "open the sign-in page by hand");
         }
     });
-}
-
-async fn open(hub: &Hub, page: &Url) -> Result<(), BrowserError> {
-    let command = hub.options.browser.as_deref();
-    browser::open(page, command, hub.options.surroundings).await
 }
 
 struct Attempt<'a> {
@@ -182,7 +177,7 @@ impl Attempt<'_> {
     /// Brings a page to a person: by a browser that is opened here, or by hosts.
     async fn bring(&self, page: &Url) -> Result<(), BrowserError> {
         match self.way {
-            Way::Own(_) => open(self.hub, page).await,
+            Way::Own(_) => self.hub.open_page(page).await,
             Way::Host => match self.ask(page, None).await {},
         }
     }
