@@ -145,9 +145,8 @@ impl DeviceFlow {
             .await?;
         let (exchange, codes) = match exchange.codes().await {
             // A registration from before, of which the server does not know any more, or not for
-            // this purpose.
+            // this purpose. It stays if there is no other one: it may do for a browser.
             Err(SignInError::RegistrationLost { .. }) => {
-                exchange.drop_registration().await?;
                 let exchange = exchange
                     .registered(Purpose::DeviceCode, &program.name, port)
                     .await?;

@@ -106,6 +106,13 @@ async fn a_server_that_registers_nobody_for_codes_is_signed_in_to_in_a_browser()
     let is_for_codes = |asked: &Parameters| asked["body"].contains("device_code");
     let for_codes: Vec<_> = asked.iter().map(is_for_codes).collect();
     assert_eq!(for_codes, [true, true, false]);
+
+    desk.authority.set(|b| b.device.barred = vec!["client-3"]);
+    sign_in(&desk, &target).await.unwrap_err();
+    desk.sign_in(&target).await.unwrap();
+    let clients = desk.authority.asked("authorize");
+    let mut clients = clients.iter().map(|asked| &*asked["client_id"]);
+    assert!(clients.all(|client| client == "client-3"), "it is kept");
 }
 
 #[tokio::test]
