@@ -79,9 +79,9 @@ const refused: State = {
       tools: null,
       state: { is: "sign-in-needed" },
       signInProblem: {
-        kind: "failed",
+        kind: "sign-in-ended",
         message:
-          "The sign-in was refused: only an administrator may consent to what this application asks for",
+          "The sign-in was declined: only an administrator may consent to what this application asks for",
         hint: "send your administrator this link, and sign in again afterwards",
         refusal: {
           code: "AADSTS90094",
