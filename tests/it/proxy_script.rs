@@ -127,7 +127,7 @@ async fn the_organisations_proxy_script_is_followed_and_shown() {
     let desk = Desk::with(&format!(
         r#"function FindProxyForURL(url, host) {{
             if (dnsDomainIs(host, ".inside.example")) return "DIRECT";
-            return "PROXY {proxy}; DIRECT";
+            return "PROXY 127.0.0.1:9; PROXY {proxy}; DIRECT";
         }}"#
     ))
     .await;

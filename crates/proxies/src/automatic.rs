@@ -11,6 +11,7 @@ mod system;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,6 +29,9 @@ const SERVES: Duration = Duration::from_secs(10 * 60);
 /// How long the system is waited for. It may look for a script that nobody offers, or that comes
 /// from where nobody answers.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a proxy may take to be there.
+const NEAR: Duration = Duration::from_secs(2);
 
 /// How many destinations are remembered.
 const MOST: usize = 256;
@@ -57,7 +61,8 @@ pub(crate) struct Automatic {
 #[derive(Default)]
 struct Known {
     answer: Option<(Answer, Instant)>,
-    is_asked: bool,
+    /// Since when the system owes an answer.
+    asked: Option<Instant>,
 }
 
 impl Known {
@@ -65,6 +70,11 @@ impl Known {
     fn within(&self, time: Duration) -> Option<Answer> {
         let (answer, since) = self.answer.as_ref()?;
         (since.elapsed() < time).then(|| answer.clone())
+    }
+
+    /// Whether the system has been asked and may still answer in time.
+    fn is_awaited(&self) -> bool {
+        self.asked.is_some_and(|since| since.elapsed() < PATIENCE)
     }
 }
 
@@ -93,20 +103,19 @@ impl Automatic {
         let origin = format!("{scheme}://{authority}/");
         let mut known = self.known();
         if known.len() > MOST {
-            known.retain(|_, known| known.is_asked);
+            known.retain(|_, known| known.is_awaited());
         }
         let entry = known.entry(origin.clone()).or_default();
         if let Some(answer) = entry.within(HOLDS) {
             return answer;
         }
         let meanwhile = entry.within(SERVES);
-        if !entry.is_asked {
-            entry.is_asked = true;
+        if entry.asked.is_none_or(|since| since.elapsed() > HOLDS) {
+            entry.asked = Some(Instant::now());
             let (this, origin) = (Arc::clone(self), origin.clone());
             let asking = thread::Builder::new().name("proxies".to_owned());
             if let Err(error) = asking.spawn(move || this.learn(origin)) {
                 tracing::warn!(%error, "the system cannot be asked for proxies");
-                entry.is_asked = false;
                 return Answer::Nothing;
             }
         }
@@ -116,23 +125,23 @@ impl Automatic {
 
     fn learn(&self, origin: String) {
         let said = (self.ask)(&origin);
-        let answer = said.map_or(Answer::Nothing, |said| choice(&said));
+        let answer = said.map_or(Answer::Nothing, |said| choice(&said, is_there));
         tracing::debug!(origin, ?answer, "what the system says of proxies");
         let known = Known {
             answer: Some((answer, Instant::now())),
-            is_asked: false,
+            asked: None,
         };
         self.known().insert(origin, known);
         self.news.notify_all();
     }
 
     fn wait(&self, origin: &str) -> Answer {
-        let is_asked = |known: &mut HashMap<String, Known>| {
-            known.get(origin).is_some_and(|known| known.is_asked)
-        };
-        let waited = self
-            .news
-            .wait_timeout_while(self.known(), PATIENCE, is_asked);
+        let is_awaited =
+            |known: &mut HashMap<String, Known>| known.get(origin).is_some_and(Known::is_awaited);
+        let known = self.known();
+        let asked = known.get(origin).and_then(|known| known.asked);
+        let left = PATIENCE.saturating_sub(asked.map_or(PATIENCE, |since| since.elapsed()));
+        let waited = self.news.wait_timeout_while(known, left, is_awaited);
         let (known, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let last = known.get(origin).and_then(|known| known.answer.clone());
         last.map_or(Answer::Nothing, |(answer, _)| answer)
@@ -157,20 +166,47 @@ fn blocking<T>(wait: impl FnOnce() -> T) -> T {
     }
 }
 
-/// The first way that can be gone. There is no second try when it leads nowhere.
-fn choice(said: &[String]) -> Answer {
-    for way in said {
-        let (scheme, at) = way.split_once("://").unwrap_or(("http", way));
-        let proxy = match scheme {
-            "direct" => return Answer::Direct,
-            "http" | "https" => format!("{scheme}://{at}"),
-            // Names are resolved there, as browsers do.
-            "socks" | "socks5" | "socks5h" => format!("socks5h://{at}"),
-            _ => continue,
-        };
-        return Answer::Through(Arc::new(Matcher::builder().all(proxy).build()));
+/// The first way whose proxy is there, as browsers choose; the last is taken as it is.
+fn choice(said: &[String], is_there: impl Fn(&Uri) -> bool) -> Answer {
+    let mut ways = said.iter().filter_map(|way| way_of(way)).peekable();
+    while let Some(way) = ways.next() {
+        match way {
+            Some(proxy) if ways.peek().is_none() || is_there(&proxy) => {
+                let proxy = Matcher::builder().all(proxy.to_string()).build();
+                return Answer::Through(Arc::new(proxy));
+            }
+            Some(proxy) => tracing::debug!(%proxy, "nobody is there, and there is another way"),
+            None => return Answer::Direct,
+        }
     }
     Answer::Nothing
+}
+
+/// A proxy, or none for the direct way; nothing where the way is of no kind that is known here.
+fn way_of(said: &str) -> Option<Option<Uri>> {
+    let (scheme, at) = said.split_once("://").unwrap_or(("http", said));
+    let scheme = match scheme {
+        "direct" => return Some(None),
+        "http" | "https" => scheme,
+        // Names are resolved there, as browsers do.
+        "socks" | "socks5" | "socks5h" => "socks5h",
+        _ => return None,
+    };
+    let at = at.trim_end_matches('/');
+    format!("{scheme}://{at}/").parse().ok().map(Some)
+}
+
+fn is_there(proxy: &Uri) -> bool {
+    let usual = match proxy.scheme_str() {
+        Some("http") => 80,
+        Some("https") => 443,
+        _ => 1080,
+    };
+    let host = proxy.host().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let found = (host, proxy.port_u16().unwrap_or(usual)).to_socket_addrs();
+    let mut found = found.into_iter().flatten();
+    found.any(|address| TcpStream::connect_timeout(&address, NEAR).is_ok())
 }
 
 #[cfg(test)]
@@ -180,11 +216,11 @@ mod tests {
 
     use http::Uri;
 
-    use super::{Answer, Automatic, choice};
+    use super::{Answer, Automatic, choice, is_there};
 
     fn chosen(said: &[&str], destination: &'static str) -> Option<String> {
         let said: Vec<_> = said.iter().map(|&way| way.to_owned()).collect();
-        match choice(&said) {
+        match choice(&said, |proxy| proxy.host() != Some("nobody")) {
             Answer::Through(proxy) => {
                 let proxy = proxy.intercept(&Uri::from_static(destination))?;
                 Some(proxy.uri().to_string())
@@ -195,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_way_that_is_known_is_gone() {
+    fn the_first_way_that_leads_somewhere_is_gone() {
         let far = "https://far.example/";
         let portal = ["socks4://a:1080", "socks5://b:1080", "direct://"];
         assert_eq!(chosen(&portal, far).unwrap(), "socks5h://b:1080/");
@@ -203,10 +239,24 @@ mod tests {
             chosen(&["c:3128", "d:3128"], far).unwrap(),
             "http://c:3128/"
         );
+        let second = chosen(&["nobody:1", "d:3128"], far);
+        assert_eq!(second.unwrap(), "http://d:3128/");
+        assert_eq!(chosen(&["nobody:1", "direct://"], far).unwrap(), "direct");
+        assert_eq!(chosen(&["nobody:1"], far).unwrap(), "http://nobody:1/");
         assert_eq!(chosen(&["https://e"], far).unwrap(), "https://e/");
         assert_eq!(chosen(&["direct://", "f:1"], far).unwrap(), "direct");
         assert_eq!(chosen(&["quic://g:1"], far), None);
         assert_eq!(chosen(&[], far), None);
+    }
+
+    #[test]
+    fn a_proxy_is_there_if_it_can_be_connected_to() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let proxy: Uri = format!("http://{address}/").parse().unwrap();
+        assert!(is_there(&proxy));
+        drop(listener);
+        assert!(!is_there(&proxy));
     }
 
     #[test]

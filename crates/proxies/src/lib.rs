@@ -21,6 +21,8 @@ use automatic::{Answer, Automatic};
 pub struct Proxies {
     set: Arc<Matcher>,
     automatic: Option<Arc<Automatic>>,
+    /// Leads everywhere but to what the environment keeps from proxies.
+    unspared: Arc<Matcher>,
 }
 
 impl Proxies {
@@ -34,8 +36,11 @@ impl Proxies {
             Proxy::None => Matcher::builder().build(),
             Proxy::At(url) => Matcher::builder().all(url.as_str()).build(),
         };
-        let asks = *proxy == Proxy::System && !has_any(&Matcher::from_env());
+        let asks = *proxy == Proxy::System && variable(&PROXIES).is_none();
+        let spared = variable(&["NO_PROXY", "no_proxy"]).unwrap_or_default();
+        let unspared = Matcher::builder().all("http://any.invalid").no(spared);
         Self {
+            unspared: Arc::new(unspared.build()),
             set: Arc::new(set),
             automatic: asks.then(Automatic::of_system).flatten().map(Arc::new),
         }
@@ -52,6 +57,7 @@ impl Proxies {
             return None;
         }
         let automatic = self.automatic.as_ref();
+        let automatic = automatic.filter(|_| self.unspared.intercept(destination).is_some());
         match automatic.map_or(Answer::Nothing, |automatic| automatic.answer(destination)) {
             Answer::Nothing => self.set.intercept(destination),
             Answer::Direct => None,
@@ -60,10 +66,27 @@ impl Proxies {
     }
 }
 
-fn has_any(matcher: &Matcher) -> bool {
-    let somewhere = ["http://unknown.invalid/", "https://unknown.invalid/"];
-    let mut somewhere = somewhere.into_iter().map(Uri::from_static);
-    somewhere.any(|uri| matcher.intercept(&uri).is_some())
+/// The variables that name proxies, as [`Matcher`] reads them.
+const PROXIES: [&str; 6] = [
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+
+/// The first of these variables that is there and not empty.
+fn variable(names: &[&str]) -> Option<String> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the matcher reads them too, and does not say whether they are there"
+    )]
+    let read = |name: &&str| std::env::var(name).ok();
+    names
+        .iter()
+        .filter_map(read)
+        .find(|value| !value.is_empty())
 }
 
 #[cfg(test)]

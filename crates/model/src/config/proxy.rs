@@ -9,9 +9,10 @@ use url::Url;
 
 /// Which proxy leads to what is not on this machine: `system`, `none`, or a URL.
 ///
-/// `system` is what the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`) of the bridge says, if
-/// it says anything; else, on Windows and on Linux desktops, what the script of an automatic
-/// configuration (PAC) says; else the proxy that is set in Windows or macOS. A URL is `http`, `https`, `socks5` (names are
+/// `system` is what the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`) of the bridge names,
+/// if it names any; else what Windows or a Linux desktop says, by the script of an automatic
+/// configuration (PAC) too; else the proxy that is set in Windows or macOS. What `NO_PROXY` lists
+/// is reached directly. A URL is `http`, `https`, `socks5` (names are
 /// resolved here) or `socks5h` (names are resolved there), and has no path.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]

@@ -1,14 +1,14 @@
 //! Windows: the settings of the user's network, and what WinHTTP makes of the script they name.
 
 use std::ptr;
+use std::sync::OnceLock;
 
 use windows_sys::Win32::Foundation::{FALSE, GetLastError, GlobalFree, TRUE};
 use windows_sys::Win32::Networking::WinHttp::{
     ERROR_WINHTTP_LOGIN_FAILURE, WINHTTP_ACCESS_TYPE_NAMED_PROXY, WINHTTP_ACCESS_TYPE_NO_PROXY,
     WINHTTP_AUTO_DETECT_TYPE_DHCP, WINHTTP_AUTO_DETECT_TYPE_DNS_A, WINHTTP_AUTOPROXY_AUTO_DETECT,
     WINHTTP_AUTOPROXY_CONFIG_URL, WINHTTP_AUTOPROXY_OPTIONS, WINHTTP_CURRENT_USER_IE_PROXY_CONFIG,
-    WINHTTP_PROXY_INFO, WinHttpCloseHandle, WinHttpGetIEProxyConfigForCurrentUser,
-    WinHttpGetProxyForUrl, WinHttpOpen,
+    WINHTTP_PROXY_INFO, WinHttpGetIEProxyConfigForCurrentUser, WinHttpGetProxyForUrl, WinHttpOpen,
 };
 
 /// See [`Ask`](super::Ask).
@@ -16,7 +16,7 @@ pub(super) const ASK: Option<super::Ask> = Some(ask);
 
 fn ask(url: &str) -> Option<Vec<String>> {
     let settings = Settings::of_user()?;
-    let session = Session::open()?;
+    let session = SESSION.get_or_init(Session::open).as_ref()?;
     let url = wide(url);
     let detected = settings.detects.then(|| session.look_up(&url, None));
     let scripted = || {
@@ -55,11 +55,21 @@ impl Settings {
     }
 }
 
-/// A session of WinHTTP that sends nothing but what it needs to find a script.
+/// One for all questions: it keeps the script.
+static SESSION: OnceLock<Option<Session>> = OnceLock::new();
+
+/// A session of WinHTTP that sends nothing but what it needs to find a script. It is never closed.
 struct Session(*mut core::ffi::c_void);
 
+// SAFETY: a session is a handle, which WinHTTP lets every thread use, several at a time.
+#[expect(unsafe_code, reason = "a handle of the system")]
+unsafe impl Send for Session {}
+// SAFETY: as above.
+#[expect(unsafe_code, reason = "a handle of the system")]
+unsafe impl Sync for Session {}
+
 impl Session {
-    #[expect(unsafe_code, reason = "a handle that is closed when it is dropped")]
+    #[expect(unsafe_code, reason = "a handle that is never closed")]
     fn open() -> Option<Self> {
         let agent = wide("postern");
         // SAFETY: the string ends with a null and outlives the call.
@@ -128,21 +138,18 @@ impl Session {
     }
 }
 
-impl Drop for Session {
-    #[expect(unsafe_code, reason = "a handle that is ours")]
-    fn drop(&mut self) {
-        // SAFETY: it is open and nobody else has it.
-        unsafe { WinHttpCloseHandle(self.0) };
-    }
-}
-
-/// A list of proxies, separated by semicolons or blanks.
+/// A list of proxies, separated by semicolons or blanks. Each may say for which scheme it is,
+/// which needs no heed: the question was about one.
 fn listed(proxies: &[u16]) -> Vec<String> {
     let text = String::from_utf16_lossy(proxies);
     let ways = text.split([';', ' ', '\0']);
-    ways.filter(|way| !way.is_empty())
-        .map(str::to_owned)
-        .collect()
+    let ways = ways.filter(|way| !way.is_empty());
+    ways.map(|way| match way.split_once('=') {
+        Some(("socks", at)) if !at.contains("://") => format!("socks://{at}"),
+        Some((_, at)) => at.to_owned(),
+        None => way.to_owned(),
+    })
+    .collect()
 }
 
 fn wide(text: &str) -> Vec<u16> {
