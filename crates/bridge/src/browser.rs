@@ -216,7 +216,9 @@ fn desktop_environment() -> Vec<(&'static str, PathBuf)> {
 mod tests {
     use url::Url;
 
-    use super::{BrowserError, Elsewhere, Surroundings, open_with, words};
+    use super::{BrowserError, Surroundings};
+    #[cfg(unix)]
+    use super::{Elsewhere, open_with, words};
 
     async fn open(page: &Url, command: Option<&str>) -> Result<(), BrowserError> {
         super::open(page, command, Surroundings::Desktop).await

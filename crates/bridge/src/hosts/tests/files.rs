@@ -11,6 +11,13 @@ const HOST: Host = Host::ClaudeDesktop;
 
 /// A home folder of its own.
 struct Desk {
+    #[cfg_attr(
+        not(unix),
+        expect(
+            dead_code,
+            reason = "it is there until the end; cases of Unix look into it"
+        )
+    )]
     folder: tempfile::TempDir,
     places: Places,
 }

@@ -11,6 +11,13 @@ use crate::hosts::edit::take_over;
 use crate::hosts::masked::masked;
 use crate::hosts::mcp_remote::{Settings, Started, arguments};
 
+/// A file by its whole path.
+const HEADERS: &str = if cfg!(windows) {
+    r"C:\headers"
+} else {
+    "/etc/headers"
+};
+
 fn words(text: &str) -> Vec<String> {
     text.split(' ').map(str::to_owned).collect()
 }
@@ -25,7 +32,7 @@ fn read(args: &[&str], env: &[(&str, &str)]) -> Result<Settings, String> {
         env: env.iter().map(text).collect::<BTreeMap<_, _>>(),
     };
     let file = |path: &std::path::Path| match path.to_str() {
-        Some("/etc/headers") => Ok("# mine\nX-File: from file\n".to_owned()),
+        Some(HEADERS) => Ok("# mine\nX-File: from file\n".to_owned()),
         Some("/etc/client") => Ok(r#"{"client_id":"c","client_secret":"${S}"}"#.to_owned()),
         _ => Err(io::Error::from(io::ErrorKind::NotFound)),
     };
@@ -81,7 +88,7 @@ fn options_are_read_as_mcp_remote_reads_them() {
             "--transport",
             "http-only",
             "--header-file",
-            "/etc/headers",
+            HEADERS,
             "--header",
             "Host: x",
         ],
