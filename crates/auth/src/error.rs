@@ -217,7 +217,7 @@ pub enum SignInError {
         /// The secret's name.
         secret: SecretName,
     },
-    /// The authorization server has no device codes (RFC 8628).
+    /// The authorization server has no device codes (RFC 8628), or registers nobody for them.
     #[error(
         "the authorization server {issuer} of {server} offers no sign-in by device code; hint: sign in with a browser"
     )]

@@ -203,7 +203,8 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// [`SignInError`]; `NoDeviceCode` where the authorization server has no device codes.
+    /// [`SignInError`]; `NoDeviceCode` where the authorization server has no device codes, or none
+    /// for programs that register themselves.
     pub async fn start_device_sign_in(
         &self,
         target: &Target,

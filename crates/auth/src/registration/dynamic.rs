@@ -14,6 +14,8 @@ use crate::token::{DEVICE_CODE, Refusal};
 pub(crate) enum RegisterError {
     /// The server does not register clients.
     NotOffered,
+    /// The server has device codes, and registers nobody for them.
+    NotForDeviceCodes,
     /// The server refused this one.
     Refused(Box<Refusal>),
     /// Nobody was reached.
@@ -73,11 +75,14 @@ pub(crate) async fn register(
     };
     let mut answered = post(http, endpoint, &request).await;
     // Some servers have device codes, and register no client for them.
-    if purpose == Purpose::Browser
-        && request.grant_types != BROWSER
+    if request.grant_types != BROWSER
         && let Err(RegisterError::Refused(refusal)) = &answered
         && refusal.error == "invalid_client_metadata"
     {
+        if purpose == Purpose::DeviceCode {
+            tracing::info!(issuer = %server.issuer.issuer(), reason = refusal.description(), "no registration for device codes");
+            return Err(RegisterError::NotForDeviceCodes);
+        }
         let request = Request {
             grant_types: BROWSER,
             ..request

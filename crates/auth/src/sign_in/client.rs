@@ -98,6 +98,7 @@ impl Exchange {
                 issuer: self.plan.issuer.to_string(),
             },
             RegisterError::NotOffered => SignInError::NotProtected { server },
+            RegisterError::NotForDeviceCodes => self.no_device_code(),
             RegisterError::Refused(refusal) => self.refused(&refusal),
             RegisterError::Fault(fault) => {
                 SignInError::from_fault(self.plan.issuer.to_string(), fault)

@@ -241,13 +241,18 @@ impl Exchange {
         Ok(Answered::SignedIn(account))
     }
 
+    /// The authorization server has no device codes, or none for programs that register themselves.
+    pub(super) fn no_device_code(&self) -> SignInError {
+        SignInError::NoDeviceCode {
+            server: self.server(),
+            issuer: self.plan.issuer.to_string(),
+        }
+    }
+
     /// Asks for the codes (RFC 8628 section 3.1).
     async fn codes(&self) -> Result<Codes, SignInError> {
         let Some(endpoint) = &self.plan.server.device_authorization_endpoint else {
-            return Err(SignInError::NoDeviceCode {
-                server: self.server(),
-                issuer: self.plan.issuer.to_string(),
-            });
+            return Err(self.no_device_code());
         };
         let scope = self.plan.scopes.join(" ");
         let mut form = Vec::new();
