@@ -97,7 +97,7 @@ impl Attempt<'_> {
             Way::Own(_) => self.show_opened(Page::of(&flow), None),
         }
         let shown = Page::of(&flow);
-        {
+        let codes = {
             // An opener may stay until the browser ends, and the answer comes before that.
             let finish = flow.finish();
             tokio::pin!(finish);
@@ -110,20 +110,24 @@ impl Attempt<'_> {
                 return finish.await;
             };
             tracing::warn!(server = %self.server.name, %error, "open the sign-in page by hand");
-            if !has_codes {
+            let codes = match has_codes {
+                true => self.codes_if_any().await?,
+                false => None,
+            };
+            let Some(codes) = codes else {
                 self.show_opened(shown, Some(error.to_string()));
                 return finish.await;
-            }
-        }
-        self.wait_for_code(self.codes().await?).await
+            };
+            codes
+        };
+        self.wait_for_code(codes).await
     }
 
     /// Without a browser here: by a code where the server offers it, else on a page.
     async fn elsewhere(&self, why: Option<Elsewhere>) -> Ended {
-        match self.codes().await {
-            Ok(flow) => self.wait_for_code(flow).await,
-            Err(SignInError::NoDeviceCode { .. }) => self.page(why).await,
-            Err(error) => Err(error),
+        match self.codes_if_any().await? {
+            Some(flow) => self.wait_for_code(flow).await,
+            None => self.page(why).await,
         }
     }
 
@@ -158,6 +162,15 @@ impl Attempt<'_> {
         let identity = &self.hub.identity;
         let flow = identity.start_device_sign_in(&target, challenge.as_deref());
         flow.await
+    }
+
+    /// The codes; `None` where the server has none for this program.
+    async fn codes_if_any(&self) -> Result<Option<DeviceFlow>, SignInError> {
+        match self.codes().await {
+            Ok(flow) => Ok(Some(flow)),
+            Err(SignInError::NoDeviceCode { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn wait_for_code(&self, flow: DeviceFlow) -> Ended {

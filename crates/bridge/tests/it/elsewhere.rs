@@ -142,6 +142,34 @@ async fn without_codes_the_address_that_a_browser_ended_on_will_do() {
     assert_eq!(kind(late), Some(ProblemKind::NotFound));
 }
 
+/// Signs in to a server that offers codes and gives this program none; what is shown on the way.
+async fn sign_in_in_spite_of_codes(bridge: &Bridge) -> SignInView {
+    let bringing = async {
+        let view = shown(bridge, |view| view.browser_problem.is_some()).await;
+        bridge.browse().await;
+        view
+    };
+    let (ended, view) = tokio::join!(bridge.call(sign_in(SignInWay::Here)), bringing);
+    ended.unwrap();
+    view
+}
+
+#[tokio::test]
+async fn codes_that_nobody_is_registered_for_are_as_good_as_none() {
+    let server = Server::start().await;
+    server.record.offer_codes_to_nobody();
+    let bridge = bridge_over_ssh(&server).await;
+    for _ in ["nothing is registered", "a browser is"] {
+        let view = sign_in_in_spite_of_codes(&bridge).await;
+        let why = view.browser_problem.as_deref();
+        assert_eq!(why, Some("this session came over SSH"));
+    }
+    // Its browser is `false`.
+    let bridge = Bridge::start(&server.url()).await;
+    let view = sign_in_in_spite_of_codes(&bridge).await;
+    assert_eq!(view.code, None);
+}
+
 #[tokio::test]
 async fn somebody_may_take_another_way_while_a_page_waits() {
     let server = Server::start().await;

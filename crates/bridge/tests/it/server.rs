@@ -58,6 +58,8 @@ struct Inner {
 enum Codes {
     #[default]
     NotOffered,
+    /// Offered, and nobody is registered for them.
+    NotRegistered,
     Awaited,
     Approved,
 }
@@ -66,6 +68,11 @@ impl Record {
     /// Offers device codes from now on.
     pub(crate) fn offer_codes(&self) {
         self.0.lock().unwrap().codes = Codes::Awaited;
+    }
+
+    /// Offers device codes from now on, and registers nobody for them.
+    pub(crate) fn offer_codes_to_nobody(&self) {
+        self.0.lock().unwrap().codes = Codes::NotRegistered;
     }
 
     /// Somebody enters the code that was shown.

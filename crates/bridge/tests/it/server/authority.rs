@@ -44,30 +44,39 @@ pub(super) fn routes(address: SocketAddr) -> Router<Record> {
         .route("/userinfo", get(userinfo))
 }
 
-async fn register(Json(mut client): Json<Value>) -> (StatusCode, Json<Value>) {
-    client["client_id"] = "postern-here".into();
-    (StatusCode::CREATED, Json(client))
+type Answer = Result<Json<Value>, (StatusCode, Json<Value>)>;
+
+fn refusal(error: &str) -> (StatusCode, Json<Value>) {
+    (StatusCode::BAD_REQUEST, Json(json!({ "error": error })))
 }
 
-async fn codes() -> Json<Value> {
-    Json(json!({
+async fn register(State(record): State<Record>, Json(mut client): Json<Value>) -> Answer {
+    let is_for_codes = client["grant_types"].to_string().contains("device_code");
+    if is_for_codes && record.0.lock().unwrap().codes == Codes::NotRegistered {
+        return Err(refusal("invalid_client_metadata"));
+    }
+    client["client_id"] = "postern-here".into();
+    Ok(Json(client))
+}
+
+async fn codes(State(record): State<Record>) -> Answer {
+    if record.0.lock().unwrap().codes == Codes::NotRegistered {
+        return Err(refusal("unauthorized_client"));
+    }
+    Ok(Json(json!({
         "device_code": "device", "user_code": "WDJB-MJHT", "expires_in": 600, "interval": 1,
         "verification_uri": "https://login.example/device",
         "verification_uri_complete": "https://login.example/device?code=WDJB-MJHT",
-    }))
+    })))
 }
 
-async fn token(
-    State(record): State<Record>,
-    Form(asked): Form<HashMap<String, String>>,
-) -> Result<Json<Value>, (StatusCode, Json<Value>)> {
+async fn token(State(record): State<Record>, Form(asked): Form<HashMap<String, String>>) -> Answer {
     if let Some(given) = asked.get("refresh_token") {
         let (hanging, mut released) = {
             let mut inner = record.0.lock().unwrap();
             let renewals = inner.renewals.as_mut().unwrap();
             if *given != format!("refresh-{renewals}") {
-                let error = json!({ "error": "invalid_grant" });
-                return Err((StatusCode::BAD_REQUEST, Json(error)));
+                return Err(refusal("invalid_grant"));
             }
             *renewals += 1;
             (inner.hanging.clone(), inner.released.subscribe())
@@ -77,8 +86,7 @@ async fn token(
     }
     let mut inner = record.0.lock().unwrap();
     if asked.contains_key("device_code") && inner.codes != Codes::Approved {
-        let error = json!({ "error": "authorization_pending" });
-        return Err((StatusCode::BAD_REQUEST, Json(error)));
+        return Err(refusal("authorization_pending"));
     }
     let mut token = format!("token-of-{}", inner.person);
     let mut answer = json!({ "token_type": "Bearer", "expires_in": 3600 });
