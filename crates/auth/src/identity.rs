@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ::http::HeaderValue;
 use model::config::{ClientMetadataUrl, ServerAuth, is_header_value};
 use model::{Clock, EndpointUrl, SecretName};
+use tokio::sync::watch;
 use url::Url;
 
 use crate::account::{Account, AccountKey};
@@ -212,6 +213,13 @@ impl Identity {
     ) -> Result<DeviceFlow, SignInError> {
         let source = self.0.source.clone();
         DeviceFlow::start(source, &self.0.program, target, challenge).await
+    }
+
+    /// News that somebody has signed in, whether or not anybody still waits for the end of that
+    /// sign-in: one that is cancelled while its tokens are asked for brings them all the same.
+    #[must_use]
+    pub fn sign_ins(&self) -> watch::Receiver<()> {
+        self.0.source.signed_in.subscribe()
     }
 
     /// Looks over what a sign-in to `target` takes, and says what to change where. It changes

@@ -161,7 +161,9 @@ impl Exchange {
             },
             tokens: issued.tokens,
         };
-        Ok(self.source.ledger.keep(grant).await?)
+        self.source.ledger.keep(grant).await?;
+        self.source.signed_in.send_replace(());
+        Ok(())
     }
 
     pub(super) fn now(&self) -> u64 {

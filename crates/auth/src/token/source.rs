@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use model::Clock;
+use tokio::sync::watch;
 use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +26,8 @@ pub(crate) struct Source {
     pub(super) branches: Arc<Branches>,
     /// The requests for tokens that are under way.
     pub(crate) renewals: TaskTracker,
+    /// News that somebody has signed in.
+    pub(crate) signed_in: watch::Sender<()>,
     /// The ports that browsers are to come back to.
     pub(crate) ports: Ports,
 }
@@ -38,6 +41,7 @@ impl Source {
             ledger,
             branches: Arc::default(),
             renewals: TaskTracker::new(),
+            signed_in: watch::Sender::new(()),
             ports: Ports::default(),
         }
     }
