@@ -139,6 +139,7 @@ impl Hub {
         hub.reload(true);
         hub.server_mode.look(&hub);
         hub.spawn(open_vault(Arc::clone(&hub)));
+        hub.spawn(follow_sign_ins(Arc::clone(&hub), hub.identity.sign_ins()));
         hub.spawn(watch_for_sleep(Arc::clone(&hub)));
         if let Some(after) = hub.options.idle_exit {
             hub.spawn(end_when_idle(Arc::clone(&hub), after));
@@ -436,6 +437,17 @@ async fn end_when_idle(hub: Arc<Hub>, after: Duration) {
     }
     tracing::info!("nobody needs the bridge, it ends");
     hub.shutdown.cancel();
+}
+
+/// Passes on that somebody has signed in, even where the sign-in was cancelled just before.
+async fn follow_sign_ins(hub: Arc<Hub>, mut sign_ins: watch::Receiver<()>) {
+    let following = async {
+        while sign_ins.changed().await.is_ok() {
+            hub.accounts_changed();
+            hub.changed();
+        }
+    };
+    hub.shutdown.run_until_cancelled(following).await;
 }
 
 /// After a sleep, no connection from before it is used again, and every session looks to its own.

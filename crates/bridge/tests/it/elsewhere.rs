@@ -2,7 +2,7 @@
 
 use bridge::browser::{Elsewhere, Surroundings};
 use control::CallError;
-use control::api::{ProblemKind, Request, SignInView, SignInWay, State};
+use control::api::{ProblemKind, Request, ServerState, SignInView, SignInWay, State};
 use serde_json::json;
 use url::Url;
 
@@ -168,6 +168,34 @@ async fn codes_that_nobody_is_registered_for_are_as_good_as_none() {
     let bridge = Bridge::start(&server.url()).await;
     let view = sign_in_in_spite_of_codes(&bridge).await;
     assert_eq!(view.code, None);
+}
+
+#[tokio::test]
+async fn tokens_that_come_after_a_sign_in_was_cancelled_are_used() {
+    let server = Server::start().await;
+    server.record.sign_in_late();
+    let bridge = bridge_over_ssh(&server).await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    let end = end_of(&shown(&bridge, |_| true).await);
+    let cancelling = async {
+        server.record.hanging((1, 0)).await;
+        let server = "one".to_owned();
+        bridge.call(Request::CancelSignIn { server }).await.unwrap();
+        bridge.until_state(|state| state.sign_ins.is_empty()).await;
+    };
+    let (given, ()) = tokio::join!(bridge.call(finish(end.as_str())), cancelling);
+    assert_eq!(kind(given), Some(ProblemKind::Invalid));
+    let state = bridge.state().await;
+    assert_eq!(state.servers[0].state, ServerState::SignInNeeded);
+    assert_eq!(state.accounts, []);
+
+    server.record.release();
+    bridge.until(|state| *state == ServerState::Ready).await;
+    let answer = host.request(1, "tools/call", json!({ "x": 1 })).await;
+    assert_eq!(answer["result"]["x"], 1, "{answer}");
+    let state = bridge.state().await;
+    assert_eq!(state.accounts[0].name.as_deref(), Some("ann"));
 }
 
 #[tokio::test]

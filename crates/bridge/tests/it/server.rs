@@ -39,6 +39,8 @@ struct Inner {
     /// Whether access tokens come with a refresh token that is good for one renewal, and how many
     /// renewals there were.
     renewals: Option<u32>,
+    /// Whether the tokens of a sign-in are late.
+    slow: bool,
     /// The scope without which nothing is called, until somebody signs in again.
     scope: Option<&'static str>,
     /// Whether no sign-in brings it.
@@ -137,6 +139,11 @@ impl Record {
     /// Answers what is late: with 404, in a session that is not the newest.
     pub(crate) fn release(&self) {
         self.0.lock().unwrap().released.send_replace(true);
+    }
+
+    /// Is late with the tokens of each sign-in from now on.
+    pub(crate) fn sign_in_late(&self) {
+        self.0.lock().unwrap().slow = true;
     }
 
     /// Answers everything with 401 from now on, until somebody signs in.
