@@ -121,6 +121,16 @@ impl SignIns {
         given.map_err(|error| Problem::from_text(ProblemKind::Invalid, &error.to_string()))
     }
 
+    /// Nobody did anything on the page of that server until it ended. That says nothing about
+    /// whoever never saw it.
+    fn time_out(&self, server: &ServerName) {
+        let mut inner = self.inner();
+        match inner.pending.get_mut(server.as_str()) {
+            Some(pending) if pending.is_unseen() => pending.shown = None,
+            Some(_) | None => inner.deserted = true,
+        }
+    }
+
     /// Ends the sign-in of that server; says whether there was one.
     pub(crate) fn cancel(&self, server: &str) -> bool {
         self.inner()
@@ -146,22 +156,6 @@ impl Pending {
         if is_other {
             self.callers.withdraw();
         }
-    }
-
-    /// A host wants the sign-in as well.
-    fn join(&mut self, caller: Option<Caller>) {
-        match caller {
-            Some(caller) => self.callers.join(caller),
-            // Whoever was asked is gone, and this one cannot be.
-            None if self.is_unseen() => self.take(SignInWay::Here),
-            None => {}
-        }
-    }
-
-    /// Whether a host was asked to show the page, and none is any longer.
-    fn is_unseen(&self) -> bool {
-        let is_asked = matches!(self.shown, Some(Shown::Asked { .. }));
-        is_asked && *self.way.borrow() == Way::Host && self.callers.is_idle()
     }
 }
 
@@ -199,7 +193,7 @@ fn begin_as(
                 }
             }
             Wish::Person(way) => pending.take(way),
-            Wish::Call | Wish::FirstContact => pending.join(caller),
+            Wish::Call | Wish::FirstContact => pending.callers.join(caller),
         }
         return Some(end);
     }
@@ -226,9 +220,7 @@ fn begin_as(
     };
     let (set_way, ways) = watch::channel(way);
     let mut callers = Callers::default();
-    if let Some(caller) = caller {
-        callers.join(caller);
-    }
+    callers.join(caller);
     inner.pending.insert(
         name.to_owned(),
         Pending {

@@ -18,7 +18,7 @@ use super::Manner;
 use super::link::Speech;
 use super::outbox::Waiting;
 use super::task::Task;
-use crate::sign_in::{self, Caller, Question};
+use crate::sign_in::{self, Caller, Question, Wish};
 
 /// What one host is asked.
 #[derive(Default)]
@@ -101,6 +101,14 @@ impl Elicitation {
         }
     }
 
+    /// Whether the host has a question to answer, or is about to.
+    pub(super) fn is_open(&self) -> bool {
+        match self.stage {
+            Stage::Early(_) | Stage::Asked { .. } => true,
+            Stage::Quiet | Stage::Shown { .. } => false,
+        }
+    }
+
     /// Whether that is a question of ours.
     pub(super) fn takes(&self, id: &RequestId) -> bool {
         let asked = match &self.stage {
@@ -171,7 +179,7 @@ impl Task {
         let (page, text) = (question.offer.page.as_str(), &question.offer.text);
         self.tell_answer(elicitation::required(id, &question.name, page, text));
         // Whether anybody still waits for the answer is nothing to a host that has gone.
-        let _ = question.left.send(self.patience);
+        let _ = question.left.send(());
     }
 
     /// What a host of the legacy era answers.
@@ -232,16 +240,24 @@ impl Task {
 
     /// The host will say nothing more, and cannot be asked any longer.
     pub(super) fn end_questions(&mut self) {
+        if self.sign_in.is_some() && self.outbox.waiting_calls().next().is_some() {
+            self.hub.sign_ins.join(&self.server.name, None);
+        }
         if !matches!(self.elicitation.stage, Stage::Shown { .. }) {
             self.end_question(false);
         }
         self.elicitation.line = Line::Closed;
     }
 
-    /// Nobody waits any longer for what the host was asked.
+    /// Nobody waits any longer for what the host was asked. If the sign-in goes on, it made way for
+    /// another, and may be asked once more for a call that still waits.
     pub(super) fn on_withdrawn(&mut self) {
         let end = self.sign_in.as_ref().map(|end| end.borrow().clone());
         self.end_question(matches!(end, Some(Some(Ok(())))));
+        let call = self.outbox.waiting_calls().next().cloned();
+        if call.is_some() && matches!(end, Some(None)) {
+            self.want_sign_in(Wish::Call, call.as_ref());
+        }
     }
 
     /// Tells a host of the legacy era what has become of what it was asked.

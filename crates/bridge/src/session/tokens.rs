@@ -169,8 +169,9 @@ impl Task {
             (None, caller) => {
                 self.sign_in = sign_in::begin(&self.hub, &self.server, wish, caller);
             }
-            (Some(_), Some(caller)) => self.hub.sign_ins.join(&self.server.name, caller),
-            (Some(_), None) => {}
+            // It is asked already, and need not wait for its turn.
+            (Some(_), Some(_)) if self.elicitation.is_open() => {}
+            (Some(_), caller) => self.hub.sign_ins.join(&self.server.name, caller),
         }
     }
 

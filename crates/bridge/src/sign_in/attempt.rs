@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use auth::{DeviceFlow, SignInError, Whom};
 use control::api::SignInWay;
@@ -206,14 +207,18 @@ impl Attempt<'_> {
         };
         let page = page.clone();
         let offer = Arc::new(Offer { page, text });
+        let patience = Duration::from_secs(self.hub.settings().sign_in_wait_seconds);
         loop {
             let posed = self.hub.sign_ins.next_question(name, &offer).await;
-            if posed.to.send(posed.question).await.is_ok()
-                && let Ok(patience) = posed.left.await
-            {
+            // A host that says nothing makes way for others, once there are any.
+            let is_wanted = async {
                 tokio::time::sleep(patience).await;
+                self.hub.sign_ins.wanted_elsewhere(name).await;
+            };
+            tokio::select! {
+                () = posed.until_refused() => {}
+                () = is_wanted => {}
             }
-            self.hub.sign_ins.pass(name);
         }
     }
 
@@ -236,7 +241,7 @@ impl Attempt<'_> {
 
     fn conclude(&self, ended: Ended) -> End {
         if matches!(ended, Err(SignInError::TimedOut { .. })) {
-            self.hub.sign_ins.inner().deserted = true;
+            self.hub.sign_ins.time_out(&self.server.name);
         }
         let account = ended.map_err(|error| problem::of_sign_in(self.server, &error))?;
         self.server.signed_in(&account.key);

@@ -3,12 +3,13 @@
 //! Owns: which hosts can be asked, whose turn it is, and whether one shows the page. Does not own:
 //! how a host is asked (`session`, `elicit`), or the sign-in.
 //!
-//! Invariant: of each sign-in one host is asked at a time, and none once one shows the page.
+//! Invariants: of each sign-in one host is asked at a time, and none once one shows the page. A page
+//! that nobody is left to be asked for does not wait: it is opened here for a host that cannot be
+//! asked, or given up.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use control::api::{SignInWay, UnixSeconds};
 use model::ServerName;
@@ -17,7 +18,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 use uuid::Uuid;
 
-use super::SignIns;
+use super::shown::Shown;
+use super::{Pending, SignIns, Way};
 
 /// A page, and what a person is told about it.
 pub(crate) struct Offer {
@@ -35,19 +37,30 @@ pub(crate) struct Question {
     pub(crate) offer: Arc<Offer>,
     /// Cancelled when nobody waits for the answer any longer.
     pub(crate) over: CancellationToken,
-    /// Given how long the answer may take where the session does not last until then. Dropped
+    /// Told that the answer may come although the session does not last until then. Dropped
     /// without, it says that there will be none.
-    pub(crate) left: oneshot::Sender<Duration>,
+    pub(crate) left: oneshot::Sender<()>,
 }
 
-/// The hosts that wait for one sign-in and can be asked.
+/// The hosts that wait for one sign-in.
 #[derive(Debug, Default)]
 pub(super) struct Callers {
+    /// Those to be asked, in their order.
     waiting: VecDeque<Caller>,
+    others: Others,
     turn: Turn,
     /// The name of the latest question. It may be answered late, as long as there is no other.
     latest: Option<String>,
     news: Arc<Notify>,
+}
+
+/// The hosts that cannot be asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Others {
+    #[default]
+    None,
+    /// There was one that wanted the page.
+    Waiting,
 }
 
 #[derive(Debug, Default)]
@@ -63,14 +76,24 @@ enum Turn {
 
 /// A question on its way.
 pub(super) struct Posed {
-    pub(super) to: Caller,
-    pub(super) question: Question,
-    pub(super) left: oneshot::Receiver<Duration>,
+    to: Caller,
+    question: Question,
+    left: oneshot::Receiver<()>,
+}
+
+impl Posed {
+    /// Has the host asked. Returns if that fails, or once it is known that it will not answer.
+    pub(super) async fn until_refused(self) {
+        if self.to.send(self.question).await.is_ok() && self.left.await.is_ok() {
+            std::future::pending().await
+        }
+    }
 }
 
 impl SignIns {
-    /// Has one more host be asked in its turn, if a sign-in to that server is under way.
-    pub(crate) fn join(&self, server: &ServerName, caller: Caller) {
+    /// Has one more host be asked in its turn, if a sign-in to that server is under way, or notes
+    /// one that cannot be.
+    pub(crate) fn join(&self, server: &ServerName, caller: Option<Caller>) {
         if let Some(pending) = self.inner().pending.get_mut(server.as_str()) {
             pending.callers.join(caller);
         }
@@ -108,7 +131,6 @@ impl SignIns {
         if let Some(pending) = inner.pending.get_mut(server.as_str())
             && pending.callers.asked(name).is_some()
         {
-            pending.callers.pass();
             pending.take(SignInWay::Here);
         }
     }
@@ -124,42 +146,94 @@ impl SignIns {
         }
     }
 
-    /// The question to the next host; if there is none, what tells of one, as long as the sign-in
-    /// is under way.
+    /// The question to the next host; if there is none, what tells of one, as long as hosts are
+    /// asked at all.
     fn pose(&self, server: &ServerName, offer: &Arc<Offer>) -> Result<Posed, Option<Arc<Notify>>> {
         let mut inner = self.inner();
         let pending = inner.pending.get_mut(server.as_str()).ok_or(None)?;
-        let news = pending.callers.news();
-        pending.callers.pose(offer).ok_or(Some(news))
+        if !pending.asks_hosts() {
+            return Err(None);
+        }
+        if let Some(posed) = pending.callers.pose(offer) {
+            return Ok(posed);
+        }
+        pending.lack_hosts();
+        Err(Some(pending.callers.news()))
     }
 
-    /// Whoever was asked does not answer.
-    pub(super) fn pass(&self, server: &ServerName) {
-        if let Some(pending) = self.inner().pending.get_mut(server.as_str()) {
-            pending.callers.pass();
+    /// Waits until somebody else wants the page that a host was asked to show.
+    pub(super) async fn wanted_elsewhere(&self, server: &ServerName) {
+        loop {
+            let news = {
+                let inner = self.inner();
+                match inner.pending.get(server.as_str()) {
+                    Some(pending) if pending.is_wanted_elsewhere() => return,
+                    Some(pending) => Some(pending.callers.news()),
+                    None => None,
+                }
+            };
+            match news {
+                Some(news) => news.notified().await,
+                None => std::future::pending().await,
+            }
         }
     }
 }
 
-impl Callers {
-    /// One more, at the end of the line.
-    pub(super) fn join(&mut self, caller: Caller) {
-        if !self.waiting.iter().any(|one| one.same_channel(&caller)) {
-            self.waiting.push_back(caller);
-            self.news.notify_one();
+impl Pending {
+    /// Whether hosts are to be asked for the page of this way, and none shows it.
+    fn asks_hosts(&self) -> bool {
+        let is_over = self.cancel.is_cancelled() || self.callers.is_shown();
+        !is_over && *self.way.borrow() == Way::Host
+    }
+
+    fn is_wanted_elsewhere(&self) -> bool {
+        match self.callers.others {
+            Others::Waiting if self.is_unseen() => true,
+            Others::Waiting | Others::None => !self.callers.waiting.is_empty(),
         }
     }
 
-    /// Told when there is another to ask.
-    pub(super) fn news(&self) -> Arc<Notify> {
+    /// Nobody is left to be asked. A page that anybody can find does without.
+    fn lack_hosts(&mut self) {
+        self.callers.turn = Turn::Free;
+        match self.callers.others {
+            Others::Waiting => self.take(SignInWay::Here),
+            Others::None if self.is_unseen() => self.give_up(),
+            Others::None => {}
+        }
+    }
+
+    /// Ends a sign-in whose page nobody has seen: the next call may start another one.
+    fn give_up(&mut self) {
+        self.shown = None;
+        self.cancel.cancel();
+    }
+
+    /// Whether hosts alone know of the page, and none shows it.
+    pub(super) fn is_unseen(&self) -> bool {
+        matches!(self.shown, Some(Shown::Asked { .. }))
+    }
+}
+
+impl Callers {
+    /// One more, at the end of the line if it can be asked.
+    pub(super) fn join(&mut self, caller: Option<Caller>) {
+        match caller {
+            Some(caller) if self.waiting.iter().any(|one| one.same_channel(&caller)) => return,
+            Some(caller) => self.waiting.push_back(caller),
+            None => self.others = Others::Waiting,
+        }
+        self.news.notify_one();
+    }
+
+    /// Told when one more waits.
+    fn news(&self) -> Arc<Notify> {
         Arc::clone(&self.news)
     }
 
-    /// The question to the next host; `None` if there is no other or one shows the page.
-    pub(super) fn pose(&mut self, offer: &Arc<Offer>) -> Option<Posed> {
-        if matches!(self.turn, Turn::Shown) {
-            return None;
-        }
+    /// The question to the next host, if there is one.
+    fn pose(&mut self, offer: &Arc<Offer>) -> Option<Posed> {
         let to = self.waiting.pop_front()?;
         let name = mcp::elicitation::name(&Uuid::new_v4().simple().to_string());
         let (over, (left, leaves)) = (CancellationToken::new(), oneshot::channel());
@@ -179,13 +253,6 @@ impl Callers {
             question,
             left: leaves,
         })
-    }
-
-    /// Whoever was asked does not answer.
-    pub(super) fn pass(&mut self) {
-        if matches!(self.turn, Turn::Asked { .. }) {
-            self.turn = Turn::Free;
-        }
     }
 
     /// The page is brought to somebody in another way.
@@ -215,9 +282,8 @@ impl Callers {
         }
     }
 
-    /// Whether nobody is asked, and nobody is there who could be.
-    pub(super) fn is_idle(&self) -> bool {
-        matches!(self.turn, Turn::Free) && self.waiting.is_empty()
+    fn is_shown(&self) -> bool {
+        matches!(self.turn, Turn::Shown)
     }
 }
 

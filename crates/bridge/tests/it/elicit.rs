@@ -1,6 +1,7 @@
 //! Hosts that are asked to show the page of a sign-in.
 
 use bridge::browser::{Elsewhere, Surroundings};
+use control::api::SignInView;
 use serde_json::{Value, json};
 
 use crate::bridge::{Bridge, Host};
@@ -19,15 +20,19 @@ async fn bridge(server: &Server, surroundings: Surroundings) -> Bridge {
     .await
 }
 
-/// A host with a handshake that can show pages.
-async fn legacy(bridge: &Bridge) -> Host {
-    let mut host = bridge.host("one").await;
-    let params = json!({
+/// The handshake of a host that can show pages.
+fn able() -> Value {
+    json!({
         "protocolVersion": "2025-11-25",
         "capabilities": { "elicitation": { "url": {} } },
         "clientInfo": { "name": "test", "version": "1" },
-    });
-    host.request(0, "initialize", params).await;
+    })
+}
+
+/// A host with a handshake that can show pages.
+async fn legacy(bridge: &Bridge) -> Host {
+    let mut host = bridge.host("one").await;
+    host.request(0, "initialize", able()).await;
     host.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)
         .await;
     host
@@ -134,4 +139,52 @@ async fn a_host_that_does_not_come_back_makes_way_for_the_next() {
     bridge.browse().await;
     let late = first.request(3, "tools/call", accepted(&asked)).await;
     assert_eq!(late["result"], call(json!({})), "{late}");
+}
+
+#[tokio::test]
+async fn a_sign_in_ends_with_the_only_host_that_was_asked_and_another_may_start() {
+    let server = Server::start().await;
+    let bridge = bridge(&server, Surroundings::Desktop).await;
+    for _ in 0..2 {
+        let mut host = legacy(&bridge).await;
+        question(&mut host).await;
+        drop(host);
+        bridge.until_state(|state| state.sign_ins.is_empty()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_cannot_be_asked_has_a_browser_opened_when_the_other_one_goes() {
+    let server = Server::start().await;
+    let bridge = bridge(&server, Surroundings::Desktop).await;
+    let mut able = legacy(&bridge).await;
+    question(&mut able).await;
+    let mut unable = bridge.host("one").await;
+    unable.initialize().await;
+    let views = bridge.state().await.sign_ins;
+    assert_eq!(views[0].browser_problem, None, "it is asked first");
+
+    drop(able);
+    let is_opened = |view: &SignInView| view.browser_problem.is_some();
+    bridge
+        .until_state(|state| state.sign_ins.iter().any(is_opened))
+        .await;
+    bridge.browse().await;
+    let answer = unable.request(1, "tools/call", json!({ "x": 1 })).await;
+    assert_eq!(answer["result"]["x"], 1, "{answer}");
+}
+
+#[tokio::test]
+async fn a_host_that_never_hears_the_question_makes_way_for_the_next() {
+    let server = Server::start().await;
+    let bridge = bridge(&server, Surroundings::Desktop).await;
+    let mut deaf = bridge.host("one").await;
+    deaf.request(0, "initialize", able()).await;
+    bridge.until_state(|state| !state.sign_ins.is_empty()).await;
+    let mut next = legacy(&bridge).await;
+    let asked = question(&mut next).await;
+    accept(&mut next, &asked).await;
+    bridge.browse().await;
+    let answer = next.request(1, "tools/call", json!({ "x": 1 })).await;
+    assert_eq!(answer["result"]["x"], 1, "{answer}");
 }
