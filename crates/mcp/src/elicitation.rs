@@ -63,10 +63,17 @@ pub fn may_ask(request: &Message) -> bool {
     let params = Object::of_raw(request.params());
     let has = |name: &str| params.get(name).is_some();
     request.method() == Some("tools/call")
-        && Era::of(request) == Era::Modern
         && !has("requestState")
         && !has("inputResponses")
-        && has_url_mode(&params.object("_meta").object(META_CLIENT_CAPABILITIES))
+        && is_declared(request)
+}
+
+/// Whether the host of this request of the modern era can be asked, with whatever call it makes.
+#[must_use]
+pub fn is_declared(request: &Message) -> bool {
+    let params = Object::of_raw(request.params());
+    let meta = params.object("_meta");
+    Era::of(request) == Era::Modern && has_url_mode(&meta.object(META_CLIENT_CAPABILITIES))
 }
 
 fn has_url_mode(capabilities: &Object<'_>) -> bool {
@@ -143,7 +150,7 @@ impl Return {
 mod tests {
     use bytes::Bytes;
 
-    use super::{Answer, Return, answer, is_offered, may_ask, name, required};
+    use super::{Answer, Return, answer, is_declared, is_offered, may_ask, name, required};
     use crate::{Message, RequestId, round};
 
     fn message(body: &str) -> Message {
@@ -170,6 +177,7 @@ mod tests {
             };
             assert_eq!(may_ask(&call("tools/call", "")), is_able, "{capability}");
             assert!(!may_ask(&call("tools/list", "")));
+            assert_eq!(is_declared(&call("tools/list", "")), is_able);
             assert!(!may_ask(&call("tools/call", r#""requestState":"s","#)));
             assert!(!may_ask(&call("tools/call", r#""inputResponses":{},"#)));
         }

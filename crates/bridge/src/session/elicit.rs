@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::Manner;
 use super::link::Speech;
-use super::outbox::Waiting;
+use super::outbox::{Outbox, Waiting};
 use super::task::Task;
 use crate::sign_in::{self, Caller, Question, Wish};
 
@@ -35,6 +35,8 @@ enum Line {
     /// No sign-in was wanted in which the host could be asked. Most sessions end so.
     #[default]
     Unused,
+    /// The same, and the host is one that can be asked once it calls.
+    ForCalls,
     Open {
         caller: Caller,
         questions: mpsc::Receiver<Question>,
@@ -80,7 +82,7 @@ impl Elicitation {
             match &mut self.line {
                 // The caller is here, so the channel does not end.
                 Line::Open { questions, .. } => questions.recv().await,
-                Line::Unused | Line::Closed => std::future::pending().await,
+                Line::Unused | Line::ForCalls | Line::Closed => std::future::pending().await,
             }
         };
         tokio::select! {
@@ -90,14 +92,27 @@ impl Elicitation {
         }
     }
 
+    /// Notes whether a request that waits is of a host of the modern era that can be asked.
+    pub(super) fn note(&mut self, outbox: &Outbox) {
+        let is_declared = |waiting: &Waiting| elicitation::is_declared(&waiting.message);
+        if matches!(self.line, Line::Unused) && outbox.waiting.iter().any(is_declared) {
+            self.line = Line::ForCalls;
+        }
+    }
+
+    /// Whether a host of the modern era is to be asked when it calls.
+    pub(super) fn is_for_calls(&self) -> bool {
+        matches!(self.line, Line::ForCalls | Line::Open { .. })
+    }
+
     fn caller(&mut self) -> Option<Caller> {
-        if let Line::Unused = self.line {
+        if let Line::Unused | Line::ForCalls = self.line {
             let (caller, questions) = mpsc::channel(1);
             self.line = Line::Open { caller, questions };
         }
         match &self.line {
             Line::Open { caller, .. } => Some(caller.clone()),
-            Line::Unused | Line::Closed => None,
+            Line::Unused | Line::ForCalls | Line::Closed => None,
         }
     }
 

@@ -144,9 +144,12 @@ impl Task {
         let target = self.server.target();
         let never =
             !self.server.was_signed_in() && self.hub.identity.account_for(&target).is_none();
+        self.elicitation.note(&self.outbox);
+        let is_modern = matches!(self.speech, Speech::Modern);
+        let is_asked_later = is_modern && self.elicitation.is_for_calls();
         // A call first: its host may be one that can be asked nowhere else.
         self.settle();
-        if never && self.manner == Manner::Host && !self.hub.desktop_attached() {
+        if never && !is_asked_later && self.manner == Manner::Host && !self.hub.desktop_attached() {
             self.want_sign_in(Wish::FirstContact, None);
         }
     }

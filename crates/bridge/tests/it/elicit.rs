@@ -188,3 +188,14 @@ async fn a_host_that_never_hears_the_question_makes_way_for_the_next() {
     let answer = next.request(1, "tools/call", json!({ "x": 1 })).await;
     assert_eq!(answer["result"]["x"], 1, "{answer}");
 }
+
+#[tokio::test]
+async fn a_host_that_lists_before_it_calls_is_asked_when_it_calls() {
+    let server = Server::start().await;
+    let bridge = bridge(&server, Surroundings::Desktop).await;
+    let mut host = bridge.host("one").await;
+    host.request(1, "tools/list", call(json!({}))).await;
+    assert_eq!(bridge.state().await.sign_ins, []);
+    let asked = host.request(2, "tools/call", call(json!({}))).await;
+    assert!(asked["result"]["requestState"].is_string(), "{asked}");
+}
