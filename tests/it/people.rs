@@ -15,6 +15,8 @@ use crate::world::{
     user::{User, can_be_several},
 };
 
+const NOT_TRIED: &str = "NOT TRIED: only root can be several users";
+
 /// A temporary folder for all users of the machine, and a server that they know as `fixture`.
 async fn place() -> (TempDir, Fixture) {
     let folder = tempfile::Builder::new()
@@ -73,6 +75,7 @@ fn strict(home: &str) -> Vec<(&'static str, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_in_a_snap_has_the_same_bridge_as_everybody_and_leaves_no_trace_in_it() {
     if !can_be_several() {
+        eprintln!("{NOT_TRIED}");
         return;
     }
     let (folder, fixture) = place().await;
@@ -113,6 +116,7 @@ async fn a_host_in_a_snap_has_the_same_bridge_as_everybody_and_leaves_no_trace_i
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_in_a_flatpak_is_told_how_to_get_out_and_gets_no_bridge_of_its_own() {
     if !can_be_several() {
+        eprintln!("{NOT_TRIED}");
         return;
     }
     let (folder, fixture) = place().await;
@@ -163,6 +167,7 @@ async fn a_host_in_a_flatpak_is_told_how_to_get_out_and_gets_no_bridge_of_its_ow
 #[tokio::test(flavor = "multi_thread")]
 async fn two_people_on_one_machine_have_nothing_of_each_other() {
     if !can_be_several() {
+        eprintln!("{NOT_TRIED}");
         return;
     }
     let (folder, fixture) = place().await;
@@ -232,6 +237,7 @@ async fn get(user: &User, port: u16, path: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_people_who_sign_in_at_once_come_back_each_to_their_own_bridge() {
     if !can_be_several() {
+        eprintln!("{NOT_TRIED}");
         return;
     }
     let world = World::start().await;

@@ -11,11 +11,16 @@ use crate::hosts::edit::take_over;
 use crate::hosts::masked::masked;
 use crate::hosts::mcp_remote::{Settings, Started, arguments};
 
-/// A file by its whole path.
+/// Files by their whole paths.
 const HEADERS: &str = if cfg!(windows) {
     r"C:\headers"
 } else {
     "/etc/headers"
+};
+const CLIENT: &str = if cfg!(windows) {
+    r"C:\client"
+} else {
+    "/etc/client"
 };
 
 fn words(text: &str) -> Vec<String> {
@@ -33,7 +38,7 @@ fn read(args: &[&str], env: &[(&str, &str)]) -> Result<Settings, String> {
     };
     let file = |path: &std::path::Path| match path.to_str() {
         Some(HEADERS) => Ok("# mine\nX-File: from file\n".to_owned()),
-        Some("/etc/client") => Ok(r#"{"client_id":"c","client_secret":"${S}"}"#.to_owned()),
+        Some(CLIENT) => Ok(r#"{"client_id":"c","client_secret":"${S}"}"#.to_owned()),
         _ => Err(io::Error::from(io::ErrorKind::NotFound)),
     };
     entry.settings(&file).unwrap()
@@ -115,7 +120,7 @@ fn options_are_read_as_mcp_remote_reads_them() {
     let client = [
         "https://a.example/",
         "--static-oauth-client-info",
-        "@/etc/client",
+        &format!("@{CLIENT}"),
     ];
     let settings = read(&client, &[("S", "s1")]).unwrap();
     let client = settings.client.unwrap();
