@@ -55,7 +55,10 @@ async function changeAccount(page) {
 
 async function signOut(page) {
   await page.goto(page.url().replace("#/sign-out", "#/settings"));
-  await page.getByRole("button", { name: /^Sign out/ }).first().click();
+  await page
+    .getByRole("button", { name: /^Sign out/ })
+    .first()
+    .click();
 }
 
 async function configureServerMode(page) {
