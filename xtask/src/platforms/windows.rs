@@ -293,10 +293,12 @@ impl<'a> Desk<'a> {
                 return dnsDomainIs(host, ".inside.example") ? "DIRECT" : "PROXY 127.0.0.1:9";
             }"#,
         )?;
-        let settings = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Internet Settings";
-        let value = ["/v", "AutoConfigURL", "/d", &script.url, "/f"];
-        let add = [&["add", settings][..], &value].concat();
-        self.wine.output("reg", &add)?;
+        let settings =
+            r"HKCU\Software\Microsoft\Windows\CurrentVersion\Internet Settings\Connections";
+        let value = connection_settings(&script.url);
+        let add = ["add", settings, "/v", "DefaultConnectionSettings"];
+        let value = ["/t", "REG_BINARY", "/d", &value, "/f"];
+        self.wine.output("reg", &[&add[..], &value].concat())?;
         for (name, url) in [
             ("far", "https://far.example/mcp"),
             ("near", "https://mcp.inside.example/mcp"),
@@ -329,6 +331,18 @@ impl<'a> Desk<'a> {
         saw("signed out");
         Ok(())
     }
+}
+
+/// A user's network settings that name a script and nothing else, in the registry's own form and
+/// hexadecimal: version, counter and flags, then proxy, exceptions and script, each after its length.
+fn connection_settings(script: &str) -> String {
+    const VERSION: u32 = 0x46;
+    const DIRECT_AND_BY_SCRIPT: u32 = 1 | 4;
+    let length = u32::try_from(script.len()).unwrap_or_default();
+    let head = [VERSION, 0, DIRECT_AND_BY_SCRIPT, 0, 0, length];
+    let bytes = head.into_iter().flat_map(u32::to_le_bytes);
+    let bytes = bytes.chain(script.bytes());
+    bytes.map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A script that is fetched by HTTP, as Windows does, for as long as this program runs.
