@@ -25,7 +25,7 @@ use crate::error::SignInError;
 use crate::identity::{Program, Target};
 use crate::registration::{Client, Purpose};
 use crate::secret::DeviceCode;
-use crate::token::endpoint::{EndpointError, TokenEndpoint};
+use crate::token::endpoint::EndpointError;
 use crate::token::form::{ask, proven};
 use crate::token::source::Source;
 
@@ -224,14 +224,7 @@ impl Exchange {
     /// Asks once whether somebody has entered the code, and keeps the tokens if so.
     async fn redeem_device_code(&self, code: &DeviceCode) -> Result<Answered, SignInError> {
         let claims = self.plan.claims_parameter();
-        let endpoint = TokenEndpoint {
-            http: self.http(),
-            url: &self.plan.server.token_endpoint,
-            client: &self.client,
-            resource: self.plan.resource.as_ref(),
-            scopes: &[],
-            claims: claims.as_deref(),
-        };
+        let endpoint = self.endpoint(&[], claims.as_deref());
         let issued = match endpoint.redeem_device_code(code, self.now()).await {
             Ok(issued) => issued,
             Err(error) => return Ok(Answered::Without(error)),

@@ -95,14 +95,7 @@ impl Exchange {
 
     async fn redeem(&self, redeemable: &Redeemable) -> Result<(Account, Issued), SignInError> {
         let claims = self.plan.claims_parameter();
-        let endpoint = TokenEndpoint {
-            http: self.http(),
-            url: &self.plan.server.token_endpoint,
-            client: &self.client,
-            resource: self.plan.resource.as_ref(),
-            scopes: self.plan.repeated(),
-            claims: claims.as_deref(),
-        };
+        let endpoint = self.endpoint(self.plan.repeated(), claims.as_deref());
         let (code, verifier) = (&redeemable.code, &redeemable.verifier);
         let issued = endpoint
             .redeem(code, verifier, &self.redirect_uri, self.now())
@@ -110,6 +103,21 @@ impl Exchange {
             .map_err(|error| self.not_redeemed(error))?;
         let account = self.account(&issued, redeemable.nonce.as_ref()).await?;
         Ok((account, issued))
+    }
+
+    pub(super) fn endpoint<'a>(
+        &'a self,
+        scopes: &'a [String],
+        claims: Option<&'a str>,
+    ) -> TokenEndpoint<'a> {
+        TokenEndpoint {
+            http: self.http(),
+            url: &self.plan.server.token_endpoint,
+            client: &self.client,
+            resource: self.plan.resource.as_ref(),
+            scopes,
+            claims,
+        }
     }
 
     pub(super) async fn account(
