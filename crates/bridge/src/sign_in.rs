@@ -304,7 +304,6 @@ fn finish(hub: &Arc<Hub>, server: &Server, ended: &End) -> Option<Pending> {
             inner.deserted = false;
             drop(inner);
             tracing::info!(server = name, "signed in");
-            hub.accounts_changed();
         }
         Err(problem) => {
             server.note_sign_in_problem(problem);
