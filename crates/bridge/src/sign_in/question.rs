@@ -47,20 +47,12 @@ pub(crate) struct Question {
 pub(super) struct Callers {
     /// Those to be asked, in their order.
     waiting: VecDeque<Caller>,
-    others: Others,
+    /// Whether one that cannot be asked wanted the page.
+    others_wait: bool,
     turn: Turn,
     /// The name of the latest question. It may be answered late, as long as there is no other.
     latest: Option<String>,
     news: Arc<Notify>,
-}
-
-/// The hosts that cannot be asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Others {
-    #[default]
-    None,
-    /// There was one that wanted the page.
-    Waiting,
 }
 
 #[derive(Debug, Default)]
@@ -188,19 +180,16 @@ impl Pending {
     }
 
     fn is_wanted_elsewhere(&self) -> bool {
-        match self.callers.others {
-            Others::Waiting if self.is_unseen() => true,
-            Others::Waiting | Others::None => !self.callers.waiting.is_empty(),
-        }
+        !self.callers.waiting.is_empty() || (self.callers.others_wait && self.is_unseen())
     }
 
     /// Nobody is left to be asked. A page that anybody can find does without.
     fn lack_hosts(&mut self) {
         self.callers.turn = Turn::Free;
-        match self.callers.others {
-            Others::Waiting => self.take(SignInWay::Here),
-            Others::None if self.is_unseen() => self.give_up(),
-            Others::None => {}
+        if self.callers.others_wait {
+            self.take(SignInWay::Here);
+        } else if self.is_unseen() {
+            self.give_up();
         }
     }
 
@@ -222,7 +211,7 @@ impl Callers {
         match caller {
             Some(caller) if self.waiting.iter().any(|one| one.same_channel(&caller)) => return,
             Some(caller) => self.waiting.push_back(caller),
-            None => self.others = Others::Waiting,
+            None => self.others_wait = true,
         }
         self.news.notify_one();
     }
