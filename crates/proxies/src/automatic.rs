@@ -54,6 +54,8 @@ pub(crate) enum Answer {
 /// The system's answers.
 pub(crate) struct Automatic {
     ask: Ask,
+    /// Leads to all that the system is asked for.
+    asked_for: Matcher,
     known: Mutex<HashMap<String, Known>>,
     news: Condvar,
 }
@@ -79,14 +81,16 @@ impl Known {
 }
 
 impl Automatic {
-    /// Where the system can be asked.
-    pub(crate) fn of_system() -> Option<Self> {
-        system::ASK.map(Self::new)
+    /// Where the system can be asked. It is not asked for what `spared` lists, as `NO_PROXY` does.
+    pub(crate) fn of_system(spared: &str) -> Option<Self> {
+        system::ASK.map(|ask| Self::new(ask, spared))
     }
 
-    fn new(ask: Ask) -> Self {
+    fn new(ask: Ask, spared: &str) -> Self {
+        let asked_for = Matcher::builder().all("http://any.invalid").no(spared);
         Self {
             ask,
+            asked_for: asked_for.build(),
             known: Mutex::default(),
             news: Condvar::new(),
         }
@@ -95,6 +99,9 @@ impl Automatic {
     /// What is to be done to reach `destination`: as the system says, or said last if it does not
     /// answer in time.
     pub(crate) fn answer(self: &Arc<Self>, destination: &Uri) -> Answer {
+        if self.asked_for.intercept(destination).is_none() {
+            return Answer::Nothing;
+        }
         // Scripts are not told what is asked of whom (path and query), as browsers do.
         let (Some(scheme), Some(authority)) = (destination.scheme_str(), destination.authority())
         else {
@@ -216,7 +223,7 @@ mod tests {
 
     use http::Uri;
 
-    use super::{Answer, Automatic, choice, is_there};
+    use super::{Answer, Ask, Automatic, choice, is_there};
 
     fn chosen(said: &[&str], destination: &'static str) -> Option<String> {
         let said: Vec<_> = said.iter().map(|&way| way.to_owned()).collect();
@@ -262,11 +269,14 @@ mod tests {
     #[test]
     fn the_system_is_asked_once_for_an_origin_and_told_no_path() {
         static ASKED: AtomicUsize = AtomicUsize::new(0);
-        let automatic = Arc::new(Automatic::new(|url| {
+        let ask: Ask = |url| {
             ASKED.fetch_add(1, Ordering::Relaxed);
             assert_eq!(url, "https://far.example:8443/");
             Some(vec!["proxy:3128".to_owned()])
-        }));
+        };
+        let automatic = Arc::new(Automatic::new(ask, "spared.example"));
+        let spared = automatic.answer(&Uri::from_static("https://spared.example/"));
+        assert!(matches!(spared, Answer::Nothing), "{spared:?}");
         for path in ["one?code=secret", "two"] {
             let url = format!("https://far.example:8443/{path}");
             let answer = automatic.answer(&url.parse().unwrap());

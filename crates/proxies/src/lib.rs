@@ -21,8 +21,6 @@ use automatic::{Answer, Automatic};
 pub struct Proxies {
     set: Arc<Matcher>,
     automatic: Option<Arc<Automatic>>,
-    /// Leads everywhere but to what the environment keeps from proxies.
-    unspared: Arc<Matcher>,
 }
 
 impl Proxies {
@@ -37,12 +35,11 @@ impl Proxies {
             Proxy::At(url) => Matcher::builder().all(url.as_str()).build(),
         };
         let asks = *proxy == Proxy::System && variable(&PROXIES).is_none();
-        let spared = variable(&["NO_PROXY", "no_proxy"]).unwrap_or_default();
-        let unspared = Matcher::builder().all("http://any.invalid").no(spared);
+        let spared = || variable(&["NO_PROXY", "no_proxy"]).unwrap_or_default();
+        let automatic = asks.then(|| Automatic::of_system(&spared())).flatten();
         Self {
-            unspared: Arc::new(unspared.build()),
             set: Arc::new(set),
-            automatic: asks.then(Automatic::of_system).flatten().map(Arc::new),
+            automatic: automatic.map(Arc::new),
         }
     }
 
@@ -57,7 +54,6 @@ impl Proxies {
             return None;
         }
         let automatic = self.automatic.as_ref();
-        let automatic = automatic.filter(|_| self.unspared.intercept(destination).is_some());
         match automatic.map_or(Answer::Nothing, |automatic| automatic.answer(destination)) {
             Answer::Nothing => self.set.intercept(destination),
             Answer::Direct => None,
