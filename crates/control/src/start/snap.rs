@@ -43,13 +43,9 @@ fn outside(name: &str, value: &str, all: &[(String, String)]) -> Option<String> 
         let home = home::outside_of_snap(value.as_ref());
         return Some(home.to_str().unwrap_or(value).to_owned());
     }
-    let inside = |part: &&str| leads_into_snap(part);
-    if !value.split(':').any(|part| inside(&part)) {
-        return Some(value.to_owned());
-    }
-    let rest: Vec<&str> = value.split(':').filter(|part| !inside(part)).collect();
-    let rest = rest.join(":");
-    (!rest.is_empty()).then_some(rest)
+    let rest = value.split(':').filter(|part| !leads_into_snap(part));
+    let rest = rest.collect::<Vec<_>>().join(":");
+    (value.is_empty() || !rest.is_empty()).then_some(rest)
 }
 
 /// Whether a path is of one snap: what it brings along, what it keeps, or its part of the
