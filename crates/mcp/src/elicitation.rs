@@ -148,15 +148,9 @@ impl Return {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::{Answer, Return, answer, is_declared, is_offered, may_ask, name, required};
-    use crate::{Message, RequestId, round};
-
-    fn message(body: &str) -> Message {
-        let text = format!(r#"{{"jsonrpc":"2.0","id":1,{body}}}"#);
-        Message::parse(Bytes::from(text)).unwrap()
-    }
+    use crate::round::tests::message;
+    use crate::{RequestId, round};
 
     #[test]
     fn hosts_are_asked_that_say_so() {

@@ -46,13 +46,14 @@ impl Stated {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use bytes::Bytes;
 
     use super::{kept_state, resumed_state};
     use crate::Message;
 
-    fn message(body: &str) -> Message {
+    /// A message with this in it.
+    pub(crate) fn message(body: &str) -> Message {
         let text = format!(r#"{{"jsonrpc":"2.0","id":1,{body}}}"#);
         Message::parse(Bytes::from(text)).unwrap()
     }
