@@ -239,11 +239,7 @@ async fn every_host_that_can_show_pages_signs_in_without_a_browser_of_the_bridge
             assert_eq!(done["params"]["elicitationId"], *id, "{done}");
         }
         host.greeting(call).await;
-        let leaves = Request::SignOut {
-            account: None,
-            everywhere: false,
-        };
-        bridge.ask(leaves).await;
+        bridge.sign_out().await;
         host.was_not_asked();
     }
     assert_eq!(bridge.tabs.count(), 0);

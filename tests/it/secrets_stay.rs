@@ -2,7 +2,6 @@
 
 use std::{fs, path::Path, process::Stdio};
 
-use control::api::Request;
 use emulator::{Certificate, FederatedCredential, Tenant, demo};
 use model::Clock;
 use serde_json::{Value, json};
@@ -100,12 +99,7 @@ async fn no_token_code_or_verifier_is_written_logged_or_passed_as_an_argument() 
     assert!(bridge.log().contains("DEBUG"), "the log tells all it can");
 
     // Nor does a sign-out leave any behind.
-    bridge
-        .ask(Request::SignOut {
-            account: None,
-            everywhere: false,
-        })
-        .await;
+    bridge.sign_out().await;
     let secrets = seen();
     assert!(secrets.count("revoked token") >= 1);
     assert_eq!(

@@ -6,8 +6,6 @@
 mod authority;
 mod folder;
 
-use control::api::Request;
-
 use super::{Place, server::Looks, server::Server, who_am_i};
 use crate::world::{browser::Browser, free_port, shim::Shim};
 use authority::{Glewlwyd, PASSWORD, Setting};
@@ -62,13 +60,7 @@ async fn registers_signs_in_renews_with_rotation_and_forgets() {
     );
     assert_eq!(tokens.alive, 1, "{tokens:?}");
 
-    place
-        .bridge
-        .ask(Request::SignOut {
-            account: None,
-            everywhere: false,
-        })
-        .await;
+    place.bridge.sign_out().await;
     let tokens = place.authority.refresh_tokens("ada").await;
     assert_eq!(tokens.alive, 0, "{tokens:?}");
 }

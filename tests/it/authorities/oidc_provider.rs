@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, process::Stdio};
 
-use control::api::Request;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
@@ -73,13 +72,7 @@ async fn signs_in_renews_with_rotation_and_forgets() {
 
     let last = place.server.tokens().pop().expect("a token");
     assert_eq!(place.server.look_into(&last).await["active"], true);
-    place
-        .bridge
-        .ask(Request::SignOut {
-            account: None,
-            everywhere: false,
-        })
-        .await;
+    place.bridge.sign_out().await;
     assert_eq!(place.server.look_into(&last).await["active"], false);
 }
 

@@ -137,6 +137,15 @@ impl Bridge {
             .unwrap_or_else(|error| panic!("{request:?}: {error}"))
     }
 
+    /// Signs everybody out here.
+    pub(crate) async fn sign_out(&self) {
+        self.ask(Request::SignOut {
+            account: None,
+            everywhere: false,
+        })
+        .await;
+    }
+
     /// What it shows now.
     pub(crate) async fn state(&self) -> State {
         match self.ask(Request::Status).await {
