@@ -149,25 +149,32 @@ impl Drop for Browser {
     }
 }
 
+/// It has the system choose a port for IPv6 and then wants the same for IPv4, where somebody else
+/// may have it: then it ends, and is started again.
 async fn start_driver(profile: &TempDir) -> (Child, Lines<BufReader<ChildStdout>>, u16) {
-    let mut driver = Command::new("chromedriver")
-        .arg("--port=0")
-        .env("HOME", profile.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("chromedriver; hint: `cargo xtask test` installs it");
-    let stdout = driver.stdout.take().expect("its words");
-    let mut words = BufReader::new(stdout).lines();
-    while let Some(line) = words.next_line().await.expect("its words") {
-        let port = line
-            .split_once("started successfully on port ")
-            .and_then(|(_, port)| port.trim_end_matches('.').parse().ok());
-        if let Some(port) = port {
-            return (driver, words, port);
+    loop {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .env("HOME", profile.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("chromedriver; hint: `cargo xtask test` installs it");
+        let stdout = driver.stdout.take().expect("its words");
+        let mut words = BufReader::new(stdout).lines();
+        let mut said = Vec::new();
+        while let Some(line) = words.next_line().await.expect("its words") {
+            let port = line
+                .split_once("started successfully on port ")
+                .and_then(|(_, port)| port.trim_end_matches('.').parse().ok());
+            if let Some(port) = port {
+                return (driver, words, port);
+            }
+            said.push(line);
         }
+        let taken = said.iter().any(|line| line.contains("port not available"));
+        assert!(taken, "chromedriver ended before it listened: {said:?}");
     }
-    panic!("chromedriver ended before it listened");
 }

@@ -1,8 +1,9 @@
 //! The world that the cases run in: an Entra, a gateway, a server behind it, a person with a
 //! browser, hosts with their shims.
 //!
-//! Every one of them is the real program in a process of its own. Everything listens on a free port of loopback, everything that
-//! is written lies in one folder, and all of it ends with the [`World`].
+//! Every one of them is the real program in a process of its own. Everything listens on a free port
+//! of loopback, everything that is written lies in one folder, and all of it ends with the
+//! [`World`].
 
 pub(crate) mod bridge;
 pub(crate) mod browser;
@@ -24,11 +25,15 @@ pub(crate) mod upstream;
 pub(crate) mod user;
 pub(crate) mod wire;
 
-use std::{future::Future, path::Path, time::Duration};
+use std::{future::Future, io, path::Path, time::Duration};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpListener, TcpStream},
+};
 
 use bridge::Bridge;
 use browser::Browser;
@@ -100,11 +105,22 @@ pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T
     .await
 }
 
-/// A port that was free a moment ago, for programs that must be told theirs.
+/// A free port, for a program that must be told its own.
+///
+/// A connection that ended rests there (`TIME_WAIT`), so that until the program listens the system
+/// gives the port to nobody who asks for any. The program itself may have it, because servers set
+/// `SO_REUSEADDR`.
 pub(crate) async fn free_port() -> u16 {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
-    let address = listener.and_then(|listener| listener.local_addr());
-    address.expect("a free port").port()
+    let reserve = async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let mut client = TcpStream::connect(address).await?;
+        // The side that closes first is the one that rests.
+        drop(listener.accept().await?);
+        client.read_to_end(&mut Vec::new()).await?;
+        io::Result::Ok(address.port())
+    };
+    reserve.await.expect("a free port")
 }
 
 /// What a token says; whether it is to be believed is not asked.
