@@ -41,10 +41,11 @@ const DOCUMENT: Duration = Duration::from_secs(10);
 ///
 /// When the TLS library cannot be set up.
 pub fn client(
-    extra_roots: impl IntoIterator<Item = reqwest::Certificate>,
+    extra_roots: impl IntoIterator<Item = CertificateDer<'static>>,
     proxy: &model::config::Proxy,
 ) -> reqwest::Result<reqwest::Client> {
-    builder(extra_roots, &Proxies::new(proxy)).build()
+    let roots = Vec::from_iter(extra_roots);
+    builder(trusted(&roots)?, &Proxies::new(proxy)).build()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that may")]
@@ -255,6 +256,12 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(::http::header::RETRY_AFTER)?.to_str().ok()?;
     let seconds = seconds.trim().parse::<u64>().ok()?;
     Some(Duration::from_secs(seconds.min(3600)))
+}
+
+/// Why a request of [`client`] has no answer, without its URL, which may carry a secret.
+#[must_use]
+pub fn reason(error: reqwest::Error) -> String {
+    fault(error).to_string()
 }
 
 /// What went wrong; names no URL, which may carry a code or a state.

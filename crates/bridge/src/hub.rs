@@ -85,12 +85,12 @@ impl Hub {
         options: Options,
         shutdown: CancellationToken,
     ) -> Result<Arc<Self>, ServeError> {
+        let tls = |error: &dyn std::fmt::Display| ServeError::Tls(error.to_string());
         let WayOut {
             roots,
             proxy,
             client_metadata,
-        } = WayOut::of(&options)?;
-        let tls = |error: &dyn std::fmt::Display| ServeError::Tls(error.to_string());
+        } = WayOut::of(&options.home, &options.extra_roots).map_err(|error| tls(&error))?;
         let http = auth::http::Clients::new(roots.clone(), &proxy).map_err(|error| tls(&error))?;
         let client = mcp::up::Client::new(mcp::up::ClientOptions {
             extra_roots: roots,

@@ -1,37 +1,41 @@
 //! The way out of this machine: whose certificates are trusted, which proxy is gone through, and
 //! by what this program is known out there.
 //!
-//! Owns: what the environment and the configuration say of that. The two HTTP clients, that of
-//! the relay and that of sign-ins, are made of it once, when the bridge starts.
+//! Owns: what the environment and the configuration say of that. The two HTTP clients of a bridge,
+//! that of the relay and that of sign-ins, are made of it once, when it starts; a command that goes
+//! out by itself makes its own of the same.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use control::Home;
 use model::config::{ClientMetadataUrl, Proxy};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::{Options, ServeError, config_file};
+use crate::config_file;
 
-/// See the module.
-pub(crate) struct WayOut {
+/// How this program goes out.
+#[derive(Debug)]
+pub struct WayOut {
     /// The certificates to trust beside the system's.
-    pub(crate) roots: Vec<CertificateDer<'static>>,
-    pub(crate) proxy: Proxy,
+    pub roots: Vec<CertificateDer<'static>>,
+    /// The proxy to go through.
+    pub proxy: Proxy,
     /// By what authorization servers out there know this program.
     pub(crate) client_metadata: Option<ClientMetadataUrl>,
 }
 
 impl WayOut {
-    /// As the environment says, and the configuration as far as it can be read: what cannot be
-    /// is told with the configuration.
+    /// As the environment says, which names the files of `extra_roots`, and the configuration as
+    /// far as it can be read: what cannot be is told with the configuration.
     ///
     /// # Errors
-    /// [`ServeError::Tls`] names a file of the environment that is no certificate.
-    pub(crate) fn of(options: &Options) -> Result<Self, ServeError> {
-        let config = config_file::read(&options.home.config_file()).unwrap_or_default();
-        let mut roots = read_roots(&options.extra_roots).map_err(ServeError::Tls)?;
+    /// Names a file of the environment that holds no certificates, and what is wrong with it.
+    pub fn of(home: &Home, extra_roots: &[PathBuf]) -> Result<Self, RootsError> {
+        let config = config_file::read(&home.config_file()).unwrap_or_default();
+        let mut roots = read_roots(extra_roots)?;
         for file in &config.bridge.extra_ca_files {
             roots.extend(read_roots(std::slice::from_ref(file)).unwrap_or_default());
         }
@@ -43,14 +47,22 @@ impl WayOut {
     }
 }
 
+/// A file whose certificates cannot be trusted.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {reason}", file.display())]
+pub struct RootsError {
+    file: PathBuf,
+    reason: String,
+}
+
 /// The certificates in PEM files.
-///
-/// # Errors
-/// Names the file, and what is wrong with it.
-pub(crate) fn read_roots(files: &[PathBuf]) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(crate) fn read_roots(files: &[PathBuf]) -> Result<Vec<CertificateDer<'static>>, RootsError> {
     let mut roots = Vec::new();
     for file in files {
-        let found = read_file(file).map_err(|reason| format!("{}: {reason}", file.display()))?;
+        let found = read_file(file).map_err(|reason| RootsError {
+            file: file.clone(),
+            reason: reason.to_string(),
+        })?;
         roots.extend(found);
     }
     Ok(roots)

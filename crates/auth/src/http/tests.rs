@@ -150,7 +150,7 @@ async fn only_a_trusted_certificate_will_do() {
         panic!("{stranger:?}");
     };
     assert!(reason.contains("UnknownIssuer"), "{reason}");
-    let known = client([net.certificate()], &Proxy::None).unwrap();
+    let known = client([net.root.as_ref().der().clone()], &Proxy::None).unwrap();
     assert_eq!(send(known.get(&url)).await.unwrap().status, 404);
 }
 

@@ -9,6 +9,7 @@ mod graph;
 mod registration;
 mod steps;
 
+use bridge::WayOut;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use secrecy::SecretString;
@@ -28,7 +29,7 @@ pub(crate) fn run(command: EntraSetupCommand, context: &Context) -> Result<(), F
     if args.apply {
         let token = token(&args)?;
         return context.block_on(async {
-            let graph = Graph::new(&args.graph, token, roots(context)?)?;
+            let graph = Graph::new(&args.graph, token, http(context)?);
             apply::apply(&graph, &registration, args.client_id.as_deref()).await
         });
     }
@@ -57,20 +58,11 @@ fn token(args: &EntraSetupArgs) -> Result<SecretString, Failure> {
     Ok(SecretString::from(token))
 }
 
-fn roots(context: &Context) -> Result<Vec<reqwest::Certificate>, Failure> {
-    let mut roots = Vec::new();
-    for file in &context.environment.extra_ca {
-        let found = std::fs::read(file)
-            .ok()
-            .and_then(|text| reqwest::Certificate::from_pem_bundle(&text).ok());
-        roots.extend(found.ok_or_else(|| {
-            Failure::new(format_args!(
-                "{} holds no certificates in PEM; hint: check POSTERN_EXTRA_CA",
-                file.display()
-            ))
-        })?);
-    }
-    Ok(roots)
+/// The client that goes out as the bridge does.
+fn http(context: &Context) -> Result<reqwest::Client, Failure> {
+    let way = WayOut::of(&context.home, &context.environment.extra_ca)
+        .map_err(|error| Failure::new(format_args!("{error}; hint: check POSTERN_EXTRA_CA")))?;
+    auth::http::client(way.roots, &way.proxy).map_err(Failure::new)
 }
 
 /// The certificate in a PEM file.

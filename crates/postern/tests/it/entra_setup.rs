@@ -4,8 +4,11 @@ use std::process::Stdio;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use emulator::{Emulator, Options, Tenant, Transport};
+use model::Clock;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
+use tokio_util::sync::CancellationToken;
 
 use crate::graph::{API, Graph, MCP_READ};
 use crate::installation::{Ended, Installation};
@@ -44,8 +47,16 @@ fn able() -> String {
 
 /// Applies, with the token on stdin.
 async fn apply(graph: &Graph, arguments: &[&str], token: &str) -> Ended {
-    let installation = Installation::new();
-    let all = [arguments, &["--apply", "--graph", &graph.url]].concat();
+    apply_with(&Installation::new(), &graph.url, arguments, token).await
+}
+
+async fn apply_with(
+    installation: &Installation,
+    graph: &str,
+    arguments: &[&str],
+    token: &str,
+) -> Ended {
+    let all = [arguments, &["--apply", "--graph", graph]].concat();
     let mut child = installation
         .command(&all)
         .stdin(Stdio::piped())
@@ -279,4 +290,32 @@ async fn of_several_by_one_name_one_has_to_be_meant() {
             .written
             .contains(&"PATCH /applications/object-2".to_owned())
     );
+}
+
+#[tokio::test]
+async fn graph_is_reached_by_the_way_that_the_bridge_takes() {
+    let installation = Installation::new();
+    let transport = Transport::Https {
+        folder: installation.folder().to_owned(),
+    };
+    let options = Options {
+        transport: transport.clone(),
+        ..Options::new(Tenant::demo("http://localhost/cb"), Clock::system())
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = Emulator::open(options, listener).await.unwrap();
+    let graph = server.base_url().to_owned();
+    tokio::spawn(server.serve(CancellationToken::new()));
+
+    let untrusted = apply_with(&installation, &graph, &BRIDGE, &able()).await;
+    assert_eq!(untrusted.code, Some(4), "{untrusted:?}");
+    for words in ["certificate: UnknownIssuer", "extra_ca_files"] {
+        assert!(untrusted.stderr.contains(words), "{untrusted:?}");
+    }
+
+    let authority = transport.authority_file().unwrap();
+    let config = format!("[bridge]\nextra_ca_files = [\"{}\"]\n", authority.display());
+    std::fs::write(installation.home().config_file(), config).unwrap();
+    let trusted = apply_with(&installation, &graph, &BRIDGE, &able()).await;
+    assert!(trusted.stderr.contains("in this tenant"), "{trusted:?}");
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use model::EndpointUrl;
-use model::config::Proxy;
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -27,18 +26,13 @@ pub(super) struct Graph {
 }
 
 impl Graph {
-    pub(super) fn new(
-        base: &EndpointUrl,
-        token: SecretString,
-        roots: Vec<reqwest::Certificate>,
-    ) -> Result<Self, Failure> {
-        let http = auth::http::client(roots, &Proxy::System).map_err(Failure::new)?;
+    pub(super) fn new(base: &EndpointUrl, token: SecretString, http: reqwest::Client) -> Self {
         let base = base.to_string();
-        Ok(Self {
+        Self {
             base: format!("{}/v1.0", base.trim_end_matches('/')),
             http,
             token,
-        })
+        }
     }
 
     /// Looks whether the token can do it at all, as far as it says. Graph has the last word.
@@ -116,9 +110,9 @@ impl Graph {
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<(StatusCode, Value), Failure> {
         let failed = |error: reqwest::Error| {
             Failure::unreachable(format_args!(
-                "Microsoft Graph at {} cannot be reached: {}; hint: check the network, and --graph for other clouds",
+                "Microsoft Graph at {} cannot be reached: {}; hint: check the network, --graph for other clouds, and where traffic is inspected `extra_ca_files` under [bridge] of config.toml",
                 self.base,
-                error.without_url()
+                auth::http::reason(error)
             ))
         };
         let response = request.send().await.map_err(failed)?;
