@@ -43,13 +43,8 @@ impl<A> Place<A> {
 
     /// Signs in at the pages of the authority, as `pages` does it.
     async fn sign_in(&self, who: &str, pages: impl AsyncFnOnce(&Browser)) {
-        let browser = Browser::open().await;
         let signing_in = self.bridge.run(&["sign-in", "one"]);
-        let at_the_page = async {
-            browser.go_to(&self.bridge.tabs.page(0).await).await;
-            pages(&browser).await;
-            person::is_back(&browser).await;
-        };
+        let at_the_page = async { at_the_page(&self.bridge.tabs.page(0).await, pages).await };
         let (said, ()) = tokio::join!(signing_in, at_the_page);
         assert_eq!(said, format!("Signed in to one as {who}@example.test.\n"));
     }
@@ -87,6 +82,16 @@ impl<A> Place<A> {
         assert_eq!(self.bridge.tabs.count(), 0, "no page was opened here");
     }
 
+    /// Waits until the last token that was let in is one no more.
+    async fn until_the_token_ends(&self) {
+        let last = self.server.tokens().pop().expect("a token");
+        until("the end of a token", async || {
+            let found = self.server.look_into(&last).await;
+            (found["active"] == false).then_some(())
+        })
+        .await;
+    }
+
     /// Calls until the tokens were renewed twice, and sees that nobody was asked meanwhile.
     async fn renews_twice(&self, shim: &mut Shim, who: &str) {
         assert_eq!(who_am_i(shim).await, who);
@@ -97,6 +102,14 @@ impl<A> Place<A> {
         .await;
         assert_eq!(self.bridge.tabs.count(), 1, "nobody was asked again");
     }
+}
+
+/// Does what `pages` does at a page, in a browser that has never been there.
+async fn at_the_page(page: &str, pages: impl AsyncFnOnce(&Browser)) {
+    let browser = Browser::open().await;
+    browser.go_to(page).await;
+    pages(&browser).await;
+    person::is_back(&browser).await;
 }
 
 async fn who_am_i(shim: &mut Shim) -> String {

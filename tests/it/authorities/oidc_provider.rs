@@ -1,20 +1,26 @@
 //! oidc-provider, a certified one, as a library that a script of ours starts.
 
-use std::{net::SocketAddr, process::Stdio};
+use std::{
+    net::SocketAddr,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
+use control::api::VaultState;
+use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
 };
 
 use super::{
-    Place,
+    Place, at_the_page,
     server::{Looks, Server},
     who_am_i,
 };
 use crate::{
     clients::{node, tools},
-    world::{browser::Browser, free_port, shim::Shim, within},
+    world::{browser::Browser, free_port, program, shim::Shim, until, within},
 };
 
 const SCRIPT: &str = include_str!("../../clients/authority.mjs");
@@ -102,4 +108,64 @@ async fn lets_a_program_in_by_its_secret() {
     let mut shim = Shim::connect(&place.bridge, "one").await;
     assert_eq!(who_am_i(&mut shim).await, "a-program");
     assert_eq!(place.bridge.tabs.count(), 0, "nobody was asked");
+}
+
+/// How often the bridge is killed: at as many moments, evenly over the time that a call takes.
+const MOMENTS: u32 = 16;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bridge_killed_while_it_renews_costs_one_sign_in_at_most() {
+    let place = place(1, "").await;
+    let ada = async |browser: &Browser| sign_in(browser, "ada").await;
+    place.sign_in("ada", ada).await;
+    let mut shim = Shim::connect(&place.bridge, "one").await;
+    let mut whole = Duration::ZERO;
+    for _ in 0..5 {
+        place.until_the_token_ends().await;
+        let begun = Instant::now();
+        assert_eq!(who_am_i(&mut shim).await, "ada");
+        whole = whole.max(begun.elapsed());
+    }
+    let mut asked = 0;
+    for moment in 0..MOMENTS {
+        place.until_the_token_ends().await;
+        let process = place.bridge.process().await;
+        let call = shim.ask("tools/call", json!({ "name": "whoami" })).await;
+        let then = Instant::now() + whole * moment / MOMENTS;
+        while Instant::now() < then {
+            tokio::task::yield_now().await;
+        }
+        program::kill(process);
+
+        let before = place.bridge.tabs.count();
+        let goes_on = async {
+            // A call that is under way may end with an error, and so may the next one, if the
+            // shim does not know yet that the bridge is gone.
+            shim.answer(call).await;
+            until("an answer", async || {
+                shim.call("whoami", json!({})).await.ok()
+            })
+            .await
+        };
+        let person = async {
+            let page = place.bridge.tabs.page(before).await;
+            at_the_page(&page, ada).await;
+            std::future::pending().await
+        };
+        tokio::select! {
+            who = goes_on => assert_eq!(who, "ada", "moment {moment}"),
+            never = person => never,
+        }
+        let pages = place.bridge.tabs.count() - before;
+        assert!(pages <= 1, "{pages} pages at moment {moment}");
+        asked += u32::try_from(pages).expect("one");
+        let state = place.bridge.state().await;
+        assert_eq!(state.bridge.vault.state, VaultState::KeyFile);
+        assert_eq!(state.accounts.len(), 1, "moment {moment}");
+    }
+    // A token that was used and not kept is dead here; before and after that, nothing is lost.
+    assert!(
+        asked < MOMENTS,
+        "none was before its use or after it was kept"
+    );
 }
