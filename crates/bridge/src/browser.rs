@@ -182,29 +182,30 @@ fn desktop_environment() -> Vec<(&'static str, PathBuf)> {
         found.push(("WAYLAND_DISPLAY", "wayland-0".into()));
     }
     if !present("DISPLAY")
-        && let Some(display) = first_x_display()
+        && let Some(display) = first_x_display(Path::new("/tmp/.X11-unix"))
     {
         found.push(("DISPLAY", display.into()));
     }
     found
 }
 
+/// The first display of this user, or of a server that root runs for somebody, whose socket in
+/// `folder` leads to a server: one that was killed leaves its own behind.
 #[cfg(not(any(windows, target_os = "macos")))]
-fn first_x_display() -> Option<String> {
-    let sockets = std::fs::read_dir("/tmp/.X11-unix").ok()?;
-    let mut numbers: Vec<u32> = sockets
-        .filter_map(|entry| {
-            entry
-                .ok()?
-                .file_name()
-                .to_str()?
-                .strip_prefix('X')?
-                .parse()
-                .ok()
-        })
-        .collect();
-    numbers.sort_unstable();
-    numbers.first().map(|number| format!(":{number}"))
+fn first_x_display(folder: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::net::UnixStream;
+
+    let user = rustix::process::getuid().as_raw();
+    let display = |entry: std::io::Result<std::fs::DirEntry>| {
+        let entry = entry.ok()?;
+        let name = entry.file_name();
+        let number: u32 = name.to_str()?.strip_prefix('X')?.parse().ok()?;
+        let is_ours = [user, 0].contains(&entry.metadata().ok()?.uid());
+        (is_ours && UnixStream::connect(entry.path()).is_ok()).then_some(number)
+    };
+    let first = std::fs::read_dir(folder).ok()?.filter_map(display).min();
+    first.map(|number| format!(":{number}"))
 }
 
 #[cfg(any(windows, target_os = "macos"))]
@@ -214,6 +215,9 @@ fn desktop_environment() -> Vec<(&'static str, PathBuf)> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(not(any(windows, target_os = "macos")))]
+    use std::os::unix::net::UnixListener;
+
     use url::Url;
 
     use super::{BrowserError, Surroundings};
@@ -235,6 +239,20 @@ mod tests {
             let refused = open(&page.parse().unwrap(), Some("true")).await;
             assert!(matches!(refused, Err(BrowserError::NotWeb)), "{page}");
         }
+    }
+
+    #[cfg(not(any(windows, target_os = "macos")))]
+    #[test]
+    fn a_display_is_one_that_a_server_listens_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let listen = |name| UnixListener::bind(folder.path().join(name)).unwrap();
+        let display = || super::first_x_display(folder.path());
+        drop(listen("X0"));
+        assert_eq!(display(), None, "its server was killed");
+        let servers = ["X12", "X3", "Y1"].map(listen);
+        assert_eq!(display().as_deref(), Some(":3"));
+        drop(servers);
+        assert_eq!(display(), None);
     }
 
     #[cfg(unix)]
