@@ -193,7 +193,7 @@ fn trusted(roots: &[CertificateDer<'static>]) -> reqwest::Result<Vec<reqwest::Ce
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// The other side's certificate is not trusted.
     #[error("{0}")]
     Untrusted(String),
@@ -258,14 +258,9 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds.min(3600)))
 }
 
-/// Why a request of [`client`] has no answer, without its URL, which may carry a secret.
+/// Why a request of [`client`] has no answer; names no URL, which may carry a code or a state.
 #[must_use]
-pub fn reason(error: reqwest::Error) -> String {
-    fault(error).to_string()
-}
-
-/// What went wrong; names no URL, which may carry a code or a state.
-pub(crate) fn fault(error: reqwest::Error) -> Fault {
+pub fn fault(error: reqwest::Error) -> Fault {
     let error = error.without_url();
     let mut reason = error.to_string();
     let mut next: Option<&(dyn Error + 'static)> = Some(&error);

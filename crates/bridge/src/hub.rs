@@ -90,7 +90,7 @@ impl Hub {
             roots,
             proxy,
             client_metadata,
-        } = WayOut::of(&options.home, &options.extra_roots).map_err(|error| tls(&error))?;
+        } = WayOut::as_far_as_known(&options).map_err(|error| tls(&error))?;
         let http = auth::http::Clients::new(roots.clone(), &proxy).map_err(|error| tls(&error))?;
         let client = mcp::up::Client::new(mcp::up::ClientOptions {
             extra_roots: roots,

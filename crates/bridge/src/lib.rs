@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use config_file::ConfigError;
 pub use hub::LONGEST_END;
-pub use way_out::{RootsError, WayOut};
+pub use way_out::{RootsError, WayOut, WayOutError};
 
 use crate::face::{Faces, SocketError};
 use crate::hub::Hub;

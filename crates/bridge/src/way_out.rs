@@ -9,12 +9,12 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use control::Home;
-use model::config::{ClientMetadataUrl, Proxy};
+use model::config::{BridgeSettings, ClientMetadataUrl, Proxy};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::config_file;
+use crate::{ConfigError, Options, config_file};
 
 /// How this program goes out.
 #[derive(Debug)]
@@ -27,32 +27,55 @@ pub struct WayOut {
     pub(crate) client_metadata: Option<ClientMetadataUrl>,
 }
 
-impl WayOut {
-    /// As the environment says, which names the files of `extra_roots`, and the configuration as
-    /// far as it can be read: what cannot be is told with the configuration.
-    ///
-    /// # Errors
-    /// Names a file of the environment that holds no certificates, and what is wrong with it.
-    pub fn of(home: &Home, extra_roots: &[PathBuf]) -> Result<Self, RootsError> {
-        let config = config_file::read(&home.config_file()).unwrap_or_default();
-        let mut roots = read_roots(extra_roots)?;
-        for file in &config.bridge.extra_ca_files {
-            roots.extend(read_roots(std::slice::from_ref(file)).unwrap_or_default());
-        }
-        Ok(Self {
-            roots,
-            proxy: config.bridge.proxy,
-            client_metadata: config.bridge.client_metadata_url,
-        })
-    }
+/// Why the way out is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum WayOutError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A file that the configuration or the environment names holds no certificates.
+    #[error(transparent)]
+    Roots(#[from] RootsError),
 }
 
-/// A file whose certificates cannot be trusted.
+/// A file that no certificates can be read from.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {reason}", file.display())]
 pub struct RootsError {
     file: PathBuf,
     reason: String,
+}
+
+impl WayOut {
+    /// As the configuration says, and the environment, which names the files of `extra_roots`.
+    ///
+    /// # Errors
+    /// [`WayOutError`] if any of it cannot be used.
+    pub fn of(home: &Home, extra_roots: &[PathBuf]) -> Result<Self, WayOutError> {
+        let settings = config_file::read(&home.config_file())?.bridge;
+        let mut roots = read_roots(extra_roots)?;
+        roots.extend(read_roots(&settings.extra_ca_files)?);
+        Ok(Self::with(roots, settings))
+    }
+
+    /// The same for a bridge, which starts whatever its configuration says: what cannot be used of
+    /// that is left out, and told with the configuration.
+    pub(crate) fn as_far_as_known(options: &Options) -> Result<Self, RootsError> {
+        let config = config_file::read(&options.home.config_file()).unwrap_or_default();
+        let mut roots = read_roots(&options.extra_roots)?;
+        for file in &config.bridge.extra_ca_files {
+            roots.extend(read_roots(std::slice::from_ref(file)).unwrap_or_default());
+        }
+        Ok(Self::with(roots, config.bridge))
+    }
+
+    fn with(roots: Vec<CertificateDer<'static>>, settings: BridgeSettings) -> Self {
+        Self {
+            roots,
+            proxy: settings.proxy,
+            client_metadata: settings.client_metadata_url,
+        }
+    }
 }
 
 /// The certificates in PEM files.

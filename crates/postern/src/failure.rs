@@ -128,6 +128,17 @@ impl From<bridge::ServeError> for Failure {
     }
 }
 
+impl From<bridge::WayOutError> for Failure {
+    fn from(error: bridge::WayOutError) -> Self {
+        match error {
+            bridge::WayOutError::Config(reason) => Self::new(reason),
+            bridge::WayOutError::Roots(reason) => Self::new(format_args!(
+                "the certificates to trust cannot be loaded: {reason}; hint: check the files that POSTERN_EXTRA_CA names, and `extra_ca_files` under [bridge] of config.toml"
+            )),
+        }
+    }
+}
+
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self::new(format_args!("{error:#}"))

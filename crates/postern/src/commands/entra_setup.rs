@@ -60,8 +60,7 @@ fn token(args: &EntraSetupArgs) -> Result<SecretString, Failure> {
 
 /// The client that goes out as the bridge does.
 fn http(context: &Context) -> Result<reqwest::Client, Failure> {
-    let way = WayOut::of(&context.home, &context.environment.extra_ca)
-        .map_err(|error| Failure::new(format_args!("{error}; hint: check POSTERN_EXTRA_CA")))?;
+    let way = WayOut::of(&context.home, &context.environment.extra_ca)?;
     auth::http::client(way.roots, &way.proxy).map_err(Failure::new)
 }
 

@@ -7,7 +7,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use emulator::{Emulator, Options, Tenant, Transport};
 use model::Clock;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio_util::sync::CancellationToken;
 
 use crate::graph::{API, Graph, MCP_READ};
@@ -292,8 +292,17 @@ async fn of_several_by_one_name_one_has_to_be_meant() {
     );
 }
 
+/// Writes what the bridge has in its configuration.
+fn configure(installation: &Installation, bridge: &str) {
+    std::fs::write(
+        installation.home().config_file(),
+        format!("[bridge]\n{bridge}\n"),
+    )
+    .unwrap();
+}
+
 #[tokio::test]
-async fn graph_is_reached_by_the_way_that_the_bridge_takes() {
+async fn whoever_the_bridge_trusts_may_vouch_for_graph() {
     let installation = Installation::new();
     let transport = Transport::Https {
         folder: installation.folder().to_owned(),
@@ -306,16 +315,46 @@ async fn graph_is_reached_by_the_way_that_the_bridge_takes() {
     let server = Emulator::open(options, listener).await.unwrap();
     let graph = server.base_url().to_owned();
     tokio::spawn(server.serve(CancellationToken::new()));
+    let apply = async || apply_with(&installation, &graph, &BRIDGE, &able()).await;
 
-    let untrusted = apply_with(&installation, &graph, &BRIDGE, &able()).await;
+    let untrusted = apply().await;
     assert_eq!(untrusted.code, Some(4), "{untrusted:?}");
     for words in ["certificate: UnknownIssuer", "extra_ca_files"] {
         assert!(untrusted.stderr.contains(words), "{untrusted:?}");
     }
-
     let authority = transport.authority_file().unwrap();
-    let config = format!("[bridge]\nextra_ca_files = [\"{}\"]\n", authority.display());
-    std::fs::write(installation.home().config_file(), config).unwrap();
-    let trusted = apply_with(&installation, &graph, &BRIDGE, &able()).await;
+    let authority = authority.display();
+    configure(
+        &installation,
+        &format!("extra_ca_files = [\"{authority}.old\"]"),
+    );
+    let misled = apply().await;
+    for words in ["entra-ca.pem.old: No such file", "extra_ca_files"] {
+        assert!(misled.stderr.contains(words), "{misled:?}");
+    }
+    configure(
+        &installation,
+        &format!("extra_ca_files = [\"{authority}\"]"),
+    );
+    let trusted = apply().await;
     assert!(trusted.stderr.contains("in this tenant"), "{trusted:?}");
+}
+
+#[tokio::test]
+async fn graph_is_reached_through_the_proxy_of_the_bridge() {
+    let installation = Installation::new();
+    let proxy = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = proxy.local_addr().unwrap();
+    configure(&installation, &format!("proxy = \"http://{address}\""));
+    let graph = "https://graph.example";
+    let asked = async {
+        let (stream, _) = proxy.accept().await.unwrap();
+        BufReader::new(stream).lines().next_line().await.unwrap()
+    };
+    let token = able();
+    let applied = apply_with(&installation, graph, &BRIDGE, &token);
+    let (refused, asked) = tokio::join!(applied, asked);
+    assert_eq!(asked.unwrap(), "CONNECT graph.example:443 HTTP/1.1");
+    assert_eq!(refused.code, Some(4), "{refused:?}");
+    assert!(refused.stderr.contains("`proxy`"), "{refused:?}");
 }

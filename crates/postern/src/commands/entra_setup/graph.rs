@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use auth::http::Fault;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use model::EndpointUrl;
@@ -109,10 +110,18 @@ impl Graph {
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<(StatusCode, Value), Failure> {
         let failed = |error: reqwest::Error| {
+            let fault = auth::http::fault(error);
+            let hint = match fault {
+                Fault::Untrusted(_) => {
+                    "where your organisation inspects traffic, name its certificates in `extra_ca_files` under [bridge] of config.toml"
+                }
+                Fault::Inside(_) | Fault::Unreachable(_) => {
+                    "check the network, `proxy` under [bridge] of config.toml, and --graph for other clouds"
+                }
+            };
+            let base = &self.base;
             Failure::unreachable(format_args!(
-                "Microsoft Graph at {} cannot be reached: {}; hint: check the network, --graph for other clouds, and where traffic is inspected `extra_ca_files` under [bridge] of config.toml",
-                self.base,
-                auth::http::reason(error)
+                "Microsoft Graph at {base} cannot be reached: {fault}; hint: {hint}"
             ))
         };
         let response = request.send().await.map_err(failed)?;
