@@ -1,15 +1,16 @@
-// An authorization server of others: oidc-provider, which is certified, on the loopback port given.
-// Anybody may sign in as whom they like. Its access tokens live for as many seconds as are given
-// next, are opaque, and can be looked into by the client `resource-server`.
+// An authorization server of others: oidc-provider, which is certified, on a free port of loopback,
+// which it says. It is reached at the issuer given. Anybody may sign in as whom they like. Its
+// access tokens live for as many seconds as are given next, are opaque, and can be looked into by
+// the client `resource-server`.
 
 import { generateKeyPair, exportJWK } from "jose";
 import { Provider } from "oidc-provider";
 
-const port = Number(process.argv[1]);
+const issuer = process.argv[1];
 const life = Number(process.argv[2]);
 const { privateKey } = await generateKeyPair("RS256", { extractable: true });
 
-const provider = new Provider(`http://127.0.0.1:${port}`, {
+const provider = new Provider(issuer, {
   jwks: { keys: [{ ...(await exportJWK(privateKey)), use: "sig", alg: "RS256" }] },
   cookies: { keys: ["only for tests"] },
   clients: [
@@ -56,4 +57,4 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
     claims: () => ({ sub: id, name: id, preferred_username: `${id}@example.test` }),
   }),
 });
-provider.listen(port, "127.0.0.1", () => console.log("listening"));
+const server = provider.listen(0, "127.0.0.1", () => console.log(server.address().port));

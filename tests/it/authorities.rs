@@ -44,8 +44,8 @@ impl<A> Place<A> {
     /// Signs in at the pages of the authority, as `pages` does it.
     async fn sign_in(&self, who: &str, pages: impl AsyncFnOnce(&Browser)) {
         let signing_in = self.bridge.run(&["sign-in", "one"]);
-        let at_the_page = async { at_the_page(&self.bridge.tabs.page(0).await, pages).await };
-        let (said, ()) = tokio::join!(signing_in, at_the_page);
+        let person = async { at_the_page(&self.bridge.tabs.page(0).await, pages).await };
+        let (said, ()) = tokio::join!(signing_in, person);
         assert_eq!(said, format!("Signed in to one as {who}@example.test.\n"));
     }
 

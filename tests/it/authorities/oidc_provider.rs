@@ -1,10 +1,6 @@
 //! oidc-provider, a certified one, as a library that a script of ours starts.
 
-use std::{
-    net::SocketAddr,
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, process::Stdio};
 
 use control::api::VaultState;
 use serde_json::json;
@@ -20,12 +16,21 @@ use super::{
 };
 use crate::{
     clients::{node, tools},
-    world::{browser::Browser, free_port, program, shim::Shim, until, within},
+    world::{
+        bridge::Bridge,
+        browser::Browser,
+        door::{Direction, Door},
+        program,
+        shim::{self, Shim},
+        until, within,
+    },
 };
 
 const SCRIPT: &str = include_str!("../../clients/authority.mjs");
 
 struct OidcProvider {
+    /// Where it is reached.
+    door: Door,
     _process: Child,
     /// What it says; it would end if nobody listened.
     _words: Lines<BufReader<ChildStdout>>,
@@ -34,10 +39,11 @@ struct OidcProvider {
 /// With access tokens that live for so many seconds, and more about the server in the bridge's
 /// configuration.
 async fn place(life: u32, more: &str) -> Place<OidcProvider> {
-    let address = SocketAddr::from(([127, 0, 0, 1], free_port().await));
+    let door = Door::open().await;
+    let issuer = format!("http://{}", door.address());
     let mut process = Command::new(node())
         .args(["--input-type=module", "--eval", SCRIPT])
-        .args([address.port().to_string(), life.to_string()])
+        .args([&issuer, &life.to_string()])
         .current_dir(tools().join("clients/node"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -48,9 +54,12 @@ async fn place(life: u32, more: &str) -> Place<OidcProvider> {
     let words = process.stdout.take().expect("its words");
     let mut words = BufReader::new(words).lines();
     let first = within("oidc-provider", words.next_line()).await;
-    assert_eq!(first.expect("its words").as_deref(), Some("listening"));
-    let server = Server::start(&format!("http://{address}"), Looks::ByItsSecret).await;
+    let port = first.expect("its words").expect("a line").parse();
+    let address = SocketAddr::from(([127, 0, 0, 1], port.expect("a port")));
+    door.lead_to(Some(address));
+    let server = Server::start(&issuer, Looks::ByItsSecret).await;
     let authority = OidcProvider {
+        door,
         _process: process,
         _words: words,
     };
@@ -110,62 +119,104 @@ async fn lets_a_program_in_by_its_secret() {
     assert_eq!(place.bridge.tabs.count(), 0, "nobody was asked");
 }
 
-/// How often the bridge is killed: at as many moments, evenly over the time that a call takes.
-const MOMENTS: u32 = 16;
+/// When the bridge is killed.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// Its request for new tokens is on the way.
+    BeforeUse,
+    /// What the authorization server has answered is on the way.
+    BetweenUseAndStore,
+    /// The new access token was let in.
+    AfterStore,
+}
+
+impl Moment {
+    /// Has a call made that renews, and kills the bridge at this moment of it.
+    async fn kill(self, place: &Place<OidcProvider>, shim: &mut Shim) {
+        let process = place.bridge.process().await;
+        let before = place.server.tokens().len();
+        let door = &place.authority.door;
+        let stopped = match self {
+            Self::BeforeUse => Some(door.stop(Direction::Said, "grant_type=refresh_token")),
+            Self::BetweenUseAndStore => Some(door.stop(Direction::Answered, "\"access_token\"")),
+            Self::AfterStore => None,
+        };
+        let call = shim.ask("tools/call", json!({ "name": "whoami" })).await;
+        let _held = match stopped {
+            Some(stopped) => Some(within("the moment", stopped).await.expect("it is stopped")),
+            None => {
+                let more = async || (place.server.tokens().len() > before).then_some(());
+                until("a new token", more).await;
+                None
+            }
+        };
+        program::kill(process);
+        // Whether it was carried out is not known, so that this may be an error.
+        shim.answer(call).await;
+    }
+
+    /// How many pages are opened for a person until a call has its answer again.
+    fn pages(self) -> usize {
+        match self {
+            // The one token that there was is dead, and what it brought is lost.
+            Self::BetweenUseAndStore => 1,
+            Self::BeforeUse | Self::AfterStore => 0,
+        }
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bridge_killed_while_it_renews_costs_one_sign_in_at_most() {
-    let place = place(1, "").await;
+    let place = place(2, "").await;
     let ada = async |browser: &Browser| sign_in(browser, "ada").await;
     place.sign_in("ada", ada).await;
-    let mut shim = Shim::connect(&place.bridge, "one").await;
-    let mut whole = Duration::ZERO;
-    for _ in 0..5 {
-        place.until_the_token_ends().await;
-        let begun = Instant::now();
-        assert_eq!(who_am_i(&mut shim).await, "ada");
-        whole = whole.max(begun.elapsed());
-    }
-    let mut asked = 0;
-    for moment in 0..MOMENTS {
-        place.until_the_token_ends().await;
-        let process = place.bridge.process().await;
-        let call = shim.ask("tools/call", json!({ "name": "whoami" })).await;
-        let then = Instant::now() + whole * moment / MOMENTS;
-        while Instant::now() < then {
-            tokio::task::yield_now().await;
-        }
-        program::kill(process);
+    let mut shim = shim_with_browser(&place.bridge).await;
+    answer(&mut shim).await;
 
+    let moments = [
+        Moment::BeforeUse,
+        Moment::BetweenUseAndStore,
+        Moment::AfterStore,
+    ];
+    for moment in moments.repeat(3) {
+        place.until_the_token_ends().await;
         let before = place.bridge.tabs.count();
-        let goes_on = async {
-            // A call that is under way may end with an error, and so may the next one, if the
-            // shim does not know yet that the bridge is gone.
-            shim.answer(call).await;
-            until("an answer", async || {
-                shim.call("whoami", json!({})).await.ok()
-            })
-            .await
-        };
         let person = async {
-            let page = place.bridge.tabs.page(before).await;
-            at_the_page(&page, ada).await;
-            std::future::pending().await
+            if moment.pages() > 0 {
+                at_the_page(&place.bridge.tabs.page(before).await, ada).await;
+            }
         };
-        tokio::select! {
-            who = goes_on => assert_eq!(who, "ada", "moment {moment}"),
-            never = person => never,
-        }
+        let goes_on = async {
+            moment.kill(&place, &mut shim).await;
+            answer(&mut shim).await
+        };
+        let (who, ()) = tokio::join!(goes_on, person);
+        assert_eq!(who, "ada", "{moment:?}");
         let pages = place.bridge.tabs.count() - before;
-        assert!(pages <= 1, "{pages} pages at moment {moment}");
-        asked += u32::try_from(pages).expect("one");
+        assert_eq!(pages, moment.pages(), "{moment:?}");
         let state = place.bridge.state().await;
         assert_eq!(state.bridge.vault.state, VaultState::KeyFile);
-        assert_eq!(state.accounts.len(), 1, "moment {moment}");
+        assert_eq!(state.accounts.len(), 1, "{moment:?}");
     }
-    // A token that was used and not kept is dead here; before and after that, nothing is lost.
-    assert!(
-        asked < MOMENTS,
-        "none was before its use or after it was kept"
-    );
+}
+
+/// A shim of somebody who sits in front of a browser, which the bridges that it starts open.
+async fn shim_with_browser(bridge: &Bridge) -> Shim {
+    let mut command = Command::new(program::postern());
+    command
+        .args(shim::arguments("one", bridge.root()))
+        .env_clear()
+        .envs(shim::environment(bridge))
+        .env("BROWSER", bridge.tabs.program())
+        .stderr(Stdio::null());
+    let mut shim = Shim::of(command);
+    shim.initialize().await;
+    shim
+}
+
+/// Who one is, once a call has an answer: the first may not, if the shim does not know yet that the
+/// bridge is gone.
+async fn answer(shim: &mut Shim) -> String {
+    let answered = async || shim.call("whoami", json!({})).await.ok();
+    until("an answer", answered).await
 }

@@ -1,14 +1,17 @@
-//! A TCP front with an address that stays: what stands behind it can be replaced, and what
-//! passes is kept, so that a case can say what was never sent.
+//! A TCP front with an address that stays: what stands behind it can be replaced, what passes is
+//! kept, so that a case can say what was never sent, and can be stopped on its way.
 
 use std::{
+    convert::Infallible,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use memchr::memmem;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::oneshot,
     task::AbortHandle,
 };
 
@@ -25,12 +28,28 @@ struct State {
     /// What was said by those who came, and what they were answered, by connection.
     said: Vec<Vec<u8>>,
     answered: Vec<Vec<u8>>,
+    barrier: Option<Barrier>,
 }
 
-#[derive(Clone, Copy)]
-enum Direction {
+/// Which way something passes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// To what stands behind.
     Said,
+    /// From there.
     Answered,
+}
+
+/// What is not to pass.
+struct Barrier {
+    direction: Direction,
+    words: &'static str,
+    stopped: oneshot::Sender<Stopped>,
+}
+
+/// Something that came and did not pass. Dropped, its connection ends.
+pub(crate) struct Stopped {
+    _held: oneshot::Sender<Infallible>,
 }
 
 impl Door {
@@ -56,6 +75,21 @@ impl Door {
         lock(&self.state).behind = behind;
     }
 
+    /// Stops the next that passes in this direction and has these words in it.
+    pub(crate) fn stop(
+        &self,
+        direction: Direction,
+        words: &'static str,
+    ) -> oneshot::Receiver<Stopped> {
+        let (stopped, comes) = oneshot::channel();
+        lock(&self.state).barrier = Some(Barrier {
+            direction,
+            words,
+            stopped,
+        });
+        comes
+    }
+
     /// All that was said by those who came, as text.
     pub(crate) fn said(&self) -> Vec<String> {
         texts(&lock(&self.state).said)
@@ -64,6 +98,24 @@ impl Door {
     /// All that they were answered, as text.
     pub(crate) fn answered(&self) -> Vec<String> {
         texts(&lock(&self.state).answered)
+    }
+}
+
+impl State {
+    /// Keeps what came; the barrier, if it came to one.
+    fn keep(&mut self, number: usize, direction: Direction, chunk: &[u8]) -> Option<Barrier> {
+        let kept = match direction {
+            Direction::Said => &mut self.said[number],
+            Direction::Answered => &mut self.answered[number],
+        };
+        let before = kept.len();
+        kept.extend_from_slice(chunk);
+        self.barrier.take_if(|barrier| {
+            // The words may begin in the chunk before.
+            let from = before.saturating_sub(barrier.words.len() - 1);
+            barrier.direction == direction
+                && memmem::find(&kept[from..], barrier.words.as_bytes()).is_some()
+        })
     }
 }
 
@@ -106,13 +158,13 @@ async fn copy(
 ) {
     let mut chunk = vec![0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut chunk).await {
-        {
-            let mut state = lock(state);
-            let kept = match direction {
-                Direction::Said => &mut state.said,
-                Direction::Answered => &mut state.answered,
-            };
-            kept[number].extend_from_slice(&chunk[..length]);
+        let barrier = lock(state).keep(number, direction, &chunk[..length]);
+        if let Some(Barrier { stopped, .. }) = barrier {
+            let (held, end) = oneshot::channel();
+            // A case that does not wait for it any more has dropped it.
+            let _ = stopped.send(Stopped { _held: held });
+            let _ = end.await;
+            break;
         }
         if to.write_all(&chunk[..length]).await.is_err() {
             break;
