@@ -107,20 +107,20 @@ pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T
 
 /// A free port, for a program that must be told its own.
 ///
-/// A connection that ended rests there (`TIME_WAIT`), so that until the program listens the system
-/// gives the port to nobody who asks for any. The program itself may have it, because servers set
+/// A connection that ended rests there (`TIME_WAIT`), so that for a minute the system gives it to
+/// nobody who asks for any port of IPv4. The program itself may have it, because servers set
 /// `SO_REUSEADDR`.
 pub(crate) async fn free_port() -> u16 {
     let reserve = async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let mut client = TcpStream::connect(address).await?;
-        // The side that closes first is the one that rests.
-        drop(listener.accept().await?);
+        // The side that closes first is the one that rests. Whoever else comes is turned away.
+        while listener.accept().await?.1 != client.local_addr()? {}
         client.read_to_end(&mut Vec::new()).await?;
         io::Result::Ok(address.port())
     };
-    reserve.await.expect("a free port")
+    within("a port", reserve).await.expect("a free port")
 }
 
 /// What a token says; whether it is to be believed is not asked.
