@@ -129,38 +129,30 @@ impl SignIns {
 
     /// The question to the next host, once there is one.
     pub(super) async fn next_question(&self, server: &ServerName, offer: &Arc<Offer>) -> Posed {
-        loop {
-            match self.pose(server, offer) {
-                Ok(posed) => return posed,
-                Err(Some(news)) => news.notified().await,
-                Err(None) => std::future::pending().await,
-            }
-        }
-    }
-
-    /// The question to the next host; if there is none, what tells of one, as long as hosts are
-    /// asked at all.
-    fn pose(&self, server: &ServerName, offer: &Arc<Offer>) -> Result<Posed, Option<Arc<Notify>>> {
-        let mut inner = self.inner();
-        let pending = inner.pending.get_mut(server.as_str()).ok_or(None)?;
-        if !pending.asks_hosts() {
-            return Err(None);
-        }
-        if let Some(posed) = pending.callers.pose(offer) {
-            return Ok(posed);
-        }
-        pending.lack_hosts();
-        Err(Some(pending.callers.news()))
+        self.until(server, |pending| pending.pose(offer)).await
     }
 
     /// Waits until somebody else wants the page that a host was asked to show.
     pub(super) async fn wanted_elsewhere(&self, server: &ServerName) {
+        let look = |pending: &mut Pending| pending.is_wanted_elsewhere().then_some(());
+        self.until(server, look).await
+    }
+
+    /// Waits until `look` finds something, which it looks for now and whenever one more waits. Once
+    /// the sign-in is over, nothing is found any more.
+    async fn until<T>(
+        &self,
+        server: &ServerName,
+        mut look: impl FnMut(&mut Pending) -> Option<T>,
+    ) -> T {
         loop {
             let news = {
-                let inner = self.inner();
-                match inner.pending.get(server.as_str()) {
-                    Some(pending) if pending.is_wanted_elsewhere() => return,
-                    Some(pending) => Some(pending.callers.news()),
+                let mut inner = self.inner();
+                match inner.pending.get_mut(server.as_str()) {
+                    Some(pending) => match look(pending) {
+                        Some(found) => return found,
+                        None => Some(pending.callers.news()),
+                    },
                     None => None,
                 }
             };
@@ -177,6 +169,18 @@ impl Pending {
     fn asks_hosts(&self) -> bool {
         let is_over = self.cancel.is_cancelled() || self.callers.is_shown();
         !is_over && *self.way.borrow() == Way::Host
+    }
+
+    /// The question to the next host, if one is to be asked and there is one.
+    fn pose(&mut self, offer: &Arc<Offer>) -> Option<Posed> {
+        if !self.asks_hosts() {
+            return None;
+        }
+        let posed = self.callers.pose(offer);
+        if posed.is_none() {
+            self.lack_hosts();
+        }
+        posed
     }
 
     fn is_wanted_elsewhere(&self) -> bool {
