@@ -43,6 +43,14 @@ impl Failure {
         Self::of(Exit::Unreachable, &text.to_string())
     }
 
+    /// The certificates to trust are not there; `others` says what names them beside the
+    /// environment.
+    fn certificates(reason: impl fmt::Display, others: &str) -> Self {
+        Self::new(format_args!(
+            "the certificates to trust cannot be loaded: {reason}; hint: check the files that POSTERN_EXTRA_CA names{others}"
+        ))
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         self.exit
     }
@@ -120,9 +128,7 @@ impl From<control::HomeError> for Failure {
 impl From<bridge::ServeError> for Failure {
     fn from(error: bridge::ServeError) -> Self {
         match error {
-            bridge::ServeError::Tls(reason) => Self::new(format_args!(
-                "the certificates to trust cannot be loaded: {reason}; hint: check the files that POSTERN_EXTRA_CA names"
-            )),
+            bridge::ServeError::Tls(reason) => Self::certificates(reason, ""),
             bridge::ServeError::Sockets(reason) => Self::new(reason),
         }
     }
@@ -132,9 +138,10 @@ impl From<bridge::WayOutError> for Failure {
     fn from(error: bridge::WayOutError) -> Self {
         match error {
             bridge::WayOutError::Config(reason) => Self::new(reason),
-            bridge::WayOutError::Roots(reason) => Self::new(format_args!(
-                "the certificates to trust cannot be loaded: {reason}; hint: check the files that POSTERN_EXTRA_CA names, and `extra_ca_files` under [bridge] of config.toml"
-            )),
+            bridge::WayOutError::Roots(reason) => Self::certificates(
+                reason,
+                ", and `extra_ca_files` under [bridge] of config.toml",
+            ),
         }
     }
 }
