@@ -202,13 +202,8 @@ async fn the_bridge_killed_while_it_renews_costs_one_sign_in_at_most() {
 
 /// A shim of somebody who sits in front of a browser, which the bridges that it starts open.
 async fn shim_with_browser(bridge: &Bridge) -> Shim {
-    let mut command = Command::new(program::postern());
-    command
-        .args(shim::arguments("one", bridge.root()))
-        .env_clear()
-        .envs(shim::environment(bridge))
-        .env("BROWSER", bridge.tabs.program())
-        .stderr(Stdio::null());
+    let mut command = shim::command(bridge, "one");
+    command.env("BROWSER", bridge.tabs.program());
     let mut shim = Shim::of(command);
     shim.initialize().await;
     shim

@@ -8,10 +8,9 @@ use rmcp::{
     transport::{StreamableHttpClientTransport, TokioChildProcess},
 };
 use serde_json::{Value, json};
-use tokio::process::Command;
 
 use super::signed_in;
-use crate::world::{World, bridge::Bridge, program, shim, within};
+use crate::world::{World, bridge::Bridge, shim, within};
 
 type Client = RunningService<RoleClient, ()>;
 
@@ -46,11 +45,7 @@ async fn the_rust_sdk_reaches_the_tools_on_both_faces_however_it_begins() {
 }
 
 async fn over_stdio(bridge: &Bridge, way: ClientLifecycleMode) -> Client {
-    let mut command = Command::new(program::postern());
-    command
-        .args(shim::arguments("snippets", bridge.root()))
-        .env_clear()
-        .envs(shim::environment(bridge));
+    let command = shim::command(bridge, "snippets");
     let transport = TokioChildProcess::new(command).expect("postern starts");
     let beginning = serve_client_with_lifecycle((), transport, way);
     within("stdio", beginning).await.expect("a server")

@@ -1,6 +1,6 @@
 //! A host that spawned `postern connect`, with exactly the environment that the SDKs give.
 
-use std::{path::Path, process::Stdio};
+use std::{ffi::OsStr, path::Path, process::Stdio};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -32,6 +32,32 @@ pub(crate) fn arguments(server: &str, root: &Path) -> [String; 4] {
     ]
 }
 
+/// The shim that leads to `server`, as a host starts it.
+pub(crate) fn command(bridge: &Bridge, server: &str) -> Command {
+    let arguments = arguments(server, bridge.root());
+    configured(bridge, program::postern(), &arguments)
+}
+
+/// What a host's configuration says, as a host starts it.
+fn configured(
+    bridge: &Bridge,
+    program: impl AsRef<OsStr>,
+    arguments: &[impl AsRef<OsStr>],
+) -> Command {
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(bridge.root().join("shim.log"))
+        .expect("a log");
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(environment(bridge))
+        .stderr(log);
+    command
+}
+
 /// The host's end of the shim.
 pub(crate) struct Shim {
     process: Child,
@@ -45,26 +71,12 @@ pub(crate) struct Shim {
 impl Shim {
     /// Spawns the shim.
     pub(crate) fn spawn(bridge: &Bridge, server: &str) -> Self {
-        let arguments = arguments(server, bridge.root());
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let program = program::postern().to_str().expect("a path");
-        Self::spawn_program(bridge, program, &arguments)
+        Self::of(command(bridge, server))
     }
 
     /// Spawns what a host's configuration says.
     pub(crate) fn spawn_program(bridge: &Bridge, program: &str, arguments: &[&str]) -> Self {
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(bridge.root().join("shim.log"))
-            .expect("a log");
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .env_clear()
-            .envs(environment(bridge))
-            .stderr(log);
-        Self::of(command)
+        Self::of(configured(bridge, program, arguments))
     }
 
     /// Spawns what a host starts, as it starts it.
