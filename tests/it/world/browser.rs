@@ -5,7 +5,7 @@
 
 use std::{process::Stdio, time::Duration};
 
-use fantoccini::{Client, ClientBuilder, Locator, elements::Element};
+use fantoccini::{Client, ClientBuilder, Locator, elements::Element, error::CmdError};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::{
@@ -104,13 +104,17 @@ impl Browser {
 
     /// Waits for an element.
     pub(crate) async fn find(&self, selector: &str) -> Element {
-        let found = self
-            .client
-            .wait()
-            .at_most(Duration::from_secs(20))
-            .every(Duration::from_millis(30))
-            .for_element(Locator::Css(selector))
-            .await;
+        let wait = || {
+            self.client
+                .wait()
+                .at_most(Duration::from_secs(20))
+                .every(Duration::from_millis(30))
+                .for_element(Locator::Css(selector))
+        };
+        let mut found = wait().await;
+        while found.as_ref().is_err_and(is_leaving) {
+            found = wait().await;
+        }
         match found {
             Ok(element) => element,
             Err(error) => panic!(
@@ -139,6 +143,11 @@ impl Browser {
             .await
             .unwrap_or_else(|error| panic!("fill {selector}: {error}"));
     }
+}
+
+/// Whether the page that was looked at was just being left for the next.
+fn is_leaving(error: &CmdError) -> bool {
+    matches!(error, CmdError::NotW3C(said) if said == "aborted by navigation")
 }
 
 impl Drop for Browser {
