@@ -40,10 +40,18 @@ const PROTOCOL_SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_acces
 
 /// Whether the issuer is Entra, by its host.
 pub(crate) fn is_entra(issuer: &Issuer) -> bool {
-    Url::parse(issuer.as_str()).is_ok_and(|url| {
-        url.host_str()
-            .is_some_and(|host| HOSTS.contains(&host) || host.ends_with(".ciamlogin.com"))
-    })
+    Url::parse(issuer.as_str()).is_ok_and(|url| is_entra_url(&url))
+}
+
+/// Returns whether a URL is at a host where Entra signs users in.
+pub(crate) fn is_entra_url(url: &Url) -> bool {
+    url.host_str()
+        .is_some_and(|host| HOSTS.contains(&host) || host.ends_with(".ciamlogin.com"))
+}
+
+/// Returns whether a scope is about the sign-in itself and belongs to no resource.
+pub(crate) fn is_protocol_scope(scope: &str) -> bool {
+    PROTOCOL_SCOPES.contains(&scope)
 }
 
 /// Whether metadata that speaks for `issuer` is that of `authority`. It is if they are equal;
@@ -82,7 +90,8 @@ fn around_tenant(authority: &str) -> Option<(&str, &str, &str)> {
     ))
 }
 
-fn is_guid(text: &str) -> bool {
+/// Returns whether a text is a GUID, as tenants and applications have one for their id.
+pub(crate) fn is_guid(text: &str) -> bool {
     let groups: Vec<_> = text.split('-').collect();
     groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
         && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
@@ -130,7 +139,7 @@ pub(crate) fn qualified(asked: &[String], resource: &Resource) -> Vec<String> {
 pub(crate) fn for_program(asked: &[String], resource: &Resource) -> Vec<String> {
     let mut scopes: Vec<String> = asked
         .iter()
-        .filter(|scope| !PROTOCOL_SCOPES.contains(&scope.as_str()))
+        .filter(|scope| !is_protocol_scope(scope))
         .map(|scope| qualify(scope, resource))
         .collect();
     // `.default` goes with no other scope (AADSTS70011), and what it stands for is granted.
@@ -145,7 +154,8 @@ pub(crate) fn for_program(asked: &[String], resource: &Resource) -> Vec<String> 
     scopes
 }
 
-fn qualify(scope: &str, resource: &Resource) -> String {
+/// Returns a scope with its resource in front of it: `resource`, if it is a bare one.
+pub(crate) fn qualify(scope: &str, resource: &Resource) -> String {
     // A bare scope has no slash: what comes before the last one is the resource.
     if scope.contains('/') {
         scope.to_owned()

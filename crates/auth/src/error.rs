@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use model::SecretName;
 
+use crate::audience::Approval;
 use crate::explanation::Explanation;
 use crate::http::Fault;
 use crate::vault::VaultError;
@@ -46,6 +47,18 @@ pub enum AuthorizationError {
         reason: String,
         /// How long the authorization server asks to be left alone.
         retry_after: Option<Duration>,
+    },
+    /// The authorization server issued a token for an API of Microsoft's own. It is not sent.
+    #[error(
+        "the token for {server} is not sent: its audience `{audience}` is {owner}; hint: tell the administrators of the server and of its authorization server, or set `resource` of this server to that API if this is right"
+    )]
+    ForeignAudience {
+        /// The server asked for.
+        server: String,
+        /// The audience of the token.
+        audience: String,
+        /// Whose it is.
+        owner: &'static str,
     },
     /// The tokens cannot be read or kept.
     #[error(transparent)]
@@ -101,6 +114,12 @@ pub enum SignInReason {
     /// The record of the sign-in is damaged or was changed.
     #[error("the record of the last sign-in is damaged")]
     Damaged,
+    /// The sign-in has scopes of a resource that the user has not approved for this server.
+    #[error("you have not approved the resource that its tokens are for")]
+    NotApproved,
+    /// The tokens have another audience than the one that was approved.
+    #[error("its tokens are for another audience than before, which you have to approve")]
+    AudienceChanged,
 }
 
 /// Why a sign-in did not succeed.
@@ -247,6 +266,57 @@ pub enum SignInError {
         /// What is wrong.
         what: String,
     },
+    /// The server may not have tokens for the resource that it asks for.
+    #[error(
+        "the sign-in to {server} is refused: it {reason}; hint: if you trust it with that, write {entry} under this server in config.toml"
+    )]
+    ForeignResource {
+        /// The server.
+        server: String,
+        /// What it asks for, and why it may not have it.
+        reason: String,
+        /// The configuration entry that allows it.
+        entry: String,
+    },
+    /// The user has to approve the resource first.
+    #[error(
+        "{} asks for access to `{}`, which you have not approved; hint: approve it in the window, or at a terminal with `postern sign-in`",
+        approval.server,
+        approval.resource
+    )]
+    ApprovalNeeded {
+        /// What is to be approved.
+        approval: Box<Approval>,
+    },
+    /// The user did not approve the resource.
+    #[error(
+        "access to `{resource}` was not allowed for {server}; hint: sign in again if that was not meant"
+    )]
+    NotApproved {
+        /// The server.
+        server: String,
+        /// The resource that it asked for.
+        resource: String,
+    },
+    /// An authorization server names an endpoint that belongs to another one (mix-up attack,
+    /// RFC 9700 §4.4).
+    #[error(
+        "the sign-in to {server} is refused: its authorization server {issuer} names the {endpoint} {address}, which belongs to {owner}; hint: {entry}"
+    )]
+    MixUp {
+        /// The server.
+        server: String,
+        /// The authorization server that the server names.
+        issuer: String,
+        /// Which endpoint.
+        endpoint: &'static str,
+        /// Where it is.
+        address: String,
+        /// Whose it is.
+        owner: String,
+        /// The configuration entry to write if it is right.
+        entry: String,
+    },
     /// The server or its authorization server answered nonsense.
     #[error("the sign-in to {server} failed: {what}; hint: tell who runs the server")]
     Malformed {
@@ -299,7 +369,7 @@ impl AuthorizationError {
             | Self::NotGranted { explanation, .. }
             | Self::Misconfigured { explanation, .. } => explanation.as_deref(),
             Self::Forbidden { explanation, .. } => Some(explanation),
-            Self::Unreachable { .. } | Self::Vault(_) => None,
+            Self::Unreachable { .. } | Self::ForeignAudience { .. } | Self::Vault(_) => None,
         }
     }
 }

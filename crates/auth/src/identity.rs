@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use url::Url;
 
 use crate::account::{Account, AccountKey};
+use crate::audience::{Approval, ConfiguredServer};
 use crate::consents::{self, Consent, ConsentsError};
 use crate::discovery::Challenge;
 use crate::error::{AuthorizationError, SecretError, SignInError, SignOutError};
@@ -54,7 +55,7 @@ pub struct IdentityOptions {
 }
 
 /// What the configuration says of one server.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The server's address.
     pub url: EndpointUrl,
@@ -131,6 +132,47 @@ impl Identity {
             .and_then(Challenge::parse)
             .and_then(|known| known.claims);
         source.refused(target, used, claims);
+    }
+
+    /// Takes note that `target` accepted a request with `used`: it answered, and neither with 401
+    /// nor with 403. Pins the audience of the first such token, where the authorization server
+    /// grants by scope alone.
+    pub async fn accepted(&self, target: &Target, used: &Authorization) {
+        self.0.source.accepted(target, used).await;
+    }
+
+    /// Tells which servers are configured. A server gets no token for a resource of another one.
+    pub fn set_servers(&self, servers: Vec<ConfiguredServer>) {
+        self.0.source.servers.set(servers);
+    }
+
+    /// Keeps what the user approved: the next sign-in goes on without asking.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`], if it cannot be kept. Nothing is approved then.
+    pub async fn approve(&self, approval: &Approval) -> Result<(), VaultError> {
+        self.0.source.approve(approval).await
+    }
+
+    /// Forgets what the user approved for the server at the address of `target`.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`], if a record stays.
+    pub async fn forget_approvals(&self, target: &Target) -> Result<(), VaultError> {
+        let source = &self.0.source;
+        source.ledger.load().await?;
+        source.ledger.forget_pins(target.url.as_str()).await?;
+        source.servers.bump();
+        Ok(())
+    }
+
+    /// Returns the scopes of other resources that `target` has asked for. They are never asked
+    /// for. From memory: what its challenges and its metadata named since the start.
+    #[must_use]
+    pub fn foreign_scopes(&self, target: &Target) -> Vec<String> {
+        self.0.source.foreign_scopes.of(target)
     }
 
     /// Prepares a sign-in: discovers, registers where needed, and listens for the browser to come

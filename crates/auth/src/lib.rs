@@ -7,6 +7,7 @@
 //! Does not own: MCP messages, when a browser may be opened, and opening it.
 
 mod account;
+mod audience;
 mod consents;
 mod dialect;
 mod discovery;
@@ -24,6 +25,7 @@ mod token;
 mod vault;
 
 pub use account::{Account, AccountKey};
+pub use audience::{Approval, AudienceChange, ConfiguredServer};
 pub use consents::{Consent, ConsentsError};
 pub use error::{AuthorizationError, SecretError, SignInError, SignInReason, SignOutError};
 pub use examination::{Aspect, Finding, Verdict};

@@ -33,6 +33,11 @@ impl Challenge {
         challenge
     }
 
+    /// Returns whether the server refused a request for want of scopes (RFC 6750 §3.1).
+    pub(crate) fn is_insufficient_scope(&self) -> bool {
+        self.error.as_deref() == Some("insufficient_scope")
+    }
+
     fn take(&mut self, name: &str, value: String) {
         match name.to_ascii_lowercase().as_str() {
             "resource_metadata" => self.resource_metadata = Some(value),

@@ -6,6 +6,7 @@
 //! Does not own: registration and sign-in.
 
 mod challenge;
+mod endpoints;
 mod resource;
 mod server;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use model::{EndpointUrl, Issuer};
 use serde::de::DeserializeOwned;
 
 pub(crate) use challenge::Challenge;
+pub(crate) use endpoints::KnownIssuers;
 pub(crate) use resource::ProtectedResource;
 pub(crate) use server::{AuthorizationServer, IssuerRule, Proof};
 
@@ -46,6 +48,7 @@ const MOST_AUTHORIZATION_SERVERS: usize = 4;
 pub(crate) struct Discovery<'a> {
     pub(crate) http: &'a Clients,
     pub(crate) server: &'a EndpointUrl,
+    pub(crate) issuers: KnownIssuers,
 }
 
 /// A document, and where it was read.
@@ -119,7 +122,7 @@ impl Discovery<'_> {
         issuer: &Issuer,
         namer: Side,
     ) -> Result<AuthorizationServer, SignInError> {
-        if dialect::is_entra(issuer) {
+        if self.issuers.is_entra(issuer) {
             return self.of_authority(issuer, namer).await;
         }
         let base = self.checked("its authorization server", issuer.as_str(), namer)?;
@@ -187,16 +190,51 @@ impl Discovery<'_> {
         let usual = resource::well_known(self.server.url()).into_iter();
         addresses.extend(usual.map(|address| (address, Side::Inside)));
         for (address, namer) in addresses {
-            if let Some(found) = self.document::<resource::Metadata>(address, namer).await? {
-                let side = found.side;
-                let found = ProtectedResource::read(found.content, self.server);
-                return match found {
-                    Ok(resource) => Ok(Some((resource, side))),
-                    Err(what) => Err(self.malformed(what)),
-                };
+            let document = self.document::<resource::Metadata>(address, namer).await?;
+            if let Some(Document {
+                content,
+                address,
+                side,
+            }) = document
+            {
+                let found = ProtectedResource::read(content, self.server)
+                    .map_err(|what| self.malformed(what))?;
+                self.confirm(&found, &address).await?;
+                return Ok(Some((found, side)));
             }
         }
         Ok(None)
+    }
+
+    /// Checks a claim to a resource that is broader than the server's own address: it counts only
+    /// if the document at that resource's own well-known location makes it too (RFC 9728 §3.3).
+    /// Otherwise any server could claim its whole origin, and tokens good for its siblings.
+    async fn confirm(
+        &self,
+        found: &ProtectedResource,
+        read_at: &EndpointUrl,
+    ) -> Result<(), SignInError> {
+        if !found.is_broader_than(self.server) {
+            return Ok(());
+        }
+        let own = resource::well_known_of(&found.resource);
+        let own = own.ok_or_else(|| {
+            self.malformed(format!("its resource `{}` is no address", found.resource))
+        })?;
+        if own == *read_at {
+            return Ok(());
+        }
+        let shown = own.shown().to_owned();
+        let document = self
+            .document::<resource::Metadata>(own, Side::Inside)
+            .await?;
+        if document.is_some_and(|document| document.content.claims(&found.resource)) {
+            return Ok(());
+        }
+        Err(self.insecure(format!(
+            "its metadata claims the resource `{}`, which covers other servers too, and {shown} does not confirm that",
+            found.resource
+        )))
     }
 
     /// On which side the server is that names an address in its challenge. Its own origin is the
@@ -296,9 +334,13 @@ impl Discovery<'_> {
                 metadata.issuer
             )));
         }
-        AuthorizationServer::read(metadata, side, |field, text| {
+        let server = AuthorizationServer::read(metadata, side, |field, text| {
             self.checked(field, text, side)
-        })
+        })?;
+        self.issuers
+            .check(&server)
+            .map_err(|taken| taken.about(self.server))?;
+        Ok(server)
     }
 
     /// An address that somebody on this side names, if they may.

@@ -43,6 +43,33 @@ impl ProtectedResource {
     }
 }
 
+impl ProtectedResource {
+    /// Returns whether the resource covers more than the server's own address.
+    pub(super) fn is_broader_than(&self, server: &EndpointUrl) -> bool {
+        let own = server.url().path().trim_end_matches('/');
+        let claimed = Url::parse(self.resource.as_str());
+        claimed.is_ok_and(|url| url.path().trim_end_matches('/') != own)
+    }
+}
+
+impl Metadata {
+    /// Returns whether the document claims the resource, to the letter (RFC 9728 §3.3) but for a
+    /// slash at the end of an origin, which URLs do not keep apart.
+    pub(super) fn claims(&self, resource: &Resource) -> bool {
+        let [own, other] = [&self.resource, resource].map(|one| one.as_str().trim_end_matches('/'));
+        own == other
+    }
+}
+
+/// Returns the well-known location of a resource (RFC 9728 §3.1). Returns `None` if it is no
+/// address that a document can be read at.
+pub(super) fn well_known_of(resource: &Resource) -> Option<EndpointUrl> {
+    let mut address = Url::parse(resource.as_str()).ok()?;
+    let path = address.path().trim_end_matches('/').to_owned();
+    address.set_path(&format!("/.well-known/oauth-protected-resource{path}"));
+    address.as_str().parse().ok()
+}
+
 fn covers(resource: &str, server: &Url) -> bool {
     let Ok(resource) = Url::parse(resource) else {
         return false;

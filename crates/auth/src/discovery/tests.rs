@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::json;
 
-use super::{Challenge, Discovered, Discovery};
+use super::{Challenge, Discovered, Discovery, KnownIssuers};
 use crate::error::SignInError;
 use crate::http::Side;
 use crate::http::tests::{INSIDE, Net, OUTSIDE, Site};
@@ -25,6 +25,7 @@ async fn ask(
         server: &format!("https://{name}:{}/mcp", server.port)
             .parse()
             .unwrap(),
+        issuers: KnownIssuers::default(),
     };
     discovery.of_server(challenge, |_| true).await
 }

@@ -39,6 +39,8 @@ pub enum Aspect {
     Registration,
     /// Where the browser comes back to.
     Redirect,
+    /// Which resource its tokens are for.
+    Access,
     /// This machine's clock against that of the authorization server.
     Clock,
     /// Whether the server and its authorization server answer at all.

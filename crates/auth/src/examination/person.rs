@@ -15,11 +15,13 @@ pub(super) async fn findings(
 ) -> (Vec<Finding>, Option<Authority>) {
     match outlook(source, program, target, challenge).await {
         Ok(outlook) => {
-            let findings = vec![
+            let mut findings = vec![
                 discovery(&outlook),
                 registration(&outlook),
                 redirect(&outlook),
             ];
+            findings.extend(access(&outlook));
+            findings.extend(foreign(&outlook));
             let Outlook { issuer, server, .. } = outlook;
             (findings, Some(Authority { issuer, server }))
         }
@@ -41,7 +43,51 @@ fn discovery(outlook: &Outlook) -> Finding {
             "a gateway of MCP 2025-03-26 that describes nothing: one signs in at /authorize, /token and /register of {issuer}"
         ),
     };
-    Finding::fine(Aspect::Discovery, what)
+    let elsewhere = outlook.server.endpoints_elsewhere();
+    let elsewhere = elsewhere
+        .iter()
+        .map(|(endpoint, origin)| format!("; its {endpoint} is at {origin}"));
+    Finding::fine(Aspect::Discovery, what + &elsewhere.collect::<String>())
+}
+
+/// Says which resource the tokens are for, where the scopes alone say it.
+fn access(outlook: &Outlook) -> Option<Finding> {
+    let resource = outlook.resource.as_ref()?;
+    let finding = match &outlook.approval {
+        None => Finding::fine(Aspect::Access, format!("its tokens are for `{resource}`")),
+        Some(approval) => {
+            let change = approval.audience.as_ref();
+            let change = change.map(|change| {
+                format!(
+                    ", and its tokens have the audience `{}` now",
+                    change.current
+                )
+            });
+            let what = format!(
+                "the server asks for tokens for `{resource}`, which you have not approved{}",
+                change.unwrap_or_default()
+            );
+            Finding::doubtful(Aspect::Access, what)
+                .with("sign in and approve it, if you trust this server with that")
+        }
+    };
+    Some(finding)
+}
+
+/// Names the scopes of other resources that the server asked for.
+fn foreign(outlook: &Outlook) -> Option<Finding> {
+    let scopes = &outlook.foreign_scopes;
+    if scopes.is_empty() {
+        return None;
+    }
+    let what = format!(
+        "the server asked for scopes of other resources, which Postern does not ask for: {}",
+        scopes.join(", ")
+    );
+    let finding = Finding::doubtful(Aspect::Access, what);
+    Some(finding.with(
+        "an honest server does not: tell who runs it; if you trust it with that, add the scopes to `scopes` of this server in config.toml",
+    ))
 }
 
 fn registration(outlook: &Outlook) -> Finding {

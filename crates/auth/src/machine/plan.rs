@@ -7,7 +7,7 @@ use super::proof::{Manner, Proof};
 use super::state::Failure;
 use crate::account::{Account, AccountKey};
 use crate::dialect;
-use crate::discovery::{AuthorizationServer, Challenge, Discovered, Discovery};
+use crate::discovery::{AuthorizationServer, Challenge, Discovered, Discovery, KnownIssuers};
 use crate::error::SignInError;
 use crate::explanation::Explanation;
 use crate::http::Side;
@@ -42,13 +42,15 @@ impl Plan {
             return Err(not_granted("a token could be read on its way there"));
         }
         let (issuer, found) = find_out(source, target, config).await.map_err(found_out)?;
+        let issuers = KnownIssuers::new(source, target);
         match &config.issuer {
             MachineIssuer::Entra { resource, .. } => {
                 let server = found.authorization_server;
                 Ok(Self::entra(server, issuer, resource, config))
             }
             MachineIssuer::Discovered { resource } => {
-                Self::discovered(issuer, found, resource.clone(), config)
+                let is_entra = issuers.is_entra(&issuer);
+                Self::discovered(issuer, found, resource.clone(), config, is_entra)
             }
         }
     }
@@ -75,8 +77,14 @@ impl Plan {
         found: Discovered,
         resource: Option<Resource>,
         config: &ClientCredentials,
+        is_entra: bool,
     ) -> Result<Self, Failure> {
         let server = found.authorization_server;
+        if is_entra {
+            // The scope alone says what the token opens, and there is no user to approve it.
+            let resource = resource.ok_or_else(|| unnamed_resource(&issuer))?;
+            return Ok(Self::entra(server, issuer, &resource, config));
+        }
         let described = found.resource;
         let listed = described.as_ref().map_or(&[][..], |known| &known.scopes);
         let scopes = [&config.scopes[..], &found.challenge.scopes, listed]
@@ -84,20 +92,15 @@ impl Plan {
             .find(|scopes| !scopes.is_empty())
             .unwrap_or_default();
         let resource = resource.or_else(|| described.as_ref().map(|known| known.resource.clone()));
-        match resource {
-            Some(resource) if dialect::is_entra(&issuer) => {
-                Ok(Self::entra(server, issuer, &resource, config))
-            }
-            resource => Ok(Self {
-                manner: Manner::of(&server, &config.proof).map_err(|what| not_granted(&what))?,
-                scopes: scopes.to_vec(),
-                consents_endpoint: server.consents_endpoint,
-                side: server.side,
-                token_endpoint: server.token_endpoint,
-                resource,
-                issuer,
-            }),
-        }
+        Ok(Self {
+            manner: Manner::of(&server, &config.proof).map_err(|what| not_granted(&what))?,
+            scopes: scopes.to_vec(),
+            consents_endpoint: server.consents_endpoint,
+            side: server.side,
+            token_endpoint: server.token_endpoint,
+            resource,
+            issuer,
+        })
     }
 
     /// Asks for a token.
@@ -179,6 +182,7 @@ pub(crate) async fn find_out(
     let discovery = Discovery {
         http: &source.clients,
         server: &target.url,
+        issuers: KnownIssuers::new(source, target),
     };
     match &config.issuer {
         MachineIssuer::Entra { authority, .. } => {
@@ -201,6 +205,14 @@ pub(super) fn not_granted(reason: &str) -> Failure {
     Failure::NotGranted {
         reason: reason.to_owned(),
         hint: CHECK,
+        explanation: None,
+    }
+}
+
+fn unnamed_resource(issuer: &Issuer) -> Failure {
+    Failure::NotGranted {
+        reason: format!("{issuer} grants by scope, and the configuration names no resource"),
+        hint: "add `authority` and `resource` to the `auth` of this server in config.toml",
         explanation: None,
     }
 }

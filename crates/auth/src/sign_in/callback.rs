@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use super::approval_page::Gate;
 use super::page::Page;
 use super::pending::Answer;
 
@@ -98,16 +99,17 @@ impl CallbackListener {
     }
 
     /// Starts answering; what `arrived` is told by others comes in as well.
-    pub(super) fn serve(self, (arrived, arrivals): Arrivals) -> Callbacks {
+    /// `gate` is the page that precedes that of the authorization server.
+    pub(super) fn serve(self, (arrived, arrivals): Arrivals, gate: Option<Gate>) -> Callbacks {
         let mut task = JoinSet::new();
-        task.spawn(self.accept(arrived));
+        task.spawn(self.accept(arrived, gate));
         Callbacks {
             arrivals,
             _task: task,
         }
     }
 
-    async fn accept(self, arrived: mpsc::Sender<Arrival>) {
+    async fn accept(self, arrived: mpsc::Sender<Arrival>, gate: Option<Gate>) {
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -117,7 +119,7 @@ impl CallbackListener {
             };
             match accepted {
                 Ok((stream, _)) if connections.len() < CONNECTIONS => {
-                    connections.spawn(serve(stream, self.port, arrived.clone()));
+                    connections.spawn(serve(stream, self.port, arrived.clone(), gate.clone()));
                 }
                 Ok(_) => {}
                 // Out of file descriptors, most likely: let others close theirs.
@@ -174,6 +176,12 @@ impl Arrival {
         (arrival, page)
     }
 
+    /// Shows that nothing here waits for this, and does not wait until the browser has it.
+    pub(super) fn turn_away(self) {
+        // A browser that is gone has not lost anything.
+        let _ = self.reply.send(not_expected());
+    }
+
     /// Shows `page` and waits until the browser has it, two seconds at most.
     pub(super) async fn show(self, page: Page) {
         if self.reply.send(page).is_ok() {
@@ -183,11 +191,12 @@ impl Arrival {
 }
 
 /// One connection carries one request.
-async fn serve(stream: TcpStream, port: u16, arrived: mpsc::Sender<Arrival>) {
+async fn serve(stream: TcpStream, port: u16, arrived: mpsc::Sender<Arrival>, gate: Option<Gate>) {
     let (open, closed) = oneshot::channel();
     let desk = Desk {
         port,
         arrived,
+        gate,
         closed: Arc::new(Mutex::new(Some(closed))),
     };
     let service = service_fn(move |request| {
@@ -208,11 +217,17 @@ async fn serve(stream: TcpStream, port: u16, arrived: mpsc::Sender<Arrival>) {
 struct Desk {
     port: u16,
     arrived: mpsc::Sender<Arrival>,
+    gate: Option<Gate>,
     closed: Arc<Mutex<Option<oneshot::Receiver<Infallible>>>>,
 }
 
 impl Desk {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if let Some(gate) = self.gate.as_ref().filter(|gate| gate.is_at(request.uri()))
+            && self.is_addressed(&request)
+        {
+            return gate.answer(request).await.response();
+        }
         let page = match self.read(request).await {
             Ok(answer) => self.pass_on(answer).await,
             Err(page) => page,
@@ -282,7 +297,7 @@ impl Desk {
     }
 }
 
-async fn form(request: Request<Incoming>) -> Result<Bytes, Page> {
+pub(super) async fn form(request: Request<Incoming>) -> Result<Bytes, Page> {
     let kind = request.headers().get(CONTENT_TYPE);
     let is_form = kind.is_some_and(|kind| {
         kind.as_bytes()
@@ -307,7 +322,7 @@ async fn form(request: Request<Incoming>) -> Result<Bytes, Page> {
     }
 }
 
-fn refused(status: StatusCode, reason: &'static str) -> Page {
+pub(super) fn refused(status: StatusCode, reason: &'static str) -> Page {
     Page::NotExpected { status, reason }
 }
 

@@ -21,6 +21,7 @@ use super::callback::{CallbackListener, Port};
 use super::exchange::{Exchange, ReturnTo};
 use super::flow::{find_out, known_registration, wanted_port};
 use crate::account::Account;
+use crate::discovery::KnownIssuers;
 use crate::error::SignInError;
 use crate::identity::{Program, Target};
 use crate::registration::{Client, Purpose};
@@ -120,6 +121,7 @@ impl DeviceFlow {
         challenge: Option<&str>,
     ) -> Result<Self, SignInError> {
         let plan = find_out(&source, program, target, challenge).await?;
+        plan.approved_elsewhere()?;
         if plan.server.device_authorization_endpoint.is_none() {
             return Err(SignInError::NoDeviceCode {
                 server: target.url.shown().to_owned(),
@@ -263,10 +265,18 @@ impl Exchange {
             let clients = &self.source.clients;
             clients.may_name(self.plan.server.side, url)
         };
-        Codes::read(response, may_name).map_err(|what| SignInError::Malformed {
+        let codes = Codes::read(response, may_name).map_err(|what| SignInError::Malformed {
             server: self.server(),
             what: format!("its device authorization endpoint answers nonsense: {what}"),
-        })
+        })?;
+        let issuers = KnownIssuers::new(&self.source, &self.target);
+        let pages = std::iter::once(&codes.verification_uri).chain(&codes.complete_uri);
+        for page in pages {
+            issuers
+                .check_device_page(&self.plan.issuer, page)
+                .map_err(|taken| taken.about(&self.target.url))?;
+        }
+        Ok(codes)
     }
 }
 

@@ -184,10 +184,7 @@ impl Exchange {
                 server: self.server(),
                 person: account.username.clone().or_else(|| account.name.clone()),
             },
-            Err(error) => Page::Failed {
-                reason: error.to_string(),
-                explanation: error.explanation().cloned().map(Box::new),
-            },
+            Err(error) => Page::failed(error),
         }
     }
 

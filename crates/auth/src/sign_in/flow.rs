@@ -4,11 +4,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use super::callback::{
-    Arrival, Arrivals, CallbackListener, Callbacks, Port, arrivals, not_expected,
-};
+use super::approval_page::ApprovalPage;
+use super::callback::{Arrival, Arrivals, CallbackListener, Callbacks, Port, arrivals};
 use super::exchange::{Exchange, ReturnTo};
 use super::hand_in::HandIn;
 use super::known::{Earlier, Known};
@@ -16,6 +16,7 @@ use super::plan::Plan;
 use super::ports::{self, Ports};
 use super::{Pending, Whom};
 use crate::account::Account;
+use crate::audience::Approval;
 use crate::discovery::Challenge;
 use crate::error::SignInError;
 use crate::identity::{Program, Target};
@@ -32,7 +33,10 @@ const PATIENCE: Duration = Duration::from_secs(5 * 60);
 
 /// A sign-in that waits for its browser. Dropping it cancels the waiting and frees its port.
 pub struct SignInFlow {
+    /// The page of the authorization server.
     url: Url,
+    /// The page that precedes it, where the user has to approve something first.
+    approval: Option<ApprovalPage>,
     pending: Pending,
     listener: CallbackListener,
     arrivals: Arrivals,
@@ -45,7 +49,17 @@ impl SignInFlow {
     /// What the browser has to be sent to: https, or http to this machine.
     #[must_use]
     pub fn url(&self) -> &Url {
-        &self.url
+        match &self.approval {
+            Some(page) => page.url(),
+            None => &self.url,
+        }
+    }
+
+    /// Returns what the user has to approve on a page of ours, before the authorization server
+    /// shows its own.
+    #[must_use]
+    pub fn approval(&self) -> Option<&Approval> {
+        self.approval.as_ref().map(ApprovalPage::approval)
     }
 
     /// The port of this machine that the browser comes back to.
@@ -79,19 +93,30 @@ impl SignInFlow {
     /// All of [`SignInError`]; nothing is kept then, and what was there before stays.
     pub async fn finish(self) -> Result<Account, SignInError> {
         let Self {
+            url,
+            approval,
             pending,
             listener,
             arrivals,
             exchange,
-            ..
+            _port,
         } = self;
-        let mut callbacks = listener.serve(arrivals);
+        let (gate, decisions) = ApprovalPage::open(approval);
+        let mut callbacks = listener.serve(arrivals, gate);
+        let deadline = Instant::now() + PATIENCE;
+        let timed_out = || SignInError::TimedOut {
+            server: exchange.server(),
+            waited: PATIENCE,
+        };
+        if let Some(mut decisions) = decisions {
+            let deciding = exchange.approved(&mut decisions, &mut callbacks, &url);
+            timeout_at(deadline, deciding)
+                .await
+                .map_err(|_| timed_out())??;
+        }
         let waiting = wait(&mut callbacks, &pending);
-        let Ok(Some(arrival)) = tokio::time::timeout(PATIENCE, waiting).await else {
-            return Err(SignInError::TimedOut {
-                server: exchange.server(),
-                waited: PATIENCE,
-            });
+        let Ok(Some(arrival)) = timeout_at(deadline, waiting).await else {
+            return Err(timed_out());
         };
         let answered = pending.finish(&arrival.answer);
         let exchange = Arc::new(exchange);
@@ -110,11 +135,14 @@ impl SignInFlow {
         return_to: ReturnTo,
     ) -> Result<Self, SignInError> {
         let plan = find_out(&source, program, target, challenge).await?;
+        if return_to == ReturnTo::Elsewhere {
+            plan.approved_elsewhere()?;
+        }
         let earlier = source.ledger.grant_for(&target.name());
         let renews = earlier
             .as_ref()
             .is_some_and(|slot| slot.with_grant(|grant| grant.tokens.refresh.is_some()));
-        let whom = whom.or_as_before(earlier.as_deref());
+        let whom = whom.known_to(&plan).or_as_before(earlier.as_deref(), &plan);
         // Gateways of 2025-03-26 that give no refresh token let a browser allow a client once:
         // the second time they skip their page, and then turn away who comes back from Entra.
         let known = (plan.resource.is_some() || renews)
@@ -135,8 +163,12 @@ impl SignInFlow {
             .with_client(known, &program.name, listener.port())
             .await?;
         let (url, pending) = exchange.sign_in().start(&mut random::fill);
+        let approval = exchange.plan.approval.clone();
+        let approval =
+            approval.map(|approval| ApprovalPage::new(approval, target, listener.port()));
         Ok(Self {
             url,
+            approval,
             pending,
             listener,
             arrivals: arrivals(),
@@ -147,12 +179,31 @@ impl SignInFlow {
 }
 
 impl Whom {
-    /// The person who signed in before, where it is to be the same.
-    fn or_as_before(self, earlier: Option<&Slot>) -> Self {
-        let before = || earlier?.with_grant(|grant| grant.account.username.clone());
+    /// Returns the user who signed in before, where it is to be the same and the authorization
+    /// server knows that account.
+    fn or_as_before(self, earlier: Option<&Slot>, plan: &Plan) -> Self {
+        let before = || {
+            earlier?.with_grant(|grant| {
+                let key = &grant.account.key;
+                plan.knows(&key.issuer).then_some(())?;
+                Some(Self::Named {
+                    username: grant.account.username.clone()?,
+                    issuer: key.issuer.clone(),
+                })
+            })
+        };
         match self {
-            Self::Same => before().map_or(Self::Same, Self::Named),
-            Self::Named(_) | Self::Chosen => self,
+            Self::Same => before().unwrap_or(Self::Same),
+            Self::Named { .. } | Self::Chosen => self,
+        }
+    }
+
+    /// Lets the user choose in place of an account of another authorization server, whose name is
+    /// none of this one's business.
+    fn known_to(self, plan: &Plan) -> Self {
+        match &self {
+            Self::Named { issuer, .. } if !plan.knows(issuer) => Self::Chosen,
+            Self::Named { .. } | Self::Same | Self::Chosen => self,
         }
     }
 }
@@ -191,7 +242,7 @@ pub(super) async fn decide(
     let earlier = source.ledger.grant_for(&target.name());
     let known = Known {
         target,
-        ledger: &source.ledger,
+        source,
         client_metadata: program.metadata.as_ref(),
         earlier: earlier.map(|slot| Earlier {
             issuer: slot.with_grant(|grant| grant.key.issuer.clone()),
@@ -201,12 +252,14 @@ pub(super) async fn decide(
     };
     let plan = Plan::make(&source.clients, known, challenge);
     let in_time = tokio::time::timeout(FINDING_OUT, plan).await;
-    in_time.unwrap_or_else(|_| {
+    let plan = in_time.unwrap_or_else(|_| {
         Err(SignInError::Unreachable {
             server: target.url.shown().to_owned(),
             reason: "how one signs in to it could not be found out in time".to_owned(),
         })
-    })
+    })?;
+    source.foreign_scopes.record(target, &plan.foreign_scopes);
+    Ok(plan)
 }
 
 /// Waits for the answer to this sign-in; others are told that nobody waits for them.
@@ -216,7 +269,7 @@ async fn wait(callbacks: &mut Callbacks, pending: &Pending) -> Option<Arrival> {
         if pending.recognises(&arrival.answer) {
             return Some(arrival);
         }
-        arrival.show(not_expected()).await;
+        arrival.turn_away();
     }
 }
 

@@ -56,7 +56,9 @@ impl HandIn {
         }
         match page.await {
             Ok(Page::SignedIn { .. } | Page::Failed { .. }) => Ok(()),
-            Ok(Page::NotExpected { .. }) => Err(HandInError::Foreign),
+            Ok(Page::NotExpected { .. } | Page::Approve { .. } | Page::Continue { .. }) => {
+                Err(HandInError::Foreign)
+            }
             Err(_) => Err(HandInError::Ended),
         }
     }

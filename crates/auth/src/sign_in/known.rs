@@ -4,7 +4,7 @@
 //! Invariant: what belongs to one authorization server (a client id, its secret, the scopes that
 //! it granted) is handed out for that one alone (SEP-2352).
 
-use model::config::{ClientMetadataUrl, KeptSecret};
+use model::config::{ClientMetadataUrl, KeptSecret, ServerAuth};
 use model::{Issuer, SecretName};
 
 use crate::dialect;
@@ -13,12 +13,12 @@ use crate::error::SignInError;
 use crate::identity::Target;
 use crate::registration::Client;
 use crate::secret::ClientSecret;
-use crate::token::Ledger;
+use crate::token::source::Source;
 
 /// What is known.
 pub(super) struct Known<'a> {
     pub(super) target: &'a Target,
-    pub(super) ledger: &'a Ledger,
+    pub(super) source: &'a Source,
     /// The client ID metadata document of this program.
     pub(super) client_metadata: Option<&'a ClientMetadataUrl>,
     pub(super) earlier: Option<Earlier>,
@@ -72,12 +72,27 @@ impl<'a> Known<'a> {
         self.left_by(issuer)?.claims.clone()
     }
 
+    /// Returns whether the configured client has a secret.
+    pub(super) fn has_client_secret(&self) -> bool {
+        matches!(
+            self.target.auth,
+            ServerAuth::Client {
+                client_secret: Some(_),
+                ..
+            }
+        )
+    }
+
     /// Whether this program has a client id at this authorization server, or can get one.
     pub(super) fn can_be_known_to(&self, server: &AuthorizationServer) -> bool {
         server.proof != Proof::NotAdvertised
             && (server.registration_endpoint.is_some()
                 || self.described_client(server).is_some()
-                || self.ledger.registration(&server.issuer.issuer()).is_some())
+                || self
+                    .source
+                    .ledger
+                    .registration(&server.issuer.issuer())
+                    .is_some())
     }
 
     /// The client that its metadata document describes, where the server takes one.
@@ -147,7 +162,7 @@ impl Registered<'_> {
         let Some(name) = self.secret else {
             return Ok(Client::configured(self.id));
         };
-        let Some(secret) = self.known.ledger.secret(name) else {
+        let Some(secret) = self.known.source.ledger.secret(name) else {
             return Err(SignInError::SecretMissing {
                 server: self.known.server(),
                 secret: name.clone(),

@@ -5,9 +5,11 @@
 //! Does not own: I/O. `start` makes a URL and a [`Pending`], which can be finished once; the
 //! listener, the registration and the exchange are around it.
 
+mod approval_page;
 mod callback;
 mod client;
 mod device;
+mod entra_request;
 mod exchange;
 mod flow;
 mod hand_in;
@@ -23,7 +25,7 @@ mod tests;
 
 use std::borrow::Cow;
 
-use model::Resource;
+use model::{Issuer, Resource};
 use oauth2::{PkceCodeChallenge, PkceCodeVerifier};
 use url::Url;
 
@@ -59,8 +61,13 @@ pub enum Whom {
     /// Whoever did so last; else whomever the authorization server takes.
     #[default]
     Same,
-    /// The person of this name, as in [`Account::username`](crate::Account::username).
-    Named(String),
+    /// The user of this name.
+    Named {
+        /// As in [`Account::username`](crate::Account::username).
+        username: String,
+        /// Who knows the user by that name: no other authorization server gets to see it.
+        issuer: Issuer,
+    },
     /// Whom the person chooses there.
     Chosen,
 }
@@ -89,8 +96,8 @@ impl SignIn<'_> {
     /// Whom to propose (OpenID Connect Core 1.0 section 3.1.2.1).
     fn login_hint(&self) -> Option<&str> {
         match self.whom {
-            Whom::Named(username) if self.asks_for_identity() => Some(username),
-            Whom::Named(_) | Whom::Same | Whom::Chosen => None,
+            Whom::Named { username, .. } if self.asks_for_identity() => Some(username),
+            Whom::Named { .. } | Whom::Same | Whom::Chosen => None,
         }
     }
 

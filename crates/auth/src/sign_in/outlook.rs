@@ -6,13 +6,14 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use model::Issuer;
 use model::config::ServerAuth;
+use model::{Issuer, Resource};
 use tokio::net::TcpListener;
 
 use super::callback::{CallbackListener, Port};
 use super::flow::{decide, fit_for_tokens, known_registration, wanted_port};
 use super::plan::Plan;
+use crate::audience::Approval;
 use crate::dialect::Dialect;
 use crate::discovery::{AuthorizationServer, Proof};
 use crate::error::SignInError;
@@ -27,6 +28,12 @@ pub(crate) struct Outlook {
     pub(crate) upstream: Upstream,
     pub(crate) membership: Membership,
     pub(crate) redirect: Redirect,
+    /// The resource that the tokens are for, where the scopes say it.
+    pub(crate) resource: Option<Resource>,
+    /// What the user has to approve first.
+    pub(crate) approval: Option<Approval>,
+    /// What the server asked for and may not have.
+    pub(crate) foreign_scopes: Vec<String>,
 }
 
 /// What kind of server it is, by who protects it.
@@ -111,6 +118,9 @@ pub(crate) async fn outlook(
             uri: plan.registered_redirect_uri(),
             port: port(source, wanted).await,
         },
+        resource: plan.entra_resource,
+        approval: plan.approval,
+        foreign_scopes: source.foreign_scopes.of(target),
         issuer: plan.issuer,
         server: plan.server,
     })

@@ -10,7 +10,10 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Response, StatusCode};
+use url::Url;
 
+use crate::audience::Approval;
+use crate::error::SignInError;
 use crate::explanation::Explanation;
 
 /// What the page says.
@@ -29,6 +32,20 @@ pub(crate) enum Page {
         reason: String,
         /// What the authorization server said, if it was that.
         explanation: Option<Box<Explanation>>,
+    },
+    /// A question to the user, before the authorization server is asked.
+    Approve {
+        /// What is to be approved.
+        approval: Box<Approval>,
+        /// The server's address.
+        server_url: String,
+    },
+    /// The user has approved it, and the browser goes on to the authorization server.
+    Continue {
+        /// The authorization server.
+        issuer: String,
+        /// Its page.
+        url: Box<Url>,
     },
     /// The request is no answer that anybody waits for.
     NotExpected {
@@ -51,7 +68,7 @@ button{font:inherit;padding:.375rem .875rem;margin-top:.5rem}";
 
 /// A browser closes a tab for a script only where nobody could want to go back in it.
 const SCRIPT: &str = "\
-const b=document.querySelector('button');\
+const b=document.querySelector('button[data-copy]');\
 b?.addEventListener('click',async()=>{await navigator.clipboard.writeText(b.value);b.textContent='Copied'});\
 if('close' in document.body.dataset)setTimeout(()=>window.close(),3000)";
 
@@ -60,11 +77,19 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
     let hash = BASE64_STANDARD.encode(digest(&SHA256, SCRIPT.as_bytes()));
     format!(
         "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{hash}'; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+         base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )
 });
 
 impl Page {
+    /// Returns the page that says why a sign-in failed.
+    pub(super) fn failed(error: &SignInError) -> Self {
+        Self::Failed {
+            reason: error.to_string(),
+            explanation: error.explanation().cloned().map(Box::new),
+        }
+    }
+
     /// The whole answer. It is not kept by anyone, and the address it was asked under, which may
     /// carry a code, is not passed on.
     pub(super) fn response(&self) -> Response<Full<Bytes>> {
@@ -72,7 +97,7 @@ impl Page {
             .status(self.status())
             .header("content-type", "text/html; charset=utf-8")
             .header("cache-control", "no-store")
-            .header("referrer-policy", "no-referrer")
+            .header("referrer-policy", self.referrer_policy())
             .header("x-content-type-options", "nosniff")
             .header("content-security-policy", POLICY.as_str());
         response
@@ -80,9 +105,23 @@ impl Page {
             .expect("the headers are constants")
     }
 
+    /// A browser names the page that sends a form only if it may name it as a referrer too.
+    fn referrer_policy(&self) -> &'static str {
+        match self {
+            Self::Approve { .. } => "same-origin",
+            Self::SignedIn { .. }
+            | Self::Failed { .. }
+            | Self::Continue { .. }
+            | Self::NotExpected { .. } => "no-referrer",
+        }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
-            Self::SignedIn { .. } | Self::Failed { .. } => StatusCode::OK,
+            Self::SignedIn { .. }
+            | Self::Failed { .. }
+            | Self::Approve { .. }
+            | Self::Continue { .. } => StatusCode::OK,
             Self::NotExpected { status, .. } => *status,
         }
     }
@@ -115,6 +154,25 @@ impl Page {
                 let lines = lines.filter(|line| !line.is_empty()).chain(link).collect();
                 ("!", "#b3261e", "You are not signed in", lines)
             }
+            Self::Approve {
+                approval,
+                server_url,
+            } => (
+                "?",
+                "#0f6cbd",
+                "Allow access?",
+                question(approval, server_url),
+            ),
+            Self::Continue { issuer, url } => (
+                "&#8594;",
+                "#0f6cbd",
+                "Continue to sign in",
+                vec![format!(
+                    "<a href=\"{}\" rel=\"noreferrer\">{}</a>",
+                    escaped(url.as_str()),
+                    escaped(issuer)
+                )],
+            ),
             Self::NotExpected { reason, .. } => {
                 ("?", "#6b7280", "Nothing to see here", vec![escaped(reason)])
             }
@@ -123,14 +181,35 @@ impl Page {
         let reference = self.reference().unwrap_or_default();
         let close = match self {
             Self::SignedIn { .. } => " data-close",
-            Self::Failed { .. } | Self::NotExpected { .. } => "",
+            Self::Failed { .. }
+            | Self::NotExpected { .. }
+            | Self::Approve { .. }
+            | Self::Continue { .. } => "",
+        };
+        let onward = match self {
+            // `form-action` of some browsers covers redirects after a form; this is none.
+            Self::Continue { url, .. } => {
+                let url = escaped(url.as_str());
+                format!("<meta http-equiv=\"refresh\" content=\"0;url={url}\">")
+            }
+            Self::SignedIn { .. }
+            | Self::Failed { .. }
+            | Self::NotExpected { .. }
+            | Self::Approve { .. } => String::new(),
+        };
+        let form = match self {
+            Self::Approve { .. } => FORM,
+            Self::SignedIn { .. }
+            | Self::Failed { .. }
+            | Self::NotExpected { .. }
+            | Self::Continue { .. } => "",
         };
         format!(
             "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
              <meta name=\"viewport\" content=\"width=device-width\">\
-             <title>{title} - Postern</title><style>{STYLE}</style></head>\
+             {onward}<title>{title} - Postern</title><style>{STYLE}</style></head>\
              <body style=\"--mark:{color}\"{close}><main><div class=\"mark\" aria-hidden=\"true\">{mark}</div>\
-             <h1>{title}</h1>{paragraphs}{reference}</main><script>{SCRIPT}</script></body></html>"
+             <h1>{title}</h1>{paragraphs}{form}{reference}</main><script>{SCRIPT}</script></body></html>"
         )
     }
 
@@ -151,9 +230,52 @@ impl Page {
         let text = escaped(&format!("{reason}\n{known}\n{words}"));
         let known = escaped(&known);
         Some(format!(
-            "<p class=\"small\">{known}</p><button value=\"{text}\">Copy the details</button>"
+            "<p class=\"small\">{known}</p><button data-copy value=\"{text}\">Copy the details</button>"
         ))
     }
+}
+
+/// The buttons of the question, which go to the address of the page. Pressing Enter answers
+/// nothing.
+const FORM: &str = "<form method=\"post\" autocomplete=\"off\">\
+     <button name=\"answer\" value=\"allow\">Allow</button> \
+     <button name=\"answer\" value=\"deny\">Don't allow</button></form>";
+
+/// The lines of the question.
+fn question(approval: &Approval, server_url: &str) -> Vec<String> {
+    let strong = |text: &str| format!("<b>{}</b>", escaped(text));
+    let (server, resource) = (&approval.server, approval.resource.as_str());
+    let mut lines = vec![
+        format!("{} asks for access to {}", strong(server), strong(resource)),
+        format!(
+            "Postern will sign you in at {} and send tokens for it to {}.",
+            escaped(approval.issuer.as_str()),
+            escaped(server_url)
+        ),
+    ];
+    if let Some(previous) = &approval.previous {
+        lines.push(format!(
+            "Before, you allowed access to {}.",
+            strong(previous.as_str())
+        ));
+    }
+    if let Some(change) = &approval.audience {
+        let before = change.previous.as_deref();
+        let before = before.map(|before| format!(", before it was {}", escaped(before)));
+        lines.push(format!(
+            "The audience of its tokens is {}{}.",
+            strong(&change.current),
+            before.unwrap_or_default()
+        ));
+        if let Some(other) = &change.other_server {
+            lines.push(format!(
+                "Tokens of the server {} have this audience too: each of the two could use the other's.",
+                strong(other)
+            ));
+        }
+    }
+    lines.push("Allow it only if you trust this server with that.".to_owned());
+    lines
 }
 
 /// `text` with a capital at its start and a full stop at its end.

@@ -4,10 +4,14 @@
 use model::config::ServerAuth;
 use model::{Issuer, Resource};
 
+use super::entra_request::{EntraRequest, EntraServer};
 use super::known::Known;
 use super::outlook::RegisteredUri;
+use crate::audience::Approval;
 use crate::dialect::{self, Dialect};
-use crate::discovery::{AuthorizationServer, Challenge, Discovered, Discovery, Proof};
+use crate::discovery::{
+    AuthorizationServer, Challenge, Discovered, Discovery, KnownIssuers, Proof,
+};
 use crate::error::SignInError;
 use crate::http::Clients;
 use crate::identity::Target;
@@ -29,6 +33,26 @@ pub(super) struct Plan {
     pub(super) port: Option<u16>,
     /// Whether anything says that the server wants a sign-in.
     pub(super) protected: bool,
+    /// What the user has to approve before the authorization server is asked.
+    pub(super) approval: Option<Approval>,
+    /// Scopes of other resources, which the server named and which are not asked for.
+    pub(super) foreign_scopes: Vec<String>,
+    /// The resource that the scopes carry, at Entra.
+    pub(super) entra_resource: Option<Resource>,
+}
+
+/// Where scopes come from.
+#[derive(Clone, Copy)]
+pub(super) struct Sources<'a> {
+    pub(super) configured: &'a [String],
+    /// Named when the server refused.
+    pub(super) challenged: &'a [String],
+    /// Named by the server's metadata.
+    pub(super) listed: &'a [String],
+    /// Of the last sign-in.
+    pub(super) granted: &'a [String],
+    /// Whether the server refused for want of scopes.
+    pub(super) is_step_up: bool,
 }
 
 impl Plan {
@@ -41,6 +65,7 @@ impl Plan {
         let discovery = Discovery {
             http,
             server: &known.target.url,
+            issuers: KnownIssuers::new(known.source, known.target),
         };
         let plan = match &known.target.auth {
             ServerAuth::None => {
@@ -62,11 +87,18 @@ impl Plan {
             } => {
                 let server = discovery.of_entra(authority).await?;
                 let challenge = challenge.unwrap_or_default();
-                let asked = wanted(scopes, &[], &challenge, known.granted_by(authority));
+                let request = EntraServer {
+                    known: &known,
+                    issuer: authority,
+                    client_id: Some(client_id),
+                    scopes,
+                    challenge: &challenge,
+                };
+                let request = request.configured(resource);
                 Self {
                     client: Some(Client::configured(client_id)),
                     port: fixed(*redirect_port),
-                    ..Self::entra(server, authority.clone(), &asked, resource, challenge)
+                    ..Self::entra(server, authority.clone(), request, challenge)
                 }
             }
             ServerAuth::Client {
@@ -81,50 +113,53 @@ impl Plan {
                 let client = client.await?;
                 let fits = |server: &AuthorizationServer| client.belongs_to(server);
                 let found = discovery.of_server(challenge, fits).await?;
+                let client = Some(client.shown_to(&found.authorization_server)?);
                 Self {
-                    client: Some(client.shown_to(&found.authorization_server)?),
                     port: fixed(*redirect_port),
-                    ..Self::discovered(found, scopes, &known)
+                    ..Self::discovered(found, client, scopes, &known, &discovery.issuers)?
                 }
             }
             ServerAuth::Discover => {
                 let fits = |server: &AuthorizationServer| known.can_be_known_to(server);
                 let found = discovery.of_server(challenge, fits).await?;
-                Self {
-                    client: known.described_client(&found.authorization_server),
-                    ..Self::discovered(found, &[], &known)
-                }
+                let client = known.described_client(&found.authorization_server);
+                Self::discovered(found, client, &[], &known, &discovery.issuers)?
             }
         };
         let claims = plan.claims.or(known.claims_of(&plan.issuer));
         Self { claims, ..plan }.safe(known.target)
     }
 
-    /// Scopes carry the audience; `resource` is never sent. Entra takes it only where it is one
-    /// of the application's URIs to the letter, and then the scopes say the same.
     fn entra(
         server: AuthorizationServer,
         issuer: Issuer,
-        asked: &[String],
-        resource: &Resource,
+        request: EntraRequest,
         challenge: Challenge,
     ) -> Self {
-        let scopes = dialect::qualified(asked, resource);
         Self {
             server,
             issuer,
             dialect: Dialect::Entra,
             client: None,
-            audience: scopes.join(" "),
-            scopes,
+            audience: request.scopes.join(" "),
+            scopes: request.scopes,
             resource: None,
             claims: challenge.claims,
             port: None,
             protected: true,
+            approval: request.approval,
+            foreign_scopes: request.foreign,
+            entra_resource: Some(request.resource),
         }
     }
 
-    fn discovered(found: Discovered, configured: &[String], known: &Known<'_>) -> Self {
+    fn discovered(
+        found: Discovered,
+        client: Option<Client>,
+        configured: &[String],
+        known: &Known<'_>,
+        issuers: &KnownIssuers,
+    ) -> Result<Self, SignInError> {
         let Discovered {
             authorization_server: server,
             resource,
@@ -132,29 +167,69 @@ impl Plan {
             protected,
         } = found;
         let issuer = server.issuer.issuer();
+        if let Some(resource) = &resource
+            && issuers.is_entra(&issuer)
+        {
+            let request = EntraServer {
+                known,
+                issuer: &issuer,
+                client_id: client.as_ref().map(|client| &*client.id),
+                scopes: configured,
+                challenge: &challenge,
+            };
+            let request = request.discovered(resource)?;
+            return Ok(Self {
+                client,
+                ..Self::entra(server, issuer, request, challenge)
+            });
+        }
         let listed = resource
             .as_ref()
             .map_or(&[][..], |resource| &resource.scopes);
-        let asked = wanted(configured, listed, &challenge, known.granted_by(&issuer));
-        match resource {
-            Some(resource) if dialect::is_entra(&issuer) => {
-                Self::entra(server, issuer, &asked, &resource.resource, challenge)
-            }
-            resource => Self {
-                dialect: Dialect::Mcp,
-                client: None,
-                scopes: with_sign_in_scopes(asked, &server),
-                audience: match &resource {
-                    Some(resource) => resource.resource.to_string(),
-                    None => issuer.to_string(),
-                },
-                resource: resource.map(|resource| resource.resource),
-                claims: challenge.claims,
-                port: None,
-                protected,
-                issuer,
-                server,
+        let asked = wanted(&Sources {
+            configured,
+            challenged: &challenge.scopes,
+            listed,
+            granted: known.granted_by(&issuer),
+            is_step_up: challenge.is_insufficient_scope(),
+        });
+        Ok(Self {
+            dialect: Dialect::Mcp,
+            client,
+            scopes: with_sign_in_scopes(asked, &server),
+            audience: match &resource {
+                Some(resource) => resource.resource.to_string(),
+                None => issuer.to_string(),
             },
+            resource: resource.map(|resource| resource.resource),
+            claims: challenge.claims,
+            port: None,
+            protected,
+            issuer,
+            server,
+            approval: None,
+            foreign_scopes: Vec::new(),
+            entra_resource: None,
+        })
+    }
+
+    /// Returns whether accounts of `issuer` are the authorization server's own.
+    pub(super) fn knows(&self, issuer: &Issuer) -> bool {
+        *issuer == self.issuer || self.server.issuer.admits(issuer.as_str())
+    }
+
+    /// Checks that nothing is left to approve, where no page of ours precedes that of the
+    /// authorization server.
+    ///
+    /// # Errors
+    ///
+    /// `ApprovalNeeded`.
+    pub(super) fn approved_elsewhere(&self) -> Result<(), SignInError> {
+        match &self.approval {
+            None => Ok(()),
+            Some(approval) => Err(SignInError::ApprovalNeeded {
+                approval: Box::new(approval.clone()),
+            }),
         }
     }
 
@@ -223,18 +298,13 @@ fn fixed(port: u16) -> Option<u16> {
 
 /// The scopes for using the server: configured, else named in its challenge, else listed by it;
 /// after `insufficient_scope`, those that were granted before as well.
-fn wanted(
-    configured: &[String],
-    listed: &[String],
-    challenge: &Challenge,
-    granted: &[String],
-) -> Vec<String> {
-    let first = [configured, &challenge.scopes, listed]
+pub(super) fn wanted(sources: &Sources<'_>) -> Vec<String> {
+    let first = [sources.configured, sources.challenged, sources.listed]
         .into_iter()
         .find(|scopes| !scopes.is_empty());
     let mut scopes = first.unwrap_or_default().to_vec();
-    if challenge.error.as_deref() == Some("insufficient_scope") {
-        for scope in challenge.scopes.iter().chain(granted) {
+    if sources.is_step_up {
+        for scope in sources.challenged.iter().chain(sources.granted) {
             if !scopes.contains(scope) {
                 scopes.push(scope.clone());
             }

@@ -1,5 +1,6 @@
 //! The sign-in without I/O.
 
+use model::Issuer;
 use url::Url;
 
 use super::pending::Answer;
@@ -145,7 +146,10 @@ fn an_answer_that_repeats_itself_is_none() {
 
 #[test]
 fn a_person_is_proposed_or_chosen_and_never_both() {
-    let named = Whom::Named("ada@contoso.example".to_owned());
+    let named = Whom::Named {
+        username: "ada@contoso.example".to_owned(),
+        issuer: Issuer::new("https://as.example"),
+    };
     let (url, _) = start_as(&["openid"], &named);
     assert_eq!(
         parameter(&url, "login_hint").as_deref(),

@@ -87,6 +87,12 @@ impl Grant {
         Some(dialect::claims(challenged.as_deref()))
     }
 
+    /// Returns whether its authorization server grants by scope alone, as Entra does. Elsewhere
+    /// `resource` binds the tokens (RFC 8707).
+    pub(crate) fn is_by_scope_alone(&self) -> bool {
+        !self.repeated.is_empty()
+    }
+
     /// The scopes that the access token carries, as far as is known.
     pub(crate) fn scopes(&self) -> &[String] {
         self.tokens.scopes.as_deref().unwrap_or(&self.asked)

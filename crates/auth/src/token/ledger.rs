@@ -5,7 +5,7 @@ mod record;
 mod tests;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,6 +14,7 @@ use tokio::sync::OnceCell;
 
 use super::grant::{Grant, GrantKey};
 use super::slot::Slot;
+use crate::audience::{Pin, PinKey};
 use crate::registration::Registration;
 use crate::secret::StoredSecret;
 use crate::vault::{Contents, Plain, RecordKind, RecordName, Vault, VaultError};
@@ -32,6 +33,7 @@ struct Entries {
     slots: Vec<Arc<Slot>>,
     registrations: Vec<Registration>,
     secrets: BTreeMap<SecretName, StoredSecret>,
+    pins: HashMap<PinKey, Pin>,
     damaged: Vec<PathBuf>,
 }
 
@@ -94,6 +96,18 @@ impl Ledger {
     /// All grants.
     pub(crate) fn grants(&self) -> Vec<Arc<Slot>> {
         self.entries().slots.clone()
+    }
+
+    /// Returns the issuers of all grants and registrations.
+    pub(crate) fn issuers(&self) -> Vec<Issuer> {
+        let grants = self.grants();
+        let of_grants = grants
+            .iter()
+            .map(|slot| slot.with_grant(|grant| grant.key.issuer.clone()));
+        let entries = self.entries();
+        let registrations = entries.registrations.iter();
+        let of_registrations = registrations.map(|known| known.issuer.clone());
+        of_grants.chain(of_registrations).collect()
     }
 
     /// Whether the grant is still kept: its account may have signed out.
@@ -209,6 +223,55 @@ impl Ledger {
         Ok(self.entries().secrets.remove(name).is_some())
     }
 
+    /// Returns what was approved under `key`.
+    pub(crate) fn pin(&self, key: &PinKey) -> Option<Pin> {
+        self.entries().pins.get(key).cloned()
+    }
+
+    /// Returns everything that was approved for the server at `url`.
+    pub(crate) fn pins_of(&self, url: &str) -> Vec<Pin> {
+        let entries = self.entries();
+        let pins = entries.pins.values().filter(|pin| pin.key.server == url);
+        pins.cloned().collect()
+    }
+
+    /// Changes what was approved under `key`, and keeps it. Returns whether that changed anything.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`], if it cannot be kept. Nothing is approved then.
+    pub(crate) async fn change_pin(
+        &self,
+        key: &PinKey,
+        change: impl FnOnce(&mut Pin),
+    ) -> Result<bool, VaultError> {
+        let _changing = self.changing.lock().await;
+        let before = self.pin(key);
+        let mut pin = before.clone().unwrap_or_else(|| Pin::new(key.clone()));
+        change(&mut pin);
+        if before.as_ref() == Some(&pin) {
+            return Ok(false);
+        }
+        self.write(key.record(), record::of_pin(&pin)).await?;
+        self.entries().pins.insert(key.clone(), pin);
+        Ok(true)
+    }
+
+    /// Forgets everything that was approved for the server at `url`.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`], if a record stays.
+    pub(crate) async fn forget_pins(&self, url: &str) -> Result<(), VaultError> {
+        let _changing = self.changing.lock().await;
+        for pin in self.pins_of(url) {
+            self.entries().pins.remove(&pin.key);
+            let name = pin.key.record();
+            self.in_vault(move |vault| vault.remove(&name)).await?;
+        }
+        Ok(())
+    }
+
     fn slot(&self, key: &GrantKey) -> Option<Arc<Slot>> {
         let entries = self.entries();
         let has_key = |slot: &&Arc<Slot>| slot.with_grant(|grant| grant.key == *key);
@@ -286,6 +349,9 @@ impl Entries {
                 }
                 RecordKind::Secret => record::to_secret(&plain).map(|(name, secret)| {
                     self.secrets.insert(name, secret);
+                }),
+                RecordKind::Approval => record::to_pin(&plain).map(|pin| {
+                    self.pins.insert(pin.key.clone(), pin);
                 }),
             };
             if read.is_none() {

@@ -4,6 +4,7 @@
 //! means for what is kept.
 //! Does not own: how the first code was got, and where records lie.
 
+mod audience;
 mod branch;
 pub(crate) mod endpoint;
 pub(crate) mod form;

@@ -75,6 +75,11 @@ pub(crate) enum Failure {
         reason: String,
         explanation: Option<Box<Explanation>>,
     },
+    /// The token is for a resource of Microsoft's own, which the server may not have.
+    ForeignAudience {
+        audience: String,
+        owner: &'static str,
+    },
     /// This program's registration is not known any more; it has to be made anew.
     RegistrationLost,
 }

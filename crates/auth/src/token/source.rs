@@ -8,14 +8,17 @@ use tokio::sync::watch;
 use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
 
+use super::audience::Verdicts;
 use super::branch::Branches;
 use super::endpoint::TokenEndpoint;
 use super::ledger::Ledger;
 use super::slot::{Failure, Look, Settled, Slot};
+use crate::audience::{Approval, ConfiguredServers, ForeignScopes};
 use crate::error::{AuthorizationError, SignInReason};
 use crate::http::Clients;
 use crate::identity::{Authorization, Target};
 use crate::sign_in::Ports;
+use crate::vault::VaultError;
 
 /// The source of authorizations.
 #[derive(Clone)]
@@ -30,6 +33,12 @@ pub(crate) struct Source {
     pub(crate) signed_in: watch::Sender<()>,
     /// The ports that browsers are to come back to.
     pub(crate) ports: Ports,
+    /// The configured servers.
+    pub(crate) servers: Arc<ConfiguredServers>,
+    /// Which tokens may go to which server.
+    pub(super) verdicts: Arc<Verdicts>,
+    /// What servers asked for and may not have.
+    pub(crate) foreign_scopes: Arc<ForeignScopes>,
 }
 
 impl Source {
@@ -43,7 +52,18 @@ impl Source {
             renewals: TaskTracker::new(),
             signed_in: watch::Sender::new(()),
             ports: Ports::default(),
+            servers: Arc::default(),
+            verdicts: Arc::default(),
+            foreign_scopes: Arc::default(),
         }
+    }
+
+    /// Returns a source whose vault is in memory.
+    #[cfg(test)]
+    pub(crate) fn in_memory(clients: Clients) -> Self {
+        let clock = model::ManualClock::new(std::time::SystemTime::UNIX_EPOCH);
+        let ledger = Ledger::new(crate::vault::Vault::memory());
+        Self::new(clients, clock.clock(), Arc::new(ledger))
     }
 
     /// What to send to `target` now.
@@ -57,7 +77,35 @@ impl Source {
             Some(slot) => self.fresh(slot).await,
             None => self.branch_off(target).await,
         };
-        found.map_err(|failure| failure.about(target))
+        let checked = found.and_then(|authorization| self.checked(target, authorization));
+        checked.map_err(|failure| failure.about(target))
+    }
+
+    /// Keeps what the user approved.
+    pub(crate) async fn approve(&self, approval: &Approval) -> Result<(), VaultError> {
+        self.ledger.open().await?;
+        let (source, approval) = (self.clone(), approval.clone());
+        let keeping = async move {
+            let kept = source
+                .ledger
+                .change_pin(&approval.key, |pin| pin.approve(&approval));
+            kept.await?;
+            source.servers.bump();
+            source.signed_in.send_replace(());
+            tracing::info!(
+                server = approval.server,
+                resource = %approval.resource,
+                issuer = %approval.issuer,
+                "the user approved the resource"
+            );
+            Ok(())
+        };
+        let kept = self.to_its_end(keeping).await;
+        kept.unwrap_or_else(|error| {
+            Err(VaultError::Absent {
+                reason: error.to_string(),
+            })
+        })
     }
 
     /// Does `work` on a task of its own, to its end: a caller that goes away must not take with it
@@ -172,6 +220,11 @@ impl Failure {
                 server,
                 reason,
                 explanation,
+            },
+            Self::ForeignAudience { audience, owner } => AuthorizationError::ForeignAudience {
+                server,
+                audience,
+                owner,
             },
             Self::RegistrationLost => AuthorizationError::SignInNeeded {
                 server,

@@ -21,6 +21,8 @@ pub(crate) enum RecordKind {
     Registration,
     /// A secret that a person stored by name.
     Secret,
+    /// The resource that the user approved for one server, and the audience of its tokens.
+    Approval,
 }
 
 const SUFFIX: &str = ".sealed";
@@ -59,12 +61,18 @@ impl RecordKind {
             Self::Grant => "grant",
             Self::Registration => "registration",
             Self::Secret => "secret",
+            Self::Approval => "approval",
         }
     }
 
     fn from_word(word: &str) -> Option<Self> {
-        [Self::Grant, Self::Registration, Self::Secret]
-            .into_iter()
-            .find(|kind| kind.word() == word)
+        [
+            Self::Grant,
+            Self::Registration,
+            Self::Secret,
+            Self::Approval,
+        ]
+        .into_iter()
+        .find(|kind| kind.word() == word)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use auth::SignInError;
+use auth::{Aspect, ConfiguredServer, SignInError, Target};
 use model::Issuer;
 use model::config::ServerAuth;
 use serde_json::json;
@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use url::Url;
 
+use super::authority::TENANT;
 use super::desk::{Desk, browse, client, redirect_uri};
 
 fn state(url: &Url) -> String {
@@ -229,6 +230,136 @@ async fn a_mix_up_of_authorization_servers_is_seen_by_iss_or_its_absence() {
     assert!(matches!(outcome, Err(SignInError::Insecure { .. })));
     desk.authority.set(|b| b.issuer = None);
     desk.sign_in(&target).await.unwrap();
+}
+
+/// What a sign-in ends with that names `hostile` metadata, where the client is known to an honest
+/// authorization server too.
+async fn mixed_up(change: impl FnOnce(&mut super::authority::Behaviour, &str)) -> SignInError {
+    let desk = Desk::new().await;
+    let honest = Desk::new().await;
+    let at = |url: String, auth: ServerAuth| Target {
+        url: url.parse().unwrap(),
+        auth,
+    };
+    let client = |issuer: Option<&str>| ServerAuth::Client {
+        client_id: "the-app".to_owned(),
+        client_secret: None,
+        issuer: issuer.map(Issuer::new),
+        scopes: Vec::new(),
+        redirect_port: 0,
+    };
+    let origin = honest.authority.origin.clone();
+    let server = ConfiguredServer {
+        name: "honest".to_owned(),
+        target: at(format!("{origin}/mcp"), client(Some(&origin))),
+    };
+    desk.identity.set_servers(vec![server]);
+    desk.authority.set(|b| change(b, &origin));
+    let target = at(format!("{}/mcp", desk.authority.origin), client(None));
+    let challenge = Some("Bearer");
+    let identity = &desk.identity;
+    let ended = match identity.start_device_sign_in(&target, challenge).await {
+        Err(SignInError::NoDeviceCode { .. }) => desk.begin(&target).await.err(),
+        ended => ended.err(),
+    };
+    assert!(honest.authority.asked("authorize").is_empty());
+    ended.expect("a refusal")
+}
+
+#[tokio::test]
+async fn endpoint_of_another_issuer_refuses_the_sign_in() {
+    const ENTRA: &str = "https://login.microsoftonline.com/common/oauth2/v2.0";
+    for endpoint in [
+        "authorization_endpoint",
+        "token_endpoint",
+        "device_authorization_endpoint",
+    ] {
+        let refused = mixed_up(|b, honest| {
+            b.metadata[endpoint] = json!(format!("{honest}/authorize"));
+        });
+        let text = refused.await.to_string();
+        assert!(
+            text.contains("kind = \"client\", client_id = …, issuer = "),
+            "{text}"
+        );
+        let refused = mixed_up(|b, _| b.metadata[endpoint] = json!(format!("{ENTRA}/x")));
+        let text = refused.await.to_string();
+        assert!(text.contains("belongs to Microsoft Entra ID"), "{text}");
+        assert!(text.contains("kind = \"entra\", authority = "), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn device_code_of_another_issuer_is_not_shown() {
+    let refused = mixed_up(|b, _| {
+        let issuer = b.metadata["issuer"].as_str().unwrap().to_owned();
+        b.metadata["device_authorization_endpoint"] =
+            json!(format!("{issuer}/device_authorization"));
+        b.device.answer = json!({ "verification_uri": "https://microsoft.com/devicelogin" });
+    });
+    let text = refused.await.to_string();
+    assert!(text.contains("verification page"), "{text}");
+}
+
+#[tokio::test]
+async fn endpoint_elsewhere_that_belongs_to_no_other_issuer_is_taken() {
+    let desk = Desk::new().await;
+    let other = Desk::new().await;
+    let token = format!("{}/token", other.authority.origin);
+    desk.authority
+        .set(|b| b.metadata["token_endpoint"] = json!(token));
+    desk.begin(&desk.target()).await.unwrap();
+    let findings = desk.identity.examine(&desk.target(), None).await;
+    let discovery = findings.iter().find(|one| one.aspect == Aspect::Discovery);
+    let what = &discovery.expect("a finding").what;
+    let elsewhere = format!("its token endpoint is at {}", other.authority.origin);
+    assert!(what.contains(&elsewhere), "{what}");
+}
+
+#[tokio::test]
+async fn claim_to_the_origin_counts_only_if_the_origin_confirms_it() {
+    let desk = Desk::new().await;
+    let origin = desk.authority.origin.clone();
+    desk.authority.set(|b| {
+        b.resource["resource"] = json!(origin);
+        b.confirms_origin = false;
+    });
+    let refused = desk.begin(&desk.target()).await.err().expect("a refusal");
+    assert!(matches!(refused, SignInError::Insecure { .. }), "{refused}");
+    assert!(desk.authority.asked("register").is_empty());
+    desk.authority.set(|b| b.confirms_origin = true);
+    desk.sign_in(&desk.target()).await.unwrap();
+    assert_eq!(desk.authority.asked("authorize")[0]["resource"], origin);
+}
+
+#[tokio::test]
+async fn login_hint_goes_to_the_issuer_of_the_account_only() {
+    let desk = Desk::new().await;
+    let other = Desk::new().await;
+    let target = desk.target();
+    for authority in [&desk.authority, &other.authority] {
+        let issuer = format!("{}/{TENANT}/v2.0", authority.origin);
+        authority.set(|b| {
+            b.entra["code_challenge_methods_supported"] = json!(["S256"]);
+            b.entra["scopes_supported"] = json!(["mcp.read", "openid"]);
+            b.entra["registration_endpoint"] = b.metadata["registration_endpoint"].clone();
+            b.resource["authorization_servers"] = json!([issuer]);
+            b.issuer = None;
+        });
+    }
+    let hint = async || {
+        let flow = desk.begin(&target).await.unwrap();
+        let mut query = flow.url().query_pairs();
+        query
+            .find(|(name, _)| name == "login_hint")
+            .map(|(_, hint)| hint.into_owned())
+    };
+    desk.sign_in(&target).await.unwrap();
+    assert_eq!(hint().await.as_deref(), Some("alice@contoso.example"));
+    let issuer = json!([format!("{}/{TENANT}/v2.0", other.authority.origin)]);
+    desk.authority
+        .set(|b| b.resource["authorization_servers"] = issuer);
+    assert_eq!(hint().await, None);
 }
 
 #[tokio::test]

@@ -52,6 +52,10 @@ pub(crate) struct Behaviour {
     pub(crate) device: device::DeviceCodes,
     /// What registration adds to its answer.
     pub(crate) registered_with: Value,
+    /// The audience of its access tokens, which can be read then.
+    pub(crate) audience: Option<String>,
+    /// Whether the origin confirms a claim to all of it (RFC 9728 §3.3).
+    pub(crate) confirms_origin: bool,
 }
 
 /// What becomes of a refresh token that was used.
@@ -111,6 +115,7 @@ impl Authority {
             .route("/", get(time))
             .route("/mcp", get(mcp).post(mcp))
             .route("/.well-known/oauth-protected-resource/mcp", get(resource))
+            .route("/.well-known/oauth-protected-resource", get(of_origin))
             .route("/.well-known/oauth-authorization-server", get(metadata))
             .route(
                 "/{tenant}/v2.0/.well-known/openid-configuration",
@@ -213,7 +218,13 @@ impl Authority {
         let mut books = self.books();
         books.issued += 1;
         let number = books.issued;
-        let access = format!("access-{number}");
+        let access = match self.behave(|b| b.audience.clone()) {
+            None => format!("access-{number}"),
+            Some(audience) => {
+                let claims = json!({ "aud": audience, "number": number }).to_string();
+                format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(claims))
+            }
+        };
         books.access_tokens.insert(access.clone());
         let refresh = match rotation {
             Rotation::Empty => String::new(),
@@ -293,6 +304,8 @@ impl Behaviour {
             open: false,
             device: device::DeviceCodes::usual(),
             registered_with: json!({}),
+            audience: None,
+            confirms_origin: true,
         }
     }
 }
@@ -319,6 +332,17 @@ async fn mcp(State(authority): Shared, headers: HeaderMap) -> Response {
 
 async fn resource(State(authority): Shared) -> Response {
     document(authority.behave(|b| b.resource.clone()))
+}
+
+/// What the origin says of itself: the same as the server, if the server claims the origin.
+async fn of_origin(State(authority): Shared) -> Response {
+    let claim = authority.behave(|b| b.confirms_origin.then(|| b.resource.clone()));
+    let claim = claim.unwrap_or_default();
+    let claimed = claim["resource"].as_str().unwrap_or_default();
+    match claimed.trim_end_matches('/') == authority.origin {
+        true => document(claim),
+        false => StatusCode::NOT_FOUND.into_response(),
+    }
 }
 
 async fn metadata(State(authority): Shared) -> Response {

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use auth::http::Clients;
 use auth::{
-    Account, Authorization, Identity, IdentityOptions, Program, SignInError, SignInFlow, Target,
-    Vault, Whom,
+    Account, Authorization, ConfiguredServer, Identity, IdentityOptions, Program, SignInError,
+    SignInFlow, Target, Vault, Whom,
 };
 use model::config::{ClientMetadataUrl, ServerAuth};
 use model::{Issuer, ManualClock, Resource};
@@ -88,6 +88,36 @@ impl Desk {
 
     pub(crate) fn entra_usual(&self) -> Target {
         self.entra(TENANT, &["mcp.read"])
+    }
+
+    /// A server at Entra that is discovered, with a client that was registered beforehand, beside
+    /// one whose configuration names the authority.
+    pub(crate) fn discovered_entra(&self, scopes: &[&str]) -> Target {
+        let configured = Target {
+            url: format!("{}/configured", self.authority.origin)
+                .parse()
+                .unwrap(),
+            ..self.entra(TENANT, &[])
+        };
+        let target = self.target_with(ServerAuth::Client {
+            client_id: "the-app".to_owned(),
+            client_secret: None,
+            issuer: None,
+            scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+            redirect_port: 0,
+        });
+        let issuer = format!("{}/{TENANT}/v2.0", self.authority.origin);
+        self.authority.set(|b| {
+            b.issuer = None;
+            b.resource["authorization_servers"] = serde_json::json!([issuer]);
+        });
+        let server = |name: &str, target: &Target| ConfiguredServer {
+            name: name.to_owned(),
+            target: target.clone(),
+        };
+        self.identity
+            .set_servers(vec![server("files", &configured), server("notes", &target)]);
+        target
     }
 
     /// Begins a sign-in of whoever signed in before.

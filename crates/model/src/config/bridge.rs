@@ -317,6 +317,16 @@ impl ServerAuth {
         }
     }
 
+    /// Returns the Entra authority that it names.
+    #[must_use]
+    pub fn authority(&self) -> Option<&Issuer> {
+        match self {
+            Self::Entra { authority, .. } => Some(authority),
+            Self::ClientCredentials(config) => config.authority(),
+            Self::Discover | Self::Client { .. } | Self::None => None,
+        }
+    }
+
     /// The secret that signing in takes.
     #[must_use]
     pub fn secret(&self) -> Option<&SecretName> {

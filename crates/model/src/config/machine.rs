@@ -23,6 +23,26 @@ pub struct ClientCredentials {
     pub scopes: Vec<String>,
 }
 
+impl ClientCredentials {
+    /// Returns the Entra authority that it names.
+    #[must_use]
+    pub fn authority(&self) -> Option<&Issuer> {
+        match &self.issuer {
+            MachineIssuer::Entra { authority, .. } => Some(authority),
+            MachineIssuer::Discovered { .. } => None,
+        }
+    }
+
+    /// Returns the resource that it names.
+    #[must_use]
+    pub fn resource(&self) -> Option<&Resource> {
+        match &self.issuer {
+            MachineIssuer::Entra { resource, .. } => Some(resource),
+            MachineIssuer::Discovered { resource } => resource.as_ref(),
+        }
+    }
+}
+
 /// What proves that a program is a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MachineProof {

@@ -9,8 +9,7 @@ use crate::error::SignInError;
 use crate::http::tests::{Net, OUTSIDE};
 use crate::identity::Target;
 use crate::sign_in::plan::Plan;
-use crate::token::Ledger;
-use crate::vault::Vault;
+use crate::token::source::Source;
 
 const ENTRA: &str = "login.microsoftonline.com";
 const TENANT: &str = "7d3a2a45-9f0e-4b53-8f4e-0e3b5f3d2a11";
@@ -52,7 +51,7 @@ async fn decide(configured: &str, named: &str) -> Result<(), SignInError> {
     };
     let known = Known {
         target: &target,
-        ledger: &Ledger::new(Vault::memory()),
+        source: &Source::in_memory(net.clients()),
         client_metadata: None,
         earlier: None,
     };

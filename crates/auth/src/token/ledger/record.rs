@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::account::{Account, AccountKey};
+use crate::audience::{Pin, PinKey};
 use crate::http::Side;
 use crate::registration::{Client, ClientOrigin, ClientProof, Registration};
 use crate::secret::{AccessToken, ClientSecret, RefreshToken, StoredSecret};
@@ -45,6 +46,15 @@ struct GrantRecord<'a> {
 struct SecretRecord<'a> {
     name: Cow<'a, SecretName>,
     value: Cow<'a, str>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PinRecord<'a> {
+    server: Cow<'a, str>,
+    issuer: Cow<'a, Issuer>,
+    client_id: Cow<'a, str>,
+    resource: Option<Cow<'a, Resource>>,
+    audience: Option<Cow<'a, str>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -191,6 +201,34 @@ pub(super) fn to_secret(plain: &Plain) -> Option<(SecretName, StoredSecret)> {
     let record: SecretRecord<'_> = serde_json::from_slice(plain).ok()?;
     let value = StoredSecret::new(record.value);
     Some((record.name.into_owned(), value))
+}
+
+pub(super) fn of_pin(pin: &Pin) -> Plain {
+    let PinKey {
+        server,
+        issuer,
+        client_id,
+    } = &pin.key;
+    written(&PinRecord {
+        server: (&**server).into(),
+        issuer: Cow::Borrowed(issuer),
+        client_id: (&**client_id).into(),
+        resource: pin.resource.as_ref().map(Cow::Borrowed),
+        audience: pin.audience.as_deref().map(Cow::Borrowed),
+    })
+}
+
+pub(super) fn to_pin(plain: &Plain) -> Option<Pin> {
+    let record: PinRecord<'_> = serde_json::from_slice(plain).ok()?;
+    Some(Pin {
+        key: PinKey {
+            server: record.server.into_owned(),
+            issuer: record.issuer.into_owned(),
+            client_id: record.client_id.into_owned(),
+        },
+        resource: record.resource.map(Cow::into_owned),
+        audience: record.audience.map(Cow::into_owned),
+    })
 }
 
 fn of_account(account: &Account) -> AccountRecord<'_> {

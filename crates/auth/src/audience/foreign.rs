@@ -1,0 +1,52 @@
+//! The scopes that servers asked for and that belong to other resources.
+//!
+//! They are dropped. The user hears of them, because an honest server does not ask for them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::identity::Target;
+
+/// Scopes of other resources, by the address of the server that named them.
+#[derive(Debug, Default)]
+pub(crate) struct ForeignScopes(Mutex<HashMap<String, BTreeSet<String>>>);
+
+/// The most scopes that are kept of one server, and the longest.
+const MAX_SCOPES: usize = 20;
+const MAX_LENGTH: usize = 200;
+
+impl ForeignScopes {
+    /// Records scopes that were dropped. Logs those that are new.
+    pub(crate) fn record(&self, target: &Target, scopes: &[String]) {
+        if scopes.is_empty() {
+            return;
+        }
+        let mut all = self.lock();
+        let known = all.entry(target.url.as_str().to_owned()).or_default();
+        for scope in scopes {
+            let scope: String = crate::token::plain(scope)
+                .chars()
+                .take(MAX_LENGTH)
+                .collect();
+            if known.len() < MAX_SCOPES && known.insert(scope.clone()) {
+                let server = target.url.shown();
+                tracing::warn!(
+                    server,
+                    scope,
+                    "the server asks for a scope of another resource, which is dropped"
+                );
+            }
+        }
+    }
+
+    /// Returns what was dropped for a server, in order.
+    pub(crate) fn of(&self, target: &Target) -> Vec<String> {
+        let all = self.lock();
+        let known = all.get(target.url.as_str());
+        known.map_or_else(Vec::new, |scopes| scopes.iter().cloned().collect())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, BTreeSet<String>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

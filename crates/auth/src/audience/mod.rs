@@ -1,0 +1,78 @@
+//! Which resources a server may have tokens for, where the authorization server grants by scope
+//! alone.
+//!
+//! Entra names the resource in the scope and ignores or refuses `resource` (RFC 8707). Whatever
+//! puts a scope into a request therefore chooses the API that the token opens, and single sign-on
+//! completes such a sign-in without a click. So a server never chooses: its configuration does, or
+//! the user.
+//!
+//! Owns: the resources that a server may use, the scopes that count, which resource a server may
+//! ask the user for, and what the user approved. Does not own: asking the user (`sign_in`), and
+//! keeping the answer (`token`).
+//!
+//! Invariants: challenges and metadata never add a resource to the set. A resource of Microsoft's
+//! own, or one of another configured server, is never put to the user.
+
+mod allowed;
+mod approval;
+mod candidate;
+mod foreign;
+mod microsoft;
+mod servers;
+
+pub(crate) use allowed::AllowedResources;
+pub use approval::{Approval, AudienceChange};
+pub(crate) use approval::{Pin, PinKey};
+pub(crate) use candidate::{CandidateError, candidate, names};
+pub(crate) use foreign::ForeignScopes;
+pub(crate) use microsoft::microsoft_resource;
+pub use servers::ConfiguredServer;
+pub(crate) use servers::ConfiguredServers;
+
+/// Returns the text before the last `/` of a scope, which names its resource at Entra. Returns
+/// `None` for a bare scope.
+pub(crate) fn resource_of(scope: &str) -> Option<&str> {
+    scope.rsplit_once('/').map(|(resource, _)| resource)
+}
+
+/// Returns whether two identifiers name the same resource. Entra ignores case, and takes an
+/// application id with and without `api://`.
+pub(crate) fn is_same_resource(one: &str, other: &str) -> bool {
+    normalized(one) == normalized(other)
+}
+
+fn normalized(resource: &str) -> String {
+    let resource = resource.trim_end_matches('/').to_ascii_lowercase();
+    let id = ["api://", "spn:"]
+        .iter()
+        .find_map(|prefix| resource.strip_prefix(prefix));
+    match id.filter(|id| crate::dialect::is_guid(id)) {
+        Some(id) => id.to_owned(),
+        None => resource,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_same_resource, resource_of};
+
+    #[test]
+    fn resource_of_scope_is_text_before_last_slash() {
+        assert_eq!(resource_of("api://files/read"), Some("api://files"));
+        assert_eq!(resource_of("api://files//.default"), Some("api://files/"));
+        assert_eq!(
+            resource_of("https://x.example//a"),
+            Some("https://x.example/")
+        );
+        assert_eq!(resource_of("mcp.read"), None);
+    }
+
+    #[test]
+    fn same_resource_ignores_case_and_api_prefix() {
+        let id = "5e0c2c1a-7b64-4f1d-9c58-1d2a3b4c5d01";
+        assert!(is_same_resource("api://Files", "API://files/"));
+        assert!(is_same_resource(&format!("api://{id}"), &id.to_uppercase()));
+        assert!(!is_same_resource("api://files", "files"));
+        assert!(!is_same_resource("api://files", "api://files2"));
+    }
+}

@@ -1,0 +1,95 @@
+//! The configured servers, for rules that compare one with the others.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use model::Issuer;
+use model::config::ServerAuth;
+
+use super::AllowedResources;
+use crate::identity::Target;
+
+/// A server as its user knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfiguredServer {
+    /// Its name.
+    pub name: String,
+    /// Its address, and how one signs in to it.
+    pub target: Target,
+}
+
+/// All configured servers. A count of changes lets results be cached.
+#[derive(Debug, Default)]
+pub(crate) struct ConfiguredServers {
+    servers: Mutex<Arc<[ConfiguredServer]>>,
+    generation: AtomicU64,
+}
+
+impl ConfiguredServers {
+    /// Takes the place of what was there.
+    pub(crate) fn set(&self, servers: Vec<ConfiguredServer>) {
+        let mut current = self.lock();
+        if **current != *servers {
+            *current = servers.into();
+            self.generation.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Counts a change of what the user approved, after which nothing cached counts.
+    pub(crate) fn bump(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn all(&self) -> Arc<[ConfiguredServer]> {
+        Arc::clone(&self.lock())
+    }
+
+    /// Returns all servers at other addresses than `target`.
+    pub(crate) fn others(&self, target: &Target) -> Vec<ConfiguredServer> {
+        let all = self.all();
+        let others = all.iter().filter(|server| server.target.url != target.url);
+        others.cloned().collect()
+    }
+
+    /// Returns the name of a server, or its address if it is in no configuration.
+    pub(crate) fn name_of(&self, target: &Target) -> String {
+        let all = self.all();
+        let same = all.iter().find(|server| server.target == *target);
+        let same = same.or_else(|| all.iter().find(|server| server.target.url == target.url));
+        same.map_or_else(
+            || target.url.shown().to_owned(),
+            |server| server.name.clone(),
+        )
+    }
+
+    /// Returns the authorization servers that the configuration names: authorities of Entra, and
+    /// others.
+    pub(crate) fn issuers(&self) -> (Vec<Issuer>, Vec<Issuer>) {
+        let all = self.all();
+        let auths = || all.iter().map(|server| &server.target.auth);
+        let authorities = auths().filter_map(ServerAuth::authority);
+        let others = auths().filter_map(|auth| match auth {
+            ServerAuth::Client { issuer, .. } => issuer.as_ref(),
+            ServerAuth::Entra { .. }
+            | ServerAuth::ClientCredentials(_)
+            | ServerAuth::Discover
+            | ServerAuth::None => None,
+        });
+        (authorities.cloned().collect(), others.cloned().collect())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<[ConfiguredServer]>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ConfiguredServer {
+    /// Returns the resources that its configuration names.
+    pub(crate) fn resources(&self) -> AllowedResources {
+        AllowedResources::configured(&self.target.auth)
+    }
+}

@@ -1,0 +1,210 @@
+//! The page of ours that asks the user before the authorization server does: may this server have
+//! tokens for this resource?
+//!
+//! It is on the port that the browser comes back to. Single sign-on completes the authorization
+//! server's own page without a click, so nothing but this page asks the user.
+//!
+//! Owns: the page's address, and who may answer it. Does not own: its words (`page`), and keeping
+//! the answer (`token`).
+//!
+//! Invariants: the address has a secret, which the answer repeats, so that no other page can
+//! answer; the authorization server's address is shown to the browser only after the user allowed
+//! it.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::header::ORIGIN;
+use hyper::{Method, Request, StatusCode, Uri};
+use tokio::sync::{mpsc, oneshot};
+use url::{Url, form_urlencoded};
+
+use super::callback::{Callbacks, form, not_expected, refused};
+use super::exchange::Exchange;
+use super::page::Page;
+use crate::audience::Approval;
+use crate::error::SignInError;
+use crate::identity::Target;
+use crate::random;
+use crate::secret::State;
+
+const PATH: &str = "/approve";
+
+/// The page of one sign-in.
+pub(super) struct ApprovalPage {
+    approval: Approval,
+    server_url: String,
+    url: Url,
+    key: State,
+    /// What a browser is shown that comes back after the user allowed it.
+    next: OnceLock<Page>,
+}
+
+/// The page, where browsers get it.
+#[derive(Clone)]
+pub(super) struct Gate {
+    page: Arc<ApprovalPage>,
+    decisions: mpsc::Sender<Decision>,
+}
+
+/// What the user answered, with the browser waiting for what comes next.
+pub(super) struct Decision {
+    is_allowed: bool,
+    reply: oneshot::Sender<Page>,
+}
+
+/// The answers to one page.
+pub(super) struct Decisions {
+    page: Arc<ApprovalPage>,
+    received: mpsc::Receiver<Decision>,
+}
+
+impl ApprovalPage {
+    /// Returns the page for a sign-in to `target` that listens on `port`.
+    pub(super) fn new(approval: Approval, target: &Target, port: u16) -> Self {
+        let key = random::token(&mut random::fill);
+        let url = format!("http://127.0.0.1:{port}{PATH}?key={key}");
+        Self {
+            approval,
+            server_url: target.url.shown().to_owned(),
+            url: Url::parse(&url).expect("the parts are constants, a number and URL-safe text"),
+            key: State::new(key),
+            next: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    pub(super) fn approval(&self) -> &Approval {
+        &self.approval
+    }
+
+    /// Returns the gate to serve, and what comes of it. Both are absent where there is no page.
+    pub(super) fn open(page: Option<Self>) -> (Option<Gate>, Option<Decisions>) {
+        let Some(page) = page else {
+            return (None, None);
+        };
+        let (decisions, received) = mpsc::channel(1);
+        let page = Arc::new(page);
+        let gate = Gate {
+            page: Arc::clone(&page),
+            decisions,
+        };
+        (Some(gate), Some(Decisions { page, received }))
+    }
+}
+
+impl Gate {
+    /// Returns whether a request is for this page.
+    pub(super) fn is_at(&self, uri: &Uri) -> bool {
+        uri.path() == PATH
+    }
+
+    /// Answers a request for this page, which the caller has found to name this machine.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Page {
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        if !self.has_key(query.as_bytes()) {
+            return not_expected();
+        }
+        if let Some(next) = self.page.next.get() {
+            return next.clone();
+        }
+        match *request.method() {
+            Method::GET => Page::Approve {
+                approval: Box::new(self.page.approval.clone()),
+                server_url: self.page.server_url.clone(),
+            },
+            Method::POST if self.is_own(&request) => match form(request).await {
+                Ok(answer) => self.decide(&answer).await,
+                Err(page) => page,
+            },
+            _ => refused(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "Only the page of Postern is answered here.",
+            ),
+        }
+    }
+
+    fn has_key(&self, query: &[u8]) -> bool {
+        let mut pairs = form_urlencoded::parse(query);
+        let key = pairs.find(|(name, _)| name == "key");
+        key.is_some_and(|(_, key)| self.page.key.matches(&key))
+    }
+
+    /// Returns whether a form was sent by this page: browsers name the page that sends one.
+    fn is_own(&self, request: &Request<Incoming>) -> bool {
+        let mut origins = request.headers().get_all(ORIGIN).iter();
+        let own = self.page.url.origin().ascii_serialization();
+        origins.all(|origin| origin.as_bytes() == own.as_bytes())
+    }
+
+    async fn decide(&self, answer: &Bytes) -> Page {
+        let mut pairs = form_urlencoded::parse(answer);
+        let answer = pairs.find(|(name, _)| name == "answer");
+        let is_allowed = match answer.as_ref().map(|(_, value)| &**value) {
+            Some("allow") => true,
+            Some("deny") => false,
+            Some(_) | None => return not_expected(),
+        };
+        let (reply, page) = oneshot::channel();
+        let decision = Decision { is_allowed, reply };
+        if self.decisions.send(decision).await.is_err() {
+            return not_expected();
+        }
+        page.await.unwrap_or_else(|_| not_expected())
+    }
+}
+
+impl Exchange {
+    /// Waits for the user's answer, keeps it, and sends the browser on to `next`.
+    ///
+    /// # Errors
+    ///
+    /// `NotApproved`, if the user declines, and `Vault`, if the answer cannot be kept.
+    pub(super) async fn approved(
+        &self,
+        decisions: &mut Decisions,
+        callbacks: &mut Callbacks,
+        next: &Url,
+    ) -> Result<(), SignInError> {
+        let approval = &decisions.page.approval;
+        let decision = loop {
+            tokio::select! {
+                Some(decision) = decisions.received.recv() => break decision,
+                // No response can be expected before the authorization server was asked.
+                Some(arrival) = callbacks.next() => arrival.turn_away(),
+                else => return Err(self.not_approved(approval)),
+            }
+        };
+        let outcome = match decision.is_allowed {
+            true => {
+                let kept = self.source.approve(approval).await;
+                kept.map_err(SignInError::from)
+            }
+            false => Err(self.not_approved(approval)),
+        };
+        let page = match &outcome {
+            Ok(()) => {
+                let onward = Page::Continue {
+                    issuer: self.plan.issuer.to_string(),
+                    url: Box::new(next.clone()),
+                };
+                decisions.page.next.get_or_init(|| onward).clone()
+            }
+            Err(error) => Page::failed(error),
+        };
+        // A browser that goes away has answered all the same.
+        let _ = decision.reply.send(page);
+        outcome
+    }
+
+    fn not_approved(&self, approval: &Approval) -> SignInError {
+        SignInError::NotApproved {
+            server: self.server(),
+            resource: approval.resource.to_string(),
+        }
+    }
+}

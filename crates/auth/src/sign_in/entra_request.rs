@@ -1,0 +1,165 @@
+//! What a sign-in asks Entra for: the scopes, which carry the resource, and the approval that the
+//! user has to give first.
+//!
+//! Does not own: which resources a server may use (`audience`).
+//!
+//! Invariants: `resource` (RFC 8707) is never sent. Entra takes it only where it is one of the
+//! application's URIs to the letter, and then the scopes say the same. Every scope that comes from
+//! a challenge, from metadata or from an earlier sign-in belongs to an allowed resource.
+
+use model::{Issuer, Resource};
+
+use super::known::Known;
+use super::plan::{self, Sources};
+use crate::audience::{
+    AllowedResources, Approval, CandidateError, Pin, PinKey, candidate, is_same_resource, names,
+};
+use crate::dialect;
+use crate::discovery::{Challenge, ProtectedResource};
+use crate::error::SignInError;
+
+/// See the module.
+pub(super) struct EntraRequest {
+    pub(super) resource: Resource,
+    /// With their resource, and with those that bring a refresh token and a name.
+    pub(super) scopes: Vec<String>,
+    /// Scopes of other resources, which the server named and which are not asked for.
+    pub(super) foreign: Vec<String>,
+    /// What the user has to approve before the authorization server is asked.
+    pub(super) approval: Option<Approval>,
+}
+
+/// One server at one issuer, for one client.
+pub(super) struct EntraServer<'a> {
+    pub(super) known: &'a Known<'a>,
+    pub(super) issuer: &'a Issuer,
+    /// `None` where no client is known.
+    pub(super) client_id: Option<&'a str>,
+    pub(super) scopes: &'a [String],
+    pub(super) challenge: &'a Challenge,
+}
+
+impl EntraServer<'_> {
+    /// Returns the request for a resource that the configuration names.
+    pub(super) fn configured(&self, resource: &Resource) -> EntraRequest {
+        let allowed = AllowedResources::configured(&self.known.target.auth);
+        let approval = self.approval(resource, None);
+        self.request(resource.clone(), &[], &allowed, approval)
+    }
+
+    /// Returns the request for a server that was discovered. Its resource is that of configured
+    /// scopes, else the one that the user approved or has to approve.
+    ///
+    /// # Errors
+    ///
+    /// `ForeignResource`, if the user must not be asked for the resource.
+    pub(super) fn discovered(
+        &self,
+        described: &ProtectedResource,
+    ) -> Result<EntraRequest, SignInError> {
+        let mut allowed = AllowedResources::configured(&self.known.target.auth);
+        if let Some(resource) = allowed.first().cloned() {
+            let approval = self.approval(&resource, None);
+            return Ok(self.request(resource, &described.scopes, &allowed, approval));
+        }
+        let others = self.known.source.servers.others(self.known.target);
+        let uses = |server: &_, resource: &str| {
+            let approved = self.known.source.resources_of(server);
+            let mut approved = approved.iter();
+            names(server, resource) || approved.any(|one| is_same_resource(one, resource))
+        };
+        let pinned = self.pin().and_then(|pin| pin.resource);
+        let resource = match candidate(described, &others, uses) {
+            Ok(resource) => resource,
+            Err(error) => return Err(self.refused(&error)),
+        };
+        let is_approved = pinned.as_ref() == Some(&resource);
+        let approval = match is_approved {
+            true => self.approval(&resource, None),
+            false => self.approval(&resource, Some(pinned)),
+        };
+        allowed.add(resource.clone());
+        Ok(self.request(resource, &described.scopes, &allowed, approval))
+    }
+
+    /// Returns the request, without the scopes of other resources.
+    fn request(
+        &self,
+        resource: Resource,
+        listed: &[String],
+        allowed: &AllowedResources,
+        approval: Option<Approval>,
+    ) -> EntraRequest {
+        let granted = self.known.granted_by(self.issuer);
+        let named = [&*self.challenge.scopes, listed, granted].map(|scopes| allowed.sort(scopes));
+        let [challenged, listed, granted] = named;
+        let asked = plan::wanted(&Sources {
+            configured: self.scopes,
+            challenged: &challenged.allowed,
+            listed: &listed.allowed,
+            granted: &granted.allowed,
+            is_step_up: self.challenge.is_insufficient_scope(),
+        });
+        let mut foreign = challenged.foreign;
+        foreign.extend(listed.foreign);
+        foreign.sort();
+        foreign.dedup();
+        EntraRequest {
+            scopes: dialect::qualified(&asked, &resource),
+            resource,
+            foreign,
+            approval,
+        }
+    }
+
+    /// Returns what the user has to approve: a resource that the server names, in place of
+    /// `previous` if that is there, or another audience. `None` if there is nothing to approve.
+    fn approval(
+        &self,
+        resource: &Resource,
+        server_named: Option<Option<Resource>>,
+    ) -> Option<Approval> {
+        let source = self.known.source;
+        let audience = source.changed_audience(self.known.target);
+        if server_named.is_none() && audience.is_none() {
+            return None;
+        }
+        Some(Approval {
+            server: source.servers.name_of(self.known.target),
+            issuer: self.issuer.clone(),
+            resource: resource.clone(),
+            pins_resource: server_named.is_some(),
+            previous: server_named.flatten(),
+            audience,
+            key: self.key()?,
+        })
+    }
+
+    fn key(&self) -> Option<PinKey> {
+        Some(PinKey {
+            server: self.known.target.url.as_str().to_owned(),
+            issuer: self.issuer.clone(),
+            client_id: self.client_id?.to_owned(),
+        })
+    }
+
+    fn pin(&self) -> Option<Pin> {
+        self.known.source.ledger.pin(&self.key()?)
+    }
+
+    fn refused(&self, error: &CandidateError) -> SignInError {
+        let (resource, issuer) = (error.resource(), self.issuer);
+        let client = self.client_id.unwrap_or("…");
+        let entry = match self.known.has_client_secret() {
+            true => format!("`scopes = [\"{resource}/.default\"]` in its `auth`"),
+            false => format!(
+                "`auth = {{ kind = \"entra\", authority = \"{issuer}\", client_id = \"{client}\", resource = \"{resource}\" }}`"
+            ),
+        };
+        SignInError::ForeignResource {
+            server: self.known.server(),
+            reason: error.to_string(),
+            entry,
+        }
+    }
+}
