@@ -19,6 +19,7 @@ const SHOTS = [
   ["refused", "servers"],
   ["signing-in", "servers"],
   ["entering-code", "servers"],
+  ["approving", "servers"],
   ["connected", "consents"],
   ["signed-out", "consents"],
   ["connected", "hosts"],

@@ -103,6 +103,7 @@ fn of_finding(server: &str, finding: &Finding) -> DoctorCheck {
         Aspect::Discovery => "discovery",
         Aspect::Registration => "registration",
         Aspect::Redirect => "redirect",
+        Aspect::Access => "access",
         Aspect::Clock => "clock",
         Aspect::Reach => "reach",
         Aspect::Proxy => "proxy",

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use auth::{AccountKey, Identity, IdentityOptions, Program, Vault};
+use auth::{AccountKey, ConfiguredServer, Identity, IdentityOptions, Program, Vault};
 use control::api::{Problem, ProblemKind, SessionView};
 use model::config::{BridgeConfig, BridgeSettings};
 use tokio::sync::watch;
@@ -235,7 +235,18 @@ impl Hub {
             }
         }
         drop(config);
+        self.announce_servers();
         self.changed();
+    }
+
+    /// Tells who signs in which servers there are: none of them gets tokens of another one.
+    fn announce_servers(&self) {
+        let servers = self.registry.all().into_iter();
+        let servers = servers.map(|server| ConfiguredServer {
+            name: server.name.to_string(),
+            target: server.target(),
+        });
+        self.identity.set_servers(servers.collect());
     }
 
     /// Changes the configuration, one change at a time, and puts it in force.
@@ -260,7 +271,9 @@ impl Hub {
     /// The server of that name or at that URL, after a look at the configuration.
     pub(crate) fn server_or_at(&self, text: &str) -> Result<Arc<Server>, Problem> {
         self.reload(false);
-        self.or_config_problem(self.registry.named_or_at(text))
+        let found = self.registry.named_or_at(text);
+        self.announce_servers();
+        self.or_config_problem(found)
     }
 
     /// A server that is not found may stand in a file that cannot be read: then that is why.

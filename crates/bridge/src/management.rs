@@ -172,6 +172,10 @@ async fn answer(hub: &Arc<Hub>, request: Request) -> Result<Reply, Problem> {
             hub.sign_ins.hand_in(&server, &address).await?;
             Ok(Reply::Done)
         }
+        Request::ApproveResource { server, resource } => {
+            hub.sign_ins.approve(&server, &resource)?;
+            Ok(Reply::Done)
+        }
         Request::CancelSignIn { server } => {
             hub.sign_ins.cancel(&server);
             Ok(Reply::Done)
@@ -185,7 +189,7 @@ async fn answer(hub: &Arc<Hub>, request: Request) -> Result<Reply, Problem> {
             url,
             allow_http,
         } => add_server(hub, &name, &url, allow_http),
-        Request::RemoveServer { name } => remove_server(hub, &name),
+        Request::RemoveServer { name } => remove_server(hub, &name).await,
         Request::TestServer { name } => {
             let tested = probe::test(hub, &hub.server(&name)?).await;
             tested
@@ -370,13 +374,19 @@ fn add_server(hub: &Arc<Hub>, name: &str, url: &str, allow_http: bool) -> Result
     Ok(Reply::Done)
 }
 
-fn remove_server(hub: &Arc<Hub>, name: &str) -> Result<Reply, Problem> {
+async fn remove_server(hub: &Arc<Hub>, name: &str) -> Result<Reply, Problem> {
     let server = hub.server(name)?;
     if hub.registry.forget_ephemeral(&server.name) {
         hub.changed();
     } else {
         hub.edit_config(|path| config_file::remove(path, &server.name))?;
         server.forget();
+    }
+    let is_shared = |other: &Arc<Server>| other.config.url == server.config.url;
+    if !hub.registry.all().iter().any(is_shared)
+        && let Err(error) = hub.identity.forget_approvals(&server.target()).await
+    {
+        tracing::warn!(server = name, %error, "what was approved for the server stays");
     }
     Ok(Reply::Done)
 }

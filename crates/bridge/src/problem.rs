@@ -160,7 +160,7 @@ pub(crate) fn of_authorization(server: &Server, error: &auth::AuthorizationError
         }
         Error::Unreachable { .. } => spoken(server, ProblemKind::Unreachable, error),
         Error::Vault(_) => spoken(server, ProblemKind::Vault, error),
-        Error::NotGranted { .. } | Error::Misconfigured { .. } => {
+        Error::NotGranted { .. } | Error::Misconfigured { .. } | Error::ForeignAudience { .. } => {
             spoken(server, ProblemKind::Invalid, error)
         }
         Error::Forbidden { .. } => spoken(server, ProblemKind::Failed, error),
@@ -195,7 +195,10 @@ fn spoken(server: &Server, kind: ProblemKind, error: &impl std::fmt::Display) ->
 pub(crate) fn of_sign_in(server: &Server, error: &auth::SignInError) -> Problem {
     use auth::SignInError as Error;
     let kind = match error {
-        Error::Declined { .. } | Error::TimedOut { .. } => ProblemKind::SignInEnded,
+        Error::Declined { .. } | Error::TimedOut { .. } | Error::NotApproved { .. } => {
+            ProblemKind::SignInEnded
+        }
+        Error::ApprovalNeeded { .. } => ProblemKind::SignInNeeded,
         Error::Unreachable { .. } | Error::Busy { .. } => ProblemKind::Unreachable,
         Error::Untrusted { .. } => ProblemKind::Untrusted,
         Error::PortTaken { .. } | Error::PortAwaited { .. } => ProblemKind::InUse,
@@ -203,7 +206,10 @@ pub(crate) fn of_sign_in(server: &Server, error: &auth::SignInError) -> Problem 
             ProblemKind::NotOffered
         }
         Error::SecretMissing { .. } => ProblemKind::NotFound,
-        Error::NoRegistration { .. } | Error::Insecure { .. } => ProblemKind::Invalid,
+        Error::NoRegistration { .. }
+        | Error::Insecure { .. }
+        | Error::ForeignResource { .. }
+        | Error::MixUp { .. } => ProblemKind::Invalid,
         Error::Vault(_) => ProblemKind::Vault,
         Error::Refused { .. }
         | Error::ClockWrong { .. }

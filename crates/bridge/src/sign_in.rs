@@ -97,7 +97,7 @@ impl SignIns {
         let inner = self.inner();
         let pending = inner.pending.get(server.as_str());
         let shown = pending.and_then(|pending| pending.shown.as_ref());
-        match shown.and_then(Shown::hint) {
+        match shown.and_then(|shown| shown.hint(server.as_str())) {
             Some(hint) if problem.kind == ProblemKind::SignInNeeded => problem.with_hint(hint),
             Some(_) | None => problem,
         }
@@ -119,6 +119,25 @@ impl SignIns {
         };
         let given = hand_in.give(address.expose()).await;
         given.map_err(|error| Problem::from_text(ProblemKind::Invalid, &error.to_string()))
+    }
+
+    /// Approves the resource that a sign-in waits for, and lets it go on.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, if no sign-in to that server waits for the approval of that resource.
+    pub(crate) fn approve(&self, server: &str, resource: &str) -> End {
+        let inner = self.inner();
+        let pending = inner.pending.get(server);
+        let shown = pending.and_then(|pending| pending.shown.as_ref());
+        match shown.is_some_and(|shown| shown.approve(resource)) {
+            true => Ok(()),
+            false => Err(Problem::new(
+                ProblemKind::NotFound,
+                format!("no sign-in to {server} waits for the approval of {resource}"),
+            )
+            .with_hint(format!("start one with `postern sign-in {server}`"))),
+        }
     }
 
     /// Nobody did anything on the page of that server until it ended. That says nothing about
@@ -267,7 +286,9 @@ pub(crate) async fn switch(
                 hub.changed();
                 return Ok(());
             }
-            account.username.map_or(Whom::Chosen, Whom::Named)
+            let issuer = account.key.issuer;
+            let username = account.username;
+            username.map_or(Whom::Chosen, |username| Whom::Named { username, issuer })
         }
     };
     if hub.sign_ins.awaits(server.name.as_str()) {

@@ -19,8 +19,8 @@ pub use request::{
 };
 pub use secret::{BrowserAnswer, ClientSecret, HeaderSecret};
 pub use view::{
-    AccountState, AccountView, BridgeView, HostView, ServerModeState, ServerState, ServerView,
-    SessionView, SignInView, State, ToolView, UserCodeView, VaultState, VaultView,
+    AccountState, AccountView, ApprovalView, BridgeView, HostView, ServerModeState, ServerState,
+    ServerView, SessionView, SignInView, State, ToolView, UserCodeView, VaultState, VaultView,
 };
 
 /// Whole seconds since 1970.

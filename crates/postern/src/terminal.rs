@@ -30,7 +30,12 @@ pub(crate) fn confirm(question: &str) -> Option<bool> {
     let _ = write!(stderr.lock(), "{question} [y/N] ");
     let mut answer = String::new();
     stdin.lock().read_line(&mut answer).ok()?;
-    Some(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    Some(is_yes(&answer))
+}
+
+/// Returns whether an answer means yes.
+pub(crate) fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
 /// Whether somebody can type something.

@@ -72,6 +72,24 @@ test("a code to enter elsewhere is shown with its page, and can be copied", () =
   expect(within(banner).getByRole("button", { name: "Cancel sign-in" })).toBeDefined();
 });
 
+test("pending approval names the resource and approves just that", async () => {
+  const transport = mockTransport("approving");
+  const call = vi.spyOn(transport, "call");
+  renderApp(transport);
+  const banner = screen.getByRole("status");
+  const resource = "api://5e0c2c1a-7b64-4f1d-9c58-1d2a3b4c5d01";
+  expect(banner.textContent).toContain("snippets asks for access to");
+  expect(within(banner).getByText(resource)).toBeDefined();
+  expect(within(banner).queryByRole("button", { name: "Copy sign-in link" })).toBeNull();
+  await user.click(within(banner).getByRole("button", { name: "Allow access" }));
+  expect(call).toHaveBeenCalledWith({ call: "approve-resource", server: "snippets", resource });
+});
+
+test("scopes of other resources are shown with their server", () => {
+  renderApp(mockTransport("approving"));
+  expect(screen.getByText("https://graph.microsoft.com/Mail.Read")).toBeDefined();
+});
+
 test("a sign-in that fails is told on every page", async () => {
   renderApp(mockTransport("signed-out"));
   await user.click(screen.getByRole("button", { name: "Sign in" }));

@@ -7,6 +7,7 @@ import { ProblemAlert } from "../parts/ProblemAlert";
 import { sentence } from "../parts/sentence";
 import { Words } from "../parts/Words";
 import { t } from "../strings/t";
+import { SignInApproval } from "./SignInApproval";
 import { SignInCode } from "./SignInCode";
 
 /** A sign-in waits for somebody: where it is, what to enter there, and how to end it. */
@@ -21,9 +22,9 @@ export function SignInBanner({ waiting }: { waiting: SignInView }) {
       icon={<Loader size={18} color="yellow" aria-hidden />}
       title={t(title(waiting), { server: waiting.server })}
     >
-      {waiting.code === null ? <BrowserPage waiting={waiting} /> : <SignInCode code={waiting.code} />}
+      <Step waiting={waiting} />
       <Group gap="xs" mt="xs">
-        <CopyButton labelled value={waiting.url} what={t("signIn.link")} />
+        {waiting.url !== "" && <CopyButton labelled value={waiting.url} what={t("signIn.link")} />}
         <Button variant="subtle" color="gray" loading={cancel.busy} onClick={cancel.run}>
           {t("signIn.cancel")}
         </Button>
@@ -33,7 +34,15 @@ export function SignInBanner({ waiting }: { waiting: SignInView }) {
   );
 }
 
+function Step({ waiting }: { waiting: SignInView }) {
+  if (waiting.approval !== null && !waiting.approval.onPage) {
+    return <SignInApproval server={waiting.server} approval={waiting.approval} />;
+  }
+  return waiting.code === null ? <BrowserPage waiting={waiting} /> : <SignInCode code={waiting.code} />;
+}
+
 function title(waiting: SignInView) {
+  if (waiting.approval !== null && !waiting.approval.onPage) return "approval.title";
   if (waiting.code !== null) return "signIn.enterCode";
   return waiting.browserProblem === null ? "signIn.waiting" : "signIn.stuck";
 }
@@ -45,6 +54,9 @@ function BrowserPage({ waiting }: { waiting: SignInView }) {
       <Text size="sm">
         <Words>{stuck ? sentence(waiting.browserProblem ?? "") : t("signIn.about")}</Words>
       </Text>
+      {waiting.approval !== null && (
+        <Text size="sm">{t("approval.onPage", { resource: waiting.approval.resource })}</Text>
+      )}
       {stuck && (
         <Text size="xs" ff="monospace" c="dimmed" lineClamp={2} style={{ overflowWrap: "anywhere" }}>
           {waiting.url}

@@ -24,7 +24,16 @@ server: string,
 /**
  * The whole address.
  */
-address: string, } | { "call": "switch-account", 
+address: string, } | { "call": "approve-resource", 
+/**
+ * The server's name.
+ */
+server: string, 
+/**
+ * The resource that was shown, as [`super::ApprovalView::resource`] names it. No other one
+ * is approved.
+ */
+resource: string, } | { "call": "switch-account", 
 /**
  * The server's name.
  */

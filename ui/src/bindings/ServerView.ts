@@ -50,4 +50,8 @@ ephemeral: boolean,
 /**
  * The names of the headers that the configuration adds to every request.
  */
-headers: Array<string>, };
+headers: Array<string>, 
+/**
+ * Scopes of other servers' resources that it has asked for. They are never asked for.
+ */
+foreignScopes: Array<string>, };

@@ -113,6 +113,7 @@ export class MockBridge {
       tools: null,
       ephemeral: false,
       headers: [],
+      foreignScopes: [],
     };
     this.change({ servers: [...this.state.servers.filter((server) => server.url !== url), added] });
     return DONE;

@@ -21,6 +21,7 @@ function server(name: string, over: Partial<ServerView> = {}): ServerView {
     tools,
     ephemeral: false,
     headers: [],
+    foreignScopes: [],
     ...over,
   };
 }
@@ -104,6 +105,36 @@ const signingIn: State = {
       browserProblem: null,
       code: null,
       callbackPort: 49152,
+      approval: null,
+      since: 1_795_251_000,
+    },
+  ],
+};
+
+const approving: State = {
+  ...signedOut,
+  servers: [
+    server("snippets", {
+      state: { is: "sign-in-needed" },
+      account: null,
+      tools: null,
+      foreignScopes: ["https://graph.microsoft.com/Mail.Read"],
+    }),
+  ],
+  signIns: [
+    {
+      server: "snippets",
+      url: "",
+      browserProblem: null,
+      code: null,
+      callbackPort: null,
+      approval: {
+        resource: "api://5e0c2c1a-7b64-4f1d-9c58-1d2a3b4c5d01",
+        issuer: "https://login.microsoftonline.com/8c1f0a52-6d0e-4b7a-9f3c-2f5b7f1f6a10/v2.0",
+        previous: null,
+        audience: null,
+        onPage: false,
+      },
       since: 1_795_251_000,
     },
   ],
@@ -118,6 +149,7 @@ const enteringCode: State = {
       browserProblem: null,
       code: { code: "WDJB-MJHT", page: "https://login.contoso.example/device", until: 1_795_251_900 },
       callbackPort: null,
+      approval: null,
       since: 1_795_251_000,
     },
   ],
@@ -165,6 +197,7 @@ const attention: State = {
         "No browser was found: `xdg-open` is not installed. Copy the link into a browser on this computer.",
       code: null,
       callbackPort: 49152,
+      approval: null,
       since: 1_795_251_000,
     },
   ],
@@ -185,6 +218,7 @@ export const states = {
   refused,
   "signing-in": signingIn,
   "entering-code": enteringCode,
+  approving,
   attention,
 };
 export type StateName = keyof typeof states;

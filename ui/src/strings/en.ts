@@ -59,6 +59,15 @@ export const en = {
     link: "sign-in link",
     cancel: "Cancel sign-in",
   },
+  approval: {
+    title: "{{server}} asks for access to",
+    about:
+      "Postern will sign you in at {{issuer}} and send {{server}} tokens for it. Allow it only if you trust this server with that.",
+    previous: "Before, you allowed access to {{previous}}.",
+    audience: "Its tokens have the audience {{audience}} now.",
+    allow: "Allow access",
+    onPage: "The page asks you first whether this server may have access to {{resource}}.",
+  },
   account: {
     title: "Accounts",
     none: "Not signed in",
@@ -95,6 +104,8 @@ export const en = {
     submit: "Add server",
   },
   servers: {
+    foreignScopes:
+      "This server asked for access to other servers' resources. Postern does not ask for that. Tell its administrators.",
     nav: "Servers",
     title: "Servers",
     about: "MCP servers that the programs on this computer reach through Postern.",

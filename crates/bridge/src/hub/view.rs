@@ -101,6 +101,7 @@ impl Hub {
             tools: server.tools(),
             ephemeral: server.ephemeral,
             headers: server.header_names(),
+            foreign_scopes: self.identity.foreign_scopes(&server.target()),
         }
     }
 }

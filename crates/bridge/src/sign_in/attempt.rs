@@ -4,9 +4,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::{DeviceFlow, SignInError, Whom};
+use auth::{Approval, DeviceFlow, SignInError, Whom};
 use control::api::SignInWay;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -17,6 +17,9 @@ use crate::browser::{self, BrowserError, Elsewhere};
 use crate::hub::Hub;
 use crate::problem;
 use crate::registry::Server;
+
+/// How long the user may take to approve a resource.
+const APPROVAL_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// Signs in, and starts again whenever somebody wants to do it on another way.
 pub(super) async fn run(
@@ -63,7 +66,32 @@ struct Attempt<'a> {
 type Ended = Result<auth::Account, SignInError>;
 
 impl Attempt<'_> {
+    /// Signs in, once the user has approved what no page of the sign-in asks for.
     async fn run(&self) -> Ended {
+        loop {
+            match self.once().await {
+                Err(SignInError::ApprovalNeeded { approval }) => self.approval(*approval).await?,
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Waits until the user has approved the resource in the window or at a terminal.
+    async fn approval(&self, approval: Approval) -> Result<(), SignInError> {
+        let allow = Arc::new(Notify::new());
+        self.show(Shown::Approval {
+            approval: approval.clone(),
+            allow: Arc::clone(&allow),
+        });
+        let allowed = tokio::time::timeout(APPROVAL_TIMEOUT, allow.notified()).await;
+        allowed.map_err(|_| SignInError::TimedOut {
+            server: self.server.config.url.shown().to_owned(),
+            waited: APPROVAL_TIMEOUT,
+        })?;
+        Ok(self.hub.identity.approve(&approval).await?)
+    }
+
+    async fn once(&self) -> Ended {
         let (command, surroundings) = (
             self.hub.options.browser.as_deref(),
             self.hub.options.surroundings,

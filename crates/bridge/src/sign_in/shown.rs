@@ -1,7 +1,10 @@
 //! What a person is shown of a sign-in that waits.
 
-use auth::{DeviceFlow, HandIn, SignInFlow};
-use control::api::{SignInView, SignInWay, UnixSeconds, UserCodeView};
+use std::sync::Arc;
+
+use auth::{Approval, DeviceFlow, HandIn, SignInFlow};
+use control::api::{ApprovalView, SignInView, SignInWay, UnixSeconds, UserCodeView};
+use tokio::sync::Notify;
 use url::Url;
 
 use crate::browser::Elsewhere;
@@ -28,12 +31,19 @@ pub(super) enum Shown {
     },
     /// A code.
     Code { url: Url, code: UserCodeView },
+    /// A question to the user that no page asks, because the sign-in has no page on this machine.
+    Approval {
+        approval: Approval,
+        allow: Arc<Notify>,
+    },
 }
 
 /// A page that the browser comes back from.
 pub(super) struct Page {
     url: Url,
     port: u16,
+    /// What it asks the user first.
+    approval: Option<Approval>,
 }
 
 impl Page {
@@ -41,6 +51,7 @@ impl Page {
         Self {
             url: flow.url().clone(),
             port: flow.port(),
+            approval: flow.approval().cloned(),
         }
     }
 }
@@ -62,10 +73,11 @@ impl Shown {
     pub(super) fn view(&self, server: String, since: UnixSeconds) -> SignInView {
         let view = SignInView {
             server,
-            url: self.url().to_string(),
+            url: self.url().map(Url::to_string).unwrap_or_default(),
             browser_problem: None,
             code: None,
             callback_port: None,
+            approval: self.approval(),
             since,
         };
         match self {
@@ -91,6 +103,42 @@ impl Shown {
                 code: Some(code.clone()),
                 ..view
             },
+            Self::Approval { .. } => view,
+        }
+    }
+
+    fn approval(&self) -> Option<ApprovalView> {
+        let (approval, on_page) = match self {
+            Self::Asked { page } | Self::Opened { page, .. } | Self::Elsewhere { page, .. } => {
+                (page.approval.as_ref()?, true)
+            }
+            Self::Approval { approval, .. } => (approval, false),
+            Self::Code { .. } => return None,
+        };
+        Some(ApprovalView {
+            resource: approval.resource.to_string(),
+            issuer: approval.issuer.to_string(),
+            previous: approval.previous.as_ref().map(ToString::to_string),
+            audience: approval
+                .audience
+                .as_ref()
+                .map(|change| change.current.clone()),
+            on_page,
+        })
+    }
+
+    /// Approves the resource that the sign-in waits for. Returns whether it waits for that one.
+    pub(super) fn approve(&self, resource: &str) -> bool {
+        match self {
+            Self::Approval { approval, allow } if approval.resource.as_str() == resource => {
+                allow.notify_one();
+                true
+            }
+            Self::Approval { .. }
+            | Self::Asked { .. }
+            | Self::Opened { .. }
+            | Self::Elsewhere { .. }
+            | Self::Code { .. } => false,
         }
     }
 
@@ -104,7 +152,8 @@ impl Shown {
             Self::Asked { .. }
             | Self::Opened { .. }
             | Self::Elsewhere { .. }
-            | Self::Code { .. } => None,
+            | Self::Code { .. }
+            | Self::Approval { .. } => None,
         }
     }
 
@@ -116,14 +165,17 @@ impl Shown {
                 opened: now,
                 browser_problem: None,
             },
-            shown @ (Self::Opened { .. } | Self::Elsewhere { .. } | Self::Code { .. }) => shown,
+            shown @ (Self::Opened { .. }
+            | Self::Elsewhere { .. }
+            | Self::Code { .. }
+            | Self::Approval { .. }) => shown,
         }
     }
 
     /// Whether this is what somebody is after who wants to sign in on that way.
     pub(super) fn is_on(&self, way: SignInWay) -> bool {
         match (self, way) {
-            (Self::Asked { .. }, _) => false,
+            (Self::Asked { .. } | Self::Approval { .. }, _) => false,
             (_, SignInWay::Here)
             | (Self::Code { .. }, SignInWay::Code | SignInWay::Elsewhere)
             | (Self::Elsewhere { .. }, SignInWay::Page | SignInWay::Elsewhere) => true,
@@ -137,13 +189,20 @@ impl Shown {
     pub(super) fn hand_in(&self) -> Option<HandIn> {
         match self {
             Self::Elsewhere { hand_in, .. } => Some(hand_in.clone()),
-            Self::Asked { .. } | Self::Opened { .. } | Self::Code { .. } => None,
+            Self::Asked { .. }
+            | Self::Opened { .. }
+            | Self::Code { .. }
+            | Self::Approval { .. } => None,
         }
     }
 
     /// What somebody can do who sees nothing but a sentence.
-    pub(super) fn hint(&self) -> Option<String> {
+    pub(super) fn hint(&self, server: &str) -> Option<String> {
         match self {
+            Self::Approval { approval, .. } => Some(format!(
+                "{server} asks for access to {}: approve that in Postern's window, or at a terminal with `postern sign-in {server}`, then try again",
+                approval.resource
+            )),
             Self::Code { code, .. } => Some(format!(
                 "open {} on any device and enter the code {}, then try again",
                 code.page, code.code
@@ -152,12 +211,13 @@ impl Shown {
         }
     }
 
-    fn url(&self) -> &Url {
+    fn url(&self) -> Option<&Url> {
         match self {
             Self::Asked { page } | Self::Opened { page, .. } | Self::Elsewhere { page, .. } => {
-                &page.url
+                Some(&page.url)
             }
-            Self::Code { url, .. } => url,
+            Self::Code { url, .. } => Some(url),
+            Self::Approval { .. } => None,
         }
     }
 }

@@ -36,6 +36,14 @@ pub enum Request {
         #[ts(as = "String")]
         address: BrowserAnswer,
     },
+    /// Approves the resource that the sign-in to a server waits for. The sign-in goes on then.
+    ApproveResource {
+        /// The server's name.
+        server: String,
+        /// The resource that was shown, as [`super::ApprovalView::resource`] names it. No other one
+        /// is approved.
+        resource: String,
+    },
     /// Has another account open a server: at once where a sign-in of that account can, else by a
     /// sign-in in the browser, whose end is waited for.
     SwitchAccount {

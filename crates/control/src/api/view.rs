@@ -135,6 +135,9 @@ pub struct ServerView {
     /// The names of the headers that the configuration adds to every request.
     #[serde(default)]
     pub headers: Vec<String>,
+    /// Scopes of other servers' resources that it has asked for. They are never asked for.
+    #[serde(default)]
+    pub foreign_scopes: Vec<String>,
 }
 
 /// How a server is.
@@ -205,6 +208,9 @@ pub struct SignInView {
     /// The port of this machine that the browser comes back to, where it does.
     #[serde(default)]
     pub callback_port: Option<u16>,
+    /// What the user has to approve before the authorization server is asked.
+    #[serde(default)]
+    pub approval: Option<ApprovalView>,
     /// Since when.
     #[ts(type = "number")]
     pub since: UnixSeconds,
@@ -220,6 +226,24 @@ impl fmt::Debug for SignInView {
             .field("since", &self.since)
             .finish_non_exhaustive()
     }
+}
+
+/// A question to the user: may this server have tokens for this resource?
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct ApprovalView {
+    /// The resource, as its authorization server knows it.
+    pub resource: String,
+    /// The authorization server that issues the tokens.
+    pub issuer: String,
+    /// The resource that was approved before, if the server asks for another one now.
+    pub previous: Option<String>,
+    /// The audience of its tokens, if that is what has to be approved.
+    pub audience: Option<String>,
+    /// Whether the page asks. Else the sign-in waits for
+    /// [`ApproveResource`](super::Request::ApproveResource).
+    pub on_page: bool,
 }
 
 /// A code to enter on any device (RFC 8628).
@@ -304,6 +328,7 @@ mod tests {
                 until: 1,
             }),
             callback_port: None,
+            approval: None,
             since: 0,
         };
         let shown = format!("{view:?} {:?}", view.code);

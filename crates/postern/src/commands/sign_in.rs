@@ -3,8 +3,9 @@
 mod announcement;
 
 use bridge::browser;
-use control::api::{BrowserAnswer, Request, SignInView, SignInWay};
+use control::api::{ApprovalView, BrowserAnswer, Request, SignInView, SignInWay};
 use control::{CallError, Client};
+use tokio::sync::watch;
 
 use super::sign_out;
 use crate::cli::SignInArgs;
@@ -24,15 +25,18 @@ pub(crate) fn run(args: &SignInArgs, context: &Context) -> Result<(), Failure> {
         let reads_address = way != SignInWay::Here
             && way != SignInWay::Code
             && (args.paste || terminal::is_there());
+        let can_approve = terminal::is_there();
+        let (pending, question) = watch::channel(None);
         let announcer = Announcer {
             server: args.server.clone(),
             reads_address: (way != SignInWay::Here).then_some(reads_address),
+            can_approve,
             machine: context.environment.ssh_server().map(str::to_owned),
         };
         let ended = tokio::select! {
             reply = client.call(&request) => reply,
-            never = show(watching, &announcer) => match never {},
-            never = bring_addresses(context, &args.server), if reads_address => match never {},
+            never = show(watching, &announcer, Some(pending)) => match never {},
+            never = read_lines(context, &args.server, &question, reads_address), if reads_address || can_approve => match never {},
             () = shim::told_to_end() => return cancel(args, context).await,
         };
         ended?;
@@ -83,20 +87,32 @@ pub(crate) async fn show_page(client: Client, server: &str) -> std::convert::Inf
     let announcer = Announcer {
         server: server.to_owned(),
         reads_address: None,
+        can_approve: false,
         machine: None,
     };
-    show(client, &announcer).await
+    show(client, &announcer, None).await
 }
 
-async fn show(client: Client, announcer: &Announcer) -> std::convert::Infallible {
-    if let Err(error) = follow(client, announcer).await {
+/// A question that waits for an answer at the terminal.
+type Question = Option<ApprovalView>;
+
+async fn show(
+    client: Client,
+    announcer: &Announcer,
+    pending: Option<watch::Sender<Question>>,
+) -> std::convert::Infallible {
+    if let Err(error) = follow(client, announcer, pending.as_ref()).await {
         shim::complain(error);
     }
     // The call itself says how it ends.
     std::future::pending().await
 }
 
-async fn follow(client: Client, announcer: &Announcer) -> Result<(), CallError> {
+async fn follow(
+    client: Client,
+    announcer: &Announcer,
+    pending: Option<&watch::Sender<Question>>,
+) -> Result<(), CallError> {
     let mut watch = client.watch().await?;
     let mut shown: Option<SignInView> = None;
     loop {
@@ -105,6 +121,10 @@ async fn follow(client: Client, announcer: &Announcer) -> Result<(), CallError> 
             .sign_ins
             .into_iter()
             .find(|sign_in| sign_in.server == announcer.server);
+        let question = waiting.as_ref().and_then(|page| page.approval.clone());
+        if let Some(pending) = pending {
+            pending.send_replace(question.filter(|question| !question.on_page));
+        }
         if let Some(page) = &waiting
             && waiting != shown
         {
@@ -114,16 +134,33 @@ async fn follow(client: Client, announcer: &Announcer) -> Result<(), CallError> 
     }
 }
 
-/// Brings every line that is typed to the sign-in, as the address that a browser ended on, until
-/// one will do. Never returns.
-async fn bring_addresses(context: &Context, server: &str) -> std::convert::Infallible {
-    while let Some(line) = terminal::line().await {
-        if line.trim().is_empty() {
-            continue;
-        }
-        let request = Request::FinishSignIn {
-            server: server.to_owned(),
-            address: BrowserAnswer::from(line),
+/// Brings every line that is typed to the sign-in: as the answer to the question that waits, if
+/// one does, else as the address that a browser ended on. Never returns.
+async fn read_lines(
+    context: &Context,
+    server: &str,
+    question: &watch::Receiver<Question>,
+    reads_address: bool,
+) -> std::convert::Infallible {
+    let mut asked = question.clone();
+    // What runs in the background is stopped if it reads from its terminal for no reason.
+    while reads_address || asked.wait_for(Option::is_some).await.is_ok() {
+        let Some(line) = terminal::line().await else {
+            break;
+        };
+        let server = server.to_owned();
+        let question = question.borrow().clone().filter(|_| terminal::is_there());
+        let request = match question {
+            Some(question) if terminal::is_yes(&line) => Request::ApproveResource {
+                server,
+                resource: question.resource,
+            },
+            Some(_) => Request::CancelSignIn { server },
+            None if line.trim().is_empty() || !reads_address => continue,
+            None => Request::FinishSignIn {
+                server,
+                address: BrowserAnswer::from(line),
+            },
         };
         if let Err(failure) = context.call(&request).await {
             terminal::note(failure);

@@ -48,6 +48,8 @@ fn text(state: &State) -> String {
     let rows: Vec<_> = state.accounts.iter().map(account).collect();
     section("Accounts", table(&rows));
     section("Servers", servers(&state.servers));
+    let dropped: Vec<_> = state.servers.iter().filter_map(dropped_scopes).collect();
+    section("Dropped scopes", dropped.join("\n"));
     let rows: Vec<_> = state.sessions.iter().map(session).collect();
     section("Connected", table(&rows));
     let waiting: Vec<_> = state.sign_ins.iter().map(sign_in).collect();
@@ -122,6 +124,16 @@ pub(super) fn servers(servers: &[ServerView]) -> String {
     table_with_problems(rows.collect())
 }
 
+/// Returns what is to be known of a server that asked for scopes of other resources.
+fn dropped_scopes(view: &ServerView) -> Option<String> {
+    let scopes = view.foreign_scopes.join(", ");
+    let line = format!(
+        "  {} asked for scopes of other resources, which Postern does not ask for: {scopes}",
+        view.name
+    );
+    (!scopes.is_empty()).then_some(line)
+}
+
 fn server_state(state: &ServerState) -> (&'static str, Option<&Problem>) {
     match state {
         ServerState::Unknown => ("not asked yet", None),
@@ -137,7 +149,13 @@ fn session(view: &SessionView) -> [String; 3] {
 }
 
 fn sign_in(view: &SignInView) -> String {
-    format!("  {}  {}", view.server, view.url)
+    match &view.approval {
+        Some(approval) if !approval.on_page => format!(
+            "  {}  asks for access to {}: answer with `postern sign-in {}`",
+            view.server, approval.resource, view.server
+        ),
+        Some(_) | None => format!("  {}  {}", view.server, view.url),
+    }
 }
 
 #[cfg(test)]
@@ -161,6 +179,7 @@ mod tests {
             account: None,
             tools: None,
             ephemeral: false,
+            foreign_scopes: Vec::new(),
             headers: Vec::new(),
             sign_in_problem: None,
         };

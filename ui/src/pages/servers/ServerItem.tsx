@@ -5,6 +5,7 @@ import type { SessionView } from "../../bindings/SessionView";
 import { Mono } from "../../parts/Mono";
 import { t } from "../../strings/t";
 import { Connection } from "./Connection";
+import { ForeignScopes } from "./ForeignScopes";
 import { ServerActions } from "./ServerActions";
 import classes from "./ServerItem.module.css";
 import { ServerNotice } from "./ServerNotice";
@@ -54,6 +55,7 @@ export function ServerItem({ server, account, accounts, sessions, signingIn, onS
             hasAccount={account !== undefined}
             onSignIn={onSignIn}
           />
+          <ForeignScopes scopes={server.foreignScopes} />
           <Connection server={server} account={account} accounts={accounts} sessions={sessions} />
           <Tools server={server} />
           <ServerActions server={server} onKeep={onKeep} />

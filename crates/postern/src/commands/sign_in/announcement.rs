@@ -1,12 +1,14 @@
 //! What a person at a terminal is told of a sign-in that waits.
 
-use control::api::{SignInView, UserCodeView};
+use control::api::{ApprovalView, SignInView, UserCodeView};
 
 /// Who is told, and what they can do.
 pub(super) struct Announcer {
     pub(super) server: String,
     /// Whether an address that is typed is read, for a browser on another machine.
     pub(super) reads_address: Option<bool>,
+    /// Whether a line that is typed answers a question.
+    pub(super) can_approve: bool,
     /// This machine's address, as whoever came by SSH reached it.
     pub(super) machine: Option<String>,
 }
@@ -17,6 +19,36 @@ impl Announcer {
         if let Some(code) = &page.code {
             return code_to_enter(page, code);
         }
+        match &page.approval {
+            Some(approval) if !approval.on_page => return self.question(approval),
+            Some(approval) => {
+                let server = &self.server;
+                let question = asks(server, approval);
+                return format!(
+                    "{question} The page asks you first.\n{}",
+                    self.where_it_is(page, shown)
+                );
+            }
+            None => {}
+        }
+        self.where_it_is(page, shown)
+    }
+
+    /// The question, for the answer on the next line.
+    fn question(&self, approval: &ApprovalView) -> String {
+        let question = asks(&self.server, approval);
+        match self.can_approve {
+            true => format!(
+                "{question} Allow it only if you trust this server with that.\nAllow it? [y/N]"
+            ),
+            false => format!(
+                "{question} Approve it in Postern's window, or run `postern sign-in {}` at a terminal.",
+                self.server
+            ),
+        }
+    }
+
+    fn where_it_is(&self, page: &SignInView, shown: Option<&SignInView>) -> String {
         if let (Some(reads), Some(port)) = (self.reads_address, page.callback_port) {
             return self.page_elsewhere(page, port, reads);
         }
@@ -55,6 +87,26 @@ impl Announcer {
     }
 }
 
+fn asks(server: &str, approval: &ApprovalView) -> String {
+    let ApprovalView {
+        resource,
+        issuer,
+        previous,
+        audience,
+        on_page: _,
+    } = approval;
+    let before = previous.as_ref();
+    let before = before.map(|before| format!(" Before, you allowed access to {before}."));
+    let audience = audience.as_ref();
+    let audience =
+        audience.map(|audience| format!(" Its tokens have the audience {audience} now."));
+    format!(
+        "{server} asks for access to {resource}, with tokens from {issuer}.{}{}",
+        before.unwrap_or_default(),
+        audience.unwrap_or_default()
+    )
+}
+
 fn code_to_enter(page: &SignInView, code: &UserCodeView) -> String {
     let minutes = code.until.saturating_sub(page.since).div_ceil(60);
     let filled_in = match page.url == code.page {
@@ -81,6 +133,7 @@ mod tests {
             browser_problem: None,
             code: None,
             callback_port: Some(40123),
+            approval: None,
             since: 0,
         }
     }
@@ -89,6 +142,7 @@ mod tests {
         Announcer {
             server: "snippets".into(),
             reads_address,
+            can_approve: true,
             machine: machine.map(str::to_owned),
         }
     }

@@ -1,0 +1,26 @@
+import { Button, Stack, Text } from "@mantine/core";
+import type { ApprovalView } from "../bindings/ApprovalView";
+import { useAction } from "../bridge/useAction";
+import { useClient } from "../bridge/useBridge";
+import { Mono } from "../parts/Mono";
+import { ProblemAlert } from "../parts/ProblemAlert";
+import { t } from "../strings/t";
+
+/** Asks whether a server may have tokens for a resource, where no page of the sign-in asks that. */
+export function SignInApproval({ server, approval }: { server: string; approval: ApprovalView }) {
+  const client = useClient();
+  const allow = useAction(() => client.approveResource(server, approval.resource));
+  const { issuer, previous, audience } = approval;
+  return (
+    <Stack gap={4} align="flex-start">
+      <Mono>{approval.resource}</Mono>
+      <Text size="sm">{t("approval.about", { server, issuer })}</Text>
+      {previous !== null && <Text size="sm">{t("approval.previous", { previous })}</Text>}
+      {audience !== null && <Text size="sm">{t("approval.audience", { audience })}</Text>}
+      <Button loading={allow.busy} onClick={allow.run}>
+        {t("approval.allow")}
+      </Button>
+      <ProblemAlert problem={allow.problem} />
+    </Stack>
+  );
+}

@@ -1,0 +1,16 @@
+import { Alert, Text } from "@mantine/core";
+import { Mono } from "../../parts/Mono";
+import { t } from "../../strings/t";
+
+/** Says that a server asked for scopes of other resources, which an honest one does not. */
+export function ForeignScopes({ scopes }: { scopes: string[] }) {
+  if (scopes.length === 0) return null;
+  return (
+    <Alert role="note" color="yellow" variant="light" p="sm">
+      <Text size="sm">{t("servers.foreignScopes")}</Text>
+      {scopes.map((scope) => (
+        <Mono key={scope}>{scope}</Mono>
+      ))}
+    </Alert>
+  );
+}
