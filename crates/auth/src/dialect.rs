@@ -12,6 +12,8 @@ use model::{Issuer, Resource};
 use serde_json::{Map, Value, json};
 use url::Url;
 
+use crate::audience::resource_of;
+
 /// Which rules an authorization server goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
@@ -154,6 +156,19 @@ pub(crate) fn for_program(asked: &[String], resource: &Resource) -> Vec<String> 
     scopes
 }
 
+/// Returns those of `named`, each with its resource, that are not among `asked` and whose access
+/// these do not bring: `.default` adds nothing to a scope of its resource.
+pub(crate) fn missing(named: &[String], asked: &[String], resource: &Resource) -> Vec<String> {
+    let adds_nothing = |scope: &String| {
+        let mut others = asked.iter();
+        let mut has_another = || others.any(|known| resource_of(known) == resource_of(scope));
+        asked.contains(scope) || (scope.ends_with("/.default") && has_another())
+    };
+    let named = named.iter().filter(|scope| !is_protocol_scope(scope));
+    let named = named.map(|scope| qualify(scope, resource));
+    named.filter(|scope| !adds_nothing(scope)).collect()
+}
+
 /// Returns a scope with its resource in front of it: `resource`, if it is a bare one.
 pub(crate) fn qualify(scope: &str, resource: &Resource) -> String {
     // A bare scope has no slash: what comes before the last one is the resource.
@@ -168,7 +183,7 @@ pub(crate) fn qualify(scope: &str, resource: &Resource) -> String {
 mod tests {
     use model::{Issuer, Resource};
 
-    use super::{claims, is_alias, is_entra, names_authority, qualified};
+    use super::{claims, is_alias, is_entra, missing, names_authority, qualified};
 
     #[test]
     fn scopes_carry_their_resource_exactly_once() {
@@ -195,6 +210,25 @@ mod tests {
             format!("https://mcp.example//x {rest}"),
             "an App ID URI that ends with a slash keeps it"
         );
+    }
+
+    #[test]
+    fn missing_scopes_are_those_that_were_not_asked_for() {
+        let lacks = |named: &[&str], asked: &[&str]| {
+            let owned = |scopes: &[&str]| scopes.iter().map(|&one| one.to_owned()).collect();
+            let (named, asked): (Vec<_>, Vec<_>) = (owned(named), owned(asked));
+            missing(&named, &asked, &Resource::new("api://app")).join(" ")
+        };
+        let asked = ["api://app/mcp.read", "openid", "profile", "offline_access"];
+        assert_eq!(lacks(&["mcp.read", "api://app/mcp.read"], &asked), "");
+        assert_eq!(lacks(&["mcp.write"], &asked), "api://app/mcp.write");
+        assert_eq!(lacks(&["api://b/x"], &asked), "api://b/x");
+        assert_eq!(lacks(&["email", ".default"], &asked), "");
+        assert_eq!(
+            lacks(&["mcp.read"], &["api://app/.default"]),
+            "api://app/mcp.read"
+        );
+        assert_eq!(lacks(&["mcp.read"], &[]), "api://app/mcp.read");
     }
 
     #[test]

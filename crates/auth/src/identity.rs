@@ -73,6 +73,19 @@ pub struct Authorization {
     pub(crate) serial: u64,
 }
 
+/// The number of an access token. Of two tokens, the one that this process got later has the
+/// greater number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TokenNumber(u64);
+
+impl Authorization {
+    /// The number of the token that this carries.
+    #[must_use]
+    pub fn number(&self) -> TokenNumber {
+        TokenNumber(self.serial)
+    }
+}
+
 impl Identity {
     /// An identity with nothing read yet.
     #[must_use]
@@ -262,6 +275,38 @@ impl Identity {
     #[must_use]
     pub fn sign_ins(&self) -> watch::Receiver<()> {
         self.0.source.signed_in.subscribe()
+    }
+
+    /// News that a grant has got a new access token without a sign-in, whichever request asked for
+    /// it.
+    #[must_use]
+    pub fn refreshes(&self) -> watch::Receiver<()> {
+        self.0.source.refreshed.subscribe()
+    }
+
+    /// Returns whether [`authorization`](Self::authorization) would return a token to `target` now
+    /// without asking the authorization server. From memory, for targets that people sign in to.
+    #[must_use]
+    pub fn has_usable_token(&self, target: &Target) -> bool {
+        let slot = self.0.source.ledger.grant_for(&target.name());
+        slot.is_some_and(|slot| slot.usable(self.0.source.clock.unix()).is_some())
+    }
+
+    /// Returns the number of the newest access token for `target`, usable or not; `None` if nobody
+    /// is signed in. From memory, for targets that people sign in to.
+    #[must_use]
+    pub fn newest_token(&self, target: &Target) -> Option<TokenNumber> {
+        let slot = self.0.source.ledger.grant_for(&target.name())?;
+        Some(TokenNumber(slot.serial()))
+    }
+
+    /// Returns the scopes that `challenge` names and that the last sign-in to `target` did not ask
+    /// for; empty if it names none. From memory. Compares scopes of Entra with their resource, and
+    /// leaves out those of other resources, which no sign-in asks for.
+    #[must_use]
+    pub fn missing_scopes(&self, target: &Target, challenge: &str) -> Vec<String> {
+        let named = Challenge::parse(challenge).unwrap_or_default().scopes;
+        self.0.source.missing_scopes(target, &named)
     }
 
     /// Looks over what a sign-in to `target` takes, and says what to change where. It changes

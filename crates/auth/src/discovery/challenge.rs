@@ -4,6 +4,8 @@
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 
+use crate::token::plain;
+
 /// The Bearer challenge of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Challenge {
@@ -13,8 +15,26 @@ pub(crate) struct Challenge {
     pub(crate) scopes: Vec<String>,
     /// Why the token that was sent does not do.
     pub(crate) error: Option<String>,
+    /// The same in words.
+    description: Option<String>,
     /// The claims that Entra wants the next token to carry, as JSON.
     pub(crate) claims: Option<String>,
+}
+
+/// Returns what a `WWW-Authenticate` header says of why the token does not do: `error`, then
+/// `error_description` in brackets, on one line without control characters. `None` if it has
+/// neither.
+#[must_use]
+pub fn challenge_words(header: &str) -> Option<String> {
+    let challenge = Challenge::parse(header)?;
+    let said = |text: Option<String>| {
+        text.map(|text| plain(&text))
+            .filter(|text| !text.is_empty())
+    };
+    match (said(challenge.error), said(challenge.description)) {
+        (Some(error), Some(description)) => Some(format!("{error} ({description})")),
+        (error, description) => error.or(description),
+    }
 }
 
 impl Challenge {
@@ -43,6 +63,7 @@ impl Challenge {
             "resource_metadata" => self.resource_metadata = Some(value),
             "scope" => self.scopes = value.split_whitespace().map(str::to_owned).collect(),
             "error" => self.error = Some(value),
+            "error_description" => self.description = Some(value),
             "claims" => self.claims = decode(&value),
             _ => {}
         }
@@ -123,7 +144,7 @@ fn unquote(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Challenge;
+    use super::{Challenge, challenge_words};
 
     fn parse(header: &str) -> Challenge {
         Challenge::parse(header).unwrap()
@@ -146,6 +167,25 @@ mod tests {
         assert_eq!(second.scopes, ["two"]);
         assert_eq!(Challenge::parse(r#"Basic realm="Bearer scope=x""#), None);
         assert_eq!(Challenge::parse(""), None);
+    }
+
+    #[test]
+    fn words_of_server_are_one_short_line() {
+        let words = |header: &str| challenge_words(header);
+        assert_eq!(
+            words(r#"Bearer error="invalid_token", error_description="wrong audience""#).unwrap(),
+            "invalid_token (wrong audience)"
+        );
+        let hostile = format!(
+            "Bearer error_description=\"\u{1b}[31mone\r\n\ttwo {}\"",
+            "x".repeat(1000)
+        );
+        let hostile = words(&hostile).unwrap();
+        assert!(hostile.starts_with("[31mone two x"), "{hostile}");
+        assert!(hostile.chars().count() <= 400 && !hostile.contains(char::is_control));
+        assert_eq!(words("Bearer"), None);
+        assert_eq!(words(r#"Bearer error="", error_description=" ""#), None);
+        assert_eq!(words(r#"Basic realm="x""#), None);
     }
 
     #[test]

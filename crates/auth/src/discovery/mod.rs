@@ -18,6 +18,7 @@ use model::{EndpointUrl, Issuer};
 use serde::de::DeserializeOwned;
 
 pub(crate) use challenge::Challenge;
+pub use challenge::challenge_words;
 pub(crate) use endpoints::KnownIssuers;
 pub(crate) use resource::ProtectedResource;
 pub(crate) use server::{AuthorizationServer, IssuerRule, Proof};

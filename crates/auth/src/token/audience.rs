@@ -20,6 +20,7 @@ use crate::audience::{
     AllowedResources, AudienceChange, ConfiguredServer, PinKey, is_same_resource,
     microsoft_resource,
 };
+use crate::dialect;
 use crate::error::SignInReason;
 use crate::identity::{Authorization, Target};
 use crate::secret::AccessToken;
@@ -147,6 +148,33 @@ impl Source {
         };
         // The vault waits for the disk, and the message that was accepted does not.
         drop(self.renewals.spawn(pinning));
+    }
+
+    /// Returns those of `named` that a sign-in to `target` would ask for and the last one did not,
+    /// with their resource at Entra. Records the others as foreign.
+    pub(crate) fn missing_scopes(&self, target: &Target, named: &[String]) -> Vec<String> {
+        let slot = self.ledger.grant_for(&target.name());
+        let (asked, is_by_scope, key) = match &slot {
+            None => (Vec::new(), false, None),
+            Some(slot) => slot.with_grant(|grant| {
+                let key = grant.pin_key(target);
+                (grant.asked.clone(), grant.is_by_scope_alone(), Some(key))
+            }),
+        };
+        if !is_by_scope && target.auth.authority().is_none() {
+            let is_new = |scope: &&String| !asked.contains(scope);
+            return named.iter().filter(is_new).cloned().collect();
+        }
+        let mut allowed = AllowedResources::configured(&target.auth);
+        let pin = key.and_then(|key| self.ledger.pin(&key));
+        let approved = pin.and_then(|pin| pin.resource);
+        approved.into_iter().for_each(|one| allowed.add(one));
+        let sorted = allowed.sort(named);
+        self.foreign_scopes.record(target, &sorted.foreign);
+        match allowed.first() {
+            Some(resource) => dialect::missing(&sorted.allowed, &asked, resource),
+            None => Vec::new(),
+        }
     }
 
     fn verdict(&self, target: &Target) -> Verdict {

@@ -144,6 +144,7 @@ impl Source {
         if let Err(error) = self.ledger.keep(grant).await {
             tracing::error!(%error, "a sign-in could not be kept");
         }
+        self.refreshed.send_replace(());
         match self.ledger.grant_for(target) {
             Some(slot) => self.fresh(slot).await,
             None => Err(self.not_signed_in()),

@@ -154,6 +154,11 @@ impl Slot {
         state.is_usable(now).then(|| state.authorization())
     }
 
+    /// Returns the number of the access token.
+    pub(crate) fn serial(&self) -> u64 {
+        self.state().serial
+    }
+
     /// Takes note that the server refused an access token, unless there is a newer one.
     /// `claims` is what the next one has to carry, if the server said that.
     pub(crate) fn refused(&self, serial: u64, now: u64, claims: Option<String>) {

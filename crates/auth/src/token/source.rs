@@ -31,6 +31,8 @@ pub(crate) struct Source {
     pub(crate) renewals: TaskTracker,
     /// News that somebody has signed in.
     pub(crate) signed_in: watch::Sender<()>,
+    /// News that a grant has got a new access token without a sign-in.
+    pub(crate) refreshed: watch::Sender<()>,
     /// The ports that browsers are to come back to.
     pub(crate) ports: Ports,
     /// The configured servers.
@@ -51,6 +53,7 @@ impl Source {
             branches: Arc::default(),
             renewals: TaskTracker::new(),
             signed_in: watch::Sender::new(()),
+            refreshed: watch::Sender::new(()),
             ports: Ports::default(),
             servers: Arc::default(),
             verdicts: Arc::default(),
@@ -187,6 +190,9 @@ impl Source {
 
     /// A vault that cannot be written costs a sign-in after the next start, not this one.
     async fn record(&self, slot: &Slot, settled: Settled) {
+        if settled == Settled::Renewed {
+            self.refreshed.send_replace(());
+        }
         let kept = match settled {
             Settled::Renewed | Settled::Revoked => self.ledger.save(slot).await,
             Settled::RegistrationLost => {

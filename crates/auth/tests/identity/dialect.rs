@@ -354,6 +354,21 @@ async fn two_people_have_different_servers_of_one_client() {
 }
 
 #[tokio::test]
+async fn missing_scopes_are_compared_with_their_resource() {
+    let desk = desk().await;
+    let target = desk.entra_usual();
+    let missing = |scopes: &str| {
+        let challenge = format!(r#"Bearer error="insufficient_scope", scope="{scopes}""#);
+        desk.identity.missing_scopes(&target, &challenge).join(" ")
+    };
+    assert_eq!(missing("mcp.read"), "api://the-api/mcp.read");
+    desk.sign_in(&target).await.unwrap();
+    assert_eq!(missing("mcp.read openid api://the-api/.default"), "");
+    assert_eq!(missing("api://the-api/mcp.read"), "");
+    assert_eq!(missing("mcp.write"), "api://the-api/mcp.write");
+}
+
+#[tokio::test]
 async fn whoever_signed_in_before_is_proposed_again() {
     let desk = desk().await;
     let target = desk.entra_usual();

@@ -351,6 +351,43 @@ async fn a_step_up_asks_for_what_there_was_and_what_is_wanted() {
 }
 
 #[tokio::test]
+async fn missing_scopes_are_those_of_challenge_not_asked_for() {
+    let desk = Desk::new().await;
+    let missing = |target: &Target, scopes: &str| {
+        let challenge = format!(r#"Bearer error="insufficient_scope", scope="{scopes}""#);
+        desk.identity.missing_scopes(target, &challenge).join(" ")
+    };
+    let target = desk.target();
+    assert_eq!(missing(&target, "mcp.read"), "mcp.read", "nobody signed in");
+    let before = desk.identity.newest_token(&target);
+    desk.sign_in(&target).await.unwrap();
+    assert_eq!(missing(&target, "mcp.read offline_access"), "");
+    assert_eq!(missing(&target, "mcp.read mcp.write"), "mcp.write");
+    assert_eq!(missing(&target, ""), "");
+    assert!(desk.identity.missing_scopes(&target, "Basic").is_empty());
+    assert!(before.is_none() && desk.identity.has_usable_token(&target));
+}
+
+#[tokio::test]
+async fn refreshed_token_is_news_and_has_greater_number() {
+    let desk = Desk::new().await;
+    let target = desk.target();
+    desk.sign_in(&target).await.unwrap();
+    let mut news = desk.identity.refreshes();
+    let first = desk.identity.authorization(&target).await.unwrap().unwrap();
+    assert!(!news.has_changed().unwrap());
+    desk.identity.refused(&target, &first, None).await;
+    assert!(!desk.identity.has_usable_token(&target));
+    let second = desk.identity.authorization(&target).await.unwrap().unwrap();
+    assert!(news.has_changed().unwrap() && desk.identity.has_usable_token(&target));
+    assert!(second.number() > first.number());
+    assert_eq!(desk.identity.newest_token(&target), Some(second.number()));
+    news.mark_unchanged();
+    desk.identity.authorization(&target).await.unwrap();
+    assert!(!news.has_changed().unwrap());
+}
+
+#[tokio::test]
 async fn the_query_of_a_servers_address_is_shown_to_nobody() {
     let desk = Desk::new().await;
     let at = |origin: &str| Target {
