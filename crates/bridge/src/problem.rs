@@ -117,6 +117,28 @@ pub(crate) fn sign_in_needed(server: &ServerName) -> Problem {
     ))
 }
 
+/// The server refuses the tokens of the last sign-in, and says `words` of that. The configuration of
+/// the server says where the audience and the scopes of its tokens come from.
+pub(crate) fn in_vain(server: &Server, words: Option<&str>) -> Problem {
+    let name = &server.name;
+    let said = words.map_or_else(String::new, |words| format!(": {words}"));
+    let text = format!("the server refuses the token of the last sign-in{said}");
+    let cause = match server.config.auth {
+        ServerAuth::Entra { .. } => {
+            format!("check `resource`, which names the audience, and `scopes` of [servers.{name}]")
+        }
+        ServerAuth::Client { .. } => format!(
+            "check `scopes` of [servers.{name}], and ask who runs the server which audience it accepts"
+        ),
+        ServerAuth::Discover | ServerAuth::None | ServerAuth::ClientCredentials(_) => {
+            "ask who runs the server which audience and scopes it accepts".to_owned()
+        }
+    };
+    Problem::new(ProblemKind::SignInNeeded, text).with_hint(format!(
+        "{cause}, then sign in from Postern's tray menu or with `postern sign-in {name}`"
+    ))
+}
+
 /// The server answers 401, whatever it is sent.
 pub(crate) fn unauthorized(server: &Server) -> Problem {
     match server.config.auth {

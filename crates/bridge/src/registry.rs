@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use auth::{AccountKey, Target};
+use auth::{AccountKey, Authorization, Target, TokenNumber};
 use control::api::{Problem, ProblemKind, ServerState, ToolView};
 use mcp::Message;
 use mcp::up::Learned;
@@ -13,6 +13,7 @@ use model::{EndpointUrl, ServerName};
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::account_id;
+use crate::problem;
 use crate::seen::Seen;
 
 /// One server, as long as its configuration stays the same.
@@ -42,6 +43,45 @@ struct Known {
     refusal: Option<Problem>,
     /// The challenges for more scopes that a sign-in has followed, and nothing has come of it yet.
     stepped_up: BTreeSet<String>,
+    tokens: Tokens,
+}
+
+/// What the server made of the tokens of the last sign-in.
+#[derive(Debug, Default)]
+struct Tokens {
+    /// The first one.
+    first: Option<TokenNumber>,
+    /// The newest that the server has accepted.
+    accepted: Option<TokenNumber>,
+    /// The newest that it has refused, unless it had accepted that one.
+    refused: Option<Refused>,
+}
+
+/// A token that the server has refused.
+#[derive(Clone, Debug)]
+struct Refused {
+    number: TokenNumber,
+    account: AccountKey,
+    /// What the server said of it.
+    words: Option<String>,
+    /// Whether it came with a call for which a sign-in was made.
+    after_own_sign_in: bool,
+}
+
+impl Tokens {
+    /// Whether the server has accepted a token of the last sign-in.
+    fn is_first_accepted(&self) -> bool {
+        self.first
+            .is_none_or(|first| self.accepted.is_some_and(|accepted| accepted >= first))
+    }
+
+    /// The refusal that shows that another sign-in does not help.
+    fn in_vain(&self) -> Option<&Refused> {
+        self.refused.as_ref().filter(|refused| {
+            let is_of_last = self.first.is_some_and(|first| first <= refused.number);
+            is_of_last && (refused.after_own_sign_in || !self.is_first_accepted())
+        })
+    }
 }
 
 /// How many sign-ins for more scopes there are at most without any of them helping.
@@ -61,6 +101,7 @@ impl Server {
             challenge: None,
             refusal: None,
             stepped_up: BTreeSet::new(),
+            tokens: Tokens::default(),
         };
         Self {
             name,
@@ -115,11 +156,78 @@ impl Server {
         }
     }
 
-    /// What the authorization server said, as long as somebody has to sign in.
+    /// What the authorization server said, or the server of the tokens of the last sign-in, as
+    /// long as somebody has to sign in.
     pub(crate) fn sign_in_problem(&self) -> Option<Problem> {
         let known = self.known();
-        let needed = known.state == ServerState::SignInNeeded;
-        known.refusal.clone().filter(|_| needed)
+        if known.state != ServerState::SignInNeeded {
+            return None;
+        }
+        let in_vain = known.tokens.in_vain();
+        let in_vain = in_vain.map(|refused| problem::in_vain(self, refused.words.as_deref()));
+        in_vain.or_else(|| known.refusal.clone())
+    }
+
+    /// A sign-in has ended well, and this is the first token that it brought.
+    pub(crate) fn note_first_token(&self, number: Option<TokenNumber>) {
+        self.known().tokens.first = number;
+    }
+
+    /// The server has answered a request that it was sent with this token.
+    pub(crate) fn note_accepted_token(&self, number: TokenNumber) {
+        let accepted = &mut self.known().tokens.accepted;
+        *accepted = (*accepted).max(Some(number));
+    }
+
+    /// The server has answered a call that it was sent with this token: sign-ins help again, unless
+    /// it has refused a newer one.
+    pub(crate) fn note_accepted_call(&self, number: TokenNumber) {
+        let refused = &mut self.known().tokens.refused;
+        *refused = refused.take().filter(|refused| refused.number > number);
+    }
+
+    /// The server has answered 401 to this token; `after_own_sign_in`, where it came with a call for
+    /// which a sign-in was made.
+    pub(crate) fn note_refused_token(
+        &self,
+        used: &Authorization,
+        challenge: Option<&str>,
+        after_own_sign_in: bool,
+    ) {
+        let tokens = &mut self.known().tokens;
+        let number = used.number();
+        let known = tokens.refused.as_ref();
+        let is_accepted = tokens.accepted.is_some_and(|accepted| accepted >= number);
+        let is_old = known.is_some_and(|known| known.number > number);
+        if is_old || (is_accepted && !after_own_sign_in) {
+            return;
+        }
+        tokens.refused = Some(Refused {
+            number,
+            account: used.account.clone(),
+            words: challenge.and_then(auth::challenge_words),
+            after_own_sign_in: after_own_sign_in
+                || known
+                    .is_some_and(|known| known.after_own_sign_in && known.account == used.account),
+        });
+    }
+
+    /// Why no sign-in of `account` starts by itself: the server refuses the tokens of the last one.
+    /// That ends once a person asks for another sign-in or signs out, or the server answers a call
+    /// after all. `None` if one may start.
+    pub(crate) fn sign_in_in_vain(&self, account: Option<&AccountKey>) -> Option<Problem> {
+        let known = self.known();
+        let refused = known.tokens.in_vain()?;
+        account
+            .is_none_or(|account| *account == refused.account)
+            .then(|| problem::in_vain(self, refused.words.as_deref()))
+    }
+
+    /// A person signs in of their own accord: what came of earlier sign-ins counts no longer.
+    pub(crate) fn forget_vain_sign_ins(&self) {
+        let mut known = self.known();
+        known.stepped_up.clear();
+        known.tokens.refused = None;
     }
 
     /// The server answered a request of ours with 401, or with 403 and what it misses.
@@ -149,7 +257,7 @@ impl Server {
         self.known().stepped_up.insert(challenge.to_owned());
     }
 
-    /// More scopes were what was missing, or a person signs in of their own accord.
+    /// More scopes were what was missing.
     pub(crate) fn step_up_helped(&self) {
         self.known().stepped_up.clear();
     }
@@ -203,6 +311,7 @@ impl Server {
     pub(crate) fn signed_out(&self) {
         let mut known = self.known();
         known.state = ServerState::SignInNeeded;
+        known.tokens = Tokens::default();
         if known.seen.forget() {
             self.save(&known.seen);
         }

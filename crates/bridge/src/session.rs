@@ -16,8 +16,11 @@
 //!   its host would wait.
 //! - A host that can show a page is asked to show that of a sign-in: during a call, or once its
 //!   handshake is done. No browser is opened for it then.
-//! - A call that is refused for want of scopes (403) is likewise made once more, after a sign-in
-//!   that asks for them. Until one has helped, no more than a few follow by themselves.
+//! - A call starts one sign-in at most for 401, whatever comes of it. Where the server refuses what
+//!   a sign-in has brought, none starts by itself before a person has asked for one.
+//! - A call that is refused for want of scopes (403) that the last sign-in did not ask for is likewise
+//!   made once more, after one that does. Until one has helped, no more than a few follow by
+//!   themselves.
 //! - A server that cannot be reached, or is not ready again, keeps its session, if that has an id:
 //!   it is asked by `ping` whether it is there, and only a new session takes a new handshake.
 

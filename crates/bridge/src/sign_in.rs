@@ -1,8 +1,9 @@
 //! When a browser may be opened, and what becomes of the page.
 //!
 //! Invariants: one sign-in at a time per server, however many ask; nothing but a person's own
-//! wish opens a page while another one waits, or after one was left unanswered; a list, a probe
-//! or a timer never comes here. A host that can show a page is asked to, and none is opened then.
+//! wish opens a page while another one waits, after one was left unanswered, or while the server
+//! refuses the tokens of the last sign-in; a list, a probe or a timer never comes here. A host that
+//! can show a page is asked to, and none is opened then.
 
 mod attempt;
 mod question;
@@ -32,6 +33,8 @@ pub(crate) enum Wish {
     Person(SignInWay),
     /// A host called something that only a signed-in server can answer.
     Call,
+    /// The same, and a sign-in was made for that call before: it joins one, and starts none.
+    CallAgain,
     /// A host connected to a server that nobody ever signed in to, and no desktop app shows that.
     FirstContact,
 }
@@ -212,21 +215,25 @@ fn begin_as(
                 }
             }
             Wish::Person(way) => pending.take(way),
-            Wish::Call | Wish::FirstContact => pending.callers.join(caller),
+            Wish::Call | Wish::CallAgain | Wish::FirstContact => pending.callers.join(caller),
         }
         return Some(end);
     }
     let may = match wish {
         Wish::Person(_) => true,
         Wish::Call | Wish::FirstContact => {
-            inner.pending.is_empty() && !inner.unanswered.contains(name) && !inner.deserted
+            inner.pending.is_empty()
+                && !inner.unanswered.contains(name)
+                && !inner.deserted
+                && in_vain(hub, server).is_none()
         }
+        Wish::CallAgain => false,
     };
     if !may {
         return None;
     }
     if matches!(wish, Wish::Person(_)) {
-        server.step_up_helped();
+        server.forget_vain_sign_ins();
     }
     inner.unanswered.remove(name);
     inner.deserted = false;
@@ -234,8 +241,8 @@ fn begin_as(
     let cancel = CancellationToken::new();
     let way = match (wish, &caller) {
         (Wish::Person(way), _) => Way::Own(way),
-        (Wish::Call | Wish::FirstContact, None) => Way::Own(SignInWay::Here),
-        (Wish::Call | Wish::FirstContact, Some(_)) => Way::Host,
+        (Wish::Call | Wish::CallAgain | Wish::FirstContact, None) => Way::Own(SignInWay::Here),
+        (Wish::Call | Wish::CallAgain | Wish::FirstContact, Some(_)) => Way::Host,
     };
     let (set_way, ways) = watch::channel(way);
     let mut callers = Callers::default();
@@ -263,6 +270,12 @@ fn begin_as(
     Some(end)
 }
 
+/// Why no sign-in to the server starts by itself, where the server refuses what the last one brought.
+pub(crate) fn in_vain(hub: &Hub, server: &Server) -> Option<Problem> {
+    let account = hub.identity.account_for(&server.target());
+    server.sign_in_in_vain(account.map(|account| account.key).as_ref())
+}
+
 /// Starts or joins a sign-in and waits for its end.
 pub(crate) async fn until_end(hub: &Arc<Hub>, server: &Arc<Server>, wish: Wish) -> End {
     ended(server, begin(hub, server, wish, None)).await
@@ -281,6 +294,7 @@ pub(crate) async fn switch(
             let target = server.target();
             let switched = hub.identity.switch_account(&target, &account.key).await;
             if switched.map_err(|error| problem::of_authorization(server, &error))? {
+                server.forget_vain_sign_ins();
                 server.signed_in(&account.key);
                 hub.accounts_changed();
                 hub.changed();

@@ -32,7 +32,8 @@ socketEndpoint: string | null,
  */
 state: ServerState, 
 /**
- * Why it needs a sign-in, where the authorization server has said something about that.
+ * Why it needs a sign-in, where the authorization server has said something about that, or the
+ * server refuses the tokens of the last one.
  */
 signInProblem: Problem | null, 
 /**

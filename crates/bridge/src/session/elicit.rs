@@ -224,12 +224,13 @@ impl Task {
         }
     }
 
-    /// A request of a modern host without what it says to a question of ours. `None` if that is
-    /// the end of it, or if it has to be asked again.
-    pub(super) fn unasked(&mut self, message: Message) -> Option<Message> {
+    /// A request of a modern host without what it says to a question of ours, and whether it says
+    /// that it shows the page. `None` if that is the end of it, or if it has to be asked again.
+    pub(super) fn unasked(&mut self, message: Message) -> Option<(Message, bool)> {
         let Some(back) = Return::of(&message) else {
-            return Some(message);
+            return Some((message, false));
         };
+        let is_shown = matches!(back.answer, Some(Answer::Accepted));
         let (sign_ins, server) = (&self.hub.sign_ins, &self.server.name);
         match back.answer {
             Some(Answer::Accepted) => {
@@ -250,7 +251,7 @@ impl Task {
                 }
             }
         }
-        Some(back.request)
+        Some((back.request, is_shown))
     }
 
     /// The host will say nothing more, and cannot be asked any longer.

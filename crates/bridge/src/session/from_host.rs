@@ -1,7 +1,5 @@
 //! What the host says.
 
-use std::time::Duration;
-
 use auth::Authorization;
 use futures_util::FutureExt;
 use mcp::handshake::InitializeParams;
@@ -25,8 +23,8 @@ impl Task {
                 if matches!(self.speech, Speech::Silent) {
                     self.speech = Speech::Modern;
                 }
-                if let Some(request) = self.unasked(message) {
-                    self.on_request(request);
+                if let Some((request, is_shown)) = self.unasked(message) {
+                    self.on_request(request, is_shown);
                 }
             }
             Kind::Notification { method } if method.as_ref() == "notifications/initialized" => {
@@ -93,7 +91,8 @@ impl Task {
         }
     }
 
-    fn on_request(&mut self, message: Message) {
+    /// A request; `is_shown`, where the host says that it shows the page of a sign-in for it.
+    fn on_request(&mut self, message: Message, is_shown: bool) {
         if let Speech::Legacy(handshake) = &mut self.speech {
             handshake.note_standing(&message);
         }
@@ -103,12 +102,16 @@ impl Task {
         } else {
             self.patience
         };
+        let waiting = Waiting {
+            signed_in: is_shown,
+            ..Waiting::new(message, patience)
+        };
         if matches!(self.link, Link::Idle) {
-            self.outbox.hold(message, patience);
+            self.outbox.hold(waiting);
             self.ask(Next::Open);
             return;
         }
-        self.pass_or_hold(message, patience);
+        self.pass_or_hold(waiting);
         self.settle();
         if !in_place {
             self.hurry();
@@ -158,7 +161,7 @@ impl Task {
             }
             | Link::Opening {
                 next: Next::Revive, ..
-            } => self.pass_or_hold(message, self.patience),
+            } => self.pass_or_hold(Waiting::new(message, self.patience)),
             Link::Opening { authorization, .. } if message.method().is_none() => {
                 self.up.send(message, header(authorization));
             }
@@ -173,23 +176,23 @@ impl Task {
     }
 
     /// Sends a message if messages flow, else keeps it.
-    fn pass_or_hold(&mut self, message: Message, patience: Duration) {
+    fn pass_or_hold(&mut self, waiting: Waiting) {
         if !matches!(self.link, Link::Live { .. }) {
-            self.outbox.hold(message, patience);
+            self.outbox.hold(waiting);
             return;
         }
         let mut asking = self.asking(None);
         match (&mut asking).now_or_never() {
             Some(Ok(granted)) if self.is_of_account(&granted.authorization) => {
                 self.take_headers(granted.headers);
-                self.send(Waiting::new(message, patience), granted.authorization);
+                self.send(waiting, granted.authorization);
             }
             Some(authorized) => {
-                self.outbox.hold(message, patience);
+                self.outbox.hold(waiting);
                 self.on_authorized(Next::Resume, authorized);
             }
             None => {
-                self.outbox.hold(message, patience);
+                self.outbox.hold(waiting);
                 self.link = Link::Asking {
                     asking,
                     next: Next::Resume,

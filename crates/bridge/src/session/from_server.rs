@@ -25,9 +25,18 @@ impl Task {
         };
         let id = id.clone();
         if self.is_handshake(Some(&id)) {
+            if let Link::Opening { authorization, .. } = &self.link {
+                self.note_accepted(authorization.clone());
+            }
             self.on_handshake(message);
         } else if let Some(owed) = self.outbox.owed.remove(&id) {
             self.backoff.reset();
+            self.note_accepted(owed.authorization.clone());
+            if let Some(used) = &owed.authorization
+                && owed.message.method() == Some("tools/call")
+            {
+                self.server.note_accepted_call(used.number());
+            }
             if owed.again && message.error().is_none() {
                 self.server.step_up_helped();
             }
@@ -36,6 +45,21 @@ impl Task {
             }
             self.tell(message, Some(id));
         }
+    }
+
+    /// The server has answered a request that it was sent with this.
+    fn note_accepted(&mut self, authorization: Option<Authorization>) {
+        if let Some(authorization) = authorization
+            && self.accepted.replace(authorization.number()) != Some(authorization.number())
+        {
+            self.record_token_accepted(&authorization);
+        }
+    }
+
+    /// Records that the server has accepted a token: it has answered a request with a message of
+    /// its own. Called once per token of this session.
+    fn record_token_accepted(&self, authorization: &Authorization) {
+        self.server.note_accepted_token(authorization.number());
     }
 
     fn is_handshake(&self, id: Option<&RequestId>) -> bool {
@@ -143,8 +167,8 @@ impl Task {
         let handshake = self.is_handshake(request.as_ref());
         match failure {
             Failure::Unauthorized { challenge } => {
-                self.server.note_challenge(challenge);
-                self.on_refused(request.as_ref(), handshake);
+                self.server.note_challenge(challenge.clone());
+                self.on_refused(request.as_ref(), handshake, challenge.as_deref());
             }
             Failure::SessionGone { generation } if !handshake => {
                 self.retry(request.as_ref(), &failure);
@@ -248,7 +272,12 @@ impl Task {
 
     /// 401: asks for another token, unless another message already did, and sends the request
     /// once more.
-    fn on_refused(&mut self, request: Option<&RequestId>, handshake: bool) {
+    fn on_refused(
+        &mut self,
+        request: Option<&RequestId>,
+        handshake: bool,
+        challenge: Option<&str>,
+    ) {
         let current = match &self.link {
             Link::Live { authorization } | Link::Opening { authorization, .. } => {
                 authorization.clone()
@@ -257,10 +286,16 @@ impl Task {
                 None
             }
         };
-        let used = match request.and_then(|id| self.outbox.owed.get(id)) {
+        let owed = request.and_then(|id| self.outbox.owed.get(id));
+        let after_own_sign_in = owed.is_some_and(|owed| owed.signed_in);
+        let used = match owed {
             Some(owed) => owed.authorization.clone(),
             None => current.clone(),
         };
+        if let Some(used) = &used {
+            self.server
+                .note_refused_token(used, challenge, after_own_sign_in);
+        }
         let is_current = header(&current) == header(&used);
         if request.is_none() {
             self.listen_again = true;
@@ -297,7 +332,7 @@ impl Task {
         let Some(id) = request else { return };
         if let Some(owed) = self.outbox.take_back(id, Awaits::Server, self.patience) {
             let problem = match failure {
-                Failure::Unauthorized { .. } => problem::unauthorized(&self.server),
+                Failure::Unauthorized { .. } => self.unauthorized(),
                 failure => problem::of_failure(failure),
             };
             self.fail(&owed.message, &problem);
@@ -360,15 +395,14 @@ impl Task {
 
     /// 401 where a cut stream was to be taken up: asks for another token, unless that is being
     /// done already. Its request stays where it is.
-    pub(super) fn on_token_refused(
-        &mut self,
-        used: Option<&HeaderValue>,
-        challenge: Option<String>,
-    ) {
-        self.server.note_challenge(challenge);
+    pub(super) fn on_token_refused(&mut self, used: Option<&HeaderValue>, challenge: Option<&str>) {
+        self.server.note_challenge(challenge.map(str::to_owned));
         if let Link::Live { authorization } = &self.link
             && header(authorization).as_ref() == used
         {
+            if let Some(used) = authorization {
+                self.server.note_refused_token(used, challenge, false);
+            }
             let refused = authorization.clone();
             self.ask_after(refused, Next::Resume);
         }

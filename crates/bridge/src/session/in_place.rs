@@ -12,13 +12,21 @@ use super::outbox::{Awaits, Waiting};
 use super::task::{HostEnd, Task};
 use crate::problem;
 use crate::seen::Seen;
-use crate::sign_in::Wish;
+use crate::sign_in::{self, Wish};
 
 impl Task {
     /// Answers what need not wait, now that the server cannot be asked.
     pub(super) fn settle(&mut self) {
-        let problem = match &self.link {
-            Link::SignInNeeded { problem } | Link::Down { problem, .. } => problem.clone(),
+        let (problem, comes) = match &self.link {
+            Link::SignInNeeded { problem } => {
+                let problem = problem.clone();
+                self.want_sign_in_for_calls();
+                match sign_in::in_vain(&self.hub, &self.server) {
+                    Some(in_vain) => (in_vain, self.sign_in.is_some()),
+                    None => (problem, true),
+                }
+            }
+            Link::Down { problem, .. } => (problem.clone(), true),
             Link::Idle | Link::Asking { .. } | Link::Opening { .. } | Link::Live { .. } => return,
         };
         let problem = self.hub.sign_ins.told(&self.server.name, problem);
@@ -27,7 +35,7 @@ impl Task {
             problem.kind,
             ProblemKind::SignInNeeded | ProblemKind::Unreachable | ProblemKind::Vault
         );
-        let hopeless = self.manner == Manner::Probe || !passes;
+        let hopeless = self.manner == Manner::Probe || !passes || !comes;
         let server = Arc::clone(&self.server);
         for message in self
             .outbox
@@ -35,10 +43,28 @@ impl Task {
         {
             self.answer_in_place(&message, &problem);
         }
-        let calls = self.outbox.waiting_calls();
-        let call = calls.max_by_key(|call| elicitation::may_ask(call)).cloned();
-        if call.is_some() && matches!(self.link, Link::SignInNeeded { .. }) {
-            self.want_sign_in(Wish::Call, call.as_ref());
+        if matches!(self.link, Link::SignInNeeded { .. }) && self.sign_in.is_none() {
+            for call in self.outbox.take_if(|waiting| waiting.signed_in) {
+                self.fail(&call, &problem);
+            }
+        }
+    }
+
+    /// Starts a sign-in for the calls that wait, or joins one: of each call's own accord one starts
+    /// at most, however it ends.
+    fn want_sign_in_for_calls(&mut self) {
+        let best = |call: &&Waiting| (!call.signed_in, elicitation::may_ask(&call.message));
+        let Some(call) = self.outbox.calls().max_by_key(best) else {
+            return;
+        };
+        let wish = match call.signed_in {
+            false => Wish::Call,
+            true => Wish::CallAgain,
+        };
+        let call = call.message.clone();
+        self.want_sign_in(wish, Some(&call));
+        if self.sign_in.is_some() {
+            self.outbox.note_sign_in();
         }
     }
 

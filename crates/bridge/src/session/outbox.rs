@@ -29,6 +29,8 @@ pub(super) struct Waiting {
     pub(super) deadline: Option<Instant>,
     /// Whether it is a request that was sent already, and must not be a third time.
     pub(super) again: bool,
+    /// Whether a sign-in was begun or joined for it: no other one is begun.
+    pub(super) signed_in: bool,
 }
 
 /// A request that is at the server.
@@ -41,6 +43,8 @@ pub(super) struct Owed {
     pub(super) authorization: Option<Authorization>,
     /// Whether it was sent again already.
     pub(super) again: bool,
+    /// Whether a sign-in was made for it.
+    pub(super) signed_in: bool,
     /// Once the host no longer wants it: how long the server may still answer.
     pub(super) withdrawn: Option<Instant>,
 }
@@ -54,7 +58,12 @@ impl Waiting {
             awaits: Awaits::Server,
             deadline: is_request.then(|| Instant::now() + patience),
             again: false,
+            signed_in: false,
         }
+    }
+
+    fn is_call(&self) -> bool {
+        self.message.method() == Some("tools/call")
     }
 }
 
@@ -131,8 +140,18 @@ impl Outbox {
 
     /// The calls of tools that wait, in order.
     pub(super) fn waiting_calls(&self) -> impl Iterator<Item = &Message> {
-        let messages = self.waiting.iter().map(|waiting| &waiting.message);
-        messages.filter(|message| message.method() == Some("tools/call"))
+        self.calls().map(|waiting| &waiting.message)
+    }
+
+    /// A sign-in is under way for all calls of tools that wait.
+    pub(super) fn note_sign_in(&mut self) {
+        let calls = self.waiting.iter_mut().filter(|waiting| waiting.is_call());
+        calls.for_each(|call| call.signed_in = true);
+    }
+
+    /// The same, with what they wait for.
+    pub(super) fn calls(&self) -> impl Iterator<Item = &Waiting> {
+        self.waiting.iter().filter(|waiting| waiting.is_call())
     }
 
     /// Whether a request with this id has no answer yet.
@@ -161,9 +180,9 @@ impl Outbox {
         self.waiting.retain(|waiting| waiting.deadline.is_some());
     }
 
-    /// Holds a message back; a request for `patience` at most.
-    pub(super) fn hold(&mut self, message: Message, patience: Duration) {
-        self.waiting.push_back(Waiting::new(message, patience));
+    /// Holds a message back.
+    pub(super) fn hold(&mut self, waiting: Waiting) {
+        self.waiting.push_back(waiting);
     }
 
     /// Takes a request back from the server's side, to send it once more before anything else,
@@ -188,6 +207,7 @@ impl Outbox {
             awaits,
             deadline,
             again: true,
+            signed_in: owed.signed_in,
         });
         None
     }
@@ -202,6 +222,7 @@ impl Outbox {
                 awaits: Awaits::Server,
                 deadline: owed.deadline,
                 again: owed.again,
+                signed_in: owed.signed_in,
             });
         }
     }
@@ -213,6 +234,7 @@ impl Outbox {
             awaits: _,
             deadline,
             again,
+            signed_in,
         } = waiting;
         if let Kind::Request { id, .. } = message.kind() {
             let id = id.clone();
@@ -221,6 +243,7 @@ impl Outbox {
                 deadline,
                 authorization,
                 again,
+                signed_in,
                 withdrawn: None,
             };
             self.owed.insert(id, owed);
@@ -287,7 +310,7 @@ mod tests {
     use mcp::{Message, RequestId};
     use serde_json::json;
 
-    use super::{Outbox, ROOM_IN_BYTES};
+    use super::{Outbox, ROOM_IN_BYTES, Waiting};
 
     #[tokio::test]
     async fn a_few_long_messages_fill_the_room_as_many_short_ones_do() {
@@ -297,7 +320,7 @@ mod tests {
         for id in 1..=4 {
             assert!(outbox.has_room());
             let call = Message::request(&RequestId::number(id), "tools/call", Some(params.clone()));
-            outbox.hold(call, Duration::from_secs(1));
+            outbox.hold(Waiting::new(call, Duration::from_secs(1)));
         }
         assert!(!outbox.has_room());
         outbox.withdraw(&RequestId::number(1));

@@ -1,13 +1,14 @@
 //! 403 for want of scopes, and the sign-in that asks for them (MCP authorization, "Scope Challenge
 //! Handling").
 
+use auth::Authorization;
 use mcp::RequestId;
 use mcp::up::Failure;
 
 use super::Manner;
-use super::link::Link;
+use super::link::{Link, Next};
 use super::outbox::Awaits;
-use super::task::{Task, header};
+use super::task::Task;
 use crate::problem;
 use crate::sign_in::Wish;
 
@@ -22,7 +23,8 @@ impl Task {
     }
 
     /// Lets a call wait for a sign-in that asks for the scopes it lacks, to be made once more then.
-    /// Says whether it does: one sign-in follows a challenge by itself, and none a list.
+    /// Says whether it does: one sign-in follows a challenge by itself, if that names scopes that the
+    /// last one did not ask for, and none a list.
     pub(super) fn step_up(&mut self, id: &RequestId, failure: &Failure) -> bool {
         let Some(challenge) = problem::missing_scopes(failure) else {
             return false;
@@ -30,9 +32,14 @@ impl Task {
         if !self.may_wait_for_access(id) {
             return false;
         }
-        if self.has_another_token(id) {
-            self.take_back(id, Awaits::Server);
-            return true;
+        let target = self.server.target();
+        if self
+            .hub
+            .identity
+            .missing_scopes(&target, challenge)
+            .is_empty()
+        {
+            return self.repeat_with_newer_token(id);
         }
         let is_under_way = self.hub.sign_ins.awaits(self.server.name.as_str());
         if !is_under_way && !self.server.may_step_up(challenge) {
@@ -45,7 +52,7 @@ impl Task {
             if !is_under_way {
                 self.server.note_step_up(challenge);
             }
-            self.take_back(id, Awaits::Access);
+            self.outbox.take_back(id, Awaits::Access, self.patience);
         }
         is_awaited
     }
@@ -57,21 +64,19 @@ impl Task {
         is_call && self.manner == Manner::Host && self.server.config.auth.is_for_people()
     }
 
-    /// Whether there is another token by now than the one that a request was sent with.
-    fn has_another_token(&self, id: &RequestId) -> bool {
-        match (&self.link, self.outbox.owed.get(id)) {
-            (Link::Live { authorization }, Some(owed)) => {
-                header(authorization) != header(&owed.authorization)
-            }
-            _ => false,
+    /// Makes a call once more if there is a newer token by now than the one that it was sent with:
+    /// the last sign-in asked for all that the server names. Says whether it does.
+    fn repeat_with_newer_token(&mut self, id: &RequestId) -> bool {
+        let newest = self.hub.identity.newest_token(&self.server.target());
+        let owed = self.outbox.owed.get(id);
+        let used = owed.and_then(|owed| owed.authorization.as_ref());
+        if newest <= used.map(Authorization::number) {
+            return false;
         }
-    }
-
-    fn take_back(&mut self, id: &RequestId, awaits: Awaits) {
-        self.outbox.take_back(id, awaits, self.patience);
-        if let (Awaits::Server, Link::Live { authorization }) = (awaits, &self.link) {
-            let authorization = authorization.clone();
-            self.go_live(&authorization);
+        self.outbox.take_back(id, Awaits::Server, self.patience);
+        if matches!(self.link, Link::Live { .. }) {
+            self.ask_after(None, Next::Resume);
         }
+        true
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::{AccountKey, Authorization};
+use auth::{AccountKey, Authorization, TokenNumber};
 use control::api::{Problem, ProblemKind, ServerState};
 use mcp::up::{Upstream, UpstreamEvent, UpstreamOptions};
 use mcp::{Message, RequestId};
@@ -105,6 +105,8 @@ pub(super) struct Task {
     pub(super) elicitation: Elicitation,
     pub(super) backoff: Backoff,
     pub(super) refusals: u32,
+    /// The token with which the server answered last.
+    pub(super) accepted: Option<TokenNumber>,
     /// Whether the notification stream ended for want of a token.
     pub(super) listen_again: bool,
     pub(super) own_ids: OwnIds,
@@ -138,6 +140,7 @@ pub(super) async fn run(
         elicitation: Elicitation::default(),
         backoff: Backoff::default(),
         refusals: 0,
+        accepted: None,
         listen_again: false,
         own_ids: OwnIds::default(),
         hub,
@@ -217,7 +220,7 @@ impl Task {
                 Event::Server(UpstreamEvent::Away(failure)) => self.on_away(&failure),
                 Event::Server(UpstreamEvent::Back) => self.on_back(),
                 Event::Server(UpstreamEvent::TokenRefused { used, challenge }) => {
-                    self.on_token_refused(used.as_ref(), challenge);
+                    self.on_token_refused(used.as_ref(), challenge.as_deref());
                 }
                 Event::Authorized(next, authorized) => self.on_authorized(next, authorized),
                 Event::AccountsChanged => self.on_accounts_changed(),
@@ -284,6 +287,7 @@ impl Task {
         self.events = events;
         self.hub.spawn(old.close());
         self.account = None;
+        self.accepted = None;
         self.backoff.reset();
         match &mut self.speech {
             Speech::Silent => self.link = Link::Idle,

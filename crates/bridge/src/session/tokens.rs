@@ -69,7 +69,7 @@ impl Task {
             Err(Denied::Token(AuthorizationError::SignInNeeded { .. }))
                 if self.refusals > REFUSALS =>
             {
-                self.need_sign_in(problem::unauthorized(&self.server));
+                self.need_sign_in(self.unauthorized());
             }
             Err(Denied::Token(error @ AuthorizationError::SignInNeeded { .. })) => {
                 self.need_sign_in(problem::of_authorization(&self.server, &error));
@@ -78,6 +78,12 @@ impl Task {
                 self.go_down(problem::of_authorization(&self.server, &error))
             }
         }
+    }
+
+    /// What to say where the server answers 401, whatever it is sent.
+    pub(super) fn unauthorized(&self) -> Problem {
+        let in_vain = sign_in::in_vain(&self.hub, &self.server);
+        in_vain.unwrap_or_else(|| problem::unauthorized(&self.server))
     }
 
     /// Has everything from now on carry these. A server without any never gets some.
@@ -156,7 +162,7 @@ impl Task {
 
     /// The server does not take what it is sent, whatever is tried.
     pub(super) fn give_up_access(&mut self) {
-        let problem = problem::unauthorized(&self.server);
+        let problem = self.unauthorized();
         match self.server.config.auth {
             ServerAuth::None | ServerAuth::ClientCredentials(_) => self.go_down(problem),
             ServerAuth::Discover | ServerAuth::Client { .. } | ServerAuth::Entra { .. } => {

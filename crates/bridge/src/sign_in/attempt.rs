@@ -273,6 +273,8 @@ impl Attempt<'_> {
         }
         let account = ended.map_err(|error| problem::of_sign_in(self.server, &error))?;
         self.server.signed_in(&account.key);
+        let first = self.hub.identity.newest_token(&self.server.target());
+        self.server.note_first_token(first);
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! A bridge in process, and a host that speaks to it as the shim does.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use control::{Client, Home};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// Far longer than anything here takes: a hang is a failure, not a wait.
@@ -112,19 +114,29 @@ impl Bridge {
     /// Follows the sign-in page that is open as a browser would, to its end.
     pub(crate) async fn browse(&self) {
         let state = self.until_state(|state| !state.sign_ins.is_empty()).await;
-        let page: url::Url = state.sign_ins[0].url.parse().unwrap();
-        let query: std::collections::HashMap<_, _> = page.query_pairs().collect();
-        let mut back: url::Url = query["redirect_uri"].parse().unwrap();
-        back.query_pairs_mut()
-            .append_pair("code", "c")
-            .append_pair("state", &query["state"]);
-        let answer = auth::http::client([], &model::config::Proxy::None)
-            .unwrap()
-            .get(back)
-            .send()
-            .await;
+        let answer = visit(&state.sign_ins[0].url).await;
         assert!(answer.unwrap().status().is_success());
         self.until_state(|state| state.sign_ins.is_empty()).await;
+    }
+
+    /// Follows every sign-in page from now on as a browser would that has a session.
+    pub(crate) async fn follow(&self) -> Browser {
+        let client = Client::connect(&self.home, "1.0.0", false).await.unwrap();
+        let mut states = client.watch().await.unwrap();
+        let (seen, pages) = watch::channel(BTreeSet::new());
+        let following = tokio::spawn(async move {
+            while let Ok(state) = states.next().await {
+                for page in state.sign_ins {
+                    if seen.send_if_modified(|pages| pages.insert(page.url.clone())) {
+                        let _ = visit(&page.url).await;
+                    }
+                }
+            }
+        });
+        Browser {
+            pages,
+            following: following.abort_handle(),
+        }
     }
 
     pub(crate) async fn http(&self) -> String {
@@ -138,6 +150,37 @@ impl Bridge {
             .unwrap()
             .unwrap();
     }
+}
+
+/// A browser that has a session with each authorization server.
+pub(crate) struct Browser {
+    pages: watch::Receiver<BTreeSet<String>>,
+    following: AbortHandle,
+}
+
+impl Browser {
+    /// How many pages were followed so far.
+    pub(crate) fn count(&self) -> usize {
+        self.pages.borrow().len()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        self.following.abort();
+    }
+}
+
+/// Comes back from a sign-in page with a code.
+async fn visit(page: &str) -> reqwest::Result<reqwest::Response> {
+    let page: url::Url = page.parse().unwrap();
+    let query: std::collections::HashMap<_, _> = page.query_pairs().collect();
+    let mut back: url::Url = query["redirect_uri"].parse().unwrap();
+    back.query_pairs_mut()
+        .append_pair("code", "c")
+        .append_pair("state", &query["state"]);
+    let client = auth::http::client([], &model::config::Proxy::None).unwrap();
+    client.get(back).send().await
 }
 
 async fn serve(

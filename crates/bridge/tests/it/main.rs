@@ -16,6 +16,7 @@ mod http;
 mod import;
 mod life;
 mod losses;
+mod refused_tokens;
 mod relay;
 mod server;
 mod server_mode;

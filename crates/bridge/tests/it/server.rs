@@ -45,6 +45,13 @@ struct Inner {
     scope: Option<&'static str>,
     /// Whether no sign-in brings it.
     insists: bool,
+    /// What is refused although it comes with the newest token, and how: a status and a challenge,
+    /// one after the other. `{n}` in a challenge is another number each time.
+    refused: Option<(Refused, &'static [(u16, &'static str)])>,
+    /// How many requests were refused so.
+    refusals: usize,
+    /// The requests for tokens so far.
+    token_requests: u32,
     /// The access token that is accepted, once somebody signed in.
     token: Option<String>,
     /// Who signs in next.
@@ -53,6 +60,13 @@ struct Inner {
     codes: Codes,
     /// Responses that hang, and those of them that the client has let go.
     hanging: watch::Sender<(u32, u32)>,
+}
+
+/// Which requests are refused whatever token they bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Everything,
+    Calls,
 }
 
 /// What becomes of device codes (RFC 8628).
@@ -154,6 +168,22 @@ impl Record {
     /// Gives refresh tokens from now on, each good for one renewal, which is late.
     pub(crate) fn renew_late(&self) {
         self.0.lock().unwrap().renewals = Some(0);
+    }
+
+    /// Refuses requests from now on, with one of `answers` after the other, though they bring the
+    /// newest token. No two tokens are the same from now on.
+    pub(crate) fn refuse(&self, what: Refused, answers: &'static [(u16, &'static str)]) {
+        self.0.lock().unwrap().refused = Some((what, answers));
+    }
+
+    /// Accepts the newest token again.
+    pub(crate) fn refuse_nothing(&self) {
+        self.0.lock().unwrap().refused = None;
+    }
+
+    /// How many requests for tokens there were.
+    pub(crate) fn token_requests(&self) -> u32 {
+        self.0.lock().unwrap().token_requests
     }
 
     /// The access token is accepted no more.
@@ -258,6 +288,15 @@ async fn answer(State(record): State<Record>, headers: HeaderMap, body: Bytes) -
         let wanted = inner.token.as_ref().map(|token| format!("Bearer {token}"));
         if inner.unauthorized && (wanted.is_none() || given != wanted.as_deref()) {
             return (StatusCode::UNAUTHORIZED, [("www-authenticate", "Bearer")]).into_response();
+        }
+        if let Some((what, answers)) = inner.refused
+            && (what == Refused::Everything || message["method"] == "tools/call")
+        {
+            let (status, challenge) = answers[inner.refusals % answers.len()];
+            inner.refusals += 1;
+            let challenge = challenge.replace("{n}", &inner.refusals.to_string());
+            let status = StatusCode::from_u16(status).unwrap();
+            return (status, [("www-authenticate", challenge)]).into_response();
         }
         if inner
             .key

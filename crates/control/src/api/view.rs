@@ -123,7 +123,8 @@ pub struct ServerView {
     pub socket_endpoint: Option<String>,
     /// How it is.
     pub state: ServerState,
-    /// Why it needs a sign-in, where the authorization server has said something about that.
+    /// Why it needs a sign-in, where the authorization server has said something about that, or the
+    /// server refuses the tokens of the last one.
     #[serde(default)]
     pub sign_in_problem: Option<Problem>,
     /// The account used for it, as [`AccountView::id`] names it.

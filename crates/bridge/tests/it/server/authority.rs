@@ -73,6 +73,7 @@ async fn codes(State(record): State<Record>) -> Answer {
 async fn token(State(record): State<Record>, Form(asked): Form<HashMap<String, String>>) -> Answer {
     let late = {
         let mut inner = record.0.lock().unwrap();
+        inner.token_requests += 1;
         let given = asked.get("refresh_token");
         if let Some(given) = given {
             let renewals = inner.renewals.as_mut().unwrap();
@@ -97,6 +98,9 @@ async fn token(State(record): State<Record>, Form(asked): Form<HashMap<String, S
     if let Some(renewals) = inner.renewals {
         token = format!("{token}-{renewals}");
         answer["refresh_token"] = format!("refresh-{renewals}").into();
+    }
+    if inner.refused.is_some() {
+        token = format!("{token}-{}", inner.token_requests);
     }
     answer["access_token"] = token.clone().into();
     inner.token = Some(token);
