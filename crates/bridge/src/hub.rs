@@ -179,6 +179,11 @@ impl Hub {
         self.accounts.subscribe()
     }
 
+    /// News that a grant has got a new access token without a sign-in.
+    pub(crate) fn refreshes(&self) -> watch::Receiver<()> {
+        self.identity.refreshes()
+    }
+
     /// News that the machine has slept.
     pub(crate) fn wakes(&self) -> watch::Receiver<()> {
         self.wakes.subscribe()

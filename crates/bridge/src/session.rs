@@ -21,6 +21,8 @@
 //! - A call that is refused for want of scopes (403) that the last sign-in did not ask for is likewise
 //!   made once more, after one that does. Until one has helped, no more than a few follow by
 //!   themselves.
+//! - A session that needs a sign-in asks for a token again with each request of the host, as far as
+//!   the token endpoint is not left alone just now, and as soon as another session has got one.
 //! - A server that cannot be reached, or is not ready again, keeps its session, if that has an id:
 //!   it is asked by `ping` whether it is there, and only a new session takes a new handshake.
 

@@ -79,7 +79,7 @@ impl Task {
             self.contact = Some(Instant::now() + FIRST_CONTACT);
         }
         match self.link {
-            Link::SignInNeeded { .. } => self.settle(),
+            Link::SignInNeeded { .. } => self.ask_once_more(),
             Link::Down { ref mut next, .. } => {
                 *next = Next::Open;
                 self.settle();
@@ -106,12 +106,19 @@ impl Task {
             signed_in: is_shown,
             ..Waiting::new(message, patience)
         };
-        if matches!(self.link, Link::Idle) {
-            self.outbox.hold(waiting);
-            self.ask(Next::Open);
-            return;
+        match self.link {
+            Link::Idle => {
+                self.outbox.hold(waiting);
+                return self.ask(Next::Open);
+            }
+            Link::SignInNeeded { .. } => {
+                self.outbox.hold(waiting);
+                return self.ask_once_more();
+            }
+            Link::Asking { .. } | Link::Opening { .. } | Link::Live { .. } | Link::Down { .. } => {
+                self.pass_or_hold(waiting);
+            }
         }
-        self.pass_or_hold(waiting);
         self.settle();
         if !in_place {
             self.hurry();

@@ -44,6 +44,8 @@ enum Event {
     Authorized(Next, Authorized),
     /// Somebody signed in or out somewhere.
     AccountsChanged,
+    /// Some grant has got a new access token.
+    Refreshed,
     /// The sign-in that this session wanted has ended.
     SignInEnded(Result<(), Problem>),
     /// The host is to be asked to show a page.
@@ -170,6 +172,7 @@ fn connect(hub: &Hub, server: &Server) -> (Upstream, mpsc::Receiver<UpstreamEven
 impl Task {
     async fn drive(&mut self, mut from_host: mpsc::Receiver<Message>) {
         let mut news = self.hub.account_news();
+        let mut refreshes = self.hub.refreshes();
         let mut wakes = self.hub.wakes();
         let (shutdown, to_host) = (self.hub.shutdown.clone(), self.to_host.clone());
         while !self.is_over() {
@@ -197,6 +200,7 @@ impl Task {
                     None => Event::Withdrawn,
                 },
                 Ok(()) = news.changed() => Event::AccountsChanged,
+                Ok(()) = refreshes.changed() => Event::Refreshed,
                 Ok(()) = wakes.changed() => Event::Woke,
                 () = replaced.cancelled(), if !matches!(self.host, HostEnd::Dismissed) => Event::Replaced,
                 () = until(due) => Event::Timer,
@@ -224,6 +228,7 @@ impl Task {
                 }
                 Event::Authorized(next, authorized) => self.on_authorized(next, authorized),
                 Event::AccountsChanged => self.on_accounts_changed(),
+                Event::Refreshed => self.on_refreshed(),
                 Event::SignInEnded(ended) => self.on_sign_in_ended(ended),
                 Event::Question(question) => self.on_question(question),
                 Event::Withdrawn => self.on_withdrawn(),

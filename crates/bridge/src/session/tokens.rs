@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use auth::{Authorization, AuthorizationError, SignInReason};
 use control::api::{Problem, ServerState};
+use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue};
 use mcp::Message;
 use model::config::ServerAuth;
@@ -77,6 +78,37 @@ impl Task {
             Err(Denied::Token(error)) => {
                 self.go_down(problem::of_authorization(&self.server, &error))
             }
+        }
+    }
+
+    /// Asks the identity again in a session that needs a sign-in. The identity may have a usable token
+    /// by now, or no longer leave the token endpoint alone; while it does, this costs no network.
+    pub(super) fn ask_once_more(&mut self) {
+        let mut asking = self.asking(None);
+        match (&mut asking).now_or_never() {
+            None => {
+                let next = Next::Open;
+                self.link = Link::Asking { asking, next };
+            }
+            Some(Err(Denied::Token(error @ AuthorizationError::SignInNeeded { .. }))) => {
+                let problem = problem::of_authorization(&self.server, &error);
+                self.link = Link::SignInNeeded { problem };
+                self.settle();
+            }
+            Some(authorized) => {
+                self.refusals = 0;
+                self.on_authorized(Next::Open, authorized);
+            }
+        }
+    }
+
+    /// Some grant has got a new token. Where it opens this server, it ends the need for a sign-in.
+    pub(super) fn on_refreshed(&mut self) {
+        let target = self.server.target();
+        if matches!(self.link, Link::SignInNeeded { .. })
+            && self.hub.identity.has_usable_token(&target)
+        {
+            self.ask_once_more();
         }
     }
 

@@ -16,6 +16,7 @@ mod http;
 mod import;
 mod life;
 mod losses;
+mod recovery;
 mod refused_tokens;
 mod relay;
 mod server;

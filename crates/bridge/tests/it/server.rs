@@ -50,6 +50,8 @@ struct Inner {
     refused: Option<(Refused, &'static [(u16, &'static str)])>,
     /// How many requests were refused so.
     refusals: usize,
+    /// Whether the authorization server wants to ask the user something before it refreshes.
+    interaction: bool,
     /// The requests for tokens so far.
     token_requests: u32,
     /// The access token that is accepted, once somebody signed in.
@@ -179,6 +181,11 @@ impl Record {
     /// Accepts the newest token again.
     pub(crate) fn refuse_nothing(&self) {
         self.0.lock().unwrap().refused = None;
+    }
+
+    /// Whether refreshing is answered with `interaction_required` from now on.
+    pub(crate) fn want_interaction(&self, wants: bool) {
+        self.0.lock().unwrap().interaction = wants;
     }
 
     /// How many requests for tokens there were.

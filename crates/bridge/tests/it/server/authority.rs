@@ -75,6 +75,9 @@ async fn token(State(record): State<Record>, Form(asked): Form<HashMap<String, S
         let mut inner = record.0.lock().unwrap();
         inner.token_requests += 1;
         let given = asked.get("refresh_token");
+        if given.is_some() && inner.interaction {
+            return Err(refusal("interaction_required"));
+        }
         if let Some(given) = given {
             let renewals = inner.renewals.as_mut().unwrap();
             if *given != format!("refresh-{renewals}") {
