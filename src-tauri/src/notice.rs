@@ -170,6 +170,7 @@ mod tests {
         let waiting = |problem: Option<&str>| {
             link(|state| {
                 state.sign_ins = vec![SignInView {
+                    approval: None,
                     server: "snippets".into(),
                     url: "https://login.example.com".into(),
                     browser_problem: problem.map(str::to_owned),
@@ -192,6 +193,7 @@ mod tests {
         let waiting = |code: &str| {
             link(|state| {
                 state.sign_ins = vec![SignInView {
+                    approval: None,
                     server: "snippets".into(),
                     url: "https://login.example.com".into(),
                     browser_problem: None,

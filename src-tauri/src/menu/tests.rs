@@ -80,6 +80,7 @@ fn a_code_that_waits_can_be_copied() {
     let mut state = state();
     state.servers = vec![server("snippets", ServerState::SignInNeeded)];
     state.sign_ins = vec![SignInView {
+        approval: None,
         server: "snippets".into(),
         url: "https://login.example.com/device".into(),
         browser_problem: None,
@@ -116,6 +117,7 @@ fn a_sign_in_under_way_can_be_cancelled_and_is_not_offered_again() {
     let mut state = state();
     state.servers = vec![server("snippets", ServerState::SignInNeeded)];
     state.sign_ins = vec![SignInView {
+        approval: None,
         server: "snippets".into(),
         url: "https://login.example.com/?x".into(),
         browser_problem: Some("no browser".into()),
