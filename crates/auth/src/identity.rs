@@ -150,8 +150,8 @@ impl Identity {
     /// Takes note that `target` accepted a request with `used`: it answered, and neither with 401
     /// nor with 403. Pins the audience of the first such token, where the authorization server
     /// grants by scope alone.
-    pub async fn accepted(&self, target: &Target, used: &Authorization) {
-        self.0.source.accepted(target, used).await;
+    pub fn accepted(&self, target: &Target, used: &Authorization) {
+        self.0.source.accepted(target, used);
     }
 
     /// Tells which servers are configured. A server gets no token for a resource of another one.

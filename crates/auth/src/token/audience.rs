@@ -124,7 +124,7 @@ impl Source {
     }
 
     /// Pins the audience of the first token that `target` accepted.
-    pub(crate) async fn accepted(&self, target: &Target, used: &Authorization) {
+    pub(crate) fn accepted(&self, target: &Target, used: &Authorization) {
         if !self.verdicts.accept(target.url.as_str(), used.serial) {
             return;
         }

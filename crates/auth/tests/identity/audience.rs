@@ -238,8 +238,8 @@ async fn changed_audience_waits_for_the_user() {
     desk.sign_in(&target).await.unwrap();
     let identity = &desk.identity;
     let used = identity.authorization(&target).await.unwrap().unwrap();
-    identity.accepted(&target, &used).await;
-    identity.accepted(&target, &used).await;
+    identity.accepted(&target, &used);
+    identity.accepted(&target, &used);
     identity.settled().await;
 
     desk.authority

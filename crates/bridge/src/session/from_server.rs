@@ -60,6 +60,8 @@ impl Task {
     /// its own. Called once per token of this session.
     fn record_token_accepted(&self, authorization: &Authorization) {
         self.server.note_accepted_token(authorization.number());
+        let identity = &self.hub.identity;
+        identity.accepted(&self.server.target(), authorization);
     }
 
     fn is_handshake(&self, id: Option<&RequestId>) -> bool {
