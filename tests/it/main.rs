@@ -27,6 +27,7 @@ mod others;
 mod people;
 mod proxy_script;
 mod refusals;
+mod resources;
 mod secrets_stay;
 mod server_mode;
 mod sign_ins;

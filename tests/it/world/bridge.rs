@@ -70,7 +70,8 @@ impl Bridge {
         self.output(arguments, "").await;
     }
 
-    async fn output(&self, arguments: &[&str], input: &str) -> Output {
+    /// Runs a command to its end; how it ended and what it said.
+    pub(crate) async fn output(&self, arguments: &[&str], input: &str) -> Output {
         let mut process = Command::new(program::postern())
             .args(arguments)
             .arg("--home")

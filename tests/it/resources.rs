@@ -1,0 +1,284 @@
+//! Which resources a server gets tokens for, where Entra issues them: an honest server that is
+//! discovered (App Service's built-in MCP authorization), and hostile ones.
+
+mod api;
+
+use std::process::Stdio;
+
+use control::api::{DoctorOutcome, Reply, Request};
+use emulator::demo;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    process::Command,
+};
+
+use crate::world::{
+    bridge::Bridge, browser::Browser, person, program, servers::Server, shim::Shim, within,
+};
+use api::Api;
+
+/// The emulator as Entra, three servers that trust it, a bridge that knows them, and a user at a
+/// browser.
+struct Place {
+    /// Configured with its resource.
+    files: Api,
+    /// Discovered: its metadata names the API "Contoso reports".
+    notes: Api,
+    /// Discovered: its metadata names Microsoft Graph.
+    graph: Api,
+    bridge: Bridge,
+    browser: Browser,
+    _entra: Server,
+    _folder: TempDir,
+}
+
+impl Place {
+    async fn start() -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("postern-it-resources-")
+            .tempdir()
+            .expect("a temporary folder");
+        let arguments = ["--data-dir", "entra"];
+        let (entra, address) = Server::start(folder.path(), "emulator", &arguments).await;
+        let authority = format!("http://{address}/{}/v2.0", demo::TENANT_ID);
+        let files = Api::start(&authority, &[], demo::GATEWAY_CLIENT_ID).await;
+        let scope = format!("{}/{}", reports(), demo::REPORTS_SCOPE);
+        let notes = Api::start(&authority, &[&scope], demo::REPORTS_CLIENT_ID).await;
+        let graph = ["https://graph.microsoft.com/.default"];
+        let graph = Api::start(&authority, &graph, demo::REPORTS_CLIENT_ID).await;
+        let client = demo::BRIDGE_CLIENT_ID;
+        let discovered = |name: &str, api: &Api| {
+            format!(
+                "[servers.{name}]\nurl = \"{}\"\nauth = {{ kind = \"client\", client_id = \"{client}\" }}\n",
+                api.url()
+            )
+        };
+        let config = [
+            format!(
+                "[bridge]\nport = 0\n[servers.files]\nurl = \"{}\"\nauth = {{ kind = \"entra\", authority = \"{authority}\", client_id = \"{client}\", resource = \"{}\" }}\n",
+                files.url(),
+                demo::gateway_app_id_uri(),
+            ),
+            discovered("notes", &notes),
+            discovered("graph", &graph),
+        ];
+        let bridge = Bridge::configured(folder.path(), &config.concat());
+        bridge.start().await;
+        Self {
+            files,
+            notes,
+            graph,
+            bridge,
+            browser: Browser::open().await,
+            _entra: entra,
+            _folder: folder,
+        }
+    }
+
+    /// Signs in to `files` as Adele, whose session the browser keeps.
+    async fn sign_in_to_files(&self) {
+        let signing_in = self.bridge.run(&["sign-in", "files"]);
+        let person = async {
+            self.browser.go_to(&self.bridge.tabs.page(0).await).await;
+            person::sign_in_at_entra(&self.browser, demo::ADELE).await;
+            person::is_back(&self.browser).await;
+        };
+        tokio::join!(signing_in, person);
+    }
+
+    /// Calls a tool while every tab that opens is shown to the browser, which has a session.
+    async fn call(&self, server: &str) -> Result<String, serde_json::Value> {
+        let mut shim = Shim::connect(&self.bridge, server).await;
+        let first = self.bridge.tabs.count();
+        let tabs = async {
+            for number in first.. {
+                let page = self.bridge.tabs.page(number).await;
+                self.browser.go_to(&page).await;
+            }
+        };
+        tokio::select! {
+            answer = shim.call("whoami", json!({})) => answer,
+            () = tabs => unreachable!("tabs do not end"),
+        }
+    }
+
+    async fn doctor(&self, subject: &str) -> (DoctorOutcome, String) {
+        let Reply::Doctor(checks) = self.bridge.ask(Request::Doctor).await else {
+            panic!("no checks");
+        };
+        let check = checks.into_iter().find(|check| check.subject == subject);
+        let check = check.unwrap_or_else(|| panic!("nothing about {subject}"));
+        let hint = check.hint.unwrap_or_default();
+        (check.outcome, format!("{}; hint: {hint}", check.finding))
+    }
+
+    async fn foreign_scopes(&self, server: &str) -> Vec<String> {
+        let mut servers = self.bridge.state().await.servers.into_iter();
+        let view = servers.find(|view| view.name == server);
+        view.expect("the server").foreign_scopes
+    }
+}
+
+fn reports() -> String {
+    format!("api://{}", demo::REPORTS_CLIENT_ID)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn challenge_with_foreign_scope_brings_no_foreign_token() {
+    let place = Place::start().await;
+    place.sign_in_to_files().await;
+    for foreign in [
+        format!("{}/.default", reports()),
+        "https://graph.microsoft.com/User.Read".to_owned(),
+    ] {
+        for status in [401, 403] {
+            place.files.demand(status, &foreign);
+            let refused = place.call("files").await.expect_err("no other token");
+            assert!(refused["code"].is_number(), "{refused}");
+        }
+        assert!(place.foreign_scopes("files").await.contains(&foreign));
+        place.bridge.replace().await;
+        place.call("files").await.expect_err("no other token");
+    }
+    // Only its own: v2.0 tokens name the application.
+    let own = demo::GATEWAY_CLIENT_ID.to_string();
+    assert_eq!(place.files.audiences(), [own]);
+    let (outcome, finding) = place.doctor("server files, access").await;
+    assert_eq!(outcome, DoctorOutcome::Fine, "{finding}");
+    let status = place.bridge.run(&["status"]).await;
+    assert!(
+        status.contains("files asked for scopes of other resources"),
+        "{status}"
+    );
+    assert!(
+        place.bridge.log().contains("which is dropped"),
+        "not in the log"
+    );
+    place.files.demand(200, "");
+    place.bridge.replace().await;
+    assert_eq!(
+        place.call("files").await.expect("its own token"),
+        "Adele Vance"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn discovered_server_is_approved_on_page_before_entra() {
+    let place = Place::start().await;
+    place.sign_in_to_files().await;
+    let (outcome, finding) = place.doctor("server notes, access").await;
+    assert_eq!(outcome, DoctorOutcome::Warning, "{finding}");
+    assert!(finding.contains(&reports()), "{finding}");
+
+    // Declined first: Entra is not asked, though the browser has a session there.
+    let declining = async {
+        place.browser.go_to(&place.bridge.tabs.page(1).await).await;
+        let text = place.browser.text().await;
+        assert!(text.contains("notes asks for access to"), "{text}");
+        assert!(text.contains(&reports()), "{text}");
+        place.browser.click("button[value=deny]").await;
+        place.browser.find("main > .mark").await;
+    };
+    let (refused, ()) = tokio::join!(refused(&place.bridge, &["sign-in", "notes"]), declining);
+    assert!(refused.contains("was not allowed"), "{refused}");
+    assert!(place.notes.audiences().is_empty());
+
+    let allowing = async {
+        place.browser.go_to(&place.bridge.tabs.page(2).await).await;
+        place.browser.click("button[value=allow]").await;
+        person::is_back(&place.browser).await;
+    };
+    let (said, ()) = tokio::join!(place.bridge.run(&["sign-in", "notes"]), allowing);
+    assert_eq!(said, format!("Signed in to notes as {}.\n", demo::ADELE));
+    assert_eq!(place.call("notes").await.expect("a token"), "Adele Vance");
+    place.bridge.replace().await;
+    assert_eq!(place.call("notes").await.expect("a token"), "Adele Vance");
+    assert_eq!(place.bridge.tabs.count(), 3);
+    // v1.0 tokens name the App ID URI.
+    assert_eq!(place.notes.audiences(), [reports()]);
+    let (outcome, finding) = place.doctor("server notes, access").await;
+    assert_eq!(outcome, DoctorOutcome::Fine, "{finding}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn discovered_server_asking_for_graph_is_refused() {
+    let place = Place::start().await;
+    place.sign_in_to_files().await;
+    let tabs = place.bridge.tabs.count();
+    let text = refused(&place.bridge, &["sign-in", "graph"]).await;
+    assert!(text.contains("is Microsoft Graph"), "{text}");
+    assert!(
+        text.contains("resource = \"https://graph.microsoft.com\""),
+        "{text}"
+    );
+    let refused = place.call("graph").await.expect_err("no token");
+    assert!(refused.to_string().contains("Microsoft Graph"), "{refused}");
+    assert_eq!(place.bridge.tabs.count(), tabs, "no page is opened");
+    assert!(place.graph.audiences().is_empty());
+    let (outcome, finding) = place.doctor("server graph, discovery").await;
+    assert_eq!(outcome, DoctorOutcome::Broken, "{finding}");
+    assert!(finding.contains("is Microsoft Graph"), "{finding}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resource_is_approved_at_terminal_for_device_code() {
+    let place = Place::start().await;
+    let arguments = format!(
+        "{} sign-in notes --device --home {}",
+        program::postern().display(),
+        place.bridge.root().display()
+    );
+    // A terminal of its own, as a user has one.
+    let mut terminal = Command::new("script")
+        .args(["-qefc", &arguments, "/dev/null"])
+        .env_clear()
+        .env("HOME", place.bridge.root())
+        .env("PATH", program::search_path())
+        .env("SHELL", "/bin/sh")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("script starts");
+    let mut typed = terminal.stdin.take().expect("its keyboard");
+    let mut screen = terminal.stdout.take().expect("its screen");
+    let mut shown = String::new();
+    let mut read_until = async |wanted: &str| {
+        let mut bytes = [0; 1024];
+        while !shown.contains(wanted) {
+            let count = within(wanted, screen.read(&mut bytes))
+                .await
+                .expect("a screen");
+            assert!(count > 0, "{shown}");
+            shown.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+        shown.clone()
+    };
+    let question = read_until("Allow it? [y/N]").await;
+    assert!(question.contains(&format!("notes asks for access to {}", reports())));
+    typed.write_all(b"y\n").await.expect("a key");
+    let code = read_until("Enter a code only if you asked for it yourself.").await;
+    let lines: Vec<&str> = code.lines().map(str::trim).collect();
+    let page = lines.iter().find(|line| line.ends_with("/devicelogin"));
+    let code = lines.iter().find(|line| {
+        line.len() == 9
+            && line
+                .chars()
+                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
+    });
+    place.browser.go_to(page.expect("a page")).await;
+    let code = code.expect("a code");
+    person::sign_in_for_a_device(&place.browser, code, demo::ADELE).await;
+    read_until(&format!("Signed in to notes as {}", demo::ADELE)).await;
+    assert_eq!(place.call("notes").await.expect("a token"), "Adele Vance");
+    assert_eq!(place.bridge.tabs.count(), 0);
+}
+
+/// Runs a command that fails; what it says.
+async fn refused(bridge: &Bridge, arguments: &[&str]) -> String {
+    let output = bridge.output(arguments, "").await;
+    assert!(!output.status.success(), "{output:?}");
+    String::from_utf8(output.stderr).expect("text")
+}
