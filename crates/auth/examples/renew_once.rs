@@ -31,6 +31,7 @@ async fn main() {
     };
     // A sign-in that is over is the case's to see.
     let _ = identity.authorization(&target).await;
+    identity.settled().await;
     let name = "changed".parse().expect("a name");
     let kept = identity.keep_secret(name, value).await;
     kept.expect("a secret is kept");

@@ -139,17 +139,22 @@ async fn ask(
     let not_offered = || ConsentsError::NotOffered {
         server: target.url.shown().to_owned(),
     };
+    if identity.consents_endpoint(target).await.is_none() {
+        // It is known with the first token at the latest.
+        identity.authorization(target).await?;
+    }
+    let named = identity.consents_endpoint(target).await;
+    let (endpoint, http) = named.ok_or_else(not_offered)?;
     for _ in 0..2 {
-        let used = identity.authorization(target).await?;
+        // What this endpoint refuses, the server may accept.
+        let used = identity.authorization_at(target, &endpoint).await?;
         let used = used.ok_or_else(not_offered)?;
-        let named = identity.consents_endpoint(target).await;
-        let (endpoint, http) = named.ok_or_else(not_offered)?;
         let request = request(http, endpoint.url().clone()).header(AUTHORIZATION, &used.header);
         let answer = answered(request, target).await?;
         if answer.status != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }
-        identity.refused(target, &used, None).await;
+        identity.refused_at(target, &endpoint, &used, None);
     }
     Err(keeps_refusing(target).into())
 }

@@ -38,11 +38,13 @@ pub enum AuthorizationError {
     },
     /// Try again later: the sign-in is kept.
     #[error(
-        "the sign-in to {server} could not be renewed: {reason}; hint: check the network, Postern tries again by itself"
+        "cannot get a token for {server} from the authorization server {issuer}: {reason}; hint: check the network, Postern tries again by itself"
     )]
     Unreachable {
         /// The server asked for.
         server: String,
+        /// The authorization server, which is the one that does not answer.
+        issuer: String,
         /// What went wrong on the way.
         reason: String,
         /// How long the authorization server asks to be left alone.

@@ -101,9 +101,10 @@ impl Identity {
         }))
     }
 
-    /// What to send to `target` now; `None` if it needs no sign-in. Renews the access token five
-    /// minutes before its end (halfway, if it lives for less than ten), one request at a time
-    /// however many ask; while the renewal fails, a token that is still valid is handed out.
+    /// What to send to `target` now; `None` if it needs no sign-in. A token that is valid and that
+    /// `target` did not refuse is there at the first poll. Five minutes before its end (halfway, if
+    /// it lives for less than ten) it is refreshed meanwhile, by one request however many ask. Only
+    /// where there is no such token does this wait for the authorization server.
     ///
     /// # Errors
     ///
@@ -112,17 +113,29 @@ impl Identity {
         &self,
         target: &Target,
     ) -> Result<Option<Authorization>, AuthorizationError> {
+        self.authorization_at(target, &target.url).await
+    }
+
+    /// As [`authorization`](Self::authorization), for `server`, which takes the tokens of `target`:
+    /// that itself, or an endpoint of its authorization server.
+    pub(crate) async fn authorization_at(
+        &self,
+        target: &Target,
+        server: &EndpointUrl,
+    ) -> Result<Option<Authorization>, AuthorizationError> {
+        let source = &self.0.source;
         match target.auth {
             ServerAuth::None => Ok(None),
             ServerAuth::ClientCredentials(ref config) => {
-                let (machines, source) = (&self.0.machines, &self.0.source);
-                machines
-                    .authorization(source, target, config)
-                    .await
-                    .map(Some)
+                let given = self
+                    .0
+                    .machines
+                    .authorization(source, target, server, config);
+                given.await.map(Some)
             }
             ServerAuth::Discover | ServerAuth::Client { .. } | ServerAuth::Entra { .. } => {
-                self.0.source.authorization(target).await.map(Some)
+                let found = source.authorization_at(target, server);
+                found.await.map(Some)
             }
         }
     }
@@ -131,20 +144,39 @@ impl Identity {
     /// [`authorization`](Self::authorization) renews. A newer token is left alone. `challenge` is
     /// the `WWW-Authenticate` header of the 401, if there was one: where that is one of Entra's
     /// claims challenges, the next token is asked to answer it, and so is the next sign-in if no
-    /// token does.
+    /// token does. Other servers that take the same token notice nothing of all that.
     pub async fn refused(&self, target: &Target, used: &Authorization, challenge: Option<&str>) {
         let source = &self.0.source;
-        if let ServerAuth::ClientCredentials(_) = target.auth {
-            let machines = &self.0.machines;
-            return machines.refused(target, used.serial, source.clock.unix());
-        }
-        if source.ledger.load().await.is_err() {
+        let is_kept = !matches!(target.auth, ServerAuth::ClientCredentials(_));
+        if is_kept && source.ledger.load().await.is_err() {
             return;
         }
         let claims = challenge
             .and_then(Challenge::parse)
             .and_then(|known| known.claims);
-        source.refused(target, used, claims);
+        self.refused_at(target, &target.url, used, claims);
+    }
+
+    /// As [`refused`](Self::refused), of a server as for
+    /// [`authorization_at`](Self::authorization_at).
+    pub(crate) fn refused_at(
+        &self,
+        target: &Target,
+        server: &EndpointUrl,
+        used: &Authorization,
+        claims: Option<String>,
+    ) {
+        let source = &self.0.source;
+        match target.auth {
+            ServerAuth::ClientCredentials(_) => {
+                let machines = &self.0.machines;
+                machines.refused(target, server, used.serial, source.clock.unix());
+            }
+            ServerAuth::None
+            | ServerAuth::Discover
+            | ServerAuth::Client { .. }
+            | ServerAuth::Entra { .. } => source.refused(target, server, used, claims),
+        }
     }
 
     /// Takes note that `target` accepted a request with `used`: it answered, and neither with 401
@@ -288,8 +320,9 @@ impl Identity {
     /// without asking the authorization server. From memory, for targets that people sign in to.
     #[must_use]
     pub fn has_usable_token(&self, target: &Target) -> bool {
-        let slot = self.0.source.ledger.grant_for(&target.name());
-        slot.is_some_and(|slot| slot.usable(self.0.source.clock.unix()).is_some())
+        let source = &self.0.source;
+        let slot = source.ledger.grant_for(&target.name());
+        slot.is_some_and(|slot| slot.is_usable_at(&target.url, source.clock.unix()))
     }
 
     /// Returns the number of the newest access token for `target`, usable or not; `None` if nobody
@@ -325,6 +358,16 @@ impl Identity {
         }
         let slot = self.0.source.ledger.grant_for(&target.name())?;
         Some(slot.with_grant(|grant| grant.account.clone()))
+    }
+
+    /// Whether the sign-in that opens `target` has ended and only a person can bring another one,
+    /// whatever single servers think of its tokens. From memory, as
+    /// [`account_for`](Self::account_for).
+    #[must_use]
+    pub fn has_ended(&self, target: &Target) -> bool {
+        let source = &self.0.source;
+        let slot = source.ledger.grant_for(&target.name());
+        slot.is_some_and(|slot| slot.has_ended(source.clock.unix()))
     }
 
     /// All accounts, by key. Empty if the vault cannot be read: see

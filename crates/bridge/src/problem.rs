@@ -180,7 +180,21 @@ pub(crate) fn of_authorization(server: &Server, error: &auth::AuthorizationError
             problem.message = format!("the server needs a sign-in: {why}");
             problem
         }
-        Error::Unreachable { .. } => spoken(server, ProblemKind::Unreachable, error),
+        Error::Unreachable {
+            issuer,
+            reason,
+            retry_after,
+            ..
+        } => {
+            // Its issuer may begin as the server's URL does, and has to be shown as it is.
+            let named = Error::Unreachable {
+                server: "the server".to_owned(),
+                issuer: issuer.clone(),
+                reason: reason.clone(),
+                retry_after: *retry_after,
+            };
+            Problem::from_text(ProblemKind::Unreachable, &named.to_string())
+        }
         Error::Vault(_) => spoken(server, ProblemKind::Vault, error),
         Error::NotGranted { .. } | Error::Misconfigured { .. } | Error::ForeignAudience { .. } => {
             spoken(server, ProblemKind::Invalid, error)

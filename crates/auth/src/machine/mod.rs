@@ -37,26 +37,37 @@ pub(crate) fn keeps_refusing(target: &Target) -> AuthorizationError {
 struct Machine {
     state: Mutex<State>,
     /// Held by whoever asks for a token.
-    flight: tokio::sync::Mutex<Option<Plan>>,
+    flight: Arc<tokio::sync::Mutex<Option<Plan>>>,
 }
 
 impl Machines {
-    /// What to send to `target` now. A token is asked for five minutes before the end of the last
-    /// one, by one caller however many there are.
+    /// What to send now to `server`, which takes the tokens of `target`. A token is asked for five
+    /// minutes before the end of the last one, which serves meanwhile, by one caller however many
+    /// there are.
     pub(crate) async fn authorization(
         &self,
         source: &Source,
         target: &Target,
+        server: &EndpointUrl,
         config: &ClientCredentials,
     ) -> Result<Authorization, AuthorizationError> {
         let machine = self.of(target);
-        let given = machine.authorization(source, target, config).await;
+        match machine.state().look(server, source.clock.unix()) {
+            Look::Fresh(authorization) => return Ok(authorization),
+            Look::Ageing(authorization) => {
+                Arc::clone(&machine).ask_beside(source, target, config);
+                return Ok(authorization);
+            }
+            Look::Failed(failure) => return Err(failure.about(target)),
+            Look::Due => {}
+        }
+        let given = machine.wait_for(source, target, server, config).await;
         given.map_err(|failure| failure.about(target))
     }
 
-    /// Takes note that `target` refused a token, unless there is a newer one.
-    pub(crate) fn refused(&self, target: &Target, serial: u64, now: u64) {
-        self.of(target).state().refused(serial, now);
+    /// Takes note that `server` refused a token of `target`, unless there is a newer one.
+    pub(crate) fn refused(&self, target: &Target, server: &EndpointUrl, serial: u64, now: u64) {
+        self.of(target).state().refused(server, serial, now);
     }
 
     /// Who the program is there, once it was given a token.
@@ -82,25 +93,45 @@ impl Machine {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn authorization(
+    async fn wait_for(
         &self,
+        source: &Source,
+        target: &Target,
+        server: &EndpointUrl,
+        config: &ClientCredentials,
+    ) -> Result<Authorization, Failure> {
+        let mut plan = self.flight.lock().await;
+        // Somebody else may have asked meanwhile.
+        match self.state().look(server, source.clock.unix()) {
+            Look::Fresh(authorization) | Look::Ageing(authorization) => return Ok(authorization),
+            Look::Failed(failure) => return Err(failure),
+            Look::Due => {}
+        }
+        self.ask_for(&mut plan, source, target, config).await
+    }
+
+    /// Asks for a token on a task of its own, unless one is being asked for already.
+    fn ask_beside(self: Arc<Self>, source: &Source, target: &Target, config: &ClientCredentials) {
+        let Ok(mut plan) = Arc::clone(&self.flight).try_lock_owned() else {
+            return;
+        };
+        let (source, target, config) = (source.clone(), target.clone(), config.clone());
+        source.renewals.clone().spawn(async move {
+            if self.state().is_due(source.clock.unix()) {
+                // What it came to is kept for those who ask next.
+                let _ = self.ask_for(&mut plan, &source, &target, &config).await;
+            }
+        });
+    }
+
+    async fn ask_for(
+        &self,
+        plan: &mut Option<Plan>,
         source: &Source,
         target: &Target,
         config: &ClientCredentials,
     ) -> Result<Authorization, Failure> {
-        match self.look(source) {
-            Look::Fresh(authorization) => return Ok(authorization),
-            Look::Failed(failure) => return Err(failure),
-            Look::Due => {}
-        }
-        let mut plan = self.flight.lock().await;
-        // Somebody else may have asked meanwhile.
-        match self.look(source) {
-            Look::Fresh(authorization) => return Ok(authorization),
-            Look::Failed(failure) => return Err(failure),
-            Look::Due => {}
-        }
-        let asked = self.ask(&mut plan, source, target, config).await;
+        let asked = self.ask(plan, source, target, config).await;
         if asked.is_err() {
             // What was found out may be what is wrong.
             *plan = None;
@@ -109,12 +140,11 @@ impl Machine {
         let mut state = self.state();
         match asked {
             Ok((tokens, account)) => Ok(state.accept(tokens, account)),
-            Err(failure) => state.suffer(failure, now),
+            Err(failure) => {
+                state.suffer(&failure, now);
+                Err(failure)
+            }
         }
-    }
-
-    fn look(&self, source: &Source) -> Look {
-        self.state().look(source.clock.unix())
     }
 
     async fn ask(

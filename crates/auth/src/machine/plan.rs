@@ -147,6 +147,7 @@ impl Plan {
                 reason,
                 retry_after,
             }) => Failure::Unreachable {
+                issuer: self.issuer.to_string(),
                 reason,
                 retry_after,
             },
@@ -219,25 +220,18 @@ fn unnamed_resource(issuer: &Issuer) -> Failure {
 
 fn found_out(error: SignInError) -> Failure {
     match error {
-        SignInError::Unreachable { reason, .. } | SignInError::Untrusted { reason, .. } => {
+        SignInError::Unreachable { server, reason } | SignInError::Untrusted { server, reason } => {
             Failure::Unreachable {
+                issuer: server,
                 reason,
                 retry_after: None,
             }
         }
-        SignInError::Vault(error) => unreadable(&error),
+        SignInError::Vault(error) => Failure::Vault(error),
         other => {
             let text = other.to_string();
             let reason = text.split("; hint: ").next().unwrap_or_default();
             not_granted(reason)
         }
-    }
-}
-
-/// The vault may be unlocked at any time.
-pub(super) fn unreadable(error: &crate::VaultError) -> Failure {
-    Failure::Unreachable {
-        reason: error.to_string(),
-        retry_after: None,
     }
 }

@@ -13,7 +13,7 @@ use model::config::{ClientCredentials, MachineProof};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::plan::{not_granted, unreadable};
+use super::plan::not_granted;
 use super::state::Failure;
 use crate::discovery::AuthorizationServer;
 use crate::random;
@@ -100,7 +100,7 @@ impl Proof {
         manner: &Manner,
     ) -> Result<Self, Failure> {
         let ledger = &source.ledger;
-        ledger.load().await.map_err(|error| unreadable(&error))?;
+        ledger.load().await.map_err(Failure::Vault)?;
         let secret = ledger.secret(name).ok_or_else(|| {
             not_granted(&format!(
                 "there is no secret `{name}`: store it with `postern secrets set {name}`"

@@ -1,21 +1,27 @@
 //! The token of one program at one server, and whether to ask for another. No I/O.
 
+use std::collections::HashMap;
 use std::time::Duration;
+
+use model::EndpointUrl;
 
 use crate::account::Account;
 use crate::error::AuthorizationError;
 use crate::explanation::Explanation;
 use crate::identity::{Authorization, Target};
 use crate::token::Tokens;
-use crate::token::pause::{AFTER_FAULT, AFTER_REFUSAL, REFUSED_TWICE};
+use crate::token::pause::{AFTER_FAULT, AFTER_REFUSAL};
+use crate::token::refused::Refused;
 use crate::token::slot::{header, next_serial};
+use crate::vault::VaultError;
 
 /// What is held, and until when nobody asks for another.
 #[derive(Default)]
 pub(super) struct State {
     held: Option<Held>,
     hold: Option<Hold>,
-    refused_at: Option<u64>,
+    /// What single endpoints refused, by URL.
+    refused: HashMap<String, Refused>,
 }
 
 struct Held {
@@ -33,6 +39,8 @@ struct Hold {
 pub(super) enum Look {
     /// Use this.
     Fresh(Authorization),
+    /// Use this, and ask for another one beside it.
+    Ageing(Authorization),
     /// Nothing will do now.
     Failed(Failure),
     /// Ask for a token.
@@ -44,9 +52,12 @@ pub(super) enum Look {
 pub(super) enum Failure {
     /// Try again later.
     Unreachable {
+        issuer: String,
         reason: String,
         retry_after: Option<Duration>,
     },
+    /// Its secret cannot be read, for now.
+    Vault(VaultError),
     /// Somebody has to do something.
     NotGranted {
         reason: String,
@@ -56,18 +67,42 @@ pub(super) enum Failure {
 }
 
 impl State {
-    pub(super) fn look(&self, now: u64) -> Look {
-        let usable = self.held.as_ref().filter(|held| !held.tokens.is_over(now));
-        if let Some(held) = usable.filter(|held| !held.tokens.is_due(now)) {
-            return Look::Fresh(held.authorization());
+    pub(super) fn look(&self, server: &EndpointUrl, now: u64) -> Look {
+        let hold = self.hold.as_ref().filter(|hold| now < hold.until);
+        if let Some(held) = self.usable_by(server, now) {
+            return match held.tokens.is_due(now) && hold.is_none() {
+                true => Look::Ageing(held.authorization()),
+                false => Look::Fresh(held.authorization()),
+            };
         }
-        match (&self.hold, usable) {
-            (Some(hold), Some(held)) if now < hold.until => Look::Fresh(held.authorization()),
-            (Some(hold), None) if now < hold.until && hold.failure.lasts() => {
-                Look::Failed(hold.failure.clone())
-            }
-            (Some(_) | None, _) => Look::Due,
+        if self
+            .refused_by(server)
+            .is_some_and(|known| known.is_paused(now))
+        {
+            return Look::Failed(Failure::keeps_refusing());
         }
+        match hold {
+            Some(hold) if hold.failure.lasts() => Look::Failed(hold.failure.clone()),
+            Some(_) | None => Look::Due,
+        }
+    }
+
+    /// Whether another token should be asked for while this one can be used.
+    pub(super) fn is_due(&self, now: u64) -> bool {
+        let is_held = self.hold.as_ref().is_some_and(|hold| now < hold.until);
+        let held = self.held.as_ref();
+        held.is_some_and(|held| held.tokens.is_due(now)) && !is_held
+    }
+
+    fn refused_by(&self, server: &EndpointUrl) -> Option<&Refused> {
+        self.refused.get(server.as_str())
+    }
+
+    fn usable_by(&self, server: &EndpointUrl, now: u64) -> Option<&Held> {
+        self.held.as_ref().filter(|held| {
+            let known = self.refused_by(server);
+            !held.tokens.is_over(now) && known.is_none_or(|known| !known.covers(held.serial))
+        })
     }
 
     pub(super) fn accept(&mut self, tokens: Tokens, account: Account) -> Authorization {
@@ -80,34 +115,26 @@ impl State {
         self.held.insert(held).authorization()
     }
 
-    /// Takes a failure; the token from before does as long as it lasts.
-    pub(super) fn suffer(&mut self, failure: Failure, now: u64) -> Result<Authorization, Failure> {
+    /// Takes a failure.
+    pub(super) fn suffer(&mut self, failure: &Failure, now: u64) {
         let wait = match &failure {
             Failure::Unreachable { retry_after, .. } => {
                 retry_after.map_or(AFTER_FAULT, |wait| wait.as_secs())
             }
+            Failure::Vault(_) => AFTER_FAULT,
             Failure::NotGranted { .. } => AFTER_REFUSAL,
         };
         self.hold = Some(Hold {
             until: now + wait,
             failure: failure.clone(),
         });
-        let usable = self.held.as_ref().filter(|held| !held.tokens.is_over(now));
-        usable.map(Held::authorization).ok_or(failure)
     }
 
     /// The server refused a token: another one is asked for, once.
-    pub(super) fn refused(&mut self, serial: u64, now: u64) {
-        if self.held.as_ref().is_none_or(|held| held.serial != serial) {
-            return;
-        }
-        self.held = None;
-        let before = self.refused_at.replace(now);
-        if before.is_some_and(|before| now.saturating_sub(before) < REFUSED_TWICE) {
-            self.hold = Some(Hold {
-                until: now + AFTER_REFUSAL,
-                failure: Failure::keeps_refusing(),
-            });
+    pub(super) fn refused(&mut self, server: &EndpointUrl, serial: u64, now: u64) {
+        if let Some(held) = self.held.as_ref().filter(|held| held.serial == serial) {
+            let known = self.refused.entry(server.as_str().to_owned());
+            known.or_default().record(serial, &held.tokens, now);
         }
     }
 
@@ -140,6 +167,7 @@ impl Failure {
     fn lasts(&self) -> bool {
         match self {
             Self::NotGranted { .. } => true,
+            Self::Vault(_) => false,
             Self::Unreachable { retry_after, .. } => retry_after.is_some(),
         }
     }
@@ -148,13 +176,16 @@ impl Failure {
         let server = target.url.shown().to_owned();
         match self {
             Self::Unreachable {
+                issuer,
                 reason,
                 retry_after,
             } => AuthorizationError::Unreachable {
                 server,
+                issuer,
                 reason,
                 retry_after,
             },
+            Self::Vault(error) => AuthorizationError::Vault(error),
             Self::NotGranted {
                 reason,
                 hint,

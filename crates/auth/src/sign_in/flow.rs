@@ -247,7 +247,7 @@ pub(super) async fn decide(
         earlier: earlier.map(|slot| Earlier {
             issuer: slot.with_grant(|grant| grant.key.issuer.clone()),
             scopes: slot.with_grant(|grant| grant.scopes().to_vec()),
-            claims: slot.claims(),
+            claims: slot.claims(&target.url),
         }),
     };
     let plan = Plan::make(&source.clients, known, challenge);

@@ -7,8 +7,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use model::Issuer;
 use model::config::ServerAuth;
+use model::{EndpointUrl, Issuer};
 use tokio::sync::Mutex;
 
 use super::endpoint::{Away, EndpointError, TokenEndpoint};
@@ -28,6 +28,7 @@ pub(super) type Branches = Mutex<HashMap<String, u64>>;
 /// What is asked of another server's sign-in.
 struct Wish {
     target: String,
+    server: EndpointUrl,
     issuer: Issuer,
     client_id: String,
     scopes: Vec<String>,
@@ -35,23 +36,30 @@ struct Wish {
 
 impl Source {
     /// What to send to a target that has no grant of its own.
-    pub(super) async fn branch_off(&self, target: &Target) -> Result<Authorization, Failure> {
-        let wish = Wish::of(target);
-        let (Some(wish), source) = (wish, self.clone()) else {
-            return Err(self.not_signed_in());
+    pub(super) async fn branch_off(
+        &self,
+        target: &Target,
+    ) -> Result<Authorization, AuthorizationError> {
+        let wish = Wish::of(target).filter(|wish| self.sibling(wish, None).is_some());
+        let Some(wish) = wish else {
+            return Err(AuthorizationError::SignInNeeded {
+                server: target.url.shown().to_owned(),
+                reason: self.why_not_signed_in(),
+                explanation: None,
+            });
         };
-        if source.sibling(&wish, None).is_none() {
-            return Err(self.not_signed_in());
-        }
+        let (source, issuer) = (self.clone(), wish.issuer.clone());
         let attempt = async move { source.attempt(wish).await };
-        self.to_its_end(attempt).await?
+        let attempted = self.to_its_end(attempt).await.map_err(Failure::from);
+        let attempted = attempted.flatten();
+        attempted.map_err(|failure| failure.about(target, &issuer))
     }
 
     async fn attempt(&self, wish: Wish) -> Result<Authorization, Failure> {
         let mut refused = self.branches.lock().await;
         let now = self.clock.unix();
         if let Some(slot) = self.ledger.grant_for(&wish.target) {
-            return self.fresh(slot).await;
+            return self.fresh(slot, &wish.server).await;
         }
         let held = refused.get(&wish.target).is_some_and(|until| now < *until);
         let Some(sibling) = self.sibling(&wish, None).filter(|_| !held) else {
@@ -59,7 +67,7 @@ impl Source {
         };
         match self.grant_like(&sibling, &wish, now).await {
             Ok(_) if !self.ledger.has(&sibling) => Err(self.not_signed_in()),
-            Ok(grant) => self.take(grant, &wish.target).await,
+            Ok(grant) => self.take(grant, &wish).await,
             Err(error) => {
                 if let EndpointError::Refused(_) = error {
                     refused.insert(wish.target, now + AFTER_REFUSAL);
@@ -88,7 +96,7 @@ impl Source {
         let Some(wish) = Wish::of(target) else {
             return Ok(false);
         };
-        let (source, account) = (self.clone(), account.clone());
+        let (source, account, issuer) = (self.clone(), account.clone(), wish.issuer.clone());
         let attempt = async move {
             let _one = source.branches.lock().await;
             let Some(sibling) = source.sibling(&wish, Some(&account)) else {
@@ -98,13 +106,14 @@ impl Source {
             match source.grant_like(&sibling, &wish, now).await {
                 // Whoever signed out meanwhile stays so.
                 Ok(_) if !source.ledger.has(&sibling) => Ok(false),
-                Ok(grant) => source.take(grant, &wish.target).await.map(|_| true),
+                Ok(grant) => source.take(grant, &wish).await.map(|_| true),
                 Err(EndpointError::Refused(_)) => Ok(false),
                 Err(error) => Err(failure(error)),
             }
         };
         let switched = self.to_its_end(attempt).await.map_err(Failure::from);
-        switched.flatten().map_err(|failure| failure.about(target))
+        let switched = switched.flatten();
+        switched.map_err(|failure| failure.about(target, &issuer))
     }
 
     async fn grant_like(
@@ -140,13 +149,13 @@ impl Source {
         })
     }
 
-    async fn take(&self, grant: Grant, target: &str) -> Result<Authorization, Failure> {
+    async fn take(&self, grant: Grant, wish: &Wish) -> Result<Authorization, Failure> {
         if let Err(error) = self.ledger.keep(grant).await {
             tracing::error!(%error, "a sign-in could not be kept");
         }
         self.refreshed.send_replace(());
-        match self.ledger.grant_for(target) {
-            Some(slot) => self.fresh(slot).await,
+        match self.ledger.grant_for(&wish.target) {
+            Some(slot) => self.fresh(slot, &wish.server).await,
             None => Err(self.not_signed_in()),
         }
     }
@@ -172,12 +181,14 @@ impl Source {
     }
 
     fn not_signed_in(&self) -> Failure {
-        let reason = if self.ledger.is_damaged() {
-            SignInReason::Damaged
-        } else {
-            SignInReason::NotSignedIn
-        };
-        Failure::SignInNeeded(reason, None)
+        Failure::SignInNeeded(self.why_not_signed_in(), None)
+    }
+
+    fn why_not_signed_in(&self) -> SignInReason {
+        match self.ledger.is_damaged() {
+            true => SignInReason::Damaged,
+            false => SignInReason::NotSignedIn,
+        }
     }
 }
 
@@ -196,6 +207,7 @@ impl Wish {
         let scopes = dialect::qualified(scopes, resource);
         Some(Self {
             target: target.name(),
+            server: target.url.clone(),
             issuer: authority.clone(),
             client_id: client_id.clone(),
             scopes,

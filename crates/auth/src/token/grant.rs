@@ -14,6 +14,10 @@ use crate::vault::{RecordKind, RecordName};
 /// How long before its end a token is renewed, in seconds.
 const MARGIN: u64 = 5 * 60;
 
+/// How long before its end a token may be refused as one that has ended: it takes a while to
+/// arrive, and clocks are counted in seconds.
+const LEEWAY: u64 = 10;
+
 /// What a grant is known by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct GrantKey {
@@ -108,6 +112,15 @@ impl Tokens {
             now >= end.saturating_sub(MARGIN.min(life / 2))
         });
         before_end || self.refresh_at.is_some_and(|at| now >= at)
+    }
+
+    /// Whether the access token has ended, or so nearly that a server may see it so: in the last
+    /// ten seconds, or the second half where it lives for less than twenty.
+    pub(crate) fn is_ending(&self, now: u64) -> bool {
+        self.expires_at.is_some_and(|end| {
+            let life = end.saturating_sub(self.obtained_at);
+            now >= end.saturating_sub(LEEWAY.min(life / 2))
+        })
     }
 
     /// Whether the access token has ended.

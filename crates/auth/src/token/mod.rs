@@ -12,6 +12,7 @@ mod grant;
 mod ledger;
 pub(crate) mod pause;
 mod refusal;
+pub(crate) mod refused;
 pub(crate) mod slot;
 pub(crate) mod source;
 #[cfg(test)]

@@ -77,6 +77,15 @@ impl Refusal {
         self.error == "invalid_grant" && suberror.is_none_or(|suberror| !ALIVE.contains(&suberror))
     }
 
+    /// Whether it is the refresh token itself that is refused, whatever else was asked for.
+    pub(crate) fn is_of_the_refresh_token(&self) -> bool {
+        let is_named = matches!(
+            self.suberror.as_deref(),
+            Some("bad_token" | "token_expired")
+        );
+        self.error == "invalid_grant" && is_named && self.claims.is_none()
+    }
+
     /// Whether no sign-in can change it: a rule forbids it here and now.
     pub(crate) fn is_a_rule(&self) -> bool {
         self.suberror.as_deref() == Some("message_only")

@@ -1,17 +1,22 @@
 //! The place of one grant: its tokens, whether they can be used, and what the last attempt to
 //! renew them came to. No I/O.
+//!
+//! Invariant: what one server refuses, or wants of its tokens, changes nothing for the other
+//! servers of the grant.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ::http::HeaderValue;
+use model::{EndpointUrl, Issuer};
 
 use super::endpoint::EndpointError;
 use super::grant::{Grant, Tokens};
-use super::pause::{AFTER_BUSY, AFTER_FAULT, AFTER_REFUSAL, AFTER_RULE, REFUSED_TWICE};
+use super::pause::{AFTER_BUSY, AFTER_FAULT, AFTER_REFUSAL, AFTER_RULE};
 use super::refusal::Refusal;
+use super::refused::Refused;
 use crate::error::SignInReason;
 use crate::explanation::Explanation;
 use crate::http::Fault;
@@ -29,28 +34,39 @@ pub(crate) fn next_serial() -> u64 {
 pub(crate) struct Slot {
     state: Mutex<State>,
     /// Held by whoever talks to the token endpoint about this grant, or changes its record.
-    pub(crate) flight: tokio::sync::Mutex<()>,
+    pub(crate) flight: Arc<tokio::sync::Mutex<()>>,
 }
 
 struct State {
     grant: Grant,
     header: HeaderValue,
     serial: u64,
-    access: Access,
-    /// How many attempts to renew have ended.
-    attempts: u64,
-    hold: Option<Hold>,
-    refused_at: Option<u64>,
-    /// The claims that the next token has to carry.
+    /// The attempts to refresh for all servers of the grant.
+    attempts: Attempts,
+    /// The claims that the authorization server wants, whichever server the token is for.
     claims: Option<String>,
+    /// What single servers think of the tokens, by URL.
+    servers: HashMap<String, Opinion>,
     gone: bool,
 }
 
-/// What the server that the access token is for thinks of it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Access {
-    NotRefused,
-    Refused,
+/// What one server thinks of the tokens.
+#[derive(Default)]
+struct Opinion {
+    refused: Refused,
+    /// The claims that its next token has to carry.
+    claims: Option<String>,
+    /// The attempts to refresh with those claims.
+    attempts: Attempts,
+}
+
+/// Attempts to refresh that ask for the same.
+#[derive(Default)]
+struct Attempts {
+    /// How many have ended.
+    ended: u64,
+    /// What the last one came to, if it failed.
+    hold: Option<Hold>,
 }
 
 /// Why, and until when, the token endpoint is left alone.
@@ -84,21 +100,41 @@ pub(crate) enum Failure {
     RegistrationLost,
 }
 
-/// What a look at the slot shows.
+/// What a look at the slot shows one of its servers.
 pub(crate) enum Look {
     /// Use this.
     Fresh(Authorization),
+    /// Use this, and refresh beside it.
+    Ageing(Authorization),
     /// Nothing will do now.
     Failed(Failure),
     /// Renew. `attempts` is how many attempts had ended at this look.
     Due { attempts: u64 },
 }
 
+/// What a refresh asks for.
+pub(crate) enum Refresh {
+    /// A token for all servers of the grant, with the claims that the authorization server wants.
+    Shared { claims: Option<String> },
+    /// A token with the claims that the server at this URL wants.
+    ForServer { server: String, claims: String },
+}
+
+impl Refresh {
+    /// The claims to ask for.
+    pub(crate) fn claims(&self) -> Option<String> {
+        match self {
+            Self::Shared { claims } => claims.clone(),
+            Self::ForServer { claims, .. } => Some(claims.clone()),
+        }
+    }
+}
+
 impl Slot {
     pub(crate) fn new(grant: Grant) -> Self {
         Self {
             state: Mutex::new(State::new(grant)),
-            flight: tokio::sync::Mutex::new(()),
+            flight: Arc::default(),
         }
     }
 
@@ -110,6 +146,11 @@ impl Slot {
     /// Looks into the grant without copying its tokens.
     pub(crate) fn with_grant<T>(&self, look: impl FnOnce(&Grant) -> T) -> T {
         look(&self.state().grant)
+    }
+
+    /// The authorization server that the grant is from.
+    pub(crate) fn issuer(&self) -> Issuer {
+        self.state().grant.key.issuer.clone()
     }
 
     /// Puts another sign-in in this place.
@@ -126,32 +167,68 @@ impl Slot {
         self.state().gone = true;
     }
 
-    /// The claims that the next token has to carry.
-    pub(crate) fn claims(&self) -> Option<String> {
-        self.state().claims.clone()
+    /// The claims that the next sign-in for the server has to ask for: its own, else those that
+    /// the authorization server wants for all.
+    pub(crate) fn claims(&self, server: &EndpointUrl) -> Option<String> {
+        let state = self.state();
+        let own = state.claims_of(server.as_str());
+        own.or(state.claims.as_ref()).cloned()
     }
 
-    pub(crate) fn look(&self, now: u64) -> Look {
-        self.state().look(now)
+    pub(crate) fn look(&self, server: &EndpointUrl, now: u64) -> Look {
+        self.state().look(server.as_str(), now)
+    }
+
+    /// Returns whether there is a token that `server` can be sent now.
+    pub(crate) fn is_usable_at(&self, server: &EndpointUrl, now: u64) -> bool {
+        matches!(self.look(server, now), Look::Fresh(_) | Look::Ageing(_))
     }
 
     /// As [`look`](Self::look), after an attempt that ended while the caller waited: its outcome
     /// is the caller's too.
-    pub(crate) fn look_after(&self, now: u64, seen: u64) -> Look {
+    pub(crate) fn look_after(&self, server: &EndpointUrl, now: u64, seen: u64) -> Look {
         let state = self.state();
-        match state.look(now) {
-            Look::Due { attempts } if attempts != seen => match &state.hold {
-                Some(hold) => Look::Failed(hold.failure.clone()),
-                None => Look::Due { attempts },
-            },
-            look @ (Look::Fresh(_) | Look::Failed(_) | Look::Due { .. }) => look,
+        match state.look(server.as_str(), now) {
+            Look::Due { attempts } if attempts != seen => {
+                match &state.attempts_for(server.as_str()).hold {
+                    Some(hold) => Look::Failed(hold.failure.clone()),
+                    None => Look::Due { attempts },
+                }
+            }
+            look @ (Look::Fresh(_) | Look::Ageing(_) | Look::Failed(_) | Look::Due { .. }) => look,
         }
     }
 
-    /// The access token, if it can be used at all, due or not.
-    pub(crate) fn usable(&self, now: u64) -> Option<Authorization> {
+    /// What to ask the token endpoint for where the server has no usable token.
+    pub(crate) fn refresh_for(&self, server: &EndpointUrl) -> Refresh {
         let state = self.state();
-        state.is_usable(now).then(|| state.authorization())
+        match state.claims_of(server.as_str()).cloned() {
+            Some(claims) => Refresh::ForServer {
+                server: server.as_str().to_owned(),
+                claims,
+            },
+            None => state.shared_refresh(),
+        }
+    }
+
+    /// What to ask the token endpoint for while the token is usable. Returns `None` if it need not
+    /// be refreshed, or if the last attempt failed a moment ago.
+    pub(crate) fn refresh_beside(&self, now: u64) -> Option<Refresh> {
+        let state = self.state();
+        (!state.gone && state.is_due(now)).then(|| state.shared_refresh())
+    }
+
+    /// Whether only a person can bring another token, whatever single servers think of this one.
+    pub(crate) fn has_ended(&self, now: u64) -> bool {
+        let state = self.state();
+        let needs_person = state.attempts.hold.as_ref().is_some_and(|hold| {
+            matches!(
+                hold.failure,
+                Failure::SignInNeeded(..) | Failure::RegistrationLost
+            )
+        });
+        let tokens = &state.grant.tokens;
+        tokens.is_over(now) && (tokens.refresh.is_none() || needs_person)
     }
 
     /// Returns the number of the access token.
@@ -161,38 +238,42 @@ impl Slot {
 
     /// Takes note that the server refused an access token, unless there is a newer one.
     /// `claims` is what the next one has to carry, if the server said that.
-    pub(crate) fn refused(&self, serial: u64, now: u64, claims: Option<String>) {
-        let mut state = self.state();
-        if state.serial != serial || state.access == Access::Refused {
+    pub(crate) fn refused(
+        &self,
+        server: &EndpointUrl,
+        serial: u64,
+        now: u64,
+        claims: Option<String>,
+    ) {
+        let State {
+            grant,
+            serial: current,
+            servers,
+            ..
+        } = &mut *self.state();
+        if *current != serial {
             return;
         }
-        if claims.is_some() {
-            state.claims = claims;
-        }
-        state.access = Access::Refused;
-        let again = state
-            .refused_at
-            .replace(now)
-            .is_some_and(|before| now.saturating_sub(before) < REFUSED_TWICE);
-        if again {
-            state.hold = Some(Hold {
-                until: now + AFTER_REFUSAL,
-                failure: Failure::SignInNeeded(SignInReason::KeepsRefusing, None),
-                only_while_usable: false,
-            });
+        let opinion = servers.entry(server.as_str().to_owned()).or_default();
+        if opinion.refused.record(serial, &grant.tokens, now) && claims.is_some() {
+            opinion.claims = claims;
         }
     }
 
-    /// Takes the outcome of an attempt to renew; says whether there are new tokens to keep.
-    pub(crate) fn settle(&self, outcome: Result<Tokens, EndpointError>, now: u64) -> Settled {
+    /// Takes the outcome of a refresh; says whether there are new tokens to keep.
+    pub(crate) fn settle(
+        &self,
+        refresh: &Refresh,
+        outcome: Result<Tokens, EndpointError>,
+        now: u64,
+    ) -> Settled {
         let mut state = self.state();
-        state.attempts += 1;
         match outcome {
             Ok(tokens) => {
-                state.accept(tokens);
+                state.accept(refresh, tokens);
                 Settled::Renewed
             }
-            Err(error) => state.suffer(error, now),
+            Err(error) => state.suffer(refresh, error, now),
         }
     }
 
@@ -214,55 +295,92 @@ pub(crate) enum Settled {
     Unchanged,
 }
 
+impl Attempts {
+    /// The failure that stands in the way of another attempt.
+    fn in_force(&self, now: u64, usable: bool) -> Option<&Failure> {
+        let in_force = |hold: &&Hold| now < hold.until && (usable || !hold.only_while_usable);
+        self.hold
+            .as_ref()
+            .filter(in_force)
+            .map(|hold| &hold.failure)
+    }
+
+    fn end(&mut self, hold: Option<Hold>) {
+        self.ended += 1;
+        self.hold = hold;
+    }
+}
+
 impl State {
     fn new(grant: Grant) -> Self {
         Self {
             header: header(&grant.tokens),
             serial: next_serial(),
-            access: Access::NotRefused,
-            attempts: 0,
-            hold: None,
-            refused_at: None,
+            attempts: Attempts::default(),
             claims: None,
+            servers: HashMap::new(),
             gone: false,
             grant,
         }
     }
 
-    fn is_usable(&self, now: u64) -> bool {
-        !self.gone && self.access == Access::NotRefused && !self.grant.tokens.is_over(now)
+    fn claims_of(&self, server: &str) -> Option<&String> {
+        self.servers.get(server)?.claims.as_ref()
     }
 
-    fn look(&self, now: u64) -> Look {
+    fn shared_refresh(&self) -> Refresh {
+        Refresh::Shared {
+            claims: self.claims.clone(),
+        }
+    }
+
+    /// The attempts that a refresh for this server is one of.
+    fn attempts_for(&self, server: &str) -> &Attempts {
+        match self.servers.get(server) {
+            Some(opinion) if opinion.claims.is_some() => &opinion.attempts,
+            Some(_) | None => &self.attempts,
+        }
+    }
+
+    /// Whether the token should be refreshed while it can be used.
+    fn is_due(&self, now: u64) -> bool {
         let tokens = &self.grant.tokens;
-        let usable = self.is_usable(now);
-        let fallback = |failure: Failure| {
-            if usable {
-                Look::Fresh(self.authorization())
-            } else {
-                Look::Failed(failure)
-            }
-        };
+        tokens.refresh.is_some()
+            && tokens.is_due(now)
+            && self.attempts.in_force(now, true).is_none()
+    }
+
+    fn look(&self, server: &str, now: u64) -> Look {
+        let tokens = &self.grant.tokens;
         if self.gone {
             return Look::Failed(Failure::SignInNeeded(SignInReason::NotSignedIn, None));
         }
-        if usable && !tokens.is_due(now) {
-            return Look::Fresh(self.authorization());
+        let opinion = self.servers.get(server);
+        let refused = opinion.is_some_and(|opinion| opinion.refused.covers(self.serial));
+        if !refused && !tokens.is_over(now) {
+            return match self.is_due(now) {
+                true => Look::Ageing(self.authorization()),
+                false => Look::Fresh(self.authorization()),
+            };
+        }
+        if opinion.is_some_and(|opinion| opinion.refused.is_paused(now)) {
+            let reason = SignInReason::KeepsRefusing;
+            return Look::Failed(Failure::SignInNeeded(reason, None));
         }
         if tokens.refresh.is_none() {
-            let ended = match self.access {
-                Access::Refused => SignInReason::Revoked,
-                Access::NotRefused => SignInReason::Expired,
+            let ended = match refused {
+                true => SignInReason::Revoked,
+                false => SignInReason::Expired,
             };
-            let known = self.hold.as_ref().map(|hold| hold.failure.clone());
-            return fallback(known.unwrap_or(Failure::SignInNeeded(ended, None)));
+            let known = self.attempts.hold.as_ref().map(|hold| hold.failure.clone());
+            return Look::Failed(known.unwrap_or(Failure::SignInNeeded(ended, None)));
         }
-        match &self.hold {
-            Some(hold) if now < hold.until && (usable || !hold.only_while_usable) => {
-                fallback(hold.failure.clone())
-            }
-            Some(_) | None => Look::Due {
-                attempts: self.attempts,
+        let attempts = self.attempts_for(server);
+        let shared = || self.attempts.in_force(now, false);
+        match attempts.in_force(now, false).or_else(shared) {
+            Some(failure) => Look::Failed(failure.clone()),
+            None => Look::Due {
+                attempts: attempts.ended,
             },
         }
     }
@@ -275,21 +393,25 @@ impl State {
         }
     }
 
-    fn accept(&mut self, mut tokens: Tokens) {
+    fn accept(&mut self, refresh: &Refresh, mut tokens: Tokens) {
         // Left out means unchanged (RFC 6749 section 5.1).
         let granted = self.grant.tokens.scopes.take();
         tokens.scopes = tokens.scopes.or(granted);
         self.header = header(&tokens);
         self.serial = next_serial();
-        self.access = Access::NotRefused;
-        self.hold = None;
-        self.claims = None;
         self.grant.tokens = tokens;
+        self.claims = None;
+        self.attempts.end(None);
+        if let Refresh::ForServer { server, .. } = refresh {
+            let opinion = self.servers.entry(server.clone()).or_default();
+            opinion.claims = None;
+            opinion.attempts.end(None);
+        }
     }
 
-    fn suffer(&mut self, error: EndpointError, now: u64) -> Settled {
+    fn suffer(&mut self, refresh: &Refresh, error: EndpointError, now: u64) -> Settled {
         let (until, failure, only_while_usable) = match error {
-            EndpointError::Refused(refusal) => return self.obey(&refusal, now),
+            EndpointError::Refused(refusal) => return self.obey(refresh, &refusal, now),
             EndpointError::Busy {
                 reason,
                 retry_after,
@@ -311,24 +433,65 @@ impl State {
                 (now + AFTER_FAULT, failure, true)
             }
         };
-        self.hold = Some(Hold {
+        let hold = Hold {
             until,
             failure,
             only_while_usable,
-        });
+        };
+        self.hold_back(refresh, hold, None);
         Settled::Unchanged
     }
 
-    /// What a refusal means. Numbers and words are not looked at.
-    fn obey(&mut self, refusal: &Refusal, now: u64) -> Settled {
-        if refusal.claims.is_some() {
-            self.claims.clone_from(&refusal.claims);
+    /// Ends an attempt that failed: for all servers, or for the one whose claims it asked for.
+    /// `claims` is what the authorization server wants to be asked for next.
+    fn hold_back(&mut self, refresh: &Refresh, hold: Hold, claims: Option<String>) {
+        let (attempts, wanted) = match refresh {
+            Refresh::Shared { .. } => (&mut self.attempts, &mut self.claims),
+            Refresh::ForServer { server, .. } => {
+                let opinion = self.servers.entry(server.clone()).or_default();
+                (&mut opinion.attempts, &mut opinion.claims)
+            }
+        };
+        attempts.end(Some(hold));
+        if claims.is_some() {
+            *wanted = claims;
         }
+    }
+
+    /// What a refusal means. Numbers and words are not looked at.
+    fn obey(&mut self, refresh: &Refresh, refusal: &Refusal, now: u64) -> Settled {
+        let (failure, mut settled) = self.meaning(refusal);
+        let for_all = match refresh {
+            Refresh::Shared { .. } => true,
+            // Claims that a server made up may be refused by any error; a plain refresh tells
+            // whether the grant is dead. Only what is said of the refresh token holds for it too.
+            Refresh::ForServer { .. } => refusal.is_of_the_refresh_token(),
+        };
+        match settled {
+            Settled::Revoked if for_all => self.grant.tokens.refresh = None,
+            Settled::Revoked => settled = Settled::Unchanged,
+            Settled::RegistrationLost | Settled::Unchanged | Settled::Renewed => {}
+        }
+        let rest = match failure {
+            Failure::Forbidden(_) => AFTER_RULE,
+            _ => AFTER_REFUSAL,
+        };
+        let hold = Hold {
+            until: now + rest,
+            failure,
+            only_while_usable: false,
+        };
+        let shared = self.shared_refresh();
+        let counts_for = if for_all { &shared } else { refresh };
+        self.hold_back(counts_for, hold, refusal.claims.clone());
+        settled
+    }
+
+    fn meaning(&self, refusal: &Refusal) -> (Failure, Settled) {
         let key = &self.grant.key;
         let explanation = Explanation::of(refusal, &key.issuer, &key.client_id);
-        let (failure, settled) = match refusal.error.as_str() {
+        match refusal.error.as_str() {
             "invalid_grant" if refusal.is_of_a_dead_grant() => {
-                self.grant.tokens.refresh = None;
                 let revoked = Failure::SignInNeeded(SignInReason::Revoked, Some(explanation));
                 (revoked, Settled::Revoked)
             }
@@ -358,17 +521,7 @@ impl State {
                 };
                 (failure, Settled::Unchanged)
             }
-        };
-        let rest = match failure {
-            Failure::Forbidden(_) => AFTER_RULE,
-            _ => AFTER_REFUSAL,
-        };
-        self.hold = Some(Hold {
-            until: now + rest,
-            failure,
-            only_while_usable: false,
-        });
-        settled
+        }
     }
 }
 

@@ -1,9 +1,11 @@
-//! Where requests get their `Authorization` from: look, still fresh, else renew, else say that a
+//! Where requests get their `Authorization` from: look, still usable, else renew, else say that a
 //! sign-in is needed.
+//!
+//! Invariant: a request waits for the token endpoint only if its server has no usable token.
 
 use std::sync::Arc;
 
-use model::Clock;
+use model::{Clock, EndpointUrl, Issuer};
 use tokio::sync::watch;
 use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
@@ -12,7 +14,7 @@ use super::audience::Verdicts;
 use super::branch::Branches;
 use super::endpoint::TokenEndpoint;
 use super::ledger::Ledger;
-use super::slot::{Failure, Look, Settled, Slot};
+use super::slot::{Failure, Look, Refresh, Settled, Slot};
 use crate::audience::{Approval, ConfiguredServers, ForeignScopes};
 use crate::error::{AuthorizationError, SignInReason};
 use crate::http::Clients;
@@ -74,14 +76,28 @@ impl Source {
         &self,
         target: &Target,
     ) -> Result<Authorization, AuthorizationError> {
+        self.authorization_at(target, &target.url).await
+    }
+
+    /// What to send to `server` now, which takes the tokens of `target`: that itself, or an
+    /// endpoint of its authorization server.
+    pub(crate) async fn authorization_at(
+        &self,
+        target: &Target,
+        server: &EndpointUrl,
+    ) -> Result<Authorization, AuthorizationError> {
         self.ledger.load().await?;
-        let slot = self.ledger.grant_for(&target.name());
-        let found = match slot {
-            Some(slot) => self.fresh(slot).await,
-            None => self.branch_off(target).await,
+        let authorization = match self.ledger.grant_for(&target.name()) {
+            Some(slot) => {
+                let issuer = slot.issuer();
+                let found = self.fresh(slot, server).await;
+                found.map_err(|failure| failure.about(target, &issuer))?
+            }
+            None => self.branch_off(target).await?,
         };
-        let checked = found.and_then(|authorization| self.checked(target, authorization));
-        checked.map_err(|failure| failure.about(target))
+        let issuer = authorization.account.issuer.clone();
+        let checked = self.checked(target, authorization);
+        checked.map_err(|failure| failure.about(target, &issuer))
     }
 
     /// Keeps what the user approved.
@@ -124,55 +140,92 @@ impl Source {
         self.renewals.spawn(work).await
     }
 
-    /// Takes note that `target` answered 401 to `used`, unless there is a newer token.
-    pub(crate) fn refused(&self, target: &Target, used: &Authorization, claims: Option<String>) {
+    /// Takes note that `server`, which takes the tokens of `target`, answered 401 to `used`, unless
+    /// there is a newer token.
+    pub(crate) fn refused(
+        &self,
+        target: &Target,
+        server: &EndpointUrl,
+        used: &Authorization,
+        claims: Option<String>,
+    ) {
         if let Some(slot) = self.ledger.grant_for(&target.name()) {
-            slot.refused(used.serial, self.clock.unix(), claims);
+            slot.refused(server, used.serial, self.clock.unix(), claims);
         }
     }
 
-    pub(super) async fn fresh(&self, slot: Arc<Slot>) -> Result<Authorization, Failure> {
-        match slot.look(self.clock.unix()) {
+    /// A token of the grant for this server. It is there at the first poll if there is one that
+    /// the server may be sent, due or not.
+    pub(super) async fn fresh(
+        &self,
+        slot: Arc<Slot>,
+        server: &EndpointUrl,
+    ) -> Result<Authorization, Failure> {
+        match slot.look(server, self.clock.unix()) {
             Look::Fresh(authorization) => Ok(authorization),
+            Look::Ageing(authorization) => {
+                self.refresh_beside(slot);
+                Ok(authorization)
+            }
             Look::Failed(failure) => Err(failure),
             Look::Due { attempts } => {
-                let source = self.clone();
-                let renewal = async move { source.renew(&slot, attempts).await };
+                let (source, server) = (self.clone(), server.clone());
+                let renewal = async move { source.renew(&slot, &server, attempts).await };
                 self.to_its_end(renewal).await?
             }
         }
     }
 
+    /// Refreshes on a task of its own, unless the token endpoint is being asked already.
+    fn refresh_beside(&self, slot: Arc<Slot>) {
+        let Ok(flight) = Arc::clone(&slot.flight).try_lock_owned() else {
+            return;
+        };
+        let source = self.clone();
+        self.renewals.spawn(async move {
+            let _flight = flight;
+            if let Some(refresh) = slot.refresh_beside(source.clock.unix()) {
+                source.refresh(&slot, &refresh).await;
+            }
+        });
+    }
+
     /// One at a time per grant; whoever waited takes the outcome of the one before.
-    async fn renew(&self, slot: &Slot, seen: u64) -> Result<Authorization, Failure> {
+    async fn renew(
+        &self,
+        slot: &Slot,
+        server: &EndpointUrl,
+        seen: u64,
+    ) -> Result<Authorization, Failure> {
         let _flight = slot.flight.lock().await;
-        match slot.look_after(self.clock.unix(), seen) {
-            Look::Fresh(authorization) => return Ok(authorization),
+        match slot.look_after(server, self.clock.unix(), seen) {
+            Look::Fresh(authorization) | Look::Ageing(authorization) => return Ok(authorization),
             Look::Failed(failure) => return Err(failure),
             Look::Due { .. } => {}
         }
-        let settled = self.ask(slot).await;
-        self.record(slot, settled).await;
-        match slot.look_after(self.clock.unix(), seen) {
-            Look::Fresh(authorization) => Ok(authorization),
+        self.refresh(slot, &slot.refresh_for(server)).await;
+        match slot.look_after(server, self.clock.unix(), seen) {
+            Look::Fresh(authorization) | Look::Ageing(authorization) => Ok(authorization),
             Look::Failed(failure) => Err(failure),
-            // Renewed, and already due again.
-            Look::Due { .. } => slot.usable(self.clock.unix()).ok_or_else(|| {
-                let reason = "its tokens end as soon as they are issued".to_owned();
-                Failure::Misconfigured {
-                    reason,
-                    explanation: None,
-                }
+            Look::Due { .. } => Err(Failure::Misconfigured {
+                reason: "its tokens end as soon as they are issued".to_owned(),
+                explanation: None,
             }),
         }
     }
 
-    async fn ask(&self, slot: &Slot) -> Settled {
+    /// Asks the token endpoint and keeps what it says. The caller holds the grant's `flight`.
+    async fn refresh(&self, slot: &Slot, refresh: &Refresh) {
+        let settled = self.ask(slot, refresh).await;
+        self.record(slot, settled).await;
+    }
+
+    async fn ask(&self, slot: &Slot, asked: &Refresh) -> Settled {
         let grant = slot.grant();
         let Some(refresh) = &grant.tokens.refresh else {
             return Settled::Unchanged;
         };
-        let claims = grant.claims_parameter(slot.claims());
+        let claims = grant.claims_parameter(asked.claims());
         let endpoint = TokenEndpoint {
             http: self.clients.named_from(grant.endpoints.side),
             url: &grant.endpoints.token,
@@ -185,7 +238,7 @@ impl Source {
         if let Err(error) = &outcome {
             tracing::info!(issuer = %grant.key.issuer, ?error, "tokens were not renewed");
         }
-        slot.settle(outcome, self.clock.unix())
+        slot.settle(asked, outcome, self.clock.unix())
     }
 
     /// A vault that cannot be written costs a sign-in after the next start, not this one.
@@ -219,7 +272,8 @@ impl From<JoinError> for Failure {
 }
 
 impl Failure {
-    pub(super) fn about(self, target: &Target) -> AuthorizationError {
+    /// The error of a server whose grant is from `issuer`.
+    pub(super) fn about(self, target: &Target, issuer: &Issuer) -> AuthorizationError {
         let server = target.url.shown().to_owned();
         match self {
             Self::SignInNeeded(reason, explanation) => AuthorizationError::SignInNeeded {
@@ -242,6 +296,7 @@ impl Failure {
                 retry_after,
             } => AuthorizationError::Unreachable {
                 server,
+                issuer: issuer.to_string(),
                 reason,
                 retry_after,
             },

@@ -91,6 +91,7 @@ async fn asked_of_a_neighbour(side: Side) -> Vec<String> {
     });
     let authorization = identity.authorization(&target).await.unwrap();
     assert!(authorization.is_some(), "the old token does");
+    identity.settled().await;
     identity.consents(&target).await.unwrap_err();
     identity.revoke_consent(&target, "id").await.unwrap_err();
     let account = identity.account_for(&target).unwrap();

@@ -39,6 +39,8 @@ pub(crate) struct Behaviour {
     pub(crate) error: Option<(&'static str, &'static str)>,
     /// What the token endpoint answers instead of tokens.
     pub(crate) trouble: Option<Trouble>,
+    /// What it answers instead where a refresh asks for `nbf`.
+    pub(crate) claims_trouble: Option<Trouble>,
     pub(crate) lifetime: u64,
     pub(crate) refresh_in: Option<u64>,
     pub(crate) rotation: Rotation,
@@ -296,6 +298,7 @@ impl Behaviour {
             issuer: Some(origin.to_owned()),
             error: None,
             trouble: None,
+            claims_trouble: None,
             lifetime: 3600,
             refresh_in: None,
             rotation: Rotation::Strict,
@@ -431,6 +434,17 @@ async fn token(State(authority): Shared, headers: HeaderMap, body: Bytes) -> Res
     authority.gate.acquire().await.unwrap().forget();
     authority.arrivals.notify_waiters();
     if let Some(trouble) = authority.behave(|b| b.trouble.clone()) {
+        return trouble.into_response();
+    }
+    let asks_for_nbf = |asked: &Parameters| {
+        asked
+            .get("claims")
+            .is_some_and(|claims| claims.contains("nbf"))
+    };
+    if let Some(trouble) = authority.behave(|b| b.claims_trouble.clone())
+        && asked["grant_type"] == "refresh_token"
+        && asks_for_nbf(&asked)
+    {
         return trouble.into_response();
     }
     match asked["grant_type"].as_str() {

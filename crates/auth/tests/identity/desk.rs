@@ -86,6 +86,15 @@ impl Desk {
         })
     }
 
+    /// Another server that takes the same tokens: usual behind API Management.
+    pub(crate) fn beside(&self, target: &Target) -> Target {
+        let url = format!("{}/beside/mcp", self.authority.origin);
+        Target {
+            url: url.parse().unwrap(),
+            auth: target.auth.clone(),
+        }
+    }
+
     pub(crate) fn entra_usual(&self) -> Target {
         self.entra(TENANT, &["mcp.read"])
     }
@@ -132,6 +141,13 @@ impl Desk {
         let url = flow.url().clone();
         let (account, _) = tokio::join!(flow.finish(), browse(&url));
         account
+    }
+
+    /// What is sent once no refresh is under way any more; `now` is what is sent meanwhile.
+    pub(crate) async fn header_after_refresh(&self, target: &Target, now: &str) -> String {
+        assert_eq!(self.header(target).await, now);
+        self.identity.settled().await;
+        self.header(target).await
     }
 
     pub(crate) async fn header(&self, target: &Target) -> String {

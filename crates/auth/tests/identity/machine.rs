@@ -1,5 +1,7 @@
 //! Programs that sign in as themselves.
 
+use std::time::Duration;
+
 use auth::{AuthorizationError, ConsentsError, SignInError, Target};
 use axum::http::StatusCode;
 use base64::Engine;
@@ -66,7 +68,8 @@ async fn a_secret_brings_a_token_and_in_time_another() {
     desk.advance(3299);
     assert_eq!(desk.header(&target).await, "Bearer access-1");
     desk.advance(1);
-    assert_eq!(desk.header(&target).await, "Bearer access-2");
+    let after = desk.header_after_refresh(&target, "Bearer access-1").await;
+    assert_eq!(after, "Bearer access-2");
 
     let asked = &requests(&desk)[0];
     let pair = BASE64_STANDARD.encode("a+program:s3cret%3A1");
@@ -153,7 +156,8 @@ async fn while_the_server_is_away_the_old_token_does() {
     desk.authority.set(|b| b.trouble = Some(busy));
     desk.advance(3400);
     for _ in 0..3 {
-        assert_eq!(desk.header(&target).await, "Bearer access-1");
+        let after = desk.header_after_refresh(&target, "Bearer access-1").await;
+        assert_eq!(after, "Bearer access-1");
     }
     assert_eq!(requests(&desk).len(), 2, "it asked to be left alone");
     desk.advance(200);
@@ -165,6 +169,37 @@ async fn while_the_server_is_away_the_old_token_does() {
     desk.authority.set(|b| b.trouble = None);
     desk.advance(120);
     assert_eq!(desk.header(&target).await, "Bearer access-2");
+}
+
+#[tokio::test]
+async fn usable_token_of_program_is_sent_while_another_is_asked_for() {
+    let desk = Desk::new().await;
+    let target = with_secret(&desk).await;
+    desk.header(&target).await;
+    desk.advance(3400);
+    let permits = desk.authority.hold_back();
+    for _ in 0..3 {
+        let asking = desk.header(&target);
+        let sent = tokio::time::timeout(Duration::from_secs(20), asking).await;
+        assert_eq!(sent.expect("nothing is waited for"), "Bearer access-1");
+    }
+    desk.authority.gate.add_permits(permits);
+    desk.identity.settled().await;
+    assert_eq!(desk.header(&target).await, "Bearer access-2");
+    assert_eq!(requests(&desk).len(), 2);
+}
+
+#[tokio::test]
+async fn consents_that_refuse_a_program_leave_server_its_token() {
+    let desk = Desk::new().await;
+    let target = with_secret(&desk).await;
+    let other = Authority::start().await;
+    let elsewhere = format!("{}/account/consents", other.origin);
+    desk.authority
+        .set(|b| b.metadata["consents_endpoint"] = json!(elsewhere));
+    desk.identity.consents(&target).await.unwrap_err();
+    assert_eq!(desk.header(&target).await, "Bearer access-2");
+    assert_eq!(requests(&desk).len(), 2);
 }
 
 #[tokio::test]

@@ -30,6 +30,8 @@ mod renewal;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod shared;
+#[cfg(test)]
 mod sign_in;
 
 #[cfg(test)]
