@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use auth::Account;
 use control::api::{
-    AccountState, AccountView, BridgeView, ServerView, State, VaultState, VaultView,
+    AccountState, AccountView, BridgeView, ServerState, ServerView, State, VaultState, VaultView,
 };
 
 use super::{Hub, account_id};
@@ -58,13 +58,7 @@ impl Hub {
     }
 
     fn account_view(&self, account: &Account, servers: &[Arc<Server>]) -> AccountView {
-        let lost = servers.iter().any(|server| {
-            server.state() == control::api::ServerState::SignInNeeded
-                && self
-                    .identity
-                    .account_for(&server.target())
-                    .is_some_and(|owner| owner.key == account.key)
-        });
+        let lost = self.is_lost(account, servers);
         AccountView {
             id: account_id(&account.key),
             issuer: account.key.issuer.to_string(),
@@ -75,6 +69,24 @@ impl Hub {
             } else {
                 AccountState::SignedIn
             },
+        }
+    }
+
+    /// Whether the account has to sign in again. One server that refuses its tokens is no reason
+    /// where others accept them.
+    fn is_lost(&self, account: &Account, servers: &[Arc<Server>]) -> bool {
+        let opens = |server: &&Arc<Server>| {
+            let owner = self.identity.account_for(&server.target());
+            owner.is_some_and(|owner| owner.key == account.key)
+        };
+        let (waiting, others): (Vec<_>, Vec<_>) = servers
+            .iter()
+            .filter(opens)
+            .partition(|server| server.state() == ServerState::SignInNeeded);
+        let mut waiting = waiting.iter();
+        match others.is_empty() {
+            true => waiting.len() > 0,
+            false => waiting.any(|server| self.identity.has_ended(&server.target())),
         }
     }
 

@@ -21,4 +21,5 @@ mod refused_tokens;
 mod relay;
 mod server;
 mod server_mode;
+mod shared_grant;
 mod socket;
