@@ -82,16 +82,6 @@ impl<A> Place<A> {
         assert_eq!(self.bridge.tabs.count(), 0, "no page was opened here");
     }
 
-    /// Waits until the last token that was let in is one no more.
-    async fn until_the_token_ends(&self) {
-        let last = self.server.tokens().pop().expect("a token");
-        until("the end of a token", async || {
-            let found = self.server.look_into(&last).await;
-            (found["active"] == false).then_some(())
-        })
-        .await;
-    }
-
     /// Calls until the tokens were renewed twice, and sees that nobody was asked meanwhile.
     async fn renews_twice(&self, shim: &mut Shim, who: &str) {
         assert_eq!(who_am_i(shim).await, who);

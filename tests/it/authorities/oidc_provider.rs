@@ -119,6 +119,34 @@ async fn lets_a_program_in_by_its_secret() {
     assert_eq!(place.bridge.tabs.count(), 0, "nobody was asked");
 }
 
+impl Place<OidcProvider> {
+    /// Waits until all tokens that were issued have ended, those among them that were refreshed
+    /// beside a call.
+    async fn until_the_tokens_end(&self) {
+        until("the end of all tokens", async || {
+            for token in self.authority.issued() {
+                if self.server.look_into(&token).await["active"] != false {
+                    return None;
+                }
+            }
+            Some(())
+        })
+        .await;
+    }
+}
+
+impl OidcProvider {
+    /// The access tokens that it has answered with.
+    fn issued(&self) -> Vec<String> {
+        let answered = self.door.answered().join("\n");
+        let mut texts = answered.split("\"access_token\":\"");
+        texts.next();
+        texts
+            .filter_map(|text| text.split('"').next().map(str::to_owned))
+            .collect()
+    }
+}
+
 /// When the bridge is killed.
 #[derive(Clone, Copy, Debug)]
 enum Moment {
@@ -179,7 +207,7 @@ async fn the_bridge_killed_while_it_renews_costs_one_sign_in_at_most() {
         Moment::AfterStore,
     ];
     for moment in moments.repeat(3) {
-        place.until_the_token_ends().await;
+        place.until_the_tokens_end().await;
         let before = place.bridge.tabs.count();
         let person = async {
             if moment.pages() > 0 {
