@@ -63,6 +63,7 @@ async fn sign_in_earlier(world: &World, bridge: &Bridge) {
             name: "Postern".to_owned(),
             metadata: None,
         },
+        is_other_user: |_, _| false,
     });
     let url = format!("{}/snippets/mcp", world.servers.gateway_url());
     let target = Target {

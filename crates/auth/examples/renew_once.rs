@@ -24,6 +24,7 @@ async fn main() {
             name: "Postern".to_owned(),
             metadata: None,
         },
+        is_other_user: |_, _| false,
     });
     let target = Target {
         url: url.parse().expect("a URL"),

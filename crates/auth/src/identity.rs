@@ -1,5 +1,6 @@
 //! The face of this crate: who is signed in, and what to send to which server.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ::http::HeaderValue;
@@ -52,7 +53,13 @@ pub struct IdentityOptions {
     pub clock: Clock,
     /// What this program is to authorization servers.
     pub program: Program,
+    /// Tells whose process connects to the port that a browser comes back to.
+    pub is_other_user: IsOtherUser,
 }
+
+/// Returns true if the connection from `peer` to `here`, both on loopback, was opened by a process
+/// of another user of this machine.
+pub type IsOtherUser = fn(peer: SocketAddr, here: SocketAddr) -> bool;
 
 /// What the configuration says of one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +102,7 @@ impl Identity {
                 options.http,
                 options.clock,
                 Arc::new(Ledger::new(options.vault)),
+                options.is_other_user,
             ),
             program: options.program,
             machines: Machines::default(),

@@ -31,6 +31,8 @@ pub use discovery::challenge_words;
 pub use error::{AuthorizationError, SecretError, SignInError, SignInReason, SignOutError};
 pub use examination::{Aspect, Finding, Verdict};
 pub use explanation::{Actor, Explanation};
-pub use identity::{Authorization, Identity, IdentityOptions, Program, Target, TokenNumber};
+pub use identity::{
+    Authorization, Identity, IdentityOptions, IsOtherUser, Program, Target, TokenNumber,
+};
 pub use sign_in::{DeviceFlow, HandIn, HandInError, SignInFlow, Whom};
 pub use vault::{Vault, VaultError, VaultKind, VaultState};

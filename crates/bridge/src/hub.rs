@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use auth::{AccountKey, ConfiguredServer, Identity, IdentityOptions, Program, Vault};
 use control::api::{Problem, ProblemKind, SessionView};
+use control::peer::{self, Owner};
 use model::config::{BridgeConfig, BridgeSettings};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -108,6 +109,7 @@ impl Hub {
                 name: "Postern".to_owned(),
                 metadata: client_metadata,
             },
+            is_other_user: |peer, here| peer::owner(peer, here) == Owner::Stranger,
         });
         let hub = Arc::new(Self {
             identity,

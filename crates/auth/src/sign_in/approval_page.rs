@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::ORIGIN;
-use hyper::{Method, Request, StatusCode, Uri};
+use hyper::{Method, Request, StatusCode};
 use tokio::sync::{mpsc, oneshot};
 use url::{Url, form_urlencoded};
 
@@ -48,9 +48,16 @@ pub(super) struct Gate {
     decisions: mpsc::Sender<Decision>,
 }
 
-/// What the user answered, with the browser waiting for what comes next.
-pub(super) struct Decision {
-    is_allowed: bool,
+/// What the user answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UserDecision {
+    Allow,
+    Deny,
+}
+
+/// The same, with the browser that waits for what comes next.
+struct Decision {
+    decision: UserDecision,
     reply: oneshot::Sender<Page>,
 }
 
@@ -98,34 +105,45 @@ impl ApprovalPage {
 }
 
 impl Gate {
-    /// Returns whether a request is for this page.
-    pub(super) fn is_at(&self, uri: &Uri) -> bool {
-        uri.path() == PATH
+    /// Returns whether a path is that of this page.
+    pub(super) fn is_at(&self, path: &str) -> bool {
+        path == PATH
     }
 
-    /// Answers a request for this page, which the caller has found to name this machine.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Page {
-        let query = request.uri().query().unwrap_or_default().to_owned();
+    /// Reads a request for this page, which the caller has found to name this machine.
+    ///
+    /// # Errors
+    ///
+    /// The page to show, if the request is no answer of the user.
+    pub(super) async fn read(&self, request: Request<Incoming>) -> Result<UserDecision, Page> {
+        let query = request.uri().query().unwrap_or_default();
         if !self.has_key(query.as_bytes()) {
-            return not_expected();
+            return Err(not_expected());
         }
         if let Some(next) = self.page.next.get() {
-            return next.clone();
+            return Err(next.clone());
         }
         match *request.method() {
-            Method::GET => Page::Approve {
+            Method::GET => Err(Page::Approve {
                 approval: Box::new(self.page.approval.clone()),
                 server_url: self.page.server_url.clone(),
-            },
-            Method::POST if self.is_own(&request) => match form(request).await {
-                Ok(answer) => self.decide(&answer).await,
-                Err(page) => page,
-            },
-            _ => refused(
+            }),
+            Method::POST if self.is_own(&request) => UserDecision::read(&form(request).await?),
+            _ => Err(refused(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "Only the page of Postern is answered here.",
-            ),
+            )),
         }
+    }
+
+    /// Passes the user's answer on. Returns the page that follows it.
+    pub(super) async fn decide(&self, decision: UserDecision) -> Page {
+        let (reply, page) = oneshot::channel();
+        let decision = Decision { decision, reply };
+        if self.decisions.send(decision).await.is_err() {
+            return not_expected();
+        }
+        page.await.unwrap_or_else(|_| not_expected())
     }
 
     fn has_key(&self, query: &[u8]) -> bool {
@@ -140,21 +158,17 @@ impl Gate {
         let own = self.page.url.origin().ascii_serialization();
         origins.all(|origin| origin.as_bytes() == own.as_bytes())
     }
+}
 
-    async fn decide(&self, answer: &Bytes) -> Page {
-        let mut pairs = form_urlencoded::parse(answer);
+impl UserDecision {
+    fn read(form: &Bytes) -> Result<Self, Page> {
+        let mut pairs = form_urlencoded::parse(form);
         let answer = pairs.find(|(name, _)| name == "answer");
-        let is_allowed = match answer.as_ref().map(|(_, value)| &**value) {
-            Some("allow") => true,
-            Some("deny") => false,
-            Some(_) | None => return not_expected(),
-        };
-        let (reply, page) = oneshot::channel();
-        let decision = Decision { is_allowed, reply };
-        if self.decisions.send(decision).await.is_err() {
-            return not_expected();
+        match answer.as_ref().map(|(_, value)| &**value) {
+            Some("allow") => Ok(Self::Allow),
+            Some("deny") => Ok(Self::Deny),
+            Some(_) | None => Err(not_expected()),
         }
-        page.await.unwrap_or_else(|_| not_expected())
     }
 }
 
@@ -175,16 +189,16 @@ impl Exchange {
             tokio::select! {
                 Some(decision) = decisions.received.recv() => break decision,
                 // No response can be expected before the authorization server was asked.
-                Some(arrival) = callbacks.next() => arrival.turn_away(),
+                Some(arrival) = callbacks.next() => arrival.reply(not_expected()),
                 else => return Err(self.not_approved(approval)),
             }
         };
-        let outcome = match decision.is_allowed {
-            true => {
+        let outcome = match decision.decision {
+            UserDecision::Allow => {
                 let kept = self.source.approve(approval).await;
                 kept.map_err(SignInError::from)
             }
-            false => Err(self.not_approved(approval)),
+            UserDecision::Deny => Err(self.not_approved(approval)),
         };
         let page = match &outcome {
             Ok(()) => {

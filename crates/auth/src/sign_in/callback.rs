@@ -4,6 +4,10 @@
 //! `localhost` and a port left free on one of them could be taken by another program. It answers
 //! the two paths a redirect URI may have, by query or by form, under the names of this machine
 //! alone; everything else gets a short refusal and changes nothing. Dropping it frees the port.
+//!
+//! Does not own: which connection gives way where there are too many (`connections`).
+
+mod connections;
 
 use std::convert::Infallible;
 use std::io;
@@ -17,26 +21,49 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::approval_page::Gate;
+use self::connections::{Connections, MAX_CONNECTIONS, Stage};
+use super::approval_page::{Gate, UserDecision};
 use super::page::Page;
 use super::pending::Answer;
+use crate::identity::IsOtherUser;
 
 /// How much of a form is read. A code and a state are below 4 KiB.
 const LARGEST_FORM: usize = 64 * 1024;
 
-/// How long a browser may take to send its request.
-const HEADER_TIME: Duration = Duration::from_secs(10);
+/// How much of a head is read. Browsers send the cookies of every port of `localhost`.
+const MAX_HEAD: usize = 64 * 1024;
 
-/// How many connections are served at once; a browser opens two or three.
-const CONNECTIONS: usize = 32;
+/// How long nothing is accepted while the system refuses that and no connection can give way.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How often another port is tried when one is free on 127.0.0.1 only.
 const TRIES: usize = 16;
+
+/// What a listener serves.
+#[derive(Clone)]
+pub(super) struct Pages {
+    /// The path of the redirect URI. No other one takes a response: another authorization server,
+    /// which knows another path, could be made to send its own response here (mix-up attack,
+    /// RFC 9700 §4.4).
+    pub(super) redirect_path: String,
+    /// The page that precedes that of the authorization server.
+    pub(super) gate: Option<Gate>,
+    /// Tells whose connections give way first.
+    pub(super) is_other_user: IsOtherUser,
+}
+
+/// A complete request.
+enum Received<'a> {
+    /// An authorization response.
+    Response(Answer),
+    /// The user's answer on the page of ours.
+    Decision(&'a Gate, UserDecision),
+}
 
 /// A port of this machine, held.
 #[derive(Debug)]
@@ -99,34 +126,53 @@ impl CallbackListener {
     }
 
     /// Starts answering; what `arrived` is told by others comes in as well.
-    /// `gate` is the page that precedes that of the authorization server.
-    pub(super) fn serve(self, (arrived, arrivals): Arrivals, gate: Option<Gate>) -> Callbacks {
+    pub(super) fn serve(self, (arrived, arrivals): Arrivals, pages: Pages) -> Callbacks {
         let mut task = JoinSet::new();
-        task.spawn(self.accept(arrived, gate));
+        task.spawn(self.accept(arrived, pages));
         Callbacks {
             arrivals,
             _task: task,
         }
     }
 
-    async fn accept(self, arrived: mpsc::Sender<Arrival>, gate: Option<Gate>) {
-        let mut connections = JoinSet::new();
+    async fn accept(self, arrived: mpsc::Sender<Arrival>, pages: Pages) {
+        let mut connections = Connections::default();
         loop {
             let accepted = tokio::select! {
                 accepted = self.v4.accept() => accepted,
                 accepted = accept_if_there(self.v6.as_ref()) => accepted,
-                Some(_) = connections.join_next() => continue,
+                true = connections.ended() => continue,
             };
             match accepted {
-                Ok((stream, _)) if connections.len() < CONNECTIONS => {
-                    connections.spawn(serve(stream, self.port, arrived.clone(), gate.clone()));
+                Ok((stream, peer)) => {
+                    let here = stream.local_addr();
+                    let is_other_user = pages.is_other_user;
+                    let is_other_user = here.is_ok_and(|here| is_other_user(peer, here));
+                    let (arrived, pages) = (arrived.clone(), pages.clone());
+                    connections.admit(is_other_user, |stage| {
+                        serve(stream, self.port, arrived, pages, stage)
+                    });
                 }
-                Ok(_) => {}
-                // Out of file descriptors, most likely: let others close theirs.
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                Err(error) if is_of_one_connection(&error) => {}
+                // Out of file descriptors, most likely.
+                Err(_) if connections.give_way() => {}
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             }
+            // What has arrived on the connections so far is read before the next one may need the
+            // place of one of them, however fast a process connects.
+            tokio::task::yield_now().await;
         }
     }
+}
+
+/// Whether `accept` failed because of a connection that its peer has given up.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+    )
 }
 
 async fn accept_if_there(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
@@ -140,7 +186,7 @@ async fn accept_if_there(listener: Option<&TcpListener>) -> io::Result<(TcpStrea
 pub(super) type Arrivals = (mpsc::Sender<Arrival>, mpsc::Receiver<Arrival>);
 
 pub(super) fn arrivals() -> Arrivals {
-    mpsc::channel(CONNECTIONS)
+    mpsc::channel(MAX_CONNECTIONS)
 }
 
 /// What comes in. Dropping it closes every connection and frees the port.
@@ -176,10 +222,10 @@ impl Arrival {
         (arrival, page)
     }
 
-    /// Shows that nothing here waits for this, and does not wait until the browser has it.
-    pub(super) fn turn_away(self) {
-        // A browser that is gone has not lost anything.
-        let _ = self.reply.send(not_expected());
+    /// Answers with `page`, without waiting until the browser has it: one that does not read must
+    /// not keep others waiting.
+    pub(super) fn reply(self, page: Page) {
+        let _ = self.reply.send(page);
     }
 
     /// Shows `page` and waits until the browser has it, two seconds at most.
@@ -190,13 +236,20 @@ impl Arrival {
     }
 }
 
-/// One connection carries one request.
-async fn serve(stream: TcpStream, port: u16, arrived: mpsc::Sender<Arrival>, gate: Option<Gate>) {
+/// Serves one connection, which carries one request, and records in `stage` how far it is.
+async fn serve(
+    stream: TcpStream,
+    port: u16,
+    arrived: mpsc::Sender<Arrival>,
+    pages: Pages,
+    stage: watch::Sender<Stage>,
+) {
     let (open, closed) = oneshot::channel();
     let desk = Desk {
         port,
         arrived,
-        gate,
+        pages,
+        stage,
         closed: Arc::new(Mutex::new(Some(closed))),
     };
     let service = service_fn(move |request| {
@@ -205,8 +258,7 @@ async fn serve(stream: TcpStream, port: u16, arrived: mpsc::Sender<Arrival>, gat
     });
     // A browser that goes away in the middle is its own business.
     let _ = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME)
+        .max_buf_size(MAX_HEAD)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)
         .await;
@@ -217,50 +269,46 @@ async fn serve(stream: TcpStream, port: u16, arrived: mpsc::Sender<Arrival>, gat
 struct Desk {
     port: u16,
     arrived: mpsc::Sender<Arrival>,
-    gate: Option<Gate>,
+    pages: Pages,
+    stage: watch::Sender<Stage>,
     closed: Arc<Mutex<Option<oneshot::Receiver<Infallible>>>>,
 }
 
 impl Desk {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        if let Some(gate) = self.gate.as_ref().filter(|gate| gate.is_at(request.uri()))
-            && self.is_addressed(&request)
-        {
-            return gate.answer(request).await.response();
-        }
         let page = match self.read(request).await {
-            Ok(answer) => self.pass_on(answer).await,
+            Ok(received) => {
+                self.stage.send_replace(Stage::Waiting);
+                let page = match received {
+                    Received::Response(answer) => self.pass_on(answer).await,
+                    Received::Decision(gate, decision) => gate.decide(decision).await,
+                };
+                self.stage.send_replace(Stage::Answered);
+                page
+            }
             Err(page) => page,
         };
         page.response()
     }
 
-    async fn read(&self, request: Request<Incoming>) -> Result<Answer, Page> {
+    async fn read(&self, request: Request<Incoming>) -> Result<Received<'_>, Page> {
         if !self.is_addressed(&request) {
             return Err(refused(
                 StatusCode::MISDIRECTED_REQUEST,
                 "This address answers on this machine only.",
             ));
         }
-        if !["/", "/callback"].contains(&request.uri().path()) {
-            return Err(refused(StatusCode::NOT_FOUND, "Nothing is here."));
+        let path = request.uri().path();
+        if path == self.pages.redirect_path {
+            return read_answer(request).await.map(Received::Response);
         }
-        let form = match *request.method() {
-            Method::GET => Bytes::copy_from_slice(request.uri().query().unwrap_or("").as_bytes()),
-            Method::POST => form(request).await?,
-            _ => {
-                return Err(refused(
-                    StatusCode::METHOD_NOT_ALLOWED,
-                    "Only a sign-in ends here.",
-                ));
+        match &self.pages.gate {
+            Some(gate) if gate.is_at(path) => {
+                let decision = gate.read(request).await?;
+                Ok(Received::Decision(gate, decision))
             }
-        };
-        Answer::parse(&form).ok_or_else(|| {
-            refused(
-                StatusCode::BAD_REQUEST,
-                "This answer names something twice, which no real one does.",
-            )
-        })
+            Some(_) | None => Err(refused(StatusCode::NOT_FOUND, "Nothing is here.")),
+        }
     }
 
     async fn pass_on(&self, answer: Answer) -> Page {
@@ -295,6 +343,26 @@ impl Desk {
             .iter()
             .any(|name| host.as_bytes() == format!("{name}:{}", self.port).as_bytes())
     }
+}
+
+/// The authorization response in a query or in a form.
+async fn read_answer(request: Request<Incoming>) -> Result<Answer, Page> {
+    let form = match *request.method() {
+        Method::GET => Bytes::copy_from_slice(request.uri().query().unwrap_or("").as_bytes()),
+        Method::POST => form(request).await?,
+        _ => {
+            return Err(refused(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "Only a sign-in ends here.",
+            ));
+        }
+    };
+    Answer::parse(&form).ok_or_else(|| {
+        refused(
+            StatusCode::BAD_REQUEST,
+            "This answer names something twice, which no real one does.",
+        )
+    })
 }
 
 pub(super) async fn form(request: Request<Incoming>) -> Result<Bytes, Page> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::task::JoinError;
+use url::Url;
 
 use super::page::Page;
 use super::person::{self, Expected, IdTokenError};
@@ -43,6 +44,12 @@ pub(crate) enum ReturnTo {
 impl Exchange {
     pub(super) fn server(&self) -> String {
         self.target.url.shown().to_owned()
+    }
+
+    /// Returns the path on which the response comes.
+    pub(super) fn redirect_path(&self) -> String {
+        let uri = Url::parse(&self.redirect_uri);
+        uri.map_or_else(|_| "/".to_owned(), |uri| uri.path().to_owned())
     }
 
     /// The client for what the authorization server names.

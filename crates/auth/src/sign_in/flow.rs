@@ -8,7 +8,9 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::approval_page::ApprovalPage;
-use super::callback::{Arrival, Arrivals, CallbackListener, Callbacks, Port, arrivals};
+use super::callback::{
+    Arrival, Arrivals, CallbackListener, Callbacks, Pages, Port, arrivals, not_expected,
+};
 use super::exchange::{Exchange, ReturnTo};
 use super::hand_in::HandIn;
 use super::known::{Earlier, Known};
@@ -102,7 +104,12 @@ impl SignInFlow {
             _port,
         } = self;
         let (gate, decisions) = ApprovalPage::open(approval);
-        let mut callbacks = listener.serve(arrivals, gate);
+        let pages = Pages {
+            redirect_path: exchange.redirect_path(),
+            gate,
+            is_other_user: exchange.source.is_other_user,
+        };
+        let mut callbacks = listener.serve(arrivals, pages);
         let deadline = Instant::now() + PATIENCE;
         let timed_out = || SignInError::TimedOut {
             server: exchange.server(),
@@ -269,7 +276,7 @@ async fn wait(callbacks: &mut Callbacks, pending: &Pending) -> Option<Arrival> {
         if pending.recognises(&arrival.answer) {
             return Some(arrival);
         }
-        arrival.turn_away();
+        arrival.reply(not_expected());
     }
 }
 

@@ -18,7 +18,7 @@ use super::slot::{Failure, Look, Refresh, Settled, Slot};
 use crate::audience::{Approval, ConfiguredServers, ForeignScopes};
 use crate::error::{AuthorizationError, SignInReason};
 use crate::http::Clients;
-use crate::identity::{Authorization, Target};
+use crate::identity::{Authorization, IsOtherUser, Target};
 use crate::sign_in::Ports;
 use crate::vault::VaultError;
 
@@ -43,11 +43,18 @@ pub(crate) struct Source {
     pub(super) verdicts: Arc<Verdicts>,
     /// What servers asked for and may not have.
     pub(crate) foreign_scopes: Arc<ForeignScopes>,
+    /// Tells whose process connects to one of them.
+    pub(crate) is_other_user: IsOtherUser,
 }
 
 impl Source {
     /// A source that has handed nothing out yet.
-    pub(crate) fn new(clients: Clients, clock: Clock, ledger: Arc<Ledger>) -> Self {
+    pub(crate) fn new(
+        clients: Clients,
+        clock: Clock,
+        ledger: Arc<Ledger>,
+        is_other_user: IsOtherUser,
+    ) -> Self {
         Self {
             clients,
             clock,
@@ -60,6 +67,7 @@ impl Source {
             servers: Arc::default(),
             verdicts: Arc::default(),
             foreign_scopes: Arc::default(),
+            is_other_user,
         }
     }
 
@@ -68,7 +76,7 @@ impl Source {
     pub(crate) fn in_memory(clients: Clients) -> Self {
         let clock = model::ManualClock::new(std::time::SystemTime::UNIX_EPOCH);
         let ledger = Ledger::new(crate::vault::Vault::memory());
-        Self::new(clients, clock.clock(), Arc::new(ledger))
+        Self::new(clients, clock.clock(), Arc::new(ledger), |_, _| false)
     }
 
     /// What to send to `target` now.

@@ -88,6 +88,7 @@ async fn asked_of_a_neighbour(side: Side) -> Vec<String> {
             name: "Postern".to_owned(),
             metadata: None,
         },
+        is_other_user: |_, _| false,
     });
     let authorization = identity.authorization(&target).await.unwrap();
     assert!(authorization.is_some(), "the old token does");

@@ -13,6 +13,7 @@ use model::{Issuer, ManualClock, Resource};
 
 use super::START;
 use super::authority::{Authority, TENANT};
+use super::connections;
 
 pub(crate) struct Desk {
     pub(crate) authority: Arc<Authority>,
@@ -184,6 +185,7 @@ fn described_at(
             name: "Postern".to_owned(),
             metadata,
         },
+        is_other_user: connections::is_other_user,
     })
 }
 

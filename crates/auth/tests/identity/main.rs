@@ -9,6 +9,8 @@ mod authority;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
 #[cfg(unix)]
 mod crash;
 #[cfg(test)]

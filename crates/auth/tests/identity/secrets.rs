@@ -12,6 +12,7 @@ fn identity(vault: Vault) -> Identity {
             name: "test".to_owned(),
             metadata: None,
         },
+        is_other_user: |_, _| false,
     })
 }
 
