@@ -9,15 +9,20 @@ use crate::explanation::Explanation;
 use crate::http::Fault;
 use crate::vault::VaultError;
 
+/// What to do where a device code does not do.
+const BROWSER: &str = "sign in to it with a browser in place of a device code";
+
 /// Why there is no `Authorization` header for a request.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AuthorizationError {
     /// Ask the user to sign in.
     #[error(
         "{server} needs a sign-in: {}",
-        match explanation {
-            Some(explanation) => explanation.to_string(),
-            None => format!("{reason}; hint: sign in to it in Postern"),
+        match (reason, explanation) {
+            (SignInReason::DeviceCodeRefused, Some(known)) => format!("{}; hint: {BROWSER}", known.what),
+            (SignInReason::DeviceCodeRefused, None) => format!("{reason}; hint: {BROWSER}"),
+            (_, Some(explanation)) => explanation.to_string(),
+            (_, None) => format!("{reason}; hint: sign in to it in Postern"),
         }
     )]
     SignInNeeded {
@@ -110,6 +115,12 @@ pub enum SignInReason {
     /// The authorization server wants the user to do something: a second factor, a consent.
     #[error("the authorization server wants to ask the user something")]
     InteractionRequired,
+    /// The authorization server refused to refresh a sign-in by device code. A policy may forbid
+    /// that flow alone, so the next sign-in has to be with a browser.
+    #[error(
+        "the authorization server no longer accepts the last sign-in, which was by device code"
+    )]
+    DeviceCodeRefused,
     /// The server refuses every token that the authorization server issues.
     #[error("the server refuses the tokens of the last sign-in")]
     KeepsRefusing,
@@ -338,6 +349,10 @@ pub enum SignInError {
         /// The error code.
         error: String,
     },
+    /// A sign-in by device code was refused, or its code expired. A policy may forbid that flow
+    /// alone, so a sign-in with a browser may succeed.
+    #[error("{0}, or sign in with a browser in place of the device code")]
+    DeviceCode(Box<SignInError>),
     /// The tokens cannot be kept.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -347,10 +362,37 @@ impl SignInError {
     /// What the authorization server said, if that is why.
     #[must_use]
     pub fn explanation(&self) -> Option<&Explanation> {
+        if let Self::DeviceCode(ended) = self {
+            return ended.explanation();
+        }
         let (Self::Declined { explanation, .. } | Self::Refused { explanation, .. }) = self else {
             return None;
         };
         Some(explanation)
+    }
+
+    /// Whether the user did nothing until the sign-in ended.
+    #[must_use]
+    pub fn is_timed_out(&self) -> bool {
+        match self {
+            Self::DeviceCode(ended) => ended.is_timed_out(),
+            ended => matches!(ended, Self::TimedOut { .. }),
+        }
+    }
+
+    /// The end of a sign-in by device code: `DeviceCode` where the authorization server ended it.
+    pub(crate) fn by_device_code(self) -> Self {
+        let is_refusal = matches!(
+            self,
+            Self::Declined { .. }
+                | Self::Refused { .. }
+                | Self::RegistrationLost { .. }
+                | Self::TimedOut { .. }
+        );
+        match is_refusal {
+            true => Self::DeviceCode(Box::new(self)),
+            false => self,
+        }
     }
 
     pub(crate) fn from_fault(server: String, fault: Fault) -> Self {

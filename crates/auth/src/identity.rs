@@ -310,6 +310,15 @@ impl Identity {
         DeviceFlow::start(source, &self.0.program, target, challenge).await
     }
 
+    /// Whether the next sign-in to `target` has to be with a browser: the last one was by device
+    /// code, and the authorization server refused to refresh it. From memory, as
+    /// [`account_for`](Self::account_for).
+    #[must_use]
+    pub fn needs_browser(&self, target: &Target) -> bool {
+        let slot = self.0.source.ledger.grant_for(&target.name());
+        slot.is_some_and(|slot| slot.is_device_code_refused())
+    }
+
     /// News that somebody has signed in, whether or not anybody still waits for the end of that
     /// sign-in: one that is cancelled while its tokens are asked for brings them all the same.
     #[must_use]

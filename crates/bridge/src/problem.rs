@@ -139,6 +139,13 @@ pub(crate) fn in_vain(server: &Server, words: Option<&str>) -> Problem {
     ))
 }
 
+/// The user must sign in with a browser: the last sign-in was by device code, and is refused.
+fn browser_needed(server: &ServerName) -> Problem {
+    sign_in_needed(server).with_hint(format!(
+        "sign in with a browser, from Postern's tray menu or with `postern sign-in {server}` (`postern sign-in {server} --paste` for one on another machine), then try again"
+    ))
+}
+
 /// The server answers 401, whatever it is sent.
 pub(crate) fn unauthorized(server: &Server) -> Problem {
     match server.config.auth {
@@ -176,7 +183,11 @@ pub(crate) fn of_authorization(server: &Server, error: &auth::AuthorizationError
             let why = explanation
                 .as_ref()
                 .map_or_else(|| reason.to_string(), |known| known.what.to_string());
-            let mut problem = sign_in_needed(&server.name);
+            let by_browser = *reason == auth::SignInReason::DeviceCodeRefused;
+            let mut problem = match by_browser {
+                true => browser_needed(&server.name),
+                false => sign_in_needed(&server.name),
+            };
             problem.message = format!("the server needs a sign-in: {why}");
             problem
         }
@@ -231,6 +242,7 @@ fn spoken(server: &Server, kind: ProblemKind, error: &impl std::fmt::Display) ->
 pub(crate) fn of_sign_in(server: &Server, error: &auth::SignInError) -> Problem {
     use auth::SignInError as Error;
     let kind = match error {
+        Error::DeviceCode(ended) => return of_device_code(server, ended),
         Error::Declined { .. } | Error::TimedOut { .. } | Error::NotApproved { .. } => {
             ProblemKind::SignInEnded
         }
@@ -255,6 +267,16 @@ pub(crate) fn of_sign_in(server: &Server, error: &auth::SignInError) -> Problem 
     let mut problem = spoken(server, kind, error);
     problem.refusal = error.explanation().map(quoted);
     problem
+}
+
+/// What the end of a sign-in by device code means: there are other ways.
+fn of_device_code(server: &Server, ended: &auth::SignInError) -> Problem {
+    let (problem, name) = (of_sign_in(server, ended), &server.name);
+    let hint = problem.hint.as_deref().unwrap_or("sign in again");
+    let hint = format!(
+        "{hint}, or sign in with a browser: `postern sign-in {name}`, or `postern sign-in {name} --paste` for one on another machine"
+    );
+    problem.with_hint(hint)
 }
 
 /// What stands in the way of listing or revoking consents.

@@ -26,6 +26,7 @@ use crate::error::SignInError;
 use crate::identity::{Program, Target};
 use crate::registration::{Client, Purpose};
 use crate::secret::DeviceCode;
+use crate::token::ObtainedBy;
 use crate::token::endpoint::EndpointError;
 use crate::token::form::{ask, proven};
 use crate::token::source::Source;
@@ -104,13 +105,14 @@ impl DeviceFlow {
     ///
     /// # Errors
     ///
-    /// All of [`SignInError`]; nothing is kept then, and what was there before stays.
+    /// All of [`SignInError`], `DeviceCode` where the authorization server refuses or the code
+    /// expires; nothing is kept then, and what was there before stays.
     pub async fn finish(mut self) -> Result<Account, SignInError> {
         let ended = self.poll().await;
         if let Err(SignInError::RegistrationLost { .. }) = ended {
             self.exchange.drop_registration().await?;
         }
-        ended
+        ended.map_err(SignInError::by_device_code)
     }
 
     /// The first half: everything that comes before a person can do something.
@@ -152,11 +154,11 @@ impl DeviceFlow {
                 let exchange = exchange
                     .registered(Purpose::DeviceCode, &program.name, port)
                     .await?;
-                let codes = exchange.codes().await?;
-                (exchange, codes)
+                let codes = exchange.codes().await;
+                (exchange, codes.map_err(SignInError::by_device_code)?)
             }
             codes => {
-                let codes = codes?;
+                let codes = codes.map_err(SignInError::by_device_code)?;
                 (exchange, codes)
             }
         };
@@ -232,7 +234,8 @@ impl Exchange {
             Err(error) => return Ok(Answered::Without(error)),
         };
         let account = self.account(&issued, None).await?;
-        self.keep(account.clone(), issued).await?;
+        self.keep(account.clone(), issued, ObtainedBy::DeviceCode)
+            .await?;
         Ok(Answered::SignedIn(account))
     }
 

@@ -18,7 +18,7 @@ use crate::registration::Client;
 use crate::secret::Nonce;
 use crate::token::endpoint::{EndpointError, Issued, TokenEndpoint};
 use crate::token::source::Source;
-use crate::token::{Endpoints, Grant, GrantKey, Refusal};
+use crate::token::{Endpoints, Grant, GrantKey, ObtainedBy, Refusal};
 
 /// All that the second half takes.
 pub(super) struct Exchange {
@@ -96,7 +96,8 @@ impl Exchange {
             self.drop_registration().await?;
         }
         let (account, issued) = redeemed?;
-        self.keep(account.clone(), issued).await?;
+        self.keep(account.clone(), issued, ObtainedBy::Browser)
+            .await?;
         Ok(account)
     }
 
@@ -152,7 +153,12 @@ impl Exchange {
         Ok(person::nameless(issuer, &self.plan.audience))
     }
 
-    pub(super) async fn keep(&self, account: Account, issued: Issued) -> Result<(), SignInError> {
+    pub(super) async fn keep(
+        &self,
+        account: Account,
+        issued: Issued,
+        obtained_by: ObtainedBy,
+    ) -> Result<(), SignInError> {
         let server = &self.plan.server;
         let grant = Grant {
             key: GrantKey {
@@ -175,6 +181,7 @@ impl Exchange {
                 side: server.side,
             },
             tokens: issued.tokens,
+            obtained_by,
         };
         self.source.ledger.keep(grant).await?;
         self.source.signed_in.send_replace(());

@@ -44,6 +44,19 @@ pub(crate) struct Grant {
     pub(crate) repeated: Vec<String>,
     pub(crate) endpoints: Endpoints,
     pub(crate) tokens: Tokens,
+    pub(crate) obtained_by: ObtainedBy,
+}
+
+/// How the user signed in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ObtainedBy {
+    /// With a browser that brought the authorization response, or in a way that the record does
+    /// not say.
+    #[default]
+    Browser,
+    /// By device code (RFC 8628). Policies may forbid that flow alone, and Entra applies them to
+    /// each refresh as well.
+    DeviceCode,
 }
 
 /// Where a grant is renewed, ended and looked into.

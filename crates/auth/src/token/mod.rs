@@ -19,7 +19,7 @@ pub(crate) mod source;
 mod tests;
 
 pub(crate) use form::DEVICE_CODE;
-pub(crate) use grant::{Endpoints, Grant, GrantKey, Tokens};
+pub(crate) use grant::{Endpoints, Grant, GrantKey, ObtainedBy, Tokens};
 pub(crate) use ledger::Ledger;
 pub(crate) use refusal::{Refusal, plain};
 pub(crate) use slot::Slot;

@@ -13,7 +13,7 @@ use ::http::HeaderValue;
 use model::{EndpointUrl, Issuer};
 
 use super::endpoint::EndpointError;
-use super::grant::{Grant, Tokens};
+use super::grant::{Grant, ObtainedBy, Tokens};
 use super::pause::{AFTER_BUSY, AFTER_FAULT, AFTER_REFUSAL, AFTER_RULE};
 use super::refusal::Refusal;
 use super::refused::Refused;
@@ -98,6 +98,23 @@ pub(crate) enum Failure {
     },
     /// This program's registration is not known any more; it has to be made anew.
     RegistrationLost,
+}
+
+impl Failure {
+    /// The failure of a grant that was obtained so. The refusal of one from a device code may be
+    /// about that flow alone, so that a sign-in with a browser is asked for.
+    fn of_grant(self, obtained_by: ObtainedBy) -> Self {
+        let reason = SignInReason::DeviceCodeRefused;
+        match (obtained_by, self) {
+            (ObtainedBy::DeviceCode, Self::SignInNeeded(_, explanation)) => {
+                Self::SignInNeeded(reason, explanation)
+            }
+            (ObtainedBy::DeviceCode, Self::Forbidden(explanation)) => {
+                Self::SignInNeeded(reason, Some(explanation))
+            }
+            (_, failure) => failure,
+        }
+    }
 }
 
 /// What a look at the slot shows one of its servers.
@@ -197,6 +214,22 @@ impl Slot {
             }
             look @ (Look::Fresh(_) | Look::Ageing(_) | Look::Failed(_) | Look::Due { .. }) => look,
         }
+    }
+
+    /// Whether the grant came from a device code and was refused when it was refreshed last.
+    pub(crate) fn is_device_code_refused(&self) -> bool {
+        let state = self.state();
+        let shared = std::iter::once(&state.attempts);
+        let own = state.servers.values().map(|opinion| &opinion.attempts);
+        let mut holds = shared
+            .chain(own)
+            .filter_map(|attempts| attempts.hold.as_ref());
+        holds.any(|hold| {
+            matches!(
+                hold.failure,
+                Failure::SignInNeeded(SignInReason::DeviceCodeRefused, _)
+            )
+        })
     }
 
     /// What to ask the token endpoint for where the server has no usable token.
@@ -478,7 +511,7 @@ impl State {
         };
         let hold = Hold {
             until: now + rest,
-            failure,
+            failure: failure.of_grant(self.grant.obtained_by),
             only_while_usable: false,
         };
         let shared = self.shared_refresh();

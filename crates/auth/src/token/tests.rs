@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use model::config::ServerAuth;
 use model::{Clock, Issuer};
 
-use super::{Endpoints, Grant, GrantKey, Ledger, Tokens};
+use super::{Endpoints, Grant, GrantKey, Ledger, ObtainedBy, Tokens};
 use crate::account::{Account, AccountKey};
 use crate::http::Side;
 use crate::http::tests::{INSIDE, Net};
@@ -50,6 +50,7 @@ pub(super) fn grant(target: &Target, side: Side, port: u16) -> Grant {
         resource: None,
         asked: Vec::new(),
         repeated: Vec::new(),
+        obtained_by: ObtainedBy::Browser,
         endpoints: Endpoints {
             token: at("/token"),
             revocation: Some(at("/revoke")),

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use auth::{SignInError, Target};
-use serde_json::json;
+use auth::{AuthorizationError, Identity, SignInError, SignInReason, Target};
+use axum::http::StatusCode;
+use serde_json::{Value, json};
 
 use super::START;
-use super::authority::{Parameters, Rotation, TENANT};
+use super::authority::{Parameters, Rotation, TENANT, Trouble};
 use super::desk::Desk;
 
 async fn desk() -> Desk {
@@ -139,8 +140,17 @@ async fn entra_names_the_audience_by_scopes_and_its_own_word_for_no_is_understoo
     desk.authority
         .set(|b| b.device.errors = vec!["authorization_declined"]);
     let declined = sign_in(&desk, &target).await.unwrap_err();
-    assert!(matches!(declined, SignInError::Declined { .. }));
+    assert!(is_declined(&declined), "{declined}");
     assert_eq!(desk.header(&target).await, "Bearer access-1", "still there");
+}
+
+const OR_BROWSER: &str = ", or sign in with a browser in place of the device code";
+
+fn is_declined(error: &SignInError) -> bool {
+    match error {
+        SignInError::DeviceCode(ended) => is_declined(ended),
+        error => matches!(error, SignInError::Declined { .. }),
+    }
 }
 
 #[tokio::test]
@@ -155,6 +165,9 @@ async fn each_end_without_tokens_is_told_apart() {
         desk.authority.set(|b| b.device.errors = vec![error]);
         let ended = sign_in(&desk, &desk.target()).await.unwrap_err();
         assert!(ended.to_string().contains(expected), "{ended}");
+        let text = ended.to_string();
+        let (_, hint) = text.split_once("; hint: ").unwrap();
+        assert!(hint.ends_with(OR_BROWSER), "{hint}");
         assert!(desk.identity.accounts().await.is_empty());
     }
 }
@@ -166,7 +179,11 @@ async fn a_code_that_nobody_enters_ends_by_itself() {
         b.device.answer = json!({ "expires_in": 1, "interval": 30 });
     });
     let ended = sign_in(&desk, &desk.target()).await.unwrap_err();
-    let SignInError::TimedOut { waited, .. } = ended else {
+    assert!(ended.is_timed_out(), "{ended}");
+    let SignInError::DeviceCode(ended) = ended else {
+        panic!("{ended}");
+    };
+    let SignInError::TimedOut { waited, .. } = *ended else {
         panic!("{ended}");
     };
     assert_eq!(waited, Duration::from_secs(1));
@@ -230,4 +247,77 @@ async fn a_server_without_codes_is_said_to_be_one() {
     let flow = desk.begin(&target).await.unwrap();
     assert!(!flow.offers_device_code());
     assert!(desk.authority.asked("device").is_empty());
+}
+
+#[tokio::test]
+async fn refusal_before_the_code_is_shown_offers_a_browser() {
+    let desk = desk().await;
+    desk.authority.set(|b| b.device.barred = vec!["the-app"]);
+    let target = desk.entra_usual();
+    let ended = sign_in(&desk, &target).await.unwrap_err();
+    assert!(ended.to_string().ends_with(OR_BROWSER), "{ended}");
+    assert_eq!(ended.explanation().unwrap().error, "unauthorized_client");
+}
+
+/// Refusals of a refresh: of a dead grant, by a policy, and until the user has done something.
+fn refusals() -> [Value; 3] {
+    let policy = "AADSTS53003: Access has been blocked by Conditional Access policies.";
+    [
+        json!({ "error": "invalid_grant", "error_codes": [530_036] }),
+        json!({
+            "error": "invalid_grant", "suberror": "message_only", "error_codes": [53_003],
+            "error_description": policy,
+        }),
+        json!({ "error": "interaction_required", "suberror": "basic_action" }),
+    ]
+}
+
+async fn failure(identity: &Identity, target: &Target) -> AuthorizationError {
+    identity.authorization(target).await.unwrap_err()
+}
+
+/// Whether a sign-in with a browser is asked for.
+fn asks_for_browser(error: &AuthorizationError) -> bool {
+    let is_it = matches!(
+        error,
+        AuthorizationError::SignInNeeded {
+            reason: SignInReason::DeviceCodeRefused,
+            explanation: Some(_),
+            ..
+        }
+    );
+    is_it
+        && error
+            .to_string()
+            .ends_with("; hint: sign in to it with a browser in place of a device code")
+}
+
+#[tokio::test]
+async fn refused_refresh_of_device_code_grant_asks_for_browser() {
+    for body in refusals() {
+        let desk = desk().await;
+        let target = desk.target();
+        sign_in(&desk, &target).await.unwrap();
+        assert!(!desk.identity.needs_browser(&target));
+        desk.advance(3600);
+        let trouble = Trouble::Refusal(StatusCode::BAD_REQUEST, body.clone());
+        desk.authority.set(|b| b.trouble = Some(trouble.clone()));
+        // The record says how the user signed in.
+        for identity in [&desk.restarted(), &desk.identity] {
+            for _ in ["first", "held"] {
+                let error = failure(identity, &target).await;
+                assert!(asks_for_browser(&error), "{body}: {error}");
+                assert!(identity.needs_browser(&target), "{body}");
+            }
+        }
+        desk.authority.set(|b| b.trouble = None);
+        desk.sign_in(&target).await.unwrap();
+        assert!(!desk.identity.needs_browser(&target), "{body}");
+        desk.advance(3600);
+        desk.authority.set(|b| b.trouble = Some(trouble));
+        let error = failure(&desk.identity, &target).await;
+        assert!(!asks_for_browser(&error), "{body}: {error}");
+        let is_rule = matches!(error, AuthorizationError::Forbidden { .. });
+        assert_eq!(is_rule, body["suberror"] == "message_only", "{body}");
+    }
 }

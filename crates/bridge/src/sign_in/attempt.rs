@@ -193,8 +193,12 @@ impl Attempt<'_> {
         flow.await
     }
 
-    /// The codes; `None` where the server has none for this program.
+    /// The codes; `None` where the server has none for this program, or refused to refresh what
+    /// came of the last one.
     async fn codes_if_any(&self) -> Result<Option<DeviceFlow>, SignInError> {
+        if self.hub.identity.needs_browser(&self.server.target()) {
+            return Ok(None);
+        }
         match self.codes().await {
             Ok(flow) => Ok(Some(flow)),
             Err(SignInError::NoDeviceCode { .. }) => Ok(None),
@@ -268,7 +272,7 @@ impl Attempt<'_> {
     }
 
     fn conclude(&self, ended: Ended) -> End {
-        if matches!(ended, Err(SignInError::TimedOut { .. })) {
+        if ended.as_ref().is_err_and(SignInError::is_timed_out) {
             self.hub.sign_ins.time_out(&self.server.name);
         }
         let account = ended.map_err(|error| problem::of_sign_in(self.server, &error))?;

@@ -228,3 +228,57 @@ async fn a_code_that_the_server_does_not_offer_is_refused() {
     let refused = bridge.call(sign_in(SignInWay::Code)).await;
     assert_eq!(kind(refused), Some(ProblemKind::NotOffered));
 }
+
+#[tokio::test]
+async fn refused_code_names_the_ways_with_a_browser() {
+    for error in ["access_denied", "expired_token", "invalid_grant"] {
+        let server = Server::start().await;
+        server.record.refuse_code(error);
+        let bridge = bridge_over_ssh(&server).await;
+        let refused = bridge.call(sign_in(SignInWay::Code)).await;
+        let Err(CallError::Problem(problem)) = refused else {
+            panic!("{refused:?}");
+        };
+        let hint = problem.hint.unwrap();
+        let ways = ", or sign in with a browser: `postern sign-in one`, or `postern sign-in one --paste` for one on another machine";
+        assert!(hint.ends_with(ways), "{error}: {hint}");
+    }
+}
+
+#[tokio::test]
+async fn call_after_refused_refresh_of_a_code_gets_a_page() {
+    for refusal in [
+        json!({ "error": "invalid_grant", "suberror": "message_only" }),
+        json!({ "error": "invalid_grant" }),
+    ] {
+        let server = Server::start().await;
+        server.record.offer_codes();
+        server.record.enter_code();
+        server.record.refuse_refresh(refusal.clone());
+        let bridge = bridge_over_ssh(&server).await;
+        bridge.call(sign_in(SignInWay::Code)).await.unwrap();
+        let mut host = bridge.host("one").await;
+        host.initialize().await;
+        let answer = host.request(1, "tools/call", json!({ "x": 1 })).await;
+        assert_eq!(answer["result"]["x"], 1, "{answer}");
+
+        server.record.end_token();
+        let signing_in = async {
+            let view = shown(&bridge, |_| true).await;
+            assert_eq!(view.code, None, "{refusal}");
+            let problem = bridge.state().await.servers[0]
+                .sign_in_problem
+                .clone()
+                .unwrap();
+            assert_eq!(problem.kind, ProblemKind::SignInNeeded);
+            let hint = problem.hint.unwrap();
+            assert!(hint.starts_with("sign in with a browser, "), "{hint}");
+            assert!(hint.contains("`postern sign-in one --paste`"), "{hint}");
+            let end = end_of(&view);
+            bridge.call(finish(end.as_str())).await.unwrap();
+        };
+        let calling = host.request(2, "tools/call", json!({ "x": 2 }));
+        let (answer, ()) = tokio::join!(calling, signing_in);
+        assert_eq!(answer["result"]["x"], 2, "{refusal}: {answer}");
+    }
+}

@@ -39,6 +39,8 @@ struct Inner {
     /// Whether access tokens come with a refresh token that is good for one renewal, and how many
     /// renewals there were.
     renewals: Option<u32>,
+    /// What a refresh is answered with in place of tokens.
+    refusal: Option<Value>,
     /// Whether the tokens of a sign-in are late.
     slow: bool,
     /// The scope without which nothing is called, until somebody signs in again.
@@ -80,6 +82,8 @@ enum Codes {
     NotRegistered,
     Awaited,
     Approved,
+    /// The device gets this error.
+    Refused(&'static str),
 }
 
 impl Record {
@@ -96,6 +100,18 @@ impl Record {
     /// Somebody enters the code that was shown.
     pub(crate) fn enter_code(&self) {
         self.0.lock().unwrap().codes = Codes::Approved;
+    }
+
+    /// The code that was shown ends with this error.
+    pub(crate) fn refuse_code(&self, error: &'static str) {
+        self.0.lock().unwrap().codes = Codes::Refused(error);
+    }
+
+    /// Gives refresh tokens from now on, and answers each refresh with this.
+    pub(crate) fn refuse_refresh(&self, refusal: Value) {
+        let mut inner = self.0.lock().unwrap();
+        inner.renewals = Some(0);
+        inner.refusal = Some(refusal);
     }
 
     /// The messages with this method, as they came.

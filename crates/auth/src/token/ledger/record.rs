@@ -12,7 +12,7 @@ use crate::audience::{Pin, PinKey};
 use crate::http::Side;
 use crate::registration::{Client, ClientOrigin, ClientProof, Registration};
 use crate::secret::{AccessToken, ClientSecret, RefreshToken, StoredSecret};
-use crate::token::{Endpoints, Grant, GrantKey, Tokens};
+use crate::token::{Endpoints, Grant, GrantKey, ObtainedBy, Tokens};
 use crate::vault::Plain;
 
 /// Large enough that the buffer never grows, which would leave a copy of its content behind.
@@ -40,6 +40,8 @@ struct GrantRecord<'a> {
     expires_at: Option<u64>,
     refresh_at: Option<u64>,
     scopes: Option<Cow<'a, [String]>>,
+    #[serde(default)]
+    obtained_by: ObtainedByRecord,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -91,6 +93,15 @@ enum SideRecord {
     Outside,
 }
 
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum ObtainedByRecord {
+    /// Also where the record does not say.
+    #[default]
+    Browser,
+    DeviceCode,
+}
+
 #[derive(Serialize, Deserialize)]
 struct RegistrationRecord<'a> {
     issuer: Cow<'a, Issuer>,
@@ -131,6 +142,10 @@ pub(super) fn of_grant(grant: &Grant) -> Plain {
         expires_at: *expires_at,
         refresh_at: *refresh_at,
         scopes: scopes.as_deref().map(Cow::Borrowed),
+        obtained_by: match grant.obtained_by {
+            ObtainedBy::Browser => ObtainedByRecord::Browser,
+            ObtainedBy::DeviceCode => ObtainedByRecord::DeviceCode,
+        },
     })
 }
 
@@ -167,6 +182,10 @@ pub(super) fn to_grant(plain: &Plain) -> Option<Grant> {
             expires_at: record.expires_at,
             refresh_at: record.refresh_at,
             scopes: record.scopes.map(Cow::into_owned),
+        },
+        obtained_by: match record.obtained_by {
+            ObtainedByRecord::Browser => ObtainedBy::Browser,
+            ObtainedByRecord::DeviceCode => ObtainedBy::DeviceCode,
         },
     })
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{Ledger, record};
 use crate::http::Side;
+use crate::token::ObtainedBy;
 use crate::token::tests::{grant, target};
 use crate::vault::{RecordKind, RecordName, Vault};
 
@@ -71,4 +72,22 @@ async fn nothing_is_cleared_away_in_a_vault_that_cannot_be_opened() {
     let ledger = Ledger::new(Vault::file(dir.path()));
     ledger.load().await.unwrap_err();
     assert_eq!(files(dir.path()), [name.file_name()]);
+}
+
+#[test]
+fn record_without_the_way_of_the_sign_in_is_of_a_browser() {
+    let mut grant = grant(&target(), Side::Inside, 1);
+    grant.obtained_by = ObtainedBy::DeviceCode;
+    let record = record::of_grant(&grant);
+    let kept = record::to_grant(&record).unwrap();
+    assert_eq!(kept.obtained_by, ObtainedBy::DeviceCode);
+    let mut older: serde_json::Value = serde_json::from_slice(&record).unwrap();
+    older
+        .as_object_mut()
+        .unwrap()
+        .remove("obtained_by")
+        .unwrap();
+    let older = zeroize::Zeroizing::new(older.to_string().into_bytes());
+    let kept = record::to_grant(&older).unwrap();
+    assert_eq!(kept.obtained_by, ObtainedBy::Browser);
 }

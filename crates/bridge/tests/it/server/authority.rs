@@ -78,6 +78,9 @@ async fn token(State(record): State<Record>, Form(asked): Form<HashMap<String, S
         if given.is_some() && inner.interaction {
             return Err(refusal("interaction_required"));
         }
+        if let (Some(_), Some(refusal)) = (given, &inner.refusal) {
+            return Err((StatusCode::BAD_REQUEST, Json(refusal.clone())));
+        }
         if let Some(given) = given {
             let renewals = inner.renewals.as_mut().unwrap();
             if *given != format!("refresh-{renewals}") {
@@ -93,8 +96,13 @@ async fn token(State(record): State<Record>, Form(asked): Form<HashMap<String, S
         released.wait_for(|released| *released).await.unwrap();
     }
     let mut inner = record.0.lock().unwrap();
-    if asked.contains_key("device_code") && inner.codes != Codes::Approved {
-        return Err(refusal("authorization_pending"));
+    match inner.codes {
+        _ if !asked.contains_key("device_code") => {}
+        Codes::Approved => {}
+        Codes::Refused(error) => return Err(refusal(error)),
+        Codes::NotOffered | Codes::NotRegistered | Codes::Awaited => {
+            return Err(refusal("authorization_pending"));
+        }
     }
     let mut token = format!("token-of-{}", inner.person);
     let mut answer = json!({ "token_type": "Bearer", "expires_in": 3600 });
