@@ -57,6 +57,11 @@ pub(super) fn meaning(number: u32) -> Option<Meaning> {
             "your account is not assigned to this application",
             "ask your administrator to assign you to it (Entra: Enterprise applications, Users and groups)",
         ),
+        65002 => row(
+            Owner,
+            "the application and the server's application are both Microsoft's own, and Microsoft has not allowed the one to use the other",
+            "set the client id of an application that your organisation registered for this server",
+        ),
         // The person.
         50076 | 50074 => row(
             You,
@@ -99,6 +104,21 @@ pub(super) fn meaning(number: u32) -> Option<Meaning> {
             Administrator,
             "a conditional access rule of your organisation does not allow it here and now",
             "try from another place or device, or ask your administrator which rule it was",
+        ),
+        530_032 => row(
+            Administrator,
+            "a security policy of your organisation does not allow it",
+            "ask your administrator which policy it was",
+        ),
+        530_035 => row(
+            Administrator,
+            "the security defaults of your organisation do not allow this kind of sign-in",
+            "sign in with a browser and not by device code, or ask your administrator",
+        ),
+        530_036 => row(
+            You,
+            "your organisation does not allow sign-ins by device code or by authentication transfer, and this one comes from such a sign-in",
+            "sign in with a browser and not by device code",
         ),
         // Sign-ins that have ended.
         50173 => row(

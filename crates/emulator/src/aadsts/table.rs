@@ -70,6 +70,9 @@ pub(crate) static TABLE: &[Aadsts] = &[
     row(65_001, "The user or administrator has not consented to use the application. Send an interactive authorization request for this user and resource.")
         .redirect("consent_required")
         .token("invalid_grant").sub("consent_required"),
+    row(65_002, "Consent between a first party application and a first party resource must be configured via preauthorization.")
+        .page()
+        .token("invalid_grant"),
     row(65_004, "The user declined to consent to access the app.")
         .redirect("access_denied"),
     row(70_003, "The app returned an unsupported grant type.")
@@ -130,6 +133,14 @@ pub(crate) static TABLE: &[Aadsts] = &[
         .token("invalid_grant"),
     row(501_491, "Invalid size of Code_Challenge parameter.")
         .redirect("invalid_request")
+        .token("invalid_grant"),
+    row(530_032, "The request is blocked by a security policy that the tenant administrator has configured.")
+        .page()
+        .token("invalid_grant").sub("message_only").policy(),
+    row(530_035, "Access has been blocked by security defaults. The request uses a flow that they deem unsafe.")
+        .page()
+        .token("invalid_grant").sub("message_only"),
+    row(530_036, "The refresh token is invalid due to authentication flow checks by Conditional Access.")
         .token("invalid_grant"),
     row(650_053, "The application asked for a scope that doesn't exist on the resource. Contact the app vendor.")
         .redirect("invalid_client")
