@@ -5,6 +5,7 @@
 //! whether the server itself speaks MCP.
 //! Invariant: it changes nothing. No browser, no registration, no token.
 
+mod document;
 mod person;
 mod program;
 mod way;

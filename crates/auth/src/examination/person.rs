@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::document::Document;
 use super::{Aspect, Authority, Finding};
 use crate::identity::{Program, Target};
 use crate::sign_in::{Membership, Outlook, RegisteredUri, Return, Upstream, outlook};
@@ -15,10 +16,11 @@ pub(super) async fn findings(
 ) -> (Vec<Finding>, Option<Authority>) {
     match outlook(source, program, target, challenge).await {
         Ok(outlook) => {
+            let document = document(source, &outlook).await;
             let mut findings = vec![
                 discovery(&outlook),
-                registration(&outlook),
-                redirect(&outlook),
+                registration(&outlook, document.as_ref()),
+                redirect(&outlook, document.as_ref()),
             ];
             findings.extend(access(&outlook));
             findings.extend(foreign(&outlook));
@@ -90,7 +92,19 @@ fn foreign(outlook: &Outlook) -> Option<Finding> {
     ))
 }
 
-fn registration(outlook: &Outlook) -> Finding {
+/// The document that makes this program known, if one does, or what stands in the way of reading
+/// it.
+async fn document(source: &Source, outlook: &Outlook) -> Option<Result<Document, Finding>> {
+    match &outlook.membership {
+        Membership::Document(url) => Some(Document::read(source, url).await),
+        Membership::Beforehand(_)
+        | Membership::Registered(_)
+        | Membership::ToCome
+        | Membership::Nowhere => None,
+    }
+}
+
+fn registration(outlook: &Outlook, document: Option<&Result<Document, Finding>>) -> Finding {
     let issuer = &outlook.issuer;
     let is_entra = outlook.upstream == Upstream::Entra;
     let (fine, broken) = (
@@ -106,7 +120,11 @@ fn registration(outlook: &Outlook) -> Finding {
         Membership::Beforehand(id) => {
             fine(format!("as {id}, which was registered beforehand at {issuer}"))
         }
-        Membership::Document(url) => fine(format!("by the client ID metadata document {url}")),
+        Membership::Document(url) => match document {
+            Some(Ok(document)) => document.registration(url),
+            Some(Err(finding)) => finding.clone(),
+            None => fine(format!("by the client ID metadata document {url}")),
+        },
         Membership::Registered(id) => {
             fine(format!("as {id}, which Postern registered at {issuer} earlier"))
         }
@@ -128,7 +146,7 @@ fn registration(outlook: &Outlook) -> Finding {
     }
 }
 
-fn redirect(outlook: &Outlook) -> Finding {
+fn redirect(outlook: &Outlook, document: Option<&Result<Document, Finding>>) -> Finding {
     let uri = &outlook.redirect.uri;
     let port = match &outlook.redirect.port {
         Return::Free(port) => format!("a port such as {port} is free on 127.0.0.1 and ::1"),
@@ -166,9 +184,22 @@ fn redirect(outlook: &Outlook) -> Finding {
         (Membership::Nowhere, Upstream::Entra) => fine(format!(
             "`{uri}` is to be registered, under Mobile and desktop applications; {port}"
         )),
-        (Membership::Document(url), _) => fine(format!(
-            "`{uri}` has to be among the `redirect_uris` of {url}; {port}"
-        )),
+        (Membership::Document(url), _) => match document {
+            Some(Ok(document)) if document.names_redirect(&uri.to_string()) => {
+                fine(format!("`{uri}` is among the `redirect_uris` of {url}; {port}"))
+            }
+            Some(Ok(_)) => {
+                let what = format!(
+                    "`{uri}` is not among the `redirect_uris` of {url}, so that {} refuses to send the browser back",
+                    outlook.issuer
+                );
+                let todo = format!("add `{uri}` to `redirect_uris` in {url}, beside what is there");
+                Finding::broken(Aspect::Redirect, what).with(todo)
+            }
+            Some(Err(_)) | None => fine(format!(
+                "`{uri}` has to be among the `redirect_uris` of {url}; {port}"
+            )),
+        },
         (Membership::Beforehand(_) | Membership::Nowhere, _) => fine(match uri {
             RegisteredUri::AnyPort(_) => format!(
                 "`{uri}` is to be registered at {}, and any port taken for it; {port}",

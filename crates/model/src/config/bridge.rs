@@ -98,8 +98,9 @@ pub struct BridgeSettings {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extra_ca_files: Vec<PathBuf>,
     /// Where Postern's client ID metadata document is, for authorization servers that take such
-    /// an address for a client id. The document has to name `http://127.0.0.1/callback` among its
-    /// `redirect_uris`, and `none` as its `token_endpoint_auth_method`. Without it, Postern registers
+    /// an address for a client id. The document has to name its own address as its `client_id`,
+    /// `none` as its `token_endpoint_auth_method`, and `http://127.0.0.1/callback` among its
+    /// `redirect_uris`, and `http://localhost` as well for Entra. Without it, Postern registers
     /// itself. In force from the bridge's next start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_metadata_url: Option<ClientMetadataUrl>,

@@ -1,0 +1,201 @@
+//! What is said of a client ID metadata document, at Entra and elsewhere.
+
+use model::Clock;
+use model::config::ServerAuth;
+use serde_json::{Value, json};
+
+use crate::http::tests::{Net, OUTSIDE, Site};
+use crate::identity::{Identity, IdentityOptions, Program, Target};
+use crate::vault::Vault;
+use crate::{Aspect, Finding, Verdict};
+
+const ENTRA: &str = "login.microsoftonline.com";
+const OTHER: &str = "as.example";
+const TENANT: &str = "7d3a2a45-9f0e-4b53-8f4e-0e3b5f3d2a11";
+
+/// A server whose authorization server, on this host, takes documents, and the document's site.
+struct Place {
+    net: Net,
+    site: Site,
+    target: Target,
+    /// The address of the document.
+    url: String,
+}
+
+impl Place {
+    fn at(host: &str) -> Self {
+        let names = ["mcp.example", "postern.example", ENTRA, OTHER];
+        let net = Net::of(&names.map(|name| (name, &[OUTSIDE][..])));
+        let site = net.serve(OUTSIDE);
+        let port = site.port;
+        let path = if host == ENTRA {
+            format!("/{TENANT}/v2.0")
+        } else {
+            String::new()
+        };
+        let issuer = format!("https://{host}:{port}{path}");
+        let metadata = json!({
+            "issuer": issuer,
+            "authorization_endpoint": format!("https://{host}:{port}/authorize"),
+            "token_endpoint": format!("https://{host}:{port}/token"),
+            "code_challenge_methods_supported": ["S256"],
+            "client_id_metadata_document_supported": true,
+        });
+        site.put(
+            &format!("{path}/.well-known/openid-configuration"),
+            &metadata,
+        );
+        site.put("/.well-known/oauth-authorization-server", &metadata);
+        let server = format!("https://mcp.example:{port}/mcp");
+        let resource = json!({ "resource": server, "authorization_servers": [issuer] });
+        site.put("/.well-known/oauth-protected-resource/mcp", &resource);
+        Self {
+            target: Target {
+                url: server.parse().unwrap(),
+                auth: ServerAuth::Discover,
+            },
+            url: format!("https://postern.example:{port}/client.json"),
+            net,
+            site,
+        }
+    }
+
+    /// A document that does here.
+    fn document(&self, redirect_uris: &[&str]) -> Value {
+        json!({
+            "client_id": self.url, "client_name": "Postern", "redirect_uris": redirect_uris,
+            "token_endpoint_auth_method": "none",
+        })
+    }
+
+    /// What is found with this document.
+    async fn with(&self, document: &Value) -> [Finding; 2] {
+        self.site.put("/client.json", document);
+        self.look().await
+    }
+
+    /// What is found of the registration and of the redirect URI.
+    async fn look(&self) -> [Finding; 2] {
+        let identity = Identity::new(IdentityOptions {
+            http: self.net.clients(),
+            vault: Vault::memory(),
+            clock: Clock::fixed(std::time::SystemTime::UNIX_EPOCH),
+            program: Program {
+                name: "Postern".to_owned(),
+                metadata: Some(self.url.parse().unwrap()),
+            },
+            is_other_user: |_, _| false,
+        });
+        let findings = identity.examine(&self.target, None).await;
+        [Aspect::Registration, Aspect::Redirect].map(|aspect| {
+            let found = findings.iter().find(|finding| finding.aspect == aspect);
+            found.unwrap_or_else(|| panic!("{findings:?}")).clone()
+        })
+    }
+}
+
+#[tokio::test]
+async fn document_without_the_redirect_uri_of_the_server_is_broken() {
+    for (host, needed) in [
+        (ENTRA, "http://localhost"),
+        (OTHER, "http://127.0.0.1/callback"),
+    ] {
+        let place = Place::at(host);
+        for uris in [
+            &["http://localhost", "http://127.0.0.1/callback"][..],
+            &["http://localhost:1234/", "http://127.0.0.1:8080/callback"],
+        ] {
+            let [registration, redirect] = place.with(&place.document(uris)).await;
+            assert_eq!(registration.verdict, Verdict::Fine, "{registration:?}");
+            assert_eq!(redirect.verdict, Verdict::Fine, "{redirect:?}");
+            let told = format!("`{needed}` is among the `redirect_uris` of {}; ", place.url);
+            assert!(redirect.what.starts_with(&told), "{redirect:?}");
+        }
+        let others = ["http://localhost", "http://127.0.0.1/callback"].map(|uri| {
+            if uri == needed {
+                "https://localhost/callback"
+            } else {
+                uri
+            }
+        });
+        for uris in [
+            &others[..],
+            &[],
+            &["http://localhost/other", "http://127.0.0.1/Callback"],
+            &["no address", "http://localhost.example"],
+        ] {
+            let [registration, redirect] = place.with(&place.document(uris)).await;
+            assert_eq!(registration.verdict, Verdict::Fine, "{registration:?}");
+            assert_eq!(redirect.verdict, Verdict::Broken, "{uris:?} {redirect:?}");
+            let todo = redirect.todo.unwrap();
+            let told = format!("add `{needed}` to `redirect_uris` in {}", place.url);
+            assert!(todo.starts_with(&told), "{todo}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn document_of_another_client_or_with_a_secret_is_broken() {
+    let place = Place::at(ENTRA);
+    let url = &place.url;
+    for (member, value, what) in [
+        (
+            "client_id",
+            json!("https://evil.example/client.json"),
+            "names `https://evil.example/client.json` as its `client_id`",
+        ),
+        ("client_id", Value::Null, "has no `client_id`"),
+        (
+            "token_endpoint_auth_method",
+            json!("client_secret_basic"),
+            "names `client_secret_basic` as its `token_endpoint_auth_method`",
+        ),
+        (
+            "token_endpoint_auth_method",
+            Value::Null,
+            "has no `token_endpoint_auth_method`",
+        ),
+    ] {
+        let mut document = place.document(&["http://localhost"]);
+        document[member] = value;
+        let [registration, redirect] = place.with(&document).await;
+        assert_eq!(registration.verdict, Verdict::Broken, "{what}");
+        let told = format!("the client ID metadata document {url} {what}");
+        assert_eq!(registration.what, told);
+        let todo = registration.todo.unwrap();
+        assert!(
+            todo.starts_with(&format!("write `\"{member}\": \"")),
+            "{todo}"
+        );
+        assert_eq!(redirect.verdict, Verdict::Fine, "{redirect:?}");
+    }
+}
+
+#[tokio::test]
+async fn document_that_cannot_be_read_is_told_with_its_address() {
+    let place = Place::at(OTHER);
+    let [absent, _] = place.look().await;
+    let [strange, _] = place.with(&json!(["\u{1b}[2J"])).await;
+    let [wrong, _] = place
+        .with(&json!({ "redirect_uris": "http://localhost" }))
+        .await;
+    for (finding, told) in [
+        (absent, "404"),
+        (strange, "is no client"),
+        (wrong, "is no client"),
+    ] {
+        assert_eq!(finding.verdict, Verdict::Broken, "{finding:?}");
+        assert!(finding.what.contains(&place.url), "{finding:?}");
+        assert!(finding.what.contains(told), "{finding:?}");
+        assert!(!finding.what.contains('\u{1b}'), "{finding:?}");
+        assert!(finding.todo.is_some(), "{finding:?}");
+    }
+    let away = Place {
+        url: "https://nowhere.example/client.json".to_owned(),
+        ..Place::at(OTHER)
+    };
+    let [finding, redirect] = away.look().await;
+    assert_eq!(finding.verdict, Verdict::Doubtful, "{finding:?}");
+    assert!(finding.what.contains(&away.url), "{finding:?}");
+    assert!(redirect.what.contains("has to be among"), "{redirect:?}");
+}
