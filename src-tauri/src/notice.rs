@@ -176,6 +176,7 @@ mod tests {
                     browser_problem: problem.map(str::to_owned),
                     code: None,
                     callback_port: None,
+                    takes_address: false,
                     since: 0,
                 }];
             })
@@ -203,6 +204,7 @@ mod tests {
                         until: 900,
                     }),
                     callback_port: None,
+                    takes_address: false,
                     since: 0,
                 }];
             })

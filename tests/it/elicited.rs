@@ -3,6 +3,8 @@
 //! Owns: hosts that can be asked to, of both eras and over every face. Does not own: how their
 //! messages travel (`matrix`), or what else opens a browser (`sign_ins`).
 
+use std::{process::Output, time::Duration};
+
 use control::api::{Request, SignInWay};
 use serde_json::{Value, json};
 
@@ -145,6 +147,13 @@ impl Host {
         call
     }
 
+    /// The same after the time that a person takes at least.
+    async fn respond_as_person(&mut self, question: &Question, call: u64, action: &str) -> u64 {
+        // What comes sooner than a second is taken for an answer of the host itself.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        self.respond(question, call, action).await
+    }
+
     async fn answer(&mut self, id: u64) -> Value {
         self.hear(|message| message.get("method").is_none() && message["id"] == id)
             .await
@@ -264,7 +273,7 @@ async fn whoever_declines_is_not_asked_again_until_somebody_wishes_to_sign_in() 
         };
         let call = host.call().await;
         let question = host.question(call).await;
-        let call = host.respond(&question, call, action).await;
+        let call = host.respond_as_person(&question, call, action).await;
         assert_eq!(host.refusal(call).await, 1008, "the sign-in was cancelled");
         let call = host.call().await;
         assert_eq!(host.refusal(call).await, 1001, "a sign-in is needed");
@@ -363,6 +372,153 @@ async fn a_person_who_signs_in_meanwhile_has_a_browser_and_the_host_has_its_answ
     host.was_not_asked();
 }
 
+/// The addresses that a command told a person.
+fn addresses(output: &Output) -> Vec<String> {
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let lines = told.lines().filter(|line| line.starts_with("  http"));
+    lines.map(|line| line.trim().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sign_in_by_command_keeps_page_that_host_was_asked_to_show() {
+    let world = World::start().await;
+    let bridge = bridge(&world, "one-address", 50).await;
+    let url = endpoint(&bridge).await;
+    let cases = [
+        ("legacy", "accept"),
+        ("legacy", "decline"),
+        ("modern", "accept"),
+        ("modern", "decline"),
+    ];
+    for (tab, (era, action)) in cases.into_iter().enumerate() {
+        let mut host = match era {
+            "modern" => Host::modern(Wire::alone(url.clone())),
+            _ => Host::legacy(stdio(&bridge)).await,
+        };
+        let call = host.call().await;
+        let question = host.question(call).await;
+        let signing_in = async {
+            let page = bridge.tabs.page(tab).await;
+            assert_eq!(
+                page, question.page,
+                "the page that the host was asked to show"
+            );
+            if !host.is_modern {
+                let withdrawn = host.told("notifications/cancelled").await;
+                assert_eq!(withdrawn["params"]["requestId"], question.message["id"]);
+            }
+            // Too late to be asked, and to end what another person began.
+            let call = host.respond_as_person(&question, call, action).await;
+            if host.is_modern && action == "decline" {
+                assert_eq!(host.refusal(call).await, 1008);
+            }
+            world.sign_in_at(&page).await;
+            if !host.is_modern || action == "accept" {
+                host.greeting(call).await;
+            }
+        };
+        let commands = async {
+            let command = ["sign-in", "snippets"];
+            tokio::join!(bridge.output(&command, ""), bridge.output(&command, ""))
+        };
+        let (ended, ()) = tokio::join!(commands, signing_in);
+        for output in [ended.0, ended.1] {
+            assert!(output.status.success(), "{output:?}");
+            assert_eq!(
+                addresses(&output),
+                [question.page.as_str()],
+                "{era} {action}"
+            );
+        }
+        assert_eq!(bridge.tabs.count(), tab + 1);
+        host.was_not_asked();
+        bridge.sign_out().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sign_in_by_command_on_another_way_tells_no_dead_address() {
+    let world = World::start().await;
+    let bridge = bridge(&world, "another-way", 50).await;
+    let mut host = Host::legacy(stdio(&bridge)).await;
+    let call = host.call().await;
+    let question = host.question(call).await;
+    let signing_in = async {
+        let page = until("the page to paste from", async || {
+            let views = bridge.state().await.sign_ins;
+            let view = views.into_iter().find(|view| view.takes_address);
+            view.map(|view| view.url)
+        });
+        let page = page.await;
+        host.told("notifications/cancelled").await;
+        world.sign_in_at(&page).await;
+        page
+    };
+    let command = ["sign-in", "snippets", "--paste"];
+    let (output, page) = tokio::join!(bridge.output(&command, ""), signing_in);
+    assert!(output.status.success(), "{output:?}");
+    assert_ne!(page, question.page);
+    assert_eq!(addresses(&output), [page]);
+    host.greeting(call).await;
+    assert_eq!(bridge.tabs.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn host_that_declines_at_once_waits_for_browser_here() {
+    let world = World::start().await;
+    let bridge = bridge(&world, "headless", 50).await;
+    let url = endpoint(&bridge).await;
+    let wires = [
+        (false, stdio(&bridge), "decline"),
+        (false, Wire::streamable(url.clone()), "decline"),
+        (true, stdio(&bridge), "decline"),
+        (true, Wire::alone(url), "cancel"),
+    ];
+    for (tab, (is_modern, wire, action)) in wires.into_iter().enumerate() {
+        let mut host = match is_modern {
+            true => Host::modern(wire),
+            false => Host::legacy(wire).await,
+        };
+        let call = host.call().await;
+        let question = host.question(call).await;
+        let call = host.respond(&question, call, action).await;
+        let page = bridge.tabs.page(tab).await;
+        assert_eq!(page, question.page, "the page goes on");
+        world.sign_in_at(&page).await;
+        host.greeting(call).await;
+        host.was_not_asked();
+        bridge.sign_out().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quick_declines_of_many_hosts_open_one_tab() {
+    let world = World::start().await;
+    let bridge = bridge(&world, "storm", 2).await;
+    let mut first = Host::legacy(stdio(&bridge)).await;
+    let call = first.call().await;
+    let question = first.question(call).await;
+    first.respond(&question, call, "decline").await;
+    bridge.tabs.page(0).await;
+    assert_eq!(first.refusal(call).await, 1001);
+    for is_modern in [true, false, true] {
+        let mut host = match is_modern {
+            true => Host::modern(stdio(&bridge)),
+            false => Host::legacy(stdio(&bridge)).await,
+        };
+        let call = host.call().await;
+        // The page waits, and no host is asked for another one.
+        assert_eq!(host.refusal(call).await, 1001);
+        host.was_not_asked();
+    }
+    let server = server();
+    bridge.ask(Request::CancelSignIn { server }).await;
+    let call = first.call().await;
+    assert_eq!(first.refusal(call).await, 1001);
+    first.was_not_asked();
+    assert_eq!(bridge.tabs.count(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_cannot_do_what_it_offers_has_a_browser_opened() {
     let world = World::start().await;
@@ -393,7 +549,7 @@ async fn a_host_without_a_stream_is_asked_with_its_next_request() {
     let list = host.ask("tools/list", json!({})).await;
     let question = host.question(list).await;
     host.answer(list).await;
-    host.respond(&question, list, "decline").await;
+    host.respond_as_person(&question, list, "decline").await;
     until("its end", async || {
         let state = bridge.state().await;
         state.sign_ins.is_empty().then_some(())

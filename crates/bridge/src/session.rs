@@ -44,6 +44,7 @@ use tokio::sync::mpsc;
 
 use crate::hub::Hub;
 use crate::registry::Server;
+use crate::sign_in::SentAt;
 
 /// How long a handshake waits for the server. Hosts give up after 30 to 60 seconds.
 const FIRST_CONTACT: Duration = Duration::from_secs(2);
@@ -65,6 +66,8 @@ pub(crate) struct ToHost {
     pub(crate) message: Message,
     /// The request of the host that this answers, or that it belongs to.
     pub(crate) request: Option<RequestId>,
+    /// Set anew when the message goes out later than it was sent here.
+    pub(crate) sent: Option<SentAt>,
 }
 
 /// On whose behalf a session exists.

@@ -23,7 +23,7 @@ use crate::problem;
 use crate::registry::Server;
 use attempt::reopen;
 use question::Callers;
-pub(crate) use question::{Caller, Question};
+pub(crate) use question::{Caller, Declined, Question, SentAt};
 use shown::Shown;
 
 /// Who wants a sign-in.
@@ -48,6 +48,13 @@ enum Way {
     Host,
 }
 
+/// The way of a sign-in, and which of its flows is on it. Every flow has an address of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Course {
+    way: Way,
+    flow: u32,
+}
+
 /// How a sign-in ends.
 type End = Result<(), Problem>;
 
@@ -69,7 +76,7 @@ struct Pending {
     shown: Option<Shown>,
     since: UnixSeconds,
     end: watch::Receiver<Option<End>>,
-    way: watch::Sender<Way>,
+    course: watch::Sender<Course>,
     callers: Callers,
     cancel: CancellationToken,
 }
@@ -84,7 +91,7 @@ impl SignIns {
         let inner = self.inner();
         let view = |(server, pending): (&String, &Pending)| {
             let shown = pending.shown.as_ref()?;
-            Some(shown.view(server.clone(), pending.since))
+            shown.view(server.clone(), pending.since)
         };
         inner.pending.iter().filter_map(view).collect()
     }
@@ -164,20 +171,31 @@ impl SignIns {
 }
 
 impl Pending {
-    /// Starts again on another way, unless what is shown is reached by that one.
+    fn way(&self) -> Way {
+        self.course.borrow().way
+    }
+
+    /// Takes the page from the hosts, which are not asked any longer, to a person who wants it on
+    /// that way. The flow goes on, and its address stays good, unless the way needs another flow.
     fn take(&mut self, way: SignInWay) {
-        if self.shown.as_ref().is_some_and(|shown| shown.is_on(way)) {
-            return;
-        }
+        let Course { way: before, flow } = *self.course.borrow();
+        let stays = match &self.shown {
+            None | Some(Shown::Replaced) => {
+                before == Way::Own(way) || (before == Way::Host && way == SignInWay::Here)
+            }
+            Some(shown) => shown.is_on(way),
+        };
+        let flow = match (stays, before) {
+            (true, Way::Own(_)) => return,
+            (true, Way::Host) => flow,
+            (false, _) => {
+                self.shown = self.shown.take().map(|_| Shown::Replaced);
+                flow + 1
+            }
+        };
         let way = Way::Own(way);
-        let is_other = self.way.send_if_modified(|before| {
-            let changed = *before != way;
-            *before = way;
-            changed
-        });
-        if is_other {
-            self.callers.withdraw();
-        }
+        self.course.send_replace(Course { way, flow });
+        self.callers.withdraw();
     }
 }
 
@@ -208,10 +226,11 @@ fn begin_as(
         match wish {
             Wish::Person(SignInWay::Here) => {
                 let lost = pending.shown.as_mut().and_then(|shown| shown.lost(now));
-                match lost {
-                    Some(page) => reopen(hub, server, page),
-                    None if *pending.way.borrow() == Way::Host => pending.take(SignInWay::Here),
-                    None => {}
+                if let Some(page) = lost {
+                    reopen(hub, server, page);
+                }
+                if pending.way() == Way::Host {
+                    pending.take(SignInWay::Here);
                 }
             }
             Wish::Person(way) => pending.take(way),
@@ -244,7 +263,7 @@ fn begin_as(
         (Wish::Call | Wish::CallAgain | Wish::FirstContact, None) => Way::Own(SignInWay::Here),
         (Wish::Call | Wish::CallAgain | Wish::FirstContact, Some(_)) => Way::Host,
     };
-    let (set_way, ways) = watch::channel(way);
+    let (course, courses) = watch::channel(Course { way, flow: 0 });
     let mut callers = Callers::default();
     callers.join(caller);
     inner.pending.insert(
@@ -253,7 +272,7 @@ fn begin_as(
             shown: None,
             since: now,
             end: end.clone(),
-            way: set_way,
+            course,
             callers,
             cancel: cancel.clone(),
         },
@@ -261,7 +280,7 @@ fn begin_as(
     drop(inner);
     let (hub, server) = (Arc::clone(hub), Arc::clone(server));
     hub.clone().spawn(async move {
-        let ended = attempt::run(&hub, &server, whom, ways, cancel).await;
+        let ended = attempt::run(&hub, &server, whom, courses, cancel).await;
         let pending = finish(&hub, &server, &ended);
         tell.send_replace(Some(ended));
         // A question that is still open is withdrawn with it, and the end is known then.

@@ -90,6 +90,7 @@ fn a_code_that_waits_can_be_copied() {
             until: 900,
         }),
         callback_port: None,
+        takes_address: false,
         since: 0,
     }];
     check(
@@ -123,6 +124,7 @@ fn a_sign_in_under_way_can_be_cancelled_and_is_not_offered_again() {
         browser_problem: Some("no browser".into()),
         code: None,
         callback_port: Some(49152),
+        takes_address: false,
         since: 0,
     }];
     check(

@@ -70,7 +70,7 @@ impl Bridge {
         self.output(arguments, "").await;
     }
 
-    /// Runs a command to its end; how it ended and what it said.
+    /// Runs a command to its end; all that it says, and how it ends.
     pub(crate) async fn output(&self, arguments: &[&str], input: &str) -> Output {
         let mut process = Command::new(program::postern())
             .args(arguments)

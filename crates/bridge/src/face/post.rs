@@ -10,6 +10,7 @@ use std::time::Duration;
 use mcp::{Kind, RequestId};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::SendTimeoutError;
+use tokio::time::Instant;
 
 use crate::session::ToHost;
 
@@ -49,6 +50,7 @@ impl Inner {
             && let Some(at) = self.kept.iter().position(asks)
             && let Some(question) = self.kept.remove(at)
         {
+            goes_out(&question);
             // There is room.
             let _ = post.try_send(question);
         }
@@ -78,7 +80,9 @@ impl Responses {
         let (to, from) = mpsc::channel(DEPTH);
         let mut inner = self.inner();
         inner.stream = Some(to);
-        (std::mem::take(&mut inner.kept), from)
+        let kept = std::mem::take(&mut inner.kept);
+        kept.iter().for_each(goes_out);
+        (kept, from)
     }
 
     /// Ends the response to a request that the host has cancelled.
@@ -159,6 +163,13 @@ impl Responses {
     }
 }
 
+/// A message that was kept goes out now.
+fn goes_out(told: &ToHost) {
+    if let Some(sent) = &told.sent {
+        sent.set(Instant::now());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use mcp::{Message, RequestId};
@@ -171,6 +182,7 @@ mod tests {
         ToHost {
             message: Message::notification("notifications/x", None),
             request: None,
+            sent: None,
         }
     }
 
@@ -182,6 +194,7 @@ mod tests {
         let question = ToHost {
             message: Message::request(&RequestId::number(7), "roots/list", None),
             request: None,
+            sent: None,
         };
         session.send(remark()).await.unwrap();
         session.send(question).await.unwrap();
@@ -199,12 +212,14 @@ mod tests {
         let ask = |id: &RequestId| ToHost {
             message: Message::request(id, "roots/list", None),
             request: None,
+            sent: None,
         };
         let (taken_back, open) = (RequestId::number(7), RequestId::number(8));
         session.send(ask(&taken_back)).await.unwrap();
         let withdrawn = ToHost {
             message: Message::withdrawal(&taken_back, "done"),
             request: None,
+            sent: None,
         };
         session.send(withdrawn).await.unwrap();
         session.send(ask(&open)).await.unwrap();
@@ -222,6 +237,7 @@ mod tests {
             let answer = ToHost {
                 message: Message::response(&request, &"yes"),
                 request: Some(request.clone()),
+                sent: None,
             };
             session.send(answer).await.unwrap();
             assert!(post.recv().await.unwrap().message.answers(&request));
@@ -245,6 +261,7 @@ mod tests {
         let answer = ToHost {
             message: Message::response(&id, &"yes"),
             request: Some(id),
+            sent: None,
         };
         session.send(answer).await.unwrap();
         assert!(post.recv().await.is_some(), "the answer gets through");

@@ -13,12 +13,13 @@ use std::collections::HashSet;
 use mcp::elicitation::{self, Answer, Return};
 use mcp::{Message, RequestId};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-use super::Manner;
 use super::link::Speech;
 use super::outbox::{Outbox, Waiting};
 use super::task::Task;
-use crate::sign_in::{self, Caller, Question, Wish};
+use super::{Manner, ToHost};
+use crate::sign_in::{self, Caller, Declined, Question, Wish};
 
 /// What one host is asked.
 #[derive(Default)]
@@ -41,7 +42,7 @@ enum Line {
         caller: Caller,
         questions: mpsc::Receiver<Question>,
     },
-    /// The host says nothing more, or cannot do what it offered.
+    /// The host says nothing more, or cannot show pages though it offered to.
     Closed,
 }
 
@@ -169,11 +170,17 @@ impl Task {
                 let call = call.and_then(|call| call.id().cloned());
                 let offer = &question.offer;
                 let asking = elicitation::request(&question.name, offer.page.as_str(), &offer.text);
+                let sent = question.sent.clone();
+                sent.set(Instant::now());
                 self.elicitation.stage = Stage::Asked {
                     question,
                     call: call.clone(),
                 };
-                self.tell(asking, call);
+                self.deliver(ToHost {
+                    message: asking,
+                    request: call,
+                    sent: Some(sent),
+                });
             }
             stage => self.elicitation.stage = stage,
         }
@@ -192,6 +199,7 @@ impl Task {
             return;
         };
         let (page, text) = (question.offer.page.as_str(), &question.offer.text);
+        question.sent.set(Instant::now());
         self.tell_answer(elicitation::required(id, &question.name, page, text));
         // Whether anybody still waits for the answer is nothing to a host that has gone.
         let _ = question.left.send(());
@@ -216,7 +224,11 @@ impl Task {
                 let name = question.name;
                 self.elicitation.stage = Stage::Shown { name, call };
             }
-            Answer::Declined => sign_ins.decline(server, &question.name),
+            Answer::Declined => {
+                if sign_ins.decline(server, &question.name, Instant::now()) == Declined::ByHost {
+                    self.elicitation.line = Line::Closed;
+                }
+            }
             Answer::Unable => {
                 self.elicitation.line = Line::Closed;
                 sign_ins.do_without(server, &question.name);
@@ -237,9 +249,14 @@ impl Task {
                 sign_ins.accept(server, &back.id, self.hub.options.clock.unix());
             }
             Some(Answer::Declined | Answer::Unable) => {
-                sign_ins.decline(server, &back.id);
-                self.fail(&message, &sign_in::cancelled(&self.server));
-                return None;
+                match sign_ins.decline(server, &back.id, Instant::now()) {
+                    // The call waits as that of a host that does not offer to show pages.
+                    Declined::ByHost => self.elicitation.line = Line::Closed,
+                    Declined::ByPerson => {
+                        self.fail(&message, &sign_in::cancelled(&self.server));
+                        return None;
+                    }
+                }
             }
             None => {
                 if let Some(offer) = sign_ins.asked(server, &back.id)

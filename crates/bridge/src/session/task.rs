@@ -319,7 +319,14 @@ impl Task {
 
     /// Sends the host something, now or as soon as it takes it.
     pub(super) fn tell(&mut self, message: Message, request: Option<RequestId>) {
-        let told = ToHost { message, request };
+        self.deliver(ToHost {
+            message,
+            request,
+            sent: None,
+        });
+    }
+
+    pub(super) fn deliver(&mut self, told: ToHost) {
         if !self.unread.is_empty() {
             self.unread.push_back(told);
         } else if let Err(TrySendError::Full(told)) = self.to_host.try_send(told) {

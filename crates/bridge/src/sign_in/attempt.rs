@@ -12,7 +12,7 @@ use url::Url;
 
 use super::question::Offer;
 use super::shown::{Page, Shown};
-use super::{End, Way, cancelled};
+use super::{Course, End, Way, cancelled};
 use crate::browser::{self, BrowserError, Elsewhere};
 use crate::hub::Hub;
 use crate::problem;
@@ -21,28 +21,36 @@ use crate::registry::Server;
 /// How long the user may take to approve a resource.
 const APPROVAL_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
-/// Signs in, and starts again whenever somebody wants to do it on another way.
+/// Signs in, and starts another flow whenever a person wants a way that needs one.
 pub(super) async fn run(
     hub: &Arc<Hub>,
     server: &Server,
     whom: Whom,
-    mut ways: watch::Receiver<Way>,
+    mut courses: watch::Receiver<Course>,
     cancel: CancellationToken,
 ) -> End {
     loop {
-        let way = *ways.borrow_and_update();
+        let flow = courses.borrow_and_update().flow;
         let attempt = Attempt {
             hub,
             server,
             whom: whom.clone(),
-            way,
+            course: courses.clone(),
         };
         tokio::select! {
             ended = attempt.run() => return attempt.conclude(ended),
-            Ok(()) = ways.changed() => {}
+            () = until(&mut courses, |course| course.flow != flow) => {}
             () = cancel.cancelled() => return Err(cancelled(server)),
             () = hub.shutdown.cancelled() => return Err(cancelled(server)),
         }
+    }
+}
+
+/// Waits for such a course. Returns at once if it is there.
+async fn until(courses: &mut watch::Receiver<Course>, is_it: impl FnMut(&Course) -> bool) {
+    if courses.wait_for(is_it).await.is_err() {
+        // The sign-in is over, and so is whatever waits for this.
+        std::future::pending().await
     }
 }
 
@@ -60,12 +68,17 @@ struct Attempt<'a> {
     hub: &'a Hub,
     server: &'a Server,
     whom: Whom,
-    way: Way,
+    course: watch::Receiver<Course>,
 }
 
 type Ended = Result<auth::Account, SignInError>;
 
 impl Attempt<'_> {
+    /// The way that the page takes now.
+    fn way(&self) -> Way {
+        self.course.borrow().way
+    }
+
     /// Signs in, once the user has approved what no page of the sign-in asks for.
     async fn run(&self) -> Ended {
         loop {
@@ -96,7 +109,7 @@ impl Attempt<'_> {
             self.hub.options.browser.as_deref(),
             self.hub.options.surroundings,
         );
-        match self.way {
+        match self.way() {
             Way::Host | Way::Own(SignInWay::Here) => {
                 match browser::may_open(command, surroundings) {
                     Ok(()) => self.here().await,
@@ -119,37 +132,33 @@ impl Attempt<'_> {
                 .start_sign_in(&target, challenge.as_deref(), self.whom.clone());
         let flow = flow.await?;
         let (page, has_codes) = (flow.url().clone(), flow.offers_device_code());
-        match self.way {
-            Way::Host => self.show(Shown::Asked {
-                page: Page::of(&flow),
-            }),
-            Way::Own(_) => self.show_opened(Page::of(&flow), None),
-        }
-        let shown = Page::of(&flow);
-        let codes = {
-            // An opener may stay until the browser ends, and the answer comes before that.
-            let finish = flow.finish();
-            tokio::pin!(finish);
-            let failed = tokio::select! {
-                biased;
-                ended = &mut finish => return ended,
-                opening = self.bring(&page) => opening.err(),
-            };
-            let Some(error) = failed else {
-                return finish.await;
-            };
-            tracing::warn!(server = %self.server.name, %error, "open the sign-in page by hand");
-            let codes = match has_codes {
-                true => self.codes_if_any().await?,
-                false => None,
-            };
-            let Some(codes) = codes else {
-                self.show_opened(shown, Some(error.to_string()));
-                return finish.await;
-            };
-            codes
+        let (shown, asked) = (Page::of(&flow), Page::of(&flow));
+        self.show(Shown::Asked { page: asked });
+        // An opener may stay until the browser ends, and the answer comes before that.
+        let finish = flow.finish();
+        tokio::pin!(finish);
+        let failed = tokio::select! {
+            biased;
+            ended = &mut finish => return ended,
+            opening = self.bring(&page) => opening.err(),
         };
-        self.wait_for_code(codes).await
+        let Some(error) = failed else {
+            return finish.await;
+        };
+        tracing::warn!(server = %self.server.name, %error, "open the sign-in page by hand");
+        let codes = match has_codes {
+            true => self.codes_if_any().await?,
+            false => None,
+        };
+        let Some(codes) = codes else {
+            self.show_opened(shown, Some(error.to_string()));
+            return finish.await;
+        };
+        // A person may have been told the page before it was known that no browser opens it.
+        tokio::select! {
+            Ok(account) = &mut finish => Ok(account),
+            ended = self.wait_for_code(codes) => ended,
+        }
     }
 
     /// Without a browser here: by a code where the server offers it, else on a page.
@@ -173,7 +182,7 @@ impl Attempt<'_> {
         });
         let page = flow.url().clone();
         let last_try = async {
-            if (why.is_some() || self.way == Way::Host)
+            if why.is_some()
                 && let Err(error) = self.bring(&page).await
             {
                 tracing::warn!(server = %self.server.name, %error, "open the sign-in page by hand");
@@ -208,7 +217,7 @@ impl Attempt<'_> {
 
     async fn wait_for_code(&self, flow: DeviceFlow) -> Ended {
         self.show(Shown::code(&flow));
-        if self.way != Way::Host {
+        if self.way() != Way::Host {
             return flow.finish().await;
         }
         let page = flow.verification_uri().url().clone();
@@ -220,12 +229,24 @@ impl Attempt<'_> {
         }
     }
 
-    /// Brings a page to a person: by a browser that is opened here, or by hosts.
+    /// Brings a page to a person: by hosts, or by a browser that is opened here as soon as they are
+    /// not to do it.
     async fn bring(&self, page: &Url) -> Result<(), BrowserError> {
-        match self.way {
-            Way::Own(_) => self.hub.open_page(page).await,
-            Way::Host => match self.ask(page, None).await {},
+        let mut course = self.course.clone();
+        let here = until(&mut course, |course| {
+            course.way == Way::Own(SignInWay::Here)
+        });
+        tokio::select! {
+            biased;
+            () = here => {}
+            never = self.ask(page, None) => match never {},
         }
+        let now = self.hub.options.clock.unix();
+        if !self.hub.sign_ins.open_here(&self.server.name, now) {
+            return Ok(());
+        }
+        self.hub.changed();
+        self.hub.open_page(page).await
     }
 
     /// Asks one host after the other, until one shows the page.

@@ -9,17 +9,23 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use control::api::{SignInWay, UnixSeconds};
 use model::ServerName;
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 use uuid::Uuid;
 
 use super::shown::Shown;
 use super::{Pending, SignIns, Way};
+
+/// How soon after a question no person can have answered it. Hosts without a person at them decline
+/// by themselves, though they offer to show pages.
+const SOONEST_PERSON: Duration = Duration::from_secs(1);
 
 /// A page, and what a person is told about it.
 pub(crate) struct Offer {
@@ -35,11 +41,39 @@ pub(crate) type Caller = mpsc::Sender<Question>;
 pub(crate) struct Question {
     pub(crate) name: String,
     pub(crate) offer: Arc<Offer>,
+    /// To be set when the host is asked.
+    pub(crate) sent: SentAt,
     /// Cancelled when nobody waits for the answer any longer.
     pub(crate) over: CancellationToken,
     /// Told that the answer may come although the session does not last until then. Dropped
     /// without, it says that there will be none.
     pub(crate) left: oneshot::Sender<()>,
+}
+
+/// When a question went out to its host. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SentAt(Arc<Mutex<Option<Instant>>>);
+
+impl SentAt {
+    /// Sets it, also to a later time if the question was kept on its way.
+    pub(crate) fn set(&self, now: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    /// Whether a person may have answered by now.
+    fn leaves_time_for_a_person(&self, now: Instant) -> bool {
+        let sent = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.is_some_and(|sent| now >= sent + SOONEST_PERSON)
+    }
+}
+
+/// Who declined to show a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Declined {
+    /// A person, who does not want to sign in.
+    ByPerson,
+    /// The host, sooner than a person can: it cannot show pages.
+    ByHost,
 }
 
 /// The hosts that wait for one sign-in.
@@ -50,9 +84,15 @@ pub(super) struct Callers {
     /// Whether one that cannot be asked wanted the page.
     others_wait: bool,
     turn: Turn,
-    /// The name of the latest question. It may be answered late, as long as there is no other.
-    latest: Option<String>,
+    /// The latest question. It may be answered late, as long as there is no other.
+    latest: Option<Latest>,
     news: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Latest {
+    name: String,
+    sent: SentAt,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +104,8 @@ enum Turn {
     Asked { offer: Arc<Offer>, _over: DropGuard },
     /// A host shows the page.
     Shown,
+    /// The page is brought in another way: no answer counts any longer.
+    Over,
 }
 
 /// A question on its way.
@@ -74,10 +116,18 @@ pub(super) struct Posed {
 }
 
 impl Posed {
-    /// Has the host asked. Returns if that fails, or once it is known that it will not answer.
+    /// Has the host asked. Returns if that fails, once it is known that it will not answer, or once
+    /// its answer is not waited for any longer.
     pub(super) async fn until_refused(self) {
-        if self.to.send(self.question).await.is_ok() && self.left.await.is_ok() {
-            std::future::pending().await
+        let over = self.question.over.clone();
+        let refused = async {
+            if self.to.send(self.question).await.is_ok() && self.left.await.is_ok() {
+                std::future::pending().await
+            }
+        };
+        tokio::select! {
+            () = refused => {}
+            () = over.cancelled() => {}
         }
     }
 }
@@ -107,24 +157,42 @@ impl SignIns {
         }
     }
 
-    /// Whoever a host has asked does not want the page: that ends the sign-in.
-    pub(crate) fn decline(&self, server: &ServerName, name: &str) {
-        let inner = self.inner();
-        if let Some(pending) = inner.pending.get(server.as_str())
-            && pending.callers.is_latest(name)
-        {
+    /// A host does not show the page, and says so at `now`. That ends the sign-in if a person may
+    /// have said it. If none can have, the host cannot show pages, and the sign-in goes on as for a
+    /// host that does not offer to.
+    pub(crate) fn decline(&self, server: &ServerName, name: &str, now: Instant) -> Declined {
+        let mut inner = self.inner();
+        let Some(pending) = inner.pending.get_mut(server.as_str()) else {
+            return Declined::ByPerson;
+        };
+        if pending.callers.was_just_asked(name, now) {
+            pending.callers.do_without(name);
+            return Declined::ByHost;
+        }
+        if pending.callers.is_latest(name) {
             pending.cancel.cancel();
+        }
+        Declined::ByPerson
+    }
+
+    /// A host cannot show pages: another one is asked, or a browser is opened here, if there is one.
+    pub(crate) fn do_without(&self, server: &ServerName, name: &str) {
+        let mut inner = self.inner();
+        if let Some(pending) = inner.pending.get_mut(server.as_str()) {
+            pending.callers.do_without(name);
         }
     }
 
-    /// A host cannot ask anybody: a browser is opened here, if there is one.
-    pub(crate) fn do_without(&self, server: &ServerName, name: &str) {
+    /// Notes that the bridge opens the page now. Returns false if a host shows it, or if there is
+    /// none to open.
+    pub(super) fn open_here(&self, server: &ServerName, now: UnixSeconds) -> bool {
         let mut inner = self.inner();
-        if let Some(pending) = inner.pending.get_mut(server.as_str())
-            && pending.callers.asked(name).is_some()
-        {
-            pending.take(SignInWay::Here);
-        }
+        let Some(pending) = inner.pending.get_mut(server.as_str()) else {
+            return false;
+        };
+        let is_to_be_opened = pending.is_unseen() || pending.is_for_elsewhere();
+        pending.shown = pending.shown.take().map(|shown| shown.opened(now));
+        is_to_be_opened
     }
 
     /// The question to the next host, once there is one.
@@ -168,7 +236,7 @@ impl Pending {
     /// Whether hosts are to be asked for the page of this way, and none shows it.
     fn asks_hosts(&self) -> bool {
         let is_over = self.cancel.is_cancelled() || self.callers.is_shown();
-        !is_over && *self.way.borrow() == Way::Host
+        !is_over && self.way() == Way::Host
     }
 
     /// The question to the next host, if one is to be asked and there is one.
@@ -187,10 +255,12 @@ impl Pending {
         !self.callers.waiting.is_empty() || (self.callers.others_wait && self.is_unseen())
     }
 
-    /// Nobody is left to be asked. A page that anybody can find does without.
+    /// No host is left to be asked. A page is opened here for hosts that cannot be, or given up if
+    /// there are none. A code, which every call is told, does without.
     fn lack_hosts(&mut self) {
         self.callers.turn = Turn::Free;
-        if self.callers.others_wait {
+        let is_page = self.is_unseen() || self.is_for_elsewhere();
+        if is_page && self.callers.others_wait {
             self.take(SignInWay::Here);
         } else if self.is_unseen() {
             self.give_up();
@@ -206,6 +276,11 @@ impl Pending {
     /// Whether hosts alone know of the page, and none shows it.
     pub(super) fn is_unseen(&self) -> bool {
         matches!(self.shown, Some(Shown::Asked { .. }))
+    }
+
+    /// Whether the page is one for a browser on another machine.
+    fn is_for_elsewhere(&self) -> bool {
+        matches!(self.shown, Some(Shown::Elsewhere { .. }))
     }
 }
 
@@ -230,7 +305,11 @@ impl Callers {
         let to = self.waiting.pop_front()?;
         let name = mcp::elicitation::name(&Uuid::new_v4().simple().to_string());
         let (over, (left, leaves)) = (CancellationToken::new(), oneshot::channel());
-        self.latest = Some(name.clone());
+        let sent = SentAt::default();
+        self.latest = Some(Latest {
+            name: name.clone(),
+            sent: sent.clone(),
+        });
         self.turn = Turn::Asked {
             offer: Arc::clone(offer),
             _over: over.clone().drop_guard(),
@@ -238,6 +317,7 @@ impl Callers {
         let question = Question {
             name,
             offer: Arc::clone(offer),
+            sent,
             over,
             left,
         };
@@ -250,8 +330,16 @@ impl Callers {
 
     /// The page is brought to somebody in another way.
     pub(super) fn withdraw(&mut self) {
-        self.turn = Turn::Free;
-        self.latest = None;
+        self.turn = Turn::Over;
+    }
+
+    /// The host that is asked under that name cannot show pages.
+    fn do_without(&mut self, name: &str) {
+        if self.asked(name).is_some() {
+            self.others_wait = true;
+            self.turn = Turn::Free;
+            self.latest = None;
+        }
     }
 
     /// A host shows the page; says whether it was asked to.
@@ -264,14 +352,21 @@ impl Callers {
     }
 
     pub(super) fn is_latest(&self, name: &str) -> bool {
-        self.latest.as_deref() == Some(name)
+        let is_over = matches!(self.turn, Turn::Over);
+        !is_over && self.latest.as_ref().is_some_and(|it| it.name == name)
+    }
+
+    /// Whether no person can have answered by `now` what was asked under that name.
+    fn was_just_asked(&self, name: &str, now: Instant) -> bool {
+        let latest = self.latest.as_ref().filter(|it| it.name == name);
+        latest.is_some_and(|it| !it.sent.leaves_time_for_a_person(now))
     }
 
     /// What is asked under that name now.
     pub(super) fn asked(&self, name: &str) -> Option<Arc<Offer>> {
         match &self.turn {
             Turn::Asked { offer, .. } if self.is_latest(name) => Some(Arc::clone(offer)),
-            Turn::Asked { .. } | Turn::Free | Turn::Shown => None,
+            Turn::Asked { .. } | Turn::Free | Turn::Shown | Turn::Over => None,
         }
     }
 

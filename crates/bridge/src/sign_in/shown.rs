@@ -14,7 +14,7 @@ const LOST: UnixSeconds = 5;
 
 /// A page, or a code to enter on one.
 pub(super) enum Shown {
-    /// A page that a host is asked to show.
+    /// A page that hosts are asked to show, or that the bridge is about to open.
     Asked { page: Page },
     /// A page that the bridge opens, or a host.
     Opened {
@@ -36,6 +36,8 @@ pub(super) enum Shown {
         approval: Approval,
         allow: Arc<Notify>,
     },
+    /// What another flow takes the place of. Its address is not good any longer.
+    Replaced,
 }
 
 /// A page that the browser comes back from.
@@ -70,7 +72,8 @@ impl Shown {
         }
     }
 
-    pub(super) fn view(&self, server: String, since: UnixSeconds) -> SignInView {
+    /// Returns `None` if there is nothing that a person can open.
+    pub(super) fn view(&self, server: String, since: UnixSeconds) -> Option<SignInView> {
         let view = SignInView {
             server,
             url: self.url().map(Url::to_string).unwrap_or_default(),
@@ -78,9 +81,10 @@ impl Shown {
             code: None,
             callback_port: None,
             approval: self.approval(),
+            takes_address: self.hand_in().is_some(),
             since,
         };
-        match self {
+        Some(match self {
             Self::Asked { page } => SignInView {
                 callback_port: Some(page.port),
                 ..view
@@ -104,7 +108,8 @@ impl Shown {
                 ..view
             },
             Self::Approval { .. } => view,
-        }
+            Self::Replaced => return None,
+        })
     }
 
     fn approval(&self) -> Option<ApprovalView> {
@@ -113,7 +118,7 @@ impl Shown {
                 (page.approval.as_ref()?, true)
             }
             Self::Approval { approval, .. } => (approval, false),
-            Self::Code { .. } => return None,
+            Self::Code { .. } | Self::Replaced => return None,
         };
         Some(ApprovalView {
             resource: approval.resource.to_string(),
@@ -138,7 +143,8 @@ impl Shown {
             | Self::Asked { .. }
             | Self::Opened { .. }
             | Self::Elsewhere { .. }
-            | Self::Code { .. } => false,
+            | Self::Code { .. }
+            | Self::Replaced => false,
         }
     }
 
@@ -153,11 +159,12 @@ impl Shown {
             | Self::Opened { .. }
             | Self::Elsewhere { .. }
             | Self::Code { .. }
-            | Self::Approval { .. } => None,
+            | Self::Approval { .. }
+            | Self::Replaced => None,
         }
     }
 
-    /// A host shows the page that it was asked to.
+    /// A host shows the page that it was asked to, or the bridge opens it.
     pub(super) fn opened(self, now: UnixSeconds) -> Self {
         match self {
             Self::Asked { page } => Self::Opened {
@@ -168,18 +175,19 @@ impl Shown {
             shown @ (Self::Opened { .. }
             | Self::Elsewhere { .. }
             | Self::Code { .. }
-            | Self::Approval { .. }) => shown,
+            | Self::Approval { .. }
+            | Self::Replaced) => shown,
         }
     }
 
     /// Whether this is what somebody is after who wants to sign in on that way.
     pub(super) fn is_on(&self, way: SignInWay) -> bool {
         match (self, way) {
-            (Self::Asked { .. } | Self::Approval { .. }, _) => false,
+            (Self::Approval { .. } | Self::Replaced, _) => false,
             (_, SignInWay::Here)
             | (Self::Code { .. }, SignInWay::Code | SignInWay::Elsewhere)
             | (Self::Elsewhere { .. }, SignInWay::Page | SignInWay::Elsewhere) => true,
-            (Self::Opened { .. }, _)
+            (Self::Asked { .. } | Self::Opened { .. }, _)
             | (Self::Elsewhere { .. }, SignInWay::Code)
             | (Self::Code { .. }, SignInWay::Page) => false,
         }
@@ -192,7 +200,8 @@ impl Shown {
             Self::Asked { .. }
             | Self::Opened { .. }
             | Self::Code { .. }
-            | Self::Approval { .. } => None,
+            | Self::Approval { .. }
+            | Self::Replaced => None,
         }
     }
 
@@ -207,7 +216,9 @@ impl Shown {
                 "open {} on any device and enter the code {}, then try again",
                 code.page, code.code
             )),
-            Self::Asked { .. } | Self::Opened { .. } | Self::Elsewhere { .. } => None,
+            Self::Asked { .. } | Self::Opened { .. } | Self::Elsewhere { .. } | Self::Replaced => {
+                None
+            }
         }
     }
 
@@ -217,7 +228,7 @@ impl Shown {
                 Some(&page.url)
             }
             Self::Code { url, .. } => Some(url),
-            Self::Approval { .. } => None,
+            Self::Approval { .. } | Self::Replaced => None,
         }
     }
 }

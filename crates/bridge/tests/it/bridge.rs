@@ -114,7 +114,12 @@ impl Bridge {
     /// Follows the sign-in page that is open as a browser would, to its end.
     pub(crate) async fn browse(&self) {
         let state = self.until_state(|state| !state.sign_ins.is_empty()).await;
-        let answer = visit(&state.sign_ins[0].url).await;
+        self.browse_at(&state.sign_ins[0].url).await;
+    }
+
+    /// Follows a sign-in page as a browser would, to its end.
+    pub(crate) async fn browse_at(&self, page: &str) {
+        let answer = visit(page).await;
         assert!(answer.unwrap().status().is_success());
         self.until_state(|state| state.sign_ins.is_empty()).await;
     }

@@ -118,6 +118,66 @@ async fn a_host_shows_the_page_for_a_code_and_tells_the_code() {
 }
 
 #[tokio::test]
+async fn host_that_declines_at_once_is_told_code() {
+    let server = Server::start().await;
+    server.record.offer_codes();
+    let bridge = bridge(&server, Surroundings::Elsewhere(Elsewhere::Ssh)).await;
+    let mut host = legacy(&bridge).await;
+    let asked = question(&mut host).await;
+    let answer = json!({ "action": "decline" });
+    let answer = json!({ "jsonrpc": "2.0", "id": asked["id"], "result": answer });
+    host.send(&answer.to_string()).await;
+    let answer = host.request(1, "tools/call", json!({ "x": 1 })).await;
+    assert_eq!(answer["error"]["code"], 1001, "{answer}");
+    let hint = answer["error"]["data"]["hint"].as_str().unwrap();
+    assert!(hint.contains("enter the code WDJB-MJHT"), "{hint}");
+    server.record.enter_code();
+    bridge.until_state(|state| state.sign_ins.is_empty()).await;
+    let answer = host.request(2, "tools/call", json!({ "x": 1 })).await;
+    assert_eq!(answer["result"]["x"], 1, "{answer}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn page_told_before_its_browser_failed_stays_good_beside_code() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let server = Server::start().await;
+    server.record.offer_codes();
+    server.record.want_sign_in();
+    server.record.person("ann");
+    // A browser that fails once the page was told.
+    let folder = tempfile::tempdir().unwrap();
+    let (browser, told) = (folder.path().join("browser"), folder.path().join("told"));
+    let script = format!(
+        "#!/bin/sh\nwhile [ ! -e '{}' ]; do sleep 0.05; done\nexit 1\n",
+        told.display()
+    );
+    std::fs::write(&browser, script).unwrap();
+    std::fs::set_permissions(&browser, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let bridge = Bridge::start_with(&server.url(), |options| {
+        options.browser = Some(browser.display().to_string());
+    })
+    .await;
+    let following = async {
+        let state = bridge.until_state(|state| !state.sign_ins.is_empty()).await;
+        let page = state.sign_ins[0].url.clone();
+        assert_eq!(state.sign_ins[0].code, None);
+        std::fs::write(&told, "").unwrap();
+        let has_code = |view: &SignInView| view.code.is_some();
+        bridge
+            .until_state(|state| state.sign_ins.iter().any(has_code))
+            .await;
+        bridge.browse_at(&page).await;
+    };
+    let server = "one".to_owned();
+    let way = control::api::SignInWay::Here;
+    let request = control::api::Request::SignIn { server, way };
+    let (ended, ()) = tokio::join!(bridge.call(request), following);
+    ended.unwrap();
+}
+
+#[tokio::test]
 async fn a_host_that_does_not_come_back_makes_way_for_the_next() {
     let server = Server::start().await;
     let bridge = bridge(&server, Surroundings::Desktop).await;

@@ -212,6 +212,9 @@ pub struct SignInView {
     /// What the user has to approve before the authorization server is asked.
     #[serde(default)]
     pub approval: Option<ApprovalView>,
+    /// Whether the address that a browser on another machine ended on can be handed in.
+    #[serde(default)]
+    pub takes_address: bool,
     /// Since when.
     #[ts(type = "number")]
     pub since: UnixSeconds,
@@ -330,6 +333,7 @@ mod tests {
             }),
             callback_port: None,
             approval: None,
+            takes_address: false,
             since: 0,
         };
         let shown = format!("{view:?} {:?}", view.code);

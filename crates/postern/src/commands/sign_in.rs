@@ -4,7 +4,7 @@ mod announcement;
 
 use bridge::browser;
 use control::api::{ApprovalView, BrowserAnswer, Request, SignInView, SignInWay};
-use control::{CallError, Client};
+use control::{CallError, Client, Watch};
 use tokio::sync::watch;
 
 use super::sign_out;
@@ -12,7 +12,7 @@ use crate::cli::SignInArgs;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::terminal;
-use announcement::Announcer;
+use announcement::{Announcer, Asked};
 
 /// Opens the browser, by the bridge, or shows what to do without one, and waits until somebody
 /// signed in there.
@@ -20,22 +20,27 @@ pub(crate) fn run(args: &SignInArgs, context: &Context) -> Result<(), Failure> {
     context.block_on(async {
         let way = way(args, context);
         let mut client = context.bridge().await?;
-        let watching = context.connect().await?;
+        let mut watch = context.connect().await?.watch().await?;
+        let before = waiting(&mut watch, &args.server).await?;
         let request = request(args, way, context).await?;
         let reads_address = way != SignInWay::Here
             && way != SignInWay::Code
             && (args.paste || terminal::is_there());
         let can_approve = terminal::is_there();
-        let (pending, question) = watch::channel(None);
         let announcer = Announcer {
             server: args.server.clone(),
             reads_address: (way != SignInWay::Here).then_some(reads_address),
             can_approve,
             machine: context.environment.ssh_server().map(str::to_owned),
+            asked: Some(Asked {
+                joins: matches!(request, Request::SignIn { .. }).then_some(way),
+                before: before.clone(),
+            }),
         };
+        let (pending, question) = watch::channel(None);
         let ended = tokio::select! {
             reply = client.call(&request) => reply,
-            never = show(watching, &announcer, Some(pending)) => match never {},
+            never = show(watch, before, &announcer, pending) => match never {},
             never = read_lines(context, &args.server, &question, reads_address), if reads_address || can_approve => match never {},
             () = shim::told_to_end() => return cancel(args, context).await,
         };
@@ -89,49 +94,65 @@ pub(crate) async fn show_page(client: Client, server: &str) -> std::convert::Inf
         reads_address: None,
         can_approve: false,
         machine: None,
+        asked: None,
     };
-    show(client, &announcer, None).await
+    let shown = async {
+        let mut watch = client.watch().await?;
+        let first = waiting(&mut watch, server).await?;
+        follow(watch, first, &announcer, None).await
+    };
+    until_the_call_ends(shown.await).await
 }
 
 /// A question that waits for an answer at the terminal.
 type Question = Option<ApprovalView>;
 
 async fn show(
-    client: Client,
+    watch: Watch,
+    first: Option<SignInView>,
     announcer: &Announcer,
-    pending: Option<watch::Sender<Question>>,
+    pending: watch::Sender<Question>,
 ) -> std::convert::Infallible {
-    if let Err(error) = follow(client, announcer, pending.as_ref()).await {
+    until_the_call_ends(follow(watch, first, announcer, Some(&pending)).await).await
+}
+
+/// Waits for the call itself, which says how it ends.
+async fn until_the_call_ends(shown: Result<(), CallError>) -> std::convert::Infallible {
+    if let Err(error) = shown {
         shim::complain(error);
     }
-    // The call itself says how it ends.
     std::future::pending().await
 }
 
+/// Announces the page of the sign-in to that server, now `next`, whenever there is another one,
+/// and tells `pending` which question waits.
 async fn follow(
-    client: Client,
+    mut watch: Watch,
+    mut next: Option<SignInView>,
     announcer: &Announcer,
     pending: Option<&watch::Sender<Question>>,
 ) -> Result<(), CallError> {
-    let mut watch = client.watch().await?;
     let mut shown: Option<SignInView> = None;
     loop {
-        let state = watch.next().await?;
-        let waiting = state
-            .sign_ins
-            .into_iter()
-            .find(|sign_in| sign_in.server == announcer.server);
-        let question = waiting.as_ref().and_then(|page| page.approval.clone());
+        next = next.filter(|page| announcer.is_live(page));
         if let Some(pending) = pending {
+            let question = next.as_ref().and_then(|page| page.approval.clone());
             pending.send_replace(question.filter(|question| !question.on_page));
         }
-        if let Some(page) = &waiting
-            && waiting != shown
+        if let Some(page) = &next
+            && next != shown
         {
             terminal::note(announcer.announcement(page, shown.as_ref()));
         }
-        shown = waiting;
+        shown = next;
+        next = waiting(&mut watch, &announcer.server).await?;
     }
+}
+
+/// The page of the sign-in to that server in the next state, if one waits.
+async fn waiting(watch: &mut Watch, server: &str) -> Result<Option<SignInView>, CallError> {
+    let mut sign_ins = watch.next().await?.sign_ins.into_iter();
+    Ok(sign_ins.find(|sign_in| sign_in.server == server))
 }
 
 /// Brings every line that is typed to the sign-in: as the answer to the question that waits, if

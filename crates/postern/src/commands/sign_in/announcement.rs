@@ -1,6 +1,6 @@
 //! What a person at a terminal is told of a sign-in that waits.
 
-use control::api::{ApprovalView, SignInView, UserCodeView};
+use control::api::{ApprovalView, SignInView, SignInWay, UserCodeView};
 
 /// Who is told, and what they can do.
 pub(super) struct Announcer {
@@ -11,9 +11,44 @@ pub(super) struct Announcer {
     pub(super) can_approve: bool,
     /// This machine's address, as whoever came by SSH reached it.
     pub(super) machine: Option<String>,
+    /// The sign-in that is asked for, if it is one.
+    pub(super) asked: Option<Asked>,
+}
+
+/// What a person asks for, and what waited before the bridge was told.
+pub(super) struct Asked {
+    /// The way on which a sign-in that waits already is joined; `None` if none is joined.
+    pub(super) joins: Option<SignInWay>,
+    pub(super) before: Option<SignInView>,
+}
+
+impl Asked {
+    /// Whether that page is not one that makes way for what is asked for.
+    fn stays(&self, page: &SignInView) -> bool {
+        let is_new = self
+            .before
+            .as_ref()
+            .is_none_or(|before| (&before.url, &before.code) != (&page.url, &page.code));
+        // A question has no address that could be dead.
+        let asks = page.approval.as_ref().is_some_and(|asked| !asked.on_page);
+        is_new
+            || asks
+            || self.joins.is_some_and(|way| match way {
+                SignInWay::Here => true,
+                SignInWay::Elsewhere => page.code.is_some() || page.takes_address,
+                SignInWay::Code => page.code.is_some(),
+                SignInWay::Page => page.takes_address,
+            })
+    }
 }
 
 impl Announcer {
+    /// Whether the sign-in can be finished on that page: another flow may be about to take the
+    /// place of one that waited before.
+    pub(super) fn is_live(&self, page: &SignInView) -> bool {
+        self.asked.as_ref().is_none_or(|asked| asked.stays(page))
+    }
+
     /// Where the page is, said once, and what is between it and a browser.
     pub(super) fn announcement(&self, page: &SignInView, shown: Option<&SignInView>) -> String {
         if let Some(code) = &page.code {
@@ -122,9 +157,9 @@ fn code_to_enter(page: &SignInView, code: &UserCodeView) -> String {
 
 #[cfg(test)]
 mod tests {
-    use control::api::{SignInView, UserCodeView};
+    use control::api::{SignInView, SignInWay, UserCodeView};
 
-    use super::Announcer;
+    use super::{Announcer, Asked};
 
     fn page() -> SignInView {
         SignInView {
@@ -134,6 +169,7 @@ mod tests {
             code: None,
             callback_port: Some(40123),
             approval: None,
+            takes_address: false,
             since: 0,
         }
     }
@@ -144,6 +180,39 @@ mod tests {
             reads_address,
             can_approve: true,
             machine: machine.map(str::to_owned),
+            asked: None,
+        }
+    }
+
+    #[test]
+    fn page_that_makes_way_is_not_announced() {
+        let waiting = page();
+        let hand_in = SignInView {
+            takes_address: true,
+            ..page()
+        };
+        let next = SignInView {
+            url: "https://login.example/b".into(),
+            ..page()
+        };
+        for (joins, before, is_live) in [
+            (Some(SignInWay::Here), &waiting, true),
+            (Some(SignInWay::Code), &waiting, false),
+            (Some(SignInWay::Page), &waiting, false),
+            (Some(SignInWay::Elsewhere), &waiting, false),
+            (Some(SignInWay::Page), &hand_in, true),
+            (None, &waiting, false),
+        ] {
+            let asked = Asked {
+                joins,
+                before: Some(before.clone()),
+            };
+            let announcer = Announcer {
+                asked: Some(asked),
+                ..announcer(None, None)
+            };
+            assert_eq!(announcer.is_live(before), is_live, "{joins:?}");
+            assert!(announcer.is_live(&next), "{joins:?}");
         }
     }
 
