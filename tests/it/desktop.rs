@@ -135,8 +135,15 @@ async fn a_locked_keychain_is_said_and_waits_for_nobody() {
     keychain.lock().await;
     let (_app, tray) = desktop.start_app(&["--hidden"]).await;
 
-    tray.click("Sign in").await;
-    desktop.screen.window(keychain::PROMPT).await;
+    // It is said before anything is clicked.
+    tray.says("The keychain is locked").await;
+    let server = "snippets".to_owned();
+    let way = control::api::SignInWay::Here;
+    let mut client = desktop.bridge.connect().await;
+    let request = Request::SignIn { server, way };
+    let prompted = desktop.screen.window(keychain::PROMPT);
+    let (ended, _) = tokio::join!(client.call(&request), prompted);
+    assert!(matches!(ended, Err(CallError::Problem(_))), "{ended:?}");
     tray.says("The keychain is locked").await;
     let state = desktop.bridge.state().await;
     assert_eq!(state.bridge.vault.state, VaultState::Locked);

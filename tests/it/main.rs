@@ -19,6 +19,7 @@ mod fidelity;
 mod gateway_alone;
 mod hosts;
 mod idle;
+mod keychain;
 mod layering;
 mod losses;
 mod matrix;

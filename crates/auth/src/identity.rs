@@ -523,6 +523,13 @@ impl Identity {
         ledger.forget_secret(name).await
     }
 
+    /// Finds out whether tokens could be kept, for [`vault_state`](Self::vault_state), if neither
+    /// that nor the opposite is certain: whether there is a keychain, and whether it is locked. It
+    /// makes no key, unlocks nothing and shows no prompt.
+    pub async fn probe_vault(&self) {
+        self.0.source.ledger.probe().await;
+    }
+
     /// Whether tokens can be read and kept, as far as is known. Never waits.
     #[must_use]
     pub fn vault_state(&self) -> VaultState {

@@ -58,8 +58,9 @@ fn http(hub: &Hub) -> DoctorCheck {
 }
 
 async fn vault(hub: &Hub) -> DoctorCheck {
-    // Listing the accounts opens the vault, as any use would.
+    // Listing the accounts opens the vault, as any use would, if there is something in it.
     let accounts = hub.identity.accounts().await.len();
+    hub.probe_vault().await;
     let state = hub.state().await.bridge.vault;
     let finding = format!("{} {accounts} signed in.", state.detail);
     match state.state {
@@ -69,19 +70,11 @@ async fn vault(hub: &Hub) -> DoctorCheck {
         control::api::VaultState::KeyFile => {
             check("keychain", DoctorOutcome::Warning, &finding, None)
         }
-        control::api::VaultState::Locked => check(
+        control::api::VaultState::Locked | control::api::VaultState::Absent => check(
             "keychain",
             DoctorOutcome::Broken,
             &state.detail,
-            Some("unlock the keychain, then try again"),
-        ),
-        control::api::VaultState::Absent => check(
-            "keychain",
-            DoctorOutcome::Broken,
-            &state.detail,
-            Some(
-                "start a Secret Service such as gnome-keyring, or choose a key file: `POSTERN_VAULT=file postern bridge --replace --detach`",
-            ),
+            state.hint.as_deref(),
         ),
     }
 }

@@ -433,9 +433,11 @@ pub(crate) fn account_id(key: &AccountKey) -> String {
     format!("{}#{}", key.issuer, key.subject)
 }
 
-/// Reads what is kept before anybody needs it, and shows it.
+/// Reads what is kept before it is needed, and shows it. Where nothing is kept yet, finds out
+/// whether something could be.
 async fn open_vault(hub: Arc<Hub>) {
     hub.identity.accounts().await;
+    hub.probe_vault().await;
     hub.changed();
 }
 

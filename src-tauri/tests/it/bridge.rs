@@ -112,6 +112,7 @@ pub(crate) fn state() -> State {
             vault: VaultView {
                 state: VaultState::Keychain,
                 detail: "in the keychain".into(),
+                hint: None,
             },
         },
         accounts: vec![],

@@ -12,4 +12,8 @@ state: VaultState,
 /**
  * In words.
  */
-detail: string, };
+detail: string, 
+/**
+ * What to do, where tokens cannot be kept.
+ */
+hint: string | null, };

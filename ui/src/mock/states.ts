@@ -35,7 +35,7 @@ const firstRun: State = {
     httpProblem: null,
     configFile: "/home/ada/.config/postern/config.toml",
     configProblem: null,
-    vault: { state: "keychain", detail: "Sealed on disk; the key is in the system keychain." },
+    vault: { state: "keychain", detail: "Sealed on disk; the key is in the system keychain.", hint: null },
   },
   accounts: [],
   servers: [],
@@ -172,7 +172,11 @@ const attention: State = {
       message: "config.toml, line 7: unknown field `ulr` in servers.wiki",
       hint: "Write `url`. The last good configuration stays in force.",
     },
-    vault: { state: "locked", detail: "The system keychain is locked. Unlock it to keep sign-ins." },
+    vault: {
+      state: "locked",
+      detail: "The system keychain is locked. Unlock it to keep sign-ins.",
+      hint: "unlock the keychain, then try again",
+    },
   },
   servers: [
     server("snippets", { endpoint: null, sseEndpoint: null }),

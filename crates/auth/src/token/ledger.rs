@@ -80,6 +80,17 @@ impl Ledger {
         self.in_vault(move |vault| vault.remove(&name)).await
     }
 
+    /// Finds out whether the vault has a keychain, without asking for the key.
+    pub(crate) async fn probe(&self) {
+        let probe = |vault: &Vault| {
+            vault.probe();
+            Ok(())
+        };
+        if let Err(error) = self.in_vault(probe).await {
+            tracing::warn!(%error, "the keychain cannot be probed");
+        }
+    }
+
     /// Makes sure that what a sign-in brings can be kept.
     pub(crate) async fn open(&self) -> Result<(), VaultError> {
         self.in_vault(Vault::open).await?;

@@ -5,6 +5,9 @@
 //! when the person answers later, the next caller finds the key. The keychain is opened anew for
 //! each question, because a connection that broke once stays broken. Once read, the key stays in
 //! memory: a keychain locked afterwards does not stop anything.
+//!
+//! Before the key is needed, the same thread can probe whether there is a keychain at all. That makes
+//! no key, unlocks nothing and shows no prompt.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -39,12 +42,25 @@ const GIVEN_UP: u32 = 6;
 /// How a keychain is opened.
 pub(super) type Open = dyn Fn() -> keyring_core::Result<Arc<CredentialStore>> + Send + Sync;
 
+/// How it is found out whether there is a keychain, and whether it is locked. It shows no prompt.
+pub(super) type Probe = dyn Fn() -> keyring_core::Result<Lock> + Send + Sync;
+
+/// Whether a keychain has to be unlocked before it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lock {
+    /// It does, by a person.
+    Locked,
+    /// It does not, or asks its user when it is used.
+    Open,
+}
+
 /// A keychain with one item of ours.
 pub(super) struct Keychain(Arc<Shared>);
 
 struct Shared {
     folder: Folder,
     open: Box<Open>,
+    probe: Box<Probe>,
     patience: Duration,
     question: Mutex<Question>,
     answered: Condvar,
@@ -55,22 +71,76 @@ struct Shared {
 
 enum Question {
     NotAsked,
+    /// A thread probes whether there is a keychain: the one that was started then. What was known
+    /// before stands until it has.
+    Probed {
+        since: Instant,
+        before: Option<Failure>,
+    },
     /// A thread asks: the one that was started then.
     Pending {
         since: Instant,
+        before: Option<Failure>,
     },
     Answered(MasterKey),
-    Failed {
-        at: Instant,
-        error: VaultError,
-    },
+    Failed(Failure),
+}
+
+#[derive(Clone)]
+struct Failure {
+    at: Instant,
+    error: VaultError,
+}
+
+impl Question {
+    /// What is known to be wrong, until there is an answer.
+    fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Failed(failure) => Some(failure),
+            Self::Probed { before, .. } | Self::Pending { before, .. } => before.as_ref(),
+            Self::NotAsked | Self::Answered(_) => None,
+        }
+    }
+}
+
+impl Failure {
+    fn now(error: VaultError) -> Self {
+        let at = Instant::now();
+        Self { at, error }
+    }
+
+    /// Whether the keychain is not to be asked again yet by itself.
+    fn rests(&self) -> bool {
+        self.at.elapsed() < rest_after(&self.error)
+    }
+
+    fn state(&self) -> VaultState {
+        match &self.error {
+            VaultError::Locked => VaultState::Locked,
+            VaultError::Absent { reason } => VaultState::Absent {
+                reason: reason.clone(),
+            },
+            error @ (VaultError::KeyMissing { .. }
+            | VaultError::Damaged { .. }
+            | VaultError::Exposed { .. }
+            | VaultError::Io { .. }) => VaultState::Absent {
+                reason: error.to_string(),
+            },
+        }
+    }
 }
 
 impl Keychain {
-    pub(super) fn new(folder: Folder, open: Box<Open>, patience: Duration) -> Self {
+    pub(super) fn new(
+        folder: Folder,
+        open: Box<Open>,
+        probe: Box<Probe>,
+        patience: Duration,
+    ) -> Self {
         Self(Arc::new(Shared {
             folder,
             open,
+            probe,
             patience,
             question: Mutex::new(Question::NotAsked),
             answered: Condvar::new(),
@@ -80,25 +150,51 @@ impl Keychain {
 
     pub(super) fn state(&self) -> VaultState {
         let kind = VaultKind::Keychain;
-        match &*self.0.question() {
-            Question::NotAsked => VaultState::Unopened { kind },
+        let question = self.0.question();
+        match &*question {
             Question::Answered(_) => VaultState::Ready { kind },
-            Question::Pending { since } if since.elapsed() < self.0.patience => {
-                VaultState::Unopened { kind }
+            Question::Pending { since, .. } if since.elapsed() >= self.0.patience => {
+                VaultState::Locked
             }
-            Question::Pending { .. } => VaultState::Locked,
-            Question::Failed { error, .. } => match error {
-                VaultError::Locked => VaultState::Locked,
-                VaultError::Absent { reason } => VaultState::Absent {
-                    reason: reason.clone(),
-                },
-                error @ (VaultError::KeyMissing { .. }
+            Question::NotAsked
+            | Question::Pending { .. }
+            | Question::Probed { .. }
+            | Question::Failed(_) => match question.failure() {
+                Some(failure) => failure.state(),
+                None => VaultState::Unopened { kind },
+            },
+        }
+    }
+
+    /// Probes whether there is a keychain, unless more is known: that it was open, or that its key
+    /// is gone. Returns once that is known, or after the time that a caller waits for a key.
+    pub(super) fn probe(&self) {
+        let begun = Instant::now();
+        let mut question = self.0.question();
+        let before = match &*question {
+            Question::NotAsked => None,
+            Question::Failed(failure) => match failure.error {
+                VaultError::Locked | VaultError::Absent { .. } => Some(failure.clone()),
+                VaultError::KeyMissing { .. }
                 | VaultError::Damaged { .. }
                 | VaultError::Exposed { .. }
-                | VaultError::Io { .. }) => VaultState::Absent {
-                    reason: error.to_string(),
-                },
+                | VaultError::Io { .. } => return,
             },
+            Question::Probed { .. } => return self.0.wait_for_probe(question, begun),
+            Question::Pending { .. } | Question::Answered(_) => return,
+        };
+        *question = Question::Probed {
+            since: begun,
+            before,
+        };
+        let probing = Arc::clone(&self.0);
+        let started = on_thread(move || {
+            let found = guarded(|| (probing.probe)().map_err(judged));
+            probing.probed(begun, found);
+        });
+        match started {
+            Ok(()) => self.0.wait_for_probe(question, begun),
+            Err(error) => *question = Question::Failed(Failure::now(error)),
         }
     }
 
@@ -107,15 +203,7 @@ impl Keychain {
     /// may be answering its prompt.
     pub(super) fn clicked_key(&self) -> Result<MasterKey, VaultError> {
         let clicked = Instant::now();
-        let mut question = self.0.question();
-        match &*question {
-            Question::Failed { .. } => *question = Question::NotAsked,
-            Question::Pending { since } if since.elapsed() > self.0.patience * GIVEN_UP => {
-                *question = Question::NotAsked;
-            }
-            Question::NotAsked | Question::Pending { .. } | Question::Answered(_) => {}
-        }
-        self.ask(question, Some(clicked))
+        self.ask(self.0.question(), Some(clicked))
     }
 
     /// The key; made, if there is neither key nor record. A prompt that is open is waited for
@@ -127,19 +215,25 @@ impl Keychain {
     fn ask(
         &self,
         mut question: MutexGuard<'_, Question>,
-        waiting_since: Option<Instant>,
+        clicked: Option<Instant>,
     ) -> Result<MasterKey, VaultError> {
-        if let Question::Failed { at, error } = &*question
-            && at.elapsed() >= rest_after(error)
-        {
-            *question = Question::NotAsked;
-        }
-        if let Question::NotAsked = *question {
+        let is_due = match &*question {
+            Question::NotAsked => true,
+            Question::Failed(_) | Question::Probed { .. } => {
+                clicked.is_some() || question.failure().is_none_or(|failure| !failure.rests())
+            }
+            Question::Pending { since, .. } => {
+                clicked.is_some() && since.elapsed() > self.0.patience * GIVEN_UP
+            }
+            Question::Answered(_) => false,
+        };
+        if is_due {
             let since = Instant::now();
-            *question = Question::Pending { since };
+            let before = question.failure().cloned();
+            *question = Question::Pending { since, before };
             ask(&self.0, since, &mut question);
         }
-        self.0.wait(question, waiting_since)
+        self.0.wait(question, clicked)
     }
 }
 
@@ -157,9 +251,11 @@ impl Shared {
         loop {
             let left = match &*question {
                 Question::Answered(key) => return Ok(key.clone()),
-                Question::Failed { error, .. } => return Err(error.clone()),
-                Question::NotAsked => return Err(VaultError::Locked),
-                Question::Pending { since } => self
+                Question::NotAsked | Question::Probed { .. } | Question::Failed(_) => {
+                    let error = question.failure().map(|failure| failure.error.clone());
+                    return Err(error.unwrap_or(VaultError::Locked));
+                }
+                Question::Pending { since, .. } => self
                     .patience
                     .saturating_sub(from.unwrap_or(*since).elapsed()),
             };
@@ -180,15 +276,57 @@ impl Shared {
         match (&*question, answer) {
             (Question::Answered(_), _) => return,
             (_, Ok(key)) => *question = Question::Answered(key),
-            (Question::Pending { since }, Err(error)) if *since == asked => {
-                let at = Instant::now();
-                *question = Question::Failed { at, error };
+            (Question::Pending { since, .. }, Err(error)) if *since == asked => {
+                *question = Question::Failed(Failure::now(error));
             }
             (
-                Question::NotAsked | Question::Pending { .. } | Question::Failed { .. },
+                Question::NotAsked
+                | Question::Probed { .. }
+                | Question::Pending { .. }
+                | Question::Failed(_),
                 Err(error),
             ) => tracing::debug!(%error, "a question to the keychain that was given up failed"),
         }
+        drop(question);
+        self.answered.notify_all();
+    }
+
+    fn wait_for_probe(&self, mut question: MutexGuard<'_, Question>, from: Instant) {
+        while matches!(*question, Question::Probed { .. }) {
+            let left = self.patience.saturating_sub(from.elapsed());
+            if left.is_zero() {
+                return;
+            }
+            (question, _) = self
+                .answered
+                .wait_timeout(question, left)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Takes what the thread found that was started at `since` to probe. If the key was asked for
+    /// meanwhile, that tells more.
+    fn probed(&self, since: Instant, found: Result<Lock, VaultError>) {
+        let mut question = self.question();
+        let before = match &mut *question {
+            Question::Probed { since: at, before } if *at == since => before.take(),
+            Question::NotAsked
+            | Question::Probed { .. }
+            | Question::Pending { .. }
+            | Question::Answered(_)
+            | Question::Failed(_) => return,
+        };
+        let error = match found {
+            Ok(Lock::Open) => None,
+            Ok(Lock::Locked) => Some(VaultError::Locked),
+            Err(error) => Some(error),
+        };
+        // It rests from what was known first, not from each probe.
+        let same = before.filter(|before| Some(&before.error) == error.as_ref());
+        *question = match error {
+            None => Question::NotAsked,
+            Some(error) => Question::Failed(same.unwrap_or_else(|| Failure::now(error))),
+        };
         drop(question);
         self.answered.notify_all();
     }
@@ -204,37 +342,42 @@ fn rest_after(error: &VaultError) -> Duration {
 
 fn ask(shared: &Arc<Shared>, since: Instant, question: &mut Question) {
     let asking = Arc::clone(shared);
-    let thread = std::thread::Builder::new()
-        .name("keychain".to_owned())
-        .spawn(move || {
-            let answer = catch_unwind(AssertUnwindSafe(|| fetch(&asking)));
-            let answer = answer.unwrap_or_else(|_| {
-                Err(VaultError::Absent {
-                    reason: "its library failed".to_owned(),
-                })
-            });
-            asking.answer(since, answer);
-        });
-    if let Err(error) = thread {
-        *question = Question::Failed {
-            at: Instant::now(),
-            error: VaultError::Absent {
-                reason: error.to_string(),
-            },
-        };
+    let started = on_thread(move || asking.answer(since, guarded(|| fetch(&asking))));
+    if let Err(error) = started {
+        *question = Question::Failed(Failure::now(error));
     }
+}
+
+fn on_thread(work: impl FnOnce() + Send + 'static) -> Result<(), VaultError> {
+    let thread = std::thread::Builder::new().name("keychain".to_owned());
+    let started = thread.spawn(work).map_err(|error| VaultError::Absent {
+        reason: error.to_string(),
+    });
+    started.map(drop)
+}
+
+/// What a library of the system answers; that it panicked is an answer too.
+fn guarded<T>(ask: impl FnOnce() -> Result<T, VaultError>) -> Result<T, VaultError> {
+    catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|_| {
+        Err(VaultError::Absent {
+            reason: "its library failed".to_owned(),
+        })
+    })
 }
 
 fn fetch(shared: &Shared) -> Result<MasterKey, VaultError> {
     let store = (shared.open)().map_err(refusal)?;
     let entry = entry(&*store, &installation(&shared.folder)?).map_err(refusal)?;
     match entry.get_secret() {
-        Ok(bytes) => known(bytes),
+        Ok(bytes) => known(&shared.folder, bytes),
         Err(Error::NoEntry) if shared.folder.has_records()? => Err(VaultError::KeyMissing {
             folder: shared.folder.path().to_owned(),
             reason: "the keychain has no item `Postern` for it".to_owned(),
         }),
-        Err(Error::NoEntry) => make(&entry, shared.made.get_or_init(MasterKey::random)),
+        Err(Error::NoEntry) => {
+            let key = shared.made.get_or_init(MasterKey::random);
+            make(&shared.folder, &entry, key)
+        }
         Err(error) => Err(refusal(error)),
     }
 }
@@ -267,27 +410,34 @@ fn entry(store: &CredentialStore, installation: &str) -> keyring_core::Result<En
         .or_else(|_| store.build(SERVICE, installation, None))
 }
 
-fn make(entry: &Entry, key: &MasterKey) -> Result<MasterKey, VaultError> {
+fn make(folder: &Folder, entry: &Entry, key: &MasterKey) -> Result<MasterKey, VaultError> {
     entry.set_secret(key.expose()).map_err(refusal)?;
     // What the keychain gives back counts: it may have dropped or changed what it was given.
-    known(entry.get_secret().map_err(refusal)?)
+    known(folder, entry.get_secret().map_err(refusal)?)
 }
 
-fn known(bytes: Vec<u8>) -> Result<MasterKey, VaultError> {
-    MasterKey::from_bytes(&Zeroizing::new(bytes)).ok_or_else(|| VaultError::Absent {
-        reason: "its item `Postern` is not a key of 32 bytes".to_owned(),
+fn known(folder: &Folder, bytes: Vec<u8>) -> Result<MasterKey, VaultError> {
+    MasterKey::from_bytes(&Zeroizing::new(bytes)).ok_or_else(|| VaultError::KeyMissing {
+        folder: folder.path().to_owned(),
+        reason: "the keychain's item `Postern` is not a key of 32 bytes".to_owned(),
     })
 }
 
 fn refusal(error: Error) -> VaultError {
+    let words = error.to_string();
+    let judged = judged(error);
+    if judged != VaultError::Locked {
+        tracing::info!(error = words, "the keychain refuses");
+    }
+    judged
+}
+
+fn judged(error: Error) -> VaultError {
     match error {
         Error::NoStorageAccess(cause) if waits_for_a_person(&*cause) => VaultError::Locked,
-        other => {
-            tracing::info!(error = %other, "the keychain refuses");
-            VaultError::Absent {
-                reason: in_words(&other),
-            }
-        }
+        other => VaultError::Absent {
+            reason: in_words(&other),
+        },
     }
 }
 
@@ -310,6 +460,34 @@ impl fmt::Debug for Keychain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Keychain").field(&self.state()).finish()
     }
+}
+
+/// Whether this system has a keychain. The Secret Service is started if it can be; a new key would
+/// go to its default collection.
+#[cfg(all(unix, not(target_os = "macos")))]
+pub(super) fn system_probe() -> keyring_core::Result<Lock> {
+    use secret_service::EncryptionType;
+    use secret_service::blocking::SecretService;
+
+    let failed = |error| Error::PlatformFailure(Box::new(error));
+    // Nothing secret is said.
+    let service = SecretService::connect(EncryptionType::Plain).map_err(failed)?;
+    let collection = service
+        .get_default_collection()
+        .map_err(|error| match error {
+            missing @ secret_service::Error::NoResult => Error::NoStorageAccess(Box::new(missing)),
+            other => failed(other),
+        })?;
+    Ok(match collection.is_locked().map_err(failed)? {
+        true => Lock::Locked,
+        false => Lock::Open,
+    })
+}
+
+/// Whether this system has a keychain. It is part of the system, and asks its user when it is used.
+#[cfg(any(windows, target_os = "macos"))]
+pub(super) fn system_probe() -> keyring_core::Result<Lock> {
+    Ok(Lock::Open)
 }
 
 /// The keychain of this system.

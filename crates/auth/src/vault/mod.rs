@@ -30,7 +30,7 @@ use zeroize::Zeroizing;
 
 use folder::Folder;
 use key::{KeyFile, MasterKey};
-use keychain::Keychain;
+use keychain::{Keychain, Lock};
 pub(crate) use record::{RecordKind, RecordName};
 
 /// How long the keychain may take to answer before it counts as locked.
@@ -158,7 +158,12 @@ impl Vault {
     /// keychain: service `Postern`, user the installation id kept in `dir`. Touches nothing yet.
     #[must_use]
     pub fn keychain(dir: &Path) -> Self {
-        Self::keychain_of(dir, keychain::system_store, PATIENCE)
+        Self::guarded(
+            dir,
+            keychain::system_store,
+            keychain::system_probe,
+            PATIENCE,
+        )
     }
 
     /// As [`Vault::keychain`], with a keychain of the caller's: `open` is called anew each time
@@ -169,8 +174,20 @@ impl Vault {
         open: impl Fn() -> keyring_core::Result<Arc<CredentialStore>> + Send + Sync + 'static,
         patience: Duration,
     ) -> Self {
+        let open = Arc::new(open);
+        let probed = Arc::clone(&open);
+        let probe = move || probed().map(|_| Lock::Open);
+        Self::guarded(dir, move || open(), probe, patience)
+    }
+
+    fn guarded(
+        dir: &Path,
+        open: impl Fn() -> keyring_core::Result<Arc<CredentialStore>> + Send + Sync + 'static,
+        probe: impl Fn() -> keyring_core::Result<Lock> + Send + Sync + 'static,
+        patience: Duration,
+    ) -> Self {
         let folder = Folder::new(dir);
-        let keychain = Keychain::new(folder.clone(), Box::new(open), patience);
+        let keychain = Keychain::new(folder.clone(), Box::new(open), Box::new(probe), patience);
         Self(Arc::new(Guard::Keychain(folder, keychain)))
     }
 
@@ -198,6 +215,14 @@ impl Vault {
             Guard::Memory(_) => VaultState::Ready {
                 kind: VaultKind::Memory,
             },
+        }
+    }
+
+    /// Finds out whether there is a keychain, for [`state`](Self::state), and waits for that. It
+    /// makes no key, unlocks nothing and shows no prompt. It does nothing where no keychain is used.
+    pub(crate) fn probe(&self) {
+        if let Guard::Keychain(_, keychain) = &*self.0 {
+            keychain.probe();
         }
     }
 

@@ -212,6 +212,89 @@ fn an_absent_keychain_is_found_when_it_comes() {
     assert_eq!(vault.state(), VaultState::Ready { kind });
 }
 
+#[test]
+fn probe_finds_absence_and_recovery_without_key() {
+    let dir = TempDir::new().unwrap();
+    let store = mock::Store::new().unwrap();
+    let absent = || Err(Error::PlatformFailure("the bus is not there".into()));
+    let answers = Mutex::new(vec![
+        Ok(store.clone() as Arc<CredentialStore>),
+        absent(),
+        absent(),
+    ]);
+    let vault = Vault::keychain_of(
+        dir.path(),
+        move || answers.lock().unwrap().pop().expect("asked once more"),
+        PATIENT,
+    );
+    for _ in 0..2 {
+        vault.probe();
+        let reason = "the system has none that answers".to_owned();
+        assert_eq!(vault.state(), VaultState::Absent { reason });
+    }
+    vault.probe();
+    let kind = VaultKind::Keychain;
+    assert_eq!(vault.state(), VaultState::Unopened { kind });
+    assert!(files(dir.path()).is_empty(), "no key has a name");
+    Vault::memory().probe();
+    let file = Vault::file(dir.path());
+    file.probe();
+    let kind = VaultKind::File;
+    assert_eq!(file.state(), VaultState::Unopened { kind });
+    assert!(files(dir.path()).is_empty(), "no key file is made");
+}
+
+#[test]
+fn probe_that_gets_no_answer_holds_up_no_sign_in() {
+    let dir = TempDir::new().unwrap();
+    let store = mock::Store::new().unwrap();
+    let (answer, answers) = channel::<()>();
+    let answers = Mutex::new(Some(answers));
+    let vault = Vault::keychain_of(
+        dir.path(),
+        move || {
+            let first = answers.lock().unwrap().take();
+            if let Some(first) = first {
+                // Until the test ends.
+                let _ = first.recv();
+            }
+            Ok(store.clone() as Arc<CredentialStore>)
+        },
+        Duration::from_millis(50),
+    );
+    vault.probe();
+    let kind = VaultKind::Keychain;
+    assert_eq!(vault.state(), VaultState::Unopened { kind });
+    while vault.open().is_err() {
+        std::thread::yield_now();
+    }
+    assert_eq!(vault.state(), VaultState::Ready { kind });
+    drop(answer);
+}
+
+// The Credential Manager shows no prompt.
+#[cfg(not(windows))]
+#[test]
+fn probe_keeps_dismissed_prompt_at_rest() {
+    let dir = TempDir::new().unwrap();
+    let (asked, questions) = channel();
+    let vault = Vault::keychain_of(
+        dir.path(),
+        move || {
+            asked.send(()).unwrap();
+            Err(Error::NoStorageAccess("SS error: prompt dismissed".into()))
+        },
+        PATIENT,
+    );
+    assert_eq!(vault.open(), Err(VaultError::Locked));
+    vault.probe();
+    assert_eq!(vault.state(), VaultState::Locked);
+    assert_eq!(questions.try_iter().count(), 2);
+    let write = vault.write(&grant("one"), &Zeroizing::new(SECRET.to_vec()));
+    assert_eq!(write, Err(VaultError::Locked));
+    assert_eq!(questions.try_iter().count(), 0, "it rests still");
+}
+
 // The Credential Manager asks nobody.
 #[cfg(not(windows))]
 #[test]

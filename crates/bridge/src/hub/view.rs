@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use auth::Account;
 use control::api::{
-    AccountState, AccountView, BridgeView, ServerState, ServerView, State, VaultState, VaultView,
+    AccountState, AccountView, BridgeView, Problem, ProblemKind, ServerState, ServerView, State,
+    VaultState, VaultView,
 };
 
 use super::{Hub, account_id};
 use crate::VaultChoice;
 use crate::registry::Server;
+
+/// What to do where there is no keychain.
+const NO_KEYCHAIN: &str = "start a Secret Service such as gnome-keyring, or choose a key file: `POSTERN_VAULT=file postern bridge --replace --detach`";
 
 /// How long a look at the state waits for the keychain.
 const GLANCE: Duration = Duration::from_millis(300);
@@ -19,6 +23,10 @@ impl Hub {
     /// Everything there is to see.
     pub(crate) async fn state(&self) -> State {
         let accounts = self.accounts_now().await;
+        if self.has_vault_problem() {
+            // The user may have started or unlocked one.
+            let _ = tokio::time::timeout(GLANCE, self.probe_vault()).await;
+        }
         let servers = self.registry.all();
         State {
             bridge: self.bridge_view(),
@@ -41,6 +49,37 @@ impl Hub {
     async fn accounts_now(&self) -> Vec<Account> {
         let known = tokio::time::timeout(GLANCE, self.identity.accounts()).await;
         known.unwrap_or_default()
+    }
+
+    fn has_vault_problem(&self) -> bool {
+        match self.identity.vault_state() {
+            auth::VaultState::Locked | auth::VaultState::Absent { .. } => true,
+            auth::VaultState::Unopened { .. } | auth::VaultState::Ready { .. } => false,
+        }
+    }
+
+    /// Finds out whether there is a keychain, and says so if that is news.
+    pub(crate) async fn probe_vault(&self) {
+        let before = self.identity.vault_state();
+        self.identity.probe_vault().await;
+        let now = self.identity.vault_state();
+        if now == before {
+            return;
+        }
+        match &now {
+            auth::VaultState::Absent { reason } => {
+                tracing::warn!(
+                    reason,
+                    hint = NO_KEYCHAIN,
+                    "there is no keychain, sign-ins cannot be kept"
+                );
+            }
+            auth::VaultState::Locked => tracing::info!("the keychain is locked"),
+            auth::VaultState::Unopened { .. } | auth::VaultState::Ready { .. } => {
+                tracing::info!("the keychain can be used now");
+            }
+        }
+        self.changed();
     }
 
     fn bridge_view(&self) -> BridgeView {
@@ -119,25 +158,36 @@ impl Hub {
 }
 
 fn vault_view(choice: VaultChoice, state: &auth::VaultState) -> VaultView {
-    let (state, detail) = match (state, choice) {
+    let (state, detail, hint) = match (state, choice) {
         (auth::VaultState::Locked, _) => (
             VaultState::Locked,
             "The keychain is locked. Unlock it, then try again.".to_owned(),
+            Some("unlock the keychain, then try again".to_owned()),
         ),
-        (auth::VaultState::Absent { reason }, _) => (
-            VaultState::Absent,
-            format!("There is no keychain: {reason}."),
-        ),
+        (auth::VaultState::Absent { reason }, _) => {
+            let Problem { message, hint, .. } = Problem::from_text(ProblemKind::Vault, reason);
+            (
+                VaultState::Absent,
+                format!("There is no keychain: {message}."),
+                hint.or_else(|| Some(NO_KEYCHAIN.to_owned())),
+            )
+        }
         (_, VaultChoice::Keychain) => (
             VaultState::Keychain,
             "Tokens are kept in files sealed with a key from the system's keychain.".to_owned(),
+            None,
         ),
         (_, VaultChoice::File) => (
             VaultState::KeyFile,
             "Tokens are kept in files sealed with a key file, as POSTERN_VAULT=file asks. \
              Whoever can read that file can read them."
                 .to_owned(),
+            None,
         ),
     };
-    VaultView { state, detail }
+    VaultView {
+        state,
+        detail,
+        hint,
+    }
 }

@@ -60,6 +60,9 @@ pub struct VaultView {
     pub state: VaultState,
     /// In words.
     pub detail: String,
+    /// What to do, where tokens cannot be kept.
+    #[serde(default)]
+    pub hint: Option<String>,
 }
 
 /// The state of the vault.

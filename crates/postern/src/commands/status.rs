@@ -2,8 +2,8 @@
 
 use control::CallError;
 use control::api::{
-    AccountState, AccountView, Problem, Reply, Request, ServerModeState, ServerState, ServerView,
-    SessionView, SignInView, State,
+    AccountState, AccountView, Problem, ProblemKind, Reply, Request, ServerModeState, ServerState,
+    ServerView, SessionView, SignInView, State, VaultView,
 };
 
 use super::sign_out;
@@ -39,7 +39,8 @@ pub(crate) fn run(args: &JsonArgs, context: &Context) -> Result<(), Failure> {
 }
 
 fn text(state: &State) -> String {
-    let mut parts = vec![table_with_problems(bridge(state))];
+    let vault = vault_problem(&state.bridge.vault);
+    let mut parts = vec![table_with_problems(bridge(state, vault.as_ref()))];
     let mut section = |title: &str, rows: String| {
         if !rows.is_empty() {
             parts.push(format!("{title}\n{rows}"));
@@ -60,8 +61,21 @@ fn text(state: &State) -> String {
     parts.join("\n\n")
 }
 
-fn bridge(state: &State) -> Vec<([String; 2], Option<&Problem>)> {
+/// What is in the way of keeping tokens.
+fn vault_problem(view: &VaultView) -> Option<Problem> {
+    let hint = view.hint.as_ref()?;
+    Some(Problem::new(ProblemKind::Vault, &view.detail).with_hint(hint))
+}
+
+fn bridge<'a>(
+    state: &'a State,
+    vault: Option<&'a Problem>,
+) -> Vec<([String; 2], Option<&'a Problem>)> {
     let view = &state.bridge;
+    let tokens = match vault {
+        None => view.vault.detail.clone(),
+        Some(_) => "cannot be kept".to_owned(),
+    };
     let row = |name: &str, value: String| [name.to_owned(), value];
     let version = format!("{}, process {}", view.version, view.pid);
     let http = view.http.clone().unwrap_or_else(|| "none".to_owned());
@@ -70,7 +84,7 @@ fn bridge(state: &State) -> Vec<([String; 2], Option<&Problem>)> {
         (row("bridge", version), None),
         (row("endpoints", http), view.http_problem.as_ref()),
         (row("socket", socket), None),
-        (row("tokens", view.vault.detail.clone()), None),
+        (row("tokens", tokens), vault),
         (
             row("configuration", view.config_file.clone()),
             view.config_problem.as_ref(),
@@ -198,6 +212,7 @@ mod tests {
                 vault: VaultView {
                     state: VaultState::Keychain,
                     detail: "keychain".into(),
+                    hint: None,
                 },
             },
             accounts: vec![AccountView {

@@ -20,7 +20,7 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    pub(super) fn of(session: &Session) -> Self {
+    pub(crate) fn of(session: &Session) -> Self {
         Self {
             display: session.variable("DISPLAY").clone(),
             path: session.variable("PATH").clone(),
