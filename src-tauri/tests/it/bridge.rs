@@ -125,6 +125,7 @@ pub(crate) fn state() -> State {
 
 pub(crate) fn server(name: &str, is: ServerState) -> ServerView {
     ServerView {
+        foreign_scopes: Vec::new(),
         name: name.into(),
         url: format!("https://mcp.example.com/{name}/mcp"),
         endpoint: Some(format!("http://127.0.0.1:4127/{name}/mcp")),
