@@ -30,6 +30,7 @@ callbackPort: number | null,
  * What the user has to approve before the authorization server is asked.
  */
 approval: ApprovalView | null, 
+/**
  * Whether the address that a browser on another machine ended on can be handed in.
  */
 takesAddress: boolean, 
