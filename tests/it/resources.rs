@@ -136,7 +136,7 @@ async fn challenge_with_foreign_scope_brings_no_foreign_token() {
         for status in [401, 403] {
             place.files.demand(status, &foreign);
             let refused = place.call("files").await.expect_err("no other token");
-            assert!(refused["code"].is_number(), "{refused}");
+            assert!(refused["error"]["code"].is_number(), "{refused}");
         }
         assert!(place.foreign_scopes("files").await.contains(&foreign));
         place.bridge.replace().await;
