@@ -106,6 +106,7 @@ const signingIn: State = {
       code: null,
       callbackPort: 49152,
       approval: null,
+      takesAddress: false,
       since: 1_795_251_000,
     },
   ],

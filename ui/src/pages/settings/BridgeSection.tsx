@@ -5,6 +5,8 @@ import { CopyButton } from "../../parts/CopyButton";
 import { Mono } from "../../parts/Mono";
 import { ProblemAlert } from "../../parts/ProblemAlert";
 import { Row } from "../../parts/Row";
+import { sentence } from "../../parts/sentence";
+import { Words } from "../../parts/Words";
 import { t } from "../../strings/t";
 import { Section } from "./Section";
 
@@ -39,7 +41,17 @@ export function BridgeSection({ bridge }: { bridge: BridgeView }) {
           </>
         )}
       </Row>
-      <Row label={t("bridge.vault")} about={bridge.vault.detail}>
+      <Row
+        label={t("bridge.vault")}
+        about={bridge.vault.detail}
+        below={
+          bridge.vault.hint !== null && (
+            <Text size="sm">
+              <Words>{sentence(bridge.vault.hint)}</Words>
+            </Text>
+          )
+        }
+      >
         <Badge variant="dot" tt="none" fw={550} color={VAULT_COLORS[bridge.vault.state]}>
           {t(`vault.${bridge.vault.state}`)}
         </Badge>

@@ -12,6 +12,7 @@ test("problems of the bridge stand where they belong", () => {
   expect(within(bridge).getByText("Port 4127 is taken by another program")).toBeDefined();
   expect(bridge.textContent).toContain("unknown field ulr in servers.wiki");
   expect(within(bridge).getByText("Keychain locked")).toBeDefined();
+  expect(within(bridge).getByText("Unlock the keychain, then try again")).toBeDefined();
 });
 
 test("server mode is configured by a form that checks what it can, then started", async () => {
