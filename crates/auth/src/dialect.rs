@@ -24,12 +24,13 @@ pub(crate) enum Dialect {
 }
 
 /// The hosts of Entra in all its clouds.
-const HOSTS: [&str; 10] = [
+const HOSTS: [&str; 11] = [
     "login.microsoftonline.com",
     "login.windows.net",
     "login.microsoft.com",
     "sts.windows.net",
     "login.microsoftonline.us",
+    "login.usgovcloudapi.net",
     "login.partner.microsoftonline.cn",
     "login.chinacloudapi.cn",
     "login.sovcloud-identity.fr",
@@ -47,8 +48,11 @@ pub(crate) fn is_entra(issuer: &Issuer) -> bool {
 
 /// Returns whether a URL is at a host where Entra signs users in.
 pub(crate) fn is_entra_url(url: &Url) -> bool {
-    url.host_str()
-        .is_some_and(|host| HOSTS.contains(&host) || host.ends_with(".ciamlogin.com"))
+    url.host_str().is_some_and(|host| {
+        // A name with a dot at its end is the same name.
+        let host = host.trim_end_matches('.');
+        HOSTS.contains(&host) || host.ends_with(".ciamlogin.com")
+    })
 }
 
 /// Returns whether a scope is about the sign-in itself and belongs to no resource.

@@ -216,9 +216,15 @@ impl Identity {
     pub async fn forget_approvals(&self, target: &Target) -> Result<(), VaultError> {
         let source = &self.0.source;
         source.ledger.load().await?;
-        source.ledger.forget_pins(target.url.as_str()).await?;
+        let forgotten = source.ledger.forget_pins(target.url.as_str()).await;
         source.servers.bump();
-        Ok(())
+        forgotten
+    }
+
+    /// Takes note of the scopes of other resources that `challenge` names: the `WWW-Authenticate`
+    /// header of a 401 or 403 of `target`.
+    pub fn record_challenge(&self, target: &Target, challenge: &str) {
+        self.missing_scopes(target, challenge);
     }
 
     /// Returns the scopes of other resources that `target` has asked for. They are never asked
@@ -339,7 +345,8 @@ impl Identity {
     pub fn has_usable_token(&self, target: &Target) -> bool {
         let source = &self.0.source;
         let slot = source.ledger.grant_for(&target.name());
-        slot.is_some_and(|slot| slot.is_usable_at(&target.url, source.clock.unix()))
+        let usable = slot.and_then(|slot| slot.usable_at(&target.url, source.clock.unix()));
+        usable.is_some_and(|authorization| source.checked(target, authorization).is_ok())
     }
 
     /// Returns the number of the newest access token for `target`, usable or not; `None` if nobody
@@ -353,7 +360,6 @@ impl Identity {
     /// Returns the scopes that `challenge` names and that the last sign-in to `target` did not ask
     /// for; empty if it names none. From memory. Compares scopes of Entra with their resource, and
     /// leaves out those of other resources, which no sign-in asks for.
-    #[must_use]
     pub fn missing_scopes(&self, target: &Target, challenge: &str) -> Vec<String> {
         let named = Challenge::parse(challenge).unwrap_or_default().scopes;
         self.0.source.missing_scopes(target, &named)

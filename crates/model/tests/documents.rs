@@ -11,13 +11,14 @@ use model::config::{BridgeConfig, ServerAuth};
 type Read = fn(&str);
 
 /// What an example is a part of, by the file that shows it and how it begins.
-const EXAMPLES: [(&str, &str, Read); 7] = [
+const EXAMPLES: [(&str, &str, Read); 8] = [
     ("README.md", "version = 1\n\n[bridge]", bridge),
     ("README.md", "[servers.crm]", bridge),
     ("README.md", "[servers.nightly]", client_credentials),
     ("README.md", "[servers.crm]", bridge),
     ("docs/emulator.md", "version = 1\n\n[[tenants]]", emulator),
     ("docs/entra.md", "[servers.files]", bridge),
+    ("docs/entra.md", "[servers.notes]", bridge),
     ("docs/entra.md", "[entra]", gateway),
 ];
 

@@ -56,10 +56,11 @@ impl AllowedResources {
     /// Returns whether a scope may be asked for: a bare one, which gets the server's own resource,
     /// or one whose resource is allowed to the letter.
     pub(crate) fn admits(&self, scope: &str) -> bool {
-        match resource_of(scope) {
-            None => scope.bytes().all(is_scope_character),
-            Some(resource) => self.0.iter().any(|allowed| allowed.as_str() == resource),
-        }
+        is_scope(scope)
+            && match resource_of(scope) {
+                None => true,
+                Some(resource) => self.0.iter().any(|allowed| allowed.as_str() == resource),
+            }
     }
 
     /// Parts scopes by whether they may be asked for. Scopes about the sign-in itself are neither.
@@ -70,10 +71,14 @@ impl AllowedResources {
     }
 }
 
-/// A character of a scope (RFC 6749 §3.3).
-fn is_scope_character(byte: u8) -> bool {
-    matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)
+/// Returns whether a text is one scope (RFC 6749 §3.3), of a length that real ones have.
+pub(super) fn is_scope(text: &str) -> bool {
+    let is_allowed = |byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+    !text.is_empty() && text.len() <= MAX_LENGTH && text.bytes().all(is_allowed)
 }
+
+/// The longest scope, in bytes. An App ID URI has 255 at most.
+const MAX_LENGTH: usize = 512;
 
 #[cfg(test)]
 mod tests {
@@ -102,6 +107,7 @@ mod tests {
             "https://mail.example/read",
             "https://graph.microsoft.com/Mail.Read",
             "a\"b",
+            "api://files/x y",
         ]
         .map(str::to_owned);
         let sorted = allowed.sort(&scopes);

@@ -47,9 +47,17 @@ pub(crate) struct Pin {
     pub(crate) key: PinKey,
     /// The resource that the user approved. `None` where the configuration names it.
     pub(crate) resource: Option<Resource>,
-    /// The audience of the first token that the server accepted, or of the one that the user
-    /// approved since.
-    pub(crate) audience: Option<String>,
+    /// The audience of the tokens that the server may have.
+    pub(crate) audience: Option<PinnedAudience>,
+}
+
+/// The audience of the first token that a server accepted, or of the one that the user approved
+/// since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PinnedAudience {
+    pub(crate) audience: String,
+    /// The resource that the token was asked for. Another one has another audience.
+    pub(crate) resource: Resource,
 }
 
 impl PinKey {
@@ -76,7 +84,10 @@ impl Pin {
             self.audience = None;
         }
         if let Some(change) = &approval.audience {
-            self.audience = Some(change.current.clone());
+            self.audience = Some(PinnedAudience {
+                audience: change.current.clone(),
+                resource: approval.resource.clone(),
+            });
         }
     }
 }

@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 
 use model::Resource;
 
+use super::allowed::is_scope;
 use super::{ConfiguredServer, is_same_resource, microsoft_resource, resource_of};
 use crate::dialect::{is_guid, is_protocol_scope};
-use crate::discovery::ProtectedResource;
+use crate::discovery::{ProtectedResource, covers};
 
 /// Why a server may not ask for a resource.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CandidateError {
     /// Its scopes name several.
-    #[error("asks for access to several resources: {}", .0.join(", "))]
+    #[error("asks for access to several resources: {}", shown(.0.iter()))]
     Several(Vec<String>),
     /// It is Microsoft's own.
     #[error("asks for access to `{resource}`, which is {owner}")]
@@ -25,13 +26,15 @@ pub(crate) enum CandidateError {
     Taken { resource: Resource, server: String },
     /// It is no identifier that an application can have.
     #[error(
-        "asks for access to `{resource}`, which is neither api://, https:// nor an application id"
+        "asks for access to `{}`, which is neither api://, https:// nor an application id",
+        resource.as_str().escape_default()
     )]
     Unusual { resource: Resource },
 }
 
 /// Returns the one resource that the metadata of a server names: that of its scopes, else what
-/// the server calls itself (RFC 9728 §2).
+/// the server calls itself (RFC 9728 §2). The one that the user approved before stays, as long as it
+/// is among them.
 ///
 /// # Errors
 ///
@@ -41,11 +44,18 @@ pub(crate) fn candidate(
     described: &ProtectedResource,
     others: &[ConfiguredServer],
     uses: impl Fn(&ConfiguredServer, &str) -> bool,
+    approved: Option<&Resource>,
 ) -> Result<Resource, CandidateError> {
     let scopes = described.scopes.iter();
     let scopes = scopes.filter(|scope| !is_protocol_scope(scope));
     // Bare scopes belong to the resource that the others name.
-    let named: BTreeSet<&str> = scopes.filter_map(|scope| resource_of(scope)).collect();
+    let mut named: BTreeSet<&str> = scopes.filter_map(|scope| resource_of(scope)).collect();
+    if named.is_empty() {
+        named.insert(described.resource.as_str());
+    }
+    if let Some(approved) = approved.filter(|one| named.contains(one.as_str())) {
+        return Ok(approved.clone());
+    }
     let mut named = named.into_iter();
     let resource = match (named.next(), named.next()) {
         (None, _) => described.resource.clone(),
@@ -55,7 +65,8 @@ pub(crate) fn candidate(
             return Err(CandidateError::Several(all.map(str::to_owned).collect()));
         }
     };
-    if let Some(owner) = microsoft_resource(resource.as_str()) {
+    let microsofts = microsoft_resource(resource.as_str());
+    if let Some(owner) = microsofts.filter(|_| is_scope(resource.as_str())) {
         return Err(CandidateError::Microsoft { resource, owner });
     }
     if !is_usual(resource.as_str()) {
@@ -72,6 +83,9 @@ pub(crate) fn candidate(
 /// Returns whether an application of an organisation can be called that: an App ID URI, or an
 /// application id.
 fn is_usual(resource: &str) -> bool {
+    if !is_scope(resource) || resource.contains('#') {
+        return false;
+    }
     let lower = resource.to_ascii_lowercase();
     let is_loopback = || {
         let endpoint = resource.parse::<model::EndpointUrl>();
@@ -81,22 +95,31 @@ fn is_usual(resource: &str) -> bool {
 }
 
 impl CandidateError {
-    /// Returns the resource that a person could still name in the configuration.
-    pub(crate) fn resource(&self) -> &str {
-        match self {
+    /// Returns the resource that the user could still name in the configuration.
+    pub(crate) fn resource(&self) -> String {
+        let resource = match self {
             Self::Several(named) => named.first().map_or("", String::as_str),
             Self::Microsoft { resource, .. }
             | Self::Taken { resource, .. }
             | Self::Unusual { resource } => resource.as_str(),
-        }
+        };
+        resource.escape_default().to_string()
     }
 }
 
-/// Returns whether the configuration of a server names a resource.
+/// Returns foreign identifiers without anything that could steer a terminal.
+fn shown<'a>(resources: impl Iterator<Item = &'a String>) -> String {
+    let resources = resources.map(|resource| resource.escape_default().to_string());
+    resources.collect::<Vec<_>>().join(", ")
+}
+
+/// Returns whether the configuration of a server names a resource: by name, or as a part of its
+/// address (RFC 9728 §1.2), which Entra takes for an App ID URI too.
 pub(crate) fn names(server: &ConfiguredServer, resource: &str) -> bool {
     let resources = server.resources();
     let mut resources = resources.iter();
     resources.any(|own| is_same_resource(own.as_str(), resource))
+        || covers(resource, server.target.url.url())
 }
 
 #[cfg(test)]
@@ -112,7 +135,7 @@ mod tests {
             authorization_servers: Vec::new(),
             scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
         };
-        candidate(&described, &[], |_, _| false)
+        candidate(&described, &[], |_, _| false, None)
     }
 
     #[test]
@@ -126,11 +149,21 @@ mod tests {
         );
         assert_eq!(asked(&["x", "api://a/y"]), Ok(Resource::new("api://a")));
         let several = asked(&["api://a/x", "x", "api://b/x"]);
-        assert!(matches!(several, Err(CandidateError::Several(_))), "{several:?}");
-        assert!(matches!(
-            asked(&["urn:x/y"]),
-            Err(CandidateError::Unusual { .. })
-        ));
+        assert!(
+            matches!(several, Err(CandidateError::Several(_))),
+            "{several:?}"
+        );
+        for unusual in [
+            "urn:x/y",
+            "api://b/access api://x/y",
+            "api://a#b/y",
+            "api://\u{1b}[2K/y",
+        ] {
+            assert!(
+                matches!(asked(&[unusual]), Err(CandidateError::Unusual { .. })),
+                "{unusual}"
+            );
+        }
     }
 
     #[test]

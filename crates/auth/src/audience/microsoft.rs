@@ -5,6 +5,9 @@
 
 use crate::dialect::is_guid;
 
+/// What a resource is called whose name is not known.
+pub(crate) const UNNAMED: &str = "a resource of Microsoft's own";
+
 /// Applications, by their id.
 const APPLICATIONS: [(&str, &str); 31] = [
     ("00000002-0000-0000-c000-000000000000", "Azure AD Graph"),
@@ -104,14 +107,14 @@ const HOSTS: [(&str, &str); 34] = [
     ("azuresynapse.net", "Azure Synapse"),
     ("loganalytics.io", "Azure Log Analytics"),
     ("applicationinsights.io", "Azure Monitor"),
-    ("windows.net", "a resource of Microsoft's own"),
-    ("azure.net", "a resource of Microsoft's own"),
-    ("microsoft.com", "a resource of Microsoft's own"),
-    ("microsoftonline.com", "a resource of Microsoft's own"),
-    ("office.com", "a resource of Microsoft's own"),
-    ("office365.com", "a resource of Microsoft's own"),
-    ("office.net", "a resource of Microsoft's own"),
-    ("visualstudio.com", "a resource of Microsoft's own"),
+    ("windows.net", UNNAMED),
+    ("azure.net", UNNAMED),
+    ("microsoft.com", UNNAMED),
+    ("microsoftonline.com", UNNAMED),
+    ("office.com", UNNAMED),
+    ("office365.com", UNNAMED),
+    ("office.net", UNNAMED),
+    ("visualstudio.com", UNNAMED),
 ];
 
 /// Domains of the clouds, below which customers have names too.
@@ -155,7 +158,7 @@ fn application(id: &str) -> Option<&'static str> {
     let is_kept = || APPLICATION_SUFFIXES.iter().any(|end| id.ends_with(end));
     match known {
         Some((_, name)) => Some(name),
-        None => is_kept().then_some("a resource of Microsoft's own"),
+        None => is_kept().then_some(UNNAMED),
     }
 }
 
@@ -171,7 +174,7 @@ fn of_host(host: &str) -> Option<&'static str> {
     };
     match known {
         Some((_, name)) => Some(name),
-        None => is_cloud().then_some("a resource of Microsoft's own"),
+        None => is_cloud().then_some(UNNAMED),
     }
 }
 

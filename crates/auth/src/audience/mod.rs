@@ -22,10 +22,10 @@ mod servers;
 
 pub(crate) use allowed::AllowedResources;
 pub use approval::{Approval, AudienceChange};
-pub(crate) use approval::{Pin, PinKey};
+pub(crate) use approval::{Pin, PinKey, PinnedAudience};
 pub(crate) use candidate::{CandidateError, candidate, names};
 pub(crate) use foreign::ForeignScopes;
-pub(crate) use microsoft::microsoft_resource;
+pub(crate) use microsoft::{UNNAMED, microsoft_resource};
 pub use servers::ConfiguredServer;
 pub(crate) use servers::ConfiguredServers;
 

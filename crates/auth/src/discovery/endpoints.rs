@@ -103,15 +103,15 @@ impl KnownIssuers {
         endpoint: &'static str,
         address: &Url,
     ) -> Result<(), TakenEndpoint> {
-        let own = origin(issuer);
-        if own.as_ref() == Some(&address.origin()) || self.is_entra(issuer) {
+        let place = origin_of(address);
+        if origin(issuer).as_ref() == Some(&place) || self.is_entra(issuer) {
             return Ok(());
         }
-        let is_device_page = address
-            .host_str()
-            .is_some_and(|host| DEVICE_PAGES.contains(&host));
-        let is_of = |known: &&Issuer| origin(known).as_ref() == Some(&address.origin());
-        let owner = if dialect::is_entra_url(address) || is_device_page {
+        let host = address.host_str().map(|host| host.trim_end_matches('.'));
+        let is_entras = host
+            .is_some_and(|host| DEVICE_PAGES.contains(&host) || host.ends_with(".b2clogin.com"));
+        let is_of = |known: &&Issuer| origin(known).as_ref() == Some(&place);
+        let owner = if dialect::is_entra_url(address) || is_entras {
             Owner::Entra
         } else if let Some(authority) = self.authorities.iter().find(is_of) {
             Owner::Issuer(authority.clone())
@@ -133,7 +133,17 @@ impl KnownIssuers {
 
 fn origin(issuer: &Issuer) -> Option<Origin> {
     let url = Url::parse(issuer.as_str()).ok()?;
-    Some(url.origin())
+    Some(origin_of(&url))
+}
+
+/// Returns the origin of a URL, whose host may be written with a dot at its end.
+fn origin_of(url: &Url) -> Origin {
+    let mut plain = url.clone();
+    if let Some(host) = url.host_str().and_then(|host| host.strip_suffix('.')) {
+        // A host without the dot is as good as the one with it.
+        let _ = plain.set_host(Some(host));
+    }
+    plain.origin()
 }
 
 impl AuthorizationServer {

@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 pub(crate) use challenge::Challenge;
 pub use challenge::challenge_words;
 pub(crate) use endpoints::KnownIssuers;
-pub(crate) use resource::ProtectedResource;
+pub(crate) use resource::{ProtectedResource, covers};
 pub(crate) use server::{AuthorizationServer, IssuerRule, Proof};
 
 use crate::dialect;

@@ -46,9 +46,12 @@ impl ProtectedResource {
 impl ProtectedResource {
     /// Returns whether the resource covers more than the server's own address.
     pub(super) fn is_broader_than(&self, server: &EndpointUrl) -> bool {
-        let own = server.url().path().trim_end_matches('/');
+        let own = server.url();
         let claimed = Url::parse(self.resource.as_str());
-        claimed.is_ok_and(|url| url.path().trim_end_matches('/') != own)
+        claimed.is_ok_and(|url| {
+            let is_above = url.path().trim_end_matches('/') != own.path().trim_end_matches('/');
+            is_above || (url.query().is_none() && own.query().is_some())
+        })
     }
 }
 
@@ -56,8 +59,9 @@ impl Metadata {
     /// Returns whether the document claims the resource, to the letter (RFC 9728 §3.3) but for a
     /// slash at the end of an origin, which URLs do not keep apart.
     pub(super) fn claims(&self, resource: &Resource) -> bool {
-        let [own, other] = [&self.resource, resource].map(|one| one.as_str().trim_end_matches('/'));
-        own == other
+        let is_origin = || Url::parse(resource.as_str()).is_ok_and(|url| url.path() == "/");
+        let [own, other] = [&self.resource, resource].map(Resource::as_str);
+        own == other || (is_origin() && own.trim_end_matches('/') == other.trim_end_matches('/'))
     }
 }
 
@@ -70,10 +74,15 @@ pub(super) fn well_known_of(resource: &Resource) -> Option<EndpointUrl> {
     address.as_str().parse().ok()
 }
 
-fn covers(resource: &str, server: &Url) -> bool {
+/// Returns whether a resource is the server's address or a part of it that ends where a path segment
+/// ends. A resource has no fragment (RFC 8707 §2) and no user name.
+pub(crate) fn covers(resource: &str, server: &Url) -> bool {
     let Ok(resource) = Url::parse(resource) else {
         return false;
     };
+    if resource.fragment().is_some() || !resource.username().is_empty() {
+        return false;
+    }
     let part = resource.path().trim_end_matches('/');
     resource.origin() == server.origin()
         && server

@@ -156,7 +156,8 @@ impl Gate {
     fn is_own(&self, request: &Request<Incoming>) -> bool {
         let mut origins = request.headers().get_all(ORIGIN).iter();
         let own = self.page.url.origin().ascii_serialization();
-        origins.all(|origin| origin.as_bytes() == own.as_bytes())
+        let first = origins.next();
+        first.is_some_and(|origin| origin.as_bytes() == own.as_bytes()) && origins.next().is_none()
     }
 }
 

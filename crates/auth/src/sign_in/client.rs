@@ -3,6 +3,7 @@
 use ::http::StatusCode;
 
 use super::exchange::Exchange;
+use crate::dialect::Dialect;
 use crate::error::SignInError;
 use crate::http::send;
 use crate::random;
@@ -21,6 +22,7 @@ impl Exchange {
             self.client = client;
             return Ok(self);
         }
+        self.registers()?;
         if let Some(known) = known.filter(|known| known.port == port) {
             self.client = known.client;
             if !self.is_forgotten().await {
@@ -39,6 +41,9 @@ impl Exchange {
         client_name: &str,
         port: u16,
     ) -> Result<Self, SignInError> {
+        if self.plan.client.is_none() {
+            self.registers()?;
+        }
         let known = known.map(|known| known.client);
         match self.plan.client.take().or(known) {
             Some(client) => {
@@ -49,6 +54,18 @@ impl Exchange {
                 let purpose = Purpose::DeviceCode;
                 self.registered(purpose, client_name, port).await
             }
+        }
+    }
+
+    /// Checks that a client can be registered: Entra registers none, and what the user approves is
+    /// for one client.
+    fn registers(&self) -> Result<(), SignInError> {
+        match self.plan.dialect {
+            Dialect::Mcp => Ok(()),
+            Dialect::Entra => Err(SignInError::NoRegistration {
+                server: self.server(),
+                issuer: self.plan.issuer.to_string(),
+            }),
         }
     }
 

@@ -12,10 +12,11 @@ use model::{Issuer, Resource};
 use super::known::Known;
 use super::plan::{self, Sources};
 use crate::audience::{
-    AllowedResources, Approval, CandidateError, Pin, PinKey, candidate, is_same_resource, names,
+    AllowedResources, Approval, CandidateError, ConfiguredServer, Pin, PinKey, candidate,
+    is_same_resource, names,
 };
 use crate::dialect;
-use crate::discovery::{Challenge, ProtectedResource};
+use crate::discovery::{Challenge, ProtectedResource, covers};
 use crate::error::SignInError;
 
 /// See the module.
@@ -63,16 +64,17 @@ impl EntraServer<'_> {
             return Ok(self.request(resource, &described.scopes, &allowed, approval));
         }
         let others = self.known.source.servers.others(self.known.target);
-        let uses = |server: &_, resource: &str| {
+        let uses = |server: &ConfiguredServer, resource: &str| {
             let approved = self.known.source.resources_of(server);
             let mut approved = approved.iter();
             names(server, resource) || approved.any(|one| is_same_resource(one, resource))
         };
-        let pinned = self.pin().and_then(|pin| pin.resource);
-        let resource = match candidate(described, &others, uses) {
-            Ok(resource) => resource,
-            Err(error) => return Err(self.refused(&error)),
+        let uses = |server: &ConfiguredServer, resource: &str| {
+            uses(server, resource) && !covers(resource, self.known.target.url.url())
         };
+        let pinned = self.pin().and_then(|pin| pin.resource);
+        let resource = candidate(described, &others, uses, pinned.as_ref());
+        let resource = resource.map_err(|error| self.refused(&error))?;
         let is_approved = pinned.as_ref() == Some(&resource);
         let approval = match is_approved {
             true => self.approval(&resource, None),
@@ -92,7 +94,11 @@ impl EntraServer<'_> {
     ) -> EntraRequest {
         let granted = self.known.granted_by(self.issuer);
         let named = [&*self.challenge.scopes, listed, granted].map(|scopes| allowed.sort(scopes));
-        let [challenged, listed, granted] = named;
+        let [challenged, mut listed, granted] = named;
+        // Some metadata names scopes of Microsoft Graph beside its own, and leaves Graph out.
+        if listed.allowed.iter().any(|scope| scope.contains('/')) {
+            listed.allowed.retain(|scope| scope.contains('/'));
+        }
         let asked = plan::wanted(&Sources {
             configured: self.scopes,
             challenged: &challenged.allowed,

@@ -8,7 +8,9 @@ use model::config::{ClientMetadataUrl, KeptSecret, ServerAuth};
 use model::{Issuer, SecretName};
 
 use crate::dialect;
-use crate::discovery::{AuthorizationServer, Discovery, IssuerRule, Proof};
+use crate::discovery::{
+    AuthorizationServer, Discovered, Discovery, IssuerRule, KnownIssuers, Proof,
+};
 use crate::error::SignInError;
 use crate::identity::Target;
 use crate::registration::Client;
@@ -101,6 +103,49 @@ impl<'a> Known<'a> {
             .client_metadata
             .filter(|_| server.takes_client_metadata);
         url.map(Client::described_at)
+    }
+
+    /// Checks that a response to this client cannot be one of Entra's. A client that is the same at
+    /// Entra has the same redirect URIs there, and Entra does not name itself in its responses
+    /// (RFC 9207): a hostile authorization server could send the browser there (mix-up attack,
+    /// RFC 9700 §4.4).
+    ///
+    /// # Errors
+    ///
+    /// `Insecure`, if the client is used at Entra too and the authorization server does not promise to
+    /// name itself.
+    pub(super) fn keep_apart_from_entra(
+        &self,
+        client: &Client,
+        found: &Discovered,
+        issuers: &KnownIssuers,
+    ) -> Result<(), SignInError> {
+        let server = &found.authorization_server;
+        if server.names_itself || issuers.is_entra(&server.issuer.issuer()) {
+            return Ok(());
+        }
+        let all = self.source.servers.all();
+        let is_configured = all.iter().any(|one| match &one.target.auth {
+            ServerAuth::Entra { client_id, .. } => *client_id == client.id,
+            ServerAuth::Client { .. }
+            | ServerAuth::ClientCredentials(_)
+            | ServerAuth::Discover
+            | ServerAuth::None => false,
+        });
+        let grants = self.source.ledger.grants();
+        let is_known = grants.iter().any(|slot| {
+            slot.with_grant(|grant| grant.is_by_scope_alone() && grant.key.client_id == client.id)
+        });
+        if !is_configured && !is_known {
+            return Ok(());
+        }
+        Err(SignInError::Insecure {
+            server: self.server(),
+            what: format!(
+                "Postern is known to Entra by the same client metadata document, and {} does not promise to name itself in its responses (RFC 9207)",
+                server.issuer.issuer()
+            ),
+        })
     }
 
     /// A client of the configuration.

@@ -123,6 +123,9 @@ impl Plan {
                 let fits = |server: &AuthorizationServer| known.can_be_known_to(server);
                 let found = discovery.of_server(challenge, fits).await?;
                 let client = known.described_client(&found.authorization_server);
+                if let Some(client) = &client {
+                    known.keep_apart_from_entra(client, &found, &discovery.issuers)?;
+                }
                 Self::discovered(found, client, &[], &known, &discovery.issuers)?
             }
         };

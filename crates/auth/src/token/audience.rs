@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use ::http::HeaderValue;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
@@ -17,13 +18,12 @@ use super::grant::Grant;
 use super::slot::Failure;
 use super::source::Source;
 use crate::audience::{
-    AllowedResources, AudienceChange, ConfiguredServer, PinKey, is_same_resource,
-    microsoft_resource,
+    AllowedResources, AudienceChange, ConfiguredServer, PinKey, PinnedAudience, UNNAMED,
+    is_same_resource, microsoft_resource,
 };
 use crate::dialect;
 use crate::error::SignInReason;
 use crate::identity::{Authorization, Target};
-use crate::secret::AccessToken;
 
 /// The latest verdict for each server, by its address.
 #[derive(Debug, Default)]
@@ -87,25 +87,36 @@ impl Verdicts {
     }
 }
 
+/// What the tokens of a grant are judged by. It is a copy: no lock of the grant is held while the
+/// grant store is asked, which takes its own lock first.
+struct GrantFacts {
+    key: PinKey,
+    asked: Vec<String>,
+    is_by_scope_alone: bool,
+}
+
+impl GrantFacts {
+    fn new(grant: &Grant, target: &Target) -> Self {
+        Self {
+            key: PinKey {
+                server: target.url.as_str().to_owned(),
+                issuer: grant.key.issuer.clone(),
+                client_id: grant.key.client_id.clone(),
+            },
+            asked: grant.asked.clone(),
+            is_by_scope_alone: grant.is_by_scope_alone(),
+        }
+    }
+}
+
 impl Source {
     /// Returns the authorization, if its token may go to `target`.
-    pub(super) fn checked(
+    pub(crate) fn checked(
         &self,
         target: &Target,
         authorization: Authorization,
     ) -> Result<Authorization, Failure> {
-        let (url, serial) = (target.url.as_str(), authorization.serial);
-        let generation = self.servers.generation();
-        let verdict = match self.verdicts.known(url, serial, generation) {
-            Some(verdict) => verdict,
-            None => {
-                let verdict = self.verdict(target);
-                self.verdicts
-                    .record(url, serial, generation, verdict.clone());
-                verdict
-            }
-        };
-        match verdict {
+        match self.verdict_on(target, &authorization)? {
             Verdict::Passes => Ok(authorization),
             Verdict::NotApproved => Err(Failure::SignInNeeded(SignInReason::NotApproved, None)),
             Verdict::Microsoft { audience, owner } => {
@@ -117,7 +128,12 @@ impl Source {
 
     /// Returns the audience that the user has to approve before tokens go to `target`.
     pub(crate) fn changed_audience(&self, target: &Target) -> Option<AudienceChange> {
-        match self.verdict(target) {
+        let slot = self.ledger.grant_for(&target.name())?;
+        let (facts, audience) = slot.with_grant(|grant| {
+            let audience = audience_of(grant.tokens.access.expose());
+            (GrantFacts::new(grant, target), audience)
+        });
+        match self.verdict(target, &facts, audience) {
             Verdict::Changed(change) => Some(change),
             Verdict::Passes | Verdict::NotApproved | Verdict::Microsoft { .. } => None,
         }
@@ -128,17 +144,20 @@ impl Source {
         if !self.verdicts.accept(target.url.as_str(), used.serial) {
             return;
         }
-        let slot = self.ledger.grant_for(&target.name());
-        let Some(grant) = slot.map(|slot| slot.grant()) else {
+        let Some(facts) = self.facts(target).filter(|facts| facts.is_by_scope_alone) else {
             return;
         };
-        let Some(audience) = audience(&grant) else {
+        let resource = self.allowed(target, &facts).first().cloned();
+        let (Some(audience), Some(resource)) = (audience_of_header(&used.header), resource) else {
             return;
         };
-        let (source, key) = (self.clone(), grant.pin_key(target));
+        let source = self.clone();
         let pinning = async move {
-            let pinned = source.ledger.change_pin(&key, |pin| {
-                pin.audience.get_or_insert(audience);
+            let pinned = source.ledger.change_pin(&facts.key, |pin| {
+                let is_of_it = |pinned: &PinnedAudience| pinned.resource == resource;
+                if !pin.audience.as_ref().is_some_and(is_of_it) {
+                    pin.audience = Some(PinnedAudience { audience, resource });
+                }
             });
             match pinned.await {
                 Ok(true) => source.servers.bump(),
@@ -153,51 +172,82 @@ impl Source {
     /// Returns those of `named` that a sign-in to `target` would ask for and the last one did not,
     /// with their resource at Entra. Records the others as foreign.
     pub(crate) fn missing_scopes(&self, target: &Target, named: &[String]) -> Vec<String> {
-        let slot = self.ledger.grant_for(&target.name());
-        let (asked, is_by_scope, key) = match &slot {
-            None => (Vec::new(), false, None),
-            Some(slot) => slot.with_grant(|grant| {
-                let key = grant.pin_key(target);
-                (grant.asked.clone(), grant.is_by_scope_alone(), Some(key))
-            }),
-        };
-        if !is_by_scope && target.auth.authority().is_none() {
+        let facts = self.facts(target);
+        let is_by_scope_alone = facts.as_ref().is_some_and(|facts| facts.is_by_scope_alone);
+        let asked = facts.as_ref().map_or(&[][..], |facts| &facts.asked);
+        if !is_by_scope_alone && target.auth.authority().is_none() {
             let is_new = |scope: &&String| !asked.contains(scope);
             return named.iter().filter(is_new).cloned().collect();
         }
-        let mut allowed = AllowedResources::configured(&target.auth);
-        let pin = key.and_then(|key| self.ledger.pin(&key));
-        let approved = pin.and_then(|pin| pin.resource);
-        approved.into_iter().for_each(|one| allowed.add(one));
+        let allowed = match &facts {
+            Some(facts) => self.allowed(target, facts),
+            None => AllowedResources::configured(&target.auth),
+        };
         let sorted = allowed.sort(named);
         self.foreign_scopes.record(target, &sorted.foreign);
         match allowed.first() {
-            Some(resource) => dialect::missing(&sorted.allowed, &asked, resource),
+            Some(resource) => dialect::missing(&sorted.allowed, asked, resource),
             None => Vec::new(),
         }
     }
 
-    fn verdict(&self, target: &Target) -> Verdict {
-        let Some(slot) = self.ledger.grant_for(&target.name()) else {
+    fn facts(&self, target: &Target) -> Option<GrantFacts> {
+        let slot = self.ledger.grant_for(&target.name())?;
+        Some(slot.with_grant(|grant| GrantFacts::new(grant, target)))
+    }
+
+    /// Returns the resources that the configuration names, and the one that the user approved.
+    fn allowed(&self, target: &Target, facts: &GrantFacts) -> AllowedResources {
+        let mut allowed = AllowedResources::configured(&target.auth);
+        let approved = self.ledger.pin(&facts.key).and_then(|pin| pin.resource);
+        approved.into_iter().for_each(|one| allowed.add(one));
+        allowed
+    }
+
+    /// Returns the verdict on the token that is about to be sent.
+    ///
+    /// # Errors
+    ///
+    /// `NotSignedIn`, if its grant is gone by now.
+    fn verdict_on(
+        &self,
+        target: &Target,
+        authorization: &Authorization,
+    ) -> Result<Verdict, Failure> {
+        let (url, serial) = (target.url.as_str(), authorization.serial);
+        let generation = self.servers.generation();
+        if let Some(known) = self.verdicts.known(url, serial, generation) {
+            return Ok(known);
+        }
+        let facts = self.facts(target);
+        let facts = facts.ok_or(Failure::SignInNeeded(SignInReason::NotSignedIn, None))?;
+        let audience = audience_of_header(&authorization.header);
+        let verdict = self.verdict(target, &facts, audience);
+        self.verdicts
+            .record(url, serial, generation, verdict.clone());
+        Ok(verdict)
+    }
+
+    fn verdict(&self, target: &Target, facts: &GrantFacts, audience: Option<String>) -> Verdict {
+        if !facts.is_by_scope_alone {
+            return Verdict::Passes;
+        }
+        let allowed = self.allowed(target, facts);
+        if !allowed.sort(&facts.asked).foreign.is_empty() {
+            return Verdict::NotApproved;
+        }
+        let Some(audience) = audience else {
             return Verdict::Passes;
         };
-        slot.with_grant(|grant| {
-            if !grant.is_by_scope_alone() {
-                return Verdict::Passes;
-            }
-            let pin = self.ledger.pin(&grant.pin_key(target));
-            let mut allowed = AllowedResources::configured(&target.auth);
-            let approved = pin.as_ref().and_then(|pin| pin.resource.clone());
-            approved.into_iter().for_each(|one| allowed.add(one));
-            if !allowed.sort(&grant.asked).foreign.is_empty() {
-                return Verdict::NotApproved;
-            }
-            let Some(audience) = audience(grant) else {
-                return Verdict::Passes;
-            };
-            let pinned = pin.and_then(|pin| pin.audience);
-            self.judge(target, &allowed, audience, pinned)
-        })
+        let pinned = self.ledger.pin(&facts.key).and_then(|pin| pin.audience);
+        // A resource that was taken out of the configuration has nothing to say any more.
+        let pinned = pinned.filter(|pinned| allowed.iter().any(|own| *own == pinned.resource));
+        self.judge(
+            target,
+            &allowed,
+            audience,
+            pinned.map(|pinned| pinned.audience),
+        )
     }
 
     fn judge(
@@ -207,11 +257,9 @@ impl Source {
         audience: String,
         pinned: Option<String>,
     ) -> Verdict {
-        let is_microsofts = |resource: &str| microsoft_resource(resource);
-        let is_for_microsoft = allowed
-            .iter()
-            .any(|own| is_microsofts(own.as_str()).is_some());
-        if let Some(owner) = is_microsofts(&audience).filter(|_| !is_for_microsoft) {
+        if let Some(owner) = microsoft_resource(&audience)
+            && !is_meant(allowed, owner)
+        {
             return Verdict::Microsoft { audience, owner };
         }
         if pinned.as_ref() == Some(&audience) {
@@ -259,35 +307,30 @@ impl Source {
         audience: &str,
     ) -> bool {
         let pins = self.ledger.pins_of(server.target.url.as_str());
-        let pinned = pins.iter().filter_map(|pin| pin.audience.as_deref());
+        let pinned = pins.iter().filter_map(|pin| pin.audience.as_ref());
+        let pinned = pinned.map(|pinned| &*pinned.audience);
         let own = resources.iter().map(String::as_str);
         own.chain(pinned)
             .any(|known| is_same_resource(known, audience))
     }
 }
 
-impl Grant {
-    /// Returns what the approvals for `target` are known by.
-    fn pin_key(&self, target: &Target) -> PinKey {
-        PinKey {
-            server: target.url.as_str().to_owned(),
-            issuer: self.key.issuer.clone(),
-            client_id: self.key.client_id.clone(),
-        }
-    }
+/// Returns whether the configuration means this API of Microsoft's own: it names that, or one whose
+/// name is not known.
+fn is_meant(allowed: &AllowedResources, owner: &str) -> bool {
+    let own = allowed.iter();
+    let mut own = own.filter_map(|own| microsoft_resource(own.as_str()));
+    own.any(|own| own == owner || [own, owner].contains(&UNNAMED))
 }
 
-/// Returns the audience of the access token of a grant by scope alone, if it can be read.
-fn audience(grant: &Grant) -> Option<String> {
-    grant
-        .is_by_scope_alone()
-        .then(|| audience_of(&grant.tokens.access))
-        .flatten()
+/// Returns the audience of the token in an `Authorization` header.
+fn audience_of_header(header: &HeaderValue) -> Option<String> {
+    audience_of(header.to_str().ok()?.strip_prefix("Bearer ")?)
 }
 
-/// Returns the `aud` of a JWT (RFC 7519 §4.1.3). The signature is not checked: this is about what
-/// the server that gets the token could do with it.
-fn audience_of(token: &AccessToken) -> Option<String> {
+/// Returns the `aud` of a JWT (RFC 7519 §4.1.3). Returns `None` if the token cannot be read. The
+/// signature is not checked: this is about what the server that gets the token could do with it.
+fn audience_of(token: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Claims {
         aud: Audience,
@@ -298,10 +341,8 @@ fn audience_of(token: &AccessToken) -> Option<String> {
         One(String),
         Many(Vec<String>),
     }
-    let payload = token.expose().split('.').nth(1)?;
-    let payload = BASE64_URL_SAFE_NO_PAD
-        .decode(payload.trim_end_matches('='))
-        .ok()?;
+    let payload = token.split('.').nth(1)?.trim_end_matches('=');
+    let payload = BASE64_URL_SAFE_NO_PAD.decode(payload).ok()?;
     match serde_json::from_slice::<Claims>(&payload).ok()?.aud {
         Audience::One(one) => Some(one),
         // The one that opens most decides.

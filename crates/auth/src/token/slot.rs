@@ -160,7 +160,8 @@ impl Slot {
         self.state().grant.clone()
     }
 
-    /// Looks into the grant without copying its tokens.
+    /// Looks into the grant without copying its tokens. `look` asks nothing of the grant store, whose
+    /// lock is always taken first.
     pub(crate) fn with_grant<T>(&self, look: impl FnOnce(&Grant) -> T) -> T {
         look(&self.state().grant)
     }
@@ -196,9 +197,12 @@ impl Slot {
         self.state().look(server.as_str(), now)
     }
 
-    /// Returns whether there is a token that `server` can be sent now.
-    pub(crate) fn is_usable_at(&self, server: &EndpointUrl, now: u64) -> bool {
-        matches!(self.look(server, now), Look::Fresh(_) | Look::Ageing(_))
+    /// Returns the token that `server` can be sent now, if there is one.
+    pub(crate) fn usable_at(&self, server: &EndpointUrl, now: u64) -> Option<Authorization> {
+        match self.look(server, now) {
+            Look::Fresh(authorization) | Look::Ageing(authorization) => Some(authorization),
+            Look::Failed(_) | Look::Due { .. } => None,
+        }
     }
 
     /// As [`look`](Self::look), after an attempt that ended while the caller waited: its outcome

@@ -333,6 +333,31 @@ async fn claim_to_the_origin_counts_only_if_the_origin_confirms_it() {
 }
 
 #[tokio::test]
+async fn response_on_path_of_another_redirect_uri_is_not_taken() {
+    let desk = Desk::new().await;
+    let entra = desk.entra_usual();
+    desk.authority.set(|b| {
+        b.issuer = None;
+        b.metadata["authorization_response_iss_parameter_supported"] = json!(false);
+    });
+    for (target, other) in [(desk.target(), "/"), (entra, "/callback")] {
+        let flow = desk.begin(&target).await.unwrap();
+        let page = flow.url().clone();
+        let mut elsewhere = redirect_uri(&page);
+        elsewhere.set_path(other);
+        let attack = with(&elsewhere, &format!("code=c&state={}", state(&page)));
+        let browser = async {
+            assert_eq!(status(client().get(attack)).await, 404, "{other}");
+            browse(&page).await;
+        };
+        let (ended, _) = tokio::join!(flow.finish(), browser);
+        ended.unwrap();
+    }
+    let codes = desk.authority.grants("authorization_code");
+    assert!(codes.iter().all(|redeemed| redeemed["code"] != "c"));
+}
+
+#[tokio::test]
 async fn login_hint_goes_to_the_issuer_of_the_account_only() {
     let desk = Desk::new().await;
     let other = Desk::new().await;

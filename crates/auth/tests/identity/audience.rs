@@ -1,7 +1,9 @@
 //! Which resource a server gets tokens for, where the authorization server grants by scope alone.
 
 use auth::{Account, Target};
-use auth::{AuthorizationError, SignInError, SignInFlow, SignInReason, Whom};
+use auth::{AuthorizationError, ConfiguredServer, SignInError, SignInFlow, SignInReason, Whom};
+use model::Resource;
+use model::config::ServerAuth;
 use serde_json::json;
 use url::Url;
 
@@ -285,4 +287,83 @@ async fn token_with_audience_of_another_server_waits_for_the_user() {
     let flow = desk.begin(&target).await.unwrap();
     let change = flow.approval().unwrap().audience.clone().unwrap();
     assert_eq!(change.other_server.as_deref(), Some("files"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_judged_while_others_look_for_grants() {
+    let desk = Desk::new().await;
+    let target = desk.entra_usual();
+    desk.authority.set(|b| {
+        b.issuer = None;
+        b.audience = Some("first".to_owned());
+    });
+    desk.sign_in(&target).await.unwrap();
+    let server = |name: &str| ConfiguredServer {
+        name: name.to_owned(),
+        target: desk.discovered_entra(&[]),
+    };
+    let sets = [vec![server("one")], vec![server("other")]];
+    let (judging, looking) = (desk.identity.clone(), desk.identity.clone());
+    let (judged, seen) = (target.clone(), target.clone());
+    let judge = tokio::task::spawn_blocking(move || {
+        for set in sets.iter().cycle().take(5_000) {
+            judging.set_servers(set.clone());
+            assert!(judging.has_usable_token(&judged));
+        }
+    });
+    let look = tokio::task::spawn_blocking(move || {
+        for _ in 0..50_000 {
+            assert!(looking.account_for(&seen).is_some());
+        }
+    });
+    let both = async { tokio::join!(judge, look) };
+    let both = tokio::time::timeout(std::time::Duration::from_secs(60), both);
+    let (judged, looked) = both.await.expect("neither waits for the other");
+    judged.unwrap();
+    looked.unwrap();
+}
+
+#[tokio::test]
+async fn approved_resource_stays_with_its_server() {
+    let desk = Desk::new().await;
+    let target = desk.discovered_entra(&[]);
+    desk.authority
+        .set(|b| b.resource["scopes_supported"] = json!(["api://notes/x"]));
+    let flow = desk.begin(&target).await.unwrap();
+    approve(flow).await.0.unwrap();
+    // Another server is given the same resource by its configuration.
+    let ServerAuth::Entra {
+        authority,
+        client_id,
+        scopes,
+        redirect_port,
+        ..
+    } = desk.entra_usual().auth
+    else {
+        unreachable!("it is configured for Entra")
+    };
+    let shared = Target {
+        url: format!("{}/shared", desk.authority.origin).parse().unwrap(),
+        auth: ServerAuth::Entra {
+            authority,
+            client_id,
+            resource: Resource::new("api://notes"),
+            scopes,
+            redirect_port,
+        },
+    };
+    let server = |name: &str, target: &Target| ConfiguredServer {
+        name: name.to_owned(),
+        target: target.clone(),
+    };
+    let servers = vec![server("shared", &shared), server("notes", &target)];
+    desk.identity.set_servers(servers);
+    // And the metadata names a scope of a resource that is not approved.
+    desk.authority.set(|b| {
+        b.resource["scopes_supported"] = json!(["api://notes/x", "api://more/y", "User.Read"]);
+    });
+    let flow = desk.begin(&target).await.unwrap();
+    assert!(flow.approval().is_none(), "it is approved");
+    assert_eq!(scope_of(flow.url()), format!("api://notes/x {SIGN_IN}"));
+    assert_eq!(desk.identity.foreign_scopes(&target), ["api://more/y"]);
 }

@@ -146,7 +146,10 @@ async fn the_browser_may_come_back_to_either_loopback_address() {
             continue;
         };
         drop(stream);
-        let answer = client().get(format!("http://{host}:{port}/")).send().await;
+        let answer = client()
+            .get(format!("http://{host}:{port}/callback"))
+            .send()
+            .await;
         assert_eq!(answer.unwrap().status(), 400, "{host}");
     }
     finish.abort();

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::account::{Account, AccountKey};
-use crate::audience::{Pin, PinKey};
+use crate::audience::{Pin, PinKey, PinnedAudience};
 use crate::http::Side;
 use crate::registration::{Client, ClientOrigin, ClientProof, Registration};
 use crate::secret::{AccessToken, ClientSecret, RefreshToken, StoredSecret};
@@ -56,7 +56,13 @@ struct PinRecord<'a> {
     issuer: Cow<'a, Issuer>,
     client_id: Cow<'a, str>,
     resource: Option<Cow<'a, Resource>>,
-    audience: Option<Cow<'a, str>>,
+    audience: Option<PinnedAudienceRecord<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PinnedAudienceRecord<'a> {
+    audience: Cow<'a, str>,
+    resource: Cow<'a, Resource>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -233,7 +239,10 @@ pub(super) fn of_pin(pin: &Pin) -> Plain {
         issuer: Cow::Borrowed(issuer),
         client_id: (&**client_id).into(),
         resource: pin.resource.as_ref().map(Cow::Borrowed),
-        audience: pin.audience.as_deref().map(Cow::Borrowed),
+        audience: pin.audience.as_ref().map(|pinned| PinnedAudienceRecord {
+            audience: (&*pinned.audience).into(),
+            resource: Cow::Borrowed(&pinned.resource),
+        }),
     })
 }
 
@@ -246,7 +255,10 @@ pub(super) fn to_pin(plain: &Plain) -> Option<Pin> {
             client_id: record.client_id.into_owned(),
         },
         resource: record.resource.map(Cow::into_owned),
-        audience: record.audience.map(Cow::into_owned),
+        audience: record.audience.map(|pinned| PinnedAudience {
+            audience: pinned.audience.into_owned(),
+            resource: pinned.resource.into_owned(),
+        }),
     })
 }
 
