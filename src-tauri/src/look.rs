@@ -3,6 +3,7 @@
 use control::api::{AccountState, ServerModeState, ServerState, State, VaultState};
 
 use crate::link::Link;
+use crate::menu::asks;
 
 /// The three icons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +68,12 @@ fn of_sign_in(state: &State) -> Option<String> {
         AccountState::SignedIn => false,
         AccountState::SignInNeeded => true,
     };
-    match (coded, stuck, state.accounts.iter().find(expired)) {
-        (Some(coded), _, _) => Some(coded),
+    let asked = state.sign_ins.iter().find_map(|waiting| {
+        let resource = asks(waiting)?;
+        Some(format!("{} asks for access to {resource}", waiting.server))
+    });
+    match (coded.or(asked), stuck, state.accounts.iter().find(expired)) {
+        (Some(waiting), _, _) => Some(waiting),
         (None, Some(waiting), _) => Some(format!("no browser to sign in to {}", waiting.server)),
         (None, None, Some(_)) => Some("sign in again".to_owned()),
         (None, None, None) => None,

@@ -82,8 +82,24 @@ fn waiting(waiting: &SignInView) -> impl Iterator<Item = MenuEntry> {
         format!("Cancel sign-in to {server}"),
         Action::CancelSignIn(server.clone()),
     );
-    let link = click("Copy sign-in link", Action::Copy(waiting.url.clone()));
-    copy_code.into_iter().chain([link, cancel])
+    // A question that no page asks is answered in the window.
+    let question = asks(waiting).map(|resource| {
+        let label = format!("{server} asks for access to {resource}…");
+        Click(label, Action::Open(Page::Servers))
+    });
+    let link = (!waiting.url.is_empty())
+        .then(|| click("Copy sign-in link", Action::Copy(waiting.url.clone())));
+    copy_code
+        .into_iter()
+        .chain(question)
+        .chain(link)
+        .chain([cancel])
+}
+
+/// Returns the resource that a sign-in waits for the approval of, if no page asks for that.
+pub(crate) fn asks(waiting: &SignInView) -> Option<&str> {
+    let approval = waiting.approval.as_ref()?;
+    (!approval.on_page).then_some(&*approval.resource)
 }
 
 /// One entry for the one server to sign in to, or a menu of them.

@@ -3,6 +3,7 @@
 use control::api::{AccountState, Actor, Problem, ServerModeState, State};
 
 use crate::link::Link;
+use crate::menu::asks;
 
 /// A notification of the desktop.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,7 @@ pub(crate) fn notices(before: &Link, after: &Link) -> Vec<Notice> {
         expired(before, after),
         refused(before, after),
         stuck(before, after),
+        asked(before, after),
         coded(before, after),
         gateway(before, after),
     ]
@@ -100,6 +102,23 @@ fn stuck(before: &State, after: &State) -> Option<Notice> {
     })
 }
 
+/// A server asks for access, and no page shows the question.
+fn asked(before: &State, after: &State) -> Option<Notice> {
+    let known = |server: &str| {
+        let mut waiting = before.sign_ins.iter();
+        waiting.any(|one| one.server == server && asks(one).is_some())
+    };
+    let mut waiting = after.sign_ins.iter();
+    let (server, resource) = waiting.find_map(|one| {
+        let resource = asks(one)?;
+        (!known(&one.server)).then_some((&one.server, resource))
+    })?;
+    Some(Notice {
+        title: format!("{server} asks for access to {resource}"),
+        body: "Open Postern to allow it.".to_owned(),
+    })
+}
+
 fn coded(before: &State, after: &State) -> Option<Notice> {
     let known = |code: &control::api::UserCodeView| {
         before
@@ -130,7 +149,7 @@ fn gateway(before: &State, after: &State) -> Option<Notice> {
 #[cfg(test)]
 mod tests {
     use control::api::{
-        AccountState, Problem, ProblemKind, ServerModeState, SignInView, UserCodeView,
+        AccountState, ApprovalView, Problem, ProblemKind, ServerModeState, SignInView, UserCodeView,
     };
 
     use super::{Notice, notices};
@@ -187,6 +206,39 @@ mod tests {
             ["The browser could not be opened to sign in to snippets"]
         );
         assert!(titles(&stuck, &stuck).is_empty());
+    }
+
+    #[test]
+    fn pending_approval_is_told_once_unless_page_asks() {
+        let waiting = |on_page: bool| {
+            link(|state| {
+                state.sign_ins = vec![SignInView {
+                    approval: Some(ApprovalView {
+                        resource: "api://snippets".into(),
+                        issuer: "https://login.example.com".into(),
+                        previous: None,
+                        audience: None,
+                        previous_audience: None,
+                        other_server: None,
+                        on_page,
+                    }),
+                    server: "snippets".into(),
+                    url: String::new(),
+                    browser_problem: None,
+                    code: None,
+                    callback_port: None,
+                    takes_address: false,
+                    since: 0,
+                }];
+            })
+        };
+        let (asked, on_page) = (waiting(false), waiting(true));
+        assert_eq!(
+            titles(&link(|_| {}), &asked),
+            ["snippets asks for access to api://snippets"]
+        );
+        assert!(titles(&asked, &asked).is_empty());
+        assert!(titles(&link(|_| {}), &on_page).is_empty());
     }
 
     #[test]

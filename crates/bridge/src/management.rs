@@ -172,8 +172,13 @@ async fn answer(hub: &Arc<Hub>, request: Request) -> Result<Reply, Problem> {
             hub.sign_ins.hand_in(&server, &address).await?;
             Ok(Reply::Done)
         }
-        Request::ApproveResource { server, resource } => {
-            hub.sign_ins.approve(&server, &resource)?;
+        Request::ApproveResource {
+            server,
+            resource,
+            audience,
+        } => {
+            let sign_ins = &hub.sign_ins;
+            sign_ins.approve(&server, &resource, audience.as_deref())?;
             Ok(Reply::Done)
         }
         Request::CancelSignIn { server } => {

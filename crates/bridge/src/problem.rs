@@ -128,15 +128,29 @@ pub(crate) fn in_vain(server: &Server, words: Option<&str>) -> Problem {
             format!("check `resource`, which names the audience, and `scopes` of [servers.{name}]")
         }
         ServerAuth::Client { .. } => format!(
-            "check `scopes` of [servers.{name}], and ask who runs the server which audience it accepts"
+            "check `scopes` of [servers.{name}], and ask the administrators of the server which audience it accepts"
         ),
         ServerAuth::Discover | ServerAuth::None | ServerAuth::ClientCredentials(_) => {
-            "ask who runs the server which audience and scopes it accepts".to_owned()
+            "ask the administrators of the server which audience and scopes it accepts".to_owned()
         }
     };
     Problem::new(ProblemKind::SignInNeeded, text).with_hint(format!(
         "{cause}, then sign in from Postern's tray menu or with `postern sign-in {name}`"
     ))
+}
+
+/// Names the scopes of other resources that a server asked for when it refused a token. No sign-in
+/// brings them.
+pub(crate) fn with_foreign_scopes(problem: Problem, scopes: &[String]) -> Problem {
+    if scopes.is_empty() {
+        return problem;
+    }
+    let message = format!(
+        "{}; it asked for scopes of other resources, which Postern does not ask for: {}",
+        problem.message,
+        scopes.join(", ")
+    );
+    Problem { message, ..problem }.with_hint("tell the administrators of the server")
 }
 
 /// The user must sign in with a browser: the last sign-in was by device code, and is refused.

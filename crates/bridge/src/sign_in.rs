@@ -136,11 +136,11 @@ impl SignIns {
     /// # Errors
     ///
     /// `NotFound`, if no sign-in to that server waits for the approval of that resource.
-    pub(crate) fn approve(&self, server: &str, resource: &str) -> End {
+    pub(crate) fn approve(&self, server: &str, resource: &str, audience: Option<&str>) -> End {
         let inner = self.inner();
         let pending = inner.pending.get(server);
         let shown = pending.and_then(|pending| pending.shown.as_ref());
-        match shown.is_some_and(|shown| shown.approve(resource)) {
+        match shown.is_some_and(|shown| shown.approve(resource, audience)) {
             true => Ok(()),
             false => Err(Problem::new(
                 ProblemKind::NotFound,
@@ -156,6 +156,8 @@ impl SignIns {
         let mut inner = self.inner();
         match inner.pending.get_mut(server.as_str()) {
             Some(pending) if pending.is_unseen() => pending.shown = None,
+            // A question that waits at a terminal and in the window says nothing of who sees pages.
+            Some(pending) if pending.asks_for_approval() => {}
             Some(_) | None => inner.deserted = true,
         }
     }
@@ -175,19 +177,26 @@ impl Pending {
         self.course.borrow().way
     }
 
+    /// Returns whether the user has to approve a resource, which no page asks for.
+    fn asks_for_approval(&self) -> bool {
+        matches!(self.shown, Some(Shown::Approval { .. }))
+    }
+
     /// Takes the page from the hosts, which are not asked any longer, to a person who wants it on
     /// that way. The flow goes on, and its address stays good, unless the way needs another flow.
     fn take(&mut self, way: SignInWay) {
         let Course { way: before, flow } = *self.course.borrow();
         let stays = match &self.shown {
+            // A question has no address. What follows it goes by the way that is wanted then.
+            Some(Shown::Approval { .. }) => way != SignInWay::Here,
             None | Some(Shown::Replaced) => {
                 before == Way::Own(way) || (before == Way::Host && way == SignInWay::Here)
             }
             Some(shown) => shown.is_on(way),
         };
         let flow = match (stays, before) {
-            (true, Way::Own(_)) => return,
-            (true, Way::Host) => flow,
+            (true, Way::Own(_)) if !self.asks_for_approval() => return,
+            (true, Way::Own(_) | Way::Host) => flow,
             (false, _) => {
                 self.shown = self.shown.take().map(|_| Shown::Replaced);
                 flow + 1

@@ -1,6 +1,8 @@
 //! The menu in its states, drawn as text.
 
-use control::api::{Problem, ProblemKind, ServerModeState, ServerState, SignInView, UserCodeView};
+use control::api::{
+    ApprovalView, Problem, ProblemKind, ServerModeState, ServerState, SignInView, UserCodeView,
+};
 
 use super::canned::{account, server, state};
 use super::{MenuEntry, menu};
@@ -101,6 +103,47 @@ fn a_code_that_waits_can_be_copied() {
         (Not signed in)
         Copy code WDJB-MJHT -> {"copy":"WDJB-MJHT"}
         Copy sign-in link -> {"copy":"https://login.example.com/device"}
+        Cancel sign-in to snippets -> {"cancel-sign-in":"snippets"}
+        ---
+        snippets: sign-in needed >
+          Copy endpoint -> {"copy":"http://127.0.0.1:4127/snippets/mcp"}
+        ---
+        Open Postern -> {"open":"servers"}
+        Start server mode… -> {"open":"settings"}
+        ---
+        Quit Postern -> "quit""#,
+    );
+}
+
+#[test]
+fn pending_approval_opens_window_and_offers_no_link() {
+    let mut state = state();
+    state.servers = vec![server("snippets", ServerState::SignInNeeded)];
+    state.sign_ins = vec![SignInView {
+        approval: Some(ApprovalView {
+            resource: "api://snippets".into(),
+            issuer: "https://login.example.com".into(),
+            previous: None,
+            audience: None,
+            previous_audience: None,
+            other_server: None,
+            on_page: false,
+        }),
+        server: "snippets".into(),
+        url: String::new(),
+        browser_problem: None,
+        code: None,
+        callback_port: None,
+        takes_address: false,
+        since: 0,
+    }];
+    check(
+        &Link::Attached(Box::new(state)),
+        Look::Attention,
+        "Postern: snippets asks for access to api://snippets",
+        r#"
+        (Not signed in)
+        snippets asks for access to api://snippets… -> {"open":"servers"}
         Cancel sign-in to snippets -> {"cancel-sign-in":"snippets"}
         ---
         snippets: sign-in needed >

@@ -81,8 +81,10 @@ test("pending approval names the resource and approves just that", async () => {
   expect(banner.textContent).toContain("snippets asks for access to");
   expect(within(banner).getByText(resource)).toBeDefined();
   expect(within(banner).queryByRole("button", { name: "Copy sign-in link" })).toBeNull();
+  expect(banner.textContent).toContain("Tokens of the server files have this audience too");
   await user.click(within(banner).getByRole("button", { name: "Allow access" }));
-  expect(call).toHaveBeenCalledWith({ call: "approve-resource", server: "snippets", resource });
+  const audience = "b8e05f4d-2c93-4a61-8f7e-d4a1906c3e04";
+  expect(call).toHaveBeenCalledWith({ call: "approve-resource", server: "snippets", resource, audience });
 });
 
 test("scopes of other resources are shown with their server", () => {

@@ -9,14 +9,18 @@ import { t } from "../strings/t";
 /** Asks whether a server may have tokens for a resource, where no page of the sign-in asks that. */
 export function SignInApproval({ server, approval }: { server: string; approval: ApprovalView }) {
   const client = useClient();
-  const allow = useAction(() => client.approveResource(server, approval.resource));
-  const { issuer, previous, audience } = approval;
+  const allow = useAction(() => client.approveResource(server, approval.resource, approval.audience));
+  const { issuer, previous, audience, previousAudience, otherServer } = approval;
   return (
     <Stack gap={4} align="flex-start">
       <Mono>{approval.resource}</Mono>
       <Text size="sm">{t("approval.about", { server, issuer })}</Text>
       {previous !== null && <Text size="sm">{t("approval.previous", { previous })}</Text>}
       {audience !== null && <Text size="sm">{t("approval.audience", { audience })}</Text>}
+      {previousAudience !== null && (
+        <Text size="sm">{t("approval.previousAudience", { audience: previousAudience })}</Text>
+      )}
+      {otherServer !== null && <Text size="sm">{t("approval.otherServer", { server: otherServer })}</Text>}
       <Button loading={allow.busy} onClick={allow.run}>
         {t("approval.allow")}
       </Button>

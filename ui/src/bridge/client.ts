@@ -27,8 +27,8 @@ export function createClient(transport: Transport) {
   return {
     follow: transport.follow,
     signIn: (server: string) => ask({ call: "sign-in", server }, "done"),
-    approveResource: (server: string, resource: string) =>
-      ask({ call: "approve-resource", server, resource }, "done"),
+    approveResource: (server: string, resource: string, audience: string | null) =>
+      ask({ call: "approve-resource", server, resource, audience }, "done"),
     cancelSignIn: (server: string) => ask({ call: "cancel-sign-in", server }, "done"),
     switchAccount: (server: string, account: string | null) =>
       ask({ call: "switch-account", server, account }, "done"),

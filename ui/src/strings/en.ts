@@ -65,6 +65,8 @@ export const en = {
       "Postern will sign you in at {{issuer}} and send {{server}} tokens for it. Allow it only if you trust this server with that.",
     previous: "Before, you allowed access to {{previous}}.",
     audience: "Its tokens have the audience {{audience}} now.",
+    previousAudience: "Before, you allowed the audience {{audience}}.",
+    otherServer: "Tokens of the server {{server}} have this audience too: each of the two could use the other's.",
     allow: "Allow access",
     onPage: "The page asks you first whether this server may have access to {{resource}}.",
   },

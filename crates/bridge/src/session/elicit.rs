@@ -252,7 +252,7 @@ impl Task {
                 match sign_ins.decline(server, &back.id, Instant::now()) {
                     // The call waits as that of a host that does not offer to show pages.
                     Declined::ByHost => self.elicitation.line = Line::Closed,
-                    Declined::ByPerson => {
+                    Declined::ByUser => {
                         self.fail(&message, &sign_in::cancelled(&self.server));
                         return None;
                     }

@@ -169,7 +169,7 @@ impl Task {
         let handshake = self.is_handshake(request.as_ref());
         match failure {
             Failure::Unauthorized { challenge } => {
-                self.server.note_challenge(challenge.clone());
+                self.record_challenge(challenge.as_deref());
                 self.on_refused(request.as_ref(), handshake, challenge.as_deref());
             }
             Failure::SessionGone { generation } if !handshake => {
@@ -398,7 +398,7 @@ impl Task {
     /// 401 where a cut stream was to be taken up: asks for another token, unless that is being
     /// done already. Its request stays where it is.
     pub(super) fn on_token_refused(&mut self, used: Option<&HeaderValue>, challenge: Option<&str>) {
-        self.server.note_challenge(challenge.map(str::to_owned));
+        self.record_challenge(challenge);
         if let Link::Live { authorization } = &self.link
             && header(authorization).as_ref() == used
         {

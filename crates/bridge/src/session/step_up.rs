@@ -18,7 +18,7 @@ impl Task {
         if let Failure::Forbidden { challenge } = failure
             && challenge.is_some()
         {
-            self.server.note_challenge(challenge.clone());
+            self.record_challenge(challenge.as_deref());
         }
     }
 

@@ -115,7 +115,24 @@ impl Task {
     /// What to say where the server answers 401, whatever it is sent.
     pub(super) fn unauthorized(&self) -> Problem {
         let in_vain = sign_in::in_vain(&self.hub, &self.server);
-        in_vain.unwrap_or_else(|| problem::unauthorized(&self.server))
+        let problem = in_vain.unwrap_or_else(|| problem::unauthorized(&self.server));
+        self.with_foreign_scopes(problem)
+    }
+
+    /// Adds to the problem of a server that refuses a token which scopes of other resources it asked
+    /// for: no sign-in brings these.
+    pub(super) fn with_foreign_scopes(&self, problem: Problem) -> Problem {
+        let identity = &self.hub.identity;
+        problem::with_foreign_scopes(problem, &identity.foreign_scopes(&self.server.target()))
+    }
+
+    /// Records what the server said when it refused a request.
+    pub(super) fn record_challenge(&self, challenge: Option<&str>) {
+        self.server.note_challenge(challenge.map(str::to_owned));
+        if let Some(challenge) = challenge {
+            let identity = &self.hub.identity;
+            identity.record_challenge(&self.server.target(), challenge);
+        }
     }
 
     /// Has everything from now on carry these. A server without any never gets some.

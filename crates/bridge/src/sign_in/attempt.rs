@@ -101,6 +101,8 @@ impl Attempt<'_> {
             server: self.server.config.url.shown().to_owned(),
             waited: APPROVAL_TIMEOUT,
         })?;
+        // It is answered, and must not be answered again.
+        self.show(Shown::Replaced);
         Ok(self.hub.identity.approve(&approval).await?)
     }
 
@@ -131,7 +133,9 @@ impl Attempt<'_> {
                 .identity
                 .start_sign_in(&target, challenge.as_deref(), self.whom.clone());
         let flow = flow.await?;
-        let (page, has_codes) = (flow.url().clone(), flow.offers_device_code());
+        // The page asks for an approval, which a code would need before it is shown.
+        let has_codes = flow.offers_device_code() && flow.approval().is_none();
+        let page = flow.url().clone();
         let (shown, asked) = (Page::of(&flow), Page::of(&flow));
         self.show(Shown::Asked { page: asked });
         // An opener may stay until the browser ends, and the answer comes before that.

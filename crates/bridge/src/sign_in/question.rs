@@ -25,7 +25,7 @@ use super::{Pending, SignIns, Way};
 
 /// How soon after a question no person can have answered it. Hosts without a person at them decline
 /// by themselves, though they offer to show pages.
-const SOONEST_PERSON: Duration = Duration::from_secs(1);
+const MIN_USER_RESPONSE: Duration = Duration::from_secs(1);
 
 /// A page, and what a person is told about it.
 pub(crate) struct Offer {
@@ -61,9 +61,9 @@ impl SentAt {
     }
 
     /// Whether a person may have answered by now.
-    fn leaves_time_for_a_person(&self, now: Instant) -> bool {
+    fn allows_user_response(&self, now: Instant) -> bool {
         let sent = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sent.is_some_and(|sent| now >= sent + SOONEST_PERSON)
+        sent.is_some_and(|sent| now >= sent + MIN_USER_RESPONSE)
     }
 }
 
@@ -71,7 +71,7 @@ impl SentAt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Declined {
     /// A person, who does not want to sign in.
-    ByPerson,
+    ByUser,
     /// The host, sooner than a person can: it cannot show pages.
     ByHost,
 }
@@ -163,7 +163,7 @@ impl SignIns {
     pub(crate) fn decline(&self, server: &ServerName, name: &str, now: Instant) -> Declined {
         let mut inner = self.inner();
         let Some(pending) = inner.pending.get_mut(server.as_str()) else {
-            return Declined::ByPerson;
+            return Declined::ByUser;
         };
         if pending.callers.was_just_asked(name, now) {
             pending.callers.do_without(name);
@@ -172,7 +172,7 @@ impl SignIns {
         if pending.callers.is_latest(name) {
             pending.cancel.cancel();
         }
-        Declined::ByPerson
+        Declined::ByUser
     }
 
     /// A host cannot show pages: another one is asked, or a browser is opened here, if there is one.
@@ -359,7 +359,7 @@ impl Callers {
     /// Whether no person can have answered by `now` what was asked under that name.
     fn was_just_asked(&self, name: &str, now: Instant) -> bool {
         let latest = self.latest.as_ref().filter(|it| it.name == name);
-        latest.is_some_and(|it| !it.sent.leaves_time_for_a_person(now))
+        latest.is_some_and(|it| !it.sent.allows_user_response(now))
     }
 
     /// What is asked under that name now.

@@ -72,7 +72,7 @@ impl Shown {
         }
     }
 
-    /// Returns `None` if there is nothing that a person can open.
+    /// Returns `None` if there is nothing that a user can open or answer.
     pub(super) fn view(&self, server: String, since: UnixSeconds) -> Option<SignInView> {
         let view = SignInView {
             server,
@@ -120,22 +120,26 @@ impl Shown {
             Self::Approval { approval, .. } => (approval, false),
             Self::Code { .. } | Self::Replaced => return None,
         };
+        let change = approval.audience.as_ref();
         Some(ApprovalView {
             resource: approval.resource.to_string(),
             issuer: approval.issuer.to_string(),
             previous: approval.previous.as_ref().map(ToString::to_string),
-            audience: approval
-                .audience
-                .as_ref()
-                .map(|change| change.current.clone()),
+            audience: change.map(|change| change.current.clone()),
+            previous_audience: change.and_then(|change| change.previous.clone()),
+            other_server: change.and_then(|change| change.other_server.clone()),
             on_page,
         })
     }
 
-    /// Approves the resource that the sign-in waits for. Returns whether it waits for that one.
-    pub(super) fn approve(&self, resource: &str) -> bool {
+    /// Approves the resource, and the audience if there is one, that the sign-in waits for. Returns
+    /// whether it waits for these.
+    pub(super) fn approve(&self, resource: &str, audience: Option<&str>) -> bool {
         match self {
-            Self::Approval { approval, allow } if approval.resource.as_str() == resource => {
+            Self::Approval { approval, allow }
+                if approval.resource.as_str() == resource
+                    && approval.audience.as_ref().map(|change| &*change.current) == audience =>
+            {
                 allow.notify_one();
                 true
             }

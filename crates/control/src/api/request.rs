@@ -43,6 +43,8 @@ pub enum Request {
         /// The resource that was shown, as [`super::ApprovalView::resource`] names it. No other one
         /// is approved.
         resource: String,
+        /// The audience that was shown with it, if one was.
+        audience: Option<String>,
     },
     /// Has another account open a server: at once where a sign-in of that account can, else by a
     /// sign-in in the browser, whose end is waited for.

@@ -20,7 +20,7 @@ pub struct State {
     pub servers: Vec<ServerView>,
     /// The conversations of hosts with servers.
     pub sessions: Vec<SessionView>,
-    /// The sign-ins that wait for the browser.
+    /// The sign-ins that wait for the user.
     pub sign_ins: Vec<SignInView>,
     /// The bundled gateway.
     pub server_mode: ServerModeState,
@@ -202,7 +202,8 @@ pub struct SessionView {
 pub struct SignInView {
     /// The server's name.
     pub server: String,
-    /// The page to open, for a browser that was not opened.
+    /// The page to open, for a browser that was not opened. Empty while the sign-in waits for an
+    /// approval that no page asks for.
     pub url: String,
     /// Why no browser was opened.
     pub browser_problem: Option<String>,
@@ -248,6 +249,10 @@ pub struct ApprovalView {
     pub previous: Option<String>,
     /// The audience of its tokens, if that is what has to be approved.
     pub audience: Option<String>,
+    /// The audience that was approved before, if there was one.
+    pub previous_audience: Option<String>,
+    /// Another server whose tokens have that audience too: each could use the other's.
+    pub other_server: Option<String>,
     /// Whether the page asks. Else the sign-in waits for
     /// [`ApproveResource`](super::Request::ApproveResource).
     pub on_page: bool,

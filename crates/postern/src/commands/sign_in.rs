@@ -105,13 +105,13 @@ pub(crate) async fn show_page(client: Client, server: &str) -> std::convert::Inf
 }
 
 /// A question that waits for an answer at the terminal.
-type Question = Option<ApprovalView>;
+type PendingApproval = Option<ApprovalView>;
 
 async fn show(
     watch: Watch,
     first: Option<SignInView>,
     announcer: &Announcer,
-    pending: watch::Sender<Question>,
+    pending: watch::Sender<PendingApproval>,
 ) -> std::convert::Infallible {
     until_the_call_ends(follow(watch, first, announcer, Some(&pending)).await).await
 }
@@ -130,7 +130,7 @@ async fn follow(
     mut watch: Watch,
     mut next: Option<SignInView>,
     announcer: &Announcer,
-    pending: Option<&watch::Sender<Question>>,
+    pending: Option<&watch::Sender<PendingApproval>>,
 ) -> Result<(), CallError> {
     let mut shown: Option<SignInView> = None;
     loop {
@@ -160,25 +160,26 @@ async fn waiting(watch: &mut Watch, server: &str) -> Result<Option<SignInView>, 
 async fn read_lines(
     context: &Context,
     server: &str,
-    question: &watch::Receiver<Question>,
+    question: &watch::Receiver<PendingApproval>,
     reads_address: bool,
 ) -> std::convert::Infallible {
     let mut asked = question.clone();
     // What runs in the background is stopped if it reads from its terminal for no reason.
     while reads_address || asked.wait_for(Option::is_some).await.is_ok() {
-        let Some(line) = terminal::line().await else {
-            break;
-        };
+        let line = terminal::line().await;
         let server = server.to_owned();
-        let question = question.borrow().clone().filter(|_| terminal::is_there());
-        let request = match question {
-            Some(question) if terminal::is_yes(&line) => Request::ApproveResource {
+        let pending = question.borrow().clone().filter(|_| terminal::is_there());
+        let request = match (pending, line) {
+            (Some(pending), Some(line)) if terminal::is_yes(&line) => Request::ApproveResource {
                 server,
-                resource: question.resource,
+                resource: pending.resource,
+                audience: pending.audience,
             },
-            Some(_) => Request::CancelSignIn { server },
-            None if line.trim().is_empty() || !reads_address => continue,
-            None => Request::FinishSignIn {
+            // The end of the input is no yes either.
+            (Some(_), _) => Request::CancelSignIn { server },
+            (None, None) => break,
+            (None, Some(line)) if line.trim().is_empty() || !reads_address => continue,
+            (None, Some(line)) => Request::FinishSignIn {
                 server,
                 address: BrowserAnswer::from(line),
             },

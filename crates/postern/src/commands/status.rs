@@ -168,7 +168,12 @@ fn sign_in(view: &SignInView) -> String {
             "  {}  asks for access to {}: answer with `postern sign-in {}`",
             view.server, approval.resource, view.server
         ),
-        Some(_) | None => format!("  {}  {}", view.server, view.url),
+        // With the address of the page a program could answer.
+        Some(approval) => format!(
+            "  {}  asks for access to {}: answer on the page in your browser",
+            view.server, approval.resource
+        ),
+        None => format!("  {}  {}", view.server, view.url),
     }
 }
 

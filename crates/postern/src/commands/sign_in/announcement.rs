@@ -56,17 +56,37 @@ impl Announcer {
         }
         match &page.approval {
             Some(approval) if !approval.on_page => return self.question(approval),
-            Some(approval) => {
-                let server = &self.server;
-                let question = asks(server, approval);
-                return format!(
-                    "{question} The page asks you first.\n{}",
-                    self.where_it_is(page, shown)
-                );
-            }
+            Some(approval) => return self.page_that_asks(approval, page, shown),
             None => {}
         }
         self.where_it_is(page, shown)
+    }
+
+    /// The question that the page asks first. Its address is for a user at a terminal alone: with
+    /// it, a program could answer.
+    fn page_that_asks(
+        &self,
+        approval: &ApprovalView,
+        page: &SignInView,
+        shown: Option<&SignInView>,
+    ) -> String {
+        let is_known = shown.is_some_and(|shown| shown.approval.as_ref() == Some(approval));
+        let question = match is_known {
+            true => String::new(),
+            false => format!(
+                "{} The page asks you first.\n",
+                asks(&self.server, approval)
+            ),
+        };
+        let place = match (self.can_approve, &page.browser_problem) {
+            (true, _) => self.where_it_is(page, shown),
+            (false, None) => "Answer on the page in your browser.".to_owned(),
+            (false, Some(problem)) => format!(
+                "No browser could be opened ({problem}). Run `postern sign-in {}` at a terminal.",
+                self.server
+            ),
+        };
+        question + &place
     }
 
     /// The question, for the answer on the next line.
@@ -128,13 +148,27 @@ fn asks(server: &str, approval: &ApprovalView) -> String {
         issuer,
         previous,
         audience,
+        previous_audience,
+        other_server,
         on_page: _,
     } = approval;
     let before = previous.as_ref();
     let before = before.map(|before| format!(" Before, you allowed access to {before}."));
-    let audience = audience.as_ref();
-    let audience =
-        audience.map(|audience| format!(" Its tokens have the audience {audience} now."));
+    let audience = audience.as_ref().map(|audience| {
+        let before = previous_audience.as_ref();
+        let before = before.map(|before| format!(", before it was {before}"));
+        let other = other_server.as_ref();
+        let other = other.map(|other| {
+            format!(
+                " Tokens of the server {other} have it too: each of the two could use the other's."
+            )
+        });
+        format!(
+            " Its tokens have the audience {audience} now{}.{}",
+            before.unwrap_or_default(),
+            other.unwrap_or_default()
+        )
+    });
     format!(
         "{server} asks for access to {resource}, with tokens from {issuer}.{}{}",
         before.unwrap_or_default(),
