@@ -11,7 +11,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    process::Command,
+    process::{Child, ChildStdin, ChildStdout, Command},
 };
 
 use crate::world::{
@@ -36,6 +36,13 @@ struct Place {
 
 impl Place {
     async fn start() -> Self {
+        let place = Self::without_bridge().await;
+        place.bridge.start().await;
+        place
+    }
+
+    /// One in which no bridge runs: the first host starts it, where no browser can be opened.
+    async fn without_bridge() -> Self {
         let folder = tempfile::Builder::new()
             .prefix("postern-it-resources-")
             .tempdir()
@@ -57,7 +64,7 @@ impl Place {
         };
         let config = [
             format!(
-                "[bridge]\nport = 0\n[servers.files]\nurl = \"{}\"\nauth = {{ kind = \"entra\", authority = \"{authority}\", client_id = \"{client}\", resource = \"{}\" }}\n",
+                "[bridge]\nport = 0\nsign_in_wait_seconds = 5\n[servers.files]\nurl = \"{}\"\nauth = {{ kind = \"entra\", authority = \"{authority}\", client_id = \"{client}\", resource = \"{}\" }}\n",
                 files.url(),
                 demo::gateway_app_id_uri(),
             ),
@@ -65,7 +72,6 @@ impl Place {
             discovered("graph", &graph),
         ];
         let bridge = Bridge::configured(folder.path(), &config.concat());
-        bridge.start().await;
         Self {
             files,
             notes,
@@ -223,44 +229,38 @@ async fn discovered_server_asking_for_graph_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn declined_question_of_call_opens_no_second_page() {
+    let place = Place::start().await;
+    let declining = async {
+        place.browser.go_to(&place.bridge.tabs.page(0).await).await;
+        place.browser.click("button[value=deny]").await;
+        place.browser.find("main > .mark").await;
+    };
+    let mut shim = Shim::spawn(&place.bridge, "notes");
+    shim.initialize().await;
+    let calling = shim.call("whoami", json!({}));
+    let (refused, ()) = tokio::join!(calling, declining);
+    let refused = refused.expect_err("no token");
+    assert_eq!(refused["error"]["code"], 1008, "{refused}");
+    let again = shim.call("whoami", json!({})).await.expect_err("no token");
+    assert_eq!(again["error"]["code"], 1001, "{again}");
+    place.call("notes").await.expect_err("no token");
+    assert_eq!(place.bridge.tabs.count(), 1);
+    assert!(place.notes.audiences().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn resource_is_approved_at_terminal_for_device_code() {
     let place = Place::start().await;
-    let arguments = format!(
-        "{} sign-in notes --device --home {}",
-        program::postern().display(),
-        place.bridge.root().display()
-    );
-    // A terminal of its own, as a user has one.
-    let mut terminal = Command::new("script")
-        .args(["-qefc", &arguments, "/dev/null"])
-        .env_clear()
-        .env("HOME", place.bridge.root())
-        .env("PATH", program::search_path())
-        .env("SHELL", "/bin/sh")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("script starts");
-    let mut typed = terminal.stdin.take().expect("its keyboard");
-    let mut screen = terminal.stdout.take().expect("its screen");
-    let mut shown = String::new();
-    let mut read_until = async |wanted: &str| {
-        let mut bytes = [0; 1024];
-        while !shown.contains(wanted) {
-            let count = within(wanted, screen.read(&mut bytes))
-                .await
-                .expect("a screen");
-            assert!(count > 0, "{shown}");
-            shown.push_str(&String::from_utf8_lossy(&bytes[..count]));
-        }
-        shown.clone()
-    };
-    let question = read_until("Allow it? [y/N]").await;
+    let mut terminal = Terminal::run(&place.bridge, "sign-in notes --device");
+    let question = terminal.shows("Allow it? [y/N]").await;
     assert!(question.contains(&format!("notes asks for access to {}", reports())));
-    typed.write_all(b"y\n").await.expect("a key");
-    let code = read_until("Enter a code only if you asked for it yourself.").await;
-    let lines: Vec<&str> = code.lines().map(str::trim).collect();
+    // A second line does not undo the answer.
+    terminal.types("y\n\n").await;
+    let shown = terminal
+        .shows("Enter a code only if you asked for it yourself.")
+        .await;
+    let lines: Vec<&str> = shown.lines().map(str::trim).collect();
     let page = lines.iter().find(|line| line.ends_with("/devicelogin"));
     let code = lines.iter().find(|line| {
         line.len() == 9
@@ -271,9 +271,94 @@ async fn resource_is_approved_at_terminal_for_device_code() {
     place.browser.go_to(page.expect("a page")).await;
     let code = code.expect("a code");
     person::sign_in_for_a_device(&place.browser, code, demo::ADELE).await;
-    read_until(&format!("Signed in to notes as {}", demo::ADELE)).await;
+    let signed_in = format!("Signed in to notes as {}", demo::ADELE);
+    terminal.shows(&signed_in).await;
     assert_eq!(place.call("notes").await.expect("a token"), "Adele Vance");
     assert_eq!(place.bridge.tabs.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn question_of_waiting_call_is_answered_at_terminal() {
+    let place = Place::without_bridge().await;
+    let mut shim = Shim::connect(&place.bridge, "notes").await;
+    let told = shim.call("whoami", json!({})).await.expect_err("no token");
+    let hint = told["error"]["data"]["hint"].as_str().expect("a hint");
+    assert!(
+        hint.contains(&format!("notes asks for access to {}", reports())),
+        "{hint}"
+    );
+    assert!(hint.contains("`postern sign-in notes`"), "{hint}");
+    let status = place.bridge.run(&["status"]).await;
+    assert!(
+        status.contains("answer with `postern sign-in notes`"),
+        "{status}"
+    );
+
+    let mut terminal = Terminal::run(&place.bridge, "sign-in notes --device");
+    terminal.shows("Allow it? [y/N]").await;
+    terminal.types("n\n").await;
+    let shown = terminal.shows("cancelled").await;
+    assert!(!shown.contains("devicelogin"), "{shown}");
+
+    let mut terminal = Terminal::run(&place.bridge, "sign-in notes --device");
+    terminal.shows("Allow it? [y/N]").await;
+    terminal.types("y\n").await;
+    terminal
+        .shows("Enter a code only if you asked for it yourself.")
+        .await;
+}
+
+/// A command at a terminal of its own, as a user has one.
+struct Terminal {
+    _process: Child,
+    keyboard: ChildStdin,
+    screen: ChildStdout,
+    shown: String,
+}
+
+impl Terminal {
+    fn run(bridge: &Bridge, command: &str) -> Self {
+        let command = format!(
+            "{} {command} --home {}",
+            program::postern().display(),
+            bridge.root().display()
+        );
+        let mut process = Command::new("script")
+            .args(["-qefc", &command, "/dev/null"])
+            .env_clear()
+            .env("HOME", bridge.root())
+            .env("PATH", program::search_path())
+            .env("SHELL", "/bin/sh")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("script starts");
+        Self {
+            keyboard: process.stdin.take().expect("its keyboard"),
+            screen: process.stdout.take().expect("its screen"),
+            shown: String::new(),
+            _process: process,
+        }
+    }
+
+    async fn types(&mut self, keys: &str) {
+        let typed = self.keyboard.write_all(keys.as_bytes()).await;
+        typed.expect("a keyboard");
+    }
+
+    /// Waits until a text is shown. Returns all that was shown so far.
+    async fn shows(&mut self, wanted: &str) -> &str {
+        let mut bytes = [0; 1024];
+        while !self.shown.contains(wanted) {
+            let read = within(wanted, self.screen.read(&mut bytes)).await;
+            let count = read.expect("a screen");
+            assert!(count > 0, "{}", self.shown);
+            self.shown
+                .push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+        &self.shown
+    }
 }
 
 /// Runs a command that fails; what it says.

@@ -137,7 +137,12 @@ async fn follow(
         next = next.filter(|page| announcer.is_live(page));
         if let Some(pending) = pending {
             let question = next.as_ref().and_then(|page| page.approval.clone());
-            pending.send_replace(question.filter(|question| !question.on_page));
+            let question = question.filter(|question| !question.on_page);
+            pending.send_if_modified(|pending| {
+                let is_other = *pending != question;
+                *pending = question;
+                is_other
+            });
         }
         if let Some(page) = &next
             && next != shown
@@ -164,12 +169,19 @@ async fn read_lines(
     reads_address: bool,
 ) -> std::convert::Infallible {
     let mut asked = question.clone();
+    let mut is_answered = false;
     // What runs in the background is stopped if it reads from its terminal for no reason.
     while reads_address || asked.wait_for(Option::is_some).await.is_ok() {
         let line = terminal::line().await;
-        let server = server.to_owned();
-        let pending = question.borrow().clone().filter(|_| terminal::is_there());
+        let (server, is_end) = (server.to_owned(), line.is_none());
+        // A question is answered once: the bridge may take a while to ask for nothing more.
+        is_answered &= !asked.has_changed().unwrap_or_default();
+        let pending = asked.borrow_and_update().clone();
+        let pending = pending.filter(|_| terminal::is_there());
+        let is_known = pending.is_some() && std::mem::replace(&mut is_answered, true);
         let request = match (pending, line) {
+            (Some(_), Some(_)) if is_known => continue,
+            (Some(_), None) if is_known => break,
             (Some(pending), Some(line)) if terminal::is_yes(&line) => Request::ApproveResource {
                 server,
                 resource: pending.resource,
@@ -186,6 +198,9 @@ async fn read_lines(
         };
         if let Err(failure) = context.call(&request).await {
             terminal::note(failure);
+        }
+        if is_end {
+            break;
         }
     }
     std::future::pending().await
