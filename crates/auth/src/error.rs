@@ -311,25 +311,9 @@ pub enum SignInError {
         /// The resource that it asked for.
         resource: String,
     },
-    /// An authorization server names an endpoint that belongs to another one (mix-up attack,
-    /// RFC 9700 §4.4).
-    #[error(
-        "the sign-in to {server} is refused: its authorization server {issuer} names the {endpoint} {address}, which belongs to {owner}; hint: {entry}"
-    )]
-    MixUp {
-        /// The server.
-        server: String,
-        /// The authorization server that the server names.
-        issuer: String,
-        /// Which endpoint.
-        endpoint: &'static str,
-        /// Where it is.
-        address: String,
-        /// Whose it is.
-        owner: String,
-        /// The configuration entry to write if it is right.
-        entry: String,
-    },
+    /// An authorization server names an endpoint that belongs to another one.
+    #[error(transparent)]
+    MixUp(Box<MixUp>),
     /// The server or its authorization server answered nonsense.
     #[error("the sign-in to {server} failed: {what}; hint: tell who runs the server")]
     Malformed {
@@ -356,6 +340,27 @@ pub enum SignInError {
     /// The tokens cannot be kept.
     #[error(transparent)]
     Vault(#[from] VaultError),
+}
+
+/// An authorization server names an endpoint that belongs to another one (mix-up attack, RFC 9700
+/// §4.4).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the sign-in to {server} is refused: its authorization server {issuer} names the {endpoint} {address}, which belongs to {owner}; hint: {entry}"
+)]
+pub struct MixUp {
+    /// The server.
+    pub server: String,
+    /// The authorization server that the server names.
+    pub issuer: String,
+    /// Which endpoint.
+    pub endpoint: &'static str,
+    /// Where it is.
+    pub address: String,
+    /// Whose it is.
+    pub owner: String,
+    /// The configuration entry to write if it is right.
+    pub entry: String,
 }
 
 impl SignInError {

@@ -28,7 +28,7 @@ pub use account::{Account, AccountKey};
 pub use audience::{Approval, AudienceChange, ConfiguredServer};
 pub use consents::{Consent, ConsentsError};
 pub use discovery::challenge_words;
-pub use error::{AuthorizationError, SecretError, SignInError, SignInReason, SignOutError};
+pub use error::{AuthorizationError, MixUp, SecretError, SignInError, SignInReason, SignOutError};
 pub use examination::{Aspect, Finding, Verdict};
 pub use explanation::{Actor, Explanation};
 pub use identity::{

@@ -271,7 +271,7 @@ pub(crate) fn of_sign_in(server: &Server, error: &auth::SignInError) -> Problem 
         Error::NoRegistration { .. }
         | Error::Insecure { .. }
         | Error::ForeignResource { .. }
-        | Error::MixUp { .. } => ProblemKind::Invalid,
+        | Error::MixUp(_) => ProblemKind::Invalid,
         Error::Vault(_) => ProblemKind::Vault,
         Error::Refused { .. }
         | Error::ClockWrong { .. }

@@ -13,7 +13,7 @@ use url::{Origin, Url};
 
 use super::AuthorizationServer;
 use crate::dialect;
-use crate::error::SignInError;
+use crate::error::{MixUp, SignInError};
 use crate::identity::Target;
 use crate::token::source::Source;
 
@@ -187,13 +187,13 @@ impl TakenEndpoint {
                 ),
             ),
         };
-        SignInError::MixUp {
+        SignInError::MixUp(Box::new(MixUp {
             server: server.shown().to_owned(),
             issuer: self.issuer.to_string(),
             endpoint: self.endpoint,
             address: self.address,
             owner,
             entry,
-        }
+        }))
     }
 }
