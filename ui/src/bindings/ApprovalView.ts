@@ -21,6 +21,14 @@ previous: string | null,
  */
 audience: string | null, 
 /**
+ * The audience that was approved before, if there was one.
+ */
+previousAudience: string | null, 
+/**
+ * Another server whose tokens have that audience too: each could use the other's.
+ */
+otherServer: string | null, 
+/**
  * Whether the page asks. Else the sign-in waits for
  * [`ApproveResource`](super::Request::ApproveResource).
  */

@@ -33,7 +33,11 @@ server: string,
  * The resource that was shown, as [`super::ApprovalView::resource`] names it. No other one
  * is approved.
  */
-resource: string, } | { "call": "switch-account", 
+resource: string, 
+/**
+ * The audience that was shown with it, if one was.
+ */
+audience: string | null, } | { "call": "switch-account", 
 /**
  * The server's name.
  */

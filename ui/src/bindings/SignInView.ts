@@ -11,7 +11,8 @@ export type SignInView = {
  */
 server: string, 
 /**
- * The page to open, for a browser that was not opened.
+ * The page to open, for a browser that was not opened. Empty while the sign-in waits for an
+ * approval that no page asks for.
  */
 url: string, 
 /**

@@ -27,7 +27,7 @@ servers: Array<ServerView>,
  */
 sessions: Array<SessionView>, 
 /**
- * The sign-ins that wait for the browser.
+ * The sign-ins that wait for the user.
  */
 signIns: Array<SignInView>, 
 /**

@@ -66,7 +66,8 @@ export const en = {
     previous: "Before, you allowed access to {{previous}}.",
     audience: "Its tokens have the audience {{audience}} now.",
     previousAudience: "Before, you allowed the audience {{audience}}.",
-    otherServer: "Tokens of the server {{server}} have this audience too: each of the two could use the other's.",
+    otherServer:
+      "Tokens of the server {{server}} have this audience too: each of the two could use the other's.",
     allow: "Allow access",
     onPage: "The page asks you first whether this server may have access to {{resource}}.",
   },
