@@ -40,11 +40,19 @@ pub(super) struct EntraServer<'a> {
     pub(super) challenge: &'a Challenge,
 }
 
+/// Who chose a resource.
+enum NamedBy {
+    /// The user, in the configuration or by an approval.
+    User,
+    /// The server, in place of the resource that the user approved before.
+    Server { previous: Option<Resource> },
+}
+
 impl EntraServer<'_> {
     /// Returns the request for a resource that the configuration names.
     pub(super) fn configured(&self, resource: &Resource) -> EntraRequest {
         let allowed = AllowedResources::configured(&self.known.target.auth);
-        let approval = self.approval(resource, None);
+        let approval = self.approval(resource, NamedBy::User);
         self.request(resource.clone(), &[], &allowed, approval)
     }
 
@@ -60,26 +68,26 @@ impl EntraServer<'_> {
     ) -> Result<EntraRequest, SignInError> {
         let mut allowed = AllowedResources::configured(&self.known.target.auth);
         if let Some(resource) = allowed.first().cloned() {
-            let approval = self.approval(&resource, None);
+            let approval = self.approval(&resource, NamedBy::User);
             return Ok(self.request(resource, &described.scopes, &allowed, approval));
         }
         let others = self.known.source.servers.others(self.known.target);
         let uses = |server: &ConfiguredServer, resource: &str| {
             let approved = self.known.source.resources_of(server);
             let mut approved = approved.iter();
-            names(server, resource) || approved.any(|one| is_same_resource(one, resource))
+            let is_used =
+                names(server, resource) || approved.any(|one| is_same_resource(one, resource));
+            // A resource above both addresses is confirmed at its own location.
+            is_used && !covers(resource, self.known.target.url.url())
         };
-        let uses = |server: &ConfiguredServer, resource: &str| {
-            uses(server, resource) && !covers(resource, self.known.target.url.url())
-        };
-        let pinned = self.pin().and_then(|pin| pin.resource);
-        let resource = candidate(described, &others, uses, pinned.as_ref());
+        let approved = self.pin().and_then(|pin| pin.resource);
+        let resource = candidate(described, &others, uses, approved.as_ref());
         let resource = resource.map_err(|error| self.refused(&error))?;
-        let is_approved = pinned.as_ref() == Some(&resource);
-        let approval = match is_approved {
-            true => self.approval(&resource, None),
-            false => self.approval(&resource, Some(pinned)),
+        let named_by = match approved {
+            Some(approved) if approved == resource => NamedBy::User,
+            previous => NamedBy::Server { previous },
         };
+        let approval = self.approval(&resource, named_by);
         allowed.add(resource.clone());
         Ok(self.request(resource, &described.scopes, &allowed, approval))
     }
@@ -118,24 +126,22 @@ impl EntraServer<'_> {
         }
     }
 
-    /// Returns what the user has to approve: a resource that the server names, in place of
-    /// `previous` if that is there, or another audience. `None` if there is nothing to approve.
-    fn approval(
-        &self,
-        resource: &Resource,
-        server_named: Option<Option<Resource>>,
-    ) -> Option<Approval> {
+    /// Returns what the user has to approve: a resource that the server names, or another audience.
+    /// Returns `None` if there is nothing to approve, or no client to approve it for.
+    fn approval(&self, resource: &Resource, named_by: NamedBy) -> Option<Approval> {
         let source = self.known.source;
         let audience = source.changed_audience(self.known.target);
-        if server_named.is_none() && audience.is_none() {
-            return None;
-        }
+        let (pins_resource, previous) = match named_by {
+            NamedBy::User if audience.is_none() => return None,
+            NamedBy::User => (false, None),
+            NamedBy::Server { previous } => (true, previous),
+        };
         Some(Approval {
             server: source.servers.name_of(self.known.target),
             issuer: self.issuer.clone(),
             resource: resource.clone(),
-            pins_resource: server_named.is_some(),
-            previous: server_named.flatten(),
+            pins_resource,
+            previous,
             audience,
             key: self.key()?,
         })
