@@ -87,9 +87,7 @@ fn foreign(outlook: &Outlook) -> Option<Finding> {
         scopes.join(", ")
     );
     let finding = Finding::doubtful(Aspect::Access, what);
-    Some(finding.with(
-        "an honest server does not: tell who runs it; if you trust it with that, add the scopes to `scopes` of this server in config.toml",
-    ))
+    Some(finding.with("an honest server does not ask for them: tell its administrators"))
 }
 
 /// The document that makes this program known, if one does, or what stands in the way of reading
