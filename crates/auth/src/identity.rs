@@ -349,8 +349,8 @@ impl Identity {
         usable.is_some_and(|authorization| source.checked(target, authorization).is_ok())
     }
 
-    /// Returns the number of the newest access token for `target`, usable or not; `None` if nobody
-    /// is signed in. From memory, for targets that people sign in to.
+    /// Returns the number of the newest access token for `target`, usable or not; `None` if no
+    /// user is signed in. From memory, for targets that people sign in to.
     #[must_use]
     pub fn newest_token(&self, target: &Target) -> Option<TokenNumber> {
         let slot = self.0.source.ledger.grant_for(&target.name())?;

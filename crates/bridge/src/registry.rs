@@ -157,7 +157,7 @@ impl Server {
     }
 
     /// What the authorization server said, or the server of the tokens of the last sign-in, as
-    /// long as somebody has to sign in.
+    /// long as the user has to sign in.
     pub(crate) fn sign_in_problem(&self) -> Option<Problem> {
         let known = self.known();
         if known.state != ServerState::SignInNeeded {

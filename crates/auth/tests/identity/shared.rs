@@ -18,7 +18,7 @@ const CHALLENGE: &str = r#"Bearer error="insufficient_claims", claims="eyJhY2Nlc
 /// Far longer than anything here takes: a hang is a failure, not a wait.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Two servers of one Entra block, of which somebody has signed in to the first.
+/// Two servers of one Entra block, of which the user has signed in to the first.
 async fn two_servers() -> (Desk, Target, Target) {
     let desk = Desk::new().await;
     desk.authority.set(|b| {
@@ -256,7 +256,7 @@ async fn usable_token_is_ready_at_first_poll_while_it_is_refreshed() {
         tokio::spawn(async move { identity.settled().await })
     };
     tokio::task::yield_now().await;
-    assert!(!settling.is_finished(), "whoever ends waits for it");
+    assert!(!settling.is_finished(), "the end waits for it");
     desk.authority.gate.add_permits(permits);
     tokio::time::timeout(LIMIT, settling)
         .await

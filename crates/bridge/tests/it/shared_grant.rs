@@ -265,7 +265,7 @@ async fn claims_that_are_refused_stop_no_other_server() {
     assert_eq!(refreshes.len() - with_claims, 1, "{refreshes:?}");
     assert!(with_claims <= 2, "one for each token: {refreshes:?}");
 
-    // Whoever signs in to the one is asked for what it wants, and to the other is not.
+    // A sign-in to the one asks for what it wants, and a sign-in to the other does not.
     for (server, wanted) in [("bad", true), ("one", false)] {
         let asking = bridge.call(sign_in(server));
         let page = async {
