@@ -1,5 +1,5 @@
-//! The page of ours that asks the user before the authorization server does: may this server have
-//! tokens for this resource?
+//! Postern's approval page. It asks the user before the authorization server does: may this server
+//! have tokens for this resource?
 //!
 //! It is on the port that the browser comes back to. Single sign-on completes the authorization
 //! server's own page without a click, so nothing but this page asks the user.

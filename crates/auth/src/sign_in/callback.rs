@@ -61,7 +61,7 @@ pub(super) struct Pages {
 enum Received<'a> {
     /// An authorization response.
     Response(Answer),
-    /// The user's answer on the page of ours.
+    /// The user's answer on the approval page.
     Decision(&'a Gate, UserDecision),
 }
 

@@ -57,8 +57,8 @@ impl SignInFlow {
         }
     }
 
-    /// Returns what the user has to approve on a page of ours, before the authorization server
-    /// shows its own.
+    /// Returns what the user has to approve on Postern's approval page, which comes before the page
+    /// of the authorization server.
     #[must_use]
     pub fn approval(&self) -> Option<&Approval> {
         self.approval.as_ref().map(ApprovalPage::approval)

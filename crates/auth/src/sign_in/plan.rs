@@ -221,8 +221,7 @@ impl Plan {
         *issuer == self.issuer || self.server.issuer.admits(issuer.as_str())
     }
 
-    /// Checks that nothing is left to approve, where no page of ours precedes that of the
-    /// authorization server.
+    /// Checks that nothing is left to approve. For sign-ins that do not show the approval page.
     ///
     /// # Errors
     ///
