@@ -2,6 +2,7 @@
 
 use model::{Issuer, Resource};
 
+use crate::identity::Target;
 use crate::vault::{RecordKind, RecordName};
 
 /// A question to the user: may this server have tokens for this resource?
@@ -61,6 +62,14 @@ pub(crate) struct PinnedAudience {
 }
 
 impl PinKey {
+    pub(crate) fn new(target: &Target, issuer: &Issuer, client_id: &str) -> Self {
+        Self {
+            server: target.url.as_str().to_owned(),
+            issuer: issuer.clone(),
+            client_id: client_id.to_owned(),
+        }
+    }
+
     /// Returns where the pin lies in the vault.
     pub(crate) fn record(&self) -> RecordName {
         let parts = [&*self.server, self.issuer.as_str(), &*self.client_id];

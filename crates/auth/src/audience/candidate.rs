@@ -1,13 +1,14 @@
 //! The resource that a discovered server may ask its user for.
 
 use std::collections::BTreeSet;
+use std::iter;
 
 use model::Resource;
 
 use super::allowed::is_scope;
-use super::{ConfiguredServer, is_same_resource, microsoft_resource, resource_of};
+use super::{ConfiguredServer, microsoft_resource, resource_of};
 use crate::dialect::{is_guid, is_protocol_scope};
-use crate::discovery::{ProtectedResource, covers};
+use crate::discovery::ProtectedResource;
 
 /// Why a server may not ask for a resource.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,21 +51,16 @@ pub(crate) fn candidate(
     let scopes = scopes.filter(|scope| !is_protocol_scope(scope));
     // Bare scopes belong to the resource that the others name.
     let mut named: BTreeSet<&str> = scopes.filter_map(|scope| resource_of(scope)).collect();
-    if named.is_empty() {
-        named.insert(described.resource.as_str());
-    }
-    if let Some(approved) = approved.filter(|one| named.contains(one.as_str())) {
+    let first = named.pop_first().unwrap_or(described.resource.as_str());
+    let is_named = |one: &&Resource| one.as_str() == first || named.contains(one.as_str());
+    if let Some(approved) = approved.filter(is_named) {
         return Ok(approved.clone());
     }
-    let mut named = named.into_iter();
-    let resource = match (named.next(), named.next()) {
-        (None, _) => described.resource.clone(),
-        (Some(one), None) => Resource::new(one),
-        (Some(one), Some(other)) => {
-            let all = [one, other].into_iter().chain(named);
-            return Err(CandidateError::Several(all.map(str::to_owned).collect()));
-        }
-    };
+    if !named.is_empty() {
+        let all = iter::once(first).chain(named);
+        return Err(CandidateError::Several(all.map(str::to_owned).collect()));
+    }
+    let resource = Resource::new(first);
     let microsofts = microsoft_resource(resource.as_str());
     if let Some(owner) = microsofts.filter(|_| is_scope(resource.as_str())) {
         return Err(CandidateError::Microsoft { resource, owner });
@@ -111,15 +107,6 @@ impl CandidateError {
 fn shown<'a>(resources: impl Iterator<Item = &'a String>) -> String {
     let resources = resources.map(|resource| resource.escape_default().to_string());
     resources.collect::<Vec<_>>().join(", ")
-}
-
-/// Returns whether the configuration of a server names a resource: by name, or as a part of its
-/// address (RFC 9728 §1.2), which Entra takes for an App ID URI too.
-pub(crate) fn names(server: &ConfiguredServer, resource: &str) -> bool {
-    let resources = server.resources();
-    let mut resources = resources.iter();
-    resources.any(|own| is_same_resource(own.as_str(), resource))
-        || covers(resource, server.target.url.url())
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ mod servers;
 pub(crate) use allowed::AllowedResources;
 pub use approval::{Approval, AudienceChange};
 pub(crate) use approval::{Pin, PinKey, PinnedAudience};
-pub(crate) use candidate::{CandidateError, candidate, names};
+pub(crate) use candidate::{CandidateError, candidate};
 pub(crate) use foreign::ForeignScopes;
 pub(crate) use microsoft::{UNNAMED, microsoft_resource};
 pub use servers::ConfiguredServer;

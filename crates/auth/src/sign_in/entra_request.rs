@@ -13,7 +13,6 @@ use super::known::Known;
 use super::plan::{self, Sources};
 use crate::audience::{
     AllowedResources, Approval, CandidateError, ConfiguredServer, Pin, PinKey, candidate,
-    is_same_resource, names,
 };
 use crate::dialect;
 use crate::discovery::{Challenge, ProtectedResource, covers};
@@ -73,12 +72,9 @@ impl EntraServer<'_> {
         }
         let others = self.known.source.servers.others(self.known.target);
         let uses = |server: &ConfiguredServer, resource: &str| {
-            let approved = self.known.source.resources_of(server);
-            let mut approved = approved.iter();
-            let is_used =
-                names(server, resource) || approved.any(|one| is_same_resource(one, resource));
             // A resource above both addresses is confirmed at its own location.
-            is_used && !covers(resource, self.known.target.url.url())
+            self.known.source.uses(server, resource)
+                && !covers(resource, self.known.target.url.url())
         };
         let approved = self.pin().and_then(|pin| pin.resource);
         let resource = candidate(described, &others, uses, approved.as_ref());
@@ -148,11 +144,7 @@ impl EntraServer<'_> {
     }
 
     fn key(&self) -> Option<PinKey> {
-        Some(PinKey {
-            server: self.known.target.url.as_str().to_owned(),
-            issuer: self.issuer.clone(),
-            client_id: self.client_id?.to_owned(),
-        })
+        Some(PinKey::new(self.known.target, self.issuer, self.client_id?))
     }
 
     fn pin(&self) -> Option<Pin> {

@@ -22,6 +22,7 @@ use crate::audience::{
     is_same_resource, microsoft_resource,
 };
 use crate::dialect;
+use crate::discovery::covers;
 use crate::error::SignInReason;
 use crate::identity::{Authorization, Target};
 
@@ -98,11 +99,7 @@ struct GrantFacts {
 impl GrantFacts {
     fn new(grant: &Grant, target: &Target) -> Self {
         Self {
-            key: PinKey {
-                server: target.url.as_str().to_owned(),
-                issuer: grant.key.issuer.clone(),
-                client_id: grant.key.client_id.clone(),
-            },
+            key: PinKey::new(target, &grant.key.issuer, &grant.key.client_id),
             asked: grant.asked.clone(),
             is_by_scope_alone: grant.is_by_scope_alone(),
         }
@@ -288,8 +285,17 @@ impl Source {
         })
     }
 
-    /// Returns the resources that a server may use: configured and approved.
-    pub(crate) fn resources_of(&self, server: &ConfiguredServer) -> Vec<String> {
+    /// Returns whether a server uses a resource: one that it may have tokens for, or a part of its
+    /// address (RFC 9728 §1.2), which Entra takes for an App ID URI too.
+    pub(crate) fn uses(&self, server: &ConfiguredServer, resource: &str) -> bool {
+        let resources = self.resources_of(server);
+        let mut resources = resources.iter();
+        resources.any(|own| is_same_resource(own, resource))
+            || covers(resource, server.target.url.url())
+    }
+
+    /// Returns the resources that a server may have tokens for: configured and approved.
+    fn resources_of(&self, server: &ConfiguredServer) -> Vec<String> {
         let configured = server.resources();
         let mut resources: Vec<_> = configured.iter().map(ToString::to_string).collect();
         let pins = self.ledger.pins_of(server.target.url.as_str());
