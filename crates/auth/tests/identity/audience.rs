@@ -8,7 +8,7 @@ use serde_json::json;
 use url::Url;
 
 use super::authority::Rotation;
-use super::desk::{Desk, Shown, browse, client};
+use super::desk::{Desk, Shown, browse, client, reason};
 
 const SIGN_IN: &str = "openid profile offline_access";
 
@@ -118,11 +118,10 @@ async fn discovered_resource_is_approved_once_and_survives_restart() {
     assert!(again.approval().is_none(), "it is approved");
 
     desk.identity.forget_approvals(&target).await.unwrap();
-    let refused = desk.identity.authorization(&target).await.unwrap_err();
-    let AuthorizationError::SignInNeeded { reason, .. } = refused else {
-        panic!("{refused}");
-    };
-    assert_eq!(reason, SignInReason::NotApproved);
+    assert_eq!(
+        reason(&desk.identity, &target).await,
+        SignInReason::NotApproved
+    );
 }
 
 #[tokio::test]
@@ -248,11 +247,7 @@ async fn changed_audience_waits_for_the_user() {
         .set(|b| b.audience = Some("second".to_owned()));
     let later = desk.restarted();
     desk.advance(3600);
-    let refused = later.authorization(&target).await.unwrap_err();
-    let AuthorizationError::SignInNeeded { reason, .. } = refused else {
-        panic!("{refused}");
-    };
-    assert_eq!(reason, SignInReason::AudienceChanged);
+    assert_eq!(reason(&later, &target).await, SignInReason::AudienceChanged);
     let flow = later
         .start_sign_in(&target, None, Whom::Same)
         .await
@@ -279,11 +274,10 @@ async fn token_with_audience_of_another_server_waits_for_the_user() {
     desk.authority
         .set(|b| b.audience = Some("api://the-api".to_owned()));
     desk.sign_in(&target).await.unwrap();
-    let refused = desk.identity.authorization(&target).await.unwrap_err();
-    let AuthorizationError::SignInNeeded { reason, .. } = refused else {
-        panic!("{refused}");
-    };
-    assert_eq!(reason, SignInReason::AudienceChanged);
+    assert_eq!(
+        reason(&desk.identity, &target).await,
+        SignInReason::AudienceChanged
+    );
     let flow = desk.begin(&target).await.unwrap();
     let change = flow.approval().unwrap().audience.clone().unwrap();
     assert_eq!(change.other_server.as_deref(), Some("files"));

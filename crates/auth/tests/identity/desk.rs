@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use auth::http::Clients;
 use auth::{
-    Account, Authorization, ConfiguredServer, Identity, IdentityOptions, Program, SignInError,
-    SignInFlow, Target, Vault, Whom,
+    Account, Authorization, AuthorizationError, ConfiguredServer, Identity, IdentityOptions,
+    Program, SignInError, SignInFlow, SignInReason, Target, Vault, Whom,
 };
 use model::config::{ClientMetadataUrl, ServerAuth};
 use model::{Issuer, ManualClock, Resource};
@@ -153,6 +153,14 @@ impl Desk {
 
     pub(crate) async fn header(&self, target: &Target) -> String {
         shown(&self.identity.authorization(target).await.unwrap().unwrap())
+    }
+}
+
+/// Returns why a target has no authorization but needs a sign-in.
+pub(crate) async fn reason(identity: &Identity, target: &Target) -> SignInReason {
+    match identity.authorization(target).await {
+        Err(AuthorizationError::SignInNeeded { reason, .. }) => reason,
+        other => panic!("{other:?}"),
     }
 }
 

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use serde_json::json;
 
 use super::authority::{Rotation, Trouble};
-use super::desk::{Desk, shown};
+use super::desk::{Desk, reason, shown};
 
 async fn signed_in() -> Desk {
     let desk = Desk::new().await;
@@ -18,10 +18,7 @@ fn refusal(error: &str) -> Trouble {
 }
 
 async fn needed(desk: &Desk) -> SignInReason {
-    match desk.identity.authorization(&desk.target()).await {
-        Err(AuthorizationError::SignInNeeded { reason, .. }) => reason,
-        other => panic!("{other:?}"),
-    }
+    reason(&desk.identity, &desk.target()).await
 }
 
 #[tokio::test]

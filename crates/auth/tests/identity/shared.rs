@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use serde_json::json;
 
 use super::authority::{Authority, Rotation, Trouble};
-use super::desk::{Desk, shown};
+use super::desk::{Desk, reason, shown};
 
 /// Wants `{"access_token":{"nbf":{"essential":true}}}`.
 const CHALLENGE: &str = r#"Bearer error="insufficient_claims", claims="eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZX19fQ==""#;
@@ -41,13 +41,6 @@ async fn error(desk: &Desk, target: &Target) -> AuthorizationError {
     desk.identity.authorization(target).await.unwrap_err()
 }
 
-async fn reason(desk: &Desk, target: &Target) -> SignInReason {
-    match error(desk, target).await {
-        AuthorizationError::SignInNeeded { reason, .. } => reason,
-        other => panic!("{other:?}"),
-    }
-}
-
 /// The claims that a sign-in to this server asks for.
 async fn claims_of_sign_in(desk: &Desk, target: &Target) -> String {
     let flow = desk.begin(target).await.unwrap();
@@ -67,7 +60,10 @@ async fn server_that_refuses_all_tokens_leaves_others_theirs() {
     assert_eq!(desk.header(&bad).await, "Bearer access-2");
     refuse(&desk, &bad, None).await;
     for _ in 0..3 {
-        assert_eq!(reason(&desk, &bad).await, SignInReason::KeepsRefusing);
+        assert_eq!(
+            reason(&desk.identity, &bad).await,
+            SignInReason::KeepsRefusing
+        );
         assert_eq!(desk.header(&good).await, "Bearer access-2");
     }
     assert_eq!(refreshes(&desk), 1, "one for the refusing server");
@@ -78,7 +74,10 @@ async fn server_that_refuses_all_tokens_leaves_others_theirs() {
     assert_eq!(desk.header(&good).await, "Bearer access-3");
     assert_eq!(desk.header(&bad).await, "Bearer access-3", "it may like it");
     refuse(&desk, &bad, None).await;
-    assert_eq!(reason(&desk, &bad).await, SignInReason::KeepsRefusing);
+    assert_eq!(
+        reason(&desk.identity, &bad).await,
+        SignInReason::KeepsRefusing
+    );
     assert_eq!(desk.header(&good).await, "Bearer access-3");
     assert_eq!(refreshes(&desk), 2);
 
@@ -134,15 +133,15 @@ async fn refused_claims_are_asked_for_once_a_minute() {
     desk.authority.set(|b| b.claims_trouble = Some(answer));
     refuse(&desk, &bad, Some(CHALLENGE)).await;
     for _ in 0..3 {
-        let asked = reason(&desk, &bad).await;
+        let asked = reason(&desk.identity, &bad).await;
         assert_eq!(asked, SignInReason::InteractionRequired);
     }
     assert_eq!(refreshes(&desk), 1);
     desk.advance(59);
-    reason(&desk, &bad).await;
+    reason(&desk.identity, &bad).await;
     assert_eq!(refreshes(&desk), 1);
     desk.advance(1);
-    reason(&desk, &bad).await;
+    reason(&desk.identity, &bad).await;
     assert_eq!(refreshes(&desk), 2);
     assert_eq!(desk.header(&good).await, "Bearer access-1");
 
@@ -176,11 +175,11 @@ async fn refresh_token_that_is_named_dead_is_dead_for_all() {
         let answer = Trouble::Refusal(StatusCode::BAD_REQUEST, body);
         desk.authority.set(|b| b.claims_trouble = Some(answer));
         refuse(&desk, &one, Some(CHALLENGE)).await;
-        assert_eq!(reason(&desk, &one).await, SignInReason::Revoked);
+        assert_eq!(reason(&desk.identity, &one).await, SignInReason::Revoked);
         assert!(!desk.identity.has_ended(&other));
         assert_eq!(desk.header(&other).await, "Bearer access-1");
         desk.advance(3600);
-        assert_eq!(reason(&desk, &other).await, SignInReason::Revoked);
+        assert_eq!(reason(&desk.identity, &other).await, SignInReason::Revoked);
         assert!(desk.identity.has_ended(&other));
         assert_eq!(refreshes(&desk), 1, "it is not used again");
     }
@@ -193,7 +192,10 @@ async fn new_sign_in_clears_refusals_of_all_servers() {
         refuse(&desk, target, None).await;
         desk.identity.authorization(target).await.ok();
     }
-    assert_eq!(reason(&desk, &bad).await, SignInReason::KeepsRefusing);
+    assert_eq!(
+        reason(&desk.identity, &bad).await,
+        SignInReason::KeepsRefusing
+    );
     desk.sign_in(&good).await.unwrap();
     assert_eq!(desk.header(&bad).await, "Bearer access-3");
     refuse(&desk, &bad, None).await;
@@ -333,7 +335,7 @@ async fn refused_plain_refresh_still_counts_for_all() {
     desk.authority.set(|b| b.trouble = Some(answer));
     desk.advance(3600);
     for target in [&one, &other] {
-        let asked = reason(&desk, target).await;
+        let asked = reason(&desk.identity, target).await;
         assert_eq!(asked, SignInReason::InteractionRequired);
     }
     assert_eq!(refreshes(&desk), 1, "the same question");
