@@ -148,13 +148,11 @@ fn gateway(before: &State, after: &State) -> Option<Notice> {
 
 #[cfg(test)]
 mod tests {
-    use control::api::{
-        AccountState, ApprovalView, Problem, ProblemKind, ServerModeState, SignInView, UserCodeView,
-    };
+    use control::api::{AccountState, Problem, ProblemKind, ServerModeState, SignInView};
 
     use super::{Notice, notices};
     use crate::link::Link;
-    use crate::menu::canned::{account, state};
+    use crate::menu::canned::{account, approval, sign_in, state, user_code};
 
     fn titles(before: &Link, after: &Link) -> Vec<String> {
         let told = notices(before, after).into_iter();
@@ -189,14 +187,8 @@ mod tests {
         let waiting = |problem: Option<&str>| {
             link(|state| {
                 state.sign_ins = vec![SignInView {
-                    approval: None,
-                    server: "snippets".into(),
-                    url: "https://login.example.com".into(),
                     browser_problem: problem.map(str::to_owned),
-                    code: None,
-                    callback_port: None,
-                    takes_address: false,
-                    since: 0,
+                    ..sign_in("https://login.example.com")
                 }];
             })
         };
@@ -213,22 +205,8 @@ mod tests {
         let waiting = |on_page: bool| {
             link(|state| {
                 state.sign_ins = vec![SignInView {
-                    approval: Some(ApprovalView {
-                        resource: "api://snippets".into(),
-                        issuer: "https://login.example.com".into(),
-                        previous: None,
-                        audience: None,
-                        previous_audience: None,
-                        other_server: None,
-                        on_page,
-                    }),
-                    server: "snippets".into(),
-                    url: String::new(),
-                    browser_problem: None,
-                    code: None,
-                    callback_port: None,
-                    takes_address: false,
-                    since: 0,
+                    approval: Some(approval(on_page)),
+                    ..sign_in("")
                 }];
             })
         };
@@ -246,18 +224,8 @@ mod tests {
         let waiting = |code: &str| {
             link(|state| {
                 state.sign_ins = vec![SignInView {
-                    approval: None,
-                    server: "snippets".into(),
-                    url: "https://login.example.com".into(),
-                    browser_problem: None,
-                    code: Some(UserCodeView {
-                        code: code.to_owned(),
-                        page: "https://login.example.com".into(),
-                        until: 900,
-                    }),
-                    callback_port: None,
-                    takes_address: false,
-                    since: 0,
+                    code: Some(user_code(code, "https://login.example.com")),
+                    ..sign_in("https://login.example.com")
                 }];
             })
         };

@@ -1,8 +1,8 @@
 //! A state to vary in tests.
 
 use control::api::{
-    AccountState, AccountView, BridgeView, ServerModeState, ServerState, ServerView, State,
-    VaultState, VaultView,
+    AccountState, AccountView, ApprovalView, BridgeView, ServerModeState, ServerState, ServerView,
+    SignInView, State, UserCodeView, VaultState, VaultView,
 };
 
 pub(crate) fn state() -> State {
@@ -43,6 +43,42 @@ pub(crate) fn server(name: &str, is: ServerState) -> ServerView {
         tools: None,
         ephemeral: false,
         headers: Vec::new(),
+    }
+}
+
+/// A sign-in to `snippets` that waits at `url`.
+pub(crate) fn sign_in(url: &str) -> SignInView {
+    SignInView {
+        approval: None,
+        server: "snippets".into(),
+        url: url.into(),
+        browser_problem: None,
+        code: None,
+        callback_port: None,
+        takes_address: false,
+        since: 0,
+    }
+}
+
+/// A code that the user has to enter at `page`.
+pub(crate) fn user_code(code: &str, page: &str) -> UserCodeView {
+    UserCodeView {
+        code: code.into(),
+        page: page.into(),
+        until: 900,
+    }
+}
+
+/// The question for `api://snippets`.
+pub(crate) fn approval(on_page: bool) -> ApprovalView {
+    ApprovalView {
+        resource: "api://snippets".into(),
+        issuer: "https://login.example.com".into(),
+        previous: None,
+        audience: None,
+        previous_audience: None,
+        other_server: None,
+        on_page,
     }
 }
 

@@ -1,10 +1,8 @@
 //! The menu in its states, drawn as text.
 
-use control::api::{
-    ApprovalView, Problem, ProblemKind, ServerModeState, ServerState, SignInView, UserCodeView,
-};
+use control::api::{Problem, ProblemKind, ServerModeState, ServerState, SignInView};
 
-use super::canned::{account, server, state};
+use super::canned::{account, approval, server, sign_in, state, user_code};
 use super::{MenuEntry, menu};
 use crate::link::Link;
 use crate::look::{Look, look};
@@ -82,18 +80,8 @@ fn a_code_that_waits_can_be_copied() {
     let mut state = state();
     state.servers = vec![server("snippets", ServerState::SignInNeeded)];
     state.sign_ins = vec![SignInView {
-        approval: None,
-        server: "snippets".into(),
-        url: "https://login.example.com/device".into(),
-        browser_problem: None,
-        code: Some(UserCodeView {
-            code: "WDJB-MJHT".into(),
-            page: "https://login.example.com/device".into(),
-            until: 900,
-        }),
-        callback_port: None,
-        takes_address: false,
-        since: 0,
+        code: Some(user_code("WDJB-MJHT", "https://login.example.com/device")),
+        ..sign_in("https://login.example.com/device")
     }];
     check(
         &Link::Attached(Box::new(state)),
@@ -120,22 +108,8 @@ fn pending_approval_opens_window_and_offers_no_link() {
     let mut state = state();
     state.servers = vec![server("snippets", ServerState::SignInNeeded)];
     state.sign_ins = vec![SignInView {
-        approval: Some(ApprovalView {
-            resource: "api://snippets".into(),
-            issuer: "https://login.example.com".into(),
-            previous: None,
-            audience: None,
-            previous_audience: None,
-            other_server: None,
-            on_page: false,
-        }),
-        server: "snippets".into(),
-        url: String::new(),
-        browser_problem: None,
-        code: None,
-        callback_port: None,
-        takes_address: false,
-        since: 0,
+        approval: Some(approval(false)),
+        ..sign_in("")
     }];
     check(
         &Link::Attached(Box::new(state)),
@@ -161,14 +135,9 @@ fn a_sign_in_under_way_can_be_cancelled_and_is_not_offered_again() {
     let mut state = state();
     state.servers = vec![server("snippets", ServerState::SignInNeeded)];
     state.sign_ins = vec![SignInView {
-        approval: None,
-        server: "snippets".into(),
-        url: "https://login.example.com/?x".into(),
         browser_problem: Some("no browser".into()),
-        code: None,
         callback_port: Some(49152),
-        takes_address: false,
-        since: 0,
+        ..sign_in("https://login.example.com/?x")
     }];
     check(
         &Link::Attached(Box::new(state)),
