@@ -30,6 +30,7 @@ struct Place {
     graph: Api,
     bridge: Bridge,
     browser: Browser,
+    authority: String,
     _entra: Server,
     _folder: TempDir,
 }
@@ -78,9 +79,15 @@ impl Place {
             graph,
             bridge,
             browser: Browser::open().await,
+            authority,
             _entra: entra,
             _folder: folder,
         }
+    }
+
+    /// Starts one more server, whose metadata names `scopes`. The bridge does not know it.
+    async fn start_api(&self, scopes: &[&str]) -> Api {
+        Api::start(&self.authority, scopes, demo::REPORTS_CLIENT_ID).await
     }
 
     /// Signs in to `files` as Adele, whose session the browser keeps.
@@ -226,6 +233,28 @@ async fn discovered_server_asking_for_graph_is_refused() {
     let (outcome, finding) = place.doctor("server graph, discovery").await;
     assert_eq!(outcome, DoctorOutcome::Broken, "{finding}");
     assert!(finding.contains("is Microsoft Graph"), "{finding}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resource_is_free_once_server_named_by_url_is_removed() {
+    let place = Place::start().await;
+    let by_url = place.start_api(&[]).await;
+    let scope = format!("{}/read", by_url.url());
+    let claimer = place.start_api(&[&scope]).await;
+    let added = Request::AddServer {
+        allow_http: false,
+        name: "claimer".to_owned(),
+        url: claimer.url(),
+    };
+    place.bridge.ask(added).await;
+    drop(Shim::connect(&place.bridge, &by_url.url()).await);
+    let text = refused(&place.bridge, &["sign-in", "claimer"]).await;
+    assert!(text.contains("which the server 127-0-0-1 uses"), "{text}");
+
+    let name = "127-0-0-1".to_owned();
+    place.bridge.ask(Request::RemoveServer { name }).await;
+    let text = refused(&place.bridge, &["sign-in", "claimer"]).await;
+    assert!(text.contains("does not let programs register"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -279,8 +279,20 @@ impl Hub {
     pub(crate) fn server_or_at(&self, text: &str) -> Result<Arc<Server>, Problem> {
         self.reload(false);
         let found = self.registry.named_or_at(text);
-        self.announce_servers();
+        if found.as_ref().is_ok_and(|server| server.ephemeral) {
+            self.announce_servers();
+        }
         self.or_config_problem(found)
+    }
+
+    /// Forgets a server that is in no configuration. Returns whether it was one.
+    pub(crate) fn forget_ephemeral(&self, name: &model::ServerName) -> bool {
+        let is_forgotten = self.registry.forget_ephemeral(name);
+        if is_forgotten {
+            self.announce_servers();
+            self.changed();
+        }
+        is_forgotten
     }
 
     /// A server that is not found may stand in a file that cannot be read: then that is why.

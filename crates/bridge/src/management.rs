@@ -381,9 +381,7 @@ fn add_server(hub: &Arc<Hub>, name: &str, url: &str, allow_http: bool) -> Result
 
 async fn remove_server(hub: &Arc<Hub>, name: &str) -> Result<Reply, Problem> {
     let server = hub.server(name)?;
-    if hub.registry.forget_ephemeral(&server.name) {
-        hub.changed();
-    } else {
+    if !hub.forget_ephemeral(&server.name) {
         hub.edit_config(|path| config_file::remove(path, &server.name))?;
         server.forget();
     }
