@@ -1,4 +1,5 @@
-import { Button, Stack, Text } from "@mantine/core";
+import { Button, Group, Stack, Text } from "@mantine/core";
+import type { ReactNode } from "react";
 import type { ApprovalView } from "../bindings/ApprovalView";
 import { useAction } from "../bridge/useAction";
 import { useClient } from "../bridge/useBridge";
@@ -6,8 +7,14 @@ import { Mono } from "../parts/Mono";
 import { ProblemAlert } from "../parts/ProblemAlert";
 import { t } from "../strings/t";
 
+interface Props {
+  server: string;
+  approval: ApprovalView;
+  cancelButton: ReactNode;
+}
+
 /** Asks whether a server may have tokens for a resource, where no page of the sign-in asks that. */
-export function SignInApproval({ server, approval }: { server: string; approval: ApprovalView }) {
+export function SignInApproval({ server, approval, cancelButton }: Props) {
   const client = useClient();
   const allow = useAction(() => client.approveResource(server, approval.resource, approval.audience));
   const { issuer, previous, audience, previousAudience, otherServer } = approval;
@@ -21,9 +28,12 @@ export function SignInApproval({ server, approval }: { server: string; approval:
         <Text size="sm">{t("approval.previousAudience", { audience: previousAudience })}</Text>
       )}
       {otherServer !== null && <Text size="sm">{t("approval.otherServer", { server: otherServer })}</Text>}
-      <Button loading={allow.busy} onClick={allow.run}>
-        {t("approval.allow")}
-      </Button>
+      <Group gap="xs" mt="xs">
+        <Button loading={allow.busy} onClick={allow.run}>
+          {t("approval.allow")}
+        </Button>
+        {cancelButton}
+      </Group>
       <ProblemAlert problem={allow.problem} />
     </Stack>
   );

@@ -14,6 +14,12 @@ import { SignInCode } from "./SignInCode";
 export function SignInBanner({ waiting }: { waiting: SignInView }) {
   const client = useClient();
   const cancel = useAction(() => client.cancelSignIn(waiting.server));
+  const approval = approvalHere(waiting);
+  const cancelButton = (
+    <Button variant="subtle" color="gray" loading={cancel.busy} onClick={cancel.run}>
+      {t("signIn.cancel")}
+    </Button>
+  );
   return (
     <Alert
       role="status"
@@ -22,27 +28,29 @@ export function SignInBanner({ waiting }: { waiting: SignInView }) {
       icon={<Loader size={18} color="yellow" aria-hidden />}
       title={t(title(waiting), { server: waiting.server })}
     >
-      <Step waiting={waiting} />
-      <Group gap="xs" mt="xs">
-        {waiting.url !== "" && <CopyButton labelled value={waiting.url} what={t("signIn.link")} />}
-        <Button variant="subtle" color="gray" loading={cancel.busy} onClick={cancel.run}>
-          {t("signIn.cancel")}
-        </Button>
-      </Group>
+      {approval !== null ? (
+        <SignInApproval server={waiting.server} approval={approval} cancelButton={cancelButton} />
+      ) : (
+        <>
+          {waiting.code === null ? <BrowserPage waiting={waiting} /> : <SignInCode code={waiting.code} />}
+          <Group gap="xs" mt="xs">
+            {waiting.url !== "" && <CopyButton labelled value={waiting.url} what={t("signIn.link")} />}
+            {cancelButton}
+          </Group>
+        </>
+      )}
       <ProblemAlert problem={cancel.problem} />
     </Alert>
   );
 }
 
-function Step({ waiting }: { waiting: SignInView }) {
-  if (waiting.approval !== null && !waiting.approval.onPage) {
-    return <SignInApproval server={waiting.server} approval={waiting.approval} />;
-  }
-  return waiting.code === null ? <BrowserPage waiting={waiting} /> : <SignInCode code={waiting.code} />;
+/** The question that this window asks. A page of the sign-in asks it if there is one. */
+function approvalHere({ approval }: SignInView) {
+  return approval === null || approval.onPage ? null : approval;
 }
 
 function title(waiting: SignInView) {
-  if (waiting.approval !== null && !waiting.approval.onPage) return "approval.title";
+  if (approvalHere(waiting) !== null) return "approval.title";
   if (waiting.code !== null) return "signIn.enterCode";
   return waiting.browserProblem === null ? "signIn.waiting" : "signIn.stuck";
 }
