@@ -16,6 +16,7 @@ pub mod message;
 pub mod mirrored;
 pub mod round;
 pub mod sse;
+pub mod subscription;
 mod tool_headers;
 mod translate;
 pub mod up;

@@ -2,36 +2,10 @@
 //! server sends to everybody in its session, and of `resources/subscribe`.
 
 use super::super::Action;
-use super::super::splice::{Object, quoted, with};
+use super::super::splice::quoted;
 use super::{ModernHost, Outcome};
-use crate::era::META_SUBSCRIPTION;
+use crate::subscription::{self, Filter};
 use crate::{Message, RequestId};
-
-/// What a server can tell of: its capability, the filter's name for it, and the notification.
-const KINDS: [Kind; 3] = [
-    Kind {
-        capability: "tools",
-        filter: "toolsListChanged",
-        notification: "notifications/tools/list_changed",
-    },
-    Kind {
-        capability: "prompts",
-        filter: "promptsListChanged",
-        notification: "notifications/prompts/list_changed",
-    },
-    Kind {
-        capability: "resources",
-        filter: "resourcesListChanged",
-        notification: "notifications/resources/list_changed",
-    },
-];
-
-#[derive(Debug)]
-struct Kind {
-    capability: &'static str,
-    filter: &'static str,
-    notification: &'static str,
-}
 
 #[derive(Debug, Default)]
 pub(super) struct Listening {
@@ -46,8 +20,7 @@ pub(super) struct Listening {
 struct Subscription {
     /// Of `subscriptions/listen`.
     host: RequestId,
-    kinds: Vec<&'static Kind>,
-    uris: Vec<String>,
+    granted: Filter,
     /// What the server has not answered: it stands when that is nothing.
     asked: Vec<(RequestId, String)>,
 }
@@ -70,7 +43,7 @@ impl Listening {
     }
 
     fn has(&self, uri: &str) -> bool {
-        let mut uris = self.subscriptions.iter().flat_map(|one| &one.uris);
+        let mut uris = self.subscriptions.iter().flat_map(|one| &one.granted.uris);
         uris.any(|known| known == uri)
     }
 
@@ -100,47 +73,17 @@ impl Listening {
 
 impl Subscription {
     fn wants(&self, message: &Message) -> bool {
-        if !self.asked.is_empty() {
-            return false;
-        }
-        if message.method() == Some("notifications/resources/updated") {
-            let uri = Object::of_raw(message.params()).string("uri");
-            // It may be a part of the one that was subscribed to (2025-11-25, server/resources).
-            return uri.is_some_and(|uri| self.uris.iter().any(|own| uri.starts_with(own)));
-        }
-        let mut kinds = self.kinds.iter();
-        kinds.any(|kind| message.method() == Some(kind.notification))
+        self.asked.is_empty() && self.granted.covers(message)
     }
 
     fn tagged(&self, message: &Message) -> Message {
-        let mut params = Object::of_raw(message.params());
-        let meta = self.meta(&params);
-        params.put("_meta", meta);
-        with(message, None, &params.text())
-    }
-
-    fn meta(&self, params: &Object<'_>) -> String {
-        let mut meta = params.object("_meta");
-        meta.put(META_SUBSCRIPTION, self.host.as_json());
-        meta.text()
+        subscription::tagged(message, &self.host)
     }
 
     /// The first message of a subscription.
     fn acknowledged(&self) -> Action {
-        let mut granted = Object::default();
-        for kind in &self.kinds {
-            granted.put(kind.filter, "true");
-        }
-        if !self.uris.is_empty() {
-            let uris: Vec<_> = self.uris.iter().map(|uri| quoted(uri)).collect();
-            granted.put("resourceSubscriptions", format!("[{}]", uris.join(",")));
-        }
-        let mut params = Object::default();
-        params.put("_meta", self.meta(&Object::default()));
-        params.put("notifications", granted.text());
-        let method = "notifications/subscriptions/acknowledged";
         Action::ToHost {
-            message: Message::raw_notification(method, &params.text()),
+            message: self.granted.acknowledgement(&self.host),
             request: Some(self.host.clone()),
         }
     }
@@ -151,28 +94,17 @@ impl ModernHost {
         let Some(ready) = self.ready() else {
             return Vec::new();
         };
-        let capabilities = Object::of(&ready.capabilities);
-        let can = |part: &str, what: &str| capabilities.object(part).get(what) == Some("true");
-        let params = Object::of_raw(request.params());
-        let filter = params.object("notifications");
-        let kinds = KINDS.iter().filter(|kind| {
-            filter.get(kind.filter) == Some("true") && can(kind.capability, "listChanged")
-        });
+        let mut granted = Filter::grantable(request, &ready.capabilities);
+        let uris = std::mem::take(&mut granted.uris);
         let mut subscription = Subscription {
             host,
-            kinds: kinds.collect(),
-            uris: Vec::new(),
+            granted,
             asked: Vec::new(),
         };
-        let uris: Vec<String> = filter
-            .get("resourceSubscriptions")
-            .filter(|_| can("resources", "subscribe"))
-            .and_then(|uris| serde_json::from_str(uris).ok())
-            .unwrap_or_default();
         let mut actions = Vec::new();
         for uri in uris {
             if self.listening.has(&uri) {
-                subscription.uris.push(uri);
+                subscription.granted.uris.push(uri);
                 continue;
             }
             let id = self.own_id();
@@ -211,7 +143,7 @@ impl ModernHost {
         let answered = one.asked.extract_if(.., |(id, _)| id == at_server);
         let uris: Vec<_> = answered.map(|(_, uri)| uri).collect();
         if outcome.is_ok_and(|answer| answer.result().is_some()) {
-            one.uris.extend(uris);
+            one.granted.uris.extend(uris);
         }
         let stands = one.asked.is_empty();
         stands.then(|| one.acknowledged()).into_iter().collect()
@@ -230,7 +162,7 @@ impl ModernHost {
         let asked = ended.asked.into_iter().filter(|one| !unsent.contains(one));
         let asked = asked.map(|(_, uri)| uri);
         let mut actions = Vec::new();
-        for uri in ended.uris.into_iter().chain(asked) {
+        for uri in ended.granted.uris.into_iter().chain(asked) {
             if !self.listening.has(&uri) {
                 let id = self.own_id();
                 actions.push(about(&id, "resources/unsubscribe", &uri));
