@@ -21,6 +21,7 @@ mod seen;
 mod server_mode;
 mod session;
 mod sign_in;
+mod stand_in;
 mod wake;
 mod way_out;
 

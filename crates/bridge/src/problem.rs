@@ -10,7 +10,30 @@ use url::Url;
 
 use crate::registry::Server;
 
-/// The answer to a host's request that a problem stands in the way of.
+/// The answer to a host's request that a problem stands in the way of. Many hosts show `message`
+/// alone, so it says what to do as well.
+pub(crate) fn host_answer(id: Option<&RequestId>, server: &str, problem: &Problem) -> Message {
+    let named = about(server, problem);
+    let message = sentence(&named);
+    answer(id, server, &Problem { message, ..named })
+}
+
+/// The problem and what to do about it, as sentences.
+pub(crate) fn sentence(problem: &Problem) -> String {
+    let message = problem.message.trim_end_matches('.');
+    match problem.hint.as_deref() {
+        None => message.to_owned(),
+        Some(hint) => format!("{message}. {}.", capitalized(hint.trim_end_matches('.'))),
+    }
+}
+
+fn capitalized(text: &str) -> String {
+    let mut rest = text.chars();
+    let first = rest.next().map(|first| first.to_uppercase());
+    first.into_iter().flatten().chain(rest).collect()
+}
+
+/// The answer to a request of ours that a problem stands in the way of.
 pub(crate) fn answer(id: Option<&RequestId>, server: &str, problem: &Problem) -> Message {
     let mut data = json!({ "kind": problem.kind, "server": server, "hint": problem.hint });
     if let Some(refusal) = &problem.refusal {
@@ -107,6 +130,12 @@ pub(crate) fn replaced(has_successor: bool) -> Problem {
         Problem::new(ProblemKind::NotFound, text)
             .with_hint("add it again with `postern servers add`, or remove it here too")
     }
+}
+
+/// The server has not answered, and it is not known why.
+pub(crate) fn not_in_time() -> Problem {
+    let text = "the server has not answered in time";
+    Problem::new(ProblemKind::Unreachable, text).with_hint("try again in a moment")
 }
 
 /// Someone must sign in.

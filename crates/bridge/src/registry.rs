@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use auth::{AccountKey, Authorization, Target, TokenNumber};
 use control::api::{Problem, ProblemKind, ServerState, ToolView};
@@ -10,11 +12,14 @@ use mcp::Message;
 use mcp::up::Learned;
 use model::config::{BridgeConfig, ServerAuth, ServerConfig};
 use model::{EndpointUrl, ServerName};
+use serde_json::value::RawValue;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::account_id;
 use crate::problem;
-use crate::seen::Seen;
+use crate::seen::{Absence, Seen, lists_tool};
+use crate::stand_in::StandIn;
 
 /// One server, as long as its configuration stays the same.
 #[derive(Debug)]
@@ -30,7 +35,32 @@ pub(crate) struct Server {
     /// What its connections have learned of how it is spoken to.
     pub(crate) learned: Arc<Learned>,
     known: Mutex<Known>,
+    answered: Answered,
 }
+
+/// When a server answered last.
+#[derive(Debug)]
+struct Answered {
+    start: Instant,
+    /// In milliseconds since `start`; 0 before the first answer.
+    last: AtomicU64,
+}
+
+impl Answered {
+    fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            last: AtomicU64::new(0),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// For how long after its last answer a server that cannot be reached is taken to be restarting.
+const RESTART_TIME: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 struct Known {
@@ -44,6 +74,8 @@ struct Known {
     /// The challenges for more scopes that a sign-in has followed, and nothing has come of it yet.
     stepped_up: BTreeSet<String>,
     tokens: Tokens,
+    /// The names of its tools that are also names of stand-in tools.
+    own_tools: BTreeSet<String>,
 }
 
 /// What the server made of the tokens of the last sign-in.
@@ -102,6 +134,7 @@ impl Server {
             refusal: None,
             stepped_up: BTreeSet::new(),
             tokens: Tokens::default(),
+            own_tools: BTreeSet::new(),
         };
         Self {
             name,
@@ -111,6 +144,7 @@ impl Server {
             replaced: CancellationToken::new(),
             learned: Arc::default(),
             known: Mutex::new(known),
+            answered: Answered::new(),
         }
     }
 
@@ -266,14 +300,48 @@ impl Server {
         self.known().seen.tools()
     }
 
+    /// The server has sent a message.
+    pub(crate) fn note_answered(&self) {
+        let now = self.answered.now().max(1);
+        self.answered.last.store(now, Ordering::Relaxed);
+    }
+
+    /// Whether it has sent one within [`RESTART_TIME`].
+    pub(crate) fn has_just_answered(&self) -> bool {
+        let last = self.answered.last.load(Ordering::Relaxed);
+        let since = Duration::from_millis(self.answered.now().saturating_sub(last));
+        last > 0 && since < RESTART_TIME
+    }
+
     /// Whether there is an answer of our own to this request.
     pub(crate) fn can_answer(&self, request: &Message) -> bool {
         Seen::can_answer(request)
     }
 
-    /// Our own answer in the server's place.
-    pub(crate) fn answer(&self, request: &Message) -> Option<Message> {
-        self.known().seen.answer(request)
+    /// Our own answer in the server's place, which `problem` keeps from answering.
+    pub(crate) fn answer(&self, request: &Message, problem: &Problem) -> Option<Message> {
+        let server = &self.name;
+        let absence = Absence { server, problem };
+        self.known().seen.answer(request, absence)
+    }
+
+    /// Whether `request` asks for a list of which nothing is known.
+    pub(crate) fn lacks(&self, request: &Message) -> bool {
+        self.known().seen.lacks(request)
+    }
+
+    /// The capabilities that hosts are told while the server cannot be asked, a JSON object.
+    pub(crate) fn capabilities(&self) -> String {
+        self.known().seen.capabilities()
+    }
+
+    /// Returns the stand-in tool that `request` calls, or `None` if the server has a tool of that
+    /// name itself.
+    pub(crate) fn stand_in(&self, request: &Message) -> Option<StandIn> {
+        let tool = StandIn::called_by(request, &self.name)?;
+        let name = tool.tool_name(&self.name);
+        let known = self.known();
+        (!known.own_tools.contains(&name) && !known.seen.has_tool(&name)).then_some(tool)
     }
 
     /// Remembers what the server answered to `request`; says whether it is news.
@@ -281,6 +349,9 @@ impl Server {
         let (Some(method), Some(result)) = (request.method(), answer.result()) else {
             return false;
         };
+        if method == "tools/list" {
+            self.note_own_tools(result);
+        }
         if !Seen::remembers(request) {
             return false;
         }
@@ -290,6 +361,16 @@ impl Server {
             self.save(&known.seen);
         }
         news
+    }
+
+    /// Notes the server's tools that have the name of a stand-in tool, on whatever page of the list.
+    fn note_own_tools(&self, listed: &RawValue) {
+        for tool in [StandIn::SignIn, StandIn::Reconnect] {
+            let name = tool.tool_name(&self.name);
+            if listed.get().contains(&name) && lists_tool(listed, &name) {
+                self.known().own_tools.insert(name);
+            }
+        }
     }
 
     /// Whether anybody ever signed in to it.

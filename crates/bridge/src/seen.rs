@@ -6,14 +6,33 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use control::api::ToolView;
+use control::api::{Problem, ToolView};
 use mcp::era::META_SERVER_INFO as SERVER_INFO;
 use mcp::handshake::InitializeResult;
 use mcp::{Era, LATEST_LEGACY, LATEST_MODERN, Message, RequestId, SUPPORTED_LEGACY, handshake};
-use model::EndpointUrl;
+use model::{EndpointUrl, ServerName};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+
+use crate::stand_in::StandIn;
+
+/// Why the server cannot be asked: what a host is told where nothing was seen of the server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Absence<'a> {
+    pub(crate) server: &'a ServerName,
+    pub(crate) problem: &'a Problem,
+}
+
+impl Absence<'_> {
+    fn tool(self) -> Value {
+        StandIn::for_problem(self.problem).tool(self.server)
+    }
+
+    fn instructions(self) -> Value {
+        json!(StandIn::for_problem(self.problem).instructions(self.server))
+    }
+}
 
 /// The lists that are remembered, and the field of the result that holds the items.
 const LISTS: [(&str, &str); 4] = [
@@ -27,7 +46,23 @@ const LISTS: [(&str, &str); 4] = [
 struct Said {
     capabilities: Value,
     info: Value,
-    instructions: Option<Value>,
+    instructions: Instructions,
+}
+
+enum Instructions {
+    /// The server's own, if it gives any.
+    Own(Option<Value>),
+    /// Nothing was seen of the server.
+    Unknown,
+}
+
+impl Said {
+    fn instructions(self, absence: Absence<'_>) -> Option<Value> {
+        match self.instructions {
+            Instructions::Own(own) => own,
+            Instructions::Unknown => Some(absence.instructions()),
+        }
+    }
 }
 
 /// What was last seen, by the method that asks for it.
@@ -121,17 +156,32 @@ impl Seen {
 
     /// Our own answer to a request that the server cannot be asked: what it said last, or the
     /// least that keeps a host going. `None` if only the server can tell.
-    pub(crate) fn answer(&self, request: &Message) -> Option<Message> {
+    pub(crate) fn answer(&self, request: &Message, absence: Absence<'_>) -> Option<Message> {
         let (id, method) = (request.id()?, request.method()?);
         match method {
             "ping" | "logging/setLevel" => Some(Message::response(id, &json!({}))),
-            "initialize" => Some(self.initialize(id, request)),
-            "server/discover" => Some(self.discover(id)),
-            _ => self.list(id, method, request),
+            "initialize" => Some(self.initialize(id, request, absence)),
+            "server/discover" => Some(self.discover(id, absence)),
+            _ => self.list(id, method, request, absence),
         }
     }
 
-    fn initialize(&self, id: &RequestId, request: &Message) -> Message {
+    /// Whether `request` asks for a list of which nothing was seen.
+    pub(crate) fn lacks(&self, request: &Message) -> bool {
+        let method = request.method();
+        method.is_some_and(|method| is_list(method) && !self.results.contains_key(method))
+    }
+
+    /// The capabilities that a host is told, a JSON object.
+    pub(crate) fn capabilities(&self) -> String {
+        let known = ["server/discover", "initialize"]
+            .into_iter()
+            .find(|method| self.results.contains_key(*method));
+        let said = self.said(known.unwrap_or("initialize"));
+        said.capabilities.to_string()
+    }
+
+    fn initialize(&self, id: &RequestId, request: &Message, absence: Absence<'_>) -> Message {
         let asked = handshake::InitializeParams::of(request).map(|params| params.protocol_version);
         let asked = asked
             .as_deref()
@@ -145,13 +195,13 @@ impl Seen {
             "capabilities": said.capabilities,
             "serverInfo": said.info,
         });
-        if let Some(instructions) = said.instructions {
+        if let Some(instructions) = said.instructions(absence) {
             result["instructions"] = instructions;
         }
         Message::response(id, &result)
     }
 
-    fn discover(&self, id: &RequestId) -> Message {
+    fn discover(&self, id: &RequestId, absence: Absence<'_>) -> Message {
         if let Some(known) = self.results.get("server/discover") {
             return Message::response(id, known);
         }
@@ -164,7 +214,7 @@ impl Seen {
             "cacheScope": "private",
             "_meta": { SERVER_INFO: said.info },
         });
-        if let Some(instructions) = said.instructions {
+        if let Some(instructions) = said.instructions(absence) {
             result["instructions"] = instructions;
         }
         Message::response(id, &result)
@@ -180,7 +230,7 @@ impl Seen {
             return Said {
                 capabilities: capabilities(),
                 info: own,
-                instructions: None,
+                instructions: Instructions::Unknown,
             };
         };
         let info = known.get("serverInfo");
@@ -188,11 +238,17 @@ impl Seen {
         Said {
             capabilities: known.get("capabilities").cloned().unwrap_or(json!({})),
             info: info.cloned().unwrap_or(own),
-            instructions: known.get("instructions").cloned(),
+            instructions: Instructions::Own(known.get("instructions").cloned()),
         }
     }
 
-    fn list(&self, id: &RequestId, method: &str, request: &Message) -> Option<Message> {
+    fn list(
+        &self,
+        id: &RequestId,
+        method: &str,
+        request: &Message,
+        absence: Absence<'_>,
+    ) -> Option<Message> {
         let (_, items) = LISTS.iter().find(|(list, _)| *list == method)?;
         // Only the first page is known; what would come after it is nothing, so that the host
         // comes to an end.
@@ -204,13 +260,22 @@ impl Seen {
                 Era::Modern => Message::response(id, &completed(known)),
             });
         }
-        let mut result = json!({ *items: [] });
+        let has_stand_in =
+            method == "tools/list" && self.lacks(request) && !is_further_page(request);
+        let stand_in = has_stand_in.then(|| absence.tool());
+        let mut result = json!({ *items: Vec::from_iter(stand_in) });
         if Era::of(request) == Era::Modern {
             for (name, value) in completion() {
                 result[name] = value;
             }
         }
         Some(Message::response(id, &result))
+    }
+
+    /// Whether the server has a tool of that name, as far as is known.
+    pub(crate) fn has_tool(&self, name: &str) -> bool {
+        let listed = self.results.get("tools/list");
+        listed.is_some_and(|listed| lists_tool(listed, name))
     }
 
     /// The tools, for a person to look at.
@@ -238,6 +303,22 @@ impl Seen {
         };
         Some(listed.tools.into_iter().map(view).collect())
     }
+}
+
+/// Whether a result of `tools/list` has a tool of that name.
+pub(crate) fn lists_tool(result: &RawValue, name: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Tools<'a> {
+        #[serde(borrow)]
+        tools: Vec<Named<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        name: std::borrow::Cow<'a, str>,
+    }
+    let listed = serde_json::from_str::<Tools<'_>>(result.get());
+    listed.is_ok_and(|listed| listed.tools.iter().any(|tool| tool.name == name))
 }
 
 fn is_list(method: &str) -> bool {
@@ -347,7 +428,19 @@ mod tests {
     use bytes::Bytes;
     use mcp::Message;
 
-    use super::Seen;
+    use control::api::{Problem, ProblemKind};
+
+    use super::{Absence, Seen};
+
+    /// The answer where nobody is signed in to the server `one`.
+    fn answered(seen: &Seen, request: &Message) -> Option<Message> {
+        let problem = Problem::new(ProblemKind::SignInNeeded, "the server needs a sign-in");
+        let absence = Absence {
+            server: &"one".parse().unwrap(),
+            problem: &problem,
+        };
+        seen.answer(request, absence)
+    }
 
     fn request(text: &str) -> Message {
         Message::parse(Bytes::copy_from_slice(text.as_bytes())).unwrap()
@@ -360,25 +453,15 @@ mod tests {
             let text = format!(
                 r#"{{"jsonrpc":"2.0","id":7,"method":"initialize","params":{{"protocolVersion":"{version}"}}}}"#
             );
-            let answer = seen.answer(&request(&text)).unwrap();
+            let answer = answered(&seen, &request(&text)).unwrap();
             let result: serde_json::Value =
                 serde_json::from_str(answer.result().unwrap().get()).unwrap();
             result["protocolVersion"].as_str().unwrap().to_owned()
         };
         assert_eq!(ask("2025-03-26"), "2025-03-26");
         assert_eq!(ask("1999-01-01"), "2025-11-25");
-        let list = seen
-            .answer(&request(
-                r#"{"jsonrpc":"2.0","id":"a","method":"tools/list"}"#,
-            ))
-            .unwrap();
-        assert_eq!(list.result().unwrap().get(), r#"{"tools":[]}"#);
-        assert!(
-            seen.answer(&request(
-                r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#
-            ))
-            .is_none()
-        );
+        let call = request(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#);
+        assert!(answered(&seen, &call).is_none());
     }
 
     #[test]
@@ -392,9 +475,28 @@ mod tests {
             request(r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"t","x-odd":1.0}]}}"#);
         assert!(seen.note("tools/list", answer.result().unwrap()));
         assert!(!seen.note("tools/list", answer.result().unwrap()));
-        let told = seen.answer(&list).unwrap();
+        let told = answered(&seen, &list).unwrap();
         assert_eq!(told.result().unwrap().get(), answer.result().unwrap().get());
         assert_eq!(seen.tools().unwrap()[0].name, "t");
+    }
+
+    #[test]
+    fn unknown_tools_list_has_stand_in_and_no_other_list_does() {
+        let unseen = Seen::default();
+        let tools = told(&unseen, "tools/list", "{}");
+        assert!(tools.starts_with(r#"{"tools":[{"#) && tools.contains(r#""name":"sign_in_one""#));
+        assert_eq!(told(&unseen, "prompts/list", "{}"), r#"{"prompts":[]}"#);
+        let page = told(&unseen, "tools/list", r#"{"cursor":"x"}"#);
+        assert_eq!(page, r#"{"tools":[]}"#);
+        let modern = r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}"#;
+        let tools = told(&unseen, "tools/list", modern);
+        for field in [r#""ttlMs":0"#, r#""cacheScope":"private""#, "sign_in_one"] {
+            assert!(tools.contains(field), "{field} in {tools}");
+        }
+        let none = seen(&[("tools/list", r#"{"tools":[]}"#)]);
+        assert_eq!(told(&none, "tools/list", "{}"), r#"{"tools":[]}"#);
+        let discovered = told(&unseen, "server/discover", "{}");
+        assert!(discovered.contains("postern sign-in one"), "{discovered}");
     }
 
     fn seen(results: &[(&str, &str)]) -> Seen {
@@ -408,7 +510,7 @@ mod tests {
 
     fn told(seen: &Seen, method: &str, params: &str) -> String {
         let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
-        let answer = seen.answer(&request(&text)).unwrap();
+        let answer = answered(seen, &request(&text)).unwrap();
         let body = answer.result().or(answer.error()).unwrap();
         body.get().to_owned()
     }

@@ -7,10 +7,13 @@
 //!
 //! Rules, where the specification is silent:
 //! - A handshake waits [`FIRST_CONTACT`] for the server, then it is answered with what was last
-//!   seen of it, or with the least that keeps a host going; lists likewise. Once the server is
-//!   live, `list_changed` follows.
-//! - Any other request waits for a sign-in or for the server, as long as the settings say, and
-//!   then fails with an error that says what to do.
+//!   seen of it, or with the least that keeps a host going; lists and subscriptions likewise. Once
+//!   the server is live, `list_changed` follows.
+//! - A list of which nothing is known waits as long as the settings say: for the server, unless that
+//!   cannot be reached, and for a sign-in that this session began or joined, after the page opened.
+//!   Then a list of tools has one stand-in tool, which signs in or connects again.
+//! - Any other request waits for a sign-in or for the server, as long as the settings say for each,
+//!   and then fails with an error that says what to do.
 //! - A request that the server may have seen is never sent twice. One that it has refused
 //!   unprocessed (401, 404 for the session) is, once; one that never reached it is, for as long as
 //!   its host would wait.
@@ -33,6 +36,7 @@ mod in_place;
 mod link;
 mod outbox;
 mod step_up;
+mod subscriptions;
 mod task;
 mod tokens;
 

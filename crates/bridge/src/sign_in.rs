@@ -9,13 +9,14 @@ mod attempt;
 mod question;
 mod shown;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use auth::{Account, Whom};
 use control::api::{BrowserAnswer, Problem, ProblemKind, SignInView, SignInWay, UnixSeconds};
 use model::ServerName;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::Hub;
@@ -58,6 +59,27 @@ struct Course {
 /// How a sign-in ends.
 type End = Result<(), Problem>;
 
+/// A sign-in under way, for those who wait for its end.
+#[derive(Clone, Debug)]
+pub(crate) struct Awaited {
+    /// When it began.
+    pub(crate) since: Instant,
+    end: watch::Receiver<Option<End>>,
+}
+
+impl Awaited {
+    /// How it ended, or `None` as long as it goes on.
+    pub(crate) fn end(&self) -> Option<End> {
+        self.end.borrow().clone()
+    }
+
+    /// Waits for its end. Returns `None` if it was abandoned without one.
+    pub(crate) async fn until_end(&mut self) -> Option<End> {
+        let end = self.end.wait_for(Option::is_some).await;
+        end.ok().and_then(|end| end.clone())
+    }
+}
+
 /// The sign-ins under way.
 #[derive(Debug, Default)]
 pub(crate) struct SignIns(Mutex<Inner>);
@@ -65,8 +87,8 @@ pub(crate) struct SignIns(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     pending: BTreeMap<String, Pending>,
-    /// Servers whose last page was left unanswered, or declined.
-    unanswered: BTreeSet<String>,
+    /// Servers whose last page was left unanswered, or declined, and how that sign-in ended.
+    unanswered: BTreeMap<String, Problem>,
     /// Whether the last page was left until it ended: nobody is there to see another one.
     deserted: bool,
 }
@@ -75,7 +97,7 @@ struct Inner {
 struct Pending {
     shown: Option<Shown>,
     since: UnixSeconds,
-    end: watch::Receiver<Option<End>>,
+    awaited: Awaited,
     course: watch::Sender<Course>,
     callers: Callers,
     cancel: CancellationToken,
@@ -101,16 +123,35 @@ impl SignIns {
         self.inner().pending.contains_key(server)
     }
 
-    /// What somebody can do now about the sign-in that `problem` asks for: enter the code that
-    /// waits.
+    /// Adds to a `problem` that asks for a sign-in what the user can do about it now: complete the one
+    /// that waits. Where no page opens by itself, it says why.
     pub(crate) fn told(&self, server: &ServerName, problem: Problem) -> Problem {
-        let inner = self.inner();
-        let pending = inner.pending.get(server.as_str());
-        let shown = pending.and_then(|pending| pending.shown.as_ref());
-        match shown.and_then(|shown| shown.hint(server.as_str())) {
-            Some(hint) if problem.kind == ProblemKind::SignInNeeded => problem.with_hint(hint),
-            Some(_) | None => problem,
+        if problem.kind != ProblemKind::SignInNeeded {
+            return problem;
         }
+        let inner = self.inner();
+        if let Some(pending) = inner.pending.get(server.as_str()) {
+            let shown = pending.shown.as_ref();
+            return match shown.and_then(|shown| shown.hint(server.as_str())) {
+                Some(hint) => problem.with_hint(hint),
+                None => problem,
+            };
+        }
+        let why = match (inner.unanswered.get(server.as_str()), &inner.deserted) {
+            (Some(ended), _) => {
+                format!(
+                    "because the last sign-in did not succeed ({})",
+                    ended.message
+                )
+            }
+            (None, true) => "because the last page was left unanswered".to_owned(),
+            (None, false) => match inner.pending.keys().next() {
+                Some(other) => format!("because the sign-in to {other} waits for the user"),
+                None => return problem,
+            },
+        };
+        let message = format!("{}; no page opens by itself, {why}", problem.message);
+        Problem { message, ..problem }
     }
 
     /// Brings the address that a browser elsewhere ended on.
@@ -216,7 +257,7 @@ pub(crate) fn begin(
     server: &Arc<Server>,
     wish: Wish,
     caller: Option<Caller>,
-) -> Option<watch::Receiver<Option<End>>> {
+) -> Option<Awaited> {
     begin_as(hub, server, wish, Whom::Same, caller)
 }
 
@@ -226,12 +267,12 @@ fn begin_as(
     wish: Wish,
     whom: Whom,
     caller: Option<Caller>,
-) -> Option<watch::Receiver<Option<End>>> {
+) -> Option<Awaited> {
     let mut inner = hub.sign_ins.inner();
     let name = server.name.as_str();
     let now = hub.options.clock.unix();
     if let Some(pending) = inner.pending.get_mut(name) {
-        let end = pending.end.clone();
+        let awaited = pending.awaited.clone();
         match wish {
             Wish::Person(SignInWay::Here) => {
                 let lost = pending.shown.as_mut().and_then(|shown| shown.lost(now));
@@ -245,13 +286,13 @@ fn begin_as(
             Wish::Person(way) => pending.take(way),
             Wish::Call | Wish::CallAgain | Wish::FirstContact => pending.callers.join(caller),
         }
-        return Some(end);
+        return Some(awaited);
     }
     let may = match wish {
         Wish::Person(_) => true,
         Wish::Call | Wish::FirstContact => {
             inner.pending.is_empty()
-                && !inner.unanswered.contains(name)
+                && !inner.unanswered.contains_key(name)
                 && !inner.deserted
                 && in_vain(hub, server).is_none()
         }
@@ -266,6 +307,10 @@ fn begin_as(
     inner.unanswered.remove(name);
     inner.deserted = false;
     let (tell, end) = watch::channel(None);
+    let awaited = Awaited {
+        since: Instant::now(),
+        end,
+    };
     let cancel = CancellationToken::new();
     let way = match (wish, &caller) {
         (Wish::Person(way), _) => Way::Own(way),
@@ -280,7 +325,7 @@ fn begin_as(
         Pending {
             shown: None,
             since: now,
-            end: end.clone(),
+            awaited: awaited.clone(),
             course,
             callers,
             cancel: cancel.clone(),
@@ -295,7 +340,7 @@ fn begin_as(
         // A question that is still open is withdrawn with it, and the end is known then.
         drop(pending);
     });
-    Some(end)
+    Some(awaited)
 }
 
 /// Why no sign-in to the server starts by itself, where the server refuses what the last one brought.
@@ -343,15 +388,11 @@ pub(crate) async fn switch(
     ended(server, begun).await
 }
 
-async fn ended(server: &Server, begun: Option<watch::Receiver<Option<End>>>) -> End {
-    let Some(mut end) = begun else {
+async fn ended(server: &Server, begun: Option<Awaited>) -> End {
+    let Some(mut begun) = begun else {
         return Err(problem::sign_in_needed(&server.name));
     };
-    let ended = end
-        .wait_for(Option::is_some)
-        .await
-        .ok()
-        .and_then(|end| end.clone());
+    let ended = begun.until_end().await;
     ended.unwrap_or_else(|| Err(cancelled(server)))
 }
 
@@ -371,7 +412,7 @@ fn finish(hub: &Arc<Hub>, server: &Server, ended: &End) -> Option<Pending> {
         Err(problem) => {
             server.note_sign_in_problem(problem);
             if shown {
-                inner.unanswered.insert(name.to_owned());
+                inner.unanswered.insert(name.to_owned(), problem.clone());
             }
             drop(inner);
             tracing::warn!(server = name, %problem, "the sign-in ended");

@@ -19,7 +19,7 @@ use super::link::Speech;
 use super::outbox::{Outbox, Waiting};
 use super::task::Task;
 use super::{Manner, ToHost};
-use crate::sign_in::{self, Caller, Declined, Question, Wish};
+use crate::sign_in::{self, Awaited, Caller, Declined, Question, Wish};
 
 /// What one host is asked.
 #[derive(Default)]
@@ -285,7 +285,7 @@ impl Task {
     /// Nobody waits any longer for what the host was asked. If the sign-in goes on, it made way for
     /// another, and may be asked once more for a call that still waits.
     pub(super) fn on_withdrawn(&mut self) {
-        let end = self.sign_in.as_ref().map(|end| end.borrow().clone());
+        let end = self.sign_in.as_ref().map(Awaited::end);
         self.end_question(matches!(end, Some(Some(Ok(())))));
         let call = self.outbox.waiting_calls().next().cloned();
         if call.is_some() && matches!(end, Some(None)) {

@@ -4,6 +4,7 @@ use auth::Authorization;
 use futures_util::FutureExt;
 use mcp::handshake::InitializeParams;
 use mcp::message::INVALID_REQUEST;
+use mcp::subscription::LISTEN;
 use mcp::{Era, Kind, Message, RequestId};
 use tokio::time::Instant;
 
@@ -11,6 +12,7 @@ use super::link::{Handshake, Link, Next, Speech};
 use super::outbox::Waiting;
 use super::task::{Task, header};
 use super::{FIRST_CONTACT, Manner, WITHDRAWN};
+use crate::stand_in;
 
 impl Task {
     pub(super) fn on_host(&mut self, message: Message) {
@@ -46,7 +48,7 @@ impl Task {
             Speech::Legacy(handshake) if !handshake.answered => handshake.initialize.id(),
             Speech::Legacy(_) | Speech::Modern | Speech::Silent => None,
         };
-        handshake == Some(id) || self.outbox.knows(id)
+        handshake == Some(id) || self.outbox.knows(id) || self.subscriptions.contains(id)
     }
 
     /// Two requests with one id cannot be told apart at the server; the earlier one goes on.
@@ -96,14 +98,19 @@ impl Task {
         if let Speech::Legacy(handshake) = &mut self.speech {
             handshake.note_standing(&message);
         }
-        let in_place = self.manner == Manner::Host && self.server.can_answer(&message);
-        let patience = if in_place {
-            FIRST_CONTACT
-        } else {
-            self.patience
+        let in_place = self.is_answered_in_place(&message);
+        let patience = match in_place {
+            true if self.server.lacks(&message) => self.waits.list().into(),
+            true => FIRST_CONTACT.into(),
+            false => self.patience(),
+        };
+        let stand_in = match self.manner {
+            Manner::Host => self.server.stand_in(&message),
+            Manner::Probe => None,
         };
         let waiting = Waiting {
             signed_in: is_shown,
+            stand_in,
             ..Waiting::new(message, patience)
         };
         match self.link {
@@ -114,6 +121,10 @@ impl Task {
             Link::SignInNeeded { .. } => {
                 self.outbox.hold(waiting);
                 return self.ask_once_more();
+            }
+            Link::Down { next, .. } if stand_in.is_some() => {
+                self.outbox.hold(waiting);
+                return self.ask(next);
             }
             Link::Asking { .. } | Link::Opening { .. } | Link::Live { .. } | Link::Down { .. } => {
                 self.pass_or_hold(waiting);
@@ -138,6 +149,7 @@ impl Task {
         let Some(id) = message.cancels() else {
             return;
         };
+        self.subscriptions.remove(&id);
         if self.outbox.withdraw(&id) {
             return;
         }
@@ -168,7 +180,7 @@ impl Task {
             }
             | Link::Opening {
                 next: Next::Revive, ..
-            } => self.pass_or_hold(Waiting::new(message, self.patience)),
+            } => self.pass_or_hold(Waiting::new(message, self.patience())),
             Link::Opening { authorization, .. } if message.method().is_none() => {
                 self.up.send(message, header(authorization));
             }
@@ -208,9 +220,13 @@ impl Task {
         }
     }
 
-    /// Sends what waits no longer.
+    /// Sends what waits no longer. In place of the call of a stand-in tool the server gets the
+    /// request that shows whether it can be used.
     pub(super) fn send(&mut self, waiting: Waiting, authorization: Option<Authorization>) {
-        let message = waiting.message.clone();
+        let listing = waiting
+            .stand_in
+            .and_then(|_| stand_in::listing(&waiting.message));
+        let message = listing.unwrap_or_else(|| waiting.message.clone());
         self.outbox.sent(waiting, authorization.clone());
         self.up.send(message, header(&authorization));
         self.link = Link::Live { authorization };
@@ -218,15 +234,15 @@ impl Task {
 
     /// A subscription has no other end than its host's.
     pub(super) fn end_subscriptions(&mut self) {
+        self.subscriptions.take_all();
         let (up, owed) = (&self.up, &mut self.outbox.owed);
         owed.retain(|id, owed| {
-            let stays = owed.message.method() != Some("subscriptions/listen");
+            let stays = owed.message.method() != Some(LISTEN);
             if !stays {
                 up.abandon(id);
             }
             stays
         });
-        self.outbox
-            .take_if(|waiting| waiting.message.method() == Some("subscriptions/listen"));
+        self.outbox.take_if(Waiting::is_listen);
     }
 }

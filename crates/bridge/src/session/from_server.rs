@@ -10,14 +10,20 @@ use tokio::time::Instant;
 use super::link::{Link, Next, Speech};
 use super::outbox::Awaits;
 use super::task::{REFUSALS, Task, header};
+use crate::stand_in::{self, StandIn};
 use crate::{problem, seen};
 
 impl Task {
     pub(super) fn on_server(&mut self, message: Message, request: Option<RequestId>) {
         self.refusals = 0;
+        self.server.note_answered();
+        self.unreachable = None;
         if matches!(self.link, Link::Live { .. }) {
             self.show(ServerState::Ready);
         }
+        let Some(message) = self.on_subscription(message, request.as_ref()) else {
+            return;
+        };
         let Kind::Response { id, .. } = message.kind() else {
             let request = request.or_else(|| self.outbox.subject_of(&message));
             self.tell(message, request);
@@ -40,10 +46,27 @@ impl Task {
             if owed.again && message.error().is_none() {
                 self.server.step_up_helped();
             }
-            if self.server.note_answer(&owed.message, &message) {
-                self.hub.changed();
+            match owed.stand_in {
+                Some(tool) => self.on_listed_for(tool, &owed.message, &message),
+                None => {
+                    self.remember(&owed.message, &message);
+                    self.tell(message, Some(id));
+                }
             }
-            self.tell(message, Some(id));
+        }
+    }
+
+    /// The server has answered the `tools/list` that it got in place of a call of a stand-in tool.
+    fn on_listed_for(&mut self, tool: StandIn, call: &Message, listed: &Message) {
+        if let Some(listing) = stand_in::listing(call) {
+            self.remember(&listing, listed);
+        }
+        self.tell_answer(tool.done(call, &self.server.name, listed));
+    }
+
+    fn remember(&self, request: &Message, answer: &Message) {
+        if self.server.note_answer(request, answer) {
+            self.hub.changed();
         }
     }
 
@@ -98,9 +121,8 @@ impl Task {
             return;
         }
         handshake.changes = seen::list_changes(&answer);
-        if self.server.note_answer(&handshake.initialize, &answer) {
-            self.hub.changed();
-        }
+        let initialize = handshake.initialize.clone();
+        self.remember(&initialize, &answer);
         if tell {
             self.tell_answer(answer);
         }
@@ -109,6 +131,7 @@ impl Task {
 
     pub(super) fn go_live(&mut self, authorization: &Option<Authorization>) {
         if let Speech::Legacy(_) = self.speech {
+            self.unreachable = None;
             self.show(ServerState::Ready);
         }
         self.link = Link::Live {
@@ -121,6 +144,7 @@ impl Task {
         for waiting in self.outbox.take_ready() {
             self.send(waiting, authorization.clone());
         }
+        self.subscribe_at_server();
         self.tell_changes();
     }
 
@@ -212,7 +236,10 @@ impl Task {
                         self.end_handshake();
                         self.tell(body.error_for(&id).unwrap_or(body), Some(id));
                     } else if self.is_wanted(&id) {
-                        self.tell(body.error_for(&id).unwrap_or(body), Some(id));
+                        let error = body.error_for(&id).unwrap_or(body);
+                        if let Some(error) = self.on_subscription(error, Some(&id)) {
+                            self.tell(error, Some(id));
+                        }
                     }
                 }
             }
@@ -332,7 +359,7 @@ impl Task {
     /// Keeps a request that the server has not processed for another try, the only one.
     fn retry(&mut self, request: Option<&RequestId>, failure: &Failure) {
         let Some(id) = request else { return };
-        if let Some(owed) = self.outbox.take_back(id, Awaits::Server, self.patience) {
+        if let Some(owed) = self.outbox.take_back(id, Awaits::Server, self.patience()) {
             let problem = match failure {
                 Failure::Unauthorized { .. } => self.unauthorized(),
                 failure => problem::of_failure(failure),
@@ -358,6 +385,8 @@ impl Task {
     }
 
     fn be_down(&mut self, problem: Problem, next: Next) {
+        self.unreachable = (problem.kind == ProblemKind::Unreachable).then(|| problem.clone());
+        self.subscriptions.lose_server();
         self.show(ServerState::Failed {
             problem: problem.clone(),
         });

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use control::api::{Problem, ProblemKind};
+use mcp::subscription::LISTEN;
 use mcp::{Message, elicitation};
 use tokio::time::Instant;
 
@@ -23,36 +24,60 @@ impl Task {
                 self.want_sign_in_for_calls();
                 match sign_in::in_vain(&self.hub, &self.server) {
                     Some(in_vain) => (in_vain, self.sign_in.is_some()),
-                    None => (problem, true),
+                    None => (self.hub.sign_ins.told(&self.server.name, problem), true),
                 }
             }
             Link::Down { problem, .. } => (problem.clone(), true),
             Link::Idle | Link::Asking { .. } | Link::Opening { .. } | Link::Live { .. } => return,
         };
-        let problem = self.hub.sign_ins.told(&self.server.name, problem);
         self.answer_handshake(&problem);
         let passes = matches!(
             problem.kind,
             ProblemKind::SignInNeeded | ProblemKind::Unreachable | ProblemKind::Vault
         );
         let hopeless = self.manner == Manner::Probe || !passes || !comes;
+        let lists_wait = self.let_lists_wait();
         let server = Arc::clone(&self.server);
-        for message in self
-            .outbox
-            .take_if(|waiting| hopeless || server.can_answer(&waiting.message))
-        {
+        let is_ready = |waiting: &Waiting| {
+            let is_in_place = waiting.is_listen() || server.can_answer(&waiting.message);
+            let waits = lists_wait && server.lacks(&waiting.message);
+            hopeless || (is_in_place && !waits)
+        };
+        for message in self.outbox.take_if(is_ready) {
             self.answer_in_place(&message, &problem);
         }
         if matches!(self.link, Link::SignInNeeded { .. }) && self.sign_in.is_none() {
-            for call in self.outbox.take_if(|waiting| waiting.signed_in) {
+            let is_vain = |waiting: &Waiting| waiting.signed_in || waiting.stand_in.is_some();
+            for call in self.outbox.take_if(is_vain) {
                 self.fail(&call, &problem);
             }
         }
     }
 
+    /// Lets the lists of which nothing is known wait for the sign-in that this session began or
+    /// joined. Returns false if they do not wait, or no longer.
+    fn let_lists_wait(&mut self) -> bool {
+        let is_needed = matches!(self.link, Link::SignInNeeded { .. });
+        let Some(sign_in) = self.sign_in.as_ref().filter(|_| is_needed) else {
+            return false;
+        };
+        let until = sign_in.since + self.waits.lists;
+        let waits = self.manner == Manner::Host && until > Instant::now();
+        if waits {
+            self.delay_lists(until);
+        }
+        waits
+    }
+
+    /// Lets the lists of which nothing is known wait until `until`.
+    pub(super) fn delay_lists(&mut self, until: Instant) {
+        let server = &self.server;
+        self.outbox.let_wait(until, |message| server.lacks(message));
+    }
+
     /// Starts a sign-in for the calls that wait, or joins one: of each call's own accord one starts
     /// at most, however it ends.
-    fn want_sign_in_for_calls(&mut self) {
+    pub(super) fn want_sign_in_for_calls(&mut self) {
         let best = |call: &&Waiting| (!call.signed_in, elicitation::may_ask(&call.message));
         let Some(call) = self.outbox.calls().max_by_key(best) else {
             return;
@@ -80,11 +105,14 @@ impl Task {
         self.answer_in_place(&initialize, problem);
     }
 
-    fn answer_in_place(&mut self, request: &Message, problem: &Problem) {
+    pub(super) fn answer_in_place(&mut self, request: &Message, problem: &Problem) {
         if self.manner == Manner::Probe {
             return self.fail(request, problem);
         }
-        match self.server.answer(request) {
+        if request.method() == Some(LISTEN) {
+            return self.acknowledge_in_place(request);
+        }
+        match self.server.answer(request, problem) {
             Some(answer) => {
                 if let Speech::Legacy(handshake) = &mut self.speech {
                     handshake.stale |= Seen::remembers(request);
@@ -144,7 +172,8 @@ impl Task {
             HostEnd::Done { until } => Some(until),
             HostEnd::Open | HostEnd::Dismissed => None,
         };
-        [retry, self.contact, self.outbox.next_deadline(), until]
+        let waiting = self.outbox.next_deadline(self.unreachable.is_some());
+        [retry, self.contact, waiting, until]
             .into_iter()
             .flatten()
             .min()
@@ -153,20 +182,21 @@ impl Task {
     pub(super) fn on_timer(&mut self) {
         let now = Instant::now();
         let problem = match &self.link {
-            Link::SignInNeeded { problem } | Link::Down { problem, .. } => problem.clone(),
-            Link::Idle | Link::Asking { .. } | Link::Opening { .. } | Link::Live { .. } => {
-                Problem::new(
-                    ProblemKind::Unreachable,
-                    "the server has not answered in time",
-                )
-                .with_hint("try again in a moment")
+            Link::SignInNeeded { problem } => {
+                let problem = problem.clone();
+                self.hub.sign_ins.told(&self.server.name, problem)
             }
+            Link::Down { problem, .. } => problem.clone(),
+            Link::Idle | Link::Asking { .. } | Link::Opening { .. } | Link::Live { .. } => self
+                .unreachable
+                .clone()
+                .unwrap_or_else(problem::not_in_time),
         };
-        let problem = self.hub.sign_ins.told(&self.server.name, problem);
         if self.contact.is_some_and(|contact| contact <= now) {
             self.answer_handshake(&problem);
         }
-        let is_due = |waiting: &Waiting| waiting.deadline.is_some_and(|due| due <= now);
+        let is_unreachable = self.unreachable.is_some();
+        let is_due = |waiting: &Waiting| waiting.is_due(now, is_unreachable);
         let lacks_access = |waiting: &Waiting| waiting.awaits == Awaits::Access;
         for message in self
             .outbox

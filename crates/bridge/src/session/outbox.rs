@@ -6,10 +6,62 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use auth::Authorization;
+use mcp::subscription::LISTEN;
 use mcp::{Kind, Message, RequestId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
+
+use crate::stand_in::StandIn;
+
+/// How long a request waits before it is answered by us.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// For a sign-in, or for a server that may still answer.
+    pub(super) in_general: Duration,
+    /// For a server that cannot be reached.
+    pub(super) unreachable: Duration,
+}
+
+impl From<Duration> for Patience {
+    fn from(always: Duration) -> Self {
+        Self {
+            in_general: always,
+            unreachable: always,
+        }
+    }
+}
+
+/// When a request is answered by us.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline {
+    in_general: Instant,
+    unreachable: Instant,
+}
+
+impl Deadline {
+    fn after(patience: Patience) -> Self {
+        let now = Instant::now();
+        Self {
+            in_general: now + patience.in_general,
+            unreachable: now + patience.unreachable,
+        }
+    }
+
+    fn at(instant: Instant) -> Self {
+        Self {
+            in_general: instant,
+            unreachable: instant,
+        }
+    }
+
+    fn instant(self, is_unreachable: bool) -> Instant {
+        match is_unreachable {
+            true => self.unreachable,
+            false => self.in_general,
+        }
+    }
+}
 
 /// What a message waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,11 +78,13 @@ pub(super) struct Waiting {
     pub(super) message: Message,
     pub(super) awaits: Awaits,
     /// When a request is answered by us instead. A notification waits as long as it takes.
-    pub(super) deadline: Option<Instant>,
+    pub(super) deadline: Option<Deadline>,
     /// Whether it is a request that was sent already, and must not be a third time.
     pub(super) again: bool,
     /// Whether a sign-in was begun or joined for it: no other one is begun.
     pub(super) signed_in: bool,
+    /// The stand-in tool that it calls, if it calls one.
+    pub(super) stand_in: Option<StandIn>,
 }
 
 /// A request that is at the server.
@@ -38,28 +92,41 @@ pub(super) struct Waiting {
 pub(super) struct Owed {
     pub(super) message: Message,
     /// When it would have been answered by us, had it not been sent.
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
     /// What it was sent with.
     pub(super) authorization: Option<Authorization>,
     /// Whether it was sent again already.
     pub(super) again: bool,
     /// Whether a sign-in was made for it.
     pub(super) signed_in: bool,
+    /// The stand-in tool that it calls: the server has `tools/list` under this id.
+    pub(super) stand_in: Option<StandIn>,
     /// Once the host no longer wants it: how long the server may still answer.
     pub(super) withdrawn: Option<Instant>,
 }
 
 impl Waiting {
     /// Held back from now on; a request for `patience` at most.
-    pub(super) fn new(message: Message, patience: Duration) -> Self {
+    pub(super) fn new(message: Message, patience: impl Into<Patience>) -> Self {
         let is_request = matches!(message.kind(), Kind::Request { .. });
         Self {
             message,
             awaits: Awaits::Server,
-            deadline: is_request.then(|| Instant::now() + patience),
+            deadline: is_request.then(|| Deadline::after(patience.into())),
             again: false,
             signed_in: false,
+            stand_in: None,
         }
+    }
+
+    /// Whether its deadline is over; `is_unreachable`, where the server cannot be reached.
+    pub(super) fn is_due(&self, now: Instant, is_unreachable: bool) -> bool {
+        let deadline = self.deadline;
+        deadline.is_some_and(|deadline| deadline.instant(is_unreachable) <= now)
+    }
+
+    pub(super) fn is_listen(&self) -> bool {
+        self.message.method() == Some(LISTEN)
     }
 
     fn is_call(&self) -> bool {
@@ -132,7 +199,7 @@ impl Outbox {
     /// Whether the host waits for an answer, other than that to a subscription, which comes with
     /// its end alone.
     pub(super) fn owes_answers(&self) -> bool {
-        let is_call = |message: &Message| message.method() != Some("subscriptions/listen");
+        let is_call = |message: &Message| message.method() != Some(LISTEN);
         let owes = |owed: &Owed| owed.is_wanted() && is_call(&owed.message);
         let waits = |waiting: &Waiting| waiting.deadline.is_some() && is_call(&waiting.message);
         self.owed.values().any(owes) || self.waiting.iter().any(waits)
@@ -192,7 +259,7 @@ impl Outbox {
         &mut self,
         id: &RequestId,
         awaits: Awaits,
-        patience: Duration,
+        patience: Patience,
     ) -> Option<Owed> {
         let owed = self.owed.remove(id)?;
         if !owed.is_wanted() {
@@ -201,13 +268,14 @@ impl Outbox {
         if owed.again {
             return Some(owed);
         }
-        let deadline = Some(Instant::now() + patience);
+        let deadline = Some(Deadline::after(patience));
         self.waiting.push_front(Waiting {
             message: owed.message,
             awaits,
             deadline,
             again: true,
             signed_in: owed.signed_in,
+            stand_in: owed.stand_in,
         });
         None
     }
@@ -223,6 +291,7 @@ impl Outbox {
                 deadline: owed.deadline,
                 again: owed.again,
                 signed_in: owed.signed_in,
+                stand_in: owed.stand_in,
             });
         }
     }
@@ -235,6 +304,7 @@ impl Outbox {
             deadline,
             again,
             signed_in,
+            stand_in,
         } = waiting;
         if let Kind::Request { id, .. } = message.kind() {
             let id = id.clone();
@@ -244,6 +314,7 @@ impl Outbox {
                 authorization,
                 again,
                 signed_in,
+                stand_in,
                 withdrawn: None,
             };
             self.owed.insert(id, owed);
@@ -279,9 +350,18 @@ impl Outbox {
         self.waiting.len() < before
     }
 
-    /// The earliest deadline of all that waits, and of all that is withdrawn.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let waiting = self.waiting.iter().filter_map(|waiting| waiting.deadline);
+    /// Lets the requests for which `does` says so wait until `until`.
+    pub(super) fn let_wait(&mut self, until: Instant, does: impl Fn(&Message) -> bool) {
+        let requests = self.waiting.iter_mut();
+        let requests = requests.filter(|one| one.deadline.is_some() && does(&one.message));
+        requests.for_each(|one| one.deadline = Some(Deadline::at(until)));
+    }
+
+    /// The earliest deadline of all that waits, and of all that is withdrawn; `is_unreachable`, where
+    /// the server cannot be reached.
+    pub(super) fn next_deadline(&self, is_unreachable: bool) -> Option<Instant> {
+        let deadlines = self.waiting.iter().filter_map(|waiting| waiting.deadline);
+        let waiting = deadlines.map(|deadline| deadline.instant(is_unreachable));
         let withdrawn = self.owed.values().filter_map(|owed| owed.withdrawn);
         waiting.chain(withdrawn).min()
     }

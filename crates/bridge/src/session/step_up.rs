@@ -52,7 +52,7 @@ impl Task {
             if !is_under_way {
                 self.server.note_step_up(challenge);
             }
-            self.outbox.take_back(id, Awaits::Access, self.patience);
+            self.outbox.take_back(id, Awaits::Access, self.patience());
         }
         is_awaited
     }
@@ -73,7 +73,7 @@ impl Task {
         if newest <= used.map(Authorization::number) {
             return false;
         }
-        self.outbox.take_back(id, Awaits::Server, self.patience);
+        self.outbox.take_back(id, Awaits::Server, self.patience());
         if matches!(self.link, Link::Live { .. }) {
             self.ask_after(None, Next::Resume);
         }

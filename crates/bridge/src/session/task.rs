@@ -8,19 +8,22 @@ use auth::{AccountKey, Authorization, TokenNumber};
 use control::api::{Problem, ProblemKind, ServerState};
 use mcp::up::{Upstream, UpstreamEvent, UpstreamOptions};
 use mcp::{Message, RequestId};
+use model::config::BridgeSettings;
+use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::elicit::Elicitation;
 use super::link::{Authorized, Backoff, Link, Next, Speech};
-use super::outbox::{Outbox, ROOM_IN_BYTES, size};
-use super::{DEPTH, Manner, ToHost};
+use super::outbox::{Outbox, Patience, ROOM_IN_BYTES, size};
+use super::subscriptions::Subscriptions;
+use super::{DEPTH, FIRST_CONTACT, Manner, ToHost};
 use crate::hub::{Hub, Owing, Registered};
 use crate::problem;
 use crate::registry::Server;
-use crate::sign_in::Question;
+use crate::sign_in::{Awaited, Question};
+use crate::stand_in;
 
 /// How often a server may refuse fresh tokens in a row before a person is asked.
 pub(super) const REFUSALS: u32 = 2;
@@ -101,9 +104,10 @@ pub(super) struct Task {
     pub(super) account: Option<AccountKey>,
     pub(super) speech: Speech,
     pub(super) outbox: Outbox,
+    pub(super) subscriptions: Subscriptions,
     /// When a handshake that waits for the server is answered in its place.
     pub(super) contact: Option<Instant>,
-    pub(super) sign_in: Option<watch::Receiver<Option<Result<(), Problem>>>>,
+    pub(super) sign_in: Option<Awaited>,
     pub(super) elicitation: Elicitation,
     pub(super) backoff: Backoff,
     pub(super) refusals: u32,
@@ -112,8 +116,35 @@ pub(super) struct Task {
     /// Whether the notification stream ended for want of a token.
     pub(super) listen_again: bool,
     pub(super) own_ids: OwnIds,
-    /// How long a call waits for a sign-in or for the server.
-    pub(super) patience: Duration,
+    pub(super) waits: Waits,
+    /// Why the server cannot be reached, until something shows that it can be.
+    pub(super) unreachable: Option<Problem>,
+}
+
+/// How long the requests of a host wait, as the settings said when the session began.
+pub(super) struct Waits {
+    /// For a sign-in.
+    sign_in: Duration,
+    /// For a server that cannot be reached.
+    server: Duration,
+    /// Lists of which nothing is known, for a server that may still answer or for a sign-in, from
+    /// its beginning on.
+    pub(super) lists: Duration,
+}
+
+impl Waits {
+    fn from_settings(settings: &BridgeSettings) -> Self {
+        Self {
+            sign_in: Duration::from_secs(settings.sign_in_wait_seconds),
+            server: Duration::from_secs(settings.server_wait_seconds),
+            lists: Duration::from_secs(settings.list_wait_seconds),
+        }
+    }
+
+    /// How long a list of which nothing is known waits for a server that may still answer.
+    pub(super) fn list(&self) -> Duration {
+        self.lists.max(FIRST_CONTACT)
+    }
 }
 
 pub(super) async fn run(
@@ -129,7 +160,8 @@ pub(super) async fn run(
     let mut task = Task {
         up,
         events,
-        patience: Duration::from_secs(hub.settings().sign_in_wait_seconds),
+        waits: Waits::from_settings(&hub.settings()),
+        unreachable: None,
         host: HostEnd::Open,
         unread: VecDeque::new(),
         owing: None,
@@ -137,6 +169,7 @@ pub(super) async fn run(
         account: None,
         speech: Speech::Silent,
         outbox: Outbox::default(),
+        subscriptions: Subscriptions::default(),
         contact: None,
         sign_in: None,
         elicitation: Elicitation::default(),
@@ -274,8 +307,9 @@ impl Task {
             return;
         }
         let problem = problem::replaced(successor.is_some());
-        for (_, owed) in std::mem::take(&mut self.outbox.owed) {
-            if owed.is_wanted() {
+        self.subscriptions.lose_server();
+        for (id, owed) in std::mem::take(&mut self.outbox.owed) {
+            if owed.is_wanted() && !self.subscriptions.contains(&id) {
                 self.fail(&owed.message, &problem);
             }
         }
@@ -311,8 +345,9 @@ impl Task {
             let initialize = handshake.initialize.clone();
             self.fail(&initialize, problem);
         }
-        for message in self.outbox.take_if(|_| true) {
-            self.fail(&message, problem);
+        let subscriptions = self.subscriptions.take_all();
+        for message in self.outbox.take_if(|_| true).iter().chain(&subscriptions) {
+            self.fail(message, problem);
         }
         self.host = HostEnd::Dismissed;
     }
@@ -339,14 +374,36 @@ impl Task {
         self.tell(answer, request);
     }
 
+    /// Answers a request that `problem` stands in the way of.
     pub(super) fn fail(&mut self, request: &Message, problem: &Problem) {
+        if self.keep_subscription(request) {
+            return;
+        }
         let name = self.server.name.as_str();
         let answer = match self.manner {
-            Manner::Host => problem::answer(request.id(), name, &problem::about(name, problem)),
+            Manner::Host if self.server.stand_in(request).is_some() => {
+                stand_in::failed(request, &self.server.name, problem)
+            }
+            Manner::Host => problem::host_answer(request.id(), name, problem),
             // Who tests a server knows its name.
             Manner::Probe => problem::answer(request.id(), name, problem),
         };
         self.tell_answer(answer);
+    }
+
+    /// How long a request that only the server can answer waits from now on. A server that has
+    /// just answered may be restarting.
+    pub(super) fn patience(&self) -> Patience {
+        let Waits {
+            sign_in, server, ..
+        } = self.waits;
+        Patience {
+            in_general: sign_in,
+            unreachable: match self.server.has_just_answered() {
+                true => sign_in,
+                false => server,
+            },
+        }
     }
 
     pub(super) fn show(&self, state: ServerState) {
@@ -373,17 +430,11 @@ async fn asked(link: &mut Link) -> (Next, Authorized) {
     }
 }
 
-async fn ended(
-    sign_in: &mut Option<watch::Receiver<Option<Result<(), Problem>>>>,
-) -> Result<(), Problem> {
+async fn ended(sign_in: &mut Option<Awaited>) -> Result<(), Problem> {
     let Some(sign_in) = sign_in else {
         return std::future::pending().await;
     };
-    let end = sign_in
-        .wait_for(Option::is_some)
-        .await
-        .ok()
-        .and_then(|end| end.clone());
+    let end = sign_in.until_end().await;
     end.unwrap_or_else(|| {
         Err(Problem::new(
             ProblemKind::SignInEnded,

@@ -195,6 +195,8 @@ impl Task {
         self.server.note_sign_in_problem(&problem);
         self.show(ServerState::SignInNeeded);
         self.link = Link::SignInNeeded { problem };
+        self.unreachable = None;
+        self.subscriptions.lose_server();
         self.outbox.forget_remarks();
         let target = self.server.target();
         let never =
@@ -203,10 +205,11 @@ impl Task {
         let is_modern = matches!(self.speech, Speech::Modern);
         let is_asked_later = is_modern && self.elicitation.is_for_calls();
         // A call first: its host may be one that can be asked nowhere else.
-        self.settle();
+        self.want_sign_in_for_calls();
         if never && !is_asked_later && self.manner == Manner::Host && !self.hub.desktop_attached() {
             self.want_sign_in(Wish::FirstContact, None);
         }
+        self.settle();
     }
 
     /// The server does not take what it is sent, whatever is tried.
@@ -270,6 +273,7 @@ impl Task {
         let is_needed = matches!(self.link, Link::SignInNeeded { .. });
         match ended {
             Ok(()) => {
+                self.delay_lists(Instant::now() + self.waits.list());
                 let is_wanted = self.outbox.grant_access();
                 if is_needed {
                     self.on_accounts_changed();
@@ -278,10 +282,15 @@ impl Task {
                 }
             }
             Err(problem) => {
-                let depends = |waiting: &Waiting| is_needed || waiting.awaits == Awaits::Access;
+                let server = Arc::clone(&self.server);
+                let depends = |waiting: &Waiting| {
+                    let is_in_place = waiting.is_listen() || server.can_answer(&waiting.message);
+                    (is_needed && !is_in_place) || waiting.awaits == Awaits::Access
+                };
                 for message in self.outbox.take_if(depends) {
                     self.fail(&message, &problem);
                 }
+                self.settle();
             }
         }
     }

@@ -220,9 +220,21 @@ impl Shown {
                 "open {} on any device and enter the code {}, then try again",
                 code.page, code.code
             )),
-            Self::Asked { .. } | Self::Opened { .. } | Self::Elsewhere { .. } | Self::Replaced => {
-                None
-            }
+            Self::Opened {
+                browser_problem: None,
+                ..
+            } => Some(
+                "complete the sign-in on the page that is open in the browser, then try again"
+                    .to_owned(),
+            ),
+            Self::Asked { .. } => Some(
+                "agree to open the sign-in page, where this application asks for that, and complete the sign-in, then try again"
+                    .to_owned(),
+            ),
+            Self::Opened { .. } | Self::Elsewhere { .. } => Some(format!(
+                "open the sign-in page that `postern sign-in {server}` shows at a terminal, complete the sign-in, then try again"
+            )),
+            Self::Replaced => None,
         }
     }
 

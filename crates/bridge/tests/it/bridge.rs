@@ -35,11 +35,23 @@ impl Bridge {
 
     /// Starts one that is told something special.
     pub(crate) async fn start_with(url: &str, adjust: impl FnOnce(&mut bridge::Options)) -> Self {
+        Self::start_as("sign_in_wait_seconds = 3", url, adjust).await
+    }
+
+    /// Starts one with these settings.
+    pub(crate) async fn start_set(settings: &str, url: &str) -> Self {
+        Self::start_as(settings, url, |_| {}).await
+    }
+
+    async fn start_as(
+        settings: &str,
+        url: &str,
+        adjust: impl FnOnce(&mut bridge::Options),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::under(folder.path()).unwrap();
         std::fs::create_dir_all(home.config_file().parent().unwrap()).unwrap();
-        let config =
-            format!("[bridge]\nport = 0\nsign_in_wait_seconds = 3\n[servers.one]\nurl = '{url}'\n");
+        let config = format!("[bridge]\nport = 0\n{settings}\n[servers.one]\nurl = '{url}'\n");
         std::fs::write(home.config_file(), config).unwrap();
         let (shutdown, task) = serve(&home, adjust).await;
         Self {

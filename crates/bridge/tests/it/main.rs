@@ -11,6 +11,7 @@ mod cleartext;
 mod elicit;
 mod elsewhere;
 mod eras;
+mod first_contact;
 mod headers;
 mod http;
 mod import;

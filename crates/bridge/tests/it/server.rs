@@ -62,6 +62,10 @@ struct Inner {
     person: String,
     /// What becomes of device codes.
     codes: Codes,
+    /// What becomes of `subscriptions/listen`.
+    subscriptions: Subscriptions,
+    /// The names of the tools, in place of `echo`.
+    tools: Option<&'static [&'static str]>,
     /// Responses that hang, and those of them that the client has let go.
     hanging: watch::Sender<(u32, u32)>,
 }
@@ -71,6 +75,18 @@ struct Inner {
 pub(crate) enum Refused {
     Everything,
     Calls,
+}
+
+/// What becomes of `subscriptions/listen`.
+#[derive(Clone, Default)]
+enum Subscriptions {
+    /// It says something that belongs to no subscription, and hangs.
+    #[default]
+    Odd,
+    /// It is acknowledged with this filter; then these notifications come on it.
+    Granted(Value, &'static [&'static str]),
+    /// The server knows no such method.
+    Unknown,
 }
 
 /// What becomes of device codes (RFC 8628).
@@ -146,6 +162,21 @@ impl Record {
         };
         let keys = [method.to_owned(), value("x-api-key"), value("x-team")];
         self.0.lock().unwrap().keys.push(keys);
+    }
+
+    /// Acknowledges subscriptions with this filter, and sends these notifications on them.
+    pub(crate) fn grant(&self, filter: Value, then: &'static [&'static str]) {
+        self.0.lock().unwrap().subscriptions = Subscriptions::Granted(filter, then);
+    }
+
+    /// Knows no subscriptions.
+    pub(crate) fn refuse_subscriptions(&self) {
+        self.0.lock().unwrap().subscriptions = Subscriptions::Unknown;
+    }
+
+    /// Has these tools.
+    pub(crate) fn tools(&self, names: &'static [&'static str]) {
+        self.0.lock().unwrap().tools = Some(names);
     }
 
     pub(crate) fn sessions(&self) -> (u32, u32) {
@@ -302,7 +333,7 @@ async fn answer(State(record): State<Record>, headers: HeaderMap, body: Bytes) -
     let message: Value = serde_json::from_slice(&body).unwrap();
     let initialize = message["method"] == "initialize";
     record.note_keys("POST", &headers);
-    let (session, person, hanging, mut released, silent) = {
+    let (session, person, hanging, mut released, silent, subscriptions, tools) = {
         let mut inner = record.0.lock().unwrap();
         inner.bodies.push(body.clone());
         let given = headers
@@ -346,6 +377,8 @@ async fn answer(State(record): State<Record>, headers: HeaderMap, body: Bytes) -
             inner.hanging.clone(),
             inner.released.subscribe(),
             silent,
+            inner.subscriptions.clone(),
+            inner.tools,
         )
     };
     if silent {
@@ -368,20 +401,33 @@ async fn answer(State(record): State<Record>, headers: HeaderMap, body: Bytes) -
         "initialize" => json(format!(
             r#"{{"jsonrpc":"2.0","id":{id},"result":{{"protocolVersion":"2025-06-18","capabilities":{{"tools":{{}}}},"serverInfo":{{"name":"real","version":"9"}},"x-odd":1.0}}}}"#
         )),
+        "tools/list" if let Some(names) = tools => {
+            let tools: Vec<_> = names.iter().map(|name| json!({ "name": name })).collect();
+            let result = json!({ "tools": tools });
+            json(json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string())
+        }
         "tools/list" => json(format!(
             r#"{{"jsonrpc":"2.0","id":{id},"result":{{"tools":[{{"name":"echo{person}","inputSchema":{{"type":"object"}}}}]}}}}"#
         )),
+        "subscriptions/listen" if let Subscriptions::Granted(filter, then) = subscriptions => {
+            let tag = json!({ "io.modelcontextprotocol/subscriptionId": id });
+            let granted = json!({ "_meta": tag, "notifications": filter });
+            let acknowledged = ("notifications/subscriptions/acknowledged", granted);
+            let rest = then.iter().map(|method| (*method, json!({ "_meta": tag })));
+            let frames: String = std::iter::once(acknowledged)
+                .chain(rest)
+                .map(|(method, params)| {
+                    let told = json!({ "jsonrpc": "2.0", "method": method, "params": params });
+                    format!("data: {told}\n\n")
+                })
+                .collect();
+            stream_of(frames, hanging)
+        }
+        "subscriptions/listen" if let Subscriptions::Unknown = subscriptions => json(json!({ "jsonrpc": "2.0", "id": id, "error": { "code": -32601, "message": "unknown" } }).to_string()),
         // One message, and never an answer.
         "hang" | "subscriptions/listen" => {
-            hanging.send_modify(|(begun, _)| *begun += 1);
             let said = json!({ "jsonrpc": "2.0", "method": "notifications/said", "params": {} });
-            let first = stream::iter([Ok::<_, Infallible>(format!("data: {said}\n\n"))]);
-            let rest = stream::unfold(LetGo(hanging), async |guard| {
-                std::future::pending::<()>().await;
-                Some((Ok(String::new()), guard))
-            });
-            let frames = Body::from_stream(first.chain(rest));
-            ([("content-type", "text/event-stream")], frames).into_response()
+            stream_of(format!("data: {said}\n\n"), hanging)
         }
         "late" => {
             hanging.send_modify(|(begun, _)| *begun += 1);
@@ -405,4 +451,16 @@ async fn answer(State(record): State<Record>, headers: HeaderMap, body: Bytes) -
         }
         _ => json(json!({ "jsonrpc": "2.0", "id": id, "error": { "code": -32601, "message": "unknown" } }).to_string()),
     }
+}
+
+/// A stream with these frames that does not end by itself.
+fn stream_of(frames: String, hanging: watch::Sender<(u32, u32)>) -> Response {
+    hanging.send_modify(|(begun, _)| *begun += 1);
+    let first = stream::iter([Ok::<_, Infallible>(frames)]);
+    let rest = stream::unfold(LetGo(hanging), async |guard| {
+        std::future::pending::<()>().await;
+        Some((Ok(String::new()), guard))
+    });
+    let frames = Body::from_stream(first.chain(rest));
+    ([("content-type", "text/event-stream")], frames).into_response()
 }

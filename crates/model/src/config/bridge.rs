@@ -89,6 +89,18 @@ pub struct BridgeSettings {
     #[serde(deserialize_with = "at_most_an_hour")]
     #[schemars(range(max = HOUR))]
     pub sign_in_wait_seconds: u64,
+    /// How long a list of tools, prompts or resources of which nothing is known waits for a server
+    /// that is slow, and for a sign-in that its own connection began, from the moment that began; in
+    /// seconds, an hour at most.
+    #[serde(deserialize_with = "at_most_an_hour")]
+    #[schemars(range(max = HOUR))]
+    pub list_wait_seconds: u64,
+    /// How long a call of a tool waits for a server that cannot be reached before it fails, in
+    /// seconds; an hour at most. For a server that answered within the last minute it is
+    /// `sign_in_wait_seconds`, because that one may be restarting.
+    #[serde(deserialize_with = "at_most_an_hour")]
+    #[schemars(range(max = HOUR))]
+    pub server_wait_seconds: u64,
     /// Which proxy leads to servers and to sign-ins that are not on this machine: `system`,
     /// `none`, or a URL. In force from the bridge's next start.
     #[serde(skip_serializing_if = "is_system")]
@@ -126,6 +138,8 @@ impl Default for BridgeSettings {
         Self {
             port: 4127,
             sign_in_wait_seconds: 25,
+            list_wait_seconds: 8,
+            server_wait_seconds: 8,
             proxy: Proxy::System,
             extra_ca_files: Vec::new(),
             client_metadata_url: None,

@@ -1,6 +1,6 @@
 //! A host of one era and a server of the other.
 
-mod servers;
+pub(crate) mod servers;
 
 use futures_util::StreamExt;
 use serde_json::{Value, json};

@@ -97,8 +97,16 @@ impl Server {
         Self::start(routes.delete(async || StatusCode::NO_CONTENT)).await
     }
 
+    /// The same on a listener, so that a test can have the address before the server.
+    pub(crate) fn legacy_on(listener: TcpListener) -> Self {
+        Self::start_on(listener, post(legacy).get(notifications))
+    }
+
     async fn start(routes: axum::routing::MethodRouter<Record>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), routes)
+    }
+
+    fn start_on(listener: TcpListener, routes: axum::routing::MethodRouter<Record>) -> Self {
         let (record, stop) = (Record::default(), CancellationToken::new());
         let url = format!("http://{}/mcp", listener.local_addr().unwrap());
         let app = Router::new().route("/mcp", routes);
