@@ -5,9 +5,12 @@
 //! Does not own: HTTP. The suite sees the program and what that makes of the host's words, so it
 //! is the program that is judged; the host does what it is asked and ends well, or says why not.
 //!
-//! Run as `mcp-host legacy|modern PROGRAM HOME`, where HOME is what the program keeps everything
-//! in; the suite adds the URL of its server, and names the scenario in the environment. A scenario
-//! of signing in has a home of its own below that one ([`sign_ins`]).
+//! Run as `mcp-host ERA PROGRAM HOME`, where ERA is `legacy` or `modern`, and HOME is what the
+//! program keeps everything in; the suite adds the URL of its server, and names the scenario in the
+//! environment. A scenario of signing in has a home of its own below that one ([`sign_ins`]).
+//!
+//! ERA may have `-plain` at its end: such a host does not know that there are sign-ins. It lists the
+//! tools once and calls what is listed, whether or not it is told that there are others now.
 
 mod conversation;
 mod environment;
@@ -25,6 +28,7 @@ use crate::{
     conversation::{Conversation, Era},
     environment::Environment,
     program::Program,
+    scenarios::Manner,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -32,10 +36,12 @@ async fn main() -> Result<()> {
     let environment = Environment::read()?;
     scenarios::check(&environment.scenario)?;
     let mut arguments = std::env::args().skip(1);
-    let era = match arguments.next().as_deref() {
-        Some("legacy") => Era::Legacy,
-        Some("modern") => Era::Modern,
-        other => bail!("not an era: {other:?}; hint: legacy or modern"),
+    let (era, manner) = match arguments.next().as_deref() {
+        Some("legacy") => (Era::Legacy, Manner::Attentive),
+        Some("legacy-plain") => (Era::Legacy, Manner::Plain),
+        Some("modern") => (Era::Modern, Manner::Attentive),
+        Some("modern-plain") => (Era::Modern, Manner::Plain),
+        other => bail!("not an era: {other:?}; hint: legacy or modern, or one with -plain"),
     };
     let [Some(program), Some(home), Some(url)] = std::array::from_fn(|_| arguments.next()) else {
         bail!("hint: mcp-host ERA PROGRAM HOME URL");
@@ -44,7 +50,7 @@ async fn main() -> Result<()> {
     let connect = ["connect", "--home", &home, &url].map(str::to_owned);
     let program = Program::spawn(&program, connect, environment.passed_on.clone())?;
     let mut host = Conversation::new(era, program);
-    scenarios::play(&environment, &mut host).await?;
+    scenarios::play(&environment, manner, &mut host).await?;
     host.end().await?;
     writeln!(io::stdout(), "The host has done its part.")?;
     Ok(())

@@ -77,12 +77,38 @@ pub(crate) fn check(name: &str) -> Result<()> {
     }
 }
 
+/// How a host goes about it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// It lists the tools again when it is told that there are others.
+    Attentive,
+    /// It takes the first list for what there is.
+    Plain,
+}
+
 /// Does what the scenario asks for.
-pub(crate) async fn play(environment: &Environment, host: &mut Conversation) -> Result<()> {
+pub(crate) async fn play(
+    environment: &Environment,
+    manner: Manner,
+    host: &mut Conversation,
+) -> Result<()> {
     let scenario = Scenario::named(&environment.scenario).context("no scenario")?;
-    if let Scenario::BeTurnedAway = scenario {
-        return be_turned_away(host).await;
+    match (scenario, manner) {
+        (Scenario::BeTurnedAway, Manner::Attentive) => be_turned_away(host).await,
+        (Scenario::BeTurnedAway, Manner::Plain) => be_turned_away_plainly(host).await,
+        (Scenario::UseProtected, Manner::Plain) => use_listed_twice(host).await,
+        (scenario, Manner::Attentive | Manner::Plain) => {
+            play_open(scenario, environment, host).await
+        }
     }
+}
+
+/// A scenario in which the host has nothing to do with a sign-in, or knows what to do.
+async fn play_open(
+    scenario: Scenario,
+    environment: &Environment,
+    host: &mut Conversation,
+) -> Result<()> {
     host.begin().await?;
     match scenario {
         Scenario::Look => tools(host).await.map(drop),
@@ -94,7 +120,7 @@ pub(crate) async fn play(environment: &Environment, host: &mut Conversation) -> 
         Scenario::ListSkills => skills::list(host).await.map(drop),
         Scenario::LoadSkills => skills::load(host).await,
         Scenario::UseProtected => use_protected(host).await,
-        Scenario::BeTurnedAway => Ok(()),
+        Scenario::BeTurnedAway => be_turned_away(host).await,
     }
 }
 
@@ -102,10 +128,18 @@ pub(crate) async fn play(environment: &Environment, host: &mut Conversation) -> 
 /// to sign in to it.
 async fn tools(host: &mut Conversation) -> Result<Vec<Value>> {
     let listed = host.list("tools/list", "tools").await?;
-    if listed.is_empty() && host.hear_of_tools().await? {
+    if listed.iter().all(is_stand_in) && host.hear_of_tools().await? {
         return host.list("tools/list", "tools").await;
     }
     Ok(listed)
+}
+
+/// Whether it is a tool that is listed as long as the server's own are not known.
+fn is_stand_in(tool: &Value) -> bool {
+    let name = tool["name"].as_str().unwrap_or_default();
+    ["sign_in_", "reconnect_"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
 }
 
 async fn use_tools(host: &mut Conversation) -> Result<()> {
@@ -177,6 +211,55 @@ async fn use_protected(host: &mut Conversation) -> Result<()> {
         host.call(PROTECTED, json!({})).await?;
     }
     use_tools(host).await
+}
+
+/// Lists the tools and calls each, and all that once more: one scenario wants another sign-in after
+/// the first call.
+async fn use_listed_twice(host: &mut Conversation) -> Result<()> {
+    host.begin().await?;
+    for _ in 0..2 {
+        for name in listed(host).await? {
+            host.call(&name, json!({})).await?;
+        }
+    }
+    Ok(())
+}
+
+/// No list is to be had, or each call of what is listed fails. Either says why.
+async fn be_turned_away_plainly(host: &mut Conversation) -> Result<()> {
+    host.begin().await?;
+    let mut refusals = Vec::new();
+    match listed(host).await {
+        Err(refused) => refusals.push(refused),
+        Ok(names) => {
+            for name in names {
+                let called = host.call(&name, json!({})).await;
+                refusals.push(called.err().context("the call got through")?);
+            }
+        }
+    }
+    for refused in refusals {
+        let is_ours = [
+            "localhost needs a sign-in",
+            "sign-in to localhost",
+            "localhost does not",
+        ]
+        .iter()
+        .any(|words| refused.to_string().contains(words));
+        ensure!(is_ours, "no reason: {refused}");
+    }
+    Ok(())
+}
+
+/// The names of the tools in the first list, of which there is one at least.
+async fn listed(host: &mut Conversation) -> Result<Vec<String>> {
+    let tools = host.list("tools/list", "tools").await?;
+    ensure!(!tools.is_empty(), "no tools");
+    let names = tools.iter().map(|tool| tool["name"].as_str());
+    let names = names.map(|name| name.map(str::to_owned));
+    names
+        .collect::<Option<_>>()
+        .context("a tool without a name")
 }
 
 /// The call fails, whatever the handshake says, and the error is one of the program's own.

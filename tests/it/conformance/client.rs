@@ -4,7 +4,7 @@
 //! In the scenarios of signing in each host has a bridge of its own, and a browser follows where
 //! its pages lead.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use futures_util::future::join_all;
 use tempfile::TempDir;
@@ -32,6 +32,9 @@ const SKILLS: [&str; 4] = [
     "sep-2640-client-verify-size",
     "sep-2640-client-verify-frontmatter",
 ];
+
+/// How long the user of a plain host takes for a page. Its lists wait for that.
+const PLAIN_USER: Duration = Duration::from_secs(1);
 
 /// What servers of 2025-03-26 leave out: a description of what they protect, and in the second case
 /// that of their authorization server as well.
@@ -63,6 +66,16 @@ async fn a_legacy_host_conforms_as_the_client_of_a_modern_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_modern_host_conforms_as_the_client_of_a_legacy_server() {
     check("modern", LEGACY).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_legacy_host_passes_every_client_scenario() {
+    check("legacy-plain", LEGACY).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_modern_host_passes_every_client_scenario() {
+    check("modern-plain", MODERN).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,7 +133,10 @@ impl Player {
     async fn start(host: &'static str) -> Self {
         let folder = folder();
         let mut bridge = Bridge::configured(folder.path(), "[bridge]\nport = 0\n");
-        bridge.tabs.follow();
+        bridge.tabs.follow_after(match host {
+            "legacy-plain" | "modern-plain" => PLAIN_USER,
+            _ => Duration::ZERO,
+        });
         bridge.start().await;
         Self {
             host,

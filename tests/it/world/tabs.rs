@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use tokio::{
@@ -83,6 +84,11 @@ impl Tabs {
 
     /// Opens every page from now on and goes where it leads, as for a person who agrees to all.
     pub(crate) fn follow(&mut self) {
+        self.follow_after(Duration::ZERO);
+    }
+
+    /// The same for a person who takes some time for each page.
+    pub(crate) fn follow_after(&mut self, time: Duration) {
         let mut pages = self.pages.clone();
         let following = tokio::spawn(async move {
             let mut seen = 0;
@@ -90,7 +96,10 @@ impl Tabs {
                 let page = there[seen].clone();
                 drop(there);
                 seen += 1;
-                tokio::spawn(visit(page));
+                tokio::spawn(async move {
+                    tokio::time::sleep(time).await;
+                    visit(page).await;
+                });
             }
         });
         self.following = Some(following.abort_handle());
