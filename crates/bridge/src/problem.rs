@@ -14,23 +14,8 @@ use crate::registry::Server;
 /// alone, so it says what to do as well.
 pub(crate) fn host_answer(id: Option<&RequestId>, server: &str, problem: &Problem) -> Message {
     let named = about(server, problem);
-    let message = sentence(&named);
+    let message = named.sentence();
     answer(id, server, &Problem { message, ..named })
-}
-
-/// The problem and what to do about it, as sentences.
-pub(crate) fn sentence(problem: &Problem) -> String {
-    let message = problem.message.trim_end_matches('.');
-    match problem.hint.as_deref() {
-        None => message.to_owned(),
-        Some(hint) => format!("{message}. {}.", capitalized(hint.trim_end_matches('.'))),
-    }
-}
-
-fn capitalized(text: &str) -> String {
-    let mut rest = text.chars();
-    let first = rest.next().map(|first| first.to_uppercase());
-    first.into_iter().flatten().chain(rest).collect()
 }
 
 /// The answer to a request of ours that a problem stands in the way of.

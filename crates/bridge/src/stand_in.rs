@@ -153,7 +153,7 @@ impl StandIn {
 
 /// Answers a `call` of the tool that `problem` stands in the way of, in words.
 pub(crate) fn failed(call: &Message, server: &ServerName, problem: &Problem) -> Message {
-    let text = problem::sentence(&problem::about(server.as_str(), problem));
+    let text = problem::about(server.as_str(), problem).sentence();
     result(call, &text, true)
 }
 

@@ -63,7 +63,11 @@ pub(super) fn routes(hub: &Arc<Hub>) -> Router {
 
 /// There is no such server.
 pub(super) fn no_server(name: &str, problem: &Problem) -> Response {
-    let body = problem::answer(None, name, problem);
+    let told = Problem {
+        message: problem.sentence(),
+        ..problem.clone()
+    };
+    let body = problem::answer(None, name, &told);
     (
         StatusCode::NOT_FOUND,
         [("content-type", "application/json")],

@@ -104,6 +104,16 @@ impl ProblemKind {
 }
 
 impl Problem {
+    /// The message and what to do next in one text, for a reader who is shown nothing else.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let message = self.message.trim_end_matches('.');
+        match self.hint.as_deref() {
+            None => message.to_owned(),
+            Some(hint) => format!("{message}. {}.", capitalized(hint.trim_end_matches('.'))),
+        }
+    }
+
     /// A problem without a hint.
     #[must_use]
     pub fn new(kind: ProblemKind, message: impl Into<String>) -> Self {
@@ -136,6 +146,12 @@ impl Problem {
         self.hint = Some(hint.into());
         self
     }
+}
+
+fn capitalized(text: &str) -> String {
+    let mut rest = text.chars();
+    let first = rest.next().map(char::to_uppercase);
+    first.into_iter().flatten().chain(rest).collect()
 }
 
 /// The text without what `std` adds to the words of a system error, as in ` (os error 111)`.

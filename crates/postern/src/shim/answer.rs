@@ -34,7 +34,9 @@ pub(crate) fn withdrawn(id: &RequestId) -> Message {
     Message::withdrawal(id, "Postern's bridge was restarted")
 }
 
+/// Many hosts show `message` alone, so it says what to do as well.
 fn error(id: &RequestId, server: &str, problem: &Problem) -> Message {
     let data = json!({ "kind": problem.kind, "server": server, "hint": problem.hint });
-    Message::error_response(Some(id), problem.kind.code(), &problem.message, Some(data))
+    let message = problem.sentence();
+    Message::error_response(Some(id), problem.kind.code(), &message, Some(data))
 }

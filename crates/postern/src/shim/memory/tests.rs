@@ -235,7 +235,7 @@ fn a_refusal_answers_everything_that_waits_and_the_next_request_may_be_luckier()
     says(&mut memory, &[INITIALIZE, INITIALIZED]);
     let told = memory.refused(&problem());
     assert_eq!(told.len(), 1);
-    let expected = r#"{"jsonrpc":"2.0","id":0,"error":{"code":1005,"data":{"hint":"add it","kind":"not-found","server":"snippets"},"message":"there is no snippets"}}"#;
+    let expected = r#"{"jsonrpc":"2.0","id":0,"error":{"code":1005,"data":{"hint":"add it","kind":"not-found","server":"snippets"},"message":"there is no snippets. Add it."}}"#;
     assert_eq!(text(&told[0]), expected);
     assert!(!memory.needs_bridge() && !memory.owes());
     says(&mut memory, &[INITIALIZE]);
