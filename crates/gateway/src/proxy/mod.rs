@@ -5,6 +5,7 @@
 
 mod backend;
 mod body;
+mod error_kind;
 mod headers;
 mod mcp_session;
 mod message_endpoint;

@@ -10,6 +10,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
 use super::backend::LARGEST;
+use super::error_kind::ErrorKind;
 use crate::access;
 use crate::app::App;
 use crate::oauth::{Scopes, metadata_url};
@@ -51,8 +52,7 @@ pub(super) struct Place<'a> {
 
 struct Told {
     status: StatusCode,
-    code: i32,
-    kind: &'static str,
+    kind: ErrorKind,
     message: String,
     hint: &'static str,
 }
@@ -76,7 +76,7 @@ impl Refusal {
             "jsonrpc": "2.0",
             "id": null,
             "error": {
-                "code": told.code,
+                "code": told.kind.code(),
                 "message": told.message,
                 "data": { "kind": told.kind, "server": server, "hint": told.hint },
             },
@@ -112,9 +112,8 @@ impl Refusal {
     }
 
     fn tell(&self, server: &str) -> Told {
-        let told = |status, code, kind, message: String, hint| Told {
+        let told = |status, kind, message: String, hint| Told {
             status,
-            code,
             kind,
             message,
             hint,
@@ -122,78 +121,67 @@ impl Refusal {
         match self {
             Self::ForeignOrigin => told(
                 StatusCode::FORBIDDEN,
-                1001,
-                "foreign_origin",
+                ErrorKind::ForeignOrigin,
                 "Web pages of this origin may not call the gateway".to_owned(),
                 "whoever runs the gateway can list the origin under allowed_origins",
             ),
             Self::NoSuchServer => told(
                 StatusCode::NOT_FOUND,
-                1002,
-                "no_such_server",
+                ErrorKind::NoSuchServer,
                 "There is no such server at this gateway".to_owned(),
                 "check the server's URL",
             ),
             Self::Anonymous | Self::InvalidToken => told(
                 StatusCode::UNAUTHORIZED,
-                1003,
-                "sign_in_needed",
+                ErrorKind::SignInNeeded,
                 format!("{server} needs a sign-in"),
                 "sign in again",
             ),
             Self::TokenInQuery => told(
                 StatusCode::BAD_REQUEST,
-                1004,
-                "token_in_query",
+                ErrorKind::TokenInQuery,
                 "A token in the URL is not accepted".to_owned(),
                 "send it in the Authorization header, and revoke this one",
             ),
             Self::MissingScopes(missing) => told(
                 StatusCode::FORBIDDEN,
-                1005,
-                "insufficient_scope",
+                ErrorKind::InsufficientScope,
                 format!("{server} needs further permissions: {missing}"),
                 "sign in again and allow them",
             ),
             Self::UnknownSession => told(
                 StatusCode::NOT_FOUND,
-                1006,
-                "unknown_session",
+                ErrorKind::UnknownSession,
                 format!("{server} has no such session for this client"),
                 "initialize a new session",
             ),
             Self::TooLarge => told(
                 StatusCode::PAYLOAD_TOO_LARGE,
-                1007,
-                "too_large",
+                ErrorKind::TooLarge,
                 format!("The request is larger than {} MiB", LARGEST >> 20),
                 "send less at once",
             ),
             Self::Unconfirmed => told(
                 StatusCode::SERVICE_UNAVAILABLE,
-                1008,
-                "unconfirmed",
+                ErrorKind::Unconfirmed,
                 "The session cannot be confirmed at the moment".to_owned(),
                 "try again in a few seconds",
             ),
             Self::BackendDown => told(
                 StatusCode::BAD_GATEWAY,
-                1009,
-                "server_down",
+                ErrorKind::ServerDown,
                 format!("{server} does not answer"),
                 "try again later, or tell whoever runs it",
             ),
             Self::BackendSlow => told(
                 StatusCode::GATEWAY_TIMEOUT,
-                1011,
-                "server_slow",
+                ErrorKind::ServerSlow,
                 format!("{server} took too long to answer"),
                 "ask for less at once, or tell whoever runs it",
             ),
             Self::BackendRefused => told(
                 StatusCode::BAD_GATEWAY,
-                1010,
-                "server_misconfigured",
+                ErrorKind::ServerMisconfigured,
                 format!("{server} does not take requests from the gateway"),
                 "whoever runs the gateway has to check the server's url and headers",
             ),

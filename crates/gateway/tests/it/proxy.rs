@@ -301,10 +301,10 @@ async fn t71_backends_that_redirect_refuse_or_are_down_are_named_and_nothing_of_
     })
     .await;
     let client = world.client().await;
-    for (name, kind) in [
-        ("lost", "server_misconfigured"),
-        ("locked", "server_misconfigured"),
-        ("down", "server_down"),
+    for (name, code, kind) in [
+        ("lost", 1110, "server-misconfigured"),
+        ("locked", 1110, "server-misconfigured"),
+        ("down", 1109, "server-down"),
     ] {
         let path = format!("/{name}/mcp");
         let client = Client {
@@ -321,6 +321,7 @@ async fn t71_backends_that_redirect_refuse_or_are_down_are_named_and_nothing_of_
         assert!(!text.contains("127.0.0.1"), "{text}");
         let body: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(body["jsonrpc"], "2.0");
+        assert_eq!(body["error"]["code"], code);
         assert_eq!(body["error"]["data"]["kind"], kind);
         assert_eq!(body["error"]["data"]["server"], name);
     }
@@ -339,7 +340,8 @@ async fn a_backend_that_never_answers_is_given_up() {
     let answer = answer.await.unwrap().unwrap();
     assert_eq!(answer.status(), StatusCode::GATEWAY_TIMEOUT);
     let body: Value = answer.json().await.unwrap();
-    assert_eq!(body["error"]["data"]["kind"], "server_slow");
+    assert_eq!(body["error"]["code"], 1111);
+    assert_eq!(body["error"]["data"]["kind"], "server-slow");
 }
 
 #[tokio::test]
