@@ -1,8 +1,11 @@
 //! Reading a host's file, and writing it so that a crash leaves the old one or the new one.
 //!
-//! Backups lie beside the file as `NAME.postern-backup-N`, a higher number for a later one. Two
-//! with the same content are never kept, so adding and removing over and over makes no heap.
+//! Backups lie beside the file as `NAME.postern-backup-N`, a higher number for a later one. Their
+//! mode is 0600 whatever the file's is, because host files hold secrets. The newest
+//! [`MAX_BACKUPS`] are kept, and no two with the same content. What is not a regular file with a
+//! name as it is written here, such as a symbolic link, is neither read nor removed.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -11,6 +14,9 @@ use crate::hosts::{Change, HostsError, Kind};
 
 /// How many links are followed before they are taken for a circle.
 const MAX_LINKS: usize = 40;
+
+/// How many backups of a file are kept.
+const MAX_BACKUPS: usize = 3;
 
 /// A host's file as it is now.
 pub(super) struct HostFile {
@@ -42,9 +48,7 @@ impl HostFile {
 
     /// What the backups beside the file hold, newest first; those that cannot be read left out.
     pub(super) fn backups(&self) -> Vec<String> {
-        let mut backups = backups(&self.target);
-        backups.sort_unstable_by(|one, other| other.cmp(one));
-        backups
+        backups(&self.target)
             .iter()
             .filter_map(|(_, path)| fs::read_to_string(path).ok())
             .collect()
@@ -77,7 +81,7 @@ pub fn apply(change: &Change) -> Result<Applied, HostsError> {
     let backup = change
         .before
         .as_ref()
-        .map(|before| back_up(&change.target, before, mode.as_ref()))
+        .map(|before| back_up(&change.target, before))
         .transpose()?;
     let written = match &change.after {
         Some(after) => replace(&change.target, after, mode),
@@ -133,37 +137,47 @@ fn sync_folder(_folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn back_up(
-    target: &Path,
-    text: &str,
-    mode: Option<&fs::Permissions>,
-) -> Result<PathBuf, HostsError> {
+/// Writes a new backup, then removes the older ones that are not to be kept.
+fn back_up(target: &Path, text: &str) -> Result<PathBuf, HostsError> {
     let older = backups(target);
-    let mut number = older
-        .iter()
-        .map(|(number, _)| number + 1)
-        .max()
-        .unwrap_or(1);
+    let newest = older.first().map_or(0, |(number, _)| *number);
+    let path = write_backup(target, newest, text)?;
+    let (same, other): (Vec<_>, Vec<_>) =
+        older.into_iter().partition(|(_, path)| holds(path, text));
+    let surplus = other.into_iter().skip(MAX_BACKUPS - 1);
+    for (_, path) in same.into_iter().chain(surplus) {
+        if let Err(error) = fs::remove_file(&path) {
+            tracing::debug!(%error, path = %path.display(), "an older backup stays");
+        }
+    }
+    Ok(path)
+}
+
+/// Writes a backup with the first free number above `newest`. Leaves no part of one if that fails.
+fn write_backup(target: &Path, newest: u64, text: &str) -> Result<PathBuf, HostsError> {
+    let mut number = newest;
     let (path, mut file) = loop {
+        // Only somebody who made such a name by hand gets there.
+        number = number.checked_add(1).ok_or_else(|| HostsError::Write {
+            path: backup_path(target, number),
+            source: io::Error::other("no backup can have a higher number; hint: rename this file"),
+        })?;
         let path = backup_path(target, number);
         match create_private(&path) {
             Ok(file) => break (path, file),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(source) => return Err(HostsError::Write { path, source }),
         }
     };
     let written = file
         .write_all(text.as_bytes())
-        .and_then(|()| mode.map_or(Ok(()), |mode| file.set_permissions(mode.clone())))
         .and_then(|()| file.sync_all());
-    if let Err(source) = written {
-        return Err(HostsError::Write { path, source });
-    }
-    for (_, same) in older.into_iter().filter(|(_, path)| holds(path, text)) {
-        if let Err(error) = fs::remove_file(&same) {
-            tracing::debug!(%error, path = %same.display(), "an older equal backup stays");
-        }
-    }
+    written.map_err(|source| {
+        drop(file);
+        let _ = fs::remove_file(&path);
+        let path = path.clone();
+        HostsError::Write { path, source }
+    })?;
     Ok(path)
 }
 
@@ -186,7 +200,7 @@ fn create_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
 }
 
-fn backup_path(target: &Path, number: u32) -> PathBuf {
+fn backup_path(target: &Path, number: u64) -> PathBuf {
     let mut path = target.as_os_str().to_owned();
     path.push(format!("{BACKUP}{number}"));
     path.into()
@@ -194,26 +208,30 @@ fn backup_path(target: &Path, number: u32) -> PathBuf {
 
 const BACKUP: &str = ".postern-backup-";
 
-/// The backups beside the file, with their numbers, in no order.
-fn backups(target: &Path) -> Vec<(u32, PathBuf)> {
+/// Lists the backups beside the file with their numbers, newest first.
+fn backups(target: &Path) -> Vec<(u64, PathBuf)> {
     let (Some(folder), Some(name)) = (target.parent(), target.file_name()) else {
         return Vec::new();
     };
     let prefix = format!("{}{BACKUP}", name.to_string_lossy());
-    let number = |path: &Path| {
-        path.file_name()?
-            .to_str()?
-            .strip_prefix(&prefix)?
-            .parse::<u32>()
-            .ok()
-    };
     let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
     };
-    let paths = entries.flatten().map(|entry| entry.path());
-    paths
-        .filter_map(|path| Some((number(&path)?, path)))
-        .collect()
+    let regular = entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    let mut found: Vec<_> = regular
+        .filter_map(|entry| Some((backup_number(&entry.file_name(), &prefix)?, entry.path())))
+        .collect();
+    found.sort_unstable_by(|one, other| other.cmp(one));
+    found
+}
+
+/// Returns the number in the name of a backup, or `None` if it is not written as we write it.
+fn backup_number(name: &OsStr, prefix: &str) -> Option<u64> {
+    let written = name.to_str()?.strip_prefix(prefix)?;
+    let number: u64 = written.parse().ok()?;
+    (number.to_string() == written).then_some(number)
 }
 
 fn behind_links(path: &Path) -> io::Result<PathBuf> {

@@ -196,6 +196,65 @@ fn backups_do_not_heap_up() {
 }
 
 #[test]
+fn newest_three_backups_are_kept() {
+    let desk = Desk::with("{}");
+    for name in ["one", "two", "three", "four", "five"] {
+        desk.add(name);
+    }
+    let numbered = |number: u64| format!("claude_desktop_config.json.postern-backup-{number}");
+    let kept = [3, 4, 5].map(numbered);
+    assert_eq!(desk.beside(), kept);
+    for (name, (last, next)) in
+        kept.iter()
+            .zip([("two", "three"), ("three", "four"), ("four", "five")])
+    {
+        let text = fs::read_to_string(desk.file().with_file_name(name)).unwrap();
+        assert!(
+            text.contains(last) && !text.contains(next),
+            "{name}: {text}"
+        );
+    }
+}
+
+#[test]
+fn files_not_named_as_backups_are_left_alone() {
+    let desk = Desk::with("{}");
+    let foreign = ["+1", "01", "1.old", "2026", "1~", ""].map(|end| match end {
+        // Another file's.
+        "2026" => "other.json.postern-backup-1".to_owned(),
+        end => format!("claude_desktop_config.json.postern-backup-{end}"),
+    });
+    for name in &foreign {
+        fs::write(desk.file().with_file_name(name), "mine").unwrap();
+    }
+    for name in ["one", "two", "three", "four", "five"] {
+        desk.add(name);
+    }
+    let beside = desk.beside();
+    assert!(
+        foreign.iter().all(|name| beside.contains(name)),
+        "{beside:?}"
+    );
+    assert_eq!(beside.len(), foreign.len() + 3, "{beside:?}");
+}
+
+#[test]
+fn backup_without_free_number_is_an_error() {
+    let desk = Desk::with("{}");
+    let last = desk
+        .file()
+        .with_extension(format!("json.postern-backup-{}", u64::MAX));
+    fs::write(&last, "mine").unwrap();
+    let error = apply(&desk.plan_add("demo")).unwrap_err().to_string();
+    assert!(
+        error.contains("no backup can have a higher number"),
+        "{error}"
+    );
+    assert_eq!(desk.text().as_deref(), Some("{}"));
+    assert_eq!(fs::read_to_string(&last).unwrap(), "mine");
+}
+
+#[test]
 fn removing_works_without_the_backups() {
     let desk = Desk::with("{\n  \"mcpServers\": {\n    \"x\": {}\n  }\n}\n");
     let before = desk.text();
@@ -316,14 +375,42 @@ mod unix {
     }
 
     #[test]
-    fn the_mode_is_kept_and_the_backup_has_it_too() {
+    fn mode_is_kept_and_backup_is_private() {
         for wanted in [0o600, 0o640, 0o664] {
             let desk = Desk::with("{}");
             fs::set_permissions(desk.file(), fs::Permissions::from_mode(wanted)).unwrap();
             let applied = apply(&desk.plan_add("demo")).unwrap();
             assert_eq!(mode(&desk.file()), wanted);
-            assert_eq!(mode(&applied.backup.unwrap()), wanted);
+            assert_eq!(mode(&applied.backup.unwrap()), 0o600);
         }
+    }
+
+    #[test]
+    fn links_named_as_backups_are_not_followed() {
+        let desk = Desk::with("{}");
+        let precious = desk.folder.path().join("precious.json");
+        fs::write(&precious, "{}").unwrap();
+        let link = |number: u64| {
+            let extension = format!("json.postern-backup-{number}");
+            desk.file().with_extension(extension)
+        };
+        for number in [1, 4] {
+            symlink(&precious, link(number)).unwrap();
+        }
+        symlink("nowhere", link(2)).unwrap();
+        for name in ["one", "two", "three", "four", "five"] {
+            desk.add(name);
+        }
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "{}");
+        assert!(
+            [1, 2, 4]
+                .into_iter()
+                .all(|number| link(number).is_symlink())
+        );
+        assert!(!desk.folder.path().join("nowhere").exists());
+        // 3, 5, 6, 7 and 8 were written, and the newest three of them stay.
+        assert_eq!(desk.beside().len(), 6, "{:?}", desk.beside());
+        assert!([6, 7, 8].into_iter().all(|number| link(number).is_file()));
     }
 
     #[test]
