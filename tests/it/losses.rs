@@ -120,6 +120,26 @@ async fn a_host_that_starts_while_the_gateway_is_down() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn gateway_error_reaches_host_with_its_own_code() {
+    let world = World::start().await;
+    let bridge = world.bridge();
+    bridge.start().await;
+    let _signed_in = host(&world, &bridge).await;
+
+    // A gateway that starts has no connection to its backend.
+    world.servers.back.lead_to(None);
+    world.servers.kill_gateway().await;
+    world.servers.restart_gateway().await;
+    let mut shim = Shim::spawn(&bridge, "snippets");
+    let refused = shim.initialize().await;
+    let error = &refused["error"];
+    assert_eq!(error["code"], 1109, "{refused}");
+    assert_eq!(error["data"]["kind"], "server-down", "{refused}");
+    assert_eq!(error["data"]["server"], "snippets", "{refused}");
+    assert!(error["data"]["hint"].is_string(), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_shim_killed_leaves_nothing_behind() {
     let world = World::start().await;
     let bridge = world.bridge();
