@@ -7,6 +7,7 @@
 
 #[cfg(any(target_os = "macos", test))]
 mod pcblist;
+mod process;
 #[cfg(target_os = "linux")]
 #[path = "peer/linux.rs"]
 mod system;
@@ -23,6 +24,8 @@ mod system;
 mod tcp_table;
 
 use std::net::SocketAddr;
+
+pub use process::{Process, process_id};
 
 /// Who opened a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

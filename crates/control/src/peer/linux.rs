@@ -19,11 +19,12 @@ const IPPROTO_TCP: u8 = 6;
 const HEADER: usize = 16;
 const QUESTION: usize = 56;
 
-/// Where `idiag_uid` stands in an answer.
+/// Where `idiag_uid` and `idiag_inode` stand in an answer.
 const UID: usize = HEADER + 64;
+const INODE: usize = HEADER + 68;
 
 pub(super) fn owner(peer: SocketAddr, here: SocketAddr) -> Owner {
-    match uid(peer, here) {
+    match field(UID, peer, here) {
         Ok(Some(uid)) if uid == rustix::process::getuid().as_raw() => Owner::Us,
         Ok(_) => Owner::Stranger,
         Err(error) => {
@@ -33,9 +34,17 @@ pub(super) fn owner(peer: SocketAddr, here: SocketAddr) -> Owner {
     }
 }
 
-/// The user of the socket whose own end is `peer` and whose other end is `here`; none if there is
-/// no such socket.
-fn uid(peer: SocketAddr, here: SocketAddr) -> io::Result<Option<u32>> {
+/// Returns the inode of the socket whose own end is `peer`, or `None` if no process has it.
+pub(super) fn inode(peer: SocketAddr, here: SocketAddr) -> Option<u32> {
+    field(INODE, peer, here)
+        .ok()
+        .flatten()
+        .filter(|inode| *inode != 0)
+}
+
+/// What the kernel says of the socket whose own end is `peer` and whose other end is `here`; none if
+/// there is no such socket.
+fn field(at: usize, peer: SocketAddr, here: SocketAddr) -> io::Result<Option<u32>> {
     let netlink = socket_with(
         AddressFamily::NETLINK,
         SocketType::DGRAM,
@@ -50,7 +59,7 @@ fn uid(peer: SocketAddr, here: SocketAddr) -> io::Result<Option<u32>> {
         .get(4..6)
         .map(|kind| u16::from_ne_bytes([kind[0], kind[1]]))
     {
-        Some(BY_FAMILY) => Ok(number(answer, UID)),
+        Some(BY_FAMILY) => Ok(number(answer, at)),
         // `NLMSG_ERROR`, most often ENOENT.
         Some(2) => match number(answer, HEADER).map(u32::cast_signed) {
             Some(error) if error == -rustix::io::Errno::NOENT.raw_os_error() => Ok(None),

@@ -1,0 +1,104 @@
+//! The process at the other end of a connection, and its end.
+//!
+//! Only Linux is asked. Elsewhere no process is known.
+
+#[cfg(target_os = "linux")]
+#[path = "process/linux.rs"]
+mod system;
+#[cfg(not(target_os = "linux"))]
+#[path = "process/unknown.rs"]
+mod system;
+
+use std::net::SocketAddr;
+
+use super::plain;
+
+/// A process that runs, or has ended since. Never another one that got its id later.
+#[derive(Debug)]
+pub struct Process(system::Process);
+
+impl Process {
+    /// Returns the process with this id, or `None` if there is none or the system does not tell.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    #[must_use]
+    pub fn with_id(pid: u32) -> Option<Self> {
+        system::Process::with_id(pid).map(Self)
+    }
+
+    /// Waits until it has ended.
+    pub async fn ended(&self) {
+        self.0.ended().await;
+    }
+}
+
+/// Returns the id of the process that opened the connection from `peer` to `here`, both as this end
+/// of it sees them. Returns `None` if there is none, or if the system does not tell.
+///
+/// It blocks while it looks through the descriptors of all processes of this user: some
+/// milliseconds.
+#[must_use]
+pub fn process_id(peer: SocketAddr, here: SocketAddr) -> Option<u32> {
+    system::id(plain(peer), plain(here))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
+    use std::process::{Child, Command, Stdio};
+    use std::time::Duration;
+
+    use super::{Process, process_id};
+
+    /// A child that has the connection too, until its input ends.
+    fn inheritor(client: &TcpStream) -> Child {
+        Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(OwnedFd::from(client.try_clone().expect("a descriptor")))
+            .spawn()
+            .expect("cat")
+    }
+
+    #[test]
+    fn connection_has_process_that_opened_it() {
+        for loopback in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(loopback).unwrap();
+            let here = listener.local_addr().unwrap();
+            let client = TcpStream::connect(here).unwrap();
+            let (accepted, peer) = listener.accept().unwrap();
+            assert_eq!(process_id(peer, here), Some(std::process::id()));
+            let mut child = inheritor(&client);
+            assert_eq!(process_id(peer, here), Some(std::process::id()));
+            drop(client);
+            assert_eq!(process_id(peer, here), Some(child.id()));
+            drop(child.stdin.take());
+            child.wait().unwrap();
+            drop(accepted);
+            assert_eq!(process_id(peer, here), None, "its end is closed");
+        }
+    }
+
+    #[tokio::test]
+    async fn end_of_process_is_reported() {
+        let mut child = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let process = Process::with_id(child.id()).unwrap();
+        tokio::select! {
+            biased;
+            () = process.ended() => panic!("it still reads"),
+            () = std::future::ready(()) => {}
+        }
+        drop(child.stdin.take());
+        tokio::time::timeout(Duration::from_secs(20), process.ended())
+            .await
+            .expect("it ends with its input");
+        child.wait().unwrap();
+        process.ended().await;
+        assert!(Process::with_id(0).is_none());
+    }
+}
