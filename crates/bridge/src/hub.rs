@@ -3,6 +3,8 @@
 //! Owns: the parts themselves, the configuration in force, who is connected, and the news that
 //! something changed. Does not own: what any part does.
 
+mod listing;
+mod presence;
 mod view;
 
 use std::collections::BTreeMap;
@@ -19,6 +21,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
+
+use listing::ListedSession;
+pub(crate) use listing::Listing;
+pub(crate) use presence::{OpenGuard, Presence};
 
 use crate::browser::{self, BrowserError};
 use crate::registry::{Registry, Server};
@@ -51,7 +57,7 @@ pub(crate) struct Hub {
     config: Mutex<Config>,
     http: Mutex<Result<String, Problem>>,
     socket: OnceLock<String>,
-    sessions: Mutex<BTreeMap<u32, SessionView>>,
+    sessions: Mutex<BTreeMap<u32, ListedSession>>,
     next_session: AtomicU32,
     /// How many sessions owe their hosts something.
     owing: watch::Sender<usize>,
@@ -367,31 +373,43 @@ impl Hub {
         }
     }
 
-    /// Shows a session until the guard is dropped.
-    pub(crate) fn register(self: &Arc<Self>, server: &Server, face: &str) -> Registered {
+    /// Lists a session until the guard is dropped.
+    pub(crate) fn register(self: &Arc<Self>, server: &Server, listing: Listing) -> Registered {
         let id = self.next_session.fetch_add(1, Ordering::Relaxed);
-        let view = SessionView {
-            id,
-            server: server.name.to_string(),
-            host: String::new(),
-            face: face.to_owned(),
-            since: self.options.clock.unix(),
-        };
-        self.sessions().insert(id, view);
+        let since = self.options.clock.unix();
+        let is_listed = !matches!(listing, Listing::Single);
+        let session = ListedSession::new(id, server.name.to_string(), since, listing);
+        self.sessions().insert(id, session);
         self.changed();
         Registered {
             hub: Arc::clone(self),
             id,
+            is_listed,
         }
     }
 
-    fn sessions(&self) -> MutexGuard<'_, BTreeMap<u32, SessionView>> {
+    /// The presence of a host that speaks Streamable HTTP.
+    pub(crate) fn presence(&self) -> Presence {
+        Presence::new(self.options.clock.clone(), self.changed.clone())
+    }
+
+    fn session_views(&self) -> Vec<SessionView> {
+        self.sessions()
+            .values()
+            .filter_map(ListedSession::view)
+            .collect()
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, BTreeMap<u32, ListedSession>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether nobody needs the bridge. A session counts for as long as it is kept, listed or not,
+    /// because nothing starts a bridge for a host that comes back over HTTP; it does not once its
+    /// host is known to have ended.
     fn is_idle(&self) -> bool {
         self.clients.load(Ordering::Relaxed) == 0
-            && self.sessions().is_empty()
+            && !self.sessions().values().any(ListedSession::may_go_on)
             && !self.server_mode.is_on()
     }
 
@@ -409,11 +427,7 @@ impl Hub {
         let mut owing = self.owing.subscribe();
         self.yielding.cancel();
         let gone = async {
-            while self
-                .sessions()
-                .values()
-                .any(|session| session.face == "stdio")
-            {
+            while self.sessions().values().any(ListedSession::is_of_shim) {
                 if changes.changed().await.is_err() {
                     return;
                 }
@@ -520,18 +534,24 @@ impl Drop for Owing {
     }
 }
 
-/// A session that is shown.
+/// A session that the hub knows.
 #[derive(Debug)]
 pub(crate) struct Registered {
     hub: Arc<Hub>,
     id: u32,
+    is_listed: bool,
 }
 
 impl Registered {
+    /// Whether the session is of a kind that is listed.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.is_listed
+    }
+
     /// The host has said who it is.
     pub(crate) fn host(&self, name: &str) {
-        if let Some(view) = self.hub.sessions().get_mut(&self.id) {
-            name.clone_into(&mut view.host);
+        if let Some(session) = self.hub.sessions().get_mut(&self.id) {
+            session.set_host(name);
         }
         self.hub.changed();
     }

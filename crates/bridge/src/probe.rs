@@ -12,7 +12,7 @@ use mcp::{LATEST_LEGACY, Message, RequestId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::hub::Hub;
+use crate::hub::{Hub, Listing};
 use crate::problem;
 use crate::registry::Server;
 use crate::session::{self, Ends, Manner};
@@ -81,7 +81,7 @@ struct Probe {
 
 impl Probe {
     async fn open(hub: &Arc<Hub>, server: &Arc<Server>) -> Result<Self, Problem> {
-        let ends = session::start(hub, Arc::clone(server), "test", Manner::Probe);
+        let ends = session::start(hub, Arc::clone(server), Listing::Single, Manner::Probe);
         let mut probe = Self {
             ends,
             next_id: 1,

@@ -46,7 +46,7 @@ use std::time::Duration;
 use mcp::{Message, RequestId};
 use tokio::sync::mpsc;
 
-use crate::hub::Hub;
+use crate::hub::{Hub, Listing};
 use crate::registry::Server;
 use crate::sign_in::SentAt;
 
@@ -92,18 +92,13 @@ pub(crate) struct Ends {
 }
 
 /// Starts a session.
-pub(crate) fn start(
-    hub: &Arc<Hub>,
-    server: Arc<Server>,
-    face: &'static str,
-    manner: Manner,
-) -> Ends {
+pub(crate) fn start(hub: &Arc<Hub>, server: Arc<Server>, listing: Listing, manner: Manner) -> Ends {
     let (to, from_host) = mpsc::channel(DEPTH);
     let (to_host, from) = mpsc::channel(DEPTH);
     hub.spawn(task::run(
         Arc::clone(hub),
         server,
-        face,
+        listing,
         manner,
         from_host,
         to_host,

@@ -20,7 +20,8 @@ pub use request::{
 pub use secret::{BrowserAnswer, ClientSecret, HeaderSecret};
 pub use view::{
     AccountState, AccountView, ApprovalView, BridgeView, HostView, ServerModeState, ServerState,
-    ServerView, SessionView, SignInView, State, ToolView, UserCodeView, VaultState, VaultView,
+    ServerView, SessionState, SessionView, SignInView, State, ToolView, UserCodeView, VaultState,
+    VaultView,
 };
 
 /// Whole seconds since 1970.

@@ -57,6 +57,34 @@ pub struct Implementation<'a> {
     pub version: Cow<'a, str>,
 }
 
+impl<'a> Implementation<'a> {
+    /// Reads who the client is from the `_meta` of a request of the modern era. Returns `None` if
+    /// the request does not say.
+    #[must_use]
+    pub fn of_client(request: &'a Message) -> Option<Self> {
+        let params: ModernParams<'_> = serde_json::from_str(request.params()?.get()).ok()?;
+        params.meta?.client_info
+    }
+}
+
+#[derive(Deserialize)]
+struct ModernParams<'a> {
+    #[serde(rename = "_meta", borrow, default, deserialize_with = "lenient")]
+    meta: Option<ModernMeta<'a>>,
+}
+
+/// The name is [`META_CLIENT_INFO`](crate::era::META_CLIENT_INFO).
+#[derive(Deserialize)]
+struct ModernMeta<'a> {
+    #[serde(
+        rename = "io.modelcontextprotocol/clientInfo",
+        borrow,
+        default,
+        deserialize_with = "lenient"
+    )]
+    client_info: Option<Implementation<'a>>,
+}
+
 impl<'a> InitializeParams<'a> {
     /// Of an `initialize` request; `None` for any other message, or one without a version.
     #[must_use]
@@ -80,8 +108,26 @@ impl<'a> InitializeResult<'a> {
 mod tests {
     use bytes::Bytes;
 
-    use super::{InitializeParams, InitializeResult};
+    use super::{Implementation, InitializeParams, InitializeResult};
+    use crate::era::META_CLIENT_INFO;
     use crate::message::Message;
+
+    #[test]
+    fn client_of_modern_request_is_read_from_its_meta() {
+        let name = |meta: &str| {
+            let text = format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{{"a":1,"_meta":{meta}}}}}"#
+            );
+            let request = Message::parse(text.into()).unwrap();
+            Implementation::of_client(&request).map(|client| client.name.into_owned())
+        };
+        let said = format!(r#"{{"{META_CLIENT_INFO}":{{"name":"Ünl\u00fc","version":"1"}}}}"#);
+        assert_eq!(name(&said).as_deref(), Some("Ünlü"));
+        let odd = format!(r#"{{"{META_CLIENT_INFO}":"odd"}}"#);
+        for meta in ["{}", "5", "null", &odd] {
+            assert_eq!(name(meta), None, "{meta}");
+        }
+    }
 
     #[test]
     fn both_halves_are_read_and_the_rest_stays_raw() {

@@ -23,7 +23,7 @@ accounts: Array<AccountView>,
  */
 servers: Array<ServerView>, 
 /**
- * The conversations of hosts with servers.
+ * The sessions of hosts with servers, but for those of a single request.
  */
 sessions: Array<SessionView>, 
 /**

@@ -61,8 +61,22 @@ const connected: State = {
     server("wiki", { tools: tools.slice(0, 1) }),
   ],
   sessions: [
-    { id: 1, server: "snippets", host: "Claude Desktop", face: "stdio", since: 1_795_244_400 },
-    { id: 2, server: "snippets", host: "Cursor", face: "http", since: 1_795_251_000 },
+    {
+      id: 1,
+      server: "snippets",
+      host: "Claude Desktop",
+      face: "stdio",
+      since: 1_795_244_400,
+      state: { is: "active" },
+    },
+    {
+      id: 2,
+      server: "snippets",
+      host: "Cursor",
+      face: "http",
+      since: 1_795_251_000,
+      state: { is: "idle", since: 1_795_252_800 },
+    },
   ],
   serverMode: { is: "running", url: "http://127.0.0.1:4180", pid: 41533 },
 };

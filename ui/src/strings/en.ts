@@ -128,6 +128,8 @@ export const en = {
     sessions: "In use by",
     noSessions: "Nobody right now",
     session: "{{host}} ({{face}}, since {{since}})",
+    sessionIdle: "{{host}} ({{face}}, idle since {{since}})",
+    sessionHost: "Unnamed program",
     test: "Test connection",
     tested_one:
       "{{serverInfo}} answered in {{milliseconds}} ms with {{count}} tool (MCP {{protocolVersion}}).",

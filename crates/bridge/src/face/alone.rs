@@ -18,6 +18,7 @@ use mcp::{Kind, Message, ToolHeaders, round};
 use tokio::time::Instant;
 
 use super::streamable::{JSON, LOOK, events, session_gone};
+use crate::hub::Listing;
 use crate::session::{Ends, ToHost};
 
 /// So many sessions are kept for hosts that come back; the oldest ends for one more.
@@ -80,6 +81,15 @@ impl Kept {
             self.map()
                 .retain(|_, kept| kept.until > now && !kept.ends.to.is_closed());
         }
+    }
+}
+
+/// Returns how the session of this message is listed. One that subscribes stays for as long as its
+/// host is there, and is all that shows that.
+pub(super) fn listing(message: &Message) -> Listing {
+    match message.method() {
+        Some("subscriptions/listen") => Listing::Stream { face: "http" },
+        Some(_) | None => Listing::Single,
     }
 }
 

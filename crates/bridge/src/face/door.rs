@@ -5,6 +5,8 @@
 //! `<img>` or by a WebSocket; never a 401 and never metadata, because hosts would start a sign-in
 //! of their own.
 
+use std::net::SocketAddr;
+
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::extract::connect_info::Connected;
@@ -12,26 +14,59 @@ use axum::http::{HeaderMap, Request, Response, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse;
 use axum::serve::IncomingStream;
-use control::peer::{self, Owner};
+use control::peer::{self, Owner, Process};
 
 use super::Prompt;
 
 /// Who opened a connection; asked once for each, not for each request.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) Owner);
+pub(super) struct Peer {
+    pub(super) owner: Owner,
+    pub(super) opener: Opener,
+}
+
+/// By what the process that opened a connection is found.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Opener {
+    /// The two ends of the connection.
+    Ends { peer: SocketAddr, here: SocketAddr },
+    /// Its id, where the system tells.
+    Process(Option<u32>),
+}
+
+impl Opener {
+    /// Returns the process, or `None` if the system does not tell.
+    pub(super) async fn process(self) -> Option<Process> {
+        let pid = match self {
+            Self::Process(pid) => pid,
+            Self::Ends { peer, here } => {
+                let asking = move || peer::process_id(peer, here);
+                tokio::task::spawn_blocking(asking).await.ok()?
+            }
+        };
+        Process::with_id(pid?)
+    }
+}
 
 impl Connected<IncomingStream<'_, Prompt>> for Peer {
     fn connect_info(connection: IncomingStream<'_, Prompt>) -> Self {
-        let here = connection.io().local_addr();
-        Self(here.map_or(Owner::Unknown, |here| {
-            peer::owner(*connection.remote_addr(), here)
-        }))
+        let peer = *connection.remote_addr();
+        match connection.io().local_addr() {
+            Ok(here) => Self {
+                owner: peer::owner(peer, here),
+                opener: Opener::Ends { peer, here },
+            },
+            Err(_) => Self {
+                owner: Owner::Unknown,
+                opener: Opener::Process(None),
+            },
+        }
     }
 }
 
 /// Lets a request in, or turns it away with 403.
 pub(super) async fn check(
-    ConnectInfo(Peer(owner)): ConnectInfo<Peer>,
+    ConnectInfo(Peer { owner, .. }): ConnectInfo<Peer>,
     request: Request<Body>,
     next: Next,
 ) -> Response<Body> {

@@ -6,20 +6,20 @@ use std::future::pending;
 use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
 use control::peer::Owner;
-use control::socket::{Listener, Stream};
+use control::socket::{self, Listener, Stream};
 
-use super::door::Peer;
+use super::door::{Opener, Peer};
 
 /// The listening socket.
 pub(super) struct Local(pub(super) Listener);
 
 impl axum::serve::Listener for Local {
     type Io = Stream;
-    type Addr = ();
+    type Addr = socket::Peer;
 
-    async fn accept(&mut self) -> (Stream, ()) {
+    async fn accept(&mut self) -> (Stream, socket::Peer) {
         match self.0.accept().await {
-            Ok((stream, _)) => (stream, ()),
+            Ok(accepted) => accepted,
             Err(reason) => {
                 // The other faces go on.
                 tracing::error!(%reason, "the socket for HTTP broke");
@@ -28,14 +28,18 @@ impl axum::serve::Listener for Local {
         }
     }
 
-    fn local_addr(&self) -> std::io::Result<()> {
-        Ok(())
+    fn local_addr(&self) -> std::io::Result<socket::Peer> {
+        let pid = Some(std::process::id());
+        Ok(socket::Peer { pid })
     }
 }
 
 /// The socket has turned everybody else away.
 impl Connected<IncomingStream<'_, Local>> for Peer {
-    fn connect_info(_: IncomingStream<'_, Local>) -> Self {
-        Self(Owner::Us)
+    fn connect_info(connection: IncomingStream<'_, Local>) -> Self {
+        Self {
+            owner: Owner::Us,
+            opener: Opener::Process(connection.remote_addr().pid),
+        }
     }
 }

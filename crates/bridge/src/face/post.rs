@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::time::Instant;
 
+use crate::hub::{OpenGuard, Presence};
 use crate::session::ToHost;
 
 /// Messages kept for a host that has no stream open; the oldest go first.
@@ -24,8 +25,24 @@ const DEPTH: usize = 32;
 const STALLED: Duration = Duration::from_secs(10);
 
 /// The open responses.
-#[derive(Debug, Default)]
-pub(super) struct Responses(Mutex<Inner>);
+#[derive(Debug)]
+pub(super) struct Responses {
+    inner: Mutex<Inner>,
+    host: Presence,
+}
+
+/// What goes out on one response or stream. The host counts as active until it is dropped.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    from: mpsc::Receiver<ToHost>,
+    _open: OpenGuard,
+}
+
+impl Outgoing {
+    pub(super) async fn recv(&mut self) -> Option<ToHost> {
+        self.from.recv().await
+    }
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -58,12 +75,31 @@ impl Inner {
 }
 
 impl Responses {
+    pub(super) fn new(host: Presence) -> Self {
+        Self {
+            inner: Mutex::default(),
+            host,
+        }
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn outgoing(&self, from: mpsc::Receiver<ToHost>) -> Outgoing {
+        Outgoing {
+            from,
+            _open: self.host.open(),
+        }
+    }
+
+    /// Records that the host has sent something that gets no answer.
+    pub(super) fn note_message(&self) {
+        drop(self.host.open());
     }
 
     /// Opens the response to a request. `None` if that id is in use already.
-    pub(super) fn open(&self, id: RequestId) -> Option<mpsc::Receiver<ToHost>> {
+    pub(super) fn open(&self, id: RequestId) -> Option<Outgoing> {
         let (to, from) = mpsc::channel(DEPTH);
         let mut inner = self.inner();
         if inner.posts.get(&id).is_some_and(|taken| !taken.is_closed()) {
@@ -71,18 +107,20 @@ impl Responses {
         }
         inner.hand_over_questions(&to);
         inner.posts.insert(id, to);
-        Some(from)
+        drop(inner);
+        Some(self.outgoing(from))
     }
 
     /// Opens the stream for what belongs to no request, in place of an earlier one, and hands
     /// over what was kept for it.
-    pub(super) fn listen(&self) -> (VecDeque<ToHost>, mpsc::Receiver<ToHost>) {
+    pub(super) fn listen(&self) -> (VecDeque<ToHost>, Outgoing) {
         let (to, from) = mpsc::channel(DEPTH);
         let mut inner = self.inner();
         inner.stream = Some(to);
         let kept = std::mem::take(&mut inner.kept);
         kept.iter().for_each(goes_out);
-        (kept, from)
+        drop(inner);
+        (kept, self.outgoing(from))
     }
 
     /// Ends the response to a request that the host has cancelled.
@@ -173,10 +211,17 @@ fn goes_out(told: &ToHost) {
 #[cfg(test)]
 mod tests {
     use mcp::{Message, RequestId};
-    use tokio::sync::mpsc;
+    use model::Clock;
+    use tokio::sync::{mpsc, watch};
 
     use super::Responses;
+    use crate::hub::Presence;
     use crate::session::ToHost;
+
+    fn responses() -> Responses {
+        let changed = watch::Sender::new(());
+        Responses::new(Presence::new(Clock::system(), changed))
+    }
 
     fn remark() -> ToHost {
         ToHost {
@@ -188,7 +233,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_server_asks_reaches_a_host_without_a_stream() {
-        let responses = Responses::default();
+        let responses = responses();
         let mut post = responses.open(RequestId::number(1)).unwrap();
         let (session, from) = mpsc::channel(2);
         let question = ToHost {
@@ -207,7 +252,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_could_not_be_asked_is_asked_with_the_next_request() {
-        let responses = Responses::default();
+        let responses = responses();
         let (session, from) = mpsc::channel(3);
         let ask = |id: &RequestId| ToHost {
             message: Message::request(id, "roots/list", None),
@@ -248,7 +293,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_that_nobody_reads_does_not_hold_up_an_answer_for_ever() {
-        let responses = std::sync::Arc::new(Responses::default());
+        let responses = std::sync::Arc::new(responses());
         let (_, mut unread) = responses.listen();
         let id = RequestId::number(1);
         let mut post = responses.open(id.clone()).unwrap();

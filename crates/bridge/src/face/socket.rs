@@ -15,7 +15,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::hub::Hub;
+use crate::hub::{Hub, Listing};
 use crate::registry::Server;
 use crate::session::{self, Ends, Manner, ToHost};
 
@@ -93,7 +93,7 @@ async fn relay(
     lines: Lines<Reader>,
     writer: Writer,
 ) -> io::Result<()> {
-    let Ends { to, from } = session::start(hub, server, "stdio", Manner::Host);
+    let Ends { to, from } = session::start(hub, server, Listing::Stdio, Manner::Host);
     let (own, own_words) = mpsc::channel(4);
     let reading = read(hub, lines, to, own);
     let writing = write(from, own_words, writer);

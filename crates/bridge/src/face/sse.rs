@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::http::{Shared, no_server};
 use super::streamable::session_id;
+use crate::hub::Listing;
 use crate::session::{self, Ends, Manner, ToHost};
 
 /// How often it is looked whether a stream has ended.
@@ -53,7 +54,8 @@ pub(super) async fn open(State(shared): State<Shared>, Path(name): Path<String>)
     };
     let id = session_id();
     let endpoint = format!("/{name}/message?sessionId={id}");
-    let Ends { to, from } = session::start(&shared.hub, server, "sse", Manner::Host);
+    let listing = Listing::Stream { face: "sse" };
+    let Ends { to, from } = session::start(&shared.hub, server, listing, Manner::Host);
     shared.sse.map().insert(id, Open { server: name, to });
     let first = sse::encode(Some("endpoint"), None, endpoint.as_bytes());
     let rest = stream::unfold(from, async |mut from: mpsc::Receiver<ToHost>| {

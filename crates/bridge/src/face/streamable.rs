@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
@@ -19,12 +19,15 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::alone;
+use super::door::Peer;
 use super::http::{Shared, no_server};
-use super::post::Responses;
+use super::post::{Outgoing, Responses};
+use crate::hub::Listing;
 use crate::session::{self, Ends, Manner, ToHost};
 
-/// How long a session that its host left without a word is kept. A host that comes back later
-/// gets a 404 and begins anew, as the specification has it.
+/// How long a session that its host left without a word is kept, whether it is listed or not
+/// ([`Presence`](crate::hub::Presence)). A host that comes back later gets a 404 and begins anew, as
+/// the specification has it.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
 
 /// How often it is looked whether a session was left.
@@ -96,6 +99,7 @@ impl Session {
 /// One message of the host.
 pub(super) async fn post(
     State(shared): State<Shared>,
+    ConnectInfo(Peer { opener, .. }): ConnectInfo<Peer>,
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Bytes,
@@ -128,12 +132,20 @@ pub(super) async fn post(
     if modern && let Some(ends) = shared.kept.take(&name, &message) {
         return alone::exchange(&shared.kept, name, ends, message, modern).await;
     }
-    let ends = session::start(&shared.hub, server, "http", Manner::Host);
     if modern || message.method() != Some("initialize") {
+        let listing = alone::listing(&message);
+        let ends = session::start(&shared.hub, server, listing, Manner::Host);
         return alone::exchange(&shared.kept, name, ends, message, modern).await;
     }
-    let Ends { to, from } = ends;
-    let responses = Arc::new(Responses::default());
+    let host = shared.hub.presence();
+    let listing = Listing::Kept(host.clone());
+    let Ends { to, from } = session::start(&shared.hub, server, listing, Manner::Host);
+    let responses = Arc::new(Responses::new(host.clone()));
+    tokio::spawn(async move {
+        if let Some(process) = opener.process().await {
+            host.is_of(process);
+        }
+    });
     let carrier = Arc::clone(&responses);
     shared.hub.spawn(async move { carrier.carry(from).await });
     let id = session_id();
@@ -192,6 +204,7 @@ async fn exchange(
         Kind::Request { id, .. } => id.clone(),
         Kind::Notification { .. } | Kind::Response { .. } | Kind::ErrorWithoutId => {
             let cancelled = message.cancels();
+            responses.note_message();
             if to.send(message).await.is_err() {
                 return session_gone();
             }
@@ -219,11 +232,11 @@ async fn exchange(
 enum Answer {
     Whole(Message),
     /// Something comes before the answer: a stream it is.
-    Streamed(ToHost, mpsc::Receiver<ToHost>),
+    Streamed(ToHost, Outgoing),
 }
 
 /// Waits for what decides how the request is answered; `None` if it is not.
-async fn first_of(mut from: mpsc::Receiver<ToHost>) -> Option<Answer> {
+async fn first_of(mut from: Outgoing) -> Option<Answer> {
     let first = from.recv().await?;
     Some(if first.message.method().is_none() {
         Answer::Whole(first.message)
@@ -247,7 +260,7 @@ fn respond(answer: Answer, session: Option<HeaderValue>) -> Response {
 }
 
 /// What comes up to the answer, and that.
-fn until_answered(from: mpsc::Receiver<ToHost>) -> impl futures_util::Stream<Item = ToHost> {
+fn until_answered(from: Outgoing) -> impl futures_util::Stream<Item = ToHost> {
     stream::unfold(Some(from), async |from| {
         let mut from = from?;
         let message = from.recv().await?;
@@ -256,7 +269,7 @@ fn until_answered(from: mpsc::Receiver<ToHost>) -> impl futures_util::Stream<Ite
     })
 }
 
-fn receiver(from: mpsc::Receiver<ToHost>) -> impl futures_util::Stream<Item = ToHost> {
+fn receiver(from: Outgoing) -> impl futures_util::Stream<Item = ToHost> {
     stream::unfold(from, async |mut from| {
         from.recv().await.map(|message| (message, from))
     })
@@ -312,19 +325,22 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use mcp::RequestId;
-    use tokio::sync::mpsc;
+    use model::Clock;
+    use tokio::sync::{mpsc, watch};
     use tokio::time::Instant;
 
     use super::{ABANDONED, LOOK, Session, Sessions};
     use crate::face::post::Responses;
+    use crate::hub::Presence;
 
     #[tokio::test(start_paused = true)]
     async fn a_session_that_was_left_ends_by_itself() {
         let sessions = Arc::new(Sessions::default());
-        let (left, open) = (
-            Arc::new(Responses::default()),
-            Arc::new(Responses::default()),
-        );
+        let responses = || {
+            let host = Presence::new(Clock::system(), watch::Sender::new(()));
+            Arc::new(Responses::new(host))
+        };
+        let (left, open) = (responses(), responses());
         // A response that its host did not wait for, and a stream that is open.
         drop(left.open(RequestId::number(1)));
         let _stream = open.listen();

@@ -38,7 +38,7 @@ impl Hub {
                 .iter()
                 .map(|server| self.server_view(server))
                 .collect(),
-            sessions: self.sessions().values().cloned().collect(),
+            sessions: self.session_views(),
             sign_ins: self.sign_ins.views(),
             server_mode: self.server_mode.state(),
         }

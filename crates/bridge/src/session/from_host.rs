@@ -2,7 +2,7 @@
 
 use auth::Authorization;
 use futures_util::FutureExt;
-use mcp::handshake::InitializeParams;
+use mcp::handshake::{Implementation, InitializeParams};
 use mcp::message::INVALID_REQUEST;
 use mcp::subscription::LISTEN;
 use mcp::{Era, Kind, Message, RequestId};
@@ -12,6 +12,7 @@ use super::link::{Handshake, Link, Next, Speech};
 use super::outbox::Waiting;
 use super::task::{Task, header};
 use super::{FIRST_CONTACT, Manner, WITHDRAWN};
+use crate::hub::Registered;
 use crate::stand_in;
 
 impl Task {
@@ -24,6 +25,9 @@ impl Task {
             Kind::Request { .. } => {
                 if matches!(self.speech, Speech::Silent) {
                     self.speech = Speech::Modern;
+                    if self.shown.as_ref().is_some_and(Registered::is_listed) {
+                        self.name_host(Implementation::of_client(&message));
+                    }
                 }
                 if let Some((request, is_shown)) = self.unasked(message) {
                     self.on_request(request, is_shown);
@@ -62,13 +66,16 @@ impl Task {
         ));
     }
 
-    fn begin_legacy(&mut self, initialize: Message) {
-        let params = InitializeParams::of(&initialize);
-        if let (Some(shown), Some(info)) =
-            (&self.shown, params.and_then(|params| params.client_info))
-        {
+    /// Lists the session under the name that the host gives itself.
+    fn name_host(&self, info: Option<Implementation<'_>>) {
+        if let (Some(shown), Some(info)) = (&self.shown, info) {
             shown.host(&format!("{} {}", info.name, info.version));
         }
+    }
+
+    fn begin_legacy(&mut self, initialize: Message) {
+        let params = InitializeParams::of(&initialize);
+        self.name_host(params.and_then(|params| params.client_info));
         let handshake = Speech::Legacy(Box::new(Handshake::of(initialize)));
         if let Speech::Legacy(earlier) = std::mem::replace(&mut self.speech, handshake)
             && !earlier.answered

@@ -19,7 +19,7 @@ use super::link::{Authorized, Backoff, Link, Next, Speech};
 use super::outbox::{Outbox, Patience, ROOM_IN_BYTES, size};
 use super::subscriptions::Subscriptions;
 use super::{DEPTH, FIRST_CONTACT, Manner, ToHost};
-use crate::hub::{Hub, Owing, Registered};
+use crate::hub::{Hub, Listing, Owing, Registered};
 use crate::problem;
 use crate::registry::Server;
 use crate::sign_in::{Awaited, Question};
@@ -150,13 +150,13 @@ impl Waits {
 pub(super) async fn run(
     hub: Arc<Hub>,
     server: Arc<Server>,
-    face: &'static str,
+    listing: Listing,
     manner: Manner,
     from_host: mpsc::Receiver<Message>,
     to_host: mpsc::Sender<ToHost>,
 ) {
     let (up, events) = connect(&hub, &server);
-    let shown = (manner == Manner::Host).then(|| hub.register(&server, face));
+    let shown = (manner == Manner::Host).then(|| hub.register(&server, listing));
     let mut task = Task {
         up,
         events,

@@ -1,6 +1,6 @@
 //! Hosts that speak HTTP, and hang up.
 
-use control::api::{ProblemKind, Request, State};
+use control::api::{ProblemKind, Request, SessionState, State};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
@@ -13,6 +13,17 @@ fn client() -> reqwest::Client {
 
 fn sessions(state: &State) -> usize {
     state.sessions.len()
+}
+
+/// How the only session is, if it is listed.
+fn only(state: &State) -> Option<SessionState> {
+    assert!(state.sessions.len() <= 1, "{:?}", state.sessions);
+    state.sessions.first().map(|session| session.state)
+}
+
+/// Seconds since 1970 now.
+fn now() -> u64 {
+    model::Clock::system().unix()
 }
 
 fn modern(id: i64, method: &str) -> Value {
@@ -55,7 +66,14 @@ async fn a_subscription_of_a_modern_host_stays_until_it_hangs_up() {
             .contains("notifications/said")
     );
     server.record.hanging((1, 0)).await;
-    assert_eq!(sessions(&bridge.state().await), 1);
+    let state = bridge.state().await;
+    let [listed] = &*state.sessions else {
+        panic!("{:?}", state.sessions)
+    };
+    assert_eq!(
+        (&*listed.face, listed.state),
+        ("http", SessionState::Active)
+    );
     drop(frames);
     server.record.hanging((1, 1)).await;
     bridge.until_state(|state| sessions(state) == 0).await;
@@ -174,4 +192,161 @@ async fn a_host_that_left_its_stream_unread_gets_its_answers_all_the_same() {
     let rest = tokio::time::timeout(crate::bridge::LIMIT, stream.text()).await;
     assert_eq!(rest.expect("the stream ends with its session").unwrap(), "");
     bridge.until_state(|state| sessions(state) == 0).await;
+}
+
+#[tokio::test]
+async fn session_over_http_is_active_then_idle_then_ended() {
+    let server = Server::start().await;
+    let bridge = Bridge::start(&server.url()).await;
+    let url = format!("{}/one/mcp", bridge.http().await);
+    let begun = now();
+    let session = session(&url).await;
+    assert_eq!(only(&bridge.state().await), Some(SessionState::Active));
+    let is_idle = |state: &State| matches!(only(state), Some(SessionState::Idle { .. }));
+    let state = bridge.until_state(is_idle).await;
+    let Some(SessionState::Idle { since }) = only(&state) else {
+        panic!("{state:?}")
+    };
+    assert!((begun..=now()).contains(&since), "{since}");
+
+    let stream = client()
+        .get(&url)
+        .header("mcp-session-id", &session)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(only(&bridge.state().await), Some(SessionState::Active));
+    drop(stream);
+    bridge.until_state(is_idle).await;
+
+    let late = json!({ "jsonrpc": "2.0", "id": 1, "method": "late" });
+    let post = |body: &Value| {
+        client()
+            .post(&url)
+            .header("mcp-session-id", &session)
+            .json(body)
+            .send()
+    };
+    let asking = tokio::spawn(post(&late));
+    server.record.hanging((1, 0)).await;
+    assert_eq!(only(&bridge.state().await), Some(SessionState::Active));
+    server.record.release();
+    assert_eq!(asking.await.unwrap().unwrap().status(), 200);
+
+    let ended = client()
+        .delete(&url)
+        .header("mcp-session-id", &session)
+        .send();
+    assert_eq!(ended.await.unwrap().status(), 204);
+    bridge.until_state(|state| only(state).is_none()).await;
+}
+
+#[tokio::test]
+async fn single_requests_are_not_listed() {
+    let server = Server::start().await;
+    let bridge = Bridge::start(&server.url()).await;
+    let url = format!("{}/one/mcp", bridge.http().await);
+    let hanging = client()
+        .post(&url)
+        .header("mcp-protocol-version", "2026-07-28")
+        .header("mcp-method", "hang")
+        .json(&modern(1, "hang"))
+        .send()
+        .await
+        .unwrap();
+    server.record.hanging((1, 0)).await;
+    assert_eq!(only(&bridge.state().await), None);
+    drop(hanging);
+    server.record.hanging((1, 1)).await;
+    assert_eq!(only(&bridge.state().await), None);
+}
+
+#[tokio::test]
+async fn modern_hosts_are_listed_by_name() {
+    let server = Server::start().await;
+    let bridge = Bridge::start(&server.url()).await;
+    let mut host = bridge.host("one").await;
+    let mut call = modern(1, "tools/list");
+    let client = json!({ "name": "new", "version": "2" });
+    call["params"]["_meta"]["io.modelcontextprotocol/clientInfo"] = client;
+    host.send(&call.to_string()).await;
+    host.answer(1, &mut Vec::new()).await;
+    assert_eq!(bridge.state().await.sessions[0].host, "new 2");
+}
+
+/// A program of its own that opens a session and then does nothing, as one that hangs or is killed.
+#[cfg(target_os = "linux")]
+async fn other_process(base: &str) -> (tokio::process::Child, String) {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+
+    let address = base.strip_prefix("http://").unwrap();
+    let (host, port) = address.rsplit_once(':').unwrap();
+    let params = json!({ "protocolVersion": "2025-06-18", "capabilities": {} });
+    let initialize = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params });
+    let body = initialize.to_string();
+    let request = format!(
+        "POST /one/mcp HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let script = format!("exec 3<>/dev/tcp/{host}/{port}; printf %s \"$1\" >&3; exec cat <&3");
+    let mut child = tokio::process::Command::new("bash")
+        .args(["-c", &script, "bash", &request])
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let session = tokio::time::timeout(crate::bridge::LIMIT, async {
+        loop {
+            let line = lines.next_line().await.unwrap().expect("an answer");
+            if let Some(id) = line.strip_prefix("mcp-session-id: ") {
+                return id.trim().to_owned();
+            }
+        }
+    });
+    (child, session.await.expect("a session"))
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn session_of_ended_process_is_not_listed_but_goes_on() {
+    let server = Server::start().await;
+    let bridge = Bridge::start(&server.url()).await;
+    let base = bridge.http().await;
+    let (mut child, session) = other_process(&base).await;
+    bridge
+        .until_state(|state| matches!(only(state), Some(SessionState::Idle { .. })))
+        .await;
+    child.kill().await.unwrap();
+    bridge.until_state(|state| only(state).is_none()).await;
+
+    let call = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": { "x": 1 } });
+    let answer = client()
+        .post(format!("{base}/one/mcp"))
+        .header("mcp-session-id", &session)
+        .json(&call)
+        .send()
+        .await
+        .unwrap();
+    let answer: Value = answer.json().await.unwrap();
+    assert_eq!(answer["result"]["x"], 1);
+    assert_eq!(only(&bridge.state().await), Some(SessionState::Active));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn idle_bridge_ends_without_session_of_ended_process() {
+    let server = Server::start().await;
+    let bridge = Bridge::start_with(&server.url(), |options| {
+        options.idle_exit = Some(std::time::Duration::from_secs(1));
+    })
+    .await;
+    let window = control::Client::connect(&bridge.home, "1.0.0", true).await;
+    let (mut child, _) = other_process(&bridge.http().await).await;
+    bridge
+        .until_state(|state| matches!(only(state), Some(SessionState::Idle { .. })))
+        .await;
+    drop(window);
+    child.kill().await.unwrap();
+    bridge.ended().await;
 }

@@ -18,7 +18,7 @@ pub struct State {
     pub accounts: Vec<AccountView>,
     /// The servers, configured and ephemeral, by name.
     pub servers: Vec<ServerView>,
-    /// The conversations of hosts with servers.
+    /// The sessions of hosts with servers, but for those of a single request.
     pub sessions: Vec<SessionView>,
     /// The sign-ins that wait for the user.
     pub sign_ins: Vec<SignInView>,
@@ -193,6 +193,26 @@ pub struct SessionView {
     /// Since when.
     #[ts(type = "number")]
     pub since: UnixSeconds,
+    /// Whether the host is there now.
+    #[serde(default)]
+    pub state: SessionState,
+}
+
+/// Whether the host of a session is there. A session whose host has ended, or may have, is not
+/// listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(tag = "is", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+#[ts(export)]
+pub enum SessionState {
+    /// It is: a connection, a stream or a request of it is open.
+    #[default]
+    Active,
+    /// It has nothing open, which over Streamable HTTP it need not have, and may come back.
+    Idle {
+        /// When its last request or stream ended.
+        #[ts(type = "number")]
+        since: UnixSeconds,
+    },
 }
 
 /// A sign-in that waits for somebody.

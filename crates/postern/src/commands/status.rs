@@ -3,8 +3,10 @@
 use control::CallError;
 use control::api::{
     AccountState, AccountView, Problem, ProblemKind, Reply, Request, ServerModeState, ServerState,
-    ServerView, SessionView, SignInView, State, VaultView,
+    ServerView, SessionState, SessionView, SignInView, State, UnixSeconds, VaultView,
 };
+
+use model::Clock;
 
 use super::sign_out;
 use crate::cli::JsonArgs;
@@ -30,7 +32,7 @@ pub(crate) fn run(args: &JsonArgs, context: &Context) -> Result<(), Failure> {
         match client.call(&Request::Status).await? {
             Reply::State(state) if args.json => Ok(terminal::json(&state)?),
             Reply::State(state) => {
-                terminal::say(text(&state));
+                terminal::say(text(&state, Clock::system().unix()));
                 Ok(())
             }
             other => Err(unexpected(&other)),
@@ -38,7 +40,7 @@ pub(crate) fn run(args: &JsonArgs, context: &Context) -> Result<(), Failure> {
     })
 }
 
-fn text(state: &State) -> String {
+fn text(state: &State, now: UnixSeconds) -> String {
     let vault = vault_problem(&state.bridge.vault);
     let mut parts = vec![table_with_problems(bridge(state, vault.as_ref()))];
     let mut section = |title: &str, rows: String| {
@@ -51,7 +53,8 @@ fn text(state: &State) -> String {
     section("Servers", servers(&state.servers));
     let dropped: Vec<_> = state.servers.iter().filter_map(dropped_scopes).collect();
     section("Dropped scopes", dropped.join("\n"));
-    let rows: Vec<_> = state.sessions.iter().map(session).collect();
+    let sessions = state.sessions.iter();
+    let rows: Vec<_> = sessions.map(|view| session(view, now)).collect();
     section("Connected", table(&rows));
     let waiting: Vec<_> = state.sign_ins.iter().map(sign_in).collect();
     section("Waiting for a sign-in in the browser", waiting.join("\n"));
@@ -158,8 +161,25 @@ fn server_state(state: &ServerState) -> (&'static str, Option<&Problem>) {
     }
 }
 
-fn session(view: &SessionView) -> [String; 3] {
-    [view.host.clone(), view.server.clone(), view.face.clone()]
+fn session(view: &SessionView, now: UnixSeconds) -> [String; 4] {
+    let host = match view.host.as_str() {
+        "" => "unnamed".to_owned(),
+        host => host.to_owned(),
+    };
+    let state = match view.state {
+        SessionState::Active => "active".to_owned(),
+        SessionState::Idle { since } => format!("idle for {}", age(now.saturating_sub(since))),
+    };
+    [host, view.server.clone(), view.face.clone(), state]
+}
+
+/// The largest unit that there is one of.
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
+    }
 }
 
 fn sign_in(view: &SignInView) -> String {
@@ -181,10 +201,31 @@ fn sign_in(view: &SignInView) -> String {
 mod tests {
     use control::api::{
         AccountState, AccountView, BridgeView, Problem, ProblemKind, ServerModeState, ServerState,
-        ServerView, SessionView, State, VaultState, VaultView,
+        ServerView, SessionState, SessionView, State, VaultState, VaultView,
     };
 
     use super::text;
+
+    #[test]
+    fn idle_session_is_shown_with_its_age() {
+        let row = |host: &str, idle: u64| {
+            let view = SessionView {
+                id: 1,
+                server: "snippets".into(),
+                host: host.into(),
+                face: "http".into(),
+                since: 0,
+                state: SessionState::Idle { since: 10_000 },
+            };
+            super::session(&view, 10_000 + idle).join("  ")
+        };
+        assert_eq!(
+            row("Cursor 1", 59),
+            "Cursor 1  snippets  http  idle for 59 s"
+        );
+        assert_eq!(row("", 119), "unnamed  snippets  http  idle for 1 min");
+        assert_eq!(row("x", 7300), "x  snippets  http  idle for 2 h");
+    }
 
     #[test]
     fn what_there_is_can_be_read() {
@@ -237,6 +278,7 @@ mod tests {
                 host: "Claude Desktop".into(),
                 face: "stdio".into(),
                 since: 0,
+                state: SessionState::Active,
             }],
             sign_ins: Vec::new(),
             server_mode: ServerModeState::Unconfigured,
@@ -258,7 +300,7 @@ Servers
             hint: check the network
 
 Connected
-  Claude Desktop  snippets  stdio";
-        assert_eq!(text(&state), expected);
+  Claude Desktop  snippets  stdio  active";
+        assert_eq!(text(&state, 0), expected);
     }
 }

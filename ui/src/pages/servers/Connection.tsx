@@ -44,13 +44,22 @@ export function Connection({ server, account, accounts, sessions }: Props) {
       <dt>{t("servers.sessions")}</dt>
       <dd>
         <Text size="sm">
-          {sessions.length === 0
-            ? t("servers.noSessions")
-            : sessions.map((one) => t("servers.session", { ...one, since: time(one.since) })).join(", ")}
+          {sessions.length === 0 ? t("servers.noSessions") : sessions.map(inUseBy).join(", ")}
         </Text>
       </dd>
     </dl>
   );
+}
+
+/** Who it is, over what, and since when it is there or idle. */
+function inUseBy({ host, face, since, state }: SessionView): string {
+  const named = { host: host === "" ? t("servers.sessionHost") : host, face };
+  switch (state.is) {
+    case "active":
+      return t("servers.session", { ...named, since: time(since) });
+    case "idle":
+      return t("servers.sessionIdle", { ...named, since: time(state.since) });
+  }
 }
 
 function Endpoint({ label, value }: { label: string; value: string | null }) {

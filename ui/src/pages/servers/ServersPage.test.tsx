@@ -3,6 +3,7 @@ import userEvent from "@testing-library/user-event";
 import { expect, test, vi } from "vitest";
 import { renderApp } from "../../mock/render";
 import { mockTransport } from "../../mock/transport";
+import { time } from "../../strings/t";
 
 const user = userEvent.setup({ delay: null });
 
@@ -55,6 +56,15 @@ test("somebody else opens a server: an account that is there, or another one", a
   expect(screen.queryByRole("menuitem", { name: "ada@contoso.example" })).toBeNull();
   await user.click(await screen.findByRole("menuitem", { name: "Another account…" }));
   expect(call).toHaveBeenCalledWith({ call: "switch-account", server: "snippets", account: null });
+});
+
+test("an idle session is shown with the time since when it is idle", async () => {
+  renderApp(mockTransport("connected"));
+  await user.click(screen.getByRole("button", { name: /^snippets/ }));
+  const listed = await screen.findByText(/^Claude Desktop/);
+  const [active, idle] = (listed.textContent ?? "").split("), ");
+  expect(active).toBe(`Claude Desktop (stdio, since ${time(1_795_244_400)}`);
+  expect(idle).toBe(`Cursor (http, idle since ${time(1_795_252_800)})`);
 });
 
 test("what the authorization server said comes with who has to act and what to quote", async () => {

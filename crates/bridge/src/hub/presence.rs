@@ -1,0 +1,291 @@
+//! Whether the host of a session over Streamable HTTP is there, as far as that can be observed.
+//!
+//! Owns: how much of a session its host has open, since when nothing is, and what the list of
+//! sessions says of that. Does not own: how long a session is kept for a host that comes back.
+//!
+//! Such a host needs no open connection, and may end without a DELETE. It is active while a request
+//! or a stream of it is open, and idle afterwards. It is not listed any more once its process has
+//! ended, or after [`LISTED`] where its process is not known, until it sends another request.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use control::api::{SessionState, UnixSeconds};
+use control::peer::Process;
+use model::Clock;
+use tokio::sync::Notify;
+use tokio::sync::watch::Sender;
+use tokio::time::Instant;
+
+/// How long a host stays active after the end of a request: one at work pauses between two.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// How long an idle host is listed whose process is not known.
+const LISTED: Duration = Duration::from_secs(5 * 60);
+
+/// The presence of one session's host.
+#[derive(Clone, Debug)]
+pub(crate) struct Presence(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    clock: Clock,
+    /// Tells that there is something new to see.
+    changed: Sender<()>,
+    inner: Mutex<Inner>,
+    /// Wakes the [watch] of an idle host when there is something new to observe.
+    woken: Arc<Notify>,
+}
+
+/// The session is over.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.woken.notify_one();
+    }
+}
+
+#[derive(Debug)]
+struct Inner {
+    seen: Seen,
+    /// How many requests and streams are open.
+    open: usize,
+    used: Instant,
+    used_at: UnixSeconds,
+    process: Option<Arc<Process>>,
+    /// Whether a task waits for the host to become idle, or to end.
+    is_watched: bool,
+}
+
+/// What was observed of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Active,
+    Idle {
+        since: UnixSeconds,
+    },
+    /// Idle for so long that it may have ended.
+    Silent,
+    /// Its process has ended.
+    Gone,
+}
+
+/// What the watch waits for next.
+enum Wait {
+    Until(Instant),
+    End(Arc<Process>),
+}
+
+impl Presence {
+    pub(crate) fn new(clock: Clock, changed: Sender<()>) -> Self {
+        let inner = Inner {
+            seen: Seen::Active,
+            open: 0,
+            used: Instant::now(),
+            used_at: clock.unix(),
+            process: None,
+            is_watched: false,
+        };
+        Self(Arc::new(Shared {
+            clock,
+            changed,
+            inner: Mutex::new(inner),
+            woken: Arc::default(),
+        }))
+    }
+
+    /// Returns what the list of sessions says, or `None` if it has nothing to say of this one.
+    pub(crate) fn state(&self) -> Option<SessionState> {
+        match self.inner().seen {
+            Seen::Active => Some(SessionState::Active),
+            Seen::Idle { since } => Some(SessionState::Idle { since }),
+            Seen::Silent | Seen::Gone => None,
+        }
+    }
+
+    /// Whether the host is known to have ended. One that is only silent may come back.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.inner().seen == Seen::Gone
+    }
+
+    /// Records that a request or a stream of the host is open, until the guard is dropped.
+    pub(crate) fn open(&self) -> OpenGuard {
+        let mut inner = self.inner();
+        inner.open += 1;
+        let before = std::mem::replace(&mut inner.seen, Seen::Active);
+        drop(inner);
+        if before != Seen::Active {
+            self.0.woken.notify_one();
+            self.0.changed.send_replace(());
+        }
+        OpenGuard(self.clone())
+    }
+
+    /// Records which process the host is.
+    pub(crate) fn is_of(&self, process: Process) {
+        self.inner().process = Some(Arc::new(process));
+        self.0.woken.notify_one();
+    }
+
+    fn close(&self) {
+        let mut inner = self.inner();
+        inner.open -= 1;
+        inner.used = Instant::now();
+        inner.used_at = self.0.clock.unix();
+        let begins = inner.open == 0 && !std::mem::replace(&mut inner.is_watched, true);
+        drop(inner);
+        if begins {
+            let woken = Arc::clone(&self.0.woken);
+            tokio::spawn(watch(Arc::downgrade(&self.0), woken));
+        }
+    }
+
+    /// Records what is due. Returns `None` if there is nothing to wait for.
+    fn observe(&self) -> Option<Wait> {
+        let mut inner = self.inner();
+        let before = inner.seen;
+        let wait = inner.observe();
+        inner.is_watched = wait.is_some();
+        let is_news = inner.seen != before;
+        drop(inner);
+        if is_news {
+            self.0.changed.send_replace(());
+        }
+        wait
+    }
+
+    fn note_end(&self) {
+        let mut inner = self.inner();
+        if inner.open == 0 {
+            inner.seen = Seen::Gone;
+        }
+        // Another process may go on with the session. Nothing is known of that one.
+        inner.process = None;
+        drop(inner);
+        self.0.changed.send_replace(());
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn observe(&mut self) -> Option<Wait> {
+        if self.open > 0 || self.seen == Seen::Gone {
+            return None;
+        }
+        if self.used.elapsed() < PAUSE {
+            return Some(Wait::Until(self.used + PAUSE));
+        }
+        let since = self.used_at;
+        self.seen = Seen::Idle { since };
+        if let Some(process) = &self.process {
+            return Some(Wait::End(Arc::clone(process)));
+        }
+        if self.used.elapsed() < LISTED {
+            return Some(Wait::Until(self.used + LISTED));
+        }
+        self.seen = Seen::Silent;
+        None
+    }
+}
+
+/// Follows a host that has nothing open, until it has again, is not listed any more, or its session
+/// is over.
+async fn watch(host: Weak<Shared>, woken: Arc<Notify>) {
+    let current = || host.upgrade().map(Presence);
+    while let Some(wait) = current().and_then(|host| host.observe()) {
+        match wait {
+            Wait::Until(due) => tokio::select! {
+                () = tokio::time::sleep_until(due) => {}
+                () = woken.notified() => {}
+            },
+            Wait::End(process) => tokio::select! {
+                () = process.ended() => current().iter().for_each(Presence::note_end),
+                () = woken.notified() => {}
+            },
+        }
+    }
+}
+
+/// A request or a stream of the host is open.
+#[derive(Debug)]
+pub(crate) struct OpenGuard(Presence);
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use control::api::SessionState;
+    use model::ManualClock;
+    use tokio::sync::watch;
+    use tokio::time::Instant;
+
+    use super::{LISTED, PAUSE, Presence};
+
+    /// A presence whose clock stands at `seconds`, and its news.
+    fn presence(seconds: u64) -> (Presence, ManualClock, watch::Receiver<()>) {
+        let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        let (changed, news) = watch::channel(());
+        (Presence::new(clock.clock(), changed), clock, news)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn host_is_active_then_idle_then_not_listed() {
+        let (host, clock, mut news) = presence(100);
+        let (request, stream) = (host.open(), host.open());
+        drop(request);
+        tokio::time::sleep(LISTED * 2).await;
+        assert_eq!(host.state(), Some(SessionState::Active), "a stream is open");
+
+        clock.advance(Duration::from_secs(7));
+        let ended = Instant::now();
+        drop(stream);
+        assert_eq!(host.state(), Some(SessionState::Active));
+        news.changed().await.unwrap();
+        assert_eq!(ended.elapsed(), PAUSE);
+        assert_eq!(host.state(), Some(SessionState::Idle { since: 107 }));
+        news.changed().await.unwrap();
+        assert_eq!(ended.elapsed(), LISTED);
+        assert_eq!(host.state(), None);
+        assert!(!host.is_gone(), "it may come back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn host_that_comes_back_is_listed_again() {
+        let (host, clock, mut news) = presence(100);
+        drop(host.open());
+        // Once while it is idle, once when it is not listed any more.
+        for (pause, since) in [(PAUSE, 110), (LISTED, 120)] {
+            tokio::time::sleep(pause * 2).await;
+            assert_ne!(host.state(), Some(SessionState::Active));
+            clock.advance(Duration::from_secs(10));
+            news.mark_unchanged();
+            let request = host.open();
+            assert!(news.has_changed().unwrap());
+            assert_eq!(host.state(), Some(SessionState::Active));
+            news.mark_unchanged();
+            drop(request);
+            news.changed().await.unwrap();
+            assert_eq!(host.state(), Some(SessionState::Idle { since }));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_in_a_row_are_no_news() {
+        let (host, _clock, mut news) = presence(100);
+        for _ in 0..20 {
+            drop(host.open());
+            tokio::time::sleep(PAUSE / 2).await;
+        }
+        assert!(!news.has_changed().unwrap());
+        news.changed().await.unwrap();
+        assert_eq!(host.state(), Some(SessionState::Idle { since: 100 }));
+    }
+}
