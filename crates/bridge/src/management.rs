@@ -3,6 +3,7 @@
 //! Owns: serving [`control::api`]. Does not own: what is behind it. It is never part of the
 //! endpoints that hosts reach.
 
+mod consents;
 mod import;
 mod programs;
 mod secrets;
@@ -11,11 +12,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use auth::{Account, AuthorizationError, ConsentsError, Target};
+use auth::Account;
 use control::Answer;
-use control::api::{
-    ConsentView, HostId, Problem, ProblemKind, Reply, Request, ServerState, SignInWay,
-};
+use control::api::{HostId, Problem, ProblemKind, Reply, Request, SignInWay};
 use control::hello::{self, Hello, LONGEST_LINE, Wants};
 use control::lines::Lines;
 use control::socket::{Listener, Reader, Stream, Writer, split};
@@ -236,9 +235,13 @@ async fn answer(hub: &Arc<Hub>, request: Request) -> Result<Reply, Problem> {
             allow_http,
         } => import::make(hub, host, &entries, &approved, allow_http).await,
         Request::ListConsents { server } => {
-            consents(hub, server.as_deref()).await.map(Reply::Consents)
+            let listed = consents::list(hub, server.as_deref()).await;
+            listed.map(Reply::Consents)
         }
-        Request::RevokeConsent { server, id } => revoke_consent(hub, &server, &id).await,
+        Request::RevokeConsent { server, id } => {
+            consents::revoke(hub, &server, &id).await?;
+            Ok(Reply::Done)
+        }
         Request::ListSecrets => secrets::list(hub).await,
         Request::SetSecret { name, value } => secrets::set(hub, &name, &value).await,
         Request::RemoveSecret { name } => secrets::remove(hub, &name).await,
@@ -392,72 +395,4 @@ async fn remove_server(hub: &Arc<Hub>, name: &str) -> Result<Reply, Problem> {
         tracing::warn!(server = name, %error, "what was approved for the server stays");
     }
     Ok(Reply::Done)
-}
-
-async fn consents(hub: &Arc<Hub>, name: Option<&str>) -> Result<Vec<ConsentView>, Problem> {
-    let servers = match name {
-        Some(name) => vec![hub.server(name)?],
-        None => hub.registry.all(),
-    };
-    let mut views: Vec<ConsentView> = Vec::new();
-    for server in servers {
-        let listed = match hub.identity.consents(&server.target()).await {
-            Ok(listed) => listed,
-            // Asked about all, those that cannot be asked are left out.
-            Err(_) if name.is_none() => continue,
-            Err(error) => return Err(about_consents(&server, &error)),
-        };
-        for consent in listed {
-            if views.iter().any(|view| view.id == consent.id) {
-                continue;
-            }
-            views.push(ConsentView {
-                id: consent.id,
-                via: server.name.to_string(),
-                server: consent.server,
-                client: consent.client_name.unwrap_or(consent.client_id),
-                scopes: consent.scopes,
-                granted_at: consent.granted_at,
-            });
-        }
-    }
-    Ok(views)
-}
-
-/// Takes a consent back. The gateway ends what it carried, and that may be our own sign-in.
-async fn revoke_consent(hub: &Arc<Hub>, name: &str, id: &str) -> Result<Reply, Problem> {
-    let server = hub.server(name)?;
-    let target = server.target();
-    let revoked = hub.identity.revoke_consent(&target, id).await;
-    if let Err(error) = &revoked {
-        note_end(hub, &server, error);
-    }
-    revoked.map_err(|error| about_consents(&server, &error))?;
-    let account_of = |target: &Target| hub.identity.account_for(target).map(|account| account.key);
-    let account = account_of(&target);
-    for server in hub.registry.all() {
-        let target = server.target();
-        let is_theirs = account.is_some() && account_of(&target) == account;
-        if is_theirs && let Err(error) = hub.identity.consents(&target).await {
-            note_end(hub, &server, &error);
-        }
-    }
-    hub.changed();
-    Ok(Reply::Done)
-}
-
-/// Shows that a sign-in has ended, if that is what the question for consents brought to light.
-fn note_end(hub: &Arc<Hub>, server: &Server, error: &ConsentsError) {
-    let has_ended = matches!(
-        error,
-        ConsentsError::Authorization(AuthorizationError::SignInNeeded { .. })
-    );
-    let was_signed_in = hub.identity.account_for(&server.target()).is_some();
-    if has_ended && was_signed_in && server.set_state(ServerState::SignInNeeded) {
-        hub.changed();
-    }
-}
-
-fn about_consents(server: &Server, error: &ConsentsError) -> Problem {
-    problem::about(server.name.as_str(), &problem::of_consents(server, error))
 }
