@@ -294,17 +294,26 @@ pub(crate) fn of_sign_in(server: &Server, error: &auth::SignInError) -> Problem 
     };
     let mut problem = spoken(server, kind, error);
     problem.refusal = error.explanation().map(quoted);
-    problem
+    match matches!(error, Error::NoDeviceCode { .. }) {
+        true => problem.with_hint(ways_with_a_browser(server)),
+        false => problem,
+    }
 }
 
 /// What the end of a sign-in by device code means: there are other ways.
 fn of_device_code(server: &Server, ended: &auth::SignInError) -> Problem {
-    let (problem, name) = (of_sign_in(server, ended), &server.name);
+    let problem = of_sign_in(server, ended);
     let hint = problem.hint.as_deref().unwrap_or("sign in again");
-    let hint = format!(
-        "{hint}, or sign in with a browser: `postern sign-in {name}`, or `postern sign-in {name} --paste` for one on another machine"
-    );
+    let hint = format!("{hint}, or {}", ways_with_a_browser(server));
     problem.with_hint(hint)
+}
+
+/// The commands that sign in without a device code.
+fn ways_with_a_browser(server: &Server) -> String {
+    let name = &server.name;
+    format!(
+        "sign in with a browser: `postern sign-in {name}`, or `postern sign-in {name} --paste` for one on another machine"
+    )
 }
 
 /// What stands in the way of listing or revoking consents.

@@ -226,7 +226,12 @@ async fn a_code_that_the_server_does_not_offer_is_refused() {
     let server = Server::start().await;
     let bridge = bridge_over_ssh(&server).await;
     let refused = bridge.call(sign_in(SignInWay::Code)).await;
-    assert_eq!(kind(refused), Some(ProblemKind::NotOffered));
+    let Err(CallError::Problem(problem)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(problem.kind, ProblemKind::NotOffered);
+    let ways = "sign in with a browser: `postern sign-in one`, or `postern sign-in one --paste` for one on another machine";
+    assert_eq!(problem.hint.as_deref(), Some(ways));
 }
 
 #[tokio::test]
