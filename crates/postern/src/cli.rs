@@ -54,7 +54,8 @@ pub(crate) enum Command {
     /// Sign in to a server in the browser.
     #[command(after_help = SIGN_IN)]
     SignIn(SignInArgs),
-    /// Forget who is signed in.
+    /// Sign out of a server, or sign an account out.
+    #[command(after_help = SIGN_OUT)]
     SignOut(SignOutArgs),
     /// Show the bridge, accounts, servers and who is connected.
     Status(JsonArgs),
@@ -123,6 +124,13 @@ Examples:
   postern sign-in snippets --paste       in a browser that cannot reach this machine
 
 Over SSH, in a container and without a display the way without a browser is taken by itself.";
+
+const SIGN_OUT: &str = "\
+Examples:
+  postern sign-out snippets
+  postern sign-out adele@contoso.example
+
+An account is signed out of every server that it opens; the command names them.";
 
 const HOSTS_IMPORT: &str = "\
 Examples:
@@ -236,10 +244,11 @@ pub(crate) struct SignInArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SignOutArgs {
-    /// Whom to forget, as `postern status` names them. Needed where several are signed in.
-    #[arg(conflicts_with = "all")]
-    pub(crate) account: Option<String>,
-    /// Forget everybody.
+    /// The server to sign out of, or the account to sign out, as `postern status` names them.
+    /// Needed where several accounts are signed in.
+    #[arg(value_name = "SERVER|ACCOUNT", conflicts_with = "all")]
+    pub(crate) name: Option<String>,
+    /// Sign out all accounts.
     #[arg(long)]
     pub(crate) all: bool,
     /// End the browser's own session too, so that the next sign-in asks for everything again.

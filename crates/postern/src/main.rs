@@ -51,7 +51,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Connect(args) => commands::connect::run(args, &context),
         Command::SignIn(args) => commands::sign_in::run(&args, &context),
-        Command::SignOut(args) => commands::sign_out::run(args, &context),
+        Command::SignOut(args) => commands::sign_out::run(&args, &context),
         Command::Status(args) => commands::status::run(&args, &context),
         Command::Servers(command) => commands::servers::run(command, &context),
         Command::Hosts(command) => commands::hosts::run(command, &context),

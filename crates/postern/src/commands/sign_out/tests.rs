@@ -1,0 +1,129 @@
+//! Whom a name means.
+
+use control::api::{AccountState, AccountView, State};
+use serde_json::{Value, json};
+
+use super::{Whom, named, whom};
+use crate::failure::{Exit, Failure};
+
+fn account(id: &str, username: &str) -> AccountView {
+    AccountView {
+        id: id.to_owned(),
+        issuer: "https://login.example".to_owned(),
+        name: Some("Adele".to_owned()),
+        username: Some(username.to_owned()),
+        state: AccountState::SignedIn,
+    }
+}
+
+/// What the bridge shows with these accounts, and with servers that are opened by an account.
+fn state(accounts: &[AccountView], servers: &[(&str, Option<&str>)]) -> State {
+    let server = |&(name, account): &(&str, Option<&str>)| -> Value {
+        json!({
+            "name": name, "url": "https://mcp.example", "endpoint": null, "sseEndpoint": null,
+            "state": { "is": "ready" }, "account": account, "tools": null, "ephemeral": false,
+        })
+    };
+    let state = json!({
+        "bridge": {
+            "version": "1.0.0", "pid": 1, "http": null, "httpProblem": null,
+            "configFile": "", "configProblem": null,
+            "vault": { "state": "key-file", "detail": "" },
+        },
+        "accounts": accounts,
+        "servers": servers.iter().map(server).collect::<Vec<_>>(),
+        "sessions": [],
+        "signIns": [],
+        "serverMode": { "is": "off" },
+    });
+    serde_json::from_value(state).unwrap()
+}
+
+fn refusal(outcome: Result<Whom, Failure>) -> (Exit, String) {
+    let failure = outcome.unwrap_err();
+    (failure.exit(), failure.to_string())
+}
+
+#[test]
+fn an_account_is_found_by_any_of_its_names_if_only_one_has_it() {
+    let all = [
+        account("1", "adele@a.example"),
+        account("2", "adele@b.example"),
+    ];
+    assert_eq!(named("ADELE@b.example", &all).unwrap().id, "2");
+    assert_eq!(named("1", &all).unwrap().id, "1");
+    assert_eq!(
+        named("adele", &all).unwrap_err().to_string(),
+        "several accounts are called `adele`\nhint: name one of 1, 2"
+    );
+    assert!(
+        named("grady", &all)
+            .unwrap_err()
+            .to_string()
+            .contains("postern status")
+    );
+}
+
+#[test]
+fn server_means_the_account_that_opens_it() {
+    let accounts = [account("1", "adele@a.example"), account("2", "crm")];
+    let state = state(
+        &accounts,
+        &[("notes", Some("2")), ("crm", Some("2")), ("wiki", None)],
+    );
+    let second = Whom::Account(accounts[1].clone());
+    assert_eq!(whom(Some("notes"), &state).unwrap(), second);
+    // The account of the same name is the one.
+    assert_eq!(whom(Some("crm"), &state).unwrap(), second);
+    let nobody = Whom::Nobody(Some("wiki".to_owned()));
+    assert_eq!(whom(Some("wiki"), &state).unwrap(), nobody);
+    let first = Whom::Account(accounts[0].clone());
+    assert_eq!(whom(Some("adele@a.example"), &state).unwrap(), first);
+}
+
+#[test]
+fn name_of_server_and_another_account_is_ambiguous() {
+    let accounts = [account("1", "adele@a.example"), account("2", "crm")];
+    let opened = state(&accounts, &[("crm", Some("1"))]);
+    assert_eq!(
+        refusal(whom(Some("crm"), &opened)),
+        (
+            Exit::Usage,
+            "`crm` is a server and an account that does not open it\n\
+             hint: name the account that is meant: 1, which opens the server, or 2"
+                .to_owned()
+        )
+    );
+    let unopened = state(&accounts, &[("crm", None)]);
+    assert_eq!(
+        refusal(whom(Some("crm"), &unopened)),
+        (
+            Exit::Usage,
+            "`crm` is a server and an account that does not open it\n\
+             hint: nobody is signed in to the server; for the account, say 2"
+                .to_owned()
+        )
+    );
+}
+
+#[test]
+fn server_with_client_credentials_has_nobody_to_sign_out() {
+    let state = state(&[], &[("nightly", Some("the-program"))]);
+    let (exit, text) = refusal(whom(Some("nightly"), &state));
+    assert_eq!(exit, Exit::Failed);
+    assert!(text.contains("[servers.nightly]"), "{text}");
+}
+
+#[test]
+fn several_accounts_need_a_name() {
+    let accounts = [account("1", "a"), account("2", "b")];
+    let (exit, text) = refusal(whom(None, &state(&accounts, &[])));
+    assert_eq!(exit, Exit::Usage);
+    assert!(text.contains("1, 2") && text.contains("--all"), "{text}");
+    let only = state(&accounts[..1], &[]);
+    assert_eq!(
+        whom(None, &only).unwrap(),
+        Whom::Account(accounts[0].clone())
+    );
+    assert_eq!(whom(None, &state(&[], &[])).unwrap(), Whom::Nobody(None));
+}
