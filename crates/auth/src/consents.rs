@@ -2,6 +2,7 @@
 
 use ::http::StatusCode;
 use ::http::header::{ACCEPT, AUTHORIZATION};
+use model::EndpointUrl;
 use model::config::ServerAuth;
 use reqwest::{RequestBuilder, Url};
 use serde::Deserialize;
@@ -14,8 +15,10 @@ use crate::machine;
 /// One grant of the user to one client at the authorization server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consent {
-    /// What to revoke it by.
+    /// What to revoke it by at the endpoint that lists it. Another endpoint may use the same id.
     pub id: String,
+    /// The endpoint that lists it.
+    pub endpoint: EndpointUrl,
     /// The client it was given to.
     pub client_id: String,
     /// That client's name as it registered itself: not verified by anyone.
@@ -95,13 +98,14 @@ pub(crate) async fn list(
         let request = http.get(endpoint);
         request.header(ACCEPT, "application/json")
     };
-    let answer = ask(identity, target, get).await?;
+    let Asked { answer, endpoint } = ask(identity, target, get).await?;
     if !answer.status.is_success() {
         return Err(strange(target, answer.status.to_string()));
     }
     match serde_json::from_slice(&answer.body.0) {
         Ok(Listed::Named { consents } | Listed::Bare(consents)) => {
-            Ok(consents.into_iter().map(Consent::from).collect())
+            let consents = consents.into_iter();
+            Ok(consents.map(|row| row.listed_at(&endpoint)).collect())
         }
         Err(error) => Err(strange(target, format!("something else: {error}"))),
     }
@@ -119,7 +123,7 @@ pub(crate) async fn revoke(
         }
         http.delete(endpoint)
     };
-    match ask(identity, target, delete).await?.status {
+    match ask(identity, target, delete).await?.answer.status {
         status if status.is_success() => Ok(()),
         StatusCode::NOT_FOUND | StatusCode::GONE => Err(ConsentsError::Unknown {
             server: target.url.shown().to_owned(),
@@ -129,13 +133,18 @@ pub(crate) async fn revoke(
     }
 }
 
+struct Asked {
+    answer: Answer,
+    endpoint: EndpointUrl,
+}
+
 /// Asks, and once more with a renewed token if the first one is refused. A server that takes
 /// neither wants a new sign-in, or gives a program no right to ask.
 async fn ask(
     identity: &Identity,
     target: &Target,
     request: impl Fn(&reqwest::Client, Url) -> RequestBuilder,
-) -> Result<Answer, ConsentsError> {
+) -> Result<Asked, ConsentsError> {
     let not_offered = || ConsentsError::NotOffered {
         server: target.url.shown().to_owned(),
     };
@@ -152,7 +161,7 @@ async fn ask(
         let request = request(http, endpoint.url().clone()).header(AUTHORIZATION, &used.header);
         let answer = answered(request, target).await?;
         if answer.status != StatusCode::UNAUTHORIZED {
-            return Ok(answer);
+            return Ok(Asked { answer, endpoint });
         }
         identity.refused_at(target, &endpoint, &used, None);
     }
@@ -194,15 +203,16 @@ fn strange(target: &Target, what: String) -> ConsentsError {
     }
 }
 
-impl From<Row> for Consent {
-    fn from(row: Row) -> Self {
-        Self {
-            id: row.id,
-            client_id: row.client_id,
-            client_name: row.client_name,
-            server: row.server,
-            scopes: row.scopes,
-            granted_at: row.granted_at,
+impl Row {
+    fn listed_at(self, endpoint: &EndpointUrl) -> Consent {
+        Consent {
+            id: self.id,
+            endpoint: endpoint.clone(),
+            client_id: self.client_id,
+            client_name: self.client_name,
+            server: self.server,
+            scopes: self.scopes,
+            granted_at: self.granted_at,
         }
     }
 }

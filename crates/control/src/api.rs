@@ -14,8 +14,9 @@ mod view;
 
 pub use problem::{Actor, Problem, ProblemKind, RefusalView};
 pub use request::{
-    ConsentView, DoctorCheck, DoctorOutcome, HostChange, HostId, HostImport, ImportedServer,
-    LeftEntry, Reply, Request, SecretView, ServerModeForm, SignInWay, TestReport, ToolResult,
+    ConsentList, ConsentView, DoctorCheck, DoctorOutcome, HostChange, HostId, HostImport,
+    ImportedServer, LeftEntry, NotAsked, Reply, Request, SecretView, ServerModeForm, SignInWay,
+    TestReport, ToolResult,
 };
 pub use secret::{BrowserAnswer, ClientSecret, HeaderSecret};
 pub use view::{

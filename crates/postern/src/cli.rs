@@ -142,6 +142,12 @@ secrets, and the entry in the host's file becomes `postern connect NAME`. Option
 has no counterpart for are named. What was approved at the terminal is done, all of it or nothing;
 the file as it was is kept beside it, with the secrets that stood there.";
 
+const CONSENTS_REVOKE: &str = "\
+Examples:
+  postern consents revoke 667c43d1-81f2-4a90-8aae-f5b68037a989
+  postern consents revoke snippets
+  postern consents revoke snippets 667c43d1-81f2-4a90-8aae-f5b68037a989";
+
 const SECRETS_SET: &str = "\
 Examples:
   postern secrets set crm-key
@@ -332,11 +338,14 @@ pub(crate) enum ConsentsCommand {
         json: JsonArgs,
     },
     /// Take a consent back.
+    #[command(after_help = CONSENTS_REVOKE)]
     Revoke {
-        /// The server through which the gateway is known: the column VIA.
-        server: String,
-        /// The consent: the column ID.
-        id: String,
+        /// The consent: the column ID. Or the server through which its gateway is known, the column
+        /// VIA, which is enough where that gateway lists one consent.
+        #[arg(value_name = "ID|SERVER")]
+        consent: String,
+        /// The consent, where the server stands before it.
+        id: Option<String>,
     },
 }
 

@@ -162,7 +162,7 @@ approved: HostImport,
  */
 allowHttp?: boolean, } | { "call": "list-consents", 
 /**
- * The server's name; every server's if absent.
+ * The server's name; every server's if absent, and those that cannot be asked are named.
  */
 server: string | null, } | { "call": "revoke-consent", 
 /**

@@ -1,5 +1,6 @@
 // Canned replies to calls, over a state that calls can change.
 
+import type { ConsentList } from "../bindings/ConsentList";
 import type { HostView } from "../bindings/HostView";
 import type { Problem } from "../bindings/Problem";
 import type { Reply } from "../bindings/Reply";
@@ -62,7 +63,7 @@ export class MockBridge {
         this.hostServers = this.hostServers.filter((server) => server !== request.server);
         return this.hostChanged(request.server);
       case "list-consents":
-        return { reply: "consents", value: this.state.accounts.length === 0 ? [] : this.consents };
+        return { reply: "consents", value: this.listed() };
       case "revoke-consent":
         this.consents = this.consents.filter((consent) => consent.id !== request.id);
         return DONE;
@@ -91,6 +92,20 @@ export class MockBridge {
       default:
         return DONE;
     }
+  }
+
+  private listed(): ConsentList {
+    const waiting = this.state.servers.filter((server) => server.state.is === "sign-in-needed");
+    const isSignedIn = this.state.accounts.length > 0;
+    return {
+      consents: isSignedIn ? this.consents : [],
+      answered: isSignedIn ? 1 : 0,
+      notAsked: waiting.map(({ name }) => ({
+        server: name,
+        reason: "not signed in",
+        kind: "sign-in-needed",
+      })),
+    };
   }
 
   private addServer(name: string, url: string): Reply {

@@ -180,6 +180,8 @@ export const en = {
     noneAbout:
       "When you sign in through a gateway and allow access, the grant appears here and can be taken back.",
     loading: "Asking the gateways",
+    notAsked: "Not asked: {{servers}}",
+    notAskedServer: "{{server}} ({{reason}})",
     via: "Granted through {{via}}",
     grant: "{{client}} may use {{server}}",
     since: "Since {{day}}",

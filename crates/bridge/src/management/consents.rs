@@ -1,42 +1,130 @@
 //! What gateways granted to Postern, listed and revoked for a client of the management API.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use auth::{AuthorizationError, ConsentsError, Target};
-use control::api::{ConsentView, Problem, ServerState};
+use auth::{AuthorizationError, Consent, ConsentsError, SignInReason, Target};
+use control::api::{ConsentList, ConsentView, NotAsked, Problem, ProblemKind, ServerState};
+use futures_util::future::join_all;
 
 use crate::hub::Hub;
 use crate::problem;
 use crate::registry::Server;
 
-pub(super) async fn list(hub: &Arc<Hub>, name: Option<&str>) -> Result<Vec<ConsentView>, Problem> {
-    let servers = match name {
-        Some(name) => vec![hub.server(name)?],
-        None => hub.registry.all(),
+/// How long one of all servers may take to list its consents.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Lists the consents of the named server's gateway, or of all servers'.
+///
+/// # Errors
+///
+/// Of the named server, what stands in the way. Of all of them, none: the list names those that
+/// could not be asked.
+pub(super) async fn list(hub: &Arc<Hub>, name: Option<&str>) -> Result<ConsentList, Problem> {
+    let Some(name) = name else {
+        return Ok(of_all(hub).await);
     };
-    let mut views: Vec<ConsentView> = Vec::new();
-    for server in servers {
-        let listed = match hub.identity.consents(&server.target()).await {
-            Ok(listed) => listed,
-            // Asked about all, those that cannot be asked are left out.
-            Err(_) if name.is_none() => continue,
-            Err(error) => return Err(about_consents(&server, &error)),
-        };
-        for consent in listed {
-            if views.iter().any(|view| view.id == consent.id) {
+    let server = hub.server(name)?;
+    let listed = hub.identity.consents(&server.target()).await;
+    let listed = listed.map_err(|error| about_consents(&server, &error))?;
+    let mut list = Gathered::default();
+    list.add(&server, listed);
+    Ok(list.into())
+}
+
+async fn of_all(hub: &Arc<Hub>) -> ConsentList {
+    let asking = hub.registry.all().into_iter().map(async |server| {
+        let asked = tokio::time::timeout(TIMEOUT, hub.identity.consents(&server.target())).await;
+        (server, asked)
+    });
+    let mut list = Gathered::default();
+    for (server, asked) in join_all(asking).await {
+        let reason = match asked {
+            Ok(Ok(listed)) => {
+                list.add(&server, listed);
                 continue;
             }
-            views.push(ConsentView {
-                id: consent.id,
-                via: server.name.to_string(),
-                server: consent.server,
-                client: consent.client_name.unwrap_or(consent.client_id),
-                scopes: consent.scopes,
-                granted_at: consent.granted_at,
-            });
+            Ok(Err(error)) => why_not_asked(&server, &error),
+            Err(_) => Some((ProblemKind::Unreachable, "does not answer")),
+        };
+        // Where there is nothing to ask, nothing is missing from the list.
+        list.not_asked.extend(reason.map(|(kind, reason)| NotAsked {
+            server: server.name.to_string(),
+            reason: reason.to_owned(),
+            kind,
+        }));
+    }
+    list.into()
+}
+
+/// Consents of several servers, which may have a gateway in common.
+#[derive(Default)]
+struct Gathered {
+    consents: Vec<(Consent, String)>,
+    answered: u32,
+    not_asked: Vec<NotAsked>,
+}
+
+impl Gathered {
+    fn add(&mut self, server: &Server, listed: Vec<Consent>) {
+        self.answered += 1;
+        for consent in listed {
+            let is_same =
+                |known: &Consent| known.id == consent.id && known.endpoint == consent.endpoint;
+            if !self.consents.iter().any(|(known, _)| is_same(known)) {
+                self.consents.push((consent, server.name.to_string()));
+            }
         }
     }
-    Ok(views)
+}
+
+impl From<Gathered> for ConsentList {
+    fn from(gathered: Gathered) -> Self {
+        let consents = gathered.consents.into_iter();
+        let consents = consents.map(|(consent, via)| ConsentView {
+            id: consent.id,
+            via,
+            server: consent.server,
+            client: consent.client_name.unwrap_or(consent.client_id),
+            scopes: consent.scopes,
+            granted_at: consent.granted_at,
+        });
+        Self {
+            consents: consents.collect(),
+            answered: gathered.answered,
+            not_asked: gathered.not_asked,
+        }
+    }
+}
+
+/// Why a server could not be asked, in a few words. Returns `None` where it has nothing to ask for:
+/// no sign-in, or no list of consents.
+fn why_not_asked(server: &Server, error: &ConsentsError) -> Option<(ProblemKind, &'static str)> {
+    let problem = of_consents(server, error);
+    match (server.state(), problem.kind) {
+        // A sign-in would not help.
+        (ServerState::Failed { problem }, ProblemKind::SignInNeeded) if is_not_signed_in(error) => {
+            words(problem.kind)
+        }
+        (_, ProblemKind::SignInNeeded) if is_not_signed_in(error) => {
+            Some((problem.kind, "not signed in"))
+        }
+        (_, kind) => words(kind),
+    }
+}
+
+fn words(kind: ProblemKind) -> Option<(ProblemKind, &'static str)> {
+    let words = match kind {
+        ProblemKind::NotOffered => return None,
+        ProblemKind::SignInNeeded | ProblemKind::SignInEnded => "needs a new sign-in",
+        ProblemKind::Unreachable => "cannot be reached",
+        ProblemKind::Untrusted => "its certificate is not trusted",
+        ProblemKind::NotMcp => "is no MCP server",
+        ProblemKind::Invalid => "gives no token",
+        ProblemKind::Vault => "the keychain cannot be read",
+        ProblemKind::NotFound | ProblemKind::InUse | ProblemKind::Failed => "does not work",
+    };
+    Some((kind, words))
 }
 
 /// Takes a consent back. The gateway ends what it carried, and that may be our own sign-in.
@@ -74,5 +162,31 @@ fn note_end(hub: &Arc<Hub>, server: &Server, error: &ConsentsError) {
 }
 
 fn about_consents(server: &Server, error: &ConsentsError) -> Problem {
-    problem::about(server.name.as_str(), &problem::of_consents(server, error))
+    problem::about(server.name.as_str(), &of_consents(server, error))
+}
+
+fn of_consents(server: &Server, error: &ConsentsError) -> Problem {
+    match is_not_signed_in(error) && is_open(server) {
+        true => Problem::new(
+            ProblemKind::NotOffered,
+            "the server asks for no sign-in, so there is no consent",
+        ),
+        false => problem::of_consents(server, error),
+    }
+}
+
+fn is_not_signed_in(error: &ConsentsError) -> bool {
+    matches!(
+        error,
+        ConsentsError::Authorization(AuthorizationError::SignInNeeded {
+            reason: SignInReason::NotSignedIn,
+            ..
+        })
+    )
+}
+
+/// Whether a server that no account opens has answered all the same, now or before the last start.
+fn is_open(server: &Server) -> bool {
+    let was_open = server.tools().is_some() && !server.was_signed_in();
+    server.state() == ServerState::Ready || (was_open && !server.is_protected())
 }

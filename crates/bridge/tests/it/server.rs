@@ -66,6 +66,10 @@ struct Inner {
     subscriptions: Subscriptions,
     /// The names of the tools, in place of `echo`.
     tools: Option<&'static [&'static str]>,
+    /// The ids of the consents that the authorization server lists, if it offers that.
+    consents: Option<Vec<&'static str>>,
+    /// Whether the list of consents is never answered.
+    hides_consents: bool,
     /// Responses that hang, and those of them that the client has let go.
     hanging: watch::Sender<(u32, u32)>,
 }
@@ -121,6 +125,16 @@ impl Record {
     /// The code that was shown ends with this error.
     pub(crate) fn refuse_code(&self, error: &'static str) {
         self.0.lock().unwrap().codes = Codes::Refused(error);
+    }
+
+    /// Lists consents of these ids from now on.
+    pub(crate) fn list_consents(&self, ids: &[&'static str]) {
+        self.0.lock().unwrap().consents = Some(ids.to_vec());
+    }
+
+    /// Leaves the question for consents unanswered from now on.
+    pub(crate) fn hide_consents(&self) {
+        self.0.lock().unwrap().hides_consents = true;
     }
 
     /// Gives refresh tokens from now on, and answers each refresh with this.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-use super::{BrowserAnswer, ClientSecret, HeaderSecret, HostView, State, UnixSeconds};
+use super::{BrowserAnswer, ClientSecret, HeaderSecret, HostView, ProblemKind, State, UnixSeconds};
 
 /// One call of the API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
@@ -162,7 +162,7 @@ pub enum Request {
     },
     /// What a server's gateway granted to us.
     ListConsents {
-        /// The server's name; every server's if absent.
+        /// The server's name; every server's if absent, and those that cannot be asked are named.
         server: Option<String>,
     },
     /// Takes a consent back at the gateway.
@@ -240,7 +240,7 @@ pub enum Reply {
     /// Entries of a host, taken over or to be taken over.
     HostImport(HostImport),
     /// The consents.
-    Consents(Vec<ConsentView>),
+    Consents(ConsentList),
     /// The secrets, without their values.
     Secrets(Vec<SecretView>),
     /// What the doctor found.
@@ -351,6 +351,33 @@ pub struct LeftEntry {
     pub entry: String,
     /// Why.
     pub reason: String,
+}
+
+/// What gateways granted to us, as far as they could be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct ConsentList {
+    /// The consents, each once, whichever of the servers its gateway was asked through.
+    pub consents: Vec<ConsentView>,
+    /// How many servers have answered. One that offers no list of consents does not count.
+    pub answered: u32,
+    /// The servers that could not be asked. Empty where one server was named: its error is the
+    /// reply then.
+    pub not_asked: Vec<NotAsked>,
+}
+
+/// A server whose gateway could not be asked for consents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct NotAsked {
+    /// The server's name.
+    pub server: String,
+    /// Why, in a few words that stand in brackets behind the name.
+    pub reason: String,
+    /// What a program may branch on.
+    pub kind: ProblemKind,
 }
 
 /// What a gateway granted to us.

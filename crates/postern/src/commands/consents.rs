@@ -1,113 +1,67 @@
 //! `postern consents`.
 
-use control::CallError;
-use control::api::{ConsentView, Problem, ProblemKind, Reply, Request, ServerState};
+mod revoke;
+
+use control::api::{ConsentList, ConsentView, Problem, Reply, Request};
 
 use crate::cli::ConsentsCommand;
 use crate::context::{Context, unexpected};
 use crate::failure::Failure;
 use crate::terminal::{self, table};
 
+/// What to do about servers that could not be asked.
+const MORE: &str = "`postern consents list NAME` says more about one of them";
+
 pub(crate) fn run(command: ConsentsCommand, context: &Context) -> Result<(), Failure> {
     context.block_on(async {
         match command {
             ConsentsCommand::List { server, json } => list(server, json.json, context).await,
-            ConsentsCommand::Revoke { server, id } => revoke(server, id, context).await,
+            ConsentsCommand::Revoke { consent, id } => revoke::run(consent, id, context).await,
         }
     })
 }
 
-async fn revoke(server: String, id: String, context: &Context) -> Result<(), Failure> {
-    let request = Request::RevokeConsent {
-        server: server.clone(),
-        id,
-    };
-    context.call(&request).await?;
-    let state = context.state().await?;
-    let is_signed_out = state
-        .servers
-        .iter()
-        .any(|view| view.name == server && view.state == ServerState::SignInNeeded);
-    if is_signed_out {
-        terminal::say(format_args!(
-            "The consent is taken back, and you are signed out there. `postern sign-in {server}` asks for it again."
-        ));
-    } else {
-        terminal::say("The consent is taken back. The gateway asks again at the next sign-in.");
-    }
-    Ok(())
-}
-
 async fn list(server: Option<String>, json: bool, context: &Context) -> Result<(), Failure> {
-    let listed = match server {
-        Some(server) => Listed {
-            consents: of_server(server, context).await?,
-            problems: Vec::new(),
-        },
-        None => of_all(context).await?,
-    };
-    let Listed { consents, problems } = listed;
+    let list = listed(server, context).await?;
     if json {
-        terminal::json(&consents)?;
-    } else if !consents.is_empty() {
-        terminal::say(text(&consents));
-    } else if problems.is_empty() {
+        terminal::json(&list.consents)?;
+    } else if !list.consents.is_empty() {
+        terminal::say(text(&list.consents));
+    } else if list.not_asked.is_empty() {
         terminal::say("No gateway allows anything yet.");
+    } else if list.answered > 0 {
+        terminal::say("The gateways that could be asked allow nothing yet.");
     }
-    unasked(problems)
-}
-
-struct Listed {
-    consents: Vec<ConsentView>,
-    /// Why gateways could not be asked.
-    problems: Vec<Problem>,
-}
-
-/// Every gateway once, by whichever server it is known.
-async fn of_all(context: &Context) -> Result<Listed, Failure> {
-    let (mut consents, mut problems) = (Vec::<ConsentView>::new(), Vec::new());
-    for server in context.state().await?.servers {
-        let request = Request::ListConsents {
-            server: Some(server.name),
-        };
-        match context.bridge().await?.call(&request).await {
-            Ok(Reply::Consents(listed)) => {
-                let is_new = |view: &ConsentView| consents.iter().all(|known| known.id != view.id);
-                let new: Vec<_> = listed.into_iter().filter(is_new).collect();
-                consents.extend(new);
+    match list.not_asked.as_slice() {
+        [] => Ok(()),
+        [..] if list.answered > 0 => {
+            terminal::note(format_args!("{}\nhint: {MORE}", not_asked(&list)));
+            Ok(())
+        }
+        // An empty list would claim that there are none.
+        [first, others @ ..] => {
+            if others.is_empty() {
+                // Its own error says more.
+                listed(Some(first.server.clone()), context).await?;
             }
-            Ok(other) => return Err(unexpected(&other)),
-            Err(CallError::Problem(problem)) => {
-                // There is nothing to ask where nobody has to sign in, or no list is kept.
-                let is_open = server.state == ServerState::Ready && server.account.is_none();
-                if problem.kind != ProblemKind::NotOffered && !is_open {
-                    problems.push(problem);
-                }
-            }
-            Err(error) => return Err(error.into()),
+            let text = format!("no consents could be listed; {}", not_asked(&list));
+            Err(Problem::new(first.kind, text).with_hint(MORE).into())
         }
     }
-    Ok(Listed { consents, problems })
 }
 
-async fn of_server(server: String, context: &Context) -> Result<Vec<ConsentView>, Failure> {
-    let server = Some(server);
+async fn listed(server: Option<String>, context: &Context) -> Result<ConsentList, Failure> {
     match context.call(&Request::ListConsents { server }).await? {
-        Reply::Consents(consents) => Ok(consents),
+        Reply::Consents(list) => Ok(list),
         other => Err(unexpected(&other)),
     }
 }
 
-/// Says which gateways were not asked and why. The first one decides the exit code.
-fn unasked(problems: Vec<Problem>) -> Result<(), Failure> {
-    let mut problems = problems.into_iter();
-    let Some(first) = problems.next() else {
-        return Ok(());
-    };
-    for problem in problems {
-        terminal::note(format_args!("{problem}\n"));
-    }
-    Err(first.into())
+/// Names the servers that could not be asked, in one line.
+fn not_asked(list: &ConsentList) -> String {
+    let servers = list.not_asked.iter();
+    let servers = servers.map(|one| format!("{} ({})", one.server, one.reason));
+    format!("not asked: {}", servers.collect::<Vec<_>>().join(", "))
 }
 
 fn text(consents: &[ConsentView]) -> String {

@@ -177,17 +177,32 @@ async fn consents_that_nobody_could_ask_for_are_not_called_none() {
     let installation = Installation::new();
     let none = installation.run(&["consents", "list"]).await;
     assert_eq!(none.code, Some(0), "there is nobody to ask: {none:?}");
-    installation
-        .run(&["servers", "add", "nowhere", "http://127.0.0.1:9/mcp"])
-        .await;
+    for server in ["nowhere", "neither"] {
+        let add = ["servers", "add", server, "http://127.0.0.1:9/mcp"];
+        installation.run(&add).await;
+        installation.run(&["servers", "test", server]).await;
+        if server == "nowhere" {
+            // Of one server, its own error says why.
+            let list = installation.run(&["consents", "list"]).await;
+            assert_eq!((list.code, list.stdout.as_str()), (Some(3), ""));
+            assert!(
+                list.stderr.contains("nowhere needs a sign-in") && list.stderr.contains("\nhint: "),
+                "{list:?}"
+            );
+        }
+    }
     let list = installation.run(&["consents", "list"]).await;
-    assert_eq!((list.code, list.stdout.as_str()), (Some(3), ""));
-    assert!(
-        list.stderr.contains("nowhere needs a sign-in") && list.stderr.contains("\nhint: "),
-        "{list:?}"
+    assert_eq!(
+        (list.code, list.stdout.as_str(), list.stderr.as_str()),
+        (
+            Some(4),
+            "",
+            "error: no consents could be listed; not asked: neither (cannot be reached), nowhere (cannot be reached)\n\
+             hint: `postern consents list NAME` says more about one of them\n"
+        )
     );
     let list = installation.run(&["consents", "list", "--json"]).await;
-    assert_eq!((list.code, list.stdout.as_str()), (Some(3), "[]\n"));
+    assert_eq!((list.code, list.stdout.as_str()), (Some(4), "[]\n"));
 }
 
 #[tokio::test]

@@ -4,7 +4,8 @@ use std::process::Stdio;
 
 use control::Client;
 use control::api::ServerState;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout};
 
 use crate::installation::{Ended, Installation};
 
@@ -17,6 +18,32 @@ async fn demo(installation: &Installation) -> Ended {
         "{ended:?}"
     );
     ended
+}
+
+/// A demo that stays, in which Adele is signed in to `snippets`.
+pub(crate) struct SignedIn {
+    _demo: Child,
+    _screen: Lines<BufReader<ChildStdout>>,
+}
+
+impl SignedIn {
+    pub(crate) async fn start(installation: &Installation) -> Self {
+        let mut command = installation.command(&["demo", "--scripted", "--keep"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut demo = command.spawn().unwrap();
+        let mut screen = BufReader::new(demo.stdout.take().unwrap()).lines();
+        while !screen
+            .next_line()
+            .await
+            .unwrap()
+            .unwrap()
+            .contains("Ctrl-C")
+        {}
+        Self {
+            _demo: demo,
+            _screen: screen,
+        }
+    }
 }
 
 #[tokio::test]
@@ -67,11 +94,7 @@ async fn two_demos_do_not_share_a_folder() {
 #[tokio::test]
 async fn a_consent_that_is_taken_back_takes_the_sign_in_with_it() {
     let installation = Installation::unused();
-    let mut command = installation.command(&["demo", "--scripted", "--keep"]);
-    command.stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut demo = command.spawn().unwrap();
-    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
-    while !lines.next_line().await.unwrap().unwrap().contains("Ctrl-C") {}
+    let _demo = SignedIn::start(&installation).await;
     let list = installation.run(&["consents", "list", "--json"]).await;
     assert_eq!(list.code, Some(0), "{list:?}");
     let consents: serde_json::Value = serde_json::from_str(&list.stdout).unwrap();

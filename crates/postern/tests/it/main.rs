@@ -11,3 +11,4 @@ mod host;
 mod installation;
 mod resident;
 mod shim;
+mod signed_in;

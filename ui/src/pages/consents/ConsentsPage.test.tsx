@@ -1,6 +1,7 @@
 import { screen, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { expect, test } from "vitest";
+import type { Transport } from "../../bridge/transport";
 import { renderApp } from "../../mock/render";
 import { mockTransport } from "../../mock/transport";
 
@@ -18,4 +19,24 @@ test("a consent is revoked after a question and is gone", async () => {
 test("no consents are told in words", async () => {
   renderApp(mockTransport("signed-out"), "consents");
   expect(await screen.findByText("No consents")).toBeDefined();
+});
+
+test("servers that could not be asked are one line beside the consents", async () => {
+  const inner = mockTransport("connected");
+  const notAsked = [
+    { server: "contoso", reason: "not signed in", kind: "sign-in-needed" as const },
+    { server: "gone", reason: "cannot be reached", kind: "unreachable" as const },
+  ];
+  const transport: Transport = {
+    ...inner,
+    async call(request) {
+      const reply = await inner.call(request);
+      return reply.reply === "consents" ? { ...reply, value: { ...reply.value, notAsked } } : reply;
+    },
+  };
+  renderApp(transport, "consents");
+  const note = await screen.findByText("Not asked: contoso (not signed in), gone (cannot be reached)");
+  expect(note).toBeDefined();
+  expect(screen.getByRole("button", { name: "Revoke the consent for wiki" })).toBeDefined();
+  expect(screen.queryByRole("alert")).toBeNull();
 });

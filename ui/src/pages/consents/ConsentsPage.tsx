@@ -1,6 +1,7 @@
-import { Button, Skeleton, Stack } from "@mantine/core";
+import { Button, Skeleton, Stack, Text } from "@mantine/core";
 import { KeyRound, RotateCw } from "lucide-react";
 import type { ConsentView } from "../../bindings/ConsentView";
+import type { NotAsked } from "../../bindings/NotAsked";
 import type { State } from "../../bindings/State";
 import { useClient } from "../../bridge/useBridge";
 import { useLoad } from "../../bridge/useLoad";
@@ -46,7 +47,12 @@ export function ConsentsPage({ state, onSignIn }: Props) {
         )}
       </ProblemAlert>
       {consents.result === undefined && consents.busy && <Loading />}
-      {consents.result !== undefined && <Groups consents={consents.result} onRevoked={consents.run} />}
+      {consents.result !== undefined && (
+        <Stack gap="sm">
+          <Groups consents={consents.result.consents} onRevoked={consents.run} />
+          <Missing servers={consents.result.notAsked} />
+        </Stack>
+      )}
     </Page>
   );
 }
@@ -71,6 +77,17 @@ function Groups({ consents, onRevoked }: { consents: ConsentView[]; onRevoked: (
         />
       ))}
     </Stack>
+  );
+}
+
+/** The servers that could not be asked, in one line. */
+function Missing({ servers }: { servers: NotAsked[] }) {
+  if (servers.length === 0) return null;
+  const named = servers.map(({ server, reason }) => t("consents.notAskedServer", { server, reason }));
+  return (
+    <Text size="sm" c="dimmed" role="note">
+      {t("consents.notAsked", { servers: named.join(", ") })}
+    </Text>
   );
 }
 

@@ -32,8 +32,12 @@ pub(super) fn routes(address: SocketAddr) -> Router<Record> {
             "/.well-known/oauth-authorization-server",
             get(async move |State(record): State<Record>| {
                 let mut server = server;
-                if record.0.lock().unwrap().codes != Codes::NotOffered {
+                let inner = record.0.lock().unwrap();
+                if inner.codes != Codes::NotOffered {
                     server["device_authorization_endpoint"] = format!("{base}/codes").into();
+                }
+                if inner.consents.is_some() {
+                    server["consents_endpoint"] = format!("{base}/consents").into();
                 }
                 Json(server)
             }),
@@ -42,6 +46,7 @@ pub(super) fn routes(address: SocketAddr) -> Router<Record> {
         .route("/codes", post(codes))
         .route("/token", post(token))
         .route("/userinfo", get(userinfo))
+        .route("/consents", get(consents))
 }
 
 type Answer = Result<Json<Value>, (StatusCode, Json<Value>)>;
@@ -124,4 +129,18 @@ async fn token(State(record): State<Record>, Form(asked): Form<HashMap<String, S
 async fn userinfo(State(record): State<Record>) -> Json<Value> {
     let person = record.0.lock().unwrap().person.clone();
     Json(json!({ "sub": person, "name": person, "preferred_username": person }))
+}
+
+async fn consents(State(record): State<Record>) -> Json<Value> {
+    let (ids, hides) = {
+        let inner = record.0.lock().unwrap();
+        (inner.consents.clone().unwrap(), inner.hides_consents)
+    };
+    if hides {
+        std::future::pending::<()>().await;
+    }
+    let consents = ids
+        .into_iter()
+        .map(|id| json!({ "id": id, "client_id": "postern-here", "server": "one", "scopes": [] }));
+    Json(json!({ "consents": consents.collect::<Vec<_>>() }))
 }

@@ -1,0 +1,156 @@
+//! What a user who is signed in sees of consents, of another sign-in, and of the sign-out.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::routing::any;
+use serde_json::Value;
+
+use crate::demo::SignedIn;
+use crate::installation::{Ended, Installation};
+
+/// Far longer than anything here takes.
+const LIMIT: Duration = Duration::from_secs(60);
+
+const ADELE: &str = "adele@contoso.example";
+
+fn told(ended: &Ended) -> (Option<i32>, &str, &str) {
+    (ended.code, ended.stdout.as_str(), ended.stderr.as_str())
+}
+
+/// Runs a command where the demo's browser can be opened.
+async fn with_browser(installation: &Installation, arguments: &[&str]) -> Ended {
+    let mut command = installation.command(arguments);
+    command.env("POSTERN_BROWSER", browser());
+    let ended = tokio::time::timeout(LIMIT, command.output()).await;
+    Ended::from(ended.expect("the command ends").unwrap())
+}
+
+fn browser() -> String {
+    format!("{} demo-browser", env!("CARGO_BIN_EXE_postern"))
+}
+
+async fn consents(installation: &Installation) -> Vec<Value> {
+    let list = installation.run(&["consents", "list", "--json"]).await;
+    assert_eq!(list.code, Some(0), "{list:?}");
+    serde_json::from_str(&list.stdout).unwrap()
+}
+
+/// Adds servers that have no consents to list, each for a reason of its own.
+async fn add_broken_servers(installation: &Installation) {
+    let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+    let router = Router::new()
+        .route(
+            "/contoso/mcp",
+            any(async move || (StatusCode::UNAUTHORIZED, challenge)),
+        )
+        .route("/forbidden/mcp", any(async || StatusCode::FORBIDDEN));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let mut config = std::fs::read_to_string(installation.home().config_file()).unwrap();
+    for name in ["contoso", "forbidden", "missing"] {
+        config += &format!("\n[servers.{name}]\nurl = 'http://{address}/{name}/mcp'\n");
+    }
+    config += "\n[servers.gone]\nurl = 'http://127.0.0.1:9/mcp'\n\
+               \n[servers.public]\nurl = 'http://127.0.0.1:9/mcp'\nauth = { kind = 'none' }\n";
+    std::fs::write(installation.home().config_file(), config).unwrap();
+    for name in ["contoso", "forbidden", "missing", "gone", "public"] {
+        let test = installation.run(&["servers", "test", name]).await;
+        assert_ne!(test.code, Some(0), "{name}: {test:?}");
+    }
+}
+
+#[tokio::test]
+async fn consents_list_names_unasked_servers_in_one_line() {
+    let installation = Installation::unused();
+    let _demo = SignedIn::start(&installation).await;
+    add_broken_servers(&installation).await;
+    let list = installation.run(&["consents", "list"]).await;
+    assert_eq!(list.code, Some(0), "{list:?}");
+    let rows: Vec<&str> = list.stdout.lines().collect();
+    assert!(rows.len() == 2 && rows[1].contains("snippets"), "{list:?}");
+    assert_eq!(
+        list.stderr,
+        "not asked: contoso (not signed in), forbidden (does not work), \
+         gone (cannot be reached), missing (does not work)\n\
+         hint: `postern consents list NAME` says more about one of them\n"
+    );
+    assert_eq!(consents(&installation).await.len(), 1);
+    // The error of a server that is named stays one.
+    let one = installation.run(&["consents", "list", "contoso"]).await;
+    assert_eq!((one.code, one.stdout.as_str()), (Some(3), ""), "{one:?}");
+    assert!(one.stderr.contains("postern sign-in contoso"), "{one:?}");
+}
+
+#[tokio::test]
+async fn consent_is_revoked_by_its_id_or_its_server_alone() {
+    let installation = Installation::unused();
+    let _demo = SignedIn::start(&installation).await;
+    for by_id in [false, true] {
+        let id = consents(&installation).await[0]["id"].clone();
+        let named = if by_id {
+            id.as_str().unwrap()
+        } else {
+            "snippets"
+        };
+        let revoked = installation.run(&["consents", "revoke", named]).await;
+        assert_eq!(revoked.code, Some(0), "{named}: {revoked:?}");
+        assert!(revoked.stdout.contains("is taken back"), "{revoked:?}");
+        let again = with_browser(&installation, &["sign-in", "snippets"]).await;
+        assert_eq!(again.code, Some(0), "{again:?}");
+        let next = consents(&installation).await;
+        assert!(next.len() == 1 && next[0]["id"] != id, "{next:?}");
+    }
+    let unknown = installation.run(&["consents", "revoke", "typo"]).await;
+    assert_eq!(
+        told(&unknown),
+        (
+            Some(1),
+            "",
+            "error: there is no consent and no server `typo`\n\
+             hint: `postern consents list` lists the consents\n"
+        )
+    );
+}
+
+#[tokio::test]
+async fn device_code_that_is_not_offered_names_paste() {
+    let installation = Installation::unused();
+    let _demo = SignedIn::start(&installation).await;
+    installation.run(&["sign-out"]).await;
+    let refused = installation.run(&["sign-in", "snippets", "--device"]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(
+        refused.stderr.ends_with(
+            "\nhint: sign in with a browser: `postern sign-in snippets`, or \
+             `postern sign-in snippets --paste` for one on another machine\n"
+        ),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn sign_out_takes_name_of_server() {
+    let installation = Installation::unused();
+    let _demo = SignedIn::start(&installation).await;
+    add_broken_servers(&installation).await;
+    let unknown = installation.run(&["sign-out", "typo"]).await;
+    assert_eq!(
+        told(&unknown),
+        (
+            Some(1),
+            "",
+            "error: no account and no server is called `typo`\n\
+             hint: `postern status` lists both\n"
+        )
+    );
+    let nobody = "Nobody is signed in to contoso.\n";
+    let contoso = installation.run(&["sign-out", "contoso"]).await;
+    assert_eq!(told(&contoso), (Some(0), nobody, ""));
+    let signed_out = format!("Signed out {ADELE} of snippets.\n");
+    let snippets = installation.run(&["sign-out", "snippets"]).await;
+    assert_eq!(told(&snippets), (Some(0), signed_out.as_str(), ""));
+    assert_eq!(installation.state().await.accounts, []);
+}
