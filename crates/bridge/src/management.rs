@@ -7,6 +7,7 @@ mod consents;
 mod import;
 mod programs;
 mod secrets;
+mod signed_in;
 
 use std::collections::VecDeque;
 use std::io;
@@ -162,6 +163,10 @@ async fn answer(hub: &Arc<Hub>, request: Request) -> Result<Reply, Problem> {
     match request {
         Request::Status | Request::Watch => Ok(Reply::State(Box::new(hub.state().await))),
         Request::SignIn { server, way } => sign_in(hub, &server, way).await,
+        Request::CheckSignIn { server } => {
+            let checked = signed_in::check(hub, &server).await;
+            checked.map(Reply::SignInCheck)
+        }
         Request::SwitchAccount {
             server,
             account,

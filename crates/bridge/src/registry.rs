@@ -291,6 +291,12 @@ impl Server {
         self.known().stepped_up.insert(challenge.to_owned());
     }
 
+    /// Returns whether a sign-in for more scopes has followed a challenge, and nothing has come of
+    /// it yet.
+    pub(crate) fn awaits_scopes(&self) -> bool {
+        !self.known().stepped_up.is_empty()
+    }
+
     /// More scopes were what was missing.
     pub(crate) fn step_up_helped(&self) {
         self.known().stepped_up.clear();

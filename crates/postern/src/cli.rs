@@ -123,7 +123,10 @@ Examples:
   postern sign-in snippets --device      where there is no browser: enter a code elsewhere
   postern sign-in snippets --paste       in a browser that cannot reach this machine
 
-Over SSH, in a container and without a display the way without a browser is taken by itself.";
+Over SSH, in a container and without a display the way without a browser is taken by itself.
+
+Where the server accepts an account already, this says so, and asks at a terminal whether to sign in
+again. `--choose` does that at once, as the same account or another one.";
 
 const SIGN_OUT: &str = "\
 Examples:

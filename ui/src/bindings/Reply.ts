@@ -5,6 +5,7 @@ import type { HostChange } from "./HostChange";
 import type { HostImport } from "./HostImport";
 import type { HostView } from "./HostView";
 import type { SecretView } from "./SecretView";
+import type { SignInCheck } from "./SignInCheck";
 import type { State } from "./State";
 import type { TestReport } from "./TestReport";
 import type { ToolResult } from "./ToolResult";
@@ -12,4 +13,4 @@ import type { ToolResult } from "./ToolResult";
 /**
  * What a [`Request`] is answered with.
  */
-export type Reply = { "reply": "done" } | { "reply": "state", "value": State } | { "reply": "test", "value": TestReport } | { "reply": "tool", "value": ToolResult } | { "reply": "hosts", "value": Array<HostView> } | { "reply": "host-change", "value": HostChange } | { "reply": "host-import", "value": HostImport } | { "reply": "consents", "value": ConsentList } | { "reply": "secrets", "value": Array<SecretView> } | { "reply": "doctor", "value": Array<DoctorCheck> };
+export type Reply = { "reply": "done" } | { "reply": "state", "value": State } | { "reply": "sign-in-check", "value": SignInCheck } | { "reply": "test", "value": TestReport } | { "reply": "tool", "value": ToolResult } | { "reply": "hosts", "value": Array<HostView> } | { "reply": "host-change", "value": HostChange } | { "reply": "host-import", "value": HostImport } | { "reply": "consents", "value": ConsentList } | { "reply": "secrets", "value": Array<SecretView> } | { "reply": "doctor", "value": Array<DoctorCheck> };

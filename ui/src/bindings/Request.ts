@@ -16,7 +16,11 @@ server: string,
  * Where the person who asks has a browser. A sign-in under way that goes another way
  * starts again on this one, unless it is the usual.
  */
-way?: SignInWay, } | { "call": "finish-sign-in", 
+way?: SignInWay, } | { "call": "check-sign-in", 
+/**
+ * The server's name.
+ */
+server: string, } | { "call": "finish-sign-in", 
 /**
  * The server's name.
  */

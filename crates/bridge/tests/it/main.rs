@@ -24,4 +24,5 @@ mod relay;
 mod server;
 mod server_mode;
 mod shared_grant;
+mod sign_in_check;
 mod socket;

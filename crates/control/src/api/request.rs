@@ -28,6 +28,11 @@ pub enum Request {
         #[ts(optional, as = "Option<SignInWay>")]
         way: SignInWay,
     },
+    /// Asks a server whether it accepts the tokens of its account, before a sign-in is started.
+    CheckSignIn {
+        /// The server's name.
+        server: String,
+    },
     /// Brings the address that a browser ended on which cannot reach this machine.
     FinishSignIn {
         /// The server's name.
@@ -220,6 +225,20 @@ pub enum SignInWay {
     Page,
 }
 
+/// Whether a sign-in to a server would bring anything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(tag = "is", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+#[ts(export)]
+pub enum SignInCheck {
+    /// The server accepts the tokens of its account, and has asked for no more than they allow.
+    SignedIn {
+        /// The account, as [`super::AccountView::id`] names it.
+        account: String,
+    },
+    /// It would, or may: the server takes another sign-in, or could not be asked.
+    Needed,
+}
+
 /// What a [`Request`] is answered with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
 #[serde(tag = "reply", content = "value", rename_all = "kebab-case")]
@@ -229,6 +248,8 @@ pub enum Reply {
     Done,
     /// The state.
     State(Box<State>),
+    /// Whether a sign-in would bring anything.
+    SignInCheck(SignInCheck),
     /// The outcome of a test.
     Test(TestReport),
     /// What a tool answered.

@@ -1,6 +1,7 @@
 //! `postern sign-in`.
 
 mod announcement;
+mod signed_in;
 
 use bridge::browser;
 use control::api::{ApprovalView, BrowserAnswer, Request, SignInView, SignInWay};
@@ -13,16 +14,22 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::terminal;
 use announcement::{Announcer, Asked};
+use signed_in::Offer;
 
 /// Opens the browser, by the bridge, or shows what to do without one, and waits until somebody
 /// signed in there.
 pub(crate) fn run(args: &SignInArgs, context: &Context) -> Result<(), Failure> {
     context.block_on(async {
+        let chooses = match signed_in::offer(args, context).await? {
+            Offer::Kept => return Ok(()),
+            Offer::Again => true,
+            Offer::NotMade => args.choose,
+        };
         let way = way(args, context);
         let mut client = context.bridge().await?;
         let mut watch = context.connect().await?.watch().await?;
         let before = waiting(&mut watch, &args.server).await?;
-        let request = request(args, way, context).await?;
+        let request = request(args, chooses, way, context).await?;
         let reads_address = way != SignInWay::Here
             && way != SignInWay::Code
             && (args.paste || terminal::is_there());
@@ -51,9 +58,14 @@ pub(crate) fn run(args: &SignInArgs, context: &Context) -> Result<(), Failure> {
     })
 }
 
-async fn request(args: &SignInArgs, way: SignInWay, context: &Context) -> Result<Request, Failure> {
+async fn request(
+    args: &SignInArgs,
+    chooses: bool,
+    way: SignInWay,
+    context: &Context,
+) -> Result<Request, Failure> {
     let server = args.server.clone();
-    let account = match (&args.account, args.choose) {
+    let account = match (&args.account, chooses) {
         (None, false) => return Ok(Request::SignIn { server, way }),
         (None, true) => None,
         (Some(name), _) => {

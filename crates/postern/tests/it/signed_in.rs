@@ -1,11 +1,14 @@
 //! What a user who is signed in sees of consents, of another sign-in, and of the sign-out.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::routing::any;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::Command;
 
 use crate::demo::SignedIn;
 use crate::installation::{Ended, Installation};
@@ -113,6 +116,83 @@ async fn consent_is_revoked_by_its_id_or_its_server_alone() {
              hint: `postern consents list` lists the consents\n"
         )
     );
+}
+
+#[tokio::test]
+async fn sign_in_while_signed_in_names_account_and_starts_nothing() {
+    let installation = Installation::unused();
+    let _demo = SignedIn::start(&installation).await;
+    let already = format!("Already signed in to snippets as {ADELE}.\n");
+    for way in [None, Some("--device"), Some("--paste")] {
+        let arguments: Vec<_> = ["sign-in", "snippets"].into_iter().chain(way).collect();
+        let ended = with_browser(&installation, &arguments).await;
+        let way = way.map_or(String::new(), |way| format!(" {way}"));
+        let again = format!(
+            "hint: `postern sign-in snippets --choose{way}` signs in again or as another account\n"
+        );
+        assert_eq!(told(&ended), (Some(0), already.as_str(), again.as_str()));
+    }
+    // The command that it names does sign in.
+    let again = with_browser(&installation, &["sign-in", "snippets", "--choose"]).await;
+    let signed_in = format!("Signed in to snippets as {ADELE}.\n");
+    assert_eq!(
+        (again.code, again.stdout.as_str()),
+        (Some(0), signed_in.as_str()),
+        "{again:?}"
+    );
+}
+
+#[tokio::test]
+async fn sign_in_while_signed_in_asks_at_a_terminal() {
+    let installation = Installation::unused();
+    let _demo = SignedIn::start(&installation).await;
+    for (answer, signs_in) in [("n\n", false), ("\n", false), ("y\n", true)] {
+        let shown = at_terminal(&installation, "sign-in snippets", answer).await;
+        assert!(
+            shown.contains(&format!("Already signed in to snippets as {ADELE}.")),
+            "{shown}"
+        );
+        let signed_in = format!("\nSigned in to snippets as {ADELE}.");
+        assert_eq!(shown.contains(&signed_in), signs_in, "{answer:?}: {shown}");
+    }
+}
+
+/// Runs a command at a terminal of its own, where a user answers its question; what it shows.
+async fn at_terminal(installation: &Installation, command: &str, answer: &str) -> String {
+    let program = env!("CARGO_BIN_EXE_postern");
+    let command = format!(
+        "{program} {command} --home {}",
+        installation.folder().display()
+    );
+    let mut terminal = Command::new("script")
+        .args(["-qefc", &command, "/dev/null"])
+        .env("POSTERN_BROWSER", browser())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let (mut keyboard, mut screen) = (
+        terminal.stdin.take().unwrap(),
+        terminal.stdout.take().unwrap(),
+    );
+    let mut shown = String::new();
+    let mut bytes = [0; 1024];
+    let mut is_answered = false;
+    let reading = async {
+        loop {
+            let count = screen.read(&mut bytes).await.unwrap();
+            if count == 0 {
+                return shown;
+            }
+            shown += &String::from_utf8_lossy(&bytes[..count]).replace('\r', "");
+            if !is_answered && shown.contains("[y/N]") {
+                keyboard.write_all(answer.as_bytes()).await.unwrap();
+                is_answered = true;
+            }
+        }
+    };
+    tokio::time::timeout(LIMIT, reading).await.unwrap()
 }
 
 #[tokio::test]

@@ -1,0 +1,53 @@
+//! Whether a sign-in to a server would bring anything, for those who ask before they start one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth::AccountKey;
+use control::api::{Problem, ServerState, SignInCheck};
+
+use crate::hub::{Hub, account_id};
+use crate::probe;
+use crate::registry::Server;
+use crate::sign_in;
+
+/// How long the server may take to show that it accepts the tokens of its account.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Asks the server whether it accepts the tokens of its account.
+///
+/// # Errors
+///
+/// If there is no such server.
+pub(super) async fn check(hub: &Arc<Hub>, name: &str) -> Result<SignInCheck, Problem> {
+    let server = hub.server(name)?;
+    // This reads the vault.
+    hub.identity.accounts().await;
+    let Some(account) = account_to_keep(hub, &server) else {
+        return Ok(SignInCheck::Needed);
+    };
+    let tested = tokio::time::timeout(TIMEOUT, probe::test(hub, &server)).await;
+    // The test may have shown that the tokens are refused. What else it met, the sign-in tells.
+    let is_accepted = matches!(tested, Ok(Ok(_)));
+    match is_accepted && account_to_keep(hub, &server).as_ref() == Some(&account) {
+        true => Ok(SignInCheck::SignedIn {
+            account: account_id(&account),
+        }),
+        false => Ok(SignInCheck::Needed),
+    }
+}
+
+/// The account that opens the server, unless it is known that it takes another sign-in.
+fn account_to_keep(hub: &Hub, server: &Server) -> Option<AccountKey> {
+    let target = server.target();
+    let account = hub.identity.account_for(&target)?.key;
+    let lacks_scopes = server
+        .challenge()
+        .is_some_and(|challenge| !hub.identity.missing_scopes(&target, &challenge).is_empty());
+    let is_wanted = lacks_scopes
+        || server.awaits_scopes()
+        || server.state() == ServerState::SignInNeeded
+        || hub.sign_ins.awaits(server.name.as_str())
+        || sign_in::in_vain(hub, server).is_some();
+    (server.config.auth.is_for_people() && !is_wanted).then_some(account)
+}

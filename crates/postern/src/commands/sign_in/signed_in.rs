@@ -1,0 +1,53 @@
+//! A sign-in to a server that accepts an account already.
+
+use control::api::{Reply, Request, SignInCheck};
+
+use crate::cli::SignInArgs;
+use crate::commands::sign_out::shown;
+use crate::context::{Context, unexpected};
+use crate::failure::Failure;
+use crate::terminal;
+
+/// What becomes of the offer to sign in again.
+pub(super) enum Offer {
+    /// A sign-in is needed, or the command says who signs in.
+    NotMade,
+    /// The user wants another sign-in.
+    Again,
+    /// The account stays.
+    Kept,
+}
+
+/// Says so if the server accepts an account already, and offers to sign in again: by a question at
+/// a terminal, else by the command that does it.
+pub(super) async fn offer(args: &SignInArgs, context: &Context) -> Result<Offer, Failure> {
+    if args.choose || args.account.is_some() {
+        return Ok(Offer::NotMade);
+    }
+    let server = args.server.clone();
+    let account = match context.call(&Request::CheckSignIn { server }).await? {
+        Reply::SignInCheck(SignInCheck::Needed) => return Ok(Offer::NotMade),
+        Reply::SignInCheck(SignInCheck::SignedIn { account }) => account,
+        other => return Err(unexpected(&other)),
+    };
+    let server = &args.server;
+    let accounts = context.state().await?.accounts;
+    let account = accounts.iter().find(|known| known.id == account);
+    let who = account.map_or(String::new(), |account| format!(" as {}", shown(account)));
+    terminal::say(format_args!("Already signed in to {server}{who}."));
+    match terminal::confirm("Sign in again, or as another account?") {
+        Some(true) => Ok(Offer::Again),
+        Some(false) => Ok(Offer::Kept),
+        None => {
+            terminal::note(format_args!(
+                "hint: `postern sign-in {server} --choose{}` signs in again or as another account",
+                match (args.device, args.paste) {
+                    (true, _) => " --device",
+                    (false, true) => " --paste",
+                    (false, false) => "",
+                }
+            ));
+            Ok(Offer::Kept)
+        }
+    }
+}
