@@ -9,12 +9,12 @@ use serde_json::Value;
 
 /// Every crate of ours and which others of ours it may use in what it ships.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("auth", &["model", "proxies"]),
+    ("auth", &["model", "proxies", "reach"]),
     ("bridge", &["auth", "control", "mcp", "model"]),
     ("control", &["model"]),
     ("emulator", &["model"]),
     ("gateway", &["mcp", "model"]),
-    ("mcp", &["model", "proxies"]),
+    ("mcp", &["model", "proxies", "reach"]),
     ("model", &[]),
     (
         "postern",
@@ -24,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("postern-desktop", &["control", "model"]),
     ("proxies", &["model"]),
+    ("reach", &["model"]),
     ("snippets", &[]),
     ("tests", &[]),
     ("xtask", &["model"]),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use model::SecretName;
+use reach::{CertificateFlaw, NOT_TLS_HINT, UnknownName};
 
 use crate::audience::Approval;
 use crate::explanation::Explanation;
@@ -184,14 +185,36 @@ pub enum SignInError {
         reason: String,
     },
     /// The certificate is not trusted.
-    #[error(
-        "the certificate of {server} is not trusted: {reason}; hint: if your organisation inspects traffic, install its root certificate in the system or name it in the settings"
-    )]
+    #[error("the certificate of {server} is not trusted: {flaw}; hint: {}", flaw.hint())]
     Untrusted {
         /// The server, or its authorization server.
         server: String,
-        /// What the TLS library said.
-        reason: String,
+        /// What is wrong with it.
+        flaw: CertificateFlaw,
+    },
+    /// The URL is https, and the port does not speak TLS.
+    #[error("{server} does not speak TLS on that port; hint: {NOT_TLS_HINT}")]
+    NotTls {
+        /// The server, or its authorization server.
+        server: String,
+    },
+    /// The name in the URL does not resolve.
+    #[error("{server} cannot be reached: {name}; hint: {}", name.hint())]
+    UnknownName {
+        /// The server, or its authorization server.
+        server: String,
+        /// The name.
+        name: UnknownName,
+    },
+    /// The server has no MCP endpoint at the path of its URL.
+    #[error(
+        "{server} has nothing at this path (HTTP {status}); hint: check the URL; it usually ends in /mcp"
+    )]
+    WrongPath {
+        /// The server.
+        server: String,
+        /// How it answers.
+        status: u16,
     },
     /// The clock of this machine is wrong.
     #[error(
@@ -402,7 +425,9 @@ impl SignInError {
 
     pub(crate) fn from_fault(server: String, fault: Fault) -> Self {
         match fault {
-            Fault::Untrusted(reason) => Self::Untrusted { server, reason },
+            Fault::Untrusted(flaw) => Self::Untrusted { server, flaw },
+            Fault::NotTls => Self::NotTls { server },
+            Fault::UnknownName(name) => Self::UnknownName { server, name },
             Fault::Unreachable(reason) => Self::Unreachable { server, reason },
             Fault::Inside(what) => Self::Insecure { server, what },
         }

@@ -5,13 +5,13 @@ mod neighbours;
 mod proxies;
 mod witness;
 
-use std::error::Error;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::{HeaderMap, StatusCode};
+use reach::{CertificateFlaw, Obstacle, UnknownName};
 use reqwest::RequestBuilder;
 use rustls::pki_types::CertificateDer;
 use url::{Host, Url};
@@ -196,7 +196,13 @@ fn trusted(roots: &[CertificateDer<'static>]) -> reqwest::Result<Vec<reqwest::Ce
 pub enum Fault {
     /// The other side's certificate is not trusted.
     #[error("{0}")]
-    Untrusted(String),
+    Untrusted(CertificateFlaw),
+    /// The URL is https, and the port does not speak TLS.
+    #[error("it does not speak TLS on that port")]
+    NotTls,
+    /// Its name does not resolve.
+    #[error("{0}")]
+    UnknownName(UnknownName),
     /// A stranger named it, and it is in the local network.
     #[error("{0}")]
     Inside(String),
@@ -261,24 +267,18 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 /// Why a request of [`client`] has no answer; names no URL, which may carry a code or a state.
 #[must_use]
 pub fn fault(error: reqwest::Error) -> Fault {
+    let host = error.url().and_then(Url::host_str).map(str::to_owned);
+    let is_connect = error.is_connect();
     let error = error.without_url();
-    let mut reason = error.to_string();
-    let mut next: Option<&(dyn Error + 'static)> = Some(&error);
-    while let Some(error) = next {
-        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
-            return Fault::Untrusted(error.to_string());
-        }
-        if let Some(inside) = error.downcast_ref::<LeadsInside>() {
-            return Fault::Inside(inside.to_string());
-        }
-        reason = error.to_string();
-        // An io::Error skips what it wraps when asked for its source.
-        next = match error.downcast_ref::<std::io::Error>() {
-            Some(io) => io.get_ref().map(|inner| inner as _),
-            None => error.source(),
-        };
+    if let Some(inside) = reach::cause::<LeadsInside>(&error) {
+        return Fault::Inside(inside.to_string());
     }
-    Fault::Unreachable(reason)
+    match Obstacle::find(&error, host.as_deref().unwrap_or_default()) {
+        Some(Obstacle::Certificate(flaw)) => Fault::Untrusted(flaw),
+        Some(Obstacle::NotTls) if is_connect => Fault::NotTls,
+        Some(Obstacle::Name(name)) => Fault::UnknownName(name),
+        Some(Obstacle::NotTls) | None => Fault::Unreachable(reach::innermost(&error)),
+    }
 }
 
 #[cfg(test)]

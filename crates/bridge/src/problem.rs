@@ -70,13 +70,15 @@ pub(crate) fn of_failure(failure: &Failure) -> Problem {
             ProblemKind::Unreachable,
             "the call may or may not have been carried out; look before you repeat it",
         ),
-        Failure::Untrusted { .. } => (
-            ProblemKind::Untrusted,
-            "if your organisation inspects traffic, install its root certificate in the system",
-        ),
+        Failure::Untrusted { .. } => (ProblemKind::Untrusted, "tell who runs the server"),
+        Failure::NotTls => (ProblemKind::NotMcp, "check the server's URL"),
         Failure::NotMcp { .. } => (
             ProblemKind::NotMcp,
             "check the server's URL; it usually ends in /mcp or /sse",
+        ),
+        Failure::Rejected { .. } if failure.is_wrong_path() => (
+            ProblemKind::NotMcp,
+            "check the server's URL; it usually ends in /mcp",
         ),
         Failure::Rejected { .. } => (ProblemKind::Failed, "tell who runs the server"),
     };
@@ -98,6 +100,7 @@ pub(crate) fn missing_scopes(failure: &Failure) -> Option<&str> {
         | Failure::SessionGone { .. }
         | Failure::Unreachable { .. }
         | Failure::Untrusted { .. }
+        | Failure::NotTls
         | Failure::NotMcp { .. }
         | Failure::Rejected { .. }
         | Failure::StreamEnded => None,
@@ -268,15 +271,30 @@ fn spoken(server: &Server, kind: ProblemKind, error: &impl std::fmt::Display) ->
 
 /// What the end of a sign-in means.
 pub(crate) fn of_sign_in(server: &Server, error: &auth::SignInError) -> Problem {
+    if let auth::SignInError::DeviceCode(ended) = error {
+        return of_device_code(server, ended);
+    }
+    let mut problem = spoken(server, kind_of_sign_in(error), error);
+    problem.refusal = error.explanation().map(quoted);
+    match matches!(error, auth::SignInError::NoDeviceCode { .. }) {
+        true => problem.with_hint(ways_with_a_browser(server)),
+        false => problem,
+    }
+}
+
+fn kind_of_sign_in(error: &auth::SignInError) -> ProblemKind {
     use auth::SignInError as Error;
-    let kind = match error {
-        Error::DeviceCode(ended) => return of_device_code(server, ended),
+    match error {
+        Error::DeviceCode(ended) => kind_of_sign_in(ended),
         Error::Declined { .. } | Error::TimedOut { .. } | Error::NotApproved { .. } => {
             ProblemKind::SignInEnded
         }
         Error::ApprovalNeeded { .. } => ProblemKind::SignInNeeded,
-        Error::Unreachable { .. } | Error::Busy { .. } => ProblemKind::Unreachable,
+        Error::Unreachable { .. } | Error::UnknownName { .. } | Error::Busy { .. } => {
+            ProblemKind::Unreachable
+        }
         Error::Untrusted { .. } => ProblemKind::Untrusted,
+        Error::WrongPath { .. } | Error::NotTls { .. } => ProblemKind::NotMcp,
         Error::PortTaken { .. } | Error::PortAwaited { .. } => ProblemKind::InUse,
         Error::NoDeviceCode { .. } | Error::NotForPeople { .. } | Error::NotProtected { .. } => {
             ProblemKind::NotOffered
@@ -291,12 +309,6 @@ pub(crate) fn of_sign_in(server: &Server, error: &auth::SignInError) -> Problem 
         | Error::ClockWrong { .. }
         | Error::Malformed { .. }
         | Error::RegistrationLost { .. } => ProblemKind::Failed,
-    };
-    let mut problem = spoken(server, kind, error);
-    problem.refusal = error.explanation().map(quoted);
-    match matches!(error, Error::NoDeviceCode { .. }) {
-        true => problem.with_hint(ways_with_a_browser(server)),
-        false => problem,
     }
 }
 

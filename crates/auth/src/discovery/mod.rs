@@ -14,6 +14,8 @@ mod tests;
 
 use std::time::Duration;
 
+use ::http::StatusCode;
+use ::http::header::WWW_AUTHENTICATE;
 use model::{EndpointUrl, Issuer};
 use serde::de::DeserializeOwned;
 
@@ -25,7 +27,7 @@ pub(crate) use server::{AuthorizationServer, IssuerRule, Proof};
 
 use crate::dialect;
 use crate::error::SignInError;
-use crate::http::{Answer, Clients, Fault, Side, fetch};
+use crate::http::{Answer, Clients, Fault, Side, fault, fetch};
 
 /// What was found out about a server.
 #[derive(Clone, Debug)]
@@ -263,19 +265,43 @@ impl Discovery<'_> {
         // Only the head of the answer counts: its body may be a stream without end.
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return Err(self.fault(self.server, crate::http::fault(error))),
+            Err(error) => return Err(self.fault(self.server, fault(error))),
         };
         if response.status().is_success() {
             return Err(SignInError::NotProtected {
                 server: self.server.shown().to_owned(),
             });
         }
-        if response.status() != ::http::StatusCode::UNAUTHORIZED {
-            return Ok(None);
+        match response.status() {
+            StatusCode::UNAUTHORIZED => Ok(Some(challenge_of(&response))),
+            StatusCode::NOT_FOUND | StatusCode::GONE => self.knock_again().await,
+            _ => Ok(None),
         }
-        let header = response.headers().get(::http::header::WWW_AUTHENTICATE);
-        let text = header.and_then(|value| value.to_str().ok());
-        Ok(Some(text.and_then(Challenge::parse).unwrap_or_default()))
+    }
+
+    /// Posts nothing to the server, which answers 404 to GET: so do some that take messages there.
+    ///
+    /// # Errors
+    ///
+    /// `WrongPath` if it answers that to POST too.
+    async fn knock_again(&self) -> Result<Option<Challenge>, SignInError> {
+        let request = self
+            .http
+            .anywhere
+            .post(self.server.url().clone())
+            .timeout(KNOCK)
+            .header("accept", "application/json, text/event-stream")
+            .header("content-type", "application/json");
+        let response = request.send().await;
+        let response = response.map_err(|error| self.fault(self.server, fault(error)))?;
+        match response.status() {
+            StatusCode::UNAUTHORIZED => Ok(Some(challenge_of(&response))),
+            status @ (StatusCode::NOT_FOUND | StatusCode::GONE) => Err(SignInError::WrongPath {
+                server: self.server.shown().to_owned(),
+                status: status.as_u16(),
+            }),
+            _ => Ok(None),
+        }
     }
 
     /// A JSON document at an address that somebody on this side names; `None` if there is none: any
@@ -377,4 +403,11 @@ impl Discovery<'_> {
             what,
         }
     }
+}
+
+/// Returns the challenge of a 401, which is empty if it names nothing.
+fn challenge_of(response: &reqwest::Response) -> Challenge {
+    let header = response.headers().get(WWW_AUTHENTICATE);
+    let text = header.and_then(|value| value.to_str().ok());
+    text.and_then(Challenge::parse).unwrap_or_default()
 }

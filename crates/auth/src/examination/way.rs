@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use ::http::HeaderMap;
 use ::http::header::{AGE, DATE};
+use reach::NOT_TLS_HINT;
 use url::Url;
 
 use super::{Aspect, Authority, Finding};
@@ -104,6 +105,14 @@ fn reach(end: &End<'_>) -> Option<Finding> {
             let todo = "check the address, the network, and whether a VPN is needed";
             Some(Finding::broken(Aspect::Reach, what).with(todo))
         }
+        Err(Fault::UnknownName(name)) => {
+            let what = format!("{origin} cannot be reached: {name}");
+            Some(Finding::broken(Aspect::Reach, what).with(name.hint()))
+        }
+        Err(Fault::NotTls) => {
+            let what = format!("{origin} does not speak TLS on that port");
+            Some(Finding::broken(Aspect::Reach, what).with(NOT_TLS_HINT))
+        }
         Err(Fault::Untrusted(_)) => None,
     }
 }
@@ -117,13 +126,13 @@ pub(super) fn proxy(source: &Source, url: &Url, seen: Option<&Seen>) -> Finding 
     let proxy = proxy.as_str().trim_end_matches('/');
     let what = format!("{proxy} on the way to {origin}");
     match seen.map(|seen| &seen.answer) {
-        Some(Err(Fault::Unreachable(reason))) => {
-            let what = format!("{what}, where nothing answers: {reason}");
+        Some(Err(fault @ (Fault::Unreachable(_) | Fault::UnknownName(_)))) => {
+            let what = format!("{what}, where nothing answers: {fault}");
             Finding::doubtful(Aspect::Proxy, what).with(
                 "if that is not the proxy of this network, set `proxy` under [bridge] of config.toml (`system`, `none` or a URL), then `postern bridge --replace --detach`",
             )
         }
-        Some(Err(Fault::Untrusted(_) | Fault::Inside(_)) | Ok(_)) | None => {
+        Some(Err(Fault::Untrusted(_) | Fault::NotTls | Fault::Inside(_)) | Ok(_)) | None => {
             Finding::fine(Aspect::Proxy, what)
         }
     }
@@ -142,12 +151,12 @@ fn certificate(end: &End<'_>) -> Option<Finding> {
             let what = format!("`{authority}` vouches for {host}");
             Some(Finding::fine(Aspect::Certificate, what))
         }
-        Err(Fault::Untrusted(reason)) => {
-            let what = format!("that of {host} comes from {named} and is not trusted: {reason}");
-            Some(Finding::broken(Aspect::Certificate, what).with(
-                "if that is your organisation's own authority, install its root certificate in the system, or name its PEM file in `extra_ca_files` under [bridge] of config.toml, then `postern bridge --replace --detach`; else tell who runs the server",
-            ))
+        Err(Fault::Untrusted(flaw)) => {
+            let what = format!("that of {host} comes from {named} and is not trusted: {flaw}");
+            Some(Finding::broken(Aspect::Certificate, what).with(flaw.hint()))
         }
-        Err(Fault::Unreachable(_) | Fault::Inside(_)) => None,
+        Err(Fault::Unreachable(_) | Fault::UnknownName(_) | Fault::NotTls | Fault::Inside(_)) => {
+            None
+        }
     }
 }

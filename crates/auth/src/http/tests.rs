@@ -14,7 +14,7 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::neighbours::Lookup;
-use super::{Clients, Fault, Proxies, Side, builder, client, look, send};
+use super::{CertificateFlaw, Clients, Fault, Proxies, Side, builder, client, look, send};
 
 /// Where a neighbour is in these tests; every other address is on the internet. macOS has but one
 /// loopback address of each family.
@@ -146,10 +146,10 @@ async fn only_a_trusted_certificate_will_do() {
     let site = net.serve(OUTSIDE);
     let url = format!("https://localhost:{}/", site.port);
     let stranger = send(client([], &Proxy::None).unwrap().get(&url)).await;
-    let Err(Fault::Untrusted(reason)) = stranger else {
+    let Err(Fault::Untrusted(flaw)) = stranger else {
         panic!("{stranger:?}");
     };
-    assert!(reason.contains("UnknownIssuer"), "{reason}");
+    assert_eq!(flaw, CertificateFlaw::UnknownIssuer);
     let known = client([net.root.as_ref().der().clone()], &Proxy::None).unwrap();
     assert_eq!(send(known.get(&url)).await.unwrap().status, 404);
 }
@@ -259,6 +259,31 @@ async fn a_closed_port_is_unreachable_and_said_so() {
     };
     assert!(reason.contains("refused"), "{reason}");
     assert!(!reason.contains("secret"), "{reason}");
+}
+
+#[tokio::test]
+async fn https_to_plain_port_is_not_tls() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let _ = socket.read(&mut [0; 1024]);
+        let _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n");
+    });
+    let answer = send(client([], &Proxy::None).unwrap().get(url)).await;
+    assert_eq!(answer.unwrap_err(), Fault::NotTls);
+}
+
+#[tokio::test]
+async fn unknown_private_name_hint_asks_for_vpn() {
+    // No resolver is asked for a label of more than 63 octets.
+    let url = format!("http://{}.internal/", "a".repeat(64));
+    let answer = send(client([], &Proxy::None).unwrap().get(url)).await;
+    let Err(Fault::UnknownName(name)) = answer else {
+        panic!("{answer:?}");
+    };
+    assert!(name.to_string().contains("does not resolve"), "{name}");
+    assert!(name.hint().contains("VPN"), "{name:?}");
 }
 
 #[test]

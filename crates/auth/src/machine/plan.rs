@@ -218,15 +218,19 @@ fn unnamed_resource(issuer: &Issuer) -> Failure {
     }
 }
 
+fn unreachable(issuer: String, reason: String) -> Failure {
+    Failure::Unreachable {
+        issuer,
+        reason,
+        retry_after: None,
+    }
+}
+
 fn found_out(error: SignInError) -> Failure {
     match error {
-        SignInError::Unreachable { server, reason } | SignInError::Untrusted { server, reason } => {
-            Failure::Unreachable {
-                issuer: server,
-                reason,
-                retry_after: None,
-            }
-        }
+        SignInError::Unreachable { server, reason } => unreachable(server, reason),
+        SignInError::Untrusted { server, flaw } => unreachable(server, flaw.to_string()),
+        SignInError::UnknownName { server, name } => unreachable(server, name.to_string()),
         SignInError::Vault(error) => Failure::Vault(error),
         other => {
             let text = other.to_string();

@@ -19,7 +19,6 @@ use super::refusal::Refusal;
 use super::refused::Refused;
 use crate::error::SignInReason;
 use crate::explanation::Explanation;
-use crate::http::Fault;
 use crate::identity::Authorization;
 
 /// The number of the next access token that this process sees.
@@ -460,11 +459,9 @@ impl State {
                 };
                 (now + wait, failure, false)
             }
-            EndpointError::Fault(
-                Fault::Unreachable(reason) | Fault::Untrusted(reason) | Fault::Inside(reason),
-            ) => {
+            EndpointError::Fault(fault) => {
                 let failure = Failure::Unreachable {
-                    reason,
+                    reason: fault.to_string(),
                     retry_after: None,
                 };
                 (now + AFTER_FAULT, failure, true)

@@ -22,6 +22,8 @@ const EXCUSE_LIMIT: usize = 1 << 20;
 const EXCUSE_TIME: Duration = Duration::from_secs(10);
 /// What is shown of a body that is not MCP, in characters.
 const SHOWN: usize = 80;
+/// How much of it is searched for what the server wants, in bytes.
+const PAGE: usize = 2048;
 
 /// A response with a 2xx status.
 pub(super) enum Answer {
@@ -112,7 +114,14 @@ async fn not_mcp(status: u16, kind: &str, mut body: Answered) -> Failure {
 async fn refusal(response: Response<Answered>, asked: Asked<'_>) -> Result<Message, Failure> {
     let (head, mut body) = response.into_parts();
     let challenge = joined(&head.headers, WWW_AUTHENTICATE);
-    let message = Message::parse(excuse(&mut body).await).ok();
+    let text = excuse(&mut body).await;
+    if head.status == StatusCode::BAD_REQUEST && wants_tls(&text) {
+        return Err(Failure::NotMcp {
+            status: head.status.as_u16(),
+            what: "the server speaks TLS on that port; hint: write https:// in its URL".to_owned(),
+        });
+    }
+    let message = Message::parse(text).ok();
     let (answer, message) = match message {
         Some(message) if asked.id.is_some() && message.id() == asked.id => (Some(message), None),
         other => (None, other),
@@ -134,6 +143,21 @@ async fn refusal(response: Response<Answered>, asked: Asked<'_>) -> Result<Messa
             body: message.filter(|message| message.error().is_some()),
         }),
     }
+}
+
+/// Returns whether a refusal is that of a port that speaks TLS, in the words of nginx, Go, Apache or
+/// Tomcat.
+fn wants_tls(text: &[u8]) -> bool {
+    let begin = &text[..text.len().min(PAGE)];
+    let words = String::from_utf8_lossy(begin).to_ascii_lowercase();
+    [
+        "plain http request was sent to https port",
+        "client sent an http request to an https server",
+        "speaking plain http to an ssl-enabled server port",
+        "combination of host and port requires tls",
+    ]
+    .iter()
+    .any(|known| words.contains(known))
 }
 
 /// The one use of 404 in a session that does not mean that the session is gone.

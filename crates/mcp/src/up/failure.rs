@@ -1,17 +1,14 @@
 //! What can go wrong between us and a remote, named by what one does next.
 
-use std::error::Error;
-use std::{fmt, io};
+use std::fmt;
 
+use http::Uri;
 use hyper_util::client::legacy;
-use rustls::CertificateError;
+use reach::{CertificateFlaw, NOT_TLS_HINT, Obstacle};
 
 use super::Generation;
 use crate::Message;
 use crate::era::is_modern_error;
-
-/// In seconds.
-const DAY: u64 = 24 * 60 * 60;
 
 /// Why something sent did not get through. Its text is for people and holds no secret.
 #[derive(Clone, Debug)]
@@ -41,8 +38,10 @@ pub enum Failure {
     /// The remote's certificate is not trusted; it has seen nothing.
     Untrusted {
         /// What is wrong with it.
-        reason: String,
+        flaw: CertificateFlaw,
     },
+    /// The URL is https, and the port does not speak TLS; the remote has seen nothing.
+    NotTls,
     /// The answer is not MCP: a wrong URL, or a page of a proxy.
     NotMcp {
         /// The HTTP status.
@@ -70,6 +69,18 @@ impl Failure {
             self,
             Self::Rejected {
                 status: 408 | 429 | 500..,
+                ..
+            }
+        )
+    }
+
+    /// Returns whether no MCP endpoint is at the path of the URL, as far as the status says.
+    #[must_use]
+    pub fn is_wrong_path(&self) -> bool {
+        matches!(
+            self,
+            Self::Rejected {
+                status: 404 | 405 | 410,
                 ..
             }
         )
@@ -106,19 +117,37 @@ impl Failure {
         }
     }
 
-    /// No response came.
-    pub(super) fn without_response(error: &legacy::Error) -> Self {
-        if let Some(tls) = find::<rustls::Error>(error)
-            && let rustls::Error::InvalidCertificate(certificate) = tls
-        {
-            let reason = untrusted(certificate);
-            return Self::Untrusted { reason };
-        }
+    /// Returns why a request to `uri` got no response.
+    pub(super) fn without_response(error: &legacy::Error, uri: &Uri) -> Self {
         let unsent = error.is_connect()
-            || find::<hyper::Error>(error).is_some_and(hyper::Error::is_canceled);
+            || reach::cause::<hyper::Error>(error).is_some_and(hyper::Error::is_canceled);
+        let reason = match Obstacle::find(error, uri.host().unwrap_or_default()) {
+            Some(Obstacle::Certificate(flaw)) => return Self::Untrusted { flaw },
+            Some(Obstacle::NotTls) if unsent => return Self::NotTls,
+            Some(Obstacle::Name(name)) => format!("{name}; hint: {}", name.hint()),
+            Some(Obstacle::NotTls) | None => reach::innermost(error),
+        };
         Self::Unreachable {
-            reason: innermost(error),
+            reason,
             sent: !unsent,
+        }
+    }
+
+    /// Adds to the failure of a handshake that broke off what can be done. It may be repeated, other
+    /// than a call; and many ports that speak TLS close plain connections without a word.
+    pub(super) fn of_handshake(self, scheme: &str) -> Self {
+        let hint = match scheme {
+            "http" => {
+                "check whether the server is running; if its port speaks TLS, write https:// in its URL"
+            }
+            _ => "check whether the server is running",
+        };
+        match self {
+            Self::Unreachable { reason, sent: true } => Self::Unreachable {
+                reason: format!("{reason}; hint: {hint}"),
+                sent: true,
+            },
+            other => other,
         }
     }
 }
@@ -132,11 +161,24 @@ impl fmt::Display for Failure {
             Self::Unreachable { reason, .. } => {
                 write!(f, "the server cannot be reached: {reason}")
             }
-            Self::Untrusted { reason } => {
-                write!(f, "the server's certificate is not trusted: {reason}")
-            }
+            Self::Untrusted { flaw } => write!(
+                f,
+                "the server's certificate is not trusted: {flaw}; hint: {}",
+                flaw.hint()
+            ),
+            Self::NotTls => write!(
+                f,
+                "the server does not speak TLS on that port; hint: {NOT_TLS_HINT}"
+            ),
             Self::NotMcp { status, what } => {
                 write!(f, "the answer is not MCP (HTTP {status}): {what}")
+            }
+            Self::Rejected { status, .. } if self.is_wrong_path() => {
+                let what = match status {
+                    405 => "takes no messages",
+                    _ => "has nothing",
+                };
+                write!(f, "the server {what} at this path (HTTP {status})")
             }
             Self::Rejected { status, .. } => {
                 write!(f, "the server refused the message (HTTP {status})")
@@ -144,45 +186,4 @@ impl fmt::Display for Failure {
             Self::StreamEnded => f.write_str("the server ended the stream before the answer"),
         }
     }
-}
-
-/// What is wrong with a certificate, and who can mend it.
-fn untrusted(certificate: &CertificateError) -> String {
-    match certificate {
-        CertificateError::UnknownIssuer => {
-            "it was issued by nobody this computer trusts; hint: where a company inspects its \
-             traffic, add its certificate authority to the system or to the settings"
-                .to_owned()
-        }
-        CertificateError::Expired => "it has expired; hint: check this computer's clock".to_owned(),
-        CertificateError::ExpiredContext { time, not_after } => format!(
-            "it expired {} days ago; hint: check this computer's clock",
-            time.as_secs().saturating_sub(not_after.as_secs()) / DAY
-        ),
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "it is not valid yet; hint: check this computer's clock".to_owned()
-        }
-        other => other.to_string(),
-    }
-}
-
-/// The causes of an error, outermost first. What an `io::Error` wraps is no source of it.
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| {
-        match error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
-        {
-            Some(wrapped) => Some(wrapped as &(dyn Error + 'static)),
-            None => error.source(),
-        }
-    })
-}
-
-fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
-    causes(error).find_map(|cause| cause.downcast_ref())
-}
-
-pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
-    causes(error).last().unwrap_or(error).to_string()
 }

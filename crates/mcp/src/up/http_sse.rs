@@ -62,9 +62,10 @@ impl Shared {
 
     async fn get_sse(&self) -> Result<EventStream, Failure> {
         let authorization = self.state().authorization.clone();
-        let request = HttpSession::default().get(self.uri()?, &self.headers(), authorization, None);
+        let uri = self.uri()?;
+        let request = HttpSession::default().get(uri, &self.headers(), authorization, None);
         let response = self.client.request(request).await;
-        let response = response.map_err(|error| Failure::without_response(&error))?;
+        let response = response.map_err(|error| Failure::without_response(&error, uri))?;
         let asked = Asked {
             id: None,
             session: None,
@@ -112,7 +113,8 @@ impl Shared {
         let http = HttpSession::default();
         let request = outgoing.post(&session.endpoint, &self.headers(), &http, Vec::new());
         let response = self.client.request(request).await;
-        let response = response.map_err(|error| Failure::without_response(&error))?;
+        let response =
+            response.map_err(|error| Failure::without_response(&error, &session.endpoint))?;
         let asked = Asked {
             id: None,
             session: Some(session.generation),

@@ -16,11 +16,11 @@ use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioIo;
 use model::config::Proxy;
 use proxies::Proxies;
+use reach::innermost;
 use tokio::net::TcpStream;
 use tower::Service;
 
 use super::client::BoxError;
-use super::failure::innermost;
 
 /// A TCP connection, or one in TLS to a proxy.
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;

@@ -68,6 +68,7 @@ impl Shared {
             Transport::Auto => self.find_out(&outgoing, &id, generation).await,
         };
         if let Err(failure) = outcome {
+            let failure = failure.of_handshake(self.url.url().scheme());
             self.fail(id, failure).await;
         }
     }
@@ -253,9 +254,10 @@ impl Shared {
         session: &HttpSession,
         parameters: Vec<(HeaderName, HeaderValue)>,
     ) -> Result<Response<Answered>, Failure> {
-        let request = outgoing.post(self.uri()?, &self.headers(), session, parameters);
+        let uri = self.uri()?;
+        let request = outgoing.post(uri, &self.headers(), session, parameters);
         let response = self.client.request(request).await;
-        response.map_err(|error| Failure::without_response(&error))
+        response.map_err(|error| Failure::without_response(&error, uri))
     }
 
     /// The answer that is in the response.
@@ -433,9 +435,12 @@ impl Shared {
     }
 
     async fn get(&self, mark: &Mark) -> Opened {
+        let Ok(uri) = self.uri() else {
+            return Opened::Unavailable;
+        };
         let (request, session) = {
             let state = self.state();
-            let (Some(session), Ok(uri)) = (state.http_session(), self.uri()) else {
+            let Some(session) = state.http_session() else {
                 return Opened::Unavailable;
             };
             let authorization = state.authorization.clone();
@@ -447,7 +452,7 @@ impl Shared {
         };
         let response = match self.client.request(request).await {
             Ok(response) => response,
-            Err(error) => return Opened::NotNow(Failure::without_response(&error)),
+            Err(error) => return Opened::NotNow(Failure::without_response(&error, uri)),
         };
         let asked = Asked { id: None, session };
         match answer::stream(response, asked, self.client.limit(), mark.clone()).await {

@@ -62,6 +62,38 @@ async fn a_refused_connection_has_sent_nothing() {
 }
 
 #[tokio::test]
+async fn wrong_path_is_told_by_its_status() {
+    for status in [404, 405, 410] {
+        let mut server = Server::start().await;
+        let url = format!("{}/mcp", server.origin);
+        let mut host = Host::with(client(), &url, Transport::Http);
+        host.send(&request(1, "initialize"));
+        server.call().await.refuse(status, "text/html", "no");
+        let failure = host.failure(Some(1)).await;
+        assert!(failure.is_wrong_path(), "{failure:?}");
+        let text = failure.to_string();
+        assert!(text.contains("at this path (HTTP 4"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn unknown_private_name_hint_asks_for_vpn() {
+    // No resolver is asked for a label of more than 63 octets.
+    let url = format!("http://{}.internal/mcp", "a".repeat(64));
+    let mut host = Host::with(client(), &url, Transport::Auto);
+    host.send(&request(1, "initialize"));
+    let Failure::Unreachable {
+        reason,
+        sent: false,
+    } = host.failure(Some(1)).await
+    else {
+        panic!()
+    };
+    assert!(reason.contains("does not resolve"), "{reason}");
+    assert!(reason.ends_with("network or VPN?"), "{reason}");
+}
+
+#[tokio::test]
 async fn a_connection_that_breaks_may_have_sent_it() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/mcp", listener.local_addr().unwrap());

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use mcp::up::{Client, ClientOptions, Failure, Learned, Upstream, UpstreamEvent, UpstreamOptions};
 use mcp::{Message, RequestId, sse};
+use model::EndpointUrl;
 use model::config::Transport;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -277,7 +278,7 @@ impl Host {
     fn open(client: Client, url: &str, transport: Transport, learned: Arc<Learned>) -> Self {
         let (sender, events) = mpsc::channel(4);
         let options = UpstreamOptions {
-            url: url.parse().unwrap(),
+            url: EndpointUrl::allowing_http(url).unwrap(),
             transport,
             headers: vec![("x-key".parse().unwrap(), HeaderValue::from_static("k"))],
             learned,

@@ -8,20 +8,20 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use mcp::up::{Client, ClientError, ClientOptions, Failure};
 use model::config::{Proxy, Transport};
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use reach::CertificateFlaw;
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
-use crate::server::{Call, Host, app, client, request, soon};
+use crate::server::{Call, Host, Server, app, client, request, soon};
 
-/// A certificate of our own making for a name, valid from and until these years.
-fn certificate(name: &str, years: Range<i32>) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
-    let mut parameters = CertificateParams::new([name.to_owned()]).unwrap();
-    parameters.not_before = rcgen::date_time_ymd(years.start, 1, 1);
-    parameters.not_after = rcgen::date_time_ymd(years.end, 1, 1);
+/// A certificate of our own making.
+fn certificate(
+    parameters: &CertificateParams,
+) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
     let key = KeyPair::generate().unwrap();
     let certificate = parameters.self_signed(&key).unwrap();
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
@@ -30,17 +30,23 @@ fn certificate(name: &str, years: Range<i32>) -> (CertificateDer<'static>, Priva
 
 pub(crate) const ALWAYS: Range<i32> = 1980..2200;
 
-/// A server with such a certificate, and that certificate.
-pub(crate) async fn start(
-    alpn: &[&[u8]],
-    name: &str,
-    years: Range<i32>,
-) -> (
+/// A server, its certificate, and the calls that come.
+type Started = (
     String,
     CertificateDer<'static>,
     mpsc::UnboundedReceiver<Call>,
-) {
-    let (certificate, key) = certificate(name, years);
+);
+
+/// Starts a server with a certificate for a name, valid from and until these years.
+pub(crate) async fn start(alpn: &[&[u8]], name: &str, years: Range<i32>) -> Started {
+    let mut parameters = CertificateParams::new([name.to_owned()]).unwrap();
+    parameters.not_before = rcgen::date_time_ymd(years.start, 1, 1);
+    parameters.not_after = rcgen::date_time_ymd(years.end, 1, 1);
+    start_with(alpn, name, parameters).await
+}
+
+async fn start_with(alpn: &[&[u8]], name: &str, parameters: CertificateParams) -> Started {
+    let (certificate, key) = certificate(&parameters);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config =
         ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
@@ -80,18 +86,82 @@ fn trusting(certificate: CertificateDer<'static>) -> Result<Client, ClientError>
     })
 }
 
-#[tokio::test]
-async fn an_unknown_certificate_is_not_the_same_as_no_connection() {
-    let (url, _, mut calls) = start(&[b"http/1.1"], "localhost", ALWAYS).await;
-    let mut host = Host::with(client(), &url, Transport::Auto);
+/// The failure of a handshake with the server at `url`.
+async fn failure(client: Client, url: &str) -> Failure {
+    let mut host = Host::with(client, url, Transport::Auto);
     host.send(&request(1, "initialize"));
-    let failure = host.failure(Some(1)).await;
-    assert!(matches!(failure, Failure::Untrusted { .. }), "{failure:?}");
+    host.failure(Some(1)).await
+}
+
+#[tokio::test]
+async fn unknown_issuer_is_untrusted_and_names_extra_ca_files() {
+    let (url, _, mut calls) = start(&[b"http/1.1"], "localhost", ALWAYS).await;
+    let failure = failure(client(), &url).await;
+    let Failure::Untrusted { flaw } = &failure else {
+        panic!("{failure:?}");
+    };
+    // This computer may have a certificate of its own for this name.
     assert!(
-        failure.to_string().contains("nobody this computer trusts"),
+        matches!(
+            flaw,
+            CertificateFlaw::UnknownIssuer | CertificateFlaw::OtherKey
+        ),
+        "{flaw:?}"
+    );
+    assert!(
+        failure.to_string().contains("; hint: ") && failure.to_string().contains("extra_ca_files"),
         "{failure}"
     );
     assert!(calls.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn authority_as_server_is_told_what_to_reissue() {
+    let mut parameters = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let (url, certificate, _calls) = start_with(&[b"http/1.1"], "localhost", parameters).await;
+    // Whether the certificate is trusted makes no difference.
+    for client in [client(), trusting(certificate).unwrap()] {
+        let failure = failure(client, &url).await.to_string();
+        assert!(
+            failure.contains("certificate authority (CA:TRUE)"),
+            "{failure}"
+        );
+        assert!(failure.contains("basicConstraints CA:FALSE"), "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn https_to_plain_port_is_not_tls() {
+    let mut server = Server::start().await;
+    let url = format!("{}/mcp", server.origin.replace("http:", "https:"));
+    let failure = failure(client(), &url).await;
+    assert!(matches!(failure, Failure::NotTls), "{failure:?}");
+    assert!(failure.to_string().contains("write http://"), "{failure}");
+    assert!(server.is_idle());
+}
+
+#[tokio::test]
+async fn http_to_tls_port_hint_names_https() {
+    let (url, _, mut calls) = start(&[b"http/1.1"], "localhost", ALWAYS).await;
+    let failure = failure(client(), &url.replace("https:", "http:")).await;
+    assert!(failure.to_string().contains("write https://"), "{failure}");
+    assert!(calls.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn http_refused_by_tls_port_hint_names_https() {
+    for words in [
+        "<html> <head><title>400 The plain HTTP request was sent to HTTPS port</title></head>",
+        "Client sent an HTTP request to an HTTPS server.\n",
+    ] {
+        let mut server = Server::start().await;
+        let mut host = Host::with(client(), &format!("{}/mcp", server.origin), Transport::Auto);
+        host.send(&request(1, "initialize"));
+        server.call().await.refuse(400, "text/html", words);
+        let failure = host.failure(Some(1)).await.to_string();
+        assert!(failure.contains("hint: write https://"), "{failure}");
+    }
 }
 
 #[tokio::test]
@@ -115,10 +185,14 @@ async fn what_is_wrong_with_a_certificate_is_said() {
         (
             1980..2020,
             "localhost",
-            "days ago; hint: check this computer's clock",
+            "days ago; hint: check this computer's clock; if it is right",
         ),
         (2190..2200, "localhost", "not valid yet"),
-        (ALWAYS, "127.0.0.1", "localhost"),
+        (
+            ALWAYS,
+            "127.0.0.1",
+            "it is for `localhost`, not for `127.0.0.1`",
+        ),
     ] {
         let (url, certificate, _calls) = start(&[b"http/1.1"], "localhost", years).await;
         let client = trusting(certificate).unwrap();
@@ -128,6 +202,7 @@ async fn what_is_wrong_with_a_certificate_is_said() {
         let failure = host.failure(Some(1)).await;
         assert!(matches!(failure, Failure::Untrusted { .. }), "{failure:?}");
         assert!(failure.to_string().contains(expected), "{failure}");
+        assert!(!failure.to_string().contains("extra_ca_files"), "{failure}");
     }
 }
 

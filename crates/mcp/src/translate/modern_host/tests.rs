@@ -499,7 +499,7 @@ fn a_server_that_wants_no_handshake_is_sent_what_it_was_not_asked_before() {
     ));
     assert_eq!(
         failed,
-        ["fail 1: the server refused the message (HTTP 404)"]
+        ["fail 1: the server has nothing at this path (HTTP 404)"]
     );
 }
 

@@ -111,13 +111,12 @@ impl Graph {
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<(StatusCode, Value), Failure> {
         let failed = |error: reqwest::Error| {
             let fault = auth::http::fault(error);
-            let hint = match fault {
-                Fault::Untrusted(_) => {
-                    "where your organisation inspects traffic, name its certificates in `extra_ca_files` under [bridge] of config.toml"
-                }
-                Fault::Inside(_) | Fault::Unreachable(_) => {
-                    "check the network, `proxy` under [bridge] of config.toml, and --graph for other clouds"
-                }
+            let hint = match &fault {
+                Fault::Untrusted(flaw) => flaw.hint(),
+                Fault::Inside(_)
+                | Fault::Unreachable(_)
+                | Fault::UnknownName(_)
+                | Fault::NotTls => "check the network, `proxy` under [bridge] of config.toml, and --graph for other clouds".to_owned(),
             };
             let base = &self.base;
             Failure::unreachable(format_args!(
