@@ -17,25 +17,45 @@ use crate::problem;
 use crate::registry::Server;
 use crate::session::{self, Ends, Manner};
 
-/// How long a step may take.
-const LIMIT: Duration = Duration::from_secs(60);
+/// How long a server may take to answer a step of a test.
+const TEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the call of a tool may take, and each step to it.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Shakes hands and lists the tools.
 pub(crate) async fn test(hub: &Arc<Hub>, server: &Arc<Server>) -> Result<TestReport, Problem> {
     let begun = Instant::now();
-    let mut probe = Probe::open(hub, server).await?;
+    let (mut probe, handshake) = Probe::open(hub, server, TEST_TIMEOUT).await?;
     let tools = probe.request("tools/list", json!({})).await?;
-    Ok(TestReport {
-        server_info: probe.server_info,
-        protocol_version: probe.protocol_version,
-        tools: tools["tools"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|tool| tool["name"].as_str().map(str::to_owned))
+    Ok(report(&handshake, &tools, begun))
+}
+
+/// Returns what a handshake and a list of tools tell. It is shown at terminals, where no server may
+/// write control characters.
+pub(crate) fn report(handshake: &Message, tools: &Value, begun: Instant) -> TestReport {
+    let handshake = InitializeResult::of(handshake);
+    let info = handshake
+        .as_ref()
+        .and_then(|result| result.server_info.as_ref());
+    let tools = tools["tools"].as_array().into_iter().flatten();
+    TestReport {
+        server_info: info.map_or_else(String::new, |info| {
+            printable(&format!("{} {}", info.name, info.version))
+        }),
+        protocol_version: handshake
+            .as_ref()
+            .map_or_else(String::new, |result| printable(&result.protocol_version)),
+        tools: tools
+            .filter_map(|tool| tool["name"].as_str().map(printable))
             .collect(),
         milliseconds: u32::try_from(begun.elapsed().as_millis()).unwrap_or(u32::MAX),
-    })
+    }
+}
+
+/// Returns a server's words without control characters.
+pub(crate) fn printable(words: &str) -> String {
+    words.chars().filter(|one| !one.is_control()).collect()
 }
 
 /// Calls a tool.
@@ -53,7 +73,7 @@ pub(crate) async fn call(
             )
             .with_hint(r#"write them as in {"name": "value"}"#)
         })?;
-    let mut probe = Probe::open(hub, server).await?;
+    let (mut probe, _) = Probe::open(hub, server, CALL_TIMEOUT).await?;
     let result = probe
         .request(
             "tools/call",
@@ -75,34 +95,31 @@ pub(crate) async fn call(
 struct Probe {
     ends: Ends,
     next_id: i64,
-    server_info: String,
-    protocol_version: String,
+    /// How long an answer may take.
+    timeout: Duration,
 }
 
 impl Probe {
-    async fn open(hub: &Arc<Hub>, server: &Arc<Server>) -> Result<Self, Problem> {
+    /// Shakes hands. Returns the answer too.
+    async fn open(
+        hub: &Arc<Hub>,
+        server: &Arc<Server>,
+        timeout: Duration,
+    ) -> Result<(Self, Message), Problem> {
         let ends = session::start(hub, Arc::clone(server), Listing::Single, Manner::Probe);
         let mut probe = Self {
             ends,
             next_id: 1,
-            server_info: String::new(),
-            protocol_version: String::new(),
+            timeout,
         };
         let info = json!({ "name": "postern", "title": "Postern", "version": hub.options.version });
         let params =
             json!({ "protocolVersion": LATEST_LEGACY, "capabilities": {}, "clientInfo": info });
         let answer = probe.answer("initialize", params).await?;
-        if let Some(result) = InitializeResult::of(&answer) {
-            probe.protocol_version = result.protocol_version.into_owned();
-            probe.server_info = result
-                .server_info
-                .map(|info| format!("{} {}", info.name, info.version))
-                .unwrap_or_default();
-        }
         probe
             .send(Message::notification("notifications/initialized", None))
             .await?;
-        Ok(probe)
+        Ok((probe, answer))
     }
 
     async fn request(&mut self, method: &str, params: Value) -> Result<Value, Problem> {
@@ -126,16 +143,21 @@ impl Probe {
             }
             None
         };
-        match tokio::time::timeout(LIMIT, answer).await {
+        match tokio::time::timeout(self.timeout, answer).await {
             Ok(Some(answer)) => match answer.error() {
                 None => Ok(answer),
                 Some(error) => Err(problem_of(error.get())),
             },
             Ok(None) => Err(not_mcp("nothing")),
-            Err(_) => Err(
-                Problem::new(ProblemKind::Unreachable, "the server does not answer")
-                    .with_hint("try again in a moment"),
-            ),
+            Err(_) => {
+                let text = format!(
+                    "the server has not answered within {} seconds",
+                    self.timeout.as_secs()
+                );
+                Err(Problem::new(ProblemKind::Unreachable, text).with_hint(
+                    "check the URL and whether the server is running; if it is starting, try again in a moment",
+                ))
+            }
         }
     }
 
@@ -186,7 +208,8 @@ fn problem_of(error: &str) -> Problem {
     }
 }
 
-fn refused(words: &str) -> Problem {
+pub(crate) fn refused(words: &str) -> Problem {
+    let words = printable(words);
     Problem::new(ProblemKind::Failed, format!("the server says: {words}"))
 }
 
