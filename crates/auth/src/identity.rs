@@ -12,7 +12,7 @@ use url::Url;
 use crate::account::{Account, AccountKey};
 use crate::audience::{Approval, ConfiguredServer};
 use crate::consents::{self, Consent, ConsentsError};
-use crate::discovery::Challenge;
+use crate::discovery::{Challenge, Discovery, KnownIssuers};
 use crate::error::{AuthorizationError, SecretError, SignInError, SignOutError};
 use crate::examination::{self, Finding};
 use crate::http::Clients;
@@ -370,6 +370,27 @@ impl Identity {
     /// as for [`start_sign_in`](Self::start_sign_in).
     pub async fn examine(&self, target: &Target, challenge: Option<&str>) -> Vec<Finding> {
         examination::examine(&self.0.source, &self.0.program, target, challenge).await
+    }
+
+    /// Returns whether `target`, which answered 401 with this `WWW-Authenticate` header, offers a
+    /// sign-in. Nothing is registered, no browser is opened, no token is asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`SignInError`], where a sign-in could not succeed.
+    pub async fn offers_sign_in(
+        &self,
+        target: &Target,
+        challenge: Option<&str>,
+    ) -> Result<bool, SignInError> {
+        let source = &self.0.source;
+        let discovery = Discovery {
+            http: &source.clients,
+            server: &target.url,
+            issuers: KnownIssuers::new(source, target),
+        };
+        let challenge = challenge.and_then(Challenge::parse).unwrap_or_default();
+        discovery.offers_sign_in(challenge).await
     }
 
     /// The account that opens `target`: a person's, or the program's own. From memory: `None`

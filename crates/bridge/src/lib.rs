@@ -13,6 +13,7 @@ mod face;
 mod headers;
 pub mod hosts;
 mod hub;
+mod inspection;
 mod management;
 mod probe;
 mod problem;

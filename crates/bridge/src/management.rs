@@ -29,7 +29,7 @@ use crate::registry::Server;
 use crate::sign_in::{self, Wish};
 use programs::{apply, host_view, plan_add, plan_remove, shown};
 
-use crate::{config_file, doctor, face, probe, problem};
+use crate::{config_file, doctor, face, inspection, probe, problem};
 
 /// How many requests of a client may wait for their turn before it is left unread.
 const MOST_AHEAD: usize = 16;
@@ -193,6 +193,14 @@ async fn answer(hub: &Arc<Hub>, request: Request) -> Result<Reply, Problem> {
             account,
             everywhere,
         } => sign_out(hub, account.as_deref(), everywhere).await,
+        Request::InspectServer {
+            name,
+            url,
+            allow_http,
+        } => {
+            let (_, url) = new_server(hub, &name, &url, allow_http)?;
+            Ok(Reply::Inspection(inspection::inspect(hub, &url).await))
+        }
         Request::AddServer {
             name,
             url,
@@ -359,7 +367,13 @@ async fn sign_out(
     left.map_or(Ok(Reply::Done), Err)
 }
 
-fn add_server(hub: &Arc<Hub>, name: &str, url: &str, allow_http: bool) -> Result<Reply, Problem> {
+/// Checks what the user says of a server that is to be added: its name is free, its address is one.
+fn new_server(
+    hub: &Hub,
+    name: &str,
+    url: &str,
+    allow_http: bool,
+) -> Result<(ServerName, EndpointUrl), Problem> {
     let invalid = |text: String| Problem::from_text(ProblemKind::Invalid, &text);
     let name: ServerName = name
         .parse()
@@ -380,6 +394,11 @@ fn add_server(hub: &Arc<Hub>, name: &str, url: &str, allow_http: bool) -> Result
         )
         .with_hint("choose another name, or remove that one first"));
     }
+    Ok((name, url))
+}
+
+fn add_server(hub: &Arc<Hub>, name: &str, url: &str, allow_http: bool) -> Result<Reply, Problem> {
+    let (name, url) = new_server(hub, name, url, allow_http)?;
     let mut config = ServerConfig::at(url);
     config.allow_http = config.url.is_exposed();
     hub.edit_config(|path| config_file::put(path, &name, &config))?;

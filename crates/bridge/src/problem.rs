@@ -3,8 +3,8 @@
 use control::api::{Actor, Problem, ProblemKind, RefusalView};
 use mcp::up::Failure;
 use mcp::{Message, RequestId};
-use model::ServerName;
 use model::config::ServerAuth;
+use model::{EndpointUrl, ServerName};
 use serde_json::json;
 use url::Url;
 
@@ -280,6 +280,12 @@ pub(crate) fn of_sign_in(server: &Server, error: &auth::SignInError) -> Problem 
         true => problem.with_hint(ways_with_a_browser(server)),
         false => problem,
     }
+}
+
+/// Returns what stands in the way of a sign-in to a server at `url`, which has no name yet.
+pub(crate) fn of_new_sign_in(url: &EndpointUrl, error: &auth::SignInError) -> Problem {
+    let text = error.to_string().replace(url.shown(), "the server");
+    Problem::from_text(kind_of_sign_in(error), &text)
 }
 
 fn kind_of_sign_in(error: &auth::SignInError) -> ProblemKind {

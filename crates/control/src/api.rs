@@ -15,8 +15,8 @@ mod view;
 pub use problem::{Actor, Problem, ProblemKind, RefusalView};
 pub use request::{
     ConsentList, ConsentView, DoctorCheck, DoctorOutcome, HostChange, HostId, HostImport,
-    ImportedServer, LeftEntry, NotAsked, Reply, Request, SecretView, ServerModeForm, SignInCheck,
-    SignInWay, TestReport, ToolResult,
+    ImportedServer, Inspection, LeftEntry, NotAsked, Reply, Request, SecretView, ServerModeForm,
+    SignInCheck, SignInWay, TestReport, ToolResult,
 };
 pub use secret::{BrowserAnswer, ClientSecret, HeaderSecret};
 pub use view::{

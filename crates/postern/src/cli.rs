@@ -117,6 +117,15 @@ cannot be reached: the host is told by the answers to its requests, and many hos
 code for a crash and start the command again. `postern servers test NAME` tells by its exit code
 whether a server works.";
 
+const SERVERS_ADD: &str = "\
+Example:
+  postern servers add snippets https://gateway.example.com/snippets/mcp
+
+Asks the server first, for ten seconds at most and without credentials, and says what comes next. A
+server that cannot be reached now is added all the same. Where no MCP server answers at the URL,
+nothing is added; if one answers at PATH/mcp, /mcp or /sse of the same origin, you are asked whether
+that is the one, or without a terminal told the command.";
+
 const SIGN_IN: &str = "\
 Examples:
   postern sign-in snippets
@@ -270,14 +279,15 @@ pub(crate) enum ServersCommand {
     /// List the servers.
     List(JsonArgs),
     /// Add a server, or keep one that was connected to by its address.
-    #[command(
-        after_help = "Example:\n  postern servers add snippets https://gateway.example.com/snippets/mcp"
-    )]
+    #[command(after_help = SERVERS_ADD)]
     Add {
         /// What to call it: a-z, 0-9 and -.
         name: String,
         /// Its MCP endpoint.
         url: String,
+        /// Add it without asking the server first.
+        #[arg(long)]
+        no_check: bool,
     },
     /// Remove a server.
     Remove {

@@ -44,6 +44,16 @@ test("the first run asks for a server, names it after its address and shows it",
   expect(screen.getByText("Sign-in needed")).toBeDefined();
 });
 
+test("an address without a server proposes the one that was found", async () => {
+  renderApp(mockTransport("first-run"));
+  await user.type(screen.getByLabelText("Server address"), "https://mcp.example.com");
+  await user.click(screen.getByRole("button", { name: "Add server" }));
+  expect((await screen.findByRole("alert")).textContent).toContain("nothing at this path");
+  await user.click(screen.getByRole("button", { name: "Add https://mcp.example.com/mcp instead" }));
+  expect(await screen.findByRole("heading", { name: "Servers" })).toBeDefined();
+  expect(screen.getByText("https://mcp.example.com/mcp")).toBeDefined();
+});
+
 test("a name that is taken is told where it was typed", async () => {
   renderApp(mockTransport("connected"));
   await user.click(screen.getByRole("button", { name: "Add server" }));

@@ -4,6 +4,7 @@ import type { DoctorCheck } from "./DoctorCheck";
 import type { HostChange } from "./HostChange";
 import type { HostImport } from "./HostImport";
 import type { HostView } from "./HostView";
+import type { Inspection } from "./Inspection";
 import type { SecretView } from "./SecretView";
 import type { SignInCheck } from "./SignInCheck";
 import type { State } from "./State";
@@ -13,4 +14,4 @@ import type { ToolResult } from "./ToolResult";
 /**
  * What a [`Request`] is answered with.
  */
-export type Reply = { "reply": "done" } | { "reply": "state", "value": State } | { "reply": "sign-in-check", "value": SignInCheck } | { "reply": "test", "value": TestReport } | { "reply": "tool", "value": ToolResult } | { "reply": "hosts", "value": Array<HostView> } | { "reply": "host-change", "value": HostChange } | { "reply": "host-import", "value": HostImport } | { "reply": "consents", "value": ConsentList } | { "reply": "secrets", "value": Array<SecretView> } | { "reply": "doctor", "value": Array<DoctorCheck> };
+export type Reply = { "reply": "done" } | { "reply": "state", "value": State } | { "reply": "sign-in-check", "value": SignInCheck } | { "reply": "inspection", "value": Inspection } | { "reply": "test", "value": TestReport } | { "reply": "tool", "value": ToolResult } | { "reply": "hosts", "value": Array<HostView> } | { "reply": "host-change", "value": HostChange } | { "reply": "host-import", "value": HostImport } | { "reply": "consents", "value": ConsentList } | { "reply": "secrets", "value": Array<SecretView> } | { "reply": "doctor", "value": Array<DoctorCheck> };

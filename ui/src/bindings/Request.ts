@@ -67,7 +67,19 @@ account: string | null,
  * Whether the browser's own session with the authority is to end too, on a page of the
  * authority's that is opened.
  */
-everywhere?: boolean, } | { "call": "add-server", 
+everywhere?: boolean, } | { "call": "inspect-server", 
+/**
+ * The new name.
+ */
+name: string, 
+/**
+ * The remote's MCP endpoint, as far as it is known.
+ */
+url: string, 
+/**
+ * As for [`Request::AddServer`].
+ */
+allowHttp?: boolean, } | { "call": "add-server", 
 /**
  * The new name.
  */

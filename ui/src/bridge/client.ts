@@ -34,6 +34,7 @@ export function createClient(transport: Transport) {
       ask({ call: "switch-account", server, account }, "done"),
     signOut: (account: string | null, everywhere = false) =>
       ask({ call: "sign-out", account, everywhere }, "done"),
+    inspectServer: (name: string, url: string) => ask({ call: "inspect-server", name, url }, "inspection"),
     addServer: (name: string, url: string) => ask({ call: "add-server", name, url }, "done"),
     removeServer: (name: string) => ask({ call: "remove-server", name }, "done"),
     testServer: (name: string) => ask({ call: "test-server", name }, "test"),

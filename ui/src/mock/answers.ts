@@ -2,6 +2,7 @@
 
 import type { ConsentList } from "../bindings/ConsentList";
 import type { HostView } from "../bindings/HostView";
+import type { Inspection } from "../bindings/Inspection";
 import type { Problem } from "../bindings/Problem";
 import type { Reply } from "../bindings/Reply";
 import type { Request } from "../bindings/Request";
@@ -25,6 +26,8 @@ export class MockBridge {
       case "status":
       case "watch":
         return { reply: "state", value: this.state };
+      case "inspect-server":
+        return { reply: "inspection", value: inspection(request.url) };
       case "add-server":
         return this.addServer(request.name, request.url);
       case "remove-server":
@@ -157,6 +160,22 @@ export class MockBridge {
   private change(over: Partial<State>) {
     this.state = { ...this.state, ...over };
   }
+}
+
+/** A bare host has its server at /mcp; every other address wants a sign-in. */
+function inspection(url: string): Inspection {
+  const { origin, pathname } = new URL(url);
+  if (pathname !== "/") return { is: "sign-in" };
+  return {
+    is: "elsewhere",
+    problem: {
+      kind: "not-mcp",
+      message: "The server has nothing at this path (HTTP 404)",
+      hint: "Check the URL; it usually ends in /mcp.",
+    },
+    url: `${origin}/mcp`,
+    found: { is: "sign-in" },
+  };
 }
 
 function toolResult(tool: string) {

@@ -105,6 +105,8 @@ export const en = {
     nameAbout: "What you and your programs call it: a to z, 0 to 9 and -.",
     nameWrong: "Use 1 to 63 of a to z, 0 to 9 and -.",
     submit: "Add server",
+    useFound: "Add {{url}} instead",
+    anyway: "Add it all the same",
   },
   servers: {
     foreignScopes:

@@ -7,6 +7,7 @@
 
 mod challenge;
 mod endpoints;
+mod offer;
 mod resource;
 mod server;
 #[cfg(test)]

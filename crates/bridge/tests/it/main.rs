@@ -16,6 +16,7 @@ mod first_contact;
 mod headers;
 mod http;
 mod import;
+mod inspection;
 mod life;
 mod losses;
 mod recovery;

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-use super::{BrowserAnswer, ClientSecret, HeaderSecret, HostView, ProblemKind, State, UnixSeconds};
+use super::{
+    BrowserAnswer, ClientSecret, HeaderSecret, HostView, Problem, ProblemKind, State, UnixSeconds,
+};
 
 /// One call of the API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
@@ -78,6 +80,18 @@ pub enum Request {
         #[serde(default)]
         #[ts(optional, as = "Option<bool>")]
         everywhere: bool,
+    },
+    /// Asks what is at the address of a server that is to be added, within ten seconds. Nothing is
+    /// written, no credentials are sent and no sign-in starts. Replied with [`Reply::Inspection`].
+    InspectServer {
+        /// The new name.
+        name: String,
+        /// The remote's MCP endpoint, as far as it is known.
+        url: String,
+        /// As for [`Request::AddServer`].
+        #[serde(default)]
+        #[ts(optional, as = "Option<bool>")]
+        allow_http: bool,
     },
     /// Adds a server to the configuration, or keeps an ephemeral one.
     AddServer {
@@ -250,6 +264,8 @@ pub enum Reply {
     State(Box<State>),
     /// Whether a sign-in would bring anything.
     SignInCheck(SignInCheck),
+    /// What is at the address of a server that is to be added.
+    Inspection(Inspection),
     /// The outcome of a test.
     Test(TestReport),
     /// What a tool answered.
@@ -275,6 +291,45 @@ pub enum Reply {
 pub enum HostId {
     /// Claude Desktop.
     ClaudeDesktop,
+}
+
+/// What is at the address of a server that is to be added, and so what comes next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(tag = "is", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+#[ts(export)]
+pub enum Inspection {
+    /// It answers without a sign-in.
+    Ready {
+        /// What it answered.
+        report: TestReport,
+    },
+    /// It answers 401 and offers a sign-in.
+    SignIn,
+    /// It answers 401 and names no way to sign in, as servers do that take an API key in a header.
+    HeaderNeeded {
+        /// The server's own words, if there are any.
+        words: Option<String>,
+    },
+    /// No MCP server answers there, but one does at another path of the same origin. It is for the
+    /// user to decide whether that is the one.
+    Elsewhere {
+        /// What is at the address that was given.
+        problem: Problem,
+        /// Where a server was found.
+        url: String,
+        /// What was found there.
+        found: Box<Inspection>,
+    },
+    /// No MCP server answers there: the address is wrong.
+    NoServer {
+        /// What answers.
+        problem: Problem,
+    },
+    /// The server cannot be used now, or not without more configuration.
+    NotNow {
+        /// Why.
+        problem: Problem,
+    },
 }
 
 /// What a test of a server found.

@@ -1,7 +1,8 @@
 //! `postern servers`.
 
+mod add;
+
 use control::api::{Reply, Request, State, TestReport};
-use model::{EndpointUrl, shown_url};
 
 use super::hosts::host_id;
 use super::status;
@@ -14,7 +15,11 @@ pub(crate) fn run(command: ServersCommand, context: &Context) -> Result<(), Fail
     context.block_on(async {
         match command {
             ServersCommand::List(args) => list(args.json, context).await,
-            ServersCommand::Add { name, url } => add(name, url, context).await,
+            ServersCommand::Add {
+                name,
+                url,
+                no_check,
+            } => add::run(name, url, no_check, context).await,
             ServersCommand::Remove { name } => {
                 context
                     .call(&Request::RemoveServer { name: name.clone() })
@@ -25,26 +30,6 @@ pub(crate) fn run(command: ServersCommand, context: &Context) -> Result<(), Fail
             ServersCommand::Test { name, json } => test(name, json.json, context).await,
         }
     })
-}
-
-async fn add(name: String, url: String, context: &Context) -> Result<(), Failure> {
-    let allow_http = EndpointUrl::allowing_http(&url).is_ok_and(|url| url.is_exposed());
-    if allow_http {
-        agree_to_http(shown_url(&url), "Add it", "the server was not added")?;
-    }
-    let request = Request::AddServer {
-        name: name.clone(),
-        url,
-        allow_http,
-    };
-    context.call(&request).await?;
-    match allow_http {
-        true => terminal::say(format_args!(
-            "Added {name}. Next: `postern servers test {name}`"
-        )),
-        false => terminal::say(format_args!("Added {name}. Next: `postern sign-in {name}`")),
-    }
-    Ok(())
 }
 
 /// Nobody but a person may say that others may listen in.

@@ -10,5 +10,6 @@ mod graph;
 mod host;
 mod installation;
 mod resident;
+mod servers_add;
 mod shim;
 mod signed_in;

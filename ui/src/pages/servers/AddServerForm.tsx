@@ -1,6 +1,6 @@
 import { Button, Group, Stack, TextInput } from "@mantine/core";
 import { useForm } from "@mantine/form";
-import type { ReactNode } from "react";
+import { type ReactNode, useEffect, useRef } from "react";
 import { useAction } from "../../bridge/useAction";
 import { useClient } from "../../bridge/useBridge";
 import { ProblemAlert } from "../../parts/ProblemAlert";
@@ -20,18 +20,39 @@ export function AddServerForm({ url, onAdded, children }: Props) {
     initialValues: { url, name: suggestName(url) },
     validate: { url: checkUrl, name: checkName },
   });
-  const add = useAction(async (values: { url: string; name: string }) => {
+  // What is asked now: nothing is added for a form that was closed or changed meanwhile.
+  const turn = useRef(0);
+  useEffect(
+    () => () => {
+      turn.current += 1;
+    },
+    [],
+  );
+  // Returns what was found where no server is, and nothing was added.
+  const add = useAction(async (values: { url: string; name: string }, check: boolean) => {
+    turn.current += 1;
+    const mine = turn.current;
+    if (check) {
+      const found = await client.inspectServer(values.name, values.url);
+      if (mine !== turn.current) return null;
+      if (found.is === "elsewhere" || found.is === "no-server") return found;
+    }
     await client.addServer(values.name, values.url);
     onAdded(values.name);
+    return null;
   });
+  const addUnchecked = (url: string) => add.run({ url: url.trim(), name: form.values.name }, false);
+  const missed = add.result ?? null;
   const onUrl = (next: string) => {
     // The name follows the address until a person writes one.
     const follows = form.values.name === suggestName(form.values.url);
+    turn.current += 1;
+    add.reset();
     form.setValues({ url: next, ...(follows ? { name: suggestName(next) } : {}) });
   };
   return (
     <form
-      onSubmit={form.onSubmit((values) => add.run({ url: values.url.trim(), name: values.name }))}
+      onSubmit={form.onSubmit((values) => add.run({ url: values.url.trim(), name: values.name }, true))}
       noValidate
     >
       <Stack gap="md">
@@ -55,6 +76,14 @@ export function AddServerForm({ url, onAdded, children }: Props) {
           {...form.getInputProps("name")}
         />
         <ProblemAlert problem={add.problem} />
+        <ProblemAlert problem={missed?.problem ?? null}>
+          {missed?.is === "elsewhere" && (
+            <Button onClick={() => addUnchecked(missed.url)}>{t("add.useFound", { url: missed.url })}</Button>
+          )}
+          <Button variant="default" onClick={() => addUnchecked(form.values.url)}>
+            {t("add.anyway")}
+          </Button>
+        </ProblemAlert>
         <Group justify="flex-end" gap="xs">
           {children}
           <Button type="submit" loading={add.busy}>

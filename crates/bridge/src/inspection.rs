@@ -1,0 +1,177 @@
+//! What is at the address of a server that is to be added.
+//!
+//! Owns: which answers mean that no MCP server is there, and where one usually is then. Does not
+//! own: adding it.
+//! Invariants: no credentials are sent and nothing is written. Only the origin that the user gave is
+//! asked for servers, and no redirect is followed.
+
+mod place;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use auth::Target;
+use control::api::{Inspection, Problem, ProblemKind};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
+use mcp::up::Failure;
+use model::EndpointUrl;
+use model::config::ServerAuth;
+use tokio::time::{Instant, timeout_at};
+
+use crate::hub::Hub;
+use crate::{probe, problem};
+use place::{Found, Unusable, look_at};
+
+/// How long all of it may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Asks what is at `url`, and at the usual places of its origin where no server is there.
+pub(crate) async fn inspect(hub: &Arc<Hub>, url: &EndpointUrl) -> Inspection {
+    let until = Instant::now() + TIMEOUT;
+    let failure = match timeout_at(until, look_at(hub, url)).await {
+        Ok(Ok(found)) => return of_found(hub, url, found, until).await,
+        Ok(Err(Unusable::Refused(words))) => {
+            let problem = probe::refused(&words);
+            return Inspection::NotNow { problem };
+        }
+        Ok(Err(Unusable::Failed(failure))) => failure,
+        Err(_) => {
+            let problem = silent();
+            return Inspection::NotNow { problem };
+        }
+    };
+    let problem = problem::of_failure(&failure);
+    match problem.kind {
+        ProblemKind::NotMcp => elsewhere(hub, url, &failure, problem, until).await,
+        _ => Inspection::NotNow { problem },
+    }
+}
+
+async fn of_found(hub: &Arc<Hub>, url: &EndpointUrl, found: Found, until: Instant) -> Inspection {
+    let challenge = match found {
+        Found::Open(report) => return Inspection::Ready { report },
+        Found::Protected(challenge) => challenge,
+    };
+    let words = challenge.as_deref().and_then(auth::challenge_words);
+    if url.is_exposed() {
+        // Nobody signs in over plain http.
+        return Inspection::HeaderNeeded { words };
+    }
+    let target = Target {
+        url: url.clone(),
+        auth: ServerAuth::Discover,
+    };
+    let offered = hub.identity.offers_sign_in(&target, challenge.as_deref());
+    match timeout_at(until, offered).await {
+        Ok(Ok(true)) | Err(_) => Inspection::SignIn,
+        Ok(Ok(false)) => Inspection::HeaderNeeded { words },
+        Ok(Err(error)) => Inspection::NotNow {
+            problem: problem::of_new_sign_in(url, &error),
+        },
+    }
+}
+
+/// Looks for the server at the usual places.
+async fn elsewhere(
+    hub: &Arc<Hub>,
+    url: &EndpointUrl,
+    failure: &Failure,
+    problem: Problem,
+    until: Instant,
+) -> Inspection {
+    let places = match failure {
+        Failure::NotTls => Vec::new(),
+        _ => usual_places(url),
+    };
+    // All are asked at once, and the first that has a server counts: a later one may keep silent.
+    let mut looks = FuturesOrdered::new();
+    for place in places {
+        looks.push_back(look_until(hub, place, until));
+    }
+    while let Some(looked) = looks.next().await {
+        if let Some((place, found)) = looked {
+            return Inspection::Elsewhere {
+                problem,
+                url: place.to_string(),
+                found: Box::new(of_found(hub, &place, found, until).await),
+            };
+        }
+    }
+    Inspection::NoServer { problem }
+}
+
+async fn look_until(
+    hub: &Arc<Hub>,
+    place: EndpointUrl,
+    until: Instant,
+) -> Option<(EndpointUrl, Found)> {
+    let found = timeout_at(until, look_at(hub, &place)).await;
+    let found = found.ok()?.ok()?;
+    Some((place, found))
+}
+
+/// Returns where a server may be that is not at `url`: nowhere else, if that ends as the addresses
+/// of servers do, or has a query, which belongs to its path.
+fn usual_places(url: &EndpointUrl) -> Vec<EndpointUrl> {
+    let path = url.url().path().trim_end_matches('/');
+    let is_whole = path.ends_with("/mcp") || path.ends_with("/sse");
+    if is_whole || url.url().query().is_some() {
+        return Vec::new();
+    }
+    let origin = url.url().origin().ascii_serialization();
+    let mut places = Vec::new();
+    for place in [format!("{path}/mcp"), "/mcp".to_owned(), "/sse".to_owned()] {
+        let text = format!("{origin}{place}");
+        let place = match url.is_exposed() {
+            true => EndpointUrl::allowing_http(&text),
+            false => text.parse(),
+        };
+        places.extend(place.ok().filter(|place| !places.contains(place)));
+    }
+    places
+}
+
+fn silent() -> Problem {
+    let text = format!(
+        "the server has not answered within {} seconds",
+        TIMEOUT.as_secs()
+    );
+    Problem::new(ProblemKind::Unreachable, text)
+        .with_hint("check the URL and whether the server is running")
+}
+
+#[cfg(test)]
+mod tests {
+    use model::EndpointUrl;
+
+    use super::usual_places;
+
+    #[test]
+    fn usual_places_stay_at_origin() {
+        let places = |url: &str| -> Vec<String> {
+            let places = usual_places(&url.parse().unwrap());
+            places.iter().map(EndpointUrl::to_string).collect()
+        };
+        assert_eq!(
+            places("https://mcp.contoso.com"),
+            ["https://mcp.contoso.com/mcp", "https://mcp.contoso.com/sse"]
+        );
+        assert_eq!(
+            places("https://mcp.contoso.com:8443/api/files/"),
+            [
+                "https://mcp.contoso.com:8443/api/files/mcp",
+                "https://mcp.contoso.com:8443/mcp",
+                "https://mcp.contoso.com:8443/sse",
+            ]
+        );
+        for whole in [
+            "https://mcp.contoso.com/mcp",
+            "https://mcp.contoso.com/files/mcp/",
+            "https://mcp.contoso.com/sse",
+            "https://mcp.contoso.com/?key=secret",
+        ] {
+            assert!(places(whole).is_empty(), "{whole}");
+        }
+    }
+}

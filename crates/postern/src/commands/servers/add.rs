@@ -1,0 +1,208 @@
+//! `postern servers add`: looks first, adds the server, and says what comes next.
+//!
+//! Owns: when a server is not added. That is where no MCP server answers at its address; one that
+//! cannot be asked now is added all the same. An address that was found elsewhere is for the user to
+//! choose, because another path may be another server.
+
+use control::api::{Inspection, Problem, Reply, Request};
+use model::{EndpointUrl, shown_url};
+
+use super::agree_to_http;
+use crate::context::{Context, unexpected};
+use crate::failure::Failure;
+use crate::terminal;
+
+/// A server that is to be added.
+#[derive(Clone)]
+struct New {
+    name: String,
+    url: String,
+    allow_http: bool,
+}
+
+pub(super) async fn run(
+    name: String,
+    url: String,
+    no_check: bool,
+    context: &Context,
+) -> Result<(), Failure> {
+    let allow_http = EndpointUrl::allowing_http(&url).is_ok_and(|url| url.is_exposed());
+    if allow_http {
+        agree_to_http(shown_url(&url), "Add it", "the server was not added")?;
+    }
+    let new = New {
+        name,
+        url,
+        allow_http,
+    };
+    if no_check {
+        add(&new, context).await?;
+        let New { name, .. } = new;
+        terminal::say(format_args!(
+            "Added {name} unchecked. Next: `postern servers test {name}`"
+        ));
+        return Ok(());
+    }
+    let (new, inspection) = choose(new, context).await?;
+    add(&new, context).await?;
+    terminal::say(outcome(&new.name, &inspection));
+    Ok(())
+}
+
+/// Looks at the address, and has the user choose where a server was found at another one.
+async fn choose(new: New, context: &Context) -> Result<(New, Inspection), Failure> {
+    let request = Request::InspectServer {
+        name: new.name.clone(),
+        url: new.url.clone(),
+        allow_http: new.allow_http,
+    };
+    let reply = context.call(&request).await?;
+    let Reply::Inspection(inspection) = reply else {
+        return Err(unexpected(&reply));
+    };
+    match inspection {
+        Inspection::Elsewhere {
+            problem,
+            url,
+            found,
+        } => {
+            let question = format!(
+                "{}. An MCP server answers at {url}. Add that instead?",
+                told(&new, &problem)
+            );
+            match terminal::confirm(&question) {
+                Some(true) => Ok((New { url, ..new }, *found)),
+                Some(false) => Err(Failure::new("the server was not added")),
+                None => Err(proposal(&new, problem, &url)),
+            }
+        }
+        Inspection::NoServer { problem } => {
+            let name = &new.name;
+            let hint = problem.hint.as_deref().unwrap_or("check the URL");
+            let hint =
+                format!("{hint}; `postern servers add {name} URL --no-check` adds it as it is");
+            Err(not_added(&new, &problem).with_hint(hint).into())
+        }
+        Inspection::Ready { .. }
+        | Inspection::SignIn
+        | Inspection::HeaderNeeded { .. }
+        | Inspection::NotNow { .. } => Ok((new, inspection)),
+    }
+}
+
+async fn add(new: &New, context: &Context) -> Result<(), Failure> {
+    let request = Request::AddServer {
+        name: new.name.clone(),
+        url: new.url.clone(),
+        allow_http: new.allow_http,
+    };
+    context.call(&request).await.map(drop)
+}
+
+/// Where nobody can be asked, the command to run is named.
+fn proposal(new: &New, problem: Problem, url: &str) -> Failure {
+    let name = &new.name;
+    let message = format!(
+        "{}, but an MCP server answers at {url}",
+        not_added(new, &problem).message
+    );
+    let hint = format!(
+        "if that is the one, run `postern servers add {name} {url}`; `--no-check` adds the URL as it is"
+    );
+    Problem { message, ..problem }.with_hint(hint).into()
+}
+
+fn not_added(new: &New, problem: &Problem) -> Problem {
+    let message = format!("{} was not added: {}", new.name, told(new, problem));
+    Problem {
+        message,
+        ..problem.clone()
+    }
+}
+
+/// What is at the address of the server, in words that name it.
+fn told(new: &New, problem: &Problem) -> String {
+    let shown = shown_url(&new.url);
+    match problem.message.strip_prefix("the server ") {
+        Some(rest) => format!("{shown} {rest}"),
+        None => format!("{shown}: {}", problem.message),
+    }
+}
+
+/// What was added, and what comes next.
+fn outcome(name: &str, inspection: &Inspection) -> String {
+    match inspection {
+        Inspection::Ready { report } => format!(
+            "Added {name}: it is ready, with {} tool{} ({}, MCP {}).\nNext: `postern hosts add claude-desktop {name}`",
+            report.tools.len(),
+            if report.tools.len() == 1 { "" } else { "s" },
+            report.server_info,
+            report.protocol_version
+        ),
+        Inspection::SignIn => {
+            format!("Added {name}: it wants a sign-in.\nNext: `postern sign-in {name}`")
+        }
+        Inspection::HeaderNeeded { words } => {
+            let words = words
+                .as_ref()
+                .map_or_else(String::new, |words| format!(": {words}"));
+            format!(
+                "Added {name}: it answers 401 and names no way to sign in{words}.\nNext: if it takes an API key, write the header's name under [servers.{name}] of config.toml, as in `headers = {{ X-Api-Key = {{ keychain = \"{name}-key\" }} }}`, and store the key with `postern secrets set {name}-key`"
+            )
+        }
+        Inspection::Elsewhere { problem, .. }
+        | Inspection::NoServer { problem }
+        | Inspection::NotNow { problem } => {
+            let next = format!("Next: `postern servers test {name}`");
+            let hint = problem
+                .hint
+                .as_ref()
+                .map_or_else(String::new, |hint| format!("\nhint: {hint}"));
+            format!(
+                "Added {name}, which cannot be used yet: {}.{hint}\n{next}",
+                problem.message
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use control::api::{Inspection, Problem, ProblemKind, TestReport};
+
+    use super::outcome;
+
+    #[test]
+    fn outcome_names_next_command() {
+        let report = TestReport {
+            server_info: "demo 1.0".into(),
+            protocol_version: "2025-11-25".into(),
+            tools: vec!["one".into(), "two".into()],
+            milliseconds: 12,
+        };
+        let problem = Problem::new(ProblemKind::Unreachable, "the server cannot be reached: no")
+            .with_hint("check the network");
+        for (inspection, expected) in [
+            (
+                Inspection::Ready { report },
+                "Added crm: it is ready, with 2 tools (demo 1.0, MCP 2025-11-25).\nNext: `postern hosts add claude-desktop crm`",
+            ),
+            (
+                Inspection::SignIn,
+                "Added crm: it wants a sign-in.\nNext: `postern sign-in crm`",
+            ),
+            (
+                Inspection::HeaderNeeded {
+                    words: Some("no key".into()),
+                },
+                "Added crm: it answers 401 and names no way to sign in: no key.\nNext: if it takes an API key, write the header's name under [servers.crm] of config.toml, as in `headers = { X-Api-Key = { keychain = \"crm-key\" } }`, and store the key with `postern secrets set crm-key`",
+            ),
+            (
+                Inspection::NotNow { problem },
+                "Added crm, which cannot be used yet: the server cannot be reached: no.\nhint: check the network\nNext: `postern servers test crm`",
+            ),
+        ] {
+            assert_eq!(outcome("crm", &inspection), expected);
+        }
+    }
+}
