@@ -14,6 +14,7 @@ use auth::Target;
 use control::api::{Inspection, Problem, ProblemKind};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
+use mcp::Message;
 use mcp::up::Failure;
 use model::EndpointUrl;
 use model::config::ServerAuth;
@@ -21,7 +22,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::hub::Hub;
 use crate::{probe, problem};
-use place::{Found, Unusable, look_at};
+use place::{Found, Unusable, look_at, words};
 
 /// How long all of it may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,7 +42,7 @@ pub(crate) async fn inspect(hub: &Arc<Hub>, url: &EndpointUrl) -> Inspection {
             return Inspection::NotNow { problem };
         }
     };
-    let problem = problem::of_failure(&failure);
+    let problem = problem_of(&failure);
     match problem.kind {
         ProblemKind::NotMcp => elsewhere(hub, url, &failure, problem, until).await,
         _ => Inspection::NotNow { problem },
@@ -130,6 +131,21 @@ fn usual_places(url: &EndpointUrl) -> Vec<EndpointUrl> {
         places.extend(place.ok().filter(|place| !places.contains(place)));
     }
     places
+}
+
+/// Returns what a failure means: the server's own words, if its refusal has some.
+fn problem_of(failure: &Failure) -> Problem {
+    let problem = problem::of_failure(failure);
+    let Failure::Rejected { body, .. } = failure else {
+        return problem;
+    };
+    match body.as_ref().and_then(Message::error) {
+        Some(error) => Problem {
+            message: probe::refused(&words(error.get())).message,
+            ..problem
+        },
+        None => problem,
+    }
 }
 
 fn silent() -> Problem {

@@ -92,16 +92,7 @@ impl Session {
                     return Ok(message);
                 }
                 UpstreamEvent::Failed { request, failure } if request.as_ref() == Some(&id) => {
-                    return Err(match failure {
-                        Failure::Rejected {
-                            body: Some(ref body),
-                            ..
-                        } => match body.error() {
-                            Some(error) => Unusable::Refused(words(error.get())),
-                            None => Unusable::Failed(failure),
-                        },
-                        failure => Unusable::Failed(failure),
-                    });
+                    return Err(Unusable::Failed(failure));
                 }
                 UpstreamEvent::Message { .. }
                 | UpstreamEvent::Failed { .. }
@@ -115,7 +106,7 @@ impl Session {
 }
 
 /// Returns the message of a JSON-RPC error.
-fn words(error: &str) -> String {
+pub(super) fn words(error: &str) -> String {
     let error = serde_json::from_str::<Value>(error).ok();
     let message = error.as_ref().and_then(|error| error["message"].as_str());
     message.unwrap_or("an error without words").to_owned()

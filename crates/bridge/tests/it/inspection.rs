@@ -160,6 +160,24 @@ async fn missing_path_is_found_at_usual_place() {
 }
 
 #[tokio::test]
+async fn missing_path_told_in_json_rpc_is_searched_too() {
+    let (bridge, _server) = bridge().await;
+    let site = Site::start(|method, path, body| {
+        if path == "/mcp" {
+            return at_mcp(method, path, body);
+        }
+        let error = json!({ "code": -32600, "message": "no such server" });
+        let answer = json!({ "jsonrpc": "2.0", "id": null, "error": error });
+        (StatusCode::NOT_FOUND, axum::Json(answer)).into_response()
+    })
+    .await;
+    let Inspection::Elsewhere { problem, .. } = inspect(&bridge, &site.origin).await else {
+        panic!("it is not proposed");
+    };
+    assert_eq!(problem.message, "the server says: no such server");
+}
+
+#[tokio::test]
 async fn found_server_is_proposed_though_other_path_is_silent() {
     let (bridge, _server) = bridge().await;
     let site = Site::start(|method, path, body| match (method, path) {
