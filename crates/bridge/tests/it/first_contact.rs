@@ -195,6 +195,40 @@ async fn stand_in_opens_no_page_after_one_was_declined() {
 }
 
 #[tokio::test]
+async fn stand_in_asks_modern_host_to_show_page() {
+    let (_server, bridge) = signed_out("sign_in_wait_seconds = 15").await;
+    let mut host = bridge.host("one").await;
+    let shows_pages = |mut params: Value| {
+        params = modern(params);
+        params["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
+            json!({ "elicitation": { "url": {} } });
+        params
+    };
+    let begun = Instant::now();
+    let list = host.request(1, "tools/list", shows_pages(json!({}))).await;
+    assert_eq!(names(&list), ["sign_in_one"]);
+    assert!(begun.elapsed() < AT_ONCE, "no page is open to wait for");
+    let tool = json!({ "name": "sign_in_one" });
+    let asked = host.request(2, "tools/call", shows_pages(tool)).await;
+    assert_eq!(asked["result"]["resultType"], "input_required", "{asked}");
+    let page = &asked["result"]["inputRequests"]["page"]["params"]["url"];
+    let again = shows_pages(json!({
+        "name": "sign_in_one",
+        "requestState": asked["result"]["requestState"],
+        "inputResponses": { "page": { "action": "accept" } },
+    }));
+    let (done, ()) = tokio::join!(
+        host.request(3, "tools/call", again),
+        bridge.browse_at(page.as_str().unwrap())
+    );
+    assert_eq!(
+        text(&done).0,
+        "Signed in to one; reload the tools. one offers: echo."
+    );
+    assert_eq!(done["result"]["resultType"], "complete");
+}
+
+#[tokio::test]
 async fn reconnect_says_reason_and_then_connects() {
     for is_modern in [false, true] {
         let address = free_address().await;
