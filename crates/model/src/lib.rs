@@ -6,11 +6,13 @@
 
 mod clock;
 pub mod config;
+mod excerpt;
 mod identifier;
 mod name;
 mod url;
 
 pub use clock::{AheadClock, Clock, ManualClock};
+pub use excerpt::excerpt;
 pub use identifier::{Issuer, Resource};
 pub use name::{NameError, SecretName, SecretNameError, ServerName};
 pub use url::{EndpointUrl, UrlError, is_loopback_host, shown_url};
