@@ -93,7 +93,7 @@ pub(crate) fn of_failure(failure: &Failure) -> Problem {
 /// The challenge of a refusal for want of scopes (RFC 6750 section 3.1).
 pub(crate) fn missing_scopes(failure: &Failure) -> Option<&str> {
     match failure {
-        Failure::Forbidden { challenge } => challenge
+        Failure::Forbidden { challenge, .. } => challenge
             .as_deref()
             .filter(|challenge| challenge.contains("insufficient_scope")),
         Failure::Unauthorized { .. }

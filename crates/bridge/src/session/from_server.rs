@@ -192,7 +192,7 @@ impl Task {
     pub(super) fn on_failure(&mut self, request: Option<RequestId>, failure: Failure) {
         let handshake = self.is_handshake(request.as_ref());
         match failure {
-            Failure::Unauthorized { challenge } => {
+            Failure::Unauthorized { challenge, .. } => {
                 self.record_challenge(challenge.as_deref());
                 self.on_refused(request.as_ref(), handshake, challenge.as_deref());
             }
@@ -329,7 +329,10 @@ impl Task {
         if request.is_none() {
             self.listen_again = true;
         } else if !handshake {
-            let failure = Failure::Unauthorized { challenge: None };
+            let failure = Failure::Unauthorized {
+                challenge: None,
+                words: None,
+            };
             self.retry(request, &failure);
         }
         match &self.link {

@@ -15,7 +15,7 @@ use crate::sign_in::Wish;
 impl Task {
     /// 403 with a challenge: the next sign-in asks for what it names.
     pub(super) fn note_step_up(&self, failure: &Failure) {
-        if let Failure::Forbidden { challenge } = failure
+        if let Failure::Forbidden { challenge, .. } = failure
             && challenge.is_some()
         {
             self.record_challenge(challenge.as_deref());

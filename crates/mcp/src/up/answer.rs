@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, LOCATION, WWW_AUTHENTICATE};
+use http::response::Parts;
 use http::{HeaderMap, HeaderName, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Body;
+use model::excerpt;
 
+use super::client::SentSecrets;
 use super::idle::Answered;
 use super::stream::{EventStream, Mark, drain};
 use super::{Failure, Generation};
@@ -121,14 +124,21 @@ async fn refusal(response: Response<Answered>, asked: Asked<'_>) -> Result<Messa
             what: "the server speaks TLS on that port; hint: write https:// in its URL".to_owned(),
         });
     }
-    let message = Message::parse(text).ok();
+    let words = || words(&head, &text, challenge.as_deref());
+    let message = Message::parse(text.clone()).ok();
     let (answer, message) = match message {
         Some(message) if asked.id.is_some() && message.id() == asked.id => (Some(message), None),
         other => (None, other),
     };
     match (head.status, answer, asked.session) {
-        (StatusCode::UNAUTHORIZED, ..) => Err(Failure::Unauthorized { challenge }),
-        (StatusCode::FORBIDDEN, ..) if challenge.is_some() => Err(Failure::Forbidden { challenge }),
+        (StatusCode::UNAUTHORIZED, ..) => {
+            let words = words();
+            Err(Failure::Unauthorized { challenge, words })
+        }
+        (StatusCode::FORBIDDEN, ..) if challenge.is_some() => {
+            let words = words();
+            Err(Failure::Forbidden { challenge, words })
+        }
         (StatusCode::NOT_FOUND, answer, Some(generation)) if !is_unknown_method(&answer) => {
             Err(Failure::SessionGone { generation })
         }
@@ -136,7 +146,10 @@ async fn refusal(response: Response<Answered>, asked: Asked<'_>) -> Result<Messa
         (StatusCode::BAD_REQUEST, None, Some(generation)) if speaks_of_session(&message) => {
             Err(Failure::SessionGone { generation })
         }
-        (StatusCode::FORBIDDEN, None, _) => Err(Failure::Forbidden { challenge }),
+        (StatusCode::FORBIDDEN, None, _) => {
+            let words = words();
+            Err(Failure::Forbidden { challenge, words })
+        }
         (status, None, _) if status.is_redirection() => Err(redirect(status, &head.headers)),
         (status, None, _) => Err(Failure::Rejected {
             status: status.as_u16(),
@@ -158,6 +171,13 @@ fn wants_tls(text: &[u8]) -> bool {
     ]
     .iter()
     .any(|known| words.contains(known))
+}
+
+/// Returns what the server says of its refusal: in the body, else in the challenge.
+fn words(head: &Parts, body: &Bytes, challenge: Option<&str>) -> Option<String> {
+    let sent = head.extensions.get::<SentSecrets>();
+    let secrets: Vec<_> = sent.into_iter().flat_map(SentSecrets::texts).collect();
+    excerpt(body, &secrets).or_else(|| excerpt(challenge?.as_bytes(), &secrets))
 }
 
 /// The one use of 404 in a session that does not mean that the session is gone.

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, Uri};
+use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
@@ -66,6 +66,28 @@ pub enum ClientError {
 pub struct Client {
     connections: Arc<Connections>,
     limit: usize,
+}
+
+/// The secret headers of a request, which lie beside its response: what a server says must not
+/// repeat them.
+#[derive(Clone)]
+pub(super) struct SentSecrets(Vec<HeaderValue>);
+
+impl SentSecrets {
+    fn of<B>(request: &Request<B>) -> Self {
+        let headers = request.headers().values();
+        Self(
+            headers
+                .filter(|value| value.is_sensitive())
+                .cloned()
+                .collect(),
+        )
+    }
+
+    /// Returns their values, as far as they are text.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|value| value.to_str().ok())
+    }
 }
 
 type Pool = legacy::Client<Bounded<HttpsConnector<Routed>>, Full<Bytes>>;
@@ -135,7 +157,9 @@ impl Client {
         let idle = &self.connections.idle;
         idle.give_up(Instant::now());
         let connection = capture_connection(&mut request);
-        let response = self.connections.pool().request(request).await?;
+        let secrets = SentSecrets::of(&request);
+        let mut response = self.connections.pool().request(request).await?;
+        response.extensions_mut().insert(secrets);
         Ok(idle.watch(response, connection))
     }
 

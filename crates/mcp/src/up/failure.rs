@@ -17,11 +17,15 @@ pub enum Failure {
     Unauthorized {
         /// The values of `WWW-Authenticate`, joined by `, `.
         challenge: Option<String>,
+        /// What the remote says of it, on one short line without any header's value of ours.
+        words: Option<String>,
     },
     /// 403: ask for more scopes, if the challenge names some.
     Forbidden {
         /// The values of `WWW-Authenticate`, joined by `, `.
         challenge: Option<String>,
+        /// What the remote says of it, on one short line without any header's value of ours.
+        words: Option<String>,
     },
     /// The remote no longer knows the session: initialize again, unless that was done already.
     SessionGone {
@@ -156,7 +160,10 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unauthorized { .. } => f.write_str("the server wants a sign-in (HTTP 401)"),
-            Self::Forbidden { .. } => f.write_str("the server does not allow this (HTTP 403)"),
+            Self::Forbidden { words, .. } => {
+                f.write_str("the server does not allow this (HTTP 403)")?;
+                words.iter().try_for_each(|words| write!(f, ": {words}"))
+            }
             Self::SessionGone { .. } => f.write_str("the server has forgotten the session"),
             Self::Unreachable { reason, .. } => {
                 write!(f, "the server cannot be reached: {reason}")

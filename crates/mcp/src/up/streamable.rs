@@ -90,7 +90,7 @@ impl Shared {
             return first;
         };
         match self.open_sse(outgoing, id, generation).await {
-            Err(Failure::Unauthorized { challenge }) => Err(Failure::Unauthorized { challenge }),
+            Err(refused @ Failure::Unauthorized { .. }) => Err(refused),
             Err(_) => first,
             Ok(()) => Ok(()),
         }
@@ -365,7 +365,7 @@ impl Shared {
             match self.get(&mark).await {
                 Opened::Stream(stream) => return Some(stream),
                 Opened::NotNow(_) => {}
-                Opened::Refused(Failure::Unauthorized { challenge }) => {
+                Opened::Refused(Failure::Unauthorized { challenge, .. }) => {
                     self.emit(UpstreamEvent::TokenRefused { used, challenge })
                         .await;
                 }

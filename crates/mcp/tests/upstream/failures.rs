@@ -26,14 +26,14 @@ async fn refusals_carry_their_challenges() {
         .call()
         .await
         .respond(refusal(401, &[bearer, "Basic"]));
-    let Failure::Unauthorized { challenge } = host.failure(Some(1)).await else {
+    let Failure::Unauthorized { challenge, .. } = host.failure(Some(1)).await else {
         panic!()
     };
     assert_eq!(challenge.unwrap(), format!("{bearer}, Basic"));
 
     host.send(&request(1, "tools/list"));
     server.call().await.respond(refusal(403, &[bearer]));
-    let Failure::Forbidden { challenge } = host.failure(Some(1)).await else {
+    let Failure::Forbidden { challenge, .. } = host.failure(Some(1)).await else {
         panic!()
     };
     assert_eq!(challenge.unwrap(), bearer);
@@ -42,9 +42,50 @@ async fn refusals_carry_their_challenges() {
     server.call().await.respond(refusal(401, &[]));
     let failure = host.failure(None).await;
     assert!(
-        matches!(failure, Failure::Unauthorized { challenge: None }),
+        matches!(
+            failure,
+            Failure::Unauthorized {
+                challenge: None,
+                ..
+            }
+        ),
         "{failure}"
     );
+}
+
+#[tokio::test]
+async fn refusal_words_repeat_no_header_of_ours() {
+    let (mut host, mut server) = Host::ready().await;
+    let said = r#"{"message":"Token abcdefghijkl of\r\n\u001b key is not known"}"#;
+    let body = |status: u16| {
+        let response = Response::builder().status(status);
+        response.body(Body::from(said)).unwrap()
+    };
+    host.send_as(&request(1, "tools/list"), "Bearer abcdefghijkl");
+    server.call().await.respond(body(401));
+    let Failure::Unauthorized { words, .. } = host.failure(Some(1)).await else {
+        panic!()
+    };
+    assert_eq!(words.as_deref(), Some("Token … of key is not known"));
+
+    host.send_as(&request(2, "tools/list"), "Bearer abcdefghijkl");
+    server.call().await.respond(body(403));
+    assert_eq!(
+        host.failure(Some(2)).await.to_string(),
+        "the server does not allow this (HTTP 403): Token … of key is not known"
+    );
+
+    host.send(&request(3, "tools/list"));
+    let empty = Response::builder().status(401);
+    let empty = empty.header("WWW-Authenticate", r#"Basic realm="keys""#);
+    server
+        .call()
+        .await
+        .respond(empty.body(Body::empty()).unwrap());
+    let Failure::Unauthorized { words, .. } = host.failure(Some(3)).await else {
+        panic!()
+    };
+    assert_eq!(words.as_deref(), Some(r#"Basic realm="keys""#));
 }
 
 #[tokio::test]

@@ -357,7 +357,10 @@ fn nobody_is_asked_twice_because_a_round_did_not_get_through() {
         &format!(r#""inputRequests":{{"a":{FORM}}}"#),
     );
     let round = to_server(&host.on_host(result(r#""postern:input:1""#, "{}")));
-    let refused = Failure::Unauthorized { challenge: None };
+    let refused = Failure::Unauthorized {
+        challenge: None,
+        words: None,
+    };
     let told = shown(&host.failed(round.id().cloned(), refused));
     assert_eq!(told, ["fail 1: the server wants a sign-in (HTTP 401)"]);
     let again = to_server(&host.on_host(request("1", "tools/call", NO_META)));
@@ -507,7 +510,10 @@ fn a_subscription_that_is_cut_begins_again_and_a_refused_one_does_not() {
     );
 
     host.listen();
-    let refused = Failure::Unauthorized { challenge: None };
+    let refused = Failure::Unauthorized {
+        challenge: None,
+        words: None,
+    };
     let told = shown(&host.failed(Some(id(r#""postern:listen:4""#)), refused));
     assert_eq!(told, ["fail: the server wants a sign-in (HTTP 401)"]);
 

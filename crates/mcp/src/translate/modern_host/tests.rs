@@ -440,7 +440,13 @@ fn a_handshake_that_fails_is_a_failure_of_all_that_waits_for_it() {
     let mut host = ModernHost::new("n".into(), false);
     host.on_host(call("1", "{}", ""));
     host.on_host(call("2", "{}", ""));
-    let failed = shown(&host.failed(on(1), Failure::Unauthorized { challenge: None }));
+    let failed = shown(&host.failed(
+        on(1),
+        Failure::Unauthorized {
+            challenge: None,
+            words: None,
+        },
+    ));
     let why = "the server wants a sign-in (HTTP 401)";
     assert_eq!(failed, [format!("fail 1: {why}"), format!("fail 2: {why}")]);
     host.on_host(call("1", "{}", ""));
