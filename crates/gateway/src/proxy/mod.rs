@@ -43,4 +43,5 @@ pub(crate) fn router() -> Router<Arc<App>> {
             "/mcp/message",
             post(relay::message).options(relay::preflight),
         )
+        .fallback(relay::nowhere)
 }

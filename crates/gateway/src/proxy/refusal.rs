@@ -70,7 +70,11 @@ impl From<access::Refusal> for Refusal {
 
 impl Refusal {
     pub(super) fn answer(&self, place: &Place<'_>) -> Response {
-        let told = self.tell(place.server.map_or("", |server| &server.title));
+        let told = match place.server {
+            Some(server) => self.tell(&server.title),
+            // Then it is the gateway that has to be named.
+            None => self.tell(&place.app.issuer),
+        };
         let server = place.server.map(|server| server.name.as_str());
         let body = json!({
             "jsonrpc": "2.0",
@@ -111,6 +115,7 @@ impl Refusal {
         HeaderValue::try_from(text).ok()
     }
 
+    /// In words, about the server of this title, or about the gateway at this address.
     fn tell(&self, server: &str) -> Told {
         let told = |status, kind, message: String, hint| Told {
             status,
@@ -128,8 +133,8 @@ impl Refusal {
             Self::NoSuchServer => told(
                 StatusCode::NOT_FOUND,
                 ErrorKind::NoSuchServer,
-                "There is no such server at this gateway".to_owned(),
-                "check the server's URL",
+                format!("no such server at this gateway ({server})"),
+                "check the path of the server's URL; it usually ends in /mcp",
             ),
             Self::Anonymous | Self::InvalidToken => told(
                 StatusCode::UNAUTHORIZED,

@@ -57,6 +57,16 @@ pub(super) async fn preflight(State(app): State<Arc<App>>, request: Request) -> 
     with_cors(&app, request.headers().get(ORIGIN).cloned(), response)
 }
 
+/// Every path that nothing is at.
+pub(crate) async fn nowhere(State(app): State<Arc<App>>, request: Request) -> Response {
+    let response = Refusal::NoSuchServer.answer(&Place {
+        app: &app,
+        server: None,
+        resource: "",
+    });
+    with_cors(&app, request.headers().get(ORIGIN).cloned(), response)
+}
+
 /// How a server is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Face {

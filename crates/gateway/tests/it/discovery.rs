@@ -294,3 +294,35 @@ async fn d13_t83_no_input_is_answered_with_a_server_error() {
     let (_, value) = world.post_form("/token", &[("grant_type", "x")]).await;
     assert_ne!(value, Value::Null);
 }
+
+#[tokio::test]
+async fn unknown_server_is_answered_with_name_of_gateway() {
+    let world = World::start().await;
+    let named = format!("no such server at this gateway ({})", world.origin);
+    for path in [
+        "/nobody/mcp",
+        "/nobody/sse",
+        "/nobody/message",
+        "/nobody",
+        "/snippets",
+        "/",
+    ] {
+        for method in [Method::GET, Method::POST] {
+            let request = world.http.request(method.clone(), world.url(path));
+            let response = request.send().await.unwrap();
+            if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+                continue;
+            }
+            assert_eq!(response.status(), StatusCode::NOT_FOUND, "{method} {path}");
+            assert!(!response.headers().contains_key("www-authenticate"));
+            let body: Value = response.json().await.unwrap();
+            assert_eq!(body["error"]["message"], named, "{method} {path}");
+            let hint = body["error"]["data"]["hint"].as_str().unwrap();
+            assert!(hint.ends_with("/mcp"), "{hint}");
+        }
+    }
+    for path in ["/nobody/mcp", "/nobody"] {
+        let (status, _) = world.get_json(&format!("{PR}{path}")).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
+    }
+}
