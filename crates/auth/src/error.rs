@@ -206,16 +206,6 @@ pub enum SignInError {
         /// The name.
         name: UnknownName,
     },
-    /// The server has no MCP endpoint at the path of its URL.
-    #[error(
-        "{server} has nothing at this path (HTTP {status}); hint: check the URL; it usually ends in /mcp"
-    )]
-    WrongPath {
-        /// The server.
-        server: String,
-        /// How it answers.
-        status: u16,
-    },
     /// The clock of this machine is wrong.
     #[error(
         "the clock of this machine is {} minutes {} that of the authorization server of {server}; hint: set the date and time, then sign in again",
@@ -293,6 +283,38 @@ pub enum SignInError {
     NotProtected {
         /// The server.
         server: String,
+    },
+    /// The server refuses requests without a token, and neither it nor its origin says how to get one.
+    #[error(
+        "{server} {}names no way to sign in{}; hint: if it wants an API key or another header, write it into `headers` of this server in config.toml",
+        status.map(|status| format!("answers {status} and ")).unwrap_or_default(),
+        words.as_ref().map(|words| format!(": {words}")).unwrap_or_default()
+    )]
+    NoSignIn {
+        /// The server.
+        server: String,
+        /// The HTTP status of its refusal, if it was seen.
+        status: Option<u16>,
+        /// What it said, on one short line.
+        words: Option<String>,
+    },
+    /// The URL leads to a gateway of ours, which has no server at that path.
+    #[error("no such server at this gateway ({gateway}); hint: check the path of the server's URL")]
+    NoSuchServer {
+        /// The server.
+        server: String,
+        /// The origin of the gateway.
+        gateway: String,
+    },
+    /// The server has no MCP endpoint at the path of its URL.
+    #[error(
+        "{server} has nothing at this path (HTTP {status}); hint: check the URL; it usually ends in /mcp"
+    )]
+    WrongPath {
+        /// The server.
+        server: String,
+        /// How it answers.
+        status: u16,
     },
     /// Going on would not be safe.
     #[error("the sign-in to {server} would not be safe: {what}; hint: tell who runs the server")]

@@ -372,25 +372,25 @@ impl Identity {
         examination::examine(&self.0.source, &self.0.program, target, challenge).await
     }
 
-    /// Returns whether `target`, which answered 401 with this `WWW-Authenticate` header, offers a
-    /// sign-in. Nothing is registered, no browser is opened, no token is asked for.
+    /// Finds out whether a server that refuses requests without a token names a way to sign in. As
+    /// [`examine`](Self::examine), it changes nothing; `challenge` is as there.
     ///
     /// # Errors
     ///
-    /// [`SignInError`], where a sign-in could not succeed.
-    pub async fn offers_sign_in(
+    /// [`SignInError`]: `NoSignIn`, if it names none.
+    pub async fn find_sign_in(
         &self,
         target: &Target,
         challenge: Option<&str>,
-    ) -> Result<bool, SignInError> {
+    ) -> Result<(), SignInError> {
         let source = &self.0.source;
         let discovery = Discovery {
             http: &source.clients,
             server: &target.url,
             issuers: KnownIssuers::new(source, target),
         };
-        let challenge = challenge.and_then(Challenge::parse).unwrap_or_default();
-        discovery.offers_sign_in(challenge).await
+        let challenge = challenge.map(|text| Challenge::parse(text).unwrap_or_default());
+        discovery.of_server(challenge, |_| true).await.map(|_| ())
     }
 
     /// The account that opens `target`: a person's, or the program's own. From memory: `None`

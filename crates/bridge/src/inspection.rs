@@ -10,7 +10,7 @@ mod place;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::Target;
+use auth::{SignInError, Target};
 use control::api::{Inspection, Problem, ProblemKind};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
@@ -63,10 +63,12 @@ async fn of_found(hub: &Arc<Hub>, url: &EndpointUrl, found: Found, until: Instan
         url: url.clone(),
         auth: ServerAuth::Discover,
     };
-    let offered = hub.identity.offers_sign_in(&target, challenge.as_deref());
+    let offered = hub.identity.find_sign_in(&target, challenge.as_deref());
     match timeout_at(until, offered).await {
-        Ok(Ok(true)) | Err(_) => Inspection::SignIn,
-        Ok(Ok(false)) => Inspection::HeaderNeeded { words },
+        Ok(Ok(())) | Err(_) => Inspection::SignIn,
+        Ok(Err(SignInError::NoSignIn { words: said, .. })) => Inspection::HeaderNeeded {
+            words: words.or(said),
+        },
         Ok(Err(error)) => Inspection::NotNow {
             problem: problem::of_new_sign_in(url, &error),
         },

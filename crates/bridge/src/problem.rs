@@ -302,10 +302,11 @@ fn kind_of_sign_in(error: &auth::SignInError) -> ProblemKind {
         Error::Untrusted { .. } => ProblemKind::Untrusted,
         Error::WrongPath { .. } | Error::NotTls { .. } => ProblemKind::NotMcp,
         Error::PortTaken { .. } | Error::PortAwaited { .. } => ProblemKind::InUse,
-        Error::NoDeviceCode { .. } | Error::NotForPeople { .. } | Error::NotProtected { .. } => {
-            ProblemKind::NotOffered
-        }
-        Error::SecretMissing { .. } => ProblemKind::NotFound,
+        Error::NoDeviceCode { .. }
+        | Error::NotForPeople { .. }
+        | Error::NotProtected { .. }
+        | Error::NoSignIn { .. } => ProblemKind::NotOffered,
+        Error::SecretMissing { .. } | Error::NoSuchServer { .. } => ProblemKind::NotFound,
         Error::NoRegistration { .. }
         | Error::Insecure { .. }
         | Error::ForeignResource { .. }

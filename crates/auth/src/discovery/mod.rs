@@ -7,16 +7,12 @@
 
 mod challenge;
 mod endpoints;
-mod offer;
+mod probe;
 mod resource;
 mod server;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
-use ::http::StatusCode;
-use ::http::header::WWW_AUTHENTICATE;
 use model::{EndpointUrl, Issuer};
 use serde::de::DeserializeOwned;
 
@@ -26,9 +22,11 @@ pub(crate) use endpoints::KnownIssuers;
 pub(crate) use resource::{ProtectedResource, covers};
 pub(crate) use server::{AuthorizationServer, IssuerRule, Proof};
 
+use probe::{PROBE_TIMEOUT, Probed};
+
 use crate::dialect;
 use crate::error::SignInError;
-use crate::http::{Answer, Clients, Fault, Side, fault, fetch};
+use crate::http::{Answer, Clients, Fault, Side, fetch};
 
 /// What was found out about a server.
 #[derive(Clone, Debug)]
@@ -38,12 +36,20 @@ pub(crate) struct Discovered {
     pub(crate) resource: Option<ProtectedResource>,
     /// What the server said when it refused.
     pub(crate) challenge: Challenge,
-    /// Whether the server was seen to refuse, or describes its protection.
-    pub(crate) protected: bool,
 }
 
-/// How long the server may take to say that it is there.
-const KNOCK: Duration = Duration::from_secs(10);
+/// What is known of a server that describes nothing.
+#[derive(Debug)]
+enum Stance {
+    /// It answers 401, in these words.
+    Unauthorized(Option<String>),
+    /// It answers with another status that refuses, in these words.
+    Denied(u16, Option<String>),
+    /// It describes itself as a protected resource, and nothing else was seen.
+    Described,
+    /// It was not seen to refuse.
+    Unclear,
+}
 
 /// How many authorization servers of one server are asked at most.
 const MOST_AUTHORIZATION_SERVERS: usize = 4;
@@ -70,30 +76,44 @@ impl Discovery<'_> {
         challenge: Option<Challenge>,
         fits: impl Fn(&AuthorizationServer) -> bool,
     ) -> Result<Discovered, SignInError> {
-        let mut protected = challenge.is_some();
+        let mut stance = match challenge {
+            Some(_) => Stance::Unauthorized(None),
+            None => Stance::Described,
+        };
+        let is_challenged = challenge.is_some();
         let mut challenge = challenge.unwrap_or_default();
         let mut resource = self.resource(&challenge).await?;
-        if resource.is_none()
-            && !protected
-            && let Some(heard) = self.knock().await?
-        {
-            protected = true;
-            challenge = heard;
-            resource = self.resource(&challenge).await?;
+        let is_described = matches!(&resource, Some((own, _)) if !own.is_broader_than(self.server));
+        // What describes a whole origin does not show that there is a server at this path.
+        if !is_challenged && !is_described {
+            stance = match self.probe_server().await? {
+                Probed::Open if resource.is_none() => return Err(self.not_protected()),
+                Probed::Unclear if resource.is_none() => Stance::Unclear,
+                Probed::Open | Probed::Unclear => Stance::Described,
+                Probed::Denied { status, words } => Stance::Denied(status.as_u16(), words),
+                Probed::Unauthorized {
+                    challenge: heard,
+                    words,
+                } => {
+                    if heard.resource_metadata.is_some() {
+                        resource = self.resource(&heard).await?;
+                    }
+                    challenge = heard;
+                    Stance::Unauthorized(words)
+                }
+            };
         }
         let side = resource.as_ref().map_or(Side::Inside, |(_, side)| *side);
         let resource = resource.map(|(resource, _)| resource);
         let named = resource.as_ref().map(|one| &*one.authorization_servers);
         let authorization_server = match named {
             Some(issuers @ [_, ..]) => self.first_of(issuers, side, fits).await?,
-            Some([]) | None => self.of_origin().await?,
+            Some([]) | None => self.of_origin(stance).await?,
         };
-        protected |= resource.is_some() || authorization_server.proof != Proof::Assumed;
         Ok(Discovered {
             authorization_server,
             resource,
             challenge,
-            protected,
         })
     }
 
@@ -116,7 +136,7 @@ impl Discovery<'_> {
         match (found, failed) {
             (Some(server), _) => Ok(server),
             (None, Some(error)) => Err(error),
-            (None, None) => self.of_origin().await,
+            (None, None) => self.of_origin(Stance::Described).await,
         }
     }
 
@@ -166,8 +186,10 @@ impl Discovery<'_> {
         self.accept(metadata, |found| dialect::names_authority(authority, found))
     }
 
-    /// The server's own origin as its authorization server, as MCP 2025-03-26 had it.
-    async fn of_origin(&self) -> Result<AuthorizationServer, SignInError> {
+    /// The server's own origin as its authorization server, as MCP 2025-03-26 had it. Without metadata
+    /// that is so only if the server wants a token and the usual endpoint is seen to be there: a server
+    /// that wants an API key answers 401 too.
+    async fn of_origin(&self, stance: Stance) -> Result<AuthorizationServer, SignInError> {
         let origin = self.server.url().origin().ascii_serialization();
         let base = self.checked("its origin", &origin, Side::Inside)?;
         for address in server::well_known(base.url()) {
@@ -177,7 +199,17 @@ impl Discovery<'_> {
                 });
             }
         }
-        AuthorizationServer::assumed(&origin).map_err(|what| self.malformed(what))
+        let (status, words) = match stance {
+            Stance::Unclear => return Err(self.not_protected()),
+            Stance::Denied(status, words) => return Err(self.no_sign_in(Some(status), words)),
+            Stance::Unauthorized(words) => (Some(401), words),
+            Stance::Described => (None, None),
+        };
+        let assumed = AuthorizationServer::assumed(&origin).map_err(|what| self.malformed(what))?;
+        match self.has_endpoints(&assumed).await? {
+            true => Ok(assumed),
+            false => Err(self.no_sign_in(status, words)),
+        }
     }
 
     /// What the server says of itself, and on which side.
@@ -249,60 +281,10 @@ impl Discovery<'_> {
         if address.parse().is_ok_and(|named| is_own(&named)) {
             return Side::Inside;
         }
-        let request = self.http.anywhere.get(own.clone()).timeout(KNOCK);
+        let request = self.http.anywhere.get(own.clone()).timeout(PROBE_TIMEOUT);
         let peer = request.send().await.ok();
         self.http
             .side_of(own, peer.and_then(|response| response.remote_addr()))
-    }
-
-    /// Asks the server for nothing in particular, to hear whether it refuses.
-    async fn knock(&self) -> Result<Option<Challenge>, SignInError> {
-        let request = self
-            .http
-            .anywhere
-            .get(self.server.url().clone())
-            .timeout(KNOCK)
-            .header("accept", "application/json, text/event-stream");
-        // Only the head of the answer counts: its body may be a stream without end.
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(error) => return Err(self.fault(self.server, fault(error))),
-        };
-        if response.status().is_success() {
-            return Err(SignInError::NotProtected {
-                server: self.server.shown().to_owned(),
-            });
-        }
-        match response.status() {
-            StatusCode::UNAUTHORIZED => Ok(Some(challenge_of(&response))),
-            StatusCode::NOT_FOUND | StatusCode::GONE => self.knock_again().await,
-            _ => Ok(None),
-        }
-    }
-
-    /// Posts nothing to the server, which answers 404 to GET: so do some that take messages there.
-    ///
-    /// # Errors
-    ///
-    /// `WrongPath` if it answers that to POST too.
-    async fn knock_again(&self) -> Result<Option<Challenge>, SignInError> {
-        let request = self
-            .http
-            .anywhere
-            .post(self.server.url().clone())
-            .timeout(KNOCK)
-            .header("accept", "application/json, text/event-stream")
-            .header("content-type", "application/json");
-        let response = request.send().await;
-        let response = response.map_err(|error| self.fault(self.server, fault(error)))?;
-        match response.status() {
-            StatusCode::UNAUTHORIZED => Ok(Some(challenge_of(&response))),
-            status @ (StatusCode::NOT_FOUND | StatusCode::GONE) => Err(SignInError::WrongPath {
-                server: self.server.shown().to_owned(),
-                status: status.as_u16(),
-            }),
-            _ => Ok(None),
-        }
     }
 
     /// A JSON document at an address that somebody on this side names; `None` if there is none: any
@@ -391,6 +373,20 @@ impl Discovery<'_> {
         SignInError::from_fault(address.shown().to_owned(), fault)
     }
 
+    fn not_protected(&self) -> SignInError {
+        SignInError::NotProtected {
+            server: self.server.shown().to_owned(),
+        }
+    }
+
+    fn no_sign_in(&self, status: Option<u16>, words: Option<String>) -> SignInError {
+        SignInError::NoSignIn {
+            server: self.server.shown().to_owned(),
+            status,
+            words,
+        }
+    }
+
     fn insecure(&self, what: String) -> SignInError {
         SignInError::Insecure {
             server: self.server.shown().to_owned(),
@@ -404,11 +400,4 @@ impl Discovery<'_> {
             what,
         }
     }
-}
-
-/// Returns the challenge of a 401, which is empty if it names nothing.
-fn challenge_of(response: &reqwest::Response) -> Challenge {
-    let header = response.headers().get(WWW_AUTHENTICATE);
-    let text = header.and_then(|value| value.to_str().ok());
-    text.and_then(Challenge::parse).unwrap_or_default()
 }

@@ -63,6 +63,10 @@ pub enum Verdict {
     Broken,
 }
 
+/// What was looked for at a server that names no way to sign in, and at one that answers 401 besides.
+const NO_METADATA: &str = "it names no way to sign in: there is no protected resource metadata (RFC 9728) and no authorization server metadata (RFC 8414)";
+const NO_ENDPOINT: &str = "nor is there an /authorize (MCP 2025-03-26)";
+
 /// Who issues the tokens.
 struct Authority {
     issuer: Issuer,
@@ -131,15 +135,27 @@ impl Finding {
         }
     }
 
-    /// What stands in the way of finding out.
-    fn of_error(error: &SignInError) -> Self {
-        if let SignInError::NotProtected { .. } = error {
-            return Self::fine(Aspect::Discovery, "it asks for no sign-in");
-        }
+    /// What stands in the way of finding out. Returns `None` if there is no server at the URL, which
+    /// is not a matter of signing in.
+    fn of_error(auth: &ServerAuth, error: &SignInError) -> Option<Self> {
         let text = error.to_string();
-        match text.split_once("; hint: ") {
-            Some((what, todo)) => Self::broken(Aspect::Discovery, what).with(todo),
-            None => Self::broken(Aspect::Discovery, text),
-        }
+        Some(match (error, auth) {
+            (SignInError::WrongPath { .. } | SignInError::NoSuchServer { .. }, _) => return None,
+            (SignInError::NotProtected { .. }, _) => {
+                Self::fine(Aspect::Discovery, "it asks for no sign-in")
+            }
+            // What it wants in place of a token is seen where it is used.
+            (SignInError::NoSignIn { status, .. }, ServerAuth::Discover) => {
+                let what = match status {
+                    Some(401) | None => format!("{NO_METADATA}, {NO_ENDPOINT}"),
+                    Some(_) => NO_METADATA.to_owned(),
+                };
+                Self::fine(Aspect::Discovery, what)
+            }
+            _ => match text.split_once("; hint: ") {
+                Some((what, todo)) => Self::broken(Aspect::Discovery, what).with(todo),
+                None => Self::broken(Aspect::Discovery, text),
+            },
+        })
     }
 }

@@ -27,7 +27,10 @@ pub(super) async fn findings(
             let Outlook { issuer, server, .. } = outlook;
             (findings, Some(Authority { issuer, server }))
         }
-        Err(error) => (vec![Finding::of_error(&error)], None),
+        Err(error) => (
+            Vec::from_iter(Finding::of_error(&target.auth, &error)),
+            None,
+        ),
     }
 }
 

@@ -25,7 +25,10 @@ pub(super) async fn findings(
                 Some(Authority { issuer, server }),
             )
         }
-        Err(error) => (vec![Finding::of_error(&error), registration], None),
+        Err(error) => {
+            let discovery = Finding::of_error(&target.auth, &error);
+            (discovery.into_iter().chain([registration]).collect(), None)
+        }
     }
 }
 

@@ -191,7 +191,6 @@ pub(crate) async fn find_out(
                 authorization_server: discovery.of_entra(authority).await?,
                 resource: None,
                 challenge: Challenge::default(),
-                protected: true,
             };
             Ok((authority.clone(), found))
         }

@@ -110,11 +110,10 @@ impl Exchange {
     fn not_registered(&self, error: RegisterError) -> SignInError {
         let server = self.server();
         match error {
-            RegisterError::NotOffered if self.plan.protected => SignInError::NoRegistration {
+            RegisterError::NotOffered => SignInError::NoRegistration {
                 server,
                 issuer: self.plan.issuer.to_string(),
             },
-            RegisterError::NotOffered => SignInError::NotProtected { server },
             RegisterError::NotForDeviceCodes => self.no_device_code(),
             RegisterError::Refused(refusal) => self.refused(&refusal),
             RegisterError::Fault(fault) => {

@@ -31,8 +31,6 @@ pub(super) struct Plan {
     pub(super) claims: Option<String>,
     /// The port of the redirect URI, where it is fixed.
     pub(super) port: Option<u16>,
-    /// Whether anything says that the server wants a sign-in.
-    pub(super) protected: bool,
     /// What the user has to approve before the authorization server is asked.
     pub(super) approval: Option<Approval>,
     /// Scopes of other resources, which the server named and which are not asked for.
@@ -149,7 +147,6 @@ impl Plan {
             resource: None,
             claims: challenge.claims,
             port: None,
-            protected: true,
             approval: request.approval,
             foreign_scopes: request.foreign,
             entra_resource: Some(request.resource),
@@ -167,7 +164,6 @@ impl Plan {
             authorization_server: server,
             resource,
             challenge,
-            protected,
         } = found;
         let issuer = server.issuer.issuer();
         if let Some(resource) = &resource
@@ -207,7 +203,6 @@ impl Plan {
             resource: resource.map(|resource| resource.resource),
             claims: challenge.claims,
             port: None,
-            protected,
             issuer,
             server,
             approval: None,

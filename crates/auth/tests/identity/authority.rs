@@ -50,6 +50,12 @@ pub(crate) struct Behaviour {
     pub(crate) person: &'static str,
     /// Whether the server answers without a sign-in.
     pub(crate) open: bool,
+    /// How the server refuses a request without a token.
+    pub(crate) refusal: (StatusCode, &'static str),
+    /// Whether the endpoints of a sign-in are there.
+    pub(crate) endpoints: bool,
+    /// How the origin answers for paths that it does not have.
+    pub(crate) absent: (StatusCode, &'static str),
     /// What becomes of device codes.
     pub(crate) device: device::DeviceCodes,
     /// What registration adds to its answer.
@@ -116,6 +122,7 @@ impl Authority {
         let router = axum::Router::new()
             .route("/", get(time))
             .route("/mcp", get(mcp).post(mcp))
+            .route("/post-only/mcp", get(absent).post(mcp))
             .route("/.well-known/oauth-protected-resource/mcp", get(resource))
             .route("/.well-known/oauth-protected-resource", get(of_origin))
             .route("/.well-known/oauth-authorization-server", get(metadata))
@@ -131,6 +138,7 @@ impl Authority {
             .route("/revoke", post(revoke))
             .route("/account/consents", get(consents))
             .route("/account/consents/{id}", delete(withdraw))
+            .fallback(absent)
             .with_state(Arc::clone(&authority));
         tokio::spawn(async move { axum::serve(listener, router).await });
         authority
@@ -305,6 +313,9 @@ impl Behaviour {
             now: super::START,
             person: "alice",
             open: false,
+            refusal: (StatusCode::UNAUTHORIZED, ""),
+            endpoints: true,
+            absent: (StatusCode::NOT_FOUND, ""),
             device: device::DeviceCodes::usual(),
             registered_with: json!({}),
             audience: None,
@@ -330,7 +341,15 @@ async fn mcp(State(authority): Shared, headers: HeaderMap) -> Response {
     if authority.behave(|b| b.open) || authority.knows(&headers) {
         return "{}".into_response();
     }
-    (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")]).into_response()
+    let (status, body) = authority.behave(|b| b.refusal);
+    match body.is_empty() {
+        true => (status, [(WWW_AUTHENTICATE, "Bearer")]).into_response(),
+        false => (status, body).into_response(),
+    }
+}
+
+async fn absent(State(authority): Shared) -> Response {
+    authority.behave(|b| b.absent).into_response()
 }
 
 async fn resource(State(authority): Shared) -> Response {
@@ -357,8 +376,8 @@ async fn entra(State(authority): Shared) -> Response {
 }
 
 async fn register(State(authority): Shared, Json(asked): Json<Value>) -> Response {
-    if authority.behave(|b| b.metadata.is_null() && b.open) {
-        return StatusCode::NOT_FOUND.into_response();
+    if !authority.behave(|b| b.endpoints) {
+        return absent(State(authority)).await;
     }
     let parameters = Parameters::from([("body".to_owned(), asked.to_string())]);
     authority.note("register", &parameters);
@@ -390,6 +409,12 @@ async fn authorize(
         pairs.len(),
         "a parameter comes twice: {pairs:?}"
     );
+    if !authority.behave(|b| b.endpoints) {
+        return absent(State(authority)).await;
+    }
+    if asked.is_empty() {
+        return (StatusCode::BAD_REQUEST, "no parameters").into_response();
+    }
     authority.note("authorize", &asked);
     let client = &asked["client_id"];
     if client.starts_with("client-") && !authority.books().clients.contains(client) {

@@ -58,6 +58,9 @@ async fn each_kind_of_server_is_told_apart() {
         undescribed.contains("that describes nothing"),
         "{undescribed}"
     );
+    desk.authority.set(|b| b.endpoints = false);
+    let key = discovery(&discovered).await;
+    assert!(key.starts_with("it names no way to sign in"), "{key}");
     desk.authority.set(|b| b.open = true);
     let open = discovery(&discovered).await;
     assert_eq!(open, "it asks for no sign-in");
@@ -212,4 +215,22 @@ async fn who_does_not_answer_is_named() {
         what.starts_with(&format!("{origin} cannot be reached: ")),
         "{what}"
     );
+}
+
+#[tokio::test]
+async fn missing_server_has_no_findings_of_sign_in() {
+    let desk = Desk::new().await;
+    let missing = Target {
+        url: format!("{}/nosuch/mcp", desk.authority.origin)
+            .parse()
+            .unwrap(),
+        ..desk.target()
+    };
+    desk.authority.set(|b| {
+        b.metadata = Value::Null;
+        b.resource = Value::Null;
+    });
+    let aspects = look(&desk, &missing).await;
+    let aspects: Vec<_> = aspects.iter().map(|finding| finding.aspect).collect();
+    assert_eq!(aspects, [Aspect::Reach, Aspect::Proxy]);
 }
