@@ -50,11 +50,10 @@ pub(crate) async fn inspect(hub: &Arc<Hub>, url: &EndpointUrl) -> Inspection {
 }
 
 async fn of_found(hub: &Arc<Hub>, url: &EndpointUrl, found: Found, until: Instant) -> Inspection {
-    let challenge = match found {
+    let (challenge, words) = match found {
         Found::Open(report) => return Inspection::Ready { report },
-        Found::Protected(challenge) => challenge,
+        Found::Protected { challenge, words } => (challenge, words),
     };
-    let words = challenge.as_deref().and_then(auth::challenge_words);
     if url.is_exposed() {
         // Nobody signs in over plain http.
         return Inspection::HeaderNeeded { words };
@@ -66,9 +65,7 @@ async fn of_found(hub: &Arc<Hub>, url: &EndpointUrl, found: Found, until: Instan
     let offered = hub.identity.find_sign_in(&target, challenge.as_deref());
     match timeout_at(until, offered).await {
         Ok(Ok(())) | Err(_) => Inspection::SignIn,
-        Ok(Err(SignInError::NoSignIn { words: said, .. })) => Inspection::HeaderNeeded {
-            words: words.or(said),
-        },
+        Ok(Err(SignInError::NoSignIn { .. })) => Inspection::HeaderNeeded { words },
         Ok(Err(error)) => Inspection::NotNow {
             problem: problem::of_new_sign_in(url, &error),
         },

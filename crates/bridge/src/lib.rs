@@ -15,6 +15,7 @@ pub mod hosts;
 mod hub;
 mod inspection;
 mod management;
+mod no_sign_in;
 mod probe;
 mod problem;
 mod registry;

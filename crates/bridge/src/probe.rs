@@ -185,6 +185,7 @@ fn problem_of(error: &str) -> Problem {
     }
     let Ok(answer) = serde_json::from_str::<Refused>(error) else {
         return match serde_json::from_str::<Value>(error) {
+            Ok(error) if is_no_such_server(&error) => no_such_server(&error),
             Ok(error) => refused(
                 error["message"]
                     .as_str()
@@ -206,6 +207,19 @@ fn problem_of(error: &str) -> Problem {
         },
         None => refused(&answer.message),
     }
+}
+
+/// Returns whether a gateway of ours says that it has no server at the URL.
+fn is_no_such_server(error: &Value) -> bool {
+    let kind = error["data"]["kind"].as_str();
+    kind.is_some_and(|kind| kind.replace('_', "-") == "no-such-server")
+}
+
+fn no_such_server(error: &Value) -> Problem {
+    let words = error["message"].as_str().unwrap_or_default();
+    let words = model::excerpt(words.as_bytes(), &[]);
+    let text = words.unwrap_or_else(|| "no such server at this gateway".to_owned());
+    Problem::new(ProblemKind::NotFound, text).with_hint("check the path of the server's URL")
 }
 
 pub(crate) fn refused(words: &str) -> Problem {

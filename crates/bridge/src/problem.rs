@@ -4,7 +4,7 @@ use control::api::{Actor, Problem, ProblemKind, RefusalView};
 use mcp::up::Failure;
 use mcp::{Message, RequestId};
 use model::config::ServerAuth;
-use model::{EndpointUrl, ServerName};
+use model::{EndpointUrl, SecretName, ServerName};
 use serde_json::json;
 use url::Url;
 
@@ -49,9 +49,10 @@ pub(crate) fn of_failure(failure: &Failure) -> Problem {
             ProblemKind::Failed,
             "sign in again from Postern's tray menu or with `postern sign-in`: that asks for the access that is missing",
         ),
+        // Another sign-in of the same account brings the same rights.
         Failure::Unauthorized { .. } | Failure::Forbidden { .. } => (
             ProblemKind::Failed,
-            "ask who runs the server for access, then sign in again",
+            "ask the administrators of the server for access; if it wants a key, write it into `headers` of this server in config.toml (`postern secrets set` stores the value)",
         ),
         // It is told of requests only: the server has not taken them in.
         Failure::SessionGone { .. } => (
@@ -179,6 +180,10 @@ fn browser_needed(server: &ServerName) -> Problem {
 
 /// The server answers 401, whatever it is sent.
 pub(crate) fn unauthorized(server: &Server) -> Problem {
+    let words = server.refusal_words();
+    if server.names_no_sign_in() {
+        return no_sign_in(server, Some(401), words.as_deref());
+    }
     match server.config.auth {
         ServerAuth::None => {}
         ServerAuth::ClientCredentials(_) => {
@@ -195,11 +200,47 @@ pub(crate) fn unauthorized(server: &Server) -> Problem {
     let stored: String = secrets
         .map(|secret| format!(", store the value anew with `postern secrets set {secret}`"))
         .collect();
-    let text = "the server refuses access, and its configuration says that nobody signs in to it";
+    let said = words.map_or_else(String::new, |words| format!(" ({words})"));
+    let text = format!(
+        "the server answers 401{said}, and its configuration says that it needs no sign-in"
+    );
     Problem::new(ProblemKind::Failed, text).with_hint(format!(
         "check its headers{stored}, or take `auth` out of [servers.{}]",
         server.name
     ))
+}
+
+/// Returns the problem of a server that refuses what it is sent with `status`, in these words, and
+/// names no way to sign in: it may want a header.
+fn no_sign_in(server: &Server, status: Option<u16>, words: Option<&str>) -> Problem {
+    let answers = status.map_or_else(String::new, |status| format!("answers {status} and "));
+    let said = words.map_or_else(String::new, |words| format!(": {words}"));
+    let text = format!("the server {answers}names no way to sign in{said}");
+    let name = &server.name;
+    let secrets: Vec<_> = server.config.headers.secrets().collect();
+    let hint = match (server.header_names().is_empty(), secrets.first()) {
+        (_, Some(secret)) => format!(
+            "check `headers` under [servers.{name}] in config.toml, or store the value anew with `postern secrets set {secret}`"
+        ),
+        (false, None) => format!(
+            "check `headers` under [servers.{name}] in config.toml; `postern secrets set` stores a value that is secret"
+        ),
+        (true, None) => {
+            let secret = format!("{name}-key");
+            let secret = match secret.parse::<SecretName>() {
+                Ok(secret) => secret.to_string(),
+                Err(_) => "api-key".to_owned(),
+            };
+            format!(
+                "if it wants an API key, write `headers = {{ X-Api-Key = {{ keychain = \"{secret}\" }} }}` under [servers.{name}] in config.toml, with the name of its header, and store the key with `postern secrets set {secret}`"
+            )
+        }
+    };
+    let hint = match server.ephemeral {
+        true => format!("add it with `postern servers add NAME URL` first; then {hint}"),
+        false => hint,
+    };
+    Problem::new(ProblemKind::NotOffered, text).with_hint(hint)
 }
 
 /// What an error of `auth` means.
@@ -271,8 +312,13 @@ fn spoken(server: &Server, kind: ProblemKind, error: &impl std::fmt::Display) ->
 
 /// What the end of a sign-in means.
 pub(crate) fn of_sign_in(server: &Server, error: &auth::SignInError) -> Problem {
-    if let auth::SignInError::DeviceCode(ended) = error {
-        return of_device_code(server, ended);
+    match error {
+        auth::SignInError::DeviceCode(ended) => return of_device_code(server, ended),
+        auth::SignInError::NoSignIn { status, words, .. } => {
+            let seen = server.refusal_words().filter(|_| *status != Some(403));
+            return no_sign_in(server, *status, seen.as_deref().or(words.as_deref()));
+        }
+        _ => {}
     }
     let mut problem = spoken(server, kind_of_sign_in(error), error);
     problem.refusal = error.explanation().map(quoted);

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::hub::account_id;
+use crate::no_sign_in::{self, Found};
 use crate::problem;
 use crate::seen::{Absence, Seen, lists_tool};
 use crate::stand_in::StandIn;
@@ -69,6 +70,10 @@ struct Known {
     /// Whether it ever asked for a sign-in, and how (the last `WWW-Authenticate`).
     protected: bool,
     challenge: Option<String>,
+    /// What it said when it last answered 401.
+    refusal_words: Option<String>,
+    /// Whether it was found to name a way to sign in.
+    found_sign_in: Option<Found>,
     /// What the authorization server said when it refused last.
     refusal: Option<Problem>,
     /// The challenges for more scopes that a sign-in has followed, and nothing has come of it yet.
@@ -131,6 +136,8 @@ impl Server {
             seen,
             protected,
             challenge: None,
+            refusal_words: None,
+            found_sign_in: None,
             refusal: None,
             stepped_up: BTreeSet::new(),
             tokens: Tokens::default(),
@@ -268,6 +275,9 @@ impl Server {
     pub(crate) fn note_challenge(&self, challenge: Option<String>) {
         let mut known = self.known();
         known.protected = true;
+        if challenge.as_deref().is_some_and(no_sign_in::names_metadata) {
+            known.found_sign_in = None;
+        }
         known.challenge = challenge.or(known.challenge.take());
     }
 
@@ -277,6 +287,28 @@ impl Server {
 
     pub(crate) fn challenge(&self) -> Option<String> {
         self.known().challenge.clone()
+    }
+
+    /// Records what the server said when it answered 401.
+    pub(crate) fn note_refusal_words(&self, words: Option<String>) {
+        self.known().refusal_words = words;
+    }
+
+    pub(crate) fn refusal_words(&self) -> Option<String> {
+        self.known().refusal_words.clone()
+    }
+
+    pub(crate) fn note_found_sign_in(&self, found: Found) {
+        self.known().found_sign_in = Some(found);
+    }
+
+    pub(crate) fn found_sign_in(&self) -> Option<Found> {
+        self.known().found_sign_in.clone()
+    }
+
+    /// Returns whether the server answers 401 and was found to name no way to sign in.
+    pub(crate) fn names_no_sign_in(&self) -> bool {
+        self.found_sign_in().is_some_and(|found| found.is_none)
     }
 
     /// Whether a sign-in may follow this challenge for more scopes by itself: once, and no more
@@ -389,6 +421,7 @@ impl Server {
         let mut known = self.known();
         known.protected = true;
         known.refusal = None;
+        known.found_sign_in = None;
         if known.seen.note_account(&account_id(account)) {
             self.save(&known.seen);
         }

@@ -19,8 +19,13 @@ use crate::probe::report;
 pub(super) enum Found {
     /// It answers without a sign-in.
     Open(TestReport),
-    /// It answers 401, with this `WWW-Authenticate` header.
-    Protected(Option<String>),
+    /// It answers 401.
+    Protected {
+        /// The `WWW-Authenticate` header.
+        challenge: Option<String>,
+        /// What the server says of it.
+        words: Option<String>,
+    },
 }
 
 /// Why no server can be used at an address.
@@ -48,8 +53,8 @@ pub(super) async fn look_at(hub: &Arc<Hub>, url: &EndpointUrl) -> Result<Found, 
     hub.spawn(session.up.close());
     match found {
         Ok(report) => Ok(Found::Open(report)),
-        Err(Unusable::Failed(Failure::Unauthorized { challenge })) => {
-            Ok(Found::Protected(challenge))
+        Err(Unusable::Failed(Failure::Unauthorized { challenge, words })) => {
+            Ok(Found::Protected { challenge, words })
         }
         Err(unusable) => Err(unusable),
     }

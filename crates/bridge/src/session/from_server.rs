@@ -192,7 +192,8 @@ impl Task {
     pub(super) fn on_failure(&mut self, request: Option<RequestId>, failure: Failure) {
         let handshake = self.is_handshake(request.as_ref());
         match failure {
-            Failure::Unauthorized { challenge, .. } => {
+            Failure::Unauthorized { challenge, words } => {
+                self.server.note_refusal_words(words);
                 self.record_challenge(challenge.as_deref());
                 self.on_refused(request.as_ref(), handshake, challenge.as_deref());
             }
@@ -342,7 +343,7 @@ impl Task {
                     Link::Opening { next, .. } => next,
                     _ => Next::Resume,
                 };
-                if self.refusals > REFUSALS {
+                if self.refusals > REFUSALS || self.server.names_no_sign_in() {
                     self.give_up_access();
                 } else {
                     self.ask_after(used, next);

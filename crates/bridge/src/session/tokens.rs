@@ -15,7 +15,7 @@ use super::outbox::{Awaits, Waiting};
 use super::task::{REFUSALS, Task, header};
 use super::{HANDSHAKE, Manner};
 use crate::sign_in::{self, Wish};
-use crate::{headers, problem};
+use crate::{headers, no_sign_in, problem};
 
 impl Task {
     /// The question for a token; says first that `refused` was one that the server did not take.
@@ -35,7 +35,9 @@ impl Task {
                 Err(AuthorizationError::SignInNeeded {
                     reason: SignInReason::NotSignedIn,
                     ..
-                }) if !server.is_protected() => None,
+                }) if !server.is_protected() || no_sign_in::is_found(&identity, &server).await => {
+                    None
+                }
                 authorized => authorized.map_err(Denied::Token)?,
             };
             Ok(Granted {
@@ -215,6 +217,9 @@ impl Task {
     /// The server does not take what it is sent, whatever is tried.
     pub(super) fn give_up_access(&mut self) {
         let problem = self.unauthorized();
+        if self.server.names_no_sign_in() {
+            return self.go_down(problem);
+        }
         match self.server.config.auth {
             ServerAuth::None | ServerAuth::ClientCredentials(_) => self.go_down(problem),
             ServerAuth::Discover | ServerAuth::Client { .. } | ServerAuth::Entra { .. } => {

@@ -19,6 +19,7 @@ mod import;
 mod inspection;
 mod life;
 mod losses;
+mod no_sign_in;
 mod recovery;
 mod refused_tokens;
 mod relay;
