@@ -84,6 +84,8 @@ async fn absent_keychain_is_reported_before_any_sign_in() {
             assert!(said.contains(words), "no {words} in\n{said}");
         }
     }
+    let said = examined(&bridge).await;
+    assert!(said.contains("BROKEN   keychain"), "{said}");
     let log = bridge.log();
     let warned = log.matches("there is no keychain, sign-ins cannot be kept");
     assert_eq!(warned.count(), 1, "{log}");
