@@ -19,6 +19,11 @@ pub(crate) fn steps(steps: &mut Steps, node: &Node) -> Result<()> {
         "the SDKs, MSAL, the Inspector, the reference servers, oidc-provider and the conformance suite",
         || node_clients(&pins, &target.join("node"), node),
     )?;
+    steps.step(
+        "coding agents",
+        "Claude Code, Codex, Gemini CLI, Qwen Code and opencode",
+        || node_clients(&pins.join("agents"), &target.join("agents"), node),
+    )?;
     steps.step("clients in Python", "the SDK, FastMCP and MSAL", || {
         python_clients(&pins, &target.join("python"))
     })
@@ -32,7 +37,7 @@ fn node_clients(pins: &Path, target: &Path, node: &Node) -> Result<()> {
     fs::create_dir_all(target)?;
     for file in NODE_PINS {
         fs::copy(pins.join(file), target.join(file))
-            .with_context(|| format!("cannot copy tests/clients/{file}"))?;
+            .with_context(|| format!("cannot copy {}", pins.join(file).display()))?;
     }
     let mut npm = node.npm("", &["ci", "--no-audit", "--no-fund", "--ignore-scripts"]);
     crate::steps::run(npm.current_dir(target))?;
