@@ -5,7 +5,9 @@ use mcp::up::Failure;
 use mcp::{Message, RequestId};
 use model::config::ServerAuth;
 use model::{EndpointUrl, SecretName, ServerName};
+use serde::Deserialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 use url::Url;
 
 use crate::registry::Server;
@@ -119,6 +121,23 @@ pub(crate) fn replaced(has_successor: bool) -> Problem {
         Problem::new(ProblemKind::NotFound, text)
             .with_hint("add it again with `postern servers add`, or remove it here too")
     }
+}
+
+/// The server has answered with this JSON-RPC error.
+pub(crate) fn said(error: &RawValue) -> Problem {
+    #[derive(Deserialize)]
+    struct Said {
+        message: String,
+    }
+    let said = serde_json::from_str::<Said>(error.get());
+    let words = said
+        .ok()
+        .and_then(|said| model::excerpt(said.message.as_bytes(), &[]));
+    let text = match words {
+        Some(words) => format!("the server says: {words}"),
+        None => "the server answers with an error without words".to_owned(),
+    };
+    Problem::new(ProblemKind::Failed, text)
 }
 
 /// The server has not answered, and it is not known why.

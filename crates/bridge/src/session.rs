@@ -10,7 +10,7 @@
 //!   seen of it, or with the least that keeps a host going; lists and subscriptions likewise. Once
 //!   the server is live, `list_changed` follows.
 //! - A list of which nothing is known waits as long as the settings say: for the server, unless that
-//!   cannot be reached, and for a sign-in that this session began or joined, after the page opened.
+//!   cannot be reached, and for a sign-in that this session began or joined, from its beginning on.
 //!   Then a list of tools has one stand-in tool, which signs in or connects again.
 //! - Any other request waits for a sign-in or for the server, as long as the settings say for each,
 //!   and then fails with an error that says what to do.

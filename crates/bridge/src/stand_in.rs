@@ -95,7 +95,7 @@ impl StandIn {
             Self::Reconnect => (
                 format!("Reconnect to {server}"),
                 format!(
-                    "Connects to the MCP server `{server}` again. The tools of {server} are not available, because Postern could not connect to it. Call this tool when the user asks for anything from {server}. It says whether the connection works now, and the reason if it does not."
+                    "Connects to the MCP server `{server}` again. The tools of {server} are not available, because Postern cannot use it at the moment. Call this tool when the user asks for anything from {server}. It says whether the connection works now, and the reason if it does not."
                 ),
             ),
         };
@@ -116,23 +116,20 @@ impl StandIn {
     /// Returns the `instructions` of a handshake that is answered without the server. They stay true
     /// after the user has signed in, or the server can be reached.
     pub(crate) fn instructions(self, server: &ServerName) -> String {
-        let tool = self.tool_name(server);
-        let (cause, remedy) = match self {
-            Self::SignIn => (
-                "the user was not signed in",
-                format!(
-                    "To sign in, call the tool `{tool}`, or ask the user to sign in from Postern's tray menu or with `postern sign-in {server}`."
-                ),
+        let (sign_in, reconnect) = (
+            Self::SignIn.tool_name(server),
+            Self::Reconnect.tool_name(server),
+        );
+        let remedy = match self {
+            Self::SignIn => format!(
+                "the user was not signed in. To sign in, call the tool `{sign_in}`, or ask the user to sign in from Postern's tray menu or with `postern sign-in {server}`."
             ),
-            Self::Reconnect => (
-                "Postern could not connect to it",
-                format!(
-                    "To connect again, call the tool `{tool}`. To find the cause, ask the user to run `postern doctor`."
-                ),
+            Self::Reconnect => format!(
+                "Postern could not use the server. If a tool `{reconnect}` or `{sign_in}` is listed, call it. To find the cause, ask the user to run `postern doctor`."
             ),
         };
         format!(
-            "Postern connects this application to the MCP server `{server}`. When this connection began, the tools of {server} were not known, because {cause}. {remedy} Then list the tools again."
+            "Postern connects this application to the MCP server `{server}`. When this connection began, the tools of {server} were not known, because {remedy} Then list the tools again."
         )
     }
 

@@ -3,6 +3,8 @@
 //! Owns: filters, acknowledgements, and the tag that every message of a subscription carries.
 //! Does not own: which subscriptions there are.
 
+use memchr::memmem;
+
 use crate::era::META_SUBSCRIPTION;
 use crate::translate::splice::{Object, quoted, with};
 use crate::{Message, RequestId};
@@ -145,6 +147,15 @@ pub fn tagged(notification: &Message, id: &RequestId) -> Message {
     let meta = meta(id, &params);
     params.put("_meta", meta);
     with(notification, None, &params.text())
+}
+
+/// Returns the id of the subscription that a notification carries, or `None` if it carries none.
+#[must_use]
+pub fn id_of(notification: &Message) -> Option<RequestId> {
+    notification.method()?;
+    memmem::find(notification.bytes(), META_SUBSCRIPTION.as_bytes())?;
+    let params = Object::of_raw(notification.params());
+    RequestId::from_json(params.object("_meta").get(META_SUBSCRIPTION)?)
 }
 
 /// Builds the response that ends the subscription `id` gracefully.

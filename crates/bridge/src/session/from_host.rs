@@ -106,11 +106,7 @@ impl Task {
             handshake.note_standing(&message);
         }
         let in_place = self.is_answered_in_place(&message);
-        let patience = match in_place {
-            true if self.server.lacks(&message) => self.waits.list().into(),
-            true => FIRST_CONTACT.into(),
-            false => self.patience(),
-        };
+        let patience = self.patience_of(&message);
         let stand_in = match self.manner {
             Manner::Host => self.server.stand_in(&message),
             Manner::Probe => None,
@@ -118,6 +114,7 @@ impl Task {
         let waiting = Waiting {
             signed_in: is_shown,
             stand_in,
+            in_place: in_place && matches!(self.speech, Speech::Modern),
             ..Waiting::new(message, patience)
         };
         match self.link {
@@ -157,6 +154,7 @@ impl Task {
             return;
         };
         self.subscriptions.remove(&id);
+        self.late.take_if(|late| late.is_for(&id));
         if self.outbox.withdraw(&id) {
             return;
         }
@@ -202,7 +200,7 @@ impl Task {
     }
 
     /// Sends a message if messages flow, else keeps it.
-    fn pass_or_hold(&mut self, waiting: Waiting) {
+    pub(super) fn pass_or_hold(&mut self, waiting: Waiting) {
         if !matches!(self.link, Link::Live { .. }) {
             self.outbox.hold(waiting);
             return;

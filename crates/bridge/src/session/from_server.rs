@@ -1,5 +1,7 @@
 //! What the server says, and how it fails.
 
+use std::time::Duration;
+
 use auth::Authorization;
 use control::api::{Problem, ProblemKind, ServerState};
 use http::HeaderValue;
@@ -8,12 +10,45 @@ use mcp::{Kind, Message, RequestId};
 use tokio::time::Instant;
 
 use super::link::{Link, Next, Speech};
-use super::outbox::Awaits;
+use super::outbox::{Awaits, Owed, Waiting};
 use super::task::{REFUSALS, Task, header};
 use crate::stand_in::{self, StandIn};
 use crate::{problem, seen};
 
+/// How long the result of a stand-in tool waits for the host to list the tools again: the model that
+/// gets it should see the new ones.
+const LIST_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long it still waits once the host has the list.
+const AFTER_LIST: Duration = Duration::from_millis(200);
+
+/// The result of a stand-in tool that waits for the host to list the tools again.
+pub(super) struct Late {
+    result: Message,
+    pub(super) until: Instant,
+}
+
+impl Late {
+    fn new(result: Message) -> Self {
+        Self {
+            result,
+            until: Instant::now() + LIST_AGAIN,
+        }
+    }
+
+    pub(super) fn is_for(&self, id: &RequestId) -> bool {
+        self.result.id() == Some(id)
+    }
+}
+
 impl Task {
+    /// Sends the result of a stand-in tool that has waited long enough.
+    pub(super) fn tell_late(&mut self, now: Instant) {
+        if let Some(late) = self.late.take_if(|late| late.until <= now) {
+            self.tell_answer(late.result);
+        }
+    }
+
     pub(super) fn on_server(&mut self, message: Message, request: Option<RequestId>) {
         self.refusals = 0;
         self.server.note_answered();
@@ -40,6 +75,7 @@ impl Task {
             self.note_accepted(owed.authorization.clone());
             if let Some(used) = &owed.authorization
                 && owed.message.method() == Some("tools/call")
+                && owed.stand_in.is_none()
             {
                 self.server.note_accepted_call(used.number());
             }
@@ -47,21 +83,43 @@ impl Task {
                 self.server.step_up_helped();
             }
             match owed.stand_in {
-                Some(tool) => self.on_listed_for(tool, &owed.message, &message),
+                Some(tool) => self.on_listed_for(tool, &owed, &message),
                 None => {
                     self.remember(&owed.message, &message);
                     self.tell(message, Some(id));
+                    self.note_listed(&owed.message);
                 }
             }
         }
     }
 
     /// The server has answered the `tools/list` that it got in place of a call of a stand-in tool.
-    fn on_listed_for(&mut self, tool: StandIn, call: &Message, listed: &Message) {
+    fn on_listed_for(&mut self, tool: StandIn, owed: &Owed, listed: &Message) {
+        let call = &owed.message;
+        if let Some(error) = listed.error() {
+            return self.fail(call, &problem::said(error));
+        }
         if let Some(listing) = stand_in::listing(call) {
             self.remember(&listing, listed);
         }
-        self.tell_answer(tool.done(call, &self.server.name, listed));
+        if self.server.stand_in(call).is_none() {
+            // The server has a tool of that name itself.
+            return self.pass_or_hold(Waiting::new(call.clone(), self.patience()));
+        }
+        let done = tool.done(call, &self.server.name, listed);
+        match owed.signed_in || self.subscriptions.has_told_changes_within(LIST_AGAIN) {
+            true => self.late = Some(Late::new(done)),
+            false => self.tell_answer(done),
+        }
+    }
+
+    /// The host has got an answer to this request: a result that waits for its list goes out soon.
+    fn note_listed(&mut self, request: &Message) {
+        if request.method() == Some("tools/list")
+            && let Some(late) = &mut self.late
+        {
+            late.until = late.until.min(Instant::now() + AFTER_LIST);
+        }
     }
 
     fn remember(&self, request: &Message, answer: &Message) {
@@ -185,12 +243,17 @@ impl Task {
             return;
         }
         for change in handshake.changes.clone() {
+            self.subscriptions.note_told_changes();
             self.tell(change, None);
         }
     }
 
     pub(super) fn on_failure(&mut self, request: Option<RequestId>, failure: Failure) {
         let handshake = self.is_handshake(request.as_ref());
+        let is_passing = failure.is_passing();
+        if shows_server(&failure) {
+            self.unreachable = None;
+        }
         match failure {
             Failure::Unauthorized { challenge, words } => {
                 self.server.note_refusal_words(words);
@@ -236,11 +299,8 @@ impl Task {
                     if handshake {
                         self.end_handshake();
                         self.tell(body.error_for(&id).unwrap_or(body), Some(id));
-                    } else if self.is_wanted(&id) {
-                        let error = body.error_for(&id).unwrap_or(body);
-                        if let Some(error) = self.on_subscription(error, Some(&id)) {
-                            self.tell(error, Some(id));
-                        }
+                    } else {
+                        self.on_rejected(id, body, is_passing);
                     }
                 }
             }
@@ -255,9 +315,33 @@ impl Task {
                     && let Some(owed) = self.outbox.owed.remove(&id)
                     && owed.is_wanted()
                 {
-                    self.fail(&owed.message, &problem::of_failure(&failure));
+                    let problem = problem::of_failure(&failure);
+                    self.fail_owed(&owed, problem, is_passing);
                 }
             }
+        }
+    }
+
+    /// Answers a request that the server, or what stands before it, has refused.
+    fn fail_owed(&mut self, owed: &Owed, problem: Problem, is_passing: bool) {
+        let keeps = is_passing && self.subscriptions.contains_request(&owed.message);
+        let kind = match keeps {
+            true => ProblemKind::Unreachable,
+            false => problem.kind,
+        };
+        self.fail(&owed.message, &Problem { kind, ..problem });
+    }
+
+    /// The server has refused a request with a JSON-RPC error in the body of an HTTP error.
+    fn on_rejected(&mut self, id: RequestId, body: Message, is_passing: bool) {
+        let owed = self.outbox.owed.remove(&id);
+        let Some(owed) = owed.filter(Owed::is_wanted) else {
+            return;
+        };
+        let is_ours = owed.stand_in.is_some() || self.subscriptions.contains(&id);
+        match body.error() {
+            Some(error) if is_ours => self.fail_owed(&owed, problem::said(error), is_passing),
+            Some(_) | None => self.tell(body.error_for(&id).unwrap_or(body), Some(id)),
         }
     }
 
@@ -292,12 +376,6 @@ impl Task {
         }
         self.link = Link::Idle;
         self.contact = None;
-    }
-
-    /// Strikes a request off; says whether the host waits for its answer.
-    fn is_wanted(&mut self, id: &RequestId) -> bool {
-        let owed = self.outbox.owed.remove(id);
-        owed.is_some_and(|owed| owed.is_wanted())
     }
 
     /// 401: asks for another token, unless another message already did, and sends the request
@@ -363,7 +441,12 @@ impl Task {
     /// Keeps a request that the server has not processed for another try, the only one.
     fn retry(&mut self, request: Option<&RequestId>, failure: &Failure) {
         let Some(id) = request else { return };
-        if let Some(owed) = self.outbox.take_back(id, Awaits::Server, self.patience()) {
+        let owed = self.outbox.owed.get(id);
+        let patience = match owed {
+            Some(owed) => self.patience_of(&owed.message),
+            None => return,
+        };
+        if let Some(owed) = self.outbox.take_back(id, Awaits::Server, patience) {
             let problem = match failure {
                 Failure::Unauthorized { .. } => self.unauthorized(),
                 failure => problem::of_failure(failure),
@@ -390,7 +473,7 @@ impl Task {
 
     fn be_down(&mut self, problem: Problem, next: Next) {
         self.unreachable = (problem.kind == ProblemKind::Unreachable).then(|| problem.clone());
-        self.subscriptions.lose_server();
+        self.suspend_subscriptions();
         self.show(ServerState::Failed {
             problem: problem.clone(),
         });
@@ -441,5 +524,20 @@ impl Task {
             let refused = authorization.clone();
             self.ask_after(refused, Next::Resume);
         }
+    }
+}
+
+/// Returns true if the failure is an answer of the server, or of what stands before it.
+fn shows_server(failure: &Failure) -> bool {
+    match failure {
+        Failure::Unauthorized { .. }
+        | Failure::Forbidden { .. }
+        | Failure::SessionGone { .. }
+        | Failure::NotMcp { .. } => true,
+        Failure::Rejected { .. } => !failure.is_passing(),
+        Failure::Unreachable { .. }
+        | Failure::Untrusted { .. }
+        | Failure::NotTls
+        | Failure::StreamEnded => false,
     }
 }

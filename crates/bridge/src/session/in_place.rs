@@ -123,6 +123,24 @@ impl Task {
         }
     }
 
+    /// Answers what a server that has not said anything for long keeps waiting. A subscription stays
+    /// at the server.
+    fn answer_for_silent_server(&mut self, now: Instant) {
+        let late = self.outbox.take_late(now);
+        if self.server.has_just_answered() {
+            return;
+        }
+        for request in late {
+            if request.method() != Some(LISTEN)
+                && let Some(id) = request.id()
+            {
+                self.outbox.owed.remove(id);
+                self.up.abandon(id);
+            }
+            self.answer_in_place(&request, &problem::not_in_time());
+        }
+    }
+
     /// The host waits for a server that is away: it is tried now rather than when it is due.
     pub(super) fn hurry(&mut self) {
         if let Link::Down { retry_at, .. } = &mut self.link {
@@ -173,7 +191,9 @@ impl Task {
             HostEnd::Open | HostEnd::Dismissed => None,
         };
         let waiting = self.outbox.next_deadline(self.unreachable.is_some());
-        [retry, self.contact, waiting, until]
+        let late = self.late.as_ref().map(|late| late.until);
+        let subscriptions = self.subscriptions.retry_at();
+        [retry, self.contact, waiting, until, late, subscriptions]
             .into_iter()
             .flatten()
             .min()
@@ -206,6 +226,11 @@ impl Task {
         }
         for message in self.outbox.take_if(is_due) {
             self.answer_in_place(&message, &problem);
+        }
+        self.answer_for_silent_server(now);
+        self.tell_late(now);
+        if self.subscriptions.retry_at().is_some_and(|at| at <= now) {
+            self.subscribe_at_server();
         }
         for id in self.outbox.take_given_up(now) {
             self.up.abandon(&id);

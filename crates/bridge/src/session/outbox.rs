@@ -85,6 +85,9 @@ pub(super) struct Waiting {
     pub(super) signed_in: bool,
     /// The stand-in tool that it calls, if it calls one.
     pub(super) stand_in: Option<StandIn>,
+    /// Whether it is answered in the server's place even at the server, if that keeps silent: it is
+    /// sent without a handshake that shows the server.
+    pub(super) in_place: bool,
 }
 
 /// A request that is at the server.
@@ -101,6 +104,8 @@ pub(super) struct Owed {
     pub(super) signed_in: bool,
     /// The stand-in tool that it calls: the server has `tools/list` under this id.
     pub(super) stand_in: Option<StandIn>,
+    /// Whether it is answered in the server's place at its deadline.
+    in_place: bool,
     /// Once the host no longer wants it: how long the server may still answer.
     pub(super) withdrawn: Option<Instant>,
 }
@@ -116,6 +121,7 @@ impl Waiting {
             again: false,
             signed_in: false,
             stand_in: None,
+            in_place: false,
         }
     }
 
@@ -135,6 +141,12 @@ impl Waiting {
 }
 
 impl Owed {
+    /// When it is answered in the server's place.
+    fn in_place_at(&self) -> Option<Instant> {
+        let deadline = self.deadline.filter(|_| self.in_place && self.is_wanted());
+        deadline.map(|deadline| deadline.in_general)
+    }
+
     /// Whether the host waits for the answer.
     pub(super) fn is_wanted(&self) -> bool {
         self.withdrawn.is_none()
@@ -276,6 +288,7 @@ impl Outbox {
             again: true,
             signed_in: owed.signed_in,
             stand_in: owed.stand_in,
+            in_place: owed.in_place,
         });
         None
     }
@@ -292,6 +305,7 @@ impl Outbox {
                 again: owed.again,
                 signed_in: owed.signed_in,
                 stand_in: owed.stand_in,
+                in_place: owed.in_place,
             });
         }
     }
@@ -305,6 +319,7 @@ impl Outbox {
             again,
             signed_in,
             stand_in,
+            in_place,
         } = waiting;
         if let Kind::Request { id, .. } = message.kind() {
             let id = id.clone();
@@ -315,6 +330,7 @@ impl Outbox {
                 again,
                 signed_in,
                 stand_in,
+                in_place,
                 withdrawn: None,
             };
             self.owed.insert(id, owed);
@@ -362,8 +378,20 @@ impl Outbox {
     pub(super) fn next_deadline(&self, is_unreachable: bool) -> Option<Instant> {
         let deadlines = self.waiting.iter().filter_map(|waiting| waiting.deadline);
         let waiting = deadlines.map(|deadline| deadline.instant(is_unreachable));
-        let withdrawn = self.owed.values().filter_map(|owed| owed.withdrawn);
-        waiting.chain(withdrawn).min()
+        let owed = self.owed.values();
+        let owed = owed.filter_map(|owed| owed.withdrawn.or(owed.in_place_at()));
+        waiting.chain(owed).min()
+    }
+
+    /// The requests at the server that are to be answered in its place now, and are not any more.
+    pub(super) fn take_late(&mut self, now: Instant) -> Vec<Message> {
+        let late = self.owed.values_mut();
+        let late = late.filter(|owed| owed.in_place_at().is_some_and(|at| at <= now));
+        late.map(|owed| {
+            owed.in_place = false;
+            owed.message.clone()
+        })
+        .collect()
     }
 
     /// Takes out the withdrawn requests whose answer is not waited for any longer.

@@ -1,33 +1,55 @@
-//! `subscriptions/listen` in the server's place (2026-07-28, basic/patterns/subscriptions).
+//! `subscriptions/listen` of a host of the modern era (2026-07-28, basic/patterns/subscriptions).
 //!
-//! Owns: the subscriptions that were acknowledged while the server could not be asked, and what
-//! the host sees of them once it can be. Does not own: subscriptions that the server has
-//! acknowledged itself, which are requests like any other.
+//! Owns: the acknowledged subscriptions, those that were acknowledged in the server's place among
+//! them, and what the host sees of each. Does not own: the request until it is acknowledged, which is
+//! one like any other.
 //!
 //! A host waits at its start until its subscription is acknowledged, and asks for no list again
 //! unless the subscription says that it changed. So the subscription is acknowledged as far as the
 //! capabilities allow that the host was told. Once the server can be asked, it gets the request
 //! under the same id, and the host is told that the lists changed.
+//!
+//! Invariant: the server has a request on its way exactly in the stages `AtServer` and
+//! `Acknowledged`.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use control::api::{Problem, ProblemKind};
 use mcp::subscription::{self, Filter, LISTEN};
 use mcp::{Kind, Message, RequestId};
+use tokio::time::Instant;
 
 use super::Manner;
 use super::link::Link;
 use super::outbox::Waiting;
 use super::task::Task;
 
-/// The subscriptions acknowledged in the server's place, by the id of their request.
+/// How long after a failure that passes the server gets a subscription again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// The acknowledged subscriptions, by the id of their request.
 #[derive(Default)]
-pub(super) struct Subscriptions(HashMap<RequestId, Subscription>);
+pub(super) struct Subscriptions {
+    by_id: HashMap<RequestId, Subscription>,
+    /// When the server gets those again that it does not have, though messages flow.
+    retry_at: Option<Instant>,
+    /// When the host was told last that lists changed.
+    told_changes: Option<Instant>,
+}
 
 struct Subscription {
     request: Message,
     /// What the host was told that it gets.
     granted: Filter,
+    acknowledged_by: Acknowledger,
     stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Acknowledger {
+    Bridge,
+    Server,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,25 +66,37 @@ enum Stage {
 
 impl Subscriptions {
     pub(super) fn contains(&self, id: &RequestId) -> bool {
-        self.0.contains_key(id)
+        self.by_id.contains_key(id)
+    }
+
+    pub(super) fn contains_request(&self, request: &Message) -> bool {
+        request.id().is_some_and(|id| self.contains(id))
     }
 
     /// Forgets the subscription `id`. Returns false if there is none.
     pub(super) fn remove(&mut self, id: &RequestId) -> bool {
-        self.0.remove(id).is_some()
+        self.by_id.remove(id).is_some()
     }
 
     /// Forgets all. Returns their requests.
     pub(super) fn take_all(&mut self) -> Vec<Message> {
-        let all = std::mem::take(&mut self.0).into_values();
+        let all = std::mem::take(&mut self.by_id).into_values();
         all.map(|subscription| subscription.request).collect()
     }
 
-    /// The server cannot be asked any longer: it gets every request again when it can be.
-    pub(super) fn lose_server(&mut self) {
-        for subscription in self.0.values_mut() {
-            subscription.stage = Stage::Away;
-        }
+    /// When the server gets those again that it does not have.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// The host is told that lists changed.
+    pub(super) fn note_told_changes(&mut self) {
+        self.told_changes = Some(Instant::now());
+    }
+
+    /// Returns true if the host was told within `time` that lists changed.
+    pub(super) fn has_told_changes_within(&self, time: Duration) -> bool {
+        self.told_changes.is_some_and(|told| told.elapsed() < time)
     }
 }
 
@@ -78,7 +112,7 @@ impl Task {
         let Some(id) = request.id().cloned() else {
             return;
         };
-        if let Some(known) = self.subscriptions.0.get_mut(&id) {
+        if let Some(known) = self.subscriptions.by_id.get_mut(&id) {
             known.stage = Stage::Away;
             return;
         }
@@ -87,19 +121,41 @@ impl Task {
         let subscription = Subscription {
             request: request.clone(),
             granted,
-            stage: Stage::Away,
+            acknowledged_by: Acknowledger::Bridge,
+            stage: match self.outbox.owed.contains_key(&id) {
+                true => Stage::AtServer,
+                false => Stage::Away,
+            },
         };
-        self.subscriptions.0.insert(id, subscription);
+        self.subscriptions.by_id.insert(id, subscription);
     }
 
-    /// The server can be asked: it gets the requests that it does not have.
+    /// The server cannot be asked any longer, or not for this account: what it has of the
+    /// subscriptions ends, and it gets all of them again when it can be asked.
+    pub(super) fn suspend_subscriptions(&mut self) {
+        for (id, subscription) in &mut self.subscriptions.by_id {
+            if self.outbox.owed.remove(id).is_some() {
+                self.up.abandon(id);
+            }
+            subscription.stage = Stage::Away;
+        }
+        let subscriptions = &self.subscriptions;
+        let is_known = |waiting: &Waiting| {
+            let id = waiting.message.id();
+            waiting.is_listen() && id.is_some_and(|id| subscriptions.contains(id))
+        };
+        self.outbox.take_if(is_known);
+    }
+
+    /// The server can be asked: it gets the subscriptions that it does not have.
     pub(super) fn subscribe_at_server(&mut self) {
+        self.subscriptions.retry_at = None;
         let Link::Live { authorization } = &self.link else {
             return;
         };
         let authorization = authorization.clone();
         let patience = self.patience();
-        let away = self.subscriptions.0.values_mut();
+        let away = self.subscriptions.by_id.values_mut();
         let away: Vec<_> = away
             .filter(|subscription| subscription.stage == Stage::Away)
             .map(|subscription| {
@@ -112,27 +168,28 @@ impl Task {
         }
     }
 
-    /// Takes a message of the server on a subscription that was acknowledged in its place. Returns
-    /// what of it goes on to the host; `message` itself, where it is on none of those.
+    /// Takes a message of the server on a subscription. Returns what of it goes on to the host;
+    /// `message` itself, where it belongs to no subscription.
     pub(super) fn on_subscription(
         &mut self,
         message: Message,
         request: Option<&RequestId>,
     ) -> Option<Message> {
-        let Some((id, known)) = request
-            .or_else(|| message.id())
-            .and_then(|id| self.subscriptions.0.get_key_value(id))
-        else {
-            return Some(message);
+        let id = request.or_else(|| message.id()).cloned();
+        let known = id.as_ref().and_then(|id| self.subscriptions.by_id.get(id));
+        let (Some(id), Some(known)) = (id, known) else {
+            return self.on_other(message);
         };
-        let id = id.clone();
         match (message.kind(), known.stage) {
             (Kind::Response { is_error: true, .. }, Stage::AtServer) => {
                 self.outbox.owed.remove(&id);
                 self.keep_refused(&id);
                 None
             }
-            (Kind::Response { .. }, _) => {
+            (Kind::Response { .. }, stage) => {
+                if stage != Stage::Acknowledged {
+                    self.tell_list_changes(&id);
+                }
                 self.subscriptions.remove(&id);
                 Some(message)
             }
@@ -142,17 +199,40 @@ impl Task {
                         self.on_acknowledged(&id, &granted);
                         None
                     }
-                    None => known.granted.covers(&message).then_some(message),
+                    None => {
+                        let passes = known.acknowledged_by == Acknowledger::Server
+                            || known.granted.covers(&message);
+                        passes.then_some(message)
+                    }
                 }
             }
         }
     }
 
-    /// The server has acknowledged the subscription `id`. Where it grants more than the host was
-    /// told, the subscription ends, so that the host opens another one.
+    /// A message of the server on no subscription that is known: the first on a new one, the last on
+    /// one that has ended, or something else.
+    fn on_other(&mut self, message: Message) -> Option<Message> {
+        let Some(id) = subscription::id_of(&message) else {
+            return Some(message);
+        };
+        let request = self.outbox.owed.get(&id)?.message.clone();
+        if let Some(granted) = Filter::acknowledged(&message) {
+            let subscription = Subscription {
+                request,
+                granted,
+                acknowledged_by: Acknowledger::Server,
+                stage: Stage::Acknowledged,
+            };
+            self.subscriptions.by_id.insert(id, subscription);
+        }
+        Some(message)
+    }
+
+    /// The server has acknowledged the subscription `id`, which the host was told already. Where it
+    /// grants more than that, the subscription ends, so that the host opens another one.
     fn on_acknowledged(&mut self, id: &RequestId, granted: &Filter) {
         self.tell_list_changes(id);
-        let Some(known) = self.subscriptions.0.get_mut(id) else {
+        let Some(known) = self.subscriptions.by_id.get_mut(id) else {
             return;
         };
         known.stage = Stage::Acknowledged;
@@ -164,14 +244,19 @@ impl Task {
         }
     }
 
-    /// Keeps a subscription acknowledged in the server's place although its request has failed.
-    /// Returns false if the host has to be told of the failure.
-    pub(super) fn keep_subscription(&mut self, request: &Message) -> bool {
+    /// Keeps an acknowledged subscription although its request has failed. Returns false if the host
+    /// has to be told of the failure.
+    pub(super) fn keep_subscription(&mut self, request: &Message, problem: &Problem) -> bool {
         let Some(id) = request.id() else { return false };
-        let Some(known) = self.subscriptions.0.get_mut(id) else {
+        let Some(known) = self.subscriptions.by_id.get_mut(id) else {
             return false;
         };
+        let is_passing = problem.kind == ProblemKind::Unreachable;
         match (&self.link, known.stage) {
+            (Link::Live { .. }, Stage::AtServer) if is_passing => {
+                known.stage = Stage::Away;
+                self.subscriptions.retry_at = Some(Instant::now() + RETRY_AFTER);
+            }
             (Link::Live { .. }, Stage::AtServer) => self.keep_refused(id),
             (Link::Live { .. }, Stage::Acknowledged) => {
                 self.subscriptions.remove(id);
@@ -191,7 +276,7 @@ impl Task {
     }
 
     fn keep_refused(&mut self, id: &RequestId) {
-        if let Some(known) = self.subscriptions.0.get_mut(id) {
+        if let Some(known) = self.subscriptions.by_id.get_mut(id) {
             known.stage = Stage::Refused;
         }
         self.tell_list_changes(id);
@@ -200,9 +285,10 @@ impl Task {
     /// Tells the host that the lists which the subscription covers have changed: it may have been
     /// answered in the server's place.
     fn tell_list_changes(&mut self, id: &RequestId) {
-        let known = self.subscriptions.0.get(id);
+        let known = self.subscriptions.by_id.get(id);
         let changes = known.map(|known| known.granted.list_changes(id));
         for change in changes.into_iter().flatten() {
+            self.subscriptions.note_told_changes();
             self.tell(change, Some(id.clone()));
         }
     }

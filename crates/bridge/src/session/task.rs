@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::elicit::Elicitation;
+use super::from_server::Late;
 use super::link::{Authorized, Backoff, Link, Next, Speech};
 use super::outbox::{Outbox, Patience, ROOM_IN_BYTES, size};
 use super::subscriptions::Subscriptions;
@@ -30,6 +31,9 @@ pub(super) const REFUSALS: u32 = 2;
 
 /// How long after the host's last word answers are still waited for: longer than a shim does.
 const DRAIN: Duration = Duration::from_secs(150);
+
+/// How long a list over HTTP waits at most: some hosts give a remote server five seconds to start.
+const MAX_HTTP_LISTS: Duration = Duration::from_secs(4);
 
 /// Messages that wait for the host before it is left unread; the server is before that, and both
 /// are at [`ROOM_IN_BYTES`].
@@ -105,6 +109,7 @@ pub(super) struct Task {
     pub(super) speech: Speech,
     pub(super) outbox: Outbox,
     pub(super) subscriptions: Subscriptions,
+    pub(super) late: Option<Late>,
     /// When a handshake that waits for the server is answered in its place.
     pub(super) contact: Option<Instant>,
     pub(super) sign_in: Option<Awaited>,
@@ -133,11 +138,17 @@ pub(super) struct Waits {
 }
 
 impl Waits {
-    fn from_settings(settings: &BridgeSettings) -> Self {
+    fn from_settings(settings: &BridgeSettings, listing: &Listing) -> Self {
+        let lists = Duration::from_secs(settings.list_wait_seconds);
         Self {
             sign_in: Duration::from_secs(settings.sign_in_wait_seconds),
             server: Duration::from_secs(settings.server_wait_seconds),
-            lists: Duration::from_secs(settings.list_wait_seconds),
+            lists: match listing {
+                Listing::Stdio => lists,
+                Listing::Stream { .. } | Listing::Kept(_) | Listing::Single => {
+                    lists.min(MAX_HTTP_LISTS)
+                }
+            },
         }
     }
 
@@ -156,11 +167,12 @@ pub(super) async fn run(
     to_host: mpsc::Sender<ToHost>,
 ) {
     let (up, events) = connect(&hub, &server);
+    let waits = Waits::from_settings(&hub.settings(), &listing);
     let shown = (manner == Manner::Host).then(|| hub.register(&server, listing));
     let mut task = Task {
         up,
         events,
-        waits: Waits::from_settings(&hub.settings()),
+        waits,
         unreachable: None,
         host: HostEnd::Open,
         unread: VecDeque::new(),
@@ -170,6 +182,7 @@ pub(super) async fn run(
         speech: Speech::Silent,
         outbox: Outbox::default(),
         subscriptions: Subscriptions::default(),
+        late: None,
         contact: None,
         sign_in: None,
         elicitation: Elicitation::default(),
@@ -275,7 +288,10 @@ impl Task {
 
     /// Lets the hub know whether the host waits for something.
     fn note_owing(&mut self) {
-        let owes = self.awaits_handshake() || self.outbox.owes_answers() || !self.unread.is_empty();
+        let owes = self.awaits_handshake()
+            || self.outbox.owes_answers()
+            || self.late.is_some()
+            || !self.unread.is_empty();
         if owes != self.owing.is_some() {
             self.owing = owes.then(|| self.hub.owe());
         }
@@ -290,7 +306,8 @@ impl Task {
         match self.host {
             HostEnd::Open => false,
             HostEnd::Done { until } => {
-                let is_settled = self.outbox.is_settled() && !self.awaits_handshake();
+                let is_settled =
+                    self.outbox.is_settled() && !self.awaits_handshake() && self.late.is_none();
                 until <= Instant::now() || (is_settled && is_delivered)
             }
             HostEnd::Dismissed => is_delivered,
@@ -307,9 +324,9 @@ impl Task {
             return;
         }
         let problem = problem::replaced(successor.is_some());
-        self.subscriptions.lose_server();
-        for (id, owed) in std::mem::take(&mut self.outbox.owed) {
-            if owed.is_wanted() && !self.subscriptions.contains(&id) {
+        self.suspend_subscriptions();
+        for (_, owed) in std::mem::take(&mut self.outbox.owed) {
+            if owed.is_wanted() {
                 self.fail(&owed.message, &problem);
             }
         }
@@ -327,6 +344,7 @@ impl Task {
         self.hub.spawn(old.close());
         self.account = None;
         self.accepted = None;
+        self.unreachable = None;
         self.backoff.reset();
         match &mut self.speech {
             Speech::Silent => self.link = Link::Idle,
@@ -376,7 +394,7 @@ impl Task {
 
     /// Answers a request that `problem` stands in the way of.
     pub(super) fn fail(&mut self, request: &Message, problem: &Problem) {
-        if self.keep_subscription(request) {
+        if self.keep_subscription(request, problem) {
             return;
         }
         let name = self.server.name.as_str();
@@ -403,6 +421,15 @@ impl Task {
                 true => sign_in,
                 false => server,
             },
+        }
+    }
+
+    /// How long `request` waits from now on.
+    pub(super) fn patience_of(&self, request: &Message) -> Patience {
+        match self.is_answered_in_place(request) {
+            true if self.server.lacks(request) => self.waits.list().into(),
+            true => FIRST_CONTACT.into(),
+            false => self.patience(),
         }
     }
 

@@ -198,7 +198,7 @@ impl Task {
         self.show(ServerState::SignInNeeded);
         self.link = Link::SignInNeeded { problem };
         self.unreachable = None;
-        self.subscriptions.lose_server();
+        self.suspend_subscriptions();
         self.outbox.forget_remarks();
         let target = self.server.target();
         let never =
@@ -249,6 +249,7 @@ impl Task {
         let is_lost = self.account.is_some() && self.account != now.map(|account| account.key);
         if is_lost {
             self.account = None;
+            self.suspend_subscriptions();
             self.up.reset();
             if let Speech::Legacy(handshake) = &mut self.speech {
                 handshake.stale = true;

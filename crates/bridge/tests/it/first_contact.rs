@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::bridge::{Bridge, Host};
-use crate::server::Server;
+use crate::server::{Refused, Server};
 
 /// Far less than any wait that a test here must not run into.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -226,6 +226,47 @@ async fn stand_in_asks_modern_host_to_show_page() {
         "Signed in to one; reload the tools. one offers: echo."
     );
     assert_eq!(done["result"]["resultType"], "complete");
+}
+
+#[tokio::test]
+async fn list_is_released_when_sign_in_is_cancelled() {
+    let (_server, bridge) = signed_out("list_wait_seconds = 60").await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    let cancel = async {
+        bridge.until_state(|state| !state.sign_ins.is_empty()).await;
+        let server = "one".to_owned();
+        bridge.call(Request::CancelSignIn { server }).await.unwrap();
+    };
+    let (list, ()) = tokio::join!(host.request(1, "tools/list", json!({})), cancel);
+    assert_eq!(names(&list), ["sign_in_one"]);
+}
+
+#[tokio::test]
+async fn stand_in_says_that_server_refuses_its_list() {
+    let (server, bridge) = signed_out("sign_in_wait_seconds = 15\nlist_wait_seconds = 0").await;
+    server.record.refuse_lists();
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    let (answer, ()) = tokio::join!(call(&mut host, 1, "sign_in_one"), bridge.browse());
+    assert_eq!(text(&answer), ("one says: the catalogue is closed", true));
+}
+
+#[tokio::test]
+async fn stand_in_allows_no_page_where_sign_ins_are_in_vain() {
+    const AUDIENCE: &[(u16, &str)] = &[(401, r#"Bearer error="invalid_token""#)];
+    let (server, bridge) = signed_out("sign_in_wait_seconds = 15\nlist_wait_seconds = 0").await;
+    let browser = bridge.follow().await;
+    server.record.refuse(Refused::Calls, AUDIENCE);
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    call(&mut host, 1, "echo").await;
+    let pages = browser.count();
+    for id in 2..5 {
+        call(&mut host, id, "sign_in_one").await;
+        call(&mut host, id + 10, "echo").await;
+    }
+    assert_eq!(browser.count(), pages);
 }
 
 #[tokio::test]

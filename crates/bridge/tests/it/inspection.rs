@@ -241,7 +241,8 @@ async fn protected_server_needs_sign_in_or_header() {
     assert_eq!(inspect(&bridge, &url).await, Inspection::SignIn);
     let site = Site::start(key_wanted).await;
     let url = format!("{}/mcp", site.origin);
-    let header_needed = Inspection::HeaderNeeded { words: None };
+    let words = Some("no key".to_owned());
+    let header_needed = Inspection::HeaderNeeded { words };
     assert_eq!(inspect(&bridge, &url).await, header_needed);
     assert!(bridge.state().await.sign_ins.is_empty());
 }

@@ -64,6 +64,8 @@ struct Inner {
     codes: Codes,
     /// What becomes of `subscriptions/listen`.
     subscriptions: Subscriptions,
+    /// Whether lists are answered with an error.
+    refuses_lists: bool,
     /// The names of the tools, in place of `echo`.
     tools: Option<&'static [&'static str]>,
     /// The ids of the consents that the authorization server lists, if it offers that.
@@ -91,6 +93,8 @@ enum Subscriptions {
     Granted(Value, &'static [&'static str]),
     /// The server knows no such method.
     Unknown,
+    /// The next one is answered with 503; then they are granted with this filter.
+    Broken(Value),
 }
 
 /// What becomes of device codes (RFC 8628).
@@ -188,6 +192,16 @@ impl Record {
         self.0.lock().unwrap().subscriptions = Subscriptions::Unknown;
     }
 
+    /// Answers the next subscription with 503, and grants those after it.
+    pub(crate) fn break_subscription(&self, filter: Value) {
+        self.0.lock().unwrap().subscriptions = Subscriptions::Broken(filter);
+    }
+
+    /// Answers lists with an error.
+    pub(crate) fn refuse_lists(&self) {
+        self.0.lock().unwrap().refuses_lists = true;
+    }
+
     /// Has these tools.
     pub(crate) fn tools(&self, names: &'static [&'static str]) {
         self.0.lock().unwrap().tools = Some(names);
@@ -273,6 +287,11 @@ impl Record {
     /// Who signs in next.
     pub(crate) fn person(&self, name: &str) {
         name.clone_into(&mut self.0.lock().unwrap().person);
+    }
+
+    /// How many requests hung so far, and how many of them were let go.
+    pub(crate) fn hanging_now(&self) -> (u32, u32) {
+        *self.0.lock().unwrap().hanging.borrow()
     }
 
     /// Waits until so many requests hang, and so many of them were let go.
@@ -378,6 +397,17 @@ async fn answer(State(record): State<Record>, headers: HeaderMap, body: Bytes) -
         }
         if !initialize && (inner.forgetful || std::mem::take(&mut inner.forget)) {
             return StatusCode::NOT_FOUND.into_response();
+        }
+        if inner.refuses_lists && message["method"] == "tools/list" {
+            let error = json!({ "code": -32603, "message": "the catalogue is closed" });
+            let body = json!({ "jsonrpc": "2.0", "id": message["id"], "error": error });
+            return axum::Json(body).into_response();
+        }
+        if message["method"] == "subscriptions/listen"
+            && let Subscriptions::Broken(filter) = &inner.subscriptions
+        {
+            inner.subscriptions = Subscriptions::Granted(filter.clone(), &[]);
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
         }
         let silent = initialize && std::mem::take(&mut inner.silent);
         if initialize {

@@ -91,7 +91,8 @@ pub struct BridgeSettings {
     pub sign_in_wait_seconds: u64,
     /// How long a list of tools, prompts or resources of which nothing is known waits for a server
     /// that is slow, and for a sign-in that its own connection began, from the moment that began; in
-    /// seconds, an hour at most.
+    /// seconds, an hour at most. Over HTTP it is 4 at most, because some hosts give a remote server
+    /// no more than 5 seconds to start.
     #[serde(deserialize_with = "at_most_an_hour")]
     #[schemars(range(max = HOUR))]
     pub list_wait_seconds: u64,

@@ -1,5 +1,6 @@
 //! `subscriptions/listen` of hosts that connect before the server can be asked.
 
+use control::api::{Request, SignInWay};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -128,6 +129,69 @@ async fn subscription_at_legacy_server_that_comes_later_is_told_changes() {
         told.push(on(&mut host, "l").await);
     }
     assert_eq!(told[0]["method"], "notifications/tools/list_changed");
+}
+
+#[tokio::test]
+async fn subscription_is_sent_again_after_failure_that_passes() {
+    let (server, bridge) = signed_out("list_wait_seconds = 0").await;
+    server
+        .record
+        .break_subscription(json!({ "toolsListChanged": true }));
+    let mut host = bridge.host("one").await;
+    subscribe(&mut host, "l").await;
+    bridge.browse().await;
+    expect_list_changes(&mut host, "l").await;
+    assert_eq!(
+        server.record.hanging_now(),
+        (1, 0),
+        "told after the server has acknowledged"
+    );
+}
+
+#[tokio::test]
+async fn open_subscription_ends_with_sign_out_and_is_opened_for_next_account() {
+    let (server, bridge) = signed_out("list_wait_seconds = 0").await;
+    server
+        .record
+        .grant(json!({ "toolsListChanged": true }), &[]);
+    let mut host = bridge.host("one").await;
+    subscribe(&mut host, "l").await;
+    bridge.browse().await;
+    expect_list_changes(&mut host, "l").await;
+    let account = None;
+    let everywhere = false;
+    let sign_out = Request::SignOut {
+        account,
+        everywhere,
+    };
+    bridge.call(sign_out).await.unwrap();
+    server.record.hanging((1, 1)).await;
+    let server_name = "one".to_owned();
+    let way = SignInWay::Here;
+    let sign_in = Request::SignIn {
+        server: server_name,
+        way,
+    };
+    let (signed_in, ()) = tokio::join!(bridge.call(sign_in), bridge.browse());
+    signed_in.unwrap();
+    expect_list_changes(&mut host, "l").await;
+    server.record.hanging((2, 1)).await;
+    let cancel = json!({ "requestId": "l" });
+    let cancel = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancel });
+    host.send(&cancel.to_string()).await;
+    server.record.hanging((2, 2)).await;
+}
+
+#[tokio::test]
+async fn silent_server_is_answered_for_in_modern_era() {
+    // A listener that accepts and says nothing.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+    let bridge = Bridge::start_set("list_wait_seconds = 0", &url).await;
+    let mut host = bridge.host("one").await;
+    subscribe(&mut host, "l").await;
+    let list = host.request(2, "tools/list", modern(json!({}))).await;
+    assert_eq!(list["result"]["tools"][0]["name"], "reconnect_one");
 }
 
 #[tokio::test]
