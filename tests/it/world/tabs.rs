@@ -82,12 +82,8 @@ impl Tabs {
         there.expect("the pages")[number].clone()
     }
 
-    /// Opens every page from now on and goes where it leads, as for a person who agrees to all.
-    pub(crate) fn follow(&mut self) {
-        self.follow_after(Duration::ZERO);
-    }
-
-    /// The same for a person who takes some time for each page.
+    /// Opens every page from now on and goes where it leads, as for a person who agrees to all and
+    /// takes some time for each page.
     pub(crate) fn follow_after(&mut self, time: Duration) {
         let mut pages = self.pages.clone();
         let following = tokio::spawn(async move {

@@ -8,7 +8,7 @@ mod gemini;
 mod messages;
 mod responses;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -30,10 +30,6 @@ const WANTED: &str = "hello_mcp";
 
 /// The start of the name of the tool that it calls in place of that one.
 const STAND_IN: &str = "sign_in_";
-
-/// How long the model thinks before it calls the stand-in again. An agent that was told that the
-/// tools changed has them by then.
-const THINKING: Duration = Duration::from_secs(2);
 
 /// The endpoint. It ends with this value.
 pub(super) struct Model {
@@ -165,22 +161,22 @@ impl Tool {
 type Turns = State<Arc<watch::Sender<Vec<Turn>>>>;
 
 async fn messages(turns: Turns, Json(request): Json<Value>) -> Response {
-    let answer = take(&turns, messages::turn(&request)).await;
+    let answer = take(&turns, messages::turn(&request));
     stream(&messages::events(&answer))
 }
 
 async fn responses(turns: Turns, Json(request): Json<Value>) -> Response {
-    let answer = take(&turns, responses::turn(&request)).await;
+    let answer = take(&turns, responses::turn(&request));
     stream(&responses::events(&answer))
 }
 
 async fn chat(turns: Turns, Json(request): Json<Value>) -> Response {
-    let answer = take(&turns, chat::turn(&request)).await;
+    let answer = take(&turns, chat::turn(&request));
     stream(&chat::events(&answer))
 }
 
 async fn gemini(turns: Turns, Json(request): Json<Value>) -> Response {
-    let answer = take(&turns, gemini::turn(&request)).await;
+    let answer = take(&turns, gemini::turn(&request));
     stream(&[gemini::event(&answer)])
 }
 
@@ -190,16 +186,10 @@ async fn unknown(uri: Uri) -> Response {
 }
 
 /// Notes a request and answers it. One without tools asks for a title and counts for nothing.
-async fn take(turns: &watch::Sender<Vec<Turn>>, turn: Turn) -> Answer {
+fn take(turns: &watch::Sender<Vec<Turn>>, turn: Turn) -> Answer {
     let answer = turn.answer();
-    let calls_stand_in =
-        matches!(&answer, Answer::Call { tool, .. } if tool.name.contains(STAND_IN));
-    let is_again = calls_stand_in && turn.calls_of(STAND_IN) > 0;
     if !turn.offered.is_empty() {
         turns.send_modify(|turns| turns.push(turn));
-    }
-    if is_again {
-        tokio::time::sleep(THINKING).await;
     }
     answer
 }
