@@ -1,0 +1,420 @@
+//! One server: its configuration, and what its sessions have found out about it.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use auth::{AccountKey, Authorization, Target, TokenNumber};
+use control::api::{Problem, ServerState, ToolView};
+use mcp::Message;
+use mcp::up::Learned;
+use model::ServerName;
+use model::config::{ServerAuth, ServerConfig};
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::tokens::{Refused, Tokens};
+use crate::hub::account_id;
+use crate::no_sign_in::{self, Found};
+use crate::problem;
+use crate::seen::{Absence, Seen, lists_tool};
+use crate::stand_in::StandIn;
+
+/// One server, as long as its configuration stays the same.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) name: ServerName,
+    pub(crate) config: ServerConfig,
+    /// Whether it came by `connect URL` and is in no configuration.
+    pub(crate) ephemeral: bool,
+    /// Where what was seen of it is kept; an ephemeral server's is not.
+    seen_file: Option<PathBuf>,
+    /// Cancelled once the configuration has another server in this one's place, or none.
+    pub(crate) replaced: CancellationToken,
+    /// What its connections have learned of how it is spoken to.
+    pub(crate) learned: Arc<Learned>,
+    known: Mutex<Known>,
+    answered: Answered,
+}
+
+/// When a server answered last.
+#[derive(Debug)]
+struct Answered {
+    start: Instant,
+    /// In milliseconds since `start`; 0 before the first answer.
+    last: AtomicU64,
+}
+
+impl Answered {
+    fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            last: AtomicU64::new(0),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// For how long after its last answer a server that cannot be reached is taken to be restarting.
+const RESTART_TIME: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+struct Known {
+    state: ServerState,
+    seen: Seen,
+    /// Whether it ever asked for a sign-in, and how (the last `WWW-Authenticate`).
+    protected: bool,
+    challenge: Option<String>,
+    /// What it said when it last answered 401.
+    refusal_words: Option<String>,
+    /// Whether it was found to name a way to sign in.
+    found_sign_in: Option<Found>,
+    /// What the authorization server said when it refused last.
+    refusal: Option<Problem>,
+    /// The challenges for more scopes that a sign-in has followed, and nothing has come of it yet.
+    stepped_up: BTreeSet<String>,
+    tokens: Tokens,
+    /// The names of its tools that are also names of stand-in tools.
+    own_tools: BTreeSet<String>,
+}
+
+/// How many sign-ins for more scopes there are at most without any of them helping.
+const MOST_STEP_UPS: usize = 3;
+
+impl Server {
+    pub(super) fn new(name: ServerName, config: ServerConfig, seen_file: Option<PathBuf>) -> Self {
+        let seen = match &seen_file {
+            Some(path) => Seen::load(path, &config.url),
+            None => Seen::default(),
+        };
+        let protected = !matches!(config.auth, ServerAuth::Discover | ServerAuth::None);
+        let known = Known {
+            state: ServerState::Unknown,
+            seen,
+            protected,
+            challenge: None,
+            refusal_words: None,
+            found_sign_in: None,
+            refusal: None,
+            stepped_up: BTreeSet::new(),
+            tokens: Tokens::default(),
+            own_tools: BTreeSet::new(),
+        };
+        Self {
+            name,
+            config,
+            ephemeral: seen_file.is_none(),
+            seen_file,
+            replaced: CancellationToken::new(),
+            learned: Arc::default(),
+            known: Mutex::new(known),
+            answered: Answered::new(),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What `auth` needs to know of it.
+    pub(crate) fn target(&self) -> Target {
+        Target {
+            url: self.config.url.clone(),
+            auth: self.config.auth.clone(),
+        }
+    }
+
+    /// The names of the headers that the user gave it.
+    pub(crate) fn header_names(&self) -> Vec<String> {
+        let headers = self.config.headers.iter();
+        headers.map(|(name, _)| name.to_string()).collect()
+    }
+
+    /// Whether it needs stored secrets.
+    pub(crate) fn needs_secrets(&self) -> bool {
+        self.config.secrets().next().is_some()
+    }
+
+    pub(crate) fn state(&self) -> ServerState {
+        self.known().state.clone()
+    }
+
+    /// Sets the state; says whether it is another one.
+    pub(crate) fn set_state(&self, state: ServerState) -> bool {
+        let mut known = self.known();
+        let changed = known.state != state;
+        known.state = state;
+        changed
+    }
+
+    /// Takes note of why nobody is signed in, if that is the authorization server's word.
+    pub(crate) fn note_sign_in_problem(&self, problem: &Problem) {
+        if problem.refusal.is_some() {
+            self.known().refusal = Some(problem.clone());
+        }
+    }
+
+    /// What the authorization server said, or the server of the tokens of the last sign-in, as
+    /// long as the user has to sign in.
+    pub(crate) fn sign_in_problem(&self) -> Option<Problem> {
+        let known = self.known();
+        if known.state != ServerState::SignInNeeded {
+            return None;
+        }
+        let in_vain = known.tokens.in_vain();
+        let in_vain = in_vain.map(|refused| problem::in_vain(self, refused.words.as_deref()));
+        in_vain.or_else(|| known.refusal.clone())
+    }
+
+    /// A sign-in has ended well, and this is the first token that it brought.
+    pub(crate) fn note_first_token(&self, number: Option<TokenNumber>) {
+        self.known().tokens.first = number;
+    }
+
+    /// The server has answered a request that it was sent with this token.
+    pub(crate) fn note_accepted_token(&self, number: TokenNumber) {
+        let accepted = &mut self.known().tokens.accepted;
+        *accepted = (*accepted).max(Some(number));
+    }
+
+    /// The server has answered a call that it was sent with this token: sign-ins help again, unless
+    /// it has refused a newer one.
+    pub(crate) fn note_accepted_call(&self, number: TokenNumber) {
+        let refused = &mut self.known().tokens.refused;
+        *refused = refused.take().filter(|refused| refused.number > number);
+    }
+
+    /// The server has answered 401 to this token; `after_own_sign_in`, where it came with a call for
+    /// which a sign-in was made.
+    pub(crate) fn note_refused_token(
+        &self,
+        used: &Authorization,
+        challenge: Option<&str>,
+        after_own_sign_in: bool,
+    ) {
+        let tokens = &mut self.known().tokens;
+        let number = used.number();
+        let known = tokens.refused.as_ref();
+        let is_accepted = tokens.accepted.is_some_and(|accepted| accepted >= number);
+        let is_old = known.is_some_and(|known| known.number > number);
+        if is_old || (is_accepted && !after_own_sign_in) {
+            return;
+        }
+        tokens.refused = Some(Refused {
+            number,
+            account: used.account.clone(),
+            words: challenge.and_then(auth::challenge_words),
+            after_own_sign_in: after_own_sign_in
+                || known
+                    .is_some_and(|known| known.after_own_sign_in && known.account == used.account),
+        });
+    }
+
+    /// Why no sign-in of `account` starts by itself: the server refuses the tokens of the last one.
+    /// That ends once a person asks for another sign-in or signs out, or the server answers a call
+    /// after all. `None` if one may start.
+    pub(crate) fn sign_in_in_vain(&self, account: Option<&AccountKey>) -> Option<Problem> {
+        let known = self.known();
+        let refused = known.tokens.in_vain()?;
+        account
+            .is_none_or(|account| *account == refused.account)
+            .then(|| problem::in_vain(self, refused.words.as_deref()))
+    }
+
+    /// A person signs in of their own accord: what came of earlier sign-ins counts no longer.
+    pub(crate) fn forget_vain_sign_ins(&self) {
+        let mut known = self.known();
+        known.stepped_up.clear();
+        known.tokens.refused = None;
+    }
+
+    /// The server answered a request of ours with 401, or with 403 and what it misses.
+    pub(crate) fn note_challenge(&self, challenge: Option<String>) {
+        let mut known = self.known();
+        known.protected = true;
+        if challenge.as_deref().is_some_and(no_sign_in::names_metadata) {
+            known.found_sign_in = None;
+        }
+        known.challenge = challenge.or(known.challenge.take());
+    }
+
+    pub(crate) fn is_protected(&self) -> bool {
+        self.known().protected
+    }
+
+    pub(crate) fn challenge(&self) -> Option<String> {
+        self.known().challenge.clone()
+    }
+
+    /// Records what the server said when it answered 401.
+    pub(crate) fn note_refusal_words(&self, words: Option<String>) {
+        self.known().refusal_words = words;
+    }
+
+    pub(crate) fn refusal_words(&self) -> Option<String> {
+        self.known().refusal_words.clone()
+    }
+
+    pub(crate) fn note_found_sign_in(&self, found: Found) {
+        self.known().found_sign_in = Some(found);
+    }
+
+    pub(crate) fn found_sign_in(&self) -> Option<Found> {
+        self.known().found_sign_in.clone()
+    }
+
+    /// Returns whether the server answers 401 and was found to name no way to sign in.
+    pub(crate) fn names_no_sign_in(&self) -> bool {
+        self.found_sign_in().is_some_and(|found| found.is_none)
+    }
+
+    /// Whether a sign-in may follow this challenge for more scopes by itself: once, and no more
+    /// than a few times until one has helped.
+    pub(crate) fn may_step_up(&self, challenge: &str) -> bool {
+        let tried = &self.known().stepped_up;
+        tried.len() < MOST_STEP_UPS && !tried.contains(challenge)
+    }
+
+    /// A sign-in follows this challenge.
+    pub(crate) fn note_step_up(&self, challenge: &str) {
+        self.known().stepped_up.insert(challenge.to_owned());
+    }
+
+    /// Returns whether a sign-in for more scopes has followed a challenge, and nothing has come of
+    /// it yet.
+    pub(crate) fn awaits_scopes(&self) -> bool {
+        !self.known().stepped_up.is_empty()
+    }
+
+    /// More scopes were what was missing.
+    pub(crate) fn step_up_helped(&self) {
+        self.known().stepped_up.clear();
+    }
+
+    pub(crate) fn tools(&self) -> Option<Vec<ToolView>> {
+        self.known().seen.tools()
+    }
+
+    /// The server has sent a message.
+    pub(crate) fn note_answered(&self) {
+        let now = self.answered.now().max(1);
+        self.answered.last.store(now, Ordering::Relaxed);
+    }
+
+    /// Whether it has sent one within [`RESTART_TIME`].
+    pub(crate) fn has_just_answered(&self) -> bool {
+        let last = self.answered.last.load(Ordering::Relaxed);
+        let since = Duration::from_millis(self.answered.now().saturating_sub(last));
+        last > 0 && since < RESTART_TIME
+    }
+
+    /// Whether there is an answer of our own to this request.
+    pub(crate) fn can_answer(&self, request: &Message) -> bool {
+        Seen::can_answer(request)
+    }
+
+    /// Our own answer in the server's place, which `problem` keeps from answering.
+    pub(crate) fn answer(&self, request: &Message, problem: &Problem) -> Option<Message> {
+        let server = &self.name;
+        let absence = Absence { server, problem };
+        self.known().seen.answer(request, absence)
+    }
+
+    /// Whether `request` asks for a list of which nothing is known.
+    pub(crate) fn lacks(&self, request: &Message) -> bool {
+        self.known().seen.lacks(request)
+    }
+
+    /// The capabilities that hosts are told while the server cannot be asked, a JSON object.
+    pub(crate) fn capabilities(&self) -> String {
+        self.known().seen.capabilities()
+    }
+
+    /// Returns the stand-in tool that `request` calls, or `None` if the server has a tool of that
+    /// name itself.
+    pub(crate) fn stand_in(&self, request: &Message) -> Option<StandIn> {
+        let tool = StandIn::called_by(request, &self.name)?;
+        let name = tool.tool_name(&self.name);
+        let known = self.known();
+        (!known.own_tools.contains(&name) && !known.seen.has_tool(&name)).then_some(tool)
+    }
+
+    /// Remembers what the server answered to `request`; says whether it is news.
+    pub(crate) fn note_answer(&self, request: &Message, answer: &Message) -> bool {
+        let (Some(method), Some(result)) = (request.method(), answer.result()) else {
+            return false;
+        };
+        if method == "tools/list" {
+            self.note_own_tools(result);
+        }
+        if !Seen::remembers(request) {
+            return false;
+        }
+        let mut known = self.known();
+        let news = known.seen.note(method, result);
+        if news {
+            self.save(&known.seen);
+        }
+        news
+    }
+
+    /// Notes the server's tools that have the name of a stand-in tool, on whatever page of the list.
+    fn note_own_tools(&self, listed: &RawValue) {
+        for tool in [StandIn::SignIn, StandIn::Reconnect] {
+            let name = tool.tool_name(&self.name);
+            if listed.get().contains(&name) && lists_tool(listed, &name) {
+                self.known().own_tools.insert(name);
+            }
+        }
+    }
+
+    /// Whether anybody ever signed in to it.
+    pub(crate) fn was_signed_in(&self) -> bool {
+        self.known().seen.was_signed_in()
+    }
+
+    /// This account is the one that opens it now. What another one saw is forgotten.
+    pub(crate) fn signed_in(&self, account: &AccountKey) {
+        let mut known = self.known();
+        known.protected = true;
+        known.refusal = None;
+        known.found_sign_in = None;
+        if known.seen.note_account(&account_id(account)) {
+            self.save(&known.seen);
+        }
+    }
+
+    /// The account that opened it has signed out, and what it saw is forgotten.
+    pub(crate) fn signed_out(&self) {
+        let mut known = self.known();
+        known.state = ServerState::SignInNeeded;
+        known.tokens = Tokens::default();
+        if known.seen.forget() {
+            self.save(&known.seen);
+        }
+    }
+
+    /// It was removed, and with it what was seen of it.
+    pub(crate) fn forget(&self) {
+        if let Some(path) = &self.seen_file
+            && let Err(reason) = std::fs::remove_file(path)
+            && reason.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(server = %self.name, %reason, "what was seen of the server stays");
+        }
+    }
+
+    fn save(&self, seen: &Seen) {
+        if let Some(path) = &self.seen_file
+            && let Err(reason) = seen.save(path)
+        {
+            tracing::warn!(server = %self.name, %reason, "what was seen of the server is not kept");
+        }
+    }
+}
