@@ -1,6 +1,6 @@
 //! The clients of others: the MCP Inspector on every face, the SDKs over stdio and over HTTP.
 
-mod agents;
+mod hosts;
 mod rust_sdk;
 
 use std::{

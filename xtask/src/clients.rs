@@ -20,9 +20,9 @@ pub(crate) fn steps(steps: &mut Steps, node: &Node) -> Result<()> {
         || node_clients(&pins, &target.join("node"), node),
     )?;
     steps.step(
-        "coding agents",
+        "hosts",
         "Claude Code, Codex, Gemini CLI, Qwen Code and opencode",
-        || node_clients(&pins.join("agents"), &target.join("agents"), node),
+        || node_clients(&pins.join("hosts"), &target.join("hosts"), node),
     )?;
     steps.step("clients in Python", "the SDK, FastMCP and MSAL", || {
         python_clients(&pins, &target.join("python"))

@@ -1,7 +1,7 @@
-//! Coding agents of others, signed out and then signed in: what their models are offered before,
+//! Hosts of others, signed out and then signed in: what their models are offered before,
 //! during and after.
 //!
-//! Owns: five agents without an account at a provider, over stdio and over HTTP. Does not own:
+//! Owns: five hosts without an account at a provider, over stdio and over HTTP. Does not own:
 //! what any host may see before a sign-in, which the bridge's own cases (`first_contact`) have.
 
 mod model;
@@ -12,7 +12,7 @@ use std::{path::PathBuf, pin::pin, process::Output, time::Duration};
 use tokio::{process::Child, time::timeout};
 
 use model::{LAST_WORDS, Model, Turn};
-use program::{Agent, Entry};
+use program::{Entry, Host};
 
 use crate::world::{World, bridge::Bridge, program::postern, shim, within};
 
@@ -29,7 +29,7 @@ const HELLO: &str = "Hello I am MCPTool!";
 /// Where Claude Code's subscription goes without an answer, it asks its model after 25 s.
 const START: Duration = Duration::from_secs(20);
 
-/// Whether an agent looks at the tools again when it is told that they changed.
+/// Whether a host looks at the tools again when it is told that they changed.
 #[derive(Clone, Copy, Debug)]
 enum Reload {
     AtOnce,
@@ -38,34 +38,34 @@ enum Reload {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn claude_code_signs_in_by_the_stand_in_tool() {
-    check(Agent::ClaudeCode, Reload::AtOnce).await;
+    check(Host::ClaudeCode, Reload::AtOnce).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn codex_signs_in_by_the_stand_in_tool() {
-    check(Agent::Codex, Reload::NextRun).await;
+    check(Host::Codex, Reload::NextRun).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn gemini_cli_signs_in_by_the_stand_in_tool() {
-    check(Agent::GeminiCli, Reload::AtOnce).await;
+    check(Host::GeminiCli, Reload::AtOnce).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn qwen_code_signs_in_by_the_stand_in_tool() {
-    check(Agent::QwenCode, Reload::NextRun).await;
+    check(Host::QwenCode, Reload::NextRun).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn opencode_signs_in_by_the_stand_in_tool() {
-    check(Agent::Opencode, Reload::AtOnce).await;
+    check(Host::Opencode, Reload::AtOnce).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn claude_code_starts_soon_while_signed_out() {
     let world = World::start().await;
     for transport in ["stdio", "http"] {
-        let place = Place::make(&world, Agent::ClaudeCode, transport, 1).await;
+        let place = Place::make(&world, Host::ClaudeCode, transport, 1).await;
         let model = Model::start().await;
         let _running = place.start(&model);
         let first = timeout(START, model.turn(0)).await;
@@ -73,11 +73,11 @@ async fn claude_code_starts_soon_while_signed_out() {
     }
 }
 
-async fn check(agent: Agent, reload: Reload) {
+async fn check(host: Host, reload: Reload) {
     let world = World::start().await;
     for transport in ["stdio", "http"] {
-        let what = format!("{agent:?} over {transport}");
-        let place = Place::make(&world, agent, transport, 1).await;
+        let what = format!("{host:?} over {transport}");
+        let place = Place::make(&world, host, transport, 1).await;
         let first = place.run(async |model| {
             let before = model.turn(0).await;
             assert!(before.offers(STAND_IN), "{what}: {before:?}");
@@ -103,7 +103,7 @@ async fn check(agent: Agent, reload: Reload) {
 async fn qwen_code_gets_the_tools_first_where_the_page_is_completed() {
     let world = World::start().await;
     for transport in ["stdio", "http"] {
-        let place = Place::make(&world, Agent::QwenCode, transport, 50).await;
+        let place = Place::make(&world, Host::QwenCode, transport, 50).await;
         let run = place.run(async |_| {
             let page = place.bridge.tabs.page(0).await;
             // It gives up a server over HTTP after 5 s, and Chromium may take as long to start.
@@ -122,9 +122,9 @@ fn says_hello(what: &str, last: &Turn) {
     assert!(result.contains(HELLO), "{what}: {result}");
 }
 
-/// An agent whose configuration names a server that was never signed in.
+/// A host whose configuration names a server that was never signed in.
 struct Place {
-    agent: Agent,
+    host: Host,
     entry: Entry,
     bridge: Bridge,
     home: PathBuf,
@@ -132,7 +132,7 @@ struct Place {
 
 impl Place {
     /// Lists wait for a sign-in for `list_wait` seconds.
-    async fn make(world: &World, agent: Agent, transport: &str, list_wait: u64) -> Self {
+    async fn make(world: &World, host: Host, transport: &str, list_wait: u64) -> Self {
         let folder = world.folder().join(transport);
         let config = format!(
             "[bridge]\nport = 0\nsign_in_wait_seconds = 50\nlist_wait_seconds = {list_wait}\n[servers.snippets]\nurl = \"{}/snippets/mcp\"\n",
@@ -151,22 +151,22 @@ impl Place {
             },
         };
         Self {
-            agent,
+            host,
             entry,
-            home: folder.join("agent"),
+            home: folder.join("host"),
             bridge,
         }
     }
 
-    /// Starts the agent, which ends with this value.
+    /// Starts the host, which ends with this value.
     fn start(&self, model: &Model) -> Child {
         let mut command = self
-            .agent
+            .host
             .command(&self.home, &model.url(), &self.entry, PROMPT);
-        command.spawn().expect("an agent")
+        command.spawn().expect("a host")
     }
 
-    /// Runs the agent to its end, while `person` looks at what its model is asked.
+    /// Runs the host to its end, while `person` looks at what its model is asked.
     ///
     /// Returns the last request to the model.
     async fn run(&self, person: impl AsyncFnOnce(&Model)) -> Turn {
@@ -177,18 +177,18 @@ impl Place {
             () = person(&model) => {}
             output = &mut ending => {
                 let output = told(&output.expect("its end"));
-                panic!("{:?} ended too soon: {output}", self.agent)
+                panic!("{:?} ended too soon: {output}", self.host)
             }
         }
         let output = within("its end", ending).await.expect("its end");
         let told = told(&output);
-        assert!(output.status.success(), "{:?}: {told}", self.agent);
-        assert!(told.contains(LAST_WORDS), "{:?}: {told}", self.agent);
+        assert!(output.status.success(), "{:?}: {told}", self.host);
+        assert!(told.contains(LAST_WORDS), "{:?}: {told}", self.host);
         model.last_turn()
     }
 }
 
-/// All that an agent told its user.
+/// All that a host told its user.
 fn told(output: &Output) -> String {
     let [told, problems] =
         [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));

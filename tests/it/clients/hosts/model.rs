@@ -47,7 +47,7 @@ pub(super) struct Turn {
     pub(super) results: Vec<String>,
 }
 
-/// A tool as an agent names it.
+/// A tool as a host names it.
 #[derive(Clone, Debug)]
 pub(super) struct Tool {
     /// Where the API knows namespaces.
@@ -97,7 +97,7 @@ impl Model {
         there.expect("the endpoint goes on")[number].clone()
     }
 
-    /// Returns the latest request of the conversation with the user. An agent may think about it
+    /// Returns the latest request of the conversation with the user. A host may think about it
     /// afterwards, in a conversation of its own.
     pub(super) fn last_turn(&self) -> Turn {
         let turns = self.turns.borrow();
@@ -113,7 +113,7 @@ impl Drop for Model {
 }
 
 impl Turn {
-    /// Whether the model may call a tool of this name, whatever the agent puts before it.
+    /// Whether the model may call a tool of this name, whatever the host puts before it.
     pub(super) fn offers(&self, name: &str) -> bool {
         self.tool(name).is_some()
     }
@@ -127,7 +127,7 @@ impl Turn {
         calls.filter(|called| called.contains(name)).count()
     }
 
-    /// Follows the script: calls the wanted tool where it is offered, else the stand-in. An agent
+    /// Follows the script: calls the wanted tool where it is offered, else the stand-in. A host
     /// may have asked for its next answer before it had the tools, so that is called once again.
     fn answer(&self) -> Answer {
         let next = match self.calls_of(WANTED) {
@@ -180,7 +180,7 @@ async fn gemini(turns: Turns, Json(request): Json<Value>) -> Response {
     stream(&[gemini::event(&answer)])
 }
 
-/// What agents ask beside that: counts of tokens, lists of models.
+/// What hosts ask beside that: counts of tokens, lists of models.
 async fn unknown(uri: Uri) -> Response {
     (StatusCode::NOT_FOUND, uri.path().to_owned()).into_response()
 }

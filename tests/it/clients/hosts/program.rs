@@ -1,4 +1,4 @@
-//! How each agent is configured and started: one prompt, no account, nothing beyond loopback.
+//! How each host is configured and started: one prompt, no account, nothing beyond loopback.
 //!
 //! Owns: the settings of five programs, with telemetry and updates off. Does not own: what they
 //! are asked, and what they have to show.
@@ -16,9 +16,9 @@ use tokio::process::Command;
 use super::super::{node, tools};
 use crate::world::program;
 
-/// A coding agent that is a host.
+/// A host of others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Agent {
+pub(super) enum Host {
     ClaudeCode,
     Codex,
     GeminiCli,
@@ -26,7 +26,7 @@ pub(super) enum Agent {
     Opencode,
 }
 
-/// What an agent's configuration says of the server.
+/// What a host's configuration says of the server.
 #[derive(Debug)]
 pub(super) enum Entry {
     Stdio { command: String, args: Vec<String> },
@@ -39,8 +39,8 @@ const KEY: &str = "of-no-account";
 /// Where nothing listens: the way out for what has no setting of its own.
 const NOWHERE: &str = "http://127.0.0.1:9";
 
-impl Agent {
-    /// Writes the configuration under `home`, which is the agent's own.
+impl Host {
+    /// Writes the configuration under `home`, which is the host's own.
     ///
     /// Returns the command that sends `prompt` to the model and ends after its last words.
     pub(super) fn command(self, home: &Path, model: &str, entry: &Entry, prompt: &str) -> Command {
@@ -233,14 +233,14 @@ fn bare(program: PathBuf) -> Command {
 fn native(programs: &[&str]) -> PathBuf {
     let programs = programs.iter().map(|program| package(program));
     let found = programs.into_iter().find(|program| program.is_file());
-    found.expect("an agent; hint: `cargo xtask tools` installs it")
+    found.expect("a host; hint: `cargo xtask tools` installs it")
 }
 
 fn package(path: &str) -> PathBuf {
-    tools().join("clients/agents/node_modules").join(path)
+    tools().join("clients/hosts/node_modules").join(path)
 }
 
-/// The search path, with the Node.js of the agents first where that is not the system's.
+/// The search path, with the Node.js of the hosts first where that is not the system's.
 fn search_path() -> OsString {
     let node = node();
     let Some(folder) = node.parent().filter(|folder| folder.is_dir()) else {
