@@ -285,7 +285,10 @@ async fn an_unknown_server_is_an_error_that_may_pass() {
     let mut bridge = FakeBridge::new();
     let mut host = Host::spawn(bridge.folder(), "typo");
     bridge
-        .refuse("there is no server called `typo`", "postern servers list")
+        .refuse(
+            "there is no server called `typo`",
+            "see `postern servers list`",
+        )
         .await;
     host.say(INITIALIZE).await;
     let error: Value = serde_json::from_str(&host.hear().await.unwrap()).unwrap();
@@ -293,12 +296,12 @@ async fn an_unknown_server_is_an_error_that_may_pass() {
     assert_eq!(error["error"]["code"], 1005);
     assert_eq!(
         error["error"]["message"],
-        "there is no server called `typo`"
+        "there is no server called `typo`. See `postern servers list`."
     );
     assert_eq!(
         error["error"]["data"],
         serde_json::json!({
-            "kind": "not-found", "server": "typo", "hint": "postern servers list"
+            "kind": "not-found", "server": "typo", "hint": "see `postern servers list`"
         })
     );
     // It was added meanwhile: the host's next attempt finds it.

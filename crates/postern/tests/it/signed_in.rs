@@ -42,7 +42,9 @@ async fn consents(installation: &Installation) -> Vec<Value> {
 
 /// Adds servers that have no consents to list, each for a reason of its own.
 async fn add_broken_servers(installation: &Installation) {
-    let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+    // It describes how one signs in.
+    let challenge = r#"Bearer resource_metadata="http://127.0.0.1:9/contoso""#;
+    let challenge = [(header::WWW_AUTHENTICATE, challenge)];
     let router = Router::new()
         .route(
             "/contoso/mcp",
@@ -77,7 +79,7 @@ async fn consents_list_names_unasked_servers_in_one_line() {
     assert_eq!(
         list.stderr,
         "not asked: contoso (not signed in), forbidden (does not work), \
-         gone (cannot be reached), missing (does not work)\n\
+         gone (cannot be reached), missing (is no MCP server)\n\
          hint: `postern consents list NAME` says more about one of them\n"
     );
     assert_eq!(consents(&installation).await.len(), 1);
