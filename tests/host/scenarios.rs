@@ -80,7 +80,7 @@ pub(crate) fn check(name: &str) -> Result<()> {
 /// How a host goes about it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// It lists the tools again when it is told that there are others.
+    /// It lists the tools again once there may be others.
     Attentive,
     /// It takes the first list for what there is.
     Plain,
@@ -124,22 +124,27 @@ async fn play_open(
     }
 }
 
-/// The tools. There may be none at first, where the server is still to be reached or somebody is
-/// to sign in to it.
+/// The tools. There may be none at first, where the server is still to be reached; or one in their
+/// place, where the user is to sign in, which is called as a model would.
 async fn tools(host: &mut Conversation) -> Result<Vec<Value>> {
     let listed = host.list("tools/list", "tools").await?;
-    if listed.iter().all(is_stand_in) && host.hear_of_tools().await? {
-        return host.list("tools/list", "tools").await;
+    let has_more = match listed.first().and_then(stand_in) {
+        Some(name) => host.call(name, json!({})).await.map(|_| true)?,
+        None => listed.is_empty() && host.hear_of_tools().await?,
+    };
+    match has_more {
+        true => host.list("tools/list", "tools").await,
+        false => Ok(listed),
     }
-    Ok(listed)
 }
 
-/// Whether it is a tool that is listed as long as the server's own are not known.
-fn is_stand_in(tool: &Value) -> bool {
-    let name = tool["name"].as_str().unwrap_or_default();
-    ["sign_in_", "reconnect_"]
+/// The name of a tool that is listed as long as the server's own are not known.
+fn stand_in(tool: &Value) -> Option<&str> {
+    let name = tool["name"].as_str()?;
+    let is_stand_in = ["sign_in_", "reconnect_"]
         .iter()
-        .any(|prefix| name.starts_with(prefix))
+        .any(|prefix| name.starts_with(prefix));
+    is_stand_in.then_some(name)
 }
 
 async fn use_tools(host: &mut Conversation) -> Result<()> {
