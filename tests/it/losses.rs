@@ -97,7 +97,8 @@ async fn a_host_that_starts_while_the_gateway_is_down() {
         "{answer}"
     );
     let tools = shim.request("tools/list", json!({})).await;
-    assert_eq!(tools["result"]["tools"], json!([]), "{tools}");
+    let stand_in = &tools["result"]["tools"][0]["name"];
+    assert_eq!(stand_in, "reconnect_snippets", "{tools}");
     assert_eq!(bridge.tabs.count(), 0, "there is nothing to sign in to");
 
     world.servers.restart_gateway().await;
