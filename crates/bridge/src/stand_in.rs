@@ -51,13 +51,16 @@ impl StandIn {
         }
     }
 
-    /// Returns the tool's name: `sign_in_SERVER` or `reconnect_SERVER`, cut to [`MAX_NAME`].
-    pub(crate) fn tool_name(self, server: &ServerName) -> String {
-        let prefix = match self {
+    fn prefix(self) -> &'static str {
+        match self {
             Self::SignIn => "sign_in_",
             Self::Reconnect => "reconnect_",
-        };
-        let mut name = format!("{prefix}{server}");
+        }
+    }
+
+    /// Returns the tool's name: `sign_in_SERVER` or `reconnect_SERVER`, cut to [`MAX_NAME`].
+    pub(crate) fn tool_name(self, server: &ServerName) -> String {
+        let mut name = format!("{}{server}", self.prefix());
         // Server names are ASCII.
         name.truncate(MAX_NAME);
         name
@@ -76,10 +79,10 @@ impl StandIn {
         }
         let params = request.params()?.get();
         [Self::SignIn, Self::Reconnect].into_iter().find(|tool| {
-            let name = tool.tool_name(server);
             // Most calls are of other tools, and their arguments may be long.
-            memmem::find(params.as_bytes(), name.as_bytes()).is_some()
-                && serde_json::from_str::<Call<'_>>(params).is_ok_and(|call| call.name == name)
+            memmem::find(params.as_bytes(), tool.prefix().as_bytes()).is_some()
+                && serde_json::from_str::<Call<'_>>(params)
+                    .is_ok_and(|call| call.name == tool.tool_name(server))
         })
     }
 

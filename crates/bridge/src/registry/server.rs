@@ -9,6 +9,7 @@ use std::time::Duration;
 use auth::{AccountKey, Authorization, Target, TokenNumber};
 use control::api::{Problem, ServerState, ToolView};
 use mcp::Message;
+use mcp::subscription::LISTEN;
 use mcp::up::Learned;
 use model::ServerName;
 use model::config::{ServerAuth, ServerConfig};
@@ -315,8 +316,9 @@ impl Server {
     }
 
     /// Whether there is an answer of our own to this request.
+    /// That of a subscription is an acknowledgement.
     pub(crate) fn can_answer(&self, request: &Message) -> bool {
-        Seen::can_answer(request)
+        request.method() == Some(LISTEN) || Seen::can_answer(request)
     }
 
     /// Our own answer in the server's place, which `problem` keeps from answering.

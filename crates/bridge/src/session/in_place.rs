@@ -39,7 +39,7 @@ impl Task {
         let lists_wait = self.let_lists_wait();
         let server = Arc::clone(&self.server);
         let is_ready = |waiting: &Waiting| {
-            let is_in_place = waiting.is_listen() || server.can_answer(&waiting.message);
+            let is_in_place = server.can_answer(&waiting.message);
             let waits = lists_wait && server.lacks(&waiting.message);
             hopeless || (is_in_place && !waits)
         };

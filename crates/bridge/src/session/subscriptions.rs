@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use control::api::{Problem, ProblemKind};
-use mcp::subscription::{self, Filter, LISTEN};
+use mcp::subscription::{self, Filter};
 use mcp::{Kind, Message, RequestId};
 use tokio::time::Instant;
 
@@ -103,8 +103,7 @@ impl Subscriptions {
 impl Task {
     /// Whether `request` is answered in the server's place where the server cannot be asked.
     pub(super) fn is_answered_in_place(&self, request: &Message) -> bool {
-        let is_listen = request.method() == Some(LISTEN);
-        self.manner == Manner::Host && (is_listen || self.server.can_answer(request))
+        self.manner == Manner::Host && self.server.can_answer(request)
     }
 
     /// Acknowledges the subscription that `request` opens, unless that was done already.
@@ -141,8 +140,7 @@ impl Task {
         }
         let subscriptions = &self.subscriptions;
         let is_known = |waiting: &Waiting| {
-            let id = waiting.message.id();
-            waiting.is_listen() && id.is_some_and(|id| subscriptions.contains(id))
+            waiting.is_listen() && subscriptions.contains_request(&waiting.message)
         };
         self.outbox.take_if(is_known);
     }
@@ -175,11 +173,12 @@ impl Task {
         message: Message,
         request: Option<&RequestId>,
     ) -> Option<Message> {
-        let id = request.or_else(|| message.id()).cloned();
-        let known = id.as_ref().and_then(|id| self.subscriptions.by_id.get(id));
-        let (Some(id), Some(known)) = (id, known) else {
+        let id = request.or_else(|| message.id());
+        let known = id.and_then(|id| self.subscriptions.by_id.get_key_value(id));
+        let Some((id, known)) = known else {
             return self.on_other(message);
         };
+        let id = id.clone();
         match (message.kind(), known.stage) {
             (Kind::Response { is_error: true, .. }, Stage::AtServer) => {
                 self.outbox.owed.remove(&id);

@@ -290,7 +290,7 @@ impl Task {
             Err(problem) => {
                 let server = Arc::clone(&self.server);
                 let depends = |waiting: &Waiting| {
-                    let is_in_place = waiting.is_listen() || server.can_answer(&waiting.message);
+                    let is_in_place = server.can_answer(&waiting.message);
                     (is_needed && !is_in_place) || waiting.awaits == Awaits::Access
                 };
                 for message in self.outbox.take_if(depends) {
