@@ -34,6 +34,16 @@ fn modern(id: i64, method: &str) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": { "_meta": meta } })
 }
 
+/// Posts a request of the modern era.
+async fn post_modern(url: &str, id: i64, method: &str) -> reqwest::Response {
+    let request = client()
+        .post(url)
+        .header("mcp-protocol-version", "2026-07-28")
+        .header("mcp-method", method)
+        .json(&modern(id, method));
+    request.send().await.unwrap()
+}
+
 async fn session(url: &str) -> String {
     let params = json!({ "protocolVersion": "2025-06-18", "capabilities": {} });
     let initialize = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params });
@@ -49,14 +59,7 @@ async fn a_subscription_of_a_modern_host_stays_until_it_hangs_up() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let url = format!("{}/one/mcp", bridge.http().await);
-    let listening = client()
-        .post(&url)
-        .header("mcp-protocol-version", "2026-07-28")
-        .header("mcp-method", "subscriptions/listen")
-        .json(&modern(1, "subscriptions/listen"))
-        .send()
-        .await
-        .unwrap();
+    let listening = post_modern(&url, 1, "subscriptions/listen").await;
     assert_eq!(listening.status(), 200);
     let mut frames = listening.bytes_stream();
     let first = frames.next().await.unwrap().unwrap();
@@ -246,14 +249,7 @@ async fn single_requests_are_not_listed() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let url = format!("{}/one/mcp", bridge.http().await);
-    let hanging = client()
-        .post(&url)
-        .header("mcp-protocol-version", "2026-07-28")
-        .header("mcp-method", "hang")
-        .json(&modern(1, "hang"))
-        .send()
-        .await
-        .unwrap();
+    let hanging = post_modern(&url, 1, "hang").await;
     server.record.hanging((1, 0)).await;
     assert_eq!(only(&bridge.state().await), None);
     drop(hanging);

@@ -28,6 +28,13 @@ async fn subscribe(host: &mut Host, id: &str) -> Value {
     first["params"]["notifications"].clone()
 }
 
+/// Cancels the request `id`.
+async fn cancel(host: &mut Host, id: Value) {
+    let params = json!({ "requestId": id });
+    let cancel = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params });
+    host.send(&cancel.to_string()).await;
+}
+
 /// The next message, which is one of the subscription `id`.
 async fn on(host: &mut Host, id: &str) -> Value {
     let message = host.value().await;
@@ -75,9 +82,7 @@ async fn subscription_before_sign_in_is_acknowledged_and_told_changes() {
     let sent = server.record.bodies("subscriptions/listen");
     let sent: Value = serde_json::from_slice(sent.last().unwrap()).unwrap();
     assert_eq!(sent["id"], "l");
-    let cancel = json!({ "requestId": "l" });
-    let cancel = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancel });
-    host.send(&cancel.to_string()).await;
+    cancel(&mut host, json!("l")).await;
     server.record.hanging((1, 1)).await;
 }
 
@@ -176,9 +181,7 @@ async fn open_subscription_ends_with_sign_out_and_is_opened_for_next_account() {
     signed_in.unwrap();
     expect_list_changes(&mut host, "l").await;
     server.record.hanging((2, 1)).await;
-    let cancel = json!({ "requestId": "l" });
-    let cancel = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancel });
-    host.send(&cancel.to_string()).await;
+    cancel(&mut host, json!("l")).await;
     server.record.hanging((2, 2)).await;
 }
 
@@ -211,7 +214,6 @@ async fn subscription_survives_restart_of_server() {
         host.send(&call.to_string()).await;
         let failed = |state: &_| matches!(state, control::api::ServerState::Failed { .. });
         bridge.until(failed).await;
-        let cancel = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 2 } });
-        host.send(&cancel.to_string()).await;
+        cancel(&mut host, json!(2)).await;
     }
 }
