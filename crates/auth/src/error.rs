@@ -298,7 +298,7 @@ pub enum SignInError {
         /// What it said, on one short line.
         words: Option<String>,
     },
-    /// The URL leads to a gateway of ours, which has no server at that path.
+    /// The URL leads to a Postern gateway, which has no server at that path.
     #[error("no such server at this gateway ({gateway}); hint: check the path of the server's URL")]
     NoSuchServer {
         /// The server.

@@ -404,9 +404,9 @@ impl Hub {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether nobody needs the bridge. A session counts for as long as it is kept, listed or not,
-    /// because nothing starts a bridge for a host that comes back over HTTP; it does not once its
-    /// host is known to have ended.
+    /// Returns true if no client, session or gateway needs the bridge. A session counts for as long as
+    /// it is kept, listed or not, because nothing starts a bridge for a host that comes back over
+    /// HTTP. It does not count once its host is known to have ended.
     fn is_idle(&self) -> bool {
         self.clients.load(Ordering::Relaxed) == 0
             && !self.sessions().values().any(ListedSession::may_go_on)

@@ -55,7 +55,7 @@ async fn of_found(hub: &Arc<Hub>, url: &EndpointUrl, found: Found, until: Instan
         Found::Protected { challenge, words } => (challenge, words),
     };
     if url.is_exposed() {
-        // Nobody signs in over plain http.
+        // A sign-in over plain http is refused.
         return Inspection::HeaderNeeded { words };
     }
     let target = Target {

@@ -209,7 +209,7 @@ fn problem_of(error: &str) -> Problem {
     }
 }
 
-/// Returns whether a gateway of ours says that it has no server at the URL.
+/// Returns whether a Postern gateway says that it has no server at the URL.
 fn is_no_such_server(error: &Value) -> bool {
     let kind = error["data"]["kind"].as_str();
     kind.is_some_and(|kind| kind.replace('_', "-") == "no-such-server")

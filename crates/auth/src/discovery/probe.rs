@@ -214,7 +214,7 @@ impl Reply {
         excerpt(&self.body, &[]).or_else(|| excerpt(header?.as_bytes(), &[]))
     }
 
-    /// Returns whether a gateway of ours says that it has no such server.
+    /// Returns whether a Postern gateway says that it has no such server.
     fn is_of_gateway(&self) -> bool {
         let Ok(body) = serde_json::from_slice::<Value>(&self.body) else {
             return false;

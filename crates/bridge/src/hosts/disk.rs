@@ -157,7 +157,7 @@ fn back_up(target: &Path, text: &str) -> Result<PathBuf, HostsError> {
 fn write_backup(target: &Path, newest: u64, text: &str) -> Result<PathBuf, HostsError> {
     let mut number = newest;
     let (path, mut file) = loop {
-        // Only somebody who made such a name by hand gets there.
+        // Only a file that was named by hand has the highest number.
         number = number.checked_add(1).ok_or_else(|| HostsError::Write {
             path: backup_path(target, number),
             source: io::Error::other("no backup can have a higher number; hint: rename this file"),

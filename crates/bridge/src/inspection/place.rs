@@ -49,7 +49,7 @@ pub(super) async fn look_at(hub: &Arc<Hub>, url: &EndpointUrl) -> Result<Found, 
     let up = Upstream::open(hub.client.clone(), options, sender);
     let mut session = Session { up, events };
     let found = session.report(&hub.options.version).await;
-    // The server is told that the session is over, which nobody need wait for.
+    // The server is told that the session is over. The inspection does not wait for that.
     hub.spawn(session.up.close());
     match found {
         Ok(report) => Ok(Found::Open(report)),

@@ -99,7 +99,7 @@ async fn add(new: &New, context: &Context) -> Result<(), Failure> {
     context.call(&request).await.map(drop)
 }
 
-/// Where nobody can be asked, the command to run is named.
+/// Names the command to run, for where there is no terminal to ask at.
 fn proposal(new: &New, problem: Problem, url: &str) -> Failure {
     let name = &new.name;
     let message = format!(
