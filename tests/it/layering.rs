@@ -9,12 +9,12 @@ use serde_json::Value;
 
 /// Every crate of ours and which others of ours it may use in what it ships.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("auth", &["model", "proxies", "reach"]),
-    ("bridge", &["auth", "control", "mcp", "model"]),
+    ("auth", &["model", "proxies", "reach", "threads"]),
+    ("bridge", &["auth", "control", "mcp", "model", "threads"]),
     ("control", &["model"]),
     ("emulator", &["model"]),
     ("gateway", &["mcp", "model"]),
-    ("mcp", &["model", "proxies", "reach"]),
+    ("mcp", &["model", "proxies", "reach", "threads"]),
     ("model", &[]),
     (
         "postern",
@@ -23,10 +23,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("postern-desktop", &["control", "model"]),
-    ("proxies", &["model"]),
-    ("reach", &["model"]),
+    ("proxies", &["model", "threads"]),
+    ("reach", &["model", "threads"]),
     ("snippets", &[]),
     ("tests", &[]),
+    ("threads", &[]),
     ("xtask", &["model"]),
 ];
 

@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
-use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// How long an answer holds: networks change beneath a program.
 const HOLDS: Duration = Duration::from_secs(60);
@@ -127,7 +126,7 @@ impl Automatic {
             }
         }
         drop(known);
-        meanwhile.unwrap_or_else(|| blocking(|| self.wait(&origin)))
+        meanwhile.unwrap_or_else(|| threads::blocking(|| self.wait(&origin)))
     }
 
     fn learn(&self, origin: String) {
@@ -162,14 +161,6 @@ impl Automatic {
 impl fmt::Debug for Automatic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Automatic").finish_non_exhaustive()
-    }
-}
-
-/// Waits where waiting is allowed: other tasks of a runtime that has threads for them go on.
-fn blocking<T>(wait: impl FnOnce() -> T) -> T {
-    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
-        Ok(_) | Err(_) => wait(),
     }
 }
 
