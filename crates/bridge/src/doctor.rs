@@ -61,7 +61,7 @@ async fn vault(hub: &Hub) -> DoctorCheck {
     // Listing the accounts opens the vault, as any use would, if there is something in it.
     let accounts = hub.identity.accounts().await.len();
     hub.probe_vault().await;
-    let state = hub.state().await.bridge.vault;
+    let state = hub.vault().await;
     let finding = format!("{} {accounts} signed in.", state.detail);
     match state.state {
         control::api::VaultState::Keychain => {

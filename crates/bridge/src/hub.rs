@@ -25,6 +25,7 @@ use url::Url;
 use listing::ListedSession;
 pub(crate) use listing::Listing;
 pub(crate) use presence::{OpenGuard, Presence};
+use view::Shown;
 
 use crate::browser::{self, BrowserError};
 use crate::registry::{Registry, Server};
@@ -64,6 +65,7 @@ pub(crate) struct Hub {
     clients: AtomicUsize,
     desktops: AtomicUsize,
     changed: watch::Sender<()>,
+    shown: Shown,
     accounts: watch::Sender<()>,
     wakes: watch::Sender<()>,
     tasks: TaskTracker,
@@ -117,6 +119,7 @@ impl Hub {
             },
             is_other_user: |peer, here| peer::owner(peer, here) == Owner::Stranger,
         });
+        let changed = watch::Sender::new(());
         let hub = Arc::new(Self {
             identity,
             client: client.map_err(|error| tls(&error))?,
@@ -138,7 +141,8 @@ impl Hub {
             owing: watch::Sender::new(0),
             clients: AtomicUsize::new(0),
             desktops: AtomicUsize::new(0),
-            changed: watch::Sender::new(()),
+            shown: Shown::new(changed.subscribe()),
+            changed,
             accounts: watch::Sender::new(()),
             wakes: watch::Sender::new(()),
             tasks: TaskTracker::new(),

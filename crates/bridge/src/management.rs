@@ -12,6 +12,7 @@ mod signed_in;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use auth::Account;
 use control::Answer;
@@ -22,7 +23,9 @@ use control::socket::{Listener, Reader, Stream, Writer, split};
 use futures_util::TryFutureExt;
 use model::config::ServerConfig;
 use model::{EndpointUrl, ServerName};
+use threads::aside;
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 
 use crate::hub::{Hub, account_id};
 use crate::registry::Server;
@@ -33,6 +36,10 @@ use crate::{config_file, doctor, face, inspection, probe, problem};
 
 /// How many requests of a client may wait for their turn before it is left unread.
 const MOST_AHEAD: usize = 16;
+
+/// For how long changes are gathered before a client that watches gets the state with all of them:
+/// short enough for a person, and a burst of sessions costs ten states a second at most.
+const GATHER_TIME: Duration = Duration::from_millis(100);
 
 /// Takes clients in until the socket breaks.
 pub(crate) async fn serve(hub: &Arc<Hub>, listener: &mut Listener) -> io::Result<()> {
@@ -98,7 +105,7 @@ async fn converse(hub: &Arc<Hub>, stream: Stream) -> io::Result<()> {
             }
         };
         match answer {
-            Ok(answer) => hello::send(&mut writer, &answer).await?,
+            Ok(answer) => hello::send_line(&mut writer, &answer?).await?,
             Err(Gone) => return Ok(()),
         }
         if last {
@@ -111,11 +118,11 @@ async fn converse(hub: &Arc<Hub>, stream: Stream) -> io::Result<()> {
 struct Gone;
 
 /// Does what is asked to its end, even if the client does not wait for that: half a sign-out or
-/// half a start would be worse than either.
+/// half a start would be worse than either. Returns the line that answers it.
 fn begin(
     hub: &Arc<Hub>,
     request: Request,
-) -> impl Future<Output = Result<Answer, Gone>> + Unpin + use<> {
+) -> impl Future<Output = Result<io::Result<Vec<u8>>, Gone>> + Unpin + use<> {
     let (tell, answered) = oneshot::channel();
     let shared = Arc::clone(hub);
     hub.spawn(async move {
@@ -124,10 +131,11 @@ fn begin(
             done = answer(&shared, request) => done,
             () = shared.shutdown.cancelled() => return,
         };
-        let told = tell.send(match done {
+        let answer = match done {
             Ok(reply) => Answer::Ok(reply),
             Err(problem) => Answer::Problem(problem),
-        });
+        };
+        let told = tell.send(aside(move || hello::line(&answer)).await);
         // The connection ends the bridge once the answer is out; this one has no connection.
         if told.is_err() && last {
             shared.shutdown.cancel();
@@ -145,14 +153,26 @@ async fn watch(hub: &Arc<Hub>, lines: &mut Lines<Reader>, writer: &mut Writer) -
     let mut changes = hub.changes();
     let mut last = None;
     loop {
-        let state = hub.state().await;
+        let state = hub.state_line().await?;
         if last.as_ref() != Some(&state) {
-            hello::send(writer, &Answer::Ok(Reply::State(Box::new(state.clone())))).await?;
+            hello::send_line(writer, &state).await?;
             last = Some(state);
         }
-        tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return Ok(()) },
-            line = lines.next() => if line?.is_none() { return Ok(()) },
+        let gathered = async {
+            changes.changed().await.ok()?;
+            sleep(GATHER_TIME).await;
+            changes.mark_unchanged();
+            Some(())
+        };
+        tokio::pin!(gathered);
+        loop {
+            tokio::select! {
+                gathered = &mut gathered => match gathered {
+                    Some(()) => break,
+                    None => return Ok(()),
+                },
+                line = lines.next() => if line?.is_none() { return Ok(()) },
+            }
         }
     }
 }

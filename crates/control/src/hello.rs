@@ -74,9 +74,25 @@ pub struct Welcome {
 /// # Errors
 /// The stream's.
 pub async fn send<W: AsyncWrite + Unpin>(stream: &mut W, value: &impl Serialize) -> io::Result<()> {
+    send_line(stream, &line(value)?).await
+}
+
+/// Returns the value as the line that [`send_line`] sends.
+///
+/// # Errors
+/// If the value cannot be serialised.
+pub fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(value)?;
     line.push(b'\n');
-    stream.write_all(&line).await?;
+    Ok(line)
+}
+
+/// Sends a [`line`].
+///
+/// # Errors
+/// The stream's.
+pub async fn send_line<W: AsyncWrite + Unpin>(stream: &mut W, line: &[u8]) -> io::Result<()> {
+    stream.write_all(line).await?;
     stream.flush().await
 }
 

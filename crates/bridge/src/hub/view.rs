@@ -1,13 +1,17 @@
 //! What there is to see of the bridge.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use auth::Account;
 use control::api::{
-    AccountState, AccountView, BridgeView, Problem, ProblemKind, ServerState, ServerView, State,
-    VaultState, VaultView,
+    AccountState, AccountView, BridgeView, Problem, ProblemKind, Reply, ServerState, ServerView,
+    State, VaultState, VaultView,
 };
+use control::{Answer, hello};
+use threads::aside;
+use tokio::sync::{Mutex, watch};
 
 use super::{Hub, account_id};
 use crate::VaultChoice;
@@ -19,14 +23,74 @@ const NO_KEYCHAIN: &str = "start a Secret Service such as gnome-keyring, or choo
 /// How long a look at the state waits for the keychain.
 const GLANCE: Duration = Duration::from_millis(300);
 
+/// The state as the clients that watch it get it: built once for all of them after each change.
+#[derive(Debug)]
+pub(super) struct Shown(Mutex<Built>);
+
+#[derive(Debug)]
+struct Built {
+    /// Has changed since `line` was built.
+    changes: watch::Receiver<()>,
+    /// Kept by the clients that have got it.
+    line: Weak<Vec<u8>>,
+}
+
+impl Shown {
+    pub(super) fn new(changes: watch::Receiver<()>) -> Self {
+        let line = Weak::new();
+        Self(Mutex::new(Built { changes, line }))
+    }
+}
+
 impl Hub {
     /// Everything there is to see.
-    pub(crate) async fn state(&self) -> State {
+    pub(crate) async fn state(self: &Arc<Self>) -> State {
+        let accounts = self.accounts_to_show().await;
+        let hub = Arc::clone(self);
+        aside(move || hub.view(&accounts)).await
+    }
+
+    /// The state as a line for a client that watches it, no older than the call.
+    ///
+    /// # Errors
+    /// If the state cannot be serialised.
+    pub(crate) async fn state_line(self: &Arc<Self>) -> io::Result<Arc<Vec<u8>>> {
+        let mut built = self.shown.0.lock().await;
+        // What changes while the state is built may be missing in it.
+        let has_changed = built.changes.has_changed().unwrap_or(true);
+        built.changes.mark_unchanged();
+        if !has_changed && let Some(line) = built.line.upgrade() {
+            return Ok(line);
+        }
+        built.line = Weak::new();
+        let accounts = self.accounts_to_show().await;
+        let hub = Arc::clone(self);
+        let line = aside(move || {
+            let state = Reply::State(Box::new(hub.view(&accounts)));
+            hello::line(&Answer::Ok(state))
+        });
+        let line = Arc::new(line.await?);
+        built.line = Arc::downgrade(&line);
+        Ok(line)
+    }
+
+    /// The vault, after a look at it.
+    pub(crate) async fn vault(&self) -> VaultView {
+        self.accounts_to_show().await;
+        vault_view(self.options.vault, &self.identity.vault_state())
+    }
+
+    async fn accounts_to_show(&self) -> Vec<Account> {
         let accounts = self.accounts_now().await;
         if self.has_vault_problem() {
             // The user may have started or unlocked one.
             let _ = tokio::time::timeout(GLANCE, self.probe_vault()).await;
         }
+        accounts
+    }
+
+    /// Reads every list of tools: not for the thread that relays messages.
+    fn view(&self, accounts: &[Account]) -> State {
         let servers = self.registry.all();
         State {
             bridge: self.bridge_view(),

@@ -28,3 +28,4 @@ mod server_mode;
 mod shared_grant;
 mod sign_in_check;
 mod socket;
+mod watching;
