@@ -104,6 +104,7 @@ impl Hub {
         let client = mcp::up::Client::new(mcp::up::ClientOptions {
             extra_roots: roots,
             proxy,
+            ..mcp::up::ClientOptions::default()
         });
         let vault = match options.vault {
             VaultChoice::Keychain => Vault::keychain(&options.home.vault_dir()),

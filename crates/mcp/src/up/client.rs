@@ -3,7 +3,7 @@
 //! Owns: TCP, TLS and the connection pool. HTTP/1.1 or 2 by ALPN; the trust store of the
 //! operating system and what is added to it. No redirects, no decompression, and no limit on how
 //! long an answer takes: streams stay open for days. The way through a proxy is `proxy`; how long
-//! a connection may lie idle, `idle`.
+//! a connection may lie idle, `idle`; how many there may be, `in_flight`.
 
 use std::fmt;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
+use hyper_util::client::legacy::connect::{Connection, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use model::config::Proxy;
 use rustls::client::danger::ServerCertVerifier;
@@ -27,7 +27,9 @@ use rustls_platform_verifier::Verifier;
 use tokio::time::Instant;
 use tower::Service;
 
+use super::connection::Closable;
 use super::idle::{Answered, Idle};
+use super::in_flight::{Crowded, InFlight};
 use super::proxy::Routed;
 
 /// For name, TCP and TLS together.
@@ -41,6 +43,11 @@ const HTTP2_STREAM_WINDOW: u32 = 1 << 20;
 /// Far above one stream's, so that a stream nobody reads holds up no other.
 const HTTP2_CONNECTION_WINDOW: u32 = 1 << 26;
 const DEFAULT_LIMIT: usize = 64 << 20;
+/// How many connections there may be where nothing limits them, as on Windows.
+const DEFAULT_MAX_CONNECTIONS: usize = 16_384;
+/// How many connections to one server the pool takes back. Those that it does not are closed at
+/// once, which costs the next burst of calls as many round trips; `idle` closes most of these soon.
+const MAX_POOLED_PER_SERVER: usize = 256;
 
 /// What a [`Client`] is made of.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +56,8 @@ pub struct ClientOptions {
     pub extra_roots: Vec<CertificateDer<'static>>,
     /// Which proxy leads to servers that are not on this machine.
     pub proxy: Proxy,
+    /// How many connections may be open at once, if something limits them.
+    pub max_connections: Option<usize>,
 }
 
 /// Why no client could be made.
@@ -90,21 +99,38 @@ impl SentSecrets {
     }
 }
 
+/// Why a request got no response.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RequestError {
+    #[error(transparent)]
+    Http(#[from] legacy::Error),
+    /// It was not sent.
+    #[error(transparent)]
+    Crowded(#[from] Crowded),
+}
+
 type Pool = legacy::Client<Bounded<HttpsConnector<Routed>>, Full<Bytes>>;
 
 struct Connections {
     connector: Bounded<HttpsConnector<Routed>>,
     pool: RwLock<Arc<Pool>>,
     idle: Idle,
+    in_flight: InFlight,
 }
 
 impl Connections {
-    fn new(connector: HttpsConnector<Routed>) -> Self {
-        let connector = Bounded(connector);
+    /// Two thirds of `max` connections for requests under way, and a third for idle ones.
+    fn new(connector: HttpsConnector<Routed>, max: usize) -> Self {
+        let idle = Idle::new(max / 3);
+        let connector = Bounded {
+            connector,
+            idle: idle.clone(),
+        };
         Self {
             pool: RwLock::new(Arc::new(pool(connector.clone()))),
             connector,
-            idle: Idle::default(),
+            idle,
+            in_flight: InFlight::new(max - max / 3),
         }
     }
 
@@ -133,8 +159,9 @@ impl Client {
             .enable_http1()
             .enable_http2()
             .wrap_connector(Routed::new(tcp(), to_proxy, &options.proxy));
+        let max = options.max_connections.unwrap_or(DEFAULT_MAX_CONNECTIONS);
         Ok(Self {
-            connections: Arc::new(Connections::new(connector)),
+            connections: Arc::new(Connections::new(connector, max)),
             limit: DEFAULT_LIMIT,
         })
     }
@@ -152,15 +179,15 @@ impl Client {
     /// Returns when the head of the response is here.
     pub(super) async fn request(
         &self,
-        mut request: Request<Full<Bytes>>,
-    ) -> Result<Response<Answered>, legacy::Error> {
-        let idle = &self.connections.idle;
-        idle.give_up(Instant::now());
-        let connection = capture_connection(&mut request);
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Answered>, RequestError> {
+        let connections = &self.connections;
+        let permit = connections.in_flight.permit(request.uri()).await?;
+        connections.idle.give_up(Instant::now());
         let secrets = SentSecrets::of(&request);
-        let mut response = self.connections.pool().request(request).await?;
+        let mut response = connections.pool().request(request).await?;
         response.extensions_mut().insert(secrets);
-        Ok(idle.watch(response, connection))
+        Ok(connections.idle.watch(response, permit))
     }
 
     /// Uses none of the connections there are for what is sent from here on; what is under way on
@@ -179,6 +206,7 @@ fn pool(connector: Bounded<HttpsConnector<Routed>>) -> Pool {
     legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
+        .pool_max_idle_per_host(MAX_POOLED_PER_SERVER)
         .http2_initial_stream_window_size(HTTP2_STREAM_WINDOW)
         .http2_initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
         .http2_keep_alive_interval(KEEP_ALIVE)
@@ -228,31 +256,40 @@ fn tls(extra_roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig, rustls
 
 /// A connector that gives up after [`CONNECT_TIMEOUT`], TLS included.
 #[derive(Clone)]
-struct Bounded<C>(C);
+struct Bounded<C> {
+    connector: C,
+    idle: Idle,
+}
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl<C> Service<Uri> for Bounded<C>
 where
     C: Service<Uri, Error = BoxError>,
-    C::Response: Send,
+    C::Response: Connection + Send,
     C::Future: Send + 'static,
 {
-    type Response = C::Response;
+    type Response = Closable<C::Response>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.0.poll_ready(cx)
+        self.connector.poll_ready(cx)
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.0.call(uri);
+        let server = uri.authority().cloned();
+        let idle = self.idle.clone();
+        let connecting = self.connector.call(uri);
         Box::pin(async move {
-            match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-                Ok(connected) => connected,
-                Err(_) => Err("no connection within ten seconds".into()),
+            let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
+            let stream = connected.map_err(|_| "no connection within ten seconds")??;
+            let is_shared = stream.connected().is_negotiated_h2();
+            let stream = Closable::new(stream, server);
+            if !is_shared {
+                idle.opened(stream.closer().clone());
             }
+            Ok(stream)
         })
     }
 }

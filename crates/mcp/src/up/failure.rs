@@ -3,10 +3,10 @@
 use std::fmt;
 
 use http::Uri;
-use hyper_util::client::legacy;
 use reach::{CertificateFlaw, NOT_TLS_HINT, Obstacle};
 
 use super::Generation;
+use super::client::RequestError;
 use crate::Message;
 use crate::era::is_modern_error;
 
@@ -122,7 +122,16 @@ impl Failure {
     }
 
     /// Returns why a request to `uri` got no response.
-    pub(super) fn without_response(error: &legacy::Error, uri: &Uri) -> Self {
+    pub(super) fn without_response(error: &RequestError, uri: &Uri) -> Self {
+        let error = match error {
+            RequestError::Http(error) => error,
+            RequestError::Crowded(crowded) => {
+                return Self::Unreachable {
+                    reason: crowded.to_string(),
+                    sent: false,
+                };
+            }
+        };
         let unsent = error.is_connect()
             || reach::cause::<hyper::Error>(error).is_some_and(hyper::Error::is_canceled);
         let reason = match Obstacle::find(error, uri.host().unwrap_or_default()) {

@@ -1,25 +1,28 @@
-//! How long a connection may lie idle and still be used.
+//! How long a connection may lie idle and still be used, and when it is closed.
 //!
 //! A server closes what lies idle, and a request that is on its way just then is lost: nobody
 //! knows whether the server has read it, so it is not sent again. Node.js and uvicorn, on which
 //! most MCP servers stand, close after five seconds; Node.js says so (`Keep-Alive: timeout=5`),
-//! uvicorn does not. So a connection is given up a moment before its server does that.
+//! uvicorn does not. So a connection is closed a moment before its server does that. Of the
+//! connections that a burst of calls leaves behind, a few stay for the next call.
 //!
-//! Owns: when each connection that lies idle is to be given up. Does not own: the pool, and
-//! HTTP/2, which announces the end of a connection by itself.
+//! Owns: when each connection that lies idle is closed. Does not own: the pool, how a connection
+//! is closed (`connection`), and HTTP/2, which announces the end of a connection by itself.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::uri::Authority;
 use http::{HeaderMap, Response, Version};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper_util::client::legacy::connect::{CaptureConnection, HttpInfo};
 use tokio::time::Instant;
+
+use super::connection::{Closer, Used};
+use super::in_flight::Permit;
 
 /// Where a server says nothing.
 const UNSAID: Duration = Duration::from_secs(5);
@@ -27,48 +30,78 @@ const UNSAID: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 /// For the ways there and back; of short times, half.
 const EARLIER: Duration = Duration::from_secs(1);
+/// How many idle connections to one server stay for as long as it keeps them. A host has rarely
+/// more calls under way, and another connection costs one round trip or two.
+const MAX_IDLE_PER_SERVER: usize = 8;
+/// How long those beyond stay. Calls that are answered together are often followed by as many.
+const SURPLUS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a connection may be unused that was opened for a request which then went by another.
+const UNUSED_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often connections are closed whose time is over, while there are any.
+const CLOSE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The connections that lie idle.
-#[derive(Clone, Default)]
-pub(super) struct Idle(Arc<Mutex<HashMap<Ends, Lying>>>);
-
-/// Both ends of a connection, which no other has meanwhile.
-type Ends = (SocketAddr, SocketAddr);
+#[derive(Clone)]
+pub(super) struct Idle(Arc<Mutex<Lying>>);
 
 struct Lying {
+    connections: HashMap<usize, IdleConnection>,
+    /// Opened, and not used yet.
+    unused: Vec<(Closer, Instant)>,
+    /// No earlier is anything in `connections` to be closed.
+    next: Option<Instant>,
+    max: usize,
+    has_task: bool,
+}
+
+struct IdleConnection {
+    closer: Closer,
+    used: Used,
+    since: Instant,
     until: Instant,
-    connection: CaptureConnection,
 }
 
 impl Idle {
+    /// At most `max` connections of all servers together.
+    pub(super) fn new(max: usize) -> Self {
+        Self(Arc::new(Mutex::new(Lying {
+            connections: HashMap::new(),
+            unused: Vec::new(),
+            next: None,
+            max,
+            has_task: false,
+        })))
+    }
+
     /// Sees to it that what lay idle too long is not used again.
     pub(super) fn give_up(&self, now: Instant) {
-        self.lying().retain(|_, lying| {
-            let stays = now < lying.until;
-            if let (false, Some(connection)) = (stays, &*lying.connection.connection_metadata()) {
-                connection.poison();
-            }
-            stays
-        });
+        self.lying().close_due(now);
+    }
+
+    /// Takes note of a new connection. Its request may go by another that became idle meanwhile.
+    pub(super) fn opened(&self, closer: Closer) {
+        let until = Instant::now() + UNUSED_TIMEOUT;
+        let mut lying = self.lying();
+        lying.unused.push((closer, until));
+        self.close_in_time(&mut lying);
     }
 
     /// Takes note of the connection that the response came by, as soon as it has come whole.
-    pub(super) fn watch(
-        &self,
-        response: Response<Incoming>,
-        connection: CaptureConnection,
-    ) -> Response<Answered> {
-        let rest = ends(&response).map(|ends| {
-            self.lying().remove(&ends);
+    pub(super) fn watch(&self, response: Response<Incoming>, permit: Permit) -> Response<Answered> {
+        let rest = closer(&response).map(|closer| {
+            self.lying().connections.remove(&closer.key());
             Box::new(Rest {
                 idle: self.clone(),
-                ends,
                 time: time(response.headers()),
-                connection,
+                closer,
             })
         });
         response.map(|body| {
-            let mut answered = Answered { body, rest };
+            let mut answered = Answered {
+                body,
+                rest,
+                permit: Some(permit),
+            };
             if answered.body.is_end_stream() {
                 answered.note_end();
             }
@@ -76,15 +109,131 @@ impl Idle {
         })
     }
 
-    fn lying(&self) -> MutexGuard<'_, HashMap<Ends, Lying>> {
+    fn insert(&self, rest: Rest) {
+        let now = Instant::now();
+        let mut lying = self.lying();
+        lying.insert(IdleConnection {
+            used: rest.closer.used(),
+            closer: rest.closer,
+            since: now,
+            until: now + rest.time,
+        });
+        self.close_in_time(&mut lying);
+    }
+
+    /// Starts the task that closes what is due, unless it runs.
+    fn close_in_time(&self, lying: &mut Lying) {
+        if !lying.has_task {
+            lying.has_task = true;
+            tokio::spawn(close_in_time(Arc::downgrade(&self.0)));
+        }
+    }
+
+    fn lying(&self) -> MutexGuard<'_, Lying> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn ends(response: &Response<Incoming>) -> Option<Ends> {
-    let info = response.extensions().get::<HttpInfo>()?;
-    let ends = (info.local_addr(), info.remote_addr());
-    (response.version() != Version::HTTP_2).then_some(ends)
+async fn close_in_time(lying: Weak<Mutex<Lying>>) {
+    loop {
+        tokio::time::sleep(CLOSE_INTERVAL).await;
+        let Some(lying) = lying.upgrade() else { return };
+        let mut lying = lying.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        lying.close_unused(now);
+        lying.close_due(now);
+        lying.close_surplus(now);
+        if lying.connections.is_empty() && lying.unused.is_empty() {
+            lying.has_task = false;
+            return;
+        }
+    }
+}
+
+impl Lying {
+    fn insert(&mut self, connection: IdleConnection) {
+        self.next = Some(match self.next {
+            Some(next) => next.min(connection.until),
+            None => connection.until,
+        });
+        self.connections.insert(connection.closer.key(), connection);
+        if self.connections.len() > self.max {
+            let idle = self.connections.values();
+            let oldest = idle.min_by_key(|connection| connection.since);
+            if let Some(key) = oldest.map(|connection| connection.closer.key()) {
+                self.close(key);
+            }
+        }
+    }
+
+    fn close_due(&mut self, now: Instant) {
+        if self.next.is_none_or(|next| now < next) {
+            return;
+        }
+        self.connections.retain(|_, connection| {
+            let stays = now < connection.until;
+            if !stays {
+                connection.close();
+            }
+            stays
+        });
+        let idle = self.connections.values();
+        self.next = idle.map(|connection| connection.until).min();
+    }
+
+    fn close_unused(&mut self, now: Instant) {
+        self.unused.retain(|(closer, until)| {
+            let stays = now < *until && closer.used() == Used::NEVER && !closer.is_gone();
+            if !stays {
+                closer.close(Used::NEVER);
+            }
+            stays
+        });
+        // A burst leaves no memory behind.
+        self.unused.shrink_to(MAX_IDLE_PER_SERVER);
+    }
+
+    /// Closes what is beyond [`MAX_IDLE_PER_SERVER`], the longest idle first.
+    fn close_surplus(&mut self, now: Instant) {
+        self.connections
+            .retain(|_, connection| !connection.closer.is_gone());
+        let mut servers: HashMap<Option<&Authority>, Vec<&IdleConnection>> = HashMap::new();
+        for connection in self.connections.values() {
+            let server = connection.closer.server();
+            servers.entry(server).or_default().push(connection);
+        }
+        let mut surplus = Vec::new();
+        for mut idle in servers.into_values() {
+            idle.sort_unstable_by_key(|connection| std::cmp::Reverse(connection.since));
+            let beyond = idle.into_iter().skip(MAX_IDLE_PER_SERVER);
+            let beyond = beyond.filter(|connection| now - connection.since >= SURPLUS_TIMEOUT);
+            surplus.extend(beyond.map(|connection| connection.closer.key()));
+        }
+        for key in surplus {
+            self.close(key);
+        }
+        self.connections.shrink_to(4 * MAX_IDLE_PER_SERVER);
+    }
+
+    fn close(&mut self, key: usize) {
+        if let Some(connection) = self.connections.remove(&key) {
+            connection.close();
+        }
+    }
+}
+
+impl IdleConnection {
+    fn close(&self) {
+        self.closer.close(self.used);
+    }
+}
+
+/// What closes the connection that the response came by; over HTTP/2 others use it too.
+fn closer(response: &Response<Incoming>) -> Option<Closer> {
+    let closer = response.extensions().get::<Closer>();
+    closer
+        .filter(|_| response.version() != Version::HTTP_2)
+        .cloned()
 }
 
 /// How long the server lets a connection lie, less what a request needs to arrive in time.
@@ -105,25 +254,23 @@ pub(super) struct Answered {
     body: Incoming,
     /// None once it has come whole.
     rest: Option<Box<Rest>>,
+    /// The same.
+    permit: Option<Permit>,
 }
 
 struct Rest {
     idle: Idle,
-    ends: Ends,
     time: Duration,
-    connection: CaptureConnection,
+    closer: Closer,
 }
 
 impl Answered {
     /// A connection whose response does not come whole is closed, and not used again anyway.
     fn note_end(&mut self) {
         if let Some(rest) = self.rest.take() {
-            let lying = Lying {
-                until: Instant::now() + rest.time,
-                connection: rest.connection,
-            };
-            rest.idle.lying().insert(rest.ends, lying);
+            rest.idle.clone().insert(*rest);
         }
+        self.permit = None;
     }
 }
 

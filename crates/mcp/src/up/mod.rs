@@ -18,9 +18,11 @@
 
 mod answer;
 mod client;
+mod connection;
 mod failure;
 mod http_sse;
 mod idle;
+mod in_flight;
 mod learned;
 mod outgoing;
 mod proxy;

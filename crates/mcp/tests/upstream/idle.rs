@@ -1,11 +1,17 @@
-//! Connections that lie idle are given up before their servers do that.
+//! Connections that lie idle are given up before their servers do that, and how many there are.
 
 use std::time::Duration;
 
 use axum::body::Body;
 use http::Response;
+use mcp::Message;
+use mcp::up::{Client, ClientOptions};
+use model::config::Transport;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
-use crate::server::{Host, Server, request};
+use crate::server::{Host, Server, request, soon};
 
 /// One request and its answer, in which the server says how long it keeps the connection; the
 /// client's port.
@@ -63,4 +69,90 @@ async fn a_call_that_takes_long_keeps_its_connection() {
     ask(&mut host, &mut server, None).await;
     slow.result("{}");
     assert!(host.message().await.result().is_some());
+}
+
+/// The connections to a server: open now, and at most at any time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Open {
+    now: usize,
+    most: usize,
+}
+
+/// A server that answers every request, and counts its connections.
+async fn counting_server() -> (String, watch::Receiver<Open>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+    let (open, counted) = watch::channel(Open::default());
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            open.send_modify(|open| {
+                open.now += 1;
+                open.most = open.most.max(open.now);
+            });
+            let open = open.clone();
+            tokio::spawn(async move {
+                answer_all(socket).await;
+                open.send_modify(|open| open.now -= 1);
+            });
+        }
+    });
+    (url, counted)
+}
+
+/// Answers each request on the connection until its end.
+async fn answer_all(socket: TcpStream) -> Option<()> {
+    let mut socket = BufReader::new(socket);
+    loop {
+        let (mut line, mut length) = (String::new(), 0);
+        while line != "\r\n" {
+            line.clear();
+            if socket.read_line(&mut line).await.ok()? == 0 {
+                return None;
+            }
+            if let Some(value) = line.strip_prefix("content-length: ") {
+                length = value.trim().parse().ok()?;
+            }
+        }
+        let mut body = vec![0; length];
+        socket.read_exact(&mut body).await.ok()?;
+        let message = Message::parse(body.into()).ok()?;
+        let id = message.id()?;
+        let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#);
+        let length = body.len();
+        let head = format!("content-type: application/json\r\ncontent-length: {length}");
+        let answer = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}");
+        socket.write_all(answer.as_bytes()).await.ok()?;
+    }
+}
+
+async fn call_at_once(host: &mut Host, calls: i64) {
+    for id in 1..=calls {
+        host.send(&request(id, "tools/call"));
+    }
+    for _ in 1..=calls {
+        assert!(host.message().await.result().is_some());
+    }
+}
+
+#[tokio::test]
+async fn burst_of_calls_leaves_few_connections_and_then_none() {
+    let (url, mut open) = counting_server().await;
+    let mut host = Host::with(crate::server::client(), &url, Transport::Http);
+    call_at_once(&mut host, 200).await;
+    assert!(open.borrow().most > 8, "{:?}", *open.borrow());
+    soon(open.wait_for(|open| open.now <= 8)).await.unwrap();
+    // Nothing is asked meanwhile: each ends by itself.
+    soon(open.wait_for(|open| open.now == 0)).await.unwrap();
+}
+
+#[tokio::test]
+async fn connections_stay_below_cap_and_calls_take_turns() {
+    let (url, open) = counting_server().await;
+    let client = Client::new(ClientOptions {
+        max_connections: Some(12),
+        ..ClientOptions::default()
+    });
+    let mut host = Host::with(client.unwrap(), &url, Transport::Http);
+    call_at_once(&mut host, 200).await;
+    assert!(open.borrow().most <= 12, "{:?}", *open.borrow());
 }

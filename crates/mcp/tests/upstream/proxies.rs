@@ -82,6 +82,7 @@ async fn behind(proxy: Proxy) -> (Host, u16, mpsc::UnboundedReceiver<Call>) {
     let client = Client::new(ClientOptions {
         extra_roots: vec![certificate],
         proxy,
+        ..ClientOptions::default()
     });
     let host = Host::with(client.unwrap(), &url, Transport::Auto);
     (host, port.unwrap(), calls)
@@ -124,6 +125,7 @@ async fn this_machine_is_reached_without_the_proxy() {
     let client = Client::new(ClientOptions {
         extra_roots: vec![certificate],
         proxy,
+        ..ClientOptions::default()
     });
     let mut host = Host::with(client.unwrap(), &url, Transport::Auto);
     host.send(&request(1, "initialize"));

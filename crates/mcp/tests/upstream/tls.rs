@@ -83,6 +83,7 @@ fn trusting(certificate: CertificateDer<'static>) -> Result<Client, ClientError>
     Client::new(ClientOptions {
         extra_roots: vec![certificate],
         proxy: Proxy::None,
+        ..ClientOptions::default()
     })
 }
 

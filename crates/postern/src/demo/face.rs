@@ -77,6 +77,7 @@ impl Face {
         let client = Client::new(ClientOptions {
             extra_roots: Vec::new(),
             proxy: Proxy::None,
+            max_connections: None,
         })?;
         let options = UpstreamOptions {
             url: url.parse()?,
