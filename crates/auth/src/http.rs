@@ -26,6 +26,11 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// How long a request may take from start to end.
 const TOTAL: Duration = Duration::from_secs(30);
 
+/// How long an idle connection stays open, and how many to one host. A sign-in asks a few times in
+/// a row, and then not for an hour; most servers close idle connections after five seconds.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+const MAX_IDLE_PER_HOST: usize = 2;
+
 /// How much of an answer is read. Token answers are a few kilobytes.
 const LARGEST: usize = 1024 * 1024;
 
@@ -57,6 +62,8 @@ fn builder(
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT)
         .timeout(TOTAL)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
         .user_agent(concat!("postern/", env!("CARGO_PKG_VERSION")))
         .proxy(proxies.route())
         .tls_certs_merge(extra_roots)
