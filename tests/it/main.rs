@@ -9,6 +9,7 @@ mod clients;
 mod conformance;
 mod crowd;
 mod deployed;
+mod descriptors;
 mod desktop;
 mod door;
 mod elicited;

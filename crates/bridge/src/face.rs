@@ -4,26 +4,28 @@
 //! a session does.
 
 mod alone;
+mod body;
+mod connections;
 mod door;
 mod http;
 mod local;
 mod post;
+mod serve;
 mod socket;
 mod sse;
 mod streamable;
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener as Accepts};
 use control::api::{Problem, ProblemKind};
 use control::socket::Listener;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::hub::Hub;
+use connections::Connections;
+use serve::{Accept, serve};
 
 pub(crate) use socket::welcome;
 
@@ -73,10 +75,18 @@ impl Faces {
         control: &mut Listener,
     ) -> Result<(), SocketError> {
         let app = http::routes(hub);
+        let connections = Arc::new(Connections::new(hub.options.descriptors.http));
         for listener in self.http {
-            hub.spawn(serve_http(Prompt(listener), app.clone(), Arc::clone(hub)));
+            let (app, connections) = (app.clone(), Arc::clone(&connections));
+            hub.spawn(serve(
+                Prompt(listener),
+                app,
+                connections,
+                hub.shutdown.clone(),
+            ));
         }
-        hub.spawn(serve_http(local::Local(self.local), app, Arc::clone(hub)));
+        let local = local::Local(self.local);
+        hub.spawn(serve(local, app, connections, hub.shutdown.clone()));
         tokio::select! {
             ended = socket::serve(hub, mcp) => ended.map_err(SocketError),
             ended = crate::management::serve(hub, control) => ended.map_err(SocketError),
@@ -101,36 +111,15 @@ async fn bind(port: u16) -> io::Result<(u16, Vec<TcpListener>)> {
 /// A listener whose connections do not hold an event back until the one before it was taken.
 struct Prompt(TcpListener);
 
-impl Accepts for Prompt {
-    type Io = TcpStream;
-    type Addr = SocketAddr;
+impl Accept for Prompt {
+    type Stream = TcpStream;
 
-    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
-        let (stream, peer) = Accepts::accept(&mut self.0).await;
+    async fn accept(&mut self) -> io::Result<(TcpStream, door::Peer)> {
+        let (stream, peer) = self.0.accept().await?;
         if let Err(reason) = stream.set_nodelay(true) {
             tracing::debug!(%reason, "events may come late");
         }
-        (stream, peer)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
-}
-
-async fn serve_http<L>(listener: L, app: Router, hub: Arc<Hub>)
-where
-    L: Accepts<Addr: std::fmt::Debug>,
-    door::Peer: for<'a> Connected<IncomingStream<'a, L>>,
-{
-    let shutdown = hub.shutdown.clone().cancelled_owned();
-    // Answers that are on their way get there.
-    let serving = axum::serve(
-        listener,
-        app.into_make_service_with_connect_info::<door::Peer>(),
-    )
-    .with_graceful_shutdown(shutdown);
-    if let Err(reason) = serving.await {
-        tracing::error!(%reason, "the HTTP face ended");
+        let peer = door::Peer::from_tcp(&stream, peer);
+        Ok((stream, peer))
     }
 }

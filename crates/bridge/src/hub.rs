@@ -104,7 +104,7 @@ impl Hub {
         let client = mcp::up::Client::new(mcp::up::ClientOptions {
             extra_roots: roots,
             proxy,
-            ..mcp::up::ClientOptions::default()
+            max_connections: Some(options.descriptors.upstream),
         });
         let vault = match options.vault {
             VaultChoice::Keychain => Vault::keychain(&options.home.vault_dir()),

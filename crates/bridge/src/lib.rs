@@ -8,6 +8,7 @@
 
 pub mod browser;
 mod config_file;
+mod descriptors;
 mod doctor;
 mod face;
 mod headers;
@@ -35,6 +36,7 @@ use model::Clock;
 use tokio_util::sync::CancellationToken;
 
 pub use config_file::ConfigError;
+pub use descriptors::DescriptorLimits;
 pub use hub::LONGEST_END;
 pub use way_out::{RootsError, WayOut, WayOutError};
 
@@ -65,6 +67,8 @@ pub struct Options {
     pub places: hosts::Places,
     /// Certificates (PEM files) to trust besides the system's.
     pub extra_roots: Vec<PathBuf>,
+    /// How many connections there may be.
+    pub descriptors: DescriptorLimits,
 }
 
 /// What guards the tokens.

@@ -3,12 +3,13 @@
 //! A bridge has two for each conversation of a host, a gateway two for each request under way.
 //! Where programs start with a window, on macOS, that is 256.
 
+#[cfg(unix)]
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 /// Raises the limit as far as anybody may. What a system refuses stays as it was: a server then
 /// lets those wait that are too many.
 #[cfg(unix)]
 pub(crate) fn raise_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
     /// The most that is asked for, and what macOS takes at least.
     const WANTED: [u64; 2] = [65_536, 10_240];
 
@@ -28,6 +29,18 @@ pub(crate) fn raise_limit() {
     }
 }
 
+/// Returns the limit, if there is one.
+#[cfg(unix)]
+pub(crate) fn limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
 /// There is none on Windows that a server comes near.
 #[cfg(not(unix))]
 pub(crate) fn raise_limit() {}
+
+/// The same.
+#[cfg(not(unix))]
+pub(crate) fn limit() -> Option<u64> {
+    None
+}

@@ -43,6 +43,19 @@ impl Bridge {
         self.run(&["bridge", "--detach"]).await;
     }
 
+    /// Starts the bridge where a process may have so many descriptors, and returns when it listens.
+    pub(crate) async fn start_limited(&self, descriptors: u32) {
+        let mut process = Command::new("sh");
+        process
+            .args([
+                "-c",
+                &format!("ulimit -n {descriptors}; exec \"$0\" \"$@\""),
+            ])
+            .arg(program::postern());
+        let output = self.output_of(process, &["bridge", "--detach"], "").await;
+        assert!(output.status.success(), "{output:?}");
+    }
+
     /// Starts another that takes over, as a newer one does, and returns when it listens.
     pub(crate) async fn replace(&self) {
         self.run(&["bridge", "--detach", "--replace"]).await;
@@ -72,7 +85,12 @@ impl Bridge {
 
     /// Runs a command to its end; all that it says, and how it ends.
     pub(crate) async fn output(&self, arguments: &[&str], input: &str) -> Output {
-        let mut process = Command::new(program::postern())
+        let process = Command::new(program::postern());
+        self.output_of(process, arguments, input).await
+    }
+
+    async fn output_of(&self, mut process: Command, arguments: &[&str], input: &str) -> Output {
+        let mut process = process
             .args(arguments)
             .arg("--home")
             .arg(&self.root)

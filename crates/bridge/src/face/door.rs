@@ -9,14 +9,11 @@ use std::net::SocketAddr;
 
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::extract::connect_info::Connected;
 use axum::http::{HeaderMap, Request, Response, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse;
-use axum::serve::IncomingStream;
 use control::peer::{self, Owner, Process};
-
-use super::Prompt;
+use tokio::net::TcpStream;
 
 /// Who opened a connection; asked once for each, not for each request.
 #[derive(Clone, Copy, Debug)]
@@ -48,10 +45,10 @@ impl Opener {
     }
 }
 
-impl Connected<IncomingStream<'_, Prompt>> for Peer {
-    fn connect_info(connection: IncomingStream<'_, Prompt>) -> Self {
-        let peer = *connection.remote_addr();
-        match connection.io().local_addr() {
+impl Peer {
+    /// Returns who opened the connection, which comes from `peer`.
+    pub(super) fn from_tcp(connection: &TcpStream, peer: SocketAddr) -> Self {
+        match connection.local_addr() {
             Ok(here) => Self {
                 owner: peer::owner(peer, here),
                 opener: Opener::Ends { peer, here },

@@ -2,44 +2,33 @@
 //! its URL.
 
 use std::future::pending;
+use std::io;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::IncomingStream;
 use control::peer::Owner;
-use control::socket::{self, Listener, Stream};
+use control::socket::{Listener, Stream};
 
 use super::door::{Opener, Peer};
+use super::serve::Accept;
 
 /// The listening socket.
 pub(super) struct Local(pub(super) Listener);
 
-impl axum::serve::Listener for Local {
-    type Io = Stream;
-    type Addr = socket::Peer;
+impl Accept for Local {
+    type Stream = Stream;
 
-    async fn accept(&mut self) -> (Stream, socket::Peer) {
+    async fn accept(&mut self) -> io::Result<(Stream, Peer)> {
         match self.0.accept().await {
-            Ok(accepted) => accepted,
+            // The socket has turned everybody else away.
+            Ok((stream, peer)) => {
+                let owner = Owner::Us;
+                let opener = Opener::Process(peer.pid);
+                Ok((stream, Peer { owner, opener }))
+            }
             Err(reason) => {
                 // The other faces go on.
                 tracing::error!(%reason, "the socket for HTTP broke");
                 pending().await
             }
-        }
-    }
-
-    fn local_addr(&self) -> std::io::Result<socket::Peer> {
-        let pid = Some(std::process::id());
-        Ok(socket::Peer { pid })
-    }
-}
-
-/// The socket has turned everybody else away.
-impl Connected<IncomingStream<'_, Local>> for Peer {
-    fn connect_info(connection: IncomingStream<'_, Local>) -> Self {
-        Self {
-            owner: Owner::Us,
-            opener: Opener::Process(connection.remote_addr().pid),
         }
     }
 }

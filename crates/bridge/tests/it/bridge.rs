@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bridge::DescriptorLimits;
 use bytes::Bytes;
 use control::api::{Reply, Request, ServerState, State};
 use control::hello::Wants;
@@ -226,6 +227,7 @@ async fn serve(
             local_appdata: None,
         },
         extra_roots: Vec::new(),
+        descriptors: DescriptorLimits::from_limit(None),
     };
     adjust(&mut options);
     let (tell, ready) = tokio::sync::oneshot::channel();

@@ -8,6 +8,7 @@
 mod accounts;
 mod bridge;
 mod cleartext;
+mod connections;
 mod consents;
 mod elicit;
 mod elsewhere;

@@ -36,7 +36,7 @@ const MAX_IDLE_PER_SERVER: usize = 8;
 /// How long those beyond stay. Calls that are answered together are often followed by as many.
 const SURPLUS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a connection may be unused that was opened for a request which then went by another.
-const UNUSED_TIMEOUT: Duration = Duration::from_secs(10);
+const UNUSED_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often connections are closed whose time is over, while there are any.
 const CLOSE_INTERVAL: Duration = Duration::from_secs(1);
 

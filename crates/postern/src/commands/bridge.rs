@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use bridge::{Options, ServeError};
+use bridge::{DescriptorLimits, Options, ServeError};
 use control::api::Request;
 use control::hello::Version;
 use control::socket::BindError;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::cli::{BridgeArgs, Replace};
 use crate::context::{Context, VERSION};
 use crate::failure::Failure;
-use crate::{logging, signals};
+use crate::{descriptors, logging, signals};
 
 /// How long the bridge that is replaced may take to finish what it owes.
 const HANDOVER: Duration = Duration::from_secs(20);
@@ -130,6 +130,7 @@ fn options(args: &BridgeArgs, context: &Context) -> Result<Options, Failure> {
         idle_exit: args.idle_exit.map(Duration::from_secs),
         places: context.environment.places(),
         extra_roots: context.environment.extra_ca.clone(),
+        descriptors: DescriptorLimits::from_limit(descriptors::limit()),
     })
 }
 

@@ -1,0 +1,109 @@
+//! The bodies of requests and responses over HTTP: a request's has a timeout, a response's has none.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use hyper::body::{Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use super::connections::Busy;
+
+/// How long the body of a request may be without progress.
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The body of a request, which fails when nothing of it comes for [`BODY_TIMEOUT`]. Time in which
+/// nothing asks for more of it does not count.
+pub(super) struct RequestBody {
+    body: Incoming,
+    timer: Option<Pin<Box<Sleep>>>,
+    is_waiting: bool,
+    late: Arc<AtomicBool>,
+}
+
+/// Nothing more of a request came.
+#[derive(Debug, thiserror::Error)]
+#[error("the rest of the request did not come within {} seconds", BODY_TIMEOUT.as_secs())]
+pub(super) struct LateBody;
+
+impl RequestBody {
+    /// Sets `late` when it fails so.
+    pub(super) fn new(body: Incoming, late: Arc<AtomicBool>) -> Self {
+        Self {
+            body,
+            timer: None,
+            is_waiting: false,
+            late,
+        }
+    }
+
+    fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let until = Instant::now() + BODY_TIMEOUT;
+        match &mut self.timer {
+            None => self.timer = Some(Box::pin(tokio::time::sleep_until(until))),
+            Some(timer) if !self.is_waiting => timer.as_mut().reset(until),
+            Some(_) => {}
+        }
+        self.is_waiting = true;
+        self.timer
+            .as_mut()
+            .map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = axum::BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            self.is_waiting = false;
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        if self.poll_timeout(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.late.store(true, Ordering::Relaxed);
+        Poll::Ready(Some(Err(LateBody.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        HttpBody::size_hint(&self.body)
+    }
+}
+
+/// The body of a response. Its request is under way until it is written.
+pub(super) struct ResponseBody {
+    pub(super) body: Body,
+    pub(super) _busy: Busy,
+}
+
+impl HttpBody for ResponseBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
