@@ -27,6 +27,7 @@ mod matrix;
 mod msal;
 mod others;
 mod people;
+mod progress;
 mod proxy_script;
 mod refusals;
 mod resources;

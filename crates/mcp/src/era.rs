@@ -4,11 +4,11 @@
 //! Does not own: translation between the eras.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::members;
 use crate::message::Message;
 
 /// The newest version with a handshake.
@@ -111,7 +111,6 @@ impl Era {
 
 /// What the wire has to know of a message's `params`; whatever is not there, or not of the kind
 /// it should be, is `None`.
-/// Of several members with one name the last one counts, as it does to most servers.
 #[derive(Default)]
 pub(crate) struct Peek<'a> {
     name: Option<Text<'a>>,
@@ -123,31 +122,20 @@ pub(crate) struct Peek<'a> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl<'a> Text<'a> {
-    fn of(value: &'a RawValue) -> Option<Self> {
-        serde_json::from_str(value.get()).ok()
-    }
-}
-
 impl<'a> Peek<'a> {
     pub(crate) fn at(message: &'a Message) -> Self {
-        let mut peek = Self::default();
-        let params = message.params().map(RawValue::get).unwrap_or_default();
-        // What is no object has no members.
-        let _ = members::each(params, |name, value| {
-            match name {
-                b"name" => peek.name = Text::of(value),
-                b"uri" => peek.uri = Text::of(value),
-                b"taskId" => peek.task_id = Text::of(value),
-                b"_meta" => {
-                    let version = members::find(value.get(), META_PROTOCOL_VERSION);
-                    peek.version = version.and_then(Text::of);
-                }
-                _ => {}
-            }
-            Ok(())
-        });
-        peek
+        let Some(marks) = message.marks() else {
+            return Self::default();
+        };
+        let text = |range: &Option<Range<usize>>| {
+            serde_json::from_str(message.text(range.as_ref()?)?).ok()
+        };
+        Self {
+            name: text(&marks.name),
+            uri: text(&marks.uri),
+            task_id: text(&marks.task_id),
+            version: text(&marks.version),
+        }
     }
 
     /// The era of the message that has these parameters and this method.

@@ -11,6 +11,7 @@ pub mod era;
 pub mod handshake;
 pub mod header;
 mod id;
+mod marks;
 mod members;
 pub mod message;
 pub mod mirrored;

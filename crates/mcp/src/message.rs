@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::marks::Marks;
 use crate::{RequestId, members};
 
 /// The text is no JSON (JSON-RPC 2.0, section 5.1).
@@ -33,6 +34,8 @@ pub struct Message {
     kind: Kind,
     /// Where `params`, `result` or `error` lies in `bytes`, whichever the kind has.
     body: Option<Range<usize>>,
+    /// Where in `params` lies what is read of them.
+    marks: Option<Arc<Marks>>,
 }
 
 /// What a message is.
@@ -90,7 +93,15 @@ impl Message {
         let envelope = Envelope::parse(text)?;
         let kind = envelope.kind()?;
         let body = envelope.body(&kind).map(|raw| range_in(text, raw.get()));
-        Ok(Self { bytes, kind, body })
+        let marks = body.as_ref().and_then(|range: &Range<usize>| {
+            Marks::of(&kind, text.get(range.clone())?, range.start)
+        });
+        Ok(Self {
+            bytes,
+            kind,
+            body,
+            marks,
+        })
     }
 
     /// The message as it came.
@@ -157,6 +168,31 @@ impl Message {
             | Kind::Request { .. }
             | Kind::Notification { .. } => None,
         }
+    }
+
+    /// The progress token that a request gives in `_meta`, or that `notifications/progress` repeats:
+    /// a string or a number, as ids are (2025-11-25, basic/utilities/progress).
+    #[must_use]
+    pub fn progress_token(&self) -> Option<RequestId> {
+        let marks = self.marks.as_deref()?;
+        let token = match &self.kind {
+            Kind::Request { .. } => &marks.given_token,
+            Kind::Notification { method } if **method == *"notifications/progress" => {
+                &marks.repeated_token
+            }
+            Kind::Notification { .. } | Kind::Response { .. } | Kind::ErrorWithoutId => &None,
+        };
+        RequestId::from_json(self.text(token.as_ref()?)?)
+    }
+
+    /// Where in `params` lies what is read of them.
+    pub(crate) fn marks(&self) -> Option<&Marks> {
+        self.marks.as_deref()
+    }
+
+    /// The JSON text in this range of the message.
+    pub(crate) fn text(&self, range: &Range<usize>) -> Option<&str> {
+        std::str::from_utf8(self.bytes.get(range.clone())?).ok()
     }
 
     /// Whether it wants no answer.
@@ -359,10 +395,12 @@ impl Message {
             bytes.put_slice(br#","method":"#);
             bytes.put_slice(Value::from(&**method).to_string().as_bytes());
         }
+        let mut marks = None;
         let body = body.map(|(name, text)| {
             bytes.put_slice(format!(r#","{name}":"#).as_bytes());
             let start = bytes.len();
             bytes.put_slice(text.as_bytes());
+            marks = Marks::of(&kind, text, start);
             start..bytes.len()
         });
         bytes.put_slice(b"}");
@@ -370,6 +408,7 @@ impl Message {
             bytes: bytes.freeze(),
             kind,
             body,
+            marks,
         }
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod desktop;
 pub(crate) mod direct;
 pub(crate) mod door;
 pub(crate) mod entra;
+pub(crate) mod events;
 pub(crate) mod fixture;
 pub(crate) mod oauth;
 pub(crate) mod person;

@@ -4,7 +4,6 @@ use auth::Authorization;
 use futures_util::FutureExt;
 use mcp::handshake::{Implementation, InitializeParams};
 use mcp::message::INVALID_REQUEST;
-use mcp::subscription::LISTEN;
 use mcp::{Era, Kind, Message, RequestId};
 use tokio::time::Instant;
 
@@ -158,7 +157,7 @@ impl Task {
         if self.outbox.withdraw(&id) {
             return;
         }
-        let Some(owed) = self.outbox.owed.get_mut(&id) else {
+        let Some(owed) = self.outbox.owed.get(&id) else {
             return;
         };
         if Era::of(&owed.message) == Era::Modern {
@@ -166,7 +165,8 @@ impl Task {
             self.outbox.owed.remove(&id);
             self.up.abandon(&id);
         } else {
-            owed.withdrawn = Some(Instant::now() + WITHDRAWN);
+            let until = Instant::now() + WITHDRAWN;
+            self.outbox.owed.withdraw(&id, until);
             self.on_remark(message);
         }
     }
@@ -240,14 +240,9 @@ impl Task {
     /// A subscription has no other end than its host's.
     pub(super) fn end_subscriptions(&mut self) {
         self.subscriptions.take_all();
-        let (up, owed) = (&self.up, &mut self.outbox.owed);
-        owed.retain(|id, owed| {
-            let stays = owed.message.method() != Some(LISTEN);
-            if !stays {
-                up.abandon(id);
-            }
-            stays
-        });
+        for id in self.outbox.owed.take_listens() {
+            self.up.abandon(&id);
+        }
         self.outbox.take_if(Waiting::is_listen);
     }
 }

@@ -126,7 +126,7 @@ impl Task {
     /// Answers what a server that has not said anything for long keeps waiting. A subscription stays
     /// at the server.
     fn answer_for_silent_server(&mut self, now: Instant) {
-        let late = self.outbox.take_late(now);
+        let late = self.outbox.owed.take_late(now);
         if self.server.has_just_answered() {
             return;
         }
@@ -232,7 +232,7 @@ impl Task {
         if self.subscriptions.retry_at().is_some_and(|at| at <= now) {
             self.subscribe_at_server();
         }
-        for id in self.outbox.take_given_up(now) {
+        for id in self.outbox.owed.take_given_up(now) {
             self.up.abandon(&id);
         }
         match &self.link {

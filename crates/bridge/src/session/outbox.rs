@@ -2,15 +2,17 @@
 //!
 //! Invariant: a request is in `waiting`, or in `owed`, or answered.
 
-use std::collections::{HashMap, VecDeque};
+mod pending;
+
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use auth::Authorization;
 use mcp::subscription::LISTEN;
 use mcp::{Kind, Message, RequestId};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio::time::Instant;
+
+pub(super) use pending::{Owed, PendingRequests};
 
 use crate::stand_in::StandIn;
 
@@ -90,26 +92,6 @@ pub(super) struct Waiting {
     pub(super) in_place: bool,
 }
 
-/// A request that is at the server.
-#[derive(Debug)]
-pub(super) struct Owed {
-    pub(super) message: Message,
-    /// When it would have been answered by us, had it not been sent.
-    deadline: Option<Deadline>,
-    /// What it was sent with.
-    pub(super) authorization: Option<Authorization>,
-    /// Whether it was sent again already.
-    pub(super) again: bool,
-    /// Whether a sign-in was made for it.
-    pub(super) signed_in: bool,
-    /// The stand-in tool that it calls: the server has `tools/list` under this id.
-    pub(super) stand_in: Option<StandIn>,
-    /// Whether it is answered in the server's place at its deadline.
-    in_place: bool,
-    /// Once the host no longer wants it: how long the server may still answer.
-    pub(super) withdrawn: Option<Instant>,
-}
-
 impl Waiting {
     /// Held back from now on; a request for `patience` at most.
     pub(super) fn new(message: Message, patience: impl Into<Patience>) -> Self {
@@ -140,41 +122,6 @@ impl Waiting {
     }
 }
 
-impl Owed {
-    /// When it is answered in the server's place.
-    fn in_place_at(&self) -> Option<Instant> {
-        let deadline = self.deadline.filter(|_| self.in_place && self.is_wanted());
-        deadline.map(|deadline| deadline.in_general)
-    }
-
-    /// Whether the host waits for the answer.
-    pub(super) fn is_wanted(&self) -> bool {
-        self.withdrawn.is_none()
-    }
-}
-
-/// Where the parameters of a request and of a notification have a progress token: a string or an
-/// integer, as ids are (2025-11-25, basic/utilities/progress).
-#[derive(Deserialize)]
-struct Tokens<'a> {
-    #[serde(borrow, rename = "progressToken")]
-    progress_token: Option<&'a RawValue>,
-    #[serde(borrow, rename = "_meta")]
-    meta: Option<Meta<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Meta<'a> {
-    #[serde(borrow, rename = "progressToken")]
-    progress_token: Option<&'a RawValue>,
-}
-
-impl<'a> Tokens<'a> {
-    fn of(message: &'a Message) -> Option<Self> {
-        serde_json::from_str(message.params()?.get()).ok()
-    }
-}
-
 /// How many messages may be held back before the host is left unread.
 const ROOM: usize = 1024;
 
@@ -190,7 +137,7 @@ pub(super) fn size<'a>(messages: impl Iterator<Item = &'a Message>) -> usize {
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     pub(super) waiting: VecDeque<Waiting>,
-    pub(super) owed: HashMap<RequestId, Owed>,
+    pub(super) owed: PendingRequests,
 }
 
 impl Outbox {
@@ -211,10 +158,8 @@ impl Outbox {
     /// Whether the host waits for an answer, other than that to a subscription, which comes with
     /// its end alone.
     pub(super) fn owes_answers(&self) -> bool {
-        let is_call = |message: &Message| message.method() != Some(LISTEN);
-        let owes = |owed: &Owed| owed.is_wanted() && is_call(&owed.message);
-        let waits = |waiting: &Waiting| waiting.deadline.is_some() && is_call(&waiting.message);
-        self.owed.values().any(owes) || self.waiting.iter().any(waits)
+        let waits = |waiting: &Waiting| waiting.deadline.is_some() && !waiting.is_listen();
+        self.owed.values().any(Owed::is_wanted_call) || self.waiting.iter().any(waits)
     }
 
     /// The calls of tools that wait, in order.
@@ -237,7 +182,7 @@ impl Outbox {
     pub(super) fn knows(&self, id: &RequestId) -> bool {
         let waits =
             |waiting: &Waiting| waiting.deadline.is_some() && waiting.message.id() == Some(id);
-        self.owed.contains_key(id) || self.waiting.iter().any(waits)
+        self.owed.contains(id) || self.waiting.iter().any(waits)
     }
 
     /// The request whose progress the server tells of on a stream that all requests share, as
@@ -246,12 +191,7 @@ impl Outbox {
         if message.method() != Some("notifications/progress") {
             return None;
         }
-        let token = RequestId::from_json(Tokens::of(message)?.progress_token?.get())?;
-        let is_subject = |owed: &&Owed| {
-            let asked = Tokens::of(&owed.message).and_then(|tokens| tokens.meta?.progress_token);
-            asked.is_some_and(|raw| RequestId::from_json(raw.get()).as_ref() == Some(&token))
-        };
-        self.owed.values().find(is_subject)?.message.id().cloned()
+        self.owed.with_token(&message.progress_token()?).cloned()
     }
 
     /// Forgets what only meant something to a session at the server that is gone.
@@ -282,13 +222,8 @@ impl Outbox {
         }
         let deadline = Some(Deadline::after(patience));
         self.waiting.push_front(Waiting {
-            message: owed.message,
-            awaits,
-            deadline,
             again: true,
-            signed_in: owed.signed_in,
-            stand_in: owed.stand_in,
-            in_place: owed.in_place,
+            ..owed.into_waiting(awaits, deadline)
         });
         None
     }
@@ -298,42 +233,17 @@ impl Outbox {
         if let Some(owed) = self.owed.remove(id)
             && owed.is_wanted()
         {
-            self.waiting.push_front(Waiting {
-                message: owed.message,
-                awaits: Awaits::Server,
-                deadline: owed.deadline,
-                again: owed.again,
-                signed_in: owed.signed_in,
-                stand_in: owed.stand_in,
-                in_place: owed.in_place,
-            });
+            let deadline = owed.deadline;
+            let waiting = owed.into_waiting(Awaits::Server, deadline);
+            self.waiting.push_front(waiting);
         }
     }
 
     /// Notes what is sent, if it is a request.
     pub(super) fn sent(&mut self, waiting: Waiting, authorization: Option<Authorization>) {
-        let Waiting {
-            message,
-            awaits: _,
-            deadline,
-            again,
-            signed_in,
-            stand_in,
-            in_place,
-        } = waiting;
-        if let Kind::Request { id, .. } = message.kind() {
+        if let Kind::Request { id, .. } = waiting.message.kind() {
             let id = id.clone();
-            let owed = Owed {
-                message,
-                deadline,
-                authorization,
-                again,
-                signed_in,
-                stand_in,
-                in_place,
-                withdrawn: None,
-            };
-            self.owed.insert(id, owed);
+            self.owed.insert(id, waiting, authorization);
         }
     }
 
@@ -378,27 +288,7 @@ impl Outbox {
     pub(super) fn next_deadline(&self, is_unreachable: bool) -> Option<Instant> {
         let deadlines = self.waiting.iter().filter_map(|waiting| waiting.deadline);
         let waiting = deadlines.map(|deadline| deadline.instant(is_unreachable));
-        let owed = self.owed.values();
-        let owed = owed.filter_map(|owed| owed.withdrawn.or(owed.in_place_at()));
-        waiting.chain(owed).min()
-    }
-
-    /// The requests at the server that are to be answered in its place now, and are not any more.
-    pub(super) fn take_late(&mut self, now: Instant) -> Vec<Message> {
-        let late = self.owed.values_mut();
-        let late = late.filter(|owed| owed.in_place_at().is_some_and(|at| at <= now));
-        late.map(|owed| {
-            owed.in_place = false;
-            owed.message.clone()
-        })
-        .collect()
-    }
-
-    /// Takes out the withdrawn requests whose answer is not waited for any longer.
-    pub(super) fn take_given_up(&mut self, now: Instant) -> Vec<RequestId> {
-        let is_over = |_: &RequestId, owed: &mut Owed| owed.withdrawn.is_some_and(|at| at <= now);
-        let over = self.owed.extract_if(is_over);
-        over.map(|(id, _)| id).collect()
+        waiting.chain(self.owed.next_due()).min()
     }
 
     /// Takes out the requests for which `done` says so, in order.

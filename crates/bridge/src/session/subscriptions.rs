@@ -121,7 +121,7 @@ impl Task {
             request: request.clone(),
             granted,
             acknowledged_by: Acknowledger::Bridge,
-            stage: match self.outbox.owed.contains_key(&id) {
+            stage: match self.outbox.owed.contains(&id) {
                 true => Stage::AtServer,
                 false => Stage::Away,
             },

@@ -325,7 +325,7 @@ impl Task {
         }
         let problem = problem::replaced(successor.is_some());
         self.suspend_subscriptions();
-        for (_, owed) in std::mem::take(&mut self.outbox.owed) {
+        for owed in self.outbox.owed.take_all() {
             if owed.is_wanted() {
                 self.fail(&owed.message, &problem);
             }

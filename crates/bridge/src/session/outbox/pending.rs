@@ -1,0 +1,224 @@
+//! The requests of the host that are at the server.
+//!
+//! Owns: finding one by its id, by its progress token and by when it is due, each without looking at
+//! the others. Does not own: what becomes of a request that leaves.
+//!
+//! Invariant: `by_token` and `due` name requests in `by_id` alone. What they are built of is private
+//! to this module, and changes here.
+
+use std::collections::{BTreeMap, HashMap};
+
+use auth::Authorization;
+use mcp::subscription::LISTEN;
+use mcp::{Message, RequestId};
+use tokio::time::Instant;
+
+use super::{Awaits, Deadline, Waiting};
+use crate::stand_in::StandIn;
+
+/// A request that is at the server.
+#[derive(Debug)]
+pub(in crate::session) struct Owed {
+    pub(in crate::session) message: Message,
+    /// When it would have been answered by us, had it not been sent.
+    pub(super) deadline: Option<Deadline>,
+    /// What it was sent with.
+    pub(in crate::session) authorization: Option<Authorization>,
+    /// Whether it was sent again already.
+    pub(in crate::session) again: bool,
+    /// Whether a sign-in was made for it.
+    pub(in crate::session) signed_in: bool,
+    /// The stand-in tool that it calls: the server has `tools/list` under this id.
+    pub(in crate::session) stand_in: Option<StandIn>,
+    /// Whether it is answered in the server's place at its deadline.
+    in_place: bool,
+    /// Once the host no longer wants it: how long the server may still answer.
+    withdrawn: Option<Instant>,
+    /// Which of the requests that were sent it is.
+    number: u64,
+    /// The progress token that the host gave it.
+    token: Option<RequestId>,
+}
+
+impl Owed {
+    /// When it is answered in the server's place.
+    fn in_place_at(&self) -> Option<Instant> {
+        let deadline = self.deadline.filter(|_| self.in_place && self.is_wanted());
+        deadline.map(|deadline| deadline.in_general)
+    }
+
+    fn due(&self) -> Option<(Instant, u64)> {
+        let at = self.withdrawn.or(self.in_place_at())?;
+        Some((at, self.number))
+    }
+
+    /// Whether the host waits for the answer.
+    pub(in crate::session) fn is_wanted(&self) -> bool {
+        self.withdrawn.is_none()
+    }
+
+    /// Whether the host waits for an answer that comes by itself.
+    pub(super) fn is_wanted_call(&self) -> bool {
+        self.is_wanted() && self.message.method() != Some(LISTEN)
+    }
+
+    /// The same request, to be sent once more.
+    pub(super) fn into_waiting(self, awaits: Awaits, deadline: Option<Deadline>) -> Waiting {
+        Waiting {
+            message: self.message,
+            awaits,
+            deadline,
+            again: self.again,
+            signed_in: self.signed_in,
+            stand_in: self.stand_in,
+            in_place: self.in_place,
+        }
+    }
+}
+
+/// The requests that are at the server.
+#[derive(Debug, Default)]
+pub(in crate::session) struct PendingRequests {
+    by_id: HashMap<RequestId, Owed>,
+    /// The request that was given a progress token; the last one, if a host gives one twice.
+    by_token: HashMap<RequestId, RequestId>,
+    /// The requests with which something is to be done at a time.
+    due: BTreeMap<(Instant, u64), RequestId>,
+    /// How many requests were sent so far.
+    sent: u64,
+}
+
+impl PendingRequests {
+    /// Adds a request that is sent, in place of an earlier one with this id.
+    pub(super) fn insert(
+        &mut self,
+        id: RequestId,
+        waiting: Waiting,
+        authorization: Option<Authorization>,
+    ) {
+        self.remove(&id);
+        self.sent += 1;
+        let token = waiting.message.progress_token();
+        let owed = Owed {
+            message: waiting.message,
+            deadline: waiting.deadline,
+            authorization,
+            again: waiting.again,
+            signed_in: waiting.signed_in,
+            stand_in: waiting.stand_in,
+            in_place: waiting.in_place,
+            withdrawn: None,
+            number: self.sent,
+            token: token.clone(),
+        };
+        if let Some(due) = owed.due() {
+            self.due.insert(due, id.clone());
+        }
+        if let Some(token) = token {
+            self.by_token.insert(token, id.clone());
+        }
+        self.by_id.insert(id, owed);
+    }
+
+    /// Takes a request out.
+    pub(in crate::session) fn remove(&mut self, id: &RequestId) -> Option<Owed> {
+        let owed = self.by_id.remove(id)?;
+        if let Some(due) = owed.due() {
+            self.due.remove(&due);
+        }
+        if let Some(token) = &owed.token
+            && self.by_token.get(token) == Some(id)
+        {
+            self.by_token.remove(token);
+        }
+        Some(owed)
+    }
+
+    /// Takes all requests out.
+    pub(in crate::session) fn take_all(&mut self) -> impl Iterator<Item = Owed> + use<> {
+        std::mem::take(self).by_id.into_values()
+    }
+
+    pub(in crate::session) fn get(&self, id: &RequestId) -> Option<&Owed> {
+        self.by_id.get(id)
+    }
+
+    pub(in crate::session) fn contains(&self, id: &RequestId) -> bool {
+        self.by_id.contains_key(id)
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &Owed> {
+        self.by_id.values()
+    }
+
+    /// The id of the request that was given this progress token, as the host wrote it.
+    pub(super) fn with_token(&self, token: &RequestId) -> Option<&RequestId> {
+        let id = self.by_token.get(token)?;
+        self.by_id.get(id)?.message.id()
+    }
+
+    /// The host no longer wants a request. The server may still answer it until `until`.
+    pub(in crate::session) fn withdraw(&mut self, id: &RequestId, until: Instant) {
+        self.reschedule(id, |owed| owed.withdrawn = Some(until));
+    }
+
+    /// When something is to be done with a request next.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let ((at, _), _) = self.due.first_key_value()?;
+        Some(*at)
+    }
+
+    /// The requests that are to be answered in the server's place now, and are not any more.
+    pub(in crate::session) fn take_late(&mut self, now: Instant) -> Vec<Message> {
+        let mut late = Vec::new();
+        for id in self.due_ids(now, Owed::is_wanted) {
+            self.reschedule(&id, |owed| owed.in_place = false);
+            late.extend(self.get(&id).map(|owed| owed.message.clone()));
+        }
+        late
+    }
+
+    /// Takes out the withdrawn requests whose answer is not waited for any longer.
+    pub(in crate::session) fn take_given_up(&mut self, now: Instant) -> Vec<RequestId> {
+        let over = self.due_ids(now, |owed| !owed.is_wanted());
+        for id in &over {
+            self.remove(id);
+        }
+        over
+    }
+
+    /// Takes the subscriptions out. Returns their ids.
+    pub(in crate::session) fn take_listens(&mut self) -> Vec<RequestId> {
+        let listens = self.by_id.iter();
+        let listens = listens.filter(|(_, owed)| owed.message.method() == Some(LISTEN));
+        let ids: Vec<_> = listens.map(|(id, _)| id.clone()).collect();
+        for id in &ids {
+            self.remove(id);
+        }
+        ids
+    }
+
+    fn due_ids(&self, now: Instant, does: impl Fn(&Owed) -> bool) -> Vec<RequestId> {
+        let due = self.due.range(..=(now, u64::MAX));
+        due.filter(|(_, id)| self.get(id).is_some_and(&does))
+            .map(|(_, id)| id.clone())
+            .collect()
+    }
+
+    /// Changes when something is to be done with a request.
+    fn reschedule(&mut self, id: &RequestId, change: impl FnOnce(&mut Owed)) {
+        let Some(owed) = self.by_id.get_mut(id) else {
+            return;
+        };
+        if let Some(due) = owed.due() {
+            self.due.remove(&due);
+        }
+        change(owed);
+        if let Some(due) = owed.due() {
+            self.due.insert(due, id.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+use std::time::Duration;
+
+use mcp::{Message, RequestId};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::super::{Awaits, Outbox, Waiting};
+
+const WAIT: Duration = Duration::from_secs(1);
+
+/// How a request leaves.
+type Leave = fn(&mut Outbox, &RequestId);
+
+fn call(id: i64, token: impl Into<Value>) -> Waiting {
+    let token: Value = token.into();
+    let params = json!({ "name": "x", "_meta": { "progressToken": token } });
+    let call = Message::request(&RequestId::number(id), "tools/call", Some(params));
+    Waiting::new(call, WAIT)
+}
+
+fn progress(token: impl Into<Value>) -> Message {
+    let token: Value = token.into();
+    let params = json!({ "progressToken": token, "progress": 1 });
+    Message::notification("notifications/progress", Some(params))
+}
+
+fn outbox(calls: impl IntoIterator<Item = Waiting>) -> Outbox {
+    let mut outbox = Outbox::default();
+    for call in calls {
+        outbox.sent(call, None);
+    }
+    outbox
+}
+
+#[tokio::test]
+async fn progress_belongs_to_request_that_gave_token() {
+    let mut outbox = outbox([call(1, "a"), call(2, 7), call(3, "7")]);
+    let id = RequestId::number;
+    assert_eq!(outbox.subject_of(&progress("a")), Some(id(1)));
+    assert_eq!(outbox.subject_of(&progress(7.0)), Some(id(2)));
+    assert_eq!(outbox.subject_of(&progress("7")), Some(id(3)));
+    assert_eq!(outbox.subject_of(&progress("b")), None);
+    let other = Message::notification("x", Some(json!({ "progressToken": "a" })));
+    assert_eq!(outbox.subject_of(&other), None);
+    // The same id with another token.
+    outbox.sent(call(1, "c"), None);
+    assert_eq!(outbox.subject_of(&progress("a")), None);
+    assert_eq!(outbox.subject_of(&progress("c")), Some(id(1)));
+    // The same token of another request: the last one has it, and keeps it.
+    outbox.sent(call(4, "c"), None);
+    outbox.owed.remove(&id(1));
+    assert_eq!(outbox.subject_of(&progress("c")), Some(id(4)));
+}
+
+#[tokio::test]
+async fn token_goes_with_its_request_however_it_leaves() {
+    let listen = |id: i64| {
+        let params = json!({ "_meta": { "progressToken": "a" } });
+        let listen = Message::request(&RequestId::number(id), "subscriptions/listen", Some(params));
+        Waiting::new(listen, WAIT)
+    };
+    let id = RequestId::number(1);
+    let leave: [(&str, Leave); 6] = [
+        ("answered", |outbox, id| drop(outbox.owed.remove(id))),
+        ("taken back", |outbox, id| {
+            outbox.take_back(id, Awaits::Server, WAIT.into());
+        }),
+        ("taken back unsent", |outbox, id| {
+            outbox.take_back_unsent(id);
+        }),
+        ("given up", |outbox, id| {
+            let now = Instant::now();
+            outbox.owed.withdraw(id, now);
+            assert_eq!(outbox.next_deadline(false), Some(now));
+            assert_eq!(outbox.owed.take_given_up(now).first(), Some(id));
+            assert_eq!(outbox.next_deadline(false), None);
+        }),
+        ("listens", |outbox, id| {
+            assert_eq!(outbox.owed.take_listens().first(), Some(id));
+        }),
+        ("all", |outbox, _| {
+            assert_eq!(outbox.owed.take_all().count(), 1);
+        }),
+    ];
+    for (how, leave) in leave {
+        let mut outbox = outbox([listen(1)]);
+        assert_eq!(outbox.subject_of(&progress("a")), Some(id.clone()), "{how}");
+        leave(&mut outbox, &id);
+        assert_eq!(outbox.subject_of(&progress("a")), None, "{how}");
+        assert!(!outbox.owed.contains(&id), "{how}");
+    }
+}
+
+#[tokio::test]
+async fn request_in_place_is_due_until_it_is_late_or_gone() {
+    let in_place = |id| Waiting {
+        in_place: true,
+        ..call(id, id)
+    };
+    let mut outbox = outbox([in_place(1), in_place(2), call(3, 3)]);
+    let at = outbox.next_deadline(false).unwrap();
+    assert!(outbox.owed.take_late(at - WAIT).is_empty());
+    outbox.owed.withdraw(&RequestId::number(2), at + WAIT * 2);
+    let late = outbox.owed.take_late(at + WAIT);
+    assert_eq!(late.len(), 1);
+    assert_eq!(late[0].id(), Some(&RequestId::number(1)));
+    assert_eq!(outbox.next_deadline(false), Some(at + WAIT * 2));
+    assert!(outbox.owed.contains(&RequestId::number(1)));
+    outbox.owed.remove(&RequestId::number(2));
+    assert_eq!(outbox.next_deadline(false), None);
+}
+
+/// A request is read when it comes, and not again for what the server says of any.
+#[tokio::test]
+async fn progress_beside_long_call_does_not_read_it_again() {
+    let text = "x".repeat(10 << 20);
+    let params = json!({ "_meta": { "progressToken": 1 }, "text": text });
+    let long = Message::request(&RequestId::number(1), "tools/call", Some(params));
+    let outbox = outbox([Waiting::new(long, WAIT)]);
+    let begun = std::time::Instant::now();
+    for _ in 0..5_000 {
+        assert_eq!(outbox.subject_of(&progress(0)), None);
+    }
+    // 10 MB five thousand times would be read for minutes.
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
