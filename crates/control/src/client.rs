@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Home;
 use crate::api::{Problem, Reply, Request, State};
-use crate::hello::{self, Hello, LONGEST_LINE, PROTOCOL, Wants, Welcome};
+use crate::greeting::{Greeting, Looks, lost_contact};
+use crate::hello::{self, Wants, Welcome};
 use crate::lines::Lines;
-use crate::socket::{self, Face, Reader, Writer};
+use crate::socket::{Face, Reader, Writer};
 
 /// One answer on the control socket.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -28,6 +29,11 @@ pub enum CallError {
         "the bridge does not run; hint: `postern bridge` starts it, and so do the desktop app and any host"
     )]
     NotRunning,
+    /// A bridge has the sockets and does not react: it is stopped, or stuck.
+    #[error(
+        "the bridge{} does not react; hint: end it and start another one with `postern bridge --replace --detach`", Self::process(*.0)
+    )]
+    Hung(Option<u32>),
     /// The bridge is there and says no.
     #[error("{0}")]
     Problem(Problem),
@@ -36,9 +42,17 @@ pub enum CallError {
     Broken(io::Error),
 }
 
+impl CallError {
+    fn process(pid: Option<u32>) -> String {
+        pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
+    }
+}
+
 /// A connection to the bridge's management API.
 #[derive(Debug)]
 pub struct Client {
+    home: Home,
+    version: String,
     lines: Lines<Reader>,
     writer: Writer,
     welcome: Welcome,
@@ -48,11 +62,14 @@ impl Client {
     /// Connects, as the command line or as the desktop app.
     ///
     /// # Errors
-    /// [`CallError::NotRunning`] where nothing listens.
+    /// [`CallError::NotRunning`] where nothing listens, [`CallError::Hung`] where nothing is said
+    /// within [`HELLO_TIMEOUT`](crate::HELLO_TIMEOUT).
     pub async fn connect(home: &Home, version: &str, desktop: bool) -> Result<Self, CallError> {
         let wants = Wants::Control { desktop };
         let (lines, writer, welcome) = open(home, Face::Control, version, wants).await?;
         Ok(Self {
+            home: home.clone(),
+            version: version.to_owned(),
             lines,
             writer,
             welcome,
@@ -65,16 +82,23 @@ impl Client {
         &self.welcome
     }
 
-    /// Makes one call and waits for its reply. Dropping the future leaves the connection in the
-    /// middle of a call: connect anew.
+    /// Makes one call and waits for its reply, however long that takes the bridge, as long as it
+    /// reacts. Dropping the future leaves the connection in the middle of a call: connect anew.
     ///
     /// # Errors
-    /// What the bridge says, or the connection's.
+    /// What the bridge says, or the connection's; [`CallError::Hung`] if it stops to react.
     pub async fn call(&mut self, request: &Request) -> Result<Reply, CallError> {
-        hello::send(&mut self.writer, request)
-            .await
-            .map_err(CallError::Broken)?;
-        self.answer().await
+        let exchange = async {
+            hello::send(&mut self.writer, request)
+                .await
+                .map_err(CallError::Broken)?;
+            answer(&mut self.lines).await
+        };
+        tokio::select! {
+            biased;
+            reply = exchange => reply,
+            hung = lost_contact(&self.home, &self.version, Looks::FOR_ANSWER) => Err(hung),
+        }
     }
 
     /// Follows the state, from now on.
@@ -85,75 +109,72 @@ impl Client {
         hello::send(&mut self.writer, &Request::Watch)
             .await
             .map_err(CallError::Broken)?;
-        Ok(Watch(self))
+        Ok(Watch {
+            client: self,
+            looks: Looks::FOR_ANSWER,
+        })
     }
+}
 
-    async fn answer(&mut self) -> Result<Reply, CallError> {
-        let ended = || CallError::Broken(io::ErrorKind::UnexpectedEof.into());
-        match hello::receive(&mut self.lines)
-            .await
-            .map_err(CallError::Broken)?
-        {
-            Some(Answer::Ok(reply)) => Ok(reply),
-            Some(Answer::Problem(problem)) => Err(CallError::Problem(problem)),
-            None => Err(ended()),
-        }
+async fn answer(lines: &mut Lines<Reader>) -> Result<Reply, CallError> {
+    let ended = || CallError::Broken(io::ErrorKind::UnexpectedEof.into());
+    match hello::receive(lines).await.map_err(CallError::Broken)? {
+        Some(Answer::Ok(reply)) => Ok(reply),
+        Some(Answer::Problem(problem)) => Err(CallError::Problem(problem)),
+        None => Err(ended()),
     }
 }
 
 /// The state, now and after every change.
 #[derive(Debug)]
-pub struct Watch(Client);
+pub struct Watch {
+    client: Client,
+    /// The first state is an answer.
+    looks: Looks,
+}
 
 impl Watch {
     /// The next state. Cancel-safe.
     ///
     /// # Errors
-    /// The connection's, when the bridge ends.
+    /// The connection's, when the bridge ends; [`CallError::Hung`] while it does not react.
     pub async fn next(&mut self) -> Result<State, CallError> {
-        loop {
-            if let Reply::State(state) = self.0.answer().await? {
-                return Ok(*state);
+        let Client {
+            home,
+            version,
+            lines,
+            ..
+        } = &mut self.client;
+        let reply = async {
+            loop {
+                if let Reply::State(state) = answer(lines).await? {
+                    return Ok(*state);
+                }
             }
-        }
+        };
+        let state = tokio::select! {
+            biased;
+            state = reply => state?,
+            hung = lost_contact(home, version, self.looks) => return Err(hung),
+        };
+        self.looks = Looks::WHILE_IDLE;
+        Ok(state)
     }
 }
 
 /// Connects to one of the sockets and shakes hands.
 ///
 /// # Errors
-/// [`CallError::NotRunning`] where nothing listens; the bridge's own words if it refuses.
+/// [`CallError::NotRunning`] where nothing listens, [`CallError::Hung`] where nothing is said; the
+/// bridge's own words if it refuses.
 pub async fn open(
     home: &Home,
     face: Face,
     version: &str,
     wants: Wants,
 ) -> Result<(Lines<Reader>, Writer, Welcome), CallError> {
-    let stream = socket::connect(home, face)
-        .await
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CallError::NotRunning,
-            _ => CallError::Broken(error),
-        })?;
-    let (reader, mut writer) = socket::split(stream).map_err(CallError::Broken)?;
-    let mut lines = Lines::new(reader, LONGEST_LINE);
-    let hello = Hello {
-        postern: PROTOCOL,
-        version: version.to_owned(),
-        wants,
-    };
-    hello::send(&mut writer, &hello)
-        .await
-        .map_err(CallError::Broken)?;
-    let welcome: Option<Welcome> = hello::receive(&mut lines)
-        .await
-        .map_err(CallError::Broken)?;
-    match welcome {
-        Some(Welcome {
-            problem: Some(problem),
-            ..
-        }) => Err(CallError::Problem(problem)),
-        Some(welcome) => Ok((lines, writer, welcome)),
-        None => Err(CallError::Broken(io::ErrorKind::UnexpectedEof.into())),
-    }
+    let mut greeting = Greeting::send(home, face, version, wants).await?;
+    let welcome = greeting.welcome_in_time().await?;
+    let (lines, writer) = greeting.into_ends();
+    Ok((lines, writer, welcome))
 }

@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[cfg(unix)]
-pub use unix::{Listener, Reader, Stream, Writer, connect, split};
+pub use unix::{Listener, Reader, Stream, Writer, connect, server_process, split};
 #[cfg(windows)]
-pub use windows::{Listener, Reader, Stream, Writer, connect, split};
+pub use windows::{Listener, Reader, Stream, Writer, connect, server_process, split};
 
 #[cfg(doc)]
 use crate::Home;

@@ -87,7 +87,7 @@ pub async fn ensure_running(
     let late = || StartError::Late(home.log_file());
     let work = async {
         loop {
-            launch(home, program, options).await?;
+            launch(home, program, arguments(home, options)).await?;
             if listens_soon(home).await {
                 return Ok(());
             }
@@ -98,10 +98,21 @@ pub async fn ensure_running(
         .unwrap_or_else(|_| Err(late()))
 }
 
+/// Starts a bridge for `home` in place of the one that runs, which is ended by force if it does not
+/// make room. Only for a user who asks for that.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn replace_running(home: &Home, program: &Path) -> Result<(), StartError> {
+    let mut arguments = arguments(home, &StartOptions::default());
+    arguments.push("--replace=any".into());
+    launch(home, program, arguments).await
+}
+
 /// Runs the process in the middle and waits for its end.
-async fn launch(home: &Home, program: &Path, options: &StartOptions) -> Result<(), StartError> {
+async fn launch(home: &Home, program: &Path, arguments: Vec<OsString>) -> Result<(), StartError> {
     let mut command = Command::new(program);
-    command.args(arguments(home, options));
+    command.args(arguments);
     let ran = tokio::task::spawn_blocking(move || system::run(&mut command)).await;
     let output = ran
         .unwrap_or_else(|stopped| Err(io::Error::other(stopped)))

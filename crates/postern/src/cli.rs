@@ -397,7 +397,8 @@ pub(crate) struct BridgeArgs {
     /// End after this many seconds without anybody to serve.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) idle_exit: Option<u64>,
-    /// Take over from the bridge that runs: from any, or only if it is older.
+    /// Take over from the bridge that runs: from any, or only if it is older. `any` ends one that
+    /// does not react.
     #[arg(long, value_name = "WHICH", num_args = 0..=1, require_equals = true, default_missing_value = "any")]
     pub(crate) replace: Option<Replace>,
     /// What `--detach` runs.

@@ -108,13 +108,21 @@ impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Problem(problem) => problem.into(),
-            CallError::NotRunning | CallError::Broken(_) => Self::unreachable(error),
+            CallError::NotRunning | CallError::Hung(_) | CallError::Broken(_) => {
+                Self::unreachable(error)
+            }
         }
     }
 }
 
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
+        Self::unreachable(error)
+    }
+}
+
+impl From<control::EndError> for Failure {
+    fn from(error: control::EndError) -> Self {
         Self::unreachable(error)
     }
 }

@@ -32,6 +32,14 @@ pub async fn connect(home: &Home, face: Face) -> io::Result<Stream> {
     Ok(stream)
 }
 
+/// Returns the process that listens at the other end of a connection that [`connect`] made, or
+/// `None` where the system does not tell.
+#[must_use]
+pub fn server_process(stream: &Stream) -> Option<u32> {
+    let pid = stream.peer_cred().ok()?.pid()?;
+    u32::try_from(pid).ok().filter(|pid| *pid > 0)
+}
+
 /// One listening socket; those of a bridge share its lock.
 #[derive(Debug)]
 pub struct Listener {

@@ -67,6 +67,16 @@ pub async fn connect(home: &Home, face: Face) -> io::Result<Stream> {
     Ok(Stream::new(Pipe::Client(pipe)))
 }
 
+/// Returns the process that made the pipe at the other end, or `None` where the system does not
+/// tell.
+#[must_use]
+pub fn server_process(stream: &Stream) -> Option<u32> {
+    match &stream.pipe {
+        Pipe::Client(pipe) => system::server_process(pipe).ok(),
+        Pipe::Server(_) => None,
+    }
+}
+
 async fn open(name: String) -> io::Result<NamedPipeClient> {
     loop {
         match ClientOptions::new().open(&name) {

@@ -100,22 +100,35 @@ async fn serve(
     loop {
         let call_ready = || ready.take().map_or((), |ready| ready());
         let ended = bridge::serve(options.clone(), call_ready, shutdown.clone()).await;
-        let taken = matches!(ended, Err(ServeError::Sockets(BindError::Taken)));
-        if taken && is_ending(&context, patience).await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        } else if taken && args.detached {
-            // Whoever wanted a bridge has one.
-            return Ok(());
-        } else {
+        if !matches!(ended, Err(ServeError::Sockets(BindError::Taken))) {
             return Ok(ended?);
+        }
+        match holder(&context, patience).await {
+            Holder::Changes => tokio::time::sleep(Duration::from_millis(20)).await,
+            Holder::Hangs(hung) => return Err(hung.into()),
+            // Whoever wanted a bridge has one.
+            Holder::Stays if args.detached => return Ok(()),
+            Holder::Stays => return Ok(ended?),
         }
     }
 }
 
-/// Whether the bridge that has the lock is on its way out, or up: it answers nobody.
-async fn is_ending(context: &Context, patience: Instant) -> bool {
-    let answer = tokio::time::timeout_at(patience, context.connect()).await;
-    matches!(answer, Ok(Err(_))) && Instant::now() < patience
+/// How the bridge is that has the lock.
+enum Holder {
+    /// On its way out, or up: it answers nobody.
+    Changes,
+    /// It does not react.
+    Hangs(CallError),
+    /// It serves, or has taken too long to end.
+    Stays,
+}
+
+async fn holder(context: &Context, patience: Instant) -> Holder {
+    match tokio::time::timeout_at(patience, context.connect()).await {
+        Ok(Err(hung @ CallError::Hung(_))) => Holder::Hangs(hung),
+        Ok(Err(_)) if Instant::now() < patience => Holder::Changes,
+        Ok(_) | Err(_) => Holder::Stays,
+    }
 }
 
 fn options(args: &BridgeArgs, context: &Context) -> Result<Options, Failure> {
@@ -134,30 +147,62 @@ fn options(args: &BridgeArgs, context: &Context) -> Result<Options, Failure> {
     })
 }
 
-/// Asks the bridge that runs to make room, and waits until it has.
+/// Has the bridge that runs make room. One that does not is ended if a user asked for that. A shim
+/// or the desktop app does not end it: it cannot tell a stuck bridge from one in a debugger, or on
+/// a machine that has no time for it.
 async fn take_over(context: &Context, which: Replace) -> Result<(), Failure> {
+    match (make_room(context, which).await?, which) {
+        (Room::Made, Replace::Any | Replace::Older) => Ok(()),
+        (Room::Stuck(why), Replace::Older) => Err(why),
+        (Room::Stuck(why), Replace::Any) => {
+            tracing::warn!("{}; it is ended", why.message());
+            if let Some(pid) = control::end(&context.home).await? {
+                tracing::warn!(pid, "ended the bridge that did not react");
+            }
+            Ok(())
+        }
+    }
+}
+
+/// How the bridge that runs took the request to make room.
+enum Room {
+    /// It is gone, or may stay.
+    Made,
+    /// It does not react, or does not end.
+    Stuck(Failure),
+}
+
+/// Asks the bridge that runs to make room, and waits until it has.
+async fn make_room(context: &Context, which: Replace) -> Result<Room, Failure> {
     let mut client = match context.connect().await {
         Ok(client) => client,
-        Err(CallError::NotRunning) => return Ok(()),
+        Err(CallError::NotRunning) => return Ok(Room::Made),
+        Err(hung @ CallError::Hung(_)) => return Ok(Room::Stuck(hung.into())),
         Err(error) => return Err(error.into()),
     };
     let is_older = Version::of(&client.welcome().version) < Version::of(VERSION);
     if which == Replace::Older && !is_older {
-        return Ok(());
+        return Ok(Room::Made);
     }
-    client.call(&Request::Yield).await?;
-    tokio::time::timeout(HANDOVER, gone(client)).await.map_err(|_| {
-        Failure::new(format_args!(
-            "the bridge that runs did not end within {} seconds; hint: end it by hand, `postern status` shows its process",
+    match client.call(&Request::Yield).await {
+        Ok(_) => {}
+        Err(hung @ CallError::Hung(_)) => return Ok(Room::Stuck(hung.into())),
+        Err(error) => return Err(error.into()),
+    }
+    let pid = client.welcome().pid;
+    Ok(match tokio::time::timeout(HANDOVER, gone(client)).await {
+        Ok(()) => Room::Made,
+        Err(_) => Room::Stuck(Failure::new(format_args!(
+            "the bridge that runs (process {pid}) did not end within {} seconds; hint: end it with `postern bridge --replace --detach`",
             HANDOVER.as_secs()
-        ))
+        ))),
     })
 }
 
 /// Returns when the other end of the connection is closed.
 async fn gone(client: Client) {
     match client.watch().await {
-        Ok(mut watch) => while watch.next().await.is_ok() {},
+        Ok(mut watch) => while let Ok(_) | Err(CallError::Hung(_)) = watch.next().await {},
         Err(error) => shim::complain(error),
     }
 }

@@ -34,20 +34,31 @@ async fn checks(context: &Context) -> Result<Vec<DoctorCheck>, Failure> {
         Ok(client) => client,
         Err(CallError::NotRunning) => match context.bridge().await {
             Ok(client) => client,
-            Err(failure) => return Ok(vec![not_starting(&failure, context)]),
+            Err(failure) => {
+                let finding = format!("does not start: {}", failure.message());
+                return Ok(vec![not_serving(finding, failure.hint(), context)]);
+            }
         },
+        Err(hung @ CallError::Hung(_)) => return Ok(vec![hanging(hung, context)]),
         Err(error) => return Err(error.into()),
     };
     let mut checks = vec![version(&client.welcome().version)];
-    match client.call(&Request::Doctor).await? {
-        Reply::Doctor(found) => checks.extend(found),
-        other => return Err(unexpected(&other)),
+    match client.call(&Request::Doctor).await {
+        Ok(Reply::Doctor(found)) => checks.extend(found),
+        Ok(other) => return Err(unexpected(&other)),
+        Err(hung @ CallError::Hung(_)) => checks.push(hanging(hung, context)),
+        Err(error) => return Err(error.into()),
     }
     Ok(checks)
 }
 
+fn hanging(hung: CallError, context: &Context) -> DoctorCheck {
+    let failure = Failure::from(hung);
+    not_serving(failure.message().to_owned(), failure.hint(), context)
+}
+
 /// Without a bridge there is nobody to look at the rest.
-fn not_starting(failure: &Failure, context: &Context) -> DoctorCheck {
+fn not_serving(finding: String, first: Option<&str>, context: &Context) -> DoctorCheck {
     let hint = format!(
         "its log is {}; nothing else was looked at",
         context.home.log_file().display()
@@ -55,8 +66,8 @@ fn not_starting(failure: &Failure, context: &Context) -> DoctorCheck {
     DoctorCheck {
         subject: "bridge".to_owned(),
         outcome: DoctorOutcome::Broken,
-        finding: format!("does not start: {}", failure.message()),
-        hint: Some(match failure.hint() {
+        finding,
+        hint: Some(match first {
             Some(first) => format!("{first}; {hint}"),
             None => hint,
         }),

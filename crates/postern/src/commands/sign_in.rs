@@ -130,8 +130,10 @@ async fn show(
 
 /// Waits for the call itself, which says how it ends.
 async fn until_the_call_ends(shown: Result<(), CallError>) -> std::convert::Infallible {
-    if let Err(error) = shown {
-        shim::complain(error);
+    match shown {
+        // The call says that too.
+        Ok(()) | Err(CallError::Hung(_)) => {}
+        Err(error) => shim::complain(error),
     }
     std::future::pending().await
 }

@@ -8,6 +8,7 @@
 //! ([`memory`]), and how a bridge is found ([`link`]).
 
 mod answer;
+mod contact;
 mod link;
 mod memory;
 mod parent;
@@ -16,11 +17,11 @@ mod stdio;
 
 use std::future::pending;
 use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use control::CallError;
 use control::api::{Problem, ProblemKind};
 use control::hello::{LONGEST_MESSAGE, YIELDING};
 use control::lines::Lines;
@@ -29,7 +30,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use link::{Dialler, Link, Need};
+use contact::Contact;
+use link::{Dialler, Dialling, Link, Need, NoLink, unavailable};
 use memory::Memory;
 
 pub use link::{Dialler as Options, IDLE_EXIT};
@@ -58,6 +60,7 @@ pub async fn run(options: Options) {
         to_host: BytesMut::new(),
         memory: Memory::new(options.shown_server(), LONGEST_MESSAGE),
         bridge: Bridge::dial(options.clone(), Need::Now, false),
+        contact: Contact::new(),
         dialler: options,
     };
     tokio::select! {
@@ -74,6 +77,7 @@ struct Shim<R, W> {
     to_host: BytesMut,
     memory: Memory,
     bridge: Bridge,
+    contact: Contact,
     dialler: Dialler,
 }
 
@@ -90,9 +94,14 @@ enum HostState {
 enum Bridge {
     Up(Box<Link>),
     Dialling {
-        dialling: Pin<Box<dyn Future<Output = Result<Box<Link>, Problem>>>>,
+        dialling: Dialling,
         /// Tells it that the host waits.
         hurry: Rc<Notify>,
+    },
+    /// There is one that does not react: the host is answered, and the bridge waited for.
+    Hung {
+        problem: Problem,
+        waiting: Dialling,
     },
     /// There is none that would serve us.
     Refused(Problem, Instant),
@@ -105,7 +114,8 @@ enum Event {
     HostLooked,
     BridgeSaid(io::Result<Option<Bytes>>),
     BridgeTook(io::Result<()>),
-    Dialled(Result<Box<Link>, Problem>),
+    BridgeHangs(CallError),
+    Dialled(Result<Box<Link>, NoLink>),
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
@@ -149,16 +159,21 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
         let has_room = self.to_host.len() < ROOM;
         let has_answers = !self.to_host.is_empty();
         let is_open = matches!(self.host_state, HostState::Open);
+        let awaits_bridge = matches!(self.bridge, Bridge::Up(_)) && self.memory.owes();
         tokio::select! {
             biased;
             event = self.bridge.event(has_room) => event,
             written = self.answers.write_buf(&mut self.to_host), if has_answers => Event::HostTook(written),
             line = self.host.next(), if is_open && !self.memory.is_full() => Event::HostSaid(line),
             () = tokio::time::sleep(LOOK), if !is_open => Event::HostLooked,
+            hung = self.contact.lost(&self.dialler), if awaits_bridge => Event::BridgeHangs(hung),
         }
     }
 
     async fn handle(&mut self, event: Event) {
+        if matches!(event, Event::BridgeSaid(_) | Event::BridgeTook(_)) {
+            self.contact.renew();
+        }
         match event {
             Event::HostSaid(Ok(Some(line))) => {
                 if let Some(answer) = self.memory.host_said(line) {
@@ -180,7 +195,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
                 self.bridge.heard(&line);
             }
             Event::BridgeSaid(Ok(Some(line))) => self.pass_on(line),
-            Event::BridgeSaid(Ok(None) | Err(_)) => self.lost(),
+            Event::BridgeSaid(Ok(None) | Err(_)) => self.lost(None),
+            Event::BridgeHangs(hung) => self.lost(Some(&unavailable(&hung))),
             Event::BridgeTook(Err(_)) => self.bridge_stopped_reading(),
             Event::BridgeTook(Ok(())) => {
                 if let Some(message) = self.bridge.sent() {
@@ -191,7 +207,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
                 self.bridge = Bridge::Up(link);
                 self.memory.found();
             }
-            Event::Dialled(Err(problem)) => self.refused(problem),
+            Event::Dialled(Err(NoLink::Refused(problem))) => self.refused(problem),
+            Event::Dialled(Err(NoLink::Hung { problem, waiting })) => {
+                stdio::complain(format_args!("{}: {problem}", self.dialler.shown_server()));
+                self.bridge = Bridge::Hung { problem, waiting };
+            }
         }
         self.advance().await;
     }
@@ -220,14 +240,23 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
                     self.dial(Need::Now);
                 }
             }
-            Bridge::Dialling { .. } | Bridge::Refused(..) => {}
+            Bridge::Hung { problem, .. } if self.memory.needs_bridge() => {
+                for answer in self.memory.hung(problem) {
+                    self.tell(&answer);
+                }
+            }
+            Bridge::Dialling { .. } | Bridge::Hung { .. } | Bridge::Refused(..) => {}
         }
     }
 
     fn pass_on(&mut self, line: Bytes) {
         match self.memory.bridge_said(line) {
             Ok(Some(line)) => self.write(&line),
-            Ok(None) => {}
+            Ok(None) => {
+                for news in self.memory.news() {
+                    self.tell(&news);
+                }
+            }
             Err(error) => stdio::complain(format_args!(
                 "{}: the bridge said something that is not MCP, which is dropped: {error}",
                 self.dialler.shown_server()
@@ -248,13 +277,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
         }
     }
 
-    fn lost(&mut self) {
+    /// The connection is over: the bridge ended, or hangs.
+    fn lost(&mut self, hung: Option<&Problem>) {
         let Bridge::Up(link) = &self.bridge else {
             return;
         };
         let (yielding, half_closed) = (link.yielding, link.half_closed);
         self.bridge_stopped_reading();
-        for told in self.memory.lost() {
+        for told in self.memory.lost(hung) {
             self.tell(&told);
         }
         let ended = !matches!(self.host_state, HostState::Open);
@@ -303,7 +333,7 @@ impl Bridge {
     fn dial(dialler: Dialler, need: Need, resumed: bool) -> Self {
         let hurry = Rc::new(Notify::new());
         Self::Dialling {
-            dialling: Box::pin(dialler.dial(need, resumed, Rc::clone(&hurry))),
+            dialling: dialler.dial(need, resumed, Rc::clone(&hurry)),
             hurry,
         }
     }
@@ -312,6 +342,7 @@ impl Bridge {
         match self {
             Self::Up(link) => link_event(link, has_room).await,
             Self::Dialling { dialling, .. } => Event::Dialled(dialling.await),
+            Self::Hung { waiting, .. } => Event::Dialled(waiting.await),
             Self::Refused(..) => pending().await,
         }
     }

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use control::hello::{LONGEST_MESSAGE, Version, Wants};
 use control::lines::Lines;
 use control::socket::{Face, Reader, Writer};
 use control::start::{StartError, StartOptions, ensure_running};
-use control::{CallError, Home, open};
+use control::{CallError, Greeting, Home};
 use mcp::Message;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
@@ -62,6 +63,23 @@ pub(crate) enum Need {
     WhenThere,
 }
 
+/// The search for a bridge.
+pub(crate) type Dialling = Pin<Box<dyn Future<Output = Result<Box<Link>, NoLink>>>>;
+
+/// Why there is no connection.
+pub(crate) enum NoLink {
+    /// No bridge serves this shim: what the host is to be told. It is dialled again when the host
+    /// asks for something.
+    Refused(Problem),
+    /// A bridge has the sockets and does not react.
+    Hung {
+        /// What the host is to be told meanwhile.
+        problem: Problem,
+        /// Goes on waiting for it, or for the one that replaces it.
+        waiting: Dialling,
+    },
+}
+
 /// A connection to a bridge.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -83,7 +101,26 @@ pub(crate) struct Sending {
     length: usize,
 }
 
+/// What came of a connection.
+enum Opened {
+    /// It stands; with the bridge's version.
+    Link(Box<Link>, String),
+    /// Nothing was said on it in time.
+    Hung(Greeting, CallError),
+}
+
 impl Link {
+    fn over(greeting: Greeting) -> Box<Self> {
+        let (lines, writer) = greeting.into_ends();
+        Box::new(Self {
+            lines: lines.longest(LONGEST_MESSAGE),
+            writer,
+            sending: None,
+            half_closed: false,
+            yielding: false,
+        })
+    }
+
     /// Puts a message on its way.
     pub(crate) fn send(&mut self, message: Message) {
         let mut line = BytesMut::with_capacity(message.bytes().len() + 1);
@@ -134,13 +171,17 @@ impl Dialler {
     /// turns [`Need::WhenThere`] into [`Need::Now`].
     ///
     /// # Errors
-    /// What the host is to be told.
-    pub(crate) async fn dial(
+    /// See [`NoLink`].
+    pub(crate) fn dial(self, need: Need, resumed: bool, hurry: Rc<Notify>) -> Dialling {
+        Box::pin(self.search(need, resumed, hurry))
+    }
+
+    async fn search(
         self,
         mut need: Need,
         resumed: bool,
         hurry: Rc<Notify>,
-    ) -> Result<Box<Link>, Problem> {
+    ) -> Result<Box<Link>, NoLink> {
         let end_of_patience = Instant::now() + SUCCESSOR;
         let mut pauses = BACK_OFF.into_iter().map(Duration::from_millis);
         let mut may_replace = true;
@@ -148,9 +189,15 @@ impl Dialler {
         let mut started = 0;
         loop {
             let refusal = match self.open(resumed).await {
-                Ok((link, version)) => {
+                Ok(Opened::Hung(greeting, hung)) => {
+                    return Err(NoLink::Hung {
+                        problem: unavailable(&hung),
+                        waiting: Box::pin(self.wait_for(greeting, resumed, hurry)),
+                    });
+                }
+                Ok(Opened::Link(link, version)) => {
                     if !may_replace || !self.is_newer_than(&version) {
-                        return Ok(Box::new(link));
+                        return Ok(link);
                     }
                     may_replace = false;
                     drop(link);
@@ -162,7 +209,7 @@ impl Dialler {
                 Err(refusal) => refusal,
             };
             match (refusal, need) {
-                (CallError::Problem(problem), _) => return Err(problem),
+                (CallError::Problem(problem), _) => return Err(NoLink::Refused(problem)),
                 (_, Need::WhenThere) => {
                     let pause = tokio::time::sleep(pauses.next().unwrap_or(LONGEST));
                     tokio::select! {
@@ -177,34 +224,55 @@ impl Dialler {
                     started += 1;
                     self.start(false)
                         .await
-                        .map_err(|error| unavailable(&error))?;
+                        .map_err(|error| NoLink::Refused(unavailable(&error)))?;
                 }
                 (CallError::Broken(_), _) if broken < ATTEMPTS => {
                     broken += 1;
                     tokio::time::sleep(pauses.next().unwrap_or(LONGEST)).await;
                 }
-                (error @ (CallError::NotRunning | CallError::Broken(_)), _) => {
-                    return Err(unavailable(&error));
+                (
+                    error @ (CallError::NotRunning | CallError::Broken(_) | CallError::Hung(_)),
+                    _,
+                ) => {
+                    return Err(NoLink::Refused(unavailable(&error)));
                 }
             }
         }
     }
 
-    async fn open(&self, resumed: bool) -> Result<(Link, String), CallError> {
+    async fn open(&self, resumed: bool) -> Result<Opened, CallError> {
         let wants = Wants::Server {
             server: self.server.clone(),
             host: parent::name(),
             resumed,
         };
-        let (lines, writer, welcome) = open(&self.home, Face::Mcp, self.version, wants).await?;
-        let link = Link {
-            lines: lines.longest(LONGEST_MESSAGE),
-            writer,
-            sending: None,
-            half_closed: false,
-            yielding: false,
+        let mut greeting = Greeting::send(&self.home, Face::Mcp, self.version, wants).await?;
+        let welcome = match greeting.welcome_in_time().await {
+            // This connection ends with it.
+            Err(CallError::Hung(_)) if control::is_ending(&self.home).await => {
+                greeting.welcome().await?
+            }
+            Err(hung @ CallError::Hung(_)) => return Ok(Opened::Hung(greeting, hung)),
+            answered => answered?,
         };
-        Ok((link, welcome.version))
+        Ok(Opened::Link(Link::over(greeting), welcome.version))
+    }
+
+    /// Waits until the bridge reacts after all. Where it ends, another one is to be expected: a
+    /// bridge that does not react is replaced.
+    async fn wait_for(
+        self,
+        mut greeting: Greeting,
+        resumed: bool,
+        hurry: Rc<Notify>,
+    ) -> Result<Box<Link>, NoLink> {
+        match greeting.welcome().await {
+            Ok(_) => Ok(Link::over(greeting)),
+            Err(CallError::Problem(problem)) => Err(NoLink::Refused(problem)),
+            Err(CallError::NotRunning | CallError::Broken(_) | CallError::Hung(_)) => {
+                self.dial(Need::Successor, resumed, hurry).await
+            }
+        }
     }
 
     async fn start(&self, replace_older: bool) -> Result<(), StartError> {
@@ -222,6 +290,7 @@ impl Dialler {
 
 const LONGEST: Duration = Duration::from_secs(5);
 
-fn unavailable(error: &dyn std::error::Error) -> Problem {
+/// What the host is told of a bridge that cannot be had.
+pub(crate) fn unavailable(error: &dyn std::error::Error) -> Problem {
     Problem::from_text(ProblemKind::Unreachable, &error.to_string())
 }

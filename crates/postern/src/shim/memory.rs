@@ -62,6 +62,8 @@ struct Handshake {
     id: RequestId,
     initialize: Message,
     answered: bool,
+    /// Whether that answer was ours, and the host has yet to hear of what is behind it.
+    in_place: bool,
     initialized: Option<Message>,
 }
 
@@ -206,8 +208,9 @@ impl Memory {
 
     /// The bridge is gone. Returns what the host must be told: of each request that may or may
     /// not have been carried out, that this is so; of each question to the host, that nobody
-    /// waits for its answer. Requests that only read are asked again, a few times.
-    pub(crate) fn lost(&mut self) -> Vec<Message> {
+    /// waits for its answer. Requests that only read are asked again, a few times. `hung` is what is
+    /// wrong with a bridge that is there and does not react.
+    pub(crate) fn lost(&mut self, hung: Option<&Problem>) -> Vec<Message> {
         self.forget_unsent_initialized();
         self.stage = Stage::Away;
         self.places.clear();
@@ -218,7 +221,7 @@ impl Memory {
                 Some(request) if worked || self.may_repeat(&sent.id) => {
                     self.unsent.push_front(request);
                 }
-                _ => told.push(answer::unknown_fate(&sent.id, &self.server)),
+                _ => told.push(answer::unknown_fate(&sent.id, &self.server, hung)),
             }
         }
         self.heard = false;
@@ -242,6 +245,38 @@ impl Memory {
                 Kind::Notification { .. } | Kind::Response { .. } | Kind::ErrorWithoutId => None,
             })
             .collect()
+    }
+
+    /// The bridge does not react for now: what waits is answered, so that the host goes on. Once
+    /// there is a bridge, it gets the handshake.
+    pub(crate) fn hung(&mut self, problem: &Problem) -> Vec<Message> {
+        let mut told = Vec::new();
+        for message in std::mem::take(&mut self.unsent) {
+            let Kind::Request { id, .. } = message.kind() else {
+                continue;
+            };
+            let answer = answer::in_place(id, &message);
+            if let Some(handshake) = &mut self.handshake
+                && handshake.id == *id
+            {
+                handshake.answered = true;
+                handshake.in_place = true;
+            }
+            told.push(answer.unwrap_or_else(|| answer::refused(id, &self.server, problem)));
+        }
+        told
+    }
+
+    /// Returns what the host is to hear once a bridge has taken the handshake that was answered in
+    /// its place.
+    pub(crate) fn news(&mut self) -> Vec<Message> {
+        match &mut self.handshake {
+            Some(handshake) if self.stage == Stage::Ready && handshake.in_place => {
+                handshake.in_place = false;
+                answer::list_changes().into()
+            }
+            Some(_) | None => Vec::new(),
+        }
     }
 
     /// Whether the host has been talking to a bridge before.
@@ -332,6 +367,7 @@ impl Handshake {
             id: initialize.id()?.clone(),
             initialize: detached(initialize),
             answered: false,
+            in_place: false,
             initialized: None,
         })
     }

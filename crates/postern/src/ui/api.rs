@@ -30,7 +30,9 @@ pub(super) async fn call(State(context): State<Context>, Json(request): Json<Req
         Err(error) => {
             let status = match error {
                 CallError::Problem(_) => StatusCode::UNPROCESSABLE_ENTITY,
-                CallError::NotRunning | CallError::Broken(_) => StatusCode::BAD_GATEWAY,
+                CallError::NotRunning | CallError::Hung(_) | CallError::Broken(_) => {
+                    StatusCode::BAD_GATEWAY
+                }
             };
             (status, Json(problem(error))).into_response()
         }
@@ -83,7 +85,7 @@ async fn send(
 fn problem(error: CallError) -> Problem {
     match error {
         CallError::Problem(problem) => problem,
-        CallError::NotRunning | CallError::Broken(_) => {
+        CallError::NotRunning | CallError::Hung(_) | CallError::Broken(_) => {
             Problem::from_text(ProblemKind::Unreachable, &error.to_string())
         }
     }

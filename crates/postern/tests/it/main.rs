@@ -8,6 +8,7 @@ mod entra_setup;
 mod fake_bridge;
 mod graph;
 mod host;
+mod hung;
 mod installation;
 mod resident;
 mod servers_add;

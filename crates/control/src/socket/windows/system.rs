@@ -17,7 +17,7 @@ use windows_sys::Win32::Security::{
     GetTokenInformation, OWNER_SECURITY_INFORMATION, PSID, SECURITY_ATTRIBUTES, TOKEN_QUERY,
     TOKEN_USER, TokenUser,
 };
-use windows_sys::Win32::System::Pipes::GetNamedPipeClientProcessId;
+use windows_sys::Win32::System::Pipes::{GetNamedPipeClientProcessId, GetNamedPipeServerProcessId};
 use windows_sys::Win32::System::Threading::{
     GetCurrentProcess, OpenProcess, OpenProcessToken, PROCESS_QUERY_LIMITED_INFORMATION,
 };
@@ -45,6 +45,14 @@ pub(super) fn client_process(pipe: &NamedPipeServer) -> io::Result<u32> {
     let mut pid = 0;
     // SAFETY: the handle is open as long as the pipe is, and `pid` outlives the call.
     succeeded(unsafe { GetNamedPipeClientProcessId(pipe.as_raw_handle(), &raw mut pid) })?;
+    Ok(pid)
+}
+
+/// The process at the server's end.
+pub(super) fn server_process(pipe: &NamedPipeClient) -> io::Result<u32> {
+    let mut pid = 0;
+    // SAFETY: the handle is open as long as the pipe is, and `pid` outlives the call.
+    succeeded(unsafe { GetNamedPipeServerProcessId(pipe.as_raw_handle(), &raw mut pid) })?;
     Ok(pid)
 }
 

@@ -77,7 +77,7 @@ fn what_waits_is_sent_in_order_and_unchanged_once_there_is_a_bridge() {
 #[test]
 fn a_new_bridge_gets_the_handshake_again_and_the_host_does_not_see_it() {
     let mut memory = established();
-    assert!(memory.lost().is_empty());
+    assert!(memory.lost(None).is_empty());
     says(&mut memory, &[CALL]);
     memory.found();
     // Nothing overtakes the handshake.
@@ -93,7 +93,7 @@ fn a_new_bridge_gets_the_handshake_again_and_the_host_does_not_see_it() {
 fn a_bridge_that_is_lost_again_in_the_middle_of_the_handshake_changes_nothing() {
     let mut memory = established();
     for sent in [true, false] {
-        assert!(memory.lost().is_empty());
+        assert!(memory.lost(None).is_empty());
         memory.found();
         let initialize = memory.next().unwrap();
         if sent {
@@ -102,7 +102,7 @@ fn a_bridge_that_is_lost_again_in_the_middle_of_the_handshake_changes_nothing() 
             memory.not_sent(initialize);
         }
     }
-    assert!(memory.lost().is_empty());
+    assert!(memory.lost(None).is_empty());
     memory.found();
     assert_eq!(text(&memory.next().unwrap()), INITIALIZE);
     assert!(shows(&mut memory, ANSWER).is_none());
@@ -115,7 +115,7 @@ fn an_initialize_that_was_not_answered_is_asked_again_and_its_answer_shown() {
     says(&mut memory, &[INITIALIZE]);
     memory.found();
     drain(&mut memory);
-    assert!(memory.lost().is_empty());
+    assert!(memory.lost(None).is_empty());
     memory.found();
     assert_eq!(drain(&mut memory), [INITIALIZE]);
     assert_eq!(shows(&mut memory, ANSWER).unwrap(), ANSWER);
@@ -128,7 +128,7 @@ fn an_initialized_that_comes_while_there_is_no_bridge_is_sent_once() {
     memory.found();
     drain(&mut memory);
     shows(&mut memory, ANSWER);
-    memory.lost();
+    memory.lost(None);
     says(&mut memory, &[INITIALIZED, LIST]);
     memory.found();
     assert_eq!(drain(&mut memory), [INITIALIZE]);
@@ -141,7 +141,7 @@ fn a_call_whose_fate_is_unknown_is_answered_and_a_list_is_asked_again() {
     let mut memory = established();
     says(&mut memory, &[CALL, LIST]);
     drain(&mut memory);
-    let told = memory.lost();
+    let told = memory.lost(None);
     assert_eq!(told.len(), 1);
     let error: serde_json::Value = serde_json::from_slice(told[0].bytes()).unwrap();
     assert_eq!(error["id"], "c");
@@ -168,13 +168,13 @@ fn a_request_that_ends_every_bridge_does_not_go_round_for_ever() {
     for _ in 0..MOST_REPEATS {
         memory.found();
         assert_eq!(drain(&mut memory), [listen, LIST]);
-        assert!(memory.lost().is_empty());
+        assert!(memory.lost(None).is_empty());
     }
     // What stays open has to survive any number of bridges that work.
     memory.found();
     drain(&mut memory);
     shows(&mut memory, r#"{"jsonrpc":"2.0","method":"x"}"#);
-    let told = memory.lost();
+    let told = memory.lost(None);
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].id().unwrap().as_json(), "2");
     memory.found();
@@ -187,7 +187,7 @@ fn a_call_that_never_left_is_sent_to_the_next_bridge() {
     says(&mut memory, &[CALL]);
     let call = memory.next().unwrap();
     memory.not_sent(call);
-    assert!(memory.lost().is_empty());
+    assert!(memory.lost(None).is_empty());
     memory.found();
     drain(&mut memory);
     shows(&mut memory, ANSWER);
@@ -203,7 +203,7 @@ fn nothing_is_owed_for_what_the_host_cancelled() {
     drain(&mut memory);
     says(&mut memory, &[cancel]);
     assert_eq!(drain(&mut memory), [cancel]);
-    assert!(!memory.owes() && memory.lost().is_empty());
+    assert!(!memory.owes() && memory.lost(None).is_empty());
     // A call that waits is simply dropped.
     says(&mut memory, &[CALL, cancel]);
     assert!(!memory.needs_bridge());
@@ -214,7 +214,7 @@ fn a_question_of_a_lost_bridge_is_withdrawn_and_its_late_answer_goes_nowhere() {
     let mut memory = established();
     let question = r#"{"jsonrpc":"2.0","id":7,"method":"elicitation/create","params":{}}"#;
     shows(&mut memory, question);
-    let told = memory.lost();
+    let told = memory.lost(None);
     assert_eq!(told[0].method(), Some("notifications/cancelled"));
     assert_eq!(
         told[0].params().unwrap().get(),
@@ -250,7 +250,7 @@ fn a_host_of_the_modern_era_has_no_handshake_to_repeat() {
     says(&mut memory, &[listen, CALL]);
     memory.found();
     assert_eq!(drain(&mut memory), [listen, CALL]);
-    assert_eq!(memory.lost().len(), 1);
+    assert_eq!(memory.lost(None).len(), 1);
     memory.found();
     assert_eq!(drain(&mut memory), [listen]);
     assert!(memory.is_resumed());
@@ -320,4 +320,28 @@ fn an_id_that_is_used_again_is_owed_once() {
     drain(&mut memory);
     shows(&mut memory, r#"{"jsonrpc":"2.0","id":"c","result":{}}"#);
     assert!(!memory.owes());
+}
+
+#[test]
+fn handshake_answered_in_place_is_repeated_and_lists_change() {
+    let mut memory = Memory::new("snippets", LONGEST);
+    says(&mut memory, &[INITIALIZE, LIST, CALL]);
+    let told: Vec<_> = memory.hung(&problem()).iter().map(text).collect();
+    assert!(
+        told[0].contains(r#""protocolVersion":"2025-11-25""#),
+        "{told:?}"
+    );
+    assert!(told[1].contains("there is no snippets"), "{told:?}");
+    assert_eq!(told.len(), 3);
+    says(&mut memory, &[INITIALIZED]);
+    assert!(!memory.needs_bridge() && memory.news().is_empty());
+    memory.found();
+    assert_eq!(drain(&mut memory), [INITIALIZE]);
+    assert!(
+        shows(&mut memory, ANSWER).is_none(),
+        "the host has an answer"
+    );
+    assert_eq!(memory.news().len(), 3);
+    assert!(memory.news().is_empty());
+    assert_eq!(drain(&mut memory), [INITIALIZED]);
 }
