@@ -2,6 +2,7 @@
 //! carried out is not sent again, and the conversation goes on.
 
 mod host;
+mod memory;
 mod soak;
 
 use std::collections::BTreeMap;

@@ -13,6 +13,7 @@ mod post;
 mod serve;
 mod socket;
 mod sse;
+mod stall;
 mod streamable;
 
 use std::io;
@@ -25,7 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::hub::Hub;
 use connections::Connections;
-use serve::{Accept, serve};
+use serve::{Accept, Endpoint};
 
 pub(crate) use socket::welcome;
 
@@ -74,19 +75,16 @@ impl Faces {
         mcp: &mut Listener,
         control: &mut Listener,
     ) -> Result<(), SocketError> {
-        let app = http::routes(hub);
-        let connections = Arc::new(Connections::new(hub.options.descriptors.http));
+        let endpoint = Endpoint {
+            app: http::routes(hub),
+            connections: Arc::new(Connections::new(hub.options.descriptors.http)),
+            memory: hub.to_hosts.clone(),
+            shutdown: hub.shutdown.clone(),
+        };
         for listener in self.http {
-            let (app, connections) = (app.clone(), Arc::clone(&connections));
-            hub.spawn(serve(
-                Prompt(listener),
-                app,
-                connections,
-                hub.shutdown.clone(),
-            ));
+            hub.spawn(endpoint.clone().serve(Prompt(listener)));
         }
-        let local = local::Local(self.local);
-        hub.spawn(serve(local, app, connections, hub.shutdown.clone()));
+        hub.spawn(endpoint.serve(local::Local(self.local)));
         tokio::select! {
             ended = socket::serve(hub, mcp) => ended.map_err(SocketError),
             ended = crate::management::serve(hub, control) => ended.map_err(SocketError),

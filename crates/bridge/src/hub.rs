@@ -16,6 +16,7 @@ use std::time::Duration;
 use auth::{AccountKey, ConfiguredServer, Identity, IdentityOptions, Program, Vault};
 use control::api::{Problem, ProblemKind, SessionView};
 use control::peer::{self, Owner};
+use mcp::memory::Budget;
 use model::config::{BridgeConfig, BridgeSettings};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +49,9 @@ pub(crate) struct Hub {
     pub(crate) options: Options,
     pub(crate) identity: Identity,
     pub(crate) client: mcp::up::Client,
+    /// What messages to hosts may take, and those of hosts.
+    pub(crate) to_hosts: Budget,
+    pub(crate) from_hosts: Budget,
     pub(crate) registry: Registry,
     pub(crate) sign_ins: SignIns,
     pub(crate) server_mode: ServerMode,
@@ -124,6 +128,8 @@ impl Hub {
         let hub = Arc::new(Self {
             identity,
             client: client.map_err(|error| tls(&error))?,
+            to_hosts: Budget::default(),
+            from_hosts: Budget::default(),
             registry: Registry::new(options.home.seen_dir()),
             sign_ins: SignIns::default(),
             server_mode: ServerMode::default(),

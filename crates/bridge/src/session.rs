@@ -43,6 +43,7 @@ mod tokens;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mcp::memory::Account;
 use mcp::{Message, RequestId};
 use tokio::sync::mpsc;
 
@@ -89,12 +90,15 @@ pub(crate) enum Manner {
 pub(crate) struct Ends {
     pub(crate) to: mpsc::Sender<Message>,
     pub(crate) from: mpsc::Receiver<ToHost>,
+    /// What the messages to the host take memory from.
+    pub(crate) memory: Account,
 }
 
 /// Starts a session.
 pub(crate) fn start(hub: &Arc<Hub>, server: Arc<Server>, listing: Listing, manner: Manner) -> Ends {
     let (to, from_host) = mpsc::channel(DEPTH);
     let (to_host, from) = mpsc::channel(DEPTH);
+    let memory = hub.to_hosts.account();
     hub.spawn(task::run(
         Arc::clone(hub),
         server,
@@ -102,6 +106,7 @@ pub(crate) fn start(hub: &Arc<Hub>, server: Arc<Server>, listing: Listing, manne
         manner,
         from_host,
         to_host,
+        memory.clone(),
     ));
-    Ends { to, from }
+    Ends { to, from, memory }
 }

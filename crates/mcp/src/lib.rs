@@ -13,6 +13,7 @@ pub mod header;
 mod id;
 mod marks;
 mod members;
+pub mod memory;
 pub mod message;
 pub mod mirrored;
 pub mod round;

@@ -14,6 +14,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::marks::Marks;
+use crate::memory::Account;
 use crate::{RequestId, members};
 
 /// The text is no JSON (JSON-RPC 2.0, section 5.1).
@@ -108,6 +109,11 @@ impl Message {
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
+    }
+
+    /// Counts the memory of a message that was made here.
+    pub fn count(&mut self, memory: &Account) {
+        self.bytes = memory.count(std::mem::take(&mut self.bytes));
     }
 
     /// What it is.
@@ -232,6 +238,21 @@ impl Message {
             line.extend_from_slice(part);
         }
         line.freeze()
+    }
+
+    /// The parts of [`line`](Self::line), none of which is copied.
+    pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = Some(&self.bytes[..]);
+        std::iter::from_fn(move || {
+            let text = rest?;
+            let end = memchr::memchr2(b'\n', b'\r', text);
+            let (part, after) = match end {
+                Some(end) => (&text[..end], Some(&text[end + 1..])),
+                None => (text, None),
+            };
+            rest = after;
+            Some(part)
+        })
     }
 
     fn body(&self) -> Option<&RawValue> {

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+/// What of an event is made at once by [`parts`], in bytes, roughly.
+const MAX_PART: usize = 64 << 10;
+
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// One event.
@@ -37,7 +40,7 @@ pub struct TooLong {
 pub struct Decoder {
     limit: usize,
     /// The start of a line whose end has not come yet.
-    partial: BytesMut,
+    partial: Vec<u8>,
     position: Position,
     block: Block,
 }
@@ -67,7 +70,7 @@ enum Data {
     #[default]
     None,
     Line(Bytes),
-    Lines(BytesMut),
+    Lines(Vec<u8>),
 }
 
 impl Decoder {
@@ -76,7 +79,7 @@ impl Decoder {
     pub fn new(limit_bytes: usize) -> Self {
         Self {
             limit: limit_bytes,
-            partial: BytesMut::new(),
+            partial: Vec::new(),
             position: Position::Start,
             block: Block::default(),
         }
@@ -104,13 +107,21 @@ impl Decoder {
         Ok(events)
     }
 
+    /// Returns how many bytes there are of the event that has not ended yet.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.partial.len() + self.block.data.len()
+    }
+
     /// The whole line that `rest` is the end of.
     fn line(&mut self, rest: Bytes) -> Result<Bytes, TooLong> {
         let line = if self.partial.is_empty() {
             rest
         } else {
             self.keep(&rest)?;
-            self.partial.split().freeze()
+            let mut line = std::mem::take(&mut self.partial);
+            line.shrink_to_fit();
+            Bytes::from(line)
         };
         match self.position {
             Position::Start if line.starts_with(BOM) => Ok(line.slice(BOM.len()..)),
@@ -163,7 +174,10 @@ impl Block {
             Data::None if self.id.is_none() && self.retry.is_none() => return None,
             Data::None => Bytes::new(),
             Data::Line(line) => line,
-            Data::Lines(lines) => lines.freeze(),
+            Data::Lines(mut lines) => {
+                lines.shrink_to_fit();
+                Bytes::from(lines)
+            }
         };
         Some(Event {
             event: self.event,
@@ -175,27 +189,35 @@ impl Block {
 }
 
 impl Data {
+    fn len(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Line(first) => first.len(),
+            Self::Lines(lines) => lines.len(),
+        }
+    }
+
     fn add(&mut self, line: Bytes, limit: usize) -> Result<(), TooLong> {
         let before = match self {
             Self::None => 0,
-            Self::Line(first) => first.len() + 1,
-            Self::Lines(lines) => lines.len() + 1,
+            Self::Line(_) | Self::Lines(_) => self.len() + 1,
         };
         if before + line.len() > limit {
             return Err(TooLong { limit });
         }
         *self = match std::mem::take(self) {
             Self::None => Self::Line(line),
-            Self::Line(first) => Self::Lines(joined(BytesMut::from(&first[..]), &line)),
+            // Takes its memory over, if it has that to itself.
+            Self::Line(first) => Self::Lines(joined(first.into(), &line)),
             Self::Lines(lines) => Self::Lines(joined(lines, &line)),
         };
         Ok(())
     }
 }
 
-fn joined(mut lines: BytesMut, line: &[u8]) -> BytesMut {
-    lines.put_u8(b'\n');
-    lines.put_slice(line);
+fn joined(mut lines: Vec<u8>, line: &[u8]) -> Vec<u8> {
+    lines.push(b'\n');
+    lines.extend_from_slice(line);
     lines
 }
 
@@ -233,16 +255,56 @@ pub fn encode(event: Option<&str>, id: Option<&str>, data: &[u8]) -> Bytes {
     let mut rest = data;
     while let Some(end) = memchr::memchr2(b'\n', b'\r', rest) {
         put_field(&mut bytes, "data", &rest[..end]);
-        let length = if rest[end..].starts_with(b"\r\n") {
-            2
-        } else {
-            1
-        };
-        rest = &rest[end + length..];
+        rest = &rest[end + break_length(&rest[end..])..];
     }
     put_field(&mut bytes, "data", rest);
     bytes.put_u8(b'\n');
     bytes.freeze()
+}
+
+/// The bytes of [`encode`] in parts, of which each is made when the one before it was taken.
+pub fn parts(event: Option<&'static str>, data: &Bytes) -> impl Iterator<Item = Bytes> + use<> {
+    let data = data.clone();
+    let mut at = Some(0);
+    std::iter::from_fn(move || {
+        let mut next = at?;
+        let mut part = BytesMut::with_capacity(data.len().min(MAX_PART) + 64);
+        if next == 0 {
+            if let Some(event) = event {
+                put_field(&mut part, "event", event.as_bytes());
+            }
+            part.put_slice(b"data: ");
+        }
+        while part.len() < MAX_PART {
+            let rest = &data[next..];
+            let room = rest.len().min(MAX_PART - part.len());
+            match memchr::memchr2(b'\n', b'\r', &rest[..room]) {
+                Some(end) => {
+                    part.put_slice(&rest[..end]);
+                    part.put_slice(b"\ndata: ");
+                    next += end + break_length(&rest[end..]);
+                }
+                None => {
+                    part.put_slice(&rest[..room]);
+                    next += room;
+                }
+            }
+            if next == data.len() {
+                part.put_slice(b"\n\n");
+                at = None;
+                return Some(part.freeze());
+            }
+        }
+        at = Some(next);
+        Some(part.freeze())
+    })
+}
+
+fn break_length(text: &[u8]) -> usize {
+    match text.starts_with(b"\r\n") {
+        true => 2,
+        false => 1,
+    }
 }
 
 fn put_field(bytes: &mut BytesMut, name: &str, value: &[u8]) {

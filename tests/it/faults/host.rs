@@ -77,6 +77,11 @@ impl Host {
         outcomes
     }
 
+    /// Takes one line of the shim; its length.
+    pub(super) async fn line_length(&mut self) -> usize {
+        self.shim.line().await.len()
+    }
+
     /// Cancels a request.
     pub(super) async fn cancel(&mut self, id: u64) {
         if self.open.remove(&id) {

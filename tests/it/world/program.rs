@@ -254,3 +254,13 @@ fn signal(process: u32, signal: Signal) {
     // It may have ended by itself.
     let _ = kill_process(process, signal);
 }
+
+/// The most memory that a process has had at a time, in KiB.
+pub(crate) fn peak_memory(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))
+        .expect("its memory");
+    peak.trim().parse().expect("a number")
+}

@@ -62,6 +62,10 @@ pub(crate) struct Seen {
     pub(crate) unready: u32,
     /// Whether nothing that comes from now on is answered.
     pub(crate) is_silent: bool,
+    /// So many events of so many bytes come on the next stream for notifications.
+    pub(crate) flood: Option<(u32, usize)>,
+    /// How many large events were sent, all together.
+    pub(crate) flooded: u32,
     /// The sessions there are, and those of them whose handshake has ended.
     sessions: HashSet<String>,
     greeted: HashSet<String>,

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, stream};
+use mcp::memory::Budget;
 use mcp::message::METHOD_NOT_FOUND;
 use mcp::mirrored::{self, HEADER_MISMATCH};
 use mcp::up::HELD;
@@ -74,12 +75,19 @@ impl Kept {
     }
 
     /// Ends the sessions to which nobody came back, for as long as the bridge runs.
-    pub(super) async fn keep_house(&self) {
+    pub(super) async fn keep_house(&self, memory: &Budget) {
         loop {
-            tokio::time::sleep(LOOK).await;
+            let begun = Instant::now();
+            // What these were sent and nobody takes is not to keep memory from others.
+            let is_short = tokio::select! {
+                () = tokio::time::sleep(LOOK) => false,
+                () = memory.outstayed(begun) => true,
+            };
             let now = Instant::now();
-            self.map()
-                .retain(|_, kept| kept.until > now && !kept.ends.to.is_closed());
+            self.map().retain(|_, kept| {
+                let is_full = is_short && kept.ends.memory.is_over_floor();
+                kept.until > now && !kept.ends.to.is_closed() && !is_full
+            });
         }
     }
 }

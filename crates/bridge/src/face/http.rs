@@ -33,10 +33,11 @@ pub(super) fn routes(hub: &Arc<Hub>) -> Router {
         sse: Arc::default(),
     };
     let (house, shutdown) = (shared.clone(), hub.shutdown.clone());
+    let memory = hub.to_hosts.clone();
     hub.spawn(async move {
         tokio::select! {
             () = house.streamable.keep_house() => {}
-            () = house.kept.keep_house() => {}
+            () = house.kept.keep_house(&memory) => {}
             () = house.sse.keep_house() => {}
             () = shutdown.cancelled() => {}
         }

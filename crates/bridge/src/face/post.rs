@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use mcp::memory::FLOOR;
 use mcp::{Kind, RequestId};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::SendTimeoutError;
@@ -17,6 +18,10 @@ use crate::session::ToHost;
 
 /// Messages kept for a host that has no stream open; the oldest go first.
 const KEPT: usize = 64;
+
+/// How long they may be together, in bytes. The floor of the session's memory has room for them, so
+/// that they keep none from others.
+const MAX_KEPT_BYTES: usize = FLOOR / 2;
 
 /// Messages on one response before the session has to wait.
 const DEPTH: usize = 32;
@@ -52,6 +57,11 @@ struct Inner {
 }
 
 impl Inner {
+    fn kept_bytes(&self) -> usize {
+        let kept = self.kept.iter();
+        kept.map(|told| told.message.bytes().len()).sum()
+    }
+
     /// A host without a stream would never see a request of the server that belongs to none of
     /// its own, and the server may be waiting for it before it answers one of those.
     fn any_post(&self, message: &ToHost) -> Option<mpsc::Sender<ToHost>> {
@@ -194,10 +204,18 @@ impl Responses {
             inner.kept.remove(at);
             return;
         }
-        if inner.kept.len() == KEPT {
-            inner.kept.pop_front();
+        if message.message.bytes().len() > MAX_KEPT_BYTES {
+            let length = message.message.bytes().len();
+            tracing::warn!(
+                length,
+                "a message was dropped: its host has no stream open, and it is too long to be kept"
+            );
+            return;
         }
         inner.kept.push_back(message);
+        while inner.kept.len() > KEPT || inner.kept_bytes() > MAX_KEPT_BYTES {
+            inner.kept.pop_front();
+        }
     }
 }
 

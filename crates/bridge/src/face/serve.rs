@@ -20,6 +20,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use mcp::memory::Budget;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,7 @@ use tower::ServiceExt;
 use super::body::{LateBody, RequestBody, ResponseBody};
 use super::connections::{Activity, Connections, IDLE_TIMEOUT, Observed};
 use super::door::Peer;
+use super::stall::Watched;
 
 /// How long accepting rests after it failed. Most likely there is no descriptor: one comes back
 /// when a connection or a file is closed.
@@ -42,81 +44,86 @@ pub(super) trait Accept: Send {
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
 }
 
-/// Serves until `shutdown`, and returns when every connection is closed: answers that are on their
-/// way get there.
-pub(super) async fn serve(
-    mut listener: impl Accept,
-    app: Router,
-    connections: Arc<Connections>,
-    shutdown: CancellationToken,
-) {
-    let tasks = TaskTracker::new();
-    let mut is_failing = false;
-    loop {
-        let next = async {
-            match listener.accept().await {
-                Ok((stream, peer)) => Ok((stream, peer, connections.admit().await)),
-                Err(reason) => Err(reason),
-            }
-        };
-        let Some(accepted) = shutdown.run_until_cancelled(next).await else {
-            break;
-        };
-        match accepted {
-            Ok((stream, peer, activity)) => {
-                is_failing = false;
-                let connection = connection(stream, peer, app.clone(), activity, shutdown.clone());
-                tasks.spawn(connection);
-            }
-            Err(reason) => {
-                // A log that says the same each time only grows.
-                if !std::mem::replace(&mut is_failing, true) {
-                    tracing::warn!(%reason, "no HTTP connection can be accepted for now");
-                }
-                tokio::time::sleep(ACCEPT_INTERVAL).await;
-            }
-        }
-    }
-    drop(listener);
-    tasks.close();
-    tasks.wait().await;
+/// What is served on each listening socket, and under which limits.
+#[derive(Clone)]
+pub(super) struct Endpoint {
+    pub(super) app: Router,
+    pub(super) connections: Arc<Connections>,
+    /// What the responses take memory from.
+    pub(super) memory: Budget,
+    pub(super) shutdown: CancellationToken,
 }
 
-async fn connection(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    peer: Peer,
-    app: Router,
-    activity: Arc<Activity>,
-    shutdown: CancellationToken,
-) {
-    let stream = TokioIo::new(Observed {
-        stream,
-        activity: Arc::clone(&activity),
-    });
-    let begun = Arc::clone(&activity);
-    let service = service_fn(move |request| answer(app.clone(), peer, &begun, request));
-    let builder = auto::Builder::new(TokioExecutor::new());
-    let mut serving = pin!(builder.serve_connection(stream, service));
-    let mut timer = pin!(tokio::time::sleep(IDLE_TIMEOUT));
-    let mut is_ending = false;
-    loop {
-        let served = std::future::poll_fn(|cx| {
-            if let Poll::Ready(served) = serving.as_mut().poll(cx) {
-                return Poll::Ready(served);
-            }
-            poll_deadline(&activity, timer.as_mut(), cx).map(|()| Err("a timeout".into()))
-        });
-        tokio::select! {
-            served = served => {
-                if let Err(reason) = served {
-                    tracing::debug!(reason, "an HTTP connection ended early");
+impl Endpoint {
+    /// Serves until `shutdown`, and returns when every connection is closed: answers that are on their
+    /// way get there.
+    pub(super) async fn serve(self, mut listener: impl Accept) {
+        let tasks = TaskTracker::new();
+        let mut is_failing = false;
+        loop {
+            let next = async {
+                match listener.accept().await {
+                    Ok((stream, peer)) => Ok((stream, peer, self.connections.admit().await)),
+                    Err(reason) => Err(reason),
                 }
-                return;
+            };
+            let Some(accepted) = self.shutdown.run_until_cancelled(next).await else {
+                break;
+            };
+            match accepted {
+                Ok((stream, peer, activity)) => {
+                    is_failing = false;
+                    tasks.spawn(self.clone().connection(stream, peer, activity));
+                }
+                Err(reason) => {
+                    // A log that says the same each time only grows.
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::warn!(%reason, "no HTTP connection can be accepted for now");
+                    }
+                    tokio::time::sleep(ACCEPT_INTERVAL).await;
+                }
             }
-            () = activity.closed() => return,
-            () = shutdown.cancelled(), if !is_ending => {
-                is_ending = true;
-                serving.as_mut().graceful_shutdown();
+        }
+        drop(listener);
+        tasks.close();
+        tasks.wait().await;
+    }
+
+    async fn connection(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: Peer,
+        activity: Arc<Activity>,
+    ) {
+        let stream = TokioIo::new(Observed {
+            stream: Watched::new(stream, self.memory),
+            activity: Arc::clone(&activity),
+        });
+        let begun = Arc::clone(&activity);
+        let service = service_fn(move |request| answer(self.app.clone(), peer, &begun, request));
+        let builder = auto::Builder::new(TokioExecutor::new());
+        let mut serving = pin!(builder.serve_connection(stream, service));
+        let mut timer = pin!(tokio::time::sleep(IDLE_TIMEOUT));
+        let mut is_ending = false;
+        loop {
+            let served = std::future::poll_fn(|cx| {
+                if let Poll::Ready(served) = serving.as_mut().poll(cx) {
+                    return Poll::Ready(served);
+                }
+                poll_deadline(&activity, timer.as_mut(), cx).map(|()| Err("a timeout".into()))
+            });
+            tokio::select! {
+                served = served => {
+                    if let Err(reason) = served {
+                        tracing::debug!(reason, "an HTTP connection ended early");
+                    }
+                    return;
+                }
+                () = activity.closed() => return,
+                () = self.shutdown.cancelled(), if !is_ending => {
+                    is_ending = true;
+                    serving.as_mut().graceful_shutdown();
+                }
             }
         }
     }

@@ -11,7 +11,8 @@ use control::hello::{
 use control::lines::Lines;
 use control::socket::{Listener, Reader, Stream, Writer, split};
 use mcp::Message;
-use tokio::io::AsyncWriteExt;
+use mcp::memory::Account;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -93,10 +94,10 @@ async fn relay(
     lines: Lines<Reader>,
     writer: Writer,
 ) -> io::Result<()> {
-    let Ends { to, from } = session::start(hub, server, Listing::Stdio, Manner::Host);
+    let Ends { to, from, memory } = session::start(hub, server, Listing::Stdio, Manner::Host);
     let (own, own_words) = mpsc::channel(4);
     let reading = read(hub, lines, to, own);
-    let writing = write(from, own_words, writer);
+    let writing = write(from, own_words, Outlet::new(writer, memory));
     let (read, written) = tokio::join!(reading, writing);
     read.and(written)
 }
@@ -140,39 +141,104 @@ async fn read(
 
 /// Session to host, until the session ends or nobody reads. Lines that are ready together go out
 /// together.
-async fn write(
+async fn write<W: AsyncWrite + Unpin>(
     mut from: mpsc::Receiver<ToHost>,
     mut own_words: mpsc::Receiver<Bytes>,
-    mut writer: Writer,
+    mut outlet: Outlet<W>,
 ) -> io::Result<()> {
-    let mut batch = Vec::with_capacity(4096);
     let mut is_last_word_said = false;
     loop {
         tokio::select! {
             line = own_words.recv(), if !is_last_word_said => match line {
-                Some(line) => add(&mut batch, &line),
+                Some(line) => outlet.add_line(&line).await?,
                 None => is_last_word_said = true,
             },
             message = from.recv() => match message {
-                Some(ToHost { message, .. }) => add(&mut batch, &message.line()),
+                Some(ToHost { message, .. }) => outlet.add(message).await?,
                 None => break,
             },
-            () = tokio::time::sleep(PROBE), if is_last_word_said => add(&mut batch, PROBE_WORD),
+            () = tokio::time::sleep(PROBE), if is_last_word_said => {
+                outlet.add_line(PROBE_WORD).await?;
+            }
         }
         while let Ok(ToHost { message, .. }) = from.try_recv() {
-            add(&mut batch, &message.line());
-            if batch.len() > 256 * 1024 {
+            outlet.add(message).await?;
+            if outlet.batch.len() > MAX_BATCH {
                 break;
             }
         }
-        writer.write_all(&batch).await?;
-        batch.clear();
-        batch.shrink_to(1024 * 1024);
+        outlet.flush().await?;
     }
-    writer.shutdown().await
+    outlet.writer.shutdown().await
 }
 
-fn add(batch: &mut Vec<u8>, line: &[u8]) {
-    batch.extend_from_slice(line);
-    batch.push(b'\n');
+/// What goes out at once, in bytes, roughly. What is longer is not copied.
+const MAX_BATCH: usize = 256 * 1024;
+
+/// The way to a shim.
+struct Outlet<W> {
+    writer: W,
+    batch: Vec<u8>,
+    /// What the messages to the host take memory from.
+    memory: Account,
+}
+
+impl<W: AsyncWrite + Unpin> Outlet<W> {
+    fn new(writer: W, memory: Account) -> Self {
+        Self {
+            writer,
+            batch: Vec::with_capacity(4096),
+            memory,
+        }
+    }
+
+    /// Adds a message as a line.
+    async fn add(&mut self, message: Message) -> io::Result<()> {
+        for part in message.parts() {
+            self.add_part(part).await?;
+        }
+        self.batch.push(b'\n');
+        Ok(())
+    }
+
+    async fn add_line(&mut self, line: &[u8]) -> io::Result<()> {
+        self.add_part(line).await?;
+        self.batch.push(b'\n');
+        Ok(())
+    }
+
+    async fn add_part(&mut self, part: &[u8]) -> io::Result<()> {
+        if self.batch.len() + part.len() <= MAX_BATCH {
+            self.batch.extend_from_slice(part);
+            return Ok(());
+        }
+        self.flush().await?;
+        for piece in part.chunks(MAX_BATCH) {
+            write_piece(&mut self.writer, piece, &self.memory).await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        write_piece(&mut self.writer, &self.batch, &self.memory).await?;
+        self.batch.clear();
+        Ok(())
+    }
+}
+
+/// Writes what a shim takes, and breaks off where it takes nothing and others wait for the memory
+/// that is stuck here.
+async fn write_piece<W: AsyncWrite + Unpin>(
+    writer: &mut W,
+    piece: &[u8],
+    memory: &Account,
+) -> io::Result<()> {
+    tokio::select! {
+        biased;
+        written = writer.write_all(piece) => written,
+        () = memory.outstayed(Instant::now()) => {
+            tracing::warn!("a host has taken nothing for a minute and others wait for the memory; its connection is closed");
+            Err(io::ErrorKind::TimedOut.into())
+        }
+    }
 }

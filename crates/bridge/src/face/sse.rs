@@ -55,14 +55,14 @@ pub(super) async fn open(State(shared): State<Shared>, Path(name): Path<String>)
     let id = session_id();
     let endpoint = format!("/{name}/message?sessionId={id}");
     let listing = Listing::Stream { face: "sse" };
-    let Ends { to, from } = session::start(&shared.hub, server, listing, Manner::Host);
+    let Ends { to, from, .. } = session::start(&shared.hub, server, listing, Manner::Host);
     shared.sse.map().insert(id, Open { server: name, to });
     let first = sse::encode(Some("endpoint"), None, endpoint.as_bytes());
     let rest = stream::unfold(from, async |mut from: mpsc::Receiver<ToHost>| {
-        from.recv().await.map(|ToHost { message, .. }| {
-            (sse::encode(Some("message"), None, message.bytes()), from)
-        })
+        let ToHost { message, .. } = from.recv().await?;
+        Some((sse::parts(Some("message"), message.bytes()), from))
     });
+    let rest = rest.flat_map(stream::iter);
     let frames = stream::iter([first]).chain(rest).map(Ok::<_, Infallible>);
     let headers = [
         (

@@ -139,7 +139,7 @@ pub(super) async fn post(
     }
     let host = shared.hub.presence();
     let listing = Listing::Kept(host.clone());
-    let Ends { to, from } = session::start(&shared.hub, server, listing, Manner::Host);
+    let Ends { to, from, .. } = session::start(&shared.hub, server, listing, Manner::Host);
     let responses = Arc::new(Responses::new(host.clone()));
     tokio::spawn(async move {
         if let Some(process) = opener.process().await {
@@ -279,8 +279,8 @@ pub(super) fn events(
     messages: impl futures_util::Stream<Item = ToHost> + Send + 'static,
     session: Option<HeaderValue>,
 ) -> Response {
-    let frames = messages.map(|ToHost { message, .. }| {
-        Ok::<_, Infallible>(sse::encode(None, None, message.bytes()))
+    let frames = messages.flat_map(|ToHost { message, .. }| {
+        stream::iter(sse::parts(None, message.bytes())).map(Ok::<_, Infallible>)
     });
     let mut response = (EVENTS, Body::from_stream(frames)).into_response();
     add_session(&mut response, session);

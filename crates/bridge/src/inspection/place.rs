@@ -45,6 +45,7 @@ pub(super) async fn look_at(hub: &Arc<Hub>, url: &EndpointUrl) -> Result<Found, 
         headers: Vec::new(),
         learned: Arc::default(),
         nonce: Uuid::new_v4().simple().to_string().into(),
+        memory: hub.to_hosts.account(),
     };
     let up = Upstream::open(hub.client.clone(), options, sender);
     let mut session = Session { up, events };

@@ -45,7 +45,7 @@ impl Task {
     /// Sends the result of a stand-in tool that has waited long enough.
     pub(super) fn tell_late(&mut self, now: Instant) {
         if let Some(late) = self.late.take_if(|late| late.until <= now) {
-            self.tell_answer(late.result);
+            self.tell_made(late.result);
         }
     }
 
@@ -109,7 +109,7 @@ impl Task {
         let done = tool.done(call, &self.server.name, listed);
         match owed.signed_in || self.subscriptions.has_told_changes_within(LIST_AGAIN) {
             true => self.late = Some(Late::new(done)),
-            false => self.tell_answer(done),
+            false => self.tell_made(done),
         }
     }
 
@@ -341,7 +341,7 @@ impl Task {
         let is_ours = owed.stand_in.is_some() || self.subscriptions.contains(&id);
         match body.error() {
             Some(error) if is_ours => self.fail_owed(&owed, problem::said(error), is_passing),
-            Some(_) | None => self.tell(body.error_for(&id).unwrap_or(body), Some(id)),
+            Some(_) | None => self.tell_made(body.error_for(&id).unwrap_or(body)),
         }
     }
 

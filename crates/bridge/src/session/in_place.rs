@@ -117,7 +117,7 @@ impl Task {
                 if let Speech::Legacy(handshake) = &mut self.speech {
                     handshake.stale |= Seen::remembers(request);
                 }
-                self.tell_answer(answer);
+                self.tell_made(answer);
             }
             None => self.fail(request, problem),
         }

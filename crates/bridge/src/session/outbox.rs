@@ -125,14 +125,6 @@ impl Waiting {
 /// How many messages may be held back before the host is left unread.
 const ROOM: usize = 1024;
 
-/// How long they may be together, in either direction. One message alone may be as long.
-pub(super) const ROOM_IN_BYTES: usize = 64 << 20;
-
-/// How long messages are together, in bytes.
-pub(super) fn size<'a>(messages: impl Iterator<Item = &'a Message>) -> usize {
-    messages.map(|message| message.bytes().len()).sum()
-}
-
 /// What is held back, and what is out.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -151,8 +143,7 @@ impl Outbox {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        let waiting = self.waiting.iter().map(|waiting| &waiting.message);
-        self.waiting.len() < ROOM && size(waiting) < ROOM_IN_BYTES
+        self.waiting.len() < ROOM
     }
 
     /// Whether the host waits for an answer, other than that to a subscription, which comes with
@@ -298,30 +289,5 @@ impl Outbox {
             .partition::<VecDeque<_>, _>(|waiting| waiting.deadline.is_some() && done(waiting));
         self.waiting = stay;
         out.into_iter().map(|waiting| waiting.message).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use mcp::{Message, RequestId};
-    use serde_json::json;
-
-    use super::{Outbox, ROOM_IN_BYTES, Waiting};
-
-    #[tokio::test]
-    async fn a_few_long_messages_fill_the_room_as_many_short_ones_do() {
-        let text = "x".repeat(ROOM_IN_BYTES / 4);
-        let params = json!({ "text": text });
-        let mut outbox = Outbox::default();
-        for id in 1..=4 {
-            assert!(outbox.has_room());
-            let call = Message::request(&RequestId::number(id), "tools/call", Some(params.clone()));
-            outbox.hold(Waiting::new(call, Duration::from_secs(1)));
-        }
-        assert!(!outbox.has_room());
-        outbox.withdraw(&RequestId::number(1));
-        assert!(outbox.has_room());
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use auth::{AccountKey, Authorization, TokenNumber};
 use control::api::{Problem, ProblemKind, ServerState};
+use mcp::memory::Account;
 use mcp::up::{Upstream, UpstreamEvent, UpstreamOptions};
 use mcp::{Message, RequestId};
 use model::config::BridgeSettings;
@@ -17,7 +18,7 @@ use uuid::Uuid;
 use super::elicit::Elicitation;
 use super::from_server::Late;
 use super::link::{Authorized, Backoff, Link, Next, Speech};
-use super::outbox::{Outbox, Patience, ROOM_IN_BYTES, size};
+use super::outbox::{Outbox, Patience};
 use super::subscriptions::Subscriptions;
 use super::{DEPTH, FIRST_CONTACT, Manner, ToHost};
 use crate::hub::{Hub, Listing, Owing, Registered};
@@ -35,8 +36,8 @@ const DRAIN: Duration = Duration::from_secs(150);
 /// How long a list over HTTP waits at most: some hosts give a remote server five seconds to start.
 const MAX_HTTP_LISTS: Duration = Duration::from_secs(4);
 
-/// Messages that wait for the host before it is left unread; the server is before that, and both
-/// are at [`ROOM_IN_BYTES`].
+/// Messages that wait for the host before it is left unread; the server is before that. The host is
+/// also where their memory has no room for more.
 const MOST_UNREAD: usize = 1024;
 
 /// Everything that can happen to a session.
@@ -98,6 +99,8 @@ pub(super) struct Task {
     to_host: mpsc::Sender<ToHost>,
     /// What the host has not taken yet. Nothing here ever waits for a host.
     unread: VecDeque<ToHost>,
+    /// What the messages to the host take memory from.
+    pub(super) memory: Account,
     pub(super) shown: Option<Registered>,
     /// Held while the host waits for something.
     owing: Option<Owing>,
@@ -165,8 +168,9 @@ pub(super) async fn run(
     manner: Manner,
     from_host: mpsc::Receiver<Message>,
     to_host: mpsc::Sender<ToHost>,
+    memory: Account,
 ) {
-    let (up, events) = connect(&hub, &server);
+    let (up, events) = connect(&hub, &server, &memory);
     let waits = Waits::from_settings(&hub.settings(), &listing);
     let shown = (manner == Manner::Host).then(|| hub.register(&server, listing));
     let mut task = Task {
@@ -176,6 +180,7 @@ pub(super) async fn run(
         unreachable: None,
         host: HostEnd::Open,
         unread: VecDeque::new(),
+        memory,
         owing: None,
         link: Link::Idle,
         account: None,
@@ -202,7 +207,11 @@ pub(super) async fn run(
     task.into_upstream().close().await;
 }
 
-fn connect(hub: &Hub, server: &Server) -> (Upstream, mpsc::Receiver<UpstreamEvent>) {
+fn connect(
+    hub: &Hub,
+    server: &Server,
+    memory: &Account,
+) -> (Upstream, mpsc::Receiver<UpstreamEvent>) {
     let (events_in, events) = mpsc::channel(DEPTH);
     let options = UpstreamOptions {
         url: server.config.url.clone(),
@@ -210,6 +219,7 @@ fn connect(hub: &Hub, server: &Server) -> (Upstream, mpsc::Receiver<UpstreamEven
         headers: Vec::new(),
         learned: Arc::clone(&server.learned),
         nonce: Uuid::new_v4().simple().to_string().into(),
+        memory: memory.clone(),
     };
     let up = Upstream::open(hub.client.clone(), options, events_in);
     (up, events)
@@ -225,11 +235,12 @@ impl Task {
             self.note_owing();
             let due = self.next_due();
             let replaced = self.server.replaced.clone();
-            let reads = size(self.unread.iter().map(|told| &told.message)) < ROOM_IN_BYTES;
+            // What is answered in the server's place takes memory as well.
+            let (has_room, memory) = (self.memory.has_room(), self.memory.clone());
             let hears = matches!(self.host, HostEnd::Open)
                 && self.outbox.has_room()
                 && self.unread.len() < MOST_UNREAD
-                && reads;
+                && has_room;
             let event = tokio::select! {
                 message = from_host.recv(), if hears => Event::Host(message),
                 Ok(room) = to_host.reserve(), if !self.unread.is_empty() => {
@@ -238,7 +249,8 @@ impl Task {
                     }
                     continue;
                 }
-                Some(event) = self.events.recv(), if self.unread.len() < DEPTH && reads => Event::Server(event),
+                Some(event) = self.events.recv(), if self.unread.len() < DEPTH => Event::Server(event),
+                () = memory.room(), if !has_room => continue,
                 (next, authorized) = asked(&mut self.link) => Event::Authorized(next, authorized),
                 ended = ended(&mut self.sign_in) => Event::SignInEnded(ended),
                 asked = self.elicitation.next() => match asked {
@@ -338,7 +350,7 @@ impl Task {
 
     fn move_to(&mut self, server: Arc<Server>) {
         self.server = server;
-        let (up, events) = connect(&self.hub, &self.server);
+        let (up, events) = connect(&self.hub, &self.server, &self.memory);
         let old = std::mem::replace(&mut self.up, up);
         self.events = events;
         self.hub.spawn(old.close());
@@ -385,6 +397,12 @@ impl Task {
         } else if let Err(TrySendError::Full(told)) = self.to_host.try_send(told) {
             self.unread.push_back(told);
         }
+    }
+
+    /// The same with an answer that was made here, whose memory does not count yet.
+    pub(super) fn tell_made(&mut self, mut answer: Message) {
+        answer.count(&self.memory);
+        self.tell_answer(answer);
     }
 
     pub(super) fn tell_answer(&mut self, answer: Message) {

@@ -5,18 +5,18 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION, WWW_AUTHENTICATE};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, Response, StatusCode, Uri};
-use http_body_util::BodyExt;
 use hyper::body::Body;
 use model::excerpt;
 
 use super::client::SentSecrets;
 use super::idle::Answered;
-use super::stream::{EventStream, Mark, drain};
+use super::stream::{EventStream, Mark, Truncated, drain, next_chunk};
 use super::{Failure, Generation};
+use crate::memory::Account;
 use crate::message::METHOD_NOT_FOUND;
 use crate::{Message, RequestId};
 
@@ -52,9 +52,10 @@ pub(super) async fn read(
     response: Response<Answered>,
     asked: Asked<'_>,
     limit: usize,
+    memory: &Account,
 ) -> Result<Answer, Failure> {
     if !response.status().is_success() {
-        return refusal(response, asked).await.map(Answer::Message);
+        return refusal(response, asked, memory).await.map(Answer::Message);
     }
     let status = response.status().as_u16();
     let kind = content_type(response.headers());
@@ -64,6 +65,7 @@ pub(super) async fn read(
             body,
             limit,
             Mark::default(),
+            memory.clone(),
         )));
     }
     if asked.id.is_none() {
@@ -71,9 +73,10 @@ pub(super) async fn read(
         return Ok(Answer::Nothing);
     }
     if !kind.is_empty() && !is_json(&kind) {
-        return Err(not_mcp(status, &kind, body).await);
+        return Err(not_mcp(status, &kind, body, memory).await);
     }
-    let bytes = whole(&mut body, limit).await.map_err(|error| match error {
+    let bytes = whole(&mut body, limit, memory).await;
+    let bytes = bytes.map_err(|error| match error {
         Unread::TooLong => Failure::NotMcp {
             status,
             what: format!("an answer of more than {limit} bytes"),
@@ -99,25 +102,30 @@ pub(super) async fn stream(
     asked: Asked<'_>,
     limit: usize,
     mark: Mark,
+    memory: &Account,
 ) -> Result<Option<EventStream>, Failure> {
     if !response.status().is_success() {
-        return refusal(response, asked).await.map(|_| None);
+        return refusal(response, asked, memory).await.map(|_| None);
     }
     let is_stream = content_type(response.headers()) == "text/event-stream";
-    Ok(is_stream.then(|| EventStream::new(response.into_body(), limit, mark)))
+    Ok(is_stream.then(|| EventStream::new(response.into_body(), limit, mark, memory.clone())))
 }
 
-async fn not_mcp(status: u16, kind: &str, mut body: Answered) -> Failure {
-    let begin = excuse(&mut body).await;
+async fn not_mcp(status: u16, kind: &str, mut body: Answered, memory: &Account) -> Failure {
+    let begin = excuse(&mut body, memory).await;
     let what = format!("{kind}: {}", printable(&begin));
     Failure::NotMcp { status, what }
 }
 
 /// A status that is no success: a JSON-RPC error that answers the request, or why not.
-async fn refusal(response: Response<Answered>, asked: Asked<'_>) -> Result<Message, Failure> {
+async fn refusal(
+    response: Response<Answered>,
+    asked: Asked<'_>,
+    memory: &Account,
+) -> Result<Message, Failure> {
     let (head, mut body) = response.into_parts();
     let challenge = joined(&head.headers, WWW_AUTHENTICATE);
-    let text = excuse(&mut body).await;
+    let text = excuse(&mut body, memory).await;
     if head.status == StatusCode::BAD_REQUEST && wants_tls(&text) {
         return Err(Failure::NotMcp {
             status: head.status.as_u16(),
@@ -215,39 +223,35 @@ enum Unread {
     Cut,
 }
 
-async fn whole(body: &mut Answered, limit: usize) -> Result<Bytes, Unread> {
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Unread::Cut)?.into_data() else {
-            continue;
+/// Reads a body to its end, into memory of its own: a part of what was read at once would keep all
+/// of that.
+async fn whole(body: &mut Answered, limit: usize, memory: &Account) -> Result<Bytes, Unread> {
+    let mut whole = Vec::new();
+    let mut reservation = memory.reserve();
+    loop {
+        let chunk = match next_chunk(body, &reservation).await {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => break,
+            Err(Truncated) => return Err(Unread::Cut),
         };
-        if first.len() + rest.len() + data.len() > limit {
+        let length = whole.len() + chunk.len();
+        if length > limit {
             return Err(Unread::TooLong);
         }
-        if first.is_empty() && rest.is_empty() {
-            first = data;
-            continue;
+        reservation.grow(length).await;
+        if whole.is_empty() {
+            let remaining = usize::try_from(body.size_hint().lower()).unwrap_or(0);
+            whole.reserve_exact(chunk.len() + remaining.min(limit));
         }
-        if rest.is_empty() {
-            let remaining = usize::try_from(body.size_hint().lower())
-                .unwrap_or(0)
-                .min(limit);
-            rest.reserve(first.len() + data.len() + remaining);
-            rest.extend_from_slice(&std::mem::take(&mut first));
-        }
-        rest.extend_from_slice(&data);
+        whole.extend_from_slice(&chunk);
     }
-    Ok(if rest.is_empty() {
-        first
-    } else {
-        rest.freeze()
-    })
+    whole.shrink_to_fit();
+    Ok(reservation.own(whole.into()))
 }
 
 /// As much of a body as helps to explain it.
-async fn excuse(body: &mut Answered) -> Bytes {
-    let reading = tokio::time::timeout(EXCUSE_TIME, whole(body, EXCUSE_LIMIT));
+async fn excuse(body: &mut Answered, memory: &Account) -> Bytes {
+    let reading = tokio::time::timeout(EXCUSE_TIME, whole(body, EXCUSE_LIMIT, memory));
     match reading.await {
         Ok(Ok(bytes)) => bytes,
         Ok(Err(Unread::TooLong | Unread::Cut)) | Err(_) => Bytes::new(),

@@ -70,7 +70,14 @@ impl Shared {
             id: None,
             session: None,
         };
-        let stream = answer::stream(response, asked, self.client.limit(), Mark::default()).await?;
+        let stream = answer::stream(
+            response,
+            asked,
+            self.client.limit(),
+            Mark::default(),
+            &self.memory,
+        )
+        .await?;
         stream.ok_or_else(|| not_sse("no event stream"))
     }
 
@@ -119,7 +126,7 @@ impl Shared {
             id: None,
             session: Some(session.generation),
         };
-        match answer::read(response, asked, self.client.limit()).await {
+        match answer::read(response, asked, self.client.limit(), &self.memory).await {
             Err(Failure::Rejected {
                 status: 400 | 410, ..
             }) => Err(Failure::SessionGone {

@@ -36,6 +36,7 @@ use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use model::EndpointUrl;
 use model::config::Transport;
@@ -50,6 +51,7 @@ pub use learned::Learned;
 pub use state::Generation;
 pub use translated::HELD;
 
+use crate::memory::Account;
 use crate::message::INVALID_REQUEST;
 use crate::{Era, Kind, Message, RequestId};
 use outgoing::Outgoing;
@@ -70,6 +72,8 @@ pub struct UpstreamOptions {
     /// Different for each connection, and impossible to guess: by it the connection knows what it
     /// holds for a host that comes back.
     pub nonce: Arc<str>,
+    /// What its messages take memory from. Where there is none left, the remote is not read.
+    pub memory: Account,
 }
 
 /// What a remote did.
@@ -105,6 +109,16 @@ pub enum UpstreamEvent {
     },
 }
 
+impl UpstreamEvent {
+    /// Returns the bytes of the message, if it is one.
+    fn bytes(&self) -> Option<Bytes> {
+        match self {
+            Self::Message { message, .. } => Some(message.bytes().clone()),
+            Self::Failed { .. } | Self::Away(_) | Self::Back | Self::TokenRefused { .. } => None,
+        }
+    }
+}
+
 /// The connection. Dropping it ends its tasks; [`Upstream::close`] also tells the remote.
 #[derive(Debug)]
 pub struct Upstream {
@@ -117,8 +131,8 @@ impl Upstream {
     ///
     /// Each request that is sent gets exactly one of: a [`Message`] that is its response, or one
     /// [`UpstreamEvent::Failed`] that names it; unless it is [cancelled](Self::cancel) or the
-    /// connection is closed. The channel is the back-pressure: while it is full, nothing more is
-    /// read from the remote.
+    /// connection is closed. The channel and the memory are the back-pressure: while one is full,
+    /// nothing more is read from the remote.
     #[must_use]
     pub fn open(
         client: Client,
@@ -133,6 +147,7 @@ impl Upstream {
             headers: RwLock::new(Arc::new(outgoing::base_headers(options.headers))),
             learned: options.learned,
             nonce: options.nonce,
+            memory: options.memory,
             events,
             state: Mutex::new(State::new(options.transport)),
             translates: AtomicBool::new(false),
@@ -289,6 +304,7 @@ struct Shared {
     state: Mutex<State>,
     /// Whether there is a translation, for those who need not lock `state` for anything else.
     translates: AtomicBool,
+    memory: Account,
     /// Held by whoever tells what a translation has to tell, so that it is told in order.
     telling: tokio::sync::Mutex<()>,
     /// Tells the listening stream that the machine has slept.

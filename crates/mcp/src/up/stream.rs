@@ -5,10 +5,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body_util::BodyExt;
 
 use super::idle::Answered;
 use crate::Message;
+use crate::memory::{Account, Reservation};
 use crate::sse::{Decoder, Event, TooLong};
 
 /// A remote may keep a response open after its end; past this, the connection is not kept.
@@ -23,7 +25,12 @@ pub(super) struct EventStream {
     body: Answered,
     decoder: Decoder,
     decoded: std::vec::IntoIter<Event>,
+    /// The length of the chunk in which the decoded events ended.
+    chunk: usize,
     mark: Mark,
+    memory: Account,
+    /// For the event that is being read.
+    reservation: Reservation,
 }
 
 /// How far a stream got, to go on from there.
@@ -45,12 +52,15 @@ pub(super) enum Cut {
 
 impl EventStream {
     /// `mark` is where the stream that this one continues was cut.
-    pub(super) fn new(body: Answered, limit: usize, mark: Mark) -> Self {
+    pub(super) fn new(body: Answered, limit: usize, mark: Mark, memory: Account) -> Self {
         Self {
             body,
             decoder: Decoder::new(limit),
             decoded: Vec::new().into_iter(),
+            chunk: 0,
             mark,
+            reservation: memory.reserve(),
+            memory,
         }
     }
 
@@ -72,18 +82,32 @@ impl EventStream {
     pub(super) async fn event(&mut self) -> Result<Event, Cut> {
         loop {
             if let Some(event) = self.decoded.next() {
+                let event = self.detach(event).await;
                 self.mark.pass(&event);
                 return Ok(event);
             }
-            let frame = match self.body.frame().await {
-                Some(Ok(frame)) => frame,
-                Some(Err(_)) | None => return Err(Cut::Ended),
+            self.reservation.grow(self.decoder.held()).await;
+            let Ok(Some(chunk)) = next_chunk(&mut self.body, &self.reservation).await else {
+                return Err(Cut::Ended);
             };
-            if let Ok(chunk) = frame.into_data() {
-                let events = self.decoder.push(chunk).map_err(Cut::TooLong)?;
-                self.decoded = events.into_iter();
-            }
+            self.chunk = chunk.len();
+            let events = self.decoder.push(chunk).map_err(Cut::TooLong)?;
+            self.decoded = events.into_iter();
         }
+    }
+
+    /// Gives an event memory of its own: a part of what was read at once would keep all of that.
+    async fn detach(&mut self, event: Event) -> Event {
+        let is_part = event.data.len() <= self.chunk;
+        let data = match is_part {
+            true => Bytes::copy_from_slice(&event.data),
+            false => event.data,
+        };
+        let next = self.memory.reserve();
+        let mut reservation = std::mem::replace(&mut self.reservation, next);
+        reservation.grow(data.len()).await;
+        let data = reservation.own(data);
+        Event { data, ..event }
     }
 
     /// How far it got.
@@ -105,6 +129,35 @@ impl Mark {
         let first = self.retry.unwrap_or(RETRY).max(SHORTEST_RETRY);
         let longer = first.saturating_mul(1 << failures.min(6));
         longer.min(LONGEST_BACK_OFF.max(first))
+    }
+}
+
+/// A body ended early.
+pub(super) struct Truncated;
+
+/// Reads the next bytes of a body, for a message that holds `reservation`; `None` at the end. A body
+/// that takes too long over a message that others wait for is cut.
+pub(super) async fn next_chunk(
+    body: &mut Answered,
+    reservation: &Reservation,
+) -> Result<Option<Bytes>, Truncated> {
+    loop {
+        let frame = tokio::select! {
+            frame = body.frame() => frame,
+            () = reservation.outstayed() => {
+                tracing::warn!("a message of the server was cut: it took too long, and others wait for the memory");
+                return Err(Truncated);
+            }
+        };
+        match frame {
+            Some(Ok(frame)) => {
+                if let Ok(chunk) = frame.into_data() {
+                    return Ok(Some(chunk));
+                }
+            }
+            Some(Err(_)) => return Err(Truncated),
+            None => return Ok(None),
+        }
     }
 }
 

@@ -243,7 +243,7 @@ impl Shared {
             session: session.named(outgoing.era()),
         };
         let response = self.post(outgoing, session, Vec::new()).await?;
-        answer::read(response, asked, self.client.limit())
+        answer::read(response, asked, self.client.limit(), &self.memory)
             .await
             .map(drop)
     }
@@ -272,7 +272,7 @@ impl Shared {
             id: Some(id),
             session,
         };
-        match answer::read(response, asked, self.client.limit()).await? {
+        match answer::read(response, asked, self.client.limit(), &self.memory).await? {
             Answer::Message(message) if message.id().is_none() && message.error().is_some() => {
                 let body = Some(message);
                 Err(Failure::Rejected { status, body })
@@ -455,7 +455,15 @@ impl Shared {
             Err(error) => return Opened::NotNow(Failure::without_response(&error, uri)),
         };
         let asked = Asked { id: None, session };
-        match answer::stream(response, asked, self.client.limit(), mark.clone()).await {
+        match answer::stream(
+            response,
+            asked,
+            self.client.limit(),
+            mark.clone(),
+            &self.memory,
+        )
+        .await
+        {
             Ok(Some(stream)) => Opened::Stream(stream),
             Ok(None) => Opened::Unavailable,
             Err(failure) if failure.is_passing() => Opened::NotNow(failure),

@@ -76,7 +76,7 @@ impl Shared {
             id: list.message.id(),
             session: None,
         };
-        let read = answer::read(response, asked, self.client.limit()).await;
+        let read = answer::read(response, asked, self.client.limit(), &self.memory).await;
         let answer = match read.ok()? {
             Answer::Message(message) => message,
             Answer::Events(stream) => last_of(stream, list.message.id()?).await?,

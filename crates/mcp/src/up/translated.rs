@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::StatusCode;
 use model::config::Transport;
 use serde_json::value::RawValue;
@@ -207,6 +208,7 @@ impl Shared {
         {
             let mut state = self.state();
             let current = state.generation();
+            let (told, came) = (state.untold.len(), event.bytes());
             match &mut state.translation {
                 None => state.untold.push_back(event),
                 Some(translation) => {
@@ -235,10 +237,28 @@ impl Shared {
                         }
                     });
                     self.perform(&mut state, actions);
+                    self.count_made(state.untold.iter_mut().skip(told), came.as_ref());
                 }
             }
         }
         self.tell_all().await;
+    }
+
+    /// Counts the memory of what a translation made of a message. What is as it `came` is counted.
+    fn count_made<'a>(
+        &self,
+        told: impl Iterator<Item = &'a mut UpstreamEvent>,
+        came: Option<&Bytes>,
+    ) {
+        let is_as_it_came =
+            |bytes: &Bytes| came.is_some_and(|came| came.as_ptr() == bytes.as_ptr());
+        for event in told {
+            if let UpstreamEvent::Message { message, .. } = event
+                && !is_as_it_came(message.bytes())
+            {
+                message.count(&self.memory);
+            }
+        }
     }
 
     /// Does what a translation says; what there is to tell is told by a task of its own.

@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use mcp::memory::Budget;
 use mcp::up::{Client, ClientOptions, Failure, Learned, Upstream, UpstreamEvent, UpstreamOptions};
 use mcp::{Message, RequestId, sse};
 use model::EndpointUrl;
@@ -283,6 +284,7 @@ impl Host {
             headers: vec![("x-key".parse().unwrap(), HeaderValue::from_static("k"))],
             learned,
             nonce: "n".into(),
+            memory: Budget::default().account(),
         };
         let upstream = Upstream::open(client, options, sender);
         Self { upstream, events }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use control::hello::LONGEST_LINE;
 use control::lines::Lines;
+use mcp::memory::Budget;
 use mcp::up::{Client, ClientOptions, Upstream, UpstreamEvent, UpstreamOptions};
 use mcp::{Kind, LATEST_LEGACY, Message, RequestId};
 use model::config::{Proxy, Transport};
@@ -85,6 +86,7 @@ impl Face {
             headers: Vec::new(),
             learned: Arc::default(),
             nonce: random()?.into(),
+            memory: Budget::default().account(),
         };
         let (sender, events) = mpsc::channel(16);
         let upstream = Upstream::open(client, options, sender);

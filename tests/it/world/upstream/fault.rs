@@ -27,6 +27,10 @@ pub(crate) enum Fault {
     Page,
     /// A status and nothing else comes.
     Status(u16),
+    /// So many events of so many bytes come before the answer.
+    Flood { events: u32, bytes: usize },
+    /// An answer of so many bytes and more comes as JSON.
+    Large { bytes: usize },
     /// Nothing comes, ever.
     Silence,
     /// The host is asked something first. That is no fault, but a way of being slow.
@@ -88,6 +92,13 @@ pub(super) enum Reaction {
         question: Vec<u8>,
         answer: Vec<u8>,
     },
+    /// Sends `event` so many times between these, and ends the connection.
+    Flood {
+        head: Vec<u8>,
+        event: Vec<u8>,
+        events: u32,
+        end: Vec<u8>,
+    },
     /// Sends this, and nothing more until all streams are cut.
     Stream(Vec<u8>),
     /// Sends nothing.
@@ -132,6 +143,21 @@ pub(super) async fn carry_out(
             if seen.borrow().replies.contains_key(&id) {
                 connection.send(&answer).await;
             }
+        }
+        Reaction::Flood {
+            head,
+            event,
+            events,
+            end,
+        } => {
+            connection.send(&head).await;
+            for _ in 0..events {
+                if !connection.send(&event).await {
+                    break;
+                }
+                seen.send_modify(|seen| seen.flooded += 1);
+            }
+            connection.send(&end).await;
         }
         Reaction::Stream(head) => {
             let cuts = seen.borrow().cuts;
@@ -188,6 +214,20 @@ impl Fault {
             Self::Noise => Reaction::Last(b"\x16\x03\x01 what is this?\r\n\r\n".to_vec()),
             Self::Page => Reaction::Reply(response(200, "text/html", "<h1>Welcome</h1>")),
             Self::Status(status) => Reaction::Reply(response(status, "text/plain", "no")),
+            Self::Flood {
+                events: count,
+                bytes,
+            } => Reaction::Flood {
+                head: events(""),
+                event: large_event(bytes),
+                events: count,
+                end: format!("data: {body}\n\n").into_bytes(),
+            },
+            Self::Large { bytes } => {
+                // Insignificant, and not to be told from what is not.
+                let blanks = " ".repeat(bytes);
+                Reaction::Reply(json(&format!("{blanks}{body}")))
+            }
             Self::Silence => Reaction::Hold,
             Self::Asks(question) => {
                 let id = format!("about {name}");
@@ -250,6 +290,16 @@ impl Form {
 /// An event that is no answer.
 fn remark(id: &str) -> String {
     format!("{id}data: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/said\"}}\n\n")
+}
+
+/// A notification of so many bytes and a few more.
+pub(super) fn large_event(bytes: usize) -> Vec<u8> {
+    let text = "x".repeat(bytes);
+    format!(
+        "data: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\
+         \"params\":{{\"level\":\"info\",\"data\":\"{text}\"}}}}\n\n"
+    )
+    .into_bytes()
 }
 
 /// A stream that ends with its connection.

@@ -38,6 +38,15 @@ impl Seen {
             return gone();
         }
         match request.method.as_str() {
+            "GET" if self.flood.is_some() => {
+                let (events, bytes) = self.flood.take().expect("a flood");
+                Reaction::Flood {
+                    head: fault::events(""),
+                    event: fault::large_event(bytes),
+                    events,
+                    end: Vec::new(),
+                }
+            }
             "GET" => resume(request.header("last-event-id")),
             "DELETE" => {
                 self.ended += 1;
