@@ -4,6 +4,7 @@
 //! Does not own: what one crate can test alone; that stands beside its code.
 
 mod accounts;
+mod arrays;
 mod authorities;
 mod clients;
 mod conformance;

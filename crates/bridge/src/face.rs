@@ -4,6 +4,7 @@
 //! a session does.
 
 mod alone;
+mod batch;
 mod body;
 mod connections;
 mod door;

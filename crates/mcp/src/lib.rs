@@ -6,6 +6,7 @@
 //! Does not own: who is signed in, what a user allowed, the bridge's sessions, any UI. It reads
 //! no environment and no clock but tokio's.
 
+mod batch;
 pub mod elicitation;
 pub mod era;
 pub mod handshake;
@@ -23,6 +24,7 @@ mod tool_headers;
 mod translate;
 pub mod up;
 
+pub use batch::{Batch, InvalidElement, MAX_BATCH_MESSAGES, Parsed};
 pub use era::{Era, LATEST_LEGACY, LATEST_MODERN, SUPPORTED_LEGACY, SUPPORTED_MODERN};
 pub use id::RequestId;
 pub use message::{Kind, Message, ParseError};

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::batch::MAX_BATCH_MESSAGES;
 use crate::marks::Marks;
 use crate::memory::Account;
 use crate::{RequestId, members};
@@ -74,9 +75,18 @@ pub enum ParseError {
     /// Not JSON, or cut off.
     #[error("the message is not JSON ({0})")]
     NotJson(String),
-    /// Several messages in one array, which MCP gave up with 2025-06-18.
+    /// Several messages in one array where only one is taken.
     #[error("several messages in one array; hint: send each on its own")]
     Batch,
+    /// An array without a message.
+    #[error("an array without a message")]
+    EmptyBatch,
+    /// An array of more messages than a host may send at once.
+    #[error("more than {MAX_BATCH_MESSAGES} messages in one array; hint: send fewer at once")]
+    LongBatch,
+    /// `initialize` in an array (2025-03-26, basic/lifecycle).
+    #[error("`initialize` in an array of messages; hint: send it on its own")]
+    InitializeInBatch,
     /// JSON, but not a JSON-RPC 2.0 message as MCP has them.
     #[error("the message is not JSON-RPC 2.0: {0}")]
     Invalid(String),
@@ -447,7 +457,11 @@ impl ParseError {
     pub fn to_response(&self) -> Message {
         let code = match self {
             Self::NotUtf8 | Self::NotJson(_) => PARSE_ERROR,
-            Self::Batch | Self::Invalid(_) => INVALID_REQUEST,
+            Self::Batch
+            | Self::EmptyBatch
+            | Self::LongBatch
+            | Self::InitializeInBatch
+            | Self::Invalid(_) => INVALID_REQUEST,
         };
         Message::error_response(None, code, &self.to_string(), None)
     }

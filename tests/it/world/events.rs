@@ -1,7 +1,7 @@
 //! An MCP server of 2025-03-26 that says what a case wants, in events of its own making.
 //!
-//! Owns: HTTP+SSE at `/sse`, and the handshake. Does not own: what is answered to anything else; the
-//! case says that, as the data of events.
+//! Owns: HTTP+SSE at `/sse`, Streamable HTTP at `/mcp`, and the handshake on both. Does not own: what
+//! is answered to anything else; the case says that, as the data of events.
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ use axum::{
     body::{Body, Bytes},
     extract::{Query, State},
     http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
-    response::Response,
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
 use futures_util::{StreamExt, stream};
@@ -57,6 +57,7 @@ impl EventServer {
         let app = Router::new()
             .route("/sse", get(open))
             .route("/message", post(message))
+            .route("/mcp", post(streamable))
             .layer(axum::extract::DefaultBodyLimit::disable())
             .with_state(shared);
         let serving = tokio::spawn(async move {
@@ -72,6 +73,12 @@ impl EventServer {
     pub(crate) fn sse_config(&self, name: &str) -> String {
         let url = format!("http://{}/sse", self.address);
         format!("[servers.{name}]\nurl = \"{url}\"\ntransport = \"sse\"\n")
+    }
+
+    /// The same for its Streamable HTTP.
+    pub(crate) fn http_config(&self, name: &str) -> String {
+        let url = format!("http://{}/mcp", self.address);
+        format!("[servers.{name}]\nurl = \"{url}\"\ntransport = \"http\"\n")
     }
 }
 
@@ -115,6 +122,26 @@ async fn message(
         let _ = streams[&address["session"]].send(data);
     }
     StatusCode::ACCEPTED
+}
+
+/// Each request is answered by a stream that stays open.
+async fn streamable(State(shared): State<Shared>, body: Bytes) -> Response {
+    let message: Value = serde_json::from_slice(&body).expect("JSON");
+    if let Some(answer) = handshake(&message) {
+        let headers = [
+            ("content-type", "application/json"),
+            ("mcp-session-id", "one"),
+        ];
+        return (headers, answer).into_response();
+    }
+    if message.get("id").is_none() {
+        return StatusCode::ACCEPTED.into_response();
+    }
+    let said: Vec<_> = (shared.says)(&message)
+        .iter()
+        .map(|one| event(one))
+        .collect();
+    streaming(stream::iter(said).chain(stream::pending()))
 }
 
 fn handshake(message: &Value) -> Option<String> {

@@ -10,8 +10,8 @@ use control::hello::{
 };
 use control::lines::Lines;
 use control::socket::{Listener, Reader, Stream, Writer, split};
-use mcp::Message;
 use mcp::memory::Account;
+use mcp::{Message, ParseError, Parsed};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -126,17 +126,40 @@ async fn read(
             () = to.closed() => return Ok(()),
         };
         let Some(line) = line else { return Ok(()) };
-        match Message::parse(line) {
+        if !pass_on(Parsed::from_host(line), &to, &own).await {
+            return Ok(());
+        }
+    }
+}
+
+/// Gives the session each message of a line, and answers what is none. Returns false if the session
+/// has ended.
+async fn pass_on(
+    parsed: Result<Parsed, ParseError>,
+    to: &mpsc::Sender<Message>,
+    own: &mpsc::Sender<Bytes>,
+) -> bool {
+    let batch = match parsed {
+        Ok(Parsed::Message(message)) => return to.send(message).await.is_ok(),
+        Ok(Parsed::Batch(batch)) => batch,
+        Err(error) => {
+            let _ = own.send(error.to_response().line()).await;
+            return true;
+        }
+    };
+    for element in batch {
+        match element {
             Ok(message) => {
                 if to.send(message).await.is_err() {
-                    return Ok(());
+                    return false;
                 }
             }
-            Err(error) => {
-                let _ = own.send(error.to_response().line()).await;
+            Err(invalid) => {
+                let _ = own.send(invalid.to_response().line()).await;
             }
         }
     }
+    true
 }
 
 /// Session to host, until the session ends or nobody reads. Lines that are ready together go out

@@ -10,10 +10,11 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
-use mcp::{Message, sse};
+use mcp::{Message, Parsed, sse};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
+use super::batch;
 use super::http::{Shared, no_server};
 use super::streamable::session_id;
 use crate::hub::Listing;
@@ -80,7 +81,7 @@ pub(super) struct Address {
     session_id: String,
 }
 
-/// One message of the host; its answer comes on the stream.
+/// One message of the host, or an array of them; the answers come on the stream.
 pub(super) async fn message(
     State(shared): State<Shared>,
     Path(name): Path<String>,
@@ -101,11 +102,26 @@ pub(super) async fn message(
         )
             .into_response();
     };
-    match Message::parse(body) {
-        Ok(message) => match to.send(message).await {
+    match Parsed::from_host(body) {
+        Ok(Parsed::Message(message)) => match to.send(message).await {
             Ok(()) => (StatusCode::ACCEPTED, "Accepted").into_response(),
             Err(_) => StatusCode::NOT_FOUND.into_response(),
         },
+        Ok(Parsed::Batch(messages)) => {
+            let mut invalid = Vec::new();
+            for element in messages {
+                match element {
+                    Ok(message) => {
+                        if to.send(message).await.is_err() {
+                            return StatusCode::NOT_FOUND.into_response();
+                        }
+                    }
+                    Err(error) => invalid.push(error.to_response()),
+                }
+            }
+            batch::refusal(&invalid)
+                .unwrap_or_else(|| (StatusCode::ACCEPTED, "Accepted").into_response())
+        }
         Err(error) => {
             let body = error.to_response().bytes().clone();
             (

@@ -13,15 +13,15 @@ use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
-use mcp::{Kind, Message, RequestId, mirrored, sse};
+use mcp::{Kind, Message, ParseError, Parsed, RequestId, mirrored, sse};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::alone;
 use super::door::Peer;
 use super::http::{Shared, no_server};
 use super::post::{Outgoing, Responses};
+use super::{alone, batch};
 use crate::hub::Listing;
 use crate::session::{self, Ends, Manner, ToHost};
 
@@ -96,7 +96,7 @@ impl Session {
     }
 }
 
-/// One message of the host.
+/// One message of the host, or an array of them.
 pub(super) async fn post(
     State(shared): State<Shared>,
     ConnectInfo(Peer { opener, .. }): ConnectInfo<Peer>,
@@ -104,16 +104,21 @@ pub(super) async fn post(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let message = match Message::parse(body) {
-        Ok(message) => message,
-        Err(error) => {
-            return (
-                StatusCode::BAD_REQUEST,
-                [JSON],
-                error.to_response().bytes().clone(),
-            )
-                .into_response();
+    let message = match Parsed::from_host(body) {
+        Ok(Parsed::Message(message)) => message,
+        Ok(Parsed::Batch(messages)) => {
+            let Some(id) = headers.get(mcp::header::SESSION_ID) else {
+                // Without a session each message stands alone, and a modern one in headers as well.
+                return invalid(&ParseError::Batch);
+            };
+            return match shared.streamable.find(&name, id) {
+                Some(session) => {
+                    batch::exchange(&shared.hub, &session.to, &session.responses, messages).await
+                }
+                None => session_gone(),
+            };
         }
+        Err(error) => return invalid(&error),
     };
     if let Some(id) = headers.get(mcp::header::SESSION_ID) {
         return match shared.streamable.find(&name, id) {
@@ -157,6 +162,11 @@ pub(super) async fn post(
     };
     shared.streamable.insert(id.clone(), session);
     exchange(&to, &responses, message, HeaderValue::try_from(id).ok()).await
+}
+
+fn invalid(error: &ParseError) -> Response {
+    let body = error.to_response().bytes().clone();
+    (StatusCode::BAD_REQUEST, [JSON], body).into_response()
 }
 
 /// The stream for what belongs to no request.
@@ -260,7 +270,7 @@ fn respond(answer: Answer, session: Option<HeaderValue>) -> Response {
 }
 
 /// What comes up to the answer, and that.
-fn until_answered(from: Outgoing) -> impl futures_util::Stream<Item = ToHost> {
+pub(super) fn until_answered(from: Outgoing) -> impl futures_util::Stream<Item = ToHost> {
     stream::unfold(Some(from), async |from| {
         let mut from = from?;
         let message = from.recv().await?;
@@ -306,13 +316,14 @@ pub(super) fn session_gone() -> Response {
 }
 
 fn id_in_use(id: &RequestId) -> Response {
-    let error = Message::error_response(
-        Some(id),
-        -32600,
-        "a request with this id is still unanswered",
-        None,
-    );
-    (StatusCode::BAD_REQUEST, [JSON], error.bytes().clone()).into_response()
+    let body = in_use(id).bytes().clone();
+    (StatusCode::BAD_REQUEST, [JSON], body).into_response()
+}
+
+/// The answer to a request whose id another one has that is open.
+pub(super) fn in_use(id: &RequestId) -> Message {
+    let text = "a request with this id is still unanswered";
+    Message::error_response(Some(id), -32600, text, None)
 }
 
 /// An id that nobody can guess: twice 122 random bits.

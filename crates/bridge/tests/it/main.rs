@@ -6,6 +6,7 @@
 )]
 
 mod accounts;
+mod arrays;
 mod bridge;
 mod cleartext;
 mod connections;

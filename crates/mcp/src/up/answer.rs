@@ -18,7 +18,7 @@ use super::stream::{EventStream, Mark, Truncated, drain, next_chunk};
 use super::{Failure, Generation};
 use crate::memory::Account;
 use crate::message::METHOD_NOT_FOUND;
-use crate::{Message, RequestId};
+use crate::{Batch, Message, Parsed, RequestId};
 
 /// What is read of a body that explains a refusal, in bytes and in time.
 const EXCUSE_LIMIT: usize = 1 << 20;
@@ -32,6 +32,8 @@ const PAGE: usize = 2048;
 pub(super) enum Answer {
     /// One message.
     Message(Message),
+    /// Several of them.
+    Batch(Batch),
     /// A stream of them.
     Events(EventStream),
     /// Accepted, as notifications and responses are.
@@ -93,7 +95,10 @@ pub(super) async fn read(
             if kind.is_empty() { "no type" } else { &kind }
         ),
     };
-    Message::parse(bytes).map(Answer::Message).map_err(not_mcp)
+    match Parsed::from_server(bytes).map_err(not_mcp)? {
+        Parsed::Message(message) => Ok(Answer::Message(message)),
+        Parsed::Batch(batch) => Ok(Answer::Batch(batch)),
+    }
 }
 
 /// The stream that was asked for by GET; `None` if the answer is something else.

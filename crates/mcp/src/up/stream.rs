@@ -9,9 +9,9 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 
 use super::idle::Answered;
-use crate::Message;
 use crate::memory::{Account, Reservation};
 use crate::sse::{Decoder, Event, TooLong};
+use crate::{Batch, Message, Parsed};
 
 /// A remote may keep a response open after its end; past this, the connection is not kept.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
@@ -27,6 +27,8 @@ pub(super) struct EventStream {
     decoded: std::vec::IntoIter<Event>,
     /// The length of the chunk in which the decoded events ended.
     chunk: usize,
+    /// What is left of an array that an event was.
+    batch: Option<Box<Batch>>,
     mark: Mark,
     memory: Account,
     /// For the event that is being read.
@@ -58,6 +60,7 @@ impl EventStream {
             decoder: Decoder::new(limit),
             decoded: Vec::new().into_iter(),
             chunk: 0,
+            batch: None,
             mark,
             reservation: memory.reserve(),
             memory,
@@ -67,12 +70,21 @@ impl EventStream {
     /// The next message; what is none is passed over.
     pub(super) async fn message(&mut self) -> Result<Message, Cut> {
         loop {
+            match self.batch.as_mut().and_then(Iterator::next) {
+                Some(Ok(message)) => return Ok(message),
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "an event of the server is no message");
+                    continue;
+                }
+                None => self.batch = None,
+            }
             let event = self.event().await?;
             if event.data.is_empty() || event.event.is_some_and(|event| event != "message") {
                 continue;
             }
-            match Message::parse(event.data) {
-                Ok(message) => return Ok(message),
+            match Parsed::from_server(event.data) {
+                Ok(Parsed::Message(message)) => return Ok(message),
+                Ok(Parsed::Batch(batch)) => self.batch = Some(Box::new(batch)),
                 Err(error) => tracing::warn!(%error, "an event of the server is no message"),
             }
         }

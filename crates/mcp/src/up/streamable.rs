@@ -19,7 +19,7 @@ use super::state::{Gate, Generation, Route, State};
 use super::stream::{Cut, EventStream, LINGER, LONGEST_BACK_OFF, Mark};
 use super::translated::{legacy_refusal, modern_refusal};
 use super::{Failure, Shared, Turn, UpstreamEvent, tools};
-use crate::{Era, RequestId, header};
+use crate::{Batch, Era, Kind, Message, RequestId, header};
 
 /// Attempts to reach the remote again for one answer; with the waits between, half a minute.
 const RESUMPTIONS: u32 = 5;
@@ -286,8 +286,40 @@ impl Shared {
                 let what = "no content".to_owned();
                 Err(Failure::NotMcp { status, what })
             }
+            Answer::Batch(batch) => {
+                let answer = self.take_apart(batch, id, status).await;
+                answer.map(Answer::Message)
+            }
             answer @ (Answer::Message(_) | Answer::Events(_)) => Ok(answer),
         }
+    }
+
+    /// The answer in an array that is the whole response. The other messages in it are delivered.
+    async fn take_apart(
+        self: &Arc<Self>,
+        batch: Batch,
+        id: &RequestId,
+        status: u16,
+    ) -> Result<Message, Failure> {
+        let (mut answer, mut refusal) = (None, None);
+        for element in batch {
+            match element {
+                Ok(message) if message.answers(id) => answer = answer.or(Some(message)),
+                Ok(message) if *message.kind() == Kind::ErrorWithoutId => refusal = Some(message),
+                Ok(message) => {
+                    self.deliver(message, Some(id)).await;
+                }
+                Err(error) => tracing::warn!(%error, "a response of the server is no message"),
+            }
+        }
+        let what = "an array without the response to the request".to_owned();
+        answer.ok_or_else(|| match refusal {
+            Some(refusal) => Failure::Rejected {
+                status,
+                body: Some(refusal),
+            },
+            None => Failure::NotMcp { status, what },
+        })
     }
 
     /// Delivers the answer, or fails.
@@ -303,7 +335,8 @@ impl Shared {
                 self.deliver(self.cleared(outgoing, message), Some(id))
                     .await;
             }
-            Answer::Nothing => {}
+            // `read` has neither.
+            Answer::Batch(_) | Answer::Nothing => {}
         }
         Ok(())
     }

@@ -80,6 +80,10 @@ impl Shared {
         let answer = match read.ok()? {
             Answer::Message(message) => message,
             Answer::Events(stream) => last_of(stream, list.message.id()?).await?,
+            Answer::Batch(mut batch) => {
+                let id = list.message.id()?;
+                batch.find_map(|one| one.ok().filter(|message| message.answers(id)))?
+            }
             Answer::Nothing => return None,
         };
         let page = serde_json::from_str::<Page>(answer.result()?.get()).ok();

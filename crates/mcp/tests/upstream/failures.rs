@@ -156,8 +156,8 @@ async fn a_connection_that_breaks_may_have_sent_it() {
 async fn what_is_not_mcp_is_shown() {
     let (mut host, mut server) = Host::ready().await;
     let html = "<!DOCTYPE html>\n\n<title>Sign\u{1b}[1m in</title>".repeat(10);
-    let batch = r#"[{"jsonrpc":"2.0","id":1,"result":{}}]"#;
     let other = r#"{"jsonrpc":"2.0","id":2,"result":{"secret":1}}"#;
+    let others = format!("[{other},{other}]");
     for (kind, body, expected) in [
         (
             "text/html",
@@ -169,7 +169,11 @@ async fn what_is_not_mcp_is_shown() {
             "{}",
             "application/json, but the message is not JSON-RPC 2.0",
         ),
-        ("application/json", batch, "several messages in one array"),
+        (
+            "application/json",
+            others.as_str(),
+            "an array without the response",
+        ),
         ("application/json", other, "does not answer the request"),
         ("application/json", r#"{"secret"#, "is not JSON"),
     ] {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod arrays;
 mod failures;
 mod fidelity;
 mod handshake;

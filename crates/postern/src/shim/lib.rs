@@ -176,7 +176,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
         }
         match event {
             Event::HostSaid(Ok(Some(line))) => {
-                if let Some(answer) = self.memory.host_said(line) {
+                for answer in self.memory.host_said(line) {
                     self.tell(&answer);
                 }
             }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use bytes::Bytes;
 use control::api::Problem;
-use mcp::{Kind, Message, RequestId};
+use mcp::{Kind, Message, Parsed, RequestId};
 
 use crate::answer;
 
@@ -94,14 +94,32 @@ impl Memory {
         }
     }
 
-    /// Takes a line of the host; what cannot be understood is answered at once.
-    pub(crate) fn host_said(&mut self, line: Bytes) -> Option<Message> {
-        let too_long = line.len() > self.longest;
-        let message = match Message::parse(line) {
-            Ok(message) if too_long => return Some(answer::too_long(message.id())),
-            Ok(message) => message,
-            Err(error) => return Some(error.to_response()),
+    /// Takes a line of the host: a message, or an array of them. What cannot be understood is answered
+    /// at once.
+    pub(crate) fn host_said(&mut self, line: Bytes) -> Vec<Message> {
+        let length = line.len();
+        let batch = match Parsed::from_host(line) {
+            Ok(Parsed::Message(message)) => {
+                return self.host_sent(message, length).into_iter().collect();
+            }
+            Ok(Parsed::Batch(batch)) => batch,
+            Err(error) => return vec![error.to_response()],
         };
+        let answers = batch.map(|element| match element {
+            Ok(message) => {
+                let length = message.bytes().len();
+                self.host_sent(message, length)
+            }
+            Err(invalid) => Some(invalid.to_response()),
+        });
+        answers.flatten().collect()
+    }
+
+    /// Takes a message of the host, whose line is so long. Returns the error if no bridge takes it.
+    fn host_sent(&mut self, message: Message, length: usize) -> Option<Message> {
+        if length > self.longest {
+            return Some(answer::too_long(message.id()));
+        }
         match message.kind() {
             Kind::Request { method, .. } if &**method == "initialize" => {
                 self.handshake = Handshake::of(&message);

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use control::api::{Problem, ProblemKind};
-use mcp::{Kind, Message};
+use mcp::{Kind, Message, RequestId};
 
 use super::{MOST_REPEATS, MOST_UNSENT, MOST_UNSENT_BYTES, Memory};
 
@@ -32,7 +32,7 @@ fn says(memory: &mut Memory, lines: &[&str]) {
         assert!(
             memory
                 .host_said(Bytes::copy_from_slice(line.as_bytes()))
-                .is_none(),
+                .is_empty(),
             "{line}"
         );
     }
@@ -268,28 +268,50 @@ fn what_is_no_message_is_answered_and_survived() {
         (r#"{"jsonrpc":"2.0","id":{},"method":"x"}"#, -32600),
         (r#"{"id":1,"method":"x"}"#, -32600),
     ] {
-        let answer = memory
-            .host_said(Bytes::copy_from_slice(line.as_bytes()))
-            .unwrap();
+        let answers = memory.host_said(Bytes::copy_from_slice(line.as_bytes()));
+        let [answer] = &*answers else {
+            panic!("{line}: {answers:?}");
+        };
         assert_eq!(*answer.kind(), Kind::ErrorWithoutId);
         let answer: serde_json::Value = serde_json::from_slice(answer.bytes()).unwrap();
         assert_eq!(answer["error"]["code"], code, "{line}");
         assert!(answer["id"].is_null(), "{line}");
     }
-    assert!(memory.host_said(Bytes::from_static(b"\xff")).is_some());
+    assert_eq!(memory.host_said(Bytes::from_static(b"\xff")).len(), 1);
     says(&mut memory, &[CALL]);
     assert_eq!(drain(&mut memory), [CALL]);
     assert!(memory.bridge_said(Bytes::from_static(b"hello")).is_err());
 }
 
 #[test]
+fn each_request_of_array_is_owed_its_own_answer() {
+    let mut memory = established();
+    let remark = r#"{"jsonrpc":"2.0","method":"notifications/x"}"#;
+    let long = format!(
+        r#"{{"jsonrpc":"2.0","id":9,"method":"x","params":["{}"]}}"#,
+        "x".repeat(LONGEST)
+    );
+    let array = format!("[{CALL}, {remark},1,{LIST},{long}]");
+    let answers = memory.host_said(Bytes::from(array));
+    let ids: Vec<_> = answers.iter().map(Message::id).collect();
+    assert_eq!(ids, [None, Some(&RequestId::number(9))]);
+    assert_eq!(drain(&mut memory), [CALL, remark, LIST]);
+    assert!(shows(&mut memory, r#"{"jsonrpc":"2.0","id":"c","result":{}}"#).is_some());
+    assert!(memory.owes());
+    // The bridge dies: the list is asked for again, and nothing else.
+    assert!(memory.lost().is_empty());
+    memory.found();
+    assert_eq!(drain(&mut memory), [INITIALIZE]);
+    assert_eq!(shows(&mut memory, ANSWER), None);
+    assert_eq!(drain(&mut memory), [INITIALIZED, LIST]);
+}
+
+#[test]
 fn a_message_that_no_bridge_would_take_is_answered_with_its_id() {
     let mut memory = established();
     let padding = " ".repeat(LONGEST);
-    let answer = memory
-        .host_said(Bytes::from(format!("{padding}{CALL}")))
-        .unwrap();
-    assert_eq!(answer.id().unwrap().as_json(), r#""c""#);
+    let answers = memory.host_said(Bytes::from(format!("{padding}{CALL}")));
+    assert_eq!(answers[0].id().unwrap().as_json(), r#""c""#);
     assert!(!memory.needs_bridge());
 }
 

@@ -1,0 +1,101 @@
+//! An array of messages in one POST (2025-03-26, basic/transports).
+//!
+//! Owns: answering each request of it on one stream. Does not own: taking the array apart (`mcp`), or
+//! what a request is answered.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::select_all;
+use futures_util::{StreamExt, stream};
+use mcp::{Batch, Kind, Message};
+use tokio::sync::mpsc;
+
+use super::post::Responses;
+use super::streamable::{JSON, events, in_use, session_gone, until_answered};
+use crate::hub::Hub;
+use crate::session::ToHost;
+
+/// Gives the session each message, and answers all requests on one stream, each as soon as it is
+/// answered. An array without a request is accepted when the session has it.
+pub(super) async fn exchange(
+    hub: &Arc<Hub>,
+    to: &mpsc::Sender<Message>,
+    responses: &Arc<Responses>,
+    batch: Batch,
+) -> Response {
+    let (mut messages, mut answers, mut invalid) = (Vec::new(), Vec::new(), Vec::new());
+    for element in batch {
+        let message = match element {
+            Ok(message) => message,
+            Err(error) => {
+                invalid.push(error.to_response());
+                continue;
+            }
+        };
+        if let Kind::Request { id, .. } = message.kind() {
+            match responses.open(id.clone()) {
+                Some(from) => answers.push(until_answered(from).boxed()),
+                None => {
+                    invalid.push(in_use(id));
+                    continue;
+                }
+            }
+        }
+        messages.push(message);
+    }
+    let sending = send(to.clone(), Arc::clone(responses), messages);
+    if answers.is_empty() {
+        return match sending.await {
+            true => refusal(&invalid).unwrap_or_else(|| StatusCode::ACCEPTED.into_response()),
+            false => session_gone(),
+        };
+    }
+    // The answers are read meanwhile: the session waits for a host that does not read them.
+    hub.spawn(async move {
+        sending.await;
+    });
+    let told = invalid.into_iter().map(|message| ToHost {
+        message,
+        request: None,
+        sent: None,
+    });
+    events(stream::iter(told).chain(select_all(answers)), None)
+}
+
+/// Returns false if the session has ended.
+async fn send(
+    to: mpsc::Sender<Message>,
+    responses: Arc<Responses>,
+    messages: Vec<Message>,
+) -> bool {
+    for message in messages {
+        let cancelled = message.cancels();
+        if !matches!(message.kind(), Kind::Request { .. }) {
+            responses.note_message();
+        }
+        if to.send(message).await.is_err() {
+            return false;
+        }
+        if let Some(id) = cancelled {
+            responses.close(&id);
+        }
+    }
+    true
+}
+
+/// The response to an array with these errors in it, and without a request; `None` if there are no
+/// errors.
+pub(super) fn refusal(invalid: &[Message]) -> Option<Response> {
+    let texts: Vec<_> = invalid
+        .iter()
+        .map(|error| String::from_utf8_lossy(error.bytes()))
+        .collect();
+    let body = match &*texts {
+        [] => return None,
+        [one] => one.to_string(),
+        several => format!("[{}]", several.join(",")),
+    };
+    Some((StatusCode::BAD_REQUEST, [JSON], body).into_response())
+}
