@@ -23,7 +23,7 @@ pub(crate) async fn state(
     let known = link.wait_for(|link| *link != Link::Starting).await;
     match known.as_deref() {
         Ok(Link::Attached(state)) => Ok(state.clone()),
-        Ok(Link::Lost(problem)) => Err(problem.clone()),
+        Ok(Link::Lost(problem) | Link::Hung(problem)) => Err(problem.clone()),
         Ok(Link::Starting) | Err(_) => Err(Problem::new(
             ProblemKind::Unreachable,
             "Postern is about to end",

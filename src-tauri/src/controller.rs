@@ -89,6 +89,10 @@ impl Controller {
                 self.emit("lost", &problem);
                 self.turn(Link::Lost(problem));
             }
+            Event::BridgeHangs(problem) => {
+                self.emit("lost", &problem);
+                self.turn(Link::Hung(problem));
+            }
             Event::Clicked(action) => self.click(action).await,
             Event::Failed(problem) => self.notify(&Notice::of_problem(&problem)),
             Event::WindowWanted => self.show_window(None),
@@ -123,6 +127,7 @@ impl Controller {
             }),
             Action::Copy(text) => self.copy(&text),
             Action::Open(page) => self.open(page),
+            Action::RestartBridge => self.restart(),
             Action::StartServerMode => self.ask(Request::StartServerMode),
             Action::StopServerMode => self.ask(Request::StopServerMode),
             Action::Quit => self.quit().await,
@@ -134,6 +139,16 @@ impl Controller {
         let (bridge, events) = (self.bridge.clone(), self.events.clone());
         tokio::spawn(async move {
             if let Err(problem) = bridge.call(&request).await {
+                events.send(Event::Failed(problem));
+            }
+        });
+    }
+
+    /// Restarts the bridge without waiting. It is followed again by itself.
+    fn restart(&self) {
+        let (bridge, events) = (self.bridge.clone(), self.events.clone());
+        tokio::spawn(async move {
+            if let Err(problem) = bridge.restart().await {
                 events.send(Event::Failed(problem));
             }
         });

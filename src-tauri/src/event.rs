@@ -11,6 +11,8 @@ pub(crate) enum Event {
     StateChanged(Box<State>),
     /// The bridge cannot be seen.
     BridgeLost(Problem),
+    /// The bridge runs and does not react.
+    BridgeHangs(Problem),
     /// An entry of the tray's menu was clicked.
     Clicked(Action),
     /// What a click asked of the bridge did not work.
@@ -37,6 +39,8 @@ pub(crate) enum Action {
     Copy(String),
     /// Shows the window at a page.
     Open(Page),
+    /// Ends a bridge that does not react, and starts another one.
+    RestartBridge,
     /// Starts the bundled gateway.
     StartServerMode,
     /// Ends it.

@@ -22,6 +22,8 @@ pub(crate) enum Link {
     Attached(Box<State>),
     /// It cannot be seen.
     Lost(Problem),
+    /// It runs, and does not react.
+    Hung(Problem),
 }
 
 /// How long a bridge that went away may take to be followed by another, before this app starts
@@ -54,9 +56,9 @@ impl Bridge {
                     tracing::info!("the bridge went away: {ended}");
                     self.await_successor().await;
                 }
-                Err(problem) => {
-                    tracing::warn!("no bridge: {problem}");
-                    events.send(Event::BridgeLost(problem));
+                Err(event) => {
+                    tracing::warn!(?event, "no bridge");
+                    events.send(event);
                     sleep(wait).await;
                     wait = (wait * 2).min(LONGEST_WAIT);
                 }
@@ -72,7 +74,7 @@ impl Bridge {
 
     /// Starts a bridge where none runs. The app's own start replaces one that is older than it;
     /// later ones do not, since by then the older one may be what was installed.
-    async fn attach(&self, replace_older: bool) -> Result<Watch, Problem> {
+    async fn attach(&self, replace_older: bool) -> Result<Watch, Event> {
         let options = StartOptions {
             idle_exit: None,
             replace_older,
@@ -80,15 +82,20 @@ impl Bridge {
         let started = start::ensure_running(&self.home, &self.program, &options).await;
         let client = match (self.connect().await, started) {
             (Ok(client), _) => client,
+            (Err(hung @ CallError::Hung(_)), _) => return Err(missing(hung)),
             (Err(_), Err(why)) => {
-                return Err(Problem::from_text(
-                    ProblemKind::Unreachable,
-                    &why.to_string(),
-                ));
+                let why = Problem::from_text(ProblemKind::Unreachable, &why.to_string());
+                return Err(Event::BridgeLost(why));
             }
-            (Err(why), Ok(())) => return Err(problem_of(why)),
+            (Err(why), Ok(())) => return Err(missing(why)),
         };
-        client.watch().await.map_err(problem_of)
+        client.watch().await.map_err(missing)
+    }
+
+    /// Ends the bridge that does not react, and starts another one.
+    pub(crate) async fn restart(&self) -> Result<(), Problem> {
+        let restarted = start::replace_running(&self.home, &self.program).await;
+        restarted.map_err(|why| Problem::from_text(ProblemKind::Unreachable, &why.to_string()))
     }
 
     async fn await_successor(&self) {
@@ -104,14 +111,29 @@ impl Bridge {
 }
 
 /// Passes states on until there are no more.
-async fn relay(watch: &mut Watch, events: &Events) -> CallError {
+async fn relay(watch: &mut Watch, events: &Events) -> String {
     loop {
         match watch.next().await {
             Ok(state) => events.send(Event::StateChanged(Box::new(state))),
-            Err(ended) => {
-                events.send(Event::BridgeLost(lost()));
+            Err(hung @ CallError::Hung(_)) => {
+                let ended = hung.to_string();
+                events.send(missing(hung));
                 return ended;
             }
+            Err(ended) => {
+                events.send(Event::BridgeLost(lost()));
+                return ended.to_string();
+            }
+        }
+    }
+}
+
+/// What it means that there is no connection to the bridge.
+fn missing(error: CallError) -> Event {
+    match error {
+        CallError::Hung(_) => Event::BridgeHangs(problem_of(error)),
+        CallError::NotRunning | CallError::Problem(_) | CallError::Broken(_) => {
+            Event::BridgeLost(problem_of(error))
         }
     }
 }

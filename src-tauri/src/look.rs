@@ -20,7 +20,9 @@ pub(crate) enum Look {
 pub(crate) fn look(link: &Link) -> (Look, String) {
     match link {
         Link::Starting => (Look::SignedOut, "Postern is starting".to_owned()),
-        Link::Lost(problem) => (Look::Attention, format!("Postern: {}", problem.message)),
+        Link::Lost(problem) | Link::Hung(problem) => {
+            (Look::Attention, format!("Postern: {}", problem.message))
+        }
         Link::Attached(state) => match attention(state) {
             Some(why) => (Look::Attention, format!("Postern: {why}")),
             None if signed_out(state) => (Look::SignedOut, "Postern: not signed in".to_owned()),

@@ -30,6 +30,11 @@ pub(crate) fn menu(link: &Link) -> Vec<MenuEntry> {
             Label("Postern's bridge is not running".to_owned()),
             Separator,
         ],
+        Link::Hung(_) => vec![
+            Label("Postern's bridge does not react".to_owned()),
+            click("Restart the bridge", Action::RestartBridge),
+            Separator,
+        ],
         Link::Attached(state) => attached(state),
     };
     entries.push(click("Open Postern", Action::Open(Page::Servers)));

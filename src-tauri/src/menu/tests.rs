@@ -53,6 +53,22 @@ fn without_a_bridge_there_is_the_window_and_the_way_out() {
 }
 
 #[test]
+fn hung_bridge_can_be_restarted() {
+    check(
+        &Link::Hung(problem("the bridge (process 7) does not react")),
+        Look::Attention,
+        "Postern: the bridge (process 7) does not react",
+        r#"
+        (Postern's bridge does not react)
+        Restart the bridge -> "restart-bridge"
+        ---
+        Open Postern -> {"open":"servers"}
+        ---
+        Quit Postern -> "quit""#,
+    );
+}
+
+#[test]
 fn signed_out_offers_the_one_sign_in() {
     let mut state = state();
     state.servers = vec![server("snippets", ServerState::SignInNeeded)];
