@@ -52,7 +52,9 @@ fn of_bridge(state: &State) -> Option<String> {
         .or(bridge.http_problem.as_ref());
     match (problem, bridge.vault.state) {
         (Some(problem), _) => Some(problem.message.clone()),
-        (None, VaultState::Locked | VaultState::Absent) => Some(bridge.vault.detail.clone()),
+        (None, VaultState::Locked | VaultState::Absent | VaultState::Behind) => {
+            Some(bridge.vault.detail.clone())
+        }
         (None, VaultState::Keychain | VaultState::KeyFile) => None,
     }
 }

@@ -49,7 +49,7 @@ async fn fifty_hosts_and_two_bridges_at_the_moment_of_expiry_cause_one_renewal()
 }
 
 /// Leaves a sign-in in the vault of a bridge that does not run.
-async fn sign_in_earlier(world: &World, bridge: &Bridge) {
+pub(crate) async fn sign_in_earlier(world: &World, bridge: &Bridge) {
     #[expect(
         clippy::disallowed_methods,
         reason = "the bridge goes by the system's clock"

@@ -18,6 +18,7 @@ mod emulator_alone;
 mod faces;
 mod faults;
 mod fidelity;
+mod full_disk;
 mod gateway_alone;
 mod hosts;
 mod idle;

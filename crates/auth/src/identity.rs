@@ -1,7 +1,9 @@
 //! The face of this crate: who is signed in, and what to send to which server.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::http::HeaderValue;
 use model::config::{ClientMetadataUrl, ServerAuth, is_header_value};
@@ -21,7 +23,11 @@ use crate::secret::StoredSecret;
 use crate::sign_in::{DeviceFlow, ReturnTo, SignInFlow, Whom};
 use crate::token::source::Source;
 use crate::token::{Grant, Ledger, Slot, endpoint};
-use crate::vault::{Vault, VaultError, VaultState};
+use crate::vault::{Unsaved, Vault, VaultError, VaultState};
+
+/// How long after an attempt to write tokens to the vault the next follows. It takes a millisecond,
+/// and a process that ends before it succeeds may lose a sign-in.
+const STORE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Everything about signing in. Clones share one state.
 #[derive(Clone)]
@@ -560,15 +566,60 @@ impl Identity {
     /// Whether tokens can be read and kept, as far as is known. Never waits.
     #[must_use]
     pub fn vault_state(&self) -> VaultState {
-        self.0.source.ledger.vault().state()
+        let ledger = &self.0.source.ledger;
+        match (ledger.vault().state(), ledger.unsaved()) {
+            (VaultState::Unopened { .. } | VaultState::Ready { .. }, Some(unsaved)) => {
+                VaultState::Behind(unsaved)
+            }
+            (state, _) => state,
+        }
+    }
+
+    /// News that tokens could not be written to the vault, or have been since.
+    #[must_use]
+    pub fn vault_changes(&self) -> watch::Receiver<()> {
+        self.0.source.ledger.unsaved_changes()
+    }
+
+    /// Writes the tokens to the vault that could not be written at once, as soon as that is
+    /// possible. Never returns: to be run for as long as there are tokens.
+    pub async fn store_unsaved(&self) -> Infallible {
+        let ledger = &self.0.source.ledger;
+        let mut changes = ledger.unsaved_changes();
+        loop {
+            match ledger.unsaved() {
+                Some(_) => {
+                    tokio::time::sleep(STORE_INTERVAL).await;
+                    ledger.save_unsaved().await;
+                }
+                None => {
+                    // The sender lives as long as this does.
+                    let _ = changes.changed().await;
+                }
+            }
+        }
     }
 
     /// Waits until no request for tokens is under way, whoever asked for it: what one brings may
-    /// be the only valid refresh token there is, and whoever ends the process early loses it.
+    /// be the only valid refresh token there is, and whoever ends the process early loses it. Writes
+    /// what could not be written before.
     pub async fn settled(&self) {
-        let renewals = &self.0.source.renewals;
+        let Source {
+            renewals, ledger, ..
+        } = &self.0.source;
         renewals.close();
         renewals.wait().await;
+        ledger.save_unsaved().await;
+        if let Some(Unsaved {
+            accounts, error, ..
+        }) = ledger.unsaved()
+        {
+            tracing::error!(
+                accounts = accounts.join(", "),
+                %error,
+                "the newest tokens of these accounts are not stored and end with this process; they may have to sign in again"
+            );
+        }
     }
 
     async fn start(

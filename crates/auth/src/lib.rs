@@ -35,4 +35,4 @@ pub use identity::{
     Authorization, Identity, IdentityOptions, IsOtherUser, Program, Target, TokenNumber,
 };
 pub use sign_in::{DeviceFlow, HandIn, HandInError, SignInFlow, Whom};
-pub use vault::{Vault, VaultError, VaultKind, VaultState};
+pub use vault::{Unsaved, Vault, VaultError, VaultKind, VaultState};

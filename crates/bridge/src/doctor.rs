@@ -70,6 +70,12 @@ async fn vault(hub: &Hub) -> DoctorCheck {
         control::api::VaultState::KeyFile => {
             check("keychain", DoctorOutcome::Warning, &finding, None)
         }
+        control::api::VaultState::Behind => check(
+            "tokens",
+            DoctorOutcome::Broken,
+            &state.detail,
+            state.hint.as_deref(),
+        ),
         control::api::VaultState::Locked | control::api::VaultState::Absent => check(
             "keychain",
             DoctorOutcome::Broken,

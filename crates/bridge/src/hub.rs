@@ -159,6 +159,7 @@ impl Hub {
         hub.server_mode.look(&hub);
         hub.spawn(open_vault(Arc::clone(&hub)));
         hub.spawn(follow_sign_ins(Arc::clone(&hub), hub.identity.sign_ins()));
+        hub.spawn(keep_tokens_stored(Arc::clone(&hub)));
         hub.spawn(watch_for_sleep(Arc::clone(&hub)));
         if let Some(after) = hub.options.idle_exit {
             hub.spawn(end_when_idle(Arc::clone(&hub), after));
@@ -496,6 +497,18 @@ async fn end_when_idle(hub: Arc<Hub>, after: Duration) {
     }
     tracing::info!("nobody needs the bridge, it ends");
     hub.shutdown.cancel();
+}
+
+/// Stores tokens that could not be stored at once, and shows that there are such.
+async fn keep_tokens_stored(hub: Arc<Hub>) {
+    let mut changes = hub.identity.vault_changes();
+    let shown = async {
+        while changes.changed().await.is_ok() {
+            hub.changed();
+        }
+    };
+    let stored = async { tokio::join!(hub.identity.store_unsaved(), shown) };
+    hub.shutdown.run_until_cancelled(stored).await;
 }
 
 /// Passes on that somebody has signed in, even where the sign-in was cancelled just before.

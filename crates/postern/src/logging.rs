@@ -28,6 +28,8 @@ pub(crate) fn to_stderr(filter: Option<&str>) {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filtering(filter))
         .with_writer(io::stderr)
+        // It would say on stderr, and panic, that stderr cannot be written.
+        .log_internal_errors(false)
         .with_ansi(io::IsTerminal::is_terminal(&io::stderr()));
     // A second call, as in tests, changes nothing.
     let _ = subscriber.try_init();
@@ -39,6 +41,7 @@ pub(crate) fn to_file(path: &Path, filter: Option<&str>) -> io::Result<()> {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filtering(filter))
         .with_writer(Mutex::new(file))
+        .log_internal_errors(false)
         .with_ansi(false);
     let _ = subscriber.try_init();
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));

@@ -43,14 +43,11 @@ impl Bridge {
         self.run(&["bridge", "--detach"]).await;
     }
 
-    /// Starts the bridge where a process may have so many descriptors, and returns when it listens.
-    pub(crate) async fn start_limited(&self, descriptors: u32) {
+    /// Starts the bridge from a shell that does something before, and returns when it listens.
+    pub(crate) async fn start_under(&self, before: &str) {
         let mut process = Command::new("sh");
         process
-            .args([
-                "-c",
-                &format!("ulimit -n {descriptors}; exec \"$0\" \"$@\""),
-            ])
+            .args(["-c", &format!("{before}; exec \"$0\" \"$@\"")])
             .arg(program::postern());
         let output = self.output_of(process, &["bridge", "--detach"], "").await;
         assert!(output.status.success(), "{output:?}");

@@ -3,4 +3,4 @@
 /**
  * The state of the vault.
  */
-export type VaultState = "keychain" | "key-file" | "locked" | "absent";
+export type VaultState = "keychain" | "key-file" | "locked" | "absent" | "behind";

@@ -248,6 +248,7 @@ export const en = {
     "key-file": "Key file",
     locked: "Keychain locked",
     absent: "No keychain",
+    behind: "Not stored",
   },
   serverMode: {
     title: "Server mode",

@@ -3,6 +3,7 @@
 mod record;
 #[cfg(test)]
 mod tests;
+mod unsaved;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -10,14 +11,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::{Issuer, SecretName};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 
+use self::unsaved::UnsavedGrants;
 use super::grant::{Grant, GrantKey};
 use super::slot::Slot;
 use crate::audience::{Pin, PinKey};
 use crate::registration::Registration;
 use crate::secret::StoredSecret;
-use crate::vault::{Contents, Plain, RecordKind, RecordName, Vault, VaultError};
+use crate::vault::{Contents, Plain, RecordKind, RecordName, Unsaved, Vault, VaultError};
 
 /// All grants, registrations and stored secrets.
 pub(crate) struct Ledger {
@@ -26,6 +28,8 @@ pub(crate) struct Ledger {
     entries: Mutex<Entries>,
     /// Held while grants come and go.
     changing: tokio::sync::Mutex<()>,
+    /// News of what could not be written.
+    unsaved_changed: watch::Sender<()>,
 }
 
 #[derive(Default)]
@@ -35,6 +39,7 @@ struct Entries {
     secrets: BTreeMap<SecretName, StoredSecret>,
     pins: HashMap<PinKey, Pin>,
     damaged: Vec<PathBuf>,
+    unsaved: UnsavedGrants,
 }
 
 impl Ledger {
@@ -44,6 +49,7 @@ impl Ledger {
             loaded: OnceCell::new(),
             entries: Mutex::default(),
             changing: tokio::sync::Mutex::new(()),
+            unsaved_changed: watch::Sender::new(()),
         }
     }
 
@@ -75,7 +81,8 @@ impl Ledger {
     async fn rename(&self, name: RecordName, key: &GrantKey) -> Result<(), VaultError> {
         if let Some(slot) = self.slot(key) {
             let _flight = slot.flight.lock().await;
-            self.save(&slot).await?;
+            let since = slot.with_grant(|grant| grant.tokens.obtained_at);
+            self.save(&slot, since).await?;
         }
         self.in_vault(move |vault| vault.remove(&name)).await
     }
@@ -138,6 +145,7 @@ impl Ledger {
         let _changing = self.changing.lock().await;
         let targets = grant.targets.clone();
         let key = grant.key.clone();
+        let now = grant.tokens.obtained_at;
         if let Some(slot) = self.slot(&key) {
             let _flight = slot.flight.lock().await;
             grant
@@ -145,6 +153,7 @@ impl Ledger {
                 .extend(slot.with_grant(|grant| grant.targets.clone()));
             self.write(key.record(), record::of_grant(&grant)).await?;
             slot.replace(grant);
+            self.is_saved(&key);
         } else {
             self.write(key.record(), record::of_grant(&grant)).await?;
             self.entries().slots.push(Arc::new(Slot::new(grant)));
@@ -154,16 +163,65 @@ impl Ledger {
             let rival =
                 slot.with_grant(|grant| grant.key != key && !grant.targets.is_disjoint(&targets));
             if rival {
-                self.cede(&slot, &targets).await?;
+                self.cede(&slot, &targets, now).await?;
             }
         }
         Ok(())
     }
 
-    /// Writes the grant in `slot` as it is now. The caller holds its `flight`.
-    pub(crate) async fn save(&self, slot: &Slot) -> Result<(), VaultError> {
+    /// Writes the grant in `slot` as it is `now`. The caller holds its `flight`. One that cannot be
+    /// written is written by [`save_unsaved`](Self::save_unsaved) later.
+    pub(crate) async fn save(&self, slot: &Slot, now: u64) -> Result<(), VaultError> {
         let (name, record) = slot.with_grant(|grant| (grant.key.record(), record::of_grant(grant)));
-        self.write(name, record).await
+        let written = self.write(name, record).await;
+        // Not under its lock: others look at grants under that of the entries.
+        let (key, account) = slot.with_grant(|grant| (grant.key.clone(), grant.account.clone()));
+        match &written {
+            Ok(()) => self.is_saved(&key),
+            Err(error) => {
+                if self.entries().unsaved.insert(&key, &account, error, now) {
+                    self.unsaved_changed.send_replace(());
+                }
+            }
+        }
+        written
+    }
+
+    /// Tries again to write what could not be written.
+    pub(crate) async fn save_unsaved(&self) {
+        let keys = self.entries().unsaved.keys();
+        for key in keys {
+            let Some(slot) = self.slot(&key) else {
+                self.is_saved(&key);
+                continue;
+            };
+            let _flight = slot.flight.lock().await;
+            // Its account may have signed out meanwhile.
+            if !self.has(&slot) {
+                continue;
+            }
+            let since = slot.with_grant(|grant| grant.tokens.obtained_at);
+            match self.save(&slot, since).await {
+                Ok(()) => tracing::info!(issuer = %key.issuer, "the renewed sign-in is stored now"),
+                Err(error) => tracing::debug!(%error, "the renewed sign-in is still not stored"),
+            }
+        }
+    }
+
+    /// Returns what could not be written so far, or `None` if everything is.
+    pub(crate) fn unsaved(&self) -> Option<Unsaved> {
+        self.entries().unsaved.view()
+    }
+
+    /// News of [`unsaved`](Self::unsaved).
+    pub(crate) fn unsaved_changes(&self) -> watch::Receiver<()> {
+        self.unsaved_changed.subscribe()
+    }
+
+    fn is_saved(&self, key: &GrantKey) {
+        if self.entries().unsaved.remove(key) {
+            self.unsaved_changed.send_replace(());
+        }
     }
 
     /// Forgets the grant in `slot`, once nobody renews it.
@@ -289,14 +347,19 @@ impl Ledger {
         entries.slots.iter().find(has_key).cloned()
     }
 
-    async fn cede(&self, slot: &Arc<Slot>, targets: &BTreeSet<String>) -> Result<(), VaultError> {
+    async fn cede(
+        &self,
+        slot: &Arc<Slot>,
+        targets: &BTreeSet<String>,
+        now: u64,
+    ) -> Result<(), VaultError> {
         let left = slot.with_grant(|grant| &grant.targets - targets);
         if left.is_empty() {
             return self.drop_slot(slot).await;
         }
         let _flight = slot.flight.lock().await;
         slot.set_targets(left);
-        self.save(slot).await
+        self.save(slot, now).await
     }
 
     async fn drop_slot(&self, slot: &Arc<Slot>) -> Result<(), VaultError> {
@@ -305,7 +368,9 @@ impl Ledger {
         self.entries()
             .slots
             .retain(|other| !Arc::ptr_eq(other, slot));
-        let name = slot.with_grant(|grant| grant.key.record());
+        let key = slot.with_grant(|grant| grant.key.clone());
+        self.is_saved(&key);
+        let name = key.record();
         self.in_vault(move |vault| vault.remove(&name)).await
     }
 

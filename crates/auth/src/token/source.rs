@@ -249,13 +249,13 @@ impl Source {
         slot.settle(asked, outcome, self.clock.unix())
     }
 
-    /// A vault that cannot be written costs a sign-in after the next start, not this one.
+    /// What cannot be written is in memory, and is written later.
     async fn record(&self, slot: &Slot, settled: Settled) {
         if settled == Settled::Renewed {
             self.refreshed.send_replace(());
         }
         let kept = match settled {
-            Settled::Renewed | Settled::Revoked => self.ledger.save(slot).await,
+            Settled::Renewed | Settled::Revoked => self.ledger.save(slot, self.clock.unix()).await,
             Settled::RegistrationLost => {
                 let key = slot.with_grant(|grant| grant.key.clone());
                 self.ledger
@@ -265,7 +265,7 @@ impl Source {
             Settled::Unchanged => Ok(()),
         };
         if let Err(error) = kept {
-            tracing::error!(%error, "the renewed sign-in could not be kept");
+            tracing::error!(%error, "the renewed sign-in could not be stored for now");
         }
     }
 }

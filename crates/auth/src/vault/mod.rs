@@ -89,6 +89,20 @@ pub enum VaultState {
         /// Why.
         reason: String,
     },
+    /// It could not be written, because the disk is full for example: what is newest is in memory
+    /// alone.
+    Behind(Unsaved),
+}
+
+/// What could not be written to the vault so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsaved {
+    /// Whose tokens it is, as the accounts are shown.
+    pub accounts: Vec<String>,
+    /// Since when, in seconds since 1970.
+    pub since: u64,
+    /// Why.
+    pub error: VaultError,
 }
 
 /// Why a vault cannot be used.

@@ -35,6 +35,8 @@ mod secrets;
 mod shared;
 #[cfg(test)]
 mod sign_in;
+#[cfg(test)]
+mod unsaved;
 
 #[cfg(test)]
 /// When these tests take place, in seconds since 1970.

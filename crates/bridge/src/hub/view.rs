@@ -118,7 +118,9 @@ impl Hub {
     fn has_vault_problem(&self) -> bool {
         match self.identity.vault_state() {
             auth::VaultState::Locked | auth::VaultState::Absent { .. } => true,
-            auth::VaultState::Unopened { .. } | auth::VaultState::Ready { .. } => false,
+            auth::VaultState::Unopened { .. }
+            | auth::VaultState::Ready { .. }
+            | auth::VaultState::Behind(_) => false,
         }
     }
 
@@ -139,9 +141,9 @@ impl Hub {
                 );
             }
             auth::VaultState::Locked => tracing::info!("the keychain is locked"),
-            auth::VaultState::Unopened { .. } | auth::VaultState::Ready { .. } => {
-                tracing::info!("the keychain can be used now");
-            }
+            auth::VaultState::Unopened { .. }
+            | auth::VaultState::Ready { .. }
+            | auth::VaultState::Behind(_) => tracing::info!("the keychain can be used now"),
         }
         self.changed();
     }
@@ -236,6 +238,7 @@ fn vault_view(choice: VaultChoice, state: &auth::VaultState) -> VaultView {
                 hint.or_else(|| Some(NO_KEYCHAIN.to_owned())),
             )
         }
+        (auth::VaultState::Behind(unsaved), _) => behind(unsaved),
         (_, VaultChoice::Keychain) => (
             VaultState::Keychain,
             "Tokens are kept in files sealed with a key from the system's keychain.".to_owned(),
@@ -254,4 +257,31 @@ fn vault_view(choice: VaultChoice, state: &auth::VaultState) -> VaultView {
         detail,
         hint,
     }
+}
+
+/// What is in memory alone, and what to do for it to be stored.
+fn behind(unsaved: &auth::Unsaved) -> (VaultState, String, Option<String>) {
+    let cause = match &unsaved.error {
+        auth::VaultError::Io { path, reason } => Problem::new(
+            ProblemKind::Vault,
+            Problem::from_text(ProblemKind::Vault, reason).message,
+        )
+        .with_hint(format!(
+            "free space on the disk of {}, or check who may write there",
+            path.parent().unwrap_or(path).display()
+        )),
+        error => Problem::from_text(ProblemKind::Vault, &error.to_string()),
+    };
+    let (hours, minutes) = (unsaved.since / 3600 % 24, unsaved.since / 60 % 60);
+    let detail = format!(
+        "The newest tokens of {} cannot be stored since {hours:02}:{minutes:02} UTC: {}.",
+        unsaved.accounts.join(", "),
+        cause.message
+    );
+    let then = "Postern stores them by itself then; do not end the bridge before";
+    let hint = match cause.hint {
+        Some(hint) => format!("{hint}; {then}"),
+        None => then.to_owned(),
+    };
+    (VaultState::Behind, detail, Some(hint))
 }

@@ -78,6 +78,9 @@ pub enum VaultState {
     Locked,
     /// There is no keychain.
     Absent,
+    /// The newest tokens cannot be written, because the disk is full for example. They are in
+    /// memory, and are written as soon as that is possible.
+    Behind,
 }
 
 /// One person at one authority.

@@ -3,7 +3,7 @@
 use control::CallError;
 use control::api::{
     AccountState, AccountView, Problem, ProblemKind, Reply, Request, ServerModeState, ServerState,
-    ServerView, SessionState, SessionView, SignInView, State, UnixSeconds, VaultView,
+    ServerView, SessionState, SessionView, SignInView, State, UnixSeconds, VaultState, VaultView,
 };
 
 use model::Clock;
@@ -75,9 +75,13 @@ fn bridge<'a>(
     vault: Option<&'a Problem>,
 ) -> Vec<([String; 2], Option<&'a Problem>)> {
     let view = &state.bridge;
-    let tokens = match vault {
-        None => view.vault.detail.clone(),
-        Some(_) => "cannot be kept".to_owned(),
+    let tokens = match (vault, view.vault.state) {
+        (None, _) => view.vault.detail.clone(),
+        (Some(_), VaultState::Behind) => "not all stored".to_owned(),
+        (
+            Some(_),
+            VaultState::Keychain | VaultState::KeyFile | VaultState::Locked | VaultState::Absent,
+        ) => "cannot be kept".to_owned(),
     };
     let row = |name: &str, value: String| [name.to_owned(), value];
     let version = format!("{}, process {}", view.version, view.pid);

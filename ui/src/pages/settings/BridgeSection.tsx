@@ -15,6 +15,7 @@ const VAULT_COLORS: Record<VaultState, string> = {
   "key-file": "yellow",
   locked: "yellow",
   absent: "red",
+  behind: "red",
 };
 
 export function BridgeSection({ bridge }: { bridge: BridgeView }) {

@@ -1,0 +1,84 @@
+//! A disk that is full while tokens are refreshed.
+
+use control::api::VaultState;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use serde_json::json;
+
+use crate::{
+    crowd::sign_in_earlier,
+    world::{World, bridge::Bridge, shim::Shim, until},
+};
+
+/// What a process may write: nothing, as on a full disk, or all that it likes. The limit of the
+/// size of its files does that for this process alone.
+struct Disk(Pid);
+
+impl Disk {
+    /// The disk of a bridge that [`Bridge::start_under`] started.
+    async fn of(bridge: &Bridge) -> Self {
+        let process = bridge.process().await.cast_signed();
+        Self(Pid::from_raw(process).expect("a process"))
+    }
+
+    fn fill(&self) {
+        self.limit(Some(0));
+    }
+
+    fn clear(&self) {
+        self.limit(getrlimit(Resource::Fsize).maximum);
+    }
+
+    fn limit(&self, current: Option<u64>) {
+        let limit = Rlimit {
+            current,
+            ..getrlimit(Resource::Fsize)
+        };
+        prlimit(Some(self.0), Resource::Fsize, limit).expect("a limit");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn token_refreshed_on_full_disk_is_stored_later() {
+    let world = World::start().await;
+    let bridge = world.bridge();
+    sign_in_earlier(&world, &bridge).await;
+    let refreshes = || {
+        let said = world.servers.front.said().join("\n");
+        said.matches("grant_type=refresh_token").count()
+    };
+    // A write beyond the limit is an error then, and no signal.
+    bridge.start_under("trap '' XFSZ").await;
+    let disk = Disk::of(&bridge).await;
+    disk.fill();
+
+    let mut shim = Shim::connect(&bridge, "snippets").await;
+    let hello = shim.call("hello_mcp", json!({})).await;
+    assert!(hello.unwrap().contains("Hello"));
+    let is_behind = async || bridge.state().await.bridge.vault.state == VaultState::Behind;
+    until("a problem", async || is_behind().await.then_some(())).await;
+    assert_eq!(refreshes(), 1);
+    shim.call("hello_mcp", json!({})).await.expect("it goes on");
+
+    let status = bridge.run(&["status"]).await;
+    let vault = bridge.vault();
+    let hint = format!("free space on the disk of {}", vault.display());
+    assert!(status.contains("cannot be stored since "), "{status}");
+    assert!(status.contains(&hint), "{status}");
+    let doctor = bridge.output(&["doctor"], "").await;
+    let checks = String::from_utf8(doctor.stdout).expect("text");
+    assert!(
+        checks.contains("BROKEN   tokens: The newest tokens of "),
+        "{checks}"
+    );
+    assert!(checks.contains(&hint), "{checks}");
+
+    disk.clear();
+    until("it is stored", async || (!is_behind().await).then_some(())).await;
+    bridge.kill().await;
+    bridge.start().await;
+    let mut shim = Shim::connect(&bridge, "snippets").await;
+    let hello = shim.call("hello_mcp", json!({})).await;
+    assert!(hello.unwrap().contains("Hello"));
+    assert_eq!(bridge.tabs.count(), 0, "nobody had to sign in again");
+    assert_eq!(refreshes(), 1, "the token is the one that was refreshed");
+}
