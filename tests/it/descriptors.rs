@@ -66,7 +66,7 @@ impl Limited {
             other.url()
         );
         let bridge = Bridge::configured(folder.path(), &config);
-        bridge.start_under(&format!("ulimit -n {}", 256)).await;
+        bridge.start_under("ulimit -n 256").await;
         Self {
             raw,
             _other: other,

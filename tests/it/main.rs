@@ -6,6 +6,7 @@
 mod accounts;
 mod arrays;
 mod authorities;
+mod buffers;
 mod clients;
 mod conformance;
 mod crowd;

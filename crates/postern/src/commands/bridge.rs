@@ -23,6 +23,9 @@ const HANDOVER: Duration = Duration::from_secs(20);
 /// How long the lock of a bridge that ends may be waited for.
 const LAST_BREATH: Duration = bridge::LONGEST_END.saturating_add(Duration::from_secs(2));
 
+/// How often free memory goes back to the system. The bridge wakes up as often anyway.
+const RETURN_INTERVAL: Duration = Duration::from_secs(10);
+
 pub(crate) fn run(args: &BridgeArgs, context: Context) -> Result<(), Failure> {
     context.outside_of_flatpak("bridge --detach")?;
     if args.detach {
@@ -95,6 +98,8 @@ async fn serve(
     if let Some(which) = args.replace {
         take_over(&context, which).await?;
     }
+    shim::limit_free_memory();
+    tokio::spawn(return_free_memory());
     let shutdown = signals::shutdown();
     let patience = Instant::now() + LAST_BREATH;
     loop {
@@ -110,6 +115,13 @@ async fn serve(
             Holder::Stays if args.detached => return Ok(()),
             Holder::Stays => return Ok(ended?),
         }
+    }
+}
+
+async fn return_free_memory() {
+    loop {
+        tokio::time::sleep(RETURN_INTERVAL).await;
+        shim::return_free_memory();
     }
 }
 

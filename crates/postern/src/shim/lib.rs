@@ -7,9 +7,11 @@
 //! Owns: the one loop over everything that can happen. Does not own: what must be remembered
 //! ([`memory`]), and how a bridge is found ([`link`]).
 
+mod allocator;
 mod answer;
 mod contact;
 mod link;
+mod long;
 mod memory;
 mod parent;
 mod signals;
@@ -24,7 +26,7 @@ use bytes::{Bytes, BytesMut};
 use control::CallError;
 use control::api::{Problem, ProblemKind};
 use control::hello::{LONGEST_MESSAGE, YIELDING};
-use control::lines::Lines;
+use control::lines::{Lines, Piece};
 use mcp::Message;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
@@ -32,8 +34,10 @@ use tokio::time::Instant;
 
 use contact::Contact;
 use link::{Dialler, Dialling, Link, Need, NoLink, unavailable};
+use long::LongMessage;
 use memory::Memory;
 
+pub use allocator::{limit_free_memory, return_free_memory};
 pub use link::{Dialler as Options, IDLE_EXIT};
 pub use signals::told_to_end;
 pub use stdio::complain;
@@ -53,11 +57,14 @@ const REFUSAL: Duration = Duration::from_secs(1);
 /// Serves the host on stdin and stdout until stdin ends and everything owed is delivered, or
 /// the host goes, or a signal comes.
 pub async fn run(options: Options) {
+    limit_free_memory();
     let shim = Shim {
-        host: Lines::new(stdio::input(), usize::MAX),
+        host: Lines::new(stdio::input(), LONGEST_MESSAGE),
         host_state: HostState::Open,
+        long: LongMessage::default(),
         answers: stdio::output(),
         to_host: BytesMut::new(),
+        has_grown: false,
         memory: Memory::new(options.shown_server(), LONGEST_MESSAGE),
         bridge: Bridge::dial(options.clone(), Need::Now, false),
         contact: Contact::new(),
@@ -72,9 +79,13 @@ pub async fn run(options: Options) {
 struct Shim<R, W> {
     host: Lines<R>,
     host_state: HostState,
+    /// The line of the host's that is too long and has not ended.
+    long: LongMessage,
     answers: W,
     /// Whole lines for the host.
     to_host: BytesMut,
+    /// Whether more than [`ROOM`] was in it.
+    has_grown: bool,
     memory: Memory,
     bridge: Bridge,
     contact: Contact,
@@ -109,7 +120,7 @@ enum Bridge {
 
 /// Everything that can happen.
 enum Event {
-    HostSaid(io::Result<Option<Bytes>>),
+    HostSaid(io::Result<Option<Piece>>),
     HostTook(io::Result<usize>),
     HostLooked,
     BridgeSaid(io::Result<Option<Bytes>>),
@@ -164,7 +175,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
             biased;
             event = self.bridge.event(has_room) => event,
             written = self.answers.write_buf(&mut self.to_host), if has_answers => Event::HostTook(written),
-            line = self.host.next(), if is_open && !self.memory.is_full() => Event::HostSaid(line),
+            piece = self.host.next_piece(), if is_open && !self.memory.is_full() => Event::HostSaid(piece),
             () = tokio::time::sleep(LOOK), if !is_open => Event::HostLooked,
             hung = self.contact.lost(&self.dialler), if awaits_bridge => Event::BridgeHangs(hung),
         }
@@ -175,16 +186,22 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
             self.contact.renew();
         }
         match event {
-            Event::HostSaid(Ok(Some(line))) => {
+            Event::HostSaid(Ok(Some(Piece::Line(line)))) => {
                 for answer in self.memory.host_said(line) {
                     self.tell(&answer);
+                }
+            }
+            Event::HostSaid(Ok(Some(Piece::Part { bytes, is_last }))) => {
+                self.long.read(&bytes);
+                if is_last {
+                    self.drop_long();
                 }
             }
             Event::HostSaid(Ok(None) | Err(_)) => {
                 let until = Instant::now() + DRAIN;
                 self.host_state = HostState::Draining { until };
             }
-            Event::HostTook(Ok(_)) => {}
+            Event::HostTook(Ok(_)) => self.shrink(),
             Event::HostTook(Err(_)) => self.host_state = HostState::Gone,
             Event::HostLooked => {
                 if stdio::nobody_reads() {
@@ -246,6 +263,26 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
                 }
             }
             Bridge::Dialling { .. } | Bridge::Hung { .. } | Bridge::Refused(..) => {}
+        }
+    }
+
+    /// Answers a message that was too long to be kept.
+    fn drop_long(&mut self) {
+        let long = std::mem::take(&mut self.long);
+        match self.memory.host_said_too_much(long.kind()) {
+            Some(answer) => self.tell(&answer),
+            None => stdio::complain(format_args!(
+                "{}: the host's answer is longer than 64 MiB; the server gets an error instead",
+                self.dialler.shown_server()
+            )),
+        }
+    }
+
+    /// Lets go of a buffer that grew for a long message.
+    fn shrink(&mut self) {
+        if self.has_grown && self.to_host.is_empty() {
+            self.to_host = BytesMut::new();
+            self.has_grown = false;
         }
     }
 
@@ -326,6 +363,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
     fn write(&mut self, line: &[u8]) {
         self.to_host.extend_from_slice(line);
         self.to_host.extend_from_slice(b"\n");
+        self.has_grown |= self.to_host.len() > ROOM;
     }
 }
 

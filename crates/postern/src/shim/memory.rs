@@ -11,6 +11,7 @@ use control::api::Problem;
 use mcp::{Kind, Message, Parsed, RequestId};
 
 use crate::answer;
+use crate::long::LongKind;
 
 /// How many messages of a host wait for a bridge before the host's stdin is left unread.
 const MOST_UNSENT: usize = 1024;
@@ -144,6 +145,22 @@ impl Memory {
         }
         self.unsent.push_back(message);
         None
+    }
+
+    /// Takes note of a message of the host that was too long to be kept. Returns the error for the
+    /// host; one instead of a response is for the server, which would wait for it for ever.
+    pub(crate) fn host_said_too_much(&mut self, kind: LongKind) -> Option<Message> {
+        match kind {
+            LongKind::Request(id) => Some(answer::too_long(Some(&id))),
+            LongKind::Other => Some(answer::too_long(None)),
+            LongKind::Response(id) => {
+                self.asked.remove(&id);
+                if !self.stale.remove(&id) {
+                    self.unsent.push_back(answer::too_long(Some(&id)));
+                }
+                None
+            }
+        }
     }
 
     /// Takes a line of the bridge and returns what of it the host is to see.

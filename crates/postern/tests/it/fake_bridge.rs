@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use control::api::{Problem, ProblemKind, Reply, Request};
-use control::hello::{self, Hello, LONGEST_LINE, PROTOCOL, Wants, Welcome};
+use control::hello::{self, Hello, LONGEST_LINE, LONGEST_MESSAGE, PROTOCOL, Wants, Welcome};
 use control::lines::Lines;
 use control::socket::{Listener, Reader, Writer, split};
 use control::{Answer, Home};
@@ -103,7 +103,7 @@ impl FakeBridge {
         Session {
             server,
             resumed,
-            lines,
+            lines: lines.longest(LONGEST_MESSAGE),
             writer,
         }
     }

@@ -99,6 +99,71 @@ async fn much_passes(ends: Ends) {
     }
 }
 
+/// What a process has in memory now, and had at most, in KiB.
+fn memory(process: u32) -> [u64; 2] {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    ["VmRSS:", "VmHWM:"].map(|name| {
+        let mut lines = status.lines();
+        let line = lines.find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+    })
+}
+
+#[tokio::test]
+async fn line_of_200_mb_is_answered_and_not_kept() {
+    let (_bridge, mut session, mut host) = established().await;
+    let process = host.process();
+    let [before, _] = memory(process);
+    // As hosts on the TypeScript SDK write one, with the id at the end.
+    let text = "x".repeat(200_000_000);
+    let long = |member: &str, end: &str| format!(r#"{{{member}:{{"text":"{text}"}}{end}}}"#);
+    host.say(&long(
+        r#""method":"tools/call","params""#,
+        r#","jsonrpc":"2.0","id":7"#,
+    ))
+    .await;
+    let error: Value = serde_json::from_str(&host.hear().await.unwrap()).unwrap();
+    assert_eq!(error["id"], 7);
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(message.contains("longer than 64 MiB; hint: "), "{message}");
+    host.say(&call(8)).await;
+    assert_eq!(session.hear().await.unwrap(), call(8));
+    let [now, most] = memory(process);
+    assert!(now < before + 8 * 1024, "{now} KiB, {before} before");
+    assert!(most < before + 96 * 1024, "{most} KiB at most");
+
+    // An answer to the server that is too long becomes an error for the server.
+    let question = r#"{"jsonrpc":"2.0","id":"q","method":"sampling/createMessage"}"#;
+    session.say(question).await;
+    assert_eq!(host.hear().await.unwrap(), question);
+    host.say(&long(r#""jsonrpc":"2.0","id":"q","result""#, ""))
+        .await;
+    let answer: Value = serde_json::from_str(&session.hear().await.unwrap()).unwrap();
+    assert_eq!(answer["id"], "q");
+    assert!(answer["error"]["message"].is_string(), "{answer}");
+}
+
+#[tokio::test]
+async fn memory_shrinks_after_long_messages_both_ways() {
+    let (_bridge, mut session, mut host) = established().await;
+    let process = host.process();
+    let [before, _] = memory(process);
+    for id in 1..=3 {
+        let long = call(id).replace(r#""x""#, &format!(r#""{}""#, "x".repeat(40 << 20)));
+        host.say(&long).await;
+        assert!(session.hear().await.unwrap() == long);
+        let answer = result(id).replace("[]", &format!(r#"["{}"]"#, "x".repeat(40 << 20)));
+        session.say(&answer).await;
+        assert!(host.hear().await.unwrap() == answer);
+    }
+    host.say(&call(4)).await;
+    session.hear().await.unwrap();
+    session.say(&result(4)).await;
+    host.hear().await.unwrap();
+    let [now, _] = memory(process);
+    assert!(now < before + 8 * 1024, "{now} KiB, {before} before");
+}
+
 #[tokio::test]
 async fn a_lost_bridge_is_found_again_and_told_the_handshake() {
     let (mut bridge, mut session, mut host) = established().await;

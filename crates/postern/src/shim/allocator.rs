@@ -1,0 +1,45 @@
+//! What the allocator of the system keeps of memory that was given back to it.
+//!
+//! That of glibc keeps as much as twice the largest block that was ever freed (64 MiB at most), and
+//! every free page between two blocks in use. A shim and a bridge run for weeks, and a long message
+//! must not cost memory for as long.
+//!
+//! Owns: the settings of that allocator. Does nothing where there is another one.
+
+/// Blocks from this size on are taken from the system, and given back at once, in bytes. Below it
+/// are the messages that there are many of, for which a system call each would be slow.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const MIN_MAPPED: libc::c_int = 1 << 20;
+
+/// How much free memory stays at the end of the heap, in bytes.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const MAX_FREE: libc::c_int = 1 << 20;
+
+/// Fixes how much the allocator keeps, once, at the start of the process.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "there is no safe interface to the allocator")]
+pub fn limit_free_memory() {
+    // SAFETY: it takes two numbers, and changes settings of the allocator alone.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MIN_MAPPED);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, MAX_FREE);
+    }
+}
+
+/// Gives free memory back to the system, wherever in the heap it is.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "there is no safe interface to the allocator")]
+pub fn return_free_memory() {
+    // SAFETY: it may be called at any time, from any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Does nothing: other allocators give memory back by themselves.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub fn limit_free_memory() {}
+
+/// Does nothing: other allocators give memory back by themselves.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub fn return_free_memory() {}
