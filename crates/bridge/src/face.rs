@@ -20,9 +20,12 @@ mod streamable;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use control::api::{Problem, ProblemKind};
-use control::socket::Listener;
+use control::hello::{self, Hello};
+use control::lines::Lines;
+use control::socket::{Listener, Reader};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::hub::Hub;
@@ -30,6 +33,16 @@ use connections::Connections;
 use serve::{Accept, Endpoint};
 
 pub(crate) use socket::welcome;
+
+/// How long a client of the `mcp` or the `control` socket may take to say what it wants. Ours say it
+/// at once; one that says nothing holds a descriptor that the next host needs.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Reads the first line of a client; `None` if it closes the connection.
+pub(crate) async fn hello(lines: &mut Lines<Reader>) -> io::Result<Option<Hello>> {
+    let hello = hello::receive::<Hello, _>(lines);
+    tokio::time::timeout(HELLO_TIMEOUT, hello).await?
+}
 
 /// A listening socket of ours that broke.
 pub(crate) struct SocketError(pub(crate) std::io::Error);

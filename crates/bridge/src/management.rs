@@ -17,7 +17,7 @@ use std::time::Duration;
 use auth::Account;
 use control::Answer;
 use control::api::{HostId, Problem, ProblemKind, Reply, Request, SignInWay};
-use control::hello::{self, Hello, LONGEST_LINE, Wants};
+use control::hello::{self, LONGEST_LINE, Wants};
 use control::lines::Lines;
 use control::socket::{Listener, Reader, Stream, Writer, split};
 use futures_util::TryFutureExt;
@@ -63,7 +63,7 @@ pub(crate) async fn serve(hub: &Arc<Hub>, listener: &mut Listener) -> io::Result
 async fn converse(hub: &Arc<Hub>, stream: Stream) -> io::Result<()> {
     let (reader, mut writer) = split(stream)?;
     let mut lines = Lines::new(reader, LONGEST_LINE);
-    let Some(hello) = hello::receive::<Hello, _>(&mut lines).await? else {
+    let Some(hello) = face::hello(&mut lines).await? else {
         return Ok(());
     };
     face::welcome(hub, &mut writer, None).await?;

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use control::hello::{
-    self, Hello, LONGEST_LINE, LONGEST_MESSAGE, PROTOCOL, Wants, Welcome, YIELDING,
-};
+use control::hello::{self, LONGEST_LINE, LONGEST_MESSAGE, PROTOCOL, Wants, Welcome, YIELDING};
 use control::lines::Lines;
 use control::socket::{Listener, Reader, Stream, Writer, split};
 use mcp::memory::Account;
@@ -47,7 +45,7 @@ pub(crate) async fn serve(hub: &Arc<Hub>, listener: &mut Listener) -> io::Result
 async fn converse(hub: &Arc<Hub>, stream: Stream) -> io::Result<()> {
     let (reader, mut writer) = split(stream)?;
     let mut lines = Lines::new(reader, LONGEST_LINE);
-    let Some(hello) = hello::receive::<Hello, _>(&mut lines).await? else {
+    let Some(hello) = super::hello(&mut lines).await? else {
         return Ok(());
     };
     let Wants::Server {

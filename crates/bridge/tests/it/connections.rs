@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bridge::DescriptorLimits;
+use control::socket::{Face, connect};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -121,6 +122,25 @@ async fn connection_without_whole_head_is_closed() {
     connection.ask().await;
     connection.send("POST /one").await;
     assert_eq!(connection.some_after(Duration::from_secs(11)).await, None);
+}
+
+#[tokio::test]
+async fn client_of_socket_that_says_nothing_is_closed() {
+    let server = Server::start().await;
+    let bridge = Bridge::start(&server.url()).await;
+    for face in [Face::Mcp, Face::Control] {
+        for begun in ["", "{\"postern\""] {
+            let mut socket = connect(&bridge.home, face).await.unwrap();
+            socket.write_all(begun.as_bytes()).await.unwrap();
+            // Asked for on another connection, so that this one is accepted by then.
+            bridge.state().await;
+            pass(Duration::from_secs(11)).await;
+            let mut rest = Vec::new();
+            let end = tokio::time::timeout(LIMIT / 4, socket.read_to_end(&mut rest));
+            end.await.expect("the bridge closes it").unwrap();
+            assert_eq!(rest, b"");
+        }
+    }
 }
 
 #[tokio::test]
