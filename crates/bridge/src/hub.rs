@@ -41,6 +41,10 @@ const TASKS: Duration = Duration::from_secs(5);
 /// How long a renewal may then take that is still under way.
 const RENEWALS: Duration = Duration::from_secs(15);
 
+/// How long what was seen of a server waits before it is written: a second of it is little to lose
+/// in a crash, and a server whose lists always change costs one write a second.
+const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How long a bridge may take to end once it is told to: until then it has its lock.
 pub const LONGEST_END: Duration = TASKS.saturating_add(RENEWALS);
 
@@ -60,6 +64,8 @@ pub(crate) struct Hub {
     /// Asks shims to take their conversations to a newer bridge.
     pub(crate) yielding: CancellationToken,
     config: Mutex<Config>,
+    /// Locked while the configuration is changed.
+    editing: Mutex<()>,
     http: Mutex<Result<String, Problem>>,
     socket: OnceLock<String>,
     sessions: Mutex<BTreeMap<u32, ListedSession>>,
@@ -141,6 +147,7 @@ impl Hub {
                 was_read: false,
                 read_at: None,
             }),
+            editing: Mutex::new(()),
             socket: OnceLock::new(),
             http: Mutex::new(Err(Problem::new(ProblemKind::Failed, "not open yet"))),
             sessions: Mutex::default(),
@@ -161,6 +168,7 @@ impl Hub {
         hub.spawn(follow_sign_ins(Arc::clone(&hub), hub.identity.sign_ins()));
         hub.spawn(keep_tokens_stored(Arc::clone(&hub)));
         hub.spawn(watch_for_sleep(Arc::clone(&hub)));
+        hub.spawn(save_seen(Arc::clone(&hub)));
         if let Some(after) = hub.options.idle_exit {
             hub.spawn(end_when_idle(Arc::clone(&hub), after));
         }
@@ -279,10 +287,11 @@ impl Hub {
         &self,
         edit: impl FnOnce(&Path) -> Result<(), config_file::ConfigError>,
     ) -> Result<(), Problem> {
-        let config = self.config();
-        edit(&self.options.home.config_file())
-            .map_err(|error| Problem::from_text(ProblemKind::Invalid, &error.to_string()))?;
-        drop(config);
+        let edited = threads::blocking(|| {
+            let _editing = self.editing.lock();
+            edit(&self.options.home.config_file())
+        });
+        edited.map_err(|error| Problem::from_text(ProblemKind::Invalid, &error.to_string()))?;
         self.reload(true);
         Ok(())
     }
@@ -450,15 +459,20 @@ impl Hub {
     }
 
     /// Waits until every task has ended and no token is being renewed, [`LONGEST_END`] at most.
-    pub(crate) async fn end(&self) {
+    pub(crate) async fn end(self: &Arc<Self>) {
         self.shutdown.cancel();
         self.tasks.close();
         let tasks = async {
             let _ = tokio::time::timeout(TASKS, self.tasks.wait()).await;
-            if tokio::time::timeout(RENEWALS, self.identity.settled())
-                .await
-                .is_err()
-            {
+            let hub = Arc::clone(self);
+            let saved = threads::aside(move || hub.registry.save());
+            let saved = tokio::time::timeout(RENEWALS, saved);
+            let settled = tokio::time::timeout(RENEWALS, self.identity.settled());
+            let (saved, settled) = tokio::join!(saved, settled);
+            if saved.is_err() {
+                tracing::warn!("the bridge ends before what was seen of servers is written");
+            }
+            if settled.is_err() {
                 tracing::warn!("the bridge ends during a renewal; a sign-in may be lost");
             }
         };
@@ -529,6 +543,20 @@ async fn watch_for_sleep(hub: Arc<Hub>) {
         hub.wakes.send_replace(());
     });
     hub.shutdown.run_until_cancelled(watching).await;
+}
+
+/// Writes down what is seen of servers, on another thread. What changes within [`SAVE_INTERVAL`]
+/// is written once; [`Hub::end`] writes the rest.
+async fn save_seen(hub: Arc<Hub>) {
+    let saving = async {
+        loop {
+            hub.registry.due().await;
+            tokio::time::sleep(SAVE_INTERVAL).await;
+            let hub = Arc::clone(&hub);
+            threads::aside(move || hub.registry.save()).await;
+        }
+    };
+    hub.shutdown.run_until_cancelled(saving).await;
 }
 
 /// A client of the management API that is connected.

@@ -66,7 +66,7 @@ pub(crate) async fn call(
     arguments: &str,
 ) -> Result<ToolResult, Problem> {
     let arguments: serde_json::Map<String, Value> =
-        serde_json::from_str(arguments).map_err(|error| {
+        mcp::json::read(arguments).map_err(|error| {
             Problem::new(
                 ProblemKind::Invalid,
                 format!("the arguments are not a JSON object: {error}"),
@@ -126,7 +126,7 @@ impl Probe {
         let answer = self.answer(method, params).await?;
         let result = answer
             .result()
-            .and_then(|result| serde_json::from_str(result.get()).ok());
+            .and_then(|result| mcp::json::read(result.get()).ok());
         result.ok_or_else(|| not_mcp("an answer without a result"))
     }
 
@@ -183,8 +183,8 @@ fn problem_of(error: &str) -> Problem {
         hint: Option<String>,
         refusal: Option<Box<RefusalView>>,
     }
-    let Ok(answer) = serde_json::from_str::<Refused>(error) else {
-        return match serde_json::from_str::<Value>(error) {
+    let Ok(answer) = mcp::json::read::<Refused>(error) else {
+        return match mcp::json::read::<Value>(error) {
             Ok(error) if is_no_such_server(&error) => no_such_server(&error),
             Ok(error) => refused(
                 error["message"]

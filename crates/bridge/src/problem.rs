@@ -129,7 +129,7 @@ pub(crate) fn said(error: &RawValue) -> Problem {
     struct Said {
         message: String,
     }
-    let said = serde_json::from_str::<Said>(error.get());
+    let said = mcp::json::read::<Said>(error.get());
     let words = said
         .ok()
         .and_then(|said| model::excerpt(said.message.as_bytes(), &[]));

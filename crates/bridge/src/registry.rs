@@ -12,11 +12,16 @@ use model::config::{BridgeConfig, ServerConfig};
 use model::{EndpointUrl, ServerName};
 
 pub(crate) use server::Server;
+use tokio::sync::Notify;
+
+use crate::seen::SeenFile;
 
 /// All servers.
 #[derive(Debug)]
 pub(crate) struct Registry {
     seen_dir: PathBuf,
+    /// Some server's file is due.
+    due: Arc<Notify>,
     servers: Mutex<BTreeMap<ServerName, Arc<Server>>>,
 }
 
@@ -24,6 +29,7 @@ impl Registry {
     pub(crate) fn new(seen_dir: PathBuf) -> Self {
         Self {
             seen_dir,
+            due: Arc::default(),
             servers: Mutex::default(),
         }
     }
@@ -43,8 +49,13 @@ impl Registry {
                 .get(name)
                 .filter(|server| !server.ephemeral && server.config == *wanted);
             let server = same.cloned().unwrap_or_else(|| {
-                let seen = self.seen_dir.join(format!("{name}.json"));
-                Arc::new(Server::new(name.clone(), wanted.clone(), Some(seen)))
+                let before = before.get(name).map(|before| &**before);
+                let file = || {
+                    let path = self.seen_dir.join(format!("{name}.json"));
+                    SeenFile::new(path, Arc::clone(&self.due))
+                };
+                let (name, wanted) = (name.clone(), wanted.clone());
+                Arc::new(Server::configured(name, wanted, before, file))
             });
             servers.insert(name.clone(), server);
         }
@@ -80,6 +91,18 @@ impl Registry {
         let same_url = |server: &&Arc<Server>| server.config.url == of.config.url;
         let by_url = || servers.values().find(same_url).filter(|_| of.ephemeral);
         servers.get(&of.name).or_else(by_url).cloned()
+    }
+
+    /// Returns once what was seen of some server has changed since the last call.
+    pub(crate) async fn due(&self) {
+        self.due.notified().await;
+    }
+
+    /// Writes down what was seen of servers and is not written yet. Blocks.
+    pub(crate) fn save(&self) {
+        for server in self.all() {
+            server.save_if_due();
+        }
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Server>> {
@@ -126,7 +149,7 @@ impl Registry {
         })?;
         let config = ServerConfig::at(url);
         let name = free_name(&servers, &config.url)?;
-        let server = Arc::new(Server::new(name.clone(), config, None));
+        let server = Arc::new(Server::ephemeral(name.clone(), config));
         servers.insert(name, Arc::clone(&server));
         Ok(server)
     }

@@ -3,17 +3,28 @@
 //! Owns: the handshake and the lists, as the server wrote them, in memory and in one file per
 //! configured server. Does not own: deciding when they are good enough.
 
+mod file;
+mod kept;
+
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 
 use control::api::{Problem, ToolView};
 use mcp::era::META_SERVER_INFO as SERVER_INFO;
 use mcp::handshake::InitializeResult;
-use mcp::{Era, LATEST_LEGACY, LATEST_MODERN, Message, RequestId, SUPPORTED_LEGACY, handshake};
+use mcp::{
+    Era, LATEST_LEGACY, LATEST_MODERN, Message, RequestId, SUPPORTED_LEGACY, handshake,
+    json as text,
+};
 use model::{EndpointUrl, ServerName};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+
+pub(crate) use file::SeenFile;
+pub(crate) use kept::Kept;
+use kept::Outline;
 
 use crate::stand_in::StandIn;
 
@@ -65,63 +76,144 @@ impl Said {
     }
 }
 
-/// What was last seen, by the method that asks for it.
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// What was last seen, by the method that asks for it. Clones share the results.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     /// The server that it was seen of; another URL makes it worthless.
     url: String,
     /// Whose session it was seen in, as the management API names accounts; what one account sees
     /// is no business of another's.
-    #[serde(default)]
     account: Option<String>,
     /// Whether anybody ever signed in.
+    signed_in: bool,
+    results: BTreeMap<String, Kept>,
+    /// How often what an account saw was forgotten.
+    forgotten: u64,
+}
+
+/// The same, as it is written down.
+#[derive(Default, Serialize, Deserialize)]
+struct Written<R, O> {
+    url: String,
+    #[serde(default)]
+    account: Option<String>,
     #[serde(default)]
     signed_in: bool,
-    results: BTreeMap<String, Box<RawValue>>,
+    results: BTreeMap<String, R>,
+    /// Of results that are too large.
+    #[serde(default = "BTreeMap::new")]
+    outlines: BTreeMap<String, O>,
+}
+
+/// One result as it was before another one came.
+#[derive(Debug)]
+pub(crate) struct Before {
+    pub(crate) kept: Option<Kept>,
+    forgotten: u64,
 }
 
 impl Seen {
     /// Reads what was seen of the server at `url`; nothing, if the file is not about it.
     pub(crate) fn load(path: &Path, url: &EndpointUrl) -> Self {
-        std::fs::read(path)
-            .ok()
-            .and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok())
-            .filter(|seen| seen.url == url.as_str())
-            .unwrap_or_else(|| Self {
-                url: url.as_str().to_owned(),
-                ..Self::default()
+        let read = || {
+            let size = std::fs::metadata(path).ok()?.len();
+            threads::pass(usize::try_from(size).ok()?, || {
+                let bytes = std::fs::read(path).ok()?;
+                serde_json::from_slice(&bytes).ok().map(Self::of)
             })
+        };
+        read()
+            .filter(|seen| seen.url == url.as_str())
+            .unwrap_or_else(|| Self::at(url))
+    }
+
+    /// Nothing of the server at `url`.
+    pub(crate) fn at(url: &EndpointUrl) -> Self {
+        Self {
+            url: url.as_str().to_owned(),
+            ..Self::default()
+        }
+    }
+
+    fn of(written: Written<Box<RawValue>, Outline>) -> Self {
+        let whole = written.results.into_iter().filter_map(|(method, result)| {
+            let kept = Kept::of_news(&method, &result, None)?;
+            Some((method, kept))
+        });
+        let mut results: BTreeMap<_, _> = whole.collect();
+        for (method, outline) in written.outlines {
+            results.insert(method, Kept::Outline(outline.into()));
+        }
+        Self {
+            url: written.url,
+            account: written.account,
+            signed_in: written.signed_in,
+            results,
+            forgotten: 0,
+        }
+    }
+
+    /// What is written down.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be serialised.
+    fn text(&self) -> io::Result<String> {
+        let (mut results, mut outlines) = (BTreeMap::new(), BTreeMap::new());
+        for (method, kept) in &self.results {
+            match kept {
+                Kept::Whole(result) => drop(results.insert(method.clone(), &***result)),
+                Kept::Outline(outline) => drop(outlines.insert(method.clone(), &**outline)),
+            }
+        }
+        let written: Written<&RawValue, &Outline> = Written {
+            url: self.url.clone(),
+            account: self.account.clone(),
+            signed_in: self.signed_in,
+            results,
+            outlines,
+        };
+        Ok(serde_json::to_string(&written)?)
+    }
+
+    /// Whether it is about the server at `url`.
+    pub(crate) fn is_of(&self, url: &EndpointUrl) -> bool {
+        self.url == url.as_str()
     }
 
     pub(crate) fn was_signed_in(&self) -> bool {
         self.signed_in
     }
 
-    /// Takes note of who opens the server from now on; says whether it is news.
-    pub(crate) fn note_account(&mut self, account: &str) -> bool {
+    /// Takes note of who opens the server from now on.
+    pub(crate) fn note_account(&mut self, account: &str) -> Change {
         if self.account.as_deref() == Some(account) {
-            return false;
+            return Change::None;
         }
-        if self.account.is_some() {
-            self.results.clear();
-        }
+        let change = match self.account {
+            Some(_) => {
+                self.clear();
+                Change::Forgotten
+            }
+            None => Change::More,
+        };
         self.account = Some(account.to_owned());
         self.signed_in = true;
-        true
+        change
     }
 
-    /// Forgets what the account saw; says whether there was one.
-    pub(crate) fn forget(&mut self) -> bool {
+    /// Forgets what the account saw.
+    pub(crate) fn forget(&mut self) -> Change {
         if self.account.take().is_none() {
-            return false;
+            return Change::None;
         }
-        self.results.clear();
-        true
+        self.clear();
+        Change::Forgotten
     }
 
-    /// Writes it down.
-    pub(crate) fn save(&self, path: &Path) -> std::io::Result<()> {
-        crate::config_file::write(path, &serde_json::to_string(self)?)
+    fn clear(&mut self) {
+        self.results.clear();
+        self.forgotten += 1;
     }
 
     /// Whether the answer to this request is worth remembering.
@@ -142,21 +234,37 @@ impl Seen {
             && method.is_some_and(|method| fixed.contains(&method) || is_list(method))
     }
 
-    /// Remembers an answer; says whether it is news.
-    pub(crate) fn note(&mut self, method: &str, result: &RawValue) -> bool {
-        let known = self
-            .results
-            .get(method)
-            .is_some_and(|known| known.get() == result.get());
-        if !known {
-            self.results.insert(method.to_owned(), result.to_owned());
+    /// What is known of the result of `method`, to be compared with the next one.
+    pub(crate) fn before(&self, method: &str) -> Before {
+        Before {
+            kept: self.results.get(method).cloned(),
+            forgotten: self.forgotten,
         }
-        !known
+    }
+
+    /// Remembers a result. Returns false if what was known `before` has been forgotten meanwhile:
+    /// the result may be what another account saw.
+    pub(crate) fn note(&mut self, method: &str, kept: Kept, before: &Before) -> bool {
+        if before.forgotten != self.forgotten {
+            return false;
+        }
+        self.results.insert(method.to_owned(), kept);
+        true
+    }
+
+    fn whole(&self, method: &str) -> Option<&RawValue> {
+        self.results.get(method)?.whole()
     }
 
     /// Our own answer to a request that the server cannot be asked: what it said last, or the
     /// least that keeps a host going. `None` if only the server can tell.
     pub(crate) fn answer(&self, request: &Message, absence: Absence<'_>) -> Option<Message> {
+        let method = request.method()?;
+        let size = self.whole(method).map_or(0, |known| known.get().len());
+        threads::pass(size, || self.answer_here(request, absence))
+    }
+
+    fn answer_here(&self, request: &Message, absence: Absence<'_>) -> Option<Message> {
         let (id, method) = (request.id()?, request.method()?);
         match method {
             "ping" | "logging/setLevel" => Some(Message::response(id, &json!({}))),
@@ -169,14 +277,14 @@ impl Seen {
     /// Whether `request` asks for a list of which nothing was seen.
     pub(crate) fn lacks(&self, request: &Message) -> bool {
         let method = request.method();
-        method.is_some_and(|method| is_list(method) && !self.results.contains_key(method))
+        method.is_some_and(|method| is_list(method) && self.whole(method).is_none())
     }
 
     /// The capabilities that a host is told, a JSON object.
     pub(crate) fn capabilities(&self) -> String {
         let known = ["server/discover", "initialize"]
             .into_iter()
-            .find(|method| self.results.contains_key(*method));
+            .find(|method| self.whole(method).is_some());
         let said = self.said(known.unwrap_or("initialize"));
         said.capabilities.to_string()
     }
@@ -186,7 +294,7 @@ impl Seen {
         let asked = asked
             .as_deref()
             .filter(|asked| SUPPORTED_LEGACY.contains(asked));
-        if let Some(known) = self.results.get("initialize") {
+        if let Some(known) = self.whole("initialize") {
             return Message::response(id, &in_version(known, asked));
         }
         let said = self.said("server/discover");
@@ -202,8 +310,8 @@ impl Seen {
     }
 
     fn discover(&self, id: &RequestId, absence: Absence<'_>) -> Message {
-        if let Some(known) = self.results.get("server/discover") {
-            return Message::response(id, known);
+        if let Some(known) = self.whole("server/discover") {
+            return Message::response(id, &known);
         }
         let said = self.said("initialize");
         let mut result = json!({
@@ -224,8 +332,8 @@ impl Seen {
     /// server that was never seen.
     fn said(&self, method: &str) -> Said {
         let own = json!({ "name": "postern", "version": env!("CARGO_PKG_VERSION") });
-        let known = self.results.get(method);
-        let known = known.and_then(|known| serde_json::from_str::<Value>(known.get()).ok());
+        let known = self.whole(method);
+        let known = known.and_then(|known| text::read::<Value>(known.get()).ok());
         let Some(known) = known else {
             return Said {
                 capabilities: capabilities(),
@@ -252,17 +360,22 @@ impl Seen {
         let (_, items) = LISTS.iter().find(|(list, _)| *list == method)?;
         // Only the first page is known; what would come after it is nothing, so that the host
         // comes to an end.
-        if let Some(known) = self.results.get(method)
+        if let Some(known) = self.whole(method)
             && !is_further_page(request)
         {
             return Some(match Era::of(request) {
-                Era::Legacy => Message::response(id, known),
+                Era::Legacy => Message::response(id, &known),
                 Era::Modern => Message::response(id, &completed(known)),
             });
         }
         let has_stand_in =
             method == "tools/list" && self.lacks(request) && !is_further_page(request);
         let stand_in = has_stand_in.then(|| absence.tool());
+        let stand_in = stand_in.filter(|tool| {
+            !tool["name"]
+                .as_str()
+                .is_some_and(|name| self.has_tool(name))
+        });
         let mut result = json!({ *items: Vec::from_iter(stand_in) });
         if Era::of(request) == Era::Modern {
             for (name, value) in completion() {
@@ -275,33 +388,12 @@ impl Seen {
     /// Whether the server has a tool of that name, as far as is known.
     pub(crate) fn has_tool(&self, name: &str) -> bool {
         let listed = self.results.get("tools/list");
-        listed.is_some_and(|listed| lists_tool(listed, name))
+        listed.is_some_and(|listed| listed.has_tool(name))
     }
 
     /// The tools, for a person to look at.
     pub(crate) fn tools(&self) -> Option<Vec<ToolView>> {
-        #[derive(Deserialize)]
-        struct Tools {
-            tools: Vec<Tool>,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Tool {
-            name: String,
-            #[serde(default)]
-            description: Option<String>,
-            #[serde(default)]
-            input_schema: Option<Box<RawValue>>,
-        }
-        let listed: Tools = serde_json::from_str(self.results.get("tools/list")?.get()).ok()?;
-        let view = |tool: Tool| ToolView {
-            name: tool.name,
-            description: tool.description,
-            input_schema: tool
-                .input_schema
-                .map_or_else(|| "{}".to_owned(), |schema| schema.get().to_owned()),
-        };
-        Some(listed.tools.into_iter().map(view).collect())
+        self.results.get("tools/list")?.tools()
     }
 }
 
@@ -317,7 +409,7 @@ pub(crate) fn lists_tool(result: &RawValue, name: &str) -> bool {
         #[serde(borrow)]
         name: std::borrow::Cow<'a, str>,
     }
-    let listed = serde_json::from_str::<Tools<'_>>(result.get());
+    let listed = text::read::<Tools<'_>>(result.get());
     listed.is_ok_and(|listed| listed.tools.iter().any(|tool| tool.name == name))
 }
 
@@ -332,14 +424,14 @@ fn is_further_page(request: &Message) -> bool {
     }
     let page = request
         .params()
-        .and_then(|params| serde_json::from_str::<Page>(params.get()).ok());
+        .and_then(|params| text::read::<Page>(params.get()).ok());
     page.is_some_and(|page| page.cursor.is_some())
 }
 
 /// A result of `initialize` that another host may have got, for one that asks for this version.
 fn in_version(known: &RawValue, version: Option<&str>) -> Box<RawValue> {
     let rewritten = version.and_then(|version| {
-        let mut result: BTreeMap<String, Box<RawValue>> = serde_json::from_str(known.get()).ok()?;
+        let mut result: BTreeMap<String, Box<RawValue>> = text::read(known.get()).ok()?;
         let version = serde_json::value::to_raw_value(version).ok()?;
         if result.get("protocolVersion")?.get() == version.get() {
             return None;
@@ -362,7 +454,7 @@ fn completion() -> [(&'static str, Value); 3] {
 /// A list that may have been seen in the legacy era, for a host of the modern one.
 fn completed(known: &RawValue) -> Box<RawValue> {
     let rewritten = || {
-        let mut result: BTreeMap<String, Box<RawValue>> = serde_json::from_str(known.get()).ok()?;
+        let mut result: BTreeMap<String, Box<RawValue>> = text::read(known.get()).ok()?;
         if completion()
             .iter()
             .all(|(name, _)| result.contains_key(*name))
@@ -376,6 +468,16 @@ fn completed(known: &RawValue) -> Box<RawValue> {
         serde_json::value::to_raw_value(&result).ok()
     };
     rewritten().unwrap_or_else(|| known.to_owned())
+}
+
+/// What has become of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    None,
+    /// There is more to write down.
+    More,
+    /// What an account saw was forgotten, and must not stay on the disk.
+    Forgotten,
 }
 
 /// What a server that was never seen is said to be able to do: all of it, later.
@@ -397,7 +499,7 @@ pub(crate) fn list_changes(handshake: &Message) -> Vec<Message> {
     }
     let offered = InitializeResult::of(handshake)
         .and_then(|result| result.capabilities)
-        .and_then(|raw| serde_json::from_str::<Offered>(raw.get()).ok());
+        .and_then(|raw| text::read::<Offered>(raw.get()).ok());
     let Some(offered) = offered else {
         return Vec::new();
     };
@@ -430,7 +532,10 @@ mod tests {
 
     use control::api::{Problem, ProblemKind};
 
-    use super::{Absence, Seen};
+    use serde_json::value::RawValue;
+
+    use super::kept::MAX_KEPT;
+    use super::{Absence, Change, Kept, Seen};
 
     /// The answer where nobody is signed in to the server `one`.
     fn answered(seen: &Seen, request: &Message) -> Option<Message> {
@@ -473,8 +578,8 @@ mod tests {
         assert!(Seen::remembers(&list) && !Seen::remembers(&page));
         let answer =
             request(r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"t","x-odd":1.0}]}}"#);
-        assert!(seen.note("tools/list", answer.result().unwrap()));
-        assert!(!seen.note("tools/list", answer.result().unwrap()));
+        assert!(note(&mut seen, "tools/list", answer.result().unwrap()));
+        assert!(!note(&mut seen, "tools/list", answer.result().unwrap()));
         let told = answered(&seen, &list).unwrap();
         assert_eq!(told.result().unwrap().get(), answer.result().unwrap().get());
         assert_eq!(seen.tools().unwrap()[0].name, "t");
@@ -499,11 +604,18 @@ mod tests {
         assert!(discovered.contains("postern sign-in one"), "{discovered}");
     }
 
+    /// Notes a result; says whether it is news.
+    fn note(seen: &mut Seen, method: &str, result: &RawValue) -> bool {
+        let before = seen.before(method);
+        let news = Kept::of_news(method, result, before.kept.as_ref());
+        news.is_some_and(|kept| seen.note(method, kept, &before))
+    }
+
     fn seen(results: &[(&str, &str)]) -> Seen {
         let mut seen = Seen::default();
         for (method, result) in results {
             let raw = serde_json::value::RawValue::from_string((*result).to_owned()).unwrap();
-            seen.note(method, &raw);
+            note(&mut seen, method, &raw);
         }
         seen
     }
@@ -578,12 +690,52 @@ mod tests {
     #[test]
     fn what_is_seen_belongs_to_an_account() {
         let mut seen = seen(&[("tools/list", r#"{"tools":[]}"#)]);
-        assert!(
-            seen.note_account("a") && seen.tools().is_some(),
-            "it was nobody's"
-        );
-        assert!(!seen.note_account("a"));
-        assert!(seen.note_account("b") && seen.tools().is_none());
-        assert!(seen.forget() && seen.was_signed_in() && !seen.forget());
+        assert_eq!(seen.note_account("a"), Change::More, "it was nobody's");
+        assert!(seen.tools().is_some());
+        assert_eq!(seen.note_account("a"), Change::None);
+        let before = seen.before("tools/list");
+        assert_eq!(seen.note_account("b"), Change::Forgotten);
+        assert!(seen.tools().is_none());
+        let late = before.kept.clone().unwrap();
+        assert!(!seen.note("tools/list", late, &before), "`a` saw it");
+        assert_eq!(seen.forget(), Change::Forgotten);
+        assert!(seen.was_signed_in());
+        assert_eq!(seen.forget(), Change::None);
+    }
+
+    #[test]
+    fn large_list_is_outlined_and_written_so() {
+        let url = "https://a.example/mcp".parse().unwrap();
+        let list = |name: &str| {
+            let filler = "x".repeat(MAX_KEPT);
+            let text = format!(
+                r#"{{"tools":[{{"name":"{name}"}},{{"name":"sign_in_one","description":"{filler}"}}]}}"#
+            );
+            RawValue::from_string(text).unwrap()
+        };
+        let mut seen = Seen::at(&url);
+        assert!(note(&mut seen, "tools/list", &list("t")));
+        assert!(!note(&mut seen, "tools/list", &list("t")));
+        assert!(note(&mut seen, "tools/list", &list("u")));
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("one.json");
+        let text = seen.text().unwrap();
+        assert!(text.len() < 1024, "{} bytes", text.len());
+        std::fs::write(&path, text).unwrap();
+        let loaded = Seen::load(&path, &url);
+        for seen in [&seen, &loaded] {
+            let tools = seen.tools().unwrap();
+            let names: Vec<_> = tools.iter().map(|tool| tool.name.as_str()).collect();
+            assert_eq!(names, ["sign_in_one", "u"]);
+            assert!(seen.has_tool("u") && !seen.has_tool("t"));
+            assert!(seen.lacks(&request(
+                r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#
+            )));
+            // The server has a tool of that name itself.
+            assert_eq!(told(seen, "tools/list", "{}"), r#"{"tools":[]}"#);
+        }
+        let mut loaded = loaded;
+        assert!(!note(&mut loaded, "tools/list", &list("u")));
     }
 }

@@ -79,8 +79,10 @@ impl ServerMode {
         let text = first_config(form, &secret_file);
         GatewayConfig::parse(&text)
             .map_err(|error| Problem::from_text(ProblemKind::Invalid, &error.to_string()))?;
-        let written = write_private(&secret_file, form.client_secret.expose())
-            .and_then(|()| config_file::write(&file, &text));
+        let written = threads::blocking(|| {
+            write_private(&secret_file, form.client_secret.expose())?;
+            config_file::write(&file, &text)
+        });
         written.map_err(|error| {
             Problem::new(
                 ProblemKind::Failed,

@@ -11,7 +11,6 @@ use std::borrow::Cow;
 
 use control::api::{Problem, ProblemKind};
 use mcp::{Era, Message};
-use memchr::memmem;
 use model::ServerName;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -80,8 +79,8 @@ impl StandIn {
         let params = request.params()?.get();
         [Self::SignIn, Self::Reconnect].into_iter().find(|tool| {
             // Most calls are of other tools, and their arguments may be long.
-            memmem::find(params.as_bytes(), tool.prefix().as_bytes()).is_some()
-                && serde_json::from_str::<Call<'_>>(params)
+            mcp::json::contains(params.as_bytes(), tool.prefix().as_bytes())
+                && mcp::json::read::<Call<'_>>(params)
                     .is_ok_and(|call| call.name == tool.tool_name(server))
         })
     }
@@ -166,7 +165,7 @@ pub(crate) fn listing(call: &Message) -> Option<Message> {
         meta: Option<Value>,
     }
     let params = call.params();
-    let meta = params.and_then(|params| serde_json::from_str::<Params>(params.get()).ok()?.meta);
+    let meta = params.and_then(|params| mcp::json::read::<Params>(params.get()).ok()?.meta);
     let params = meta.map_or_else(|| json!({}), |meta| json!({ "_meta": meta }));
     Some(Message::request(call.id()?, "tools/list", Some(params)))
 }
@@ -187,7 +186,7 @@ fn tool_names(listed: &Message) -> Vec<String> {
     };
     let listed = listed
         .result()
-        .and_then(|result| serde_json::from_str::<Listed>(result.get()).ok());
+        .and_then(|result| mcp::json::read::<Listed>(result.get()).ok());
     let tools = listed.map(|listed| listed.tools).unwrap_or_default();
     let names = tools.into_iter().map(|tool| tool.name).filter(is_plain);
     names.take(MAX_LISTED).collect()

@@ -7,13 +7,12 @@
 //! The state that a host of the modern era is given names the question and nothing else. It does
 //! not begin as the states of connections do (`round`), because it is good on any of them.
 
-use memchr::memmem;
 use serde_json::json;
 
 use crate::era::META_CLIENT_CAPABILITIES;
 use crate::handshake::InitializeParams;
 use crate::translate::splice::Object;
-use crate::{Era, Message, RequestId};
+use crate::{Era, Message, RequestId, json};
 
 /// How the names of our questions begin.
 const OWN: &str = "postern-page:";
@@ -126,7 +125,9 @@ impl Return {
     /// Of a request with the state of a question of ours; `None` for any other message.
     #[must_use]
     pub fn of(message: &Message) -> Option<Self> {
-        memmem::find(message.bytes(), OWN.as_bytes())?;
+        if !json::contains(message.bytes(), OWN.as_bytes()) {
+            return None;
+        }
         let mut params = Object::of_raw(message.params());
         let id = params.string("requestState")?;
         if !id.starts_with(OWN) {

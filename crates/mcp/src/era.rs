@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::message::Message;
+use crate::json;
 
 /// The newest version with a handshake.
 pub const LATEST_LEGACY: &str = "2025-11-25";
@@ -62,7 +63,7 @@ fn wants_handshake(refusal: &Message) -> bool {
         supported: Vec<Cow<'a, str>>,
     }
     let error = refusal.error().map(serde_json::value::RawValue::get);
-    let named = error.and_then(|error| serde_json::from_str::<Unsupported<'_>>(error).ok());
+    let named = error.and_then(|error| json::read::<Unsupported<'_>>(error).ok());
     named.is_some_and(|named| {
         let speaks = |versions: &[&str]| {
             let mut supported = named.data.supported.iter();
@@ -81,7 +82,7 @@ pub(crate) fn is_discovery(answer: &Message) -> bool {
         _versions: Vec<Cow<'a, str>>,
     }
     let result = answer.result().map(serde_json::value::RawValue::get);
-    result.is_some_and(|result| serde_json::from_str::<Discovered<'_>>(result).is_ok())
+    result.is_some_and(|result| json::read::<Discovered<'_>>(result).is_ok())
 }
 
 /// How the two ends agree on what they speak.

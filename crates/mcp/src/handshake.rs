@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::era::lenient;
+use crate::json;
 use crate::message::Message;
 
 /// The parameters of `initialize`, borrowed from its message.
@@ -62,7 +63,7 @@ impl<'a> Implementation<'a> {
     /// the request does not say.
     #[must_use]
     pub fn of_client(request: &'a Message) -> Option<Self> {
-        let params: ModernParams<'_> = serde_json::from_str(request.params()?.get()).ok()?;
+        let params: ModernParams<'_> = json::read(request.params()?.get()).ok()?;
         params.meta?.client_info
     }
 }
@@ -90,7 +91,7 @@ impl<'a> InitializeParams<'a> {
     #[must_use]
     pub fn of(message: &'a Message) -> Option<Self> {
         match message.method() {
-            Some("initialize") => serde_json::from_str(message.params()?.get()).ok(),
+            Some("initialize") => json::read(message.params()?.get()).ok(),
             Some(_) | None => None,
         }
     }
@@ -100,7 +101,7 @@ impl<'a> InitializeResult<'a> {
     /// Of the answer to `initialize`; `None` for an error, or an answer without a version.
     #[must_use]
     pub fn of(message: &'a Message) -> Option<Self> {
-        serde_json::from_str(message.result()?.get()).ok()
+        json::read(message.result()?.get()).ok()
     }
 }
 

@@ -12,6 +12,7 @@ pub mod era;
 pub mod handshake;
 pub mod header;
 mod id;
+pub mod json;
 mod marks;
 mod members;
 pub mod memory;

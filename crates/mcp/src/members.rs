@@ -20,9 +20,11 @@ pub(crate) fn each<'a>(
     object: &'a str,
     take: impl FnMut(&[u8], &'a RawValue) -> Result<(), &'static str>,
 ) -> Result<(), serde_json::Error> {
-    let mut from = serde_json::Deserializer::from_str(object);
-    from.deserialize_map(Each(take))?;
-    from.end()
+    threads::pass(object.len(), || {
+        let mut from = serde_json::Deserializer::from_str(object);
+        from.deserialize_map(Each(take))?;
+        from.end()
+    })
 }
 
 /// The value of this name; the last one where there are several, as most readers have it.

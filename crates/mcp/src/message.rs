@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use crate::batch::MAX_BATCH_MESSAGES;
 use crate::marks::Marks;
 use crate::memory::Account;
-use crate::{RequestId, members};
+use crate::{RequestId, json, members};
 
 /// The text is no JSON (JSON-RPC 2.0, section 5.1).
 pub const PARSE_ERROR: i64 = -32700;
@@ -99,7 +99,13 @@ impl Message {
     ///
     /// Where the bytes are not exactly one message. A name that stands twice in the envelope is
     /// refused: two readers could see two different messages.
+    ///
+    /// Other tasks go on while a large message is read ([`threads::pass`]).
     pub fn parse(bytes: Bytes) -> Result<Self, ParseError> {
+        threads::pass(bytes.len(), || Self::parse_here(bytes))
+    }
+
+    fn parse_here(bytes: Bytes) -> Result<Self, ParseError> {
         let text = std::str::from_utf8(&bytes).map_err(|_| ParseError::NotUtf8)?;
         let envelope = Envelope::parse(text)?;
         let kind = envelope.kind()?;
@@ -229,7 +235,7 @@ impl Message {
         struct Error {
             code: i64,
         }
-        let error = serde_json::from_str::<Error>(self.error()?.get()).ok();
+        let error = json::read::<Error>(self.error()?.get()).ok();
         error.map(|error| error.code)
     }
 
@@ -239,6 +245,10 @@ impl Message {
     /// there is one.
     #[must_use]
     pub fn line(&self) -> Bytes {
+        threads::pass(self.bytes.len(), || self.line_here())
+    }
+
+    fn line_here(&self) -> Bytes {
         let breaks = |byte: &u8| matches!(byte, b'\n' | b'\r');
         if memchr::memchr2(b'\n', b'\r', &self.bytes).is_none() {
             return self.bytes.clone();
@@ -250,24 +260,9 @@ impl Message {
         line.freeze()
     }
 
-    /// The parts of [`line`](Self::line), none of which is copied.
-    pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
-        let mut rest = Some(&self.bytes[..]);
-        std::iter::from_fn(move || {
-            let text = rest?;
-            let end = memchr::memchr2(b'\n', b'\r', text);
-            let (part, after) = match end {
-                Some(end) => (&text[..end], Some(&text[end + 1..])),
-                None => (text, None),
-            };
-            rest = after;
-            Some(part)
-        })
-    }
-
     fn body(&self) -> Option<&RawValue> {
         let text = self.bytes.get(self.body.clone()?)?;
-        serde_json::from_slice(text).ok()
+        threads::pass(text.len(), || serde_json::from_slice(text).ok())
     }
 }
 
@@ -347,7 +342,7 @@ impl Message {
         if self.method() != Some("notifications/cancelled") {
             return None;
         }
-        let cancelled: Cancelled<'_> = serde_json::from_str(self.params()?.get()).ok()?;
+        let cancelled: Cancelled<'_> = json::read(self.params()?.get()).ok()?;
         RequestId::from_json(cancelled.request_id.get())
     }
 
@@ -416,6 +411,11 @@ impl Message {
     }
 
     fn build(kind: Kind, id: Option<&str>, body: Option<(&str, &str)>) -> Self {
+        let size = body.map_or(0, |(_, text)| text.len());
+        threads::pass(size, || Self::build_here(kind, id, body))
+    }
+
+    fn build_here(kind: Kind, id: Option<&str>, body: Option<(&str, &str)>) -> Self {
         let mut bytes = BytesMut::with_capacity(128 + body.map_or(0, |(_, text)| text.len()));
         bytes.put_slice(br#"{"jsonrpc":"2.0""#);
         if let Some(id) = id {
@@ -491,7 +491,7 @@ impl<'a> Envelope<'a> {
                     .map_err(|error| not_an_envelope(&error))?;
                 Ok(envelope)
             }
-            first => Err(match serde_json::from_str::<&RawValue>(text) {
+            first => Err(match json::read::<&RawValue>(text) {
                 Err(error) => ParseError::NotJson(error.to_string()),
                 Ok(_) if first == Some(&b'[') => ParseError::Batch,
                 Ok(_) => ParseError::Invalid("it is not an object".into()),

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 pub use crate::era::HEADER_MISMATCH;
 use crate::era::{MISSING_CAPABILITY, Peek, UNSUPPORTED_VERSION};
 use crate::message::{INVALID_PARAMS, METHOD_NOT_FOUND};
-use crate::{Message, SUPPORTED_LEGACY, ToolHeaders, header};
+use crate::{Message, SUPPORTED_LEGACY, ToolHeaders, header, json};
 
 /// Whether a message that came over HTTP is of the modern era, by what its body says or by the
 /// version in its headers: a body that lacks what it needs is still to be told so.
@@ -89,7 +89,7 @@ pub(crate) fn is_complete(request: &Message) -> bool {
         _capabilities: &'a RawValue,
     }
     let params = request.params().map(RawValue::get).unwrap_or_default();
-    serde_json::from_str::<Params<'_>>(params).is_ok()
+    json::read::<Params<'_>>(params).is_ok()
 }
 
 #[cfg(test)]

@@ -4,11 +4,10 @@
 //! Owns: telling a state of ours, by which a host has to come back to the very connection that
 //! gave it out, from the states of servers, which are good everywhere.
 
-use memchr::memmem;
 use serde::Deserialize;
 
-use crate::Message;
 use crate::era::lenient;
+use crate::{Message, json};
 
 /// How states of ours begin, and ids.
 pub(crate) const OWN: &str = "postern:";
@@ -16,8 +15,10 @@ pub(crate) const OWN: &str = "postern:";
 /// The state that a result names whose request its connection keeps open.
 #[must_use]
 pub fn kept_state(answer: &Message) -> Option<String> {
-    memmem::find(answer.bytes(), OWN.as_bytes())?;
-    let result: Stated = serde_json::from_str(answer.result()?.get()).ok()?;
+    if !json::contains(answer.bytes(), OWN.as_bytes()) {
+        return None;
+    }
+    let result: Stated = json::read(answer.result()?.get()).ok()?;
     let asks = result.result_type.as_deref() == Some("input_required");
     result.own().filter(|_| asks)
 }
@@ -25,8 +26,10 @@ pub fn kept_state(answer: &Message) -> Option<String> {
 /// The state of ours with which a request comes back.
 #[must_use]
 pub fn resumed_state(request: &Message) -> Option<String> {
-    memmem::find(request.bytes(), OWN.as_bytes())?;
-    let params: Stated = serde_json::from_str(request.params()?.get()).ok()?;
+    if !json::contains(request.bytes(), OWN.as_bytes()) {
+        return None;
+    }
+    let params: Stated = json::read(request.params()?.get()).ok()?;
     params.own()
 }
 

@@ -3,11 +3,9 @@
 //! Owns: filters, acknowledgements, and the tag that every message of a subscription carries.
 //! Does not own: which subscriptions there are.
 
-use memchr::memmem;
-
 use crate::era::META_SUBSCRIPTION;
 use crate::translate::splice::{Object, quoted, with};
-use crate::{Message, RequestId};
+use crate::{Message, RequestId, json};
 
 /// The method of the request that opens a subscription.
 pub const LISTEN: &str = "subscriptions/listen";
@@ -90,7 +88,7 @@ impl Filter {
                 .filter(|list| filter.get(list.filter) == Some("true"))
                 .collect(),
             uris: uris
-                .and_then(|uris| serde_json::from_str(uris).ok())
+                .and_then(|uris| json::read(uris).ok())
                 .unwrap_or_default(),
         }
     }
@@ -153,7 +151,9 @@ pub fn tagged(notification: &Message, id: &RequestId) -> Message {
 #[must_use]
 pub fn id_of(notification: &Message) -> Option<RequestId> {
     notification.method()?;
-    memmem::find(notification.bytes(), META_SUBSCRIPTION.as_bytes())?;
+    if !json::contains(notification.bytes(), META_SUBSCRIPTION.as_bytes()) {
+        return None;
+    }
     let params = Object::of_raw(notification.params());
     RequestId::from_json(params.object("_meta").get(META_SUBSCRIPTION)?)
 }

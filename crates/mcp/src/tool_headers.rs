@@ -11,12 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use memchr::memmem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::{Message, header, members};
+use crate::{Message, header, json, members};
 
 /// The annotation in a parameter's schema.
 const ANNOTATION: &str = "x-mcp-header";
@@ -51,14 +50,19 @@ impl ToolHeaders {
     /// Takes note of an answer to `tools/list`, one page or all. Returns what its client is to
     /// see in its place, if that is not the same.
     pub fn learn(&self, answer: &Message) -> Option<Cleared> {
-        let mut known = self.known();
         let bytes = answer.bytes();
-        if known.is_empty() && memmem::find(bytes, ANNOTATION.as_bytes()).is_none() {
+        if self.known().is_empty() && !json::contains(bytes, ANNOTATION.as_bytes()) {
             return None;
         }
-        let listed: Listed<'_> = serde_json::from_str(answer.result()?.get()).ok()?;
+        threads::pass(bytes.len(), || self.learn_here(answer))
+    }
+
+    fn learn_here(&self, answer: &Message) -> Option<Cleared> {
+        let bytes = answer.bytes();
+        let listed: Listed<'_> = json::read(answer.result()?.get()).ok()?;
         let mut kept = Vec::new();
         let mut rejected = Vec::new();
+        let mut learned = Vec::new();
         for tool in &listed.tools {
             let Ok(definition) = serde_json::from_str::<Tool>(tool.get()) else {
                 kept.push(tool.get());
@@ -67,18 +71,15 @@ impl ToolHeaders {
             match wanted(&definition.input_schema) {
                 Ok(wanted) => {
                     kept.push(tool.get());
-                    if wanted.is_empty() {
-                        known.remove(&definition.name);
-                    } else {
-                        known.insert(definition.name, wanted.into());
-                    }
+                    learned.push((definition.name, wanted));
                 }
                 Err(flaw) => {
-                    known.remove(&definition.name);
+                    learned.push((definition.name.clone(), Vec::new()));
                     rejected.push((definition.name, flaw));
                 }
             }
         }
+        self.note(learned);
         if rejected.is_empty() {
             return None;
         }
@@ -108,14 +109,14 @@ impl ToolHeaders {
         if call.method() != Some("tools/call") {
             return Vec::new();
         }
-        let known = self.known();
-        if known.is_empty() {
+        if self.known().is_empty() {
             return Vec::new();
         }
         let params = call.params().map(RawValue::get).unwrap_or_default();
         let name = members::find(params, "name").map(RawValue::get);
         let name = name.and_then(|name| serde_json::from_str::<String>(name).ok());
-        let Some(wanted) = name.and_then(|name| known.get(&name)) else {
+        let wanted = name.and_then(|name| self.known().get(&name).cloned());
+        let Some(wanted) = wanted else {
             return Vec::new();
         };
         let arguments = members::find(params, "arguments");
@@ -124,6 +125,17 @@ impl ToolHeaders {
             Some((wanted.name.clone(), value))
         };
         wanted.iter().filter_map(header).collect()
+    }
+
+    /// Takes over what tools want.
+    fn note(&self, learned: Vec<(String, Vec<Wanted>)>) {
+        let mut known = self.known();
+        for (tool, wanted) in learned {
+            match wanted.is_empty() {
+                true => known.remove(&tool),
+                false => known.insert(tool, wanted.into()),
+            };
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<String, Arc<[Wanted]>>> {

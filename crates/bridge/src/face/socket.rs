@@ -213,10 +213,15 @@ impl<W: AsyncWrite + Unpin> Outlet<W> {
         }
     }
 
-    /// Adds a message as a line.
+    /// Adds a message as a line: without line breaks, which JSON has between its tokens alone. A
+    /// long one is searched for them piece by piece.
     async fn add(&mut self, message: Message) -> io::Result<()> {
-        for part in message.parts() {
-            self.add_part(part).await?;
+        for mut piece in message.bytes().chunks(MAX_BATCH) {
+            while let Some(end) = memchr::memchr2(b'\n', b'\r', piece) {
+                self.add_part(&piece[..end]).await?;
+                piece = &piece[end + 1..];
+            }
+            self.add_part(piece).await?;
         }
         self.batch.push(b'\n');
         Ok(())

@@ -82,7 +82,7 @@ impl Session {
         let tools = self.answer(2, "tools/list", json!({})).await?;
         let tools = tools
             .result()
-            .and_then(|result| serde_json::from_str(result.get()).ok());
+            .and_then(|result| mcp::json::read(result.get()).ok());
         Ok(report(&answer, &tools.unwrap_or_default(), begun))
     }
 
@@ -113,7 +113,7 @@ impl Session {
 
 /// Returns the message of a JSON-RPC error.
 pub(super) fn words(error: &str) -> String {
-    let error = serde_json::from_str::<Value>(error).ok();
+    let error = mcp::json::read::<Value>(error).ok();
     let message = error.as_ref().and_then(|error| error["message"].as_str());
     message.unwrap_or("an error without words").to_owned()
 }

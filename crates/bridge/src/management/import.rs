@@ -82,8 +82,9 @@ async fn write(hub: &Arc<Hub>, plan: &Plan) -> Result<hosts::Applied, Problem> {
         let mut servers = plan.servers.iter();
         servers.try_for_each(|(name, config)| config_file::put(path, name, config))
     });
-    let done =
-        added.and_then(|()| hosts::apply(&plan.change).map_err(|error| host_problem(&error)));
+    let done = added.and_then(|()| {
+        threads::blocking(|| hosts::apply(&plan.change)).map_err(|error| host_problem(&error))
+    });
     if done.is_err() {
         take_back(hub, &plan.servers, &kept).await;
     }

@@ -57,7 +57,8 @@ pub(super) fn apply(
         let path = change.path.clone();
         return Err(host_problem(&hosts::HostsError::ChangedMeanwhile { path }));
     }
-    let applied = hosts::apply(change).map_err(|error| host_problem(&error))?;
+    let applied =
+        threads::blocking(|| hosts::apply(change)).map_err(|error| host_problem(&error))?;
     hub.changed();
     let backup = applied.backup.map(|path| path.display().to_string());
     Ok(Reply::HostChange(HostChange {

@@ -1,16 +1,15 @@
 //! One server: its configuration, and what its sessions have found out about it.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use auth::{AccountKey, Authorization, Target, TokenNumber};
 use control::api::{Problem, ServerState, ToolView};
-use mcp::Message;
 use mcp::subscription::LISTEN;
 use mcp::up::Learned;
+use mcp::{Message, json};
 use model::ServerName;
 use model::config::{ServerAuth, ServerConfig};
 use serde_json::value::RawValue;
@@ -21,7 +20,7 @@ use super::tokens::{Refused, Tokens};
 use crate::hub::account_id;
 use crate::no_sign_in::{self, Found};
 use crate::problem;
-use crate::seen::{Absence, Seen, lists_tool};
+use crate::seen::{Absence, Change, Kept, Seen, SeenFile, lists_tool};
 use crate::stand_in::StandIn;
 
 /// One server, as long as its configuration stays the same.
@@ -32,7 +31,7 @@ pub(crate) struct Server {
     /// Whether it came by `connect URL` and is in no configuration.
     pub(crate) ephemeral: bool,
     /// Where what was seen of it is kept; an ephemeral server's is not.
-    seen_file: Option<PathBuf>,
+    seen_file: Option<Arc<SeenFile>>,
     /// Cancelled once the configuration has another server in this one's place, or none.
     pub(crate) replaced: CancellationToken,
     /// What its connections have learned of how it is spoken to.
@@ -89,11 +88,39 @@ struct Known {
 const MOST_STEP_UPS: usize = 3;
 
 impl Server {
-    pub(super) fn new(name: ServerName, config: ServerConfig, seen_file: Option<PathBuf>) -> Self {
-        let seen = match &seen_file {
-            Some(path) => Seen::load(path, &config.url),
-            None => Seen::default(),
-        };
+    /// A server of the configuration, which may take the place of one of the same name.
+    pub(super) fn configured(
+        name: ServerName,
+        config: ServerConfig,
+        before: Option<&Self>,
+        file: impl FnOnce() -> SeenFile,
+    ) -> Self {
+        let before = before.and_then(|before| Some((before, before.seen_file.clone()?)));
+        // What is in the file may be older than what that one has seen.
+        if let Some((before, file)) = before {
+            let seen = before.known().seen.clone();
+            let seen = match seen.is_of(&config.url) {
+                true => seen,
+                false => Seen::load(file.path(), &config.url),
+            };
+            return Self::new(name, config, seen, Some(file));
+        }
+        let file = file();
+        let seen = Seen::load(file.path(), &config.url);
+        Self::new(name, config, seen, Some(Arc::new(file)))
+    }
+
+    /// A server that is in no configuration.
+    pub(super) fn ephemeral(name: ServerName, config: ServerConfig) -> Self {
+        Self::new(name, config, Seen::default(), None)
+    }
+
+    fn new(
+        name: ServerName,
+        config: ServerConfig,
+        seen: Seen,
+        seen_file: Option<Arc<SeenFile>>,
+    ) -> Self {
         let protected = !matches!(config.auth, ServerAuth::Discover | ServerAuth::None);
         let known = Known {
             state: ServerState::Unknown,
@@ -299,7 +326,8 @@ impl Server {
     }
 
     pub(crate) fn tools(&self) -> Option<Vec<ToolView>> {
-        self.known().seen.tools()
+        let seen = self.seen();
+        seen.tools()
     }
 
     /// The server has sent a message.
@@ -325,7 +353,7 @@ impl Server {
     pub(crate) fn answer(&self, request: &Message, problem: &Problem) -> Option<Message> {
         let server = &self.name;
         let absence = Absence { server, problem };
-        self.known().seen.answer(request, absence)
+        self.seen().answer(request, absence)
     }
 
     /// Whether `request` asks for a list of which nothing is known.
@@ -335,7 +363,7 @@ impl Server {
 
     /// The capabilities that hosts are told while the server cannot be asked, a JSON object.
     pub(crate) fn capabilities(&self) -> String {
-        self.known().seen.capabilities()
+        self.seen().capabilities()
     }
 
     /// Returns the stand-in tool that `request` calls, or `None` if the server has a tool of that
@@ -343,8 +371,8 @@ impl Server {
     pub(crate) fn stand_in(&self, request: &Message) -> Option<StandIn> {
         let tool = StandIn::called_by(request, &self.name)?;
         let name = tool.tool_name(&self.name);
-        let known = self.known();
-        (!known.own_tools.contains(&name) && !known.seen.has_tool(&name)).then_some(tool)
+        let is_own = self.known().own_tools.contains(&name) || self.seen().has_tool(&name);
+        (!is_own).then_some(tool)
     }
 
     /// Remembers what the server answered to `request`; says whether it is news.
@@ -358,19 +386,22 @@ impl Server {
         if !Seen::remembers(request) {
             return false;
         }
-        let mut known = self.known();
-        let news = known.seen.note(method, result);
-        if news {
-            self.save(&known.seen);
+        let before = self.known().seen.before(method);
+        let compare = || Kept::of_news(method, result, before.kept.as_ref());
+        let news = threads::pass(result.get().len(), compare);
+        let is_noted = news.is_some_and(|kept| self.known().seen.note(method, kept, &before));
+        if is_noted {
+            self.save(Change::More);
         }
-        news
+        is_noted
     }
 
     /// Notes the server's tools that have the name of a stand-in tool, on whatever page of the list.
     fn note_own_tools(&self, listed: &RawValue) {
         for tool in [StandIn::SignIn, StandIn::Reconnect] {
             let name = tool.tool_name(&self.name);
-            if listed.get().contains(&name) && lists_tool(listed, &name) {
+            if json::contains(listed.get().as_bytes(), name.as_bytes()) && lists_tool(listed, &name)
+            {
                 self.known().own_tools.insert(name);
             }
         }
@@ -387,9 +418,9 @@ impl Server {
         known.protected = true;
         known.refusal = None;
         known.found_sign_in = None;
-        if known.seen.note_account(&account_id(account)) {
-            self.save(&known.seen);
-        }
+        let change = known.seen.note_account(&account_id(account));
+        drop(known);
+        self.save(change);
     }
 
     /// The account that opened it has signed out, and what it saw is forgotten.
@@ -397,26 +428,61 @@ impl Server {
         let mut known = self.known();
         known.state = ServerState::SignInNeeded;
         known.tokens = Tokens::default();
-        if known.seen.forget() {
-            self.save(&known.seen);
-        }
+        let change = known.seen.forget();
+        drop(known);
+        self.save(change);
     }
 
     /// It was removed, and with it what was seen of it.
     pub(crate) fn forget(&self) {
-        if let Some(path) = &self.seen_file
-            && let Err(reason) = std::fs::remove_file(path)
-            && reason.kind() != std::io::ErrorKind::NotFound
+        if let Some(file) = &self.seen_file
+            && let Err(reason) = threads::blocking(|| file.remove())
         {
             tracing::warn!(server = %self.name, %reason, "what was seen of the server stays");
         }
     }
 
-    fn save(&self, seen: &Seen) {
-        if let Some(path) = &self.seen_file
-            && let Err(reason) = seen.save(path)
-        {
+    /// Copies what was seen, so that it is read without the lock.
+    fn seen(&self) -> Seen {
+        self.known().seen.clone()
+    }
+
+    /// Has the change written down: more is written soon, and what was forgotten leaves the disk
+    /// before this returns.
+    fn save(&self, change: Change) {
+        let Some(file) = &self.seen_file else {
+            return;
+        };
+        match change {
+            Change::None => {}
+            Change::More => file.set_due(),
+            Change::Forgotten => threads::blocking(|| {
+                if !self.write(file)
+                    && let Err(reason) = file.clear()
+                {
+                    tracing::error!(server = %self.name, %reason, "what another account saw stays");
+                }
+            }),
+        }
+    }
+
+    /// Writes down what was seen, if that is due. Blocks.
+    pub(super) fn save_if_due(&self) {
+        if let Some(file) = self.seen_file.as_ref().filter(|file| file.is_due()) {
+            self.write(file);
+        }
+    }
+
+    /// Returns whether it could be written.
+    fn write(&self, file: &SeenFile) -> bool {
+        // The server in this one's place has the file.
+        if self.replaced.is_cancelled() {
+            return true;
+        }
+        let written = file.write(|| self.seen());
+        if let Err(reason) = &written {
             tracing::warn!(server = %self.name, %reason, "what was seen of the server is not kept");
         }
+        written.is_ok()
     }
 }

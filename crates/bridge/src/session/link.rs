@@ -174,6 +174,6 @@ fn uri(request: &Message) -> Option<String> {
     struct Concerned {
         uri: String,
     }
-    let concerned: Concerned = serde_json::from_str(request.params()?.get()).ok()?;
+    let concerned: Concerned = mcp::json::read(request.params()?.get()).ok()?;
     Some(concerned.uri)
 }

@@ -156,6 +156,27 @@ async fn a_renewal_outlives_the_end_of_the_bridge_and_no_other_bridge_begins_bef
 }
 
 #[tokio::test]
+async fn what_account_saw_leaves_disk_before_sign_out_is_answered() {
+    let server = Server::start().await;
+    let mut bridge = signed_in(&server, "ann").await;
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    tools(&mut host, 1).await;
+    bridge.restart().await;
+    assert!(bridge.written().unwrap().contains("echoann"));
+    let mut host = bridge.host("one").await;
+    host.initialize().await;
+    // This is news, and not written yet when the account signs out.
+    server.record.describe(10);
+    tools(&mut host, 1).await;
+    bridge.call(sign_out()).await.unwrap();
+    let left = |bridge: &Bridge| bridge.written().unwrap().contains("echo");
+    assert!(!left(&bridge));
+    bridge.restart().await;
+    assert!(!left(&bridge), "a late write brings it back");
+}
+
+#[tokio::test]
 async fn what_one_account_saw_is_not_shown_to_the_next() {
     let server = Server::start().await;
     let mut bridge = signed_in(&server, "ann").await;

@@ -63,6 +63,11 @@ impl Bridge {
         }
     }
 
+    /// What is written down of the server `one`, if anything is.
+    pub(crate) fn written(&self) -> Option<String> {
+        std::fs::read_to_string(self.home.seen_dir().join("one.json")).ok()
+    }
+
     /// Tells it to end.
     pub(crate) fn stop(&self) {
         self.shutdown.cancel();

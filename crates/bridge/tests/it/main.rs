@@ -20,6 +20,7 @@ mod http;
 mod import;
 mod inspection;
 mod life;
+mod lists;
 mod losses;
 mod no_sign_in;
 mod recovery;

@@ -68,6 +68,8 @@ struct Inner {
     refuses_lists: bool,
     /// The names of the tools, in place of `echo`.
     tools: Option<&'static [&'static str]>,
+    /// How long the description of `echo` is, in bytes. It is another one in each list.
+    description: Option<usize>,
     /// The ids of the consents that the authorization server lists, if it offers that.
     consents: Option<Vec<&'static str>>,
     /// Whether the list of consents is never answered.
@@ -205,6 +207,11 @@ impl Record {
     /// Has these tools.
     pub(crate) fn tools(&self, names: &'static [&'static str]) {
         self.0.lock().unwrap().tools = Some(names);
+    }
+
+    /// Describes `echo` in so many bytes from now on, otherwise in each list.
+    pub(crate) fn describe(&self, bytes: usize) {
+        self.0.lock().unwrap().description = Some(bytes);
     }
 
     pub(crate) fn sessions(&self) -> (u32, u32) {
@@ -366,7 +373,7 @@ async fn answer(State(record): State<Record>, headers: HeaderMap, body: Bytes) -
     let message: Value = serde_json::from_slice(&body).unwrap();
     let initialize = message["method"] == "initialize";
     record.note_keys("POST", &headers);
-    let (session, person, hanging, mut released, silent, subscriptions, tools) = {
+    let (session, person, hanging, mut released, silent, subscriptions, tools, description) = {
         let mut inner = record.0.lock().unwrap();
         inner.bodies.push(body.clone());
         let given = headers
@@ -423,6 +430,10 @@ async fn answer(State(record): State<Record>, headers: HeaderMap, body: Bytes) -
             silent,
             inner.subscriptions.clone(),
             inner.tools,
+            inner.description.map(|bytes| {
+                let number = inner.bodies.len().to_string();
+                "x".repeat(bytes - number.len()) + &number
+            }),
         )
     };
     if silent {
@@ -450,6 +461,9 @@ async fn answer(State(record): State<Record>, headers: HeaderMap, body: Bytes) -
             let result = json!({ "tools": tools });
             json(json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string())
         }
+        "tools/list" if let Some(description) = description => json(format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"result":{{"tools":[{{"name":"echo","description":"{description}"}}]}}}}"#
+        )),
         "tools/list" => json(format!(
             r#"{{"jsonrpc":"2.0","id":{id},"result":{{"tools":[{{"name":"echo{person}","inputSchema":{{"type":"object"}}}}]}}}}"#
         )),

@@ -1,8 +1,12 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{Kind, Message, ParseError};
 use crate::RequestId;
+use crate::handshake::InitializeResult;
 
 fn parse(text: &str) -> Result<Message, ParseError> {
     Message::parse(Bytes::copy_from_slice(text.as_bytes()))
@@ -238,4 +242,47 @@ fn a_line_break_in_a_name_is_no_json() {
     assert!(Message::parse(between.into()).is_ok());
     let escaped = text.replace("res\nult", "res\\nult");
     assert!(Message::parse(escaped.into()).is_ok());
+}
+
+#[test]
+fn passes_over_large_message_let_other_tasks_run() {
+    let text = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"result":{{"x":"{}"}}}}"#,
+        "x".repeat(8 << 20)
+    );
+    let bytes = Bytes::from(text);
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).build().unwrap();
+    let passes = runtime.block_on(async {
+        let ticks = Arc::new(AtomicU64::new(0));
+        let ticking = Arc::clone(&ticks);
+        let ticker = tokio::spawn(async move {
+            loop {
+                ticking.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+        });
+        let passing = tokio::spawn(async move {
+            let mut last = 0;
+            let mut passed = |what: &'static str| {
+                let now = ticks.load(Ordering::Relaxed);
+                let ticked = now - std::mem::replace(&mut last, now);
+                (what, ticked)
+            };
+            passed("begin");
+            let message = Message::parse(bytes).unwrap();
+            let parsed = passed("parse");
+            assert!(message.result().is_some());
+            let found = passed("result");
+            assert!(message.error_code().is_none() && InitializeResult::of(&message).is_none());
+            let read = passed("handshake");
+            [parsed, found, read]
+        });
+        let passes = passing.await.unwrap();
+        ticker.abort();
+        passes
+    });
+    for (pass, ticks) in passes {
+        assert!(ticks > 0, "the other task stood still: {pass}");
+    }
 }

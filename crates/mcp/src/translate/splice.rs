@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::{Message, RequestId};
+use crate::{Message, RequestId, json};
 
 /// The members of an object: names and values as JSON texts, in order.
 #[derive(Clone, Debug, Default)]
@@ -15,8 +15,10 @@ pub(crate) struct Object<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 impl<'a> Object<'a> {
     /// Of a JSON text; without members, if it is no object.
     pub(crate) fn of(text: &'a str) -> Self {
-        let mut text = serde_json::Deserializer::from_str(text);
-        text.deserialize_map(Members).unwrap_or_default()
+        threads::pass(text.len(), || {
+            let mut text = serde_json::Deserializer::from_str(text);
+            text.deserialize_map(Members).unwrap_or_default()
+        })
     }
 
     pub(crate) fn of_raw(raw: Option<&'a RawValue>) -> Self {
@@ -31,7 +33,7 @@ impl<'a> Object<'a> {
 
     /// The value of that name, if it is a string.
     pub(crate) fn string(&self, name: &str) -> Option<String> {
-        serde_json::from_str(self.get(name)?).ok()
+        json::read(self.get(name)?).ok()
     }
 
     /// The object of that name; without members, if there is none.
@@ -63,6 +65,11 @@ impl<'a> Object<'a> {
     }
 
     pub(crate) fn text(&self) -> String {
+        let size = self.0.iter().map(|(key, value)| key.len() + value.len());
+        threads::pass(size.sum(), || self.text_here())
+    }
+
+    fn text_here(&self) -> String {
         let members: Vec<_> = self
             .0
             .iter()

@@ -15,7 +15,7 @@ use super::{Failure, Shared};
 use crate::era::{
     HEADER_MISMATCH, META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_PROTOCOL_VERSION,
 };
-use crate::{Era, Message, RequestId};
+use crate::{Era, Message, RequestId, json};
 
 /// A server that goes on beyond so many pages is not followed.
 const MOST_PAGES: usize = 100;
@@ -86,7 +86,7 @@ impl Shared {
             }
             Answer::Nothing => return None,
         };
-        let page = serde_json::from_str::<Page>(answer.result()?.get()).ok();
+        let page = json::read::<Page>(answer.result()?.get()).ok();
         self.cleared(&list, answer);
         page?.next_cursor
     }
@@ -118,7 +118,7 @@ async fn last_of(mut stream: EventStream, id: &RequestId) -> Option<Message> {
 
 /// The call's own word on who calls, and nothing else of it.
 fn list_params(call: &Message) -> Option<Map<String, Value>> {
-    let params: Value = serde_json::from_str(call.params()?.get()).ok()?;
+    let params: Value = json::read(call.params()?.get()).ok()?;
     let kept = [
         META_PROTOCOL_VERSION,
         META_CLIENT_INFO,

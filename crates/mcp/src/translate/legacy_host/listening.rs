@@ -10,7 +10,7 @@ use super::{LegacyHost, done};
 use crate::era::META_SUBSCRIPTION;
 use crate::message::INVALID_PARAMS;
 use crate::up::Failure;
-use crate::{Message, RequestId};
+use crate::{Message, RequestId, json};
 
 #[derive(Debug, Default)]
 pub(super) struct Listening {
@@ -182,7 +182,7 @@ impl LegacyHost {
         let granted = params.object("notifications");
         let granted: Vec<String> = granted
             .get("resourceSubscriptions")
-            .and_then(|uris| serde_json::from_str(uris).ok())
+            .and_then(|uris| json::read(uris).ok())
             .unwrap_or_default();
         for (id, uri) in opening.waiting {
             actions.push(match uri {

@@ -16,7 +16,7 @@ use super::input::ASKING;
 use super::{Call, ModernHost};
 use crate::message::INVALID_PARAMS;
 use crate::round::OWN;
-use crate::{Message, RequestId};
+use crate::{Message, RequestId, json};
 
 /// The error of the older era; this one has none in its place.
 const URL_ELICITATION_REQUIRED: i64 = -32042;
@@ -48,7 +48,7 @@ impl ModernHost {
         if !is_it || !ASKING.contains(&&*call.method) {
             return None;
         }
-        let required: Required<'_> = serde_json::from_str(answer.error()?.get()).ok()?;
+        let required: Required<'_> = json::read(answer.error()?.get()).ok()?;
         let mut wishes = Object::default();
         for (at, elicitation) in required.data.elicitations.iter().enumerate() {
             let wish = wish_of(elicitation);

@@ -1,0 +1,99 @@
+//! The file in which what was seen of a server outlives the bridge.
+//!
+//! Owns: that no older content takes the place of a newer one, and that nothing is written once
+//! the server was removed. Does not own: when it is written.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::Seen;
+
+/// The file of one server.
+#[derive(Debug)]
+pub(crate) struct SeenFile {
+    path: PathBuf,
+    /// Whether there is something that is not written yet.
+    is_due: AtomicBool,
+    /// Tells the bridge that a file is due.
+    due: Arc<Notify>,
+    /// Locked while the file is written or removed.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    InUse,
+    Removed,
+}
+
+impl SeenFile {
+    pub(crate) fn new(path: PathBuf, due: Arc<Notify>) -> Self {
+        Self {
+            path,
+            is_due: AtomicBool::new(false),
+            due,
+            state: Mutex::new(State::InUse),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Has the file written soon.
+    pub(crate) fn set_due(&self) {
+        self.is_due.store(true, Ordering::Release);
+        self.due.notify_one();
+    }
+
+    pub(crate) fn is_due(&self) -> bool {
+        self.is_due.load(Ordering::Acquire)
+    }
+
+    /// Writes what `seen` returns: the newest there is, because the writes before have ended when
+    /// it is called. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub(crate) fn write(&self, seen: impl FnOnce() -> Seen) -> io::Result<()> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_due.store(false, Ordering::Release);
+        match *state {
+            State::InUse => crate::config_file::write(&self.path, &seen().text()?),
+            State::Removed => Ok(()),
+        }
+    }
+
+    /// Removes what is written, which must not stay where what follows cannot be written. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be removed.
+    pub(crate) fn clear(&self) -> io::Result<()> {
+        let _state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        removed(&self.path)
+    }
+
+    /// Removes the file for good. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be removed.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = State::Removed;
+        removed(&self.path)
+    }
+}
+
+fn removed(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
