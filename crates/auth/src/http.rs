@@ -13,7 +13,12 @@ use std::time::Duration;
 use ::http::{HeaderMap, StatusCode};
 use reach::{CertificateFlaw, Obstacle, UnknownName};
 use reqwest::RequestBuilder;
+use rustls::ClientConfig;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
+use rustls_platform_verifier::Verifier;
+use threads::connecting::{self, InOwnTask};
 use url::{Host, Url};
 
 use neighbours::{LeadsInside, Lookup, OutsideOnly, by_the_system, is_neighbour};
@@ -50,14 +55,42 @@ pub fn client(
     proxy: &model::config::Proxy,
 ) -> reqwest::Result<reqwest::Client> {
     let roots = Vec::from_iter(extra_roots);
-    builder(trusted(&roots)?, &Proxies::new(proxy)).build()
+    builder(&roots, &Proxies::new(proxy))?.build()
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that may")]
 fn builder(
-    extra_roots: impl IntoIterator<Item = reqwest::Certificate>,
+    extra_roots: &[CertificateDer<'static>],
     proxies: &Proxies,
-) -> reqwest::ClientBuilder {
+) -> reqwest::Result<reqwest::ClientBuilder> {
+    let builder = without_trust(proxies);
+    Ok(match tls(extra_roots, connecting::Verifier) {
+        Ok(tls) => builder.tls_backend_preconfigured(tls),
+        // It meets the same error, and says so.
+        Err(_) => builder.tls_certs_merge(trusted(extra_roots)?),
+    })
+}
+
+/// TLS with the verifier that `wrap` makes of the system's, which trusts `extra_roots` too.
+fn tls<V: ServerCertVerifier + 'static>(
+    extra_roots: &[CertificateDer<'static>],
+    wrap: impl FnOnce(Verifier) -> V,
+) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let roots = extra_roots.iter().cloned();
+    let verifier = Verifier::new_with_extra_roots(roots, Arc::clone(&provider))?;
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(wrap(verifier)))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// Connections open in tasks of their own, so that timeouts fire while the system is asked for
+/// proxies or judges a certificate.
+#[expect(clippy::disallowed_methods, reason = "the one place that may")]
+fn without_trust(proxies: &Proxies) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT)
@@ -66,7 +99,7 @@ fn builder(
         .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
         .user_agent(concat!("postern/", env!("CARGO_PKG_VERSION")))
         .proxy(proxies.route())
-        .tls_certs_merge(extra_roots)
+        .connector_layer(InOwnTask)
 }
 
 /// What requests go out by, as [`client`] makes it: one client for what is named by the user or
@@ -102,7 +135,7 @@ impl Clients {
         proxy: &model::config::Proxy,
     ) -> reqwest::Result<Self> {
         let (roots, proxies) = (Vec::from_iter(extra_roots), Proxies::new(proxy));
-        let anywhere = builder(trusted(&roots)?, &proxies).build()?;
+        let anywhere = builder(&roots, &proxies)?.build()?;
         Self::around(anywhere, roots, proxies, by_the_system(), is_neighbour)
     }
 
@@ -121,7 +154,7 @@ impl Clients {
             lookup,
             is_neighbour,
         };
-        let outside = builder(trusted(&clients.roots)?, &clients.proxies);
+        let outside = builder(&clients.roots, &clients.proxies)?;
         clients.outside = outside.dns_resolver(clients.outside_only()).build()?;
         Ok(clients)
     }

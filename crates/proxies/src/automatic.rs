@@ -209,12 +209,12 @@ fn is_there(proxy: &Uri) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Condvar, Mutex};
 
     use http::Uri;
 
-    use super::{Answer, Ask, Automatic, choice, is_there};
+    use super::{Answer, Ask, Automatic, PATIENCE, choice, is_there};
 
     fn chosen(said: &[&str], destination: &'static str) -> Option<String> {
         let said: Vec<_> = said.iter().map(|&way| way.to_owned()).collect();
@@ -255,6 +255,32 @@ mod tests {
         assert!(is_there(&proxy));
         drop(listener);
         assert!(!is_there(&proxy));
+    }
+
+    #[test]
+    fn system_that_blocks_lets_other_tasks_run() {
+        static OTHER: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+        let ask: Ask = |_| {
+            let (has_run, news) = &OTHER;
+            let waiting = has_run.lock().unwrap();
+            let waited = news.wait_timeout_while(waiting, PATIENCE, |has_run| !*has_run);
+            let (has_run, _) = waited.unwrap();
+            has_run.then(|| vec!["proxy:3128".to_owned()])
+        };
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(1).build().unwrap();
+        let answer = runtime.block_on(async {
+            let asking = tokio::spawn(async move {
+                tokio::spawn(async {
+                    *OTHER.0.lock().unwrap() = true;
+                    OTHER.1.notify_all();
+                });
+                let automatic = Arc::new(Automatic::new(ask, ""));
+                automatic.answer(&Uri::from_static("https://far.example/"))
+            });
+            asking.await.unwrap()
+        });
+        assert!(matches!(answer, Answer::Through(_)), "{answer:?}");
     }
 
     #[test]

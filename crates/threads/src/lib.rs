@@ -3,10 +3,12 @@
 //! Owns: keeping such work from the tasks that share the runtime. The bridge relays the messages of
 //! all sessions on one worker thread. Does not own: the work.
 
+pub mod connecting;
+
 use std::panic;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::task;
+use tokio::task::{self, JoinHandle};
 
 /// How many bytes one pass over a text may read where other tasks wait for it: a pass over as many
 /// takes a few milliseconds at most.
@@ -37,7 +39,11 @@ pub fn pass<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
 ///
 /// If the work does.
 pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match task::spawn_blocking(work).await {
+    join(&mut task::spawn_blocking(work)).await
+}
+
+async fn join<T>(task: &mut JoinHandle<T>) -> T {
+    match task.await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => panic::resume_unwind(panic),
@@ -57,7 +63,9 @@ mod tests {
     use super::{MAX_PASS, aside, blocking, pass};
 
     /// Waits in `wait`, on a runtime with one worker, until another task of the runtime has run.
-    fn is_passed_by(wait: impl FnOnce(mpsc::Receiver<()>) -> bool + Send + 'static) -> bool {
+    pub(crate) fn is_passed_by(
+        wait: impl FnOnce(mpsc::Receiver<()>) -> bool + Send + 'static,
+    ) -> bool {
         let mut builder = Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).enable_all().build().unwrap();
         runtime.block_on(async {
@@ -70,7 +78,7 @@ mod tests {
         })
     }
 
-    fn hears(told: &mpsc::Receiver<()>) -> bool {
+    pub(crate) fn hears(told: &mpsc::Receiver<()>) -> bool {
         told.recv_timeout(Duration::from_secs(10)).is_ok()
     }
 

@@ -61,16 +61,13 @@ impl Net {
             Box::pin(async move { Ok(found) })
         });
         let proxies = Proxies::new(&Proxy::None);
-        let anywhere = builder([self.certificate()], &proxies)
+        let roots = vec![self.root.as_ref().der().clone()];
+        let anywhere = builder(&roots, &proxies)
+            .unwrap()
             .dns_resolver(Arc::new(Everything(Arc::clone(&lookup))))
             .build()
             .unwrap();
-        let roots = vec![self.root.as_ref().der().clone()];
         Clients::around(anywhere, roots, proxies, lookup, |ip| ip == INSIDE).unwrap()
-    }
-
-    fn certificate(&self) -> reqwest::Certificate {
-        reqwest::Certificate::from_der(self.root.as_ref().der()).unwrap()
     }
 
     /// A server at an address, under every name there is.

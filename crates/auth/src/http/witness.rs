@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use ::http::HeaderMap;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use rustls_platform_verifier::Verifier;
+use threads::connecting;
 use url::Url;
 
-use super::{Clients, Fault, Side, builder, certificate, send};
+use super::{Clients, Fault, Side, builder, certificate, send, tls, without_trust};
 
 /// How long somebody may take to answer.
 const LOOK: Duration = Duration::from_secs(10);
@@ -47,11 +47,23 @@ async fn ask(
     let unusable = |error: &dyn std::fmt::Display| {
         Fault::Unreachable(format!("the trust store cannot be used: {error}"))
     };
-    let mut builder = builder([], &clients.proxies);
-    if url.scheme() == "https" {
-        let tls = tls(clients.roots.clone(), Arc::clone(authority));
-        builder = builder.tls_backend_preconfigured(tls.map_err(|error| unusable(&error))?);
-    }
+    let builder = match url.scheme() {
+        "https" => {
+            // This reads the system's trust store.
+            let tls = threads::blocking(|| {
+                tls(&clients.roots, |verifier| {
+                    let authority = Arc::clone(authority);
+                    connecting::Verifier(Witness {
+                        verifier,
+                        authority,
+                    })
+                })
+            });
+            let tls = tls.map_err(|error| unusable(&error))?;
+            without_trust(&clients.proxies).tls_backend_preconfigured(tls)
+        }
+        _ => builder(&[], &clients.proxies).map_err(|error| unusable(&error))?,
+    };
     let client = match side {
         Side::Inside => builder,
         Side::Outside => builder.dns_resolver(clients.outside_only()),
@@ -64,23 +76,6 @@ async fn ask(
     // An answer from somewhere on the way would tell an older time.
     let request = request.header("cache-control", "no-cache");
     Ok(send(request).await?.headers)
-}
-
-fn tls(
-    roots: Vec<CertificateDer<'static>>,
-    authority: Arc<Mutex<Option<String>>>,
-) -> Result<ClientConfig, Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = Verifier::new_with_extra_roots(roots, Arc::clone(&provider))?;
-    let witness = Witness {
-        verifier,
-        authority,
-    };
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(witness));
-    Ok(config.with_no_client_auth())
 }
 
 /// Leaves the judgement to the system, and notes what was judged.

@@ -19,11 +19,11 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{Connection, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use model::config::Proxy;
-use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
+use threads::connecting::{self, OwnTask};
 use tokio::time::Instant;
 use tower::Service;
 
@@ -109,10 +109,11 @@ pub(super) enum RequestError {
     Crowded(#[from] Crowded),
 }
 
-type Pool = legacy::Client<Bounded<HttpsConnector<Routed>>, Full<Bytes>>;
+type Connector = Bounded<OwnTask<HttpsConnector<Routed>>>;
+type Pool = legacy::Client<Connector, Full<Bytes>>;
 
 struct Connections {
-    connector: Bounded<HttpsConnector<Routed>>,
+    connector: Connector,
     pool: RwLock<Arc<Pool>>,
     idle: Idle,
     in_flight: InFlight,
@@ -123,7 +124,7 @@ impl Connections {
     fn new(connector: HttpsConnector<Routed>, max: usize) -> Self {
         let idle = Idle::new(max / 3);
         let connector = Bounded {
-            connector,
+            connector: OwnTask(connector),
             idle: idle.clone(),
         };
         Self {
@@ -202,7 +203,7 @@ impl Client {
     }
 }
 
-fn pool(connector: Bounded<HttpsConnector<Routed>>) -> Pool {
+fn pool(connector: Connector) -> Pool {
     legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
@@ -243,7 +244,7 @@ fn tls(extra_roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig, rustls
     let config = match Verifier::new_with_extra_roots(extra_roots, provider) {
         Ok(verifier) => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier) as Arc<dyn ServerCertVerifier>),
+            .with_custom_certificate_verifier(Arc::new(connecting::Verifier(verifier))),
         // A machine without any certificate authority can still reach itself.
         Err(error) if only_the_system => {
             tracing::warn!(%error, "the system's trust store is empty: no https server is trusted");
