@@ -64,6 +64,8 @@ async fn token_refreshed_on_full_disk_is_stored_later() {
     let hint = format!("free space on the disk of {}", vault.display());
     assert!(status.contains("cannot be stored since "), "{status}");
     assert!(status.contains(&hint), "{status}");
+    // It would be another text with each try, and each a new state to show.
+    assert!(!status.contains(".writing-"), "{status}");
     let doctor = bridge.output(&["doctor"], "").await;
     let checks = String::from_utf8(doctor.stdout).expect("text");
     assert!(
