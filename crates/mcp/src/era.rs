@@ -9,8 +9,8 @@ use std::ops::Range;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::message::Message;
 use crate::json;
+use crate::message::Message;
 
 /// The newest version with a handshake.
 pub const LATEST_LEGACY: &str = "2025-11-25";

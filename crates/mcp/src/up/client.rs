@@ -29,7 +29,7 @@ use tower::Service;
 
 use super::connection::Closable;
 use super::idle::{Answered, Idle};
-use super::in_flight::{Crowded, InFlight};
+use super::in_flight::{Crowded, InFlight, Lane};
 use super::proxy::Routed;
 
 /// For name, TCP and TLS together.
@@ -180,10 +180,11 @@ impl Client {
     /// Returns when the head of the response is here.
     pub(super) async fn request(
         &self,
+        lane: Lane,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Answered>, RequestError> {
         let connections = &self.connections;
-        let permit = connections.in_flight.permit(request.uri()).await?;
+        let permit = connections.in_flight.permit(lane, request.uri()).await?;
         connections.idle.give_up(Instant::now());
         let secrets = SentSecrets::of(&request);
         let mut response = connections.pool().request(request).await?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::Uri;
 
 use super::answer::{self, Asked};
+use super::in_flight::Lane;
 use super::outgoing::{HttpSession, Outgoing};
 use super::state::{Generation, SseSession};
 use super::stream::{EventStream, Mark};
@@ -64,7 +65,7 @@ impl Shared {
         let authorization = self.state().authorization.clone();
         let uri = self.uri()?;
         let request = HttpSession::default().get(uri, &self.headers(), authorization, None);
-        let response = self.client.request(request).await;
+        let response = self.client.request(Lane::Exchanges, request).await;
         let response = response.map_err(|error| Failure::without_response(&error, uri))?;
         let asked = Asked {
             id: None,
@@ -119,7 +120,7 @@ impl Shared {
     ) -> Result<(), Failure> {
         let http = HttpSession::default();
         let request = outgoing.post(&session.endpoint, &self.headers(), &http, Vec::new());
-        let response = self.client.request(request).await;
+        let response = self.client.request(outgoing.lane(), request).await;
         let response =
             response.map_err(|error| Failure::without_response(&error, &session.endpoint))?;
         let asked = Asked {

@@ -93,6 +93,7 @@ impl Idle {
             Box::new(Rest {
                 idle: self.clone(),
                 time: time(response.headers()),
+                used: closer.used(),
                 closer,
             })
         });
@@ -113,7 +114,7 @@ impl Idle {
         let now = Instant::now();
         let mut lying = self.lying();
         lying.insert(IdleConnection {
-            used: rest.closer.used(),
+            used: rest.used,
             closer: rest.closer,
             since: now,
             until: now + rest.time,
@@ -261,6 +262,9 @@ pub(super) struct Answered {
 struct Rest {
     idle: Idle,
     time: Duration,
+    /// When the head of the response came. The next request may use the connection before the reader
+    /// of the body has seen its end, and must not be cut off.
+    used: Used,
     closer: Closer,
 }
 

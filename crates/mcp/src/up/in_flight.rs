@@ -18,8 +18,27 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// calls that never end hold their connections for so long.
 const TURN_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Of the connections, one in so many is for [`Lane::Signals`].
+const SIGNALS: usize = 8;
+
+/// What a request of HTTP is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Requests of MCP, and streams: they may be open for long.
+    Exchanges,
+    /// Notifications, responses and the end of a session. They never wait for exchanges: what is
+    /// open may wait for one of these, as for a cancellation.
+    Signals,
+}
+
 /// The requests under way.
 pub(super) struct InFlight {
+    exchanges: Limits,
+    signals: Limits,
+}
+
+/// How many of one lane may be under way.
+struct Limits {
     total: Arc<Semaphore>,
     max_per_server: usize,
     servers: Mutex<HashMap<Authority, Arc<Semaphore>>>,
@@ -41,8 +60,27 @@ pub(super) struct Crowded {
 }
 
 impl InFlight {
-    /// At most `max` at once; half of them to one server, so that it cannot stop the others.
+    /// At most `max` at once; half of each lane to one server, so that it cannot stop the others.
     pub(super) fn new(max: usize) -> Self {
+        let signals = (max / SIGNALS).max(2);
+        Self {
+            exchanges: Limits::new(max.saturating_sub(signals)),
+            signals: Limits::new(signals),
+        }
+    }
+
+    /// Waits until a request may be sent.
+    pub(super) async fn permit(&self, lane: Lane, uri: &Uri) -> Result<Permit, Crowded> {
+        let limits = match lane {
+            Lane::Exchanges => &self.exchanges,
+            Lane::Signals => &self.signals,
+        };
+        limits.permit(uri).await
+    }
+}
+
+impl Limits {
+    fn new(max: usize) -> Self {
         let max = max.clamp(2, Semaphore::MAX_PERMITS);
         Self {
             total: Arc::new(Semaphore::new(max)),
@@ -51,8 +89,7 @@ impl InFlight {
         }
     }
 
-    /// Waits until a request may be sent.
-    pub(super) async fn permit(&self, uri: &Uri) -> Result<Permit, Crowded> {
+    async fn permit(&self, uri: &Uri) -> Result<Permit, Crowded> {
         let server = self.server(uri);
         let both = async {
             // In this order: what waits for its server takes nothing from the others.

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::in_flight::Lane;
 use super::state::Generation;
 use crate::era::Peek;
 use crate::{Era, Message, header};
@@ -66,6 +67,13 @@ impl Outgoing {
         match self.wire {
             Wire::Legacy => Era::Legacy,
             Wire::Modern(_) => Era::Modern,
+        }
+    }
+
+    pub(super) fn lane(&self) -> Lane {
+        match self.message.is_no_request() {
+            true => Lane::Signals,
+            false => Lane::Exchanges,
         }
     }
 

@@ -14,6 +14,7 @@ use tokio_util::sync::DropGuard;
 
 use super::answer::{self, Answer, Asked};
 use super::idle::Answered;
+use super::in_flight::Lane;
 use super::outgoing::{HttpSession, Outgoing};
 use super::state::{Gate, Generation, Route, State};
 use super::stream::{Cut, EventStream, LINGER, LONGEST_BACK_OFF, Mark};
@@ -256,7 +257,7 @@ impl Shared {
     ) -> Result<Response<Answered>, Failure> {
         let uri = self.uri()?;
         let request = outgoing.post(uri, &self.headers(), session, parameters);
-        let response = self.client.request(request).await;
+        let response = self.client.request(outgoing.lane(), request).await;
         response.map_err(|error| Failure::without_response(&error, uri))
     }
 
@@ -483,7 +484,7 @@ impl Shared {
                 session.named(Era::Legacy),
             )
         };
-        let response = match self.client.request(request).await {
+        let response = match self.client.request(Lane::Exchanges, request).await {
             Ok(response) => response,
             Err(error) => return Opened::NotNow(Failure::without_response(&error, uri)),
         };
@@ -535,7 +536,7 @@ impl Shared {
         let request = session.request(Method::DELETE, uri, &self.headers(), authorization);
         let client = self.client.clone();
         Some(async move {
-            match tokio::time::timeout(FAREWELL, client.request(request)).await {
+            match tokio::time::timeout(FAREWELL, client.request(Lane::Signals, request)).await {
                 Ok(Ok(response)) => tracing::debug!(status = %response.status(), "session ended"),
                 Ok(Err(_)) | Err(_) => {
                     tracing::debug!("the server did not hear that the session ended");
