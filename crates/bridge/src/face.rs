@@ -9,6 +9,7 @@ mod body;
 mod connections;
 mod door;
 mod http;
+mod intake;
 mod local;
 mod post;
 mod serve;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Reads lines without copying them. Cancel-safe: a line half read is kept for the next call.
@@ -17,25 +17,54 @@ pub struct Lines<R> {
     is_too_long: bool,
 }
 
+/// Room to ask the system for at least.
+const CHUNK: usize = 16 * 1024;
+
+/// How much is read at once at most.
+const MAX_READ: usize = 256 * 1024;
+
+/// A buffer that grew for a longer line goes with that line, in bytes.
+const MAX_KEPT_LINE: usize = 64 * 1024;
+
+/// What [`Lines::advance`] came to.
+#[derive(Debug)]
+pub enum Progress {
+    /// A line that is not empty, without its line end.
+    Line(Bytes),
+    /// So many bytes of a line whose end has not come yet.
+    Partial(usize),
+    /// The end of the stream.
+    End,
+}
+
 /// What [`Lines::next_piece`] reads.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece {
     /// A whole line.
     Line(Bytes),
     /// A part of a line that is too long.
-    Part {
-        /// What was read of it; its line end is not.
-        bytes: Bytes,
-        /// Whether the line ends here.
-        is_last: bool,
-    },
+    Part(Part),
 }
 
-/// Room to ask the system for at least.
-const CHUNK: usize = 16 * 1024;
+/// A part of a line that is not kept whole.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Part {
+    /// What was read of the line.
+    pub bytes: Bytes,
+    /// Whether the line ends here.
+    pub is_last: bool,
+}
 
-/// A buffer that grew for a longer line goes with that line, in bytes.
-const MAX_KEPT_LINE: usize = 256 * 1024;
+/// What one read came to.
+enum Step {
+    Line(Bytes),
+    /// A whole line that is longer than the longest.
+    LongLine(Bytes),
+    /// The begin of one.
+    TooLong,
+    Partial(usize),
+    End,
+}
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     /// Lines of at most `longest` bytes.
@@ -64,24 +93,27 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     /// read on.
     pub async fn next(&mut self) -> io::Result<Option<Bytes>> {
         loop {
-            if let Some(line) = self.take_line() {
-                if !line.is_empty() {
-                    return Ok(Some(line));
-                }
-                continue;
+            match self.advance().await? {
+                Progress::Line(line) => return Ok(Some(line)),
+                Progress::Partial(_) => {}
+                Progress::End => return Ok(None),
             }
-            if self.buffer.len() > self.longest {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "a line is too long",
-                ));
-            }
-            self.buffer.reserve(CHUNK);
-            if self.source.read_buf(&mut self.buffer).await? == 0 {
-                self.searched = 0;
-                let rest = trimmed(self.buffer.split().freeze());
-                return Ok((!rest.is_empty()).then_some(rest));
-            }
+        }
+    }
+
+    /// The next line that was read, else what there is of one after the next read. Cancel-safe.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub async fn advance(&mut self) -> io::Result<Progress> {
+        match self.step().await? {
+            Step::Line(line) => Ok(Progress::Line(line)),
+            Step::Partial(length) => Ok(Progress::Partial(length)),
+            Step::End => Ok(Progress::End),
+            Step::LongLine(_) | Step::TooLong => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a line is too long",
+            )),
         }
     }
 
@@ -92,39 +124,77 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     /// The stream's.
     pub async fn next_piece(&mut self) -> io::Result<Option<Piece>> {
         loop {
-            let line = self.take_line();
-            match (self.is_too_long, line) {
-                (false, None) if self.buffer.len() > self.longest => self.is_too_long = true,
-                (false, Some(line)) if line.len() <= self.longest => {
-                    if !line.is_empty() {
-                        return Ok(Some(Piece::Line(line)));
-                    }
-                    continue;
-                }
-                (_, Some(bytes)) => {
-                    self.is_too_long = false;
+            if self.is_too_long {
+                let part = self.skip().await?;
+                self.is_too_long = !part.is_last;
+                return Ok(Some(Piece::Part(part)));
+            }
+            match self.step().await? {
+                Step::Line(line) => return Ok(Some(Piece::Line(line))),
+                Step::LongLine(bytes) => {
                     let is_last = true;
-                    return Ok(Some(Piece::Part { bytes, is_last }));
+                    return Ok(Some(Piece::Part(Part { bytes, is_last })));
                 }
-                (_, None) => {}
-            }
-            if self.is_too_long && !self.buffer.is_empty() {
-                let bytes = std::mem::take(&mut self.buffer).freeze();
-                self.searched = 0;
-                let is_last = false;
-                return Ok(Some(Piece::Part { bytes, is_last }));
-            }
-            self.buffer.reserve(CHUNK);
-            if self.source.read_buf(&mut self.buffer).await? == 0 {
-                self.searched = 0;
-                let rest = trimmed(self.buffer.split().freeze());
-                if std::mem::take(&mut self.is_too_long) {
-                    let (bytes, is_last) = (rest, true);
-                    return Ok(Some(Piece::Part { bytes, is_last }));
-                }
-                return Ok((!rest.is_empty()).then_some(Piece::Line(rest)));
+                Step::TooLong => self.is_too_long = true,
+                Step::Partial(_) => {}
+                Step::End => return Ok(None),
             }
         }
+    }
+
+    /// Passes over the line that has begun, part by part. Cancel-safe.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub async fn skip(&mut self) -> io::Result<Part> {
+        self.searched = 0;
+        if self.buffer.is_empty() && self.read().await? == 0 {
+            let (bytes, is_last) = (Bytes::new(), true);
+            return Ok(Part { bytes, is_last });
+        }
+        let end = memchr::memchr(b'\n', &self.buffer);
+        Ok(Part {
+            bytes: match end {
+                Some(at) => trimmed(self.buffer.split_to(at + 1).freeze().slice(..at)),
+                None => std::mem::take(&mut self.buffer).freeze(),
+            },
+            is_last: end.is_some(),
+        })
+    }
+
+    async fn step(&mut self) -> io::Result<Step> {
+        if let Some(step) = self.take_step() {
+            return Ok(step);
+        }
+        if self.buffer.len() > self.longest {
+            return Ok(Step::TooLong);
+        }
+        if self.read().await? == 0 {
+            self.searched = 0;
+            let rest = trimmed(self.buffer.split().freeze());
+            return Ok(match rest.is_empty() {
+                true => Step::End,
+                false => Step::Line(rest),
+            });
+        }
+        let step = self.take_step();
+        Ok(step.unwrap_or(Step::Partial(self.buffer.len())))
+    }
+
+    /// Reads once. Not more than a little: some sources clear all the room that they are given.
+    async fn read(&mut self) -> io::Result<usize> {
+        self.buffer.reserve(CHUNK);
+        let mut room = (&mut self.buffer).limit(MAX_READ);
+        self.source.read_buf(&mut room).await
+    }
+
+    /// The next line that is not empty and whose end is here.
+    fn take_step(&mut self) -> Option<Step> {
+        let line = std::iter::from_fn(|| self.take_line()).find(|line| !line.is_empty())?;
+        Some(match line.len() <= self.longest {
+            true => Step::Line(line),
+            false => Step::LongLine(line),
+        })
     }
 
     fn take_line(&mut self) -> Option<Bytes> {
@@ -135,6 +205,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         let line = self.buffer.split_to(self.searched + at + 1).freeze();
         self.searched = 0;
         if line.len() > MAX_KEPT_LINE {
+            // The rest must not keep the line's memory.
             self.buffer = BytesMut::from(&self.buffer[..]);
         }
         Some(trimmed(line.slice(..line.len() - 1)))
@@ -152,7 +223,7 @@ fn trimmed(line: Bytes) -> Bytes {
 mod tests {
     use tokio::io::AsyncWriteExt;
 
-    use super::{Lines, MAX_KEPT_LINE, Piece};
+    use super::{Lines, MAX_KEPT_LINE, Part, Piece};
 
     #[tokio::test]
     async fn finds_lines_however_they_arrive() {
@@ -186,7 +257,7 @@ mod tests {
         far.write_all(b"y\r\ntwo\n").await.unwrap();
         loop {
             match lines.next_piece().await.unwrap().unwrap() {
-                Piece::Part { bytes, is_last } => {
+                Piece::Part(Part { bytes, is_last }) => {
                     long.extend_from_slice(&bytes);
                     if is_last {
                         break;
@@ -201,9 +272,15 @@ mod tests {
         far.write_all(&[b'z'; 50]).await.unwrap();
         drop(far);
         let part = lines.next_piece().await.unwrap();
-        assert!(matches!(part, Some(Piece::Part { is_last: false, .. })));
+        assert!(matches!(
+            part,
+            Some(Piece::Part(Part { is_last: false, .. }))
+        ));
         let part = lines.next_piece().await.unwrap();
-        assert!(matches!(part, Some(Piece::Part { is_last: true, .. })));
+        assert!(matches!(
+            part,
+            Some(Piece::Part(Part { is_last: true, .. }))
+        ));
         assert_eq!(lines.next_piece().await.unwrap(), None);
     }
 

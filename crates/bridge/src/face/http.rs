@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use control::api::Problem;
-use control::hello::LONGEST_MESSAGE;
 
 use super::{alone, door, sse, streamable};
 use crate::hub::Hub;
@@ -57,7 +55,6 @@ pub(super) fn routes(hub: &Arc<Hub>) -> Router {
                 "hint: MCP is at /NAME/mcp and /NAME/sse\n",
             )
         }))
-        .layer(DefaultBodyLimit::max(LONGEST_MESSAGE))
         .layer(middleware::from_fn(door::check))
         .with_state(shared)
 }

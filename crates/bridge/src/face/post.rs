@@ -309,6 +309,44 @@ mod tests {
         tokio::join!(responses.carry(from), asking);
     }
 
+    #[tokio::test]
+    async fn messages_kept_for_next_stream_are_bounded_in_bytes() {
+        let responses = responses();
+        let (session, from) = mpsc::channel(20);
+        for length in [2, 1, 3, 2, 2, 9].map(|eighths| eighths * super::MAX_KEPT_BYTES / 8 - 100) {
+            let text = serde_json::json!({ "text": "x".repeat(length) });
+            let message = Message::notification("notifications/x", Some(text));
+            let told = ToHost {
+                message,
+                ..remark()
+            };
+            session.send(told).await.unwrap();
+        }
+        // What the host has open keeps its responses from being forgotten at the end.
+        let carrying = responses.carry(from);
+        tokio::pin!(carrying);
+        while session.capacity() < 20 {
+            let turn = tokio::task::yield_now();
+            tokio::select! {
+                () = &mut carrying => panic!("the session goes on"),
+                () = turn => {}
+            }
+        }
+        let (kept, _stream) = responses.listen();
+        let eighths = |told: &ToHost| {
+            told.message
+                .bytes()
+                .len()
+                .div_ceil(super::MAX_KEPT_BYTES / 8)
+        };
+        let kept: Vec<_> = kept.iter().map(eighths).collect();
+        assert_eq!(
+            kept,
+            [1, 3, 2, 2],
+            "the oldest is dropped, and the one that is too long"
+        );
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_stream_that_nobody_reads_does_not_hold_up_an_answer_for_ever() {
         let responses = std::sync::Arc::new(responses());

@@ -14,6 +14,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::intake::{Heard, Intake};
 use crate::hub::{Hub, Listing};
 use crate::registry::Server;
 use crate::session::{self, Ends, Manner, ToHost};
@@ -92,9 +93,10 @@ async fn relay(
     lines: Lines<Reader>,
     writer: Writer,
 ) -> io::Result<()> {
+    let intake = Intake::new(lines, server.name.to_string(), hub.from_hosts.account());
     let Ends { to, from, memory } = session::start(hub, server, Listing::Stdio, Manner::Host);
     let (own, own_words) = mpsc::channel(4);
-    let reading = read(hub, lines, to, own);
+    let reading = read(hub, intake, to, own);
     let writing = write(from, own_words, Outlet::new(writer, memory));
     let (read, written) = tokio::join!(reading, writing);
     read.and(written)
@@ -104,7 +106,7 @@ async fn relay(
 /// shim is told, sends what it has begun, and half-closes: nothing is lost in between.
 async fn read(
     hub: &Hub,
-    mut lines: Lines<Reader>,
+    mut intake: Intake<Reader>,
     to: mpsc::Sender<Message>,
     own: mpsc::Sender<Bytes>,
 ) -> io::Result<()> {
@@ -112,8 +114,8 @@ async fn read(
     let farewell = tokio::time::sleep(Duration::MAX);
     tokio::pin!(farewell);
     loop {
-        let line = tokio::select! {
-            line = lines.next() => line?,
+        let heard = tokio::select! {
+            heard = intake.next() => heard?,
             () = hub.yielding.cancelled(), if !told => {
                 told = true;
                 farewell.as_mut().reset(Instant::now() + FAREWELL);
@@ -123,7 +125,16 @@ async fn read(
             () = &mut farewell, if told => return Ok(()),
             () = to.closed() => return Ok(()),
         };
-        let Some(line) = line else { return Ok(()) };
+        let line = match heard {
+            Heard::Message(line) => line,
+            Heard::Refused(answer) => {
+                if let Some(answer) = answer {
+                    let _ = own.send(answer.line()).await;
+                }
+                continue;
+            }
+            Heard::End => return Ok(()),
+        };
         if !pass_on(Parsed::from_host(line), &to, &own).await {
             return Ok(());
         }
@@ -266,5 +277,108 @@ async fn write_piece<W: AsyncWrite + Unpin>(
             tracing::warn!("a host has taken nothing for a minute and others wait for the memory; its connection is closed");
             Err(io::ErrorKind::TimedOut.into())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use mcp::Message;
+    use mcp::memory::{Account, Budget};
+    use tokio::io::{AsyncReadExt, DuplexStream};
+    use tokio::sync::mpsc;
+    use tokio::task::JoinHandle;
+    use tokio::time::timeout;
+
+    use super::{MAX_BATCH, Outlet, write};
+    use crate::session::ToHost;
+
+    const MIB: usize = 1 << 20;
+
+    /// A message of so many bytes and a few more, which takes memory from the account.
+    async fn message(memory: &Account, length: usize) -> Message {
+        let text = "x".repeat(length);
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","method":"x","params":["{text}",{}]}}"#,
+            "\n".repeat(9)
+        );
+        let mut reservation = memory.reserve();
+        reservation.grow(text.len()).await;
+        let text = text.replace(",\n", "\n");
+        Message::parse(reservation.own(Bytes::from(text))).expect("a message")
+    }
+
+    /// A host that is sent these, and what it has not read yet.
+    async fn host(
+        memory: &Account,
+        lengths: &[usize],
+    ) -> (DuplexStream, JoinHandle<std::io::Result<()>>) {
+        let (near, far) = tokio::io::duplex(1000);
+        let (to, from) = mpsc::channel(64);
+        let (own, own_words) = mpsc::channel(1);
+        for length in lengths {
+            let message = message(memory, *length).await;
+            let told = ToHost {
+                message,
+                request: None,
+                sent: None,
+            };
+            to.send(told).await.expect("room");
+        }
+        let outlet = Outlet::new(near, memory.clone());
+        let writing = tokio::spawn(async move {
+            let _own = own;
+            write(from, own_words, outlet).await
+        });
+        (far, writing)
+    }
+
+    #[tokio::test]
+    async fn long_messages_go_out_as_lines_in_order() {
+        let budget = Budget::default();
+        let lengths = [10, MAX_BATCH - 50, 3 * MAX_BATCH, 10, MAX_BATCH, 7];
+        let (mut far, writing) = host(&budget.account(), &lengths).await;
+        let mut text = String::new();
+        far.read_to_string(&mut text).await.expect("text");
+        let read: Vec<_> = text
+            .lines()
+            .map(|line| line.matches('x').count() - 1)
+            .collect();
+        assert_eq!(read, lengths);
+        writing.await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stopped_hosts_do_not_keep_memory_from_others_for_ever() {
+        let budget = Budget::default();
+        let mut stopped = Vec::new();
+        for _ in 0..5 {
+            let account = budget.account();
+            stopped.push(host(&account, &[14 * MIB, 14 * MIB]).await);
+            if budget_is_full(&budget).await {
+                break;
+            }
+        }
+        assert!(stopped.iter().all(|(_, writing)| !writing.is_finished()));
+        let others = budget.account();
+        let small = timeout(Duration::from_millis(1), message(&others, MIB / 2)).await;
+        assert!(small.is_ok(), "a message within the floor waits for nobody");
+        drop(small);
+        let large = timeout(Duration::from_secs(120), message(&others, 30 * MIB)).await;
+        assert!(large.is_ok(), "the stopped hosts were cut");
+    }
+
+    /// Returns whether another one would have to wait.
+    async fn budget_is_full(budget: &Budget) -> bool {
+        let mut probe = [budget.account().reserve(), budget.account().reserve()];
+        for reservation in &mut probe {
+            let growing = reservation.grow(20 * MIB);
+            if timeout(Duration::from_millis(1), growing).await.is_err() {
+                return true;
+            }
+        }
+        false
     }
 }

@@ -5,17 +5,19 @@ use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
+use mcp::memory::Account;
 use mcp::{Message, Parsed, sse};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::batch;
 use super::http::{Shared, no_server};
+use super::intake;
 use super::streamable::session_id;
 use crate::hub::Listing;
 use crate::session::{self, Ends, Manner, ToHost};
@@ -31,6 +33,8 @@ pub(super) struct Sessions(Mutex<HashMap<String, Open>>);
 struct Open {
     server: String,
     to: mpsc::Sender<Message>,
+    /// What the host's messages take memory from.
+    memory: Account,
 }
 
 impl Sessions {
@@ -57,7 +61,13 @@ pub(super) async fn open(State(shared): State<Shared>, Path(name): Path<String>)
     let endpoint = format!("/{name}/message?sessionId={id}");
     let listing = Listing::Stream { face: "sse" };
     let Ends { to, from, .. } = session::start(&shared.hub, server, listing, Manner::Host);
-    shared.sse.map().insert(id, Open { server: name, to });
+    let memory = shared.hub.from_hosts.account();
+    let open = Open {
+        server: name,
+        to,
+        memory,
+    };
+    shared.sse.map().insert(id, open);
     let first = sse::encode(Some("endpoint"), None, endpoint.as_bytes());
     let rest = stream::unfold(from, async |mut from: mpsc::Receiver<ToHost>| {
         let ToHost { message, .. } = from.recv().await?;
@@ -86,21 +96,25 @@ pub(super) async fn message(
     State(shared): State<Shared>,
     Path(name): Path<String>,
     Query(address): Query<Address>,
-    body: Bytes,
+    body: Body,
 ) -> Response {
-    let to = {
+    let found = {
         let map = shared.sse.map();
         let open = map
             .get(&address.session_id)
             .filter(|open| open.server == name);
-        open.map(|open| open.to.clone())
+        open.map(|open| (open.to.clone(), open.memory.clone()))
     };
-    let Some(to) = to else {
+    let Some((to, memory)) = found else {
         return (
             StatusCode::NOT_FOUND,
             "this stream has ended; hint: open /sse again\n",
         )
             .into_response();
+    };
+    let body = match intake::read(body, &name, &memory).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
     };
     match Parsed::from_host(body) {
         Ok(Parsed::Message(message)) => match to.send(message).await {

@@ -92,3 +92,41 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::time::Duration;
+
+    use mcp::memory::{Account, Budget};
+    use tokio::io::AsyncWriteExt;
+    use tokio::time::timeout;
+
+    use super::Watched;
+
+    async fn held(account: &Account, length: usize) -> mcp::memory::Reservation {
+        let mut reservation = account.reserve();
+        reservation.grow(length).await;
+        reservation
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn unread_connection_breaks_once_others_wait() {
+        let budget = Budget::default();
+        let (near, _far) = tokio::io::duplex(16);
+        let mut stalled = Watched::new(near, budget.clone());
+        let hour = Duration::from_secs(3600);
+        assert!(timeout(hour, stalled.write_all(&[0; 99])).await.is_err());
+
+        let accounts = [budget.account(), budget.account()];
+        let _all = (
+            held(&accounts[0], 60 << 20).await,
+            held(&accounts[1], 60 << 20).await,
+        );
+        let waiting = budget.account();
+        let waits = tokio::spawn(async move { held(&waiting, 60 << 20).await });
+        let broken = timeout(hour, stalled.write_all(&[0; 99])).await;
+        assert_eq!(broken.unwrap().unwrap_err().kind(), ErrorKind::TimedOut);
+        assert!(!waits.is_finished());
+    }
+}

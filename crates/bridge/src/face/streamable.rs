@@ -8,11 +8,12 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
+use mcp::memory::Account;
 use mcp::{Kind, Message, ParseError, Parsed, RequestId, mirrored, sse};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -20,6 +21,7 @@ use uuid::Uuid;
 
 use super::door::Peer;
 use super::http::{Shared, no_server};
+use super::intake;
 use super::post::{Outgoing, Responses};
 use super::{alone, batch};
 use crate::hub::Listing;
@@ -55,6 +57,8 @@ struct Session {
     server: String,
     to: mpsc::Sender<Message>,
     responses: Arc<Responses>,
+    /// What the host's messages take memory from.
+    memory: Account,
     used: Mutex<Instant>,
 }
 
@@ -102,29 +106,35 @@ pub(super) async fn post(
     ConnectInfo(Peer { opener, .. }): ConnectInfo<Peer>,
     Path(name): Path<String>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Response {
+    let session = headers.get(mcp::header::SESSION_ID);
+    let session = match session.map(|id| shared.streamable.find(&name, id)) {
+        Some(None) => return session_gone(),
+        Some(Some(session)) => Some(session),
+        None => None,
+    };
+    let memory = match &session {
+        Some(session) => session.memory.clone(),
+        None => shared.hub.from_hosts.account(),
+    };
+    let body = match intake::read(body, &name, &memory).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
     let message = match Parsed::from_host(body) {
         Ok(Parsed::Message(message)) => message,
         Ok(Parsed::Batch(messages)) => {
-            let Some(id) = headers.get(mcp::header::SESSION_ID) else {
+            let Some(session) = session else {
                 // Without a session each message stands alone, and a modern one in headers as well.
                 return invalid(&ParseError::Batch);
             };
-            return match shared.streamable.find(&name, id) {
-                Some(session) => {
-                    batch::exchange(&shared.hub, &session.to, &session.responses, messages).await
-                }
-                None => session_gone(),
-            };
+            return batch::exchange(&shared.hub, &session.to, &session.responses, messages).await;
         }
         Err(error) => return invalid(&error),
     };
-    if let Some(id) = headers.get(mcp::header::SESSION_ID) {
-        return match shared.streamable.find(&name, id) {
-            Some(session) => exchange(&session.to, &session.responses, message, None).await,
-            None => session_gone(),
-        };
+    if let Some(session) = session {
+        return exchange(&session.to, &session.responses, message, None).await;
     }
     let server = match shared.hub.server(&name) {
         Ok(server) => server,
@@ -158,6 +168,7 @@ pub(super) async fn post(
         server: name,
         to: to.clone(),
         responses: Arc::clone(&responses),
+        memory,
         used: Mutex::new(Instant::now()),
     };
     shared.streamable.insert(id.clone(), session);
@@ -336,6 +347,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use mcp::RequestId;
+    use mcp::memory::Budget;
     use model::Clock;
     use tokio::sync::{mpsc, watch};
     use tokio::time::Instant;
@@ -361,6 +373,7 @@ mod tests {
                 server: "one".to_owned(),
                 to,
                 responses,
+                memory: Budget::default().account(),
                 used: Mutex::new(Instant::now()),
             };
             sessions.insert(super::session_id(), session);

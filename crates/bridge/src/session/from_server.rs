@@ -341,7 +341,11 @@ impl Task {
         let is_ours = owed.stand_in.is_some() || self.subscriptions.contains(&id);
         match body.error() {
             Some(error) if is_ours => self.fail_owed(&owed, problem::said(error), is_passing),
-            Some(_) | None => self.tell_made(body.error_for(&id).unwrap_or(body)),
+            Some(_) | None => {
+                let mut answer = body.error_for(&id).unwrap_or(body);
+                answer.count(&self.memory);
+                self.tell(answer, Some(id));
+            }
         }
     }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Decoder, Event, TooLong, encode};
+use super::{Decoder, Event, MAX_PART, TooLong, encode, parts};
 
 const LIMIT: usize = 1 << 20;
 
@@ -110,4 +110,31 @@ fn what_is_encoded_is_decoded_again() {
         decode([&injected[..]]),
         [event(Some("a"), "y", Some("1"), None)]
     );
+}
+
+#[test]
+fn parts_together_are_the_encoded_event() {
+    let text = "one\ntwo\r\nthree\r";
+    let long = "x".repeat(MAX_PART - 20);
+    let lines = "{\r\n}\n".repeat(MAX_PART);
+    let edge = format!("{}\r\n\r\n{text}", "y".repeat(MAX_PART - 8));
+    for data in [
+        "",
+        "\n",
+        text,
+        &long,
+        &long.repeat(3),
+        &lines,
+        &edge,
+        &format!("{long}{text}{lines}"),
+    ] {
+        for event in [None, Some("message")] {
+            let made: Vec<_> = parts(event, &Bytes::copy_from_slice(data.as_bytes())).collect();
+            assert!(made.iter().all(|part| part.len() < MAX_PART + 20));
+            assert!(
+                made.concat() == encode(event, None, data.as_bytes()),
+                "{event:?}"
+            );
+        }
+    }
 }

@@ -35,7 +35,7 @@ pub(super) enum Answer {
     /// Several of them.
     Batch(Batch),
     /// A stream of them.
-    Events(EventStream),
+    Events(Box<EventStream>),
     /// Accepted, as notifications and responses are.
     Nothing,
 }
@@ -63,12 +63,8 @@ pub(super) async fn read(
     let kind = content_type(response.headers());
     let mut body = response.into_body();
     if kind == "text/event-stream" {
-        return Ok(Answer::Events(EventStream::new(
-            body,
-            limit,
-            Mark::default(),
-            memory.clone(),
-        )));
+        let stream = EventStream::new(body, limit, Mark::default(), memory.clone());
+        return Ok(Answer::Events(Box::new(stream)));
     }
     if asked.id.is_none() {
         drain(&mut body).await;

@@ -331,7 +331,7 @@ impl Shared {
         id: &RequestId,
     ) -> Result<(), Failure> {
         match answer {
-            Answer::Events(stream) => return Box::pin(self.follow(stream, outgoing, id)).await,
+            Answer::Events(stream) => return Box::pin(self.follow(*stream, outgoing, id)).await,
             Answer::Message(message) => {
                 self.deliver(self.cleared(outgoing, message), Some(id))
                     .await;

@@ -79,7 +79,7 @@ impl Shared {
         let read = answer::read(response, asked, self.client.limit(), &self.memory).await;
         let answer = match read.ok()? {
             Answer::Message(message) => message,
-            Answer::Events(stream) => last_of(stream, list.message.id()?).await?,
+            Answer::Events(stream) => last_of(*stream, list.message.id()?).await?,
             Answer::Batch(mut batch) => {
                 let id = list.message.id()?;
                 batch.find_map(|one| one.ok().filter(|message| message.answers(id)))?

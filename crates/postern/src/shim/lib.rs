@@ -11,7 +11,6 @@ mod allocator;
 mod answer;
 mod contact;
 mod link;
-mod long;
 mod memory;
 mod parent;
 mod signals;
@@ -26,15 +25,14 @@ use bytes::{Bytes, BytesMut};
 use control::CallError;
 use control::api::{Problem, ProblemKind};
 use control::hello::{LONGEST_MESSAGE, YIELDING};
-use control::lines::{Lines, Piece};
-use mcp::Message;
+use control::lines::{Lines, Part, Piece};
+use mcp::{LongMessage, Message};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use contact::Contact;
 use link::{Dialler, Dialling, Link, Need, NoLink, unavailable};
-use long::LongMessage;
 use memory::Memory;
 
 pub use allocator::{limit_free_memory, return_free_memory};
@@ -191,7 +189,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
                     self.tell(&answer);
                 }
             }
-            Event::HostSaid(Ok(Some(Piece::Part { bytes, is_last }))) => {
+            Event::HostSaid(Ok(Some(Piece::Part(Part { bytes, is_last })))) => {
                 self.long.read(&bytes);
                 if is_last {
                     self.drop_long();

@@ -8,10 +8,9 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use bytes::Bytes;
 use control::api::Problem;
-use mcp::{Kind, Message, Parsed, RequestId};
+use mcp::{Kind, LongKind, Message, Parsed, RequestId};
 
 use crate::answer;
-use crate::long::LongKind;
 
 /// How many messages of a host wait for a bridge before the host's stdin is left unread.
 const MOST_UNSENT: usize = 1024;

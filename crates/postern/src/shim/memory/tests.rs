@@ -299,7 +299,7 @@ fn each_request_of_array_is_owed_its_own_answer() {
     assert!(shows(&mut memory, r#"{"jsonrpc":"2.0","id":"c","result":{}}"#).is_some());
     assert!(memory.owes());
     // The bridge dies: the list is asked for again, and nothing else.
-    assert!(memory.lost().is_empty());
+    assert!(memory.lost(None).is_empty());
     memory.found();
     assert_eq!(drain(&mut memory), [INITIALIZE]);
     assert_eq!(shows(&mut memory, ANSWER), None);

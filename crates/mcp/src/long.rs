@@ -1,16 +1,17 @@
-//! A message that is longer than any bridge takes, read past without keeping it.
+//! A message that is not taken in, because of its length or for want of memory: read past without
+//! keeping it.
 //!
 //! Owns: which request it is, wherever in the message its `id` stands; some hosts write it last.
 //! Does not own: the rest of the message, whether it is JSON at all.
 
-use mcp::RequestId;
+use crate::RequestId;
 
 /// The longest member that is looked at, in bytes: ids and names of methods are far shorter.
 const MAX_TOKEN: usize = 1024;
 
 /// What has been seen of the message.
 #[derive(Debug, Default)]
-pub(crate) struct LongMessage {
+pub struct LongMessage {
     depth: usize,
     in_string: bool,
     is_escaped: bool,
@@ -24,8 +25,10 @@ pub(crate) struct LongMessage {
 
 /// What the message is.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum LongKind {
+pub enum LongKind {
+    /// A request with this id.
     Request(RequestId),
+    /// The answer to a request with this id.
     Response(RequestId),
     /// A notification, several messages, or nothing that can be read.
     Other,
@@ -33,7 +36,7 @@ pub(crate) enum LongKind {
 
 impl LongMessage {
     /// Takes the next part of the message.
-    pub(crate) fn read(&mut self, mut part: &[u8]) {
+    pub fn read(&mut self, mut part: &[u8]) {
         while let Some((&byte, rest)) = part.split_first() {
             if self.in_string && self.depth > 1 && !self.is_escaped {
                 // Nearly all of a long message.
@@ -49,7 +52,8 @@ impl LongMessage {
     }
 
     /// Tells what the message was, after its last part.
-    pub(crate) fn kind(self) -> LongKind {
+    #[must_use]
+    pub fn kind(self) -> LongKind {
         match self.id {
             Some(id) if self.has_method => LongKind::Request(id),
             Some(id) => LongKind::Response(id),
@@ -106,7 +110,7 @@ impl LongMessage {
 
 #[cfg(test)]
 mod tests {
-    use mcp::RequestId;
+    use crate::RequestId;
 
     use super::{LongKind, LongMessage};
 
