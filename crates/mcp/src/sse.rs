@@ -246,6 +246,10 @@ fn milliseconds(value: &[u8]) -> Option<Duration> {
 /// them is left out.
 #[must_use]
 pub fn encode(event: Option<&str>, id: Option<&str>, data: &[u8]) -> Bytes {
+    threads::pass(data.len(), || encode_here(event, id, data))
+}
+
+fn encode_here(event: Option<&str>, id: Option<&str>, data: &[u8]) -> Bytes {
     let mut bytes = BytesMut::with_capacity(64 + data.len());
     for (name, value) in [("event", event), ("id", id)] {
         if let Some(value) = value.and_then(|value| value.split(['\n', '\r', '\0']).next()) {

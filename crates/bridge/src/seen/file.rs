@@ -63,10 +63,17 @@ impl SeenFile {
     pub(crate) fn write(&self, seen: impl FnOnce() -> Seen) -> io::Result<()> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.is_due.store(false, Ordering::Release);
-        match *state {
-            State::InUse => crate::config_file::write(&self.path, &seen().text()?),
+        let written = match *state {
+            State::InUse => seen()
+                .text()
+                .and_then(|text| crate::config_file::write(&self.path, &text)),
             State::Removed => Ok(()),
+        };
+        if written.is_err() {
+            // The next write, or the one at the end, may succeed.
+            self.is_due.store(true, Ordering::Release);
         }
+        written
     }
 
     /// Removes what is written, which must not stay where what follows cannot be written. Blocks.
