@@ -24,7 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("postern-desktop", &["control", "model"]),
     ("proxies", &["model", "threads"]),
-    ("reach", &["model", "threads"]),
+    ("reach", &["model"]),
     ("snippets", &[]),
     ("tests", &[]),
     ("threads", &[]),
