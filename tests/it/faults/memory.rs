@@ -11,7 +11,6 @@ const MIB: usize = 1 << 20;
 /// Holds that the bridge never took more memory than it may.
 async fn assert_peak(relay: &Relay) {
     let peak = program::peak_memory(relay.bridge.process().await) / 1024;
-    println!("peak: {peak} MiB");
     assert!(peak < MAX_PEAK, "{peak} MiB");
 }
 

@@ -37,7 +37,7 @@ const GREETING_WAIT: Duration = Duration::from_millis(50);
 
 /// What came of asking for a stream by GET.
 pub(super) enum Opened {
-    Stream(EventStream),
+    Stream(Box<EventStream>),
     /// There is none to be had here.
     Unavailable,
     /// The remote, or the way to it, is out of order.
@@ -397,7 +397,7 @@ impl Shared {
             tokio::time::sleep(mark.wait(failures)).await;
             let used = self.state().authorization.clone();
             match self.get(&mark).await {
-                Opened::Stream(stream) => return Some(stream),
+                Opened::Stream(stream) => return Some(*stream),
                 Opened::NotNow(_) => {}
                 Opened::Refused(Failure::Unauthorized { challenge, .. }) => {
                     self.emit(UpstreamEvent::TokenRefused { used, challenge })
@@ -498,7 +498,7 @@ impl Shared {
         )
         .await
         {
-            Ok(Some(stream)) => Opened::Stream(stream),
+            Ok(Some(stream)) => Opened::Stream(Box::new(stream)),
             Ok(None) => Opened::Unavailable,
             Err(failure) if failure.is_passing() => Opened::NotNow(failure),
             // It has not noticed yet that the stream before is no more.
