@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,6 +77,29 @@ pub struct Target {
     pub auth: ServerAuth,
 }
 
+/// A [`Target`] with the name that its grant is found by. The name is long; it is made once, where
+/// an authorization is asked for with each message.
+#[derive(Clone, Debug)]
+pub struct NamedTarget {
+    target: Target,
+    name: String,
+}
+
+impl From<Target> for NamedTarget {
+    fn from(target: Target) -> Self {
+        let name = target.name();
+        Self { target, name }
+    }
+}
+
+impl Deref for NamedTarget {
+    type Target = Target;
+
+    fn deref(&self) -> &Target {
+        &self.target
+    }
+}
+
 /// What to send with a request.
 #[derive(Clone, Debug)]
 pub struct Authorization {
@@ -130,11 +154,34 @@ impl Identity {
         self.authorization_at(target, &target.url).await
     }
 
+    /// As [`authorization`](Self::authorization), for a target whose name is made already.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn authorization_for(
+        &self,
+        target: &NamedTarget,
+    ) -> Result<Option<Authorization>, AuthorizationError> {
+        let NamedTarget { target, name } = target;
+        self.authorization_named(target, name, &target.url).await
+    }
+
     /// As [`authorization`](Self::authorization), for `server`, which takes the tokens of `target`:
     /// that itself, or an endpoint of its authorization server.
     pub(crate) async fn authorization_at(
         &self,
         target: &Target,
+        server: &EndpointUrl,
+    ) -> Result<Option<Authorization>, AuthorizationError> {
+        self.authorization_named(target, &target.name(), server)
+            .await
+    }
+
+    async fn authorization_named(
+        &self,
+        target: &Target,
+        name: &str,
         server: &EndpointUrl,
     ) -> Result<Option<Authorization>, AuthorizationError> {
         let source = &self.0.source;
@@ -144,11 +191,11 @@ impl Identity {
                 let given = self
                     .0
                     .machines
-                    .authorization(source, target, server, config);
+                    .authorization(source, target, name, server, config);
                 given.await.map(Some)
             }
             ServerAuth::Discover | ServerAuth::Client { .. } | ServerAuth::Entra { .. } => {
-                let found = source.authorization_at(target, server);
+                let found = source.authorization_named(target, name, server);
                 found.await.map(Some)
             }
         }

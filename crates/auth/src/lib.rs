@@ -32,7 +32,8 @@ pub use error::{AuthorizationError, MixUp, SecretError, SignInError, SignInReaso
 pub use examination::{Aspect, Finding, Verdict};
 pub use explanation::{Actor, Explanation};
 pub use identity::{
-    Authorization, Identity, IdentityOptions, IsOtherUser, Program, Target, TokenNumber,
+    Authorization, Identity, IdentityOptions, IsOtherUser, NamedTarget, Program, Target,
+    TokenNumber,
 };
 pub use sign_in::{DeviceFlow, HandIn, HandInError, SignInFlow, Whom};
 pub use vault::{Unsaved, Vault, VaultError, VaultKind, VaultState};

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use auth::{AccountKey, ConfiguredServer, Identity, IdentityOptions, Program, Vault};
+use auth::{AccountKey, ConfiguredServer, Identity, IdentityOptions, Program, Target, Vault};
 use control::api::{Problem, ProblemKind, SessionView};
 use control::peer::{self, Owner};
 use mcp::memory::Budget;
@@ -277,7 +277,7 @@ impl Hub {
         let servers = self.registry.all().into_iter();
         let servers = servers.map(|server| ConfiguredServer {
             name: server.name.to_string(),
-            target: server.target(),
+            target: Target::clone(&server.target()),
         });
         self.identity.set_servers(servers.collect());
     }

@@ -48,10 +48,11 @@ impl Machines {
         &self,
         source: &Source,
         target: &Target,
+        name: &str,
         server: &EndpointUrl,
         config: &ClientCredentials,
     ) -> Result<Authorization, AuthorizationError> {
-        let machine = self.of(target);
+        let machine = self.named(name);
         match machine.state().look(server, source.clock.unix()) {
             Look::Fresh(authorization) => return Ok(authorization),
             Look::Ageing(authorization) => {
@@ -83,8 +84,15 @@ impl Machines {
     }
 
     fn of(&self, target: &Target) -> Arc<Machine> {
+        self.named(&target.name())
+    }
+
+    fn named(&self, target: &str) -> Arc<Machine> {
         let mut machines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(machines.entry(target.name()).or_default())
+        if let Some(known) = machines.get(target) {
+            return Arc::clone(known);
+        }
+        Arc::clone(machines.entry(target.to_owned()).or_default())
     }
 }
 

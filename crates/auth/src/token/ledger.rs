@@ -35,6 +35,9 @@ pub(crate) struct Ledger {
 #[derive(Default)]
 struct Entries {
     slots: Vec<Arc<Slot>>,
+    /// The grant that opens each target. Made anew by [`Entries::index`] whenever a grant comes or
+    /// goes or its targets change, under the lock of the change.
+    by_target: HashMap<String, Arc<Slot>>,
     registrations: Vec<Registration>,
     secrets: BTreeMap<SecretName, StoredSecret>,
     pins: HashMap<PinKey, Pin>,
@@ -106,9 +109,7 @@ impl Ledger {
 
     /// The grant that opens the target of this name.
     pub(crate) fn grant_for(&self, target: &str) -> Option<Arc<Slot>> {
-        let entries = self.entries();
-        let opens = |slot: &&Arc<Slot>| slot.with_grant(|grant| grant.targets.contains(target));
-        entries.slots.iter().find(opens).cloned()
+        self.entries().by_target.get(target).cloned()
     }
 
     /// All grants.
@@ -152,11 +153,16 @@ impl Ledger {
                 .targets
                 .extend(slot.with_grant(|grant| grant.targets.clone()));
             self.write(key.record(), record::of_grant(&grant)).await?;
+            let mut entries = self.entries();
             slot.replace(grant);
+            entries.index();
+            drop(entries);
             self.is_saved(&key);
         } else {
             self.write(key.record(), record::of_grant(&grant)).await?;
-            self.entries().slots.push(Arc::new(Slot::new(grant)));
+            let mut entries = self.entries();
+            entries.slots.push(Arc::new(Slot::new(grant)));
+            entries.index();
         }
         self.mend(&key);
         for slot in self.grants() {
@@ -358,16 +364,22 @@ impl Ledger {
             return self.drop_slot(slot).await;
         }
         let _flight = slot.flight.lock().await;
-        slot.set_targets(left);
+        {
+            let mut entries = self.entries();
+            slot.set_targets(left);
+            entries.index();
+        }
         self.save(slot, now).await
     }
 
     async fn drop_slot(&self, slot: &Arc<Slot>) -> Result<(), VaultError> {
         let _flight = slot.flight.lock().await;
-        slot.leave();
-        self.entries()
-            .slots
-            .retain(|other| !Arc::ptr_eq(other, slot));
+        {
+            let mut entries = self.entries();
+            slot.leave();
+            entries.slots.retain(|other| !Arc::ptr_eq(other, slot));
+            entries.index();
+        }
         let key = slot.with_grant(|grant| grant.key.clone());
         self.is_saved(&key);
         let name = key.record();
@@ -408,6 +420,19 @@ fn secret_record(name: &SecretName) -> RecordName {
 }
 
 impl Entries {
+    /// Finds the grant of each target. Of several that open one, the first counts: those after it are
+    /// about to give it up.
+    fn index(&mut self) {
+        let mut by_target = HashMap::new();
+        for slot in &self.slots {
+            let targets = slot.with_grant(|grant| grant.targets.clone());
+            for target in targets {
+                by_target.entry(target).or_insert_with(|| Arc::clone(slot));
+            }
+        }
+        self.by_target = by_target;
+    }
+
     /// Takes what the vault holds; says which grants lie there under another name than theirs.
     fn take(&mut self, contents: Contents) -> Vec<(RecordName, GrantKey)> {
         let mut strays = Vec::new();
@@ -441,6 +466,7 @@ impl Entries {
         let mut seen = HashSet::new();
         self.slots
             .retain(|slot| seen.insert(slot.with_grant(|grant| grant.key.clone())));
+        self.index();
         for path in &self.damaged {
             tracing::warn!(path = %path.display(), "a record of the vault is damaged");
         }

@@ -84,18 +84,20 @@ impl Source {
         &self,
         target: &Target,
     ) -> Result<Authorization, AuthorizationError> {
-        self.authorization_at(target, &target.url).await
+        self.authorization_named(target, &target.name(), &target.url)
+            .await
     }
 
     /// What to send to `server` now, which takes the tokens of `target`: that itself, or an
-    /// endpoint of its authorization server.
-    pub(crate) async fn authorization_at(
+    /// endpoint of its authorization server. `name` is the target's.
+    pub(crate) async fn authorization_named(
         &self,
         target: &Target,
+        name: &str,
         server: &EndpointUrl,
     ) -> Result<Authorization, AuthorizationError> {
         self.ledger.load().await?;
-        let authorization = match self.ledger.grant_for(&target.name()) {
+        let authorization = match self.ledger.grant_for(name) {
             Some(slot) => {
                 let issuer = slot.issuer();
                 let found = self.fresh(slot, server).await;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use auth::{AccountKey, Authorization, Target, TokenNumber};
+use auth::{AccountKey, Authorization, NamedTarget, Target, TokenNumber};
 use control::api::{Problem, ServerState, ToolView};
 use mcp::subscription::LISTEN;
 use mcp::up::Learned;
@@ -28,6 +28,7 @@ use crate::stand_in::StandIn;
 pub(crate) struct Server {
     pub(crate) name: ServerName,
     pub(crate) config: ServerConfig,
+    target: Arc<NamedTarget>,
     /// Whether it came by `connect URL` and is in no configuration.
     pub(crate) ephemeral: bool,
     /// Where what was seen of it is kept; an ephemeral server's is not.
@@ -134,9 +135,14 @@ impl Server {
             tokens: Tokens::default(),
             own_tools: BTreeSet::new(),
         };
+        let target = Target {
+            url: config.url.clone(),
+            auth: config.auth.clone(),
+        };
         Self {
             name,
             config,
+            target: Arc::new(target.into()),
             ephemeral: seen_file.is_none(),
             seen_file,
             replaced: CancellationToken::new(),
@@ -151,11 +157,8 @@ impl Server {
     }
 
     /// What `auth` needs to know of it.
-    pub(crate) fn target(&self) -> Target {
-        Target {
-            url: self.config.url.clone(),
-            auth: self.config.auth.clone(),
-        }
+    pub(crate) fn target(&self) -> Arc<NamedTarget> {
+        Arc::clone(&self.target)
     }
 
     /// The names of the headers that the user gave it.

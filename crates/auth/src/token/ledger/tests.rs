@@ -1,11 +1,13 @@
 //! Records under names that they no longer have.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Ledger, record};
 use crate::http::Side;
-use crate::token::ObtainedBy;
 use crate::token::tests::{grant, target};
+use crate::token::{Grant, ObtainedBy};
 use crate::vault::{RecordKind, RecordName, Vault};
 
 /// The files of a vault, but for its key.
@@ -90,4 +92,64 @@ fn record_without_the_way_of_the_sign_in_is_of_a_browser() {
     let older = zeroize::Zeroizing::new(older.to_string().into_bytes());
     let kept = record::to_grant(&older).unwrap();
     assert_eq!(kept.obtained_by, ObtainedBy::Browser);
+}
+
+/// A grant of the client `name` that opens these targets.
+fn opening(name: &str, targets: &[&str]) -> Grant {
+    let mut grant = grant(&target(), Side::Inside, 1);
+    grant.key.client_id = name.to_owned();
+    grant.client.id = name.to_owned();
+    grant.targets = targets.iter().map(|target| (*target).to_owned()).collect();
+    grant
+}
+
+/// The client whose grant opens each of the targets `a`, `b` and `c`.
+fn openers(ledger: &Ledger) -> [Option<String>; 3] {
+    ["a", "b", "c"].map(|target| {
+        let slot = ledger.grant_for(target)?;
+        Some(slot.with_grant(|grant| grant.key.client_id.clone()))
+    })
+}
+
+#[tokio::test]
+async fn grant_is_found_by_its_targets_as_they_are_now() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::new(Vault::file(dir.path()));
+    let named =
+        |names: [&str; 3]| names.map(|name| Some(name.to_owned()).filter(|name| !name.is_empty()));
+    ledger.keep(opening("one", &["a", "b"])).await.unwrap();
+    assert_eq!(openers(&ledger), named(["one", "one", ""]));
+    // Another one takes a target over, and then the first one a target more.
+    ledger.keep(opening("two", &["b"])).await.unwrap();
+    assert_eq!(openers(&ledger), named(["one", "two", ""]));
+    ledger.keep(opening("one", &["c"])).await.unwrap();
+    assert_eq!(openers(&ledger), named(["one", "two", "one"]));
+    let later = Ledger::new(Vault::file(dir.path()));
+    later.load().await.unwrap();
+    assert_eq!(openers(&later), named(["one", "two", "one"]));
+    // All that it opens is taken over.
+    ledger.keep(opening("three", &["a", "c"])).await.unwrap();
+    assert_eq!(openers(&ledger), named(["three", "two", "three"]));
+    assert_eq!(ledger.grants().len(), 2);
+    ledger
+        .forget(&ledger.grant_for("b").unwrap())
+        .await
+        .unwrap();
+    assert_eq!(openers(&ledger), named(["three", "", "three"]));
+}
+
+#[tokio::test]
+async fn grant_is_found_without_looking_into_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Arc::new(Ledger::new(Vault::file(dir.path())));
+    ledger.keep(opening("one", &["a"])).await.unwrap();
+    ledger.keep(opening("two", &["b"])).await.unwrap();
+    let (found, finding) = std::sync::mpsc::channel();
+    let first = ledger.grant_for("a").unwrap();
+    let is_found = first.with_grant(|_| {
+        let ledger = Arc::clone(&ledger);
+        std::thread::spawn(move || found.send(ledger.grant_for("b").is_some()));
+        finding.recv_timeout(Duration::from_secs(10))
+    });
+    assert_eq!(is_found, Ok(true));
 }
