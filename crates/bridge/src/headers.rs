@@ -10,6 +10,22 @@ use model::config::HeaderSource;
 
 use crate::registry::Server;
 
+/// What to send to the server with every request, if it is the same for as long as the configuration
+/// stands: none of it is a stored secret.
+pub(crate) fn constant(server: &Server) -> Option<Vec<(HeaderName, HeaderValue)>> {
+    let headers = server.config.headers.iter();
+    headers
+        .filter_map(|(name, source)| match source {
+            // The configuration holds none that cannot be sent.
+            HeaderSource::Plain(text) => {
+                let name = name.as_str().parse().ok()?;
+                Some(Some((name, HeaderValue::from_str(text).ok()?)))
+            }
+            HeaderSource::Keychain { .. } => Some(None),
+        })
+        .collect()
+}
+
 /// What to send to the server with every request. Nothing, rather than some of it.
 pub(crate) async fn of(
     identity: &Identity,

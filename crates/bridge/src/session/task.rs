@@ -22,10 +22,10 @@ use super::outbox::{Outbox, Patience};
 use super::subscriptions::Subscriptions;
 use super::{DEPTH, FIRST_CONTACT, Manner, ToHost};
 use crate::hub::{Hub, Listing, Owing, Registered};
-use crate::problem;
 use crate::registry::Server;
 use crate::sign_in::{Awaited, Question};
 use crate::stand_in;
+use crate::{headers, problem};
 
 /// How often a server may refuse fresh tokens in a row before a person is asked.
 pub(super) const REFUSALS: u32 = 2;
@@ -216,7 +216,7 @@ fn connect(
     let options = UpstreamOptions {
         url: server.config.url.clone(),
         transport: server.config.transport,
-        headers: Vec::new(),
+        headers: headers::constant(server).unwrap_or_default(),
         learned: Arc::clone(&server.learned),
         nonce: Uuid::new_v4().simple().to_string().into(),
         memory: memory.clone(),

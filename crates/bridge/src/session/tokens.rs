@@ -23,7 +23,11 @@ impl Task {
         let (identity, target) = (self.hub.identity.clone(), self.server.target());
         let server = Arc::clone(&self.server);
         Box::pin(async move {
-            let headers = headers::of(&identity, &server).await;
+            // Without secrets among them the connection has them from its beginning.
+            let headers = match server.needs_secrets() {
+                true => headers::of(&identity, &server).await,
+                false => Ok(Vec::new()),
+            };
             let headers = headers.map_err(Denied::Header)?;
             if let Some(refused) = refused {
                 let challenge = server.challenge();
@@ -31,7 +35,7 @@ impl Task {
                     .refused(&target, &refused, challenge.as_deref())
                     .await;
             }
-            let authorization = match identity.authorization(&target).await {
+            let authorization = match identity.authorization_for(&target).await {
                 Err(AuthorizationError::SignInNeeded {
                     reason: SignInReason::NotSignedIn,
                     ..
@@ -137,7 +141,7 @@ impl Task {
         }
     }
 
-    /// Has everything from now on carry these. A server without any never gets some.
+    /// Has everything from now on carry these. None are given where they are constant.
     pub(super) fn take_headers(&self, headers: Vec<(HeaderName, HeaderValue)>) {
         if !headers.is_empty() {
             self.up.set_headers(headers);
