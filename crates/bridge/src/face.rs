@@ -12,6 +12,7 @@ mod http;
 mod intake;
 mod local;
 mod post;
+mod processes;
 mod serve;
 mod socket;
 mod sse;

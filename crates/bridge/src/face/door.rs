@@ -12,7 +12,7 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, Response, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse;
-use control::peer::{self, Owner, Process};
+use control::peer::{self, Owner};
 use tokio::net::TcpStream;
 
 /// Who opened a connection; asked once for each, not for each request.
@@ -32,16 +32,15 @@ pub(super) enum Opener {
 }
 
 impl Opener {
-    /// Returns the process, or `None` if the system does not tell.
-    pub(super) async fn process(self) -> Option<Process> {
-        let pid = match self {
+    /// Returns the id of the process, or `None` if the system does not tell.
+    pub(super) async fn process_id(self) -> Option<u32> {
+        match self {
             Self::Process(pid) => pid,
             Self::Ends { peer, here } => {
                 let asking = move || peer::process_id(peer, here);
                 tokio::task::spawn_blocking(asking).await.ok()?
             }
-        };
-        Process::with_id(pid?)
+        }
     }
 }
 

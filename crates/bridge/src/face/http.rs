@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use control::api::Problem;
 
+use super::processes::Processes;
 use super::{alone, door, sse, streamable};
 use crate::hub::Hub;
 use crate::problem;
@@ -20,6 +21,7 @@ pub(super) struct Shared {
     pub(super) streamable: Arc<streamable::Sessions>,
     pub(super) kept: Arc<alone::Kept>,
     pub(super) sse: Arc<sse::Sessions>,
+    pub(super) processes: Arc<Processes>,
 }
 
 /// `/{server}/mcp`, `/{server}/sse` and `/{server}/message`.
@@ -29,6 +31,7 @@ pub(super) fn routes(hub: &Arc<Hub>) -> Router {
         streamable: Arc::default(),
         kept: Arc::default(),
         sse: Arc::default(),
+        processes: Arc::default(),
     };
     let (house, shutdown) = (shared.clone(), hub.shutdown.clone());
     let memory = hub.to_hosts.clone();

@@ -32,6 +32,10 @@ use crate::session::{self, Ends, Manner, ToHost};
 /// the specification has it.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
 
+/// So many sessions are kept. The one that was unused for longest ends for one more, so that a host
+/// that begins a session for each call takes no more than their memory.
+const MAX_SESSIONS: usize = 1024;
+
 /// How often it is looked whether a session was left.
 pub(super) const LOOK: Duration = Duration::from_secs(5 * 60);
 
@@ -73,12 +77,22 @@ impl Sessions {
             .get(id.to_str().ok()?)
             .filter(|session| session.server == server)
             .cloned()?;
-        *found.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *found.used() = Instant::now();
         (!found.to.is_closed()).then_some(found)
     }
 
     fn insert(&self, id: String, session: Session) {
-        self.map().insert(id, Arc::new(session));
+        let mut map = self.map();
+        if map.len() >= MAX_SESSIONS {
+            let unused = map
+                .iter()
+                .filter(|(_, session)| !session.responses.in_use());
+            let longest = unused.min_by_key(|(_, session)| session.used_at());
+            if let Some(id) = longest.map(|(id, _)| id.clone()) {
+                map.remove(&id);
+            }
+        }
+        map.insert(id, Arc::new(session));
     }
 
     /// Ends the sessions that their hosts have left, for as long as the bridge runs.
@@ -91,8 +105,16 @@ impl Sessions {
 }
 
 impl Session {
+    fn used(&self) -> MutexGuard<'_, Instant> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn used_at(&self) -> Instant {
+        *self.used()
+    }
+
     fn is_kept(&self) -> bool {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = self.used();
         if self.responses.in_use() {
             *used = Instant::now();
         }
@@ -156,8 +178,9 @@ pub(super) async fn post(
     let listing = Listing::Kept(host.clone());
     let Ends { to, from, .. } = session::start(&shared.hub, server, listing, Manner::Host);
     let responses = Arc::new(Responses::new(host.clone()));
+    let processes = Arc::clone(&shared.processes);
     tokio::spawn(async move {
-        if let Some(process) = opener.process().await {
+        if let Some(process) = processes.of(opener).await {
             host.is_of(process);
         }
     });
@@ -346,39 +369,72 @@ pub(super) fn session_id() -> String {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use mcp::RequestId;
+    use axum::http::HeaderValue;
     use mcp::memory::Budget;
+    use mcp::{Message, RequestId};
     use model::Clock;
     use tokio::sync::{mpsc, watch};
     use tokio::time::Instant;
 
-    use super::{ABANDONED, LOOK, Session, Sessions};
+    use super::{ABANDONED, LOOK, MAX_SESSIONS, Session, Sessions};
     use crate::face::post::Responses;
     use crate::hub::Presence;
+
+    fn responses() -> Arc<Responses> {
+        let host = Presence::new(Clock::system(), watch::Sender::new(()));
+        Arc::new(Responses::new(host))
+    }
+
+    /// Begins a session. Returns its id, and the end that the server's side has.
+    fn begin(sessions: &Sessions, responses: Arc<Responses>) -> (String, mpsc::Receiver<Message>) {
+        let (to, host) = mpsc::channel(1);
+        let session = Session {
+            server: "one".to_owned(),
+            to,
+            responses,
+            memory: Budget::default().account(),
+            used: Mutex::new(Instant::now()),
+        };
+        let id = super::session_id();
+        sessions.insert(id.clone(), session);
+        (id, host)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn session_unused_for_longest_ends_for_one_too_many() {
+        let sessions = Sessions::default();
+        let open = responses();
+        let _stream = open.listen();
+        let (_, mut open) = begin(&sessions, open);
+        let (first, mut first_host) = begin(&sessions, responses());
+        let (_, mut second_host) = begin(&sessions, responses());
+        let mut others = Vec::new();
+        while others.len() + 3 < MAX_SESSIONS {
+            others.push(begin(&sessions, responses()));
+        }
+        tokio::time::advance(LOOK).await;
+        let first = HeaderValue::try_from(first).unwrap();
+        assert!(sessions.find("one", &first).is_some());
+        tokio::time::advance(LOOK).await;
+        for (id, _) in &others {
+            let id = HeaderValue::try_from(id).unwrap();
+            assert!(sessions.find("one", &id).is_some());
+        }
+        let _one_more = begin(&sessions, responses());
+        assert!(second_host.recv().await.is_none(), "unused for longest");
+        let _another = begin(&sessions, responses());
+        assert!(first_host.recv().await.is_none());
+        assert!(open.try_recv().is_err() && !open.is_closed(), "in use");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_session_that_was_left_ends_by_itself() {
         let sessions = Arc::new(Sessions::default());
-        let responses = || {
-            let host = Presence::new(Clock::system(), watch::Sender::new(()));
-            Arc::new(Responses::new(host))
-        };
         let (left, open) = (responses(), responses());
         // A response that its host did not wait for, and a stream that is open.
         drop(left.open(RequestId::number(1)));
         let _stream = open.listen();
-        let [mut left, mut open] = [left, open].map(|responses| {
-            let (to, host) = mpsc::channel(1);
-            let session = Session {
-                server: "one".to_owned(),
-                to,
-                responses,
-                memory: Budget::default().account(),
-                used: Mutex::new(Instant::now()),
-            };
-            sessions.insert(super::session_id(), session);
-            host
-        });
+        let [mut left, mut open] = [left, open].map(|responses| begin(&sessions, responses).1);
         let house = Arc::clone(&sessions);
         tokio::spawn(async move { house.keep_house().await });
         let begun = Instant::now();

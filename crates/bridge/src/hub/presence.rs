@@ -121,8 +121,8 @@ impl Presence {
     }
 
     /// Records which process the host is.
-    pub(crate) fn is_of(&self, process: Process) {
-        self.inner().process = Some(Arc::new(process));
+    pub(crate) fn is_of(&self, process: Arc<Process>) {
+        self.inner().process = Some(process);
         self.0.woken.notify_one();
     }
 
