@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::Response;
-use mcp::Message;
 use mcp::up::{Client, ClientOptions};
+use mcp::{Message, RequestId};
 use model::config::Transport;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -155,4 +155,98 @@ async fn connections_stay_below_cap_and_calls_take_turns() {
     let mut host = Host::with(client.unwrap(), &url, Transport::Http);
     call_at_once(&mut host, 200).await;
     assert!(open.borrow().most <= 12, "{:?}", *open.borrow());
+}
+
+#[tokio::test]
+async fn cancellation_does_not_wait_for_calls_at_cap() {
+    let mut server = Server::start().await;
+    let client = Client::new(ClientOptions {
+        max_connections: Some(12),
+        ..ClientOptions::default()
+    });
+    let url = format!("{}/mcp", server.origin);
+    let mut host = Host::with(client.unwrap(), &url, Transport::Http);
+    host.handshake(&mut server, "s").await;
+    for id in 1..=20 {
+        host.send(&request(id, "tools/call"));
+    }
+    let mut held = vec![server.call().await];
+    host.send(&Message::withdrawal(&RequestId::number(1), "enough"));
+    while !held.last().unwrap().is("notifications/cancelled") {
+        held.push(server.call().await);
+    }
+    assert!(held.len() < 20, "the calls are capped");
+}
+
+/// Answers the first request with events in two parts, of which the reader takes the last one late,
+/// and the next request once it has waited for its end.
+async fn answer_in_parts(
+    listener: TcpListener,
+    mut is_read: watch::Receiver<bool>,
+    sent: watch::Sender<bool>,
+) -> Option<()> {
+    let (mut socket, _) = listener.accept().await.ok()?;
+    let event = "data: {\"jsonrpc\":\"2.0\",\"method\":\"x\"}\n\n";
+    let last = "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n\n";
+    let first = event.repeat(20);
+    let length = first.len() + last.len();
+    read_request(&mut socket).await?;
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {length}\r\n\
+         keep-alive: timeout=1\r\n\r\n"
+    );
+    socket.write_all((head + &first).as_bytes()).await.ok()?;
+    is_read.wait_for(|read| *read).await.ok()?;
+    socket.write_all(last.as_bytes()).await.ok()?;
+    sent.send_replace(true);
+    read_request(&mut socket).await?;
+    // Longer than a connection may be idle that has said so, and than it takes to close it.
+    let mut byte = [0];
+    let end = tokio::time::timeout(Duration::from_secs(3), socket.read(&mut byte)).await;
+    assert!(end.is_err(), "the connection was closed under a request");
+    let body = r#"{"jsonrpc":"2.0","id":2,"result":{}}"#;
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 36\r\n\r\n";
+    assert_eq!(body.len(), 36);
+    socket
+        .write_all((head.to_owned() + body).as_bytes())
+        .await
+        .ok()
+}
+
+/// Reads a request whose body is one JSON object without a nested one at its end.
+async fn read_request(socket: &mut TcpStream) -> Option<()> {
+    let mut text = Vec::new();
+    while !text.ends_with(b"}") {
+        socket
+            .read_buf(&mut text)
+            .await
+            .ok()
+            .filter(|read| *read > 0)?;
+    }
+    Some(())
+}
+
+#[tokio::test]
+async fn connection_in_use_is_not_closed_after_late_reader() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+    let (sent, mut is_sent) = watch::channel(false);
+    let (read, is_read) = watch::channel(false);
+    let serving = tokio::spawn(answer_in_parts(listener, is_read, sent));
+    let mut host = Host::with(crate::server::client(), &url, Transport::Http);
+    host.send(&request(1, "tools/call"));
+    assert_eq!(host.message().await.method(), Some("x"));
+    read.send_replace(true);
+    soon(is_sent.wait_for(|sent| *sent)).await.unwrap();
+    // The connection has read all, while the reader waits for the host.
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    host.send(&request(2, "tools/call"));
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    while host.message().await.id() != Some(&RequestId::number(1)) {}
+    assert!(host.message().await.answers(&RequestId::number(2)));
+    serving.await.unwrap().unwrap();
 }
