@@ -1,6 +1,7 @@
 // A server on Node.js's own HTTP that closes what lies idle for a second, and says when it is
 // about to close the connection that the latest call came by. It closes it when it is told to, so
-// that a call can be on its way just then.
+// that a call can be on its way just then. It also says when the client has closed that connection
+// before.
 
 import { readSync } from "node:fs";
 import { createServer } from "node:http";
@@ -54,6 +55,11 @@ server.on("timeout", (socket) => {
     readSync(0, Buffer.alloc(1));
   }
   socket.destroy();
+});
+server.on("connection", (socket) => {
+  socket.on("end", () => {
+    if (socket === latest) process.stdout.write("closed\n");
+  });
 });
 server.listen(0, "127.0.0.1", () => {
   process.stdout.write(`listens on ${server.address().port}\n`);
