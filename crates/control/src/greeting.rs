@@ -149,7 +149,7 @@ pub async fn probe(home: &Home, version: &str) -> Result<Welcome, CallError> {
     }
 }
 
-/// Returns whether the bridge is about to end. It takes nobody in then, and has closed its control
+/// Returns whether the bridge is about to end. It accepts no connection then, and has closed its control
 /// socket before.
 pub async fn is_ending(home: &Home) -> bool {
     match socket::connect(home, Face::Control).await {
@@ -169,7 +169,7 @@ async fn connect(home: &Home, face: Face, until: Instant) -> Result<Stream, Call
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                     return Err(CallError::NotRunning);
                 }
-                // Nobody accepts those that wait already.
+                // Those that wait already are not accepted any more.
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut if Instant::now() >= until => {
                     return Err(CallError::Hung(None));
                 }

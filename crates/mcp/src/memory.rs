@@ -12,7 +12,7 @@
 //!   limit. A message that is longer than what is left goes on growing, until it is delivered. The
 //!   one that exceeds an account belongs to whichever account exceeds the budget, so it waits for
 //!   neither.
-//! - What is not delivered is found by [`Account::outstayed`], and whoever holds it up is cut.
+//! - What is not delivered is found by [`Account::outstayed`], and the host or server that holds it up is cut off.
 
 mod pool;
 

@@ -11,7 +11,7 @@ use super::desk::{Desk, reason, shown};
 /// Far longer than a vault that can be written again is waited for.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// A folder in whose place there can be a file: then nothing can be written there, whoever tries.
+/// A folder in whose place there can be a file: then no user can write there, not even root.
 struct Folder {
     dir: TempDir,
 }

@@ -78,7 +78,7 @@ impl Kept {
     pub(super) async fn keep_house(&self, memory: &Budget) {
         loop {
             let begun = Instant::now();
-            // What these were sent and nobody takes is not to keep memory from others.
+            // Messages that no host takes must not keep memory from other sessions.
             let is_short = tokio::select! {
                 () = tokio::time::sleep(LOOK) => false,
                 () = memory.outstayed(begun) => true,

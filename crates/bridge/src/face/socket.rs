@@ -364,7 +364,7 @@ mod tests {
         assert!(stopped.iter().all(|(_, writing)| !writing.is_finished()));
         let others = budget.account();
         let small = timeout(Duration::from_millis(1), message(&others, MIB / 2)).await;
-        assert!(small.is_ok(), "a message within the floor waits for nobody");
+        assert!(small.is_ok(), "a message within the floor does not wait");
         drop(small);
         let large = timeout(Duration::from_secs(120), message(&others, 30 * MIB)).await;
         assert!(large.is_ok(), "the stopped hosts were cut");

@@ -17,7 +17,7 @@ pub(super) fn terminate(pid: u32) -> io::Result<()> {
     if process.is_null() {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: a new handle that nobody else owns.
+    // SAFETY: a new handle that has no other owner.
     let process = unsafe { OwnedHandle::from_raw_handle(process) };
     // SAFETY: the handle is open, and no pointers.
     match unsafe { TerminateProcess(process.as_raw_handle(), 1) } {

@@ -43,7 +43,7 @@ impl Pool {
     }
 
     /// Returns whether `id` may use more. `is_new`, where it can as well wait: nothing of this
-    /// message was read. `is_next`, where nobody waits before it.
+    /// message was read. `is_next`, where no other waits before it.
     pub(super) fn admits(&self, id: u64, more: usize, is_new: bool, is_next: bool) -> bool {
         match &self.excess {
             Some(excess) if excess.id == id => !is_new || is_next,

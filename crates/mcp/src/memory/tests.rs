@@ -102,7 +102,7 @@ async fn held_memory_is_outstayed_once_others_wait() {
         held(&accounts[1], 5 * MIB).await,
     );
     let alone = timeout(HOLD_TIMEOUT * 10, held.0.outstayed()).await;
-    assert!(alone.is_err(), "nobody waits");
+    assert!(alone.is_err(), "no account waits");
     let waiting = budget.account();
     let waits = tokio::spawn(async move { read_whole(&waiting, 2 * MIB).await });
     let waiting_since = Instant::now();
