@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 use tower::{Layer, Service};
 
 use crate::{blocking, join};
@@ -88,18 +88,9 @@ where
         let next = self.0.clone();
         let mut ready = std::mem::replace(&mut self.0, next);
         Box::pin(async move {
-            let mut task = Task(tokio::spawn(async move { ready.call(request).await }));
-            join(&mut task.0).await
+            let task = tokio::spawn(async move { ready.call(request).await });
+            join(AbortOnDropHandle::new(task)).await
         })
-    }
-}
-
-/// A task that ends with whom it is for.
-struct Task<T>(JoinHandle<T>);
-
-impl<T> Drop for Task<T> {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

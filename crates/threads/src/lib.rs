@@ -8,7 +8,7 @@ pub mod connecting;
 use std::panic;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::task::{self, JoinHandle};
+use tokio::task::{self, JoinError};
 
 /// How many bytes one pass over a text may read where other tasks wait for it: a pass over as many
 /// takes a few milliseconds at most.
@@ -39,10 +39,10 @@ pub fn pass<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
 ///
 /// If the work does.
 pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    join(&mut task::spawn_blocking(work)).await
+    join(task::spawn_blocking(work)).await
 }
 
-async fn join<T>(task: &mut JoinHandle<T>) -> T {
+async fn join<T>(task: impl Future<Output = Result<T, JoinError>>) -> T {
     match task.await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
