@@ -83,7 +83,7 @@ pub async fn end(home: &Home) -> Result<Option<u32>, EndError> {
 async fn connection(home: &Home) -> Result<Option<Stream>, EndError> {
     match socket::connect(home, Face::Control).await {
         Ok(stream) => return Ok(Some(stream)),
-        Err(error) if is_absent(&error) => return Ok(None),
+        Err(error) if socket::is_absent(&error) => return Ok(None),
         Err(error) => tracing::debug!(%error, "the control socket takes no connection"),
     }
     for face in [Face::Http, Face::Mcp] {
@@ -92,11 +92,6 @@ async fn connection(home: &Home) -> Result<Option<Stream>, EndError> {
         }
     }
     Err(EndError::Unknown)
-}
-
-fn is_absent(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionRefused, NotFound};
-    matches!(error.kind(), ConnectionRefused | NotFound)
 }
 
 /// Returns whether the other end closes its side in time. What it says until then means nothing.

@@ -124,8 +124,8 @@ impl Greeting {
     }
 }
 
-/// Returns once the bridge does not react any more. Its end is none of this function's business:
-/// the connection that is waited on tells that.
+/// Returns once the bridge does not react any more. Does not return when the bridge ends: the
+/// connection that the caller waits on tells that.
 pub(crate) async fn lost_contact(home: &Home, version: &str, looks: Looks) -> CallError {
     sleep(looks.after).await;
     loop {
@@ -154,10 +154,7 @@ pub async fn probe(home: &Home, version: &str) -> Result<Welcome, CallError> {
 pub async fn is_ending(home: &Home) -> bool {
     match socket::connect(home, Face::Control).await {
         Ok(_) => false,
-        Err(error) => matches!(
-            error.kind(),
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-        ),
+        Err(error) => socket::is_absent(&error),
     }
 }
 
@@ -165,10 +162,8 @@ async fn connect(home: &Home, face: Face, until: Instant) -> Result<Stream, Call
     loop {
         match socket::connect(home, face).await {
             Ok(stream) => return Ok(stream),
+            Err(error) if socket::is_absent(&error) => return Err(CallError::NotRunning),
             Err(error) => match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                    return Err(CallError::NotRunning);
-                }
                 // Those that wait already are not accepted any more.
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut if Instant::now() >= until => {
                     return Err(CallError::Hung(None));

@@ -42,6 +42,12 @@ impl Face {
     }
 }
 
+/// Returns whether connecting failed because no bridge listens.
+pub(crate) fn is_absent(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, NotFound};
+    matches!(error.kind(), ConnectionRefused | NotFound)
+}
+
 /// The process at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
