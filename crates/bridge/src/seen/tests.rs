@@ -1,0 +1,214 @@
+use bytes::Bytes;
+use mcp::Message;
+
+use control::api::{Problem, ProblemKind};
+
+use serde_json::value::RawValue;
+
+use super::kept::MAX_KEPT;
+use super::{Absence, Change, Kept, Seen};
+
+/// The answer where nobody is signed in to the server `one`.
+fn answered(seen: &Seen, request: &Message) -> Option<Message> {
+    let problem = Problem::new(ProblemKind::SignInNeeded, "the server needs a sign-in");
+    let absence = Absence {
+        server: &"one".parse().unwrap(),
+        problem: &problem,
+    };
+    seen.answer(request, absence)
+}
+
+fn request(text: &str) -> Message {
+    Message::parse(Bytes::copy_from_slice(text.as_bytes())).unwrap()
+}
+
+#[test]
+fn a_server_never_seen_is_answered_for_with_the_version_asked_for() {
+    let seen = Seen::default();
+    let ask = |version: &str| {
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","id":7,"method":"initialize","params":{{"protocolVersion":"{version}"}}}}"#
+        );
+        let answer = answered(&seen, &request(&text)).unwrap();
+        let result: serde_json::Value =
+            serde_json::from_str(answer.result().unwrap().get()).unwrap();
+        result["protocolVersion"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(ask("2025-03-26"), "2025-03-26");
+    assert_eq!(ask("1999-01-01"), "2025-11-25");
+    let call = request(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#);
+    assert!(answered(&seen, &call).is_none());
+}
+
+#[test]
+fn what_was_seen_is_told_again_to_the_letter() {
+    let mut seen = Seen::default();
+    let list = request(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
+    let page = request(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"x"}}"#);
+    assert!(Seen::remembers(&list) && !Seen::remembers(&page));
+    let answer =
+        request(r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"t","x-odd":1.0}]}}"#);
+    assert!(note(&mut seen, "tools/list", answer.result().unwrap()));
+    assert!(!note(&mut seen, "tools/list", answer.result().unwrap()));
+    let told = answered(&seen, &list).unwrap();
+    assert_eq!(told.result().unwrap().get(), answer.result().unwrap().get());
+    assert_eq!(seen.tools().unwrap()[0].name, "t");
+}
+
+#[test]
+fn unknown_tools_list_has_stand_in_and_no_other_list_does() {
+    let unseen = Seen::default();
+    let tools = told(&unseen, "tools/list", "{}");
+    assert!(tools.starts_with(r#"{"tools":[{"#) && tools.contains(r#""name":"sign_in_one""#));
+    assert_eq!(told(&unseen, "prompts/list", "{}"), r#"{"prompts":[]}"#);
+    let page = told(&unseen, "tools/list", r#"{"cursor":"x"}"#);
+    assert_eq!(page, r#"{"tools":[]}"#);
+    let modern = r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}"#;
+    let tools = told(&unseen, "tools/list", modern);
+    for field in [r#""ttlMs":0"#, r#""cacheScope":"private""#, "sign_in_one"] {
+        assert!(tools.contains(field), "{field} in {tools}");
+    }
+    let none = seen(&[("tools/list", r#"{"tools":[]}"#)]);
+    assert_eq!(told(&none, "tools/list", "{}"), r#"{"tools":[]}"#);
+    let discovered = told(&unseen, "server/discover", "{}");
+    assert!(discovered.contains("postern sign-in one"), "{discovered}");
+}
+
+/// Notes a result; says whether it is news.
+fn note(seen: &mut Seen, method: &str, result: &RawValue) -> bool {
+    let before = seen.before(method);
+    let news = Kept::of_news(method, result, before.kept.as_ref());
+    news.is_some_and(|kept| seen.note(method, kept, &before))
+}
+
+fn seen(results: &[(&str, &str)]) -> Seen {
+    let mut seen = Seen::default();
+    for (method, result) in results {
+        let raw = serde_json::value::RawValue::from_string((*result).to_owned()).unwrap();
+        note(&mut seen, method, &raw);
+    }
+    seen
+}
+
+fn told(seen: &Seen, method: &str, params: &str) -> String {
+    let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+    let answer = answered(seen, &request(&text)).unwrap();
+    let body = answer.result().or(answer.error()).unwrap();
+    body.get().to_owned()
+}
+
+#[test]
+fn a_list_in_pages_comes_to_an_end() {
+    let first = r#"{"tools":[{"name":"t"}],"nextCursor":"x"}"#;
+    let seen = seen(&[("tools/list", first)]);
+    assert_eq!(told(&seen, "tools/list", "{}"), first);
+    let next = told(&seen, "tools/list", r#"{"cursor":"x"}"#);
+    assert_eq!(next, r#"{"tools":[]}"#);
+}
+
+#[test]
+fn the_next_host_is_told_its_own_version() {
+    let known = r#"{"protocolVersion":"2025-11-25","serverInfo":{"x":1.0}}"#;
+    let seen = seen(&[("initialize", known)]);
+    let same = told(&seen, "initialize", r#"{"protocolVersion":"2025-11-25"}"#);
+    assert_eq!(same, known);
+    let older = told(&seen, "initialize", r#"{"protocolVersion":"2025-03-26"}"#);
+    assert_eq!(
+        older,
+        r#"{"protocolVersion":"2025-03-26","serverInfo":{"x":1.0}}"#
+    );
+    let unknown = told(&seen, "initialize", r#"{"protocolVersion":"2033-01-01"}"#);
+    assert_eq!(unknown, known);
+}
+
+#[test]
+fn what_was_seen_in_one_era_is_told_in_the_other() {
+    let value = |text: String| serde_json::from_str::<serde_json::Value>(&text).unwrap();
+    let info = serde_json::json!({ "name": "s", "version": "1" });
+    let known = r#"{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"s","version":"1"},"instructions":"i"}"#;
+    let listed = r#"{"tools":[{"x":1.0}]}"#;
+    let legacy = seen(&[("initialize", known), ("tools/list", listed)]);
+    let discovered = value(told(&legacy, "server/discover", "{}"));
+    assert_eq!(discovered["supportedVersions"][0], "2026-07-28");
+    assert_eq!(
+        discovered["capabilities"],
+        serde_json::json!({ "tools": {} })
+    );
+    assert_eq!(discovered["instructions"], "i");
+    let signed = &discovered["_meta"]["io.modelcontextprotocol/serverInfo"];
+    assert_eq!(*signed, info);
+    let modern = r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}"#;
+    let list = told(&legacy, "tools/list", modern);
+    assert!(list.contains(r#"{"x":1.0}"#), "{list}");
+    assert_eq!(value(list)["resultType"], "complete");
+    assert_eq!(told(&legacy, "tools/list", "{}"), listed);
+
+    let modern = seen(&[("server/discover", &discovered.to_string())]);
+    let initialized = value(told(
+        &modern,
+        "initialize",
+        r#"{"protocolVersion":"2025-06-18"}"#,
+    ));
+    assert_eq!(initialized["protocolVersion"], "2025-06-18");
+    assert_eq!(initialized["serverInfo"], info);
+    assert_eq!(initialized["instructions"], "i");
+
+    let unknown = value(told(&seen(&[]), "server/discover", "{}"));
+    assert_eq!(unknown["capabilities"]["tools"]["listChanged"], true);
+}
+
+#[test]
+fn what_is_seen_belongs_to_an_account() {
+    let mut seen = seen(&[("tools/list", r#"{"tools":[]}"#)]);
+    assert_eq!(
+        seen.note_account("a"),
+        Change::More,
+        "it belonged to no account"
+    );
+    assert!(seen.tools().is_some());
+    assert_eq!(seen.note_account("a"), Change::None);
+    let before = seen.before("tools/list");
+    assert_eq!(seen.note_account("b"), Change::Forgotten);
+    assert!(seen.tools().is_none());
+    let late = before.kept.clone().unwrap();
+    assert!(!seen.note("tools/list", late, &before), "`a` saw it");
+    assert_eq!(seen.forget(), Change::Forgotten);
+    assert!(seen.was_signed_in());
+    assert_eq!(seen.forget(), Change::None);
+}
+
+#[test]
+fn large_list_is_outlined_and_written_so() {
+    let url = "https://a.example/mcp".parse().unwrap();
+    let list = |name: &str| {
+        let filler = "x".repeat(MAX_KEPT);
+        let text = format!(
+            r#"{{"tools":[{{"name":"{name}"}},{{"name":"sign_in_one","description":"{filler}"}}]}}"#
+        );
+        RawValue::from_string(text).unwrap()
+    };
+    let mut seen = Seen::at(&url);
+    assert!(note(&mut seen, "tools/list", &list("t")));
+    assert!(!note(&mut seen, "tools/list", &list("t")));
+    assert!(note(&mut seen, "tools/list", &list("u")));
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("one.json");
+    let text = seen.text().unwrap();
+    assert!(text.len() < 1024, "{} bytes", text.len());
+    std::fs::write(&path, text).unwrap();
+    let loaded = Seen::load(&path, &url);
+    for seen in [&seen, &loaded] {
+        let tools = seen.tools().unwrap();
+        let names: Vec<_> = tools.iter().map(|tool| tool.name.as_str()).collect();
+        assert_eq!(names, ["sign_in_one", "u"]);
+        assert!(seen.has_tool("u") && !seen.has_tool("t"));
+        assert!(seen.lacks(&request(
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#
+        )));
+        // The server has a tool of that name itself.
+        assert_eq!(told(seen, "tools/list", "{}"), r#"{"tools":[]}"#);
+    }
+    let mut loaded = loaded;
+    assert!(!note(&mut loaded, "tools/list", &list("u")));
+}
