@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use crate::bridge::{Bridge, LIMIT};
+use crate::events::Events;
 use crate::server::Server;
 
 /// A call, a notification, what is no message, a handshake, a request of a wrong version, a second
@@ -160,28 +160,11 @@ async fn array_without_session_is_refused() {
 async fn array_to_sse_endpoint_is_answered_on_the_stream() {
     let (_server, bridge) = start().await;
     let base = bridge.http().await;
-    let stream = client()
-        .get(format!("{base}/one/sse"))
-        .send()
-        .await
-        .unwrap();
-    let mut frames = mcp::sse::Decoder::new(1 << 20);
-    let mut chunks = stream.bytes_stream();
-    let mut events = std::collections::VecDeque::new();
-    let mut next = async || loop {
-        if let Some(event) = events.pop_front() {
-            let event: mcp::sse::Event = event;
-            return String::from_utf8(event.data.to_vec()).unwrap();
-        }
-        let chunk = tokio::time::timeout(LIMIT, chunks.next())
-            .await
-            .expect("an event");
-        events.extend(frames.push(chunk.unwrap().unwrap()).unwrap());
-    };
-    let message = format!("{base}{}", next().await);
+    let mut events = Events::open(client().get(format!("{base}/one/sse"))).await;
+    let message = format!("{base}{}", events.next_text().await);
     let post = async |body: String| client().post(&message).body(body).send().await.unwrap();
     assert_eq!(post(initialize().to_string()).await.status(), 202);
-    next().await;
+    events.next_text().await;
     let refused = post(ARRAY.to_owned()).await;
     assert_eq!(refused.status(), 400);
     let mut answers: Vec<_> = refused
@@ -191,9 +174,9 @@ async fn array_to_sse_endpoint_is_answered_on_the_stream() {
         .iter()
         .map(Value::to_string)
         .collect();
-    answers.extend([next().await, next().await]);
+    answers.extend([events.next_text().await, events.next_text().await]);
     assert_answers(&answers);
     let calls = json!([{ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {} }]);
     assert_eq!(post(calls.to_string()).await.status(), 202);
-    assert!(next().await.contains(r#""id":7"#));
+    assert!(events.next_text().await.contains(r#""id":7"#));
 }

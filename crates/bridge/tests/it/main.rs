@@ -14,6 +14,7 @@ mod consents;
 mod elicit;
 mod elsewhere;
 mod eras;
+mod events;
 mod first_contact;
 mod headers;
 mod http;

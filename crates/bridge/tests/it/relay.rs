@@ -1,9 +1,9 @@
 //! Messages through each face.
 
-use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use crate::bridge::Bridge;
+use crate::events::Events;
 use crate::server::Server;
 
 /// A call whose parameters no parser would write again like this.
@@ -124,21 +124,8 @@ async fn sse_says_where_to_post_and_answers_on_the_stream() {
     let server = Server::start().await;
     let bridge = Bridge::start(&server.url()).await;
     let base = bridge.http().await;
-    let stream = client()
-        .get(format!("{base}/one/sse"))
-        .send()
-        .await
-        .unwrap();
-    let mut frames = mcp::sse::Decoder::new(1 << 20);
-    let mut chunks = stream.bytes_stream();
-    let mut events = std::collections::VecDeque::new();
-    let mut next = async || loop {
-        if let Some(event) = events.pop_front() {
-            return event;
-        }
-        events.extend(frames.push(chunks.next().await.unwrap().unwrap()).unwrap());
-    };
-    let endpoint: mcp::sse::Event = next().await;
+    let mut events = Events::open(client().get(format!("{base}/one/sse"))).await;
+    let endpoint = events.next().await;
     assert_eq!(endpoint.event.as_deref(), Some("endpoint"));
     let message = format!("{base}{}", std::str::from_utf8(&endpoint.data).unwrap());
     let posted = client()
@@ -148,7 +135,7 @@ async fn sse_says_where_to_post_and_answers_on_the_stream() {
         .await
         .unwrap();
     assert_eq!(posted.status(), 202);
-    let answer: Value = serde_json::from_slice(&next().await.data).unwrap();
+    let answer: Value = serde_json::from_slice(&events.next().await.data).unwrap();
     assert_eq!(answer["result"]["serverInfo"]["name"], "real");
 }
 
