@@ -111,7 +111,7 @@ async fn serve(
         match holder(&context, patience).await {
             Holder::Changes => tokio::time::sleep(Duration::from_millis(20)).await,
             Holder::Hangs(hung) => return Err(hung.into()),
-            // Whoever wanted a bridge has one.
+            // The caller wanted a bridge, and there is one.
             Holder::Stays if args.detached => return Ok(()),
             Holder::Stays => return Ok(ended?),
         }
@@ -121,13 +121,14 @@ async fn serve(
 async fn return_free_memory() {
     loop {
         tokio::time::sleep(RETURN_INTERVAL).await;
-        shim::return_free_memory();
+        // It walks the whole heap, while no message is relayed on this thread.
+        let _ = tokio::task::spawn_blocking(shim::return_free_memory).await;
     }
 }
 
 /// How the bridge is that has the lock.
 enum Holder {
-    /// On its way out, or up: it answers nobody.
+    /// About to end, or to start: it answers no client.
     Changes,
     /// It does not react.
     Hangs(CallError),
