@@ -647,9 +647,8 @@ impl Identity {
         }
     }
 
-    /// Waits until no request for tokens is under way, whoever asked for it: what one brings may
-    /// be the only valid refresh token there is, and whoever ends the process early loses it. Writes
-    /// what could not be written before.
+    /// Waits until no request for tokens is under way. Its response may bring the only valid refresh
+    /// token, which a process that ends earlier loses. Writes what could not be written before.
     pub async fn settled(&self) {
         let Source {
             renewals, ledger, ..

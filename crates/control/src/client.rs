@@ -83,7 +83,7 @@ impl Client {
     }
 
     /// Makes one call and waits for its reply, however long that takes the bridge, as long as it
-    /// reacts. Dropping the future leaves the connection in the middle of a call: connect anew.
+    /// reacts. Dropping the future leaves the connection in the middle of a call: open another one.
     ///
     /// # Errors
     /// What the bridge says, or the connection's; [`CallError::Hung`] if it stops to react.

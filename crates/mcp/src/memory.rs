@@ -5,7 +5,8 @@
 //! where there is no room. So a peer that sends more than is taken meets a connection that is not
 //! read.
 //!
-//! Owns: the counts, and who waits for whom. Does not own: what is read, or who is cut.
+//! Owns: the counts, and the order of those that wait. Does not own: what is read, and which
+//! connection is cut off.
 //!
 //! Nothing waits for ever:
 //! - Of the reservations of an account, and of the accounts of a budget, one at a time may exceed the

@@ -35,7 +35,7 @@ pub(crate) struct Ledger {
 #[derive(Default)]
 struct Entries {
     slots: Vec<Arc<Slot>>,
-    /// The grant that opens each target. Made anew by [`Entries::index`] whenever a grant comes or
+    /// The grant that opens each target. Rebuilt by [`Entries::index`] whenever a grant comes or
     /// goes or its targets change, under the lock of the change.
     by_target: HashMap<String, Arc<Slot>>,
     registrations: Vec<Registration>,

@@ -129,7 +129,7 @@ impl Endpoint {
     }
 }
 
-/// Returns when the connection has waited too long for a request. The timer is set anew only where
+/// Returns when the connection has waited too long for a request. The timer is reset only where
 /// the deadline comes earlier than it goes off, which a request that comes in one piece never does.
 fn poll_deadline(
     activity: &Activity,

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Bytes that are used, by whom does not matter; but for one, who may exceed the limit.
+/// How many bytes all users together use. One user at a time may exceed the limit, and is counted
+/// separately.
 #[derive(Debug)]
 pub(super) struct Pool {
     limit: usize,
