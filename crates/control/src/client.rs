@@ -1,8 +1,11 @@
 //! A client of the management API: one connection, one call after the other.
 
+use std::future;
 use std::io;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
 
 use crate::Home;
 use crate::api::{Problem, Reply, Request, State};
@@ -10,6 +13,9 @@ use crate::greeting::{Greeting, Looks, lost_contact};
 use crate::hello::{self, Wants, Welcome};
 use crate::lines::Lines;
 use crate::socket::{Face, Reader, Writer};
+
+/// How long a bridge that reacts may take to say its state, which it has in memory.
+const STATE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One answer on the control socket.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -29,7 +35,8 @@ pub enum CallError {
         "the bridge does not run; hint: `postern bridge` starts it, and so do the desktop app and any host"
     )]
     NotRunning,
-    /// A bridge has the sockets and does not react: it is stopped, or stuck.
+    /// A bridge has the sockets and does not react: it is stopped, or stuck. With its process, where
+    /// that is known.
     #[error(
         "the bridge{} does not react; hint: end it and start another one with `postern bridge --replace --detach`", Self::process(*.0)
     )]
@@ -83,7 +90,7 @@ impl Client {
     }
 
     /// Makes one call and waits for its reply, however long that takes the bridge, as long as it
-    /// reacts. Dropping the future leaves the connection in the middle of a call: open another one.
+    /// reacts; for the state, 5 seconds at most. Dropping the future leaves the connection in the middle of a call: open another one.
     ///
     /// # Errors
     /// What the bridge says, or the connection's; [`CallError::Hung`] if it stops to react.
@@ -94,10 +101,15 @@ impl Client {
                 .map_err(CallError::Broken)?;
             answer(&mut self.lines).await
         };
+        let awaited = match request {
+            Request::Status => Some(self.welcome.pid),
+            _ => None,
+        };
         tokio::select! {
             biased;
             reply = exchange => reply,
             hung = lost_contact(&self.home, &self.version, Looks::FOR_ANSWER) => Err(hung),
+            hung = state_overdue(awaited) => Err(hung),
         }
     }
 
@@ -111,8 +123,19 @@ impl Client {
             .map_err(CallError::Broken)?;
         Ok(Watch {
             client: self,
-            looks: Looks::FOR_ANSWER,
+            is_answered: false,
         })
+    }
+}
+
+/// Returns once the bridge whose state is awaited is late with it.
+async fn state_overdue(awaited: Option<u32>) -> CallError {
+    match awaited {
+        Some(pid) => {
+            sleep(STATE_TIMEOUT).await;
+            CallError::Hung(Some(pid))
+        }
+        None => future::pending().await,
     }
 }
 
@@ -129,8 +152,8 @@ async fn answer(lines: &mut Lines<Reader>) -> Result<Reply, CallError> {
 #[derive(Debug)]
 pub struct Watch {
     client: Client,
-    /// The first state is an answer.
-    looks: Looks,
+    /// Whether the first state has come, which is an answer.
+    is_answered: bool,
 }
 
 impl Watch {
@@ -143,8 +166,13 @@ impl Watch {
             home,
             version,
             lines,
+            welcome,
             ..
         } = &mut self.client;
+        let (looks, awaited) = match self.is_answered {
+            true => (Looks::WHILE_IDLE, None),
+            false => (Looks::FOR_ANSWER, Some(welcome.pid)),
+        };
         let reply = async {
             loop {
                 if let Reply::State(state) = answer(lines).await? {
@@ -155,9 +183,10 @@ impl Watch {
         let state = tokio::select! {
             biased;
             state = reply => state?,
-            hung = lost_contact(home, version, self.looks) => return Err(hung),
+            hung = lost_contact(home, version, looks) => return Err(hung),
+            hung = state_overdue(awaited) => return Err(hung),
         };
-        self.looks = Looks::WHILE_IDLE;
+        self.is_answered = true;
         Ok(state)
     }
 }
@@ -177,4 +206,51 @@ pub async fn open(
     let welcome = greeting.welcome_in_time().await?;
     let (lines, writer) = greeting.into_ends();
     Ok((lines, writer, welcome))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CallError, Client};
+    use crate::Home;
+    use crate::api::Request;
+    use crate::hello::{self, Hello, LONGEST_LINE, PROTOCOL, Welcome};
+    use crate::lines::Lines;
+    use crate::socket::{self, Listener};
+
+    /// A bridge that answers each hello and nothing else.
+    async fn greet(mut listener: Listener) {
+        let mut greeted = Vec::new();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (reader, mut writer) = socket::split(stream).unwrap();
+            let mut lines = Lines::new(reader, LONGEST_LINE);
+            let _: Option<Hello> = hello::receive(&mut lines).await.unwrap();
+            let welcome = Welcome {
+                postern: PROTOCOL,
+                version: "0".to_owned(),
+                pid: 7,
+                problem: None,
+            };
+            hello::send(&mut writer, &welcome).await.unwrap();
+            greeted.push((lines, writer));
+        }
+    }
+
+    #[tokio::test]
+    async fn bridge_that_greets_and_says_no_state_hangs() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::under(folder.path()).unwrap();
+        let (mcp, control) = Listener::bind(&home).unwrap();
+        tokio::spawn(greet(mcp));
+        tokio::spawn(greet(control));
+        let connect = || Client::connect(&home, "0", false);
+        let mut client = connect().await.unwrap();
+        let mut watch = connect().await.unwrap().watch().await.unwrap();
+        let (status, state) = tokio::join!(client.call(&Request::Status), watch.next());
+        assert!(
+            matches!(status, Err(CallError::Hung(Some(7)))),
+            "{status:?}"
+        );
+        assert!(matches!(state, Err(CallError::Hung(Some(7)))), "{state:?}");
+    }
 }
