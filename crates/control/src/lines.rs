@@ -1,9 +1,11 @@
 //! Lines over a byte stream: what both sockets and stdio carry.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::{Instant, timeout_at};
 
 /// Reads lines without copying them. Cancel-safe: a line half read is kept for the next call.
 #[derive(Debug)]
@@ -15,6 +17,8 @@ pub struct Lines<R> {
     longest: usize,
     /// Whether the line that is being read is longer.
     is_too_long: bool,
+    /// Until when the buffer of a long line is kept for the next one.
+    kept_until: Option<Instant>,
 }
 
 /// Room to ask the system for at least.
@@ -23,8 +27,15 @@ const CHUNK: usize = 16 * 1024;
 /// How much is read at once at most.
 const MAX_READ: usize = 256 * 1024;
 
-/// A buffer that grew for a longer line goes with that line, in bytes.
-const MAX_KEPT_LINE: usize = 64 * 1024;
+/// A buffer that grew for a line of more than so many bytes is kept for [`KEEP`] after that line.
+const MAX_SHORT_LINE: usize = 64 * 1024;
+
+/// A buffer that grew for a line of more than so many bytes goes with that line.
+const MAX_KEPT_LINE: usize = 2 * 1024 * 1024;
+
+/// How long the buffer of a long line is kept for the next one. That would have to grow another
+/// buffer, which costs more than to read the line.
+const KEEP: Duration = Duration::from_secs(1);
 
 /// What [`Lines::advance`] came to.
 #[derive(Debug)]
@@ -75,6 +86,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             searched: 0,
             longest,
             is_too_long: false,
+            kept_until: None,
         }
     }
 
@@ -181,8 +193,25 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         Ok(step.unwrap_or(Step::Partial(self.buffer.len())))
     }
 
-    /// Reads once. Not more than a little: some sources clear all the room that they are given.
+    /// Reads once, with a small buffer if nothing comes for a while.
     async fn read(&mut self) -> io::Result<usize> {
+        let mut read = None;
+        if let Some(until) = self.kept_until
+            && self.buffer.is_empty()
+        {
+            read = timeout_at(until, self.read_on()).await.ok();
+            if read.is_none() {
+                self.drop_buffer();
+            }
+        }
+        match read {
+            Some(read) => read,
+            None => self.read_on().await,
+        }
+    }
+
+    /// Reads once. Not more than a little: some sources clear all the room that they are given.
+    async fn read_on(&mut self) -> io::Result<usize> {
         self.buffer.reserve(CHUNK);
         let mut room = (&mut self.buffer).limit(MAX_READ);
         self.source.read_buf(&mut room).await
@@ -197,6 +226,12 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         })
     }
 
+    /// Keeps what was read behind the last line, and no more memory than that.
+    fn drop_buffer(&mut self) {
+        self.buffer = BytesMut::from(&self.buffer[..]);
+        self.kept_until = None;
+    }
+
     fn take_line(&mut self) -> Option<Bytes> {
         let Some(at) = memchr::memchr(b'\n', &self.buffer[self.searched..]) else {
             self.searched = self.buffer.len();
@@ -204,9 +239,10 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         };
         let line = self.buffer.split_to(self.searched + at + 1).freeze();
         self.searched = 0;
-        if line.len() > MAX_KEPT_LINE {
-            // The rest must not keep the line's memory.
-            self.buffer = BytesMut::from(&self.buffer[..]);
+        match line.len() {
+            length if length > MAX_KEPT_LINE => self.drop_buffer(),
+            length if length > MAX_SHORT_LINE => self.kept_until = Some(Instant::now() + KEEP),
+            _ => {}
         }
         Some(trimmed(line.slice(..line.len() - 1)))
     }
@@ -221,9 +257,10 @@ fn trimmed(line: Bytes) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncWriteExt, DuplexStream};
+    use tokio::time::timeout;
 
-    use super::{Lines, MAX_KEPT_LINE, Part, Piece};
+    use super::{KEEP, Lines, MAX_KEPT_LINE, MAX_SHORT_LINE, Part, Piece};
 
     #[tokio::test]
     async fn finds_lines_however_they_arrive() {
@@ -284,21 +321,41 @@ mod tests {
         assert_eq!(lines.next_piece().await.unwrap(), None);
     }
 
-    #[tokio::test]
-    async fn buffer_of_long_line_goes_with_it() {
+    /// Reads a line of `length` bytes and a short one. Returns the reader and its writer.
+    async fn after_long_line(length: usize) -> (Lines<DuplexStream>, DuplexStream) {
         let (mut far, near) = tokio::io::duplex(1 << 16);
         let mut lines = Lines::new(near, usize::MAX);
-        let mut long = vec![b'x'; 16 * MAX_KEPT_LINE];
+        let mut long = vec![b'x'; length];
         long.extend_from_slice(b"\nshort\n");
         let writing = async move {
             far.write_all(&long).await.unwrap();
             far
         };
-        let (line, mut far) = tokio::join!(lines.next(), writing);
-        assert_eq!(line.unwrap().unwrap().len(), 16 * MAX_KEPT_LINE);
+        let (line, far) = tokio::join!(lines.next(), writing);
+        assert_eq!(line.unwrap().unwrap().len(), length);
         assert_eq!(lines.next().await.unwrap().unwrap(), "short");
+        (lines, far)
+    }
+
+    async fn says_more(lines: &mut Lines<DuplexStream>, far: &mut DuplexStream) {
         far.write_all(b"more\n").await.unwrap();
         assert_eq!(lines.next().await.unwrap().unwrap(), "more");
-        assert!(lines.buffer.capacity() < MAX_KEPT_LINE);
+    }
+
+    #[tokio::test]
+    async fn buffer_of_very_long_line_goes_with_it() {
+        let (mut lines, mut far) = after_long_line(2 * MAX_KEPT_LINE).await;
+        says_more(&mut lines, &mut far).await;
+        assert!(!lines.buffer.try_reclaim(MAX_SHORT_LINE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn buffer_of_long_line_is_kept_until_rest() {
+        let (mut lines, mut far) = after_long_line(MAX_KEPT_LINE - 1).await;
+        says_more(&mut lines, &mut far).await;
+        assert!(lines.buffer.try_reclaim(MAX_KEPT_LINE));
+        assert!(timeout(2 * KEEP, lines.next()).await.is_err());
+        assert!(!lines.buffer.try_reclaim(MAX_SHORT_LINE));
+        says_more(&mut lines, &mut far).await;
     }
 }

@@ -7,15 +7,17 @@
 //! Owns: the settings of that allocator. Does nothing where there is another one.
 
 /// Blocks from this size on are taken from the system, and given back at once, in bytes. Below it
-/// are the messages that there are many of, for which a system call each would be slow.
+/// are the messages that there are many of: new pages for each would cost more than to read it.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const MIN_MAPPED: libc::c_int = 1 << 20;
+const MIN_MAPPED: libc::c_int = 2 << 20;
 
-/// How much free memory stays at the end of the heap, in bytes.
+/// How much free memory stays at the end of the heap, in bytes: for the messages that are handled
+/// at the same time.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const MAX_FREE: libc::c_int = 1 << 20;
+const MAX_FREE: libc::c_int = 8 << 20;
 
-/// Fixes how much the allocator keeps, once, at the start of the process.
+/// Fixes how much the allocator keeps, once, at the start of the process, which calls
+/// [`return_free_memory`] at times.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "there is no safe interface to the allocator")]
 pub fn limit_free_memory() {

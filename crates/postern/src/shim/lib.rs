@@ -10,6 +10,7 @@
 mod allocator;
 mod answer;
 mod contact;
+mod line_queue;
 mod link;
 mod memory;
 mod parent;
@@ -21,7 +22,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use control::CallError;
 use control::api::{Problem, ProblemKind};
 use control::hello::{LONGEST_MESSAGE, YIELDING};
@@ -32,6 +33,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use contact::Contact;
+use line_queue::LineQueue;
 use link::{Dialler, Dialling, Link, Need, NoLink, unavailable};
 use memory::Memory;
 
@@ -49,6 +51,13 @@ const DRAIN: Duration = Duration::from_secs(120);
 /// How often it is looked meanwhile whether anybody is left to read them.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// A line of more than so many bytes leaves free memory behind.
+const MAX_SHORT_LINE: usize = 64 * 1024;
+
+/// How long after a long line free memory is given back to the system: once its buffer is gone
+/// ([`Lines`]), and not while more of them come.
+const TRIM_AFTER: Duration = Duration::from_secs(2);
+
 /// How long a refusal stands before the next request asks again.
 const REFUSAL: Duration = Duration::from_secs(1);
 
@@ -61,8 +70,8 @@ pub async fn run(options: Options) {
         host_state: HostState::Open,
         long: LongMessage::default(),
         answers: stdio::output(),
-        to_host: BytesMut::new(),
-        has_grown: false,
+        to_host: LineQueue::default(),
+        trim_at: None,
         memory: Memory::new(options.shown_server(), LONGEST_MESSAGE),
         bridge: Bridge::dial(options.clone(), Need::Now, false),
         contact: Contact::new(),
@@ -80,10 +89,9 @@ struct Shim<R, W> {
     /// The line of the host's that is too long and has not ended.
     long: LongMessage,
     answers: W,
-    /// Whole lines for the host.
-    to_host: BytesMut,
-    /// Whether more than [`ROOM`] was in it.
-    has_grown: bool,
+    to_host: LineQueue,
+    /// When the memory of long lines is given back to the system.
+    trim_at: Option<Instant>,
     memory: Memory,
     bridge: Bridge,
     contact: Contact,
@@ -125,6 +133,27 @@ enum Event {
     BridgeTook(io::Result<()>),
     BridgeHangs(CallError),
     Dialled(Result<Box<Link>, NoLink>),
+    Trim,
+}
+
+impl Event {
+    /// Returns how many bytes were read.
+    fn length(&self) -> usize {
+        match self {
+            Self::HostSaid(Ok(Some(Piece::Line(line) | Piece::Part(Part { bytes: line, .. })))) => {
+                line.len()
+            }
+            Self::BridgeSaid(Ok(Some(line))) => line.len(),
+            _ => 0,
+        }
+    }
+}
+
+async fn pause_until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => pending().await,
+    }
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
@@ -165,7 +194,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
 
     /// The bridge comes first: its end must be noticed before more is sent to it.
     async fn event(&mut self) -> Event {
-        let has_room = self.to_host.len() < ROOM;
+        let has_room = self.to_host.remaining() < ROOM;
         let has_answers = !self.to_host.is_empty();
         let is_open = matches!(self.host_state, HostState::Open);
         let awaits_bridge = matches!(self.bridge, Bridge::Up(_)) && self.memory.owes();
@@ -175,6 +204,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
             written = self.answers.write_buf(&mut self.to_host), if has_answers => Event::HostTook(written),
             piece = self.host.next_piece(), if is_open && !self.memory.is_full() => Event::HostSaid(piece),
             () = tokio::time::sleep(LOOK), if !is_open => Event::HostLooked,
+            () = pause_until(self.trim_at) => Event::Trim,
             hung = self.contact.lost(&self.dialler), if awaits_bridge => Event::BridgeHangs(hung),
         }
     }
@@ -183,7 +213,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
         if matches!(event, Event::BridgeSaid(_) | Event::BridgeTook(_)) {
             self.contact.renew();
         }
+        if event.length() > MAX_SHORT_LINE {
+            self.trim_at = Some(Instant::now() + TRIM_AFTER);
+        }
         match event {
+            Event::Trim => {
+                return_free_memory();
+                self.trim_at = None;
+            }
             Event::HostSaid(Ok(Some(Piece::Line(line)))) => {
                 for answer in self.memory.host_said(line) {
                     self.tell(&answer);
@@ -199,7 +236,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
                 let until = Instant::now() + DRAIN;
                 self.host_state = HostState::Draining { until };
             }
-            Event::HostTook(Ok(_)) => self.shrink(),
+            Event::HostTook(Ok(_)) => {}
             Event::HostTook(Err(_)) => self.host_state = HostState::Gone,
             Event::HostLooked => {
                 if stdio::nobody_reads() {
@@ -276,17 +313,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
         }
     }
 
-    /// Lets go of a buffer that grew for a long message.
-    fn shrink(&mut self) {
-        if self.has_grown && self.to_host.is_empty() {
-            self.to_host = BytesMut::new();
-            self.has_grown = false;
-        }
-    }
-
     fn pass_on(&mut self, line: Bytes) {
         match self.memory.bridge_said(line) {
-            Ok(Some(line)) => self.write(&line),
+            Ok(Some(line)) => self.to_host.push(line),
             Ok(None) => {
                 for news in self.memory.news() {
                     self.tell(&news);
@@ -355,13 +384,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
     }
 
     fn tell(&mut self, message: &Message) {
-        self.write(&message.line());
-    }
-
-    fn write(&mut self, line: &[u8]) {
-        self.to_host.extend_from_slice(line);
-        self.to_host.extend_from_slice(b"\n");
-        self.has_grown |= self.to_host.len() > ROOM;
+        self.to_host.push(message.line());
     }
 }
 

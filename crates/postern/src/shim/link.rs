@@ -106,7 +106,7 @@ enum Opened {
     /// It stands; with the bridge's version.
     Link(Box<Link>, String),
     /// Nothing was said on it in time.
-    Hung(Greeting, CallError),
+    Hung(Box<Greeting>, CallError),
 }
 
 impl Link {
@@ -192,7 +192,7 @@ impl Dialler {
                 Ok(Opened::Hung(greeting, hung)) => {
                     return Err(NoLink::Hung {
                         problem: unavailable(&hung),
-                        waiting: Box::pin(self.wait_for(greeting, resumed, hurry)),
+                        waiting: Box::pin(self.wait_for(*greeting, resumed, hurry)),
                     });
                 }
                 Ok(Opened::Link(link, version)) => {
@@ -252,7 +252,7 @@ impl Dialler {
             Err(CallError::Hung(_)) if control::is_ending(&self.home).await => {
                 greeting.welcome().await?
             }
-            Err(hung @ CallError::Hung(_)) => return Ok(Opened::Hung(greeting, hung)),
+            Err(hung @ CallError::Hung(_)) => return Ok(Opened::Hung(Box::new(greeting), hung)),
             answered => answered?,
         };
         Ok(Opened::Link(Link::over(greeting), welcome.version))
