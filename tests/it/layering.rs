@@ -11,7 +11,7 @@ use serde_json::Value;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("auth", &["model", "proxies", "reach", "threads"]),
     ("bridge", &["auth", "control", "mcp", "model", "threads"]),
-    ("control", &["model"]),
+    ("control", &["model", "threads"]),
     ("emulator", &["model"]),
     ("gateway", &["mcp", "model"]),
     ("mcp", &["model", "proxies", "reach", "threads"]),

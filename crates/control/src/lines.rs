@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use threads::Turns;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
 
@@ -19,6 +20,7 @@ pub struct Lines<R> {
     is_too_long: bool,
     /// Until when the buffer of a long line is kept for the next one.
     kept_until: Option<Instant>,
+    turns: Turns,
 }
 
 /// Room to ask the system for at least.
@@ -87,6 +89,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             longest,
             is_too_long: false,
             kept_until: None,
+            turns: Turns::default(),
         }
     }
 
@@ -195,6 +198,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
 
     /// Reads once, with a small buffer if nothing comes for a while.
     async fn read(&mut self) -> io::Result<usize> {
+        self.turns.turn().await;
         let mut read = None;
         if let Some(until) = self.kept_until
             && self.buffer.is_empty()
@@ -204,10 +208,12 @@ impl<R: AsyncRead + Unpin> Lines<R> {
                 self.drop_buffer();
             }
         }
-        match read {
-            Some(read) => read,
-            None => self.read_on().await,
-        }
+        let read = match read {
+            Some(read) => read?,
+            None => self.read_on().await?,
+        };
+        self.turns.moved(read);
+        Ok(read)
     }
 
     /// Reads once. Not more than a little: some sources clear all the room that they are given.

@@ -365,6 +365,14 @@ struct Owned {
     _reservation: Reservation,
 }
 
+impl Drop for Owned {
+    /// Other tasks go on while the system takes back the pages of a large message.
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        threads::pass(bytes.len(), || drop(bytes));
+    }
+}
+
 impl AsRef<[u8]> for Owned {
     fn as_ref(&self) -> &[u8] {
         &self.bytes

@@ -4,11 +4,14 @@
 //! all sessions on one worker thread. Does not own: the work.
 
 pub mod connecting;
+mod turns;
 
 use std::panic;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::{self, JoinError};
+
+pub use turns::{Portioned, Turns};
 
 /// How many bytes one pass over a text may read where other tasks wait for it: a pass over as many
 /// takes a few milliseconds at most.

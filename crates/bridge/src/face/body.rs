@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, Incoming, SizeHint};
+use threads::Portioned;
 use tokio::time::{Instant, Sleep};
 
 use super::connections::Busy;
@@ -18,7 +19,7 @@ pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The body of a request, which fails when nothing of it comes for [`BODY_TIMEOUT`]. Time in which
 /// nothing asks for more of it does not count.
 pub(super) struct RequestBody {
-    body: Incoming,
+    body: Portioned<Incoming>,
     timer: Option<Pin<Box<Sleep>>>,
     is_waiting: bool,
     late: Arc<AtomicBool>,
@@ -33,7 +34,7 @@ impl RequestBody {
     /// Sets `late` when it fails so.
     pub(super) fn new(body: Incoming, late: Arc<AtomicBool>) -> Self {
         Self {
-            body,
+            body: Portioned::new(body),
             timer: None,
             is_waiting: false,
             late,
@@ -84,8 +85,17 @@ impl HttpBody for RequestBody {
 
 /// The body of a response. Its request is under way until it is written.
 pub(super) struct ResponseBody {
-    pub(super) body: Body,
-    pub(super) _busy: Busy,
+    body: Portioned<Body>,
+    _busy: Busy,
+}
+
+impl ResponseBody {
+    pub(super) fn new(body: Body, busy: Busy) -> Self {
+        Self {
+            body: Portioned::new(body),
+            _busy: busy,
+        }
+    }
 }
 
 impl HttpBody for ResponseBody {

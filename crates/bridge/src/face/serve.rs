@@ -168,7 +168,7 @@ fn answer(
         if late.load(Ordering::Relaxed) {
             response = too_late();
         }
-        Ok(response.map(|body| ResponseBody { body, _busy: busy }))
+        Ok(response.map(|body| ResponseBody::new(body, busy)))
     }
 }
 

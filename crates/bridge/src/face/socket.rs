@@ -10,6 +10,7 @@ use control::lines::Lines;
 use control::socket::{Listener, Reader, Stream, Writer, split};
 use mcp::memory::Account;
 use mcp::{Message, ParseError, Parsed};
+use threads::Turns;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -213,6 +214,7 @@ struct Outlet<W> {
     batch: Vec<u8>,
     /// What the messages to the host take memory from.
     memory: Account,
+    turns: Turns,
 }
 
 impl<W: AsyncWrite + Unpin> Outlet<W> {
@@ -221,6 +223,7 @@ impl<W: AsyncWrite + Unpin> Outlet<W> {
             writer,
             batch: Vec::with_capacity(4096),
             memory,
+            turns: Turns::default(),
         }
     }
 
@@ -251,7 +254,9 @@ impl<W: AsyncWrite + Unpin> Outlet<W> {
         }
         self.flush().await?;
         for piece in part.chunks(MAX_BATCH) {
+            self.turns.turn().await;
             write_piece(&mut self.writer, piece, &self.memory).await?;
+            self.turns.moved(piece.len());
         }
         Ok(())
     }

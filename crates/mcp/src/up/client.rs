@@ -11,9 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Uri};
-use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{Connection, HttpConnector};
@@ -30,6 +28,7 @@ use tower::Service;
 use super::connection::Closable;
 use super::idle::{Answered, Idle};
 use super::in_flight::{Crowded, InFlight, Lane};
+use super::outgoing::Outbound;
 use super::proxy::Routed;
 
 /// For name, TCP and TLS together.
@@ -110,7 +109,7 @@ pub(super) enum RequestError {
 }
 
 type Connector = Bounded<OwnTask<HttpsConnector<Routed>>>;
-type Pool = legacy::Client<Connector, Full<Bytes>>;
+type Pool = legacy::Client<Connector, Outbound>;
 
 struct Connections {
     connector: Connector,
@@ -181,7 +180,7 @@ impl Client {
     pub(super) async fn request(
         &self,
         lane: Lane,
-        request: Request<Full<Bytes>>,
+        request: Request<Outbound>,
     ) -> Result<Response<Answered>, RequestError> {
         let connections = &self.connections;
         let permit = connections.in_flight.permit(lane, request.uri()).await?;

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use http::uri::Authority;
 use http::{HeaderMap, Response, Version};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use threads::Portioned;
 use tokio::time::Instant;
 
 use super::connection::{Closer, Used};
@@ -99,7 +100,7 @@ impl Idle {
         });
         response.map(|body| {
             let mut answered = Answered {
-                body,
+                body: Portioned::new(body),
                 rest,
                 permit: Some(permit),
             };
@@ -252,7 +253,7 @@ fn time(headers: &HeaderMap) -> Duration {
 
 /// The body of a response whose connection is watched.
 pub(super) struct Answered {
-    body: Incoming,
+    body: Portioned<Incoming>,
     /// None once it has come whole.
     rest: Option<Box<Rest>>,
     /// The same.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
+use threads::Portioned;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::in_flight::Lane;
@@ -25,6 +26,9 @@ pub(super) struct HttpSession {
     #[expect(dead_code, reason = "its end is what counts")]
     user: Option<TaskTrackerToken>,
 }
+
+/// The body of a request.
+pub(super) type Outbound = Portioned<Full<Bytes>>;
 
 /// A message and what is sent along.
 pub(super) struct Outgoing {
@@ -89,7 +93,7 @@ impl Outgoing {
         base: &HeaderMap,
         session: &HttpSession,
         parameters: Vec<(HeaderName, HeaderValue)>,
-    ) -> Request<Full<Bytes>> {
+    ) -> Request<Outbound> {
         let mut headers = base.clone();
         headers.extend(parameters);
         match &self.wire {
@@ -138,7 +142,7 @@ impl HttpSession {
         base: &HeaderMap,
         authorization: Option<HeaderValue>,
         last_id: Option<&str>,
-    ) -> Request<Full<Bytes>> {
+    ) -> Request<Outbound> {
         let mut request = self.request(Method::GET, uri, base, authorization);
         let last_id = last_id.and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok());
         put(
@@ -156,7 +160,7 @@ impl HttpSession {
         uri: &Uri,
         base: &HeaderMap,
         authorization: Option<HeaderValue>,
-    ) -> Request<Full<Bytes>> {
+    ) -> Request<Outbound> {
         let mut headers = base.clone();
         headers.remove(CONTENT_TYPE);
         headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
@@ -213,8 +217,8 @@ fn put(headers: &mut HeaderMap, name: HeaderName, value: Option<&HeaderValue>) {
     }
 }
 
-fn request(method: Method, uri: &Uri, headers: HeaderMap, body: Bytes) -> Request<Full<Bytes>> {
-    let mut request = Request::new(Full::new(body));
+fn request(method: Method, uri: &Uri, headers: HeaderMap, body: Bytes) -> Request<Outbound> {
+    let mut request = Request::new(Portioned::new(Full::new(body)));
     *request.method_mut() = method;
     *request.uri_mut() = uri.clone();
     *request.headers_mut() = headers;
