@@ -27,11 +27,11 @@ use tokio::time::Instant;
 use pool::{Pool, Queue};
 
 /// What all messages of one direction may take together, in bytes. With one account that exceeds it
-/// ([`MAX_ACCOUNT`] and a message of 64 MiB), that is 160 MiB at most.
-const MAX_TOTAL: usize = 64 << 20;
+/// ([`MAX_ACCOUNT`] and a message of 64 MiB), that is 128 MiB at most, in each direction.
+const MAX_TOTAL: usize = 48 << 20;
 
 /// What the messages of one account may take together, in bytes. One message more may exceed it.
-const MAX_ACCOUNT: usize = 32 << 20;
+const MAX_ACCOUNT: usize = 16 << 20;
 
 /// What each account has to itself, in bytes: it never waits for another one with less.
 pub const FLOOR: usize = 1 << 20;
