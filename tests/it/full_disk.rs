@@ -1,41 +1,17 @@
 //! A disk that is full while tokens are refreshed.
 
 use control::api::VaultState;
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::json;
 
 use crate::{
     crowd::sign_in_earlier,
-    world::{World, bridge::Bridge, shim::Shim, until},
+    world::{
+        World,
+        disk::{self, Disk},
+        shim::Shim,
+        until,
+    },
 };
-
-/// What a process may write: nothing, as on a full disk, or all that it likes. The limit of the
-/// size of its files does that for this process alone.
-struct Disk(Pid);
-
-impl Disk {
-    /// The disk of a bridge that [`Bridge::start_under`] started.
-    async fn of(bridge: &Bridge) -> Self {
-        let process = bridge.process().await.cast_signed();
-        Self(Pid::from_raw(process).expect("a process"))
-    }
-
-    fn fill(&self) {
-        self.limit(Some(0));
-    }
-
-    fn clear(&self) {
-        self.limit(getrlimit(Resource::Fsize).maximum);
-    }
-
-    fn limit(&self, current: Option<u64>) {
-        let limit = Rlimit {
-            current,
-            ..getrlimit(Resource::Fsize)
-        };
-        prlimit(Some(self.0), Resource::Fsize, limit).expect("a limit");
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn token_refreshed_on_full_disk_is_stored_later() {
@@ -46,8 +22,7 @@ async fn token_refreshed_on_full_disk_is_stored_later() {
         let said = world.servers.front.said().join("\n");
         said.matches("grant_type=refresh_token").count()
     };
-    // A write beyond the limit is an error then, and no signal.
-    bridge.start_under("trap '' XFSZ").await;
+    bridge.start_under(disk::QUIETLY).await;
     let disk = Disk::of(&bridge).await;
     disk.fill();
 

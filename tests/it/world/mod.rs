@@ -10,6 +10,7 @@ pub(crate) mod browser;
 pub(crate) mod deployed;
 pub(crate) mod desktop;
 pub(crate) mod direct;
+pub(crate) mod disk;
 pub(crate) mod door;
 pub(crate) mod entra;
 pub(crate) mod events;
