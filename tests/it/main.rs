@@ -25,6 +25,7 @@ mod hosts;
 mod idle;
 mod keychain;
 mod layering;
+mod load;
 mod losses;
 mod matrix;
 mod msal;

@@ -79,6 +79,13 @@ impl Streamable {
         tool_text(message_of(response, id).await)
     }
 
+    /// Ends its session, as the specification has it.
+    pub(crate) async fn end(self) {
+        let request = self.client.delete(&self.url).headers(self.headers);
+        let response = within(&self.url, request.send()).await.expect("an answer");
+        assert!(response.status().is_success(), "{}", response.status());
+    }
+
     async fn post(&self, message: &Value) -> Response {
         let request = self
             .client
