@@ -150,7 +150,7 @@ impl Source {
     }
 
     async fn take(&self, grant: Grant, wish: &Wish) -> Result<Authorization, Failure> {
-        if let Err(error) = self.ledger.keep(grant).await {
+        if let Err(error) = self.ledger.keep_derived(grant).await {
             tracing::error!(%error, "a sign-in could not be kept");
         }
         self.refreshed.send_replace(());

@@ -16,6 +16,7 @@ use tokio::sync::{OnceCell, watch};
 use self::unsaved::UnsavedGrants;
 use super::grant::{Grant, GrantKey};
 use super::slot::Slot;
+use crate::account::Account;
 use crate::audience::{Pin, PinKey};
 use crate::registration::Registration;
 use crate::secret::StoredSecret;
@@ -43,6 +44,13 @@ struct Entries {
     pins: HashMap<PinKey, Pin>,
     damaged: Vec<PathBuf>,
     unsaved: UnsavedGrants,
+}
+
+/// What becomes of a new grant that cannot be written.
+#[derive(Clone, Copy)]
+enum IfUnwritten {
+    Refuse,
+    Use,
 }
 
 impl Ledger {
@@ -142,28 +150,37 @@ impl Ledger {
 
     /// Keeps a new grant. It takes its targets over from whichever grants opened them before;
     /// those that open nothing any more are forgotten.
-    pub(crate) async fn keep(&self, mut grant: Grant) -> Result<(), VaultError> {
+    pub(crate) async fn keep(&self, grant: Grant) -> Result<(), VaultError> {
+        self.take_in(grant, IfUnwritten::Refuse).await
+    }
+
+    /// Keeps a grant that was derived from another one. If it cannot be written, it is used
+    /// nevertheless, and written by [`save_unsaved`](Self::save_unsaved) later.
+    pub(crate) async fn keep_derived(&self, grant: Grant) -> Result<(), VaultError> {
+        self.take_in(grant, IfUnwritten::Use).await
+    }
+
+    async fn take_in(&self, mut grant: Grant, policy: IfUnwritten) -> Result<(), VaultError> {
         let _changing = self.changing.lock().await;
         let targets = grant.targets.clone();
-        let key = grant.key.clone();
+        let (key, account) = (grant.key.clone(), grant.account.clone());
         let now = grant.tokens.obtained_at;
-        if let Some(slot) = self.slot(&key) {
-            let _flight = slot.flight.lock().await;
-            grant
-                .targets
-                .extend(slot.with_grant(|grant| grant.targets.clone()));
-            self.write(key.record(), record::of_grant(&grant)).await?;
-            let mut entries = self.entries();
-            slot.replace(grant);
-            entries.index();
-            drop(entries);
-            self.is_saved(&key);
-        } else {
-            self.write(key.record(), record::of_grant(&grant)).await?;
-            let mut entries = self.entries();
-            entries.slots.push(Arc::new(Slot::new(grant)));
-            entries.index();
+        let known = self.slot(&key);
+        let flight = match &known {
+            Some(slot) => Some(slot.flight.lock().await),
+            None => None,
+        };
+        if let Some(slot) = &known {
+            let before = slot.with_grant(|grant| grant.targets.clone());
+            grant.targets.extend(before);
         }
+        let written = self.write(key.record(), record::of_grant(&grant)).await;
+        if let (Err(error), IfUnwritten::Refuse) = (&written, policy) {
+            return Err(error.clone());
+        }
+        self.entries().put(known.as_ref(), grant);
+        self.note_written(&key, &account, &written, now);
+        drop(flight);
         self.mend(&key);
         for slot in self.grants() {
             let rival =
@@ -182,15 +199,25 @@ impl Ledger {
         let written = self.write(name, record).await;
         // Not under its lock: others look at grants under that of the entries.
         let (key, account) = slot.with_grant(|grant| (grant.key.clone(), grant.account.clone()));
-        match &written {
-            Ok(()) => self.is_saved(&key),
+        self.note_written(&key, &account, &written, now);
+        written
+    }
+
+    fn note_written(
+        &self,
+        key: &GrantKey,
+        account: &Account,
+        written: &Result<(), VaultError>,
+        now: u64,
+    ) {
+        match written {
+            Ok(()) => self.is_saved(key),
             Err(error) => {
-                if self.entries().unsaved.insert(&key, &account, error, now) {
+                if self.entries().unsaved.insert(key, account, error, now) {
                     self.unsaved_changed.send_replace(());
                 }
             }
         }
-        written
     }
 
     /// Tries again to write what could not be written.
@@ -420,6 +447,15 @@ fn secret_record(name: &SecretName) -> RecordName {
 }
 
 impl Entries {
+    /// Puts a grant into its slot, or into a new one.
+    fn put(&mut self, slot: Option<&Arc<Slot>>, grant: Grant) {
+        match slot {
+            Some(slot) => slot.replace(grant),
+            None => self.slots.push(Arc::new(Slot::new(grant))),
+        }
+        self.index();
+    }
+
     /// Finds the grant of each target. Of several that open one, the first counts: those after it are
     /// about to give it up.
     fn index(&mut self) {

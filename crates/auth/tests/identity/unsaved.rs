@@ -6,6 +6,7 @@ use std::time::Duration;
 use auth::{SignInReason, Vault, VaultState};
 use tempfile::TempDir;
 
+use super::authority::{Rotation, TENANT};
 use super::desk::{Desk, reason, shown};
 
 /// Far longer than a vault that can be written again is waited for.
@@ -112,4 +113,23 @@ async fn sign_out_of_unsaved_account_is_final() {
         reason(&identity, &desk.target()).await,
         SignInReason::NotSignedIn
     );
+}
+
+#[tokio::test]
+async fn derived_grant_is_used_unsaved_and_stored_later() {
+    let folder = Folder::new();
+    let desk = Desk::with_vault(Vault::file(&folder.path())).await;
+    desk.authority.set(|b| {
+        b.issuer = None;
+        b.rotation = Rotation::Lenient;
+    });
+    desk.sign_in(&desk.entra_usual()).await.unwrap();
+    folder.block();
+    let other = desk.entra(TENANT, &["api://other-api/files.read"]);
+    assert_eq!(desk.header(&other).await, "Bearer access-2");
+    assert!(matches!(desk.identity.vault_state(), VaultState::Behind(_)));
+    folder.unblock();
+    desk.identity.settled().await;
+    let stored = desk.restarted().authorization(&other).await;
+    assert_eq!(shown(&stored.unwrap().unwrap()), "Bearer access-2");
 }
