@@ -1,11 +1,14 @@
 //! The bridge that others start: detached, one, replaced, and not raised from the dead.
 
+use std::net::SocketAddr;
 use std::process::Stdio;
 
 use control::socket::Face;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStderr, Command};
+use tokio::time::timeout;
 
 use crate::fake_bridge::FakeBridge;
 use crate::host::{Host, PATIENCE, six_variables};
@@ -185,13 +188,22 @@ async fn a_bridge_that_runs_out_of_descriptors_waits_until_there_are_some() {
     let mut bridge = limited(&installation, "ulimit -n 64");
     let mut log = BufReader::new(bridge.stderr.take().unwrap()).lines();
     until_logged(&mut log, "the bridge listens").await;
+    let port = http_address(&installation).await;
     let mut held = Vec::new();
     for _ in 0..MANY {
         let connected = control::socket::connect(installation.home(), Face::Mcp).await;
         held.push(connected.unwrap());
     }
     until_logged(&mut log, "no connection can be accepted for now").await;
+    let mut http = TcpStream::connect(port).await.unwrap();
+    until_logged(&mut log, "no HTTP connection can be accepted for now").await;
     drop(held);
+    let request = b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n";
+    http.write_all(request).await.unwrap();
+    let mut response = String::new();
+    let read = http.read_to_string(&mut response);
+    timeout(PATIENCE, read).await.expect("it waits").unwrap();
+    assert!(response.starts_with("HTTP/1.1 4"), "{response}");
     assert_eq!(Some(pid(&installation).await), bridge.id());
     assert!(
         control::socket::connect(installation.home(), Face::Mcp)
@@ -220,6 +232,15 @@ async fn a_bridge_takes_all_the_descriptors_that_it_may() {
         .collect();
     assert_eq!(columns[0], columns[1].min(65_536), "{files}");
     installation.quit().await;
+}
+
+/// Where the bridge listens for HTTP.
+async fn http_address(installation: &Installation) -> SocketAddr {
+    let mut watch = installation.client().await.unwrap().watch().await.unwrap();
+    let state = watch.next().await.unwrap();
+    let url = state.bridge.http.expect("the port is open");
+    let address = url.trim_start_matches("http://");
+    address.trim_end_matches('/').parse().unwrap()
 }
 
 /// A bridge in the foreground, under what a shell's `ulimit` leaves it.
