@@ -6,7 +6,10 @@
 pub mod connecting;
 mod turns;
 
+use std::cell::Cell;
 use std::panic;
+use std::sync::{Mutex, PoisonError};
+use std::thread::LocalKey;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::{self, JoinError};
@@ -27,11 +30,28 @@ pub fn blocking<T>(work: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Does work that reads `bytes` bytes: as [`blocking`] does if there are more than [`MAX_PASS`].
+/// Does work that reads `bytes` bytes: as [`blocking`] does if there are more than [`MAX_PASS`]. One
+/// thread at a time does such work: several would leave the relay too little of the processors.
 pub fn pass<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
-    match bytes > MAX_PASS {
-        true => blocking(work),
-        false => work(),
+    static PASS: Mutex<()> = Mutex::new(());
+    thread_local!(static IS_PASSING: Cell<bool> = const { Cell::new(false) });
+    if bytes <= MAX_PASS || IS_PASSING.get() {
+        return work();
+    }
+    blocking(|| {
+        let _only = PASS.lock().unwrap_or_else(PoisonError::into_inner);
+        IS_PASSING.set(true);
+        let _end = Reset(&IS_PASSING);
+        work()
+    })
+}
+
+/// Ends a pass, also if the work panics.
+struct Reset(&'static LocalKey<Cell<bool>>);
+
+impl Drop for Reset {
+    fn drop(&mut self) {
+        self.0.set(false);
     }
 }
 

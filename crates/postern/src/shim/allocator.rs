@@ -16,15 +16,21 @@ const MIN_MAPPED: libc::c_int = 2 << 20;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const MAX_FREE: libc::c_int = 8 << 20;
 
+/// How many heaps there are. Each keeps free memory of its own, and threads come and go that do one
+/// pass over a long message each; of the others one thread alone allocates much.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const MAX_HEAPS: libc::c_int = 2;
+
 /// Fixes how much the allocator keeps, once, at the start of the process, which calls
 /// [`return_free_memory`] at times.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "there is no safe interface to the allocator")]
 pub fn limit_free_memory() {
-    // SAFETY: it takes two numbers, and changes settings of the allocator alone.
+    // SAFETY: each call takes two numbers, and changes settings of the allocator alone.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, MIN_MAPPED);
         libc::mallopt(libc::M_TRIM_THRESHOLD, MAX_FREE);
+        libc::mallopt(libc::M_ARENA_MAX, MAX_HEAPS);
     }
 }
 
