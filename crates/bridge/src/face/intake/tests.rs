@@ -19,12 +19,18 @@ fn call(id: u64, length: usize) -> String {
 async fn full() -> (Account, Vec<Bytes>) {
     let account = Budget::default().account();
     let mut held = Vec::new();
-    for _ in 0..2 {
-        let mut reservation = account.reserve();
-        reservation.grow(32 * MIB).await;
-        held.push(reservation.own(vec![0; 32 * MIB].into()));
+    while account.has_room() {
+        held.push(take(&account).await);
     }
+    // One more may exceed the limit.
+    held.push(take(&account).await);
     (account, held)
+}
+
+async fn take(account: &Account) -> Bytes {
+    let mut reservation = account.reserve();
+    reservation.grow(MIB).await;
+    reservation.own(vec![0; MIB].into())
 }
 
 fn refused_id(heard: &Heard) -> String {
