@@ -10,7 +10,6 @@ use http::{HeaderMap, StatusCode};
 use model::ServerName;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
-use subtle::ConstantTimeEq as _;
 
 use super::answer::{self, App, OAuthError};
 use super::parameters::{ParameterError, Parameters};
@@ -18,12 +17,10 @@ use super::scope::Scopes;
 use crate::access;
 use crate::crypto::{self, Digest, Purpose};
 use crate::sessions::{Lapse, LiveSession};
-use crate::storage::{Code, RedeemedCode, RefreshToken, Rotation, Session, SpentRefreshToken};
+use crate::storage::{Misfit, Presented, RedeemedCode, RefreshToken, Rotation, SpentRefreshToken};
 
 /// How long a refresh token is good if it is not used, in seconds.
 const REFRESH_LIFE: u64 = 90 * 24 * 60 * 60;
-/// How long after its use a refresh token is answered with the same successor, in seconds.
-const GRACE: u64 = 30;
 
 /// RFC 6749 section 5.1.
 #[derive(Serialize)]
@@ -77,19 +74,22 @@ async fn redeem(app: &App, form: &Parameters) -> Result<Issued, OAuthError> {
     let presented = Presented {
         client: form.require("client_id")?.to_owned(),
         redirect_uri: form.get("redirect_uri").map(str::to_owned),
-        verifier: form.require("code_verifier")?.to_owned(),
+        challenge: challenge_of(form.require("code_verifier")?),
         server: resource(app, form)?,
     };
     let code = Digest::of(form.require("code")?);
     let (refresh, row) = new_refresh_token(app);
-    let check = move |code: &Code, session: &Session| presented.check(code, session);
-    match app.store.redeem_code(code, row, app.now(), check).await? {
+    let redeemed = app.store.redeem_code(code, presented, row, app.now());
+    match redeemed.await? {
         RedeemedCode::Granted { session, scopes } => {
             Ok(Issued::new(app, &session, &scopes, &refresh))
         }
         RedeemedCode::Refused(session, misfit) => {
             app.sessions.note_end(&session, app.now());
-            Err(misfit)
+            Err(match misfit {
+                Misfit::Client => invalid_grant(),
+                Misfit::Server => invalid_target(),
+            })
         }
         RedeemedCode::Replayed(session) => {
             tracing::warn!(session, "a code was used twice; what it opened ends");
@@ -100,32 +100,11 @@ async fn redeem(app: &App, form: &Parameters) -> Result<Issued, OAuthError> {
     }
 }
 
-/// What a client shows beside a code.
-struct Presented {
-    client: String,
-    /// OAuth 2.1 has none: PKCE says more than it did.
-    redirect_uri: Option<String>,
-    verifier: String,
-    /// The server of its `resource`, if it names one.
-    server: Option<ServerName>,
-}
-
-impl Presented {
-    /// Whether it is what the code was issued for.
-    fn check(&self, code: &Code, session: &Session) -> Result<(), OAuthError> {
-        let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-        let well_formed =
-            (43..=128).contains(&self.verifier.len()) && self.verifier.bytes().all(unreserved);
-        let challenge = crypto::s256(&self.verifier);
-        let proven: bool = challenge.as_bytes().ct_eq(code.challenge.as_bytes()).into();
-        let redirect = self.redirect_uri.as_ref();
-        let own = self.client == code.client
-            && redirect.is_none_or(|redirect| *redirect == code.redirect_uri);
-        if !(well_formed && proven && own) {
-            return Err(invalid_grant());
-        }
-        check_resource(self.server.as_ref(), &session.server)
-    }
+/// The challenge that belongs to a verifier (RFC 7636 section 4.1); `None` if it is malformed.
+fn challenge_of(verifier: &str) -> Option<String> {
+    let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    let is_well_formed = (43..=128).contains(&verifier.len()) && verifier.bytes().all(unreserved);
+    is_well_formed.then(|| crypto::s256(verifier))
 }
 
 async fn refresh(app: &App, form: &Parameters) -> Result<Issued, OAuthError> {
@@ -159,7 +138,6 @@ async fn rotate(
     let spent = SpentRefreshToken {
         digest,
         session: session.id.clone(),
-        grace: GRACE,
     };
     match app.store.rotate(spent, row, app.now()).await? {
         Rotation::Rotated => Ok(next),

@@ -5,6 +5,7 @@
 
 use rusqlite::{OptionalExtension as _, Transaction};
 
+use super::database::row_count;
 use super::{Seconds, Store, StoreError};
 use crate::crypto::Digest;
 
@@ -117,15 +118,16 @@ impl Store {
 }
 
 fn make_room(tx: &Transaction<'_>, table: &str) -> rusqlite::Result<()> {
-    let count: u64 = tx.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
-        row.get(0)
-    })?;
+    let surplus = (row_count(tx, table)? + 1).saturating_sub(LIMIT);
+    if surplus == 0 {
+        return Ok(());
+    }
     tx.execute(
         &format!(
             "DELETE FROM {table} WHERE rowid IN (
                  SELECT rowid FROM {table} ORDER BY expires_at, rowid LIMIT ?1)"
         ),
-        [(count + 1).saturating_sub(LIMIT)],
+        [surplus],
     )
     .map(drop)
 }

@@ -2,18 +2,15 @@
 
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 
+use super::database::row_count;
 use super::{Seconds, Store, StoreError};
 
 /// How many clients there may be. Beyond that, the oldest that never got a session make room:
 /// anybody can register, and nobody must be kept from it by those who do so without end.
 const LIMIT: u64 = 10_000;
-/// How long a client that never got a session is kept.
-const UNUSED: Seconds = 30 * 24 * 60 * 60;
 /// How old such clients are that make room by the hundred: who was not approved by then will
 /// hardly be. Of younger ones no more goes than has to.
 const STALE: Seconds = 60 * 60;
-/// How long a client without a new session is kept.
-const IDLE: Seconds = 400 * 24 * 60 * 60;
 
 /// A client, as it registered itself: nothing of it is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,8 +87,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Client> {
 }
 
 fn is_full(tx: &Transaction<'_>) -> rusqlite::Result<bool> {
-    let count: u64 = tx.query_row("SELECT count(*) FROM clients", [], |row| row.get(0))?;
-    Ok(count >= LIMIT)
+    Ok(row_count(tx, "clients")? >= LIMIT)
 }
 
 fn make_room(tx: &Transaction<'_>, now: Seconds) -> rusqlite::Result<()> {
@@ -103,19 +99,10 @@ fn make_room(tx: &Transaction<'_>, now: Seconds) -> rusqlite::Result<()> {
             (until, most),
         )
     };
-    if oldest(now.saturating_sub(STALE), LIMIT / 10)? == 0 {
+    if oldest(now.saturating_sub(STALE), LIMIT / 100)? == 0 {
         oldest(now, 1)?;
     }
     Ok(())
-}
-
-pub(super) fn sweep(tx: &Transaction<'_>, now: Seconds) -> rusqlite::Result<()> {
-    tx.execute(
-        "DELETE FROM clients
-         WHERE (used_at IS NULL AND registered_at <= ?1) OR used_at <= ?2",
-        (now.saturating_sub(UNUSED), now.saturating_sub(IDLE)),
-    )
-    .map(drop)
 }
 
 #[cfg(test)]
@@ -163,9 +150,9 @@ mod tests {
         assert!(kept(2).await, "one is enough then");
         let later = LIMIT + STALE;
         assert_eq!(register(LIMIT + 1, later).await.unwrap(), Registered::Yes);
-        assert!(kept(0).await && !kept(2).await && !kept(LIMIT / 10).await);
+        assert!(kept(0).await && !kept(2).await && !kept(LIMIT / 100).await);
         assert!(kept(9999).await);
-        store.sweep(later + UNUSED).await.unwrap();
+        store.sweep(later + 30 * 24 * 60 * 60).await.unwrap();
         assert!(kept(0).await && !kept(9999).await);
         let take_all = |tx: &Transaction<'_>| {
             tx.execute("UPDATE clients SET used_at = 0", [])?;

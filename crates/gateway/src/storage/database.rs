@@ -1,25 +1,104 @@
 //! The connection, its thread and its schema.
 
+use std::fs::{File, TryLockError};
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::Seconds;
 
 /// How many jobs may wait; beyond that callers wait to hand theirs in.
 const QUEUE: usize = 256;
 
-/// The store cannot answer. Whoever asked is told to come back later, and is let in nowhere.
+/// How long a caller waits for its answer.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long a start waits for the gateway that has the database to end.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+const LOCK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How long one transaction removes what has expired. Others go in between.
+const SWEEP_TIME: Duration = Duration::from_millis(20);
+
+/// How many rows one statement removes. What belongs to a session goes with it: up to some thousand
+/// spent refresh tokens.
+const SWEEP_ROWS: u32 = 16;
+
+/// How long after its use a refresh token is answered with the same successor, in seconds.
+pub(crate) const GRACE: Seconds = 30;
+
+/// How long a client that never got a session is kept, in seconds.
+const UNUSED_CLIENT_LIFE: Seconds = 30 * 24 * 60 * 60;
+
+/// How long a client without a new session is kept, in seconds.
+const IDLE_CLIENT_LIFE: Seconds = 400 * 24 * 60 * 60;
+
+/// The statement that removes the rows of a table whose `column` is old.
+macro_rules! remove {
+    ($table:literal, $column:literal) => {
+        concat!(
+            "DELETE FROM ",
+            $table,
+            " WHERE rowid IN (SELECT rowid FROM ",
+            $table,
+            " WHERE ",
+            $column,
+            " <= ?1 ORDER BY ",
+            $column,
+            " LIMIT ?2)"
+        )
+    };
+}
+
+/// What a sweep does, step by step. `?1` is the time up to which rows are too old; each statement
+/// changes `?2` rows at most.
+const SWEEP: [(&str, Seconds); 10] = [
+    (remove!("authorization_requests", "expires_at"), 0),
+    (remove!("sign_ins", "expires_at"), 0),
+    (remove!("codes", "expires_at"), 0),
+    (remove!("spent_codes", "expires_at"), 0),
+    (remove!("refresh_tokens", "expires_at"), 0),
+    (
+        "UPDATE refresh_tokens SET sealed = NULL WHERE rowid IN (
+             SELECT rowid FROM refresh_tokens
+             WHERE sealed IS NOT NULL AND spent_at <= ?1 ORDER BY spent_at LIMIT ?2)",
+        // A grace period that has just begun, and clocks that are set back by a moment.
+        2 * GRACE,
+    ),
+    (remove!("sessions", "expires_at"), 0),
+    (remove!("consents", "expires_at"), 0),
+    (
+        "DELETE FROM clients WHERE rowid IN (
+             SELECT rowid FROM clients
+             WHERE used_at IS NULL AND registered_at <= ?1 ORDER BY registered_at LIMIT ?2)",
+        UNUSED_CLIENT_LIFE,
+    ),
+    (remove!("clients", "used_at"), IDLE_CLIENT_LIFE),
+];
+
+/// The store cannot answer. The caller is told to come back later, and is let in nowhere.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
-    /// SQLite refused.
+    /// The database refused.
     #[error("the database failed: {0}")]
-    Database(#[from] rusqlite::Error),
+    Failed(String),
+    /// It did not answer within [`DEADLINE`]. What was asked for may still happen.
+    #[error("the database did not answer within {} seconds", DEADLINE.as_secs())]
+    Busy,
     /// Its thread is gone.
     #[error("the database is closed")]
     Closed,
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
 }
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
@@ -31,10 +110,11 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens or creates the database at `path`.
+    /// Opens or creates the database at `path`, which no other gateway may have open.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let hint = || format!("cannot open the database {}", path.display());
         make_private(path).with_context(hint)?;
+        let lock = lock(path)?;
         let mut connection = Connection::open(path).with_context(hint)?;
         prepare(&mut connection).with_context(hint)?;
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE);
@@ -44,55 +124,76 @@ impl Store {
                 while let Some(job) = queue.blocking_recv() {
                     job(&mut connection);
                 }
+                drop((connection, lock));
             })?;
         Ok(Self { jobs })
     }
 
-    /// Runs `job` as one transaction.
+    /// Runs `job` as one transaction. A job that has not begun when its caller is given up does not
+    /// run at all; one that has begun is finished, also if nobody waits for it any more.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
+        let until = Instant::now() + DEADLINE;
         let job: Job = Box::new(move |connection| {
-            // Nobody waiting is no reason not to finish: what was asked for may have effects.
-            let _ = answer.send(transact(connection, job));
+            if Instant::now() < until {
+                let _ = answer.send(transact(connection, job));
+            }
         });
-        self.jobs.send(job).await.map_err(|_| StoreError::Closed)?;
-        Ok(answered.await.map_err(|_| StoreError::Closed)??)
+        let asked = async {
+            self.jobs.send(job).await.map_err(|_| StoreError::Closed)?;
+            match answered.await {
+                Ok(done) => Ok(done?),
+                Err(_) if Instant::now() >= until => Err(StoreError::Busy),
+                Err(_) => Err(StoreError::Closed),
+            }
+        };
+        timeout(DEADLINE, asked)
+            .await
+            .map_err(|_| StoreError::Busy)?
     }
 
-    /// Whether it answers.
+    /// Returns whether it answers.
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         self.run(|tx| tx.query_row("SELECT EXISTS (SELECT 1 FROM sessions)", [], |_| Ok(())))
             .await
     }
 
-    /// Removes what has expired.
+    /// Removes what has expired, in many small transactions: other calls go in between.
     pub(crate) async fn sweep(&self, now: Seconds) -> Result<(), StoreError> {
+        for (statement, age) in SWEEP {
+            let until = now.saturating_sub(age);
+            while self.sweep_some(statement, until).await? {}
+        }
+        Ok(())
+    }
+
+    /// Runs one step of a sweep for [`SWEEP_TIME`]. Returns whether there may be more to do.
+    async fn sweep_some(
+        &self,
+        statement: &'static str,
+        until: Seconds,
+    ) -> Result<bool, StoreError> {
         self.run(move |tx| {
-            for table in [
-                "authorization_requests",
-                "sign_ins",
-                "codes",
-                "spent_codes",
-                "refresh_tokens",
-                "sessions",
-                "consents",
-            ] {
-                tx.execute(
-                    &format!("DELETE FROM {table} WHERE expires_at <= ?1"),
-                    [now],
-                )?;
+            let mut step = tx.prepare_cached(statement)?;
+            let begun = Instant::now();
+            while step.execute((until, SWEEP_ROWS))? > 0 {
+                if begun.elapsed() >= SWEEP_TIME {
+                    return Ok(true);
+                }
             }
-            tx.execute(
-                "DELETE FROM people WHERE id NOT IN (SELECT person FROM consents)",
-                [],
-            )?;
-            super::clients::sweep(tx, now)
+            Ok(false)
         })
         .await
     }
+}
+
+/// Returns how many rows a table has whose number is limited.
+pub(super) fn row_count(tx: &Transaction<'_>, table: &str) -> rusqlite::Result<u64> {
+    let mut count = tx.prepare_cached("SELECT number FROM row_counts WHERE name = ?1")?;
+    count.query_row([table], |row| row.get(0))
 }
 
 fn transact<T>(
@@ -103,6 +204,29 @@ fn transact<T>(
     let value = job(&tx)?;
     tx.commit()?;
     Ok(value)
+}
+
+/// Takes the database for this process, for as long as the file lives. Two gateways on one database
+/// would each keep sessions in memory that the other one has ended.
+fn lock(path: &Path) -> anyhow::Result<File> {
+    let lock = path.with_extension("lock");
+    make_private(&lock).with_context(|| format!("cannot open {}", lock.display()))?;
+    let file = File::options().write(true).open(&lock)?;
+    let until = Instant::now() + LOCK_TIMEOUT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            // It may be about to end.
+            Err(TryLockError::WouldBlock) if Instant::now() < until => sleep(LOCK_INTERVAL),
+            Err(TryLockError::WouldBlock) => anyhow::bail!(
+                "another gateway uses the database {}; hint: stop it first, or give this one another data folder",
+                path.display()
+            ),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", lock.display()));
+            }
+        }
+    }
 }
 
 /// SQLite gives its side files the mode of the database file.
@@ -121,8 +245,9 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "secure_delete", true)?;
-    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let tx = connection.transaction()?;
+    // Nobody else reads the version before this one has written it.
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+    let version: u32 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
     for (number, step) in (1..).zip(SCHEMA) {
         if version < number {
             tx.execute_batch(step)?;
@@ -133,19 +258,190 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
 }
 
 /// The steps from nothing to today's schema. A step is never changed once it was released.
-const SCHEMA: [&str; 2] = [include_str!("schema-1.sql"), include_str!("schema-2.sql")];
+const SCHEMA: [&str; 3] = [
+    include_str!("schema-1.sql"),
+    include_str!("schema-2.sql"),
+    include_str!("schema-3.sql"),
+];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::{Client, Registered};
+
+    const MANY: u64 = 20_000;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        (folder, store)
+    }
+
+    /// Adds `MANY` sessions of one client, each with a spent refresh token, and as many clients that
+    /// were never used as there may be.
+    async fn fill(store: &Store) {
+        let fill = |tx: &Transaction<'_>| {
+            tx.execute_batch(&format!(
+                "INSERT INTO people VALUES ('person', '{{}}');
+                 INSERT INTO clients VALUES ('used', NULL, NULL, '[]', 0, 1000);
+                 INSERT INTO consents VALUES
+                     ('consent', 'person', 'used', 'r', 'snippets', '', 0, 1000);
+                 CREATE TEMP TABLE numbers AS
+                     WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n)
+                     SELECT i FROM n LIMIT {MANY};
+                 INSERT INTO sessions
+                     SELECT 's' || i, 'consent', 'person', 'used', 'snippets', '', 'x', 0, 1000
+                     FROM numbers;
+                 INSERT INTO refresh_tokens
+                     SELECT CAST('t' || i AS BLOB), 's' || i, 'used', 1000, 100, x'00', 'sealed'
+                     FROM numbers;
+                 INSERT INTO clients
+                     SELECT 'c' || i, NULL, NULL, '[]', 0, NULL FROM numbers LIMIT 9999;"
+            ))
+        };
+        store.run(fill).await.unwrap();
+    }
+
+    async fn count(store: &Store, of: &'static str) -> u64 {
+        let count = move |tx: &Transaction<'_>| {
+            tx.query_row(&format!("SELECT count(*) FROM {of}"), [], |row| row.get(0))
+        };
+        store.run(count).await.unwrap()
+    }
 
     #[tokio::test]
     async fn t54_a_store_whose_thread_is_gone_says_so() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("store")).unwrap();
+        let (_folder, store) = store();
         assert!(store.check().await.is_ok());
         let broken = store.run::<()>(|_| panic!("as a defect would")).await;
         assert!(matches!(broken, Err(StoreError::Closed)));
         assert!(matches!(store.check().await, Err(StoreError::Closed)));
+    }
+
+    #[tokio::test]
+    async fn call_that_waits_too_long_is_given_up_and_not_begun() {
+        let (_folder, store) = store();
+        let (go_on, stopped) = std::sync::mpsc::channel::<()>();
+        let blocking = {
+            let store = store.clone();
+            tokio::spawn(async move {
+                store
+                    .run(move |_| {
+                        let _ = stopped.recv();
+                        Ok(())
+                    })
+                    .await
+            })
+        };
+        tokio::task::yield_now().await;
+        let late = store.run(|tx| tx.execute_batch("CREATE TABLE late (x) STRICT"));
+        assert!(matches!(late.await, Err(StoreError::Busy)));
+        drop(go_on);
+        assert!(blocking.await.unwrap().is_err(), "it waited as long");
+        assert_eq!(count(&store, "sqlite_schema WHERE name = 'late'").await, 0);
+    }
+
+    #[tokio::test]
+    async fn registration_is_quick_beside_many_sessions() {
+        let (_folder, store) = store();
+        fill(&store).await;
+        let client = Client {
+            id: "new".to_owned(),
+            name: None,
+            website: None,
+            redirect_uris: Vec::new(),
+            registered_at: 1_000_000,
+            used: false,
+        };
+        // Unused clients make room for it.
+        let registered = tokio::time::timeout(Duration::from_secs(2), store.register(client));
+        assert_eq!(registered.await.unwrap().unwrap(), Registered::Yes);
+        assert!(count(&store, "clients").await < 10_000);
+    }
+
+    #[tokio::test]
+    async fn sweep_leaves_room_for_others() {
+        let (_folder, store) = store();
+        fill(&store).await;
+        let sweep = store.sweep(IDLE_CLIENT_LIFE + 1000);
+        let others = async {
+            for calls in 1.. {
+                let call = tokio::time::timeout(Duration::from_secs(1), store.check());
+                call.await.expect("it has to wait").unwrap();
+                if count(&store, "clients").await == 0 {
+                    return calls;
+                }
+            }
+            unreachable!("there is no end of numbers")
+        };
+        let (swept, calls) = tokio::join!(sweep, others);
+        swept.unwrap();
+        assert!(calls > 10, "{calls}");
+        for table in ["sessions", "refresh_tokens", "consents", "people"] {
+            assert_eq!(count(&store, table).await, 0, "{table}");
+        }
+    }
+
+    #[tokio::test]
+    async fn successor_is_kept_for_a_moment_and_use_for_long() {
+        let (_folder, store) = store();
+        fill(&store).await;
+        store.sweep(100 + GRACE).await.unwrap();
+        assert_eq!(
+            count(&store, "refresh_tokens WHERE sealed IS NOT NULL").await,
+            MANY
+        );
+        store.sweep(100 + 2 * GRACE).await.unwrap();
+        assert_eq!(
+            count(&store, "refresh_tokens WHERE sealed IS NOT NULL").await,
+            0
+        );
+        assert_eq!(
+            count(&store, "refresh_tokens WHERE spent_at = 100").await,
+            MANY
+        );
+    }
+
+    #[tokio::test]
+    async fn older_database_is_taken_over_with_its_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let older = Connection::open(&path).unwrap();
+        older.execute_batch(SCHEMA[0]).unwrap();
+        older.execute_batch(SCHEMA[1]).unwrap();
+        older.pragma_update(None, "user_version", 2).unwrap();
+        older
+            .execute_batch(
+                "INSERT INTO people VALUES ('gone', '{}'), ('person', '{}');
+                 INSERT INTO clients VALUES ('a', NULL, NULL, '[]', 0, NULL),
+                                            ('b', NULL, NULL, '[]', 0, NULL);
+                 INSERT INTO consents VALUES
+                     ('consent', 'person', 'a', 'r', 'snippets', '', 0, 1000);",
+            )
+            .unwrap();
+        drop(older);
+        let store = Store::open(&path).unwrap();
+        let clients = store.run(|tx| row_count(tx, "clients")).await.unwrap();
+        assert_eq!(clients, 2);
+        assert_eq!(count(&store, "people").await, 1);
+        // With the last consent its person goes.
+        let end = |tx: &Transaction<'_>| tx.execute("DELETE FROM clients WHERE id = 'a'", []);
+        store.run(end).await.unwrap();
+        assert_eq!(count(&store, "people").await, 0);
+        let clients = store.run(|tx| row_count(tx, "clients")).await.unwrap();
+        assert_eq!(clients, 1);
+    }
+
+    #[tokio::test]
+    async fn database_has_one_owner() {
+        let (folder, store) = store();
+        let path = folder.path().join("store");
+        let error = Store::open(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("another gateway uses the database"),
+            "{error}"
+        );
+        drop(store);
+        Store::open(&path).unwrap();
     }
 }

@@ -16,7 +16,9 @@ pub(crate) use authorizations::{StoredRequest, StoredSignIn};
 pub(crate) use clients::{Client, Registered};
 pub(crate) use consents::ConsentKey;
 pub(crate) use database::{Store, StoreError};
-pub(crate) use sessions::{Code, RedeemedCode, RefreshToken, Rotation, Session, SpentRefreshToken};
+pub(crate) use sessions::{
+    Code, Misfit, Presented, RedeemedCode, RefreshToken, Rotation, Session, SpentRefreshToken,
+};
 
 /// Seconds since 1970.
 pub(crate) type Seconds = u64;

@@ -4,7 +4,9 @@
 
 use model::ServerName;
 use rusqlite::{OptionalExtension as _, Row, Transaction};
+use subtle::ConstantTimeEq as _;
 
+use super::database::GRACE;
 use super::{Seconds, Store, StoreError};
 use crate::crypto::Digest;
 use crate::oauth::Scopes;
@@ -39,9 +41,30 @@ pub(crate) struct Code {
     pub(crate) expires_at: Seconds,
 }
 
+/// What a client shows beside a code.
+#[derive(Clone, Debug)]
+pub(crate) struct Presented {
+    pub(crate) client: String,
+    /// OAuth 2.1 has none: PKCE says more than it did.
+    pub(crate) redirect_uri: Option<String>,
+    /// The S256 challenge of its PKCE verifier; none if that is malformed.
+    pub(crate) challenge: Option<String>,
+    /// The server of its `resource`, if it names one.
+    pub(crate) server: Option<ServerName>,
+}
+
+/// Why a code was not issued to the client that shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Misfit {
+    /// Another client, redirect or PKCE verifier.
+    Client,
+    /// Another server.
+    Server,
+}
+
 /// What a code turned out to be.
 #[derive(Clone, Debug)]
-pub(crate) enum RedeemedCode<Misfit> {
+pub(crate) enum RedeemedCode {
     /// Good, from now on spent, and the session has its first refresh token.
     Granted {
         session: String,
@@ -81,8 +104,6 @@ pub(crate) enum Rotation {
 pub(crate) struct SpentRefreshToken {
     pub(crate) digest: Digest,
     pub(crate) session: String,
-    /// How long after its use the same token is answered with the same successor.
-    pub(crate) grace: Seconds,
 }
 
 impl Store {
@@ -131,15 +152,15 @@ impl Store {
         .await
     }
 
-    /// Redeems a code, if `check` finds that it was issued to who presents it, and gives its
-    /// session a first refresh token and its full life. Only one caller ever gets it.
-    pub(crate) async fn redeem_code<Misfit: Send + 'static>(
+    /// Redeems a code that was issued to the client that shows it, and gives its session a first
+    /// refresh token and its full life. Only one caller ever gets it.
+    pub(crate) async fn redeem_code(
         &self,
         digest: Digest,
+        presented: Presented,
         token: RefreshToken,
         now: Seconds,
-        check: impl FnOnce(&Code, &Session) -> Result<(), Misfit> + Send + 'static,
-    ) -> Result<RedeemedCode<Misfit>, StoreError> {
+    ) -> Result<RedeemedCode, StoreError> {
         self.run(move |tx| {
             let Some(code) = take_code(tx, digest)? else {
                 return replayed(tx, digest);
@@ -152,7 +173,7 @@ impl Store {
             let Some(session) = session.filter(|_| code.expires_at > now) else {
                 return Ok(RedeemedCode::Unknown);
             };
-            if let Err(misfit) = check(&code, &session) {
+            if let Err(misfit) = presented.fits(&code, &session) {
                 end(tx, &code.session)?;
                 return Ok(RedeemedCode::Refused(code.session, misfit));
             }
@@ -238,6 +259,25 @@ impl Store {
     }
 }
 
+impl Presented {
+    /// Returns whether it is what the code was issued for.
+    fn fits(&self, code: &Code, session: &Session) -> Result<(), Misfit> {
+        let challenge = self.challenge.as_deref().unwrap_or_default();
+        let is_proven: bool = challenge.as_bytes().ct_eq(code.challenge.as_bytes()).into();
+        let redirect = self.redirect_uri.as_ref();
+        let is_own = self.client == code.client
+            && redirect.is_none_or(|redirect| *redirect == code.redirect_uri);
+        if !(is_proven && is_own) {
+            return Err(Misfit::Client);
+        }
+        let server = self.server.as_ref();
+        match server.is_none_or(|server| *server == session.server) {
+            true => Ok(()),
+            false => Err(Misfit::Server),
+        }
+    }
+}
+
 fn find_session(tx: &Transaction<'_>, id: &str, now: Seconds) -> rusqlite::Result<Option<Session>> {
     tx.query_row(
         "SELECT sessions.id, consent, profile, client, server, scopes, upstream,
@@ -269,10 +309,7 @@ fn take_code(tx: &Transaction<'_>, digest: Digest) -> rusqlite::Result<Option<Co
     .optional()
 }
 
-fn replayed<Misfit>(
-    tx: &Transaction<'_>,
-    digest: Digest,
-) -> rusqlite::Result<RedeemedCode<Misfit>> {
+fn replayed(tx: &Transaction<'_>, digest: Digest) -> rusqlite::Result<RedeemedCode> {
     let session: Option<String> = tx
         .query_row(
             "SELECT session FROM spent_codes WHERE digest = ?1",
@@ -303,9 +340,7 @@ fn repeated(
         )
         .optional()?;
     Ok(match found {
-        Some((Some(at), Some(sealed), true)) if now <= at + spent.grace => {
-            Rotation::Repeated(sealed)
-        }
+        Some((Some(at), Some(sealed), true)) if now <= at + GRACE => Rotation::Repeated(sealed),
         Some((Some(_), _, _)) => {
             end(tx, &spent.session)?;
             Rotation::Reused
