@@ -11,10 +11,11 @@ use http::{HeaderMap, StatusCode, Uri};
 
 use crate::app::App;
 
-/// Lets a request pass that was sent to our own host. `/healthz` is asked under any name.
+/// Lets a request pass that was sent to our own host. `/healthz` and `/readyz` are asked under any
+/// name.
 pub(crate) async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let is_ours = is_for(app.host(), request.uri(), request.headers());
-    if is_ours || request.uri().path() == "/healthz" {
+    if is_ours || matches!(request.uri().path(), "/healthz" | "/readyz") {
         next.run(request).await
     } else {
         let text = "This gateway does not answer under that host name.\n";

@@ -1,7 +1,6 @@
 //! Every route, and what happens to every request.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -11,15 +10,14 @@ use axum::routing::get;
 use http::StatusCode;
 
 use crate::app::App;
+use crate::storage::StoreError;
 use crate::{hosts, oauth, proxy};
-
-/// How long the store may take to say that it is there.
-const HEALTH_TIME: Duration = Duration::from_secs(3);
 
 /// The gateway's routes.
 pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
-        .route("/healthz", get(health))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
         .merge(oauth::router())
         .merge(proxy::router())
         .layer(from_fn_with_state(Arc::clone(&app), hosts::check))
@@ -27,15 +25,17 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// Whether requests can be answered: without the store none can.
-async fn health(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
-    match tokio::time::timeout(HEALTH_TIME, app.store.check()).await {
-        Ok(Ok(())) => (StatusCode::OK, "ok\n"),
-        Ok(Err(error)) => {
+/// Says whether requests can be answered now: without the store none can. `/healthz` says that the
+/// process serves, and does not ask the store: to restart a gateway whose store is busy makes it
+/// worse.
+async fn ready(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
+    match app.store.check().await {
+        Ok(()) => (StatusCode::OK, "ok\n"),
+        Err(StoreError::Busy) => (StatusCode::SERVICE_UNAVAILABLE, "the store is busy\n"),
+        Err(error) => {
             tracing::error!(%error, "the store failed");
             (StatusCode::SERVICE_UNAVAILABLE, "the store failed\n")
         }
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the store is busy\n"),
     }
 }
 

@@ -165,13 +165,13 @@ fn is_free(address: SocketAddr) -> bool {
 
 /// Waits until the gateway answers.
 pub(super) async fn until_it_answers(config: &GatewayConfig) {
-    let health = format!("http://{}/healthz", config.listen);
+    let ready = format!("http://{}/readyz", config.listen);
     let host = config.public_url.url().authority();
     let Ok(client) = auth::http::client([], &Proxy::None) else {
         return;
     };
     loop {
-        let answered = client.get(&health).header("host", host).send().await;
+        let answered = client.get(&ready).header("host", host).send().await;
         if answered.is_ok_and(|answer| answer.status().is_success()) {
             return;
         }

@@ -383,7 +383,8 @@ async fn t54_when_the_store_fails_nobody_gets_in() {
     let answer = world.mcp("/mcp", &tokens.access).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.headers().contains_key("retry-after"));
-    for path in ["/userinfo", "/account/consents", "/healthz"] {
+    assert_eq!(world.get_json("/healthz").await.0, StatusCode::OK);
+    for path in ["/userinfo", "/account/consents", "/readyz"] {
         assert_eq!(
             world.get_as(path, &tokens.access).await.0,
             StatusCode::SERVICE_UNAVAILABLE,
