@@ -74,8 +74,19 @@ enum Entry {
 }
 
 impl Sessions {
-    /// Finds a live session, in memory if it was used lately.
+    /// Finds a live session, in memory if it was used lately. Ends one whose person the configuration
+    /// does not admit any more.
     pub(crate) async fn find(&self, app: &App, id: &str) -> Result<Arc<LiveSession>, Lapse> {
+        let session = self.find_any(app, id).await?;
+        if app.entra.admits(&session.person.tid) {
+            return Ok(session);
+        }
+        tracing::info!(session = id, "a session ends: its tenant is not admitted");
+        self.end(app, id).await?;
+        Err(Lapse::Ended)
+    }
+
+    async fn find_any(&self, app: &App, id: &str) -> Result<Arc<LiveSession>, Lapse> {
         if let Some(known) = self.known(id) {
             return known;
         }

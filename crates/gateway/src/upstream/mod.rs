@@ -49,7 +49,10 @@ pub(crate) struct Entra {
     client_id: ClientId,
     credential: Credential,
     scopes: Vec<Scope>,
+    /// Whose people may sign in, and stay signed in; empty if the authority decides that.
     allowed_tenants: Vec<String>,
+    /// The authority's own tenant, if it names one by its id.
+    tenant: Option<String>,
     redirect: RedirectUrl,
     http: Http,
     metadata: MetadataCache,
@@ -129,12 +132,24 @@ impl Entra {
             credential: Credential::new(config, secrets)?,
             scopes: config.scopes.iter().cloned().map(Scope::new).collect(),
             allowed_tenants: allowed_tenants.to_vec(),
+            tenant: config.tenant_id().map(str::to_owned),
             redirect: RedirectUrl::new(callback)?,
             http: Http::new(config.authority.is_loopback())?,
             metadata: MetadataCache::new(config.authority.as_str()),
             keys: Keys::default(),
             clock,
         })
+    }
+
+    /// Returns whether people of this tenant may be signed in, as far as the configuration says.
+    pub(crate) fn admits(&self, tenant: &str) -> bool {
+        match self.allowed_tenants.is_empty() {
+            true => self
+                .tenant
+                .as_ref()
+                .is_none_or(|own| own.eq_ignore_ascii_case(tenant)),
+            false => self.allowed_tenants.iter().any(|allowed| allowed == tenant),
+        }
     }
 
     /// The URL that a browser is sent to, and what to keep until it comes back with `state`.

@@ -448,3 +448,38 @@ async fn t82_sessions_and_spent_codes_survive_a_restart() {
         StatusCode::UNAUTHORIZED
     );
 }
+
+#[tokio::test]
+async fn sessions_end_when_their_tenant_is_not_allowed_any_more() {
+    let mut world = World::start().await;
+    let (client, first) = {
+        let (client, tokens) = world.session().await;
+        (client.id.clone(), tokens)
+    };
+    let second = world.session().await.1;
+    let other = |text: String| {
+        text.replace(
+            "root_server",
+            "allowed_tenants = [\"8f1c6e4e-0000-4000-8000-0000000000ff\"]\nroot_server",
+        )
+    };
+    world.restart_with(other).await;
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", first.refresh.as_str()),
+        ("client_id", client.as_str()),
+    ];
+    let (status, answer) = world.post_form("/token", &form).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(answer["error"], "invalid_grant");
+    for tokens in [&first, &second] {
+        let answer = world.mcp("/mcp", &tokens.access).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+    }
+    // They are over, not hidden.
+    world
+        .restart_with(|text| text.replace("0000000000ff", "000000000001"))
+        .await;
+    let answer = world.mcp("/mcp", &first.access).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+}

@@ -288,16 +288,23 @@ impl EntraConfig {
     }
 
     fn is_shared_authority(&self) -> bool {
-        let tenant = self
-            .authority
-            .url()
-            .path_segments()
-            .and_then(|mut path| path.next())
-            .unwrap_or_default();
+        let tenant = self.tenant();
         tenant.is_empty()
             || SHARED_TENANTS
                 .iter()
                 .any(|shared| tenant.eq_ignore_ascii_case(shared))
+    }
+
+    /// The id of the only tenant whose people the authority signs in. `None` if it signs in those of
+    /// several, or names its tenant by a domain.
+    #[must_use]
+    pub fn tenant_id(&self) -> Option<&str> {
+        Some(self.tenant()).filter(|tenant| is_tenant_id(tenant))
+    }
+
+    fn tenant(&self) -> &str {
+        let path = self.authority.url().path();
+        path.split('/').nth(1).unwrap_or_default()
     }
 }
 
