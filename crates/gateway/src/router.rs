@@ -16,7 +16,7 @@ use crate::{hosts, oauth, proxy};
 /// The gateway's routes.
 pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
-        .route("/healthz", get(async || "ok\n"))
+        .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .merge(oauth::router())
         .merge(proxy::router())
@@ -25,9 +25,16 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// Says whether requests can be answered now: without the store none can. `/healthz` says that the
-/// process serves, and does not ask the store: to restart a gateway whose store is busy makes it
-/// worse.
+/// Says whether the process can go on. Does not wait for the store: to restart a gateway whose store
+/// is busy makes it worse.
+async fn health(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
+    match app.store.is_open() {
+        true => (StatusCode::OK, "ok\n"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "the store failed\n"),
+    }
+}
+
+/// Says whether requests can be answered now: without the store none can.
 async fn ready(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
     match app.store.check().await {
         Ok(()) => (StatusCode::OK, "ok\n"),

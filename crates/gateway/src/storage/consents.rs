@@ -121,7 +121,7 @@ impl Store {
         person: String,
         client: String,
     ) -> Result<Option<BTreeSet<String>>, StoreError> {
-        self.run(move |tx| {
+        self.run_without_deadline(move |tx| {
             let sessions = tx
                 .prepare_cached("SELECT id FROM sessions WHERE consent = ?1")?
                 .query_map([&id], |row| row.get(0))?

@@ -161,7 +161,7 @@ impl Store {
         token: RefreshToken,
         now: Seconds,
     ) -> Result<RedeemedCode, StoreError> {
-        self.run(move |tx| {
+        self.run_without_deadline(move |tx| {
             let Some(code) = take_code(tx, digest)? else {
                 return replayed(tx, digest);
             };
@@ -220,7 +220,7 @@ impl Store {
         next: RefreshToken,
         now: Seconds,
     ) -> Result<Rotation, StoreError> {
-        self.run(move |tx| {
+        self.run_without_deadline(move |tx| {
             let first = tx.execute(
                 "UPDATE refresh_tokens SET spent_at = ?3, successor = ?4, sealed = ?5
                  WHERE digest = ?1 AND session = ?2 AND spent_at IS NULL AND expires_at > ?3",
@@ -255,7 +255,7 @@ impl Store {
 
     /// Ends a session with all that belongs to it.
     pub(crate) async fn end_session(&self, id: String) -> Result<(), StoreError> {
-        self.run(move |tx| end(tx, &id)).await
+        self.run_without_deadline(move |tx| end(tx, &id)).await
     }
 }
 

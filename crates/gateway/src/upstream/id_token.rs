@@ -148,7 +148,8 @@ impl Claims {
             return Err(IdTokenError::Audience);
         }
         let decided = expected.allowed_tenants.is_empty() && !expected.issuer.contains(TENANT_ID);
-        if !decided && !expected.allowed_tenants.contains(&self.tid) {
+        let is_allowed = |allowed: &String| allowed.eq_ignore_ascii_case(&self.tid);
+        if !decided && !expected.allowed_tenants.iter().any(is_allowed) {
             return Err(IdTokenError::Tenant);
         }
         if self.exp.saturating_add(LEEWAY) <= expected.now {

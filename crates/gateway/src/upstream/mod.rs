@@ -148,7 +148,10 @@ impl Entra {
                 .tenant
                 .as_ref()
                 .is_none_or(|own| own.eq_ignore_ascii_case(tenant)),
-            false => self.allowed_tenants.iter().any(|allowed| allowed == tenant),
+            false => self
+                .allowed_tenants
+                .iter()
+                .any(|allowed| allowed.eq_ignore_ascii_case(tenant)),
         }
     }
 
