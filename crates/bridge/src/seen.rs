@@ -116,11 +116,9 @@ impl Seen {
     /// Reads what was seen of the server at `url`; nothing, if the file is not about it.
     pub(crate) fn load(path: &Path, url: &EndpointUrl) -> Self {
         let read = || {
-            let size = std::fs::metadata(path).ok()?.len();
-            threads::pass(usize::try_from(size).ok()?, || {
-                let bytes = std::fs::read(path).ok()?;
-                serde_json::from_slice(&bytes).ok().map(Self::of)
-            })
+            let bytes = threads::blocking(|| std::fs::read(path)).ok()?;
+            let parse = || serde_json::from_slice(&bytes).ok().map(Self::of);
+            threads::pass(bytes.len(), parse)
         };
         read()
             .filter(|seen| seen.url == url.as_str())

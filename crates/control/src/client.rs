@@ -14,7 +14,7 @@ use crate::hello::{self, Wants, Welcome};
 use crate::lines::Lines;
 use crate::socket::{Face, Reader, Writer};
 
-/// How long a bridge that reacts may take to say its state, which it has in memory.
+/// How long a bridge that reacts may take to say its state. It waits for nothing but its own files.
 const STATE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One answer on the control socket.
@@ -90,7 +90,7 @@ impl Client {
     }
 
     /// Makes one call and waits for its reply, however long that takes the bridge, as long as it
-    /// reacts; for the state, 5 seconds at most. Dropping the future leaves the connection in the middle of a call: open another one.
+    /// reacts; the state has to come within 5 seconds. Dropping the future leaves the connection in the middle of a call: open another one.
     ///
     /// # Errors
     /// What the bridge says, or the connection's; [`CallError::Hung`] if it stops to react.

@@ -35,8 +35,8 @@ const MAX_SHORT_LINE: usize = 64 * 1024;
 /// A buffer that grew for a line of more than so many bytes goes with that line.
 const MAX_KEPT_LINE: usize = 2 * 1024 * 1024;
 
-/// How long the buffer of a long line is kept for the next one. That would have to grow another
-/// buffer, which costs more than to read the line.
+/// How long the buffer of a long line is kept for the next one. To grow another buffer costs more than
+/// to read the line.
 const KEEP: Duration = Duration::from_secs(1);
 
 /// What [`Lines::advance`] came to.
@@ -250,7 +250,12 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             length if length > MAX_SHORT_LINE => self.kept_until = Some(Instant::now() + KEEP),
             _ => {}
         }
-        Some(trimmed(line.slice(..line.len() - 1)))
+        let text = line.slice(..line.len() - 1);
+        Some(trimmed(match self.kept_until {
+            // It may be held for long, and must not keep the buffer of a long line.
+            Some(_) if text.len() <= MAX_SHORT_LINE => Bytes::copy_from_slice(&text),
+            _ => text,
+        }))
     }
 }
 

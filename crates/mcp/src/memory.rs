@@ -369,7 +369,9 @@ impl Drop for Owned {
     /// Other tasks go on while the system takes back the pages of a large message.
     fn drop(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
-        threads::pass(bytes.len(), || drop(bytes));
+        if bytes.len() > threads::MAX_PASS {
+            threads::blocking(|| drop(bytes));
+        }
     }
 }
 

@@ -1,6 +1,7 @@
-//! What reaches its reader as fast as it is given: nothing ends the poll of the task that gives it,
-//! and the tasks that give and take may keep each other busy.
+//! Turns for tasks that move many bytes, so that others go on meanwhile.
 //!
+//! Where bytes reach their reader as fast as they are given, nothing ends the poll of the task that
+//! gives them, and the tasks that give and take keep each other busy.
 //! The runtime ends a poll after 128 operations on sockets, and looks at the sockets after 61 polls
 //! if tasks are always ready. A quarter of a MiB is moved by one operation, so without this a
 //! message of 60 MiB would pass before anything else is relayed.
@@ -55,8 +56,8 @@ impl Turns {
 /// has looked at the sockets: what all others do in between waits for one turn, however many wait
 /// for theirs.
 async fn next_turn() {
-    static LINE: Mutex<()> = Mutex::const_new(());
-    let _first = LINE.lock().await;
+    static QUEUE: Mutex<()> = Mutex::const_new(());
+    let _first = QUEUE.lock().await;
     // The runtime goes on with a task that yields once it has looked at the sockets.
     yield_now().await;
 }

@@ -67,7 +67,12 @@ impl Source {
         };
         match self.grant_like(&sibling, &wish, now).await {
             Ok(_) if !self.ledger.has(&sibling) => Err(self.not_signed_in()),
-            Ok(grant) => self.take(grant, &wish).await,
+            Ok(grant) => {
+                if let Err(error) = self.ledger.keep_derived(grant).await {
+                    tracing::error!(%error, "a sign-in could not be kept");
+                }
+                self.taken(&wish).await
+            }
             Err(error) => {
                 if let EndpointError::Refused(_) = error {
                     refused.insert(wish.target, now + AFTER_REFUSAL);
@@ -106,7 +111,13 @@ impl Source {
             match source.grant_like(&sibling, &wish, now).await {
                 // Whoever signed out meanwhile stays so.
                 Ok(_) if !source.ledger.has(&sibling) => Ok(false),
-                Ok(grant) => source.take(grant, &wish).await.map(|_| true),
+                Ok(grant) => {
+                    // It takes the place of another account's, which must not come back.
+                    if let Err(error) = source.ledger.keep(grant).await {
+                        tracing::error!(%error, "a sign-in could not be kept");
+                    }
+                    source.taken(&wish).await.map(|_| true)
+                }
                 Err(EndpointError::Refused(_)) => Ok(false),
                 Err(error) => Err(failure(error)),
             }
@@ -149,10 +160,8 @@ impl Source {
         })
     }
 
-    async fn take(&self, grant: Grant, wish: &Wish) -> Result<Authorization, Failure> {
-        if let Err(error) = self.ledger.keep_derived(grant).await {
-            tracing::error!(%error, "a sign-in could not be kept");
-        }
+    /// Returns what to send, once a grant was kept.
+    async fn taken(&self, wish: &Wish) -> Result<Authorization, Failure> {
         self.refreshed.send_replace(());
         match self.ledger.grant_for(&wish.target) {
             Some(slot) => self.fresh(slot, &wish.server).await,

@@ -181,7 +181,9 @@ impl Ledger {
         self.entries().put(known.as_ref(), grant);
         self.note_written(&key, &account, &written, now);
         drop(flight);
-        self.mend(&key);
+        if written.is_ok() {
+            self.mend(&key);
+        }
         for slot in self.grants() {
             let rival =
                 slot.with_grant(|grant| grant.key != key && !grant.targets.is_disjoint(&targets));

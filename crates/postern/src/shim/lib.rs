@@ -219,7 +219,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Shim<R, W> {
         match event {
             Event::Trim => {
                 return_free_memory();
-                self.trim_at = None;
+                // What the host has not taken yet is not free.
+                let is_left = !self.to_host.is_empty();
+                self.trim_at = is_left.then(|| Instant::now() + TRIM_AFTER);
             }
             Event::HostSaid(Ok(Some(Piece::Line(line)))) => {
                 for answer in self.memory.host_said(line) {
