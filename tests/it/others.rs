@@ -182,7 +182,7 @@ fn of_everything() -> Value {
         call("get-sum", &json!({ "a": 0.1, "b": 1e21 })),
         call("get-structured-content", &json!({ "location": "Chicago" })),
         call("get-tiny-image", &json!({})),
-        call("trigger-long-running-operation", &json!({ "duration": 0.1, "steps": 4 })),
+        call("trigger-long-running-operation", &json!({ "duration": 0.4, "steps": 4 })),
         call("trigger-sampling-request", &json!({ "prompt": "π?", "maxTokens": 7 })),
         call("trigger-elicitation-request", &json!({})),
         call("no-such-tool", &json!({})),
