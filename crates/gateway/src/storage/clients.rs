@@ -8,6 +8,10 @@ use super::{Seconds, Store, StoreError};
 /// How many clients there may be. Beyond that, the oldest that never got a session make room:
 /// anybody can register, and nobody must be kept from it by those who do so without end.
 const LIMIT: u64 = 10_000;
+/// How long a client that never got a session is kept.
+pub(super) const UNUSED: Seconds = 30 * 24 * 60 * 60;
+/// How long a client without a new session is kept.
+pub(super) const IDLE: Seconds = 400 * 24 * 60 * 60;
 /// How old such clients are that make room by the hundred: who was not approved by then will
 /// hardly be. Of younger ones no more goes than has to.
 const STALE: Seconds = 60 * 60;
@@ -152,7 +156,7 @@ mod tests {
         assert_eq!(register(LIMIT + 1, later).await.unwrap(), Registered::Yes);
         assert!(kept(0).await && !kept(2).await && !kept(LIMIT / 100).await);
         assert!(kept(9999).await);
-        store.sweep(later + 30 * 24 * 60 * 60).await.unwrap();
+        store.sweep(later + UNUSED).await.unwrap();
         assert!(kept(0).await && !kept(9999).await);
         let take_all = |tx: &Transaction<'_>| {
             tx.execute("UPDATE clients SET used_at = 0", [])?;

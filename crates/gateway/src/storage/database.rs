@@ -13,7 +13,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::Seconds;
+use super::{Seconds, clients, sessions};
 
 /// How many jobs may wait; beyond that callers wait to hand theirs in.
 const QUEUE: usize = 256;
@@ -32,15 +32,6 @@ const SWEEP_TIME: Duration = Duration::from_millis(20);
 /// How many rows one statement removes. What belongs to a session goes with it: up to some thousand
 /// spent refresh tokens.
 const SWEEP_ROWS: u32 = 16;
-
-/// How long after its use a refresh token is answered with the same successor, in seconds.
-pub(crate) const GRACE: Seconds = 30;
-
-/// How long a client that never got a session is kept, in seconds.
-const UNUSED_CLIENT_LIFE: Seconds = 30 * 24 * 60 * 60;
-
-/// How long a client without a new session is kept, in seconds.
-const IDLE_CLIENT_LIFE: Seconds = 400 * 24 * 60 * 60;
 
 /// The statement that removes the rows of a table whose `column` is old.
 macro_rules! remove {
@@ -72,7 +63,7 @@ const SWEEP: [(&str, Seconds); 10] = [
              SELECT rowid FROM refresh_tokens
              WHERE sealed IS NOT NULL AND spent_at <= ?1 ORDER BY spent_at LIMIT ?2)",
         // Twice, for clocks that are set back.
-        2 * GRACE,
+        2 * sessions::GRACE,
     ),
     (remove!("sessions", "expires_at"), 0),
     (remove!("consents", "expires_at"), 0),
@@ -80,9 +71,9 @@ const SWEEP: [(&str, Seconds); 10] = [
         "DELETE FROM clients WHERE rowid IN (
              SELECT rowid FROM clients
              WHERE used_at IS NULL AND registered_at <= ?1 ORDER BY registered_at LIMIT ?2)",
-        UNUSED_CLIENT_LIFE,
+        clients::UNUSED,
     ),
-    (remove!("clients", "used_at"), IDLE_CLIENT_LIFE),
+    (remove!("clients", "used_at"), clients::IDLE),
 ];
 
 /// The store cannot answer. The caller is told to come back later, and is let in nowhere.
@@ -117,7 +108,7 @@ impl Store {
     /// Opens or creates the database at `path`, which no other gateway may have open.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let hint = || format!("cannot open the database {}", path.display());
-        make_private(path).with_context(hint)?;
+        open_private(path).with_context(hint)?;
         let lock = lock(path)?;
         let mut connection = Connection::open(path).with_context(hint)?;
         prepare(&mut connection).with_context(hint)?;
@@ -134,7 +125,7 @@ impl Store {
     }
 
     /// Runs `job` as one transaction, if it begins within [`DEADLINE`]. One that has begun is finished,
-    /// also if nobody waits for it any more.
+    /// even if its caller is gone.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
@@ -196,18 +187,17 @@ impl Store {
         let mut result = Ok(());
         for (statement, age) in SWEEP {
             let until = now.saturating_sub(age);
-            loop {
-                match self.sweep_some(statement, until).await {
-                    Ok(true) => {}
-                    Ok(false) => break,
-                    Err(error) => {
-                        result = Err(error);
-                        break;
-                    }
-                }
+            if let Err(error) = self.sweep_all(statement, until).await {
+                result = Err(error);
             }
         }
         result
+    }
+
+    /// Runs one step of a sweep until nothing is left for it.
+    async fn sweep_all(&self, statement: &'static str, until: Seconds) -> Result<(), StoreError> {
+        while self.sweep_some(statement, until).await? {}
+        Ok(())
     }
 
     /// Runs one step of a sweep for [`SWEEP_TIME`]. Returns whether there may be more to do.
@@ -250,8 +240,7 @@ fn transact<T>(
 /// would each keep sessions in memory that the other one has ended.
 fn lock(path: &Path) -> anyhow::Result<File> {
     let lock = path.with_extension("lock");
-    make_private(&lock).with_context(|| format!("cannot open {}", lock.display()))?;
-    let file = File::options().write(true).open(&lock)?;
+    let file = open_private(&lock).with_context(|| format!("cannot open {}", lock.display()))?;
     let until = Instant::now() + LOCK_TIMEOUT;
     loop {
         match file.try_lock() {
@@ -269,13 +258,13 @@ fn lock(path: &Path) -> anyhow::Result<File> {
     }
 }
 
-/// SQLite gives its side files the mode of the database file.
-fn make_private(path: &Path) -> std::io::Result<()> {
+/// Opens or creates a file for its owner only. SQLite gives its side files the mode of the database.
+fn open_private(path: &Path) -> std::io::Result<File> {
     let mut options = std::fs::OpenOptions::new();
     options.append(true).create(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
+    options.open(path)
 }
 
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
@@ -285,7 +274,7 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "secure_delete", true)?;
-    // Nobody else reads the version before this one has written it.
+    // Another process must not read the version before this one has written it.
     let tx = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
     let version: u32 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
     for (number, step) in (1..).zip(SCHEMA) {
@@ -403,7 +392,7 @@ mod tests {
     async fn sweep_leaves_room_for_others() {
         let (_folder, store) = store();
         fill(&store).await;
-        let sweep = store.sweep(IDLE_CLIENT_LIFE + 1000);
+        let sweep = store.sweep(clients::IDLE + 1000);
         let others = async {
             for calls in 1.. {
                 let call = tokio::time::timeout(Duration::from_secs(1), store.check());
@@ -426,12 +415,12 @@ mod tests {
     async fn successor_is_kept_for_a_moment_and_use_for_long() {
         let (_folder, store) = store();
         fill(&store).await;
-        store.sweep(100 + GRACE).await.unwrap();
+        store.sweep(100 + sessions::GRACE).await.unwrap();
         assert_eq!(
             count(&store, "refresh_tokens WHERE sealed IS NOT NULL").await,
             MANY
         );
-        store.sweep(100 + 2 * GRACE).await.unwrap();
+        store.sweep(100 + 2 * sessions::GRACE).await.unwrap();
         assert_eq!(
             count(&store, "refresh_tokens WHERE sealed IS NOT NULL").await,
             0

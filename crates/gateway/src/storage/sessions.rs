@@ -6,12 +6,13 @@ use model::ServerName;
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 use subtle::ConstantTimeEq as _;
 
-use super::database::GRACE;
 use super::{Seconds, Store, StoreError};
 use crate::crypto::Digest;
 use crate::oauth::Scopes;
 use crate::person::Person;
 
+/// How long after its use a refresh token is answered with the same successor.
+pub(super) const GRACE: Seconds = 30;
 /// How long a spent code is known, so that its replay ends what it opened.
 const REPLAY_KNOWN: Seconds = 24 * 60 * 60;
 
