@@ -29,8 +29,8 @@ const CHUNK: usize = 16 * 1024;
 /// How much is read at once at most.
 const MAX_READ: usize = 256 * 1024;
 
-/// A buffer that grew for a line of more than so many bytes is kept for [`KEEP`] after that line.
-const MAX_SHORT_LINE: usize = 64 * 1024;
+/// A buffer that grew for a line of more than so many bytes is kept for a second after that line.
+pub const MAX_SHORT_LINE: usize = 64 * 1024;
 
 /// A buffer that grew for a line of more than so many bytes goes with that line.
 const MAX_KEPT_LINE: usize = 2 * 1024 * 1024;

@@ -20,6 +20,7 @@ use crate::account::AccountKey;
 use crate::dialect;
 use crate::error::{AuthorizationError, SignInReason};
 use crate::identity::{Authorization, Target};
+use crate::vault::VaultError;
 
 /// The targets for which an attempt was refused, and until when it is not repeated. Held during
 /// an attempt, so that there is one at a time.
@@ -68,10 +69,8 @@ impl Source {
         match self.grant_like(&sibling, &wish, now).await {
             Ok(_) if !self.ledger.has(&sibling) => Err(self.not_signed_in()),
             Ok(grant) => {
-                if let Err(error) = self.ledger.keep_derived(grant).await {
-                    tracing::error!(%error, "a sign-in could not be kept");
-                }
-                self.taken(&wish).await
+                let kept = self.ledger.keep_derived(grant).await;
+                self.taken(&kept, &wish).await
             }
             Err(error) => {
                 if let EndpointError::Refused(_) = error {
@@ -113,10 +112,8 @@ impl Source {
                 Ok(_) if !source.ledger.has(&sibling) => Ok(false),
                 Ok(grant) => {
                     // It takes the place of another account's, which must not come back.
-                    if let Err(error) = source.ledger.keep(grant).await {
-                        tracing::error!(%error, "a sign-in could not be kept");
-                    }
-                    source.taken(&wish).await.map(|_| true)
+                    let kept = source.ledger.keep(grant).await;
+                    source.taken(&kept, &wish).await.map(|_| true)
                 }
                 Err(EndpointError::Refused(_)) => Ok(false),
                 Err(error) => Err(failure(error)),
@@ -160,8 +157,15 @@ impl Source {
         })
     }
 
-    /// Returns what to send, once a grant was kept.
-    async fn taken(&self, wish: &Wish) -> Result<Authorization, Failure> {
+    /// Returns what to send after an attempt to keep a grant.
+    async fn taken(
+        &self,
+        kept: &Result<(), VaultError>,
+        wish: &Wish,
+    ) -> Result<Authorization, Failure> {
+        if let Err(error) = kept {
+            tracing::error!(%error, "a sign-in could not be kept");
+        }
         self.refreshed.send_replace(());
         match self.ledger.grant_for(&wish.target) {
             Some(slot) => self.fresh(slot, &wish.server).await,

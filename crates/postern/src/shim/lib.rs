@@ -26,7 +26,7 @@ use bytes::{Buf, Bytes};
 use control::CallError;
 use control::api::{Problem, ProblemKind};
 use control::hello::{LONGEST_MESSAGE, YIELDING};
-use control::lines::{Lines, Part, Piece};
+use control::lines::{Lines, MAX_SHORT_LINE, Part, Piece};
 use mcp::{LongMessage, Message};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
@@ -50,9 +50,6 @@ const DRAIN: Duration = Duration::from_secs(120);
 
 /// How often it is looked meanwhile whether anybody is left to read them.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// A line of more than so many bytes leaves free memory behind.
-const MAX_SHORT_LINE: usize = 64 * 1024;
 
 /// How long after a long line free memory is given back to the system: once its buffer is gone
 /// ([`Lines`]), and not while more of them come.
