@@ -9,7 +9,6 @@ mod hosts;
 mod server;
 
 use std::{
-    fs,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -379,7 +378,7 @@ async fn progress_beside_large_call(bridge: Arc<Bridge>, is_over: Arc<AtomicBool
     host.end().await;
 }
 
-/// Hosts that come and go, while somebody watches the state.
+/// Hosts that come and go, while a client watches the state.
 async fn coming_and_going(bridge: Arc<Bridge>, is_over: Arc<AtomicBool>) {
     let client = bridge.connect().await;
     let mut watch = client.watch().await.expect("news of the state");
@@ -496,16 +495,10 @@ impl Holding {
     }
 
     fn of(process: u32) -> Self {
-        let status = fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
-        let memory = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"))
-            .expect("its memory");
-        let kilobytes: u64 = memory.trim().parse().expect("a number");
         Self {
             process,
             descriptors: program::descriptors(process).len(),
-            memory: kilobytes << 10,
+            memory: program::memory(process) << 10,
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Many faults of every kind in any order, and what the bridge keeps of them: nothing.
 
-use std::fs;
-
 use super::host::Host;
 use crate::world::{
     program,
@@ -200,15 +198,10 @@ impl Calling {
 
 impl Holding {
     fn of(process: u32) -> Self {
-        let status = fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
-        let memory = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"))
-            .expect("its memory");
         Self {
             process,
             descriptors: program::descriptors(process).len(),
-            memory: memory.trim().parse().expect("a number"),
+            memory: program::memory(process),
         }
     }
 }

@@ -233,7 +233,7 @@ async fn call(shared: &Arc<Shared>, id: &Value, params: &Value) -> Response {
                 json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": params });
             let event = event_of(&progress);
             for _ in 0..number("count") {
-                // Without a stream nobody hears it.
+                // If no stream is open, it goes nowhere.
                 let _ = shared.told.send(event.clone());
                 tokio::task::yield_now().await;
             }

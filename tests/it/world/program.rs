@@ -257,10 +257,19 @@ fn signal(process: u32, signal: Signal) {
 
 /// The most memory that a process has had at a time, in KiB.
 pub(crate) fn peak_memory(process: u32) -> u64 {
+    memory_of(process, "VmHWM:")
+}
+
+/// The memory that a process has now, in KiB.
+pub(crate) fn memory(process: u32) -> u64 {
+    memory_of(process, "VmRSS:")
+}
+
+fn memory_of(process: u32, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
-    let peak = status
+    let memory = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))
+        .find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB"))
         .expect("its memory");
-    peak.trim().parse().expect("a number")
+    memory.trim().parse().expect("a number")
 }

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::kept::MAX_KEPT;
 use super::{Absence, Change, Kept, Seen};
 
-/// The answer where nobody is signed in to the server `one`.
+/// What `seen` answers for the server `one` while no account is signed in to it.
 fn answered(seen: &Seen, request: &Message) -> Option<Message> {
     let problem = Problem::new(ProblemKind::SignInNeeded, "the server needs a sign-in");
     let absence = Absence {
