@@ -25,7 +25,7 @@ mod tcp_table;
 
 use std::net::SocketAddr;
 
-pub use process::{Process, process_id};
+pub use process::{Process, process_ids};
 
 /// Who opened a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

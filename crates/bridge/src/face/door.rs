@@ -31,19 +31,6 @@ pub(super) enum Opener {
     Process(Option<u32>),
 }
 
-impl Opener {
-    /// Returns the id of the process, or `None` if the system does not tell.
-    pub(super) async fn process_id(self) -> Option<u32> {
-        match self {
-            Self::Process(pid) => pid,
-            Self::Ends { peer, here } => {
-                let asking = move || peer::process_id(peer, here);
-                tokio::task::spawn_blocking(asking).await.ok()?
-            }
-        }
-    }
-}
-
 impl Peer {
     /// Returns who opened the connection, which comes from `peer`.
     pub(super) fn from_tcp(connection: &TcpStream, peer: SocketAddr) -> Self {

@@ -21,7 +21,7 @@ pub(super) struct Shared {
     pub(super) streamable: Arc<streamable::Sessions>,
     pub(super) kept: Arc<alone::Kept>,
     pub(super) sse: Arc<sse::Sessions>,
-    pub(super) processes: Arc<Processes>,
+    pub(super) processes: Processes,
 }
 
 /// `/{server}/mcp`, `/{server}/sse` and `/{server}/message`.
@@ -31,7 +31,7 @@ pub(super) fn routes(hub: &Arc<Hub>) -> Router {
         streamable: Arc::default(),
         kept: Arc::default(),
         sse: Arc::default(),
-        processes: Arc::default(),
+        processes: Processes::default(),
     };
     let (house, shutdown) = (shared.clone(), hub.shutdown.clone());
     let memory = hub.to_hosts.clone();

@@ -1,28 +1,73 @@
 //! The processes of hosts that speak HTTP.
 //!
-//! Owns: one descriptor for each process, however many sessions it has opened. Does not own: what
-//! follows from the end of a process ([`Presence`](crate::hub::Presence)).
+//! Owns: which process opened a connection, and one descriptor for each process, however many
+//! sessions it has opened. Does not own: what follows from the end of a process
+//! ([`Presence`](crate::hub::Presence)).
+//!
+//! To look through all processes takes milliseconds, and hosts may come by the dozen at once: one
+//! thread looks, for all who ask meanwhile.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use control::peer::Process;
+use control::peer::{self, Process};
 use futures_util::FutureExt;
+use tokio::sync::oneshot;
 
 use super::door::Opener;
 
 /// The processes that sessions know, by their ids.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Processes(Arc<Shared>);
+
 #[derive(Debug, Default)]
-pub(super) struct Processes(Mutex<HashMap<u32, Weak<Process>>>);
+struct Shared {
+    known: Mutex<HashMap<u32, Weak<Process>>>,
+    questions: Mutex<Questions>,
+}
+
+/// Which connections a process is looked for of.
+#[derive(Debug, Default)]
+struct Questions {
+    /// A thread looks for them.
+    is_looking: bool,
+    waiting: Vec<Question>,
+}
+
+#[derive(Debug)]
+struct Question {
+    /// The two ends of the connection: the other one, and this one.
+    ends: (SocketAddr, SocketAddr),
+    answer: oneshot::Sender<Option<u32>>,
+}
 
 impl Processes {
     /// Returns the process that opened a connection, or `None` if the system does not tell.
     pub(super) async fn of(&self, opener: Opener) -> Option<Arc<Process>> {
-        self.with_id(opener.process_id().await?)
+        let pid = match opener {
+            Opener::Process(pid) => pid?,
+            Opener::Ends { peer, here } => self.look_for((peer, here)).await?,
+        };
+        self.with_id(pid)
+    }
+
+    async fn look_for(&self, ends: (SocketAddr, SocketAddr)) -> Option<u32> {
+        let (answer, answered) = oneshot::channel();
+        let begins = {
+            let mut questions = self.0.questions();
+            questions.waiting.push(Question { ends, answer });
+            !std::mem::replace(&mut questions.is_looking, true)
+        };
+        if begins {
+            let shared = Arc::clone(&self.0);
+            tokio::task::spawn_blocking(move || shared.look());
+        }
+        answered.await.ok()?
     }
 
     fn with_id(&self, pid: u32) -> Option<Arc<Process>> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.known();
         known.retain(|_, process| process.strong_count() > 0);
         let found = known.get(&pid).and_then(Weak::upgrade);
         // One that has ended had this id before.
@@ -35,12 +80,87 @@ impl Processes {
     }
 }
 
+impl Shared {
+    /// Answers questions until there are none.
+    fn look(&self) {
+        loop {
+            let asked = {
+                let mut questions = self.questions();
+                questions.is_looking = !questions.waiting.is_empty();
+                std::mem::take(&mut questions.waiting)
+            };
+            if asked.is_empty() {
+                return;
+            }
+            let ends: Vec<_> = asked.iter().map(|question| question.ends).collect();
+            let likely: Vec<_> = self.known().keys().copied().collect();
+            let found = peer::process_ids(&ends, &likely);
+            for (question, pid) in asked.into_iter().zip(found) {
+                // The session may have ended.
+                let _ = question.answer.send(pid);
+            }
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<u32, Weak<Process>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn questions(&self) -> MutexGuard<'_, Questions> {
+        self.questions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use std::net::{TcpListener, TcpStream};
     use std::process::{Command, Stdio};
     use std::sync::Arc;
 
-    use super::Processes;
+    use tokio::task::JoinSet;
+
+    use super::{Opener, Processes};
+
+    const THREAD_NAME: &str = "looks";
+
+    #[test]
+    fn processes_of_many_connections_are_found_by_one_thread() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime
+            .thread_name(THREAD_NAME)
+            .enable_all()
+            .build()
+            .unwrap();
+        assert_eq!(runtime.block_on(look_for_many()), 1);
+    }
+
+    /// Returns how many threads of the runtime have looked.
+    async fn look_for_many() -> usize {
+        let processes = Processes::default();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let here = listener.local_addr().expect("an address");
+        let mut asking = JoinSet::new();
+        let mut open = Vec::new();
+        for _ in 0..50 {
+            let client = TcpStream::connect(here).expect("a connection");
+            let (accepted, peer) = listener.accept().expect("a connection");
+            open.push((client, accepted));
+            let processes = processes.clone();
+            asking.spawn(async move { processes.of(Opener::Ends { peer, here }).await });
+        }
+        while let Some(found) = asking.join_next().await {
+            assert!(found.expect("an answer").is_some());
+        }
+        let threads = std::fs::read_dir("/proc/self/task").expect("threads");
+        let names = threads.map(|thread| {
+            let name = thread.expect("a thread").path().join("comm");
+            // Threads of other tests come and go.
+            std::fs::read_to_string(name).unwrap_or_default()
+        });
+        names.filter(|name| name.trim() == THREAD_NAME).count()
+    }
 
     #[tokio::test]
     async fn sessions_of_one_process_share_it_until_it_ends() {

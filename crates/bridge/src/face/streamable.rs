@@ -178,7 +178,7 @@ pub(super) async fn post(
     let listing = Listing::Kept(host.clone());
     let Ends { to, from, .. } = session::start(&shared.hub, server, listing, Manner::Host);
     let responses = Arc::new(Responses::new(host.clone()));
-    let processes = Arc::clone(&shared.processes);
+    let processes = shared.processes.clone();
     tokio::spawn(async move {
         if let Some(process) = processes.of(opener).await {
             host.is_of(process);

@@ -33,24 +33,33 @@ impl Process {
     }
 }
 
-/// Returns the id of the process that opened the connection from `peer` to `here`, both as this end
-/// of it sees them. Returns `None` if there is none, or if the system does not tell.
+/// Returns the ids of the processes that opened these connections, in the same order. Each connection
+/// is given as this end of it sees it: where it comes from, and where it leads. An id is `None` if
+/// there is no such process, or if the system does not tell.
 ///
-/// It blocks while it looks through the descriptors of all processes of this user: some
-/// milliseconds.
+/// The processes `likely` are looked at first. It blocks while it looks through the descriptors of all
+/// processes of this user: some milliseconds, however many connections there are.
 #[must_use]
-pub fn process_id(peer: SocketAddr, here: SocketAddr) -> Option<u32> {
-    system::id(plain(peer), plain(here))
+pub fn process_ids(connections: &[(SocketAddr, SocketAddr)], likely: &[u32]) -> Vec<Option<u32>> {
+    let connections = connections.iter();
+    let plain: Vec<_> = connections
+        .map(|(peer, here)| (plain(*peer), plain(*here)))
+        .collect();
+    system::ids(&plain, likely)
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::os::fd::OwnedFd;
     use std::process::{Child, Command, Stdio};
     use std::time::Duration;
 
-    use super::{Process, process_id};
+    use super::{Process, process_ids};
+
+    fn process_id(peer: SocketAddr, here: SocketAddr) -> Option<u32> {
+        process_ids(&[(peer, here)], &[])[0]
+    }
 
     /// A child that has the connection too, until its input ends.
     fn inheritor(client: &TcpStream) -> Child {
@@ -78,6 +87,29 @@ mod tests {
             drop(accepted);
             assert_eq!(process_id(peer, here), None, "its end is closed");
         }
+    }
+
+    #[test]
+    fn many_connections_are_looked_up_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let here = listener.local_addr().unwrap();
+        let pairs: Vec<_> = (0..20)
+            .map(|_| {
+                let client = TcpStream::connect(here).unwrap();
+                (client, listener.accept().unwrap())
+            })
+            .collect();
+        let asked: Vec<_> = pairs.iter().map(|(_, (_, peer))| (*peer, here)).collect();
+        let own = Some(std::process::id());
+        for likely in [&[][..], &[std::process::id()], &[1]] {
+            assert_eq!(process_ids(&asked, likely), [own; 20]);
+        }
+        // One whose end is closed is `None`, and the others are found.
+        let mut pairs = pairs;
+        drop(pairs.remove(3));
+        let mut expected = [own; 20];
+        expected[3] = None;
+        assert_eq!(process_ids(&asked, &[]), expected);
     }
 
     #[tokio::test]

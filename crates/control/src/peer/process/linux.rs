@@ -6,10 +6,10 @@
     reason = "the runtime cannot tell that a descriptor stays open while it is registered"
 )]
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::Interest;
@@ -35,29 +35,58 @@ impl Process {
     }
 }
 
-/// Returns the process that has the end `peer` of the connection. The youngest is looked at first:
-/// one that ends soon is found before it does. Of a child that inherited it, that is the parent.
-pub(super) fn id(peer: SocketAddr, here: SocketAddr) -> Option<u32> {
-    let inode = system::inode(peer, here)?;
-    let link = PathBuf::from(format!("socket:[{inode}]"));
-    let entries = fs::read_dir("/proc").ok()?.flatten();
+/// Returns the processes that have the ends `peer` of these connections. The `likely` ones are looked
+/// at first, then the youngest: one that ends soon is found before it does. Of a child that inherited
+/// a connection, that is the parent.
+pub(super) fn ids(connections: &[(SocketAddr, SocketAddr)], likely: &[u32]) -> Vec<Option<u32>> {
+    let inodes = connections.iter();
+    let inodes: Vec<_> = inodes
+        .map(|(peer, here)| system::inode(*peer, *here))
+        .collect();
+    let mut sought: HashSet<u32> = inodes.iter().flatten().copied().collect();
+    let mut holders = HashMap::new();
+    let mut look_at = |pid: u32| {
+        if !sought.is_empty() {
+            for inode in sockets(pid).filter(|inode| sought.remove(inode)) {
+                holders.insert(inode, pid);
+            }
+        }
+        sought.is_empty()
+    };
+    if !likely.iter().any(|pid| look_at(*pid)) {
+        let _ = processes().into_iter().any(look_at);
+    }
+    let opener = |inode: u32| {
+        let holding_parent = |pid: &u32| {
+            let parent = parent(*pid)?;
+            sockets(parent).any(|held| held == inode).then_some(parent)
+        };
+        std::iter::successors(holders.get(&inode).copied(), holding_parent).last()
+    };
+    inodes.into_iter().map(|inode| opener(inode?)).collect()
+}
+
+/// All processes, the youngest first, as far as ids tell.
+fn processes() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let mut processes: Vec<u32> = entries
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .collect();
     processes.sort_unstable_by(|one, other| other.cmp(one));
-    let holder = processes.into_iter().find(|pid| holds(*pid, &link))?;
-    let holding_parent = |pid: &u32| parent(*pid).filter(|parent| holds(*parent, &link));
-    std::iter::successors(Some(holder), holding_parent).last()
+    processes
 }
 
-/// Whether the process has a descriptor that leads to `link`. Those of other users do not tell.
-fn holds(pid: u32, link: &Path) -> bool {
-    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
-        return false;
-    };
-    descriptors
-        .flatten()
-        .any(|descriptor| fs::read_link(descriptor.path()).is_ok_and(|target| target == link))
+/// The inodes of the sockets that a process has. Those of other users do not tell.
+fn sockets(pid: u32) -> impl Iterator<Item = u32> {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter();
+    descriptors.flatten().flatten().filter_map(|descriptor| {
+        let target = fs::read_link(descriptor.path()).ok()?;
+        let inode = target
+            .to_str()?
+            .strip_prefix("socket:[")?
+            .strip_suffix(']')?;
+        inode.parse().ok()
+    })
 }
 
 fn parent(pid: u32) -> Option<u32> {
