@@ -4,6 +4,7 @@
 //! names line and field. Does not own: reading the file, or the values of secrets, which stand
 //! elsewhere and are named here as `{{name}}`.
 
+mod network;
 mod secret;
 mod validate;
 
@@ -18,6 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::ConfigVersion;
 use crate::{EndpointUrl, ServerName};
 
+pub use network::Network;
 pub use secret::{SecretSource, SecretValue, Template, TemplatePart};
 pub use validate::ConfigError;
 pub(super) use validate::syntax_error;
@@ -73,6 +75,18 @@ pub struct GatewayConfig {
     /// empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_origins: Vec<String>,
+    /// The networks of the reverse proxies in front of this gateway. What they say in
+    /// `forwarded_header` is believed; without them every visitor counts as the proxy itself, and
+    /// all share one limit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<Network>,
+    /// The header in which `trusted_proxies` name the visitor; the other one is ignored.
+    #[serde(default)]
+    pub forwarded_header: ForwardedHeader,
+    /// Networks whose visitors may register and sign in ten times as often as others: those through
+    /// which many people come with one address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_networks: Vec<Network>,
     /// Keys that seal sessions, as lines of `id base64`, newest first; if absent, a generated
     /// file in the data folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,6 +98,18 @@ pub struct GatewayConfig {
     pub secrets: BTreeMap<String, SecretSource>,
     /// The MCP servers behind this gateway, by name.
     pub servers: BTreeMap<ServerName, BackendConfig>,
+}
+
+/// The header by which a reverse proxy names the visitor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ForwardedHeader {
+    /// A list of addresses, the visitor's first; each proxy adds one at the end.
+    #[default]
+    #[serde(rename = "X-Forwarded-For", alias = "x-forwarded-for")]
+    XForwardedFor,
+    /// RFC 7239.
+    #[serde(alias = "forwarded")]
+    Forwarded,
 }
 
 /// `[entra]`: the gateway's own registration at Microsoft Entra ID.
