@@ -8,12 +8,13 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use model::Clock;
 use model::config::gateway::{CertificateConfig, EntraConfig, ManagedIdentityConfig};
 use oauth2::ClientId;
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::Mutex;
 
 use super::error::UpstreamError;
+use super::fetched::{Fetched, New};
 use super::http::Http;
 use crate::crypto;
 use crate::secrets::Secrets;
@@ -21,8 +22,10 @@ use crate::storage::Seconds;
 
 /// RFC 7523 section 2.2.
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-/// How long before its end a token of a managed identity is no longer used.
+/// How long before its end a new token of a managed identity is fetched.
 const EARLY: Seconds = 5 * 60;
+/// How long before its end it is not used any more.
+const LATEST: Seconds = 30;
 /// How long an assertion of ours is good.
 const ASSERTION_LIFE: Seconds = 300;
 
@@ -42,8 +45,7 @@ pub(super) enum Credential {
         header: (&'static str, SecretString),
         /// The endpoint is on the machine's own link: no proxy leads there.
         direct: Http,
-        /// The last token and until when it is used; held while fetching one.
-        kept: Mutex<Option<(SecretString, Seconds)>>,
+        token: Fetched<SecretString>,
     },
 }
 
@@ -112,7 +114,7 @@ impl Credential {
             url,
             header,
             direct,
-            kept: Mutex::new(None),
+            token: Fetched::new("token of the managed identity"),
         })
     }
 
@@ -131,29 +133,22 @@ impl Credential {
         &self,
         client: &ClientId,
         audience: &str,
-        now: Seconds,
+        clock: &Clock,
     ) -> Result<Proof, UpstreamError> {
         let assertion = match self {
             Self::None | Self::Secret(_) => return Ok(Proof(Vec::new())),
             Self::Certificate { key, thumbprint } => {
-                sign(key, thumbprint, client.as_str(), audience, now)?
+                sign(key, thumbprint, client.as_str(), audience, clock.unix())?
             }
             Self::TokenFile(path) => read(path).await?,
             Self::ManagedIdentity {
                 url,
-                header: (name, value),
+                header,
                 direct,
-                kept,
+                token,
             } => {
-                let mut kept = kept.lock().await;
-                match &*kept {
-                    Some((token, until)) if now < *until => token.clone(),
-                    _ => {
-                        let header = (*name, value.expose_secret());
-                        let (token, until) = fetch(direct, url.clone(), header).await?;
-                        kept.insert((token, until)).0.clone()
-                    }
-                }
+                let fetch = || fetch(direct.clone(), url.clone(), header.clone());
+                SecretString::clone(&*token.get(clock, fetch).await?)
             }
         };
         Ok(Proof(vec![
@@ -194,13 +189,13 @@ async fn read(path: &std::path::Path) -> Result<SecretString, UpstreamError> {
     }
 }
 
-/// A token, and until when it can be used: not at all after this, if the endpoint does not say.
+/// Fetches a token. It serves only those who wait for it if the endpoint does not say when it ends.
 async fn fetch(
-    http: &Http,
+    http: Http,
     url: url::Url,
-    header: (&'static str, &str),
-) -> Result<(SecretString, Seconds), UpstreamError> {
-    let answer = http.json_with(url, header).await?;
+    (name, value): (&'static str, SecretString),
+) -> Result<New<SecretString>, UpstreamError> {
+    let answer = http.json_with(url, (name, value.expose_secret())).await?;
     let token = answer.get("access_token").and_then(|token| token.as_str());
     let token = token.ok_or_else(|| {
         UpstreamError::Misconfigured("the managed identity's endpoint gave no token".to_owned())
@@ -210,8 +205,12 @@ async fn fetch(
         serde_json::Value::String(text) => text.parse().ok(),
         other => other.as_u64(),
     });
-    let until = expires_on.unwrap_or(0_u64).saturating_sub(EARLY);
-    Ok((token.into(), until))
+    let end: Seconds = expires_on.unwrap_or_default();
+    Ok(New {
+        value: token.into(),
+        fresh_until: end.saturating_sub(EARLY),
+        good_until: end.saturating_sub(LATEST),
+    })
 }
 
 /// The bytes of the first certificate of a PEM text.

@@ -23,6 +23,8 @@ pub(crate) enum HttpError {
     Malformed(#[from] serde_json::Error),
 }
 
+/// A client; clones share its connections.
+#[derive(Clone)]
 pub(super) struct Http(reqwest::Client);
 
 impl Http {

@@ -7,11 +7,11 @@ use std::collections::HashMap;
 
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, PublicKeyUse};
-use model::EndpointUrl;
+use model::{Clock, EndpointUrl};
 use serde::Deserialize;
-use tokio::sync::Mutex;
 
 use super::error::UpstreamError;
+use super::fetched::{Fetched, New};
 use super::http::Http;
 use crate::storage::Seconds;
 
@@ -25,15 +25,7 @@ pub(super) struct Key {
     pub(super) issuer: Option<String>,
 }
 
-#[derive(Default)]
-pub(super) struct Keys(Mutex<Kept>);
-
-#[derive(Default)]
-struct Kept {
-    keys: HashMap<String, Key>,
-    fetched_at: Option<Seconds>,
-    tried_at: Option<Seconds>,
-}
+pub(super) struct Keys(Fetched<HashMap<String, Key>>);
 
 #[derive(Deserialize)]
 struct KeySet {
@@ -42,39 +34,43 @@ struct KeySet {
 }
 
 impl Keys {
+    pub(super) fn new() -> Self {
+        Self(Fetched::new("signing keys of the identity provider"))
+    }
+
+    /// Returns the key with this id.
+    ///
+    /// # Errors
+    /// If the set at `url` does not have it, or cannot be fetched.
     pub(super) async fn find(
         &self,
         http: &Http,
         url: &EndpointUrl,
         id: &str,
-        now: Seconds,
+        clock: &Clock,
     ) -> Result<Key, UpstreamError> {
-        let mut kept = self.0.lock().await;
-        if kept.should_fetch(id, now) {
-            kept.tried_at = Some(now);
-            match http.json::<KeySet>(url.as_str()).await {
-                Ok(set) => {
-                    kept.keys = set.keys.into_iter().filter_map(read).collect();
-                    kept.fetched_at = Some(now);
-                }
-                Err(error) if kept.fetched_at.is_none() => {
-                    kept.tried_at = None;
-                    return Err(error.into());
-                }
-                Err(error) => tracing::warn!(%error, "using older keys of the identity provider"),
-            }
+        let fetch = || fetch(http.clone(), url.as_str().to_owned(), clock.clone());
+        let keys = self.0.get(clock, fetch).await?;
+        if let Some(key) = keys.get(id) {
+            return Ok(key.clone());
         }
+        let keys = self.0.newer(keys, BETWEEN_FETCHES, clock, fetch).await?;
         let unknown = UpstreamError::Untrusted("the id token is signed with an unknown key");
-        kept.keys.get(id).cloned().ok_or(unknown)
+        keys.get(id).cloned().ok_or(unknown)
     }
 }
 
-impl Kept {
-    fn should_fetch(&self, id: &str, now: Seconds) -> bool {
-        let old = self.fetched_at.is_none_or(|at| now >= at + FRESH);
-        let rested = self.tried_at.is_none_or(|at| now >= at + BETWEEN_FETCHES);
-        (old || !self.keys.contains_key(id)) && rested
-    }
+async fn fetch(
+    http: Http,
+    url: String,
+    clock: Clock,
+) -> Result<New<HashMap<String, Key>>, UpstreamError> {
+    let set: KeySet = http.json(&url).await?;
+    Ok(New {
+        value: set.keys.into_iter().filter_map(read).collect(),
+        fresh_until: clock.unix() + FRESH,
+        good_until: Seconds::MAX,
+    })
 }
 
 /// An RSA key for signatures with its id, or nothing.

@@ -4,18 +4,14 @@ use std::sync::Arc;
 
 use model::{Clock, EndpointUrl};
 use serde::Deserialize;
-use tokio::sync::Mutex;
 
 use super::error::UpstreamError;
+use super::fetched::{Fetched, New};
 use super::http::Http;
 use crate::storage::Seconds;
 
 /// How long a document is used before a new one is asked for.
 const FRESH: Seconds = 24 * 60 * 60;
-/// How long a failure is not repeated while there is an old document.
-const RETRY: Seconds = 60;
-/// The same while there is none: whoever asks then gets the failure at once.
-const PAUSE: Seconds = 10;
 
 /// What of the document is used.
 #[derive(Debug, Deserialize)]
@@ -29,89 +25,48 @@ pub(super) struct Metadata {
 
 pub(super) struct MetadataCache {
     authority: String,
-    /// Held while fetching, so that one request serves all who wait.
-    kept: Mutex<Kept>,
-}
-
-enum Kept {
-    Nothing,
-    Document {
-        metadata: Arc<Metadata>,
-        fresh_until: Seconds,
-    },
-    Failure {
-        error: UpstreamError,
-        until: Seconds,
-    },
+    kept: Fetched<Metadata>,
 }
 
 impl MetadataCache {
     pub(super) fn new(authority: &str) -> Self {
         Self {
             authority: authority.trim_end_matches('/').to_owned(),
-            kept: Mutex::new(Kept::Nothing),
+            kept: Fetched::new("metadata of the identity provider"),
         }
     }
 
-    /// The document; an old one if there is no way to a new one.
+    /// Returns the document; an old one if there is no way to a new one.
+    ///
+    /// # Errors
+    /// If there never was one, and none can be fetched.
     pub(super) async fn current(
         &self,
         http: &Http,
         clock: &Clock,
     ) -> Result<Arc<Metadata>, UpstreamError> {
-        let mut kept = self.kept.lock().await;
-        let now = clock.unix();
-        match &*kept {
-            Kept::Document {
-                metadata,
-                fresh_until,
-            } if now < *fresh_until => return Ok(Arc::clone(metadata)),
-            Kept::Failure { error, until } if now < *until => return Err(error.clone()),
-            Kept::Document { .. } | Kept::Failure { .. } | Kept::Nothing => {}
-        }
-        let fetched = self.fetch(http).await;
-        let now = clock.unix();
-        match (fetched, &mut *kept) {
-            (Ok(metadata), kept) => {
-                let metadata = Arc::new(metadata);
-                *kept = Kept::Document {
-                    metadata: Arc::clone(&metadata),
-                    fresh_until: now + FRESH,
-                };
-                Ok(metadata)
-            }
-            (
-                Err(error),
-                Kept::Document {
-                    metadata,
-                    fresh_until,
-                },
-            ) => {
-                tracing::warn!(%error, "using older metadata of the identity provider");
-                *fresh_until = now + RETRY;
-                Ok(Arc::clone(metadata))
-            }
-            (Err(error), kept @ (Kept::Failure { .. } | Kept::Nothing)) => {
-                *kept = Kept::Failure {
-                    error: error.clone(),
-                    until: now + PAUSE,
-                };
-                Err(error)
-            }
-        }
+        let fetch = || fetch(http.clone(), self.authority.clone(), clock.clone());
+        self.kept.get(clock, fetch).await
     }
+}
 
-    async fn fetch(&self, http: &Http) -> Result<Metadata, UpstreamError> {
-        let url = format!("{}/.well-known/openid-configuration", self.authority);
-        let metadata: Metadata = http.json(&url).await?;
-        if belongs(&metadata.issuer, &self.authority) {
-            Ok(metadata)
-        } else {
-            Err(UpstreamError::Misconfigured(
-                "its issuer is not the authority that was configured".to_owned(),
-            ))
-        }
+async fn fetch(
+    http: Http,
+    authority: String,
+    clock: Clock,
+) -> Result<New<Metadata>, UpstreamError> {
+    let url = format!("{authority}/.well-known/openid-configuration");
+    let metadata: Metadata = http.json(&url).await?;
+    if !belongs(&metadata.issuer, &authority) {
+        return Err(UpstreamError::Misconfigured(
+            "its issuer is not the authority that was configured".to_owned(),
+        ));
     }
+    Ok(New {
+        value: metadata,
+        fresh_until: clock.unix() + FRESH,
+        good_until: Seconds::MAX,
+    })
 }
 
 /// Whether a document with `issuer` may be used for `authority`: they are the same but for the

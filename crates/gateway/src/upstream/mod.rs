@@ -8,6 +8,7 @@
 
 mod credential;
 mod error;
+mod fetched;
 mod http;
 mod id_token;
 mod keys;
@@ -136,7 +137,7 @@ impl Entra {
             redirect: RedirectUrl::new(callback)?,
             http: Http::new(config.authority.is_loopback())?,
             metadata: MetadataCache::new(config.authority.as_str()),
-            keys: Keys::default(),
+            keys: Keys::new(),
             clock,
         })
     }
@@ -250,7 +251,7 @@ impl Entra {
     async fn proof(&self, metadata: &Metadata) -> Result<credential::Proof, UpstreamError> {
         let audience = metadata.token_endpoint.as_str();
         self.credential
-            .prove(&self.client_id, audience, self.clock.unix())
+            .prove(&self.client_id, audience, &self.clock)
             .await
     }
 
@@ -260,18 +261,17 @@ impl Entra {
         id_token: &str,
         nonce: &str,
     ) -> Result<Person, UpstreamError> {
-        let now = self.clock.unix();
         let key_id = id_token::key_id(id_token)?;
         let key = self
             .keys
-            .find(&self.http, &metadata.jwks_uri, &key_id, now)
+            .find(&self.http, &metadata.jwks_uri, &key_id, &self.clock)
             .await?;
         let expected = Expected {
             issuer: &metadata.issuer,
             client_id: self.client_id.as_str(),
             nonce,
             allowed_tenants: &self.allowed_tenants,
-            now,
+            now: self.clock.unix(),
         };
         Ok(id_token::check(id_token, &key, &expected)?)
     }
