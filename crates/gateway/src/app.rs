@@ -11,17 +11,22 @@ use tokio_util::task::TaskTracker;
 use crate::Options;
 use crate::cookies::Cookies;
 use crate::crypto::KeyRing;
+use crate::oauth::{Claims, OwnOrigin};
 use crate::proxy::Backends;
+use crate::rates::Rates;
 use crate::servers::Servers;
 use crate::sessions::Sessions;
 use crate::storage::{Seconds, Store};
 use crate::upstream::{self, Entra};
+use crate::visitors::Visitors;
 
 /// A running gateway's parts.
 pub(crate) struct App {
     /// The issuer, and the origin of every URL of ours: from the configuration, never from a
     /// request.
     pub(crate) issuer: String,
+    /// Where no redirect may lead.
+    pub(crate) own_origin: OwnOrigin,
     /// The name people see.
     pub(crate) name: String,
     pub(crate) allowed_origins: Vec<String>,
@@ -34,6 +39,9 @@ pub(crate) struct App {
     pub(crate) sessions: Sessions,
     pub(crate) cookies: Cookies,
     pub(crate) backends: Backends,
+    pub(crate) visitors: Visitors,
+    pub(crate) rates: Rates,
+    pub(crate) claims: Claims,
     pub(crate) clock: Clock,
     /// Work that outlives its request.
     pub(crate) tasks: TaskTracker,
@@ -51,6 +59,8 @@ impl App {
         config.validate()?;
         make_folder(&data_dir)
             .with_context(|| format!("cannot create the data folder {}", data_dir.display()))?;
+        // Takes the folder for this process: two first starts at once would each make keys.
+        let store = Store::open(&data_dir.join("gateway.sqlite"))?;
         let keys = match &config.session_keys {
             Some(text) => KeyRing::parse(&secrets.fill(text)?).context("in `session_keys`")?,
             None => KeyRing::open_file(&data_dir.join("session-keys"))?,
@@ -64,12 +74,16 @@ impl App {
             clock.clone(),
         )?;
         Ok(Arc::new(Self {
+            own_origin: OwnOrigin::new(config.public_url.url()),
             servers: Servers::new(&config, &secrets)?,
             cookies: Cookies::new(&config.public_url),
             entra_form_action: upstream::form_action(&config.entra.authority).into_owned(),
-            store: Store::open(&data_dir.join("gateway.sqlite"))?,
+            store,
             sessions: Sessions::default(),
             backends: Backends::new()?,
+            visitors: Visitors::new(&config),
+            rates: Rates::new(),
+            claims: Claims::default(),
             tasks: TaskTracker::new(),
             name: config.name,
             allowed_origins: config.allowed_origins,

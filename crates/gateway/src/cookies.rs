@@ -10,13 +10,18 @@ use model::EndpointUrl;
 
 use crate::crypto::{KeyRing, Purpose};
 
-/// A cookie's meaning.
+/// How long a sign-in's cookie may be, name and value, in bytes. Browsers keep 4096.
+const MAX_SIGN_IN: usize = 3500;
+
+/// How long all of them may be together, in bytes: many servers in front of a gateway take 8 KiB of
+/// headers.
+const MAX_SIGN_INS: usize = 6000;
+
+/// A cookie that a browser has one of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cookie {
     /// Tells browsers apart, so that a consent page answers to the browser it was opened in.
     Browser,
-    /// Set when a person approves, and wanted back when Entra sends the browser back.
-    Approval,
     /// Who last signed in, so that a remembered consent can be looked for.
     Person,
 }
@@ -25,7 +30,6 @@ impl Cookie {
     fn name(self) -> &'static str {
         match self {
             Self::Browser => "postern-browser",
-            Self::Approval => "postern-approval",
             Self::Person => "postern-person",
         }
     }
@@ -33,20 +37,21 @@ impl Cookie {
     fn purpose(self) -> Purpose {
         match self {
             Self::Browser => Purpose::BrowserCookie,
-            Self::Approval => Purpose::ApprovalCookie,
             Self::Person => Purpose::PersonCookie,
         }
     }
 
     /// Seconds.
-    fn max_age(self) -> u32 {
+    fn max_age(self) -> u64 {
         match self {
             Self::Browser => 24 * 60 * 60,
-            Self::Approval => 60 * 60,
             Self::Person => 365 * 24 * 60 * 60,
         }
     }
 }
+
+/// What a sign-in's cookie is called, before the state that it belongs to.
+const SIGN_IN: &str = "postern-sign-in";
 
 /// How cookies look at this gateway's address.
 #[derive(Debug)]
@@ -81,34 +86,75 @@ impl Cookies {
         cookie: Cookie,
         headers: &HeaderMap,
     ) -> Option<String> {
-        let name = self.name(cookie);
-        let pairs = headers
-            .get_all(COOKIE)
-            .iter()
-            .filter_map(|header| header.to_str().ok());
-        let mut sealed = pairs
-            .flat_map(|header| header.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='))
-            .filter_map(|(found, value)| (found == name).then_some(value));
-        let value = sealed.find_map(|value| keys.open(cookie.purpose(), value))?;
+        let name = self.name(cookie.name());
+        let mut sealed = pairs(headers).filter(|(found, _)| *found == name);
+        let value = sealed.find_map(|(_, value)| keys.open(cookie.purpose(), value))?;
         String::from_utf8(value.to_vec()).ok()
     }
 
     /// The `Set-Cookie` that gives `cookie` the value.
     pub(crate) fn set(&self, keys: &KeyRing, cookie: Cookie, value: &str) -> HeaderValue {
-        let text = format!(
-            "{}={}; Max-Age={}; {}",
-            self.name(cookie),
-            keys.seal(cookie.purpose(), value.as_bytes()),
-            cookie.max_age(),
-            self.attributes,
-        );
+        let sealed = keys.seal(cookie.purpose(), value.as_bytes());
+        self.header(&self.name(cookie.name()), &sealed, cookie.max_age())
+    }
+
+    /// The sealed sign-ins that a request brings for a state. There is more than one only where another
+    /// site could set them.
+    pub(crate) fn sign_ins<'a>(
+        &self,
+        state: &str,
+        headers: &'a HeaderMap,
+    ) -> impl Iterator<Item = &'a str> {
+        let name = self.sign_in_name(state);
+        pairs(headers).filter_map(move |(found, value)| (found == name).then_some(value))
+    }
+
+    /// The `Set-Cookie` that keeps a sealed sign-in for `max_age` seconds; `None` if it is too long, or
+    /// if the browser has too many.
+    pub(crate) fn set_sign_in(
+        &self,
+        state: &str,
+        sealed: &str,
+        max_age: u64,
+        headers: &HeaderMap,
+    ) -> Option<HeaderValue> {
+        let begin = self.sign_in_name("");
+        let others = pairs(headers).filter(|(name, _)| name.starts_with(&*begin));
+        let others: usize = others.map(|(name, value)| name.len() + value.len()).sum();
+        let name = self.sign_in_name(state);
+        let length = name.len() + sealed.len();
+        let fits = length <= MAX_SIGN_IN && others + length <= MAX_SIGN_INS;
+        fits.then(|| self.header(&name, sealed, max_age))
+    }
+
+    /// The `Set-Cookie` that removes a state's sign-in; `None` for what is no state of ours.
+    pub(crate) fn remove_sign_in(&self, state: &str) -> Option<HeaderValue> {
+        let is_ours = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        let is_state = state.len() <= 64 && state.bytes().all(is_ours);
+        is_state.then(|| self.header(&self.sign_in_name(state), "", 0))
+    }
+
+    fn header(&self, name: &str, value: &str, max_age: u64) -> HeaderValue {
+        let text = format!("{name}={value}; Max-Age={max_age}; {}", self.attributes);
         HeaderValue::try_from(text).expect("names, base64url and attributes are ASCII")
     }
 
-    fn name(&self, cookie: Cookie) -> String {
-        format!("{}{}{}", self.prefix, cookie.name(), self.suffix)
+    fn sign_in_name(&self, state: &str) -> String {
+        format!("{}-{state}", self.name(SIGN_IN))
     }
+
+    fn name(&self, name: &str) -> String {
+        format!("{}{name}{}", self.prefix, self.suffix)
+    }
+}
+
+/// The names and values of all cookies of a request.
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let lines = headers.get_all(COOKIE).iter();
+    lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
 }
 
 #[cfg(test)]
@@ -129,30 +175,53 @@ mod tests {
     fn d3_t3_only_a_cookie_of_ours_with_the_same_meaning_is_read() {
         let keys = keys();
         let cookies = Cookies::new(&"https://g.example".parse().unwrap());
-        let set = cookies.set(&keys, Cookie::Approval, "value");
+        let set = cookies.set(&keys, Cookie::Browser, "value");
         let text = set.to_str().unwrap();
-        assert!(text.starts_with("__Host-postern-approval=v1."), "{text}");
+        assert!(text.starts_with("__Host-postern-browser=v1."), "{text}");
         assert!(
-            text.ends_with("; Max-Age=3600; Path=/; Secure; HttpOnly; SameSite=Lax"),
+            text.ends_with("; Max-Age=86400; Path=/; Secure; HttpOnly; SameSite=Lax"),
             "{text}"
         );
         let sent = request(&set);
         assert_eq!(
-            cookies.read(&keys, Cookie::Approval, &sent).as_deref(),
+            cookies.read(&keys, Cookie::Browser, &sent).as_deref(),
             Some("value")
         );
-        assert_eq!(cookies.read(&keys, Cookie::Browser, &sent), None);
-        assert_eq!(cookies.read(&self::keys(), Cookie::Approval, &sent), None);
-        let renamed = text.replace("approval", "browser").parse().unwrap();
+        assert_eq!(cookies.read(&keys, Cookie::Person, &sent), None);
+        assert_eq!(cookies.read(&self::keys(), Cookie::Browser, &sent), None);
+        let renamed = text.replace("browser", "person").parse().unwrap();
         assert_eq!(
-            cookies.read(&keys, Cookie::Browser, &request(&renamed)),
+            cookies.read(&keys, Cookie::Person, &request(&renamed)),
             None
         );
-        let plain = HeaderValue::from_static("__Host-postern-approval=value");
-        assert_eq!(
-            cookies.read(&keys, Cookie::Approval, &request(&plain)),
-            None
-        );
+        let plain = HeaderValue::from_static("__Host-postern-browser=value");
+        assert_eq!(cookies.read(&keys, Cookie::Browser, &request(&plain)), None);
+    }
+
+    #[test]
+    fn sign_in_has_cookie_while_it_is_short_and_few_are_there() {
+        let cookies = Cookies::new(&"https://g.example".parse().unwrap());
+        let set = |length: usize, sent: &HeaderMap| {
+            cookies.set_sign_in("state", &"x".repeat(length), 600, sent)
+        };
+        let none = HeaderMap::new();
+        let name = "__Host-postern-sign-in-state".len();
+        assert!(set(MAX_SIGN_IN - name + 1, &none).is_none());
+        let longest = set(MAX_SIGN_IN - name, &none).unwrap();
+        let text = longest.to_str().unwrap();
+        assert!(text.starts_with("__Host-postern-sign-in-state=x"), "{text}");
+        let sent = request(&longest);
+        let found: Vec<_> = cookies.sign_ins("state", &sent).collect();
+        assert_eq!(found, ["x".repeat(MAX_SIGN_IN - name)]);
+        assert_eq!(cookies.sign_ins("other", &sent).count(), 0);
+        assert!(set(MAX_SIGN_INS - MAX_SIGN_IN - name + 1, &sent).is_none());
+        assert!(set(MAX_SIGN_INS - MAX_SIGN_IN - name, &sent).is_some());
+        let removed = cookies.remove_sign_in("state").unwrap();
+        let removed = removed.to_str().unwrap();
+        assert!(removed.starts_with("__Host-postern-sign-in-state=; Max-Age=0;"));
+        for odd in ["a;b", "a b", "a=b", "ä", &"x".repeat(100)] {
+            assert!(cookies.remove_sign_in(odd).is_none(), "{odd}");
+        }
     }
 
     #[test]
@@ -163,6 +232,13 @@ mod tests {
         assert!(
             text.starts_with("postern-browser-4180=") && !text.contains("Secure"),
             "{text}"
+        );
+        let none = HeaderMap::new();
+        let set = cookies.set_sign_in("state", "x", 600, &none).unwrap();
+        assert!(
+            set.to_str()
+                .unwrap()
+                .starts_with("postern-sign-in-4180-state=x;")
         );
     }
 }

@@ -17,6 +17,7 @@ mod oauth;
 mod pages;
 mod person;
 mod proxy;
+mod rates;
 mod router;
 mod secrets;
 mod server;
@@ -24,6 +25,7 @@ mod servers;
 mod sessions;
 mod storage;
 mod upstream;
+mod visitors;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -10,6 +10,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::app::App;
 use crate::oauth::{Denial, Destination, ParameterError, Scopes};
+use crate::rates::TooOften;
 use crate::storage::StoreError;
 
 /// The page on which a person decides.
@@ -25,8 +26,10 @@ pub(crate) struct ConsentPage<'a> {
     pub(crate) destination: &'a Destination,
     pub(crate) redirect_uri: &'a str,
     pub(crate) scopes: &'a Scopes,
+    /// Why the person is asked again.
+    pub(crate) notice: Option<&'static str>,
+    /// The sealed content of the form.
     pub(crate) request: &'a str,
-    pub(crate) token: &'a str,
 }
 
 #[derive(Template)]
@@ -40,10 +43,11 @@ struct ErrorPage<'a> {
     back: Option<&'a Back>,
 }
 
-/// A website that a person may go back to, if they want.
+/// Where a person may go back to, if they want.
 #[derive(Debug)]
 pub(crate) struct Back {
-    pub(crate) host: String,
+    /// The host of a website, or the scheme of an application with its host.
+    pub(crate) place: String,
     pub(crate) url: String,
 }
 
@@ -64,6 +68,8 @@ pub(crate) enum PageError {
     CrossSite,
     /// A form that is not ours.
     Form(StatusCode),
+    /// Too many requests from this address or its network.
+    TooOften(TooOften),
     Store(StoreError),
 }
 
@@ -86,6 +92,7 @@ impl PageError {
         if let Self::Store(error) = &self {
             tracing::error!(%error, "the store failed");
         }
+        let wait = self.wait();
         let told = self.tell();
         let mut response = if wants_html(headers) {
             let page = ErrorPage {
@@ -101,10 +108,24 @@ impl PageError {
             let body = serde_json::json!({"error": told.error, "error_description": told.text});
             (told.status, [(CACHE_CONTROL, "no-store")], axum::Json(body)).into_response()
         };
-        if told.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(RETRY_AFTER, 5.into());
+        if let Some(seconds) = wait {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
         response
+    }
+
+    /// Returns whether the same request may succeed later.
+    pub(crate) fn is_temporary(&self) -> bool {
+        matches!(self, Self::Store(_) | Self::TooOften(_))
+    }
+
+    /// After how many seconds it is worth trying again, if it is.
+    fn wait(&self) -> Option<u64> {
+        match self {
+            Self::Store(_) => Some(5),
+            Self::TooOften(too_often) => Some(too_often.seconds()),
+            _ => None,
+        }
     }
 
     fn tell(self) -> Told {
@@ -180,6 +201,13 @@ impl PageError {
                 "This form cannot be read",
                 "It is not the one from this gateway's page. Nothing was granted.",
                 TRY_AGAIN,
+            ),
+            Self::TooOften(_) => told(
+                StatusCode::TOO_MANY_REQUESTS,
+                "temporarily_unavailable",
+                "Too many sign-ins from your network",
+                "The gateway takes a limited number of them from one address. Nothing was granted.",
+                "Wait a minute and load this page again.",
             ),
             Self::Store(_) => told(
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -8,7 +8,7 @@ use rusqlite::types::ToSqlOutput;
 
 /// The digest of a secret of ours: what the store knows of it. The secret has 256 random bits,
 /// so that no salt is needed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Digest([u8; 32]);
 
 impl Digest {

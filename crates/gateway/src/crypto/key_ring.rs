@@ -28,19 +28,15 @@ pub(crate) enum Purpose {
     SessionKey,
     /// Tokens of Entra in the store.
     UpstreamTokens,
-    /// An authorization request in the store.
-    Request,
-    /// A sign-in at Entra in the store.
+    /// A sign-in at Entra, in a cookie or in the store.
     SignIn,
     /// The successor of a refresh token, kept for a lost reply.
     Successor,
     /// The cookie that tells browsers apart.
     BrowserCookie,
-    /// The cookie that an approval sets.
-    ApprovalCookie,
     /// The cookie that remembers who last signed in.
     PersonCookie,
-    /// The token of a consent form.
+    /// The authorization request in a consent form.
     ConsentForm,
     /// The id of a backend's MCP session.
     McpSession,
@@ -53,11 +49,9 @@ impl Purpose {
         match self {
             Self::SessionKey => "session-key",
             Self::UpstreamTokens => "upstream-tokens",
-            Self::Request => "request",
             Self::SignIn => "sign-in",
             Self::Successor => "successor",
             Self::BrowserCookie => "browser-cookie",
-            Self::ApprovalCookie => "approval-cookie",
             Self::PersonCookie => "person-cookie",
             Self::ConsentForm => "consent-form",
             Self::McpSession => "mcp-session",
@@ -309,11 +303,11 @@ mod tests {
         let path = folder.path().join("keys");
         let sealed = KeyRing::open_file(&path)
             .unwrap()
-            .seal(Purpose::Request, b"x");
+            .seal(Purpose::ConsentForm, b"x");
         assert!(
             KeyRing::open_file(&path)
                 .unwrap()
-                .open(Purpose::Request, &sealed)
+                .open(Purpose::ConsentForm, &sealed)
                 .is_some()
         );
         #[cfg(unix)]

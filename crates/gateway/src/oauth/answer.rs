@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use serde::Serialize;
 
 use crate::access::Refusal;
+use crate::rates::TooOften;
 use crate::storage::StoreError;
 
 /// The largest body of a request here, in bytes.
@@ -32,6 +33,8 @@ pub(super) struct OAuthError {
     pub(super) status: StatusCode,
     pub(super) error: &'static str,
     pub(super) description: String,
+    /// After how many seconds it is worth trying again, if it is.
+    wait: Option<u64>,
 }
 
 impl OAuthError {
@@ -40,6 +43,7 @@ impl OAuthError {
             status: StatusCode::BAD_REQUEST,
             error,
             description: description.into(),
+            wait: None,
         }
     }
 
@@ -49,6 +53,18 @@ impl OAuthError {
             status: StatusCode::SERVICE_UNAVAILABLE,
             error: "temporarily_unavailable",
             description: "This cannot be answered at the moment; try again".to_owned(),
+            wait: Some(5),
+        }
+    }
+
+    /// For a visitor that has to wait.
+    pub(super) fn too_often(too_often: TooOften) -> Self {
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            error: "temporarily_unavailable",
+            description: "There are too many requests from your network; try again later"
+                .to_owned(),
+            wait: Some(too_often.seconds()),
         }
     }
 }
@@ -67,11 +83,8 @@ impl IntoResponse for OAuthError {
             "error_description": self.description,
         });
         let mut response = json(self.status, &body);
-        if matches!(
-            self.status,
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
-        ) {
-            response.headers_mut().insert(RETRY_AFTER, 5.into());
+        if let Some(seconds) = self.wait {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
         response
     }
@@ -130,6 +143,7 @@ pub(super) async fn body(
         status,
         error: "invalid_request",
         description,
+        wait: None,
     })
 }
 

@@ -1,9 +1,12 @@
-//! `GET /authorize`: checks a request, keeps it, and sends the browser to the consent page.
+//! `GET /authorize`: checks a request, and answers with the consent page.
+//!
+//! Nothing is kept of a request here: it waits in the form of its page, so that requests without end
+//! take no place from others.
 //!
 //! Until client and redirect URI are known to belong together, an error is a page of our own and
-//! never a redirect. From then on the client is told; but anybody can register a website, and
-//! until somebody allowed it anything, a link here must not lead there without a click (RFC 9700
-//! section 4.11.2).
+//! never a redirect. From then on the client is told; but anybody can register a website or the
+//! scheme of an application, and until a person allowed it anything, a link here must not lead there
+//! without a click (RFC 9700 section 4.11.2).
 //!
 //! A remembered consent skips the page only if the browser itself started the navigation, from
 //! the address bar or because an application opened it: never when a web page sent it here. Who
@@ -12,31 +15,33 @@
 //! redirect of a client that was allowed: signing in again without the page, which hosts need,
 //! leaves that to whoever runs programs there.
 
-use axum::response::{IntoResponse, Response};
-use http::header::SET_COOKIE;
+use axum::response::Response;
 use http::{HeaderMap, StatusCode, Uri};
 
 use super::answer::App;
+use super::consent::{self, Reason};
 use super::cross_site;
 use super::parameters::Parameters;
 use super::redirect::Destination;
-use super::request::{AuthorizationRequest, Denial, ReplyTo, see};
-use super::sign_in::{self, Approval};
+use super::request::{AuthorizationRequest, Denial, ReplyTo};
+use super::sign_in::{self, Approval, Transaction};
 use crate::cookies::Cookie;
-use crate::crypto::{self, Digest, Purpose};
 use crate::pages::{Back, PageError};
-use crate::storage::{Client, StoredRequest};
+use crate::storage::{Client, StoreError};
+use crate::visitors::Visitor;
 
-/// How long a consent page may stay open, in seconds.
-const OPEN: u64 = 15 * 60;
-
-pub(super) async fn authorize(app: App, uri: Uri, headers: HeaderMap) -> Response {
+pub(super) async fn authorize(
+    app: App,
+    visitor: Visitor,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     let parameters = match Parameters::parse(uri.query().unwrap_or_default().as_bytes()) {
         Ok(parameters) => parameters,
         Err(error) => return PageError::from(error).answer(&app, &headers),
     };
     match client(&app, &parameters).await {
-        Ok(client) => for_client(&app, &headers, &parameters, &client).await,
+        Ok(client) => for_client(&app, visitor, &headers, &parameters, &client).await,
         Err(error) => error.answer(&app, &headers),
     }
 }
@@ -48,43 +53,53 @@ async fn client(app: &App, parameters: &Parameters) -> Result<Client, PageError>
 
 async fn for_client(
     app: &App,
+    visitor: Visitor,
     headers: &HeaderMap,
     parameters: &Parameters,
     client: &Client,
 ) -> Response {
-    let Some((reply_to, registered)) = ReplyTo::find(parameters, client) else {
+    let Some((reply_to, registered)) = ReplyTo::find(parameters, client, &app.own_origin) else {
         return PageError::UnknownRedirect.answer(app, headers);
     };
     let to = (reply_to.clone(), registered);
-    match AuthorizationRequest::check(parameters, client, to, &app.servers) {
-        Ok(request) => go_on(app, headers, request).await,
-        Err(denial) => match Destination::of(&reply_to.redirect_uri) {
-            Destination::Website(host) if !client.used => {
-                let back = reply_to.denial_url(&app.issuer, &denial);
-                PageError::Denied(denial, Back { host, url: back }).answer(app, headers)
-            }
-            Destination::Website(_)
-            | Destination::ThisComputer(_)
-            | Destination::Application { .. } => reply_to.deny(&app.issuer, &denial),
-        },
+    let request = match AuthorizationRequest::check(parameters, client, to, &app.servers) {
+        Ok(request) => request,
+        Err(denial) => return refuse(app, headers, client, &reply_to, denial),
+    };
+    match remembered(app, headers, &request).await {
+        Ok(None) => consent::ask(app, headers, client, &request, Reason::Asked),
+        Ok(Some(person)) => {
+            let transaction = Transaction::without_form(app.now());
+            let approval = Approval::Remembered { person };
+            let sign_in = (transaction, request, approval);
+            sign_in::begin(app, visitor, headers, sign_in, StatusCode::FOUND).await
+        }
+        Err(error) => {
+            let denial = sign_in::unavailable(&error);
+            refuse(app, headers, client, &reply_to, denial)
+        }
     }
 }
 
-async fn go_on(app: &App, headers: &HeaderMap, request: AuthorizationRequest) -> Response {
-    let reply_to = request.reply_to.clone();
-    let outcome = match remembered(app, headers, &request).await {
-        Ok(Some(person)) => {
-            let approval = Approval::Remembered { person };
-            return sign_in::begin(app, headers, request, approval, StatusCode::FOUND).await;
+/// Tells the client why its request is not granted. One that was never allowed anything is told
+/// only if the person follows a link, unless it is a program on this computer.
+fn refuse(
+    app: &App,
+    headers: &HeaderMap,
+    client: &Client,
+    reply_to: &ReplyTo,
+    denial: Denial,
+) -> Response {
+    let place = match Destination::of(&reply_to.redirect_uri) {
+        Destination::Website(place) | Destination::Application { place, .. } if !client.used => {
+            place
         }
-        Ok(None) => ask(app, headers, &request, StatusCode::FOUND).await,
-        Err(error) => Err(error),
+        Destination::Website(_)
+        | Destination::ThisComputer(_)
+        | Destination::Application { .. } => return reply_to.deny(&app.issuer, &denial),
     };
-    outcome.unwrap_or_else(|error| {
-        tracing::error!(%error, "the store failed");
-        let denial = Denial::new("temporarily_unavailable", "The gateway cannot answer now");
-        reply_to.deny(&app.issuer, &denial)
-    })
+    let url = reply_to.denial_url(&app.issuer, &denial);
+    PageError::Denied(denial, Back { place, url }).answer(app, headers)
 }
 
 /// The person whose consent may stand for the page.
@@ -92,7 +107,7 @@ async fn remembered(
     app: &App,
     headers: &HeaderMap,
     request: &AuthorizationRequest,
-) -> Result<Option<String>, crate::storage::StoreError> {
+) -> Result<Option<String>, StoreError> {
     if request.must_ask || !cross_site::is_started_by_browser(headers) {
         return Ok(None);
     }
@@ -105,26 +120,4 @@ async fn remembered(
         .consent(key, request.scopes.clone(), app.now())
         .await?;
     Ok(consent.map(|_| person))
-}
-
-/// Keeps the request and sends the browser to the consent page, which answers only to it.
-pub(super) async fn ask(
-    app: &App,
-    headers: &HeaderMap,
-    request: &AuthorizationRequest,
-    status: StatusCode,
-) -> Result<Response, crate::storage::StoreError> {
-    let browser = app.cookies.read(&app.keys, Cookie::Browser, headers);
-    let browser = browser.unwrap_or_else(crypto::token);
-    let id = crypto::token();
-    let row = StoredRequest {
-        id: Digest::of(&id),
-        browser: Digest::of(&browser),
-        sealed: app.keys.seal_json(Purpose::Request, request),
-        expires_at: app.now() + OPEN,
-    };
-    app.store.put_request(row).await?;
-    let cookie = app.cookies.set(&app.keys, Cookie::Browser, &browser);
-    let url = format!("{}/consent?request={id}", app.issuer);
-    Ok(([(SET_COOKIE, cookie)], see(status, &url)).into_response())
 }

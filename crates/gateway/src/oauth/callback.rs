@@ -1,75 +1,99 @@
 //! `GET /oauth-callback`: Entra sends the browser back; the client gets its code.
 //!
-//! Invariant: nothing is issued in a browser that did not approve, and for nobody who did not
-//! consent.
+//! Invariants: nothing is issued in a browser that did not approve, and for no person who did not
+//! consent. The cookie of the sign-in goes, whatever becomes of it.
 
 use axum::response::{IntoResponse, Response};
 use http::header::SET_COOKIE;
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, Uri};
 
 use super::answer::App;
-use super::authorize;
+use super::consent::{self, Reason};
 use super::parameters::Parameters;
-use super::request::{AuthorizationRequest, Denial};
-use super::sign_in::{self, Approval, SignIn};
+use super::request::{AuthorizationRequest, Denial, Refused};
+use super::sign_in::{self, Approval, SignIn, Transaction};
 use crate::cookies::Cookie;
 use crate::crypto::{self, Digest, Purpose};
 use crate::pages::PageError;
-use crate::storage::{Code, Session, StoreError};
+use crate::storage::{Begun, Client, Code, Session, StoreError};
 use crate::upstream::{self, SignedIn};
+use crate::visitors::Visitor;
 
 /// How long a code is good, in seconds.
 const CODE_LIFE: u64 = 60;
 
-pub(super) async fn callback(app: App, uri: Uri, headers: HeaderMap) -> Response {
+pub(super) async fn callback(app: App, visitor: Visitor, uri: Uri, headers: HeaderMap) -> Response {
     let parameters = match Parameters::parse(uri.query().unwrap_or_default().as_bytes()) {
         Ok(parameters) => parameters,
         Err(error) => return PageError::from(error).answer(&app, &headers),
     };
-    match take(&app, &headers, &parameters).await {
-        Ok(sign_in) => finish(&app, &headers, &parameters, sign_in).await,
+    let state = match parameters.require("state") {
+        Ok(state) => state,
+        Err(error) => return PageError::from(error).answer(&app, &headers),
+    };
+    let mut response = match resume(&app, &visitor, &headers, &parameters, state).await {
+        Ok(response) => response,
+        // Nothing has happened yet, and the page may be loaded again.
+        Err(error) if error.is_temporary() => return error.answer(&app, &headers),
         Err(error) => error.answer(&app, &headers),
+    };
+    if let Some(removal) = app.cookies.remove_sign_in(state) {
+        response.headers_mut().append(SET_COOKIE, removal);
     }
+    response
 }
 
-/// The sign-in that comes back, once, in the browser that approved it.
-async fn take(
+/// Goes on with the sign-in of a state, if there is one that may go on.
+async fn resume(
     app: &App,
+    visitor: &Visitor,
     headers: &HeaderMap,
     parameters: &Parameters,
-) -> Result<SignIn, PageError> {
-    let state = Digest::of(parameters.require("state")?);
-    let browser = app.cookies.read(&app.keys, Cookie::Approval, headers);
-    let browser = Digest::of(&browser.ok_or(PageError::OtherBrowser)?);
-    let taken = app.store.take_sign_in(state, browser, app.now()).await?;
-    taken
-        .and_then(|sealed| app.keys.open_json(Purpose::SignIn, &sealed))
-        .ok_or(PageError::OtherBrowser)
+    state: &str,
+) -> Result<Response, PageError> {
+    let sign_in = sign_in::find(app, visitor, headers, state).await?;
+    let reply_to = sign_in.request.reply_to.clone();
+    let client = match sign_in.request.confirm(app).await {
+        Ok(client) => client,
+        Err(Refused::Page(error)) => return Err(error),
+        Err(Refused::Denied(denial)) => return Ok(reply_to.deny(&app.issuer, &denial)),
+    };
+    sign_in::claim(app, &sign_in).await?;
+    let outcome = finish(app, headers, parameters, &client, sign_in).await;
+    Ok(outcome.unwrap_or_else(|denial| reply_to.deny(&app.issuer, &denial)))
 }
 
 async fn finish(
     app: &App,
     headers: &HeaderMap,
     parameters: &Parameters,
+    client: &Client,
     sign_in: SignIn,
-) -> Response {
-    let SignIn {
-        request,
-        approval,
-        pending,
-    } = sign_in;
-    let reply_to = request.reply_to.clone();
-    let outcome = match code_of(app, parameters).await {
-        Ok(code) => match app.entra.finish(&pending, code).await {
-            Ok(signed_in) => grant(app, headers, request, approval, signed_in).await,
-            Err(error) => {
-                tracing::warn!(%error, "a sign-in failed");
-                Err(sign_in::denial(&error))
-            }
-        },
-        Err(denial) => Err(denial),
-    };
-    outcome.unwrap_or_else(|denial| reply_to.deny(&app.issuer, &denial))
+) -> Result<Response, Denial> {
+    let code = code_of(app, parameters).await?;
+    let signed_in = app.entra.finish(&sign_in.pending, code).await;
+    let signed_in = signed_in.map_err(|error| {
+        tracing::warn!(%error, "a sign-in failed");
+        sign_in::denial(&error)
+    })?;
+    let request = sign_in.request.clone();
+    let person = app
+        .cookies
+        .set(&app.keys, Cookie::Person, &signed_in.person.id());
+    // What was begun is not to be left half done if the browser goes away.
+    let granting = app.tasks.spawn(grant(app.clone(), sign_in, signed_in));
+    let granted = granting.await.unwrap_or(Err(StoreError::Closed));
+    match granted.map_err(|error| sign_in::unavailable(&error))? {
+        Granted::Code(code) => {
+            let answer = request.reply_to.grant(&app.issuer, &code);
+            Ok(([(SET_COOKIE, person)], answer).into_response())
+        }
+        Granted::NoConsent => {
+            let reason = Reason::OtherPerson;
+            Ok(consent::ask(app, headers, client, &request, reason))
+        }
+        Granted::Spent => Ok(PageError::OtherBrowser.answer(app, headers)),
+    }
 }
 
 /// Entra's code, if its answer is one and from the right issuer (RFC 9207).
@@ -97,29 +121,27 @@ async fn code_of<'a>(app: &App, parameters: &'a Parameters) -> Result<&'a str, D
         .ok_or_else(|| Denial::new("server_error", "The identity provider sent no code"))
 }
 
-async fn grant(
-    app: &App,
-    headers: &HeaderMap,
-    request: AuthorizationRequest,
-    approval: Approval,
-    signed_in: SignedIn,
-) -> Result<Response, Denial> {
-    let consent = match consent(app, &request, approval, &signed_in).await {
-        Ok(Some(consent)) => consent,
-        Ok(None) => {
-            let page = authorize::ask(app, headers, &request, StatusCode::FOUND).await;
-            return page.map_err(|error| unavailable(&error));
-        }
-        Err(error) => return Err(unavailable(&error)),
+/// What a sign-in leads to.
+enum Granted {
+    Code(String),
+    /// The person who signed in has to be asked.
+    NoConsent,
+    /// The transaction brought a code before.
+    Spent,
+}
+
+async fn grant(app: App, sign_in: SignIn, signed_in: SignedIn) -> Result<Granted, StoreError> {
+    let SignIn {
+        transaction,
+        request,
+        approval,
+        ..
+    } = sign_in;
+    let Some(consent) = consent(&app, &request, approval, &signed_in).await? else {
+        return Ok(Granted::NoConsent);
     };
-    let person = app
-        .cookies
-        .set(&app.keys, Cookie::Person, &signed_in.person.id());
-    let reply_to = request.reply_to.clone();
-    let code = begin_session(app, request, consent, signed_in).await;
-    let code = code.map_err(|error| unavailable(&error))?;
-    let answer = reply_to.grant(&app.issuer, &code);
-    Ok(([(SET_COOKIE, person)], answer).into_response())
+    let code = begin_session(&app, request, consent, signed_in, transaction).await?;
+    Ok(code.map_or(Granted::Spent, Granted::Code))
 }
 
 /// The consent that covers the request of who signed in; `None` if they have to be asked.
@@ -135,10 +157,10 @@ async fn consent(
         Approval::Given => {
             tracing::info!(person = id, client = request.client, server = %request.server, "consent");
             let person = signed_in.person.clone();
-            app.store
-                .record_consent(person, key, scopes, app.now())
-                .await
-                .map(Some)
+            let recorded = app.store.record_consent(person, key, scopes, app.now());
+            let recorded = recorded.await?;
+            note_ends(app, &recorded.ended);
+            Ok(Some(recorded.id))
         }
         Approval::Remembered { person } if person == id => {
             app.store.consent(key, scopes, app.now()).await
@@ -147,13 +169,23 @@ async fn consent(
     }
 }
 
-/// Stores what was signed in to, and answers with the code for it.
+/// Notes that sessions of a person have made room for another one.
+fn note_ends(app: &App, ended: &[String]) {
+    for session in ended {
+        tracing::info!(session, "a session ends: its person has too many");
+        app.sessions.note_end(session, app.now());
+    }
+}
+
+/// Stores what was signed in to, and returns the code for it; `None` if its transaction brought one
+/// meanwhile.
 async fn begin_session(
     app: &App,
     request: AuthorizationRequest,
     consent: String,
     signed_in: SignedIn,
-) -> Result<String, StoreError> {
+    transaction: Transaction,
+) -> Result<Option<String>, StoreError> {
     let (id, code) = (crypto::id(), crypto::token());
     let expires_at = app.now() + CODE_LIFE;
     let session = Session {
@@ -177,11 +209,15 @@ async fn begin_session(
         challenge: request.challenge,
         expires_at,
     };
-    app.store.begin_session(session, row, app.now()).await?;
-    Ok(code)
-}
-
-fn unavailable(error: &StoreError) -> Denial {
-    tracing::error!(%error, "the store failed");
-    Denial::new("temporarily_unavailable", "The gateway cannot answer now")
+    let begun = app
+        .store
+        .begin_session(session, row, transaction.spent(), app.now())
+        .await?;
+    match begun {
+        Begun::Session { ended } => {
+            note_ends(app, &ended);
+            Ok(Some(code))
+        }
+        Begun::Spent => Ok(None),
+    }
 }

@@ -1,86 +1,81 @@
-//! `GET` and `POST /consent`: the page on which a person allows or denies, before anything
-//! leads to Entra.
+//! The consent page, on which a person allows or denies before anything leads to Entra, and
+//! `POST /consent`, which takes the answer.
 //!
-//! Invariants: a page answers only to the browser its request was made in; its form is taken
-//! once, from a page of our own, with a token that was made for this browser and this request.
+//! The form carries the request, sealed: nothing of it is kept here.
+//!
+//! Invariants: a form is taken only from a page of our own, and only from the browser that the page was
+//! made for. It expires, and it is refused once it has brought a code.
 
 use axum::body::Body;
 use axum::response::Response;
-use http::{HeaderMap, StatusCode, Uri};
+use http::header::SET_COOKIE;
+use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::answer::{self, App, OAuthError};
 use super::cross_site;
 use super::parameters::Parameters;
 use super::redirect::Destination;
-use super::request::{AuthorizationRequest, Denial};
-use super::sign_in::{self, Approval};
+use super::request::{AuthorizationRequest, Denial, Refused};
+use super::sign_in::{self, Approval, Transaction};
 use crate::cookies::Cookie;
-use crate::crypto::{Digest, Purpose};
+use crate::crypto::{self, Purpose};
 use crate::pages::{self, ConsentPage, PageError};
+use crate::storage::{Client, Seconds};
+use crate::visitors::Visitor;
 
-/// The sealed content of a form's token.
-#[derive(PartialEq, Eq, Serialize, Deserialize)]
-struct FormToken {
+/// How long a consent page may stay open, in seconds.
+const OPEN: Seconds = 15 * 60;
+
+/// The sealed content of a form.
+#[derive(Serialize, Deserialize)]
+struct Form {
+    transaction: Transaction,
+    /// The browser that the page was made for.
     browser: String,
-    request: String,
+    expires_at: Seconds,
+    request: AuthorizationRequest,
 }
 
-pub(super) async fn show(app: App, uri: Uri, headers: HeaderMap) -> Response {
-    let page = render(&app, &uri, &headers).await;
-    page.unwrap_or_else(|error| error.answer(&app, &headers))
+/// Why a page is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// The client asked.
+    Asked,
+    /// Another person signed in than the one whose consent was remembered.
+    OtherPerson,
+    /// The person answered, but not in the browser that the page was made for, or in one that takes
+    /// no cookies.
+    OtherBrowser,
 }
 
-pub(super) async fn answer(app: App, headers: HeaderMap, body: Body) -> Response {
-    match Answer::read(&app, &headers, body).await {
-        Ok(Answer::Allow(request)) => {
-            sign_in::begin(
-                &app,
-                &headers,
-                request,
-                Approval::Given,
-                StatusCode::SEE_OTHER,
-            )
-            .await
-        }
-        Ok(Answer::Deny(request)) => {
-            let denial = Denial::new("access_denied", "The person said no");
-            request.reply_to.deny_form(&app.issuer, &denial)
-        }
-        Err(error) => error.answer(&app, &headers),
-    }
-}
-
-async fn render(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Response, PageError> {
-    let parameters = Parameters::parse(uri.query().unwrap_or_default().as_bytes())?;
-    let id = parameters.require("request")?;
-    let browser = browser(app, headers)?;
-    let found = app
-        .store
-        .request(Digest::of(id), Digest::of(&browser), app.now())
-        .await?;
-    let request: AuthorizationRequest = found
-        .and_then(|sealed| app.keys.open_json(Purpose::Request, &sealed))
-        .ok_or(PageError::Expired)?;
-    let client = app
-        .store
-        .client(&request.client)
-        .await?
-        .ok_or(PageError::UnknownClient)?;
-    let server = app
-        .servers
-        .get(request.server.as_str())
-        .ok_or(PageError::Expired)?;
+/// Answers with the page for a request. Its form is good in this browser alone.
+pub(super) fn ask(
+    app: &App,
+    headers: &HeaderMap,
+    client: &Client,
+    request: &AuthorizationRequest,
+    reason: Reason,
+) -> Response {
+    let Some(server) = app.servers.get(request.server.as_str()) else {
+        return PageError::Expired.answer(app, headers);
+    };
+    let browser = app.cookies.read(&app.keys, Cookie::Browser, headers);
+    let browser = browser.unwrap_or_else(crypto::token);
+    let cookie = app.cookies.set(&app.keys, Cookie::Browser, &browser);
+    let expires_at = app.now() + OPEN;
+    let form = Form {
+        transaction: Transaction::with_form_until(expires_at),
+        browser,
+        expires_at,
+        request: request.clone(),
+    };
     let destination = Destination::of(&request.reply_to.redirect_uri);
     let form_action = format!(
         "'self' {} {}",
         app.entra_form_action,
         destination.csp_source()
     );
-    let token = FormToken {
-        browser,
-        request: id.to_owned(),
-    };
     let page = ConsentPage {
         gateway: &app.name,
         host: app.host(),
@@ -94,15 +89,42 @@ async fn render(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<Response, P
         destination: &destination,
         redirect_uri: &shortened(&request.reply_to.redirect_uri),
         scopes: &request.scopes,
-        request: id,
-        token: &app.keys.seal_json(Purpose::ConsentForm, &token),
+        notice: reason.notice(),
+        request: &app.keys.seal_json(Purpose::ConsentForm, &form),
     };
-    Ok(pages::html(StatusCode::OK, &page, &form_action))
+    let mut response = pages::html(StatusCode::OK, &page, &form_action);
+    response.headers_mut().insert(SET_COOKIE, cookie);
+    response
 }
 
-enum Answer {
-    Allow(AuthorizationRequest),
-    Deny(AuthorizationRequest),
+impl Reason {
+    /// What the page says of it.
+    fn notice(self) -> Option<&'static str> {
+        match self {
+            Self::Asked => None,
+            Self::OtherPerson => Some(
+                "You signed in with another account than last time. Please answer for this one.",
+            ),
+            Self::OtherBrowser => Some(
+                "Your answer did not count: this page was opened in another browser, or at the same \
+                 time as another page, or your browser keeps no cookies. Please answer again.",
+            ),
+        }
+    }
+}
+
+/// `POST /consent`.
+pub(super) async fn answer(app: App, visitor: Visitor, headers: HeaderMap, body: Body) -> Response {
+    match Answer::read(&app, &headers, body).await {
+        Ok(answer) => act(&app, visitor, &headers, answer).await,
+        Err(error) => error.answer(&app, &headers),
+    }
+}
+
+/// A form that was sent.
+struct Answer {
+    form: Form,
+    allows: bool,
 }
 
 impl Answer {
@@ -113,25 +135,48 @@ impl Answer {
         let body = answer::body(headers, "application/x-www-form-urlencoded", body).await;
         let body = body.map_err(|error: OAuthError| PageError::Form(error.status))?;
         let form = Parameters::parse(&body)?;
-        let answer = match form.require("answer")? {
-            "allow" => Self::Allow,
-            "deny" => Self::Deny,
+        let allows = match form.require("answer")? {
+            "allow" => true,
+            "deny" => false,
             _ => return Err(PageError::Form(StatusCode::BAD_REQUEST)),
         };
-        let expected = FormToken {
-            browser: browser(app, headers)?,
-            request: form.require("request")?.to_owned(),
-        };
-        let token = form.require("token")?;
-        let token: Option<FormToken> = app.keys.open_json(Purpose::ConsentForm, token);
-        if token.as_ref() != Some(&expected) {
-            return Err(PageError::Expired);
-        }
-        let (id, browser) = (Digest::of(&expected.request), Digest::of(&expected.browser));
-        let taken = app.store.take_request(id, browser, app.now()).await?;
-        let request = taken.and_then(|sealed| app.keys.open_json(Purpose::Request, &sealed));
-        request.map(answer).ok_or(PageError::Expired)
+        let sealed = form.require("request")?;
+        let form: Option<Form> = app.keys.open_json(Purpose::ConsentForm, sealed);
+        let form = form.filter(|form| app.now() < form.expires_at);
+        Ok(Self {
+            form: form.ok_or(PageError::Expired)?,
+            allows,
+        })
     }
+}
+
+async fn act(app: &App, visitor: Visitor, headers: &HeaderMap, answer: Answer) -> Response {
+    let Answer { form, allows } = answer;
+    let Form {
+        transaction,
+        request,
+        ..
+    } = form;
+    let client = match request.confirm(app).await {
+        Ok(client) => client,
+        Err(Refused::Page(error)) => return error.answer(app, headers),
+        Err(Refused::Denied(denial)) => return request.reply_to.deny_form(&app.issuer, &denial),
+    };
+    let browser = app.cookies.read(&app.keys, Cookie::Browser, headers);
+    if browser.as_deref() != Some(&*form.browser) {
+        return ask(app, headers, &client, &request, Reason::OtherBrowser);
+    }
+    match app.store.is_spent(&transaction.id).await {
+        Ok(false) => {}
+        Ok(true) => return PageError::Expired.answer(app, headers),
+        Err(error) => return PageError::from(error).answer(app, headers),
+    }
+    if !allows {
+        let denial = Denial::new("access_denied", "The person said no");
+        return request.reply_to.deny_form(&app.issuer, &denial);
+    }
+    let sign_in = (transaction, request, Approval::Given);
+    sign_in::begin(app, visitor, headers, sign_in, StatusCode::SEE_OTHER).await
 }
 
 /// As much of a redirect URI as a page has room for; its host comes first.
@@ -141,9 +186,4 @@ fn shortened(uri: &str) -> String {
         text.push('…');
     }
     text
-}
-
-fn browser(app: &App, headers: &HeaderMap) -> Result<String, PageError> {
-    let browser = app.cookies.read(&app.keys, Cookie::Browser, headers);
-    browser.ok_or(PageError::Expired)
 }

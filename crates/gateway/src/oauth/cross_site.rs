@@ -22,13 +22,10 @@ pub(super) fn is_own_form(headers: &HeaderMap, origin: &str) -> bool {
     from && matches!(site, Given::Never | Given::Once("same-origin"))
 }
 
-/// Whether a navigation was started by the browser itself or by a page of our own. A browser
-/// that does not tell counts as a web page.
+/// Returns whether a navigation was started by the browser itself. A page of our own does not count:
+/// its links and redirects lead where a client wants. Neither does a browser that does not tell.
 pub(super) fn is_started_by_browser(headers: &HeaderMap) -> bool {
-    matches!(
-        single(headers, &SEC_FETCH_SITE),
-        Given::Once("none" | "same-origin")
-    )
+    matches!(single(headers, &SEC_FETCH_SITE), Given::Once("none"))
 }
 
 enum Given<'a> {
@@ -96,7 +93,7 @@ mod tests {
     fn t10_only_the_browser_itself_may_go_on_silently() {
         for (site, silent) in [
             ("none", true),
-            ("same-origin", true),
+            ("same-origin", false),
             ("same-site", false),
             ("cross-site", false),
             ("", false),

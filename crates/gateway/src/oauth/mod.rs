@@ -1,13 +1,14 @@
 //! The authorization server: one file per endpoint.
 //!
-//! The way of a sign-in: [`authorize`] checks a request and keeps it, [`consent`] asks the
-//! person, [`sign_in`] sends the browser to Entra, [`callback`] takes it back and issues a code,
-//! [`token`] redeems that for a session key.
+//! The way of a sign-in: [`authorize`] checks a request, [`consent`] asks the person, [`sign_in`]
+//! sends the browser to Entra, [`callback`] takes it back and issues a code, [`token`] redeems that
+//! for a session key.
 
 mod account;
 mod answer;
 mod authorize;
 mod callback;
+mod claims;
 mod consent;
 mod cross_site;
 mod metadata;
@@ -30,9 +31,10 @@ use axum::routing::{delete, get, post};
 use crate::app::App;
 use crate::cors;
 
+pub(crate) use claims::Claims;
 pub(crate) use parameters::ParameterError;
 pub(crate) use protected_resource::metadata_url;
-pub(crate) use redirect::Destination;
+pub(crate) use redirect::{Destination, OwnOrigin};
 pub(crate) use request::Denial;
 pub(crate) use scope::Scopes;
 
@@ -77,6 +79,6 @@ pub(crate) fn router() -> Router<Arc<App>> {
             cors::public(delete(account::revoke), "DELETE, OPTIONS"),
         )
         .route("/authorize", get(authorize::authorize))
-        .route("/consent", get(consent::show).post(consent::answer))
+        .route("/consent", post(consent::answer))
         .route("/oauth-callback", get(callback::callback))
 }

@@ -1,10 +1,13 @@
 //! Redirect URIs: which may be registered, which matches, and how one is shown.
 //!
-//! Invariant: a redirect URI is compared as the text it is. A parsed form only decides whether
-//! it may be registered, and what the consent page says of it.
+//! Invariants: a redirect URI is compared as the text it is. A parsed form only decides whether
+//! it may be registered, and what the consent page says of it. No redirect leads back to the
+//! gateway: there an answer to one client would begin the sign-in of another.
+
+use std::net::IpAddr;
 
 use model::is_loopback_host;
-use url::Url;
+use url::{Host, Url};
 
 /// Schemes of URLs that run code, read files, reach over the network, or start something other
 /// than the client, as a browser or a store does.
@@ -12,6 +15,7 @@ const FORBIDDEN: &[&str] = &[
     "about",
     "afp",
     "android-app",
+    "applescript",
     "blob",
     "brave",
     "callto",
@@ -22,7 +26,10 @@ const FORBIDDEN: &[&str] = &[
     "data",
     "dav",
     "davs",
+    "ddgquicklink",
+    "devtools",
     "dns",
+    "dolphin",
     "edge",
     "facetime",
     "facetime-audio",
@@ -39,6 +46,7 @@ const FORBIDDEN: &[&str] = &[
     "googlechromes",
     "gopher",
     "http",
+    "https",
     "imap",
     "imaps",
     "intent",
@@ -60,16 +68,20 @@ const FORBIDDEN: &[&str] = &[
     "microsoft-edge",
     "mms",
     "moz-extension",
+    "moz-icon",
+    "ms-browser-extension",
     "news",
     "nfs",
     "nntp",
     "pop",
     "rdp",
+    "puffin",
     "resource",
     "rlogin",
     "rsync",
     "rtmp",
     "rtsp",
+    "safari",
     "search",
     "sftp",
     "shell",
@@ -87,6 +99,7 @@ const FORBIDDEN: &[&str] = &[
     "tftp",
     "vbscript",
     "view-source",
+    "vivaldi",
     "vnc",
     "webcal",
     "webcals",
@@ -95,6 +108,31 @@ const FORBIDDEN: &[&str] = &[
     "ws",
     "wss",
     "xmpp",
+    "yandexbrowser",
+];
+
+/// The first word of schemes by which browsers and stores are told to open a page, as in
+/// `firefox-focus` and `chrome-search`.
+const LAUNCHERS: &[&str] = &[
+    "brave",
+    "chrome",
+    "chromium",
+    "duckduckgo",
+    "edge",
+    "firefox",
+    "googlechrome",
+    "itms",
+    "market",
+    "microsoft-edge",
+    "ms",
+    "opera",
+    "safari",
+    "samsunginternet",
+    "search",
+    "touch",
+    "vivaldi",
+    "x-safari",
+    "yandex",
 ];
 
 /// The longest redirect URI, in bytes.
@@ -115,10 +153,78 @@ pub(crate) enum RedirectError {
         "a redirect URI is neither https, nor http on loopback, nor an application's own scheme"
     )]
     Scheme,
+    #[error("a redirect URI leads to this gateway")]
+    Own,
 }
 
-/// Checks a redirect URI that somebody wants to register.
-pub(crate) fn check(uri: &str) -> Result<(), RedirectError> {
+/// Where the gateway itself is, in every spelling that a browser takes there.
+#[derive(Debug)]
+pub(crate) struct OwnOrigin(Url);
+
+impl OwnOrigin {
+    /// `public_url` is the issuer.
+    pub(crate) fn new(public_url: &Url) -> Self {
+        Self(public_url.clone())
+    }
+
+    /// Returns whether a browser that is sent to `uri` ends up at the gateway. The scheme is not
+    /// looked at: what listens for http at a host may lead on to https.
+    pub(crate) fn includes(&self, uri: &str) -> bool {
+        Url::parse(uri).is_ok_and(|uri| {
+            let is_web = matches!(uri.scheme(), "http" | "https");
+            let ports = [&uri, &self.0].map(Url::port_or_known_default);
+            let is_default = |url: &Url| url.port().is_none();
+            let same_port = ports[0] == ports[1] || (is_default(&uri) && is_default(&self.0));
+            is_web && same_port && is_same_host(&uri, &self.0)
+        })
+    }
+}
+
+/// Returns whether two URLs are of one host. All names of this computer are one.
+fn is_same_host(one: &Url, other: &Url) -> bool {
+    let [one, other] = [one, other].map(|url| url.host().map(|host| plain_host(&host)));
+    match (one, other) {
+        (Some(one), Some(other)) => {
+            one == other || (is_this_computer(&one) && is_this_computer(&other))
+        }
+        _ => false,
+    }
+}
+
+/// A host without what makes no difference: the dot at the end of a name, and IPv6 around IPv4.
+fn plain_host(host: &Host<&str>) -> Host<String> {
+    match host {
+        Host::Domain(name) => Host::Domain(name.trim_end_matches('.').to_ascii_lowercase()),
+        Host::Ipv4(address) => Host::Ipv4(*address),
+        Host::Ipv6(address) => match IpAddr::V6(*address).to_canonical() {
+            IpAddr::V4(address) => Host::Ipv4(address),
+            IpAddr::V6(address) => Host::Ipv6(address),
+        },
+    }
+}
+
+fn is_this_computer(host: &Host<String>) -> bool {
+    match host {
+        Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
+        Host::Ipv4(address) => address.is_loopback() || address.is_unspecified(),
+        Host::Ipv6(address) => address.is_loopback() || address.is_unspecified(),
+    }
+}
+
+/// Checks a redirect URI that a client wants to register at the gateway at `own`.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub(crate) fn check(uri: &str, own: &OwnOrigin) -> Result<(), RedirectError> {
+    check_text(uri)?;
+    match own.includes(uri) {
+        true => Err(RedirectError::Own),
+        false => Ok(()),
+    }
+}
+
+/// Checks what can be said of a URI without knowing the gateway.
+pub(super) fn check_text(uri: &str) -> Result<(), RedirectError> {
     if uri.len() > LONGEST {
         return Err(RedirectError::Long);
     }
@@ -136,11 +242,21 @@ pub(crate) fn check(uri: &str) -> Result<(), RedirectError> {
         return Err(RedirectError::Credentials);
     }
     match url.scheme() {
+        // A browser reads `https:/path` and `https:path` as paths of the page that leads there.
+        "http" | "https" if !names_host(uri) => Err(RedirectError::Malformed),
         "https" if has_plain_host(&url) => Ok(()),
         "http" if url.host_str().is_some_and(is_loopback_host) => Ok(()),
         scheme if is_of_an_application(scheme) => Ok(()),
         _ => Err(RedirectError::Scheme),
     }
+}
+
+/// Returns whether the text has `//` and a host after its scheme. A parser adds what is missing.
+fn names_host(uri: &str) -> bool {
+    let after = uri.split_once(':').map_or("", |(_, after)| after);
+    after
+        .strip_prefix("//")
+        .is_some_and(|host| !host.is_empty() && !host.starts_with(['/', '?', ':']))
 }
 
 /// The registered URI that `asked` stands for: the same text, or, on a loopback address, the same
@@ -151,6 +267,15 @@ pub(crate) fn find<'a>(registered: &'a [String], asked: &str) -> Option<&'a str>
             || matches!((without_port(uri), without_port(asked)), (Some(a), Some(b)) if a == b)
     };
     registered.iter().find(same).map(String::as_str)
+}
+
+/// What a redirect URI is registered as: the text, but for the port of a loopback address, which may
+/// be another one each time.
+pub(crate) fn registered(uri: &str) -> String {
+    match without_port(uri) {
+        Some((host, path)) => format!("http://{host}{path}"),
+        None => uri.to_owned(),
+    }
 }
 
 /// A loopback URI around its port: host, and path with query. `None` if it is not one.
@@ -181,14 +306,19 @@ fn has_plain_host(url: &Url) -> bool {
 }
 
 fn is_of_an_application(scheme: &str) -> bool {
-    scheme != "https"
-        && scheme.len() >= 3
-        && !scheme.starts_with("ms-")
-        && !scheme.starts_with("search-")
-        // Websites may register these for themselves.
+    let begins_with = |word: &str| {
+        let rest = scheme.strip_prefix(word);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '+']))
+    };
+    scheme.len() >= 3
+        && !LAUNCHERS.iter().copied().any(begins_with)
+        // Websites, and extensions of Firefox, may register these for themselves.
         && !scheme.starts_with("web+")
+        && !scheme.starts_with("ext+")
         // One protocol over another, as in git+ssh.
         && !scheme.split('+').any(|part| FORBIDDEN.contains(&part))
+        // A page handed to a program, as in x-safari-https.
+        && !scheme.split('-').any(|part| matches!(part, "http" | "https"))
 }
 
 /// Where a redirect leads to, for a person.
@@ -247,6 +377,10 @@ impl Destination {
 mod tests {
     use super::*;
 
+    fn own() -> OwnOrigin {
+        OwnOrigin::new(&"https://gateway.example".parse().unwrap())
+    }
+
     #[test]
     fn t39_only_safe_schemes_can_be_registered() {
         for good in [
@@ -259,7 +393,7 @@ mod tests {
             "cursor://anysphere.cursor-retrieval/oauth/callback",
             "com.example.app:/cb",
         ] {
-            assert_eq!(check(good), Ok(()), "{good}");
+            assert_eq!(check(good, &own()), Ok(()), "{good}");
         }
         for (bad, error) in [
             ("", RedirectError::Malformed),
@@ -297,13 +431,78 @@ mod tests {
                 RedirectError::Scheme,
             ),
             ("c:/windows", RedirectError::Scheme),
+            ("x-safari-https://evil.example/", RedirectError::Scheme),
+            (
+                "microsoft-edge-https://evil.example/",
+                RedirectError::Scheme,
+            ),
+            (
+                "firefox-focus://open-url?url=evil.example",
+                RedirectError::Scheme,
+            ),
+            ("opera-https://evil.example/", RedirectError::Scheme),
+            ("opera://settings", RedirectError::Scheme),
+            ("ext+evil:/cb", RedirectError::Scheme),
+            ("devtools://devtools/x", RedirectError::Scheme),
+            ("chrome-search://x/", RedirectError::Scheme),
+            (
+                "googlechrome-x-callback://x-callback-url/open/",
+                RedirectError::Scheme,
+            ),
+            ("safari-https://evil.example/", RedirectError::Scheme),
+            ("ms-appinstaller:?source=x", RedirectError::Scheme),
+            ("touch-https://evil.example/", RedirectError::Scheme),
+            ("https:/authorize?client_id=B", RedirectError::Malformed),
+            ("https:authorize?client_id=B", RedirectError::Malformed),
+            ("https:///gateway.example/x", RedirectError::Malformed),
+            ("HTTPS:/authorize", RedirectError::Malformed),
+            ("http:/127.0.0.1/cb", RedirectError::Malformed),
+            ("http:127.0.0.1/cb", RedirectError::Malformed),
+            ("https://?x", RedirectError::Malformed),
+            ("https://gateway.example/authorize?x", RedirectError::Own),
+            ("https://GATEWAY.example/authorize", RedirectError::Own),
+            ("https://gateway.example:443/authorize", RedirectError::Own),
+            ("https://gateway.example./authorize", RedirectError::Own),
+            ("https://%67ateway.example/authorize", RedirectError::Own),
+            ("https://gateway.example/", RedirectError::Own),
         ] {
-            assert_eq!(check(bad), Err(error), "{bad}");
+            assert_eq!(check(bad, &own()), Err(error), "{bad}");
         }
         assert_eq!(
-            check(&format!("https://e.example/{}", "x".repeat(2048))),
+            check(&format!("https://e.example/{}", "x".repeat(2048)), &own()),
             Err(RedirectError::Long)
         );
+    }
+
+    #[test]
+    fn gateway_on_this_computer_has_many_names() {
+        let own = OwnOrigin::new(&"http://127.0.0.1:4180".parse().unwrap());
+        for uri in [
+            "http://127.0.0.1:4180/authorize",
+            "http://localhost:4180/authorize",
+            "http://LOCALHOST.:4180/",
+            "http://app.localhost:4180/",
+            "http://[::1]:4180/",
+            "http://[::ffff:127.0.0.1]:4180/",
+            "http://127.1:4180/",
+            "http://0x7f000001:4180/",
+            "http://0.0.0.0:4180/",
+        ] {
+            assert!(own.includes(uri), "{uri}");
+        }
+        for uri in [
+            "http://127.0.0.1:4181/cb",
+            "http://127.0.0.1/cb",
+            "cursor://127.0.0.1:4180/cb",
+            "https://client.example:4180/cb",
+        ] {
+            assert!(!own.includes(uri), "{uri}");
+        }
+        let own = self::own();
+        // Plain http usually leads on to https.
+        assert!(own.includes("http://gateway.example/authorize"));
+        assert!(!own.includes("https://other.gateway.example/cb"));
+        assert!(!own.includes("https://gateway.example:8443/cb"));
     }
 
     #[test]

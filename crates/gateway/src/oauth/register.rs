@@ -1,7 +1,9 @@
 //! `POST /register`: dynamic client registration (RFC 7591).
 //!
 //! Anybody may register, so nothing a client says of itself is believed, fetched or linked;
-//! the consent page shows it as the client's own words. Every client is public.
+//! the consent page shows it as the client's own words. Every client is public, so those that
+//! register with the same metadata are one: hosts do it at each sign-in. The port of a loopback
+//! redirect makes no difference; the response repeats it.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -10,12 +12,15 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::answer::{self, App, OAuthError};
-use super::redirect;
+use super::redirect::{self, OwnOrigin};
 use crate::crypto;
-use crate::storage::{Client, Registered};
+use crate::storage::Client;
+use crate::visitors::Visitor;
 
 /// How many redirect URIs a client may have.
 const MOST_REDIRECTS: usize = 16;
+/// How long they may be together, in bytes: what anybody can store has to be small.
+const LONGEST_REDIRECTS: usize = 4096;
 /// How much of a name is kept, in characters.
 const LONGEST_NAME: usize = 100;
 /// How much of a website's address is kept, in bytes.
@@ -31,44 +36,65 @@ struct Registration {
     response_types: Option<Vec<String>>,
 }
 
-pub(super) async fn register(app: App, headers: HeaderMap, body: Body) -> Response {
-    match try_register(&app, &headers, body).await {
-        Ok(client) => answer::json(StatusCode::CREATED, &describe(&client)),
+pub(super) async fn register(
+    app: App,
+    visitor: Visitor,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    match try_register(&app, &visitor, &headers, body).await {
+        Ok((client, redirect_uris)) => {
+            answer::json(StatusCode::CREATED, &describe(&client, &redirect_uris))
+        }
         Err(error) => error.into_response(),
     }
 }
 
-async fn try_register(app: &App, headers: &HeaderMap, body: Body) -> Result<Client, OAuthError> {
+/// Returns the client, and its redirect URIs as they were sent.
+async fn try_register(
+    app: &App,
+    visitor: &Visitor,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Client, Vec<String>), OAuthError> {
     let body = answer::body(headers, "application/json", body).await?;
-    let registration = serde_json::from_slice(&body).map_err(|_| {
+    let registration: Registration = serde_json::from_slice(&body).map_err(|_| {
         invalid(
             "invalid_client_metadata",
             "The body is not client metadata in JSON",
         )
     })?;
-    let client = accept(registration, app.now())?;
-    match app.store.register(client.clone()).await? {
-        Registered::Yes => {
-            tracing::info!(client = client.id, "a client registered");
-            Ok(client)
-        }
-        Registered::Full => Err(OAuthError {
-            status: StatusCode::TOO_MANY_REQUESTS,
-            error: "temporarily_unavailable",
-            description: "There are too many clients; try again tomorrow".to_owned(),
-        }),
+    let sent = registration.redirect_uris.clone();
+    let client = accept(registration, &app.own_origin, app.now())?;
+    if let Some(known) = app.store.register_again(&client).await? {
+        return Ok((known, sent));
     }
+    let counted = app.rates.registrations.count(visitor);
+    counted.map_err(OAuthError::too_often)?;
+    let client = app.store.register(client).await?;
+    tracing::info!(client = client.id, "a client registered");
+    Ok((client, sent))
 }
 
-fn accept(registration: Registration, now: u64) -> Result<Client, OAuthError> {
+fn accept(registration: Registration, own: &OwnOrigin, now: u64) -> Result<Client, OAuthError> {
     let uris = registration.redirect_uris;
     if uris.is_empty() || uris.len() > MOST_REDIRECTS {
         let text = format!("There have to be 1 to {MOST_REDIRECTS} redirect URIs");
         return Err(invalid("invalid_redirect_uri", &text));
     }
+    if uris.iter().map(String::len).sum::<usize>() > LONGEST_REDIRECTS {
+        let text = format!("The redirect URIs are longer than {LONGEST_REDIRECTS} bytes together");
+        return Err(invalid("invalid_redirect_uri", &text));
+    }
     for uri in &uris {
-        redirect::check(uri)
+        redirect::check(uri, own)
             .map_err(|error| invalid("invalid_redirect_uri", &error.to_string()))?;
+    }
+    let mut registered = Vec::new();
+    for uri in uris.iter().map(|uri| redirect::registered(uri)) {
+        if !registered.contains(&uri) {
+            registered.push(uri);
+        }
     }
     let lacks = |given: &Option<Vec<String>>, word: &str| {
         given
@@ -88,7 +114,7 @@ fn accept(registration: Registration, now: u64) -> Result<Client, OAuthError> {
             .map(|name| readable(&name))
             .filter(|name| !name.is_empty()),
         website: registration.client_uri.filter(|uri| is_website(uri)),
-        redirect_uris: uris,
+        redirect_uris: registered,
         registered_at: now,
         used: false,
     })
@@ -115,14 +141,14 @@ fn readable(name: &str) -> String {
 }
 
 fn is_website(uri: &str) -> bool {
-    uri.len() <= LONGEST_WEBSITE && uri.starts_with("https://") && redirect::check(uri).is_ok()
+    uri.len() <= LONGEST_WEBSITE && uri.starts_with("https://") && redirect::check_text(uri).is_ok()
 }
 
-fn describe(client: &Client) -> serde_json::Value {
+fn describe(client: &Client, redirect_uris: &[String]) -> serde_json::Value {
     let mut described = json!({
         "client_id": client.id,
         "client_id_issued_at": client.registered_at,
-        "redirect_uris": client.redirect_uris,
+        "redirect_uris": redirect_uris,
         "token_endpoint_auth_method": "none",
         "grant_types": ["authorization_code", "refresh_token"],
         "response_types": ["code"],
@@ -144,7 +170,8 @@ mod tests {
 
     fn accepted(registration: serde_json::Value) -> Result<Client, &'static str> {
         let registration = serde_json::from_value(registration).map_err(|_| "not metadata")?;
-        accept(registration, 0).map_err(|error| error.error)
+        let own = OwnOrigin::new(&"https://gateway.example".parse().unwrap());
+        accept(registration, &own, 0).map_err(|error| error.error)
     }
 
     #[test]
@@ -155,6 +182,7 @@ mod tests {
             ["http://127.0.0.1/cb"]
         );
         let many = vec!["https://c.example/"; MOST_REDIRECTS + 1];
+        let long = vec![format!("https://c.example/{}", "x".repeat(2000)); 3];
         for (bad, error) in [
             (json!({}), "not metadata"),
             (json!([]), "not metadata"),
@@ -165,6 +193,7 @@ mod tests {
             (json!({"redirect_uris": [7]}), "not metadata"),
             (json!({"redirect_uris": []}), "invalid_redirect_uri"),
             (json!({"redirect_uris": many}), "invalid_redirect_uri"),
+            (json!({"redirect_uris": long}), "invalid_redirect_uri"),
             (
                 json!({"redirect_uris": ["https://c.example/", "javascript:x"]}),
                 "invalid_redirect_uri",

@@ -6,9 +6,11 @@ use http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY};
 use model::ServerName;
 use serde::{Deserialize, Serialize};
 
+use super::answer::{self, App};
 use super::parameters::{Parameters, append};
+use super::redirect::{self, OwnOrigin};
 use super::scope::{self, Scopes};
-use super::{answer, redirect};
+use crate::pages::PageError;
 use crate::servers::Servers;
 use crate::storage::{Client, ConsentKey};
 
@@ -41,6 +43,14 @@ pub(super) struct AuthorizationRequest {
     pub(super) must_ask: bool,
 }
 
+/// Why a request that was sealed does not go on.
+pub(super) enum Refused {
+    /// There is no client to tell, or none that may be told.
+    Page(PageError),
+    /// The client is told.
+    Denied(Denial),
+}
+
 /// An error that the client is told by redirect (RFC 6749 section 4.1.2.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Denial {
@@ -58,10 +68,18 @@ impl Denial {
 }
 
 impl ReplyTo {
-    /// Finds out where to answer; `None` if it is nowhere the client registered.
-    pub(super) fn find<'a>(parameters: &Parameters, client: &'a Client) -> Option<(Self, &'a str)> {
+    /// Finds out where to answer; `None` if it is nowhere the client registered, or at the gateway.
+    pub(super) fn find<'a>(
+        parameters: &Parameters,
+        client: &'a Client,
+        own: &OwnOrigin,
+    ) -> Option<(Self, &'a str)> {
         let asked = parameters.get("redirect_uri")?;
         let registered = redirect::find(&client.redirect_uris, asked)?;
+        // The port may be another one than was registered, and clients of before were not checked.
+        if redirect::check(asked, own).is_err() {
+            return None;
+        }
         let reply_to = Self {
             redirect_uri: asked.to_owned(),
             state: parameters.get("state").map(str::to_owned),
@@ -155,6 +173,30 @@ impl AuthorizationRequest {
             prompt: check_prompt(prompt)?,
             must_ask: prompt.split(' ').any(|word| word == "consent"),
         })
+    }
+
+    /// Checks again what may have changed since the request was sealed: its client may be gone, and the
+    /// configuration another one. Returns the client.
+    pub(super) async fn confirm(&self, app: &App) -> Result<Client, Refused> {
+        let client = app.store.client(&self.client).await;
+        let client = client.map_err(|error| Refused::Page(error.into()))?;
+        let client = client.ok_or(Refused::Page(PageError::UnknownClient))?;
+        let asked = &self.reply_to.redirect_uri;
+        let registered = redirect::find(&client.redirect_uris, asked);
+        if registered != Some(&*self.registered_redirect) || app.own_origin.includes(asked) {
+            return Err(Refused::Page(PageError::UnknownRedirect));
+        }
+        let denied = |error, description| Refused::Denied(Denial::new(error, description));
+        let server = app.servers.get(self.server.as_str()).ok_or_else(|| {
+            denied(
+                "invalid_target",
+                "The server is not one of this gateway's any more",
+            )
+        })?;
+        match server.scopes.covers(&self.scopes) {
+            true => Ok(client),
+            false => Err(denied("invalid_scope", "The server has other scopes now")),
+        }
     }
 
     /// What a consent to this request is kept under.

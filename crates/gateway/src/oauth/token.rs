@@ -18,6 +18,7 @@ use crate::access;
 use crate::crypto::{self, Digest, Purpose};
 use crate::sessions::{Lapse, LiveSession};
 use crate::storage::{Misfit, Presented, RedeemedCode, RefreshToken, Rotation, SpentRefreshToken};
+use crate::visitors::Visitor;
 
 /// How long a refresh token is good if it is not used, in seconds.
 const REFRESH_LIFE: u64 = 90 * 24 * 60 * 60;
@@ -46,10 +47,13 @@ impl Issued {
     }
 }
 
-pub(super) async fn token(app: App, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn token(app: App, visitor: Visitor, headers: HeaderMap, body: Body) -> Response {
     let body = answer::body(&headers, "application/x-www-form-urlencoded", body).await;
     let issued = match body {
-        Ok(body) => answer::finish(&app.clone(), async move { issue(&app, &body).await }).await,
+        Ok(body) => {
+            let issuer = app.clone();
+            answer::finish(&app, async move { issue(&issuer, &visitor, &body).await }).await
+        }
         Err(error) => Err(error),
     };
     match issued {
@@ -58,10 +62,10 @@ pub(super) async fn token(app: App, headers: HeaderMap, body: Body) -> Response 
     }
 }
 
-async fn issue(app: &App, body: &[u8]) -> Result<Issued, OAuthError> {
+async fn issue(app: &App, visitor: &Visitor, body: &[u8]) -> Result<Issued, OAuthError> {
     let form = Parameters::parse(body)?;
     match form.require("grant_type")? {
-        "authorization_code" => redeem(app, &form).await,
+        "authorization_code" => redeem(app, visitor, &form).await,
         "refresh_token" => refresh(app, &form).await,
         _ => Err(OAuthError::bad_request(
             "unsupported_grant_type",
@@ -70,7 +74,7 @@ async fn issue(app: &App, body: &[u8]) -> Result<Issued, OAuthError> {
     }
 }
 
-async fn redeem(app: &App, form: &Parameters) -> Result<Issued, OAuthError> {
+async fn redeem(app: &App, visitor: &Visitor, form: &Parameters) -> Result<Issued, OAuthError> {
     let presented = Presented {
         client: form.require("client_id")?.to_owned(),
         redirect_uri: form.get("redirect_uri").map(str::to_owned),
@@ -96,8 +100,15 @@ async fn redeem(app: &App, form: &Parameters) -> Result<Issued, OAuthError> {
             app.sessions.note_end(&session, app.now());
             Err(invalid_grant())
         }
-        RedeemedCode::Unknown => Err(invalid_grant()),
+        RedeemedCode::Unknown => Err(wrong_code(app, visitor)),
     }
+}
+
+/// The error for a code that is not good. Beyond the limit the visitor is told to wait; one that is good
+/// is never refused for that, because others may have the same address.
+fn wrong_code(app: &App, visitor: &Visitor) -> OAuthError {
+    let counted = app.rates.wrong_codes.count(visitor);
+    counted.map_or_else(OAuthError::too_often, |()| invalid_grant())
 }
 
 /// The challenge that belongs to a verifier (RFC 7636 section 4.1); `None` if it is malformed.

@@ -1,20 +1,25 @@
 //! Registered clients (RFC 7591).
+//!
+//! Every visitor can register one, and none must be kept from it by those who do so without end. So
+//! there is no limit of their number: clients that were never used make room for new ones. A client is
+//! in use from the first token that it gets until the last consent to it ends; only a person can bring
+//! that about, and a person has a limited number of consents.
 
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 
 use super::database::row_count;
 use super::{Seconds, Store, StoreError};
+use crate::crypto::Digest;
 
-/// How many clients there may be. Beyond that, the oldest that never got a session make room:
-/// anybody can register, and nobody must be kept from it by those who do so without end.
-const LIMIT: u64 = 10_000;
-/// How long a client that never got a session is kept.
+/// How many clients are kept that are not in use. Beyond that the ones go that registered first.
+const UNUSED_CLIENTS: u64 = 10_000;
+/// How many of them go for one registration: more than it adds, because the number may have been
+/// exceeded.
+const REMOVED_AT_ONCE: u64 = 16;
+/// How long a client is kept in any case: longer than a person takes to sign in.
+const MIN_LIFE: Seconds = 60 * 60;
+/// How long a client is kept that is not in use.
 pub(super) const UNUSED: Seconds = 30 * 24 * 60 * 60;
-/// How long a client without a new session is kept.
-pub(super) const IDLE: Seconds = 400 * 24 * 60 * 60;
-/// How old such clients are that make room by the hundred: who was not approved by then will
-/// hardly be. Of younger ones no more goes than has to.
-const STALE: Seconds = 60 * 60;
 
 /// A client, as it registered itself: nothing of it is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,39 +29,47 @@ pub(crate) struct Client {
     pub(crate) website: Option<String>,
     pub(crate) redirect_uris: Vec<String>,
     pub(crate) registered_at: Seconds,
-    /// Whether anybody ever allowed it anything.
+    /// Whether it is in use.
     pub(crate) used: bool,
 }
 
-/// What came of a registration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Registered {
-    Yes,
-    /// There are as many clients as there may be, all of them in use.
-    Full,
+impl Client {
+    /// What all of its metadata comes to.
+    fn fingerprint(&self) -> Digest {
+        let metadata = serde_json::json!([self.name, self.website, self.redirect_uris]);
+        Digest::of(&metadata.to_string())
+    }
 }
 
 impl Store {
-    pub(crate) async fn register(&self, client: Client) -> Result<Registered, StoreError> {
+    /// Registers a client. Returns the one that registered with the same metadata before, if there is
+    /// one: its id, and when that was.
+    pub(crate) async fn register(&self, client: Client) -> Result<Client, StoreError> {
         self.run(move |tx| {
-            if is_full(tx)? {
-                make_room(tx, client.registered_at)?;
+            let now = client.registered_at;
+            let client = insert(tx, client)?;
+            if row_count(tx, "unused_clients")? > UNUSED_CLIENTS {
+                make_room(tx, now)?;
             }
-            if is_full(tx)? {
-                return Ok(Registered::Full);
-            }
-            tx.execute(
-                "INSERT INTO clients (id, name, website, redirect_uris, registered_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
-                (
-                    client.id,
-                    client.name,
-                    client.website,
-                    serde_json::json!(client.redirect_uris).to_string(),
-                    client.registered_at,
-                ),
-            )?;
-            Ok(Registered::Yes)
+            Ok(client)
+        })
+        .await
+    }
+
+    /// As [`Self::register`], if there is a client with the same metadata; else nothing happens.
+    pub(crate) async fn register_again(
+        &self,
+        client: &Client,
+    ) -> Result<Option<Client>, StoreError> {
+        let (fingerprint, now) = (client.fingerprint(), client.registered_at);
+        self.run(move |tx| {
+            tx.query_row(
+                "UPDATE clients SET seen_at = ?2 WHERE fingerprint = ?1
+                 RETURNING id, name, website, redirect_uris, registered_at, used_at IS NOT NULL",
+                (fingerprint, now),
+                read,
+            )
+            .optional()
         })
         .await
     }
@@ -90,23 +103,34 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Client> {
     })
 }
 
-fn is_full(tx: &Transaction<'_>) -> rusqlite::Result<bool> {
-    Ok(row_count(tx, "clients")? >= LIMIT)
+fn insert(tx: &Transaction<'_>, client: Client) -> rusqlite::Result<Client> {
+    let fingerprint = client.fingerprint();
+    tx.query_row(
+        "INSERT INTO clients (id, name, website, redirect_uris, registered_at, seen_at, fingerprint)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)
+         ON CONFLICT (fingerprint) DO UPDATE SET seen_at = excluded.seen_at
+         RETURNING id, name, website, redirect_uris, registered_at, used_at IS NOT NULL",
+        (
+            client.id,
+            client.name,
+            client.website,
+            serde_json::json!(client.redirect_uris).to_string(),
+            client.registered_at,
+            fingerprint,
+        ),
+        read,
+    )
 }
 
+/// Removes clients that are not in use, but for those that were seen lately.
 fn make_room(tx: &Transaction<'_>, now: Seconds) -> rusqlite::Result<()> {
-    let oldest = |until: Seconds, most: u64| {
-        tx.execute(
-            "DELETE FROM clients WHERE id IN (
-                 SELECT id FROM clients WHERE used_at IS NULL AND registered_at <= ?1
-                 ORDER BY registered_at, rowid LIMIT ?2)",
-            (until, most),
-        )
-    };
-    if oldest(now.saturating_sub(STALE), LIMIT / 100)? == 0 {
-        oldest(now, 1)?;
-    }
-    Ok(())
+    tx.execute(
+        "DELETE FROM clients WHERE rowid IN (
+             SELECT rowid FROM clients WHERE used_at IS NULL AND seen_at <= ?1
+             ORDER BY seen_at LIMIT ?2)",
+        (now.saturating_sub(MIN_LIFE), REMOVED_AT_ONCE),
+    )
+    .map(drop)
 }
 
 #[cfg(test)]
@@ -118,58 +142,127 @@ mod tests {
             id: format!("client-{number}"),
             name: None,
             website: None,
-            redirect_uris: vec!["http://127.0.0.1/cb".to_owned()],
+            redirect_uris: vec![format!("http://127.0.0.1/{number}")],
             registered_at: at,
             used: false,
         }
     }
 
-    #[tokio::test]
-    async fn t42_there_is_a_limit_and_unused_clients_make_room() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("store")).unwrap();
-        let fill = |tx: &Transaction<'_>| {
-            for number in 0..LIMIT {
+    /// Adds so many clients that were seen one second after the other.
+    fn fill(
+        numbers: std::ops::Range<u64>,
+        is_used: bool,
+    ) -> impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()> + Send {
+        move |tx| {
+            for number in numbers {
                 tx.execute(
-                    "INSERT INTO clients (id, redirect_uris, registered_at, used_at)
-                     VALUES (?1, '[]', ?2, ?3)",
-                    (
-                        format!("client-{number}"),
-                        number,
-                        (number == 0).then_some(LIMIT),
-                    ),
+                    "INSERT INTO clients (id, redirect_uris, registered_at, seen_at, used_at)
+                     VALUES (?1, '[]', 0, ?2, ?3)",
+                    (format!("client-{number}"), number, is_used.then_some(0)),
                 )?;
             }
             Ok(())
-        };
-        store.run(fill).await.unwrap();
-        let register = |number, at| store.register(client(number, at));
+        }
+    }
+
+    #[tokio::test]
+    async fn t42_unused_clients_make_room_and_no_client_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        let register = async |number, at| store.register(client(number, at)).await.unwrap();
         let kept = async |number: u64| {
             let client = store.client(&format!("client-{number}")).await.unwrap();
             client.is_some()
         };
-        assert_eq!(register(LIMIT, 10).await.unwrap(), Registered::Yes);
-        assert!(kept(0).await, "it is in use");
-        assert!(!kept(1).await, "it made room, though they are all new");
-        assert!(kept(2).await, "one is enough then");
-        let later = LIMIT + STALE;
-        assert_eq!(register(LIMIT + 1, later).await.unwrap(), Registered::Yes);
-        assert!(kept(0).await && !kept(2).await && !kept(LIMIT / 100).await);
-        assert!(kept(9999).await);
-        store.sweep(later + UNUSED).await.unwrap();
-        assert!(kept(0).await && !kept(9999).await);
-        let take_all = |tx: &Transaction<'_>| {
-            tx.execute("UPDATE clients SET used_at = 0", [])?;
-            for number in 0..LIMIT {
-                tx.execute(
-                    "INSERT OR IGNORE INTO clients (id, redirect_uris, registered_at, used_at)
-                     VALUES (?1, '[]', 0, 0)",
-                    [format!("client-{number}")],
-                )?;
-            }
-            Ok(())
+        store.run(fill(1..11, true)).await.unwrap();
+        store
+            .run(fill(11..11 + UNUSED_CLIENTS, false))
+            .await
+            .unwrap();
+        let next = 11 + UNUSED_CLIENTS;
+        register(next, MIN_LIFE).await;
+        assert!(kept(11).await, "they were all seen within the hour before");
+        register(next + 1, 2 * MIN_LIFE).await;
+        assert!(!kept(11).await && !kept(26).await, "the oldest make room");
+        assert!(kept(27).await && kept(next).await && kept(next + 1).await);
+        assert!(kept(1).await && kept(10).await, "they are in use");
+    }
+
+    #[tokio::test]
+    async fn clients_in_use_stay_whatever_registers_and_keep_none_from_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        let in_use = 2 * UNUSED_CLIENTS;
+        store.run(fill(0..in_use, true)).await.unwrap();
+        for number in in_use..in_use + UNUSED_CLIENTS + 100 {
+            let at = 100 * MIN_LIFE + number;
+            store.register(client(number, at)).await.unwrap();
+        }
+        let count = |tx: &Transaction<'_>| {
+            let count = "SELECT count(*) FROM clients WHERE used_at IS NOT NULL";
+            tx.query_row(count, [], |row| row.get(0))
         };
-        store.run(take_all).await.unwrap();
-        assert_eq!(register(LIMIT, later).await.unwrap(), Registered::Full);
+        assert_eq!(store.run::<u64>(count).await.unwrap(), in_use);
+    }
+
+    #[tokio::test]
+    async fn client_is_in_use_until_its_last_consent_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        store.run(fill(0..1, true)).await.unwrap();
+        let consents = |tx: &Transaction<'_>| {
+            tx.execute_batch(
+                "INSERT INTO people VALUES ('p', '{}'), ('q', '{}');
+                 INSERT INTO consents VALUES ('a', 'p', 'client-0', 'r', 's', '', 0, 9),
+                                             ('b', 'q', 'client-0', 'r', 's', '', 0, 9);",
+            )
+        };
+        store.run(consents).await.unwrap();
+        let unused = async || {
+            let count = store.run(|tx| row_count(tx, "unused_clients")).await;
+            count.unwrap()
+        };
+        for (consent, expected) in [("a", 0), ("b", 1)] {
+            let end = move |tx: &Transaction<'_>| {
+                tx.execute("DELETE FROM consents WHERE id = ?1", [consent])
+            };
+            store.run(end).await.unwrap();
+            assert_eq!(unused().await, expected);
+        }
+        let again = |tx: &Transaction<'_>| tx.execute("UPDATE clients SET used_at = 1", []);
+        store.run(again).await.unwrap();
+        assert_eq!(unused().await, 0);
+        let remove = |tx: &Transaction<'_>| tx.execute("DELETE FROM clients", []);
+        store.run(remove).await.unwrap();
+        assert_eq!(unused().await, 0);
+    }
+
+    #[tokio::test]
+    async fn same_metadata_is_same_client() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        let first = store.register(client(1, 10)).await.unwrap();
+        let again = Client {
+            id: "another".to_owned(),
+            ..client(1, 20)
+        };
+        assert_eq!(
+            store.register_again(&again).await.unwrap(),
+            Some(first.clone())
+        );
+        let again = store.register(again).await.unwrap();
+        assert_eq!(again, first);
+        let named = Client {
+            id: "another".to_owned(),
+            name: Some("Another".to_owned()),
+            ..client(1, 20)
+        };
+        assert_eq!(store.register_again(&named).await.unwrap(), None);
+        assert_eq!(store.register(named).await.unwrap().id, "another");
+        // It was seen when it registered again.
+        store.sweep(15 + UNUSED).await.unwrap();
+        assert!(store.client(&first.id).await.unwrap().is_some());
+        store.sweep(20 + UNUSED).await.unwrap();
+        assert!(store.client(&first.id).await.unwrap().is_none());
     }
 }

@@ -13,6 +13,9 @@ use crate::person::Person;
 /// How long a consent is remembered.
 const REMEMBERED: Seconds = 365 * 24 * 60 * 60;
 
+/// How many consents one person has. Beyond that, the oldest one ends.
+const CONSENTS_OF_PERSON: u64 = 500;
+
 /// Whom a consent is for. The redirect is the one that was registered.
 #[derive(Clone, Debug)]
 pub(crate) struct ConsentKey {
@@ -36,6 +39,14 @@ pub(crate) struct Consent {
     pub(crate) expires_at: Seconds,
 }
 
+/// A consent that was recorded.
+#[derive(Clone, Debug)]
+pub(crate) struct RecordedConsent {
+    pub(crate) id: String,
+    /// The sessions that ended because its person had too many consents.
+    pub(crate) ended: Vec<String>,
+}
+
 impl Store {
     /// The consent that covers all of `scopes`, if there is one.
     pub(crate) async fn consent(
@@ -51,15 +62,14 @@ impl Store {
         .await
     }
 
-    /// Records that `person` allowed `scopes`, beside what was allowed before; answers with the
-    /// consent's id.
+    /// Records that `person` allowed `scopes`, beside what was allowed before.
     pub(crate) async fn record_consent(
         &self,
         person: Person,
         key: ConsentKey,
         scopes: Scopes,
         now: Seconds,
-    ) -> Result<String, StoreError> {
+    ) -> Result<RecordedConsent, StoreError> {
         self.run(move |tx| {
             tx.execute(
                 "INSERT INTO people (id, profile) VALUES (?1, ?2)
@@ -70,7 +80,7 @@ impl Store {
                 Some((_, before)) => before.union(&scopes),
                 None => scopes,
             };
-            tx.query_row(
+            let id: String = tx.query_row(
                 "INSERT INTO consents
                      (id, person, client, redirect, server, scopes, granted_at, expires_at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
@@ -80,7 +90,7 @@ impl Store {
                  RETURNING id",
                 (
                     crypto::id(),
-                    key.person,
+                    &key.person,
                     key.client,
                     key.redirect,
                     key.server.as_str(),
@@ -89,7 +99,9 @@ impl Store {
                     now + REMEMBERED,
                 ),
                 |row| row.get(0),
-            )
+            )?;
+            let ended = end_surplus(tx, &key.person, &id)?;
+            Ok(RecordedConsent { id, ended })
         })
         .await
     }
@@ -134,6 +146,29 @@ impl Store {
         })
         .await
     }
+}
+
+/// Ends the oldest consent of a person that has too many; returns the sessions that it carried.
+fn end_surplus(tx: &Transaction<'_>, person: &str, newest: &str) -> rusqlite::Result<Vec<String>> {
+    let number: u64 = tx.query_row(
+        "SELECT count(*) FROM consents WHERE person = ?1",
+        [person],
+        |row| row.get(0),
+    )?;
+    if number <= CONSENTS_OF_PERSON {
+        return Ok(Vec::new());
+    }
+    let oldest: String = tx.query_row(
+        "SELECT id FROM consents WHERE person = ?1 AND id <> ?2 ORDER BY granted_at LIMIT 1",
+        (person, newest),
+        |row| row.get(0),
+    )?;
+    let mut ended = tx.prepare_cached("DELETE FROM sessions WHERE consent = ?1 RETURNING id")?;
+    let ended = ended
+        .query_map([&oldest], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    tx.execute("DELETE FROM consents WHERE id = ?1", [oldest])?;
+    Ok(ended)
 }
 
 fn find(

@@ -52,9 +52,9 @@ macro_rules! remove {
 
 /// What a sweep does, step by step. `?1` is the time up to which rows are too old; each statement
 /// changes `?2` rows at most.
-const SWEEP: [(&str, Seconds); 10] = [
-    (remove!("authorization_requests", "expires_at"), 0),
+const SWEEP: [(&str, Seconds); 9] = [
     (remove!("sign_ins", "expires_at"), 0),
+    (remove!("spent_transactions", "expires_at"), 0),
     (remove!("codes", "expires_at"), 0),
     (remove!("spent_codes", "expires_at"), 0),
     (remove!("refresh_tokens", "expires_at"), 0),
@@ -69,11 +69,10 @@ const SWEEP: [(&str, Seconds); 10] = [
     (remove!("consents", "expires_at"), 0),
     (
         "DELETE FROM clients WHERE rowid IN (
-             SELECT rowid FROM clients
-             WHERE used_at IS NULL AND registered_at <= ?1 ORDER BY registered_at LIMIT ?2)",
+             SELECT rowid FROM clients WHERE used_at IS NULL AND seen_at <= ?1
+             ORDER BY seen_at LIMIT ?2)",
         clients::UNUSED,
     ),
-    (remove!("clients", "used_at"), clients::IDLE),
 ];
 
 /// The store cannot answer. The caller is told to come back later, and is let in nowhere.
@@ -287,16 +286,17 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
 }
 
 /// The steps from nothing to today's schema. A step is never changed once it was released.
-const SCHEMA: [&str; 3] = [
+const SCHEMA: [&str; 4] = [
     include_str!("schema-1.sql"),
     include_str!("schema-2.sql"),
     include_str!("schema-3.sql"),
+    include_str!("schema-4.sql"),
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::{Client, Registered};
+    use crate::storage::Client;
 
     const MANY: u64 = 20_000;
 
@@ -312,7 +312,8 @@ mod tests {
         let fill = |tx: &Transaction<'_>| {
             tx.execute_batch(&format!(
                 "INSERT INTO people VALUES ('person', '{{}}');
-                 INSERT INTO clients VALUES ('used', NULL, NULL, '[]', 0, 1000);
+                 INSERT INTO clients (id, redirect_uris, registered_at, used_at, seen_at)
+                     VALUES ('used', '[]', 0, 1000, 1000);
                  INSERT INTO consents VALUES
                      ('consent', 'person', 'used', 'r', 'snippets', '', 0, 1000);
                  CREATE TEMP TABLE numbers AS
@@ -324,8 +325,8 @@ mod tests {
                  INSERT INTO refresh_tokens
                      SELECT CAST('t' || i AS BLOB), 's' || i, 'used', 1000, 100, x'00', 'sealed'
                      FROM numbers;
-                 INSERT INTO clients
-                     SELECT 'c' || i, NULL, NULL, '[]', 0, NULL FROM numbers LIMIT 9999;"
+                 INSERT INTO clients (id, redirect_uris, registered_at)
+                     SELECT 'c' || i, '[]', 0 FROM numbers LIMIT 10000;"
             ))
         };
         store.run(fill).await.unwrap();
@@ -384,7 +385,7 @@ mod tests {
         };
         // Unused clients make room for it.
         let registered = tokio::time::timeout(Duration::from_secs(2), store.register(client));
-        assert_eq!(registered.await.unwrap().unwrap(), Registered::Yes);
+        assert_eq!(registered.await.unwrap().unwrap().id, "new");
         assert!(count(&store, "clients").await < 10_000);
     }
 
@@ -392,7 +393,7 @@ mod tests {
     async fn sweep_leaves_room_for_others() {
         let (_folder, store) = store();
         fill(&store).await;
-        let sweep = store.sweep(clients::IDLE + 1000);
+        let sweep = store.sweep(clients::UNUSED + 1000);
         let others = async {
             for calls in 1.. {
                 let call = tokio::time::timeout(Duration::from_secs(1), store.check());
@@ -450,15 +451,15 @@ mod tests {
             .unwrap();
         drop(older);
         let store = Store::open(&path).unwrap();
-        let clients = store.run(|tx| row_count(tx, "clients")).await.unwrap();
-        assert_eq!(clients, 2);
+        let idle = store.run(|tx| row_count(tx, "unused_clients")).await;
+        assert_eq!(idle.unwrap(), 2);
         assert_eq!(count(&store, "people").await, 1);
         // With the last consent its person goes.
         let end = |tx: &Transaction<'_>| tx.execute("DELETE FROM clients WHERE id = 'a'", []);
         store.run(end).await.unwrap();
         assert_eq!(count(&store, "people").await, 0);
-        let clients = store.run(|tx| row_count(tx, "clients")).await.unwrap();
-        assert_eq!(clients, 1);
+        let idle = store.run(|tx| row_count(tx, "unused_clients")).await;
+        assert_eq!(idle.unwrap(), 1);
     }
 
     #[tokio::test]

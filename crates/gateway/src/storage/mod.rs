@@ -6,19 +6,20 @@
 //! One thread owns the connection and runs the jobs one after another, so that each job is
 //! atomic towards the others without further locks.
 
-mod authorizations;
 mod clients;
 mod consents;
 mod database;
 mod sessions;
+mod sign_ins;
 
-pub(crate) use authorizations::{StoredRequest, StoredSignIn};
-pub(crate) use clients::{Client, Registered};
+pub(crate) use clients::Client;
 pub(crate) use consents::ConsentKey;
 pub(crate) use database::{Store, StoreError};
 pub(crate) use sessions::{
-    Code, Misfit, Presented, RedeemedCode, RefreshToken, Rotation, Session, SpentRefreshToken,
+    Begun, Code, Misfit, Presented, RedeemedCode, RefreshToken, Rotation, Session,
+    SpentRefreshToken, SpentTransaction,
 };
+pub(crate) use sign_ins::StoredSignIn;
 
 /// Seconds since 1970.
 pub(crate) type Seconds = u64;

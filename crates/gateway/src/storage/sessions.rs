@@ -16,6 +16,11 @@ pub(super) const GRACE: Seconds = 30;
 /// How long a spent code is known, so that its replay ends what it opened.
 const REPLAY_KNOWN: Seconds = 24 * 60 * 60;
 
+/// How many sessions one person has. Beyond that, those end first that were not renewed for longest.
+const SESSIONS_OF_PERSON: u64 = 500;
+/// How many of them one sign-in ends: more than it adds, because there may be too many from before.
+const ENDED_AT_ONCE: u64 = 16;
+
 /// A session as it lies in the store.
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
@@ -40,6 +45,23 @@ pub(crate) struct Code {
     pub(crate) redirect_uri: String,
     pub(crate) challenge: String,
     pub(crate) expires_at: Seconds,
+}
+
+/// The transaction of an authorization request, which brings one code at most.
+#[derive(Clone, Debug)]
+pub(crate) struct SpentTransaction {
+    pub(crate) id: String,
+    /// When every form and cookie of it has expired.
+    pub(crate) expires_at: Seconds,
+}
+
+/// What came of the begin of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Begun {
+    /// It has begun. These sessions of its person have made room for it.
+    Session { ended: Vec<String> },
+    /// Its transaction brought a code before. There is no session.
+    Spent,
 }
 
 /// What a client shows beside a code.
@@ -108,34 +130,24 @@ pub(crate) struct SpentRefreshToken {
 }
 
 impl Store {
-    /// Stores a new session with its code.
+    /// Stores a new session with its code, and notes that its transaction brought one.
     pub(crate) async fn begin_session(
         &self,
         session: Session,
         code: Code,
+        transaction: SpentTransaction,
         now: Seconds,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Begun, StoreError> {
         self.run(move |tx| {
-            tx.execute(
-                "INSERT INTO sessions (id, consent, person, client, server, scopes, upstream,
-                                       upstream_expires_at, expires_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-                (
-                    &session.id,
-                    &session.consent,
-                    session.person.id(),
-                    &session.client,
-                    session.server.as_str(),
-                    session.scopes.to_string(),
-                    &session.upstream,
-                    session.upstream_expires_at,
-                    session.expires_at,
-                ),
-            )?;
-            tx.execute(
-                "UPDATE clients SET used_at = ?2 WHERE id = ?1",
-                (session.client, now),
-            )?;
+            let is_first = tx.execute(
+                "INSERT OR IGNORE INTO spent_transactions (id, expires_at) VALUES (?1, ?2)",
+                (transaction.id, transaction.expires_at),
+            )? > 0;
+            if !is_first {
+                return Ok(Begun::Spent);
+            }
+            let ended = end_surplus(tx, &session.person.id(), now)?;
+            insert_session(tx, &session)?;
             tx.execute(
                 "INSERT INTO codes (digest, session, client, redirect_uri, challenge, expires_at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -147,8 +159,8 @@ impl Store {
                     code.challenge,
                     code.expires_at,
                 ),
-            )
-            .map(drop)
+            )?;
+            Ok(Begun::Session { ended })
         })
         .await
     }
@@ -180,6 +192,7 @@ impl Store {
             }
             prolong(tx, &session.id, token.expires_at)?;
             insert_token(tx, &session.id, &token)?;
+            note_use(tx, &session.id, now)?;
             Ok(RedeemedCode::Granted {
                 session: session.id,
                 scopes: session.scopes,
@@ -232,6 +245,7 @@ impl Store {
             }
             prolong(tx, &spent.session, next.expires_at)?;
             insert_token(tx, &spent.session, &next)?;
+            note_use(tx, &spent.session, now)?;
             Ok(Rotation::Rotated)
         })
         .await
@@ -348,6 +362,61 @@ fn repeated(
         }
         Some((None, _, _)) | None => Rotation::Gone,
     })
+}
+
+fn insert_session(tx: &Transaction<'_>, session: &Session) -> rusqlite::Result<()> {
+    tx.execute(
+        "INSERT INTO sessions (id, consent, person, client, server, scopes, upstream,
+                               upstream_expires_at, expires_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        (
+            &session.id,
+            &session.consent,
+            session.person.id(),
+            &session.client,
+            session.server.as_str(),
+            session.scopes.to_string(),
+            &session.upstream,
+            session.upstream_expires_at,
+            session.expires_at,
+        ),
+    )
+    .map(drop)
+}
+
+/// Ends sessions of a person that has too many for another one; returns which. Those with a code that
+/// may still be redeemed stay.
+fn end_surplus(tx: &Transaction<'_>, person: &str, now: Seconds) -> rusqlite::Result<Vec<String>> {
+    let number: u64 = tx.query_row(
+        "SELECT count(*) FROM sessions WHERE person = ?1",
+        [person],
+        |row| row.get(0),
+    )?;
+    let surplus = (number + 1).saturating_sub(SESSIONS_OF_PERSON);
+    let surplus = surplus.min(ENDED_AT_ONCE);
+    if surplus == 0 {
+        return Ok(Vec::new());
+    }
+    let mut oldest = tx.prepare_cached(
+        "DELETE FROM sessions WHERE id IN (
+             SELECT id FROM sessions
+             WHERE person = ?1
+               AND NOT EXISTS (SELECT 1 FROM codes WHERE session = sessions.id AND expires_at > ?3)
+             ORDER BY expires_at LIMIT ?2)
+         RETURNING id",
+    )?;
+    let ended = oldest.query_map((person, surplus, now), |row| row.get(0))?;
+    ended.collect()
+}
+
+/// Notes that a client was given a token.
+fn note_use(tx: &Transaction<'_>, session: &str, now: Seconds) -> rusqlite::Result<()> {
+    tx.execute(
+        "UPDATE clients SET used_at = ?2, seen_at = ?2
+         WHERE id = (SELECT client FROM sessions WHERE id = ?1)",
+        (session, now),
+    )
+    .map(drop)
 }
 
 fn end(tx: &Transaction<'_>, session: &str) -> rusqlite::Result<()> {

@@ -49,7 +49,8 @@ async fn d17_a_consent_is_shown_and_can_be_taken_back() {
         .iter()
         .find(|consent| consent["server"] == "snippets")
         .unwrap();
-    assert_eq!(snippets["client_name"], "Test client");
+    let name = snippets["client_name"].as_str().unwrap();
+    assert!(name.starts_with("Test client"), "{name}");
     assert_eq!(snippets["client_id"], client.id);
     assert_eq!(snippets["scopes"], json!(["mcp"]));
     assert_eq!(snippets["granted_at"], 1_800_000_000);

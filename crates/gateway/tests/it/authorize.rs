@@ -145,6 +145,62 @@ async fn a_link_does_not_lead_to_a_website_that_nobody_allowed() {
 }
 
 #[tokio::test]
+async fn link_does_not_start_application_that_was_never_allowed() {
+    let world = World::start().await;
+    let client = Client::register(&world, "cursor://evil.example/cb").await;
+    let browser = Browser::new();
+    let without_challenge = client.authorize_url(&[("code_challenge", "")]);
+    let page = browser.open(&without_challenge).await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST);
+    assert!(page.headers.get("location").is_none());
+    assert!(page.body.contains(">cursor://evil.example</a>"));
+    client.sign_in(&browser).await;
+    let page = browser.open(&without_challenge).await;
+    assert_eq!(page.parameter("error").as_deref(), Some("invalid_request"));
+}
+
+/// A client that leads to the sign-in of another one could have its code sent to a port of its choice.
+#[tokio::test]
+async fn redirect_never_leads_through_the_gateway() {
+    let world = World::start().await;
+    let port = world.origin.rsplit(':').next().unwrap();
+    for own in [
+        format!("http://127.0.0.1:{port}/authorize"),
+        format!("http://localhost:{port}/authorize"),
+    ] {
+        let metadata = serde_json::json!({ "redirect_uris": [own] });
+        let (status, refused) = world.post_json("/register", &metadata).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert_eq!(refused["error"], "invalid_redirect_uri", "{own}");
+    }
+    // A loopback redirect may have any port but this one.
+    let mut client = Client::register(&world, "http://127.0.0.1/authorize").await;
+    client.redirect = format!("http://127.0.0.1:{port}/authorize");
+    let page = Browser::new().open(&client.authorize_url(&[])).await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST);
+    assert!(!page.is_consent());
+}
+
+/// A link or a redirect of the gateway's own pages leads where a client wants.
+#[tokio::test]
+async fn own_pages_do_not_use_remembered_consent() {
+    let world = World::start().await;
+    let client = world.client().await;
+    let browser = Browser::new();
+    client.sign_in(&browser).await;
+    let url = client.authorize_url(&[]);
+    let page = browser.open(&url).await;
+    assert!(page.parameter("code").is_some(), "typed by hand");
+    for site in ["same-origin", "same-site", "cross-site"] {
+        let mut page = browser.get(&url, site).await;
+        while page.status.is_redirection() && !page.location().starts_with(&client.redirect) {
+            page = browser.get(&page.location(), site).await;
+        }
+        assert!(page.is_consent(), "{site}");
+    }
+}
+
+#[tokio::test]
 async fn t17_repeated_parameters_are_refused() {
     let world = World::start().await;
     let client = world.client().await;

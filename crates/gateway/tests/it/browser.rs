@@ -83,7 +83,6 @@ impl Browser {
     pub(crate) async fn submit(&self, page: &Page, answer: &str) -> Page {
         let form = [
             ("request", page.field("request")),
-            ("token", page.field("token")),
             ("answer", answer.to_owned()),
         ];
         let url = page.url.join("/consent").unwrap();
@@ -104,12 +103,14 @@ impl Browser {
         let request = request.header(ACCEPT, "text/html").header(COOKIE, cookies);
         let response = request.send().await.unwrap();
         for cookie in response.headers().get_all(SET_COOKIE) {
-            let pair = cookie.to_str().unwrap().split(';').next().unwrap();
+            let cookie = cookie.to_str().unwrap();
+            let pair = cookie.split(';').next().unwrap();
             let (name, value) = pair.split_once('=').unwrap();
-            self.cookies
-                .lock()
-                .unwrap()
-                .insert(name.to_owned(), value.to_owned());
+            let mut cookies = self.cookies.lock().unwrap();
+            match cookie.contains("; Max-Age=0;") {
+                true => cookies.remove(name),
+                false => cookies.insert(name.to_owned(), value.to_owned()),
+            };
         }
         Page {
             url: url.parse().unwrap(),
@@ -188,13 +189,18 @@ impl Page {
 }
 
 impl Browser {
-    /// The same browser with another value of a cookie.
-    pub(crate) fn clone_with_cookie(&self, part: &str, value: &str) -> Self {
+    /// Another browser with the same cookies.
+    pub(crate) fn copied(&self) -> Self {
         let cookies = self.cookies.lock().unwrap().clone();
-        let other = Self {
+        Self {
             http: self.http.clone(),
             cookies: Arc::new(Mutex::new(cookies)),
-        };
+        }
+    }
+
+    /// The same browser with another value of a cookie.
+    pub(crate) fn clone_with_cookie(&self, part: &str, value: &str) -> Self {
+        let other = self.copied();
         other.set_cookie(part, value);
         other
     }

@@ -39,9 +39,9 @@ async fn t1_only_an_approval_sets_the_cookie_that_a_callback_needs() {
     let client = world.client().await;
     let browser = Browser::new();
     let page = browser.open(&client.authorize_url(&[])).await;
-    assert!(!browser.has_cookie("approval"));
+    assert!(!browser.has_cookie("sign-in"));
     browser.submit(&page, "allow").await;
-    assert!(browser.has_cookie("approval"));
+    assert!(browser.has_cookie("sign-in"));
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn t3_t18_t24_a_callback_is_good_once_unaltered_and_in_time() {
         browser.get(&to_entra, "cross-site").await.location()
     };
     let url = to_callback().await;
-    let without = browser.clone_with_cookie("approval", "v1.x.y.z");
+    let without = browser.clone_with_cookie("sign-in", "v1.x.y.z");
     assert_eq!(without.open(&url).await.status, StatusCode::FORBIDDEN);
     for altered in [format!("{url}x"), url.replace("state=", "state=x")] {
         assert_eq!(
@@ -215,6 +215,61 @@ async fn t21_a_token_that_is_not_for_us_signs_nobody_in() {
     }
     world.provider.behave(Behaviour::default());
     client.sign_in(&Browser::new()).await;
+}
+
+/// A page of any site can have the address asked for; it takes no sign-in from this network's people.
+#[tokio::test]
+async fn callbacks_of_no_sign_in_are_not_counted() {
+    let world = World::start().await;
+    let client = world.client().await;
+    let browser = Browser::new();
+    let page = browser.open(&client.authorize_url(&[])).await;
+    let to_entra = browser.submit(&page, "allow").await.location();
+    let stranger = Browser::new();
+    for number in 0..7_000 {
+        let url = world.url(&format!("/oauth-callback?state=made-up-{number}&code=x"));
+        let answer = stranger.get(&url, "cross-site").await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    }
+    assert!(browser.open(&to_entra).await.parameter("code").is_some());
+}
+
+/// A browser that keeps its cookie cannot have Entra asked again and again.
+#[tokio::test]
+async fn state_that_comes_again_is_not_taken_to_entra() {
+    let world = World::start().await;
+    let client = world.client().await;
+    let browser = Browser::new();
+    let page = browser.open(&client.authorize_url(&[])).await;
+    let to_entra = browser.submit(&page, "allow").await.location();
+    let to_callback = browser.get(&to_entra, "cross-site").await.location();
+    let kept = browser.copied();
+    world.provider.behave(Behaviour {
+        token_error: Some((400, json!({"error": "invalid_grant"}))),
+        ..Behaviour::default()
+    });
+    let denied = browser.get(&to_callback, "cross-site").await;
+    assert!(denied.parameter("error").is_some());
+    assert_eq!(world.provider.redemptions(), 1);
+    let again = kept.get(&to_callback, "cross-site").await;
+    assert_eq!(again.status, StatusCode::FORBIDDEN);
+    assert_eq!(world.provider.redemptions(), 1);
+}
+
+#[tokio::test]
+async fn tenant_is_checked_when_the_browser_comes_back() {
+    let mut world = World::start().await;
+    let client = world.client().await;
+    let (url, browser) = (client.authorize_url(&[]), Browser::new());
+    let page = browser.open(&url).await;
+    let to_entra = browser.submit(&page, "allow").await.location();
+    let other = "allowed_tenants = [\"8f1c6e4e-0000-4000-8000-0000000000ff\"]\nroot_server";
+    world
+        .restart_with(|text| text.replace("root_server", other))
+        .await;
+    let back = browser.open(&to_entra).await;
+    assert_eq!(back.parameter("error").as_deref(), Some("access_denied"));
+    assert!(!browser.has_cookie("sign-in"));
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! An MCP client at the gateway: registered, and able to sign in.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use base64::Engine as _;
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -27,8 +29,11 @@ pub(crate) struct Tokens {
 }
 
 impl<'a> Client<'a> {
+    /// Registers a client of its own: those with the same metadata would be one.
     pub(crate) async fn register(world: &'a World, redirect: &str) -> Client<'a> {
-        let metadata = json!({"client_name": "Test client", "redirect_uris": [redirect]});
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("Test client {}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let metadata = json!({"client_name": name, "redirect_uris": [redirect]});
         let (status, client) = world.post_json("/register", &metadata).await;
         assert_eq!(status, StatusCode::CREATED, "{client}");
         Client {

@@ -4,7 +4,7 @@ use http::StatusCode;
 use http::header::{ACCEPT, COOKIE, ORIGIN};
 use serde_json::json;
 
-use super::browser::{Browser, Page};
+use super::browser::Browser;
 use super::client::Client;
 use super::world::World;
 
@@ -78,14 +78,7 @@ async fn d17_t11_deny_is_told_and_not_sticky() {
     assert!(back.location().starts_with(&client.redirect));
     assert_eq!(back.parameter("error").as_deref(), Some("access_denied"));
     assert_eq!(back.parameter("iss").as_deref(), Some(&*world.origin));
-    assert!(!browser.has_cookie("approval"));
-    assert!(
-        browser
-            .submit(&page, "allow")
-            .await
-            .status
-            .is_client_error()
-    );
+    assert!(!browser.has_cookie("sign-in"));
     client.sign_in(&browser).await;
 }
 
@@ -95,19 +88,21 @@ async fn d23_t5_a_page_and_its_form_belong_to_one_browser() {
     let client = world.client().await;
     let (mine, other) = (Browser::new(), Browser::new());
     let page = mine.open(&client.authorize_url(&[])).await;
-    let elsewhere = other.open(page.url.as_str()).await;
-    assert_eq!(elsewhere.status, StatusCode::FORBIDDEN, "without a cookie");
-    let others = other.open(&client.authorize_url(&[])).await;
-    assert!(others.is_consent());
-    assert_eq!(
-        other.open(page.url.as_str()).await.status,
-        StatusCode::FORBIDDEN
+    for cookies in ["none", "of another page"] {
+        if cookies == "of another page" {
+            other.open(&client.authorize_url(&[])).await;
+        }
+        let anew = other.submit(&page, "allow").await;
+        assert!(anew.is_consent(), "{cookies}: {anew:#?}");
+        assert!(anew.body.contains("Your answer did not count"), "{cookies}");
+        assert!(!other.has_cookie("sign-in"), "{cookies}");
+    }
+    let anew = other.submit(&page, "allow").await;
+    let back = other.press(&anew, "allow").await;
+    assert!(
+        back.parameter("code").is_some(),
+        "the page made anew is its own"
     );
-    assert_eq!(
-        other.submit(&page, "allow").await.status,
-        StatusCode::FORBIDDEN
-    );
-    assert!(!other.has_cookie("approval"));
     let back = mine.press(&page, "allow").await;
     assert!(
         back.parameter("code").is_some(),
@@ -116,39 +111,125 @@ async fn d23_t5_a_page_and_its_form_belong_to_one_browser() {
 }
 
 #[tokio::test]
-async fn t5_a_form_is_good_once_and_a_second_rendering_keeps_the_first_usable() {
+async fn t5_a_form_brings_one_code_however_often_it_is_sent() {
     let world = World::start().await;
     let client = world.client().await;
     let browser = Browser::new();
-    let first = browser.open(&client.authorize_url(&[])).await;
-    let second = browser.open(first.url.as_str()).await;
-    let unrelated = browser.open(&client.authorize_url(&[])).await;
-    let mixed = Page {
-        body: second
-            .body
-            .replace(&second.field("token"), &unrelated.field("token")),
-        ..second
-    };
-    assert_eq!(
-        browser.submit(&mixed, "allow").await.status,
-        StatusCode::FORBIDDEN
-    );
-    assert!(
-        browser
-            .press(&first, "allow")
-            .await
-            .parameter("code")
-            .is_some()
-    );
-    assert_eq!(
-        browser.submit(&first, "allow").await.status,
-        StatusCode::FORBIDDEN
-    );
+    let page = browser.open(&client.authorize_url(&[])).await;
+    let reloaded = browser.open(page.url.as_str()).await;
+    let first = browser.submit(&page, "allow").await.location();
+    let second = browser.submit(&page, "allow").await.location();
+    let [first, second] = [first, second].map(|to_entra| {
+        let browser = browser.clone();
+        async move { browser.get(&to_entra, "cross-site").await.location() }
+    });
+    let (first, second) = (first.await, second.await);
+    let back = browser.get(&second, "cross-site").await;
+    assert!(back.parameter("code").is_some());
+    let redeemed = world.provider.redemptions();
+    let again = browser.get(&first, "cross-site").await;
+    assert_eq!(again.status, StatusCode::FORBIDDEN, "{again:#?}");
+    assert_eq!(world.provider.redemptions(), redeemed, "Entra is not asked");
+    let again = browser.submit(&page, "allow").await;
+    assert_eq!(again.status, StatusCode::FORBIDDEN);
+    let back = browser.press(&reloaded, "allow").await;
+    assert!(back.parameter("code").is_some(), "another page");
+    let late = browser
+        .open(&client.authorize_url(&[("prompt", "consent")]))
+        .await;
     world.advance(15 * 60);
-    assert_eq!(
-        browser.submit(&unrelated, "allow").await.status,
-        StatusCode::FORBIDDEN
-    );
+    let answer = browser.submit(&late, "allow").await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN, "too late");
+}
+
+/// Both forms of a transaction come back at once.
+#[tokio::test]
+async fn t26_two_callbacks_at_once_bring_one_code() {
+    let world = World::start().await;
+    let client = world.client().await;
+    for _ in 0..20 {
+        let browser = Browser::new();
+        let page = browser.open(&client.authorize_url(&[])).await;
+        let mut callbacks = Vec::new();
+        for _ in 0..2 {
+            let to_entra = browser.submit(&page, "allow").await.location();
+            callbacks.push(browser.get(&to_entra, "cross-site").await.location());
+        }
+        let (one, two) = tokio::join!(
+            browser.get(&callbacks[0], "cross-site"),
+            browser.get(&callbacks[1], "cross-site")
+        );
+        let codes = [one, two].map(|page| page.headers.contains_key("location"));
+        assert_eq!(codes.iter().filter(|has_code| **has_code).count(), 1);
+    }
+}
+
+/// What is sealed in a form or a cookie was checked when it was made; since then things may change.
+#[tokio::test]
+async fn request_is_checked_again_when_it_comes_back() {
+    let mut world =
+        World::start_with(|text| text + "\n[servers.other]\nurl = \"{backend}/mcp\"\n").await;
+    let client = world.client().await;
+    let (id, redirect) = (client.id.clone(), client.redirect.clone());
+    let browser = Browser::new();
+    let page = browser.open(&client.authorize_url(&[])).await;
+    let to_entra = browser.submit(&page, "allow").await.location();
+    let to_callback = browser.get(&to_entra, "cross-site").await.location();
+    let fine = world.text().to_owned();
+    for (change, error) in [
+        (
+            ["title = \"Snippets\"", "scopes = [\"another\"]"],
+            "invalid_scope",
+        ),
+        (["servers.snippets]", "servers.renamed]"], "invalid_target"),
+    ] {
+        let [from, to] = change;
+        world
+            .restart_with(|text| {
+                let text = text.replace(from, to);
+                match error {
+                    "invalid_target" => text.replace("\"snippets\"", "\"renamed\""),
+                    _ => text,
+                }
+            })
+            .await;
+        let back = browser.submit(&page, "allow").await;
+        assert_eq!(back.parameter("error").as_deref(), Some(error));
+        // The cookie goes with the answer; this browser keeps its own.
+        let copy = browser.copied();
+        let back = copy.get(&to_callback, "cross-site").await;
+        assert_eq!(back.parameter("error").as_deref(), Some(error));
+        assert!(!copy.has_cookie("sign-in"));
+        world.restart_with(|_| fine.clone()).await;
+    }
+    world.remove_client(&id);
+    let gone = browser.submit(&page, "allow").await;
+    assert_eq!(gone.status, StatusCode::BAD_REQUEST);
+    let gone = browser.get(&to_callback, "cross-site").await;
+    assert_eq!(gone.status, StatusCode::BAD_REQUEST);
+    assert!(!gone.body.contains(&redirect));
+    assert!(!browser.has_cookie("sign-in"), "on every outcome");
+}
+
+/// Each sign-in has a cookie of its own, and together they stay short.
+#[tokio::test]
+async fn many_sign_ins_in_one_browser_all_finish() {
+    let world = World::start().await;
+    let browser = Browser::new();
+    let mut under_way = Vec::new();
+    for number in 0..12 {
+        let client = world.client().await;
+        let long = "x".repeat(if number == 3 { 4000 } else { 10 });
+        let url = client.authorize_url(&[("state", &long)]);
+        let page = browser.open(&url).await;
+        under_way.push(browser.submit(&page, "allow").await.location());
+        assert!(browser.cookies().len() < 7_000, "{number}");
+    }
+    for to_entra in &under_way {
+        let back = browser.open(to_entra).await;
+        assert!(back.parameter("code").is_some(), "{back:#?}");
+    }
+    assert!(!browser.has_cookie("sign-in"));
 }
 
 #[tokio::test]
@@ -173,7 +254,6 @@ async fn t6_a_form_of_another_site_is_refused() {
     ] {
         let form = [
             ("request", page.field("request")),
-            ("token", page.field("token")),
             ("answer", "allow".to_owned()),
         ];
         let mut request = world

@@ -109,6 +109,12 @@ impl IdentityProvider {
         self.state.lock().unwrap().discoveries
     }
 
+    /// How often a code was redeemed.
+    pub(crate) fn redemptions(&self) -> usize {
+        let is_code = |request: &&HashMap<_, _>| request["grant_type"] == "authorization_code";
+        self.requests().iter().filter(is_code).count()
+    }
+
     /// How often a refresh token was used.
     pub(crate) fn refreshes(&self) -> usize {
         let is_refresh = |request: &&HashMap<_, _>| request["grant_type"] == "refresh_token";

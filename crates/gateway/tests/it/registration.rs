@@ -95,3 +95,83 @@ async fn d13_d14_t42_bad_registrations_are_refused() {
         .unwrap();
     assert_eq!(form.status(), StatusCode::BAD_REQUEST);
 }
+
+/// Hosts register at each sign-in, with the port that they listen at just then.
+#[tokio::test]
+async fn same_metadata_is_same_client_and_ports_are_repeated() {
+    let world = World::start().await;
+    let register = async |name: &str, port: u16| {
+        let uris = [
+            format!("http://127.0.0.1:{port}/cb"),
+            "https://tool.example/cb".to_owned(),
+        ];
+        let metadata = json!({"client_name": name, "redirect_uris": uris});
+        let (status, client) = world.post_json("/register", &metadata).await;
+        assert_eq!(status, StatusCode::CREATED);
+        assert_eq!(client["redirect_uris"], json!(uris));
+        client["client_id"].as_str().unwrap().to_owned()
+    };
+    let first = register("Tool", 49_152).await;
+    assert_eq!(register("Tool", 49_153).await, first);
+    assert_ne!(register("Other tool", 49_153).await, first);
+}
+
+#[tokio::test]
+async fn flood_of_registrations_from_one_address_ends() {
+    let world = World::start_with(|text| {
+        "trusted_proxies = [\"127.0.0.1\"]\ntrusted_networks = [\"203.0.113.0/24\"]\n".to_owned()
+            + &text
+    })
+    .await;
+    let (url, http) = (world.url("/register"), world.http.clone());
+    let register = move |address: &str, number: u32| {
+        let metadata = json!({
+            "client_name": format!("{address} {number}"),
+            "redirect_uris": ["https://c.example/"],
+        });
+        let request = http.post(&url).json(&metadata);
+        let answer = request.header("x-forwarded-for", address).send();
+        async { answer.await.unwrap() }
+    };
+    let mut flooders = tokio::task::JoinSet::new();
+    for flooder in 0..8 {
+        let register = register.clone();
+        flooders.spawn(async move {
+            for number in (flooder..6_000).step_by(8) {
+                let answer = register("192.0.2.1", number).await;
+                assert_eq!(answer.status(), StatusCode::CREATED);
+            }
+        });
+    }
+    while let Some(done) = flooders.join_next().await {
+        done.unwrap();
+    }
+    // A few were allowed meanwhile.
+    let mut refused = None;
+    for number in 6_000..7_000 {
+        let answer = register("192.0.2.1", number).await;
+        if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let refused = refused.expect("there is no limit");
+    assert!(refused.headers().contains_key("retry-after"));
+    let again = register("192.0.2.1", 0).await;
+    assert_eq!(
+        again.status(),
+        StatusCode::CREATED,
+        "a client that is known"
+    );
+    for other in ["192.0.2.2", "198.51.100.1", "203.0.113.1"] {
+        let answer = register(other, 0).await;
+        assert_eq!(answer.status(), StatusCode::CREATED, "{other}");
+    }
+    let (status, _) = world
+        .post_json(
+            "/register",
+            &json!({"redirect_uris": ["https://c.example/"]}),
+        )
+        .await;
+    assert_eq!(status, StatusCode::CREATED, "of the proxy itself");
+}

@@ -83,11 +83,7 @@ async fn everything() -> (Vec<String>, tempfile::TempDir) {
     let page = browser
         .open(&client.authorize_url(&[("state", "canary-client-state")]))
         .await;
-    secrets.extend([
-        page.field("token"),
-        page.field("request"),
-        "canary-client-state".to_owned(),
-    ]);
+    secrets.extend([page.field("request"), "canary-client-state".to_owned()]);
     let back = browser.press(&page, "allow").await;
     let code = back.parameter("code").unwrap();
     let (_, answer) = client.redeem(&code, &[]).await;

@@ -483,3 +483,27 @@ async fn sessions_end_when_their_tenant_is_not_allowed_any_more() {
     let answer = world.mcp("/mcp", &first.access).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
 }
+
+#[tokio::test]
+async fn t38_guessing_is_slowed_down_and_right_codes_are_not() {
+    let world = World::start().await;
+    let client = world.client().await;
+    let code = client.code(&Browser::new()).await;
+    let mut last = StatusCode::OK;
+    for number in 0..320 {
+        let (status, answer) = client.redeem(&format!("guess-{number}"), &[]).await;
+        last = status;
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            assert!(number >= 300, "{number}");
+            assert_eq!(answer["error"], "temporarily_unavailable");
+            break;
+        }
+        assert_eq!(
+            (status, &answer["error"]),
+            (StatusCode::BAD_REQUEST, &json!("invalid_grant"))
+        );
+    }
+    assert_eq!(last, StatusCode::TOO_MANY_REQUESTS);
+    let (status, _) = client.redeem(&code, &[]).await;
+    assert_eq!(status, StatusCode::OK, "others may have the same address");
+}

@@ -197,6 +197,19 @@ impl World {
         assert_eq!(String::from_utf8_lossy(&answer), "");
     }
 
+    /// The `gateway.toml`.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Removes a client, as time does.
+    pub(crate) fn remove_client(&self, id: &str) {
+        let database = rusqlite::Connection::open(self.data_dir().join("gateway.sqlite")).unwrap();
+        database
+            .execute("DELETE FROM clients WHERE id = ?1", [id])
+            .unwrap();
+    }
+
     /// Lets the store wait until the transaction of this connection ends.
     pub(crate) fn lock_store(&self) -> rusqlite::Connection {
         let database = rusqlite::Connection::open(self.data_dir().join("gateway.sqlite")).unwrap();

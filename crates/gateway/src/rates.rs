@@ -1,0 +1,245 @@
+//! How often a visitor may do what costs the gateway something before a person has signed in.
+//!
+//! Owns: the limits, by address and by network. Does not own: which address a request comes from.
+//!
+//! There is no limit for all visitors together: one visitor could use it up for the others.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use governor::clock::{Clock as _, MonotonicClock};
+use governor::state::keyed::HashMapStateStore;
+use governor::{NotUntil, Quota, RateLimiter};
+
+use crate::visitors::Visitor;
+
+type Limiter = RateLimiter<IpAddr, HashMapStateStore<IpAddr>, MonotonicClock>;
+
+/// What one address may do: a company of thousands may have one, and they come within minutes.
+const OF_ADDRESS: Allowance = Allowance {
+    burst: 6_000,
+    per_second: 2,
+};
+
+/// How many codes that are not good one address may present.
+const WRONG_CODES_OF_ADDRESS: Allowance = Allowance {
+    burst: 300,
+    per_second: 1,
+};
+
+/// How many times as much a network may do.
+const NETWORK_FACTOR: u32 = 4;
+
+/// How many times as much may be done where many people share an address.
+const SHARED_FACTOR: u32 = 10;
+
+/// After how many counts the addresses are forgotten that were not counted lately.
+const FORGET_EVERY: u32 = 10_000;
+
+#[derive(Clone, Copy)]
+struct Allowance {
+    burst: u32,
+    per_second: u32,
+}
+
+/// The limits of a gateway.
+pub(crate) struct Rates {
+    /// Of clients that register for the first time.
+    pub(crate) registrations: Rate,
+    /// Of sign-ins that come back from Entra.
+    pub(crate) callbacks: Rate,
+    /// Of sign-ins that are kept in the store, and of looks for one.
+    pub(crate) stored_sign_ins: Rate,
+    /// Of codes that are not good.
+    pub(crate) wrong_codes: Rate,
+}
+
+/// A visitor has done something too often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooOften {
+    /// After how long it may be done again.
+    pub(crate) wait: Duration,
+}
+
+/// One limit.
+pub(crate) struct Rate {
+    usual: Limits,
+    /// Where many people share an address.
+    shared: Limits,
+    counted: AtomicU32,
+}
+
+struct Limits {
+    of_address: Limiter,
+    of_network: Limiter,
+}
+
+impl Rates {
+    pub(crate) fn new() -> Self {
+        Self {
+            registrations: Rate::new(OF_ADDRESS),
+            callbacks: Rate::new(OF_ADDRESS),
+            // Twice for each sign-in.
+            stored_sign_ins: Rate::new(OF_ADDRESS.times(2)),
+            wrong_codes: Rate::new(WRONG_CODES_OF_ADDRESS),
+        }
+    }
+}
+
+impl TooOften {
+    /// The wait in whole seconds, for `Retry-After`.
+    pub(crate) fn seconds(self) -> u64 {
+        self.wait.as_secs() + 1
+    }
+}
+
+impl Rate {
+    fn new(allowance: Allowance) -> Self {
+        Self {
+            usual: Limits::new(allowance),
+            shared: Limits::new(allowance.times(SHARED_FACTOR)),
+            counted: AtomicU32::new(0),
+        }
+    }
+
+    /// Counts one more for a visitor.
+    ///
+    /// # Errors
+    /// If that is too often for its address or its network.
+    pub(crate) fn count(&self, visitor: &Visitor) -> Result<(), TooOften> {
+        if self.counted.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
+            self.usual.forget();
+            self.shared.forget();
+        }
+        match visitor.is_shared {
+            true => self.shared.count(visitor),
+            false => self.usual.count(visitor),
+        }
+    }
+}
+
+impl Allowance {
+    fn times(self, factor: u32) -> Self {
+        Self {
+            burst: self.burst * factor,
+            per_second: self.per_second * factor,
+        }
+    }
+
+    fn limiter(self) -> Limiter {
+        let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_second(at_least_one(self.per_second));
+        let quota = quota.allow_burst(at_least_one(self.burst));
+        RateLimiter::new(quota, HashMapStateStore::default(), MonotonicClock)
+    }
+}
+
+impl Limits {
+    fn new(allowance: Allowance) -> Self {
+        Self {
+            of_address: allowance.limiter(),
+            of_network: allowance.times(NETWORK_FACTOR).limiter(),
+        }
+    }
+
+    fn count(&self, visitor: &Visitor) -> Result<(), TooOften> {
+        self.of_address
+            .check_key(&visitor.address)
+            .map_err(TooOften::from)?;
+        self.of_network
+            .check_key(&visitor.network)
+            .map_err(TooOften::from)
+    }
+
+    fn forget(&self) {
+        for limiter in [&self.of_address, &self.of_network] {
+            limiter.retain_recent();
+            limiter.shrink_to_fit();
+        }
+    }
+}
+
+impl From<NotUntil<std::time::Instant>> for TooOften {
+    fn from(refused: NotUntil<std::time::Instant>) -> Self {
+        Self {
+            wait: refused.wait_time_from(MonotonicClock.now()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn visitor(address: &str, network: &str) -> Visitor {
+        Visitor {
+            address: address.parse().unwrap(),
+            network: network.parse().unwrap(),
+            is_shared: false,
+        }
+    }
+
+    fn counted(rate: &Rate, visitor: &Visitor, most: u32) -> u32 {
+        let counted = (0..most).take_while(|_| rate.count(visitor).is_ok());
+        u32::try_from(counted.count()).unwrap()
+    }
+
+    #[test]
+    fn company_behind_one_address_signs_in_and_a_flood_from_it_ends() {
+        let rates = Rates::new();
+        let company = visitor("192.0.2.1", "192.0.2.0");
+        for rate in [&rates.registrations, &rates.callbacks] {
+            assert_eq!(counted(rate, &company, 5_000), 5_000);
+            let more = counted(rate, &company, 100_000);
+            assert!((1_000..2_000).contains(&more), "{more}");
+            let TooOften { wait } = rate.count(&company).unwrap_err();
+            assert!(wait <= Duration::from_secs(1), "{wait:?}");
+            let other = visitor("192.0.2.2", "192.0.2.0");
+            assert!(rate.count(&other).is_ok(), "its neighbour");
+        }
+        let shared = Visitor {
+            is_shared: true,
+            ..company
+        };
+        assert_eq!(counted(&rates.registrations, &shared, 50_000), 50_000);
+    }
+
+    #[test]
+    fn network_has_limit_of_its_own() {
+        let rates = Rates::new();
+        let of_network: u32 = (0..8)
+            .map(|number| {
+                let visitor = visitor(&format!("192.0.2.{number}"), "192.0.2.0");
+                counted(&rates.registrations, &visitor, 6_000)
+            })
+            .sum();
+        assert!((24_000..25_000).contains(&of_network), "{of_network}");
+        let other = visitor("198.51.100.1", "198.51.100.0");
+        assert!(rates.registrations.count(&other).is_ok());
+    }
+
+    #[test]
+    fn codes_cannot_be_guessed_without_end() {
+        let rates = Rates::new();
+        let visitor = visitor("192.0.2.1", "192.0.2.0");
+        let wrong = counted(&rates.wrong_codes, &visitor, 10_000);
+        assert!((300..310).contains(&wrong), "{wrong}");
+    }
+
+    #[test]
+    fn addresses_are_forgotten() {
+        let rates = Rates::new();
+        let addresses = &rates.callbacks.usual.of_address;
+        for number in 0..10_000_000 {
+            let address = std::net::Ipv4Addr::from_bits(number);
+            let visitor = visitor(&address.to_string(), &address.to_string());
+            assert!(rates.callbacks.count(&visitor).is_ok());
+            if addresses.len() < number as usize / 2 {
+                return;
+            }
+        }
+        panic!("{} are kept", addresses.len());
+    }
+}
