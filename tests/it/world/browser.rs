@@ -5,8 +5,10 @@
 
 use std::{process::Stdio, time::Duration};
 
-use fantoccini::{Client, ClientBuilder, Locator, elements::Element, error::CmdError};
-use serde_json::json;
+use fantoccini::{
+    Client, ClientBuilder, Locator, elements::Element, error::CmdError, wd::WindowHandle,
+};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
@@ -14,7 +16,7 @@ use tokio::{
 };
 use url::Url;
 
-use super::{program, within};
+use super::{program, until, within};
 
 /// How often chromedriver is started.
 const DRIVERS: u32 = 5;
@@ -33,8 +35,18 @@ impl Browser {
         Self::open_with(&[]).await
     }
 
+    /// Runs no script of any page.
+    pub(crate) async fn open_without_scripts() -> Self {
+        let blocked = json!({ "profile.managed_default_content_settings.javascript": 2 });
+        Self::open_as(&[], blocked).await
+    }
+
     /// With more arguments to Chromium.
     pub(crate) async fn open_with(more: &[&str]) -> Self {
+        Self::open_as(more, json!({})).await
+    }
+
+    async fn open_as(more: &[&str], preferences: Value) -> Self {
         let profile = tempfile::Builder::new()
             .prefix("postern-browser-")
             .tempdir()
@@ -54,7 +66,9 @@ impl Browser {
             &format!("--user-data-dir={}", profile.path().display()),
         ];
         let arguments: Vec<_> = arguments.iter().chain(more).collect();
-        let capabilities = json!({ "goog:chromeOptions": { "args": arguments } });
+        let capabilities = json!({ "goog:chromeOptions": {
+            "args": arguments, "prefs": preferences,
+        } });
         let connector = hyper_util::client::legacy::connect::HttpConnector::new();
         let client = within(
             "a browser session",
@@ -77,6 +91,32 @@ impl Browser {
         within(page, self.client.goto(page))
             .await
             .unwrap_or_else(|error| panic!("{page}: {error}"));
+    }
+
+    /// The tab that is looked at.
+    pub(crate) async fn tab(&self) -> WindowHandle {
+        self.client.window().await.expect("a tab")
+    }
+
+    /// Opens a tab, and looks at it.
+    pub(crate) async fn new_tab(&self) -> WindowHandle {
+        let tab = self.client.new_window(true).await.expect("a tab");
+        self.switch_to(tab.handle.clone()).await;
+        tab.handle
+    }
+
+    /// Waits until there are so many tabs.
+    pub(crate) async fn tabs(&self, count: usize) -> Vec<WindowHandle> {
+        until("the tabs", async || {
+            let tabs = self.client.windows().await.expect("tabs");
+            (tabs.len() == count).then_some(tabs)
+        })
+        .await
+    }
+
+    /// Looks at a tab.
+    pub(crate) async fn switch_to(&self, tab: WindowHandle) {
+        self.client.switch_to_window(tab).await.expect("a tab");
     }
 
     /// Where it is.

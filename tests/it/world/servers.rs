@@ -71,6 +71,12 @@ impl Servers {
         format!("http://{}", self.front.address())
     }
 
+    /// The process of the gateway.
+    pub(crate) async fn gateway_process(&self) -> u32 {
+        let gateway = self.gateway.lock().await;
+        gateway.process.id().expect("it runs")
+    }
+
     /// Ends the gateway at once, as `kill -9` does.
     pub(crate) async fn kill_gateway(&self) {
         self.gateway.lock().await.kill().await;
@@ -101,6 +107,7 @@ public_url = "{public}"
 listen = "127.0.0.1:0"
 name = "Contoso MCP gateway"
 root_server = "snippets"
+trusted_proxies = ["127.0.0.1"]
 
 [entra]
 authority = "{authority}"
