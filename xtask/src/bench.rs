@@ -1,10 +1,12 @@
 //! `cargo xtask bench`: what the bridge and the shim cost, beside a client that does without.
-//! `cargo xtask bench bridge` measures the relay alone, beside other bridges too (`relay`).
+//! `cargo xtask bench bridge` measures the relay alone, beside other bridges too (`relay`), and
+//! `cargo xtask bench gateway` what anonymous visitors can do to a gateway (`gateway`).
 //!
 //! Everything is measured in one run, on the release build, in the demo world: figures of
 //! different runs or machines do not compare.
 
 mod direct;
+mod gateway;
 mod http;
 mod pipe;
 mod process;
@@ -38,6 +40,7 @@ const IDLE: Duration = Duration::from_secs(3);
 pub(crate) fn main(arguments: &[String]) -> Result<()> {
     match arguments.split_first() {
         Some((what, rest)) if what == "bridge" => relay::main(rest),
+        Some((what, rest)) if what == "gateway" => gateway::main(rest),
         _ => {
             no_arguments(arguments)?;
             measure()

@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
+    process::Command,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -32,9 +33,15 @@ impl Direct {
     /// Registers, signs in by the demo's browser, and shakes hands.
     pub(super) fn sign_in(world: &World) -> Result<Self> {
         let resource = format!("{}/snippets/mcp", world.gateway);
-        let session = session(world, &resource)?;
-        let bearer = ("authorization".to_owned(), format!("Bearer {session}"));
-        Self::connect(&resource, vec![bearer])
+        let browser = |page: &str| world.postern(&["demo-browser", page]);
+        let tokens = sign_in(&world.gateway, &resource, browser)?;
+        Self::with_token(&resource, &tokens.access)
+    }
+
+    /// Shakes hands with a session that there is.
+    pub(super) fn with_token(endpoint: &str, token: &str) -> Result<Self> {
+        let bearer = ("authorization".to_owned(), format!("Bearer {token}"));
+        Self::connect(endpoint, vec![bearer])
     }
 
     /// Shakes hands where no credential is wanted.
@@ -111,43 +118,80 @@ pub(super) fn call(id: u64) -> String {
     .to_string()
 }
 
-/// A session key for `resource`, the way any client gets one.
-fn session(world: &World, resource: &str) -> Result<String> {
+/// What a sign-in at the gateway brings.
+pub(super) struct Tokens {
+    pub(super) client: String,
+    pub(super) access: String,
+    pub(super) refresh: String,
+}
+
+/// Signs in for `resource`, the way any client does. `browser` opens a page and goes to the end of the
+/// sign-in.
+pub(super) fn sign_in(
+    gateway: &str,
+    resource: &str,
+    browser: impl FnOnce(&str) -> Command,
+) -> Result<Tokens> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let redirect = format!(
         "http://127.0.0.1:{}/callback",
         listener.local_addr()?.port()
     );
-    let (mut connection, _) = Connection::open(&world.gateway)?;
-    let json = [("content-type".to_owned(), "application/json".to_owned())];
-    let document = json!({
-        "client_name": "bench", "redirect_uris": [redirect], "token_endpoint_auth_method": "none",
-    });
-    let registered = connection.post("/register", &json, &document.to_string())?;
-    let client = text(&registered, "client_id")?;
-
-    let page = format!(
-        "{}/authorize?response_type=code&client_id={client}&redirect_uri={}&state=bench\
-         &code_challenge={CHALLENGE}&code_challenge_method=S256&resource={}",
-        world.gateway,
-        encoded(&redirect),
-        encoded(resource),
-    );
-    let mut browser = world.postern(&["demo-browser", &page]).spawn()?;
+    let (mut connection, _) = Connection::open(gateway)?;
+    let client = register(&mut connection, "bench", &redirect, &[])?;
+    let page = gateway.to_owned() + &authorize_path(&client, &redirect, Some(resource));
+    let mut browser = browser(&page).spawn()?;
     let code = code(&listener)?;
     browser.wait()?;
-
-    let form = [(
-        "content-type".to_owned(),
-        "application/x-www-form-urlencoded".to_owned(),
-    )];
     let request = format!(
         "grant_type=authorization_code&client_id={client}&code={code}&redirect_uri={}\
          &code_verifier={VERIFIER}&resource={}",
         encoded(&redirect),
         encoded(resource),
     );
-    text(&connection.post("/token", &form, &request)?, "access_token")
+    let tokens = connection.post("/token", &form(), &request)?;
+    Ok(Tokens {
+        client,
+        access: text(&tokens, "access_token")?,
+        refresh: text(&tokens, "refresh_token")?,
+    })
+}
+
+/// Registers a client; returns its id.
+pub(super) fn register(
+    connection: &mut Connection,
+    name: &str,
+    redirect: &str,
+    more: &[(String, String)],
+) -> Result<String> {
+    let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+    headers.extend_from_slice(more);
+    let document = json!({
+        "client_name": name, "redirect_uris": [redirect], "token_endpoint_auth_method": "none",
+    });
+    text(
+        &connection.post("/register", &headers, &document.to_string())?,
+        "client_id",
+    )
+}
+
+/// The path of an authorization request.
+pub(super) fn authorize_path(client: &str, redirect: &str, resource: Option<&str>) -> String {
+    let resource = resource.map(|resource| format!("&resource={}", encoded(resource)));
+    format!(
+        "/authorize?response_type=code&client_id={client}&redirect_uri={}&state=bench\
+         &code_challenge={CHALLENGE}&code_challenge_method=S256{}",
+        encoded(redirect),
+        resource.unwrap_or_default(),
+    )
+}
+
+/// The header of a form.
+pub(super) fn form() -> [(String, String); 1] {
+    [(
+        "content-type".to_owned(),
+        "application/x-www-form-urlencoded".to_owned(),
+    )]
 }
 
 /// Takes the browser's redirect and the code in it, as it is encoded there.
@@ -170,7 +214,7 @@ fn code(listener: &TcpListener) -> Result<String> {
         .with_context(|| format!("no code in {line}"))
 }
 
-fn text(answer: &Answer, field: &str) -> Result<String> {
+pub(super) fn text(answer: &Answer, field: &str) -> Result<String> {
     let value: Value = serde_json::from_str(&answer.body)?;
     let text = value[field].as_str();
     Ok(text
@@ -178,7 +222,7 @@ fn text(answer: &Answer, field: &str) -> Result<String> {
         .to_owned())
 }
 
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {

@@ -46,7 +46,21 @@ impl Connection {
         headers: &[(String, String)],
         body: &str,
     ) -> Result<Answer> {
-        let mut request = format!("POST {path} HTTP/1.1\r\nhost: {}\r\n", self.host);
+        self.ask("POST", path, headers, body)
+    }
+
+    pub(super) fn get(&mut self, path: &str, headers: &[(String, String)]) -> Result<Answer> {
+        self.ask("GET", path, headers, "")
+    }
+
+    fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(String, String)],
+        body: &str,
+    ) -> Result<Answer> {
+        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.host);
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
