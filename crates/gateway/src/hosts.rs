@@ -14,7 +14,11 @@ use crate::app::App;
 /// Lets a request pass that was sent to our own host. `/healthz` and `/readyz` are asked under any
 /// name.
 pub(crate) async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let is_ours = is_for(app.host(), request.uri(), request.headers());
+    let usual_port = match app.issuer.starts_with("https:") {
+        true => ":443",
+        false => ":80",
+    };
+    let is_ours = is_for(app.host(), usual_port, request.uri(), request.headers());
     if is_ours || matches!(request.uri().path(), "/healthz" | "/readyz") {
         next.run(request).await
     } else {
@@ -23,8 +27,9 @@ pub(crate) async fn check(State(app): State<Arc<App>>, request: Request, next: N
     }
 }
 
-/// Whether every name a request gives for its host is `ours`; it gives one at least.
-fn is_for(ours: &str, uri: &Uri, headers: &HeaderMap) -> bool {
+/// Returns whether every name that a request gives for its host is `ours`, with the usual port or
+/// without; it gives one at least.
+fn is_for(ours: &str, usual_port: &str, uri: &Uri, headers: &HeaderMap) -> bool {
     let named = uri
         .authority()
         .map(|authority| authority.as_str().as_bytes());
@@ -33,7 +38,11 @@ fn is_for(ours: &str, uri: &Uri, headers: &HeaderMap) -> bool {
         .iter()
         .map(http::HeaderValue::as_bytes);
     let mut given = named.into_iter().chain(hosts).peekable();
-    given.peek().is_some() && given.all(|host| host.eq_ignore_ascii_case(ours.as_bytes()))
+    given.peek().is_some()
+        && given.all(|host| {
+            let host = host.strip_suffix(usual_port.as_bytes()).unwrap_or(host);
+            host.eq_ignore_ascii_case(ours.as_bytes())
+        })
 }
 
 #[cfg(test)]
@@ -48,11 +57,18 @@ mod tests {
             hosts.for_each(|(name, value)| {
                 headers.append(name, value);
             });
-            is_for("g.example:8443", &Uri::from_static(uri), &headers)
+            is_for("g.example:8443", ":443", &Uri::from_static(uri), &headers)
         };
         assert!(asked("/", &["g.example:8443"]));
         assert!(asked("/", &["G.Example:8443"]));
         assert!(asked("https://g.example:8443/", &[]));
+        let without_port = |host: &'static str| {
+            let headers = HeaderMap::from_iter([(HOST, host.parse().unwrap())]);
+            is_for("g.example", ":443", &Uri::from_static("/"), &headers)
+        };
+        assert!(without_port("g.example") && without_port("g.example:443"));
+        assert!(!without_port("g.example:80") && !without_port("g.example:4430"));
+        assert!(!without_port("g.example:443:443"));
         for (uri, hosts) in [
             ("/", &[][..]),
             ("/", &["g.example"]),
