@@ -94,6 +94,14 @@ impl KeyRing {
         if keys.is_empty() {
             bail!("there is no session key; hint: a line is an id, a space and 32 bytes in base64");
         }
+        for (place, key) in keys.iter().enumerate() {
+            if keys[..place].iter().any(|before| before.id == key.id) {
+                bail!(
+                    "two session keys have the id `{}`; hint: give each key an id of its own",
+                    key.id
+                );
+            }
+        }
         let newest = keys.remove(0);
         Ok(Self {
             newest,
@@ -325,6 +333,17 @@ mod tests {
                     .contains("chmod 600")
             );
         }
+    }
+
+    #[test]
+    fn keys_with_one_id_are_refused() {
+        let line = |seed: u8| format!("a {}\n", STANDARD.encode([seed, 1].repeat(16)));
+        let error = KeyRing::parse(&(line(2) + &line(3)).into()).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("two session keys have the id `a`")
+        );
     }
 
     #[test]
