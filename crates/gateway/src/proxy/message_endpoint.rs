@@ -25,13 +25,18 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 struct Sealed<Who> {
     url: String,
     owner: Who,
+    /// The session at the gateway: its end is that of the endpoint.
+    session: String,
 }
 
-/// The backend's endpoint that a caller was told as `told`, if it was this caller.
+/// The backend's endpoint that a caller was told as `told`, if it was this caller, in this session, and
+/// if the configuration still names the backend.
 pub(super) fn open(keys: &KeyRing, permit: &Permit, told: &str) -> Option<Uri> {
     let sealed: Sealed<Owner> = keys.open_json(Purpose::MessageEndpoint, told)?;
-    let own = sealed.owner == Owner::of(permit);
-    Uri::try_from(sealed.url).ok().filter(|_| own)
+    let is_own = sealed.owner == Owner::of(permit) && sealed.session == permit.session().id;
+    let stream = permit.server().sse_url.as_ref()?.to_string();
+    let url = at_same_origin(&Url::parse(&stream).ok()?, &sealed.url)?;
+    Uri::try_from(url).ok().filter(|_| is_own)
 }
 
 /// Why a stream is cut off.
@@ -65,10 +70,14 @@ impl Announcements {
     /// For a stream from `stream` to the caller of `permit`, who posts to `path`.
     pub(super) fn new(app: Arc<App>, permit: &Permit, stream: &Uri, path: String) -> Self {
         let owner = Owner::of(permit);
+        let session = permit.session().id.clone();
         let base = Url::parse(&stream.to_string()).ok();
         Self::telling(move |endpoint| {
-            let url = at_same_origin(base.as_ref()?, endpoint)?;
-            let sealed = Sealed { url, owner: &owner };
+            let sealed = Sealed {
+                url: at_same_origin(base.as_ref()?, endpoint)?,
+                owner: &owner,
+                session: session.clone(),
+            };
             let sealed = app.keys.seal_json(Purpose::MessageEndpoint, &sealed);
             Some(format!("{path}?sessionId={sealed}"))
         })
