@@ -47,7 +47,7 @@ pub(super) async fn message(State(app): State<Arc<App>>, request: Request) -> Re
 /// The preflight of a web page.
 pub(super) async fn preflight(State(app): State<Arc<App>>, request: Request) -> Response {
     let response = match check_origin(&app, request.headers()) {
-        Ok(()) => cors::preflight("GET, POST, DELETE, OPTIONS"),
+        Ok(()) => cors::preflight("GET, POST, DELETE, OPTIONS", request.headers()),
         Err(refusal) => refusal.answer(&Place {
             app: &app,
             server: None,
