@@ -102,6 +102,12 @@ impl Secrets {
         Ok(text.into())
     }
 
+    /// The values that a text names.
+    pub(crate) fn named(&self, template: &Template) -> Result<Vec<SecretString>, SecretError> {
+        let names = template.secrets();
+        names.map(|name| self.value(name).cloned()).collect()
+    }
+
     /// Where a path of the configuration leads: relative to `gateway.toml`, as a secret's file.
     pub(crate) fn path(&self, path: &Path) -> PathBuf {
         self.base.join(path)

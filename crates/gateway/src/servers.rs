@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use model::ServerName;
 use model::config::gateway::{BackendConfig, GatewayConfig};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::oauth::Scopes;
 use crate::secrets::Secrets;
@@ -23,6 +23,8 @@ pub(crate) struct Server {
     pub(crate) sse_url: Option<Uri>,
     /// What is added to every request to it; values are marked sensitive.
     pub(crate) injected: HeaderMap,
+    /// The secrets in these headers.
+    pub(crate) secrets: Vec<SecretString>,
 }
 
 /// All of them.
@@ -104,7 +106,9 @@ impl Servers {
 impl Server {
     fn new(name: &ServerName, config: &BackendConfig, secrets: &Secrets) -> anyhow::Result<Self> {
         let mut injected = HeaderMap::new();
+        let mut named = Vec::new();
         for (header, text) in &config.headers {
+            named.extend(secrets.named(text)?);
             let mut value = HeaderValue::from_str(secrets.fill(text)?.expose_secret())
                 .ok()
                 .with_context(|| format!("the value of the header {header} has line breaks"))?;
@@ -122,6 +126,7 @@ impl Server {
                 .map(|url| uri(url.url()))
                 .transpose()?,
             injected,
+            secrets: named,
         })
     }
 }

@@ -4,6 +4,7 @@ use http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
 };
 use http::{HeaderMap, StatusCode};
+use secrecy::{ExposeSecret as _, SecretString};
 
 /// Headers of one hop (RFC 9110 section 7.6.1).
 const HOP: [&str; 9] = [
@@ -79,12 +80,26 @@ pub(super) fn to_backend_readable(callers: &HeaderMap, ours: HeaderMap) -> Heade
     headers
 }
 
-/// A backend's headers as the caller gets them, without those that we `injected`.
-pub(super) fn to_caller(backends: &HeaderMap, injected: &HeaderMap) -> HeaderMap {
+/// A backend's headers as the caller gets them, without those that we `injected` and without any that
+/// holds one of our `secrets`: a backend may tell what it was asked with. Bodies are not looked at.
+pub(super) fn to_caller(
+    backends: &HeaderMap,
+    injected: &HeaderMap,
+    secrets: &[SecretString],
+) -> HeaderMap {
     let mut headers = passing(backends, |name| {
         !is_listed(name, &BACKENDS_OWN, &BACKENDS_OWN_PREFIXES)
     });
     for name in injected.keys() {
+        headers.remove(name);
+    }
+    let telling: Vec<_> = headers
+        .iter()
+        .filter(|(_, value)| secrets.iter().any(|secret| holds(value, secret)))
+        .map(|(name, _)| name.clone())
+        .collect();
+    for name in telling {
+        tracing::warn!(header = %name, "a backend's answer holds a secret that it was sent");
         headers.remove(name);
     }
     if is_event_stream(backends) {
@@ -92,6 +107,18 @@ pub(super) fn to_caller(backends: &HeaderMap, injected: &HeaderMap) -> HeaderMap
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     }
     headers
+}
+
+/// A shorter secret could be a part of anything by chance; it is looked for as the whole value.
+const SHORTEST_PART: usize = 6;
+
+fn holds(value: &HeaderValue, secret: &SecretString) -> bool {
+    let (value, secret) = (value.as_bytes(), secret.expose_secret().as_bytes());
+    match secret.len() {
+        0 => false,
+        1..SHORTEST_PART => value == secret,
+        length => value.windows(length).any(|part| part == secret),
+    }
 }
 
 pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
@@ -246,19 +273,27 @@ mod tests {
             ("access-control-allow-origin", "*"),
             ("www-authenticate", "Bearer"),
             ("x-functions-key", "echoed"),
+            ("x-echo", "x-functions-key: the-real-one;"),
+            ("x-echo", "harmless"),
+            ("x-part", "the-real-on"),
+            ("x-short", "pin"),
+            ("x-pinned", "pinned"),
             ("x-ms-request-id", "1"),
             ("mcp-session-id", "raw"),
             ("connection", "close"),
         ]);
-        let injected = headers(&[("x-functions-key", "real")]);
+        let injected = headers(&[("x-functions-key", "k=the-real-one")]);
+        let secrets = ["the-real-one", "pin", ""].map(SecretString::from);
         assert_eq!(
-            names(&to_caller(&backends, &injected)),
+            names(&to_caller(&backends, &injected, &secrets)),
             [
                 "cache-control=no-cache",
                 "content-encoding=gzip",
                 "content-type=text/event-stream; charset=utf-8",
                 "retry-after=3",
                 "x-accel-buffering=no",
+                "x-part=the-real-on",
+                "x-pinned=pinned",
             ]
         );
     }

@@ -214,7 +214,8 @@ fn answer(
         let told = way.path.strip_suffix("/sse").unwrap_or(&way.path);
         Announcements::new(Arc::clone(app), permit, uri, format!("{told}/message"))
     });
-    let mut headers = headers::to_caller(&backends.headers, &permit.server().injected);
+    let server = permit.server();
+    let mut headers = headers::to_caller(&backends.headers, &server.injected, &server.secrets);
     if rewritten {
         headers.remove(CONTENT_LENGTH);
     }
