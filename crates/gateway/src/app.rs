@@ -15,6 +15,8 @@ use crate::oauth::{Claims, OwnOrigin};
 use crate::proxy::Backends;
 use crate::rates::Rates;
 use crate::servers::Servers;
+use crate::request_log::RequestLog;
+use crate::server::{Drain, GRACE};
 use crate::sessions::Sessions;
 use crate::storage::{Seconds, Store};
 use crate::upstream::{self, Entra};
@@ -42,6 +44,7 @@ pub(crate) struct App {
     pub(crate) visitors: Visitors,
     pub(crate) rates: Rates,
     pub(crate) claims: Claims,
+    pub(crate) request_log: RequestLog,
     pub(crate) clock: Clock,
     /// Work that outlives its request.
     pub(crate) tasks: TaskTracker,
@@ -88,6 +91,7 @@ impl App {
             name: config.name,
             allowed_origins: config.allowed_origins,
             issuer,
+            request_log: RequestLog::default(),
             keys,
             entra,
             clock,

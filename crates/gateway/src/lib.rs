@@ -18,6 +18,7 @@ mod pages;
 mod person;
 mod proxy;
 mod rates;
+mod request_log;
 mod router;
 mod secrets;
 mod server;
@@ -69,8 +70,11 @@ pub async fn serve(
     let app = App::new(options, shutdown.clone())?;
     ready();
     let housekeeping = app.tasks.spawn(keep_house(Arc::clone(&app)));
-    server::serve(listener, router::router(Arc::clone(&app)), shutdown).await;
+    let summaries = app.tasks.spawn(summarize_refusals(Arc::clone(&app)));
+    server::serve(listener, router::router(Arc::clone(&app)), &app.drain).await;
     housekeeping.abort();
+    summaries.abort();
+    app.request_log.summarize();
     app.tasks.close();
     if tokio::time::timeout(server::GRACE, app.tasks.wait())
         .await
@@ -79,6 +83,15 @@ pub async fn serve(
         tracing::warn!("a refresh at the identity provider was cut off");
     }
     Ok(())
+}
+
+/// Logs every ten seconds how many requests were refused without a line of their own.
+async fn summarize_refusals(app: Arc<App>) {
+    let mut interval = tokio::time::interval(Duration::from_secs(10));
+    loop {
+        interval.tick().await;
+        app.request_log.summarize();
+    }
 }
 
 /// Removes what has expired, at the start and every ten minutes.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 use http::StatusCode;
@@ -12,6 +12,9 @@ use http::StatusCode;
 use crate::app::App;
 use crate::storage::StoreError;
 use crate::{hosts, oauth, proxy};
+
+/// How much of a path is logged, in characters.
+const LONGEST_PATH: usize = 200;
 
 /// The gateway's routes.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -21,7 +24,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(oauth::router())
         .merge(proxy::router())
         .layer(from_fn_with_state(Arc::clone(&app), hosts::check))
-        .layer(from_fn(note))
+        .layer(from_fn_with_state(Arc::clone(&app), note))
         .with_state(app)
 }
 
@@ -46,10 +49,21 @@ async fn ready(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
     }
 }
 
-/// Notes what was asked and answered. The query is left out: codes and states travel in it.
-async fn note(request: Request, next: Next) -> Response {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+/// Logs what was asked and answered. The query is left out: codes and states travel in it.
+async fn note(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), shown_path(&request));
     let response = next.run(request).await;
-    tracing::info!(%method, path, status = response.status().as_u16(), "request");
+    if app.request_log.takes(response.status()) {
+        tracing::info!(%method, path, status = response.status().as_u16(), "request");
+    }
     response
+}
+
+/// As much of a path as the log has room for. Paths of ours are short.
+fn shown_path(request: &Request) -> String {
+    let path = request.uri().path();
+    match path.char_indices().nth(LONGEST_PATH) {
+        Some((end, _)) => format!("{}… ({} bytes)", &path[..end], path.len()),
+        None => path.to_owned(),
+    }
 }
