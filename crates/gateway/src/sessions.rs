@@ -21,9 +21,6 @@ use crate::person::Person;
 use crate::storage::{Seconds, Session, StoreError};
 use crate::upstream::{Tokens, UpstreamError};
 
-/// How long before the end of Entra's tokens new ones are fetched.
-const EARLY: Seconds = 5 * 60;
-
 /// How long after a failure nothing is tried, so that requests do not queue for a provider that
 /// is down.
 const PAUSE: Seconds = 10;
@@ -40,6 +37,8 @@ pub(crate) struct LiveSession {
     /// Cancelled when its streams have to end: with it, or with the gateway.
     pub(crate) cut: CancellationToken,
     upstream_expires_at: AtomicU64,
+    /// From when on Entra's tokens are renewed.
+    renew_at: AtomicU64,
     /// When the next refresh may be tried.
     retry_at: AtomicU64,
     /// Held while refreshing at Entra.
@@ -145,6 +144,7 @@ impl LiveSession {
             id: session.id,
             person: session.person,
             client: session.client,
+            renew_at: AtomicU64::new(session.upstream_renew_at),
             server: session.server,
             scopes: session.scopes,
             ended: CancellationToken::new(),
@@ -163,7 +163,7 @@ impl LiveSession {
             return self.renew(app).await;
         }
         let may = app.now() >= self.retry_at.load(Ordering::Acquire);
-        if left <= EARLY && may && self.refreshing.try_lock().is_ok() {
+        if self.is_due(app.now()) && may && self.refreshing.try_lock().is_ok() {
             let (session, app) = (Arc::clone(self), Arc::clone(app));
             let tasks = app.tasks.clone();
             tasks.spawn(async move {
@@ -181,7 +181,7 @@ impl LiveSession {
         if self.ended.is_cancelled() {
             return Err(Lapse::Ended);
         }
-        if self.time_left(app.now()) > EARLY {
+        if !self.is_due(app.now()) {
             return Ok(());
         }
         if app.now() < self.retry_at.load(Ordering::Acquire) {
@@ -231,7 +231,8 @@ impl LiveSession {
         let sealed = app.keys.seal_json(Purpose::UpstreamTokens, &tokens);
         let kept = app
             .store
-            .keep_upstream(self.id.clone(), sealed, tokens.expires_at)
+            .keep_upstream(self.id.clone(), sealed, (tokens.expires_at, renew_at))
+        let renew_at = tokens.renew_at(app.now());
             .await;
         kept.map_err(store)?
             .then_some(())
@@ -241,6 +242,7 @@ impl LiveSession {
         Ok(())
     }
 
+        self.renew_at.store(renew_at, Ordering::Release);
     async fn close(&self, app: &App, reason: &str) -> Result<(), Lapse> {
         tracing::info!(session = self.id, reason, "a session ends");
         app.sessions.end(app, &self.id).await?;
@@ -250,6 +252,10 @@ impl LiveSession {
     fn time_left(&self, now: Seconds) -> Seconds {
         self.upstream_expires_at
             .load(Ordering::Acquire)
+    fn is_due(&self, now: Seconds) -> bool {
+        now >= self.renew_at.load(Ordering::Acquire)
+    }
+
             .saturating_sub(now)
     }
 }

@@ -195,6 +195,7 @@ async fn begin_session(
             .keys
             .seal_json(Purpose::UpstreamTokens, &signed_in.tokens),
         upstream_expires_at: signed_in.tokens.expires_at,
+        upstream_renew_at: signed_in.tokens.renew_at(app.now()),
         person: signed_in.person,
         client: request.client.clone(),
         server: request.server,

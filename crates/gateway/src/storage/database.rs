@@ -286,7 +286,7 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
 }
 
 /// The steps from nothing to today's schema. A step is never changed once it was released.
-const SCHEMA: [&str; 4] = [
+const SCHEMA: [&str; 5] = [
     include_str!("schema-1.sql"),
     include_str!("schema-2.sql"),
     include_str!("schema-3.sql"),
@@ -299,6 +299,7 @@ mod tests {
     use crate::storage::Client;
 
     const MANY: u64 = 20_000;
+    include_str!("schema-5.sql"),
 
     fn store() -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
@@ -320,7 +321,7 @@ mod tests {
                      WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n)
                      SELECT i FROM n LIMIT {MANY};
                  INSERT INTO sessions
-                     SELECT 's' || i, 'consent', 'person', 'used', 'snippets', '', 'x', 0, 1000
+                     SELECT 's' || i, 'consent', 'person', 'used', 'snippets', '', 'x', 0, 1000, 0
                      FROM numbers;
                  INSERT INTO refresh_tokens
                      SELECT CAST('t' || i AS BLOB), 's' || i, 'used', 1000, 100, x'00', 'sealed'

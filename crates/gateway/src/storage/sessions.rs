@@ -33,6 +33,8 @@ pub(crate) struct Session {
     /// The sealed tokens of Entra.
     pub(crate) upstream: String,
     pub(crate) upstream_expires_at: Seconds,
+    /// From when on they are renewed.
+    pub(crate) upstream_renew_at: Seconds,
     pub(crate) expires_at: Seconds,
 }
 
@@ -251,17 +253,20 @@ impl Store {
         .await
     }
 
-    /// Keeps what a refresh at Entra brought; `false` if the session ended meanwhile.
+    /// Keeps what a refresh at Entra brought, with its end and when to renew it; `false` if the session
+    /// ended meanwhile.
     pub(crate) async fn keep_upstream(
         &self,
         session: String,
         sealed: String,
-        expires_at: Seconds,
+        (expires_at, renew_at): (Seconds, Seconds),
     ) -> Result<bool, StoreError> {
         self.run(move |tx| {
             let changed = tx.execute(
-                "UPDATE sessions SET upstream = ?2, upstream_expires_at = ?3 WHERE id = ?1",
-                (session, sealed, expires_at),
+                "UPDATE sessions
+                 SET upstream = ?2, upstream_expires_at = ?3, upstream_renew_at = ?4
+                 WHERE id = ?1",
+                (session, sealed, expires_at, renew_at),
             )?;
             Ok(changed > 0)
         })
@@ -296,7 +301,7 @@ impl Presented {
 fn find_session(tx: &Transaction<'_>, id: &str, now: Seconds) -> rusqlite::Result<Option<Session>> {
     tx.query_row(
         "SELECT sessions.id, consent, profile, client, server, scopes, upstream,
-                upstream_expires_at, expires_at
+                upstream_expires_at, expires_at, upstream_renew_at
          FROM sessions JOIN people ON people.id = sessions.person
          WHERE sessions.id = ?1 AND expires_at > ?2",
         (id, now),
@@ -367,8 +372,8 @@ fn repeated(
 fn insert_session(tx: &Transaction<'_>, session: &Session) -> rusqlite::Result<()> {
     tx.execute(
         "INSERT INTO sessions (id, consent, person, client, server, scopes, upstream,
-                               upstream_expires_at, expires_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                               upstream_expires_at, expires_at, upstream_renew_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         (
             &session.id,
             &session.consent,
@@ -379,6 +384,7 @@ fn insert_session(tx: &Transaction<'_>, session: &Session) -> rusqlite::Result<(
             &session.upstream,
             session.upstream_expires_at,
             session.expires_at,
+            session.upstream_renew_at,
         ),
     )
     .map(drop)
@@ -458,5 +464,6 @@ fn read_session(row: &Row<'_>) -> rusqlite::Result<Session> {
         upstream: text(6)?,
         upstream_expires_at: row.get(7)?,
         expires_at: row.get(8)?,
+        upstream_renew_at: row.get(9)?,
     })
 }

@@ -42,6 +42,13 @@ use metadata::{Metadata, MetadataCache};
 
 pub(crate) use error::{EntraError, UpstreamError, relayed};
 
+/// How long before their end tokens are renewed, at most.
+const EARLY: Seconds = 5 * 60;
+
+/// Tokens that live for minutes are renewed when one part in so many of their life is left: those of
+/// five minutes would be renewed with each request otherwise.
+const LEFT_AT_RENEWAL: Seconds = 5;
+
 /// What Entra's tokens live if it does not say.
 const DEFAULT_LIFE: Duration = Duration::from_secs(3600);
 
@@ -82,6 +89,15 @@ pub(crate) struct Tokens {
     access: String,
     refresh: Option<String>,
     pub(crate) expires_at: Seconds,
+}
+
+impl Tokens {
+    /// From when on these tokens, which came `now`, are renewed.
+    pub(crate) fn renew_at(&self, now: Seconds) -> Seconds {
+        let life = self.expires_at.saturating_sub(now);
+        let early = EARLY.min(life / LEFT_AT_RENEWAL);
+        self.expires_at.saturating_sub(early)
+    }
 }
 
 impl Drop for Tokens {

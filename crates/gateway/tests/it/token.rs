@@ -312,6 +312,28 @@ async fn d27_t34_upstream_tokens_are_renewed_once_whoever_asks() {
 }
 
 #[tokio::test]
+async fn upstream_tokens_of_five_minutes_are_not_renewed_with_each_request() {
+    let world = World::start().await;
+    let life = |seconds| Behaviour {
+        life: Some(seconds),
+        ..Behaviour::default()
+    };
+    world.provider.behave(life(300));
+    let (client, mut tokens) = world.session().await;
+    for _ in 0..5 {
+        world.advance(40);
+        assert_eq!(world.mcp_status(&tokens.access).await, StatusCode::OK);
+        let (status, answer) = client.refresh(&tokens.refresh, &[]).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        tokens = Tokens::of(&answer);
+    }
+    assert_eq!(world.provider.refreshes(), 0);
+    world.advance(45);
+    let (status, _) = client.refresh(&tokens.refresh, &[]).await;
+    assert_eq!((status, world.provider.refreshes()), (StatusCode::OK, 1));
+}
+
+#[tokio::test]
 async fn upstream_tokens_are_renewed_before_they_expire() {
     let world = World::start().await;
     let (client, tokens) = world.session().await;

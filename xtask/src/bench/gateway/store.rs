@@ -79,7 +79,8 @@ fn fill(database: &Database, from: u64, to: u64) -> Result<()> {
              SELECT 'k' || i, 'p' || (i / 10), 'c' || (i / 100 * 10 + i % 10), '{REDIRECT}', 'echo',
                     'mcp', now, later
              FROM numbers, ends;
-         INSERT INTO sessions
+         INSERT INTO sessions (id, consent, person, client, server, scopes, upstream,
+                               upstream_expires_at, expires_at)
              SELECT 's' || i, 'k' || i, 'p' || (i / 10), 'c' || (i / 100 * 10 + i % 10), 'echo', 'mcp',
                     'sealed', now, CASE WHEN i < {from} + {EXPIRED} THEN gone ELSE later END
              FROM numbers, ends;
