@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use model::Clock;
@@ -14,9 +15,9 @@ use crate::crypto::KeyRing;
 use crate::oauth::{Claims, OwnOrigin};
 use crate::proxy::Backends;
 use crate::rates::Rates;
-use crate::servers::Servers;
 use crate::request_log::RequestLog;
 use crate::server::{Drain, GRACE};
+use crate::servers::Servers;
 use crate::sessions::Sessions;
 use crate::storage::{Seconds, Store};
 use crate::upstream::{self, Entra};
@@ -43,12 +44,12 @@ pub(crate) struct App {
     pub(crate) backends: Backends,
     pub(crate) visitors: Visitors,
     pub(crate) rates: Rates,
-    pub(crate) claims: Claims,
     pub(crate) request_log: RequestLog,
+    pub(crate) claims: Claims,
     pub(crate) clock: Clock,
     /// Work that outlives its request.
     pub(crate) tasks: TaskTracker,
-    pub(crate) shutdown: CancellationToken,
+    pub(crate) drain: Drain,
 }
 
 impl App {
@@ -63,7 +64,11 @@ impl App {
         make_folder(&data_dir)
             .with_context(|| format!("cannot create the data folder {}", data_dir.display()))?;
         // Takes the folder for this process: two first starts at once would each make keys.
-        let store = Store::open(&data_dir.join("gateway.sqlite"))?;
+        let drain_time = Duration::from_secs(config.drain_seconds.into());
+        let drain = Drain::new(shutdown, drain_time);
+        // The one before may be draining.
+        let patience = drain_time + 2 * GRACE;
+        let store = Store::open(&data_dir.join("gateway.sqlite"), patience)?;
         let keys = match &config.session_keys {
             Some(text) => KeyRing::parse(&secrets.fill(text)?).context("in `session_keys`")?,
             None => KeyRing::open_file(&data_dir.join("session-keys"))?,
@@ -86,16 +91,16 @@ impl App {
             backends: Backends::new()?,
             visitors: Visitors::new(&config),
             rates: Rates::new(),
+            request_log: RequestLog::default(),
             claims: Claims::default(),
             tasks: TaskTracker::new(),
             name: config.name,
             allowed_origins: config.allowed_origins,
             issuer,
-            request_log: RequestLog::default(),
             keys,
             entra,
             clock,
-            shutdown,
+            drain,
         }))
     }
 

@@ -55,8 +55,8 @@ pub struct Options {
     pub clock: Clock,
 }
 
-/// Serves until `shutdown` is cancelled; then requests may finish for a few seconds, and
-/// streams are ended. `ready` is called once, when everything that could stop the start is done.
+/// Serves until `shutdown` is cancelled. Then no connection is accepted any more, calls may finish within
+/// the `drain_seconds` of the configuration, and after them streams end. `ready` is called once, when everything that could stop the start is done.
 ///
 /// # Errors
 /// If the configuration does not hold, a secret is missing, or the data folder cannot be used.
@@ -67,7 +67,7 @@ pub async fn serve(
     ready: impl FnOnce() + Send,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let app = App::new(options, shutdown.clone())?;
+    let app = App::new(options, shutdown)?;
     ready();
     let housekeeping = app.tasks.spawn(keep_house(Arc::clone(&app)));
     let summaries = app.tasks.spawn(summarize_refusals(Arc::clone(&app)));

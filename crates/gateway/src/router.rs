@@ -39,6 +39,9 @@ async fn health(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
 
 /// Says whether requests can be answered now: without the store none can.
 async fn ready(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
+    if app.drain.shutdown.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the gateway ends\n");
+    }
     match app.store.check().await {
         Ok(()) => (StatusCode::OK, "ok\n"),
         Err(StoreError::Busy) => (StatusCode::SERVICE_UNAVAILABLE, "the store is busy\n"),

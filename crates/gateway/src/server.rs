@@ -1,5 +1,5 @@
 //! Connections: accepted as long as there is room, given a time limit for their headers, closed
-//! when nobody is at the other end any more, and ended softly, then hard.
+//! when nobody is at the other end any more, and drained at the end: calls first, then streams.
 
 use std::io;
 use std::net::SocketAddr;
@@ -28,22 +28,68 @@ const MOST: usize = 10_000;
 pub(crate) const PROBE_AFTER: Duration = Duration::from_secs(60);
 /// How long there is between two such questions.
 pub(crate) const PROBE_EVERY: Duration = Duration::from_secs(15);
-/// How long requests may go on after the shutdown began.
+/// How long a connection may take to close once it has been drained.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
-/// Serves `router` until `shutdown`, and returns when every connection is closed.
-pub(crate) async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+/// How a gateway ends.
+#[derive(Clone, Debug)]
+pub(crate) struct Drain {
+    /// Told to end.
+    pub(crate) shutdown: CancellationToken,
+    /// The calls that are carried out. Each has a token of it.
+    pub(crate) calls: TaskTracker,
+    /// How long they may go on.
+    pub(crate) time: Duration,
+    /// Cancelled when they have ended, or that time is over: streams end then.
+    pub(crate) cut: CancellationToken,
+}
+
+impl Drain {
+    pub(crate) fn new(shutdown: CancellationToken, time: Duration) -> Self {
+        Self {
+            shutdown,
+            calls: TaskTracker::new(),
+            time,
+            cut: CancellationToken::new(),
+        }
+    }
+
+    /// Waits for the calls, then ends the streams.
+    async fn run(&self) {
+        self.calls.close();
+        if tokio::time::timeout(self.time, self.calls.wait())
+            .await
+            .is_err()
+        {
+            let calls = self.calls.len();
+            tracing::warn!(
+                calls,
+                "calls are cut off that took longer than drain_seconds"
+            );
+        }
+        self.cut.cancel();
+    }
+
+    /// Waits until a connection is cut.
+    async fn is_over(&self) {
+        self.cut.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    }
+}
+
+/// Serves `router` until the shutdown, drains, and returns when every connection is closed.
+pub(crate) async fn serve(listener: TcpListener, router: Router, drain: &Drain) {
     let connections = TaskTracker::new();
     let room = Arc::new(Semaphore::new(MOST));
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &room) => accepted,
-            () = shutdown.cancelled() => break,
+            () = drain.shutdown.cancelled() => break,
         };
         match accepted {
             Ok((stream, peer, place)) => {
                 let service = router.clone().layer(axum::Extension(ConnectInfo(peer)));
-                let connection = connection(stream, service, shutdown.clone());
+                let connection = connection(stream, service, drain.clone());
                 connections.spawn(async move {
                     connection.await;
                     drop(place);
@@ -52,8 +98,10 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, shutdown: Cance
             Err(error) => pause_after(&error).await,
         }
     }
+    // No new connection may wait for an answer that does not come.
+    drop(listener);
     connections.close();
-    connections.wait().await;
+    tokio::join!(drain.run(), connections.wait());
 }
 
 /// The next connection, with its place among those there may be.
@@ -73,7 +121,7 @@ async fn pause_after(error: &io::Error) {
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
-async fn connection(stream: TcpStream, router: Router, shutdown: CancellationToken) {
+async fn connection(stream: TcpStream, router: Router, drain: Drain) {
     if let Err(error) = prepare(&stream) {
         tracing::debug!(%error, "a connection's options could not be set");
     }
@@ -99,11 +147,11 @@ async fn connection(stream: TcpStream, router: Router, shutdown: CancellationTok
     tokio::select! {
         result = connection.as_mut() => return report(result),
         () = silence(&begun) => return tracing::debug!("a connection brought no request"),
-        () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = drain.shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
     }
-    match tokio::time::timeout(GRACE, connection).await {
-        Ok(result) => report(result),
-        Err(_) => tracing::debug!("a connection was cut at the shutdown"),
+    tokio::select! {
+        result = connection => report(result),
+        () = drain.is_over() => tracing::debug!("a connection was cut at the shutdown"),
     }
 }
 

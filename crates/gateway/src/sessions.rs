@@ -90,7 +90,10 @@ impl Sessions {
             return known;
         }
         let stored = app.store.session(id, app.now()).await?;
-        let live = Arc::new(LiveSession::new(stored.ok_or(Lapse::Ended)?, &app.shutdown));
+        let live = Arc::new(LiveSession::new(
+            stored.ok_or(Lapse::Ended)?,
+            &app.drain.cut,
+        ));
         let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.entry(id.to_owned()).or_insert(Entry::Live(live));
         entry.usable()
@@ -139,16 +142,16 @@ impl Entry {
 }
 
 impl LiveSession {
-    fn new(session: Session, shutdown: &CancellationToken) -> Self {
+    fn new(session: Session, cut: &CancellationToken) -> Self {
         Self {
+            renew_at: AtomicU64::new(session.upstream_renew_at),
             id: session.id,
             person: session.person,
             client: session.client,
-            renew_at: AtomicU64::new(session.upstream_renew_at),
             server: session.server,
             scopes: session.scopes,
             ended: CancellationToken::new(),
-            cut: shutdown.child_token(),
+            cut: cut.child_token(),
             upstream_expires_at: AtomicU64::new(session.upstream_expires_at),
             retry_at: AtomicU64::new(0),
             refreshing: Mutex::new(()),
@@ -229,33 +232,33 @@ impl LiveSession {
             tracing::warn!(session = self.id, %error, "a refresh failed");
         })?;
         let sealed = app.keys.seal_json(Purpose::UpstreamTokens, &tokens);
+        let renew_at = tokens.renew_at(app.now());
         let kept = app
             .store
             .keep_upstream(self.id.clone(), sealed, (tokens.expires_at, renew_at))
-        let renew_at = tokens.renew_at(app.now());
             .await;
         kept.map_err(store)?
             .then_some(())
             .ok_or(UpstreamError::Over)?;
         self.upstream_expires_at
             .store(tokens.expires_at, Ordering::Release);
+        self.renew_at.store(renew_at, Ordering::Release);
         Ok(())
     }
 
-        self.renew_at.store(renew_at, Ordering::Release);
     async fn close(&self, app: &App, reason: &str) -> Result<(), Lapse> {
         tracing::info!(session = self.id, reason, "a session ends");
         app.sessions.end(app, &self.id).await?;
         Err(Lapse::Ended)
     }
 
-    fn time_left(&self, now: Seconds) -> Seconds {
-        self.upstream_expires_at
-            .load(Ordering::Acquire)
     fn is_due(&self, now: Seconds) -> bool {
         now >= self.renew_at.load(Ordering::Acquire)
     }
 
+    fn time_left(&self, now: Seconds) -> Seconds {
+        self.upstream_expires_at
+            .load(Ordering::Acquire)
             .saturating_sub(now)
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::message_endpoint::Announcements;
 use crate::sessions::LiveSession;
@@ -44,6 +45,8 @@ pub(super) struct Relayed {
     body: WithoutTrailers<Incoming>,
     end: Pin<Box<dyn Future<Output = ()> + Send>>,
     announcements: Option<Announcements>,
+    /// Held until a call has its whole answer; none for a stream.
+    _call: Option<TaskTrackerToken>,
 }
 
 impl Relayed {
@@ -53,11 +56,13 @@ impl Relayed {
         session: &Arc<LiveSession>,
         left: Duration,
         announcements: Option<Announcements>,
+        call: Option<TaskTrackerToken>,
     ) -> Self {
         Self {
             body: WithoutTrailers(body),
             end: Box::pin(end(Arc::clone(session), left)),
             announcements,
+            _call: call,
         }
     }
 

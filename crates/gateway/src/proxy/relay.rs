@@ -12,6 +12,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use hyper::body::Incoming;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::backend::{LARGEST, Outgoing, SendError};
 use super::body::Relayed;
@@ -123,10 +124,12 @@ async fn pass(
     if is_announced_too_large(request.headers()) {
         return Err(Refusal::TooLarge);
     }
+    let is_call = *request.method() != Method::GET;
     let way = Way {
         face,
         path: request.uri().path().to_owned(),
         left: time_left(&permit, request.method(), app.now()),
+        call: is_call.then(|| app.drain.calls.token()),
     };
     let outgoing = prepare(app, &permit, request, face)?;
     let uri = outgoing.uri.clone();
@@ -145,7 +148,7 @@ async fn pass(
                 Refusal::BackendDown
             }
         })?;
-    answer(app, &permit, &way, &uri, response)
+    answer(app, &permit, way, &uri, response)
 }
 
 /// The request as the backend gets it.
@@ -179,6 +182,8 @@ struct Way {
     path: String,
     /// How long its body may go on.
     left: Duration,
+    /// Held while a call is carried out; none for a stream.
+    call: Option<TaskTrackerToken>,
 }
 
 /// A stream lives no longer than the key that opened it, the answer to a message hardly.
@@ -194,7 +199,7 @@ fn time_left(permit: &Permit, method: &Method, now: Seconds) -> Duration {
 fn answer(
     app: &Arc<App>,
     permit: &Permit,
-    way: &Way,
+    way: Way,
     uri: &Uri,
     response: http::Response<Incoming>,
 ) -> Result<Response, Refusal> {
@@ -220,7 +225,8 @@ fn answer(
         headers.remove(CONTENT_LENGTH);
     }
     mcp_session::seal(&app.keys, permit, &backends.headers, &mut headers);
-    let body = Relayed::new(body, permit.session(), way.left, announcements);
+    let session = permit.session();
+    let body = Relayed::new(body, session, way.left, announcements, way.call);
     let mut response = Response::new(Body::new(body));
     *response.status_mut() = backends.status;
     *response.headers_mut() = headers;

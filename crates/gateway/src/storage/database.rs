@@ -1,6 +1,7 @@
 //! The connection, its thread and its schema.
 
 use std::fs::{File, TryLockError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,9 +22,7 @@ const QUEUE: usize = 256;
 /// How long a call may wait until it begins.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long a start waits for the gateway that has the database to end: longer than one that was
-/// told to end finishes its requests ([`GRACE`](crate::server::GRACE)).
-const LOCK_TIMEOUT: Duration = Duration::from_secs(8);
+/// How often a start looks whether the database is free.
 const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How long one transaction removes what has expired. Others go in between.
@@ -104,11 +103,12 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens or creates the database at `path`, which no other gateway may have open.
-    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
+    /// Opens or creates the database at `path`. Waits for `patience` until another gateway has let go of
+    /// it.
+    pub(crate) fn open(path: &Path, patience: Duration) -> anyhow::Result<Self> {
         let hint = || format!("cannot open the database {}", path.display());
         open_private(path).with_context(hint)?;
-        let lock = lock(path)?;
+        let lock = lock(path, patience)?;
         let mut connection = Connection::open(path).with_context(hint)?;
         prepare(&mut connection).with_context(hint)?;
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE);
@@ -161,10 +161,10 @@ impl Store {
     async fn ask<T>(
         &self,
         job: Job,
-        answered: oneshot::Receiver<rusqlite::Result<T>>,
+        answered: oneshot::Receiver<Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         self.jobs.send(job).await.map_err(|_| StoreError::Closed)?;
-        Ok(answered.await.map_err(|_| StoreError::Closed)??)
+        answered.await.map_err(|_| StoreError::Closed)?
     }
 
     /// Returns whether its thread runs. Does not wait for it.
@@ -225,22 +225,30 @@ pub(super) fn row_count(tx: &Transaction<'_>, table: &str) -> rusqlite::Result<u
     count.query_row([table], |row| row.get(0))
 }
 
+/// Runs a job as one transaction. One that panics is undone, as one that fails is, and the next can run.
 fn transact<T>(
     connection: &mut Connection,
     job: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
-) -> rusqlite::Result<T> {
-    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let value = job(&tx)?;
-    tx.commit()?;
-    Ok(value)
+) -> Result<T, StoreError> {
+    let run = || {
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let value = job(&tx)?;
+        tx.commit()?;
+        Ok(value)
+    };
+    let done: std::thread::Result<rusqlite::Result<T>> = catch_unwind(AssertUnwindSafe(run));
+    match done {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(StoreError::Failed("a defect stopped the call".to_owned())),
+    }
 }
 
 /// Takes the database for this process, for as long as the file lives. Two gateways on one database
 /// would each keep sessions in memory that the other one has ended.
-fn lock(path: &Path) -> anyhow::Result<File> {
+fn lock(path: &Path, patience: Duration) -> anyhow::Result<File> {
     let lock = path.with_extension("lock");
     let file = open_private(&lock).with_context(|| format!("cannot open {}", lock.display()))?;
-    let until = Instant::now() + LOCK_TIMEOUT;
+    let until = Instant::now() + patience;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
@@ -291,6 +299,7 @@ const SCHEMA: [&str; 5] = [
     include_str!("schema-2.sql"),
     include_str!("schema-3.sql"),
     include_str!("schema-4.sql"),
+    include_str!("schema-5.sql"),
 ];
 
 #[cfg(test)]
@@ -299,11 +308,10 @@ mod tests {
     use crate::storage::Client;
 
     const MANY: u64 = 20_000;
-    include_str!("schema-5.sql"),
 
     fn store() -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("store")).unwrap();
+        let store = Store::open(&folder.path().join("store"), Duration::ZERO).unwrap();
         (folder, store)
     }
 
@@ -341,12 +349,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn t54_a_store_whose_thread_is_gone_says_so() {
+    async fn t54_call_with_a_defect_is_undone_and_the_next_ones_run() {
         let (_folder, store) = store();
-        assert!(store.check().await.is_ok());
-        let broken = store.run::<()>(|_| panic!("as a defect would")).await;
-        assert!(matches!(broken, Err(StoreError::Closed)));
-        assert!(matches!(store.check().await, Err(StoreError::Closed)));
+        let broken = |tx: &Transaction<'_>| {
+            tx.execute("INSERT INTO people VALUES ('half', '{}')", [])?;
+            panic!("as a defect would")
+        };
+        let broken = store.run::<()>(broken).await;
+        assert!(matches!(broken, Err(StoreError::Failed(_))), "{broken:?}");
+        assert!(store.is_open());
+        assert_eq!(count(&store, "people").await, 0);
     }
 
     #[tokio::test]
@@ -451,7 +463,7 @@ mod tests {
             )
             .unwrap();
         drop(older);
-        let store = Store::open(&path).unwrap();
+        let store = Store::open(&path, Duration::ZERO).unwrap();
         let idle = store.run(|tx| row_count(tx, "unused_clients")).await;
         assert_eq!(idle.unwrap(), 2);
         assert_eq!(count(&store, "people").await, 1);
@@ -467,12 +479,12 @@ mod tests {
     async fn database_has_one_owner() {
         let (folder, store) = store();
         let path = folder.path().join("store");
-        let error = Store::open(&path).unwrap_err().to_string();
+        let error = Store::open(&path, Duration::ZERO).unwrap_err().to_string();
         assert!(
             error.contains("another gateway uses the database"),
             "{error}"
         );
         drop(store);
-        Store::open(&path).unwrap();
+        Store::open(&path, Duration::from_secs(20)).unwrap();
     }
 }

@@ -46,6 +46,7 @@ impl Backend {
             .route("/mcp", any(mcp))
             .route("/sse", get(stream))
             .route("/message", post(mcp))
+            .route("/streamed", any(stream))
             .route(
                 "/redirect",
                 any(|| async { (StatusCode::FOUND, [("location", "/mcp")]) }),

@@ -1,12 +1,13 @@
 //! Event streams from the backends: what passes, and what ends them.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
 use tokio_stream::StreamExt as _;
 
-use super::browser::Browser;
+use super::browser::{self, Browser};
 use super::world::{MESSAGE, World};
 
 #[tokio::test]
@@ -71,6 +72,38 @@ async fn g10_d34_legacy_sse_works_through_the_gateway() {
             StatusCode::NOT_FOUND
         );
     }
+}
+
+/// What a caller was told is good in its session alone, and for the backend of today.
+#[tokio::test]
+async fn message_endpoint_ends_with_its_session_and_its_backend() {
+    let mut world = World::start().await;
+    let (access, path, other) = {
+        let (client, tokens) = world.session().await;
+        let answer = world.open("/mcp/sse", &tokens.access).await;
+        let mut stream = answer.bytes_stream();
+        let announcement = Bytes::from("event: endpoint\ndata: /message?s=7\n\n");
+        world.backend.stream().send(announcement).await.unwrap();
+        let event = String::from_utf8(stream.next().await.unwrap().unwrap().to_vec()).unwrap();
+        let path = event.strip_prefix("event: endpoint\ndata: ").unwrap();
+        let other = client.sign_in(&Browser::new()).await;
+        (tokens.access, path.trim_end().to_owned(), other.access)
+    };
+    let status = async |world: &World, token: &str| {
+        let answer = world.mcp(&path, token).send().await.unwrap();
+        answer.status()
+    };
+    assert_eq!(status(&world, &access).await, StatusCode::OK);
+    assert_eq!(status(&world, &other).await, StatusCode::NOT_FOUND);
+    world.restart().await;
+    assert_eq!(status(&world, &access).await, StatusCode::OK);
+    let elsewhere = |text: String| {
+        let (before, rest) = text.split_once("sse_url = \"").unwrap();
+        let (_, after) = rest.split_once('"').unwrap();
+        format!("{before}sse_url = \"http://127.0.0.1:9/sse\"{after}")
+    };
+    world.restart_with(elsewhere).await;
+    assert_eq!(status(&world, &access).await, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
@@ -156,6 +189,59 @@ async fn a_stream_ends_with_the_key_it_was_opened_with() {
     world.pass(Duration::from_secs(11)).await;
     backend.closed().await;
     assert!(stream.next().await.unwrap().is_err());
+}
+
+/// A gateway whose backend answers calls by streams, with a caller of it.
+async fn with_streamed_answers(drain_seconds: u32) -> (World, String) {
+    let world = World::start_with(|text| {
+        format!(
+            "drain_seconds = {drain_seconds}\n{text}\n[servers.streamed]\nurl = \"{{backend}}/streamed\"\n"
+        )
+    })
+    .await;
+    let mut client = world.client().await;
+    client.resource = Some(world.url("/streamed/mcp"));
+    let tokens = client.sign_in(&Browser::new()).await;
+    (world, tokens.access)
+}
+
+#[tokio::test]
+async fn calls_finish_while_the_gateway_drains_and_streams_end_last() {
+    let (mut world, access) = with_streamed_answers(20).await;
+    let call = world.mcp("/streamed/mcp", &access).send().await.unwrap();
+    let answering = world.backend.stream();
+    let stream = world.open("/streamed/mcp", &access).await;
+    let telling = world.backend.stream();
+    let health = world.url("/healthz");
+    let mut stopping = pin!(world.stop());
+    let going_on = async {
+        while browser::http().get(&health).send().await.is_ok() {}
+        let (mut call, mut stream) = (call.bytes_stream(), stream.bytes_stream());
+        for (sender, receiver) in [(&answering, &mut call), (&telling, &mut stream)] {
+            sender.send(Bytes::from("data: 1\n\n")).await.unwrap();
+            assert_eq!(receiver.next().await.unwrap().unwrap(), "data: 1\n\n");
+        }
+        (call, stream)
+    };
+    let (mut call, mut stream) = tokio::select! {
+        () = &mut stopping => panic!("it did not wait for the call"),
+        streams = going_on => streams,
+    };
+    drop(answering);
+    let ended = async {
+        assert!(call.next().await.is_none(), "the whole answer");
+        assert!(stream.next().await.unwrap().is_err(), "cut afterwards");
+    };
+    tokio::join!(stopping, ended);
+}
+
+#[tokio::test]
+async fn call_that_takes_too_long_is_cut_when_the_gateway_ends() {
+    let (mut world, access) = with_streamed_answers(0).await;
+    let call = world.mcp("/streamed/mcp", &access).send().await.unwrap();
+    let _answering = world.backend.stream();
+    world.stop().await;
+    assert!(call.text().await.is_err());
 }
 
 #[tokio::test]

@@ -75,6 +75,10 @@ pub struct GatewayConfig {
     /// empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_origins: Vec<String>,
+    /// How long tool calls may go on after the gateway was told to end, in seconds; 600 at most. It takes
+    /// no new connections meanwhile, and event streams end when the last call has.
+    #[serde(default = "default_drain_seconds")]
+    pub drain_seconds: u32,
     /// The networks of the reverse proxies in front of this gateway. What they say in
     /// `forwarded_header` is believed; without them every visitor counts as the proxy itself, and
     /// all share one limit.
@@ -255,6 +259,10 @@ fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
 
 fn default_listen() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 4180))
+}
+
+fn default_drain_seconds() -> u32 {
+    20
 }
 
 fn default_name() -> String {

@@ -72,6 +72,12 @@ impl GatewayConfig {
                 "is empty; hint: people see it on the consent page",
             ));
         }
+        if self.drain_seconds > 600 {
+            return Err(wrong(
+                ["drain_seconds"],
+                "is more than 600; hint: what starts and ends the gateway hardly waits that long",
+            ));
+        }
         if self.servers.is_empty() {
             return Err(wrong(
                 ["servers"],
