@@ -13,6 +13,7 @@ use crate::Options;
 use crate::cookies::Cookies;
 use crate::crypto::KeyRing;
 use crate::oauth::{Claims, OwnOrigin};
+use crate::places::Places;
 use crate::proxy::Backends;
 use crate::rates::Rates;
 use crate::request_log::RequestLog;
@@ -50,6 +51,7 @@ pub(crate) struct App {
     /// Work that outlives its request.
     pub(crate) tasks: TaskTracker,
     pub(crate) drain: Drain,
+    pub(crate) places: Arc<Places>,
 }
 
 impl App {
@@ -101,6 +103,7 @@ impl App {
             entra,
             clock,
             drain,
+            places: Places::new(config.max_connections),
         }))
     }
 

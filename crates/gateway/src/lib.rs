@@ -16,6 +16,7 @@ mod hosts;
 mod oauth;
 mod pages;
 mod person;
+mod places;
 mod proxy;
 mod rates;
 mod request_log;
@@ -71,7 +72,7 @@ pub async fn serve(
     ready();
     let housekeeping = app.tasks.spawn(keep_house(Arc::clone(&app)));
     let summaries = app.tasks.spawn(summarize_refusals(Arc::clone(&app)));
-    server::serve(listener, router::router(Arc::clone(&app)), &app.drain).await;
+    server::serve(listener, router::router(Arc::clone(&app)), &app).await;
     housekeeping.abort();
     summaries.abort();
     app.request_log.summarize();

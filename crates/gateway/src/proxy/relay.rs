@@ -23,6 +23,7 @@ use super::{headers, mcp_session};
 use crate::access;
 use crate::app::App;
 use crate::cors;
+use crate::places::Connection;
 use crate::servers::Server;
 use crate::storage::Seconds;
 
@@ -117,6 +118,9 @@ async fn pass(
     server: &Arc<Server>,
 ) -> Result<Response, Refusal> {
     let caller = access::authenticate(app, request.headers(), request.uri()).await?;
+    if let Some(connection) = request.extensions().get::<Arc<Connection>>() {
+        connection.note_session();
+    }
     let permit = permit::decide(&caller, server).map_err(|denied| match denied {
         Denied::OtherServer => Refusal::InvalidToken,
         Denied::Missing(scopes) => Refusal::MissingScopes(scopes),

@@ -17,6 +17,7 @@ mod world;
 mod account;
 mod authorize;
 mod callback;
+mod connections;
 mod consent;
 mod credentials;
 mod discovery;

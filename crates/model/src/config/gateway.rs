@@ -75,6 +75,10 @@ pub struct GatewayConfig {
     /// empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_origins: Vec<String>,
+    /// How many connections there may be at once, 100 at least; one address may have a quarter of them.
+    /// Beyond that, idle ones are closed for new ones. Each needs a descriptor.
+    #[serde(default = "default_max_connections")]
+    pub max_connections: usize,
     /// How long tool calls may go on after the gateway was told to end, in seconds; 600 at most. It takes
     /// no new connections meanwhile, and event streams end when the last call has.
     #[serde(default = "default_drain_seconds")]
@@ -259,6 +263,10 @@ fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
 
 fn default_listen() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 4180))
+}
+
+fn default_max_connections() -> usize {
+    10_000
 }
 
 fn default_drain_seconds() -> u32 {

@@ -72,6 +72,12 @@ impl GatewayConfig {
                 "is empty; hint: people see it on the consent page",
             ));
         }
+        if self.max_connections < 100 {
+            return Err(wrong(
+                ["max_connections"],
+                "is less than 100; hint: one host has several connections",
+            ));
+        }
         if self.drain_seconds > 600 {
             return Err(wrong(
                 ["drain_seconds"],
