@@ -51,6 +51,8 @@ pub(crate) struct App {
     /// Work that outlives its request.
     pub(crate) tasks: TaskTracker,
     pub(crate) drain: Drain,
+    /// How long an event stream may be silent.
+    pub(crate) keep_alive: Option<Duration>,
     pub(crate) places: Arc<Places>,
 }
 
@@ -103,6 +105,10 @@ impl App {
             entra,
             clock,
             drain,
+            keep_alive: match config.keep_alive_seconds {
+                0 => None,
+                seconds => Some(Duration::from_secs(seconds.into())),
+            },
             places: Places::new(config.max_connections),
         }))
     }

@@ -302,16 +302,13 @@ mod tests {
     }
 
     #[test]
-    fn flood_of_connections_is_quick() {
-        let places = Places::new(10_000);
-        let begun = Instant::now();
-        let mut all: std::collections::VecDeque<_> = std::collections::VecDeque::new();
-        for _ in 0..100_000 {
-            all.push_back(places.take(None).expect("a place"));
-            if all.len() > 11_000 {
-                all.pop_front();
-            }
-        }
-        assert!(begun.elapsed() < Duration::from_secs(20));
+    fn flood_of_connections_stays_within_the_places() {
+        let places = Places::new(1_000);
+        let all: Vec<_> = (0..5_000)
+            .map(|_| places.take(None).expect("a place"))
+            .collect();
+        let open = all.iter().filter(|place| !makes_room(place)).count();
+        assert!((900..=1_000).contains(&open), "{open}");
+        assert_eq!(places.taken().connections.len(), open);
     }
 }

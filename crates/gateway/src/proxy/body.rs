@@ -1,4 +1,5 @@
-//! Bodies on their way: without trailers, which are headers that nobody looked at.
+//! Bodies on their way: without trailers, which nothing has looked at, and with a comment in an event
+//! stream that has been silent for long.
 
 use std::io;
 use std::pin::Pin;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::message_endpoint::Announcements;
@@ -45,24 +47,73 @@ pub(super) struct Relayed {
     body: WithoutTrailers<Incoming>,
     end: Pin<Box<dyn Future<Output = ()> + Send>>,
     announcements: Option<Announcements>,
+    keep_alive: Option<KeepAlive>,
     /// Held until a call has its whole answer; none for a stream.
     _call: Option<TaskTrackerToken>,
 }
 
+/// How a response is relayed.
+pub(super) struct Manner {
+    /// For how long at most.
+    pub(super) left: Duration,
+    pub(super) announcements: Option<Announcements>,
+    pub(super) keep_alive: Option<KeepAlive>,
+    pub(super) call: Option<TaskTrackerToken>,
+}
+
+/// Comments in an event stream that is silent: what lies in front of the gateway would close it.
+pub(super) struct KeepAlive {
+    every: Duration,
+    next: Pin<Box<Sleep>>,
+    /// Whether a line has begun that has not ended: no comment can stand there.
+    is_within_line: bool,
+}
+
+/// A line that readers of event streams ignore, also between the lines of an event.
+const COMMENT: &[u8] = b":\n";
+
+impl KeepAlive {
+    pub(super) fn new(every: Duration) -> Self {
+        Self {
+            every,
+            next: Box::pin(tokio::time::sleep(every)),
+            is_within_line: false,
+        }
+    }
+
+    /// Notes what passes.
+    fn note(&mut self, data: &[u8]) {
+        if let Some(last) = data.last() {
+            self.is_within_line = *last != b'\n';
+            self.wait();
+        }
+    }
+
+    fn wait(&mut self) {
+        self.next.as_mut().reset(Instant::now() + self.every);
+    }
+
+    /// Returns a comment when it is time for one.
+    fn poll(&mut self, context: &mut Context<'_>) -> Option<Bytes> {
+        while self.next.as_mut().poll(context).is_ready() {
+            self.wait();
+            if !self.is_within_line {
+                return Some(Bytes::from_static(COMMENT));
+            }
+        }
+        None
+    }
+}
+
 impl Relayed {
-    /// For a caller of `session` whose time is up after `left`.
-    pub(super) fn new(
-        body: Incoming,
-        session: &Arc<LiveSession>,
-        left: Duration,
-        announcements: Option<Announcements>,
-        call: Option<TaskTrackerToken>,
-    ) -> Self {
+    /// For a caller of `session`.
+    pub(super) fn new(body: Incoming, session: &Arc<LiveSession>, manner: Manner) -> Self {
         Self {
             body: WithoutTrailers(body),
-            end: Box::pin(end(Arc::clone(session), left)),
-            announcements,
-            _call: call,
+            end: Box::pin(end(Arc::clone(session), manner.left)),
+            announcements: manner.announcements,
+            keep_alive: manner.keep_alive,
+            _call: manner.call,
         }
     }
 
@@ -100,12 +151,27 @@ impl Body for Relayed {
         if self.end.as_mut().poll(context).is_ready() {
             return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
         }
-        let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
-            None => return Poll::Ready(None),
-            Some(Err(error)) => return Poll::Ready(Some(Err(io::Error::other(error)))),
-            Some(Ok(frame)) => frame,
+        let frame = match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(Some(Err(error))) => {
+                return Poll::Ready(Some(Err(io::Error::other(error))));
+            }
+            Poll::Ready(Some(Ok(frame))) => frame,
+            Poll::Pending => {
+                let keep_alive = self.keep_alive.as_mut();
+                let comment = keep_alive.and_then(|keep_alive| keep_alive.poll(context));
+                return comment.map_or(Poll::Pending, |comment| {
+                    Poll::Ready(Some(Ok(Frame::data(comment))))
+                });
+            }
         };
-        Poll::Ready(Some(self.pass(frame)))
+        let passed = self.pass(frame);
+        if let (Ok(frame), Some(keep_alive)) = (&passed, &mut self.keep_alive)
+            && let Some(data) = frame.data_ref()
+        {
+            keep_alive.note(data);
+        }
+        Poll::Ready(Some(passed))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -113,7 +179,7 @@ impl Body for Relayed {
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.announcements.is_some() {
+        if self.announcements.is_some() || self.keep_alive.is_some() {
             SizeHint::default()
         } else {
             self.body.size_hint()

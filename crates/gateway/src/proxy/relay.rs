@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::backend::{LARGEST, Outgoing, SendError};
-use super::body::Relayed;
+use super::body::{KeepAlive, Manner, Relayed};
 use super::message_endpoint::{self, Announcements};
 use super::permit::{self, BackendCredential, Denied, Permit};
 use super::refusal::{Place, Refusal};
@@ -229,8 +229,17 @@ fn answer(
         headers.remove(CONTENT_LENGTH);
     }
     mcp_session::seal(&app.keys, permit, &backends.headers, &mut headers);
-    let session = permit.session();
-    let body = Relayed::new(body, session, way.left, announcements, way.call);
+    // What is compressed, or has a length, takes no comment.
+    let is_open = headers::is_event_stream(&headers)
+        && !headers.contains_key(CONTENT_ENCODING)
+        && !headers.contains_key(CONTENT_LENGTH);
+    let manner = Manner {
+        left: way.left,
+        announcements,
+        keep_alive: app.keep_alive.filter(|_| is_open).map(KeepAlive::new),
+        call: way.call,
+    };
+    let body = Relayed::new(body, permit.session(), manner);
     let mut response = Response::new(Body::new(body));
     *response.status_mut() = backends.status;
     *response.headers_mut() = headers;

@@ -178,7 +178,7 @@ async fn a_stream_ends_with_its_session_however_old_it_is() {
 
 #[tokio::test]
 async fn a_stream_ends_with_the_key_it_was_opened_with() {
-    let world = World::start().await;
+    let world = World::start_with(|text| format!("keep_alive_seconds = 0\n{text}")).await;
     let (_, tokens) = world.session().await;
     let answer = world.open("/mcp", &tokens.access).await;
     let backend = world.backend.stream();
@@ -189,6 +189,29 @@ async fn a_stream_ends_with_the_key_it_was_opened_with() {
     world.pass(Duration::from_secs(11)).await;
     backend.closed().await;
     assert!(stream.next().await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn silent_stream_gets_comments_between_lines() {
+    let world = World::start().await;
+    let tokens = world.session().await.1;
+    let mut stream = world.open("/mcp", &tokens.access).await.bytes_stream();
+    let backend = world.backend.stream();
+    let mut next = async || stream.next().await.unwrap().unwrap();
+    for _ in 0..2 {
+        world.pass(Duration::from_secs(46)).await;
+        assert_eq!(next().await, ":\n");
+    }
+    backend.send(Bytes::from("data: a")).await.unwrap();
+    assert_eq!(next().await, "data: a");
+    world.pass(Duration::from_secs(46)).await;
+    backend.send(Bytes::from("b\n")).await.unwrap();
+    assert_eq!(next().await, "b\n", "no comment within a line");
+    world.pass(Duration::from_secs(40)).await;
+    backend.send(Bytes::from("\n")).await.unwrap();
+    assert_eq!(next().await, "\n", "it was not silent for long");
+    world.pass(Duration::from_secs(46)).await;
+    assert_eq!(next().await, ":\n");
 }
 
 /// A gateway whose backend answers calls by streams, with a caller of it.

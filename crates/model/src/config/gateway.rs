@@ -79,6 +79,10 @@ pub struct GatewayConfig {
     /// Beyond that, idle ones are closed for new ones. Each needs a descriptor.
     #[serde(default = "default_max_connections")]
     pub max_connections: usize,
+    /// After how many seconds of silence an event stream gets a comment line, so that a front end does
+    /// not take it for dead: nginx waits for 60 seconds, and Azure for 230. 0 is never.
+    #[serde(default = "default_keep_alive_seconds")]
+    pub keep_alive_seconds: u32,
     /// How long tool calls may go on after the gateway was told to end, in seconds; 600 at most. It takes
     /// no new connections meanwhile, and event streams end when the last call has.
     #[serde(default = "default_drain_seconds")]
@@ -267,6 +271,10 @@ fn default_listen() -> SocketAddr {
 
 fn default_max_connections() -> usize {
     10_000
+}
+
+fn default_keep_alive_seconds() -> u32 {
+    45
 }
 
 fn default_drain_seconds() -> u32 {
