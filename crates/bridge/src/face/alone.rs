@@ -51,15 +51,13 @@ impl Kept {
             ends,
             until: Instant::now() + HELD,
         };
-        let mut map = self.map();
-        map.insert(state, waiting);
-        let oldest = map.iter().min_by_key(|(_, waiting)| waiting.until);
-        if let Some((state, _)) = oldest
-            && map.len() > MOST_KEPT
-        {
-            let state = state.clone();
-            map.remove(&state);
-        }
+        let replaced = {
+            let mut map = self.map();
+            let before = map.insert(state, waiting);
+            [before, make_room(&mut map)]
+        };
+        // Its messages may be long: their memory is given back without the lock.
+        drop(replaced);
     }
 
     /// The session in which this request goes on, if there is one.
@@ -84,12 +82,27 @@ impl Kept {
                 () = memory.outstayed(begun) => true,
             };
             let now = Instant::now();
-            self.map().retain(|_, kept| {
+            let has_ended = |kept: &Waiting| {
                 let is_full = is_short && kept.ends.memory.is_over_floor();
-                kept.until > now && !kept.ends.to.is_closed() && !is_full
-            });
+                kept.until <= now || kept.ends.to.is_closed() || is_full
+            };
+            let ended: Vec<_> = {
+                let mut map = self.map();
+                map.extract_if(|_, kept| has_ended(kept)).collect()
+            };
+            drop(ended);
         }
     }
+}
+
+/// Takes the oldest session out, if there are too many.
+fn make_room(map: &mut HashMap<String, Waiting>) -> Option<Waiting> {
+    if map.len() <= MOST_KEPT {
+        return None;
+    }
+    let oldest = map.iter().min_by_key(|(_, waiting)| waiting.until);
+    let state = oldest.map(|(state, _)| state.clone())?;
+    map.remove(&state)
 }
 
 /// Returns how the session of this message is listed. One that subscribes stays for as long as its
