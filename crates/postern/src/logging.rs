@@ -13,9 +13,10 @@ const LARGEST: u64 = 4 * 1024 * 1024;
 /// What is logged unless `POSTERN_LOG` says otherwise.
 const DEFAULT: &str = "info";
 
-/// Libraries that would write down headers, and so credentials, if they were let.
+/// Libraries that would write down headers, and so credentials, if they were let. h2 would have a
+/// warning for each frame of a client that breaks the rules.
 const QUIET: [&str; 6] = [
-    "h2=info",
+    "h2=error",
     "hyper=info",
     "hyper_util=info",
     "reqwest=info",
