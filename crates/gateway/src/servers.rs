@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use model::ServerName;
-use model::config::gateway::{BackendConfig, GatewayConfig};
+use model::config::gateway::{BackendConfig, BackendUrl, GatewayConfig};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::oauth::Scopes;
@@ -23,7 +23,7 @@ pub(crate) struct Server {
     pub(crate) sse_url: Option<Uri>,
     /// What is added to every request to it; values are marked sensitive.
     pub(crate) injected: HeaderMap,
-    /// The secrets in these headers.
+    /// The secrets in these headers, and what the queries of the URLs say.
     pub(crate) secrets: Vec<SecretString>,
 }
 
@@ -115,6 +115,8 @@ impl Server {
             value.set_sensitive(true);
             injected.insert(HeaderName::try_from(header)?, value);
         }
+        let urls = [Some(&config.url), config.sse_url.as_ref()];
+        named.extend(urls.into_iter().flatten().flat_map(query_values));
         Ok(Self {
             name: name.clone(),
             title: config.title.clone().unwrap_or_else(|| name.to_string()),
@@ -131,6 +133,44 @@ impl Server {
     }
 }
 
+/// Shorter values in a query are no keys.
+const SHORTEST_KEY: usize = 16;
+
+/// What may be a key in the query of a URL, as it is written and decoded.
+fn query_values(url: &BackendUrl) -> Vec<SecretString> {
+    let url = url.url();
+    let written = url.query().unwrap_or_default().split('&');
+    let written = written.filter_map(|pair| Some(pair.split_once('=')?.1.to_owned()));
+    let decoded = url.query_pairs().map(|(_, value)| value.into_owned());
+    let values = written.chain(decoded);
+    values
+        .filter(|value| value.len() >= SHORTEST_KEY)
+        .map(SecretString::from)
+        .collect()
+}
+
 fn uri(url: &url::Url) -> anyhow::Result<Uri> {
     Uri::try_from(url.as_str()).with_context(|| format!("{url} cannot be requested"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_in_queries_are_secrets() {
+        let values = |text: &str| -> Vec<String> {
+            let url = text.parse().unwrap();
+            let values = query_values(&url);
+            values
+                .iter()
+                .map(|value| value.expose_secret().to_owned())
+                .collect()
+        };
+        assert_eq!(values("http://b/mcp"), [""; 0]);
+        assert_eq!(
+            values("http://b/mcp?code=0123456789abcdef%3D&v=1"),
+            ["0123456789abcdef%3D", "0123456789abcdef="]
+        );
+    }
 }

@@ -45,9 +45,10 @@ const NOT_CALLERS: [&str; 3] = [
 const NOT_CALLERS_PREFIXES: [&str; 1] = ["mcp-internal-"];
 
 /// What a backend says about its own place, which is not ours.
-const BACKENDS_OWN: [&str; 9] = [
+const BACKENDS_OWN: [&str; 10] = [
     "alt-svc",
     "clear-site-data",
+    "content-location",
     "location",
     "mcp-session-id",
     "refresh",
@@ -270,6 +271,7 @@ mod tests {
             ("retry-after", "3"),
             ("set-cookie", "a=b"),
             ("location", "http://10.0.0.5/"),
+            ("content-location", "http://10.0.0.5/"),
             ("access-control-allow-origin", "*"),
             ("www-authenticate", "Bearer"),
             ("x-functions-key", "echoed"),
