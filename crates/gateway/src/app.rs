@@ -13,7 +13,7 @@ use crate::Options;
 use crate::cookies::Cookies;
 use crate::crypto::KeyRing;
 use crate::oauth::{Claims, OwnOrigin};
-use crate::places::Places;
+use crate::places::{Places, places_within};
 use crate::proxy::Backends;
 use crate::rates::Rates;
 use crate::request_log::RequestLog;
@@ -57,22 +57,30 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(options: Options, shutdown: CancellationToken) -> anyhow::Result<Arc<Self>> {
+    /// Returns `None` if `shutdown` is cancelled before the data folder is free.
+    pub(crate) async fn new(
+        options: Options,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<Option<Arc<Self>>> {
         let Options {
             config,
             data_dir,
             secrets,
             clock,
+            descriptors,
         } = options;
         config.validate()?;
         make_folder(&data_dir)
             .with_context(|| format!("cannot create the data folder {}", data_dir.display()))?;
         // Takes the folder for this process: two first starts at once would each make keys.
         let drain_time = Duration::from_secs(config.drain_seconds.into());
-        let drain = Drain::new(shutdown, drain_time);
+        let drain = Drain::new(shutdown.clone(), drain_time);
         // The one before may be draining.
         let patience = drain_time + 2 * GRACE;
-        let store = Store::open(&data_dir.join("gateway.sqlite"), patience)?;
+        let database = data_dir.join("gateway.sqlite");
+        let Some(store) = Store::open_when_free(&database, patience, &shutdown).await? else {
+            return Ok(None);
+        };
         let keys = match &config.session_keys {
             Some(text) => KeyRing::parse(&secrets.fill(text)?).context("in `session_keys`")?,
             None => KeyRing::open_file(&data_dir.join("session-keys"))?,
@@ -85,7 +93,7 @@ impl App {
             &secrets,
             clock.clone(),
         )?;
-        Ok(Arc::new(Self {
+        Ok(Some(Arc::new(Self {
             own_origin: OwnOrigin::new(config.public_url.url()),
             servers: Servers::new(&config, &secrets)?,
             cookies: Cookies::new(&config.public_url),
@@ -109,8 +117,8 @@ impl App {
                 0 => None,
                 seconds => Some(Duration::from_secs(seconds.into())),
             },
-            places: Places::new(config.max_connections),
-        }))
+            places: Places::new(places_within(config.max_connections, descriptors)),
+        })))
     }
 
     /// Host and port of the issuer.

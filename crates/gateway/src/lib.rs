@@ -54,10 +54,14 @@ pub struct Options {
     pub secrets: Secrets,
     /// The time.
     pub clock: Clock,
+    /// How many descriptors the process may have, if the system limits them. Connections that they do not
+    /// suffice for find no place.
+    pub descriptors: Option<u64>,
 }
 
-/// Serves until `shutdown` is cancelled. Then no connection is accepted any more, calls may finish within
-/// the `drain_seconds` of the configuration, and after them streams end. `ready` is called once, when everything that could stop the start is done.
+/// Serves until `shutdown` is cancelled. Then no connection is accepted any more, requests may finish
+/// within the `drain_seconds` of the configuration, and after them streams end. `ready` is called once,
+/// when everything that could stop the start is done.
 ///
 /// # Errors
 /// If the configuration does not hold, a secret is missing, or the data folder cannot be used.
@@ -68,14 +72,17 @@ pub async fn serve(
     ready: impl FnOnce() + Send,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let app = App::new(options, shutdown)?;
+    let Some(app) = App::new(options, shutdown).await? else {
+        return Ok(());
+    };
     ready();
     let housekeeping = app.tasks.spawn(keep_house(Arc::clone(&app)));
-    let summaries = app.tasks.spawn(summarize_refusals(Arc::clone(&app)));
+    let summaries = app.tasks.spawn(summarize_visits(Arc::clone(&app)));
     server::serve(listener, router::router(Arc::clone(&app)), &app).await;
     housekeeping.abort();
     summaries.abort();
     app.request_log.summarize();
+    app.places.summarize();
     app.tasks.close();
     if tokio::time::timeout(server::GRACE, app.tasks.wait())
         .await
@@ -86,12 +93,13 @@ pub async fn serve(
     Ok(())
 }
 
-/// Logs every ten seconds how many requests were refused without a line of their own.
-async fn summarize_refusals(app: Arc<App>) {
+/// Logs every ten seconds what requests and connections of visitors had no line of their own.
+async fn summarize_visits(app: Arc<App>) {
     let mut interval = tokio::time::interval(Duration::from_secs(10));
     loop {
         interval.tick().await;
         app.request_log.summarize();
+        app.places.summarize();
     }
 }
 

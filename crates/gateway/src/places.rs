@@ -1,34 +1,62 @@
-//! Which connections a gateway has, and which of them makes room for a new one.
+//! Which connections a gateway has and how long each may go on, and which of them makes room for a new
+//! one.
 //!
-//! Owns: how many there are, and of which address; what is known of each. Does not own: the sockets,
-//! and what a connection is used for.
+//! Owns: how many there are, and of which address; the requests that are open on each. Does not own:
+//! the sockets, and what a request is about.
 //!
-//! Invariants: a connection that a signed-in session uses right now never makes room. A new one is
-//! turned away only if all others are of that kind, or if its address has all that one address may
-//! have.
+//! Invariants: a connection that a session uses right now never makes room. A new one is turned away
+//! only if all others are of that kind, or if its address has all that one address may have.
+
+mod requests;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use requests::Rank;
+pub(crate) use requests::{Connection, OpenRequest};
+
+/// How many requests without a session may be open. Each holds some KiB.
+const MAX_ANONYMOUS: usize = 4096;
 /// One address may have this part of all places: a company may have one.
 const PART_OF_ADDRESS: usize = 4;
-
 /// At once so many parts of a thousand make room, so that a flood of connections has few looks at all
 /// of them.
 const MADE_AT_ONCE: usize = 10;
+/// How many descriptors are for the store, the log, the listener and the identity provider.
+const OTHER_DESCRIPTORS: usize = 64;
+
+/// How many places there can be: a connection needs a descriptor, and one to its backend. `limit` is
+/// what the process may have.
+pub(crate) fn places_within(max: usize, limit: Option<u64>) -> usize {
+    let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok()) else {
+        return max;
+    };
+    let possible = limit.saturating_sub(OTHER_DESCRIPTORS).max(2) / 2;
+    if possible < max {
+        tracing::warn!(
+            descriptors = limit,
+            connections = possible,
+            "there are too few descriptors for max_connections; hint: raise the limit of open files \
+             to twice max_connections and {OTHER_DESCRIPTORS} more"
+        );
+    }
+    possible.min(max)
+}
 
 /// The places.
 #[derive(Debug)]
 pub(crate) struct Places {
     max: usize,
     taken: Mutex<Taken>,
+    /// How many requests without a session are open.
+    anonymous: Arc<AtomicUsize>,
     /// What times are counted from.
-    begun: Instant,
+    start: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -36,21 +64,21 @@ struct Taken {
     next_number: u64,
     connections: HashMap<u64, Arc<Connection>>,
     of_address: HashMap<IpAddr, usize>,
+    events: Events,
 }
 
-/// What is known of a connection.
-#[derive(Debug)]
-pub(crate) struct Connection {
-    /// Its address, if that has a limit.
-    address: Option<IpAddr>,
-    /// When its last request began or ended, in milliseconds after [`Places::begun`].
-    used_at: AtomicU64,
-    /// How many requests are open.
-    open: AtomicUsize,
-    /// Whether a signed-in session has used it.
-    is_known: AtomicBool,
-    /// Cancelled when it has to make room.
-    pub(crate) closing: CancellationToken,
+/// What happened since the last summary.
+#[derive(Debug, Default)]
+struct Events {
+    /// Connections that were closed for others.
+    closed: u64,
+    /// Connections that found no place.
+    refused: u64,
+    /// An address that has all it may have.
+    full_address: Option<IpAddr>,
+    /// Connections that could not be accepted, and why the last one could not.
+    failed: u64,
+    failure: String,
 }
 
 /// A connection's place. Dropped, it is free.
@@ -61,19 +89,13 @@ pub(crate) struct Place {
     pub(crate) connection: Arc<Connection>,
 }
 
-/// A request that is open, until its response has ended.
-#[derive(Debug)]
-pub(crate) struct OpenRequest {
-    places: Arc<Places>,
-    connection: Arc<Connection>,
-}
-
 impl Places {
     pub(crate) fn new(max: usize) -> Arc<Self> {
         Arc::new(Self {
             max,
             taken: Mutex::default(),
-            begun: Instant::now(),
+            anonymous: Arc::default(),
+            start: Instant::now(),
         })
     }
 
@@ -81,21 +103,12 @@ impl Places {
     /// limit of one address holds: at a proxy, and where many people share it.
     pub(crate) fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Place> {
         let mut taken = self.taken();
-        let of_address = address.and_then(|address| taken.of_address.get(&address));
-        if of_address.is_some_and(|count| *count >= self.max.div_ceil(PART_OF_ADDRESS)) {
-            taken.make_room(1, |connection| connection.address == address)?;
+        if !self.make_room_for(address, &mut taken) {
+            taken.events.refused += 1;
+            return None;
         }
-        if taken.connections.len() >= self.max {
-            let many = (self.max * MADE_AT_ONCE / 1000).max(1);
-            taken.make_room(many, |_| true)?;
-        }
-        let connection = Arc::new(Connection {
-            address,
-            used_at: AtomicU64::new(self.now()),
-            open: AtomicUsize::new(0),
-            is_known: AtomicBool::new(false),
-            closing: CancellationToken::new(),
-        });
+        let anonymous = Arc::clone(&self.anonymous);
+        let connection = Connection::new(address, self.start, anonymous);
         taken.next_number += 1;
         let number = taken.next_number;
         taken.connections.insert(number, Arc::clone(&connection));
@@ -109,8 +122,54 @@ impl Places {
         })
     }
 
-    fn now(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    fn make_room_for(&self, address: Option<IpAddr>, taken: &mut Taken) -> bool {
+        let share = self.max.div_ceil(PART_OF_ADDRESS);
+        let of_address = address.and_then(|address| taken.of_address.get(&address));
+        if of_address.is_some_and(|count| *count >= share) {
+            taken.events.full_address = address;
+            let is_of_address = |connection: &Connection| connection.address == address;
+            if !taken.make_room(part_at_once(share), is_of_address) {
+                return false;
+            }
+        }
+        taken.connections.len() < self.max || taken.make_room(part_at_once(self.max), |_| true)
+    }
+
+    /// Notes that a connection could not be accepted. Closes idle ones: there may be no descriptor left.
+    pub(crate) fn note_failure(&self, error: &std::io::Error) {
+        let mut taken = self.taken();
+        taken.events.failed += 1;
+        taken.events.failure = error.to_string();
+        taken.make_room(part_at_once(self.max), |_| true);
+    }
+
+    /// Logs what happened to connections since the last time.
+    pub(crate) fn summarize(&self) {
+        let events = std::mem::take(&mut self.taken().events);
+        if let Some(address) = events.full_address {
+            tracing::warn!(
+                %address,
+                "this address has all connections that one address may have; hint: if it is a \
+                 proxy's, name it in trusted_proxies; if many people share it, in trusted_networks"
+            );
+        }
+        let Events {
+            closed,
+            refused,
+            failed,
+            failure,
+            ..
+        } = events;
+        if closed + refused > 0 {
+            tracing::warn!(
+                closed,
+                refused,
+                "connections were closed for new ones, or refused"
+            );
+        }
+        if failed > 0 {
+            tracing::warn!(failed, error = failure, "connections could not be accepted");
+        }
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -118,30 +177,40 @@ impl Places {
     }
 }
 
+fn part_at_once(places: usize) -> usize {
+    (places * MADE_AT_ONCE / 1000).max(1)
+}
+
 impl Taken {
-    /// Frees up to `many` places: of idle connections first, those unused for longest, and of those
-    /// that no session has used before others. Returns `None` if there is none to free.
-    fn make_room(&mut self, many: usize, may: impl Fn(&Connection) -> bool) -> Option<()> {
+    /// Frees up to `many` places of idle connections: those unused for longest, and of those that no
+    /// session has used before others. Without idle ones, frees that of the connection whose request
+    /// without a session is the oldest. Returns whether there was one.
+    fn make_room(&mut self, many: usize, may: impl Fn(&Connection) -> bool) -> bool {
         let mut candidates: Vec<_> = self
             .connections
             .iter()
             .filter(|(_, connection)| may(connection))
             .filter_map(|(number, connection)| Some((connection.rank()?, *number)))
             .collect();
-        let (first_rank, _) = candidates.iter().min()?;
-        // Those in use go one by one, and only while no other is left.
-        let many = if first_rank.0 == Rank::Unknown {
-            1
-        } else {
-            many
+        let many = match candidates.iter().min() {
+            None => return false,
+            Some(((Rank::InUse, _), _)) => 1,
+            Some(_) => {
+                candidates.retain(|((rank, _), _)| *rank != Rank::InUse);
+                many
+            }
         };
-        candidates.sort_unstable();
-        for (_, number) in candidates.into_iter().take(many) {
+        if many < candidates.len() {
+            candidates.select_nth_unstable(many);
+            candidates.truncate(many);
+        }
+        for (_, number) in candidates {
             if let Some(connection) = self.remove(number) {
-                connection.closing.cancel();
+                connection.make_room();
+                self.events.closed += 1;
             }
         }
-        Some(())
+        true
     }
 
     fn remove(&mut self, number: u64) -> Option<Arc<Connection>> {
@@ -158,53 +227,16 @@ impl Taken {
     }
 }
 
-/// Which connections make room first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    IdleUnknown,
-    IdleKnown,
-    /// In use, but not by a signed-in session.
-    Unknown,
-}
-
-impl Connection {
-    /// Notes that a signed-in session uses it.
-    pub(crate) fn note_session(&self) {
-        self.is_known.store(true, Ordering::Relaxed);
-    }
-
-    /// Its rank, and since when it is unused; `None` if it must not make room.
-    fn rank(&self) -> Option<(Rank, u64)> {
-        let is_open = self.open.load(Ordering::Relaxed) > 0;
-        let rank = match (is_open, self.is_known.load(Ordering::Relaxed)) {
-            (false, false) => Rank::IdleUnknown,
-            (false, true) => Rank::IdleKnown,
-            (true, false) => Rank::Unknown,
-            (true, true) => return None,
-        };
-        Some((rank, self.used_at.load(Ordering::Relaxed)))
-    }
-}
-
 impl Place {
-    /// Notes that a request has begun.
-    pub(crate) fn open(&self) -> OpenRequest {
-        self.connection.open.fetch_add(1, Ordering::Relaxed);
-        let now = self.places.now();
-        self.connection.used_at.store(now, Ordering::Relaxed);
-        OpenRequest {
-            places: Arc::clone(&self.places),
-            connection: Arc::clone(&self.connection),
+    /// Notes that a request has begun. `call` is held until it has ended. If there are too many without a
+    /// session, the connection with the oldest makes room.
+    pub(crate) fn begin(&self, call: TaskTrackerToken) -> OpenRequest {
+        let request = self.connection.begin(call);
+        if self.places.anonymous.load(Ordering::Relaxed) > MAX_ANONYMOUS {
+            let mut taken = self.places.taken();
+            taken.make_room(1, Connection::serves_anonymous);
         }
-    }
-
-    /// For how long no request has been open.
-    pub(crate) fn idle(&self) -> Duration {
-        if self.connection.open.load(Ordering::Relaxed) > 0 {
-            return Duration::ZERO;
-        }
-        let used_at = self.connection.used_at.load(Ordering::Relaxed);
-        Duration::from_millis(self.places.now().saturating_sub(used_at))
+        request
     }
 }
 
@@ -214,27 +246,36 @@ impl Drop for Place {
     }
 }
 
-impl Drop for OpenRequest {
-    fn drop(&mut self) {
-        let now = self.places.now();
-        self.connection.used_at.store(now, Ordering::Relaxed);
-        self.connection.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio_util::task::TaskTracker;
+
     use super::*;
 
     fn address(last: u8) -> Option<IpAddr> {
         Some(IpAddr::from([192, 0, 2, last]))
     }
 
-    /// Takes a place that was last used at this time.
-    fn taken(places: &Arc<Places>, address: Option<IpAddr>, used_at: u64) -> Place {
+    fn taken(places: &Arc<Places>, address: Option<IpAddr>) -> Place {
+        // Places are told apart by milliseconds.
         let place = places.take(address).expect("a place");
-        place.connection.used_at.store(used_at, Ordering::Relaxed);
+        let now = std::time::Instant::now();
+        while now.elapsed() < Duration::from_millis(2) {
+            std::hint::spin_loop();
+        }
         place
+    }
+
+    fn begun(place: &Place) -> OpenRequest {
+        place.begin(TaskTracker::new().token())
+    }
+
+    fn of_session(place: &Place) -> OpenRequest {
+        let request = begun(place);
+        request.note_session();
+        request
     }
 
     fn makes_room(place: &Place) -> bool {
@@ -244,61 +285,97 @@ mod tests {
     #[test]
     fn idle_connections_make_room_and_those_of_sessions_last() {
         let places = Places::new(4);
-        let used = taken(&places, None, 1);
-        let known = taken(&places, None, 2);
-        known.connection.note_session();
-        let oldest = taken(&places, None, 3);
-        let younger = taken(&places, None, 4);
-        let _open = used.open();
-        let first = taken(&places, None, 10);
+        let used = taken(&places, None);
+        let known = taken(&places, None);
+        drop(of_session(&known));
+        let oldest = taken(&places, None);
+        let younger = taken(&places, None);
+        let _open = begun(&used);
+        let first = taken(&places, None);
         assert!(makes_room(&oldest) && !makes_room(&younger));
-        let _second = taken(&places, None, 11);
+        let _second = taken(&places, None);
         assert!(makes_room(&younger) && !makes_room(&known));
-        let _open = first.open();
-        let third = taken(&places, None, 12);
+        let _open = begun(&first);
+        let third = taken(&places, None);
         assert!(!makes_room(&known), "the second one was idle and unknown");
-        let _open = third.open();
-        let fourth = taken(&places, None, 13);
+        let _open = begun(&third);
+        let fourth = taken(&places, None);
         assert!(makes_room(&known) && !makes_room(&used));
         // All are in use now, and none by a session.
-        let _open = fourth.open();
+        let _open = begun(&fourth);
         let _fifth = places.take(None).expect("a place");
         assert!(makes_room(&used));
     }
 
     #[test]
-    fn connection_that_a_session_uses_never_makes_room() {
+    fn connection_that_session_uses_never_makes_room() {
         let places = Places::new(3);
-        let all: Vec<_> = (0..3).map(|number| taken(&places, None, number)).collect();
-        let open: Vec<_> = all.iter().map(Place::open).collect();
-        for place in &all {
-            place.connection.note_session();
-        }
+        let all: Vec<_> = (0..3).map(|_| taken(&places, None)).collect();
+        let open: Vec<_> = all.iter().map(of_session).collect();
         assert!(places.take(None).is_none());
+        assert_eq!(places.taken().events.refused, 1);
         drop(open);
+        // That sessions used a connection before does not protect a request without one.
+        let _anonymous: Vec<_> = all.iter().map(begun).collect();
         assert!(places.take(None).is_some());
         assert!(makes_room(&all[0]));
     }
 
     #[test]
+    fn connections_in_use_stay_while_few_idle_ones_make_room() {
+        let places = Places::new(1_000);
+        let all: Vec<_> = (0..1_000)
+            .map(|_| places.take(None).expect("a place"))
+            .collect();
+        let _open: Vec<_> = all[1..].iter().map(begun).collect();
+        let _new = places.take(None).expect("a place");
+        assert!(makes_room(&all[0]));
+        assert!(!all[1..].iter().any(makes_room));
+    }
+
+    #[test]
+    fn requests_without_session_are_bounded_and_the_oldest_end() {
+        let places = Places::new(100);
+        let flooding = taken(&places, None);
+        let _open: Vec<_> = (0..MAX_ANONYMOUS).map(|_| begun(&flooding)).collect();
+        let visitor = taken(&places, None);
+        assert!(!makes_room(&flooding));
+        let _open = begun(&visitor);
+        assert!(makes_room(&flooding) && !makes_room(&visitor));
+        let _open = begun(&taken(&places, None));
+        assert!(!makes_room(&visitor), "what makes room counts no more");
+    }
+
+    #[test]
+    fn connection_closes_that_breaks_off_many_requests() {
+        let places = Places::new(100);
+        let (flooding, proxy) = (taken(&places, address(1)), taken(&places, None));
+        for place in [&flooding, &proxy] {
+            (0..200).for_each(|_| begun(place).finish());
+            (0..200).for_each(|_| drop(of_session(place)));
+        }
+        assert!(!makes_room(&flooding));
+        for place in [&flooding, &proxy] {
+            (0..200).for_each(|_| drop(begun(place)));
+        }
+        assert!(makes_room(&flooding) && !makes_room(&proxy));
+    }
+
+    #[test]
     fn address_has_part_of_the_places() {
         let places = Places::new(40);
-        let mut all: Vec<_> = (0..10)
-            .map(|number| taken(&places, address(1), number))
-            .collect();
-        all.push(taken(&places, address(1), 20));
+        let mut all: Vec<_> = (0..10).map(|_| taken(&places, address(1))).collect();
+        all.push(taken(&places, address(1)));
         assert!(makes_room(&all[0]) && !makes_room(&all[1]));
-        all.push(taken(&places, address(2), 21));
+        all.push(taken(&places, address(2)));
         assert!(!makes_room(&all[1]), "another address");
-        let open: Vec<_> = all.iter().map(Place::open).collect();
-        for place in &all {
-            place.connection.note_session();
-        }
+        let open: Vec<_> = all.iter().map(of_session).collect();
         assert!(places.take(address(1)).is_none());
         assert!(places.take(address(3)).is_some());
         drop((open, all));
         let taken = places.taken();
         assert!(taken.connections.is_empty() && taken.of_address.is_empty());
+        assert_eq!(places.anonymous.load(Ordering::Relaxed), 0);
     }
 
     #[test]
@@ -310,5 +387,18 @@ mod tests {
         let open = all.iter().filter(|place| !makes_room(place)).count();
         assert!((900..=1_000).contains(&open), "{open}");
         assert_eq!(places.taken().connections.len(), open);
+    }
+
+    #[test]
+    fn places_fit_into_descriptors() {
+        for (max, limit, expected) in [
+            (10_000, None, 10_000),
+            (10_000, Some(65_536), 10_000),
+            (10_000, Some(1_024), 480),
+            (100, Some(1_024), 100),
+            (100, Some(10), 1),
+        ] {
+            assert_eq!(places_within(max, limit), expected, "{limit:?}");
+        }
     }
 }

@@ -10,10 +10,12 @@ use axum::routing::get;
 use http::StatusCode;
 
 use crate::app::App;
+use crate::places::OpenRequest;
 use crate::storage::StoreError;
 use crate::{hosts, oauth, proxy};
 
-/// How much of a path is logged, in characters.
+/// How much of a method and of a path is logged, in characters. Those that the gateway knows are short.
+const LONGEST_METHOD: usize = 16;
 const LONGEST_PATH: usize = 200;
 
 /// The gateway's routes.
@@ -54,19 +56,21 @@ async fn ready(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
 
 /// Logs what was asked and answered. The query is left out: codes and states travel in it.
 async fn note(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let (method, path) = (request.method().clone(), shown_path(&request));
+    let open = request.extensions().get::<Arc<OpenRequest>>().cloned();
+    let method = shortened(request.method().as_str(), LONGEST_METHOD);
+    let path = shortened(request.uri().path(), LONGEST_PATH);
     let response = next.run(request).await;
-    if app.request_log.takes(response.status()) {
+    let is_of_session = open.is_some_and(|open| open.is_of_session());
+    if is_of_session || app.request_log.takes(response.status()) {
         tracing::info!(%method, path, status = response.status().as_u16(), "request");
     }
     response
 }
 
-/// As much of a path as the log has room for. Paths of ours are short.
-fn shown_path(request: &Request) -> String {
-    let path = request.uri().path();
-    match path.char_indices().nth(LONGEST_PATH) {
-        Some((end, _)) => format!("{}… ({} bytes)", &path[..end], path.len()),
-        None => path.to_owned(),
+/// As much of a text as the log has room for.
+fn shortened(text: &str, longest: usize) -> String {
+    match text.char_indices().nth(longest) {
+        Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),
+        None => text.to_owned(),
     }
 }

@@ -6,8 +6,7 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
@@ -26,29 +25,26 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::app::App;
-use crate::places::{OpenRequest, Place};
+use crate::places::{Connection, OpenRequest, Place};
 
-/// How long a client may take to send a request's headers.
-const HEADER_TIME: Duration = Duration::from_secs(15);
-/// How long a connection may be open without a request.
-const IDLE_TIME: Duration = Duration::from_secs(120);
-/// How long one that makes room may take to close.
-const CLOSING_TIME: Duration = Duration::from_secs(1);
-/// How long the head of a request may be, in bytes.
+/// How long the head of a request of HTTP/1 may be, in bytes.
 const LONGEST_HEAD: usize = 64 << 10;
-/// How many requests may be open on one HTTP/2 connection.
+/// The same of HTTP/2, where one connection brings many.
+const LONGEST_HEADERS: u32 = 16 << 10;
+/// How many requests may be open on one HTTP/2 connection, and on one of a proxy.
 const STREAMS: u32 = 64;
+const STREAMS_OF_PROXY: u32 = 256;
 /// How much of a response waits for a client of HTTP/2 to read it, in bytes.
 const SEND_BUFFER: usize = 64 << 10;
-/// How many streams a client of HTTP/2 may reset before they were looked at, and how many may end by
-/// its errors; then its connection ends.
+/// How many streams a client of HTTP/2 may reset before they were looked at; then its connection ends.
 const RESETS: usize = 20;
-const RESETS_BY_ERROR: usize = 100;
 /// After how long without traffic the other end is asked whether it is there. Event streams may
 /// be silent for longer than anything else.
 pub(crate) const PROBE_AFTER: Duration = Duration::from_secs(60);
 /// How long there is between two such questions.
 pub(crate) const PROBE_EVERY: Duration = Duration::from_secs(15);
+/// How long nothing is accepted after that failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a connection may take to close once it has been drained.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
@@ -57,7 +53,7 @@ pub(crate) const GRACE: Duration = Duration::from_secs(5);
 pub(crate) struct Drain {
     /// Told to end.
     pub(crate) shutdown: CancellationToken,
-    /// The calls that are carried out. Each has a token of it.
+    /// The requests that are carried out. Each has a token of it, but for streams.
     pub(crate) calls: TaskTracker,
     /// How long they may go on.
     pub(crate) time: Duration,
@@ -75,7 +71,7 @@ impl Drain {
         }
     }
 
-    /// Waits for the calls, then ends the streams.
+    /// Waits for the requests, then ends the streams.
     async fn run(&self) {
         self.calls.close();
         if tokio::time::timeout(self.time, self.calls.wait())
@@ -85,7 +81,7 @@ impl Drain {
             let calls = self.calls.len();
             tracing::warn!(
                 calls,
-                "calls are cut off that took longer than drain_seconds"
+                "requests are cut off that took longer than drain_seconds"
             );
         }
         self.cut.cancel();
@@ -108,15 +104,19 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, app: &App) {
             () = drain.shutdown.cancelled() => break,
         };
         match accepted {
-            Ok((stream, peer)) => match app.places.take(app.visitors.limited_address(peer.ip())) {
-                Some(place) => {
+            Ok((stream, peer)) => {
+                if let Some(place) = app.places.take(app.visitors.limited_address(peer.ip())) {
                     let service = router.clone().layer(axum::Extension(ConnectInfo(peer)));
                     let connection = connection(stream, service, Arc::new(place), drain.clone());
                     connections.spawn(connection);
                 }
-                None => tracing::debug!(%peer, "a connection found no place"),
-            },
-            Err(error) => pause_after(&error).await,
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                app.places.note_failure(&error);
+                // A full file table passes; trying again at once would only burn the processor.
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
     // No new connection may wait for an answer that does not come.
@@ -125,84 +125,86 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, app: &App) {
     tokio::join!(drain.run(), connections.wait());
 }
 
-/// A full file table passes; trying again at once would only burn the processor.
-async fn pause_after(error: &io::Error) {
-    tracing::warn!(%error, "a connection could not be accepted");
-    tokio::time::sleep(Duration::from_millis(100)).await;
+/// Whether a connection was gone before it was accepted, which says nothing about the next.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
 }
 
 async fn connection(stream: TcpStream, router: Router, place: Arc<Place>, drain: Drain) {
     if let Err(error) = prepare(&stream) {
         tracing::debug!(%error, "a connection's options could not be set");
     }
+    let streams = match place.connection.is_limited() {
+        true => STREAMS,
+        false => STREAMS_OF_PROXY,
+    };
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME)
+        // How long a head may take is up to the connection's own limits: hyper would end with it also
+        // one that waits for its next request.
+        .header_read_timeout(None)
         .max_buf_size(LONGEST_HEAD)
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(PROBE_AFTER)
         .keep_alive_timeout(PROBE_EVERY)
-        .max_concurrent_streams(STREAMS)
-        .max_header_list_size(LONGEST_HEAD as u32)
+        .max_concurrent_streams(streams)
+        .max_header_list_size(LONGEST_HEADERS)
         .max_send_buf_size(SEND_BUFFER)
-        .max_pending_accept_reset_streams(RESETS)
-        .max_local_error_reset_streams(RESETS_BY_ERROR);
-    let begun = Arc::new(AtomicBool::new(false));
+        .max_pending_accept_reset_streams(RESETS);
     let service = service_fn({
-        let (begun, place) = (Arc::clone(&begun), Arc::clone(&place));
+        let (place, calls) = (Arc::clone(&place), drain.calls.clone());
         move |mut request: http::Request<Incoming>| {
-            begun.store(true, Ordering::Relaxed);
-            let open = place.open();
-            let connection = Arc::clone(&place.connection);
-            request.extensions_mut().insert(connection);
+            let open = Arc::new(place.begin(calls.token()));
+            request.extensions_mut().insert(Arc::clone(&open));
             let responding = router.clone().oneshot(request.map(Body::new));
             async move {
                 let response = responding.await?;
-                let counted = response.map(|body| Counted { body, _open: open });
-                Ok::<_, Infallible>(counted)
+                Ok::<_, Infallible>(response.map(|body| Counted { body, open }))
             }
         }
     });
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    let closing_time = tokio::select! {
+    let known = &place.connection;
+    let is_drained = tokio::select! {
         result = connection.as_mut() => return report(result),
-        () = silence(&begun) => return tracing::debug!("a connection brought no request"),
-        () = drain.shutdown.cancelled() => None,
-        () = idle(&place) => Some(GRACE),
-        () = place.connection.closing.cancelled() => Some(CLOSING_TIME),
-    };
-    connection.as_mut().graceful_shutdown();
-    let cut = async {
-        match closing_time {
-            Some(time) => tokio::time::sleep(time).await,
-            None => drain.is_over().await,
+        () = drain.shutdown.cancelled() => true,
+        () = known.closing.cancelled() => false,
+        () = known.time_is_over() => {
+            if !known.was_used() {
+                return tracing::debug!("a connection brought no request");
+            }
+            false
         }
     };
+    connection.as_mut().graceful_shutdown();
     tokio::select! {
         result = connection => report(result),
-        () = cut => tracing::debug!("a connection was cut"),
+        () = drain.is_over() => tracing::debug!("a connection was cut"),
+        () = unused(known), if !is_drained => tracing::debug!("a connection was cut"),
     }
 }
 
-/// Waits until a connection has had no request for [`IDLE_TIME`].
-async fn idle(place: &Place) {
+/// Waits until a connection that closes has had its time, and no session uses it.
+async fn unused(connection: &Connection) {
     loop {
-        let left = IDLE_TIME.saturating_sub(place.idle());
-        if left.is_zero() {
+        tokio::time::sleep(GRACE).await;
+        if !connection.serves_session() {
             return;
         }
-        tokio::time::sleep(left).await;
     }
 }
 
 /// A response, which keeps its request open until it has ended.
 struct Counted {
     body: Body,
-    _open: OpenRequest,
+    open: Arc<OpenRequest>,
 }
 
 impl http_body::Body for Counted {
@@ -213,7 +215,11 @@ impl http_body::Body for Counted {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if frame.is_none() {
+            self.open.finish();
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -225,21 +231,20 @@ impl http_body::Body for Counted {
     }
 }
 
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if http_body::Body::is_end_stream(&self.body) {
+            self.open.finish();
+        }
+    }
+}
+
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(PROBE_AFTER)
         .with_interval(PROBE_EVERY);
     SockRef::from(stream).set_tcp_keepalive(&keepalive)
-}
-
-/// Waits until the time for the first request is over and there is none. HTTP/1 limits it by
-/// itself; finding out the version does not, nor does HTTP/2.
-async fn silence(begun: &AtomicBool) {
-    tokio::time::sleep(HEADER_TIME).await;
-    if begun.load(Ordering::Relaxed) {
-        std::future::pending::<()>().await;
-    }
 }
 
 fn report(result: Result<(), Box<dyn std::error::Error + Send + Sync>>) {

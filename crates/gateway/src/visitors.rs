@@ -51,11 +51,13 @@ impl Visitors {
     }
 
     /// Returns the address that a connection from `peer` counts for; `None` if it may have any number of
-    /// them: it is of a proxy, or of a network that many people share.
+    /// them: it is of a proxy, of this machine, or of a network that many people share.
     pub(crate) fn limited_address(&self, peer: IpAddr) -> Option<IpAddr> {
         let peer = peer.to_canonical();
         let is_trusted = |network: &Network| network.includes(peer);
-        let is_unlimited = self.is_proxy(peer) || self.trusted_networks.iter().any(is_trusted);
+        let is_unlimited = peer.is_loopback()
+            || self.is_proxy(peer)
+            || self.trusted_networks.iter().any(is_trusted);
         (!is_unlimited).then(|| prefix(peer, 32, 64))
     }
 

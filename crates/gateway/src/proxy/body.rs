@@ -11,7 +11,6 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::message_endpoint::Announcements;
 use crate::sessions::LiveSession;
@@ -48,8 +47,6 @@ pub(super) struct Relayed {
     end: Pin<Box<dyn Future<Output = ()> + Send>>,
     announcements: Option<Announcements>,
     keep_alive: Option<KeepAlive>,
-    /// Held until a call has its whole answer; none for a stream.
-    _call: Option<TaskTrackerToken>,
 }
 
 /// How a response is relayed.
@@ -58,7 +55,6 @@ pub(super) struct Manner {
     pub(super) left: Duration,
     pub(super) announcements: Option<Announcements>,
     pub(super) keep_alive: Option<KeepAlive>,
-    pub(super) call: Option<TaskTrackerToken>,
 }
 
 /// Comments in an event stream that is silent: what lies in front of the gateway would close it.
@@ -113,7 +109,6 @@ impl Relayed {
             end: Box::pin(end(Arc::clone(session), manner.left)),
             announcements: manner.announcements,
             keep_alive: manner.keep_alive,
-            _call: manner.call,
         }
     }
 

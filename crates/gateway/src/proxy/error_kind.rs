@@ -21,6 +21,7 @@ pub(super) enum ErrorKind {
     ServerDown,
     ServerMisconfigured,
     ServerSlow,
+    GatewayEnds,
 }
 
 impl ErrorKind {
@@ -38,6 +39,7 @@ impl ErrorKind {
             Self::ServerDown => 1109,
             Self::ServerMisconfigured => 1110,
             Self::ServerSlow => 1111,
+            Self::GatewayEnds => 1112,
         }
     }
 }
@@ -60,7 +62,8 @@ mod tests {
             ErrorKind::Unconfirmed => ErrorKind::ServerDown,
             ErrorKind::ServerDown => ErrorKind::ServerMisconfigured,
             ErrorKind::ServerMisconfigured => ErrorKind::ServerSlow,
-            ErrorKind::ServerSlow => return None,
+            ErrorKind::ServerSlow => ErrorKind::GatewayEnds,
+            ErrorKind::GatewayEnds => return None,
         })
     }
 

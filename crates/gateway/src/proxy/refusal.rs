@@ -40,6 +40,10 @@ pub(super) enum Refusal {
     BackendSlow,
     /// The backend wants something the caller cannot give.
     BackendRefused,
+    /// The gateway ends, and the backend was not asked.
+    Ending,
+    /// The gateway ends, and the backend was asked but did not begin to answer.
+    CutOff,
 }
 
 /// What a refusal says of the place it happened at.
@@ -189,6 +193,20 @@ impl Refusal {
                 ErrorKind::ServerMisconfigured,
                 format!("{server} does not take requests from the gateway"),
                 "whoever runs the gateway has to check the server's url and headers",
+            ),
+            Self::Ending => told(
+                StatusCode::SERVICE_UNAVAILABLE,
+                ErrorKind::GatewayEnds,
+                "The gateway ends or starts anew; the call was not carried out".to_owned(),
+                "send it again in a few seconds",
+            ),
+            Self::CutOff => told(
+                StatusCode::SERVICE_UNAVAILABLE,
+                ErrorKind::GatewayEnds,
+                format!(
+                    "The gateway ends or starts anew; {server} may have carried out the call or not"
+                ),
+                "find out before you send it again",
             ),
         }
     }

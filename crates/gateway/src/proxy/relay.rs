@@ -12,7 +12,6 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use hyper::body::Incoming;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::backend::{LARGEST, Outgoing, SendError};
 use super::body::{KeepAlive, Manner, Relayed};
@@ -23,7 +22,7 @@ use super::{headers, mcp_session};
 use crate::access;
 use crate::app::App;
 use crate::cors;
-use crate::places::Connection;
+use crate::places::OpenRequest;
 use crate::servers::Server;
 use crate::storage::Seconds;
 
@@ -86,6 +85,10 @@ async fn relay(app: Arc<App>, request: Request, face: Face) -> Response {
         _ => path.clone(),
     };
     let server = server_at(&app, &path, face);
+    let open = request.extensions().get::<Arc<OpenRequest>>().cloned();
+    if let Some(open) = open.filter(|_| asks_for_stream(&request)) {
+        open.note_stream();
+    }
     let outcome = match (check_origin(&app, request.headers()), &server) {
         (Err(refusal), _) => Err(refusal),
         (Ok(()), None) => Err(Refusal::NoSuchServer),
@@ -98,6 +101,13 @@ async fn relay(app: Arc<App>, request: Request, face: Face) -> Response {
     };
     let response = outcome.unwrap_or_else(|refusal| refusal.answer(&place));
     with_cors(&app, origin, response)
+}
+
+/// Whether the response is a stream without an end, and not the answer to a call.
+fn asks_for_stream(request: &Request) -> bool {
+    let method = request.headers().get("mcp-method");
+    *request.method() == Method::GET
+        || method.is_some_and(|method| method.as_bytes() == b"subscriptions/listen")
 }
 
 /// The server at a path, compared as it is written: nothing is decoded.
@@ -118,8 +128,8 @@ async fn pass(
     server: &Arc<Server>,
 ) -> Result<Response, Refusal> {
     let caller = access::authenticate(app, request.headers(), request.uri()).await?;
-    if let Some(connection) = request.extensions().get::<Arc<Connection>>() {
-        connection.note_session();
+    if let Some(open) = request.extensions().get::<Arc<OpenRequest>>() {
+        open.note_session();
     }
     let permit = permit::decide(&caller, server).map_err(|denied| match denied {
         Denied::OtherServer => Refusal::InvalidToken,
@@ -128,31 +138,34 @@ async fn pass(
     if is_announced_too_large(request.headers()) {
         return Err(Refusal::TooLarge);
     }
-    let is_call = *request.method() != Method::GET;
+    // What has not begun when the gateway ends can be sent again.
+    if app.drain.cut.is_cancelled() {
+        return Err(Refusal::Ending);
+    }
+    let is_stream = asks_for_stream(&request);
     let way = Way {
         face,
         path: request.uri().path().to_owned(),
-        left: time_left(&permit, request.method(), app.now()),
-        call: is_call.then(|| app.drain.calls.token()),
+        left: time_left(&permit, is_stream, app.now()),
     };
     let outgoing = prepare(app, &permit, request, face)?;
     let uri = outgoing.uri.clone();
-    let response = app
-        .backends
-        .send(outgoing)
-        .await
-        .map_err(|error| match error {
-            SendError::TooLarge => Refusal::TooLarge,
-            SendError::Late => {
-                tracing::warn!(server = %server.name, "a backend does not answer");
-                Refusal::BackendSlow
-            }
-            SendError::Unreachable(error) => {
-                tracing::warn!(server = %server.name, error, "a backend cannot be reached");
-                Refusal::BackendDown
-            }
-        })?;
-    answer(app, &permit, way, &uri, response)
+    let response = tokio::select! {
+        response = app.backends.send(outgoing) => response,
+        () = app.drain.cut.cancelled() => return Err(Refusal::CutOff),
+    };
+    let response = response.map_err(|error| match error {
+        SendError::TooLarge => Refusal::TooLarge,
+        SendError::Late => {
+            tracing::warn!(server = %server.name, "a backend does not answer");
+            Refusal::BackendSlow
+        }
+        SendError::Unreachable(error) => {
+            tracing::warn!(server = %server.name, error, "a backend cannot be reached");
+            Refusal::BackendDown
+        }
+    })?;
+    answer(app, &permit, &way, &uri, response)
 }
 
 /// The request as the backend gets it.
@@ -186,16 +199,14 @@ struct Way {
     path: String,
     /// How long its body may go on.
     left: Duration,
-    /// Held while a call is carried out; none for a stream.
-    call: Option<TaskTrackerToken>,
 }
 
 /// A stream lives no longer than the key that opened it, the answer to a message hardly.
-fn time_left(permit: &Permit, method: &Method, now: Seconds) -> Duration {
+fn time_left(permit: &Permit, is_stream: bool, now: Seconds) -> Duration {
     let left = permit.until().saturating_sub(now);
-    Duration::from_secs(match *method {
-        Method::GET => left,
-        _ => left.max(LAST_WORD),
+    Duration::from_secs(match is_stream {
+        true => left,
+        false => left.max(LAST_WORD),
     })
 }
 
@@ -203,7 +214,7 @@ fn time_left(permit: &Permit, method: &Method, now: Seconds) -> Duration {
 fn answer(
     app: &Arc<App>,
     permit: &Permit,
-    way: Way,
+    way: &Way,
     uri: &Uri,
     response: http::Response<Incoming>,
 ) -> Result<Response, Refusal> {
@@ -237,7 +248,6 @@ fn answer(
         left: way.left,
         announcements,
         keep_alive: app.keep_alive.filter(|_| is_open).map(KeepAlive::new),
-        call: way.call,
     };
     let body = Relayed::new(body, permit.session(), manner);
     let mut response = Response::new(Body::new(body));

@@ -135,8 +135,6 @@ fn make_room(tx: &Transaction<'_>, now: Seconds) -> rusqlite::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn client(number: u64, at: Seconds) -> Client {
@@ -170,7 +168,7 @@ mod tests {
     #[tokio::test]
     async fn t42_unused_clients_make_room_and_no_client_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("store"), Duration::ZERO).unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
         let register = async |number, at| store.register(client(number, at)).await.unwrap();
         let kept = async |number: u64| {
             let client = store.client(&format!("client-{number}")).await.unwrap();
@@ -193,7 +191,7 @@ mod tests {
     #[tokio::test]
     async fn clients_in_use_stay_whatever_registers_and_keep_none_from_it() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("store"), Duration::ZERO).unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
         let in_use = 2 * UNUSED_CLIENTS;
         store.run(fill(0..in_use, true)).await.unwrap();
         for number in in_use..in_use + UNUSED_CLIENTS + 100 {
@@ -210,7 +208,7 @@ mod tests {
     #[tokio::test]
     async fn client_is_in_use_until_its_last_consent_ends() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("store"), Duration::ZERO).unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
         store.run(fill(0..1, true)).await.unwrap();
         let consents = |tx: &Transaction<'_>| {
             tx.execute_batch(
@@ -242,7 +240,7 @@ mod tests {
     #[tokio::test]
     async fn same_metadata_is_same_client() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("store"), Duration::ZERO).unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
         let first = store.register(client(1, 10)).await.unwrap();
         let again = Client {
             id: "another".to_owned(),

@@ -6,13 +6,13 @@ use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::{Seconds, clients, sessions};
 
@@ -103,12 +103,47 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens or creates the database at `path`. Waits for `patience` until another gateway has let go of
-    /// it.
-    pub(crate) fn open(path: &Path, patience: Duration) -> anyhow::Result<Self> {
+    /// Opens or creates the database at `path`. If another gateway has it, waits for `patience` until that
+    /// one has let go of it. Returns `None` if `shutdown` is cancelled meanwhile.
+    pub(crate) async fn open_when_free(
+        path: &Path,
+        patience: Duration,
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<Option<Self>> {
+        let until = Instant::now() + patience;
+        let mut lock = try_lock(path)?;
+        if lock.is_none() {
+            tracing::info!(
+                database = %path.display(),
+                "another gateway uses the database; waiting up to {} seconds until it has ended",
+                patience.as_secs()
+            );
+        }
+        while lock.is_none() && Instant::now() < until {
+            tokio::select! {
+                () = tokio::time::sleep(LOCK_INTERVAL) => lock = try_lock(path)?,
+                () = shutdown.cancelled() => return Ok(None),
+            }
+        }
+        Self::open_locked(path, lock).map(Some)
+    }
+
+    /// Opens or creates the database at `path`.
+    #[cfg(test)]
+    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+        Self::open_locked(path, try_lock(path)?)
+    }
+
+    fn open_locked(path: &Path, lock: Option<File>) -> anyhow::Result<Self> {
+        let lock = lock.with_context(|| {
+            format!(
+                "another gateway uses the database {}; hint: stop it first, or give this one another \
+                 data folder",
+                path.display()
+            )
+        })?;
         let hint = || format!("cannot open the database {}", path.display());
         open_private(path).with_context(hint)?;
-        let lock = lock(path, patience)?;
         let mut connection = Connection::open(path).with_context(hint)?;
         prepare(&mut connection).with_context(hint)?;
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE);
@@ -243,24 +278,16 @@ fn transact<T>(
     }
 }
 
-/// Takes the database for this process, for as long as the file lives. Two gateways on one database
-/// would each keep sessions in memory that the other one has ended.
-fn lock(path: &Path, patience: Duration) -> anyhow::Result<File> {
+/// Takes the database at `path` for this process, until the file is closed. Returns `None` if another
+/// process has it: two gateways would each keep sessions in memory that the other one has ended.
+fn try_lock(path: &Path) -> anyhow::Result<Option<File>> {
     let lock = path.with_extension("lock");
     let file = open_private(&lock).with_context(|| format!("cannot open {}", lock.display()))?;
-    let until = Instant::now() + patience;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            // It may be about to end.
-            Err(TryLockError::WouldBlock) if Instant::now() < until => sleep(LOCK_INTERVAL),
-            Err(TryLockError::WouldBlock) => anyhow::bail!(
-                "another gateway uses the database {}; hint: stop it first, or give this one another data folder",
-                path.display()
-            ),
-            Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("cannot lock {}", lock.display()));
-            }
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", lock.display()))
         }
     }
 }
@@ -311,7 +338,7 @@ mod tests {
 
     fn store() -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("store"), Duration::ZERO).unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
         (folder, store)
     }
 
@@ -463,7 +490,7 @@ mod tests {
             )
             .unwrap();
         drop(older);
-        let store = Store::open(&path, Duration::ZERO).unwrap();
+        let store = Store::open(&path).unwrap();
         let idle = store.run(|tx| row_count(tx, "unused_clients")).await;
         assert_eq!(idle.unwrap(), 2);
         assert_eq!(count(&store, "people").await, 1);
@@ -479,12 +506,18 @@ mod tests {
     async fn database_has_one_owner() {
         let (folder, store) = store();
         let path = folder.path().join("store");
-        let error = Store::open(&path, Duration::ZERO).unwrap_err().to_string();
+        let error = Store::open(&path).unwrap_err().to_string();
         assert!(
             error.contains("another gateway uses the database"),
             "{error}"
         );
+        let (second, patience) = (CancellationToken::new(), Duration::from_secs(20));
+        second.cancel();
+        let opened = Store::open_when_free(&path, patience, &second).await;
+        assert!(opened.unwrap().is_none(), "told to end while it waits");
         drop(store);
-        Store::open(&path, Duration::from_secs(20)).unwrap();
+        let goes_on = CancellationToken::new();
+        let opened = Store::open_when_free(&path, patience, &goes_on).await;
+        assert!(opened.unwrap().is_some());
     }
 }

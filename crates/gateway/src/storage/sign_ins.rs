@@ -118,14 +118,12 @@ fn make_room(tx: &Transaction<'_>, now: Seconds) -> rusqlite::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test]
     async fn t42_the_network_with_most_rows_makes_room() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("store"), Duration::ZERO).unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
         let digest = |number: u64| Digest::of(&number.to_string());
         let fill = move |tx: &Transaction<'_>| {
             // The oldest row is of a network that has only this one.
@@ -189,7 +187,7 @@ mod tests {
     #[tokio::test]
     async fn among_networks_with_one_row_each_the_oldest_goes() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("store"), Duration::ZERO).unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
         let row = |number: u64| StoredSignIn {
             state: Digest::of(&number.to_string()),
             browser: Digest::of("browser"),

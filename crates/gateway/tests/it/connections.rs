@@ -1,9 +1,15 @@
 //! Connections without end: who is served all the same.
 
+use std::time::Duration;
+
+use axum::body::Body;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Request, StatusCode};
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio_stream::StreamExt as _;
 
 use super::browser;
@@ -71,4 +77,87 @@ async fn requests_that_never_end_make_room() {
     assert_eq!(answer.unwrap().status(), StatusCode::OK);
     assert_eq!(world.mcp_status(&tokens.access).await, StatusCode::OK);
     is_closed(open.remove(0)).await;
+}
+
+/// A connection of HTTP/2, which answers what keeps it alive. The task ends when the gateway closes it.
+async fn http2_connection(world: &World) -> (SendRequest<Body>, JoinHandle<hyper::Result<()>>) {
+    let host = world.origin.trim_start_matches("http://");
+    let stream = TcpStream::connect(host).await.unwrap();
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .unwrap();
+    (sender, tokio::spawn(connection))
+}
+
+fn get(url: &str) -> Request<Body> {
+    Request::get(url).body(Body::empty()).unwrap()
+}
+
+#[tokio::test]
+async fn idle_connections_of_http2_make_room() {
+    let world = small_gateway().await;
+    let tokens = world.session().await.1;
+    let mut stream = world.open("/mcp", &tokens.access).await.bytes_stream();
+    let backend = world.backend.stream();
+    let mut idle = Vec::new();
+    for _ in 0..MANY {
+        let (mut sender, task) = http2_connection(&world).await;
+        let answer = sender.send_request(get(&world.url("/healthz"))).await;
+        assert_eq!(answer.unwrap().status(), StatusCode::OK);
+        idle.push((sender, task));
+    }
+    let (_sender, first) = idle.remove(0);
+    let _ = first.await.unwrap();
+    backend.send(Bytes::from("data: 1\n\n")).await.unwrap();
+    assert_eq!(stream.next().await.unwrap().unwrap(), "data: 1\n\n");
+    assert_eq!(world.mcp_status(&tokens.access).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn unfinished_requests_of_http2_are_bounded() {
+    let world = small_gateway().await;
+    let tokens = world.session().await.1;
+    let url = world.url("/revoke");
+    let mut flooding = Vec::new();
+    for _ in 0..80 {
+        let (mut sender, task) = http2_connection(&world).await;
+        for _ in 0..64 {
+            let form = Request::post(&url)
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(Body::from_stream(tokio_stream::pending::<
+                    hyper::Result<Bytes>,
+                >()))
+                .unwrap();
+            drop(tokio::spawn(sender.send_request(form)));
+        }
+        flooding.push((sender, task));
+    }
+    let answer = browser::http().get(world.url("/healthz")).send().await;
+    assert_eq!(answer.unwrap().status(), StatusCode::OK);
+    assert_eq!(world.mcp_status(&tokens.access).await, StatusCode::OK);
+    // 64 of each are 5,120, of which 4,096 may be open.
+    for (_sender, task) in flooding.drain(..16) {
+        let _ = task.await.unwrap();
+    }
+    assert!(!flooding[60].1.is_finished());
+}
+
+#[tokio::test]
+async fn connection_waits_for_its_next_request_longer_than_front_ends_do() {
+    let world = World::start().await;
+    let mut stream = idle_connection(&world).await;
+    let host = world.origin.trim_start_matches("http://");
+    world.pass(Duration::from_secs(125)).await;
+    let again = format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    stream.write_all(again.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while answer.windows(4).filter(|part| *part == b"\nok\n").count() < 2 {
+        assert_ne!(
+            stream.read_buf(&mut answer).await.unwrap(),
+            0,
+            "it was closed"
+        );
+    }
+    world.pass(Duration::from_secs(181)).await;
+    is_closed(stream).await;
 }

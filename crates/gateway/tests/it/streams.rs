@@ -275,3 +275,66 @@ async fn a_stream_ends_when_the_gateway_does() {
     world.stop().await;
     assert!(answer.text().await.is_err());
 }
+
+#[tokio::test]
+async fn call_without_answer_is_told_that_the_gateway_ends() {
+    let mut world = World::start_with(|text| {
+        format!("drain_seconds = 0\n{text}\n[servers.silent]\nurl = \"{{backend}}/silent\"\n")
+    })
+    .await;
+    let mut client = world.client().await;
+    client.resource = Some(world.url("/silent/mcp"));
+    let tokens = client.sign_in(&Browser::new()).await;
+    let call = tokio::spawn(world.mcp("/silent/mcp", &tokens.access).send());
+    world.backend.ignored().await;
+    world.stop().await;
+    let answer = call.await.unwrap().unwrap();
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let answer: serde_json::Value = answer.json().await.unwrap();
+    assert_eq!(answer["error"]["code"], 1112, "{answer}");
+}
+
+#[tokio::test]
+async fn call_finishes_that_was_being_sent_when_the_gateway_was_told_to_end() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let (mut world, access) = with_streamed_answers(20).await;
+    let host = world.origin.trim_start_matches("http://").to_owned();
+    let mut call = tokio::net::TcpStream::connect(&host).await.unwrap();
+    let whole = world.raw("POST /mcp", &access, "{\"half\": 1}");
+    let whole = whole.replace("x-www-form-urlencoded", "json");
+    let whole = whole.replace("POST /mcp", "POST /streamed/mcp");
+    let (begun, rest) = whole.split_at(whole.len() - 5);
+    call.write_all(begun.as_bytes()).await.unwrap();
+    // Connections are taken in order.
+    world.get_json("/healthz").await;
+    let mut stopping = pin!(world.stop());
+    let sent = async {
+        while browser::http()
+            .get(format!("http://{host}/healthz"))
+            .send()
+            .await
+            .is_ok()
+        {}
+        call.write_all(rest.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        call.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+    };
+    tokio::select! {
+        () = &mut stopping => panic!("it did not wait for the call"),
+        () = sent => {}
+    }
+    drop(call);
+    stopping.await;
+}
+
+#[tokio::test]
+async fn subscription_is_stream_that_the_gateway_does_not_wait_for() {
+    let (mut world, access) = with_streamed_answers(600).await;
+    let subscription = world.mcp("/streamed/mcp", &access);
+    let subscription = subscription.header("mcp-method", "subscriptions/listen");
+    let subscription = subscription.send().await.unwrap();
+    let _telling = world.backend.stream();
+    world.stop().await;
+    assert!(subscription.text().await.is_err());
+}

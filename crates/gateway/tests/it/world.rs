@@ -240,6 +240,7 @@ impl Running {
             data_dir: data_dir.to_owned(),
             secrets: Secrets::resolve(config, data_dir, |_| None).unwrap(),
             clock: clock.clock(),
+            descriptors: None,
         };
         let task = tokio::spawn(gateway::serve(options, listener, || {}, shutdown.clone()));
         Self { shutdown, task }

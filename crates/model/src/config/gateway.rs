@@ -76,15 +76,17 @@ pub struct GatewayConfig {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_origins: Vec<String>,
     /// How many connections there may be at once, 100 at least; one address may have a quarter of them.
-    /// Beyond that, idle ones are closed for new ones. Each needs a descriptor.
+    /// Beyond that, idle ones are closed for new ones. Each needs two descriptors, and with a lower limit
+    /// of open files there are fewer.
     #[serde(default = "default_max_connections")]
     pub max_connections: usize,
     /// After how many seconds of silence an event stream gets a comment line, so that a front end does
     /// not take it for dead: nginx waits for 60 seconds, and Azure for 230. 0 is never.
     #[serde(default = "default_keep_alive_seconds")]
     pub keep_alive_seconds: u32,
-    /// How long tool calls may go on after the gateway was told to end, in seconds; 600 at most. It takes
-    /// no new connections meanwhile, and event streams end when the last call has.
+    /// How long requests may go on after the gateway was told to end, in seconds; 600 at most. It takes
+    /// no new connections meanwhile, and event streams end when the last request has. Answers of servers
+    /// over HTTP+SSE come on such a stream, and are cut off with it.
     #[serde(default = "default_drain_seconds")]
     pub drain_seconds: u32,
     /// The networks of the reverse proxies in front of this gateway. What they say in
@@ -195,7 +197,9 @@ pub struct BackendConfig {
     /// The scopes that a session needs for this server.
     #[serde(default = "default_server_scopes")]
     pub scopes: Vec<String>,
-    /// Headers added to every request, such as `x-functions-key = "{{functions-key}}"`.
+    /// Headers added to every request, such as `x-functions-key = "{{functions-key}}"`. A header of an
+    /// answer that repeats one of these secrets is removed. Bodies are passed on unread: a server that
+    /// writes what it was asked with into its answers gives the secret away.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, Template>,
 }

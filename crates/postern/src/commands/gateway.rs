@@ -10,13 +10,15 @@ use super::listen;
 use crate::cli::GatewayArgs;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::{environment, logging, signals, terminal};
+use crate::{descriptors, environment, logging, signals, terminal};
 
 /// Serves until a signal; requests under way may finish.
 pub(crate) fn run(args: &GatewayArgs, context: &Context) -> Result<(), Failure> {
     logging::to_stderr(context.environment.log.as_deref());
-    let options = options(args)?;
+    let mut options = options(args)?;
     context.block_on_all_cores(async {
+        // The limit has been raised only now.
+        options.descriptors = descriptors::limit();
         let (address, public_url) = (options.config.listen, options.config.public_url.clone());
         let listener = listen(address, "another address as `listen` in the configuration").await?;
         let address = listener.local_addr().map_err(Failure::new)?;
@@ -51,6 +53,7 @@ pub(crate) fn options(args: &GatewayArgs) -> Result<Options, Failure> {
         config,
         secrets,
         clock: Clock::system(),
+        descriptors: None,
     })
 }
 
