@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -106,9 +107,12 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, app: &App) {
         match accepted {
             Ok((stream, peer)) => {
                 if let Some(place) = app.places.take(app.visitors.limited_address(peer.ip())) {
-                    let service = router.clone().layer(axum::Extension(ConnectInfo(peer)));
-                    let connection = connection(stream, service, Arc::new(place), drain.clone());
-                    connections.spawn(connection);
+                    let accepted = Accepted {
+                        stream,
+                        peer,
+                        place,
+                    };
+                    connections.spawn(connection(accepted, router.clone(), drain.clone()));
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -134,7 +138,20 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn connection(stream: TcpStream, router: Router, place: Arc<Place>, drain: Drain) {
+/// A connection that has a place.
+struct Accepted {
+    stream: TcpStream,
+    peer: SocketAddr,
+    place: Place,
+}
+
+async fn connection(accepted: Accepted, router: Router, drain: Drain) {
+    let Accepted {
+        stream,
+        peer,
+        place,
+    } = accepted;
+    let place = Arc::new(place);
     if let Err(error) = prepare(&stream) {
         tracing::debug!(%error, "a connection's options could not be set");
     }
@@ -161,6 +178,8 @@ async fn connection(stream: TcpStream, router: Router, place: Arc<Place>, drain:
         let (place, calls) = (Arc::clone(&place), drain.calls.clone());
         move |mut request: http::Request<Incoming>| {
             let open = Arc::new(place.begin(calls.token()));
+            // A layer of the router would be a copy of all its routes for each connection.
+            request.extensions_mut().insert(ConnectInfo(peer));
             request.extensions_mut().insert(Arc::clone(&open));
             let responding = router.clone().oneshot(request.map(Body::new));
             async move {
