@@ -4,8 +4,8 @@
 //! Owns: how many there are, and of which address; the requests that are open on each. Does not own:
 //! the sockets, and what a request is about.
 //!
-//! Invariants: a connection that a session uses right now never makes room. A new one is turned away
-//! only if all others are of that kind, or if its address has all that one address may have.
+//! Invariants: a connection that a session uses right now never makes room. If all are of that kind, new
+//! ones get the reserve, which no session can use: health checks and sign-ins go on.
 
 mod requests;
 
@@ -17,13 +17,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use requests::Rank;
 pub(crate) use requests::{Connection, OpenRequest};
+use requests::{Kind, Rank};
 
 /// How many requests without a session may be open. Each holds some KiB.
 const MAX_ANONYMOUS: usize = 4096;
 /// One address may have this part of all places: a company may have one.
 const PART_OF_ADDRESS: usize = 4;
+/// How many places there are for others when sessions use all.
+const RESERVE: usize = 32;
 /// At once so many parts of a thousand make room, so that a flood of connections has few looks at all
 /// of them.
 const MADE_AT_ONCE: usize = 10;
@@ -103,12 +105,12 @@ impl Places {
     /// limit of one address holds: at a proxy, and where many people share it.
     pub(crate) fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Place> {
         let mut taken = self.taken();
-        if !self.make_room_for(address, &mut taken) {
+        let Some(kind) = self.make_room_for(address, &mut taken) else {
             taken.events.refused += 1;
             return None;
-        }
+        };
         let anonymous = Arc::clone(&self.anonymous);
-        let connection = Connection::new(address, self.start, anonymous);
+        let connection = Connection::new(address, kind, self.start, anonymous);
         taken.next_number += 1;
         let number = taken.next_number;
         taken.connections.insert(number, Arc::clone(&connection));
@@ -122,17 +124,22 @@ impl Places {
         })
     }
 
-    fn make_room_for(&self, address: Option<IpAddr>, taken: &mut Taken) -> bool {
+    fn make_room_for(&self, address: Option<IpAddr>, taken: &mut Taken) -> Option<Kind> {
         let share = self.max.div_ceil(PART_OF_ADDRESS);
         let of_address = address.and_then(|address| taken.of_address.get(&address));
         if of_address.is_some_and(|count| *count >= share) {
             taken.events.full_address = address;
             let is_of_address = |connection: &Connection| connection.address == address;
             if !taken.make_room(part_at_once(share), is_of_address) {
-                return false;
+                return None;
             }
         }
-        taken.connections.len() < self.max || taken.make_room(part_at_once(self.max), |_| true)
+        let count = taken.connections.len();
+        if count < self.max || taken.make_room(part_at_once(self.max), Connection::is_usual) {
+            return Some(Kind::Usual);
+        }
+        let has_reserve = count < self.max + RESERVE || taken.make_room(1, |_| true);
+        has_reserve.then_some(Kind::Reserve)
     }
 
     /// Notes that a connection could not be accepted. Closes idle ones: there may be no descriptor left.
@@ -274,7 +281,7 @@ mod tests {
 
     fn of_session(place: &Place) -> OpenRequest {
         let request = begun(place);
-        request.note_session();
+        assert!(request.note_session());
         request
     }
 
@@ -312,8 +319,13 @@ mod tests {
         let places = Places::new(3);
         let all: Vec<_> = (0..3).map(|_| taken(&places, None)).collect();
         let open: Vec<_> = all.iter().map(of_session).collect();
-        assert!(places.take(None).is_none());
-        assert_eq!(places.taken().events.refused, 1);
+        let reserve: Vec<_> = (0..RESERVE + 5).map(|_| taken(&places, None)).collect();
+        assert!(!all.iter().any(makes_room));
+        assert!(makes_room(&reserve[4]) && !makes_room(&reserve[5]));
+        assert!(
+            !begun(&reserve[5]).note_session(),
+            "sessions cannot use the reserve"
+        );
         drop(open);
         // That sessions used a connection before does not protect a request without one.
         let _anonymous: Vec<_> = all.iter().map(begun).collect();

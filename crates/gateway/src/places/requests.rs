@@ -28,6 +28,7 @@ const MAX_ABANDONED: usize = 100;
 pub(crate) struct Connection {
     /// Its address, if that has a limit.
     pub(super) address: Option<IpAddr>,
+    kind: Kind,
     requests: Mutex<Requests>,
     /// What times are counted from, in milliseconds.
     start: Instant,
@@ -35,6 +36,14 @@ pub(crate) struct Connection {
     anonymous: Arc<AtomicUsize>,
     /// Cancelled when it has to close.
     pub(crate) closing: CancellationToken,
+}
+
+/// What a place is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Usual,
+    /// For requests without a session, when sessions use all others.
+    Reserve,
 }
 
 #[derive(Debug, Default)]
@@ -83,11 +92,13 @@ pub(super) enum Rank {
 impl Connection {
     pub(super) fn new(
         address: Option<IpAddr>,
+        kind: Kind,
         start: Instant,
         anonymous: Arc<AtomicUsize>,
     ) -> Arc<Self> {
         let connection = Self {
             address,
+            kind,
             requests: Mutex::default(),
             start,
             anonymous,
@@ -156,6 +167,11 @@ impl Connection {
         self.requests().of_sessions > 0
     }
 
+    /// Whether sessions can use it.
+    pub(super) fn is_usual(&self) -> bool {
+        self.kind == Kind::Usual
+    }
+
     /// Whether it counts for an address: it is not of a proxy.
     pub(crate) fn is_limited(&self) -> bool {
         self.address.is_some()
@@ -210,10 +226,16 @@ impl Requests {
 }
 
 impl OpenRequest {
-    /// Notes that it is of a session.
-    pub(crate) fn note_session(&self) {
+    /// Notes that it is of a session. Returns whether the connection can be used for that; if not, it
+    /// closes.
+    #[must_use]
+    pub(crate) fn note_session(&self) -> bool {
+        if !self.connection.is_usual() {
+            self.connection.closing.cancel();
+            return false;
+        }
         if self.is_of_session.swap(true, Ordering::Relaxed) {
-            return;
+            return true;
         }
         let mut requests = self.connection.requests();
         if !requests.makes_room {
@@ -224,6 +246,7 @@ impl OpenRequest {
             open.is_of_session = true;
             requests.of_sessions += 1;
         }
+        true
     }
 
     /// Notes that it asks for a stream, which a gateway that ends does not wait for.
@@ -283,7 +306,7 @@ mod tests {
 
     /// How many seconds a connection may go on, as it is after `change`.
     async fn time_of(change: impl FnOnce(&Arc<Connection>) -> Vec<OpenRequest>) -> Option<u64> {
-        let connection = Connection::new(None, Instant::now(), Arc::default());
+        let connection = Connection::new(None, Kind::Usual, Instant::now(), Arc::default());
         let _open = change(&connection);
         let start = Instant::now();
         let is_over = tokio::time::timeout(Duration::from_secs(3600), connection.time_is_over());
@@ -296,7 +319,7 @@ mod tests {
         let begun = |connection: &Arc<Connection>| connection.begin(TaskTracker::new().token());
         let of_session = |connection: &Arc<Connection>| {
             let request = begun(connection);
-            request.note_session();
+            assert!(request.note_session());
             request
         };
         assert_eq!(time_of(|_| Vec::new()).await, Some(15));

@@ -22,6 +22,7 @@ pub(super) enum ErrorKind {
     ServerMisconfigured,
     ServerSlow,
     GatewayEnds,
+    GatewayFull,
 }
 
 impl ErrorKind {
@@ -40,6 +41,7 @@ impl ErrorKind {
             Self::ServerMisconfigured => 1110,
             Self::ServerSlow => 1111,
             Self::GatewayEnds => 1112,
+            Self::GatewayFull => 1113,
         }
     }
 }
@@ -63,7 +65,8 @@ mod tests {
             ErrorKind::ServerDown => ErrorKind::ServerMisconfigured,
             ErrorKind::ServerMisconfigured => ErrorKind::ServerSlow,
             ErrorKind::ServerSlow => ErrorKind::GatewayEnds,
-            ErrorKind::GatewayEnds => return None,
+            ErrorKind::GatewayEnds => ErrorKind::GatewayFull,
+            ErrorKind::GatewayFull => return None,
         })
     }
 

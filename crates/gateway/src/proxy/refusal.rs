@@ -40,6 +40,8 @@ pub(super) enum Refusal {
     BackendSlow,
     /// The backend wants something the caller cannot give.
     BackendRefused,
+    /// Sessions use all connections that the gateway may have.
+    Full,
     /// The gateway ends, and the backend was not asked.
     Ending,
     /// The gateway ends, and the backend was asked but did not begin to answer.
@@ -193,6 +195,12 @@ impl Refusal {
                 ErrorKind::ServerMisconfigured,
                 format!("{server} does not take requests from the gateway"),
                 "whoever runs the gateway has to check the server's url and headers",
+            ),
+            Self::Full => told(
+                StatusCode::SERVICE_UNAVAILABLE,
+                ErrorKind::GatewayFull,
+                "All connections of the gateway are in use".to_owned(),
+                "try again in a few seconds; whoever runs the gateway can raise max_connections",
             ),
             Self::Ending => told(
                 StatusCode::SERVICE_UNAVAILABLE,

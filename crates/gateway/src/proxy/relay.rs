@@ -128,8 +128,9 @@ async fn pass(
     server: &Arc<Server>,
 ) -> Result<Response, Refusal> {
     let caller = access::authenticate(app, request.headers(), request.uri()).await?;
-    if let Some(open) = request.extensions().get::<Arc<OpenRequest>>() {
-        open.note_session();
+    let open = request.extensions().get::<Arc<OpenRequest>>();
+    if open.is_some_and(|open| !open.note_session()) {
+        return Err(Refusal::Full);
     }
     let permit = permit::decide(&caller, server).map_err(|denied| match denied {
         Denied::OtherServer => Refusal::InvalidToken,

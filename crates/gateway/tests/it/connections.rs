@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_stream::StreamExt as _;
 
-use super::browser;
+use super::browser::{self, Browser};
 use super::world::World;
 
 /// More than one address may have of 100.
@@ -160,4 +160,31 @@ async fn connection_waits_for_its_next_request_longer_than_front_ends_do() {
     }
     world.pass(Duration::from_secs(181)).await;
     is_closed(stream).await;
+}
+
+#[tokio::test]
+async fn health_checks_are_answered_while_sessions_use_all_connections() {
+    let world = World::start_with(|text| {
+        format!("max_connections = 100\n{text}\n[servers.silent]\nurl = \"{{backend}}/silent\"\n")
+    })
+    .await;
+    let mut client = world.client().await;
+    client.resource = Some(world.url("/silent/mcp"));
+    let access = client.sign_in(&Browser::new()).await.access;
+    let call = || {
+        let call = browser::http().post(world.url("/silent/mcp"));
+        call.bearer_auth(&access).send()
+    };
+    let mut calls = Vec::new();
+    for _ in 0..100 {
+        calls.push(tokio::spawn(call()));
+        world.backend.ignored().await;
+    }
+    let answer = browser::http().get(world.url("/healthz")).send().await;
+    assert_eq!(answer.unwrap().status(), StatusCode::OK);
+    let refused = call().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let refused: serde_json::Value = refused.json().await.unwrap();
+    assert_eq!(refused["error"]["code"], 1113, "{refused}");
+    assert!(!calls.iter().any(JoinHandle::is_finished));
 }
