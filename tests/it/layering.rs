@@ -13,7 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("bridge", &["auth", "control", "mcp", "model", "threads"]),
     ("control", &["model", "threads"]),
     ("emulator", &["model"]),
-    ("gateway", &["mcp", "model"]),
+    ("gateway", &["model"]),
     ("mcp", &["model", "proxies", "reach", "threads"]),
     ("model", &[]),
     (

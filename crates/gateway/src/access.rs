@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::crypto::Purpose;
-use crate::oauth::Scopes;
+use crate::scope::Scopes;
 use crate::sessions::{Lapse, LiveSession};
 use crate::storage::Seconds;
 
@@ -92,8 +92,8 @@ pub(crate) async fn authenticate(
     let claims: Option<Claims> = app.keys.open_json(Purpose::SessionKey, token);
     let claims = claims.filter(|claims| claims.expires_at > app.now());
     let claims = claims.ok_or(Refusal::InvalidToken)?;
-    let session = app.sessions.find(app, &claims.session).await?;
-    session.confirm(app).await?;
+    let session = app.sessions.find(&claims.session).await?;
+    app.sessions.confirm(&session).await?;
     Ok(Authenticated {
         session,
         scopes: claims.scopes,

@@ -1,28 +1,34 @@
 //! What every request handler works with.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::extract::{ConnectInfo, FromRequestParts};
+use http::StatusCode;
+use http::request::Parts;
 use model::Clock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Options;
+use crate::backends::Backends;
+use crate::claims::Claims;
 use crate::cookies::Cookies;
 use crate::crypto::KeyRing;
-use crate::oauth::{Claims, OwnOrigin};
+use crate::drain::Drain;
 use crate::places::{Places, places_within};
-use crate::proxy::Backends;
 use crate::rates::Rates;
+use crate::redirect::OwnOrigin;
 use crate::request_log::RequestLog;
-use crate::server::{Drain, GRACE};
 use crate::servers::Servers;
 use crate::sessions::Sessions;
 use crate::storage::{Seconds, Store};
+use crate::timeouts::GRACE;
 use crate::upstream::{self, Entra};
-use crate::visitors::Visitors;
+use crate::visitors::{Visitor, Visitors};
 
 /// A running gateway's parts.
 pub(crate) struct App {
@@ -35,12 +41,12 @@ pub(crate) struct App {
     pub(crate) name: String,
     pub(crate) allowed_origins: Vec<String>,
     pub(crate) servers: Servers,
-    pub(crate) keys: KeyRing,
+    pub(crate) keys: Arc<KeyRing>,
     pub(crate) store: Store,
-    pub(crate) entra: Entra,
+    pub(crate) entra: Arc<Entra>,
     /// Where a consent form may lead to on its way to Entra.
     pub(crate) entra_form_action: String,
-    pub(crate) sessions: Sessions,
+    pub(crate) sessions: Arc<Sessions>,
     pub(crate) cookies: Cookies,
     pub(crate) backends: Backends,
     pub(crate) visitors: Visitors,
@@ -93,19 +99,28 @@ impl App {
             &secrets,
             clock.clone(),
         )?;
+        let (entra, keys, tasks) = (Arc::new(entra), Arc::new(keys), TaskTracker::new());
+        let sessions = Sessions::new(
+            store.clone(),
+            Arc::clone(&entra),
+            Arc::clone(&keys),
+            clock.clone(),
+            tasks.clone(),
+            drain.cut.clone(),
+        );
         Ok(Some(Arc::new(Self {
             own_origin: OwnOrigin::new(config.public_url.url()),
             servers: Servers::new(&config, &secrets)?,
             cookies: Cookies::new(&config.public_url),
             entra_form_action: upstream::form_action(&config.entra.authority).into_owned(),
             store,
-            sessions: Sessions::default(),
+            sessions,
             backends: Backends::new()?,
             visitors: Visitors::new(&config),
             rates: Rates::new(),
             request_log: RequestLog::default(),
             claims: Claims::default(),
-            tasks: TaskTracker::new(),
+            tasks,
             name: config.name,
             allowed_origins: config.allowed_origins,
             issuer,
@@ -128,6 +143,16 @@ impl App {
 
     pub(crate) fn now(&self) -> Seconds {
         self.clock.unix()
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Visitor {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, StatusCode> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let ConnectInfo(peer) = peer.ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
+        Ok(app.visitors.visitor(peer.ip(), &parts.headers))
     }
 }
 

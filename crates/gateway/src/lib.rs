@@ -9,25 +9,34 @@
 
 mod access;
 mod app;
+mod backends;
+mod claims;
 mod cookies;
 mod cors;
 mod crypto;
+mod denial;
+mod drain;
 mod hosts;
 mod oauth;
 mod pages;
+mod parameters;
 mod person;
 mod places;
 mod proxy;
 mod rates;
+mod redirect;
 mod request_log;
 mod router;
+mod scope;
 mod secrets;
 mod server;
 mod servers;
 mod sessions;
 mod storage;
+mod timeouts;
 mod upstream;
 mod visitors;
+mod without_trailers;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -84,7 +93,7 @@ pub async fn serve(
     app.request_log.summarize();
     app.places.summarize();
     app.tasks.close();
-    if tokio::time::timeout(server::GRACE, app.tasks.wait())
+    if tokio::time::timeout(timeouts::GRACE, app.tasks.wait())
         .await
         .is_err()
     {
@@ -111,6 +120,6 @@ async fn keep_house(app: Arc<App>) {
         if let Err(error) = app.store.sweep(app.now()).await {
             tracing::error!(%error, "what has expired could not be removed");
         }
-        app.sessions.forget_unused(app.now(), access::LIFE);
+        app.sessions.forget_unused(access::LIFE);
     }
 }

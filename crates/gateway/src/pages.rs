@@ -9,8 +9,11 @@ use http::header::{
 use http::{HeaderMap, StatusCode};
 
 use crate::app::App;
-use crate::oauth::{Denial, Destination, ParameterError, Scopes};
+use crate::denial::Denial;
+use crate::parameters::ParameterError;
 use crate::rates::TooOften;
+use crate::redirect::Destination;
+use crate::scope::Scopes;
 use crate::storage::StoreError;
 
 /// The page on which a person decides.

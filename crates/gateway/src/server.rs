@@ -21,12 +21,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::app::App;
+use crate::drain::Drain;
 use crate::places::{Connection, OpenRequest, Place};
+use crate::timeouts::{GRACE, PROBE_AFTER, PROBE_EVERY};
 
 /// How long the head of a request of HTTP/1 may be, in bytes.
 const LONGEST_HEAD: usize = 64 << 10;
@@ -39,61 +40,8 @@ const STREAMS_OF_PROXY: u32 = 256;
 const SEND_BUFFER: usize = 64 << 10;
 /// How many streams a client of HTTP/2 may reset before they were looked at; then its connection ends.
 const RESETS: usize = 20;
-/// After how long without traffic the other end is asked whether it is there. Event streams may
-/// be silent for longer than anything else.
-pub(crate) const PROBE_AFTER: Duration = Duration::from_secs(60);
-/// How long there is between two such questions.
-pub(crate) const PROBE_EVERY: Duration = Duration::from_secs(15);
 /// How long nothing is accepted after that failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long a connection may take to close once it has been drained.
-pub(crate) const GRACE: Duration = Duration::from_secs(5);
-
-/// How a gateway ends.
-#[derive(Clone, Debug)]
-pub(crate) struct Drain {
-    /// Told to end.
-    pub(crate) shutdown: CancellationToken,
-    /// The requests that are carried out. Each has a token of it, but for streams.
-    pub(crate) calls: TaskTracker,
-    /// How long they may go on.
-    pub(crate) time: Duration,
-    /// Cancelled when they have ended, or that time is over: streams end then.
-    pub(crate) cut: CancellationToken,
-}
-
-impl Drain {
-    pub(crate) fn new(shutdown: CancellationToken, time: Duration) -> Self {
-        Self {
-            shutdown,
-            calls: TaskTracker::new(),
-            time,
-            cut: CancellationToken::new(),
-        }
-    }
-
-    /// Waits for the requests, then ends the streams.
-    async fn run(&self) {
-        self.calls.close();
-        if tokio::time::timeout(self.time, self.calls.wait())
-            .await
-            .is_err()
-        {
-            let calls = self.calls.len();
-            tracing::warn!(
-                calls,
-                "requests are cut off that took longer than drain_seconds"
-            );
-        }
-        self.cut.cancel();
-    }
-
-    /// Waits until a connection is cut.
-    async fn is_over(&self) {
-        self.cut.cancelled().await;
-        tokio::time::sleep(GRACE).await;
-    }
-}
 
 /// Serves `router` until the shutdown, drains, and returns when every connection is closed.
 pub(crate) async fn serve(listener: TcpListener, router: Router, app: &App) {

@@ -9,7 +9,7 @@ use model::ServerName;
 use model::config::gateway::{BackendConfig, BackendUrl, GatewayConfig};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::oauth::Scopes;
+use crate::scope::Scopes;
 use crate::secrets::Secrets;
 
 /// One server.

@@ -11,15 +11,16 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use model::Clock;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::app::App;
-use crate::crypto::Purpose;
-use crate::oauth::Scopes;
+use crate::crypto::{KeyRing, Purpose};
 use crate::person::Person;
-use crate::storage::{Seconds, Session, StoreError};
-use crate::upstream::{Tokens, UpstreamError};
+use crate::scope::Scopes;
+use crate::storage::{Seconds, Session, Store, StoreError};
+use crate::upstream::{Entra, Tokens, UpstreamError};
 
 /// How long after a failure nothing is tried, so that requests do not queue for a provider that
 /// is down.
@@ -64,8 +65,17 @@ impl From<StoreError> for Lapse {
 }
 
 /// The sessions that were used lately, and those that ended lately.
-#[derive(Default)]
-pub(crate) struct Sessions(RwLock<HashMap<String, Entry>>);
+pub(crate) struct Sessions {
+    entries: RwLock<HashMap<String, Entry>>,
+    store: Store,
+    entra: Arc<Entra>,
+    keys: Arc<KeyRing>,
+    clock: Clock,
+    /// What its refreshes run on that outlive their request.
+    tasks: TaskTracker,
+    /// Cancelled when the gateway cuts streams.
+    cut: CancellationToken,
+}
 
 enum Entry {
     Live(Arc<LiveSession>),
@@ -73,41 +83,62 @@ enum Entry {
 }
 
 impl Sessions {
+    pub(crate) fn new(
+        store: Store,
+        entra: Arc<Entra>,
+        keys: Arc<KeyRing>,
+        clock: Clock,
+        tasks: TaskTracker,
+        cut: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            entries: RwLock::default(),
+            store,
+            entra,
+            keys,
+            clock,
+            tasks,
+            cut,
+        })
+    }
+
+    fn now(&self) -> Seconds {
+        self.clock.unix()
+    }
+
     /// Finds a live session, in memory if it was used lately. Ends one whose person the configuration
     /// does not admit any more.
-    pub(crate) async fn find(&self, app: &App, id: &str) -> Result<Arc<LiveSession>, Lapse> {
-        let session = self.find_any(app, id).await?;
-        if app.entra.admits(&session.person.tid) {
+    pub(crate) async fn find(&self, id: &str) -> Result<Arc<LiveSession>, Lapse> {
+        let session = self.find_any(id).await?;
+        if self.entra.admits(&session.person.tid) {
             return Ok(session);
         }
         tracing::info!(session = id, "a session ends: its tenant is not admitted");
-        self.end(app, id).await?;
+        self.end(id).await?;
         Err(Lapse::Ended)
     }
 
-    async fn find_any(&self, app: &App, id: &str) -> Result<Arc<LiveSession>, Lapse> {
+    async fn find_any(&self, id: &str) -> Result<Arc<LiveSession>, Lapse> {
         if let Some(known) = self.known(id) {
             return known;
         }
-        let stored = app.store.session(id, app.now()).await?;
-        let live = Arc::new(LiveSession::new(
-            stored.ok_or(Lapse::Ended)?,
-            &app.drain.cut,
-        ));
-        let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let stored = self.store.session(id, self.now()).await?;
+        let live = Arc::new(LiveSession::new(stored.ok_or(Lapse::Ended)?, &self.cut));
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.entry(id.to_owned()).or_insert(Entry::Live(live));
         entry.usable()
     }
 
     /// Ends a session: for every request from now on, for its streams, and in the store.
-    pub(crate) async fn end(&self, app: &App, id: &str) -> Result<(), StoreError> {
-        self.note_end(id, app.now());
-        app.store.end_session(id.to_owned()).await
+    pub(crate) async fn end(&self, id: &str) -> Result<(), StoreError> {
+        self.note_end(id);
+        self.store.end_session(id.to_owned()).await
     }
 
     /// Notes the end of a session whose row is gone.
-    pub(crate) fn note_end(&self, id: &str, now: Seconds) {
-        let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn note_end(&self, id: &str) {
+        let now = self.now();
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         let before = entries.insert(id.to_owned(), Entry::Ended { at: now });
         if let Some(Entry::Live(live)) = before {
             live.ended.cancel();
@@ -118,16 +149,27 @@ impl Sessions {
     /// Forgets what nobody holds; it is read again when needed. Whoever has to learn of an end
     /// has to hold the session. Ends are remembered for as long
     /// as `notes` seconds.
-    pub(crate) fn forget_unused(&self, now: Seconds, notes: Seconds) {
-        let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn forget_unused(&self, notes: Seconds) {
+        let now = self.now();
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         entries.retain(|_, entry| match entry {
             Entry::Live(live) => Arc::strong_count(live) > 1,
             Entry::Ended { at } => *at + notes > now,
         });
     }
 
+    /// Makes sure that the sign-in of a session at Entra still holds.
+    pub(crate) async fn confirm(self: &Arc<Self>, session: &Arc<LiveSession>) -> Result<(), Lapse> {
+        session.confirm(self).await
+    }
+
+    /// Renews the tokens of a session at Entra if they are about to expire.
+    pub(crate) async fn renew(&self, session: &LiveSession) -> Result<(), Lapse> {
+        session.renew(self).await
+    }
+
     fn known(&self, id: &str) -> Option<Result<Arc<LiveSession>, Lapse>> {
-        let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         entries.get(id).map(Entry::usable)
     }
 }
@@ -160,17 +202,17 @@ impl LiveSession {
 
     /// Makes sure that the sign-in at Entra still holds. Shortly before its tokens expire they
     /// are renewed beside the request; once they have expired, the request waits for it.
-    pub(crate) async fn confirm(self: &Arc<Self>, app: &Arc<App>) -> Result<(), Lapse> {
-        let left = self.time_left(app.now());
+    async fn confirm(self: &Arc<Self>, sessions: &Arc<Sessions>) -> Result<(), Lapse> {
+        let left = self.time_left(sessions.now());
         if left == 0 {
-            return self.renew(app).await;
+            return self.renew(sessions).await;
         }
-        let may = app.now() >= self.retry_at.load(Ordering::Acquire);
-        if self.is_due(app.now()) && may && self.refreshing.try_lock().is_ok() {
-            let (session, app) = (Arc::clone(self), Arc::clone(app));
-            let tasks = app.tasks.clone();
+        let may = sessions.now() >= self.retry_at.load(Ordering::Acquire);
+        if self.is_due(sessions.now()) && may && self.refreshing.try_lock().is_ok() {
+            let (session, sessions) = (Arc::clone(self), Arc::clone(sessions));
+            let tasks = sessions.tasks.clone();
             tasks.spawn(async move {
-                if let Err(error) = session.renew(&app).await {
+                if let Err(error) = session.renew(&sessions).await {
                     tracing::warn!(session = session.id, %error, "a sign-in was not renewed");
                 }
             });
@@ -179,61 +221,63 @@ impl LiveSession {
     }
 
     /// Renews Entra's tokens if they are about to expire; one caller does, the others wait.
-    pub(crate) async fn renew(&self, app: &App) -> Result<(), Lapse> {
+    async fn renew(&self, sessions: &Sessions) -> Result<(), Lapse> {
         let _single = self.refreshing.lock().await;
         if self.ended.is_cancelled() {
             return Err(Lapse::Ended);
         }
-        if !self.is_due(app.now()) {
+        if !self.is_due(sessions.now()) {
             return Ok(());
         }
-        if app.now() < self.retry_at.load(Ordering::Acquire) {
-            return self.unrenewed(app, "a moment ago it could not be renewed");
+        if sessions.now() < self.retry_at.load(Ordering::Acquire) {
+            return self.unrenewed(sessions, "a moment ago it could not be renewed");
         }
-        match self.refresh(app).await {
+        match self.refresh(sessions).await {
             Ok(()) => Ok(()),
             Err(_) if self.ended.is_cancelled() => Err(Lapse::Ended),
-            Err(UpstreamError::Rejected(error)) => self.close(app, &error.to_string()).await,
-            Err(UpstreamError::Over) if self.time_left(app.now()) == 0 => {
-                self.close(app, "there is nothing to renew it with").await
+            Err(UpstreamError::Rejected(error)) => self.close(sessions, &error.to_string()).await,
+            Err(UpstreamError::Over) if self.time_left(sessions.now()) == 0 => {
+                self.close(sessions, "there is nothing to renew it with")
+                    .await
             }
             Err(error) => {
-                self.retry_at.store(app.now() + PAUSE, Ordering::Release);
-                self.unrenewed(app, &error.to_string())
+                self.retry_at
+                    .store(sessions.now() + PAUSE, Ordering::Release);
+                self.unrenewed(sessions, &error.to_string())
             }
         }
     }
 
     /// What was not renewed holds until it expires.
-    fn unrenewed(&self, app: &App, reason: &str) -> Result<(), Lapse> {
-        if self.time_left(app.now()) > 0 {
+    fn unrenewed(&self, sessions: &Sessions, reason: &str) -> Result<(), Lapse> {
+        if self.time_left(sessions.now()) > 0 {
             Ok(())
         } else {
             Err(Lapse::Unavailable(reason.to_owned()))
         }
     }
 
-    async fn refresh(&self, app: &App) -> Result<(), UpstreamError> {
+    async fn refresh(&self, sessions: &Sessions) -> Result<(), UpstreamError> {
         let store = |error: StoreError| UpstreamError::Unavailable(error.to_string());
-        let stored = app
+        let stored = sessions
             .store
-            .session(&self.id, app.now())
+            .session(&self.id, sessions.now())
             .await
             .map_err(store)?;
         let Some(stored) = stored else {
-            app.sessions.note_end(&self.id, app.now());
+            sessions.note_end(&self.id);
             return Err(UpstreamError::Over);
         };
-        let tokens: Tokens = app
+        let tokens: Tokens = sessions
             .keys
             .open_json(Purpose::UpstreamTokens, &stored.upstream)
             .ok_or(UpstreamError::Over)?;
-        let tokens = app.entra.refresh(&tokens).await.inspect_err(|error| {
+        let tokens = sessions.entra.refresh(&tokens).await.inspect_err(|error| {
             tracing::warn!(session = self.id, %error, "a refresh failed");
         })?;
-        let sealed = app.keys.seal_json(Purpose::UpstreamTokens, &tokens);
-        let renew_at = tokens.renew_at(app.now());
-        let kept = app
+        let sealed = sessions.keys.seal_json(Purpose::UpstreamTokens, &tokens);
+        let renew_at = tokens.renew_at(sessions.now());
+        let kept = sessions
             .store
             .keep_upstream(self.id.clone(), sealed, (tokens.expires_at, renew_at))
             .await;
@@ -246,9 +290,9 @@ impl LiveSession {
         Ok(())
     }
 
-    async fn close(&self, app: &App, reason: &str) -> Result<(), Lapse> {
+    async fn close(&self, sessions: &Sessions, reason: &str) -> Result<(), Lapse> {
         tracing::info!(session = self.id, reason, "a session ends");
-        app.sessions.end(app, &self.id).await?;
+        sessions.end(&self.id).await?;
         Err(Lapse::Ended)
     }
 

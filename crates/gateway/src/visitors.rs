@@ -7,15 +7,10 @@
 //! another one, in the one header that the configuration names.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::extract::{ConnectInfo, FromRequestParts};
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName};
 use model::config::gateway::{ForwardedHeader, GatewayConfig, Network};
-
-use crate::app::App;
 
 const FORWARDED: HeaderName = http::header::FORWARDED;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -126,16 +121,6 @@ impl Visitors {
     fn is_proxy(&self, address: IpAddr) -> bool {
         let includes = |network: &Network| network.includes(address);
         self.trusted_proxies.iter().any(includes)
-    }
-}
-
-impl FromRequestParts<Arc<App>> for Visitor {
-    type Rejection = StatusCode;
-
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, StatusCode> {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        let ConnectInfo(peer) = peer.ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
-        Ok(app.visitors.visitor(peer.ip(), &parts.headers))
     }
 }
 

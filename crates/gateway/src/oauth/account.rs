@@ -64,7 +64,7 @@ async fn end_consent(
         return Ok(false);
     };
     for session in &sessions {
-        app.sessions.note_end(session, app.now());
+        app.sessions.note_end(session);
     }
     let sessions = sessions.len();
     tracing::info!(consent = id, sessions, "a consent was revoked");

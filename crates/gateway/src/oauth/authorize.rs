@@ -16,17 +16,19 @@
 //! leaves that to whoever runs programs there.
 
 use axum::response::Response;
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, Uri};
 
 use super::answer::App;
 use super::consent::{self, Reason};
 use super::cross_site;
-use super::parameters::Parameters;
-use super::redirect::Destination;
-use super::request::{AuthorizationRequest, Denial, ReplyTo};
+use super::redirect_response::RedirectAfter;
+use super::request::{AuthorizationRequest, ReplyTo};
 use super::sign_in::{self, Approval, Transaction};
 use crate::cookies::Cookie;
+use crate::denial::Denial;
 use crate::pages::{Back, PageError};
+use crate::parameters::Parameters;
+use crate::redirect::Destination;
 use crate::storage::{Client, StoreError};
 use crate::visitors::Visitor;
 
@@ -72,7 +74,7 @@ async fn for_client(
             let transaction = Transaction::without_form(app.now());
             let approval = Approval::Remembered { person };
             let sign_in = (transaction, request, approval);
-            sign_in::begin(app, visitor, headers, sign_in, StatusCode::FOUND).await
+            sign_in::begin(app, visitor, headers, sign_in, RedirectAfter::Navigation).await
         }
         Err(error) => {
             let denial = sign_in::unavailable(&error);
@@ -96,7 +98,9 @@ fn refuse(
         }
         Destination::Website(_)
         | Destination::ThisComputer(_)
-        | Destination::Application { .. } => return reply_to.deny(&app.issuer, &denial),
+        | Destination::Application { .. } => {
+            return reply_to.deny(&app.issuer, &denial, RedirectAfter::Navigation);
+        }
     };
     let url = reply_to.denial_url(&app.issuer, &denial);
     PageError::Denied(denial, Back { place, url }).answer(app, headers)

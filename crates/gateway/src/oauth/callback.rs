@@ -9,12 +9,14 @@ use http::{HeaderMap, Uri};
 
 use super::answer::App;
 use super::consent::{self, Reason};
-use super::parameters::Parameters;
-use super::request::{AuthorizationRequest, Denial, Refused};
+use super::redirect_response::RedirectAfter;
+use super::request::{AuthorizationRequest, Refused};
 use super::sign_in::{self, Approval, SignIn, Transaction};
 use crate::cookies::Cookie;
 use crate::crypto::{self, Digest, Purpose};
+use crate::denial::Denial;
 use crate::pages::PageError;
+use crate::parameters::Parameters;
 use crate::storage::{Begun, Client, Code, Session, StoreError};
 use crate::upstream::{self, SignedIn};
 use crate::visitors::Visitor;
@@ -53,14 +55,15 @@ async fn resume(
 ) -> Result<Response, PageError> {
     let sign_in = sign_in::find(app, visitor, headers, state).await?;
     let reply_to = sign_in.request.reply_to.clone();
+    let deny = |denial: &Denial| reply_to.deny(&app.issuer, denial, RedirectAfter::Navigation);
     let client = match sign_in.request.confirm(app).await {
         Ok(client) => client,
         Err(Refused::Page(error)) => return Err(error),
-        Err(Refused::Denied(denial)) => return Ok(reply_to.deny(&app.issuer, &denial)),
+        Err(Refused::Denied(denial)) => return Ok(deny(&denial)),
     };
     sign_in::claim(app, &sign_in).await?;
     let outcome = finish(app, headers, parameters, &client, sign_in).await;
-    Ok(outcome.unwrap_or_else(|denial| reply_to.deny(&app.issuer, &denial)))
+    Ok(outcome.unwrap_or_else(|denial| deny(&denial)))
 }
 
 async fn finish(
@@ -173,7 +176,7 @@ async fn consent(
 fn note_ends(app: &App, ended: &[String]) {
     for session in ended {
         tracing::info!(session, "a session ends: its person has too many");
-        app.sessions.note_end(session, app.now());
+        app.sessions.note_end(session);
     }
 }
 

@@ -14,13 +14,15 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{self, App, OAuthError};
 use super::cross_site;
-use super::parameters::Parameters;
-use super::redirect::Destination;
-use super::request::{AuthorizationRequest, Denial, Refused};
+use super::redirect_response::RedirectAfter;
+use super::request::{AuthorizationRequest, Refused};
 use super::sign_in::{self, Approval, Transaction};
 use crate::cookies::Cookie;
 use crate::crypto::{self, Purpose};
+use crate::denial::Denial;
 use crate::pages::{self, ConsentPage, PageError};
+use crate::parameters::Parameters;
+use crate::redirect::Destination;
 use crate::storage::{Client, Seconds};
 use crate::visitors::Visitor;
 
@@ -160,7 +162,11 @@ async fn act(app: &App, visitor: Visitor, headers: &HeaderMap, answer: Answer) -
     let client = match request.confirm(app).await {
         Ok(client) => client,
         Err(Refused::Page(error)) => return error.answer(app, headers),
-        Err(Refused::Denied(denial)) => return request.reply_to.deny_form(&app.issuer, &denial),
+        Err(Refused::Denied(denial)) => {
+            return request
+                .reply_to
+                .deny(&app.issuer, &denial, RedirectAfter::Form);
+        }
     };
     let browser = app.cookies.read(&app.keys, Cookie::Browser, headers);
     if browser.as_deref() != Some(&*form.browser) {
@@ -173,10 +179,12 @@ async fn act(app: &App, visitor: Visitor, headers: &HeaderMap, answer: Answer) -
     }
     if !allows {
         let denial = Denial::new("access_denied", "The person said no");
-        return request.reply_to.deny_form(&app.issuer, &denial);
+        return request
+            .reply_to
+            .deny(&app.issuer, &denial, RedirectAfter::Form);
     }
     let sign_in = (transaction, request, Approval::Given);
-    sign_in::begin(app, visitor, headers, sign_in, StatusCode::SEE_OTHER).await
+    sign_in::begin(app, visitor, headers, sign_in, RedirectAfter::Form).await
 }
 
 /// As much of a redirect URI as a page has room for; its host comes first.

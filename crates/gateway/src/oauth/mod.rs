@@ -8,17 +8,14 @@ mod account;
 mod answer;
 mod authorize;
 mod callback;
-mod claims;
 mod consent;
 mod cross_site;
 mod metadata;
-mod parameters;
 mod protected_resource;
-mod redirect;
+mod redirect_response;
 mod register;
 mod request;
 mod revoke;
-mod scope;
 mod sign_in;
 mod token;
 mod userinfo;
@@ -31,12 +28,7 @@ use axum::routing::{delete, get, post};
 use crate::app::App;
 use crate::cors;
 
-pub(crate) use claims::Claims;
-pub(crate) use parameters::ParameterError;
 pub(crate) use protected_resource::metadata_url;
-pub(crate) use redirect::{Destination, OwnOrigin};
-pub(crate) use request::Denial;
-pub(crate) use scope::Scopes;
 
 /// The authorization server's endpoints.
 pub(crate) fn router() -> Router<Arc<App>> {

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::answer::{self, App, OAuthError};
-use super::redirect::{self, OwnOrigin};
 use crate::crypto;
+use crate::redirect::{self, OwnOrigin};
 use crate::storage::Client;
 use crate::visitors::Visitor;
 

@@ -1,16 +1,16 @@
 //! An authorization request (RFC 6749 section 4.1.1, with PKCE and a resource), checked.
 
-use axum::response::{IntoResponse, Response};
-use http::StatusCode;
-use http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY};
+use axum::response::Response;
 use model::ServerName;
 use serde::{Deserialize, Serialize};
 
-use super::answer::{self, App};
-use super::parameters::{Parameters, append};
-use super::redirect::{self, OwnOrigin};
-use super::scope::{self, Scopes};
+use super::answer::App;
+use super::redirect_response::{RedirectAfter, redirect_to};
+use crate::denial::Denial;
 use crate::pages::PageError;
+use crate::parameters::{Parameters, append};
+use crate::redirect::{self, OwnOrigin};
+use crate::scope::{self, Scopes};
 use crate::servers::Servers;
 use crate::storage::{Client, ConsentKey};
 
@@ -51,22 +51,6 @@ pub(super) enum Refused {
     Denied(Denial),
 }
 
-/// An error that the client is told by redirect (RFC 6749 section 4.1.2.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Denial {
-    pub(crate) error: &'static str,
-    pub(crate) description: String,
-}
-
-impl Denial {
-    pub(super) fn new(error: &'static str, description: impl Into<String>) -> Self {
-        Self {
-            error,
-            description: description.into(),
-        }
-    }
-}
-
 impl ReplyTo {
     /// Finds out where to answer; `None` if it is nowhere the client registered, or at the gateway.
     pub(super) fn find<'a>(
@@ -87,17 +71,18 @@ impl ReplyTo {
         Some((reply_to, registered))
     }
 
-    /// Sends the browser back with a code.
+    /// Sends the browser back with a code (RFC 6749 section 4.1.2).
     pub(super) fn grant(&self, issuer: &str, code: &str) -> Response {
-        see(StatusCode::FOUND, &self.url(issuer, &[("code", code)]))
+        let url = self.url(issuer, &[("code", code)]);
+        redirect_to(RedirectAfter::Navigation, &url)
     }
 
-    /// Sends the browser back with an error.
-    pub(super) fn deny(&self, issuer: &str, denial: &Denial) -> Response {
-        see(StatusCode::FOUND, &self.denial_url(issuer, denial))
+    /// Sends the browser back with an error (RFC 6749 section 4.1.2.1).
+    pub(super) fn deny(&self, issuer: &str, denial: &Denial, after: RedirectAfter) -> Response {
+        redirect_to(after, &self.denial_url(issuer, denial))
     }
 
-    /// Where [`Self::deny`] sends the browser.
+    /// Returns where [`Self::deny`] sends the browser.
     pub(super) fn denial_url(&self, issuer: &str, denial: &Denial) -> String {
         let what = [
             ("error", denial.error),
@@ -106,34 +91,11 @@ impl ReplyTo {
         self.url(issuer, &what)
     }
 
-    /// As [`Self::deny`], in answer to a form.
-    pub(super) fn deny_form(&self, issuer: &str, denial: &Denial) -> Response {
-        let mut response = self.deny(issuer, denial);
-        *response.status_mut() = StatusCode::SEE_OTHER;
-        response
-    }
-
     fn url(&self, issuer: &str, what: &[(&str, &str)]) -> String {
         let mut parameters = what.to_vec();
         parameters.extend(self.state.iter().map(|state| ("state", state.as_str())));
         parameters.push(("iss", issuer));
         append(&self.redirect_uri, &parameters)
-    }
-}
-
-/// A redirect that leaves no trace.
-pub(super) fn see(status: StatusCode, url: &str) -> Response {
-    let headers = [
-        (LOCATION, url),
-        (CACHE_CONTROL, "no-store"),
-        (REFERRER_POLICY, "no-referrer"),
-    ];
-    match http::HeaderValue::try_from(url) {
-        Ok(_) => (status, headers).into_response(),
-        Err(_) => {
-            answer::OAuthError::bad_request("invalid_request", "The redirect has odd characters")
-                .into_response()
-        }
     }
 }
 

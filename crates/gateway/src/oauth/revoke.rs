@@ -5,9 +5,9 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 
 use super::answer::{self, App, OAuthError};
-use super::parameters::Parameters;
 use crate::access;
 use crate::crypto::Digest;
+use crate::parameters::Parameters;
 use crate::sessions::Lapse;
 
 pub(super) async fn revoke(app: App, headers: HeaderMap, body: Body) -> Response {
@@ -37,7 +37,7 @@ async fn try_revoke(app: &App, body: &[u8]) -> Result<(), OAuthError> {
         }
     };
     let Some(id) = session else { return Ok(()) };
-    let session = match app.sessions.find(app, &id).await {
+    let session = match app.sessions.find(&id).await {
         Ok(session) => session,
         Err(Lapse::Ended) => return Ok(()),
         Err(lapse) => return Err(lapse.into()),
@@ -50,5 +50,5 @@ async fn try_revoke(app: &App, body: &[u8]) -> Result<(), OAuthError> {
         return Err(OAuthError::bad_request("invalid_client", text));
     }
     tracing::info!(session = id, "a session was revoked");
-    Ok(app.sessions.end(app, &id).await?)
+    Ok(app.sessions.end(&id).await?)
 }

@@ -10,13 +10,15 @@
 
 use axum::response::{IntoResponse, Response};
 use http::header::SET_COOKIE;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use super::answer::App;
-use super::request::{AuthorizationRequest, Denial, Refused, see};
+use super::redirect_response::{RedirectAfter, redirect_to};
+use super::request::{AuthorizationRequest, Refused};
 use crate::cookies::Cookie;
 use crate::crypto::{self, Digest, Purpose};
+use crate::denial::Denial;
 use crate::pages::PageError;
 use crate::storage::{Seconds, SpentTransaction, StoreError, StoredSignIn};
 use crate::upstream::{Pending, UpstreamError};
@@ -90,17 +92,13 @@ pub(super) async fn begin(
     visitor: Visitor,
     headers: &HeaderMap,
     sign_in: (Transaction, AuthorizationRequest, Approval),
-    status: StatusCode,
+    after: RedirectAfter,
 ) -> Response {
     let reply_to = sign_in.1.reply_to.clone();
-    match try_begin(app, visitor, headers, sign_in, status).await {
+    match try_begin(app, visitor, headers, sign_in, after).await {
         Ok(response) => response,
         Err(Refused::Page(error)) => error.answer(app, headers),
-        Err(Refused::Denied(denial)) => {
-            let mut response = reply_to.deny(&app.issuer, &denial);
-            *response.status_mut() = status;
-            response
-        }
+        Err(Refused::Denied(denial)) => reply_to.deny(&app.issuer, &denial, after),
     }
 }
 
@@ -109,7 +107,7 @@ async fn try_begin(
     visitor: Visitor,
     headers: &HeaderMap,
     (transaction, request, approval): (Transaction, AuthorizationRequest, Approval),
-    status: StatusCode,
+    after: RedirectAfter,
 ) -> Result<Response, Refused> {
     let state = crypto::token();
     let expires_at = transaction.ends_at.min(app.now() + OPEN);
@@ -129,7 +127,7 @@ async fn try_begin(
         pending,
     };
     let cookie = keep(app, &visitor, headers, &sign_in).await?;
-    Ok(([(SET_COOKIE, cookie)], see(status, &url)).into_response())
+    Ok(([(SET_COOKIE, cookie)], redirect_to(after, &url)).into_response())
 }
 
 /// Keeps a sign-in until the browser comes back: in a cookie, or, if that would be too long, in the

@@ -12,10 +12,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 
 use super::answer::{self, App, OAuthError};
-use super::parameters::{ParameterError, Parameters};
-use super::scope::Scopes;
 use crate::access;
 use crate::crypto::{self, Digest, Purpose};
+use crate::parameters::{ParameterError, Parameters};
+use crate::scope::Scopes;
 use crate::sessions::{Lapse, LiveSession};
 use crate::storage::{Misfit, Presented, RedeemedCode, RefreshToken, Rotation, SpentRefreshToken};
 use crate::visitors::Visitor;
@@ -89,7 +89,7 @@ async fn redeem(app: &App, visitor: &Visitor, form: &Parameters) -> Result<Issue
             Ok(Issued::new(app, &session, &scopes, &refresh))
         }
         RedeemedCode::Refused(session, misfit) => {
-            app.sessions.note_end(&session, app.now());
+            app.sessions.note_end(&session);
             Err(match misfit {
                 Misfit::Client => invalid_grant(),
                 Misfit::Server => invalid_target(),
@@ -97,7 +97,7 @@ async fn redeem(app: &App, visitor: &Visitor, form: &Parameters) -> Result<Issue
         }
         RedeemedCode::Replayed(session) => {
             tracing::warn!(session, "a code was used twice; what it opened ends");
-            app.sessions.note_end(&session, app.now());
+            app.sessions.note_end(&session);
             Err(invalid_grant())
         }
         RedeemedCode::Unknown => Err(wrong_code(app, visitor)),
@@ -125,17 +125,14 @@ async fn refresh(app: &App, form: &Parameters) -> Result<Issued, OAuthError> {
         .store
         .session_of_refresh_token(digest, app.now())
         .await?;
-    let session = app
-        .sessions
-        .find(app, &id.ok_or_else(invalid_grant)?)
-        .await?;
+    let session = app.sessions.find(&id.ok_or_else(invalid_grant)?).await?;
     if session.client != client {
         return Err(invalid_grant());
     }
     check_resource(resource(app, form)?.as_ref(), &session.server)?;
     let scopes = narrowed(form, &session.scopes)?;
     // Before the token is spent: what fails only for the moment can then be tried again.
-    session.renew(app).await?;
+    app.sessions.renew(&session).await?;
     let refresh = rotate(app, &session, digest).await?;
     Ok(Issued::new(app, &session.id, &scopes, &refresh))
 }
@@ -161,7 +158,7 @@ async fn rotate(
                 session = session.id,
                 "a refresh token was used twice; its session ends"
             );
-            app.sessions.note_end(&session.id, app.now());
+            app.sessions.note_end(&session.id);
             Err(invalid_grant())
         }
         Rotation::Gone => Err(invalid_grant()),
@@ -209,7 +206,7 @@ fn invalid_target() -> OAuthError {
 /// A refresh may ask for less than was granted, never for more (RFC 6749 section 6).
 fn narrowed(form: &Parameters, granted: &Scopes) -> Result<Scopes, OAuthError> {
     let asked = Scopes::from_words(form.get("scope").unwrap_or_default());
-    super::scope::decide(&asked, granted).map_err(|_| {
+    crate::scope::decide(&asked, granted).map_err(|_| {
         OAuthError::bad_request("invalid_scope", "The scope is more than what was granted")
     })
 }

@@ -4,7 +4,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,31 +14,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::message_endpoint::Announcements;
 use crate::sessions::LiveSession;
-
-/// A caller's body on its way to a backend.
-pub(super) struct WithoutTrailers<B>(pub(super) B);
-
-impl<B: Body<Data = Bytes> + Unpin> Body for WithoutTrailers<B> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let frame = ready!(Pin::new(&mut self.0).poll_frame(context));
-        // Trailers are the last there is of a body.
-        Poll::Ready(frame.filter(|frame| !frame.as_ref().is_ok_and(Frame::is_trailers)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
-    }
-}
+use crate::without_trailers::WithoutTrailers;
 
 /// Passes a backend's body on as it comes. It breaks off when the session ends, the gateway does
 /// or its time is up; dropped, as when the caller goes away, it closes the backend's stream.
@@ -179,29 +155,5 @@ impl Body for Relayed {
         } else {
             self.body.size_hint()
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use http::{HeaderMap, HeaderValue};
-    use http_body_util::{BodyExt as _, StreamBody};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn t59_a_body_passes_and_its_trailers_do_not() {
-        let mut trailers = HeaderMap::new();
-        trailers.insert("x-postern-user", HeaderValue::from_static("evil"));
-        let frames = [
-            Frame::data(Bytes::from("a")),
-            Frame::data(Bytes::from("b")),
-            Frame::trailers(trailers),
-        ];
-        let frames = tokio_stream::iter(frames.map(Ok::<_, io::Error>));
-        let passed = WithoutTrailers(StreamBody::new(frames)).collect().await;
-        let passed = passed.unwrap();
-        assert!(passed.trailers().is_none());
-        assert_eq!(passed.to_bytes(), "ab");
     }
 }

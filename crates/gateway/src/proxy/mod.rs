@@ -3,7 +3,6 @@
 //! `request → Authenticated → Permit → BackendCredential → backend`: each can be made only from
 //! the one before. What a caller authenticates with never goes further than the first step.
 
-mod backend;
 mod body;
 mod error_kind;
 mod headers;
@@ -19,8 +18,6 @@ use axum::Router;
 use axum::routing::{get, post};
 
 use crate::app::App;
-
-pub(crate) use backend::Backends;
 
 /// The servers' endpoints.
 pub(crate) fn router() -> Router<Arc<App>> {

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue};
 use model::ServerName;
 
 use crate::access::Authenticated;
-use crate::oauth::Scopes;
+use crate::scope::Scopes;
 use crate::servers::Server;
 use crate::sessions::LiveSession;
 use crate::storage::Seconds;

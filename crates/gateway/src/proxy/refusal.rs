@@ -9,11 +9,12 @@ use http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
-use super::backend::LARGEST;
 use super::error_kind::ErrorKind;
 use crate::access;
 use crate::app::App;
-use crate::oauth::{Scopes, metadata_url};
+use crate::backends::LARGEST;
+use crate::oauth::metadata_url;
+use crate::scope::Scopes;
 use crate::servers::Server;
 
 /// Why a request is not answered by a backend.

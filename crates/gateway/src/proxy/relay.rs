@@ -13,7 +13,6 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use hyper::body::Incoming;
 
-use super::backend::{LARGEST, Outgoing, SendError};
 use super::body::{KeepAlive, Manner, Relayed};
 use super::message_endpoint::{self, Announcements};
 use super::permit::{self, BackendCredential, Denied, Permit};
@@ -21,6 +20,7 @@ use super::refusal::{Place, Refusal};
 use super::{headers, mcp_session};
 use crate::access;
 use crate::app::App;
+use crate::backends::{LARGEST, Outgoing, SendError};
 use crate::cors;
 use crate::places::OpenRequest;
 use crate::servers::Server;

@@ -7,8 +7,8 @@ use rusqlite::{OptionalExtension as _, Row, Transaction};
 
 use super::{Seconds, Store, StoreError};
 use crate::crypto;
-use crate::oauth::Scopes;
 use crate::person::Person;
+use crate::scope::Scopes;
 
 /// How long a consent is remembered.
 const REMEMBERED: Seconds = 365 * 24 * 60 * 60;

@@ -11,6 +11,7 @@ mod consents;
 mod database;
 mod sessions;
 mod sign_ins;
+mod sweep;
 
 pub(crate) use clients::Client;
 pub(crate) use consents::ConsentKey;

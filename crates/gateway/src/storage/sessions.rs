@@ -8,8 +8,8 @@ use subtle::ConstantTimeEq as _;
 
 use super::{Seconds, Store, StoreError};
 use crate::crypto::Digest;
-use crate::oauth::Scopes;
 use crate::person::Person;
+use crate::scope::Scopes;
 
 /// How long after its use a refresh token is answered with the same successor.
 pub(super) const GRACE: Seconds = 30;

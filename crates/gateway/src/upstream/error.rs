@@ -6,7 +6,6 @@ use oauth2::{ErrorResponse, RequestTokenError};
 use serde::{Deserialize, Serialize};
 
 use super::http::HttpError;
-use super::id_token::IdTokenError;
 
 /// Why Entra did not do what was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -29,6 +28,36 @@ pub(crate) enum UpstreamError {
     /// Its answer cannot be believed.
     #[error("the identity provider's answer is not acceptable: {0}")]
     Untrusted(&'static str),
+}
+
+/// Why an id token is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IdTokenError {
+    Malformed,
+    Signature,
+    Issuer,
+    KeyIssuer,
+    Audience,
+    Tenant,
+    Expired,
+    Early,
+    Nonce,
+}
+
+impl IdTokenError {
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Malformed => "the id token is malformed",
+            Self::Signature => "the id token's signature does not verify",
+            Self::Issuer => "the id token is from another issuer",
+            Self::KeyIssuer => "the id token's key belongs to another issuer",
+            Self::Audience => "the id token is for another application",
+            Self::Tenant => "the tenant may not sign in here",
+            Self::Expired => "the id token has expired, or the clocks differ",
+            Self::Early => "the id token is from the future, or the clocks differ",
+            Self::Nonce => "the id token belongs to another sign-in",
+        }
+    }
 }
 
 /// An error as Entra gives it, down to what is safe to log: the description may name people.

@@ -3,6 +3,7 @@
 use jsonwebtoken::{Algorithm, Validation};
 use serde::Deserialize;
 
+use super::error::IdTokenError;
 use super::keys::Key;
 use crate::person::Person;
 use crate::storage::Seconds;
@@ -22,36 +23,6 @@ pub(super) struct Expected<'a> {
     /// it cannot.
     pub(super) allowed_tenants: &'a [String],
     pub(super) now: Seconds,
-}
-
-/// Why a token is not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum IdTokenError {
-    Malformed,
-    Signature,
-    Issuer,
-    KeyIssuer,
-    Audience,
-    Tenant,
-    Expired,
-    Early,
-    Nonce,
-}
-
-impl IdTokenError {
-    pub(super) fn reason(self) -> &'static str {
-        match self {
-            Self::Malformed => "the id token is malformed",
-            Self::Signature => "the id token's signature does not verify",
-            Self::Issuer => "the id token is from another issuer",
-            Self::KeyIssuer => "the id token's key belongs to another issuer",
-            Self::Audience => "the id token is for another application",
-            Self::Tenant => "the tenant may not sign in here",
-            Self::Expired => "the id token has expired, or the clocks differ",
-            Self::Early => "the id token is from the future, or the clocks differ",
-            Self::Nonce => "the id token belongs to another sign-in",
-        }
-    }
 }
 
 #[derive(Deserialize)]

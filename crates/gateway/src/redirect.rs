@@ -224,7 +224,7 @@ pub(crate) fn check(uri: &str, own: &OwnOrigin) -> Result<(), RedirectError> {
 }
 
 /// Checks what can be said of a URI without knowing the gateway.
-pub(super) fn check_text(uri: &str) -> Result<(), RedirectError> {
+pub(crate) fn check_text(uri: &str) -> Result<(), RedirectError> {
     if uri.len() > LONGEST {
         return Err(RedirectError::Long);
     }

@@ -26,7 +26,7 @@ struct Claimed {
 
 impl Claims {
     /// Returns whether the state comes for the first time. It is good until `expires_at`.
-    pub(super) fn claim(&self, state: Digest, expires_at: Seconds, now: Seconds) -> bool {
+    pub(crate) fn claim(&self, state: Digest, expires_at: Seconds, now: Seconds) -> bool {
         let mut claimed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if claimed.forgot_at != now {
             claimed.forgot_at = now;

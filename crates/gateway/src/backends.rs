@@ -12,11 +12,11 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::body::WithoutTrailers;
-use crate::server::{PROBE_AFTER, PROBE_EVERY};
+use crate::timeouts::{PROBE_AFTER, PROBE_EVERY};
+use crate::without_trailers::WithoutTrailers;
 
 /// The largest body of a request, in bytes.
-pub(super) const LARGEST: usize = 16 << 20;
+pub(crate) const LARGEST: usize = 16 << 20;
 
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// Node.js and uvicorn close after five seconds, and a call that is on its way just then is lost.
@@ -29,17 +29,17 @@ const HEAD_TIME: Duration = Duration::from_secs(10 * 60);
 pub(crate) struct Backends(Client<HttpsConnector<HttpConnector>, Limited<WithoutTrailers<Body>>>);
 
 /// A request as it goes to a backend. Its headers are made by
-/// [`BackendCredential`](super::permit::BackendCredential) and what may pass of the caller's.
-pub(super) struct Outgoing {
-    pub(super) method: Method,
-    pub(super) uri: Uri,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Body,
+/// `proxy::permit::BackendCredential` and what may pass of the caller's.
+pub(crate) struct Outgoing {
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Body,
 }
 
 /// Why there is no response.
 #[derive(Debug)]
-pub(super) enum SendError {
+pub(crate) enum SendError {
     /// The caller sent more than [`LARGEST`].
     TooLarge,
     /// The backend is not there, or hung up.
@@ -71,7 +71,7 @@ impl Backends {
         Ok(Self(client))
     }
 
-    pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Response<Incoming>, SendError> {
+    pub(crate) async fn send(&self, outgoing: Outgoing) -> Result<Response<Incoming>, SendError> {
         let mut request = Request::new(Limited::new(WithoutTrailers(outgoing.body), LARGEST));
         *request.method_mut() = outgoing.method;
         *request.uri_mut() = outgoing.uri;
