@@ -23,21 +23,21 @@ pub(crate) enum Cookie {
     /// Tells browsers apart, so that a consent page answers to the browser it was opened in.
     Browser,
     /// Who last signed in, so that a remembered consent can be looked for.
-    Person,
+    User,
 }
 
 impl Cookie {
     fn name(self) -> &'static str {
         match self {
             Self::Browser => "postern-browser",
-            Self::Person => "postern-person",
+            Self::User => "postern-person",
         }
     }
 
     fn purpose(self) -> Purpose {
         match self {
             Self::Browser => Purpose::BrowserCookie,
-            Self::Person => Purpose::PersonCookie,
+            Self::User => Purpose::PersonCookie,
         }
     }
 
@@ -45,7 +45,7 @@ impl Cookie {
     fn max_age(self) -> u64 {
         match self {
             Self::Browser => 24 * 60 * 60,
-            Self::Person => 365 * 24 * 60 * 60,
+            Self::User => 365 * 24 * 60 * 60,
         }
     }
 }
@@ -187,13 +187,10 @@ mod tests {
             cookies.read(&keys, Cookie::Browser, &sent).as_deref(),
             Some("value")
         );
-        assert_eq!(cookies.read(&keys, Cookie::Person, &sent), None);
+        assert_eq!(cookies.read(&keys, Cookie::User, &sent), None);
         assert_eq!(cookies.read(&self::keys(), Cookie::Browser, &sent), None);
         let renamed = text.replace("browser", "person").parse().unwrap();
-        assert_eq!(
-            cookies.read(&keys, Cookie::Person, &request(&renamed)),
-            None
-        );
+        assert_eq!(cookies.read(&keys, Cookie::User, &request(&renamed)), None);
         let plain = HeaderValue::from_static("__Host-postern-browser=value");
         assert_eq!(cookies.read(&keys, Cookie::Browser, &request(&plain)), None);
     }

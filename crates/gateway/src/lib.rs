@@ -7,20 +7,20 @@
 //!
 //! No token of Entra ever leaves it, and no token of a caller ever reaches a backend.
 
-mod access;
-mod app;
 mod backends;
+mod bearer;
 mod claims;
 mod cookies;
 mod cors;
 mod crypto;
 mod denial;
 mod drain;
-mod hosts;
+mod gateway_state;
+mod host_header;
+mod identity_provider;
 mod oauth;
 mod pages;
 mod parameters;
-mod person;
 mod places;
 mod proxy;
 mod rates;
@@ -34,7 +34,7 @@ mod servers;
 mod sessions;
 mod storage;
 mod timeouts;
-mod upstream;
+mod user;
 mod visitors;
 mod without_trailers;
 
@@ -47,7 +47,7 @@ use model::config::gateway::GatewayConfig;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use app::App;
+use gateway_state::GatewayState;
 
 pub use secrets::{SecretError, Secrets};
 
@@ -81,19 +81,19 @@ pub async fn serve(
     ready: impl FnOnce() + Send,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let Some(app) = App::new(options, shutdown).await? else {
+    let Some(gateway) = GatewayState::new(options, shutdown).await? else {
         return Ok(());
     };
     ready();
-    let housekeeping = app.tasks.spawn(keep_house(Arc::clone(&app)));
-    let summaries = app.tasks.spawn(summarize_visits(Arc::clone(&app)));
-    server::serve(listener, router::router(Arc::clone(&app)), &app).await;
+    let housekeeping = gateway.tasks.spawn(sweep_expired(Arc::clone(&gateway)));
+    let summaries = gateway.tasks.spawn(summarize_visits(Arc::clone(&gateway)));
+    server::serve(listener, router::router(Arc::clone(&gateway)), &gateway).await;
     housekeeping.abort();
     summaries.abort();
-    app.request_log.summarize();
-    app.places.summarize();
-    app.tasks.close();
-    if tokio::time::timeout(timeouts::GRACE, app.tasks.wait())
+    gateway.request_log.summarize();
+    gateway.places.summarize();
+    gateway.tasks.close();
+    if tokio::time::timeout(timeouts::GRACE, gateway.tasks.wait())
         .await
         .is_err()
     {
@@ -103,23 +103,23 @@ pub async fn serve(
 }
 
 /// Logs every ten seconds what requests and connections of visitors had no line of their own.
-async fn summarize_visits(app: Arc<App>) {
+async fn summarize_visits(gateway: Arc<GatewayState>) {
     let mut interval = tokio::time::interval(Duration::from_secs(10));
     loop {
         interval.tick().await;
-        app.request_log.summarize();
-        app.places.summarize();
+        gateway.request_log.summarize();
+        gateway.places.summarize();
     }
 }
 
 /// Removes what has expired, at the start and every ten minutes.
-async fn keep_house(app: Arc<App>) {
+async fn sweep_expired(gateway: Arc<GatewayState>) {
     let mut interval = tokio::time::interval(Duration::from_secs(600));
     loop {
         interval.tick().await;
-        if let Err(error) = app.store.sweep(app.now()).await {
+        if let Err(error) = gateway.store.sweep(gateway.now()).await {
             tracing::error!(%error, "what has expired could not be removed");
         }
-        app.sessions.forget_unused(access::LIFE);
+        gateway.sessions.forget_unused(bearer::LIFE);
     }
 }

@@ -8,15 +8,15 @@ use http::header::{
 };
 use http::{HeaderMap, StatusCode};
 
-use crate::app::App;
 use crate::denial::Denial;
+use crate::gateway_state::GatewayState;
 use crate::parameters::ParameterError;
 use crate::rates::TooOften;
 use crate::redirect::Destination;
 use crate::scope::Scopes;
 use crate::storage::StoreError;
 
-/// The page on which a person decides.
+/// The page on which a user decides.
 #[derive(Template)]
 #[template(path = "consent.html")]
 pub(crate) struct ConsentPage<'a> {
@@ -29,7 +29,7 @@ pub(crate) struct ConsentPage<'a> {
     pub(crate) destination: &'a Destination,
     pub(crate) redirect_uri: &'a str,
     pub(crate) scopes: &'a Scopes,
-    /// Why the person is asked again.
+    /// Why the user is asked again.
     pub(crate) notice: Option<&'static str>,
     /// The sealed content of the form.
     pub(crate) request: &'a str,
@@ -46,7 +46,7 @@ struct ErrorPage<'a> {
     back: Option<&'a Back>,
 }
 
-/// Where a person may go back to, if they want.
+/// Where a user may go back to, if they want.
 #[derive(Debug)]
 pub(crate) struct Back {
     /// The host of a website, or the scheme of an application with its host.
@@ -54,7 +54,7 @@ pub(crate) struct Back {
     pub(crate) url: String,
 }
 
-/// What is told to the person at the browser, because there is no client to tell it to, or none
+/// What is told to the user at the browser, because there is no client to tell it to, or none
 /// that may be trusted with it.
 #[derive(Debug)]
 pub(crate) enum PageError {
@@ -76,7 +76,7 @@ pub(crate) enum PageError {
     Store(StoreError),
 }
 
-struct Told {
+struct ErrorView {
     status: StatusCode,
     error: &'static str,
     title: &'static str,
@@ -91,16 +91,16 @@ const TELL: &str = "If you did not expect this, close the page. Otherwise the ap
 
 impl PageError {
     /// A page for a browser, JSON for a program.
-    pub(crate) fn answer(self, app: &App, headers: &HeaderMap) -> Response {
+    pub(crate) fn answer(self, gateway: &GatewayState, headers: &HeaderMap) -> Response {
         if let Self::Store(error) = &self {
             tracing::error!(%error, "the store failed");
         }
         let wait = self.wait();
-        let told = self.tell();
+        let told = self.describe();
         let mut response = if wants_html(headers) {
             let page = ErrorPage {
-                gateway: &app.name,
-                host: app.host(),
+                gateway: &gateway.name,
+                host: gateway.host(),
                 title: told.title,
                 text: &told.text,
                 hint: told.hint,
@@ -131,8 +131,8 @@ impl PageError {
         }
     }
 
-    fn tell(self) -> Told {
-        let told = |status, error, title, text: &str, hint| Told {
+    fn describe(self) -> ErrorView {
+        let told = |status, error, title, text: &str, hint| ErrorView {
             status,
             error,
             title,
@@ -163,7 +163,7 @@ impl PageError {
                 "The address it wants the answer at is not one that it registered.",
                 TELL,
             ),
-            Self::Denied(denial, back) => Told {
+            Self::Denied(denial, back) => ErrorView {
                 back: Some(back),
                 ..told(
                     bad,

@@ -1,4 +1,4 @@
-//! How often a visitor may do what costs the gateway something before a person has signed in.
+//! How often a visitor may do what costs the gateway something before a user has signed in.
 //!
 //! Owns: the limits, by address and by network. Does not own: which address a request comes from.
 //!

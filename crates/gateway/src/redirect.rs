@@ -321,10 +321,10 @@ fn is_of_an_application(scheme: &str) -> bool {
         && !scheme.split('-').any(|part| matches!(part, "http" | "https"))
 }
 
-/// Where a redirect leads to, for a person.
+/// Where a redirect leads to, for a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
-    /// A program on the person's own computer, at this host.
+    /// A program on the user's own computer, at this host.
     ThisComputer(String),
     /// Whatever application claims a scheme; it may send the answer on to anywhere.
     Application {

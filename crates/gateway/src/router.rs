@@ -9,42 +9,42 @@ use axum::response::Response;
 use axum::routing::get;
 use http::StatusCode;
 
-use crate::app::App;
+use crate::gateway_state::GatewayState;
 use crate::places::OpenRequest;
 use crate::storage::StoreError;
-use crate::{hosts, oauth, proxy};
+use crate::{host_header, oauth, proxy};
 
 /// How much of a method and of a path is logged, in characters. Those that the gateway knows are short.
 const LONGEST_METHOD: usize = 16;
 const LONGEST_PATH: usize = 200;
 
 /// The gateway's routes.
-pub(crate) fn router(app: Arc<App>) -> Router {
+pub(crate) fn router(gateway: Arc<GatewayState>) -> Router {
     Router::new()
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .merge(oauth::router())
         .merge(proxy::router())
-        .layer(from_fn_with_state(Arc::clone(&app), hosts::check))
-        .layer(from_fn_with_state(Arc::clone(&app), note))
-        .with_state(app)
+        .layer(from_fn_with_state(Arc::clone(&gateway), host_header::check))
+        .layer(from_fn_with_state(Arc::clone(&gateway), note))
+        .with_state(gateway)
 }
 
 /// Says whether the process can go on. Does not wait for the store: to restart a gateway whose store
 /// is busy makes it worse.
-async fn health(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
-    match app.store.is_open() {
+async fn health(State(gateway): State<Arc<GatewayState>>) -> (StatusCode, &'static str) {
+    match gateway.store.is_open() {
         true => (StatusCode::OK, "ok\n"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "the store failed\n"),
     }
 }
 
 /// Says whether requests can be answered now: without the store none can.
-async fn ready(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
-    if app.drain.shutdown.is_cancelled() {
+async fn ready(State(gateway): State<Arc<GatewayState>>) -> (StatusCode, &'static str) {
+    if gateway.drain.shutdown.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "the gateway ends\n");
     }
-    match app.store.check().await {
+    match gateway.store.check().await {
         Ok(()) => (StatusCode::OK, "ok\n"),
         Err(StoreError::Busy) => (StatusCode::SERVICE_UNAVAILABLE, "the store is busy\n"),
         Err(error) => {
@@ -55,13 +55,13 @@ async fn ready(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
 }
 
 /// Logs what was asked and answered. The query is left out: codes and states travel in it.
-async fn note(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+async fn note(State(gateway): State<Arc<GatewayState>>, request: Request, next: Next) -> Response {
     let open = request.extensions().get::<Arc<OpenRequest>>().cloned();
     let method = shortened(request.method().as_str(), LONGEST_METHOD);
     let path = shortened(request.uri().path(), LONGEST_PATH);
     let response = next.run(request).await;
     let is_of_session = open.is_some_and(|open| open.is_of_session());
-    if is_of_session || app.request_log.takes(response.status()) {
+    if is_of_session || gateway.request_log.takes(response.status()) {
         tracing::info!(%method, path, status = response.status().as_u16(), "request");
     }
     response

@@ -24,8 +24,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use crate::app::App;
 use crate::drain::Drain;
+use crate::gateway_state::GatewayState;
 use crate::places::{Connection, OpenRequest, Place};
 use crate::timeouts::{GRACE, PROBE_AFTER, PROBE_EVERY};
 
@@ -44,9 +44,9 @@ const RESETS: usize = 20;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `router` until the shutdown, drains, and returns when every connection is closed.
-pub(crate) async fn serve(listener: TcpListener, router: Router, app: &App) {
+pub(crate) async fn serve(listener: TcpListener, router: Router, gateway: &GatewayState) {
     let connections = TaskTracker::new();
-    let drain = &app.drain;
+    let drain = &gateway.drain;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -54,7 +54,10 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, app: &App) {
         };
         match accepted {
             Ok((stream, peer)) => {
-                if let Some(place) = app.places.take(app.visitors.limited_address(peer.ip())) {
+                if let Some(place) = gateway
+                    .places
+                    .take(gateway.visitors.limited_address(peer.ip()))
+                {
                     let accepted = Accepted {
                         stream,
                         peer,
@@ -65,7 +68,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, app: &App) {
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                app.places.note_failure(&error);
+                gateway.places.note_failure(&error);
                 // A full file table passes; trying again at once would only burn the processor.
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }

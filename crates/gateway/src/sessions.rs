@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::crypto::{KeyRing, Purpose};
-use crate::person::Person;
+use crate::identity_provider::{Entra, IdentityProviderError, Tokens};
 use crate::scope::Scopes;
 use crate::storage::{Seconds, Session, Store, StoreError};
-use crate::upstream::{Entra, Tokens, UpstreamError};
+use crate::user::User;
 
 /// How long after a failure nothing is tried, so that requests do not queue for a provider that
 /// is down.
@@ -29,7 +29,7 @@ const PAUSE: Seconds = 10;
 /// A session that is, or was until a moment ago, alive.
 pub(crate) struct LiveSession {
     pub(crate) id: String,
-    pub(crate) person: Person,
+    pub(crate) user: User,
     pub(crate) client: String,
     pub(crate) server: model::ServerName,
     pub(crate) scopes: Scopes,
@@ -48,7 +48,7 @@ pub(crate) struct LiveSession {
 
 /// Why a session cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Lapse {
+pub(crate) enum SessionError {
     /// It is over: sign in again.
     #[error("the session is over")]
     Ended,
@@ -57,7 +57,7 @@ pub(crate) enum Lapse {
     Unavailable(String),
 }
 
-impl From<StoreError> for Lapse {
+impl From<StoreError> for SessionError {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "the store failed");
         Self::Unavailable(error.to_string())
@@ -106,24 +106,27 @@ impl Sessions {
         self.clock.unix()
     }
 
-    /// Finds a live session, in memory if it was used lately. Ends one whose person the configuration
+    /// Finds a live session, in memory if it was used lately. Ends one whose user the configuration
     /// does not admit any more.
-    pub(crate) async fn find(&self, id: &str) -> Result<Arc<LiveSession>, Lapse> {
+    pub(crate) async fn find(&self, id: &str) -> Result<Arc<LiveSession>, SessionError> {
         let session = self.find_any(id).await?;
-        if self.entra.admits(&session.person.tid) {
+        if self.entra.admits(&session.user.tid) {
             return Ok(session);
         }
         tracing::info!(session = id, "a session ends: its tenant is not admitted");
         self.end(id).await?;
-        Err(Lapse::Ended)
+        Err(SessionError::Ended)
     }
 
-    async fn find_any(&self, id: &str) -> Result<Arc<LiveSession>, Lapse> {
+    async fn find_any(&self, id: &str) -> Result<Arc<LiveSession>, SessionError> {
         if let Some(known) = self.known(id) {
             return known;
         }
         let stored = self.store.session(id, self.now()).await?;
-        let live = Arc::new(LiveSession::new(stored.ok_or(Lapse::Ended)?, &self.cut));
+        let live = Arc::new(LiveSession::new(
+            stored.ok_or(SessionError::Ended)?,
+            &self.cut,
+        ));
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.entry(id.to_owned()).or_insert(Entry::Live(live));
         entry.usable()
@@ -159,26 +162,29 @@ impl Sessions {
     }
 
     /// Makes sure that the sign-in of a session at Entra still holds.
-    pub(crate) async fn confirm(self: &Arc<Self>, session: &Arc<LiveSession>) -> Result<(), Lapse> {
+    pub(crate) async fn confirm(
+        self: &Arc<Self>,
+        session: &Arc<LiveSession>,
+    ) -> Result<(), SessionError> {
         session.confirm(self).await
     }
 
     /// Renews the tokens of a session at Entra if they are about to expire.
-    pub(crate) async fn renew(&self, session: &LiveSession) -> Result<(), Lapse> {
+    pub(crate) async fn renew(&self, session: &LiveSession) -> Result<(), SessionError> {
         session.renew(self).await
     }
 
-    fn known(&self, id: &str) -> Option<Result<Arc<LiveSession>, Lapse>> {
+    fn known(&self, id: &str) -> Option<Result<Arc<LiveSession>, SessionError>> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         entries.get(id).map(Entry::usable)
     }
 }
 
 impl Entry {
-    fn usable(&self) -> Result<Arc<LiveSession>, Lapse> {
+    fn usable(&self) -> Result<Arc<LiveSession>, SessionError> {
         match self {
             Self::Live(live) => Ok(Arc::clone(live)),
-            Self::Ended { .. } => Err(Lapse::Ended),
+            Self::Ended { .. } => Err(SessionError::Ended),
         }
     }
 }
@@ -188,7 +194,7 @@ impl LiveSession {
         Self {
             renew_at: AtomicU64::new(session.upstream_renew_at),
             id: session.id,
-            person: session.person,
+            user: session.user,
             client: session.client,
             server: session.server,
             scopes: session.scopes,
@@ -202,7 +208,7 @@ impl LiveSession {
 
     /// Makes sure that the sign-in at Entra still holds. Shortly before its tokens expire they
     /// are renewed beside the request; once they have expired, the request waits for it.
-    async fn confirm(self: &Arc<Self>, sessions: &Arc<Sessions>) -> Result<(), Lapse> {
+    async fn confirm(self: &Arc<Self>, sessions: &Arc<Sessions>) -> Result<(), SessionError> {
         let left = self.time_left(sessions.now());
         if left == 0 {
             return self.renew(sessions).await;
@@ -221,10 +227,10 @@ impl LiveSession {
     }
 
     /// Renews Entra's tokens if they are about to expire; one caller does, the others wait.
-    async fn renew(&self, sessions: &Sessions) -> Result<(), Lapse> {
+    async fn renew(&self, sessions: &Sessions) -> Result<(), SessionError> {
         let _single = self.refreshing.lock().await;
         if self.ended.is_cancelled() {
-            return Err(Lapse::Ended);
+            return Err(SessionError::Ended);
         }
         if !self.is_due(sessions.now()) {
             return Ok(());
@@ -234,9 +240,11 @@ impl LiveSession {
         }
         match self.refresh(sessions).await {
             Ok(()) => Ok(()),
-            Err(_) if self.ended.is_cancelled() => Err(Lapse::Ended),
-            Err(UpstreamError::Rejected(error)) => self.close(sessions, &error.to_string()).await,
-            Err(UpstreamError::Over) if self.time_left(sessions.now()) == 0 => {
+            Err(_) if self.ended.is_cancelled() => Err(SessionError::Ended),
+            Err(IdentityProviderError::Rejected(error)) => {
+                self.close(sessions, &error.to_string()).await
+            }
+            Err(IdentityProviderError::Over) if self.time_left(sessions.now()) == 0 => {
                 self.close(sessions, "there is nothing to renew it with")
                     .await
             }
@@ -249,16 +257,16 @@ impl LiveSession {
     }
 
     /// What was not renewed holds until it expires.
-    fn unrenewed(&self, sessions: &Sessions, reason: &str) -> Result<(), Lapse> {
+    fn unrenewed(&self, sessions: &Sessions, reason: &str) -> Result<(), SessionError> {
         if self.time_left(sessions.now()) > 0 {
             Ok(())
         } else {
-            Err(Lapse::Unavailable(reason.to_owned()))
+            Err(SessionError::Unavailable(reason.to_owned()))
         }
     }
 
-    async fn refresh(&self, sessions: &Sessions) -> Result<(), UpstreamError> {
-        let store = |error: StoreError| UpstreamError::Unavailable(error.to_string());
+    async fn refresh(&self, sessions: &Sessions) -> Result<(), IdentityProviderError> {
+        let store = |error: StoreError| IdentityProviderError::Unavailable(error.to_string());
         let stored = sessions
             .store
             .session(&self.id, sessions.now())
@@ -266,12 +274,12 @@ impl LiveSession {
             .map_err(store)?;
         let Some(stored) = stored else {
             sessions.note_end(&self.id);
-            return Err(UpstreamError::Over);
+            return Err(IdentityProviderError::Over);
         };
         let tokens: Tokens = sessions
             .keys
             .open_json(Purpose::UpstreamTokens, &stored.upstream)
-            .ok_or(UpstreamError::Over)?;
+            .ok_or(IdentityProviderError::Over)?;
         let tokens = sessions.entra.refresh(&tokens).await.inspect_err(|error| {
             tracing::warn!(session = self.id, %error, "a refresh failed");
         })?;
@@ -283,17 +291,17 @@ impl LiveSession {
             .await;
         kept.map_err(store)?
             .then_some(())
-            .ok_or(UpstreamError::Over)?;
+            .ok_or(IdentityProviderError::Over)?;
         self.upstream_expires_at
             .store(tokens.expires_at, Ordering::Release);
         self.renew_at.store(renew_at, Ordering::Release);
         Ok(())
     }
 
-    async fn close(&self, sessions: &Sessions, reason: &str) -> Result<(), Lapse> {
+    async fn close(&self, sessions: &Sessions, reason: &str) -> Result<(), SessionError> {
         tracing::info!(session = self.id, reason, "a session ends");
         sessions.end(&self.id).await?;
-        Err(Lapse::Ended)
+        Err(SessionError::Ended)
     }
 
     fn is_due(&self, now: Seconds) -> bool {

@@ -1,4 +1,4 @@
-//! `/account/consents`: what a person allowed the client that asks, and taking it back.
+//! `/account/consents`: what a user allowed the client that asks, and taking it back.
 //!
 //! A session key shows and revokes the consents of its own client only: one client must not see
 //! or cut off another.
@@ -8,41 +8,41 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri};
 use serde_json::json;
 
-use super::answer::{self, App, OAuthError};
-use crate::access;
+use super::response::{self, Gateway, OAuthError};
+use crate::bearer;
 
 /// `GET /account/consents`.
-pub(super) async fn list(app: App, headers: HeaderMap, uri: Uri) -> Response {
-    let caller = match access::authenticate(&app, &headers, &uri).await {
+pub(super) async fn list(gateway: Gateway, headers: HeaderMap, uri: Uri) -> Response {
+    let caller = match bearer::authenticate(&gateway, &headers, &uri).await {
         Ok(caller) => caller,
-        Err(refusal) => return answer::refuse(&refusal),
+        Err(refusal) => return response::refuse(&refusal),
     };
     let session = caller.session();
-    let found = app
+    let found = gateway
         .store
-        .consents(session.person.id(), session.client.clone(), app.now())
+        .consents(session.user.id(), session.client.clone(), gateway.now())
         .await;
     match found {
-        Ok(consents) => answer::json(StatusCode::OK, &json!({ "consents": consents })),
+        Ok(consents) => response::json(StatusCode::OK, &json!({ "consents": consents })),
         Err(error) => OAuthError::from(error).into_response(),
     }
 }
 
 /// `DELETE /account/consents/{id}`: the consent and every session it carries.
 pub(super) async fn revoke(
-    app: App,
+    gateway: Gateway,
     Path(id): Path<String>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
-    let caller = match access::authenticate(&app, &headers, &uri).await {
+    let caller = match bearer::authenticate(&gateway, &headers, &uri).await {
         Ok(caller) => caller,
-        Err(refusal) => return answer::refuse(&refusal),
+        Err(refusal) => return response::refuse(&refusal),
     };
     let session = caller.session();
-    let (person, client) = (session.person.id(), session.client.clone());
-    let revoked = answer::finish(&app.clone(), async move {
-        end_consent(&app, id, person, client).await
+    let (user, client) = (session.user.id(), session.client.clone());
+    let revoked = response::finish(&gateway.clone(), async move {
+        end_consent(&gateway, id, user, client).await
     })
     .await;
     match revoked {
@@ -54,17 +54,20 @@ pub(super) async fn revoke(
 
 /// Whether there was such a consent.
 async fn end_consent(
-    app: &App,
+    gateway: &Gateway,
     id: String,
-    person: String,
+    user: String,
     client: String,
 ) -> Result<bool, OAuthError> {
-    let ended = app.store.revoke_consent(id.clone(), person, client).await?;
+    let ended = gateway
+        .store
+        .revoke_consent(id.clone(), user, client)
+        .await?;
     let Some(sessions) = ended else {
         return Ok(false);
     };
     for session in &sessions {
-        app.sessions.note_end(session);
+        gateway.sessions.note_end(session);
     }
     let sessions = sessions.len();
     tracing::info!(consent = id, sessions, "a consent was revoked");

@@ -5,24 +5,24 @@
 //!
 //! Until client and redirect URI are known to belong together, an error is a page of our own and
 //! never a redirect. From then on the client is told; but anybody can register a website or the
-//! scheme of an application, and until a person allowed it anything, a link here must not lead there
+//! scheme of an application, and until a user allowed it anything, a link here must not lead there
 //! without a click (RFC 9700 section 4.11.2).
 //!
 //! A remembered consent skips the page only if the browser itself started the navigation, from
 //! the address bar or because an application opened it: never when a web page sent it here. Who
-//! the remembered person is gets checked after the sign-in; for anybody else the page appears.
-//! A program on the person's computer can start such a navigation too, and listen at the loopback
+//! the remembered user is gets checked after the sign-in; for anybody else the page appears.
+//! A program on the user's computer can start such a navigation too, and listen at the loopback
 //! redirect of a client that was allowed: signing in again without the page, which hosts need,
 //! leaves that to whoever runs programs there.
 
 use axum::response::Response;
 use http::{HeaderMap, Uri};
 
-use super::answer::App;
 use super::consent::{self, Reason};
 use super::cross_site;
 use super::redirect_response::RedirectAfter;
 use super::request::{AuthorizationRequest, ReplyTo};
+use super::response::Gateway;
 use super::sign_in::{self, Approval, Transaction};
 use crate::cookies::Cookie;
 use crate::denial::Denial;
@@ -33,60 +33,72 @@ use crate::storage::{Client, StoreError};
 use crate::visitors::Visitor;
 
 pub(super) async fn authorize(
-    app: App,
+    gateway: Gateway,
     visitor: Visitor,
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
     let parameters = match Parameters::parse(uri.query().unwrap_or_default().as_bytes()) {
         Ok(parameters) => parameters,
-        Err(error) => return PageError::from(error).answer(&app, &headers),
+        Err(error) => return PageError::from(error).answer(&gateway, &headers),
     };
-    match client(&app, &parameters).await {
-        Ok(client) => for_client(&app, visitor, &headers, &parameters, &client).await,
-        Err(error) => error.answer(&app, &headers),
+    match client(&gateway, &parameters).await {
+        Ok(client) => for_client(&gateway, visitor, &headers, &parameters, &client).await,
+        Err(error) => error.answer(&gateway, &headers),
     }
 }
 
-async fn client(app: &App, parameters: &Parameters) -> Result<Client, PageError> {
+async fn client(gateway: &Gateway, parameters: &Parameters) -> Result<Client, PageError> {
     let id = parameters.require("client_id")?;
-    app.store.client(id).await?.ok_or(PageError::UnknownClient)
+    gateway
+        .store
+        .client(id)
+        .await?
+        .ok_or(PageError::UnknownClient)
 }
 
 async fn for_client(
-    app: &App,
+    gateway: &Gateway,
     visitor: Visitor,
     headers: &HeaderMap,
     parameters: &Parameters,
     client: &Client,
 ) -> Response {
-    let Some((reply_to, registered)) = ReplyTo::find(parameters, client, &app.own_origin) else {
-        return PageError::UnknownRedirect.answer(app, headers);
+    let Some((reply_to, registered)) = ReplyTo::find(parameters, client, &gateway.own_origin)
+    else {
+        return PageError::UnknownRedirect.answer(gateway, headers);
     };
     let to = (reply_to.clone(), registered);
-    let request = match AuthorizationRequest::check(parameters, client, to, &app.servers) {
+    let request = match AuthorizationRequest::check(parameters, client, to, &gateway.servers) {
         Ok(request) => request,
-        Err(denial) => return refuse(app, headers, client, &reply_to, denial),
+        Err(denial) => return refuse(gateway, headers, client, &reply_to, denial),
     };
-    match remembered(app, headers, &request).await {
-        Ok(None) => consent::ask(app, headers, client, &request, Reason::Asked),
-        Ok(Some(person)) => {
-            let transaction = Transaction::without_form(app.now());
-            let approval = Approval::Remembered { person };
+    match remembered(gateway, headers, &request).await {
+        Ok(None) => consent::ask(gateway, headers, client, &request, Reason::Asked),
+        Ok(Some(user)) => {
+            let transaction = Transaction::without_form(gateway.now());
+            let approval = Approval::Remembered { user };
             let sign_in = (transaction, request, approval);
-            sign_in::begin(app, visitor, headers, sign_in, RedirectAfter::Navigation).await
+            sign_in::begin(
+                gateway,
+                visitor,
+                headers,
+                sign_in,
+                RedirectAfter::Navigation,
+            )
+            .await
         }
         Err(error) => {
             let denial = sign_in::unavailable(&error);
-            refuse(app, headers, client, &reply_to, denial)
+            refuse(gateway, headers, client, &reply_to, denial)
         }
     }
 }
 
 /// Tells the client why its request is not granted. One that was never allowed anything is told
-/// only if the person follows a link, unless it is a program on this computer.
+/// only if the user follows a link, unless it is a program on this computer.
 fn refuse(
-    app: &App,
+    gateway: &Gateway,
     headers: &HeaderMap,
     client: &Client,
     reply_to: &ReplyTo,
@@ -99,29 +111,29 @@ fn refuse(
         Destination::Website(_)
         | Destination::ThisComputer(_)
         | Destination::Application { .. } => {
-            return reply_to.deny(&app.issuer, &denial, RedirectAfter::Navigation);
+            return reply_to.deny(&gateway.issuer, &denial, RedirectAfter::Navigation);
         }
     };
-    let url = reply_to.denial_url(&app.issuer, &denial);
-    PageError::Denied(denial, Back { place, url }).answer(app, headers)
+    let url = reply_to.denial_url(&gateway.issuer, &denial);
+    PageError::Denied(denial, Back { place, url }).answer(gateway, headers)
 }
 
-/// The person whose consent may stand for the page.
+/// The user whose consent may stand for the page.
 async fn remembered(
-    app: &App,
+    gateway: &Gateway,
     headers: &HeaderMap,
     request: &AuthorizationRequest,
 ) -> Result<Option<String>, StoreError> {
     if request.must_ask || !cross_site::is_started_by_browser(headers) {
         return Ok(None);
     }
-    let Some(person) = app.cookies.read(&app.keys, Cookie::Person, headers) else {
+    let Some(user) = gateway.cookies.read(&gateway.keys, Cookie::User, headers) else {
         return Ok(None);
     };
-    let key = request.consent_key(&person);
-    let consent = app
+    let key = request.consent_key(&user);
+    let consent = gateway
         .store
-        .consent(key, request.scopes.clone(), app.now())
+        .consent(key, request.scopes.clone(), gateway.now())
         .await?;
-    Ok(consent.map(|_| person))
+    Ok(consent.map(|_| user))
 }

@@ -1,45 +1,50 @@
 //! `GET /oauth-callback`: Entra sends the browser back; the client gets its code.
 //!
-//! Invariants: nothing is issued in a browser that did not approve, and for no person who did not
+//! Invariants: nothing is issued in a browser that did not approve, and for no user who did not
 //! consent. The cookie of the sign-in goes, whatever becomes of it.
 
 use axum::response::{IntoResponse, Response};
 use http::header::SET_COOKIE;
 use http::{HeaderMap, Uri};
 
-use super::answer::App;
 use super::consent::{self, Reason};
 use super::redirect_response::RedirectAfter;
-use super::request::{AuthorizationRequest, Refused};
+use super::request::{AuthorizationRequest, RequestError};
+use super::response::Gateway;
 use super::sign_in::{self, Approval, SignIn, Transaction};
 use crate::cookies::Cookie;
 use crate::crypto::{self, Digest, Purpose};
 use crate::denial::Denial;
+use crate::identity_provider::{self, SignedIn};
 use crate::pages::PageError;
 use crate::parameters::Parameters;
 use crate::storage::{Begun, Client, Code, Session, StoreError};
-use crate::upstream::{self, SignedIn};
 use crate::visitors::Visitor;
 
 /// How long a code is good, in seconds.
 const CODE_LIFE: u64 = 60;
 
-pub(super) async fn callback(app: App, visitor: Visitor, uri: Uri, headers: HeaderMap) -> Response {
+pub(super) async fn callback(
+    gateway: Gateway,
+    visitor: Visitor,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     let parameters = match Parameters::parse(uri.query().unwrap_or_default().as_bytes()) {
         Ok(parameters) => parameters,
-        Err(error) => return PageError::from(error).answer(&app, &headers),
+        Err(error) => return PageError::from(error).answer(&gateway, &headers),
     };
     let state = match parameters.require("state") {
         Ok(state) => state,
-        Err(error) => return PageError::from(error).answer(&app, &headers),
+        Err(error) => return PageError::from(error).answer(&gateway, &headers),
     };
-    let mut response = match resume(&app, &visitor, &headers, &parameters, state).await {
+    let mut response = match resume(&gateway, &visitor, &headers, &parameters, state).await {
         Ok(response) => response,
         // Nothing has happened yet, and the page may be loaded again.
-        Err(error) if error.is_temporary() => return error.answer(&app, &headers),
-        Err(error) => error.answer(&app, &headers),
+        Err(error) if error.is_temporary() => return error.answer(&gateway, &headers),
+        Err(error) => error.answer(&gateway, &headers),
     };
-    if let Some(removal) = app.cookies.remove_sign_in(state) {
+    if let Some(removal) = gateway.cookies.remove_sign_in(state) {
         response.headers_mut().append(SET_COOKIE, removal);
     }
     response
@@ -47,62 +52,64 @@ pub(super) async fn callback(app: App, visitor: Visitor, uri: Uri, headers: Head
 
 /// Goes on with the sign-in of a state, if there is one that may go on.
 async fn resume(
-    app: &App,
+    gateway: &Gateway,
     visitor: &Visitor,
     headers: &HeaderMap,
     parameters: &Parameters,
     state: &str,
 ) -> Result<Response, PageError> {
-    let sign_in = sign_in::find(app, visitor, headers, state).await?;
+    let sign_in = sign_in::find(gateway, visitor, headers, state).await?;
     let reply_to = sign_in.request.reply_to.clone();
-    let deny = |denial: &Denial| reply_to.deny(&app.issuer, denial, RedirectAfter::Navigation);
-    let client = match sign_in.request.confirm(app).await {
+    let deny = |denial: &Denial| reply_to.deny(&gateway.issuer, denial, RedirectAfter::Navigation);
+    let client = match sign_in.request.confirm(gateway).await {
         Ok(client) => client,
-        Err(Refused::Page(error)) => return Err(error),
-        Err(Refused::Denied(denial)) => return Ok(deny(&denial)),
+        Err(RequestError::Page(error)) => return Err(error),
+        Err(RequestError::Denied(denial)) => return Ok(deny(&denial)),
     };
-    sign_in::claim(app, &sign_in).await?;
-    let outcome = finish(app, headers, parameters, &client, sign_in).await;
+    sign_in::claim(gateway, &sign_in).await?;
+    let outcome = finish(gateway, headers, parameters, &client, sign_in).await;
     Ok(outcome.unwrap_or_else(|denial| deny(&denial)))
 }
 
 async fn finish(
-    app: &App,
+    gateway: &Gateway,
     headers: &HeaderMap,
     parameters: &Parameters,
     client: &Client,
     sign_in: SignIn,
 ) -> Result<Response, Denial> {
-    let code = code_of(app, parameters).await?;
-    let signed_in = app.entra.finish(&sign_in.pending, code).await;
+    let code = code_of(gateway, parameters).await?;
+    let signed_in = gateway.entra.finish(&sign_in.pending, code).await;
     let signed_in = signed_in.map_err(|error| {
         tracing::warn!(%error, "a sign-in failed");
         sign_in::denial(&error)
     })?;
     let request = sign_in.request.clone();
-    let person = app
+    let user = gateway
         .cookies
-        .set(&app.keys, Cookie::Person, &signed_in.person.id());
+        .set(&gateway.keys, Cookie::User, &signed_in.user.id());
     // What was begun is not to be left half done if the browser goes away.
-    let granting = app.tasks.spawn(grant(app.clone(), sign_in, signed_in));
+    let granting = gateway
+        .tasks
+        .spawn(grant(gateway.clone(), sign_in, signed_in));
     let granted = granting.await.unwrap_or(Err(StoreError::Closed));
     match granted.map_err(|error| sign_in::unavailable(&error))? {
         Granted::Code(code) => {
-            let answer = request.reply_to.grant(&app.issuer, &code);
-            Ok(([(SET_COOKIE, person)], answer).into_response())
+            let answer = request.reply_to.grant(&gateway.issuer, &code);
+            Ok(([(SET_COOKIE, user)], answer).into_response())
         }
         Granted::NoConsent => {
             let reason = Reason::OtherPerson;
-            Ok(consent::ask(app, headers, client, &request, reason))
+            Ok(consent::ask(gateway, headers, client, &request, reason))
         }
-        Granted::Spent => Ok(PageError::OtherBrowser.answer(app, headers)),
+        Granted::Spent => Ok(PageError::OtherBrowser.answer(gateway, headers)),
     }
 }
 
 /// Entra's code, if its answer is one and from the right issuer (RFC 9207).
-async fn code_of<'a>(app: &App, parameters: &'a Parameters) -> Result<&'a str, Denial> {
+async fn code_of<'a>(gateway: &Gateway, parameters: &'a Parameters) -> Result<&'a str, Denial> {
     if let Some(named) = parameters.get("iss") {
-        let issuer = app
+        let issuer = gateway
             .entra
             .issuer()
             .await
@@ -115,7 +122,7 @@ async fn code_of<'a>(app: &App, parameters: &'a Parameters) -> Result<&'a str, D
         }
     }
     if let Some(error) = parameters.get("error") {
-        let (error, text) = upstream::relayed(error, parameters.get("error_description"));
+        let (error, text) = identity_provider::relayed(error, parameters.get("error_description"));
         tracing::info!(error, text, "the identity provider answered with an error");
         return Err(Denial::new(error, text));
     }
@@ -127,79 +134,85 @@ async fn code_of<'a>(app: &App, parameters: &'a Parameters) -> Result<&'a str, D
 /// What a sign-in leads to.
 enum Granted {
     Code(String),
-    /// The person who signed in has to be asked.
+    /// The user who signed in has to be asked.
     NoConsent,
     /// The transaction brought a code before.
     Spent,
 }
 
-async fn grant(app: App, sign_in: SignIn, signed_in: SignedIn) -> Result<Granted, StoreError> {
+async fn grant(
+    gateway: Gateway,
+    sign_in: SignIn,
+    signed_in: SignedIn,
+) -> Result<Granted, StoreError> {
     let SignIn {
         transaction,
         request,
         approval,
         ..
     } = sign_in;
-    let Some(consent) = consent(&app, &request, approval, &signed_in).await? else {
+    let Some(consent) = consent(&gateway, &request, approval, &signed_in).await? else {
         return Ok(Granted::NoConsent);
     };
-    let code = begin_session(&app, request, consent, signed_in, transaction).await?;
+    let code = begin_session(&gateway, request, consent, signed_in, transaction).await?;
     Ok(code.map_or(Granted::Spent, Granted::Code))
 }
 
 /// The consent that covers the request of who signed in; `None` if they have to be asked.
 async fn consent(
-    app: &App,
+    gateway: &Gateway,
     request: &AuthorizationRequest,
     approval: Approval,
     signed_in: &SignedIn,
 ) -> Result<Option<String>, StoreError> {
-    let id = signed_in.person.id();
+    let id = signed_in.user.id();
     let (key, scopes) = (request.consent_key(&id), request.scopes.clone());
     match approval {
         Approval::Given => {
-            tracing::info!(person = id, client = request.client, server = %request.server, "consent");
-            let person = signed_in.person.clone();
-            let recorded = app.store.record_consent(person, key, scopes, app.now());
+            tracing::info!(user = id, client = request.client, server = %request.server, "consent");
+            let user = signed_in.user.clone();
+            let recorded = gateway
+                .store
+                .record_consent(user, key, scopes, gateway.now());
             let recorded = recorded.await?;
-            note_ends(app, &recorded.ended);
+            note_ends(gateway, &recorded.ended);
             Ok(Some(recorded.id))
         }
-        Approval::Remembered { person } if person == id => {
-            app.store.consent(key, scopes, app.now()).await
+        Approval::Remembered { user } if user == id => {
+            gateway.store.consent(key, scopes, gateway.now()).await
         }
         Approval::Remembered { .. } => Ok(None),
     }
 }
 
-/// Notes that sessions of a person have made room for another one.
-fn note_ends(app: &App, ended: &[String]) {
+/// Notes that sessions of a user have made room for another one.
+fn note_ends(gateway: &Gateway, ended: &[String]) {
     for session in ended {
         tracing::info!(session, "a session ends: its person has too many");
-        app.sessions.note_end(session);
+        gateway.sessions.note_end(session);
     }
 }
 
 /// Stores what was signed in to, and returns the code for it; `None` if its transaction brought one
 /// meanwhile.
 async fn begin_session(
-    app: &App,
+    gateway: &Gateway,
     request: AuthorizationRequest,
     consent: String,
     signed_in: SignedIn,
     transaction: Transaction,
 ) -> Result<Option<String>, StoreError> {
     let (id, code) = (crypto::id(), crypto::token());
-    let expires_at = app.now() + CODE_LIFE;
+    let expires_at = gateway.now() + CODE_LIFE;
     let session = Session {
         id: id.clone(),
         consent,
-        upstream: app
+        upstream: gateway
             .keys
             .seal_json(Purpose::UpstreamTokens, &signed_in.tokens),
         upstream_expires_at: signed_in.tokens.expires_at,
-        upstream_renew_at: signed_in.tokens.renew_at(app.now()),
-        person: signed_in.person,
+        upstream_renew_at: signed_in.tokens.renew_at(gateway.now()),
+        user: signed_in.user,
         client: request.client.clone(),
         server: request.server,
         scopes: request.scopes,
@@ -213,13 +226,13 @@ async fn begin_session(
         challenge: request.challenge,
         expires_at,
     };
-    let begun = app
+    let begun = gateway
         .store
-        .begin_session(session, row, transaction.spent(), app.now())
+        .begin_session(session, row, transaction.spent(), gateway.now())
         .await?;
     match begun {
         Begun::Session { ended } => {
-            note_ends(app, &ended);
+            note_ends(gateway, &ended);
             Ok(Some(code))
         }
         Begun::Spent => Ok(None),

@@ -1,4 +1,4 @@
-//! The consent page, on which a person allows or denies before anything leads to Entra, and
+//! The consent page, on which a user allows or denies before anything leads to Entra, and
 //! `POST /consent`, which takes the answer.
 //!
 //! The form carries the request, sealed: nothing of it is kept here.
@@ -12,10 +12,10 @@ use http::header::SET_COOKIE;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::answer::{self, App, OAuthError};
 use super::cross_site;
 use super::redirect_response::RedirectAfter;
-use super::request::{AuthorizationRequest, Refused};
+use super::request::{AuthorizationRequest, RequestError};
+use super::response::{self, Gateway, OAuthError};
 use super::sign_in::{self, Approval, Transaction};
 use crate::cookies::Cookie;
 use crate::crypto::{self, Purpose};
@@ -44,28 +44,32 @@ struct Form {
 pub(super) enum Reason {
     /// The client asked.
     Asked,
-    /// Another person signed in than the one whose consent was remembered.
+    /// Another user signed in than the one whose consent was remembered.
     OtherPerson,
-    /// The person answered, but not in the browser that the page was made for, or in one that takes
+    /// The user answered, but not in the browser that the page was made for, or in one that takes
     /// no cookies.
     OtherBrowser,
 }
 
 /// Answers with the page for a request. Its form is good in this browser alone.
 pub(super) fn ask(
-    app: &App,
+    gateway: &Gateway,
     headers: &HeaderMap,
     client: &Client,
     request: &AuthorizationRequest,
     reason: Reason,
 ) -> Response {
-    let Some(server) = app.servers.get(request.server.as_str()) else {
-        return PageError::Expired.answer(app, headers);
+    let Some(server) = gateway.servers.get(request.server.as_str()) else {
+        return PageError::Expired.answer(gateway, headers);
     };
-    let browser = app.cookies.read(&app.keys, Cookie::Browser, headers);
+    let browser = gateway
+        .cookies
+        .read(&gateway.keys, Cookie::Browser, headers);
     let browser = browser.unwrap_or_else(crypto::token);
-    let cookie = app.cookies.set(&app.keys, Cookie::Browser, &browser);
-    let expires_at = app.now() + OPEN;
+    let cookie = gateway
+        .cookies
+        .set(&gateway.keys, Cookie::Browser, &browser);
+    let expires_at = gateway.now() + OPEN;
     let form = Form {
         transaction: Transaction::with_form_until(expires_at),
         browser,
@@ -75,12 +79,12 @@ pub(super) fn ask(
     let destination = Destination::of(&request.reply_to.redirect_uri);
     let form_action = format!(
         "'self' {} {}",
-        app.entra_form_action,
+        gateway.entra_form_action,
         destination.csp_source()
     );
     let page = ConsentPage {
-        gateway: &app.name,
-        host: app.host(),
+        gateway: &gateway.name,
+        host: gateway.host(),
         server: &server.title,
         client_name: client
             .name
@@ -92,7 +96,7 @@ pub(super) fn ask(
         redirect_uri: &shortened(&request.reply_to.redirect_uri),
         scopes: &request.scopes,
         notice: reason.notice(),
-        request: &app.keys.seal_json(Purpose::ConsentForm, &form),
+        request: &gateway.keys.seal_json(Purpose::ConsentForm, &form),
     };
     let mut response = pages::html(StatusCode::OK, &page, &form_action);
     response.headers_mut().insert(SET_COOKIE, cookie);
@@ -116,25 +120,30 @@ impl Reason {
 }
 
 /// `POST /consent`.
-pub(super) async fn answer(app: App, visitor: Visitor, headers: HeaderMap, body: Body) -> Response {
-    match Answer::read(&app, &headers, body).await {
-        Ok(answer) => act(&app, visitor, &headers, answer).await,
-        Err(error) => error.answer(&app, &headers),
+pub(super) async fn answer(
+    gateway: Gateway,
+    visitor: Visitor,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    match ConsentDecision::read(&gateway, &headers, body).await {
+        Ok(answer) => act(&gateway, visitor, &headers, answer).await,
+        Err(error) => error.answer(&gateway, &headers),
     }
 }
 
 /// A form that was sent.
-struct Answer {
+struct ConsentDecision {
     form: Form,
     allows: bool,
 }
 
-impl Answer {
-    async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<Self, PageError> {
-        if !cross_site::is_own_form(headers, &app.issuer) {
+impl ConsentDecision {
+    async fn read(gateway: &Gateway, headers: &HeaderMap, body: Body) -> Result<Self, PageError> {
+        if !cross_site::is_own_form(headers, &gateway.issuer) {
             return Err(PageError::CrossSite);
         }
-        let body = answer::body(headers, "application/x-www-form-urlencoded", body).await;
+        let body = response::body(headers, "application/x-www-form-urlencoded", body).await;
         let body = body.map_err(|error: OAuthError| PageError::Form(error.status))?;
         let form = Parameters::parse(&body)?;
         let allows = match form.require("answer")? {
@@ -143,8 +152,8 @@ impl Answer {
             _ => return Err(PageError::Form(StatusCode::BAD_REQUEST)),
         };
         let sealed = form.require("request")?;
-        let form: Option<Form> = app.keys.open_json(Purpose::ConsentForm, sealed);
-        let form = form.filter(|form| app.now() < form.expires_at);
+        let form: Option<Form> = gateway.keys.open_json(Purpose::ConsentForm, sealed);
+        let form = form.filter(|form| gateway.now() < form.expires_at);
         Ok(Self {
             form: form.ok_or(PageError::Expired)?,
             allows,
@@ -152,39 +161,46 @@ impl Answer {
     }
 }
 
-async fn act(app: &App, visitor: Visitor, headers: &HeaderMap, answer: Answer) -> Response {
-    let Answer { form, allows } = answer;
+async fn act(
+    gateway: &Gateway,
+    visitor: Visitor,
+    headers: &HeaderMap,
+    answer: ConsentDecision,
+) -> Response {
+    let ConsentDecision { form, allows } = answer;
     let Form {
         transaction,
         request,
         ..
     } = form;
-    let client = match request.confirm(app).await {
+    let client = match request.confirm(gateway).await {
         Ok(client) => client,
-        Err(Refused::Page(error)) => return error.answer(app, headers),
-        Err(Refused::Denied(denial)) => {
+        Err(RequestError::Page(error)) => return error.answer(gateway, headers),
+        Err(RequestError::Denied(denial)) => {
             return request
                 .reply_to
-                .deny(&app.issuer, &denial, RedirectAfter::Form);
+                .deny(&gateway.issuer, &denial, RedirectAfter::Form);
         }
     };
-    let browser = app.cookies.read(&app.keys, Cookie::Browser, headers);
+    let browser = gateway
+        .cookies
+        .read(&gateway.keys, Cookie::Browser, headers);
     if browser.as_deref() != Some(&*form.browser) {
-        return ask(app, headers, &client, &request, Reason::OtherBrowser);
+        return ask(gateway, headers, &client, &request, Reason::OtherBrowser);
     }
-    match app.store.is_spent(&transaction.id).await {
+    match gateway.store.is_spent(&transaction.id).await {
         Ok(false) => {}
-        Ok(true) => return PageError::Expired.answer(app, headers),
-        Err(error) => return PageError::from(error).answer(app, headers),
+        Ok(true) => return PageError::Expired.answer(gateway, headers),
+        Err(error) => return PageError::from(error).answer(gateway, headers),
     }
     if !allows {
         let denial = Denial::new("access_denied", "The person said no");
         return request
             .reply_to
-            .deny(&app.issuer, &denial, RedirectAfter::Form);
+            .deny(&gateway.issuer, &denial, RedirectAfter::Form);
     }
     let sign_in = (transaction, request, Approval::Given);
-    sign_in::begin(app, visitor, headers, sign_in, RedirectAfter::Form).await
+    sign_in::begin(gateway, visitor, headers, sign_in, RedirectAfter::Form).await
 }
 
 /// As much of a redirect URI as a page has room for; its host comes first.

@@ -3,12 +3,12 @@
 use axum::Json;
 use serde_json::{Value, json};
 
-use super::answer::App;
+use super::response::Gateway;
 
-pub(super) async fn metadata(app: App) -> Json<Value> {
-    let issuer = &app.issuer;
+pub(super) async fn metadata(gateway: Gateway) -> Json<Value> {
+    let issuer = &gateway.issuer;
     let url = |path: &str| format!("{issuer}{path}");
-    let mut scopes = app.servers.scopes().into_vec();
+    let mut scopes = gateway.servers.scopes().into_vec();
     scopes.push("offline_access".to_owned());
     Json(json!({
         "issuer": issuer,

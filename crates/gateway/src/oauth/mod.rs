@@ -1,11 +1,10 @@
 //! The authorization server: one file per endpoint.
 //!
-//! The way of a sign-in: [`authorize`] checks a request, [`consent`] asks the person, [`sign_in`]
+//! The way of a sign-in: [`authorize`] checks a request, [`consent`] asks the user, [`sign_in`]
 //! sends the browser to Entra, [`callback`] takes it back and issues a code, [`token`] redeems that
 //! for a session key.
 
 mod account;
-mod answer;
 mod authorize;
 mod callback;
 mod consent;
@@ -15,6 +14,7 @@ mod protected_resource;
 mod redirect_response;
 mod register;
 mod request;
+mod response;
 mod revoke;
 mod sign_in;
 mod token;
@@ -25,13 +25,13 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{delete, get, post};
 
-use crate::app::App;
 use crate::cors;
+use crate::gateway_state::GatewayState;
 
 pub(crate) use protected_resource::metadata_url;
 
 /// The authorization server's endpoints.
-pub(crate) fn router() -> Router<Arc<App>> {
+pub(crate) fn router() -> Router<Arc<GatewayState>> {
     Router::new()
         .route(
             "/.well-known/oauth-authorization-server",

@@ -5,20 +5,20 @@ use axum::response::{IntoResponse, Response};
 use http::{StatusCode, Uri};
 use serde_json::json;
 
-use super::answer::App;
+use super::response::Gateway;
 
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
 /// The resource in the answer is the one asked for, to the byte: clients compare.
-pub(super) async fn metadata(app: App, uri: Uri) -> Response {
+pub(super) async fn metadata(gateway: Gateway, uri: Uri) -> Response {
     let path = uri.path().strip_prefix(WELL_KNOWN).unwrap_or_default();
-    let Some(server) = app.servers.of_path(path) else {
+    let Some(server) = gateway.servers.of_path(path) else {
         return StatusCode::NOT_FOUND.into_response();
     };
     Json(json!({
-        "resource": format!("{}{path}", app.issuer),
+        "resource": format!("{}{path}", gateway.issuer),
         "resource_name": server.title,
-        "authorization_servers": [app.issuer],
+        "authorization_servers": [gateway.issuer],
         "scopes_supported": server.scopes,
         "bearer_methods_supported": ["header"],
     }))

@@ -4,7 +4,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY};
 use http::{HeaderValue, StatusCode};
 
-use super::answer::OAuthError;
+use super::response::OAuthError;
 
 /// The request that a redirect answers.
 #[derive(Clone, Copy, Debug)]

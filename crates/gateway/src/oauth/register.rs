@@ -11,7 +11,7 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::answer::{self, App, OAuthError};
+use super::response::{self, Gateway, OAuthError};
 use crate::crypto;
 use crate::redirect::{self, OwnOrigin};
 use crate::storage::Client;
@@ -37,14 +37,14 @@ struct Registration {
 }
 
 pub(super) async fn register(
-    app: App,
+    gateway: Gateway,
     visitor: Visitor,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    match try_register(&app, &visitor, &headers, body).await {
+    match try_register(&gateway, &visitor, &headers, body).await {
         Ok((client, redirect_uris)) => {
-            answer::json(StatusCode::CREATED, &describe(&client, &redirect_uris))
+            response::json(StatusCode::CREATED, &describe(&client, &redirect_uris))
         }
         Err(error) => error.into_response(),
     }
@@ -52,12 +52,12 @@ pub(super) async fn register(
 
 /// Returns the client, and its redirect URIs as they were sent.
 async fn try_register(
-    app: &App,
+    gateway: &Gateway,
     visitor: &Visitor,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(Client, Vec<String>), OAuthError> {
-    let body = answer::body(headers, "application/json", body).await?;
+    let body = response::body(headers, "application/json", body).await?;
     let registration: Registration = serde_json::from_slice(&body).map_err(|_| {
         invalid(
             "invalid_client_metadata",
@@ -65,13 +65,13 @@ async fn try_register(
         )
     })?;
     let sent = registration.redirect_uris.clone();
-    let client = accept(registration, &app.own_origin, app.now())?;
-    if let Some(known) = app.store.register_again(&client).await? {
+    let client = accept(registration, &gateway.own_origin, gateway.now())?;
+    if let Some(known) = gateway.store.register_again(&client).await? {
         return Ok((known, sent));
     }
-    let counted = app.rates.registrations.count(visitor);
+    let counted = gateway.rates.registrations.count(visitor);
     counted.map_err(OAuthError::too_often)?;
-    let client = app.store.register(client).await?;
+    let client = gateway.store.register(client).await?;
     tracing::info!(client = client.id, "a client registered");
     Ok((client, sent))
 }

@@ -4,8 +4,8 @@ use axum::response::Response;
 use model::ServerName;
 use serde::{Deserialize, Serialize};
 
-use super::answer::App;
 use super::redirect_response::{RedirectAfter, redirect_to};
+use super::response::Gateway;
 use crate::denial::Denial;
 use crate::pages::PageError;
 use crate::parameters::{Parameters, append};
@@ -26,7 +26,7 @@ pub(super) struct ReplyTo {
     state: Option<String>,
 }
 
-/// A request that may be granted if the person agrees.
+/// A request that may be granted if the user agrees.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct AuthorizationRequest {
     pub(super) reply_to: ReplyTo,
@@ -39,12 +39,12 @@ pub(super) struct AuthorizationRequest {
     pub(super) scopes: Scopes,
     /// What of `prompt` is meant for Entra.
     pub(super) prompt: Option<String>,
-    /// Whether the person has to be asked even if they agreed before.
+    /// Whether the user has to be asked even if they agreed before.
     pub(super) must_ask: bool,
 }
 
 /// Why a request that was sealed does not go on.
-pub(super) enum Refused {
+pub(super) enum RequestError {
     /// There is no client to tell, or none that may be told.
     Page(PageError),
     /// The client is told.
@@ -139,17 +139,17 @@ impl AuthorizationRequest {
 
     /// Checks again what may have changed since the request was sealed: its client may be gone, and the
     /// configuration another one. Returns the client.
-    pub(super) async fn confirm(&self, app: &App) -> Result<Client, Refused> {
-        let client = app.store.client(&self.client).await;
-        let client = client.map_err(|error| Refused::Page(error.into()))?;
-        let client = client.ok_or(Refused::Page(PageError::UnknownClient))?;
+    pub(super) async fn confirm(&self, gateway: &Gateway) -> Result<Client, RequestError> {
+        let client = gateway.store.client(&self.client).await;
+        let client = client.map_err(|error| RequestError::Page(error.into()))?;
+        let client = client.ok_or(RequestError::Page(PageError::UnknownClient))?;
         let asked = &self.reply_to.redirect_uri;
         let registered = redirect::find(&client.redirect_uris, asked);
-        if registered != Some(&*self.registered_redirect) || app.own_origin.includes(asked) {
-            return Err(Refused::Page(PageError::UnknownRedirect));
+        if registered != Some(&*self.registered_redirect) || gateway.own_origin.includes(asked) {
+            return Err(RequestError::Page(PageError::UnknownRedirect));
         }
-        let denied = |error, description| Refused::Denied(Denial::new(error, description));
-        let server = app.servers.get(self.server.as_str()).ok_or_else(|| {
+        let denied = |error, description| RequestError::Denied(Denial::new(error, description));
+        let server = gateway.servers.get(self.server.as_str()).ok_or_else(|| {
             denied(
                 "invalid_target",
                 "The server is not one of this gateway's any more",
@@ -162,9 +162,9 @@ impl AuthorizationRequest {
     }
 
     /// What a consent to this request is kept under.
-    pub(super) fn consent_key(&self, person: &str) -> ConsentKey {
+    pub(super) fn consent_key(&self, user: &str) -> ConsentKey {
         ConsentKey {
-            person: person.to_owned(),
+            user: user.to_owned(),
             client: self.client.clone(),
             redirect: self.registered_redirect.clone(),
             server: self.server.clone(),

@@ -4,42 +4,46 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 
-use super::answer::{self, App, OAuthError};
-use crate::access;
+use super::response::{self, Gateway, OAuthError};
+use crate::bearer;
 use crate::crypto::Digest;
 use crate::parameters::Parameters;
-use crate::sessions::Lapse;
+use crate::sessions::SessionError;
 
-pub(super) async fn revoke(app: App, headers: HeaderMap, body: Body) -> Response {
-    let body = answer::body(&headers, "application/x-www-form-urlencoded", body).await;
+pub(super) async fn revoke(gateway: Gateway, headers: HeaderMap, body: Body) -> Response {
+    let body = response::body(&headers, "application/x-www-form-urlencoded", body).await;
     let revoked = match body {
         Ok(body) => {
-            answer::finish(&app.clone(), async move { try_revoke(&app, &body).await }).await
+            response::finish(&gateway.clone(), async move {
+                try_revoke(&gateway, &body).await
+            })
+            .await
         }
         Err(error) => Err(error),
     };
     match revoked {
         // A token that is not known is as good as revoked (section 2.2).
-        Ok(()) => answer::json(StatusCode::OK, &serde_json::json!({})),
+        Ok(()) => response::json(StatusCode::OK, &serde_json::json!({})),
         Err(error) => error.into_response(),
     }
 }
 
-async fn try_revoke(app: &App, body: &[u8]) -> Result<(), OAuthError> {
+async fn try_revoke(gateway: &Gateway, body: &[u8]) -> Result<(), OAuthError> {
     let form = Parameters::parse(body)?;
     let token = form.require("token")?;
-    let session = match access::session_of(app, token) {
+    let session = match bearer::session_of(gateway, token) {
         Some(session) => Some(session),
         None => {
-            app.store
-                .session_of_refresh_token(Digest::of(token), app.now())
+            gateway
+                .store
+                .session_of_refresh_token(Digest::of(token), gateway.now())
                 .await?
         }
     };
     let Some(id) = session else { return Ok(()) };
-    let session = match app.sessions.find(&id).await {
+    let session = match gateway.sessions.find(&id).await {
         Ok(session) => session,
-        Err(Lapse::Ended) => return Ok(()),
+        Err(SessionError::Ended) => return Ok(()),
         Err(lapse) => return Err(lapse.into()),
     };
     if form
@@ -50,5 +54,5 @@ async fn try_revoke(app: &App, body: &[u8]) -> Result<(), OAuthError> {
         return Err(OAuthError::bad_request("invalid_client", text));
     }
     tracing::info!(session = id, "a session was revoked");
-    Ok(app.sessions.end(&id).await?)
+    Ok(gateway.sessions.end(&id).await?)
 }

@@ -1,4 +1,4 @@
-//! The way to Entra, after a person approved, and back.
+//! The way to Entra, after a user approved, and back.
 //!
 //! What is needed when the browser comes back lies in a cookie of that browser, sealed and named after
 //! the state sent to Entra; only what is too long for that is kept in the store. So sign-ins that
@@ -13,18 +13,18 @@ use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 
-use super::answer::App;
 use super::redirect_response::{RedirectAfter, redirect_to};
-use super::request::{AuthorizationRequest, Refused};
+use super::request::{AuthorizationRequest, RequestError};
+use super::response::Gateway;
 use crate::cookies::Cookie;
 use crate::crypto::{self, Digest, Purpose};
 use crate::denial::Denial;
+use crate::identity_provider::{IdentityProviderError, Pending};
 use crate::pages::PageError;
 use crate::storage::{Seconds, SpentTransaction, StoreError, StoredSignIn};
-use crate::upstream::{Pending, UpstreamError};
 use crate::visitors::Visitor;
 
-/// How long a person may take at Entra, in seconds.
+/// How long a user may take at Entra, in seconds.
 const OPEN: Seconds = 10 * 60;
 
 /// An authorization request from the consent page to the code. It brings one code at most.
@@ -62,12 +62,13 @@ impl Transaction {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Approval {
-    /// The person at the browser said yes just now; whoever signs in consents by that.
+    /// The user at the browser said yes just now; whoever signs in consents by that.
     Given,
-    /// This person said yes before. It counts only if they are who signs in.
+    /// This user said yes before. It counts only if they are who signs in.
     Remembered {
-        /// The person's id.
-        person: String,
+        #[serde(alias = "person")]
+        /// The user's id.
+        user: String,
     },
 }
 
@@ -88,34 +89,34 @@ pub(super) struct SignIn {
 
 /// Sends the browser to Entra.
 pub(super) async fn begin(
-    app: &App,
+    gateway: &Gateway,
     visitor: Visitor,
     headers: &HeaderMap,
     sign_in: (Transaction, AuthorizationRequest, Approval),
     after: RedirectAfter,
 ) -> Response {
     let reply_to = sign_in.1.reply_to.clone();
-    match try_begin(app, visitor, headers, sign_in, after).await {
+    match try_begin(gateway, visitor, headers, sign_in, after).await {
         Ok(response) => response,
-        Err(Refused::Page(error)) => error.answer(app, headers),
-        Err(Refused::Denied(denial)) => reply_to.deny(&app.issuer, &denial, after),
+        Err(RequestError::Page(error)) => error.answer(gateway, headers),
+        Err(RequestError::Denied(denial)) => reply_to.deny(&gateway.issuer, &denial, after),
     }
 }
 
 async fn try_begin(
-    app: &App,
+    gateway: &Gateway,
     visitor: Visitor,
     headers: &HeaderMap,
     (transaction, request, approval): (Transaction, AuthorizationRequest, Approval),
     after: RedirectAfter,
-) -> Result<Response, Refused> {
+) -> Result<Response, RequestError> {
     let state = crypto::token();
-    let expires_at = transaction.ends_at.min(app.now() + OPEN);
+    let expires_at = transaction.ends_at.min(gateway.now() + OPEN);
     let prompt = request.prompt.as_deref();
-    let begun = app.entra.begin(&state.clone().into(), prompt).await;
+    let begun = gateway.entra.begin(&state.clone().into(), prompt).await;
     let (url, pending) = begun.map_err(|error| {
         tracing::error!(%error, "a sign-in could not begin");
-        Refused::Denied(denial(&error))
+        RequestError::Denied(denial(&error))
     })?;
     let sign_in = SignIn {
         state,
@@ -126,26 +127,26 @@ async fn try_begin(
         approval,
         pending,
     };
-    let cookie = keep(app, &visitor, headers, &sign_in).await?;
+    let cookie = keep(gateway, &visitor, headers, &sign_in).await?;
     Ok(([(SET_COOKIE, cookie)], redirect_to(after, &url)).into_response())
 }
 
 /// Keeps a sign-in until the browser comes back: in a cookie, or, if that would be too long, in the
 /// store, for the browser that its cookie names.
 async fn keep(
-    app: &App,
+    gateway: &Gateway,
     visitor: &Visitor,
     headers: &HeaderMap,
     sign_in: &SignIn,
-) -> Result<HeaderValue, Refused> {
-    let sealed = app.keys.seal_json(Purpose::SignIn, sign_in);
-    let cookies = &app.cookies;
+) -> Result<HeaderValue, RequestError> {
+    let sealed = gateway.keys.seal_json(Purpose::SignIn, sign_in);
+    let cookies = &gateway.cookies;
     if let Some(cookie) = cookies.set_sign_in(&sign_in.state, &sealed, OPEN, headers) {
         return Ok(cookie);
     }
-    let counted = app.rates.stored_sign_ins.count(visitor);
-    counted.map_err(|too_often| Refused::Page(PageError::TooOften(too_often)))?;
-    let browser = cookies.read(&app.keys, Cookie::Browser, headers);
+    let counted = gateway.rates.stored_sign_ins.count(visitor);
+    counted.map_err(|too_often| RequestError::Page(PageError::TooOften(too_often)))?;
+    let browser = cookies.read(&gateway.keys, Cookie::Browser, headers);
     let browser = browser.unwrap_or_else(crypto::token);
     let row = StoredSignIn {
         state: Digest::of(&sign_in.state),
@@ -154,9 +155,9 @@ async fn keep(
         sealed,
         expires_at: sign_in.expires_at,
     };
-    let stored = app.store.put_sign_in(row, app.now()).await;
-    stored.map_err(|error| Refused::Denied(unavailable(&error)))?;
-    Ok(cookies.set(&app.keys, Cookie::Browser, &browser))
+    let stored = gateway.store.put_sign_in(row, gateway.now()).await;
+    stored.map_err(|error| RequestError::Denied(unavailable(&error)))?;
+    Ok(cookies.set(&gateway.keys, Cookie::Browser, &browser))
 }
 
 /// Returns the sign-in that comes back with a state, if this is the browser that approved it and its
@@ -165,19 +166,19 @@ async fn keep(
 /// # Errors
 /// The page for anything else.
 pub(super) async fn find(
-    app: &App,
+    gateway: &Gateway,
     visitor: &Visitor,
     headers: &HeaderMap,
     state: &str,
 ) -> Result<SignIn, PageError> {
-    let sign_in = match from_cookie(app, headers, state) {
+    let sign_in = match from_cookie(gateway, headers, state) {
         Some(sign_in) => sign_in,
-        None => from_store(app, visitor, headers, state).await?,
+        None => from_store(gateway, visitor, headers, state).await?,
     };
     // What is no sign-in of this browser is not counted: any web page can have it asked for.
-    let counted = app.rates.callbacks.count(visitor);
+    let counted = gateway.rates.callbacks.count(visitor);
     counted.map_err(PageError::TooOften)?;
-    match app.store.is_spent(&sign_in.transaction.id).await? {
+    match gateway.store.is_spent(&sign_in.transaction.id).await? {
         true => Err(PageError::OtherBrowser),
         false => Ok(sign_in),
     }
@@ -187,37 +188,44 @@ pub(super) async fn find(
 ///
 /// # Errors
 /// The page for one that was claimed before.
-pub(super) async fn claim(app: &App, sign_in: &SignIn) -> Result<(), PageError> {
+pub(super) async fn claim(gateway: &Gateway, sign_in: &SignIn) -> Result<(), PageError> {
     let state = Digest::of(&sign_in.state);
-    if !app.claims.claim(state, sign_in.expires_at, app.now()) {
+    if !gateway
+        .claims
+        .claim(state, sign_in.expires_at, gateway.now())
+    {
         return Err(PageError::OtherBrowser);
     }
     if sign_in.is_stored
-        && let Err(error) = app.store.remove_sign_in(state).await
+        && let Err(error) = gateway.store.remove_sign_in(state).await
     {
         tracing::warn!(%error, "a sign-in that came back could not be removed");
     }
     Ok(())
 }
 
-fn from_cookie(app: &App, headers: &HeaderMap, state: &str) -> Option<SignIn> {
-    let mut sealed = app.cookies.sign_ins(state, headers);
-    sealed.find_map(|sealed| open(app, state, sealed))
+fn from_cookie(gateway: &Gateway, headers: &HeaderMap, state: &str) -> Option<SignIn> {
+    let mut sealed = gateway.cookies.sign_ins(state, headers);
+    sealed.find_map(|sealed| open(gateway, state, sealed))
 }
 
 async fn from_store(
-    app: &App,
+    gateway: &Gateway,
     visitor: &Visitor,
     headers: &HeaderMap,
     state: &str,
 ) -> Result<SignIn, PageError> {
-    let browser = app.cookies.read(&app.keys, Cookie::Browser, headers);
+    let browser = gateway
+        .cookies
+        .read(&gateway.keys, Cookie::Browser, headers);
     let browser = Digest::of(&browser.ok_or(PageError::OtherBrowser)?);
-    let counted = app.rates.stored_sign_ins.count(visitor);
+    let counted = gateway.rates.stored_sign_ins.count(visitor);
     counted.map_err(PageError::TooOften)?;
-    let found = app.store.sign_in(Digest::of(state), browser, app.now());
+    let found = gateway
+        .store
+        .sign_in(Digest::of(state), browser, gateway.now());
     let sealed = found.await?.ok_or(PageError::OtherBrowser)?;
-    let sign_in = open(app, state, &sealed).ok_or(PageError::OtherBrowser)?;
+    let sign_in = open(gateway, state, &sealed).ok_or(PageError::OtherBrowser)?;
     Ok(SignIn {
         is_stored: true,
         ..sign_in
@@ -225,9 +233,9 @@ async fn from_store(
 }
 
 /// Opens a sign-in that belongs to this state and has not expired.
-fn open(app: &App, state: &str, sealed: &str) -> Option<SignIn> {
-    let sign_in: SignIn = app.keys.open_json(Purpose::SignIn, sealed)?;
-    (sign_in.state == state && app.now() < sign_in.expires_at).then_some(sign_in)
+fn open(gateway: &Gateway, state: &str, sealed: &str) -> Option<SignIn> {
+    let sign_in: SignIn = gateway.keys.open_json(Purpose::SignIn, sealed)?;
+    (sign_in.state == state && gateway.now() < sign_in.expires_at).then_some(sign_in)
 }
 
 /// What a client is told when the store does not answer.
@@ -237,13 +245,13 @@ pub(super) fn unavailable(error: &StoreError) -> Denial {
 }
 
 /// What a client is told when Entra does not do what was asked.
-pub(super) fn denial(error: &UpstreamError) -> Denial {
+pub(super) fn denial(error: &IdentityProviderError) -> Denial {
     match error {
-        UpstreamError::Unavailable(_) => Denial::new(
+        IdentityProviderError::Unavailable(_) => Denial::new(
             "temporarily_unavailable",
             "The identity provider cannot be reached",
         ),
-        UpstreamError::Rejected(error) => {
+        IdentityProviderError::Rejected(error) => {
             let codes: String = error
                 .error_codes
                 .iter()
@@ -252,13 +260,15 @@ pub(super) fn denial(error: &UpstreamError) -> Denial {
             let text = format!("The identity provider refused the sign-in{codes}");
             Denial::new("access_denied", text)
         }
-        UpstreamError::Over => Denial::new("access_denied", "The sign-in is over"),
-        UpstreamError::ForeignTenant => {
+        IdentityProviderError::Over => Denial::new("access_denied", "The sign-in is over"),
+        IdentityProviderError::ForeignTenant => {
             Denial::new("access_denied", "The person's tenant may not sign in here")
         }
-        UpstreamError::Misconfigured(_) | UpstreamError::Untrusted(_) => Denial::new(
-            "server_error",
-            "The sign-in failed; the gateway's log says why",
-        ),
+        IdentityProviderError::Misconfigured(_) | IdentityProviderError::Untrusted(_) => {
+            Denial::new(
+                "server_error",
+                "The sign-in failed; the gateway's log says why",
+            )
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariants: a code is spent by whoever asks first, and its second use ends what the first
 //! one opened; a refresh token is spent likewise, but for a moment in which a lost reply is
-//! repeated; nothing is granted beyond what the person agreed to.
+//! repeated; nothing is granted beyond what the user agreed to.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -11,12 +11,12 @@ use model::ServerName;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 
-use super::answer::{self, App, OAuthError};
-use crate::access;
+use super::response::{self, Gateway, OAuthError};
+use crate::bearer;
 use crate::crypto::{self, Digest, Purpose};
 use crate::parameters::{ParameterError, Parameters};
 use crate::scope::Scopes;
-use crate::sessions::{Lapse, LiveSession};
+use crate::sessions::{LiveSession, SessionError};
 use crate::storage::{Misfit, Presented, RedeemedCode, RefreshToken, Rotation, SpentRefreshToken};
 use crate::visitors::Visitor;
 
@@ -34,39 +34,48 @@ struct Issued {
 }
 
 impl Issued {
-    fn new(app: &App, session: &str, scopes: &Scopes, refresh: &SecretString) -> Self {
+    fn new(gateway: &Gateway, session: &str, scopes: &Scopes, refresh: &SecretString) -> Self {
         Self {
-            access_token: access::issue(app, session, scopes)
+            access_token: bearer::issue(gateway, session, scopes)
                 .expose_secret()
                 .to_owned(),
             token_type: "Bearer",
-            expires_in: access::LIFE,
+            expires_in: bearer::LIFE,
             refresh_token: refresh.expose_secret().to_owned(),
             scope: scopes.to_string(),
         }
     }
 }
 
-pub(super) async fn token(app: App, visitor: Visitor, headers: HeaderMap, body: Body) -> Response {
-    let body = answer::body(&headers, "application/x-www-form-urlencoded", body).await;
+pub(super) async fn token(
+    gateway: Gateway,
+    visitor: Visitor,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let body = response::body(&headers, "application/x-www-form-urlencoded", body).await;
     let issued = match body {
         Ok(body) => {
-            let issuer = app.clone();
-            answer::finish(&app, async move { issue(&issuer, &visitor, &body).await }).await
+            let issuer = gateway.clone();
+            response::finish(
+                &gateway,
+                async move { issue(&issuer, &visitor, &body).await },
+            )
+            .await
         }
         Err(error) => Err(error),
     };
     match issued {
-        Ok(issued) => answer::json(StatusCode::OK, &issued),
+        Ok(issued) => response::json(StatusCode::OK, &issued),
         Err(error) => error.into_response(),
     }
 }
 
-async fn issue(app: &App, visitor: &Visitor, body: &[u8]) -> Result<Issued, OAuthError> {
+async fn issue(gateway: &Gateway, visitor: &Visitor, body: &[u8]) -> Result<Issued, OAuthError> {
     let form = Parameters::parse(body)?;
     match form.require("grant_type")? {
-        "authorization_code" => redeem(app, visitor, &form).await,
-        "refresh_token" => refresh(app, &form).await,
+        "authorization_code" => redeem(gateway, visitor, &form).await,
+        "refresh_token" => refresh(gateway, &form).await,
         _ => Err(OAuthError::bad_request(
             "unsupported_grant_type",
             "The grant_type has to be authorization_code or refresh_token",
@@ -74,22 +83,28 @@ async fn issue(app: &App, visitor: &Visitor, body: &[u8]) -> Result<Issued, OAut
     }
 }
 
-async fn redeem(app: &App, visitor: &Visitor, form: &Parameters) -> Result<Issued, OAuthError> {
+async fn redeem(
+    gateway: &Gateway,
+    visitor: &Visitor,
+    form: &Parameters,
+) -> Result<Issued, OAuthError> {
     let presented = Presented {
         client: form.require("client_id")?.to_owned(),
         redirect_uri: form.get("redirect_uri").map(str::to_owned),
         challenge: challenge_of(form.require("code_verifier")?),
-        server: resource(app, form)?,
+        server: resource(gateway, form)?,
     };
     let code = Digest::of(form.require("code")?);
-    let (refresh, row) = new_refresh_token(app);
-    let redeemed = app.store.redeem_code(code, presented, row, app.now());
+    let (refresh, row) = new_refresh_token(gateway);
+    let redeemed = gateway
+        .store
+        .redeem_code(code, presented, row, gateway.now());
     match redeemed.await? {
         RedeemedCode::Granted { session, scopes } => {
-            Ok(Issued::new(app, &session, &scopes, &refresh))
+            Ok(Issued::new(gateway, &session, &scopes, &refresh))
         }
         RedeemedCode::Refused(session, misfit) => {
-            app.sessions.note_end(&session);
+            gateway.sessions.note_end(&session);
             Err(match misfit {
                 Misfit::Client => invalid_grant(),
                 Misfit::Server => invalid_target(),
@@ -97,17 +112,17 @@ async fn redeem(app: &App, visitor: &Visitor, form: &Parameters) -> Result<Issue
         }
         RedeemedCode::Replayed(session) => {
             tracing::warn!(session, "a code was used twice; what it opened ends");
-            app.sessions.note_end(&session);
+            gateway.sessions.note_end(&session);
             Err(invalid_grant())
         }
-        RedeemedCode::Unknown => Err(wrong_code(app, visitor)),
+        RedeemedCode::Unknown => Err(wrong_code(gateway, visitor)),
     }
 }
 
 /// The error for a code that is not good. Beyond the limit the visitor is told to wait; one that is good
 /// is never refused for that, because others may have the same address.
-fn wrong_code(app: &App, visitor: &Visitor) -> OAuthError {
-    let counted = app.rates.wrong_codes.count(visitor);
+fn wrong_code(gateway: &Gateway, visitor: &Visitor) -> OAuthError {
+    let counted = gateway.rates.wrong_codes.count(visitor);
     counted.map_or_else(OAuthError::too_often, |()| invalid_grant())
 }
 
@@ -118,39 +133,42 @@ fn challenge_of(verifier: &str) -> Option<String> {
     is_well_formed.then(|| crypto::s256(verifier))
 }
 
-async fn refresh(app: &App, form: &Parameters) -> Result<Issued, OAuthError> {
+async fn refresh(gateway: &Gateway, form: &Parameters) -> Result<Issued, OAuthError> {
     let client = form.require("client_id")?;
     let digest = Digest::of(form.require("refresh_token")?);
-    let id = app
+    let id = gateway
         .store
-        .session_of_refresh_token(digest, app.now())
+        .session_of_refresh_token(digest, gateway.now())
         .await?;
-    let session = app.sessions.find(&id.ok_or_else(invalid_grant)?).await?;
+    let session = gateway
+        .sessions
+        .find(&id.ok_or_else(invalid_grant)?)
+        .await?;
     if session.client != client {
         return Err(invalid_grant());
     }
-    check_resource(resource(app, form)?.as_ref(), &session.server)?;
+    check_resource(resource(gateway, form)?.as_ref(), &session.server)?;
     let scopes = narrowed(form, &session.scopes)?;
     // Before the token is spent: what fails only for the moment can then be tried again.
-    app.sessions.renew(&session).await?;
-    let refresh = rotate(app, &session, digest).await?;
-    Ok(Issued::new(app, &session.id, &scopes, &refresh))
+    gateway.sessions.renew(&session).await?;
+    let refresh = rotate(gateway, &session, digest).await?;
+    Ok(Issued::new(gateway, &session.id, &scopes, &refresh))
 }
 
 async fn rotate(
-    app: &App,
+    gateway: &Gateway,
     session: &LiveSession,
     digest: Digest,
 ) -> Result<SecretString, OAuthError> {
-    let (next, row) = new_refresh_token(app);
+    let (next, row) = new_refresh_token(gateway);
     let spent = SpentRefreshToken {
         digest,
         session: session.id.clone(),
     };
-    match app.store.rotate(spent, row, app.now()).await? {
+    match gateway.store.rotate(spent, row, gateway.now()).await? {
         Rotation::Rotated => Ok(next),
         Rotation::Repeated(sealed) => {
-            let next: Option<String> = app.keys.open_json(Purpose::Successor, &sealed);
+            let next: Option<String> = gateway.keys.open_json(Purpose::Successor, &sealed);
             next.map(SecretString::from).ok_or_else(invalid_grant)
         }
         Rotation::Reused => {
@@ -158,29 +176,29 @@ async fn rotate(
                 session = session.id,
                 "a refresh token was used twice; its session ends"
             );
-            app.sessions.note_end(&session.id);
+            gateway.sessions.note_end(&session.id);
             Err(invalid_grant())
         }
         Rotation::Gone => Err(invalid_grant()),
     }
 }
 
-fn new_refresh_token(app: &App) -> (SecretString, RefreshToken) {
+fn new_refresh_token(gateway: &Gateway) -> (SecretString, RefreshToken) {
     let token = crypto::token();
     let row = RefreshToken {
         digest: Digest::of(&token),
-        sealed: app.keys.seal_json(Purpose::Successor, &token),
-        expires_at: app.now() + REFRESH_LIFE,
+        sealed: gateway.keys.seal_json(Purpose::Successor, &token),
+        expires_at: gateway.now() + REFRESH_LIFE,
     };
     (token.into(), row)
 }
 
 /// The server of the `resource`, if one is named.
-fn resource(app: &App, form: &Parameters) -> Result<Option<ServerName>, OAuthError> {
+fn resource(gateway: &Gateway, form: &Parameters) -> Result<Option<ServerName>, OAuthError> {
     let Some(resource) = form.get("resource") else {
         return Ok(None);
     };
-    let server = app
+    let server = gateway
         .servers
         .of_resource(resource)
         .ok_or_else(invalid_target)?;
@@ -217,11 +235,11 @@ fn invalid_grant() -> OAuthError {
     OAuthError::bad_request("invalid_grant", text)
 }
 
-impl From<Lapse> for OAuthError {
-    fn from(lapse: Lapse) -> Self {
+impl From<SessionError> for OAuthError {
+    fn from(lapse: SessionError) -> Self {
         match lapse {
-            Lapse::Ended => invalid_grant(),
-            Lapse::Unavailable(_) => Self::unavailable(),
+            SessionError::Ended => invalid_grant(),
+            SessionError::Unavailable(_) => Self::unavailable(),
         }
     }
 }

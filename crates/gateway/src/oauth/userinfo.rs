@@ -4,22 +4,22 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode, Uri};
 use serde_json::json;
 
-use super::answer::{self, App};
-use crate::access;
+use super::response::{self, Gateway};
+use crate::bearer;
 
-pub(super) async fn userinfo(app: App, headers: HeaderMap, uri: Uri) -> Response {
-    match access::authenticate(&app, &headers, &uri).await {
+pub(super) async fn userinfo(gateway: Gateway, headers: HeaderMap, uri: Uri) -> Response {
+    match bearer::authenticate(&gateway, &headers, &uri).await {
         Ok(caller) => {
-            let person = &caller.session().person;
+            let user = &caller.session().user;
             let body = json!({
-                "sub": person.id(),
-                "name": person.name,
-                "preferred_username": person.preferred_username,
-                "tid": person.tid,
-                "oid": person.oid,
+                "sub": user.id(),
+                "name": user.name,
+                "preferred_username": user.preferred_username,
+                "tid": user.tid,
+                "oid": user.oid,
             });
-            answer::json(StatusCode::OK, &body)
+            response::json(StatusCode::OK, &body)
         }
-        Err(refusal) => answer::refuse(&refusal),
+        Err(refusal) => response::refuse(&refusal),
     }
 }

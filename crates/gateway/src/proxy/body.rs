@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use super::message_endpoint::Announcements;
+use super::message_endpoint::EndpointEventRewriter;
 use crate::sessions::LiveSession;
 use crate::without_trailers::WithoutTrailers;
 
@@ -21,15 +21,15 @@ use crate::without_trailers::WithoutTrailers;
 pub(super) struct Relayed {
     body: WithoutTrailers<Incoming>,
     end: Pin<Box<dyn Future<Output = ()> + Send>>,
-    announcements: Option<Announcements>,
+    announcements: Option<EndpointEventRewriter>,
     keep_alive: Option<KeepAlive>,
 }
 
 /// How a response is relayed.
-pub(super) struct Manner {
+pub(super) struct RelayOptions {
     /// For how long at most.
     pub(super) left: Duration,
-    pub(super) announcements: Option<Announcements>,
+    pub(super) announcements: Option<EndpointEventRewriter>,
     pub(super) keep_alive: Option<KeepAlive>,
 }
 
@@ -79,12 +79,12 @@ impl KeepAlive {
 
 impl Relayed {
     /// For a caller of `session`.
-    pub(super) fn new(body: Incoming, session: &Arc<LiveSession>, manner: Manner) -> Self {
+    pub(super) fn new(body: Incoming, session: &Arc<LiveSession>, options: RelayOptions) -> Self {
         Self {
             body: WithoutTrailers(body),
-            end: Box::pin(end(Arc::clone(session), manner.left)),
-            announcements: manner.announcements,
-            keep_alive: manner.keep_alive,
+            end: Box::pin(end(Arc::clone(session), options.left)),
+            announcements: options.announcements,
+            keep_alive: options.keep_alive,
         }
     }
 

@@ -1,6 +1,6 @@
 //! `Mcp-Session-Id` on its way: a caller gets a sealed one that is good for them alone.
 //!
-//! A backend trusts whoever knows a session's id. Sealed together with person and client, an id
+//! A backend trusts whoever knows a session's id. Sealed together with user and client, an id
 //! that leaks is of no use to anybody else, and the gateway has nothing to remember.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -18,10 +18,10 @@ struct Sealed {
     owner: Owner,
 }
 
-/// Who may use what a backend handed out. A new sign-in of the same person changes nothing.
+/// Who may use what a backend handed out. A new sign-in of the same user changes nothing.
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Owner {
-    person: String,
+    user: String,
     client: String,
     server: String,
 }
@@ -30,7 +30,7 @@ impl Owner {
     pub(super) fn of(permit: &Permit) -> Self {
         let session = permit.session();
         Self {
-            person: session.person.id(),
+            user: session.user.id(),
             client: session.client.clone(),
             server: session.server.to_string(),
         }

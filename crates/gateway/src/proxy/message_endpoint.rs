@@ -13,8 +13,8 @@ use url::Url;
 
 use super::mcp_session::Owner;
 use super::permit::Permit;
-use crate::app::App;
 use crate::crypto::{KeyRing, Purpose};
+use crate::gateway_state::GatewayState;
 
 /// The longest `endpoint` event, in bytes. A longer event of another kind passes in pieces.
 const LONGEST: usize = 16 * 1024;
@@ -51,7 +51,7 @@ pub(super) enum EndpointError {
 type Tell = Box<dyn Fn(&str) -> Option<String> + Send>;
 
 /// Rewrites the announcements in one stream.
-pub(super) struct Announcements {
+pub(super) struct EndpointEventRewriter {
     /// Makes of a backend's endpoint what the caller is told.
     tell: Tell,
     /// Whole lines of the event that is being read.
@@ -66,9 +66,14 @@ pub(super) struct Announcements {
     after_return: bool,
 }
 
-impl Announcements {
+impl EndpointEventRewriter {
     /// For a stream from `stream` to the caller of `permit`, who posts to `path`.
-    pub(super) fn new(app: Arc<App>, permit: &Permit, stream: &Uri, path: String) -> Self {
+    pub(super) fn new(
+        gateway: Arc<GatewayState>,
+        permit: &Permit,
+        stream: &Uri,
+        path: String,
+    ) -> Self {
         let owner = Owner::of(permit);
         let session = permit.session().id.clone();
         let base = Url::parse(&stream.to_string()).ok();
@@ -78,7 +83,7 @@ impl Announcements {
                 owner: &owner,
                 session: session.clone(),
             };
-            let sealed = app.keys.seal_json(Purpose::MessageEndpoint, &sealed);
+            let sealed = gateway.keys.seal_json(Purpose::MessageEndpoint, &sealed);
             Some(format!("{path}?sessionId={sealed}"))
         })
     }
@@ -226,7 +231,7 @@ mod tests {
     /// What a caller gets of a stream that comes in chunks of `size` bytes.
     fn passed(stream: &str, size: usize) -> Result<String, EndpointError> {
         let base = Url::parse("http://10.0.0.5:7071/mcp/sse").unwrap();
-        let mut announcements = Announcements::telling(move |endpoint| {
+        let mut announcements = EndpointEventRewriter::telling(move |endpoint| {
             Some(format!("<{}>", at_same_origin(&base, endpoint)?))
         });
         let mut out = Vec::new();

@@ -4,12 +4,12 @@
 //! the one before. What a caller authenticates with never goes further than the first step.
 
 mod body;
-mod error_kind;
+mod error;
+mod error_code;
 mod headers;
 mod mcp_session;
 mod message_endpoint;
 mod permit;
-mod refusal;
 mod relay;
 
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 
-use crate::app::App;
+use crate::gateway_state::GatewayState;
 
 /// The servers' endpoints.
-pub(crate) fn router() -> Router<Arc<App>> {
+pub(crate) fn router() -> Router<Arc<GatewayState>> {
     let streamable = || {
         post(relay::streamable)
             .get(relay::streamable)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue};
 use model::ServerName;
 
-use crate::access::Authenticated;
+use crate::bearer::Authenticated;
 use crate::scope::Scopes;
 use crate::servers::Server;
 use crate::sessions::LiveSession;
@@ -28,7 +28,7 @@ struct Action<'a> {
 
 /// Why a caller may not.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Denied {
+pub(super) enum PermitError {
     /// Their session is for another server (RFC 8707): here it is as good as none.
     OtherServer,
     /// These scopes are missing.
@@ -43,7 +43,7 @@ pub(super) struct Permit {
 }
 
 /// Decides; pure but for the types it takes apart.
-pub(super) fn decide(caller: &Authenticated, server: &Arc<Server>) -> Result<Permit, Denied> {
+pub(super) fn decide(caller: &Authenticated, server: &Arc<Server>) -> Result<Permit, PermitError> {
     let session = caller.session();
     let known = Caller {
         server: &session.server,
@@ -61,15 +61,15 @@ pub(super) fn decide(caller: &Authenticated, server: &Arc<Server>) -> Result<Per
     })
 }
 
-fn allows(caller: &Caller<'_>, action: &Action<'_>) -> Result<(), Denied> {
+fn allows(caller: &Caller<'_>, action: &Action<'_>) -> Result<(), PermitError> {
     if caller.server != action.server {
-        return Err(Denied::OtherServer);
+        return Err(PermitError::OtherServer);
     }
     let missing = caller.scopes.missing(action.needs);
     if missing.is_empty() {
         Ok(())
     } else {
-        Err(Denied::Missing(missing))
+        Err(PermitError::Missing(missing))
     }
 }
 
@@ -96,7 +96,7 @@ pub(super) struct BackendCredential {
 impl BackendCredential {
     pub(super) fn of(permit: &Permit) -> Self {
         let mut headers = permit.server.injected.clone();
-        let user = HeaderValue::try_from(permit.session.person.id());
+        let user = HeaderValue::try_from(permit.session.user.id());
         headers.insert(USER, user.expect("an id was checked to be plain ASCII"));
         Self { headers }
     }
@@ -128,12 +128,12 @@ mod tests {
                 },
             )
         };
-        let missing = |words| Err(Denied::Missing(Scopes::from_words(words)));
+        let missing = |words| Err(PermitError::Missing(Scopes::from_words(words)));
         assert_eq!(decided("mcp", &a, "mcp"), Ok(()));
         assert_eq!(decided("mcp more", &a, "mcp"), Ok(()));
         assert_eq!(decided("", &a, ""), Ok(()));
-        assert_eq!(decided("mcp", &b, "mcp"), Err(Denied::OtherServer));
-        assert_eq!(decided("", &b, ""), Err(Denied::OtherServer));
+        assert_eq!(decided("mcp", &b, "mcp"), Err(PermitError::OtherServer));
+        assert_eq!(decided("", &b, ""), Err(PermitError::OtherServer));
         assert_eq!(
             decided("read", &a, "read write admin"),
             missing("write admin")

@@ -1,4 +1,4 @@
-//! One request's way to a backend and back.
+//! One request's context to a backend and back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,15 +13,15 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use hyper::body::Incoming;
 
-use super::body::{KeepAlive, Manner, Relayed};
-use super::message_endpoint::{self, Announcements};
-use super::permit::{self, BackendCredential, Denied, Permit};
-use super::refusal::{Place, Refusal};
+use super::body::{KeepAlive, RelayOptions, Relayed};
+use super::error::{ProxyError, RequestTarget};
+use super::message_endpoint::{self, EndpointEventRewriter};
+use super::permit::{self, BackendCredential, Permit, PermitError};
 use super::{headers, mcp_session};
-use crate::access;
-use crate::app::App;
 use crate::backends::{LARGEST, Outgoing, SendError};
+use crate::bearer;
 use crate::cors;
+use crate::gateway_state::GatewayState;
 use crate::places::OpenRequest;
 use crate::servers::Server;
 use crate::storage::Seconds;
@@ -31,76 +31,88 @@ use crate::storage::Seconds;
 const LAST_WORD: Seconds = 15 * 60;
 
 /// Streamable HTTP: `/{server}/mcp`.
-pub(super) async fn streamable(State(app): State<Arc<App>>, request: Request) -> Response {
-    relay(app, request, Face::Streamable).await
+pub(super) async fn streamable(
+    State(gateway): State<Arc<GatewayState>>,
+    request: Request,
+) -> Response {
+    relay(gateway, request, Transport::Streamable).await
 }
 
 /// The stream of HTTP+SSE: `/{server}/sse`.
-pub(super) async fn sse(State(app): State<Arc<App>>, request: Request) -> Response {
-    relay(app, request, Face::Sse).await
+pub(super) async fn sse(State(gateway): State<Arc<GatewayState>>, request: Request) -> Response {
+    relay(gateway, request, Transport::Sse).await
 }
 
 /// The messages of HTTP+SSE: `/{server}/message`.
-pub(super) async fn message(State(app): State<Arc<App>>, request: Request) -> Response {
-    relay(app, request, Face::Message).await
+pub(super) async fn message(
+    State(gateway): State<Arc<GatewayState>>,
+    request: Request,
+) -> Response {
+    relay(gateway, request, Transport::Message).await
 }
 
 /// The preflight of a web page.
-pub(super) async fn preflight(State(app): State<Arc<App>>, request: Request) -> Response {
-    let response = match check_origin(&app, request.headers()) {
+pub(super) async fn preflight(
+    State(gateway): State<Arc<GatewayState>>,
+    request: Request,
+) -> Response {
+    let response = match check_origin(&gateway, request.headers()) {
         Ok(()) => cors::preflight("GET, POST, DELETE, OPTIONS", request.headers()),
-        Err(refusal) => refusal.answer(&Place {
-            app: &app,
+        Err(refusal) => refusal.answer(&RequestTarget {
+            gateway: &gateway,
             server: None,
             resource: "",
         }),
     };
-    with_cors(&app, request.headers().get(ORIGIN).cloned(), response)
+    with_cors(&gateway, request.headers().get(ORIGIN).cloned(), response)
 }
 
 /// Every path that nothing is at.
-pub(crate) async fn nowhere(State(app): State<Arc<App>>, request: Request) -> Response {
-    let response = Refusal::NoSuchServer.answer(&Place {
-        app: &app,
+pub(crate) async fn nowhere(
+    State(gateway): State<Arc<GatewayState>>,
+    request: Request,
+) -> Response {
+    let response = ProxyError::NoSuchServer.answer(&RequestTarget {
+        gateway: &gateway,
         server: None,
         resource: "",
     });
-    with_cors(&app, request.headers().get(ORIGIN).cloned(), response)
+    with_cors(&gateway, request.headers().get(ORIGIN).cloned(), response)
 }
 
 /// How a server is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Face {
+enum Transport {
     Streamable,
     Sse,
     Message,
 }
 
-async fn relay(app: Arc<App>, request: Request, face: Face) -> Response {
+async fn relay(gateway: Arc<GatewayState>, request: Request, transport: Transport) -> Response {
     let origin = request.headers().get(ORIGIN).cloned();
     let path = request.uri().path().to_owned();
     // The protected resource of HTTP+SSE is its stream.
     let resource = match path.strip_suffix("/message") {
-        Some(base) if face == Face::Message => format!("{base}/sse"),
+        Some(base) if transport == Transport::Message => format!("{base}/sse"),
         _ => path.clone(),
     };
-    let server = server_at(&app, &path, face);
+    let server = server_at(&gateway, &path, transport);
     let open = request.extensions().get::<Arc<OpenRequest>>().cloned();
     if let Some(open) = open.filter(|_| asks_for_stream(&request)) {
         open.note_stream();
     }
-    let outcome = match (check_origin(&app, request.headers()), &server) {
+    let outcome = match (check_origin(&gateway, request.headers()), &server) {
         (Err(refusal), _) => Err(refusal),
-        (Ok(()), None) => Err(Refusal::NoSuchServer),
-        (Ok(()), Some(server)) => pass(&app, request, face, server).await,
+        (Ok(()), None) => Err(ProxyError::NoSuchServer),
+        (Ok(()), Some(server)) => pass(&gateway, request, transport, server).await,
     };
-    let place = Place {
-        app: &app,
+    let place = RequestTarget {
+        gateway: &gateway,
         server: server.as_deref(),
         resource: &resource,
     };
     let response = outcome.unwrap_or_else(|refusal| refusal.answer(&place));
-    with_cors(&app, origin, response)
+    with_cors(&gateway, origin, response)
 }
 
 /// Whether the response is a stream without an end, and not the answer to a call.
@@ -111,81 +123,90 @@ fn asks_for_stream(request: &Request) -> bool {
 }
 
 /// The server at a path, compared as it is written: nothing is decoded.
-fn server_at(app: &App, path: &str, face: Face) -> Option<Arc<Server>> {
+fn server_at(gateway: &GatewayState, path: &str, transport: Transport) -> Option<Arc<Server>> {
     let server = match path {
-        "/mcp" | "/mcp/sse" | "/mcp/message" => app.servers.root(),
-        _ => app.servers.get(path.strip_prefix('/')?.split('/').next()?),
+        "/mcp" | "/mcp/sse" | "/mcp/message" => gateway.servers.root(),
+        _ => gateway
+            .servers
+            .get(path.strip_prefix('/')?.split('/').next()?),
     };
     server
-        .filter(|server| face == Face::Streamable || server.sse_url.is_some())
+        .filter(|server| transport == Transport::Streamable || server.sse_url.is_some())
         .cloned()
 }
 
 async fn pass(
-    app: &Arc<App>,
+    gateway: &Arc<GatewayState>,
     request: Request,
-    face: Face,
+    transport: Transport,
     server: &Arc<Server>,
-) -> Result<Response, Refusal> {
-    let caller = access::authenticate(app, request.headers(), request.uri()).await?;
+) -> Result<Response, ProxyError> {
+    let caller = bearer::authenticate(gateway, request.headers(), request.uri()).await?;
     let open = request.extensions().get::<Arc<OpenRequest>>();
     if open.is_some_and(|open| !open.note_session()) {
-        return Err(Refusal::Full);
+        return Err(ProxyError::Full);
     }
     let permit = permit::decide(&caller, server).map_err(|denied| match denied {
-        Denied::OtherServer => Refusal::InvalidToken,
-        Denied::Missing(scopes) => Refusal::MissingScopes(scopes),
+        PermitError::OtherServer => ProxyError::InvalidToken,
+        PermitError::Missing(scopes) => ProxyError::MissingScopes(scopes),
     })?;
     if is_announced_too_large(request.headers()) {
-        return Err(Refusal::TooLarge);
+        return Err(ProxyError::TooLarge);
     }
     // What has not begun when the gateway ends can be sent again.
-    if app.drain.cut.is_cancelled() {
-        return Err(Refusal::Ending);
+    if gateway.drain.cut.is_cancelled() {
+        return Err(ProxyError::Ending);
     }
     let is_stream = asks_for_stream(&request);
-    let way = Way {
-        face,
+    let context = ResponseContext {
+        transport,
         path: request.uri().path().to_owned(),
-        left: time_left(&permit, is_stream, app.now()),
+        left: time_left(&permit, is_stream, gateway.now()),
     };
-    let outgoing = prepare(app, &permit, request, face)?;
+    let outgoing = prepare(gateway, &permit, request, transport)?;
     let uri = outgoing.uri.clone();
     let response = tokio::select! {
-        response = app.backends.send(outgoing) => response,
-        () = app.drain.cut.cancelled() => return Err(Refusal::CutOff),
+        response = gateway.backends.send(outgoing) => response,
+        () = gateway.drain.cut.cancelled() => return Err(ProxyError::CutOff),
     };
     let response = response.map_err(|error| match error {
-        SendError::TooLarge => Refusal::TooLarge,
+        SendError::TooLarge => ProxyError::TooLarge,
         SendError::Late => {
             tracing::warn!(server = %server.name, "a backend does not answer");
-            Refusal::BackendSlow
+            ProxyError::BackendSlow
         }
         SendError::Unreachable(error) => {
             tracing::warn!(server = %server.name, error, "a backend cannot be reached");
-            Refusal::BackendDown
+            ProxyError::BackendDown
         }
     })?;
-    answer(app, &permit, &way, &uri, response)
+    answer(gateway, &permit, &context, &uri, response)
 }
 
 /// The request as the backend gets it.
-fn prepare(app: &App, permit: &Permit, request: Request, face: Face) -> Result<Outgoing, Refusal> {
+fn prepare(
+    gateway: &GatewayState,
+    permit: &Permit,
+    request: Request,
+    transport: Transport,
+) -> Result<Outgoing, ProxyError> {
     let (callers, body) = request.into_parts();
     let server = permit.server();
     let query = callers.uri.query();
-    let uri = match face {
-        Face::Streamable => with_query(&server.url, query),
-        Face::Sse => with_query(server.sse_url.as_ref().unwrap_or(&server.url), query),
-        Face::Message => told_endpoint(app, permit, query).ok_or(Refusal::UnknownSession)?,
+    let uri = match transport {
+        Transport::Streamable => with_query(&server.url, query),
+        Transport::Sse => with_query(server.sse_url.as_ref().unwrap_or(&server.url), query),
+        Transport::Message => {
+            told_endpoint(gateway, permit, query).ok_or(ProxyError::UnknownSession)?
+        }
     };
     let ours = BackendCredential::of(permit).into_headers();
-    let mut headers = match face {
-        Face::Sse => headers::to_backend_readable(&callers.headers, ours),
-        Face::Streamable | Face::Message => headers::to_backend(&callers.headers, ours),
+    let mut headers = match transport {
+        Transport::Sse => headers::to_backend_readable(&callers.headers, ours),
+        Transport::Streamable | Transport::Message => headers::to_backend(&callers.headers, ours),
     };
-    mcp_session::open(&app.keys, permit, &callers.headers, &mut headers)
-        .map_err(|_| Refusal::UnknownSession)?;
+    mcp_session::open(&gateway.keys, permit, &callers.headers, &mut headers)
+        .map_err(|_| ProxyError::UnknownSession)?;
     Ok(Outgoing {
         method: callers.method,
         uri,
@@ -195,8 +216,8 @@ fn prepare(app: &App, permit: &Permit, request: Request, face: Face) -> Result<O
 }
 
 /// How a response was asked for.
-struct Way {
-    face: Face,
+struct ResponseContext {
+    transport: Transport,
     path: String,
     /// How long its body may go on.
     left: Duration,
@@ -213,44 +234,45 @@ fn time_left(permit: &Permit, is_stream: bool, now: Seconds) -> Duration {
 
 /// The response as the caller gets it, with what came from `uri`.
 fn answer(
-    app: &Arc<App>,
+    gateway: &Arc<GatewayState>,
     permit: &Permit,
-    way: &Way,
+    context: &ResponseContext,
     uri: &Uri,
     response: http::Response<Incoming>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ProxyError> {
     let (backends, body) = response.into_parts();
     if !headers::may_pass(backends.status) {
         let (server, status) = (&permit.server().name, backends.status);
         tracing::warn!(%server, %status, "a backend answers with what cannot be passed on");
-        return Err(Refusal::BackendRefused);
+        return Err(ProxyError::BackendRefused);
     }
-    let rewritten = way.face == Face::Sse && headers::is_event_stream(&backends.headers);
+    let rewritten =
+        context.transport == Transport::Sse && headers::is_event_stream(&backends.headers);
     if rewritten && backends.headers.contains_key(CONTENT_ENCODING) {
         let server = &permit.server().name;
         tracing::warn!(%server, "a backend compresses a stream that has to be read");
-        return Err(Refusal::BackendRefused);
+        return Err(ProxyError::BackendRefused);
     }
     let announcements = rewritten.then(|| {
-        let told = way.path.strip_suffix("/sse").unwrap_or(&way.path);
-        Announcements::new(Arc::clone(app), permit, uri, format!("{told}/message"))
+        let told = context.path.strip_suffix("/sse").unwrap_or(&context.path);
+        EndpointEventRewriter::new(Arc::clone(gateway), permit, uri, format!("{told}/message"))
     });
     let server = permit.server();
     let mut headers = headers::to_caller(&backends.headers, &server.injected, &server.secrets);
     if rewritten {
         headers.remove(CONTENT_LENGTH);
     }
-    mcp_session::seal(&app.keys, permit, &backends.headers, &mut headers);
+    mcp_session::seal(&gateway.keys, permit, &backends.headers, &mut headers);
     // What is compressed, or has a length, takes no comment.
     let is_open = headers::is_event_stream(&headers)
         && !headers.contains_key(CONTENT_ENCODING)
         && !headers.contains_key(CONTENT_LENGTH);
-    let manner = Manner {
-        left: way.left,
+    let options = RelayOptions {
+        left: context.left,
         announcements,
-        keep_alive: app.keep_alive.filter(|_| is_open).map(KeepAlive::new),
+        keep_alive: gateway.keep_alive.filter(|_| is_open).map(KeepAlive::new),
     };
-    let body = Relayed::new(body, permit.session(), manner);
+    let body = Relayed::new(body, permit.session(), options);
     let mut response = Response::new(Body::new(body));
     *response.status_mut() = backends.status;
     *response.headers_mut() = headers;
@@ -269,11 +291,11 @@ fn with_query(url: &Uri, query: Option<&str>) -> Uri {
 }
 
 /// The endpoint that the backend announced, out of what the caller was told.
-fn told_endpoint(app: &App, permit: &Permit, query: Option<&str>) -> Option<Uri> {
+fn told_endpoint(gateway: &GatewayState, permit: &Permit, query: Option<&str>) -> Option<Uri> {
     let told = query?
         .split('&')
         .find_map(|pair| pair.strip_prefix("sessionId="))?;
-    message_endpoint::open(&app.keys, permit, told)
+    message_endpoint::open(&gateway.keys, permit, told)
 }
 
 fn is_announced_too_large(headers: &HeaderMap) -> bool {
@@ -284,27 +306,31 @@ fn is_announced_too_large(headers: &HeaderMap) -> bool {
 }
 
 /// A web page may call only if its origin is listed, or is our own.
-fn check_origin(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
+fn check_origin(gateway: &GatewayState, headers: &HeaderMap) -> Result<(), ProxyError> {
     let mut origins = headers.get_all(ORIGIN).iter();
     let allowed = match (origins.next(), origins.next()) {
         (None, _) => true,
-        (Some(origin), None) => is_allowed(app, origin),
+        (Some(origin), None) => is_allowed(gateway, origin),
         (Some(_), Some(_)) => false,
     };
     if allowed {
         Ok(())
     } else {
-        Err(Refusal::ForeignOrigin)
+        Err(ProxyError::ForeignOrigin)
     }
 }
 
-fn is_allowed(app: &App, origin: &HeaderValue) -> bool {
+fn is_allowed(gateway: &GatewayState, origin: &HeaderValue) -> bool {
     let listed = |allowed: &String| origin.as_bytes() == allowed.as_bytes();
-    listed(&app.issuer) || app.allowed_origins.iter().any(listed)
+    listed(&gateway.issuer) || gateway.allowed_origins.iter().any(listed)
 }
 
-fn with_cors(app: &App, origin: Option<HeaderValue>, mut response: Response) -> Response {
-    if let Some(origin) = origin.filter(|origin| is_allowed(app, origin)) {
+fn with_cors(
+    gateway: &GatewayState,
+    origin: Option<HeaderValue>,
+    mut response: Response,
+) -> Response {
+    if let Some(origin) = origin.filter(|origin| is_allowed(gateway, origin)) {
         let headers = response.headers_mut();
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.append(VARY, HeaderValue::from_static("Origin"));

@@ -2,8 +2,8 @@
 //!
 //! Every visitor can register one, and none must be kept from it by those who do so without end. So
 //! there is no limit of their number: clients that were never used make room for new ones. A client is
-//! in use from the first token that it gets until the last consent to it ends; only a person can bring
-//! that about, and a person has a limited number of consents.
+//! in use from the first token that it gets until the last consent to it ends; only a user can bring
+//! that about, and a user has a limited number of consents.
 
 use rusqlite::{OptionalExtension as _, Row, Transaction};
 
@@ -16,7 +16,7 @@ const UNUSED_CLIENTS: u64 = 10_000;
 /// How many of them go for one registration: more than it adds, because the number may have been
 /// exceeded.
 const REMOVED_AT_ONCE: u64 = 16;
-/// How long a client is kept in any case: longer than a person takes to sign in.
+/// How long a client is kept in any case: longer than a user takes to sign in.
 const MIN_LIFE: Seconds = 60 * 60;
 /// How long a client is kept that is not in use.
 pub(super) const UNUSED: Seconds = 30 * 24 * 60 * 60;

@@ -7,25 +7,25 @@ use rusqlite::{OptionalExtension as _, Row, Transaction};
 
 use super::{Seconds, Store, StoreError};
 use crate::crypto;
-use crate::person::Person;
 use crate::scope::Scopes;
+use crate::user::User;
 
 /// How long a consent is remembered.
 const REMEMBERED: Seconds = 365 * 24 * 60 * 60;
 
-/// How many consents one person has. Beyond that, the oldest one ends.
+/// How many consents one user has. Beyond that, the oldest one ends.
 const CONSENTS_OF_PERSON: u64 = 500;
 
 /// Whom a consent is for. The redirect is the one that was registered.
 #[derive(Clone, Debug)]
 pub(crate) struct ConsentKey {
-    pub(crate) person: String,
+    pub(crate) user: String,
     pub(crate) client: String,
     pub(crate) redirect: String,
     pub(crate) server: ServerName,
 }
 
-/// A consent as its person sees it.
+/// A consent as its user sees it.
 #[derive(Clone, Debug, serde::Serialize)]
 pub(crate) struct Consent {
     pub(crate) id: String,
@@ -43,7 +43,7 @@ pub(crate) struct Consent {
 #[derive(Clone, Debug)]
 pub(crate) struct RecordedConsent {
     pub(crate) id: String,
-    /// The sessions that ended because its person had too many consents.
+    /// The sessions that ended because its user had too many consents.
     pub(crate) ended: Vec<String>,
 }
 
@@ -62,10 +62,10 @@ impl Store {
         .await
     }
 
-    /// Records that `person` allowed `scopes`, beside what was allowed before.
+    /// Records that `user` allowed `scopes`, beside what was allowed before.
     pub(crate) async fn record_consent(
         &self,
-        person: Person,
+        user: User,
         key: ConsentKey,
         scopes: Scopes,
         now: Seconds,
@@ -74,7 +74,7 @@ impl Store {
             tx.execute(
                 "INSERT INTO people (id, profile) VALUES (?1, ?2)
                  ON CONFLICT (id) DO UPDATE SET profile = excluded.profile",
-                (&key.person, person.to_json()),
+                (&key.user, user.to_json()),
             )?;
             let scopes = match find(tx, &key, now)? {
                 Some((_, before)) => before.union(&scopes),
@@ -90,7 +90,7 @@ impl Store {
                  RETURNING id",
                 (
                     crypto::id(),
-                    &key.person,
+                    &key.user,
                     key.client,
                     key.redirect,
                     key.server.as_str(),
@@ -100,16 +100,16 @@ impl Store {
                 ),
                 |row| row.get(0),
             )?;
-            let ended = end_surplus(tx, &key.person, &id)?;
+            let ended = end_surplus(tx, &key.user, &id)?;
             Ok(RecordedConsent { id, ended })
         })
         .await
     }
 
-    /// What `person` allowed `client`, newest first.
+    /// What `user` allowed `client`, newest first.
     pub(crate) async fn consents(
         &self,
-        person: String,
+        user: String,
         client: String,
         now: Seconds,
     ) -> Result<Vec<Consent>, StoreError> {
@@ -120,17 +120,17 @@ impl Store {
                  WHERE person = ?1 AND client = ?2 AND expires_at > ?3
                  ORDER BY granted_at DESC, consents.id",
             )?;
-            statement.query_map((person, client, now), read)?.collect()
+            statement.query_map((user, client, now), read)?.collect()
         })
         .await
     }
 
-    /// Removes a consent of `person` to `client`, and with it every session it carried; answers
+    /// Removes a consent of `user` to `client`, and with it every session it carried; answers
     /// with their ids, or with `None` if there is no such consent.
     pub(crate) async fn revoke_consent(
         &self,
         id: String,
-        person: String,
+        user: String,
         client: String,
     ) -> Result<Option<BTreeSet<String>>, StoreError> {
         self.run_without_deadline(move |tx| {
@@ -140,7 +140,7 @@ impl Store {
                 .collect::<rusqlite::Result<BTreeSet<String>>>()?;
             let removed = tx.execute(
                 "DELETE FROM consents WHERE id = ?1 AND person = ?2 AND client = ?3",
-                (id, person, client),
+                (id, user, client),
             )?;
             Ok((removed > 0).then_some(sessions))
         })
@@ -148,11 +148,11 @@ impl Store {
     }
 }
 
-/// Ends the oldest consent of a person that has too many; returns the sessions that it carried.
-fn end_surplus(tx: &Transaction<'_>, person: &str, newest: &str) -> rusqlite::Result<Vec<String>> {
+/// Ends the oldest consent of a user that has too many; returns the sessions that it carried.
+fn end_surplus(tx: &Transaction<'_>, user: &str, newest: &str) -> rusqlite::Result<Vec<String>> {
     let number: u64 = tx.query_row(
         "SELECT count(*) FROM consents WHERE person = ?1",
-        [person],
+        [user],
         |row| row.get(0),
     )?;
     if number <= CONSENTS_OF_PERSON {
@@ -160,7 +160,7 @@ fn end_surplus(tx: &Transaction<'_>, person: &str, newest: &str) -> rusqlite::Re
     }
     let oldest: String = tx.query_row(
         "SELECT id FROM consents WHERE person = ?1 AND id <> ?2 ORDER BY granted_at LIMIT 1",
-        (person, newest),
+        (user, newest),
         |row| row.get(0),
     )?;
     let mut ended = tx.prepare_cached("DELETE FROM sessions WHERE consent = ?1 RETURNING id")?;
@@ -180,7 +180,7 @@ fn find(
         "SELECT id, scopes FROM consents
          WHERE person = ?1 AND client = ?2 AND redirect = ?3 AND server = ?4 AND expires_at > ?5",
         (
-            &key.person,
+            &key.user,
             &key.client,
             &key.redirect,
             key.server.as_str(),

@@ -404,7 +404,7 @@ mod tests {
         let idle = store.run(|tx| row_count(tx, "unused_clients")).await;
         assert_eq!(idle.unwrap(), 2);
         assert_eq!(count(&store, "people").await, 1);
-        // With the last consent its person goes.
+        // With the last consent its user goes.
         let end = |tx: &Transaction<'_>| tx.execute("DELETE FROM clients WHERE id = 'a'", []);
         store.run(end).await.unwrap();
         assert_eq!(count(&store, "people").await, 0);

@@ -8,15 +8,15 @@ use subtle::ConstantTimeEq as _;
 
 use super::{Seconds, Store, StoreError};
 use crate::crypto::Digest;
-use crate::person::Person;
 use crate::scope::Scopes;
+use crate::user::User;
 
 /// How long after its use a refresh token is answered with the same successor.
 pub(super) const GRACE: Seconds = 30;
 /// How long a spent code is known, so that its replay ends what it opened.
 const REPLAY_KNOWN: Seconds = 24 * 60 * 60;
 
-/// How many sessions one person has. Beyond that, those end first that were not renewed for longest.
+/// How many sessions one user has. Beyond that, those end first that were not renewed for longest.
 const SESSIONS_OF_PERSON: u64 = 500;
 /// How many of them one sign-in ends: more than it adds, because there may be too many from before.
 const ENDED_AT_ONCE: u64 = 16;
@@ -26,7 +26,7 @@ const ENDED_AT_ONCE: u64 = 16;
 pub(crate) struct Session {
     pub(crate) id: String,
     pub(crate) consent: String,
-    pub(crate) person: Person,
+    pub(crate) user: User,
     pub(crate) client: String,
     pub(crate) server: ServerName,
     pub(crate) scopes: Scopes,
@@ -60,7 +60,7 @@ pub(crate) struct SpentTransaction {
 /// What came of the begin of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Begun {
-    /// It has begun. These sessions of its person have made room for it.
+    /// It has begun. These sessions of its user have made room for it.
     Session { ended: Vec<String> },
     /// Its transaction brought a code before. There is no session.
     Spent,
@@ -148,7 +148,7 @@ impl Store {
             if !is_first {
                 return Ok(Begun::Spent);
             }
-            let ended = end_surplus(tx, &session.person.id(), now)?;
+            let ended = end_surplus(tx, &session.user.id(), now)?;
             insert_session(tx, &session)?;
             tx.execute(
                 "INSERT INTO codes (digest, session, client, redirect_uri, challenge, expires_at)
@@ -377,7 +377,7 @@ fn insert_session(tx: &Transaction<'_>, session: &Session) -> rusqlite::Result<(
         (
             &session.id,
             &session.consent,
-            session.person.id(),
+            session.user.id(),
             &session.client,
             session.server.as_str(),
             session.scopes.to_string(),
@@ -390,12 +390,12 @@ fn insert_session(tx: &Transaction<'_>, session: &Session) -> rusqlite::Result<(
     .map(drop)
 }
 
-/// Ends sessions of a person that has too many for another one; returns which. Those with a code that
+/// Ends sessions of a user that has too many for another one; returns which. Those with a code that
 /// may still be redeemed stay.
-fn end_surplus(tx: &Transaction<'_>, person: &str, now: Seconds) -> rusqlite::Result<Vec<String>> {
+fn end_surplus(tx: &Transaction<'_>, user: &str, now: Seconds) -> rusqlite::Result<Vec<String>> {
     let number: u64 = tx.query_row(
         "SELECT count(*) FROM sessions WHERE person = ?1",
-        [person],
+        [user],
         |row| row.get(0),
     )?;
     let surplus = (number + 1).saturating_sub(SESSIONS_OF_PERSON);
@@ -411,7 +411,7 @@ fn end_surplus(tx: &Transaction<'_>, person: &str, now: Seconds) -> rusqlite::Re
              ORDER BY expires_at LIMIT ?2)
          RETURNING id",
     )?;
-    let ended = oldest.query_map((person, surplus, now), |row| row.get(0))?;
+    let ended = oldest.query_map((user, surplus, now), |row| row.get(0))?;
     ended.collect()
 }
 
@@ -455,7 +455,7 @@ fn read_session(row: &Row<'_>) -> rusqlite::Result<Session> {
     Ok(Session {
         id: text(0)?,
         consent: text(1)?,
-        person: Person::from_json(&text(2)?).map_err(|error| unreadable(2, error.into()))?,
+        user: User::from_json(&text(2)?).map_err(|error| unreadable(2, error.into()))?,
         client: text(3)?,
         server: text(4)?
             .parse()

@@ -15,7 +15,7 @@ use crate::crypto::Digest;
 /// How many rows there may be; a row has 40 kB at most.
 const LIMIT: u64 = 5_000;
 
-/// An approved request whose person is at Entra.
+/// An approved request whose user is at Entra.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredSignIn {
     pub(crate) state: Digest,

@@ -3,7 +3,7 @@
 //! Owns: Entra's metadata and keys, the authorization URL, redeeming and refreshing, and the
 //! checks of the id token. Does not own: who asked, and what is kept.
 //!
-//! Invariants: `resource` is never sent, because Entra takes it for an App ID URI
+//! Invariants: `resource` is never sent, because Entra takes it for an GatewayState ID URI
 //! (AADSTS9010010); nothing Entra says reaches a caller before it is reduced to [`EntraError`].
 
 mod credential;
@@ -31,16 +31,16 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
-use crate::person::Person;
 use crate::secrets::Secrets;
 use crate::storage::Seconds;
+use crate::user::User;
 use credential::Credential;
 use http::Http;
 use id_token::Expected;
 use keys::Keys;
 use metadata::{Metadata, MetadataCache};
 
-pub(crate) use error::{EntraError, UpstreamError, relayed};
+pub(crate) use error::{EntraError, IdentityProviderError, relayed};
 
 /// How long before their end tokens are renewed, at most.
 const EARLY: Seconds = 5 * 60;
@@ -79,7 +79,7 @@ pub(crate) struct Pending {
 
 /// A finished sign-in.
 pub(crate) struct SignedIn {
-    pub(crate) person: Person,
+    pub(crate) user: User,
     pub(crate) tokens: Tokens,
 }
 
@@ -177,7 +177,7 @@ impl Entra {
         &self,
         state: &SecretString,
         prompt: Option<&str>,
-    ) -> Result<(String, Pending), UpstreamError> {
+    ) -> Result<(String, Pending), IdentityProviderError> {
         let metadata = self.metadata().await?;
         let pending = Pending {
             nonce: crate::crypto::token(),
@@ -203,7 +203,7 @@ impl Entra {
         &self,
         pending: &Pending,
         code: &str,
-    ) -> Result<SignedIn, UpstreamError> {
+    ) -> Result<SignedIn, IdentityProviderError> {
         let metadata = self.metadata().await?;
         let client = self.client(&metadata);
         let mut request = client
@@ -215,16 +215,16 @@ impl Entra {
         }
         let answer = request.request_async(&self.http).await?;
         let id_token = answer.extra_fields().id_token.as_deref();
-        let id_token = id_token.ok_or(UpstreamError::Untrusted("there is no id token"))?;
-        let person = self.person(&metadata, id_token, &pending.nonce).await?;
+        let id_token = id_token.ok_or(IdentityProviderError::Untrusted("there is no id token"))?;
+        let user = self.user(&metadata, id_token, &pending.nonce).await?;
         let tokens = self.tokens(&answer, None);
-        Ok(SignedIn { person, tokens })
+        Ok(SignedIn { user, tokens })
     }
 
     /// Trades the refresh token for new tokens.
-    pub(crate) async fn refresh(&self, tokens: &Tokens) -> Result<Tokens, UpstreamError> {
+    pub(crate) async fn refresh(&self, tokens: &Tokens) -> Result<Tokens, IdentityProviderError> {
         let Some(refresh) = &tokens.refresh else {
-            return Err(UpstreamError::Over);
+            return Err(IdentityProviderError::Over);
         };
         let metadata = self.metadata().await?;
         let client = self.client(&metadata);
@@ -241,11 +241,11 @@ impl Entra {
     }
 
     /// The issuer that callbacks may name (RFC 9207).
-    pub(crate) async fn issuer(&self) -> Result<String, UpstreamError> {
+    pub(crate) async fn issuer(&self) -> Result<String, IdentityProviderError> {
         Ok(self.metadata().await?.issuer.clone())
     }
 
-    async fn metadata(&self) -> Result<std::sync::Arc<Metadata>, UpstreamError> {
+    async fn metadata(&self) -> Result<std::sync::Arc<Metadata>, IdentityProviderError> {
         self.metadata.current(&self.http, &self.clock).await
     }
 
@@ -264,19 +264,19 @@ impl Entra {
         }
     }
 
-    async fn proof(&self, metadata: &Metadata) -> Result<credential::Proof, UpstreamError> {
+    async fn proof(&self, metadata: &Metadata) -> Result<credential::Proof, IdentityProviderError> {
         let audience = metadata.token_endpoint.as_str();
         self.credential
             .prove(&self.client_id, audience, &self.clock)
             .await
     }
 
-    async fn person(
+    async fn user(
         &self,
         metadata: &Metadata,
         id_token: &str,
         nonce: &str,
-    ) -> Result<Person, UpstreamError> {
+    ) -> Result<User, IdentityProviderError> {
         let key_id = id_token::key_id(id_token)?;
         let key = self
             .keys

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A person of a tenant, as the id token told. Names may change; the id does not.
+/// A user of a tenant, as the id token told. Names may change; the id does not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Person {
+pub(crate) struct User {
     /// The tenant's id.
     pub(crate) tid: String,
     /// The object id; the pairwise subject where the token has none.
@@ -15,8 +15,8 @@ pub(crate) struct Person {
     pub(crate) preferred_username: Option<String>,
 }
 
-impl Person {
-    /// What everything of this person is kept under, and what backends are told.
+impl User {
+    /// What everything of this user is kept under, and what backends are told.
     pub(crate) fn id(&self) -> String {
         format!("{}.{}", self.tid, self.oid)
     }

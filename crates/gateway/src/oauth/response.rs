@@ -10,7 +10,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENT
 use http::{HeaderMap, HeaderName, StatusCode};
 use serde::Serialize;
 
-use crate::access::Refusal;
+use crate::bearer::BearerError;
 use crate::rates::TooOften;
 use crate::storage::StoreError;
 
@@ -91,22 +91,22 @@ impl IntoResponse for OAuthError {
 }
 
 /// The refusal of a bearer token at an endpoint of our own (RFC 6750 section 3).
-pub(super) fn refuse(refusal: &Refusal) -> Response {
+pub(super) fn refuse(refusal: &BearerError) -> Response {
     let (status, challenge) = match refusal {
-        Refusal::Anonymous => (StatusCode::UNAUTHORIZED, "Bearer"),
-        Refusal::InvalidToken => (StatusCode::UNAUTHORIZED, "Bearer error=\"invalid_token\""),
-        Refusal::TokenInQuery => (StatusCode::BAD_REQUEST, "Bearer error=\"invalid_request\""),
-        Refusal::Unavailable => return OAuthError::unavailable().into_response(),
+        BearerError::Anonymous => (StatusCode::UNAUTHORIZED, "Bearer"),
+        BearerError::InvalidToken => (StatusCode::UNAUTHORIZED, "Bearer error=\"invalid_token\""),
+        BearerError::TokenInQuery => (StatusCode::BAD_REQUEST, "Bearer error=\"invalid_request\""),
+        BearerError::Unavailable => return OAuthError::unavailable().into_response(),
     };
     (status, NO_STORE, [(WWW_AUTHENTICATE, challenge)]).into_response()
 }
 
 /// Does what must not be left half done to its end, even if the caller goes away meanwhile.
 pub(super) async fn finish<T: Send + 'static>(
-    app: &App,
+    gateway: &Gateway,
     work: impl Future<Output = Result<T, OAuthError>> + Send + 'static,
 ) -> Result<T, OAuthError> {
-    let done = app.tasks.spawn(work).await;
+    let done = gateway.tasks.spawn(work).await;
     done.unwrap_or_else(|error| {
         tracing::error!(%error, "a request broke off");
         Err(OAuthError::unavailable())
@@ -148,4 +148,4 @@ pub(super) async fn body(
 }
 
 /// The state of every handler.
-pub(super) type App = axum::extract::State<Arc<crate::app::App>>;
+pub(super) type Gateway = axum::extract::State<Arc<crate::gateway_state::GatewayState>>;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use model::Clock;
 use tokio::sync::watch;
 
-use super::error::UpstreamError;
+use super::error::IdentityProviderError;
 use crate::storage::Seconds;
 
 /// How long after a failure nothing is fetched, if there is no value: who asks gets the failure at
@@ -37,7 +37,7 @@ pub(super) struct Fetched<T> {
     state: Arc<Mutex<State<T>>>,
 }
 
-type Outcome<T> = Result<Arc<T>, UpstreamError>;
+type Outcome<T> = Result<Arc<T>, IdentityProviderError>;
 
 struct State<T> {
     value: Option<New<Arc<T>>>,
@@ -50,7 +50,7 @@ struct State<T> {
 
 /// The last fetch failed.
 struct Failure {
-    error: UpstreamError,
+    error: IdentityProviderError,
     /// None begins before then.
     until: Seconds,
 }
@@ -76,7 +76,7 @@ impl<T: Send + Sync + 'static> Fetched<T> {
     /// If there is no good value and the fetch fails, or failed a moment ago.
     pub(super) async fn get<F>(&self, clock: &Clock, fetch: impl FnOnce() -> F) -> Outcome<T>
     where
-        F: Future<Output = Result<New<T>, UpstreamError>> + Send + 'static,
+        F: Future<Output = Result<New<T>, IdentityProviderError>> + Send + 'static,
     {
         let now = clock.unix();
         let running = {
@@ -112,7 +112,7 @@ impl<T: Send + Sync + 'static> Fetched<T> {
         fetch: impl FnOnce() -> F,
     ) -> Outcome<T>
     where
-        F: Future<Output = Result<New<T>, UpstreamError>> + Send + 'static,
+        F: Future<Output = Result<New<T>, IdentityProviderError>> + Send + 'static,
     {
         let running = {
             let mut state = lock(&self.state);
@@ -140,7 +140,7 @@ impl<T: Send + Sync + 'static> Fetched<T> {
         fetch: impl FnOnce() -> F,
     ) -> watch::Receiver<Option<Outcome<T>>>
     where
-        F: Future<Output = Result<New<T>, UpstreamError>> + Send + 'static,
+        F: Future<Output = Result<New<T>, IdentityProviderError>> + Send + 'static,
     {
         if let Some(running) = state.running.as_ref().filter(|_| is_running(state)) {
             return running.clone();
@@ -162,7 +162,7 @@ impl<T: Send + Sync + 'static> Fetched<T> {
 impl<T> State<T> {
     fn end(
         &mut self,
-        fetched: Result<New<T>, UpstreamError>,
+        fetched: Result<New<T>, IdentityProviderError>,
         now: Seconds,
         name: &str,
     ) -> Outcome<T> {
@@ -206,7 +206,11 @@ fn is_running<T>(state: &State<T>) -> bool {
 async fn outcome<T>(mut running: watch::Receiver<Option<Outcome<T>>>) -> Outcome<T> {
     let done = running.wait_for(Option::is_some).await;
     let outcome = done.ok().and_then(|outcome| outcome.clone());
-    outcome.unwrap_or_else(|| Err(UpstreamError::Unavailable("the fetch broke off".to_owned())))
+    outcome.unwrap_or_else(|| {
+        Err(IdentityProviderError::Unavailable(
+            "the fetch broke off".to_owned(),
+        ))
+    })
 }
 
 fn lock<T>(state: &Mutex<State<T>>) -> MutexGuard<'_, State<T>> {
@@ -235,15 +239,17 @@ mod tests {
         }
     }
 
-    fn failure() -> UpstreamError {
-        UpstreamError::Unavailable("down".to_owned())
+    fn failure() -> IdentityProviderError {
+        IdentityProviderError::Unavailable("down".to_owned())
     }
 
-    async fn brings(result: Result<New<u32>, UpstreamError>) -> Result<New<u32>, UpstreamError> {
+    async fn brings(
+        result: Result<New<u32>, IdentityProviderError>,
+    ) -> Result<New<u32>, IdentityProviderError> {
         result
     }
 
-    async fn never() -> Result<New<u32>, UpstreamError> {
+    async fn never() -> Result<New<u32>, IdentityProviderError> {
         std::future::pending().await
     }
 

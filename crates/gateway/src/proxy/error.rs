@@ -9,17 +9,17 @@ use http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
-use super::error_kind::ErrorKind;
-use crate::access;
-use crate::app::App;
+use super::error_code::ErrorKind;
 use crate::backends::LARGEST;
+use crate::bearer::BearerError;
+use crate::gateway_state::GatewayState;
 use crate::oauth::metadata_url;
 use crate::scope::Scopes;
 use crate::servers::Server;
 
 /// Why a request is not answered by a backend.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum ProxyError {
     /// A web page of an origin that is not allowed.
     ForeignOrigin,
     NoSuchServer,
@@ -50,60 +50,65 @@ pub(super) enum Refusal {
 }
 
 /// What a refusal says of the place it happened at.
-pub(super) struct Place<'a> {
-    pub(super) app: &'a App,
+pub(super) struct RequestTarget<'a> {
+    pub(super) gateway: &'a GatewayState,
     pub(super) server: Option<&'a Server>,
     /// The path of the protected resource.
     pub(super) resource: &'a str,
 }
 
-struct Told {
+struct ErrorDescription {
     status: StatusCode,
     kind: ErrorKind,
     message: String,
     hint: &'static str,
 }
 
-impl From<access::Refusal> for Refusal {
-    fn from(refusal: access::Refusal) -> Self {
+impl From<BearerError> for ProxyError {
+    fn from(refusal: BearerError) -> Self {
         match refusal {
-            access::Refusal::Anonymous => Self::Anonymous,
-            access::Refusal::InvalidToken => Self::InvalidToken,
-            access::Refusal::TokenInQuery => Self::TokenInQuery,
-            access::Refusal::Unavailable => Self::Unconfirmed,
+            BearerError::Anonymous => Self::Anonymous,
+            BearerError::InvalidToken => Self::InvalidToken,
+            BearerError::TokenInQuery => Self::TokenInQuery,
+            BearerError::Unavailable => Self::Unconfirmed,
         }
     }
 }
 
-impl Refusal {
-    pub(super) fn answer(&self, place: &Place<'_>) -> Response {
-        let told = match place.server {
-            Some(server) => self.tell(&server.title),
+impl ProxyError {
+    pub(super) fn answer(&self, place: &RequestTarget<'_>) -> Response {
+        let description = match place.server {
+            Some(server) => self.describe(&server.title),
             // Then it is the gateway that has to be named.
-            None => self.tell(&place.app.issuer),
+            None => self.describe(&place.gateway.issuer),
         };
         let server = place.server.map(|server| server.name.as_str());
         let body = json!({
             "jsonrpc": "2.0",
             "id": null,
             "error": {
-                "code": told.kind.code(),
-                "message": told.message,
-                "data": { "kind": told.kind, "server": server, "hint": told.hint },
+                "code": description.kind.code(),
+                "message": description.message,
+                "data": { "kind": description.kind, "server": server, "hint": description.hint },
             },
         });
-        let mut response = (told.status, [(CACHE_CONTROL, "no-store")], Json(body)).into_response();
+        let mut response = (
+            description.status,
+            [(CACHE_CONTROL, "no-store")],
+            Json(body),
+        )
+            .into_response();
         if let Some(challenge) = self.challenge(place) {
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
-        if told.status == StatusCode::SERVICE_UNAVAILABLE {
+        if description.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, 5.into());
         }
         response
     }
 
     /// RFC 6750 section 3, with the address of the metadata (RFC 9728 section 5.1).
-    fn challenge(&self, place: &Place<'_>) -> Option<HeaderValue> {
+    fn challenge(&self, place: &RequestTarget<'_>) -> Option<HeaderValue> {
         let error = match self {
             Self::Anonymous => "",
             Self::InvalidToken => "error=\"invalid_token\", ",
@@ -117,99 +122,99 @@ impl Refusal {
             .server
             .map(|server| server.scopes.to_string())
             .unwrap_or_default();
-        let metadata = metadata_url(&place.app.issuer, place.resource);
+        let metadata = metadata_url(&place.gateway.issuer, place.resource);
         let text = format!("Bearer {error}resource_metadata=\"{metadata}\", scope=\"{scopes}\"");
         HeaderValue::try_from(text).ok()
     }
 
     /// In words, about the server of this title, or about the gateway at this address.
-    fn tell(&self, server: &str) -> Told {
-        let told = |status, kind, message: String, hint| Told {
+    fn describe(&self, server: &str) -> ErrorDescription {
+        let description = |status, kind, message: String, hint| ErrorDescription {
             status,
             kind,
             message,
             hint,
         };
         match self {
-            Self::ForeignOrigin => told(
+            Self::ForeignOrigin => description(
                 StatusCode::FORBIDDEN,
                 ErrorKind::ForeignOrigin,
                 "Web pages of this origin may not call the gateway".to_owned(),
                 "whoever runs the gateway can list the origin under allowed_origins",
             ),
-            Self::NoSuchServer => told(
+            Self::NoSuchServer => description(
                 StatusCode::NOT_FOUND,
                 ErrorKind::NoSuchServer,
                 format!("no such server at this gateway ({server})"),
                 "check the path of the server's URL; it usually ends in /mcp",
             ),
-            Self::Anonymous | Self::InvalidToken => told(
+            Self::Anonymous | Self::InvalidToken => description(
                 StatusCode::UNAUTHORIZED,
                 ErrorKind::SignInNeeded,
                 format!("{server} needs a sign-in"),
                 "sign in again",
             ),
-            Self::TokenInQuery => told(
+            Self::TokenInQuery => description(
                 StatusCode::BAD_REQUEST,
                 ErrorKind::TokenInQuery,
                 "A token in the URL is not accepted".to_owned(),
                 "send it in the Authorization header, and revoke this one",
             ),
-            Self::MissingScopes(missing) => told(
+            Self::MissingScopes(missing) => description(
                 StatusCode::FORBIDDEN,
                 ErrorKind::InsufficientScope,
                 format!("{server} needs further permissions: {missing}"),
                 "sign in again and allow them",
             ),
-            Self::UnknownSession => told(
+            Self::UnknownSession => description(
                 StatusCode::NOT_FOUND,
                 ErrorKind::UnknownSession,
                 format!("{server} has no such session for this client"),
                 "initialize a new session",
             ),
-            Self::TooLarge => told(
+            Self::TooLarge => description(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 ErrorKind::TooLarge,
                 format!("The request is larger than {} MiB", LARGEST >> 20),
                 "send less at once",
             ),
-            Self::Unconfirmed => told(
+            Self::Unconfirmed => description(
                 StatusCode::SERVICE_UNAVAILABLE,
                 ErrorKind::Unconfirmed,
                 "The session cannot be confirmed at the moment".to_owned(),
                 "try again in a few seconds",
             ),
-            Self::BackendDown => told(
+            Self::BackendDown => description(
                 StatusCode::BAD_GATEWAY,
                 ErrorKind::ServerDown,
                 format!("{server} does not answer"),
                 "try again later, or tell whoever runs it",
             ),
-            Self::BackendSlow => told(
+            Self::BackendSlow => description(
                 StatusCode::GATEWAY_TIMEOUT,
                 ErrorKind::ServerSlow,
                 format!("{server} took too long to answer"),
                 "ask for less at once, or tell whoever runs it",
             ),
-            Self::BackendRefused => told(
+            Self::BackendRefused => description(
                 StatusCode::BAD_GATEWAY,
                 ErrorKind::ServerMisconfigured,
                 format!("{server} does not take requests from the gateway"),
                 "whoever runs the gateway has to check the server's url and headers",
             ),
-            Self::Full => told(
+            Self::Full => description(
                 StatusCode::SERVICE_UNAVAILABLE,
                 ErrorKind::GatewayFull,
                 "All connections of the gateway are in use".to_owned(),
                 "try again in a few seconds; whoever runs the gateway can raise max_connections",
             ),
-            Self::Ending => told(
+            Self::Ending => description(
                 StatusCode::SERVICE_UNAVAILABLE,
                 ErrorKind::GatewayEnds,
                 "The gateway ends or starts anew; the call was not carried out".to_owned(),
                 "send it again in a few seconds",
             ),
-            Self::CutOff => told(
+            Self::CutOff => description(
                 StatusCode::SERVICE_UNAVAILABLE,
                 ErrorKind::GatewayEnds,
                 format!(

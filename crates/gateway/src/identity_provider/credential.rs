@@ -13,7 +13,7 @@ use model::config::gateway::{CertificateConfig, EntraConfig, ManagedIdentityConf
 use oauth2::ClientId;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::error::UpstreamError;
+use super::error::IdentityProviderError;
 use super::fetched::{Fetched, New};
 use super::http::Http;
 use crate::crypto;
@@ -134,7 +134,7 @@ impl Credential {
         client: &ClientId,
         audience: &str,
         clock: &Clock,
-    ) -> Result<Proof, UpstreamError> {
+    ) -> Result<Proof, IdentityProviderError> {
         let assertion = match self {
             Self::None | Self::Secret(_) => return Ok(Proof(Vec::new())),
             Self::Certificate { key, thumbprint } => {
@@ -164,7 +164,7 @@ fn sign(
     client: &str,
     audience: &str,
     now: Seconds,
-) -> Result<SecretString, UpstreamError> {
+) -> Result<SecretString, IdentityProviderError> {
     let mut header = Header::new(Algorithm::PS256);
     header.x5t_s256 = Some(thumbprint.to_owned());
     let claims = serde_json::json!({
@@ -173,16 +173,16 @@ fn sign(
     });
     match jsonwebtoken::encode(&header, &claims, key) {
         Ok(assertion) => Ok(assertion.into()),
-        Err(_) => Err(UpstreamError::Misconfigured(
+        Err(_) => Err(IdentityProviderError::Misconfigured(
             "the certificate's key cannot sign".to_owned(),
         )),
     }
 }
 
-async fn read(path: &std::path::Path) -> Result<SecretString, UpstreamError> {
+async fn read(path: &std::path::Path) -> Result<SecretString, IdentityProviderError> {
     match tokio::fs::read_to_string(path).await {
         Ok(token) => Ok(token.trim().into()),
-        Err(error) => Err(UpstreamError::Misconfigured(format!(
+        Err(error) => Err(IdentityProviderError::Misconfigured(format!(
             "the federated token file {} cannot be read: {error}",
             path.display()
         ))),
@@ -194,11 +194,13 @@ async fn fetch(
     http: Http,
     url: url::Url,
     (name, value): (&'static str, SecretString),
-) -> Result<New<SecretString>, UpstreamError> {
+) -> Result<New<SecretString>, IdentityProviderError> {
     let answer = http.json_with(url, (name, value.expose_secret())).await?;
     let token = answer.get("access_token").and_then(|token| token.as_str());
     let token = token.ok_or_else(|| {
-        UpstreamError::Misconfigured("the managed identity's endpoint gave no token".to_owned())
+        IdentityProviderError::Misconfigured(
+            "the managed identity's endpoint gave no token".to_owned(),
+        )
     })?;
     // A number, or text with one in it, whatever the endpoint is a part of.
     let expires_on = answer.get("expires_on").and_then(|time| match time {

@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use super::error::IdTokenError;
 use super::keys::Key;
-use crate::person::Person;
 use crate::storage::Seconds;
+use crate::user::User;
 
 /// How far the clocks may be apart, in seconds.
 const LEEWAY: Seconds = 60;
@@ -68,11 +68,7 @@ pub(super) fn key_id(token: &str) -> Result<String, IdTokenError> {
 }
 
 /// Checks signature and claims; answers with who signed in.
-pub(super) fn check(
-    token: &str,
-    key: &Key,
-    expected: &Expected<'_>,
-) -> Result<Person, IdTokenError> {
+pub(super) fn check(token: &str, key: &Key, expected: &Expected<'_>) -> Result<User, IdTokenError> {
     // Everything but the signature is checked below, with a clock that is an argument.
     let mut validation = Validation::new(Algorithm::RS256);
     validation.required_spec_claims.clear();
@@ -92,7 +88,7 @@ impl Claims {
         self,
         key_issuer: Option<&str>,
         expected: &Expected<'_>,
-    ) -> Result<Person, IdTokenError> {
+    ) -> Result<User, IdTokenError> {
         let of_tenant = |template: &str| template.replace(TENANT_ID, &self.tid);
         let plain = |id: &str| {
             !id.is_empty()
@@ -140,7 +136,7 @@ impl Claims {
         if !plain(&oid) {
             return Err(IdTokenError::Malformed);
         }
-        Ok(Person {
+        Ok(User {
             tid: self.tid,
             oid,
             name: self.name,
@@ -214,10 +210,10 @@ mod tests {
             (json!({"oid": "a b\r\n"}), Err(IdTokenError::Malformed)),
         ] {
             let text = change.to_string();
-            let person = claims(&change)
+            let user = claims(&change)
                 .check(None, &expected(ISSUER))
-                .map(|person| person.id());
-            assert_eq!(person.as_deref().map_err(|e| *e), outcome, "{text}");
+                .map(|user| user.id());
+            assert_eq!(user.as_deref().map_err(|e| *e), outcome, "{text}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::{Clock, EndpointUrl};
 use serde::Deserialize;
 
-use super::error::UpstreamError;
+use super::error::IdentityProviderError;
 use super::fetched::{Fetched, New};
 use super::http::Http;
 use crate::storage::Seconds;
@@ -44,7 +44,7 @@ impl MetadataCache {
         &self,
         http: &Http,
         clock: &Clock,
-    ) -> Result<Arc<Metadata>, UpstreamError> {
+    ) -> Result<Arc<Metadata>, IdentityProviderError> {
         let fetch = || fetch(http.clone(), self.authority.clone(), clock.clone());
         self.kept.get(clock, fetch).await
     }
@@ -54,11 +54,11 @@ async fn fetch(
     http: Http,
     authority: String,
     clock: Clock,
-) -> Result<New<Metadata>, UpstreamError> {
+) -> Result<New<Metadata>, IdentityProviderError> {
     let url = format!("{authority}/.well-known/openid-configuration");
     let metadata: Metadata = http.json(&url).await?;
     if !belongs(&metadata.issuer, &authority) {
-        return Err(UpstreamError::Misconfigured(
+        return Err(IdentityProviderError::Misconfigured(
             "its issuer is not the authority that was configured".to_owned(),
         ));
     }

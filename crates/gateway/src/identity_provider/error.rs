@@ -9,17 +9,17 @@ use super::http::HttpError;
 
 /// Why Entra did not do what was asked.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum UpstreamError {
+pub(crate) enum IdentityProviderError {
     /// Try again later.
     #[error("the identity provider is not available: {0}")]
     Unavailable(String),
-    /// The person has to sign in again.
+    /// The user has to sign in again.
     #[error("the identity provider refused: {0}")]
     Rejected(EntraError),
-    /// There is nothing to refresh with: the person has to sign in again.
+    /// There is nothing to refresh with: the user has to sign in again.
     #[error("the sign-in at the identity provider is over")]
     Over,
-    /// The person is of a tenant that may not sign in here.
+    /// The user is of a tenant that may not sign in here.
     #[error("the person's tenant may not sign in here; hint: see allowed_tenants")]
     ForeignTenant,
     /// Whoever runs the gateway has to look at its registration.
@@ -70,7 +70,7 @@ pub(crate) struct EntraError {
     pub(crate) error_codes: Vec<u32>,
     #[serde(default)]
     pub(crate) correlation_id: Option<String>,
-    /// A claims challenge; a person has to answer it.
+    /// A claims challenge; a user has to answer it.
     #[serde(default)]
     pub(crate) claims: Option<String>,
 }
@@ -96,7 +96,7 @@ impl fmt::Display for EntraError {
     }
 }
 
-impl From<RequestTokenError<HttpError, EntraError>> for UpstreamError {
+impl From<RequestTokenError<HttpError, EntraError>> for IdentityProviderError {
     fn from(error: RequestTokenError<HttpError, EntraError>) -> Self {
         match error {
             RequestTokenError::ServerResponse(error) => Self::of(error),
@@ -108,7 +108,7 @@ impl From<RequestTokenError<HttpError, EntraError>> for UpstreamError {
     }
 }
 
-impl UpstreamError {
+impl IdentityProviderError {
     fn of(error: EntraError) -> Self {
         match error.error.as_str() {
             "invalid_grant"
@@ -122,13 +122,13 @@ impl UpstreamError {
     }
 }
 
-impl From<HttpError> for UpstreamError {
+impl From<HttpError> for IdentityProviderError {
     fn from(error: HttpError) -> Self {
         Self::Unavailable(error.to_string())
     }
 }
 
-impl From<IdTokenError> for UpstreamError {
+impl From<IdTokenError> for IdentityProviderError {
     fn from(error: IdTokenError) -> Self {
         match error {
             IdTokenError::Tenant => Self::ForeignTenant,

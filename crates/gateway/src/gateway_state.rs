@@ -19,6 +19,7 @@ use crate::claims::Claims;
 use crate::cookies::Cookies;
 use crate::crypto::KeyRing;
 use crate::drain::Drain;
+use crate::identity_provider::{self, Entra};
 use crate::places::{Places, places_within};
 use crate::rates::Rates;
 use crate::redirect::OwnOrigin;
@@ -27,11 +28,10 @@ use crate::servers::Servers;
 use crate::sessions::Sessions;
 use crate::storage::{Seconds, Store};
 use crate::timeouts::GRACE;
-use crate::upstream::{self, Entra};
 use crate::visitors::{Visitor, Visitors};
 
 /// A running gateway's parts.
-pub(crate) struct App {
+pub(crate) struct GatewayState {
     /// The issuer, and the origin of every URL of ours: from the configuration, never from a
     /// request.
     pub(crate) issuer: String,
@@ -62,7 +62,7 @@ pub(crate) struct App {
     pub(crate) places: Arc<Places>,
 }
 
-impl App {
+impl GatewayState {
     /// Returns `None` if `shutdown` is cancelled before the data folder is free.
     pub(crate) async fn new(
         options: Options,
@@ -112,7 +112,7 @@ impl App {
             own_origin: OwnOrigin::new(config.public_url.url()),
             servers: Servers::new(&config, &secrets)?,
             cookies: Cookies::new(&config.public_url),
-            entra_form_action: upstream::form_action(&config.entra.authority).into_owned(),
+            entra_form_action: identity_provider::form_action(&config.entra.authority).into_owned(),
             store,
             sessions,
             backends: Backends::new()?,
@@ -146,13 +146,16 @@ impl App {
     }
 }
 
-impl FromRequestParts<Arc<App>> for Visitor {
+impl FromRequestParts<Arc<GatewayState>> for Visitor {
     type Rejection = StatusCode;
 
-    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, StatusCode> {
+    async fn from_request_parts(
+        parts: &mut Parts,
+        gateway: &Arc<GatewayState>,
+    ) -> Result<Self, StatusCode> {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let ConnectInfo(peer) = peer.ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
-        Ok(app.visitors.visitor(peer.ip(), &parts.headers))
+        Ok(gateway.visitors.visitor(peer.ip(), &parts.headers))
     }
 }
 

@@ -10,10 +10,10 @@ use http::{HeaderMap, Uri};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use crate::app::App;
 use crate::crypto::Purpose;
+use crate::gateway_state::GatewayState;
 use crate::scope::Scopes;
-use crate::sessions::{Lapse, LiveSession};
+use crate::sessions::{LiveSession, SessionError};
 use crate::storage::Seconds;
 
 /// How long a session key is good, in seconds.
@@ -28,18 +28,18 @@ struct Claims {
 }
 
 /// Makes a session key.
-pub(crate) fn issue(app: &App, session: &str, scopes: &Scopes) -> SecretString {
+pub(crate) fn issue(gateway: &GatewayState, session: &str, scopes: &Scopes) -> SecretString {
     let claims = Claims {
         session: session.to_owned(),
         scopes: scopes.clone(),
-        expires_at: app.now() + LIFE,
+        expires_at: gateway.now() + LIFE,
     };
-    app.keys.seal_json(Purpose::SessionKey, &claims).into()
+    gateway.keys.seal_json(Purpose::SessionKey, &claims).into()
 }
 
 /// The session a session key belongs to, whether it lives or not.
-pub(crate) fn session_of(app: &App, token: &str) -> Option<String> {
-    let claims: Claims = app.keys.open_json(Purpose::SessionKey, token)?;
+pub(crate) fn session_of(gateway: &GatewayState, token: &str) -> Option<String> {
+    let claims: Claims = gateway.keys.open_json(Purpose::SessionKey, token)?;
     Some(claims.session)
 }
 
@@ -68,7 +68,7 @@ impl Authenticated {
 
 /// Why a caller is not let in.
 #[derive(Debug)]
-pub(crate) enum Refusal {
+pub(crate) enum BearerError {
     /// No token was given.
     Anonymous,
     /// One was given that is no good.
@@ -81,19 +81,19 @@ pub(crate) enum Refusal {
 
 /// Finds out who a request comes from (RFC 6750 section 2.1).
 pub(crate) async fn authenticate(
-    app: &Arc<App>,
+    gateway: &Arc<GatewayState>,
     headers: &HeaderMap,
     uri: &Uri,
-) -> Result<Authenticated, Refusal> {
+) -> Result<Authenticated, BearerError> {
     if has_token(uri.query().unwrap_or_default()) {
-        return Err(Refusal::TokenInQuery);
+        return Err(BearerError::TokenInQuery);
     }
     let token = bearer(headers)?;
-    let claims: Option<Claims> = app.keys.open_json(Purpose::SessionKey, token);
-    let claims = claims.filter(|claims| claims.expires_at > app.now());
-    let claims = claims.ok_or(Refusal::InvalidToken)?;
-    let session = app.sessions.find(&claims.session).await?;
-    app.sessions.confirm(&session).await?;
+    let claims: Option<Claims> = gateway.keys.open_json(Purpose::SessionKey, token);
+    let claims = claims.filter(|claims| claims.expires_at > gateway.now());
+    let claims = claims.ok_or(BearerError::InvalidToken)?;
+    let session = gateway.sessions.find(&claims.session).await?;
+    gateway.sessions.confirm(&session).await?;
     Ok(Authenticated {
         session,
         scopes: claims.scopes,
@@ -101,30 +101,30 @@ pub(crate) async fn authenticate(
     })
 }
 
-impl From<Lapse> for Refusal {
-    fn from(lapse: Lapse) -> Self {
+impl From<SessionError> for BearerError {
+    fn from(lapse: SessionError) -> Self {
         match lapse {
-            Lapse::Ended => Self::InvalidToken,
-            Lapse::Unavailable(_) => Self::Unavailable,
+            SessionError::Ended => Self::InvalidToken,
+            SessionError::Unavailable(_) => Self::Unavailable,
         }
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
+fn bearer(headers: &HeaderMap) -> Result<&str, BearerError> {
     let mut given = headers.get_all(AUTHORIZATION).iter();
-    let first = given.next().ok_or(Refusal::Anonymous)?;
+    let first = given.next().ok_or(BearerError::Anonymous)?;
     if given.next().is_some() {
-        return Err(Refusal::InvalidToken);
+        return Err(BearerError::InvalidToken);
     }
     let (scheme, token) = first
         .to_str()
         .ok()
         .and_then(|text| text.split_once(' '))
-        .ok_or(Refusal::InvalidToken)?;
+        .ok_or(BearerError::InvalidToken)?;
     if scheme.eq_ignore_ascii_case("bearer") {
         Ok(token.trim_start_matches(' '))
     } else {
-        Err(Refusal::InvalidToken)
+        Err(BearerError::InvalidToken)
     }
 }
 

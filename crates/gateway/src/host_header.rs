@@ -9,16 +9,20 @@ use axum::response::{IntoResponse, Response};
 use http::header::HOST;
 use http::{HeaderMap, StatusCode, Uri};
 
-use crate::app::App;
+use crate::gateway_state::GatewayState;
 
 /// Lets a request pass that was sent to our own host. `/healthz` and `/readyz` are asked under any
 /// name.
-pub(crate) async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let usual_port = match app.issuer.starts_with("https:") {
+pub(crate) async fn check(
+    State(gateway): State<Arc<GatewayState>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let usual_port = match gateway.issuer.starts_with("https:") {
         true => ":443",
         false => ":80",
     };
-    let is_ours = is_for(app.host(), usual_port, request.uri(), request.headers());
+    let is_ours = is_for(gateway.host(), usual_port, request.uri(), request.headers());
     if is_ours || matches!(request.uri().path(), "/healthz" | "/readyz") {
         next.run(request).await
     } else {

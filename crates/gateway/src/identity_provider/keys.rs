@@ -10,7 +10,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, PublicKeyUse};
 use model::{Clock, EndpointUrl};
 use serde::Deserialize;
 
-use super::error::UpstreamError;
+use super::error::IdentityProviderError;
 use super::fetched::{Fetched, New};
 use super::http::Http;
 use crate::storage::Seconds;
@@ -48,14 +48,15 @@ impl Keys {
         url: &EndpointUrl,
         id: &str,
         clock: &Clock,
-    ) -> Result<Key, UpstreamError> {
+    ) -> Result<Key, IdentityProviderError> {
         let fetch = || fetch(http.clone(), url.as_str().to_owned(), clock.clone());
         let keys = self.0.get(clock, fetch).await?;
         if let Some(key) = keys.get(id) {
             return Ok(key.clone());
         }
         let keys = self.0.newer(keys, BETWEEN_FETCHES, clock, fetch).await?;
-        let unknown = UpstreamError::Untrusted("the id token is signed with an unknown key");
+        let unknown =
+            IdentityProviderError::Untrusted("the id token is signed with an unknown key");
         keys.get(id).cloned().ok_or(unknown)
     }
 }
@@ -64,7 +65,7 @@ async fn fetch(
     http: Http,
     url: String,
     clock: Clock,
-) -> Result<New<HashMap<String, Key>>, UpstreamError> {
+) -> Result<New<HashMap<String, Key>>, IdentityProviderError> {
     let set: KeySet = http.json(&url).await?;
     Ok(New {
         value: set.keys.into_iter().filter_map(read).collect(),
