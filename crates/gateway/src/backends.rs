@@ -16,7 +16,7 @@ use crate::timeouts::{PROBE_AFTER, PROBE_EVERY};
 use crate::without_trailers::WithoutTrailers;
 
 /// The largest body of a request, in bytes.
-pub(crate) const LARGEST: usize = 16 << 20;
+pub(crate) const MAX_REQUEST_BODY: usize = 16 << 20;
 
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// Node.js and uvicorn close after five seconds, and a call that is on its way just then is lost.
@@ -40,7 +40,7 @@ pub(crate) struct Outgoing {
 /// Why there is no response.
 #[derive(Debug)]
 pub(crate) enum SendError {
-    /// The caller sent more than [`LARGEST`].
+    /// The caller sent more than [`MAX_REQUEST_BODY`].
     TooLarge,
     /// The backend is not there, or hung up.
     Unreachable(String),
@@ -72,7 +72,10 @@ impl Backends {
     }
 
     pub(crate) async fn send(&self, outgoing: Outgoing) -> Result<Response<Incoming>, SendError> {
-        let mut request = Request::new(Limited::new(WithoutTrailers(outgoing.body), LARGEST));
+        let mut request = Request::new(Limited::new(
+            WithoutTrailers(outgoing.body),
+            MAX_REQUEST_BODY,
+        ));
         *request.method_mut() = outgoing.method;
         *request.uri_mut() = outgoing.uri;
         *request.headers_mut() = outgoing.headers;

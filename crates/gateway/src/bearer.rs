@@ -17,7 +17,7 @@ use crate::sessions::{LiveSession, SessionError};
 use crate::storage::Seconds;
 
 /// How long a session key is good, in seconds.
-pub(crate) const LIFE: Seconds = 3600;
+pub(crate) const LIFETIME: Seconds = 3600;
 
 /// The sealed content of a session key.
 #[derive(Serialize, Deserialize)]
@@ -32,7 +32,7 @@ pub(crate) fn issue(gateway: &GatewayState, session: &str, scopes: &Scopes) -> S
     let claims = Claims {
         session: session.to_owned(),
         scopes: scopes.clone(),
-        expires_at: gateway.now() + LIFE,
+        expires_at: gateway.now() + LIFETIME,
     };
     gateway.keys.seal_json(Purpose::SessionKey, &claims).into()
 }

@@ -34,7 +34,7 @@ const ALLOWED: &str = "Authorization, Content-Type, Last-Event-ID, MCP-Protocol-
      Mcp-Name, Mcp-Session-Id, baggage, traceparent, tracestate";
 
 /// The longest list of names that is repeated, in bytes.
-const LONGEST_REPEATED: usize = 1024;
+const MAX_REPEATED: usize = 1024;
 
 /// The answer to a preflight. Names that begin with `Mcp-Param-` are the tools' own (MCP 2026-07-28):
 /// those that are asked for are repeated.
@@ -50,7 +50,7 @@ pub(crate) fn preflight(methods: &'static str, asked: &HeaderMap) -> Response {
             && HeaderName::try_from(*name).is_ok()
     };
     for name in asked.split(',').map(str::trim).filter(is_parameter) {
-        if allowed.len() + name.len() < ALLOWED.len() + LONGEST_REPEATED {
+        if allowed.len() + name.len() < ALLOWED.len() + MAX_REPEATED {
             allowed.push_str(", ");
             allowed.push_str(name);
         }

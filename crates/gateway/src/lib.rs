@@ -120,6 +120,6 @@ async fn sweep_expired(gateway: Arc<GatewayState>) {
         if let Err(error) = gateway.store.sweep(gateway.now()).await {
             tracing::error!(%error, "what has expired could not be removed");
         }
-        gateway.sessions.forget_unused(bearer::LIFE);
+        gateway.sessions.forget_unused(bearer::LIFETIME);
     }
 }

@@ -61,7 +61,7 @@ pub(crate) enum PageError {
     Parameters(ParameterError),
     UnknownClient,
     UnknownRedirect,
-    /// The request of a client that nobody allowed anything yet cannot be granted.
+    /// The request cannot be granted, and no user has allowed its client anything yet.
     Denied(Denial, Back),
     /// The page was answered before, is too old, or was opened in another browser.
     Expired,
@@ -173,7 +173,7 @@ impl PageError {
                         "What the application asks for cannot be granted: {}.",
                         denial.description
                     ),
-                    "Nobody has used this application here yet. If you did not expect this, close the page.",
+                    "No user has signed in with this application here yet. If you did not expect this, close the page.",
                 )
             },
             Self::Expired => told(

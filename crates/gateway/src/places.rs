@@ -143,7 +143,7 @@ impl Places {
     }
 
     /// Notes that a connection could not be accepted. Closes idle ones: there may be no descriptor left.
-    pub(crate) fn note_failure(&self, error: &std::io::Error) {
+    pub(crate) fn record_failure(&self, error: &std::io::Error) {
         let mut taken = self.taken();
         taken.events.failed += 1;
         taken.events.failure = error.to_string();
@@ -281,7 +281,7 @@ mod tests {
 
     fn of_session(place: &Place) -> OpenRequest {
         let request = begun(place);
-        assert!(request.note_session());
+        assert!(request.record_session());
         request
     }
 
@@ -323,7 +323,7 @@ mod tests {
         assert!(!all.iter().any(makes_room));
         assert!(makes_room(&reserve[4]) && !makes_room(&reserve[5]));
         assert!(
-            !begun(&reserve[5]).note_session(),
+            !begun(&reserve[5]).record_session(),
             "sessions cannot use the reserve"
         );
         drop(open);

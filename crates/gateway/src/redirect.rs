@@ -136,14 +136,14 @@ const LAUNCHERS: &[&str] = &[
 ];
 
 /// The longest redirect URI, in bytes.
-const LONGEST: usize = 2048;
+const MAX_LENGTH: usize = 2048;
 
 /// Why a redirect URI cannot be registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RedirectError {
     #[error("a redirect URI is not an absolute URI of printable ASCII")]
     Malformed,
-    #[error("a redirect URI is longer than {LONGEST} bytes")]
+    #[error("a redirect URI is longer than {MAX_LENGTH} bytes")]
     Long,
     #[error("a redirect URI has a fragment")]
     Fragment,
@@ -225,7 +225,7 @@ pub(crate) fn check(uri: &str, own: &OwnOrigin) -> Result<(), RedirectError> {
 
 /// Checks what can be said of a URI without knowing the gateway.
 pub(crate) fn check_text(uri: &str) -> Result<(), RedirectError> {
-    if uri.len() > LONGEST {
+    if uri.len() > MAX_LENGTH {
         return Err(RedirectError::Long);
     }
     let printable = uri

@@ -15,8 +15,8 @@ use crate::storage::StoreError;
 use crate::{host_header, oauth, proxy};
 
 /// How much of a method and of a path is logged, in characters. Those that the gateway knows are short.
-const LONGEST_METHOD: usize = 16;
-const LONGEST_PATH: usize = 200;
+const MAX_METHOD: usize = 16;
+const MAX_PATH: usize = 200;
 
 /// The gateway's routes.
 pub(crate) fn router(gateway: Arc<GatewayState>) -> Router {
@@ -57,8 +57,8 @@ async fn ready(State(gateway): State<Arc<GatewayState>>) -> (StatusCode, &'stati
 /// Logs what was asked and answered. The query is left out: codes and states travel in it.
 async fn note(State(gateway): State<Arc<GatewayState>>, request: Request, next: Next) -> Response {
     let open = request.extensions().get::<Arc<OpenRequest>>().cloned();
-    let method = shortened(request.method().as_str(), LONGEST_METHOD);
-    let path = shortened(request.uri().path(), LONGEST_PATH);
+    let method = shortened(request.method().as_str(), MAX_METHOD);
+    let path = shortened(request.uri().path(), MAX_PATH);
     let response = next.run(request).await;
     let is_of_session = open.is_some_and(|open| open.is_of_session());
     if is_of_session || gateway.request_log.takes(response.status()) {

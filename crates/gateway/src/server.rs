@@ -30,9 +30,9 @@ use crate::places::{Connection, OpenRequest, Place};
 use crate::timeouts::{GRACE, PROBE_AFTER, PROBE_EVERY};
 
 /// How long the head of a request of HTTP/1 may be, in bytes.
-const LONGEST_HEAD: usize = 64 << 10;
+const MAX_HEAD: usize = 64 << 10;
 /// The same of HTTP/2, where one connection brings many.
-const LONGEST_HEADERS: u32 = 16 << 10;
+const MAX_HEADERS: u32 = 16 << 10;
 /// How many requests may be open on one HTTP/2 connection, and on one of a proxy.
 const STREAMS: u32 = 64;
 const STREAMS_OF_PROXY: u32 = 256;
@@ -68,7 +68,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, gateway: &Gatew
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                gateway.places.note_failure(&error);
+                gateway.places.record_failure(&error);
                 // A full file table passes; trying again at once would only burn the processor.
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
@@ -116,13 +116,13 @@ async fn connection(accepted: Accepted, router: Router, drain: Drain) {
         // How long a head may take is up to the connection's own limits: hyper would end with it also
         // one that waits for its next request.
         .header_read_timeout(None)
-        .max_buf_size(LONGEST_HEAD)
+        .max_buf_size(MAX_HEAD)
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(PROBE_AFTER)
         .keep_alive_timeout(PROBE_EVERY)
         .max_concurrent_streams(streams)
-        .max_header_list_size(LONGEST_HEADERS)
+        .max_header_list_size(MAX_HEADERS)
         .max_send_buf_size(SEND_BUFFER)
         .max_pending_accept_reset_streams(RESETS);
     let service = service_fn({

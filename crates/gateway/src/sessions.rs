@@ -4,8 +4,8 @@
 //! sign-in at Entra alive. Does not own: who may do what.
 //!
 //! Invariant: a session that was ended here stays ended here, even if its row was being read at
-//! that moment: its end is noted for longer than a reader holds a row. Whoever removes a row notes
-//! the end, and is not to be cancelled in between.
+//! that moment: its end is noted for longer than a reader holds a row. Code that removes a row
+//! records the end, and must not be cancelled in between.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -134,12 +134,12 @@ impl Sessions {
 
     /// Ends a session: for every request from now on, for its streams, and in the store.
     pub(crate) async fn end(&self, id: &str) -> Result<(), StoreError> {
-        self.note_end(id);
+        self.record_end(id);
         self.store.end_session(id.to_owned()).await
     }
 
     /// Notes the end of a session whose row is gone.
-    pub(crate) fn note_end(&self, id: &str) {
+    pub(crate) fn record_end(&self, id: &str) {
         let now = self.now();
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         let before = entries.insert(id.to_owned(), Entry::Ended { at: now });
@@ -149,9 +149,8 @@ impl Sessions {
         }
     }
 
-    /// Forgets what nobody holds; it is read again when needed. Whoever has to learn of an end
-    /// has to hold the session. Ends are remembered for as long
-    /// as `notes` seconds.
+    /// Forgets sessions that no request holds; they are read again when needed. Code that has to learn of
+    /// an end holds the session. Ends are remembered for `notes` seconds.
     pub(crate) fn forget_unused(&self, notes: Seconds) {
         let now = self.now();
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
@@ -273,7 +272,7 @@ impl LiveSession {
             .await
             .map_err(store)?;
         let Some(stored) = stored else {
-            sessions.note_end(&self.id);
+            sessions.record_end(&self.id);
             return Err(IdentityProviderError::Over);
         };
         let tokens: Tokens = sessions

@@ -1,4 +1,4 @@
-//! Who signed in.
+//! The user that signed in.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ pub(crate) struct User {
     pub(crate) oid: String,
     /// The name to show.
     pub(crate) name: Option<String>,
-    /// The name they sign in with. It may be given to somebody else later.
+    /// The name they sign in with. It may be given to another user later.
     pub(crate) preferred_username: Option<String>,
 }
 

@@ -218,7 +218,7 @@ fn create(path: &Path) -> std::io::Result<()> {
     let mut file = options.open(path)?;
     writeln!(
         file,
-        "# Keys that seal sessions, newest first. Whoever has them can read the store."
+        "# Keys that seal sessions, newest first. They open everything in the store."
     )?;
     writeln!(file, "{id} {}", key.as_str())?;
     file.sync_all()

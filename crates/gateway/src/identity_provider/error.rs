@@ -22,7 +22,7 @@ pub(crate) enum IdentityProviderError {
     /// The user is of a tenant that may not sign in here.
     #[error("the person's tenant may not sign in here; hint: see allowed_tenants")]
     ForeignTenant,
-    /// Whoever runs the gateway has to look at its registration.
+    /// The operator of the gateway has to correct its registration.
     #[error("the identity provider refused the gateway itself: {0}; hint: check [entra]")]
     Misconfigured(String),
     /// Its answer cannot be believed.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use oauth2::{AsyncHttpClient, HttpRequest, HttpResponse};
 
 /// The longest answer, in bytes. Entra's key sets have some ten thousand.
-const LONGEST: usize = 1 << 20;
+const MAX_BODY: usize = 1 << 20;
 
 /// Why there is no answer to work with. Trying again later may help.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +17,7 @@ pub(crate) enum HttpError {
     Unreachable(#[from] reqwest::Error),
     #[error("it answers with the status {0}")]
     Status(u16),
-    #[error("its answer is longer than {LONGEST} bytes")]
+    #[error("its answer is longer than {MAX_BODY} bytes")]
     Long,
     #[error("its answer is not what it should be: {0}")]
     Malformed(#[from] serde_json::Error),
@@ -101,7 +101,7 @@ async fn body(mut response: reqwest::Response) -> Result<Vec<u8>, HttpError> {
         .await
         .map_err(reqwest::Error::without_url)?
     {
-        if bytes.len() + chunk.len() > LONGEST {
+        if bytes.len() + chunk.len() > MAX_BODY {
             return Err(HttpError::Long);
         }
         bytes.extend_from_slice(&chunk);

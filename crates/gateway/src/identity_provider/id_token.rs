@@ -9,7 +9,7 @@ use crate::storage::Seconds;
 use crate::user::User;
 
 /// How far the clocks may be apart, in seconds.
-const LEEWAY: Seconds = 60;
+const CLOCK_SKEW: Seconds = 60;
 /// What stands for the tenant in the issuer of an authority of many.
 const TENANT_ID: &str = "{tenantid}";
 
@@ -119,13 +119,13 @@ impl Claims {
         if !decided && !expected.allowed_tenants.iter().any(is_allowed) {
             return Err(IdTokenError::Tenant);
         }
-        if self.exp.saturating_add(LEEWAY) <= expected.now {
+        if self.exp.saturating_add(CLOCK_SKEW) <= expected.now {
             return Err(IdTokenError::Expired);
         }
         if self
             .nbf
             .max(self.iat)
-            .is_some_and(|start| start > expected.now + LEEWAY)
+            .is_some_and(|start| start > expected.now + CLOCK_SKEW)
         {
             return Err(IdTokenError::Early);
         }

@@ -304,7 +304,7 @@ impl Entra {
 }
 
 /// What `form-action` has to let through when a form leads to Entra: a federated tenant may be
-/// sent on to a host nobody can list, so every https host, and for a loopback stand-in just that.
+/// sent on to a host that no list has, so every https host, and for a loopback stand-in just that.
 pub(crate) fn form_action(authority: &model::EndpointUrl) -> Cow<'static, str> {
     if authority.is_loopback() && authority.url().scheme() == "http" {
         Cow::Owned(authority.url().origin().ascii_serialization())

@@ -67,7 +67,7 @@ async fn end_consent(
         return Ok(false);
     };
     for session in &sessions {
-        gateway.sessions.note_end(session);
+        gateway.sessions.record_end(session);
     }
     let sessions = sessions.len();
     tracing::info!(consent = id, sessions, "a consent was revoked");

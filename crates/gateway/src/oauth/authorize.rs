@@ -4,16 +4,16 @@
 //! take no place from others.
 //!
 //! Until client and redirect URI are known to belong together, an error is a page of our own and
-//! never a redirect. From then on the client is told; but anybody can register a website or the
+//! never a redirect. From then on the client is told; but any visitor can register a website or the
 //! scheme of an application, and until a user allowed it anything, a link here must not lead there
 //! without a click (RFC 9700 section 4.11.2).
 //!
 //! A remembered consent skips the page only if the browser itself started the navigation, from
-//! the address bar or because an application opened it: never when a web page sent it here. Who
-//! the remembered user is gets checked after the sign-in; for anybody else the page appears.
+//! the address bar or because an application opened it: never when a web page sent it here. The
+//! remembered user is compared after the sign-in. If another user signed in, the page appears.
 //! A program on the user's computer can start such a navigation too, and listen at the loopback
 //! redirect of a client that was allowed: signing in again without the page, which hosts need,
-//! leaves that to whoever runs programs there.
+//! permits that to programs on that computer.
 
 use axum::response::Response;
 use http::{HeaderMap, Uri};

@@ -175,7 +175,7 @@ async fn consent(
                 .store
                 .record_consent(user, key, scopes, gateway.now());
             let recorded = recorded.await?;
-            note_ends(gateway, &recorded.ended);
+            record_ends(gateway, &recorded.ended);
             Ok(Some(recorded.id))
         }
         Approval::Remembered { user } if user == id => {
@@ -186,10 +186,10 @@ async fn consent(
 }
 
 /// Notes that sessions of a user have made room for another one.
-fn note_ends(gateway: &Gateway, ended: &[String]) {
+fn record_ends(gateway: &Gateway, ended: &[String]) {
     for session in ended {
         tracing::info!(session, "a session ends: its person has too many");
-        gateway.sessions.note_end(session);
+        gateway.sessions.record_end(session);
     }
 }
 
@@ -232,7 +232,7 @@ async fn begin_session(
         .await?;
     match begun {
         Begun::Session { ended } => {
-            note_ends(gateway, &ended);
+            record_ends(gateway, &ended);
             Ok(Some(code))
         }
         Begun::Spent => Ok(None),

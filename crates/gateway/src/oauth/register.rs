@@ -1,6 +1,6 @@
 //! `POST /register`: dynamic client registration (RFC 7591).
 //!
-//! Anybody may register, so nothing a client says of itself is believed, fetched or linked;
+//! Any visitor may register, so nothing that a client says of itself is believed, fetched or linked:
 //! the consent page shows it as the client's own words. Every client is public, so those that
 //! register with the same metadata are one: hosts do it at each sign-in. The port of a loopback
 //! redirect makes no difference; the response repeats it.
@@ -18,13 +18,13 @@ use crate::storage::Client;
 use crate::visitors::Visitor;
 
 /// How many redirect URIs a client may have.
-const MOST_REDIRECTS: usize = 16;
-/// How long they may be together, in bytes: what anybody can store has to be small.
-const LONGEST_REDIRECTS: usize = 4096;
+const MAX_REDIRECT_COUNT: usize = 16;
+/// How long they may be together, in bytes: what any visitor can store has to be small.
+const MAX_REDIRECTS_LENGTH: usize = 4096;
 /// How much of a name is kept, in characters.
-const LONGEST_NAME: usize = 100;
+const MAX_NAME: usize = 100;
 /// How much of a website's address is kept, in bytes.
-const LONGEST_WEBSITE: usize = 200;
+const MAX_WEBSITE: usize = 200;
 
 /// What of a registration is used; the rest of RFC 7591 section 2 is ignored.
 #[derive(Deserialize)]
@@ -78,12 +78,13 @@ async fn try_register(
 
 fn accept(registration: Registration, own: &OwnOrigin, now: u64) -> Result<Client, OAuthError> {
     let uris = registration.redirect_uris;
-    if uris.is_empty() || uris.len() > MOST_REDIRECTS {
-        let text = format!("There have to be 1 to {MOST_REDIRECTS} redirect URIs");
+    if uris.is_empty() || uris.len() > MAX_REDIRECT_COUNT {
+        let text = format!("There have to be 1 to {MAX_REDIRECT_COUNT} redirect URIs");
         return Err(invalid("invalid_redirect_uri", &text));
     }
-    if uris.iter().map(String::len).sum::<usize>() > LONGEST_REDIRECTS {
-        let text = format!("The redirect URIs are longer than {LONGEST_REDIRECTS} bytes together");
+    if uris.iter().map(String::len).sum::<usize>() > MAX_REDIRECTS_LENGTH {
+        let text =
+            format!("The redirect URIs are longer than {MAX_REDIRECTS_LENGTH} bytes together");
         return Err(invalid("invalid_redirect_uri", &text));
     }
     for uri in &uris {
@@ -137,11 +138,11 @@ fn readable(name: &str) -> String {
     };
     let visible: String = name.chars().filter(|c| !invisible(*c)).collect();
     let words = visible.split_whitespace().collect::<Vec<_>>().join(" ");
-    words.chars().take(LONGEST_NAME).collect()
+    words.chars().take(MAX_NAME).collect()
 }
 
 fn is_website(uri: &str) -> bool {
-    uri.len() <= LONGEST_WEBSITE && uri.starts_with("https://") && redirect::check_text(uri).is_ok()
+    uri.len() <= MAX_WEBSITE && uri.starts_with("https://") && redirect::check_text(uri).is_ok()
 }
 
 fn describe(client: &Client, redirect_uris: &[String]) -> serde_json::Value {
@@ -181,7 +182,7 @@ mod tests {
             accepted(good).unwrap().redirect_uris,
             ["http://127.0.0.1/cb"]
         );
-        let many = vec!["https://c.example/"; MOST_REDIRECTS + 1];
+        let many = vec!["https://c.example/"; MAX_REDIRECT_COUNT + 1];
         let long = vec![format!("https://c.example/{}", "x".repeat(2000)); 3];
         for (bad, error) in [
             (json!({}), "not metadata"),
@@ -227,10 +228,7 @@ mod tests {
         ] {
             assert_eq!(named(name, "").0.as_deref(), kept, "{name:?}");
         }
-        assert_eq!(
-            named(&"x".repeat(10_000), "").0.unwrap().len(),
-            LONGEST_NAME
-        );
+        assert_eq!(named(&"x".repeat(10_000), "").0.unwrap().len(), MAX_NAME);
         assert!(named("", "https://c.example/about").1.is_some());
         for uri in [
             "http://c.example",

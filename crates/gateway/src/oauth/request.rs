@@ -15,7 +15,7 @@ use crate::servers::Servers;
 use crate::storage::{Client, ConsentKey};
 
 /// How long a client's `state` may be, in bytes.
-const LONGEST_STATE: usize = 4096;
+const MAX_STATE: usize = 4096;
 
 /// Where the answer to a request goes: known before anything else is, so that every further
 /// error can be told to the client.
@@ -185,7 +185,7 @@ fn check_shape(parameters: &Parameters) -> Result<(), Denial> {
     }
     if parameters
         .get("state")
-        .is_some_and(|state| state.len() > LONGEST_STATE)
+        .is_some_and(|state| state.len() > MAX_STATE)
     {
         return refuse("invalid_request", "The state is longer than 4096 bytes");
     }

@@ -15,14 +15,14 @@ use crate::rates::TooOften;
 use crate::storage::StoreError;
 
 /// The largest body of a request here, in bytes.
-const LARGEST: usize = 64 * 1024;
+const MAX_BODY: usize = 64 * 1024;
 
 /// How long a body may take to come.
 const BODY_TIME: Duration = Duration::from_secs(15);
 
 const NO_STORE: [(HeaderName, &str); 2] = [(CACHE_CONTROL, "no-store"), (PRAGMA, "no-cache")];
 
-/// An answer that nobody may keep.
+/// Forbids caches to store a response.
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     (status, NO_STORE, Json(value)).into_response()
 }
@@ -127,11 +127,11 @@ pub(super) async fn body(
         let description = format!("The Content-Type has to be {content_type}");
         return Err(OAuthError::bad_request("invalid_request", description));
     }
-    let read = tokio::time::timeout(BODY_TIME, axum::body::to_bytes(body, LARGEST)).await;
+    let read = tokio::time::timeout(BODY_TIME, axum::body::to_bytes(body, MAX_BODY)).await;
     let (status, description) = match read {
         Ok(Ok(bytes)) => return Ok(bytes),
         Ok(Err(_)) => {
-            let text = format!("The body is larger than {LARGEST} bytes, or broke off");
+            let text = format!("The body is larger than {MAX_BODY} bytes, or broke off");
             (StatusCode::PAYLOAD_TOO_LARGE, text)
         }
         Err(_) => (

@@ -62,9 +62,9 @@ impl Transaction {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Approval {
-    /// The user at the browser said yes just now; whoever signs in consents by that.
+    /// The user at the browser allowed it just now. The user that signs in consents by that.
     Given,
-    /// This user said yes before. It counts only if they are who signs in.
+    /// This user allowed it before. It counts only if the same user signs in.
     Remembered {
         #[serde(alias = "person")]
         /// The user's id.

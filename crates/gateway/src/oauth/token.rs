@@ -1,8 +1,8 @@
 //! `POST /token`: a code, or a refresh token, for a session key (RFC 6749 section 4.1.3 and 6).
 //!
-//! Invariants: a code is spent by whoever asks first, and its second use ends what the first
-//! one opened; a refresh token is spent likewise, but for a moment in which a lost reply is
-//! repeated; nothing is granted beyond what the user agreed to.
+//! Invariants: the first request spends a code, and a second one ends the session that the first one
+//! opened. A refresh token is spent likewise, but for a moment a lost response is repeated. Nothing is
+//! granted beyond what the user agreed to.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -40,7 +40,7 @@ impl Issued {
                 .expose_secret()
                 .to_owned(),
             token_type: "Bearer",
-            expires_in: bearer::LIFE,
+            expires_in: bearer::LIFETIME,
             refresh_token: refresh.expose_secret().to_owned(),
             scope: scopes.to_string(),
         }
@@ -104,7 +104,7 @@ async fn redeem(
             Ok(Issued::new(gateway, &session, &scopes, &refresh))
         }
         RedeemedCode::Refused(session, misfit) => {
-            gateway.sessions.note_end(&session);
+            gateway.sessions.record_end(&session);
             Err(match misfit {
                 Misfit::Client => invalid_grant(),
                 Misfit::Server => invalid_target(),
@@ -112,7 +112,7 @@ async fn redeem(
         }
         RedeemedCode::Replayed(session) => {
             tracing::warn!(session, "a code was used twice; what it opened ends");
-            gateway.sessions.note_end(&session);
+            gateway.sessions.record_end(&session);
             Err(invalid_grant())
         }
         RedeemedCode::Unknown => Err(wrong_code(gateway, visitor)),
@@ -176,7 +176,7 @@ async fn rotate(
                 session = session.id,
                 "a refresh token was used twice; its session ends"
             );
-            gateway.sessions.note_end(&session.id);
+            gateway.sessions.record_end(&session.id);
             Err(invalid_grant())
         }
         Rotation::Gone => Err(invalid_grant()),
@@ -231,7 +231,7 @@ fn narrowed(form: &Parameters, granted: &Scopes) -> Result<Scopes, OAuthError> {
 
 /// The same for everything that can be wrong with a code or a refresh token.
 fn invalid_grant() -> OAuthError {
-    let text = "The code or refresh token is unknown, used, expired or for somebody else";
+    let text = "The code or refresh token is unknown, used, expired or for another client";
     OAuthError::bad_request("invalid_grant", text)
 }
 

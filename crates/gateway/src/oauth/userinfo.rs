@@ -1,4 +1,4 @@
-//! `GET /userinfo`: who signed in, for whoever holds a session key.
+//! `GET /userinfo`: the user of a session key.
 
 use axum::response::Response;
 use http::{HeaderMap, StatusCode, Uri};

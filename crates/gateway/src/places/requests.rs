@@ -229,7 +229,7 @@ impl OpenRequest {
     /// Notes that it is of a session. Returns whether the connection can be used for that; if not, it
     /// closes.
     #[must_use]
-    pub(crate) fn note_session(&self) -> bool {
+    pub(crate) fn record_session(&self) -> bool {
         if !self.connection.is_usual() {
             self.connection.closing.cancel();
             return false;
@@ -250,7 +250,7 @@ impl OpenRequest {
     }
 
     /// Notes that it asks for a stream, which a gateway that ends does not wait for.
-    pub(crate) fn note_stream(&self) {
+    pub(crate) fn record_stream(&self) {
         let mut call = self.call.lock().unwrap_or_else(PoisonError::into_inner);
         *call = None;
     }
@@ -319,7 +319,7 @@ mod tests {
         let begun = |connection: &Arc<Connection>| connection.begin(TaskTracker::new().token());
         let of_session = |connection: &Arc<Connection>| {
             let request = begun(connection);
-            assert!(request.note_session());
+            assert!(request.record_session());
             request
         };
         assert_eq!(time_of(|_| Vec::new()).await, Some(15));

@@ -102,8 +102,8 @@ impl Relayed {
     }
 }
 
-/// The session is held and not only its token: one that nobody holds is forgotten, and its end
-/// would reach nobody.
+/// Returns when the session ends or the time is over. Holds the session and not only its token:
+/// [`Sessions`](crate::sessions::Sessions) forgets one that no request holds, and its end would be lost.
 async fn end(session: Arc<LiveSession>, left: Duration) {
     tokio::select! {
         () = session.cut.cancelled() => {}

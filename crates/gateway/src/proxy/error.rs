@@ -10,7 +10,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
 use super::error_code::ErrorKind;
-use crate::backends::LARGEST;
+use crate::backends::MAX_REQUEST_BODY;
 use crate::bearer::BearerError;
 use crate::gateway_state::GatewayState;
 use crate::oauth::metadata_url;
@@ -140,7 +140,7 @@ impl ProxyError {
                 StatusCode::FORBIDDEN,
                 ErrorKind::ForeignOrigin,
                 "Web pages of this origin may not call the gateway".to_owned(),
-                "whoever runs the gateway can list the origin under allowed_origins",
+                "ask the gateway operator to add the origin to allowed_origins",
             ),
             Self::NoSuchServer => description(
                 StatusCode::NOT_FOUND,
@@ -175,7 +175,7 @@ impl ProxyError {
             Self::TooLarge => description(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 ErrorKind::TooLarge,
-                format!("The request is larger than {} MiB", LARGEST >> 20),
+                format!("The request is larger than {} MiB", MAX_REQUEST_BODY >> 20),
                 "send less at once",
             ),
             Self::Unconfirmed => description(
@@ -188,25 +188,25 @@ impl ProxyError {
                 StatusCode::BAD_GATEWAY,
                 ErrorKind::ServerDown,
                 format!("{server} does not answer"),
-                "try again later, or tell whoever runs it",
+                "try again later, or tell its operator",
             ),
             Self::BackendSlow => description(
                 StatusCode::GATEWAY_TIMEOUT,
                 ErrorKind::ServerSlow,
                 format!("{server} took too long to answer"),
-                "ask for less at once, or tell whoever runs it",
+                "ask for less at once, or tell its operator",
             ),
             Self::BackendRefused => description(
                 StatusCode::BAD_GATEWAY,
                 ErrorKind::ServerMisconfigured,
                 format!("{server} does not take requests from the gateway"),
-                "whoever runs the gateway has to check the server's url and headers",
+                "ask the gateway operator to check the url and headers of this server",
             ),
             Self::Full => description(
                 StatusCode::SERVICE_UNAVAILABLE,
                 ErrorKind::GatewayFull,
                 "All connections of the gateway are in use".to_owned(),
-                "try again in a few seconds; whoever runs the gateway can raise max_connections",
+                "try again in a few seconds, or ask the gateway operator to raise max_connections",
             ),
             Self::Ending => description(
                 StatusCode::SERVICE_UNAVAILABLE,

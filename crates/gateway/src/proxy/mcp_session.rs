@@ -1,7 +1,7 @@
 //! `Mcp-Session-Id` on its way: a caller gets a sealed one that is good for them alone.
 //!
-//! A backend trusts whoever knows a session's id. Sealed together with user and client, an id
-//! that leaks is of no use to anybody else, and the gateway has nothing to remember.
+//! A backend trusts every caller that knows a session's id. The gateway seals the id together with user
+//! and client. So an id that leaks is of no use to others, and the gateway has nothing to remember.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};

@@ -17,7 +17,7 @@ use crate::crypto::{KeyRing, Purpose};
 use crate::gateway_state::GatewayState;
 
 /// The longest `endpoint` event, in bytes. A longer event of another kind passes in pieces.
-const LONGEST: usize = 16 * 1024;
+const MAX_ENDPOINT: usize = 16 * 1024;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// A message endpoint of a backend, and whose it is.
@@ -121,7 +121,7 @@ impl EndpointEventRewriter {
             return Ok(());
         }
         self.line.extend_from_slice(part);
-        if self.event.len() + self.line.len() > LONGEST {
+        if self.event.len() + self.line.len() > MAX_ENDPOINT {
             self.give_up(out)?;
         }
         if self.event_passes && !may_name_the_event(&self.line) {
@@ -133,7 +133,7 @@ impl EndpointEventRewriter {
 
     /// The event is too long to be held back; it must not be an announcement then.
     fn give_up(&mut self, out: &mut BytesMut) -> Result<(), EndpointError> {
-        let is_name = self.line.len() > LONGEST && may_name_the_event(&self.line);
+        let is_name = self.line.len() > MAX_ENDPOINT && may_name_the_event(&self.line);
         if is_name || announced(&self.event).is_some() {
             return Err(EndpointError::Long);
         }
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn d34_t66_announcements_are_rewritten_and_nothing_else() {
-        let long = format!("event: message\ndata: {}\n\n", "x".repeat(3 * LONGEST));
+        let long = format!("event: message\ndata: {}\n\n", "x".repeat(3 * MAX_ENDPOINT));
         for (stream, expected) in [
             (
                 "event: endpoint\ndata: message?s=1\n\n",
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn t66_an_announcement_that_leads_away_or_hides_cuts_the_stream() {
-        let much = "x".repeat(2 * LONGEST);
+        let much = "x".repeat(2 * MAX_ENDPOINT);
         for (stream, error) in [
             (
                 "event: endpoint\ndata: https://evil.example/m\n\n",

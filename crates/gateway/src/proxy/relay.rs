@@ -18,7 +18,7 @@ use super::error::{ProxyError, RequestTarget};
 use super::message_endpoint::{self, EndpointEventRewriter};
 use super::permit::{self, BackendCredential, Permit, PermitError};
 use super::{headers, mcp_session};
-use crate::backends::{LARGEST, Outgoing, SendError};
+use crate::backends::{MAX_REQUEST_BODY, Outgoing, SendError};
 use crate::bearer;
 use crate::cors;
 use crate::gateway_state::GatewayState;
@@ -99,7 +99,7 @@ async fn relay(gateway: Arc<GatewayState>, request: Request, transport: Transpor
     let server = server_at(&gateway, &path, transport);
     let open = request.extensions().get::<Arc<OpenRequest>>().cloned();
     if let Some(open) = open.filter(|_| asks_for_stream(&request)) {
-        open.note_stream();
+        open.record_stream();
     }
     let outcome = match (check_origin(&gateway, request.headers()), &server) {
         (Err(refusal), _) => Err(refusal),
@@ -143,7 +143,7 @@ async fn pass(
 ) -> Result<Response, ProxyError> {
     let caller = bearer::authenticate(gateway, request.headers(), request.uri()).await?;
     let open = request.extensions().get::<Arc<OpenRequest>>();
-    if open.is_some_and(|open| !open.note_session()) {
+    if open.is_some_and(|open| !open.record_session()) {
         return Err(ProxyError::Full);
     }
     let permit = permit::decide(&caller, server).map_err(|denied| match denied {
@@ -280,7 +280,7 @@ fn answer(
 }
 
 /// A backend's URL with the caller's query, unless it has one of its own, which may hold a key
-/// that nobody must override.
+/// that a caller must not override.
 fn with_query(url: &Uri, query: Option<&str>) -> Uri {
     let Some(query) = query.filter(|_| url.query().is_none()) else {
         return url.clone();
@@ -302,7 +302,11 @@ fn is_announced_too_large(headers: &HeaderMap) -> bool {
     let length = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok());
-    length.is_some_and(|length| length.parse::<usize>().is_ok_and(|length| length > LARGEST))
+    length.is_some_and(|length| {
+        length
+            .parse::<usize>()
+            .is_ok_and(|length| length > MAX_REQUEST_BODY)
+    })
 }
 
 /// A web page may call only if its origin is listed, or is our own.

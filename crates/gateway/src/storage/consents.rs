@@ -14,9 +14,9 @@ use crate::user::User;
 const REMEMBERED: Seconds = 365 * 24 * 60 * 60;
 
 /// How many consents one user has. Beyond that, the oldest one ends.
-const CONSENTS_OF_PERSON: u64 = 500;
+const MAX_CONSENTS_PER_USER: u64 = 500;
 
-/// Whom a consent is for. The redirect is the one that was registered.
+/// What a consent is for. The redirect is the one that was registered.
 #[derive(Clone, Debug)]
 pub(crate) struct ConsentKey {
     pub(crate) user: String,
@@ -155,7 +155,7 @@ fn end_surplus(tx: &Transaction<'_>, user: &str, newest: &str) -> rusqlite::Resu
         [user],
         |row| row.get(0),
     )?;
-    if number <= CONSENTS_OF_PERSON {
+    if number <= MAX_CONSENTS_PER_USER {
         return Ok(Vec::new());
     }
     let oldest: String = tx.query_row(

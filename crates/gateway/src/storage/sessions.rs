@@ -17,7 +17,7 @@ pub(super) const GRACE: Seconds = 30;
 const REPLAY_KNOWN: Seconds = 24 * 60 * 60;
 
 /// How many sessions one user has. Beyond that, those end first that were not renewed for longest.
-const SESSIONS_OF_PERSON: u64 = 500;
+const MAX_SESSIONS_PER_USER: u64 = 500;
 /// How many of them one sign-in ends: more than it adds, because there may be too many from before.
 const ENDED_AT_ONCE: u64 = 16;
 
@@ -95,7 +95,7 @@ pub(crate) enum RedeemedCode {
         session: String,
         scopes: Scopes,
     },
-    /// Spent by somebody it was not issued to; its session is gone.
+    /// Spent by a client that it was not issued to. Its session is gone.
     Refused(String, Misfit),
     /// Spent before; the session is what it had opened, and is gone.
     Replayed(String),
@@ -116,9 +116,9 @@ pub(crate) struct RefreshToken {
 pub(crate) enum Rotation {
     /// Spent, and its successor is the given one.
     Rotated,
-    /// Spent a moment ago; this is its sealed successor, which nobody used yet.
+    /// Spent a moment ago; this is its sealed successor, which was not used yet.
     Repeated(String),
-    /// Spent before: somebody has a copy. The session is gone.
+    /// Spent before: there is a copy. The session is gone.
     Reused,
     /// The session ended.
     Gone,
@@ -194,7 +194,7 @@ impl Store {
             }
             prolong(tx, &session.id, token.expires_at)?;
             insert_token(tx, &session.id, &token)?;
-            note_use(tx, &session.id, now)?;
+            record_use(tx, &session.id, now)?;
             Ok(RedeemedCode::Granted {
                 session: session.id,
                 scopes: session.scopes,
@@ -247,7 +247,7 @@ impl Store {
             }
             prolong(tx, &spent.session, next.expires_at)?;
             insert_token(tx, &spent.session, &next)?;
-            note_use(tx, &spent.session, now)?;
+            record_use(tx, &spent.session, now)?;
             Ok(Rotation::Rotated)
         })
         .await
@@ -398,7 +398,7 @@ fn end_surplus(tx: &Transaction<'_>, user: &str, now: Seconds) -> rusqlite::Resu
         [user],
         |row| row.get(0),
     )?;
-    let surplus = (number + 1).saturating_sub(SESSIONS_OF_PERSON);
+    let surplus = (number + 1).saturating_sub(MAX_SESSIONS_PER_USER);
     let surplus = surplus.min(ENDED_AT_ONCE);
     if surplus == 0 {
         return Ok(Vec::new());
@@ -416,7 +416,7 @@ fn end_surplus(tx: &Transaction<'_>, user: &str, now: Seconds) -> rusqlite::Resu
 }
 
 /// Notes that a client was given a token.
-fn note_use(tx: &Transaction<'_>, session: &str, now: Seconds) -> rusqlite::Result<()> {
+fn record_use(tx: &Transaction<'_>, session: &str, now: Seconds) -> rusqlite::Result<()> {
     tx.execute(
         "UPDATE clients SET used_at = ?2, seen_at = ?2
          WHERE id = (SELECT client FROM sessions WHERE id = ?1)",

@@ -90,7 +90,7 @@ async fn d17_a_consent_is_shown_and_can_be_taken_back() {
 }
 
 #[tokio::test]
-async fn t57_nobody_sees_or_revokes_the_consents_of_others() {
+async fn t57_consents_of_other_users_are_hidden() {
     let world = World::start().await;
     let (_, ada) = world.session().await;
     let client = world.client().await;

@@ -128,7 +128,7 @@ async fn d6_d18_t16_t20_other_errors_are_told_to_the_client_with_state_and_issue
 }
 
 #[tokio::test]
-async fn a_link_does_not_lead_to_a_website_that_nobody_allowed() {
+async fn link_does_not_lead_to_website_that_was_never_allowed() {
     let world = World::start().await;
     let client = Client::register(&world, "https://phish.example/cb").await;
     let browser = Browser::new();

@@ -1,4 +1,4 @@
-//! `/oauth-callback`: in which browser, once, and from whom.
+//! `/oauth-callback`: in the right browser, once, and only from Entra.
 
 use std::time::Duration;
 
@@ -143,7 +143,7 @@ async fn d20_t23_an_error_of_the_provider_is_relayed_and_scrubbed() {
 }
 
 #[tokio::test]
-async fn t21_a_token_that_is_not_for_us_signs_nobody_in() {
+async fn t21_id_token_for_other_application_is_rejected() {
     let world = World::start().await;
     let client = world.client().await;
     let now = world.clock.clock().unix();
@@ -305,7 +305,7 @@ async fn a_new_key_of_the_provider_is_found_and_made_up_ones_cause_no_traffic() 
 }
 
 #[tokio::test]
-async fn a_provider_that_cannot_be_found_is_not_asked_by_everybody() {
+async fn unreachable_provider_is_not_asked_by_each_request() {
     let world = World::start().await;
     let client = world.client().await;
     world.provider.behave(Behaviour {

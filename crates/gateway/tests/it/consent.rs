@@ -1,4 +1,4 @@
-//! `/consent`: whom the page answers, what it says, and what is remembered.
+//! `/consent`: which forms count, what the page says, and what is remembered.
 
 use http::StatusCode;
 use http::header::{ACCEPT, COOKIE, ORIGIN};
@@ -413,7 +413,7 @@ async fn t4_a_consent_covers_its_client_redirect_scopes_and_server_only() {
 }
 
 #[tokio::test]
-async fn t12_somebody_else_signing_in_is_asked() {
+async fn t12_other_user_who_signs_in_is_asked() {
     let world = World::start().await;
     let client = world.client().await;
     let browser = Browser::new();

@@ -90,7 +90,7 @@ impl IdentityProvider {
         format!("{}/{TENANT}/v2.0", self.origin)
     }
 
-    /// Who signs in from now on; everybody is signed in already.
+    /// The user that signs in from now on. All are signed in already.
     pub(crate) fn sign_in_as(&self, person: &'static str) {
         self.state.lock().unwrap().person = person;
     }
@@ -275,7 +275,7 @@ impl IdentityProvider {
     }
 }
 
-/// The provider's signing key, or somebody else's; made once per run.
+/// The provider's signing key, or that of another one. Made once per run.
 fn key(foreign: bool) -> &'static EncodingKey {
     static KEYS: [OnceLock<EncodingKey>; 2] = [OnceLock::new(), OnceLock::new()];
     KEYS[usize::from(foreign)]

@@ -368,7 +368,7 @@ async fn t69_a_connection_without_a_request_is_closed() {
 }
 
 #[tokio::test]
-async fn t54_when_the_store_fails_nobody_gets_in() {
+async fn t54_requests_fail_while_store_fails() {
     let mut world = World::start().await;
     let (_, tokens) = {
         let (client, tokens) = world.session().await;

@@ -1,4 +1,4 @@
-//! `/token` and `/revoke`: once, to whom it was issued, and nothing beyond.
+//! `/token` and `/revoke`: once, for the client that it was issued to, and nothing beyond.
 
 use std::time::Duration;
 
@@ -123,7 +123,7 @@ async fn a_code_is_redeemed_without_the_redirect_as_in_oauth_2_1() {
 }
 
 #[tokio::test]
-async fn t82_what_ends_a_session_ends_it_though_nobody_waits_for_the_answer() {
+async fn t82_revocation_finishes_when_client_hangs_up() {
     let world = World::start().await;
     let browser = Browser::new();
     let client = world.client().await;
@@ -287,7 +287,7 @@ async fn t33_a_refresh_widens_nothing_and_is_bound_to_its_client() {
 }
 
 #[tokio::test]
-async fn d27_t34_upstream_tokens_are_renewed_once_whoever_asks() {
+async fn d27_t34_concurrent_requests_refresh_entra_tokens_once() {
     let world = World::start().await;
     let life = |seconds| Behaviour {
         life: Some(seconds),
