@@ -56,8 +56,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        arguments: "[bridge [--peer NAME=COMMAND]...]",
-        about: "measure the release build: memory, start, calls, or the relay alone; fails over the limits",
+        arguments: "[bridge [--peer NAME=COMMAND]... | gateway WHAT]",
+        about: "measure the release build: memory, start, calls, or the relay or gateway alone; fails over the limits",
         main: bench::main,
     },
     Command {

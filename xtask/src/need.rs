@@ -185,6 +185,40 @@ pub(crate) const TESTS: &[Need] = &[
     },
 ];
 
+/// What a gateway is measured beside, and what measures it.
+pub(crate) const GATEWAY_BENCH: &[Need] = &[
+    Need {
+        probe: Probe::File("/usr/sbin/nginx"),
+        why: "a reverse proxy that a gateway is measured beside",
+        packages: packages("nginx", "nginx", "nginx", ""),
+    },
+    Need {
+        probe: Probe::File("/usr/sbin/haproxy"),
+        why: "a reverse proxy that verifies tokens, measured as well",
+        packages: packages("haproxy", "haproxy", "haproxy", ""),
+    },
+    Need {
+        probe: Probe::Program("openssl"),
+        why: "makes the tokens that it verifies",
+        packages: packages("openssl", "openssl", "openssl", ""),
+    },
+    Need {
+        probe: Probe::Program("ip"),
+        why: "brings up the network that they are alone in",
+        packages: packages("iproute2", "iproute", "iproute2", ""),
+    },
+    Need {
+        probe: Probe::Program("unshare"),
+        why: "makes that network",
+        packages: packages("util-linux", "util-linux", "util-linux", ""),
+    },
+    Need {
+        probe: Probe::Program("taskset"),
+        why: "gives the server that is measured a processor of its own",
+        packages: packages("util-linux", "util-linux", "util-linux", ""),
+    },
+];
+
 /// Node.js with npm, where no npm can be found to fetch a newer one with.
 pub(crate) const NPM: &[Need] = &[Need {
     probe: Probe::Program("npm"),

@@ -1,45 +1,84 @@
-//! `cargo xtask bench gateway floods [SECONDS]`: what signed-in users notice while anonymous visitors
-//! send as much as they can, a minute of each kind by default.
-//! `cargo xtask bench gateway store`: what the same operations take with a thousand, a hundred thousand
-//! and a million sessions.
+//! `cargo xtask bench gateway`: what a gateway costs, and what it endures.
+//!
+//! - `calls [unlogged]`: what a call costs through a gateway, beside nginx, HAProxy and no proxy at all.
+//! - `floods [SECONDS]`: what signed-in users notice while anonymous visitors send as much as they can,
+//!   a minute of each kind by default.
+//! - `store`: what operations take with a thousand, a hundred thousand and a million sessions.
+//!
+//! `--no-build` in front of them measures the release build that is there.
 //!
 //! A gateway, an emulated Entra and a server that gives back what it is given, each a process or a
-//! thread of this machine: the floods and what is measured share its processors.
+//! thread of this machine: the floods and what is measured share its processors. `calls` runs in a
+//! network of its own (`loopback`), with a processor for the server that is measured and one for all else.
 
+mod calls;
+mod echo;
 mod floods;
+mod jwt;
+mod load;
+mod loopback;
+mod proxies;
+mod server;
 mod site;
 mod store;
+mod wire;
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use self::{loopback::Processors, site::Logging};
 use super::Report;
-use crate::{steps::run, tree::cargo};
+use crate::{install, need, steps::run, tree::cargo};
 
 const FLOOD: Duration = Duration::from_secs(60);
 
 pub(super) fn main(arguments: &[String]) -> Result<()> {
     let words: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let mut report = Report::default();
-    let build = || run(&mut cargo(&["build", "--release", "-p", "postern"]));
     match words[..] {
-        ["floods"] => {
-            build()?;
-            floods::measure(FLOOD, &mut report)?;
+        [loopback::WITHIN, server, others, ref rest @ ..] => {
+            let processors = Processors {
+                server: server.parse()?,
+                others: others.parse()?,
+            };
+            within(processors, rest)
         }
-        ["floods", seconds] => {
-            let seconds = seconds.parse().context("not a number of seconds")?;
-            build()?;
-            floods::measure(Duration::from_secs(seconds), &mut report)?;
+        [echo::NAME, address] => echo::serve(address),
+        ["--no-build", ref rest @ ..] => measure(rest),
+        _ => {
+            run(&mut cargo(&["build", "--release", "-p", "postern"]))?;
+            measure(&words)
         }
-        ["store"] => {
-            build()?;
-            store::measure(&mut report)?;
+    }
+}
+
+fn measure(words: &[&str]) -> Result<()> {
+    let mut report = Report::default();
+    match words {
+        ["calls"] | ["calls", "unlogged"] => {
+            install::ensure(need::GATEWAY_BENCH)?;
+            return loopback::enter(words);
         }
-        _ => bail!("`bench gateway` has `floods [SECONDS]` and `store`"),
+        ["floods"] => floods::measure(FLOOD, &mut report)?,
+        ["floods", length] => floods::measure(seconds(length)?, &mut report)?,
+        ["store"] => store::measure(&mut report)?,
+        _ => bail!("`bench gateway` has `calls [unlogged]`, `floods [SECONDS]` and `store`"),
     }
     report.finish()
+}
+
+/// What runs in a network of its own.
+fn within(processors: Processors, words: &[&str]) -> Result<()> {
+    match words {
+        ["calls"] => calls::measure(processors, Logging::Lines),
+        ["calls", "unlogged"] => calls::measure(processors, Logging::Nothing),
+        _ => bail!("nothing that runs in a network of its own"),
+    }
+}
+
+fn seconds(words: &str) -> Result<Duration> {
+    let seconds = words.parse().context("not a number of seconds")?;
+    Ok(Duration::from_secs(seconds))
 }
 
 /// The time that a share of a hundred of the times is not over.

@@ -128,7 +128,7 @@ fn read(input: &mut BufReader<TcpStream>) -> Result<Option<Request>> {
 
 /// What a message is answered with, if it is a request. A call gives `text` back, and repeats it
 /// `times`. Looks for no more than it needs: what it costs is in every figure.
-fn answer(body: &[u8]) -> Result<Option<String>> {
+pub(super) fn answer(body: &[u8]) -> Result<Option<String>> {
     let message = std::str::from_utf8(body)?;
     let after = |key: &str, end: char| Some(message.split_once(key)?.1.split(end).next()?.trim());
     let Some(id) = after("\"id\":", ',') else {

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -11,9 +11,12 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::super::{
-    direct::{self, Tokens},
-    upstream::Upstream,
+use super::{
+    super::{
+        direct::{self, Tokens},
+        upstream::Upstream,
+    },
+    loopback::on,
 };
 use crate::tree;
 
@@ -22,19 +25,57 @@ const TENANT: &str = "8c1f0a52-6d0e-4b7a-9f3c-2f5b7f1f6a10";
 const CLIENT: &str = "c7a9d3f0-1e52-4a86-8d1b-6e7f8091a202";
 const SECRET: &str = "demo~gateway.secret-that-protects-nothing";
 
+/// How a gateway is set up.
+#[derive(Clone)]
+pub(super) struct Setting {
+    /// The server behind it; one of this process, if there is none.
+    pub(super) backend: Option<String>,
+    /// Further lines of its configuration, before the tables.
+    pub(super) lines: String,
+    /// The processor on which it has one worker; all, if there is none.
+    pub(super) processor: Option<u32>,
+    /// What it logs.
+    pub(super) logging: Logging,
+}
+
+/// Visitors come through a proxy on this machine.
+impl Default for Setting {
+    fn default() -> Self {
+        Self {
+            backend: None,
+            lines: r#"trusted_proxies = ["127.0.0.1"]"#.to_owned(),
+            processor: None,
+            logging: Logging::Lines,
+        }
+    }
+}
+
+/// What a gateway, or a proxy beside it, logs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Logging {
+    /// A line for each request, as a gateway does by default.
+    Lines,
+    /// Nothing of a request that succeeds.
+    Nothing,
+}
+
 /// It ends with this value.
 pub(super) struct Site {
     pub(super) url: String,
+    setting: Setting,
     program: PathBuf,
     folder: PathBuf,
     gateway: Option<Child>,
     emulator: Child,
-    _upstream: Upstream,
 }
 
 impl Site {
     /// Starts all of it on an empty folder.
     pub(super) fn start() -> Result<Self> {
+        Self::with(Setting::default())
+    }
+
+    pub(super) fn with(setting: Setting) -> Result<Self> {
         let program = tree::root().join("target/release/postern");
         let folder = tree::root().join("target/bench-gateway");
         if folder.exists() {
@@ -46,20 +87,23 @@ impl Site {
         let url = format!("http://{address}");
         let callback = format!("{url}/oauth-callback");
         let (emulator, at) = start(
-            &program,
+            &mut Command::new(&program),
             &folder,
             &["emulator", "--gateway-callback", &callback],
         )?;
-        let upstream = Upstream::start()?;
-        let config = config(&url, &at, &upstream.json());
+        let backend = match &setting.backend {
+            Some(backend) => backend.clone(),
+            None => Upstream::start()?.json(),
+        };
+        let config = config(&url, &at, &backend, &setting.lines);
         fs::write(folder.join("gateway.toml"), config)?;
         let mut site = Self {
             url,
+            setting,
             program,
             folder,
             gateway: None,
             emulator,
-            _upstream: upstream,
         };
         site.start_gateway()?;
         Ok(site)
@@ -75,7 +119,18 @@ impl Site {
             "--data-dir",
             "gateway",
         ];
-        let (gateway, _) = start(&self.program, &self.folder, &arguments)?;
+        let mut command = match self.setting.processor {
+            Some(processor) => {
+                let mut command = on(processor, &self.program);
+                command.env("TOKIO_WORKER_THREADS", "1");
+                command
+            }
+            None => Command::new(&self.program),
+        };
+        if self.setting.logging == Logging::Nothing {
+            command.env("POSTERN_LOG", "warn");
+        }
+        let (gateway, _) = start(&mut command, &self.folder, &arguments)?;
         self.gateway = Some(gateway);
         Ok(begun.elapsed())
     }
@@ -86,6 +141,11 @@ impl Site {
             Some(gateway) => stop(gateway),
             None => Ok(()),
         }
+    }
+
+    /// Where the gateway listens.
+    pub(super) fn address(&self) -> Result<SocketAddr> {
+        Ok(self.url.trim_start_matches("http://").parse()?)
     }
 
     /// The process of the gateway.
@@ -124,10 +184,10 @@ impl Drop for Site {
     }
 }
 
-/// Runs `postern ARGUMENTS`; returns it with where it listens.
-fn start(program: &Path, folder: &Path, arguments: &[&str]) -> Result<(Child, String)> {
+/// Runs `ARGUMENTS` of postern, which `command` starts; returns it with where it listens.
+fn start(command: &mut Command, folder: &Path, arguments: &[&str]) -> Result<(Child, String)> {
     let log = fs::File::create(folder.join(format!("{}.log", arguments[0])))?;
-    let mut process = Command::new(program)
+    let mut process = command
         .args(arguments)
         .current_dir(folder)
         .env("HOME", folder)
@@ -164,13 +224,13 @@ fn stop(mut process: Child) -> Result<()> {
     Ok(())
 }
 
-fn config(url: &str, entra: &str, upstream: &str) -> String {
+fn config(url: &str, entra: &str, backend: &str, lines: &str) -> String {
     format!(
         r#"
 public_url = "{url}"
 listen = "{listen}"
 root_server = "echo"
-trusted_proxies = ["127.0.0.1"]
+{lines}
 
 [entra]
 authority = "{entra}/{TENANT}/v2.0"
@@ -181,7 +241,7 @@ client_secret = "{{{{entra}}}}"
 entra = {{ value = "{secret}" }}
 
 [servers.echo]
-url = "{upstream}"
+url = "{backend}"
 "#,
         listen = url.trim_start_matches("http://"),
         client = CLIENT,
