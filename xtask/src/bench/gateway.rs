@@ -1,6 +1,7 @@
 //! `cargo xtask bench gateway`: what a gateway costs, and what it endures.
 //!
 //! - `calls [unlogged]`: what a call costs through a gateway, beside nginx, HAProxy and no proxy at all.
+//! - `streams`: the memory of event streams on which nothing comes, beside nginx.
 //! - `floods [SECONDS]`: what signed-in users notice while anonymous visitors send as much as they can,
 //!   a minute of each kind by default.
 //! - `store`: what operations take with a thousand, a hundred thousand and a million sessions.
@@ -8,8 +9,9 @@
 //! `--no-build` in front of them measures the release build that is there.
 //!
 //! A gateway, an emulated Entra and a server that gives back what it is given, each a process or a
-//! thread of this machine: the floods and what is measured share its processors. `calls` runs in a
-//! network of its own (`loopback`), with a processor for the server that is measured and one for all else.
+//! thread of this machine: the floods and what is measured share its processors. `calls` and
+//! `streams` run in a network of their own (`loopback`), with a processor for the server that is
+//! measured and one for all else.
 
 mod calls;
 mod echo;
@@ -21,6 +23,7 @@ mod proxies;
 mod server;
 mod site;
 mod store;
+mod streams;
 mod wire;
 
 use std::time::Duration;
@@ -55,25 +58,30 @@ pub(super) fn main(arguments: &[String]) -> Result<()> {
 fn measure(words: &[&str]) -> Result<()> {
     let mut report = Report::default();
     match words {
-        ["calls"] | ["calls", "unlogged"] => {
+        ["calls"] | ["calls", "unlogged"] | ["streams"] => {
             install::ensure(need::GATEWAY_BENCH)?;
             return loopback::enter(words);
         }
         ["floods"] => floods::measure(FLOOD, &mut report)?,
         ["floods", length] => floods::measure(seconds(length)?, &mut report)?,
         ["store"] => store::measure(&mut report)?,
-        _ => bail!("`bench gateway` has `calls [unlogged]`, `floods [SECONDS]` and `store`"),
+        _ => bail!(
+            "`bench gateway` has `calls [unlogged]`, `streams`, `floods [SECONDS]` and `store`"
+        ),
     }
     report.finish()
 }
 
 /// What runs in a network of its own.
 fn within(processors: Processors, words: &[&str]) -> Result<()> {
+    let mut report = Report::default();
     match words {
-        ["calls"] => calls::measure(processors, Logging::Lines),
-        ["calls", "unlogged"] => calls::measure(processors, Logging::Nothing),
+        ["calls"] => return calls::measure(processors, Logging::Lines),
+        ["calls", "unlogged"] => return calls::measure(processors, Logging::Nothing),
+        ["streams"] => streams::measure(processors, &mut report)?,
         _ => bail!("nothing that runs in a network of its own"),
     }
+    report.finish()
 }
 
 fn seconds(words: &str) -> Result<Duration> {

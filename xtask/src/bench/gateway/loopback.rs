@@ -58,6 +58,17 @@ pub(super) fn on(processor: u32, program: impl AsRef<std::ffi::OsStr>) -> Comman
     command
 }
 
+/// How many files and connections a process may have.
+pub(super) fn descriptors() -> Result<usize> {
+    let limits = fs::read_to_string("/proc/self/limits").context("cannot read the limits")?;
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().next());
+    let soft = soft.context("no limit of open files")?;
+    Ok(soft.parse().unwrap_or(usize::MAX))
+}
+
 impl Processors {
     /// The first two that this process may use.
     fn of_this_machine() -> Result<Self> {
