@@ -193,6 +193,12 @@ impl Report {
         self.row(name, shown(value), limit_shown, broken);
     }
 
+    fn count(&mut self, name: &str, value: u64, limit: Option<u64>) {
+        let limit_shown = limit.map(|limit| limit.to_string());
+        let broken = limit.is_some_and(|limit| value > limit);
+        self.row(name, value.to_string(), limit_shown, broken);
+    }
+
     fn row(&mut self, name: &str, value: String, limit: Option<String>, broken: bool) {
         if broken {
             self.broken.push(name.to_owned());

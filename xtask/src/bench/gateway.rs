@@ -4,16 +4,19 @@
 //! - `streams`: the memory of event streams on which nothing comes, beside nginx.
 //! - `floods [SECONDS]`: what signed-in users notice while anonymous visitors send as much as they can,
 //!   a minute of each kind by default.
+//! - `connections [SECONDS]`: the same while visitors hold connections or misuse them.
 //! - `store`: what operations take with a thousand, a hundred thousand and a million sessions.
 //!
 //! `--no-build` in front of them measures the release build that is there.
 //!
 //! A gateway, an emulated Entra and a server that gives back what it is given, each a process or a
-//! thread of this machine: the floods and what is measured share its processors. `calls` and
-//! `streams` run in a network of their own (`loopback`), with a processor for the server that is
+//! thread of this machine: the floods and what is measured share its processors. `calls`, `streams` and
+//! `connections` run in a network of their own (`loopback`), with a processor for the server that is
 //! measured and one for all else.
 
+mod attack;
 mod calls;
+mod connections;
 mod echo;
 mod floods;
 mod jwt;
@@ -47,6 +50,7 @@ pub(super) fn main(arguments: &[String]) -> Result<()> {
             within(processors, rest)
         }
         [echo::NAME, address] => echo::serve(address),
+        [attack::NAME, name, target] => attack::run(name, target),
         ["--no-build", ref rest @ ..] => measure(rest),
         _ => {
             run(&mut cargo(&["build", "--release", "-p", "postern"]))?;
@@ -58,7 +62,7 @@ pub(super) fn main(arguments: &[String]) -> Result<()> {
 fn measure(words: &[&str]) -> Result<()> {
     let mut report = Report::default();
     match words {
-        ["calls"] | ["calls", "unlogged"] | ["streams"] => {
+        ["calls"] | ["calls", "unlogged"] | ["streams"] | ["connections"] | ["connections", _] => {
             install::ensure(need::GATEWAY_BENCH)?;
             return loopback::enter(words);
         }
@@ -66,7 +70,8 @@ fn measure(words: &[&str]) -> Result<()> {
         ["floods", length] => floods::measure(seconds(length)?, &mut report)?,
         ["store"] => store::measure(&mut report)?,
         _ => bail!(
-            "`bench gateway` has `calls [unlogged]`, `streams`, `floods [SECONDS]` and `store`"
+            "`bench gateway` has `calls [unlogged]`, `streams`, `floods [SECONDS]`, \
+             `connections [SECONDS]` and `store`"
         ),
     }
     report.finish()
@@ -79,6 +84,10 @@ fn within(processors: Processors, words: &[&str]) -> Result<()> {
         ["calls"] => return calls::measure(processors, Logging::Lines),
         ["calls", "unlogged"] => return calls::measure(processors, Logging::Nothing),
         ["streams"] => streams::measure(processors, &mut report)?,
+        ["connections"] => connections::measure(processors, FLOOD, &mut report)?,
+        ["connections", length] => {
+            connections::measure(processors, seconds(length)?, &mut report)?;
+        }
         _ => bail!("nothing that runs in a network of its own"),
     }
     report.finish()
