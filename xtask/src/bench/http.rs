@@ -4,9 +4,13 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
+
+/// How long a server may send nothing of an answer that it owes; then the request has failed.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) struct Connection {
     stream: BufReader<TcpStream>,
@@ -33,6 +37,7 @@ impl Connection {
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
         let stream = TcpStream::connect(host).with_context(|| format!("cannot reach {host}"))?;
         stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
         let connection = Self {
             stream: BufReader::new(stream),
             host: host.to_owned(),

@@ -11,7 +11,7 @@ use std::{
     process::Stdio,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use super::{
     jwt,
@@ -106,7 +106,7 @@ http {{
     let mut command = on(processor, NGINX);
     command.arg("-p").arg(folder).arg("-c").arg(&file);
     command.stderr(File::create(folder.join("nginx-start.log"))?);
-    let server = Server::start(&mut command, address)?;
+    let server = Server::start(&mut command, address).map_err(|error| with_hint(&error))?;
     Ok(Proxy { server, token })
 }
 
@@ -160,6 +160,11 @@ backend echo
     let mut command = on(processor, HAPROXY);
     command.arg("-db").arg("-f").arg(&file);
     command.stdout(Stdio::from(log.try_clone()?)).stderr(log);
-    let server = Server::start(&mut command, address)?;
+    let server = Server::start(&mut command, address).map_err(|error| with_hint(&error))?;
     Ok(Proxy { server, token })
+}
+
+/// Says where to look if one does not start.
+fn with_hint(error: &anyhow::Error) -> anyhow::Error {
+    anyhow!("{error:#}; hint: its log is in target/bench-proxies")
 }
