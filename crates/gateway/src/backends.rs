@@ -97,7 +97,7 @@ fn is_too_large(error: &(dyn Error + 'static)) -> bool {
     chain(error).any(|error| error.is::<LengthLimitError>())
 }
 
-/// An error and its causes.
+/// Returns an error and its causes.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     let mut next = Some(error);
     std::iter::from_fn(move || {

@@ -37,7 +37,7 @@ pub(crate) fn issue(gateway: &GatewayState, session: &str, scopes: &Scopes) -> S
     gateway.keys.seal_json(Purpose::SessionKey, &claims).into()
 }
 
-/// The session a session key belongs to, whether it lives or not.
+/// Returns the session a session key belongs to, whether it lives or not.
 pub(crate) fn session_of(gateway: &GatewayState, token: &str) -> Option<String> {
     let claims: Claims = gateway.keys.open_json(Purpose::SessionKey, token)?;
     Some(claims.session)
@@ -55,12 +55,12 @@ impl Authenticated {
         &self.session
     }
 
-    /// What the key was issued for; never more than the session's.
+    /// Returns what the key was issued for; never more than the session's.
     pub(crate) fn scopes(&self) -> &Scopes {
         &self.scopes
     }
 
-    /// When the key stops being good; a session never ends by itself before its keys do.
+    /// Returns when the key stops being good; a session never ends by itself before its keys do.
     pub(crate) fn expires_at(&self) -> Seconds {
         self.expires_at
     }

@@ -41,7 +41,7 @@ impl Cookie {
         }
     }
 
-    /// Seconds.
+    /// Returns the lifetime in seconds.
     fn max_age(self) -> u64 {
         match self {
             Self::Browser => 24 * 60 * 60,
@@ -79,7 +79,7 @@ impl Cookies {
         }
     }
 
-    /// The value of `cookie` in a request, if it is one of ours.
+    /// Returns the value of `cookie` in a request, if it is one of ours.
     pub(crate) fn read(
         &self,
         keys: &KeyRing,
@@ -92,14 +92,14 @@ impl Cookies {
         String::from_utf8(value.to_vec()).ok()
     }
 
-    /// The `Set-Cookie` that gives `cookie` the value.
+    /// Returns the `Set-Cookie` that gives `cookie` the value.
     pub(crate) fn set(&self, keys: &KeyRing, cookie: Cookie, value: &str) -> HeaderValue {
         let sealed = keys.seal(cookie.purpose(), value.as_bytes());
         self.header(&self.name(cookie.name()), &sealed, cookie.max_age())
     }
 
-    /// The sealed sign-ins that a request brings for a state. There is more than one only where another
-    /// site could set them.
+    /// Returns the sealed sign-ins that a request brings for a state. There is more than one only
+    /// where another site could set them.
     pub(crate) fn sign_ins<'a>(
         &self,
         state: &str,
@@ -109,8 +109,8 @@ impl Cookies {
         pairs(headers).filter_map(move |(found, value)| (found == name).then_some(value))
     }
 
-    /// The `Set-Cookie` that keeps a sealed sign-in for `max_age` seconds; `None` if it is too long, or
-    /// if the browser has too many.
+    /// Returns the `Set-Cookie` that keeps a sealed sign-in for `max_age` seconds; `None` if it is
+    /// too long, or if the browser has too many.
     pub(crate) fn set_sign_in(
         &self,
         state: &str,
@@ -127,7 +127,8 @@ impl Cookies {
         fits.then(|| self.header(&name, sealed, max_age))
     }
 
-    /// The `Set-Cookie` that removes a state's sign-in; `None` for what is no state of ours.
+    /// Returns the `Set-Cookie` that removes a state's sign-in; `None` for what is no state of
+    /// ours.
     pub(crate) fn remove_sign_in(&self, state: &str) -> Option<HeaderValue> {
         let is_ours = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
         let is_state = state.len() <= 64 && state.bytes().all(is_ours);
@@ -148,7 +149,7 @@ impl Cookies {
     }
 }
 
-/// The names and values of all cookies of a request.
+/// Returns the names and values of all cookies of a request.
 fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     let lines = headers.get_all(COOKIE).iter();
     lines

@@ -136,7 +136,7 @@ impl GatewayState {
         })))
     }
 
-    /// Host and port of the issuer.
+    /// Returns host and port of the issuer.
     pub(crate) fn host(&self) -> &str {
         self.issuer.split_once("://").map_or("", |(_, host)| host)
     }

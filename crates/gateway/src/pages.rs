@@ -122,7 +122,7 @@ impl PageError {
         matches!(self, Self::Store(_) | Self::TooOften(_))
     }
 
-    /// After how many seconds it is worth trying again, if it is.
+    /// Returns after how many seconds it is worth trying again, if it is.
     fn wait(&self) -> Option<u64> {
         match self {
             Self::Store(_) => Some(5),

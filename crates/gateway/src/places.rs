@@ -32,8 +32,8 @@ const MADE_AT_ONCE: usize = 10;
 /// How many descriptors are for the store, the log, the listener and the identity provider.
 const OTHER_DESCRIPTORS: usize = 64;
 
-/// How many places there can be: a connection needs a descriptor, and one to its backend. `limit` is
-/// what the process may have.
+/// Returns how many places there can be: a connection needs a descriptor, and one to its backend.
+/// `limit` is what the process may have.
 pub(crate) fn places_within(max: usize, limit: Option<u64>) -> usize {
     let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok()) else {
         return max;

@@ -89,7 +89,7 @@ impl Rates {
 }
 
 impl TooOften {
-    /// The wait in whole seconds, for `Retry-After`.
+    /// Returns the wait in whole seconds, for `Retry-After`.
     pub(crate) fn seconds(self) -> u64 {
         self.wait.as_secs() + 1
     }

@@ -191,7 +191,7 @@ fn is_same_host(one: &Url, other: &Url) -> bool {
     }
 }
 
-/// A host without what makes no difference: the dot at the end of a name, and IPv6 around IPv4.
+/// Normalizes a host: removes the dot at the end of a name, and IPv6 around IPv4.
 fn plain_host(host: &Host<&str>) -> Host<String> {
     match host {
         Host::Domain(name) => Host::Domain(name.trim_end_matches('.').to_ascii_lowercase()),
@@ -259,8 +259,8 @@ fn names_host(uri: &str) -> bool {
         .is_some_and(|host| !host.is_empty() && !host.starts_with(['/', '?', ':']))
 }
 
-/// The registered URI that `asked` stands for: the same text, or, on a loopback address, the same
-/// but for the port (RFC 8252 section 7.3).
+/// Returns the registered URI that `asked` stands for: the same text, or, on a loopback address,
+/// the same but for the port (RFC 8252 section 7.3).
 pub(crate) fn find<'a>(registered: &'a [String], asked: &str) -> Option<&'a str> {
     let same = |uri: &&String| {
         uri.as_str() == asked
@@ -269,8 +269,8 @@ pub(crate) fn find<'a>(registered: &'a [String], asked: &str) -> Option<&'a str>
     registered.iter().find(same).map(String::as_str)
 }
 
-/// What a redirect URI is registered as: the text, but for the port of a loopback address, which may
-/// be another one each time.
+/// Returns what a redirect URI is registered as: the text, but for the port of a loopback address,
+/// which may be another one each time.
 pub(crate) fn registered(uri: &str) -> String {
     match without_port(uri) {
         Some((host, path)) => format!("http://{host}{path}"),
@@ -278,7 +278,7 @@ pub(crate) fn registered(uri: &str) -> String {
     }
 }
 
-/// A loopback URI around its port: host, and path with query. `None` if it is not one.
+/// Returns a loopback URI around its port: host, and path with query. `None` if it is not one.
 fn without_port(uri: &str) -> Option<(&str, &str)> {
     let rest = uri.strip_prefix("http://")?;
     let host = ["127.0.0.1", "[::1]", "localhost"]
@@ -299,7 +299,8 @@ fn without_port(uri: &str) -> Option<(&str, &str)> {
     (path.is_empty() || path.starts_with(['/', '?'])).then_some((&rest[..host.len()], path))
 }
 
-/// Whether the host can stand in a header and on a page as it is; a URL may hold more than DNS.
+/// Returns whether the host can stand in a header and on a page as it is; a URL may hold more than
+/// DNS.
 fn has_plain_host(url: &Url) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._[]:".contains(&b);
     url.host_str().is_some_and(|host| host.bytes().all(plain))
@@ -361,7 +362,7 @@ impl Destination {
         }
     }
 
-    /// What a `form-action` of Content Security Policy has to name, so that a form may be
+    /// Returns what a `form-action` of Content Security Policy has to name, so that a form may be
     /// answered with a redirect there. IPv6 addresses have no notation in it.
     pub(crate) fn csp_source(&self) -> String {
         match self {

@@ -18,7 +18,7 @@ use crate::{host_header, oauth, proxy};
 const MAX_METHOD: usize = 16;
 const MAX_PATH: usize = 200;
 
-/// The gateway's routes.
+/// Returns the gateway's routes.
 pub(crate) fn router(gateway: Arc<GatewayState>) -> Router {
     Router::new()
         .route("/healthz", get(health))
@@ -67,7 +67,7 @@ async fn note(State(gateway): State<Arc<GatewayState>>, request: Request, next: 
     response
 }
 
-/// As much of a text as the log has room for.
+/// Returns as much of a text as the log has room for.
 fn shortened(text: &str, longest: usize) -> String {
     match text.char_indices().nth(longest) {
         Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),

@@ -48,7 +48,7 @@ impl Scopes {
         other.0.iter().all(|word| self.0.contains(word))
     }
 
-    /// What of `needed` is not in here.
+    /// Returns what of `needed` is not in here.
     pub(crate) fn missing(&self, needed: &Self) -> Self {
         Self(
             needed
@@ -83,8 +83,8 @@ impl fmt::Display for Scopes {
     }
 }
 
-/// What a client gets that asks for `asked` at a server with `offered`: what it asked for, or
-/// all that the server has if it asked for nothing in particular.
+/// Returns what a client gets that asks for `asked` at a server with `offered`: what it asked for,
+/// or all that the server has if it asked for nothing in particular.
 pub(crate) fn decide(asked: &Scopes, offered: &Scopes) -> Result<Scopes, UnknownScope> {
     let meant = Scopes::new(
         asked

@@ -90,7 +90,7 @@ impl Secrets {
         Ok(self)
     }
 
-    /// The text with the values in place of their names.
+    /// Returns the text with the values in place of their names.
     pub(crate) fn fill(&self, template: &Template) -> Result<SecretString, SecretError> {
         let mut text = String::new();
         for part in template.parts() {
@@ -102,7 +102,7 @@ impl Secrets {
         Ok(text.into())
     }
 
-    /// The values that a text names.
+    /// Returns the values that a text names.
     pub(crate) fn named(&self, template: &Template) -> Result<Vec<SecretString>, SecretError> {
         let names = template.secrets();
         names.map(|name| self.value(name).cloned()).collect()

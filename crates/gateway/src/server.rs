@@ -80,7 +80,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, gateway: &Gatew
     tokio::join!(drain.run(), connections.wait());
 }
 
-/// Whether a connection was gone before it was accepted, which says nothing about the next.
+/// Returns whether a connection was gone before it was accepted, which says nothing about the next.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(

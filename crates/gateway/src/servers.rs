@@ -62,7 +62,7 @@ impl Servers {
         self.root.as_ref()
     }
 
-    /// The server a client means that names none.
+    /// Returns the server for clients that name none.
     pub(crate) fn default(&self) -> Option<&Arc<Server>> {
         let only = || {
             self.by_name
@@ -73,13 +73,13 @@ impl Servers {
         self.root().or_else(only)
     }
 
-    /// The server whose resource identifier is `resource`, byte for byte (RFC 8707). The issuer
-    /// itself stands for the default server, with the slash that URL types add or without.
+    /// Returns the server whose resource identifier is `resource`, byte for byte (RFC 8707). The
+    /// issuer itself stands for the default server, with the slash that URL types add or without.
     pub(crate) fn of_resource(&self, resource: &str) -> Option<&Arc<Server>> {
         self.of_path(resource.strip_prefix(&self.issuer)?)
     }
 
-    /// The server with a protected resource at `path`.
+    /// Returns the server with a protected resource at `path`.
     pub(crate) fn of_path(&self, path: &str) -> Option<&Arc<Server>> {
         match path {
             "" | "/" => self.default(),
@@ -93,7 +93,7 @@ impl Servers {
         }
     }
 
-    /// Every scope of every server.
+    /// Returns every scope of every server.
     pub(crate) fn scopes(&self) -> Scopes {
         let all = self
             .by_name
@@ -136,7 +136,7 @@ impl Server {
 /// Shorter values in a query are no keys.
 const SHORTEST_KEY: usize = 16;
 
-/// What may be a key in the query of a URL, as it is written and decoded.
+/// Returns what may be a key in the query of a URL, as it is written and decoded.
 fn query_values(url: &BackendUrl) -> Vec<SecretString> {
     let url = url.url();
     let written = url.query().unwrap_or_default().split('&');

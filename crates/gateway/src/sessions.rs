@@ -255,7 +255,7 @@ impl LiveSession {
         }
     }
 
-    /// What was not renewed holds until it expires.
+    /// Returns what was not renewed holds until it expires.
     fn unrenewed(&self, sessions: &Sessions, reason: &str) -> Result<(), SessionError> {
         if self.time_left(sessions.now()) > 0 {
             Ok(())

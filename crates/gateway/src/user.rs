@@ -16,7 +16,7 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// What everything of this user is kept under, and what backends are told.
+    /// Returns the id, under which everything of this user is stored and which backends are sent.
     pub(crate) fn id(&self) -> String {
         format!("{}.{}", self.tid, self.oid)
     }

@@ -80,8 +80,8 @@ impl Visitors {
         }
     }
 
-    /// All who come through proxies that the configuration does not name, or with another header than
-    /// it says, are one visitor.
+    /// Returns all who come through proxies that the configuration does not name, or with another
+    /// header than it says, are one visitor.
     fn visitor_of_unknown_proxy(&self, peer: IpAddr) -> Visitor {
         if !self.has_warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -141,15 +141,15 @@ fn is_private(address: IpAddr) -> bool {
     }
 }
 
-/// The addresses of `X-Forwarded-For`, the last one first; `None` for what is not one.
+/// Returns the addresses of `X-Forwarded-For`, the last one first; `None` for what is not one.
 fn listed(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     let lines = lines(headers, &X_FORWARDED_FOR);
     let elements = lines.iter().flat_map(|line| line.rsplit(','));
     elements.map(node).collect()
 }
 
-/// The addresses of `Forwarded` (RFC 7239 section 4), the last one first; `None` for an element without
-/// one.
+/// Returns the addresses of `Forwarded` (RFC 7239 section 4), the last one first; `None` for an
+/// element without one.
 fn forwarded(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     let lines = lines(headers, &FORWARDED);
     let elements = lines.iter().flat_map(|line| outside_quotes(line, ','));
@@ -163,7 +163,7 @@ fn forwarded(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
         .collect()
 }
 
-/// The lines of a header, the last one first.
+/// Returns the lines of a header, the last one first.
 fn lines(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
     let lines = headers.get_all(name).iter().rev();
     lines
@@ -182,7 +182,7 @@ fn outside_quotes(text: &str, separator: char) -> Vec<&str> {
     split.collect()
 }
 
-/// An address, alone or with a port.
+/// Returns an address, alone or with a port.
 fn node(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = text
@@ -193,7 +193,7 @@ fn node(text: &str) -> Option<IpAddr> {
     Some(address.ok()?.to_canonical())
 }
 
-/// An address with the bits after these set to zero.
+/// Returns an address with the bits after these set to zero.
 fn prefix(address: IpAddr, of_v4: u32, of_v6: u32) -> IpAddr {
     match address {
         IpAddr::V4(address) => {

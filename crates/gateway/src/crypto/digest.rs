@@ -23,7 +23,7 @@ impl ToSql for Digest {
     }
 }
 
-/// The PKCE transformation `S256` of RFC 7636 section 4.2.
+/// Returns the PKCE transformation `S256` of RFC 7636 section 4.2.
 pub(crate) fn s256(verifier: &str) -> String {
     base64url(&sha256(verifier.as_bytes()))
 }

@@ -8,7 +8,7 @@ pub(crate) fn token() -> String {
     base64url(&bytes::<32>())
 }
 
-/// An identifier that is not a secret.
+/// Returns an identifier that is not a secret.
 pub(crate) fn id() -> String {
     uuid::Uuid::new_v4().to_string()
 }

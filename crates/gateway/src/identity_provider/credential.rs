@@ -215,7 +215,7 @@ async fn fetch(
     })
 }
 
-/// The bytes of the first certificate of a PEM text.
+/// Returns the bytes of the first certificate of a PEM text.
 fn der(pem: &str) -> Option<Vec<u8>> {
     let (_, rest) = pem.split_once("-----BEGIN CERTIFICATE-----")?;
     let (body, _) = rest.split_once("-----END CERTIFICATE-----")?;

@@ -197,7 +197,7 @@ impl<T> State<T> {
     }
 }
 
-/// A fetch that panicked runs no more.
+/// Ends a fetch that panicked.
 fn is_running<T>(state: &State<T>) -> bool {
     let running = state.running.as_ref();
     running.is_some_and(|running| running.has_changed().is_ok())

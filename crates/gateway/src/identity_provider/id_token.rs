@@ -57,7 +57,7 @@ impl Audience {
     }
 }
 
-/// The id of the key that a token says it is signed with; the only thing read before the
+/// Returns the id of the key that a token says it is signed with; the only thing read before the
 /// signature is checked.
 pub(super) fn key_id(token: &str) -> Result<String, IdTokenError> {
     let header = jsonwebtoken::decode_header(token).map_err(|_| IdTokenError::Malformed)?;

@@ -74,7 +74,7 @@ async fn fetch(
     })
 }
 
-/// An RSA key for signatures with its id, or nothing.
+/// Returns an RSA key for signatures with its id, or nothing.
 fn read(value: serde_json::Value) -> Option<(String, Key)> {
     let issuer = value
         .get("issuer")

@@ -69,8 +69,8 @@ async fn fetch(
     })
 }
 
-/// Whether a document with `issuer` may be used for `authority`: they are the same but for the
-/// tenant, which Entra writes as an id or as `{tenantid}` whatever was asked for.
+/// Returns whether a document with `issuer` may be used for `authority`: they are the same but for
+/// the tenant, which Entra writes as an id or as `{tenantid}` whatever was asked for.
 fn belongs(issuer: &str, authority: &str) -> bool {
     fn around_tenant(text: &str) -> Option<(&str, &str)> {
         let host = text.find("://")? + 3;

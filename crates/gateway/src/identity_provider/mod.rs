@@ -92,7 +92,7 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    /// From when on these tokens, which came `now`, are renewed.
+    /// Returns from when on these tokens, which came `now`, are refreshed.
     pub(crate) fn renew_at(&self, now: Seconds) -> Seconds {
         let life = self.expires_at.saturating_sub(now);
         let early = EARLY.min(life / LEFT_AT_RENEWAL);
@@ -136,7 +136,7 @@ type Client = oauth2::Client<
 >;
 
 impl Entra {
-    /// Prepares the way to Entra; nothing is sent yet.
+    /// Makes a client of Entra. Sends nothing yet.
     pub(crate) fn new(
         config: &EntraConfig,
         allowed_tenants: &[String],
@@ -172,7 +172,8 @@ impl Entra {
         }
     }
 
-    /// The URL that a browser is sent to, and what to keep until it comes back with `state`.
+    /// Returns the URL that a browser is sent to, and what to keep until it comes back with
+    /// `state`.
     pub(crate) async fn begin(
         &self,
         state: &SecretString,
@@ -240,7 +241,7 @@ impl Entra {
         Ok(self.tokens(&answer, tokens.refresh.as_deref()))
     }
 
-    /// The issuer that callbacks may name (RFC 9207).
+    /// Returns the issuer that callbacks may name (RFC 9207).
     pub(crate) async fn issuer(&self) -> Result<String, IdentityProviderError> {
         Ok(self.metadata().await?.issuer.clone())
     }
@@ -303,8 +304,9 @@ impl Entra {
     }
 }
 
-/// What `form-action` has to let through when a form leads to Entra: a federated tenant may be
-/// sent on to a host that no list has, so every https host, and for a loopback stand-in just that.
+/// Returns what `form-action` has to let through when a form leads to Entra: a federated tenant may
+/// be sent on to a host that no list has, so every https host, and for a loopback stand-in just
+/// that.
 pub(crate) fn form_action(authority: &model::EndpointUrl) -> Cow<'static, str> {
     if authority.is_loopback() && authority.url().scheme() == "http" {
         Cow::Owned(authority.url().origin().ascii_serialization())

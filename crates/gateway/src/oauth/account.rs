@@ -52,7 +52,7 @@ pub(super) async fn revoke(
     }
 }
 
-/// Whether there was such a consent.
+/// Returns whether there was such a consent.
 async fn end_consent(
     gateway: &Gateway,
     id: String,

@@ -118,7 +118,7 @@ fn refuse(
     PageError::Denied(denial, Back { place, url }).answer(gateway, headers)
 }
 
-/// The user whose consent may stand for the page.
+/// Returns the user whose consent may stand for the page.
 async fn remembered(
     gateway: &Gateway,
     headers: &HeaderMap,

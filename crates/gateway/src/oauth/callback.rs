@@ -158,7 +158,8 @@ async fn grant(
     Ok(code.map_or(Granted::Spent, Granted::Code))
 }
 
-/// The consent that covers the request of who signed in; `None` if they have to be asked.
+/// Returns the consent of the signed-in user that covers the request, or `None` if the user has to be
+/// asked.
 async fn consent(
     gateway: &Gateway,
     request: &AuthorizationRequest,

@@ -104,7 +104,7 @@ pub(super) fn ask(
 }
 
 impl Reason {
-    /// What the page says of it.
+    /// Returns what the page says of it.
     fn notice(self) -> Option<&'static str> {
         match self {
             Self::Asked => None,
@@ -203,7 +203,7 @@ async fn act(
     sign_in::begin(gateway, visitor, headers, sign_in, RedirectAfter::Form).await
 }
 
-/// As much of a redirect URI as a page has room for; its host comes first.
+/// Returns as much of a redirect URI as a page has room for; its host comes first.
 fn shortened(uri: &str) -> String {
     let mut text: String = uri.chars().take(160).collect();
     if text.len() < uri.len() {

@@ -5,8 +5,8 @@ use http::{HeaderMap, HeaderName};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Whether a form was sent by a page of `origin`: by Origin, or by Referer where a browser sends
-/// no Origin, and by Sec-Fetch-Site where it sends that.
+/// Returns whether a form was sent by a page of `origin`: by Origin, or by Referer where a browser
+/// sends no Origin, and by Sec-Fetch-Site where it sends that.
 pub(super) fn is_own_form(headers: &HeaderMap, origin: &str) -> bool {
     let site = single(headers, &SEC_FETCH_SITE);
     let from = match single(headers, &ORIGIN) {

@@ -30,7 +30,7 @@ use crate::gateway_state::GatewayState;
 
 pub(crate) use protected_resource::metadata_url;
 
-/// The authorization server's endpoints.
+/// Returns the authorization server's endpoints.
 pub(crate) fn router() -> Router<Arc<GatewayState>> {
     Router::new()
         .route(

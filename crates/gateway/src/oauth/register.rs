@@ -125,7 +125,7 @@ fn invalid(error: &'static str, description: &str) -> OAuthError {
     OAuthError::bad_request(error, description)
 }
 
-/// A name without what could make it look like something else: control characters, line
+/// Returns a name without what could make it look like something else: control characters, line
 /// breaks, marks that turn the direction of writing, characters without width.
 fn readable(name: &str) -> String {
     let invisible = |c: char| {

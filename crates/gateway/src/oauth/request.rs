@@ -161,7 +161,7 @@ impl AuthorizationRequest {
         }
     }
 
-    /// What a consent to this request is kept under.
+    /// Returns the key of a consent to this request.
     pub(super) fn consent_key(&self, user: &str) -> ConsentKey {
         ConsentKey {
             user: user.to_owned(),
@@ -222,7 +222,7 @@ fn check_challenge(parameters: &Parameters) -> Result<&str, Denial> {
     }
 }
 
-/// What of `prompt` (OpenID Connect Core section 3.1.2.1) Entra has to do.
+/// Returns the part of `prompt` that is sent to Entra (OpenID Connect Core section 3.1.2.1).
 fn check_prompt(prompt: &str) -> Result<Option<String>, Denial> {
     let mut upstream = None;
     for word in prompt.split(' ').filter(|word| !word.is_empty()) {

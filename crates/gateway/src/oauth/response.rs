@@ -47,7 +47,7 @@ impl OAuthError {
         }
     }
 
-    /// For what may work later.
+    /// Makes the error for a request that may succeed later.
     pub(super) fn unavailable() -> Self {
         Self {
             status: StatusCode::SERVICE_UNAVAILABLE,
@@ -57,7 +57,7 @@ impl OAuthError {
         }
     }
 
-    /// For a visitor that has to wait.
+    /// Makes the error for a visitor that has to wait.
     pub(super) fn too_often(too_often: TooOften) -> Self {
         Self {
             status: StatusCode::TOO_MANY_REQUESTS,
@@ -113,7 +113,7 @@ pub(super) async fn finish<T: Send + 'static>(
     })
 }
 
-/// The body of a request that has to be of `content_type`.
+/// Returns the body of a request that has to be of `content_type`.
 pub(super) async fn body(
     headers: &HeaderMap,
     content_type: &str,

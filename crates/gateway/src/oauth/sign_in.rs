@@ -36,7 +36,7 @@ pub(super) struct Transaction {
 }
 
 impl Transaction {
-    /// One whose form may be sent until then.
+    /// Makes a transaction whose form may be sent until `ends_at`.
     pub(super) fn with_form_until(expires_at: Seconds) -> Self {
         Self {
             id: crypto::id(),
@@ -44,12 +44,12 @@ impl Transaction {
         }
     }
 
-    /// One that goes on to Entra at once.
+    /// Makes a transaction that goes on to Entra at once.
     pub(super) fn without_form(now: Seconds) -> Self {
         Self::with_form_until(now)
     }
 
-    /// What the store notes of it: for a little longer than anything of it is good.
+    /// Returns what the store notes of it: for a little longer than anything of it is good.
     pub(super) fn spent(self) -> SpentTransaction {
         SpentTransaction {
             id: self.id,
@@ -238,13 +238,13 @@ fn open(gateway: &Gateway, state: &str, sealed: &str) -> Option<SignIn> {
     (sign_in.state == state && gateway.now() < sign_in.expires_at).then_some(sign_in)
 }
 
-/// What a client is told when the store does not answer.
+/// Returns what a client is told when the store does not answer.
 pub(super) fn unavailable(error: &StoreError) -> Denial {
     tracing::error!(%error, "the store failed");
     Denial::new("temporarily_unavailable", "The gateway cannot answer now")
 }
 
-/// What a client is told when Entra does not do what was asked.
+/// Returns what a client is told when Entra does not do what was asked.
 pub(super) fn denial(error: &IdentityProviderError) -> Denial {
     match error {
         IdentityProviderError::Unavailable(_) => Denial::new(

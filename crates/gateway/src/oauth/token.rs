@@ -119,14 +119,15 @@ async fn redeem(
     }
 }
 
-/// The error for a code that is not good. Beyond the limit the visitor is told to wait; one that is good
-/// is never refused for that, because others may have the same address.
+/// Returns the error for a code that is not good. Beyond the limit the visitor is told to wait; one
+/// that is good is never refused for that, because others may have the same address.
 fn wrong_code(gateway: &Gateway, visitor: &Visitor) -> OAuthError {
     let counted = gateway.rates.wrong_codes.count(visitor);
     counted.map_or_else(OAuthError::too_often, |()| invalid_grant())
 }
 
-/// The challenge that belongs to a verifier (RFC 7636 section 4.1); `None` if it is malformed.
+/// Returns the challenge that belongs to a verifier (RFC 7636 section 4.1); `None` if it is
+/// malformed.
 fn challenge_of(verifier: &str) -> Option<String> {
     let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     let is_well_formed = (43..=128).contains(&verifier.len()) && verifier.bytes().all(unreserved);
@@ -193,7 +194,7 @@ fn new_refresh_token(gateway: &Gateway) -> (SecretString, RefreshToken) {
     (token.into(), row)
 }
 
-/// The server of the `resource`, if one is named.
+/// Returns the server of the `resource`, if one is named.
 fn resource(gateway: &Gateway, form: &Parameters) -> Result<Option<ServerName>, OAuthError> {
     let Some(resource) = form.get("resource") else {
         return Ok(None);

@@ -157,27 +157,27 @@ impl Connection {
         })
     }
 
-    /// Whether a request without a session is open.
+    /// Returns whether a request without a session is open.
     pub(super) fn serves_anonymous(&self) -> bool {
         self.requests().oldest_anonymous().is_some()
     }
 
-    /// Whether a request of a session is open.
+    /// Returns whether a request of a session is open.
     pub(crate) fn serves_session(&self) -> bool {
         self.requests().of_sessions > 0
     }
 
-    /// Whether sessions can use it.
+    /// Returns whether sessions can use it.
     pub(super) fn is_usual(&self) -> bool {
         self.kind == Kind::Usual
     }
 
-    /// Whether it counts for an address: it is not of a proxy.
+    /// Returns whether it counts for an address: it is not of a proxy.
     pub(crate) fn is_limited(&self) -> bool {
         self.address.is_some()
     }
 
-    /// Whether a request has ever come.
+    /// Returns whether a request has ever come.
     pub(crate) fn was_used(&self) -> bool {
         self.requests().count > 0
     }
@@ -207,13 +207,13 @@ impl Connection {
 }
 
 impl Requests {
-    /// When the oldest open request without a session began.
+    /// Returns when the oldest open request without a session began.
     fn oldest_anonymous(&self) -> Option<u64> {
         let mut anonymous = self.open.values().filter(|open| !open.is_of_session);
         anonymous.next().map(|open| open.begun_at)
     }
 
-    /// Until when the connection may go on as it is.
+    /// Returns when the connection has to close if nothing changes.
     fn limit(&self) -> Option<Duration> {
         let (since, time) = match self.oldest_anonymous() {
             Some(begun_at) => (begun_at, ANONYMOUS_TIME),
@@ -260,7 +260,7 @@ impl OpenRequest {
         self.is_finished.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it is of a session.
+    /// Returns whether it is of a session.
     pub(crate) fn is_of_session(&self) -> bool {
         self.is_of_session.load(Ordering::Relaxed)
     }
@@ -304,7 +304,7 @@ mod tests {
 
     use super::*;
 
-    /// How many seconds a connection may go on, as it is after `change`.
+    /// Returns how many seconds a connection may go on, as it is after `change`.
     async fn time_of(change: impl FnOnce(&Arc<Connection>) -> Vec<OpenRequest>) -> Option<u64> {
         let connection = Connection::new(None, Kind::Usual, Instant::now(), Arc::default());
         let _open = change(&connection);

@@ -78,7 +78,7 @@ impl KeepAlive {
 }
 
 impl Relayed {
-    /// For a caller of `session`.
+    /// Makes a body for a caller of `session`.
     pub(super) fn new(body: Incoming, session: &Arc<LiveSession>, options: RelayOptions) -> Self {
         Self {
             body: WithoutTrailers(body),

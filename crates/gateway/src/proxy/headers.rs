@@ -64,7 +64,7 @@ const BACKENDS_OWN_PREFIXES: [&str; 4] = [
     "x-postern-",
 ];
 
-/// A caller's headers as a backend gets them: what is ours to say comes from `ours` alone.
+/// Returns a caller's headers as a backend gets them: what is ours to say comes from `ours` alone.
 pub(super) fn to_backend(callers: &HeaderMap, ours: HeaderMap) -> HeaderMap {
     let mut headers = passing(callers, is_callers);
     for name in ours.keys() {
@@ -81,8 +81,9 @@ pub(super) fn to_backend_readable(callers: &HeaderMap, ours: HeaderMap) -> Heade
     headers
 }
 
-/// A backend's headers as the caller gets them, without those that we `injected` and without any that
-/// holds one of our `secrets`: a backend may tell what it was asked with. Bodies are not looked at.
+/// Returns a backend's headers as the caller gets them, without those that we `injected` and
+/// without any that holds one of our `secrets`: a backend may tell what it was asked with. Bodies
+/// are not looked at.
 pub(super) fn to_caller(
     backends: &HeaderMap,
     injected: &HeaderMap,
@@ -133,8 +134,8 @@ pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether a backend's status may be the caller's: a redirect would lead past the gateway, and a
-/// 401 speaks of a credential the caller does not have.
+/// Returns whether a backend's status may be the caller's: a redirect would lead past the gateway,
+/// and a 401 speaks of a credential the caller does not have.
 pub(super) fn may_pass(status: StatusCode) -> bool {
     !(status.is_redirection() && status != StatusCode::NOT_MODIFIED)
         && status != StatusCode::UNAUTHORIZED
@@ -179,7 +180,7 @@ fn listed_by_connection(headers: &HeaderMap) -> Vec<String> {
         .collect()
 }
 
-/// What frames or types a message cannot be talked away.
+/// Returns whether a header frames or types a message: `Connection` cannot remove it.
 fn is_essential(name: &HeaderName) -> bool {
     *name == CONTENT_LENGTH || *name == CONTENT_TYPE
 }

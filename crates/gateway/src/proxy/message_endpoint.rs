@@ -29,8 +29,8 @@ struct Sealed<Who> {
     session: String,
 }
 
-/// The backend's endpoint that a caller was told as `told`, if it was this caller, in this session, and
-/// if the configuration still names the backend.
+/// Returns the backend's endpoint that a caller was told as `told`, if it was this caller, in this
+/// session, and if the configuration still names the backend.
 pub(super) fn open(keys: &KeyRing, permit: &Permit, told: &str) -> Option<Uri> {
     let sealed: Sealed<Owner> = keys.open_json(Purpose::MessageEndpoint, told)?;
     let is_own = sealed.owner == Owner::of(permit) && sealed.session == permit.session().id;
@@ -131,7 +131,7 @@ impl EndpointEventRewriter {
         Ok(())
     }
 
-    /// The event is too long to be held back; it must not be an announcement then.
+    /// Passes on an event that is too long to be held back. It must not be an announcement then.
     fn give_up(&mut self, out: &mut BytesMut) -> Result<(), EndpointError> {
         let is_name = self.line.len() > MAX_ENDPOINT && may_name_the_event(&self.line);
         if is_name || announced(&self.event).is_some() {
@@ -192,7 +192,7 @@ impl EndpointEventRewriter {
     }
 }
 
-/// The endpoint that an event announces, if it is such an event.
+/// Returns the endpoint that an event announces, if it is such an event.
 fn announced(event: &[u8]) -> Option<String> {
     let (mut kind, mut data) = (None, Vec::new());
     for line in event.split(|byte| matches!(byte, b'\n' | b'\r')) {
@@ -210,7 +210,7 @@ fn announced(event: &[u8]) -> Option<String> {
     (kind == Some(b"endpoint")).then(|| String::from_utf8_lossy(&data.join(&b'\n')).into_owned())
 }
 
-/// Whether a line, as far as it was read, may be the one that names the event's kind.
+/// Returns whether a line, as far as it was read, may be the one that names the event's kind.
 fn may_name_the_event(line: &[u8]) -> bool {
     let line = line.strip_prefix(BOM).unwrap_or(line);
     line.starts_with(b"event") || b"event".starts_with(line) || BOM.starts_with(line)
@@ -228,7 +228,7 @@ fn at_same_origin(stream: &Url, endpoint: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// What a caller gets of a stream that comes in chunks of `size` bytes.
+    /// Returns what a caller gets of a stream that comes in chunks of `size` bytes.
     fn passed(stream: &str, size: usize) -> Result<String, EndpointError> {
         let base = Url::parse("http://10.0.0.5:7071/mcp/sse").unwrap();
         let mut announcements = EndpointEventRewriter::telling(move |endpoint| {

@@ -19,7 +19,7 @@ use axum::routing::{get, post};
 
 use crate::gateway_state::GatewayState;
 
-/// The servers' endpoints.
+/// Returns the servers' endpoints.
 pub(crate) fn router() -> Router<Arc<GatewayState>> {
     let streamable = || {
         post(relay::streamable)

@@ -82,7 +82,7 @@ impl Permit {
         &self.server
     }
 
-    /// When the key it was given for stops being good.
+    /// Returns when the key it was given for stops being good.
     pub(super) fn until(&self) -> Seconds {
         self.until
     }

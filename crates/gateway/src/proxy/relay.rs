@@ -51,7 +51,7 @@ pub(super) async fn message(
     relay(gateway, request, Transport::Message).await
 }
 
-/// The preflight of a web page.
+/// Answers the preflight of a web page.
 pub(super) async fn preflight(
     State(gateway): State<Arc<GatewayState>>,
     request: Request,
@@ -67,7 +67,7 @@ pub(super) async fn preflight(
     with_cors(&gateway, request.headers().get(ORIGIN).cloned(), response)
 }
 
-/// Every path that nothing is at.
+/// Answers requests for paths without an endpoint.
 pub(crate) async fn nowhere(
     State(gateway): State<Arc<GatewayState>>,
     request: Request,
@@ -115,14 +115,14 @@ async fn relay(gateway: Arc<GatewayState>, request: Request, transport: Transpor
     with_cors(&gateway, origin, response)
 }
 
-/// Whether the response is a stream without an end, and not the answer to a call.
+/// Returns whether the response is a stream without an end, and not the answer to a call.
 fn asks_for_stream(request: &Request) -> bool {
     let method = request.headers().get("mcp-method");
     *request.method() == Method::GET
         || method.is_some_and(|method| method.as_bytes() == b"subscriptions/listen")
 }
 
-/// The server at a path, compared as it is written: nothing is decoded.
+/// Returns the server at a path, compared as it is written: nothing is decoded.
 fn server_at(gateway: &GatewayState, path: &str, transport: Transport) -> Option<Arc<Server>> {
     let server = match path {
         "/mcp" | "/mcp/sse" | "/mcp/message" => gateway.servers.root(),
@@ -183,7 +183,7 @@ async fn pass(
     answer(gateway, &permit, &context, &uri, response)
 }
 
-/// The request as the backend gets it.
+/// Returns the request as the backend gets it.
 fn prepare(
     gateway: &GatewayState,
     permit: &Permit,
@@ -223,7 +223,8 @@ struct ResponseContext {
     left: Duration,
 }
 
-/// A stream lives no longer than the key that opened it, the answer to a message hardly.
+/// Returns how long a response may take: a stream until its key expires, an answer for at least
+/// [`LAST_WORD`] seconds.
 fn time_left(permit: &Permit, is_stream: bool, now: Seconds) -> Duration {
     let left = permit.until().saturating_sub(now);
     Duration::from_secs(match is_stream {
@@ -232,7 +233,7 @@ fn time_left(permit: &Permit, is_stream: bool, now: Seconds) -> Duration {
     })
 }
 
-/// The response as the caller gets it, with what came from `uri`.
+/// Makes the response that the caller gets from the response of the backend at `uri`.
 fn answer(
     gateway: &Arc<GatewayState>,
     permit: &Permit,
@@ -290,7 +291,7 @@ fn with_query(url: &Uri, query: Option<&str>) -> Uri {
     Uri::from_parts(parts).unwrap_or_else(|_| url.clone())
 }
 
-/// The endpoint that the backend announced, out of what the caller was told.
+/// Returns the endpoint that the backend announced, out of what the caller was told.
 fn told_endpoint(gateway: &GatewayState, permit: &Permit, query: Option<&str>) -> Option<Uri> {
     let told = query?
         .split('&')

@@ -34,7 +34,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// What all of its metadata comes to.
+    /// Returns the digest of all its metadata.
     fn fingerprint(&self) -> Digest {
         let metadata = serde_json::json!([self.name, self.website, self.redirect_uris]);
         Digest::of(&metadata.to_string())

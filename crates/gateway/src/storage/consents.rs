@@ -48,7 +48,7 @@ pub(crate) struct RecordedConsent {
 }
 
 impl Store {
-    /// The consent that covers all of `scopes`, if there is one.
+    /// Returns the consent that covers all of `scopes`, if there is one.
     pub(crate) async fn consent(
         &self,
         key: ConsentKey,
@@ -106,7 +106,7 @@ impl Store {
         .await
     }
 
-    /// What `user` allowed `client`, newest first.
+    /// Returns what `user` allowed `client`, newest first.
     pub(crate) async fn consents(
         &self,
         user: String,

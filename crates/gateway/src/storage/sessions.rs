@@ -212,7 +212,7 @@ impl Store {
         self.run(move |tx| find_session(tx, &id, now)).await
     }
 
-    /// The session a refresh token belongs to, spent or not.
+    /// Returns the session a refresh token belongs to, spent or not.
     pub(crate) async fn session_of_refresh_token(
         &self,
         digest: Digest,
