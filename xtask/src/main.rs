@@ -21,6 +21,7 @@ mod run;
 mod schemas;
 mod steps;
 mod test;
+mod threats;
 mod tree;
 
 use std::process::ExitCode;
@@ -71,6 +72,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[--check]",
         about: "write docs/schemas from the configuration types; --check fails where they differ",
         main: schemas::main,
+    },
+    Command {
+        name: "threats",
+        arguments: "[--write]",
+        about: "compare docs/threats.md with the ids in names of tests; --write renews its column of tests",
+        main: threats::main,
     },
 ];
 

@@ -9,6 +9,7 @@ use crate::{
     node::{self, Node},
     only_flag, platforms, schemas,
     steps::Steps,
+    threats,
     tree::{self, cargo},
 };
 
@@ -21,6 +22,11 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
     let node = system(&mut steps)?;
     steps.command("format", &mut cargo(&["fmt", "--all", "--check"]))?;
     steps.step("schemas", "docs/schemas against the types", schemas::check)?;
+    steps.step(
+        "threats",
+        "docs/threats.md against the names of the tests",
+        threats::check,
+    )?;
     ui(&mut steps, &node)?;
     rust(&mut steps, &node, full)?;
     if full {
