@@ -1,4 +1,5 @@
-//! What README and docs show of configuration files is read as the programs read it.
+//! Reads README and docs: each example of a configuration file as the programs read it, and each
+//! link to a file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,30 +8,38 @@ use model::config::emulator::EmulatorConfig;
 use model::config::gateway::GatewayConfig;
 use model::config::{BridgeConfig, ServerAuth};
 
-/// Reads an example, and fails where it is none.
+/// Reads an example, and fails if it is none.
 type Read = fn(&str);
 
 /// What an example is a part of, by the file that shows it and how it begins.
-const EXAMPLES: [(&str, &str, Read); 8] = [
-    ("README.md", "version = 1\n\n[bridge]", bridge),
-    ("README.md", "[servers.crm]", bridge),
-    ("README.md", "[servers.nightly]", client_credentials),
-    ("README.md", "[servers.crm]", bridge),
+const EXAMPLES: [(&str, &str, Read); 9] = [
     ("docs/emulator.md", "version = 1\n\n[[tenants]]", emulator),
     ("docs/entra.md", "[servers.files]", bridge),
     ("docs/entra.md", "[servers.notes]", bridge),
-    ("docs/entra.md", "[entra]", gateway),
+    ("docs/entra.md", "[entra]", part_of_gateway),
+    (
+        "docs/gateway/configuration.md",
+        "version = 1\npublic_url",
+        gateway,
+    ),
+    (
+        "docs/user/configuration.md",
+        "version = 1\n\n[bridge]",
+        bridge,
+    ),
+    ("docs/user/configuration.md", "[servers.crm]", bridge),
+    (
+        "docs/user/configuration.md",
+        "[servers.nightly]",
+        client_credentials,
+    ),
+    ("docs/user/configuration.md", "[servers.crm]", bridge),
 ];
 
 #[test]
 fn every_example_is_a_configuration() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut found = Vec::new();
-    for file in documents(&root) {
-        let text = fs::read_to_string(&file).unwrap().replace("\r\n", "\n");
-        let parts = file.strip_prefix(&root).unwrap().iter();
-        let name: Vec<_> = parts.map(|part| part.to_str().unwrap()).collect();
-        let name = name.join("/");
+    for (name, text) in documents() {
         found.extend(examples(&text).map(|example| (name.clone(), example.to_owned())));
     }
     let shown: Vec<_> = found.iter().map(|(file, text)| (file, text)).collect();
@@ -42,21 +51,85 @@ fn every_example_is_a_configuration() {
     }
 }
 
-/// The pages that people read, by name.
-fn documents(root: &Path) -> Vec<PathBuf> {
-    let folders = [root.to_owned(), root.join("docs")];
-    let files = folders
-        .iter()
-        .flat_map(|folder| fs::read_dir(folder).expect("a folder"));
-    let mut pages: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
-    pages.retain(|file| file.extension().is_some_and(|extension| extension == "md"));
-    pages.sort();
-    pages
+#[test]
+fn every_link_leads_to_a_file() {
+    let root = root();
+    let mut count = 0;
+    for (name, text) in documents() {
+        let folder = root.join(&name).with_file_name("");
+        for link in links(&text) {
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => root.join(&name),
+                _ => folder.join(path),
+            };
+            assert!(target.exists(), "{name} links to {link}");
+            if !heading.is_empty() {
+                let text = fs::read_to_string(target).unwrap();
+                let mut headings = headings(&text);
+                assert!(headings.any(|known| known == heading), "{name}: {link}");
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 40, "only {count} links were found");
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The pages that people read, by path from the root, sorted: those at the root and all in `docs`.
+fn documents() -> Vec<(String, String)> {
+    let root = root();
+    let mut paths = Vec::new();
+    collect(&root, "", &mut paths);
+    collect(&root, "docs/", &mut paths);
+    paths.sort();
+    let read = |path: String| {
+        let text = fs::read_to_string(root.join(&path)).expect("a document");
+        (path, text.replace("\r\n", "\n"))
+    };
+    paths.into_iter().map(read).collect()
+}
+
+/// Adds the pages of a folder, which is a prefix of paths. At the root, leaves out its folders.
+fn collect(root: &Path, prefix: &str, paths: &mut Vec<String>) {
+    for entry in fs::read_dir(root.join(prefix)).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let name = entry.file_name().into_string().expect("a name");
+        let path = format!("{prefix}{name}");
+        let is_folder = entry.file_type().expect("a type").is_dir();
+        if is_folder && !prefix.is_empty() {
+            collect(root, &format!("{path}/"), paths);
+        } else if !is_folder && name.ends_with(".md") {
+            paths.push(path);
+        }
+    }
 }
 
 fn examples(text: &str) -> impl Iterator<Item = &str> {
     let after = text.split("```toml\n").skip(1);
     after.map(|rest| rest.split_once("```").expect("its end").0)
+}
+
+/// The targets of links that are not on the web.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let after = text.split("](").skip(1);
+    let targets = after.filter_map(|rest| Some(rest.split_once(')')?.0));
+    targets.filter(|target| !target.contains("://"))
+}
+
+/// The names by which links lead to the headings of a page.
+fn headings(text: &str) -> impl Iterator<Item = String> {
+    let titles = text.lines().filter(|line| line.starts_with('#'));
+    titles.map(|line| {
+        let title = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = title
+            .chars()
+            .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    })
 }
 
 fn parsed(text: &str) -> BridgeConfig {
@@ -87,11 +160,15 @@ fn emulator(text: &str) {
     assert!(!config.tenants.is_empty(), "{text}");
 }
 
-/// The part that is shown, filled in, in the smallest file that can have it.
-fn gateway(part: &str) {
-    let part = part.replace("/TENANT/", "/11111111-0000-4000-8000-000000000001/");
+/// A whole file, with a tenant in place of the word.
+fn gateway(text: &str) {
+    let text = text.replace("/TENANT/", "/11111111-0000-4000-8000-000000000001/");
+    GatewayConfig::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+}
+
+/// A part, in the smallest file that can have it.
+fn part_of_gateway(part: &str) {
     let url = "public_url = 'https://gateway.example.com'";
     let server = "[servers.files]\nurl = 'https://backend.example.com/mcp'";
-    let text = format!("{url}\n{part}\n{server}\n");
-    GatewayConfig::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    gateway(&format!("{url}\n{part}\n{server}\n"));
 }
