@@ -1,5 +1,4 @@
-//! Reads README and docs: each example of a configuration file as the programs read it, and each
-//! link to a file.
+//! The examples of configuration files in README and docs are valid, and links lead to files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,10 +7,10 @@ use model::config::emulator::EmulatorConfig;
 use model::config::gateway::GatewayConfig;
 use model::config::{BridgeConfig, ServerAuth};
 
-/// Reads an example, and fails if it is none.
+/// Parses an example, and panics if it is invalid.
 type Read = fn(&str);
 
-/// What an example is a part of, by the file that shows it and how it begins.
+/// The examples: the document, the start of the example, and its parser.
 const EXAMPLES: [(&str, &str, Read); 9] = [
     ("docs/emulator.md", "version = 1\n\n[[tenants]]", emulator),
     ("docs/entra.md", "[servers.files]", bridge),
@@ -37,7 +36,7 @@ const EXAMPLES: [(&str, &str, Read); 9] = [
 ];
 
 #[test]
-fn every_example_is_a_configuration() {
+fn every_example_is_valid() {
     let mut found = Vec::new();
     for (name, text) in documents() {
         found.extend(examples(&text).map(|example| (name.clone(), example.to_owned())));
@@ -79,7 +78,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The pages that people read, by path from the root, sorted: those at the root and all in `docs`.
+/// Returns the documents at the root and in `docs`, with their paths from the root, sorted.
 fn documents() -> Vec<(String, String)> {
     let root = root();
     let mut paths = Vec::new();
@@ -93,7 +92,7 @@ fn documents() -> Vec<(String, String)> {
     paths.into_iter().map(read).collect()
 }
 
-/// Adds the pages of a folder, which is a prefix of paths. At the root, leaves out its folders.
+/// Adds the documents of the folder `prefix`. Does not enter folders at the root.
 fn collect(root: &Path, prefix: &str, paths: &mut Vec<String>) {
     for entry in fs::read_dir(root.join(prefix)).expect("a folder") {
         let entry = entry.expect("an entry");
@@ -113,14 +112,14 @@ fn examples(text: &str) -> impl Iterator<Item = &str> {
     after.map(|rest| rest.split_once("```").expect("its end").0)
 }
 
-/// The targets of links that are not on the web.
+/// Returns the targets of links, except those on the web.
 fn links(text: &str) -> impl Iterator<Item = &str> {
     let after = text.split("](").skip(1);
     let targets = after.filter_map(|rest| Some(rest.split_once(')')?.0));
     targets.filter(|target| !target.contains("://"))
 }
 
-/// The names by which links lead to the headings of a page.
+/// Returns the fragments that lead to the headings of a document.
 fn headings(text: &str) -> impl Iterator<Item = String> {
     let titles = text.lines().filter(|line| line.starts_with('#'));
     titles.map(|line| {
@@ -160,13 +159,13 @@ fn emulator(text: &str) {
     assert!(!config.tenants.is_empty(), "{text}");
 }
 
-/// A whole file, with a tenant in place of the word.
+/// Parses a whole file with its placeholders replaced.
 fn gateway(text: &str) {
     let text = text.replace("/TENANT/", "/11111111-0000-4000-8000-000000000001/");
     GatewayConfig::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
 }
 
-/// A part, in the smallest file that can have it.
+/// Parses an excerpt with its placeholders replaced, in the smallest valid file.
 fn part_of_gateway(part: &str) {
     let url = "public_url = 'https://gateway.example.com'";
     let server = "[servers.files]\nurl = 'https://backend.example.com/mcp'";
