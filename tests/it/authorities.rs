@@ -13,7 +13,9 @@ use tokio::{
     process::Command,
 };
 
-use crate::world::{bridge::Bridge, browser::Browser, person, program, shim::Shim, until, within};
+use crate::harness::{
+    bridge::Bridge, browser::Browser, program, shim::Shim, sign_in_pages, until, within,
+};
 use server::Server;
 
 /// An authorization server, a server that trusts it, and a bridge that knows that as `one`. All
@@ -44,7 +46,7 @@ impl<A> Place<A> {
     /// Signs in at the pages of the authority, as `pages` does it.
     async fn sign_in(&self, who: &str, pages: impl AsyncFnOnce(&Browser)) {
         let signing_in = self.bridge.run(&["sign-in", "one"]);
-        let person = async { at_the_page(&self.bridge.tabs.page(0).await, pages).await };
+        let person = async { at_the_page(&self.bridge.browser.page(0).await, pages).await };
         let (said, ()) = tokio::join!(signing_in, person);
         assert_eq!(said, format!("Signed in to one as {who}@example.test.\n"));
     }
@@ -79,7 +81,11 @@ impl<A> Place<A> {
         let read = within("its end", stdout.read_to_string(&mut said)).await;
         read.expect("text");
         assert_eq!(said, format!("Signed in to one as {who}@example.test.\n"));
-        assert_eq!(self.bridge.tabs.count(), 0, "no page was opened here");
+        assert_eq!(
+            self.bridge.browser.page_count(),
+            0,
+            "no page was opened here"
+        );
     }
 
     /// Calls until the tokens were renewed twice, and sees that nobody was asked meanwhile.
@@ -90,7 +96,11 @@ impl<A> Place<A> {
             (self.server.tokens().len() > 2).then_some(())
         })
         .await;
-        assert_eq!(self.bridge.tabs.count(), 1, "nobody was asked again");
+        assert_eq!(
+            self.bridge.browser.page_count(),
+            1,
+            "nobody was asked again"
+        );
     }
 }
 
@@ -99,7 +109,7 @@ async fn at_the_page(page: &str, pages: impl AsyncFnOnce(&Browser)) {
     let browser = Browser::open().await;
     browser.go_to(page).await;
     pages(&browser).await;
-    person::is_back(&browser).await;
+    sign_in_pages::expect_signed_in(&browser).await;
 }
 
 async fn who_am_i(shim: &mut Shim) -> String {

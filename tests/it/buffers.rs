@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::world::{program, relay::Relay, shim::Shim, until, upstream::Fault};
+use crate::harness::{program, relay::Relay, shim::Shim, until, upstream::Fault};
 
 /// How long a call and its answer are, in bytes.
 const LONG: usize = 8 << 20;

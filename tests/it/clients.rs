@@ -12,7 +12,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::world::{World, bridge::Bridge, program, shim, within};
+use crate::harness::{Harness, bridge::Bridge, program, shim, within};
 
 const TYPESCRIPT: &str = include_str!("../clients/three-tools.mjs");
 const OVER_SOCKET: &str = include_str!("../clients/over-socket.mjs");
@@ -20,8 +20,8 @@ const PYTHON: &str = include_str!("../clients/three_tools.py");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_inspector_reaches_the_tools_through_every_face() {
-    let world = World::start().await;
-    let bridge = signed_in(&world).await;
+    let harness = Harness::start().await;
+    let bridge = signed_in(&harness).await;
     let state = bridge.state().await;
     let shim = shim::arguments("snippets", bridge.root());
     let stdio: Vec<&str> = [program::postern().to_str().expect("a path")]
@@ -53,13 +53,13 @@ async fn the_inspector_reaches_the_tools_through_every_face() {
         let hello = inspect_call(&bridge, &target, &["--tool-name", "hello_mcp"]).await;
         assert!(hello["content"][0]["text"].is_string(), "{face}: {hello}");
     }
-    assert_eq!(bridge.tabs.count(), 1);
+    assert_eq!(bridge.browser.page_count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sdks_reach_the_tools_through_every_face_in_both_eras() {
-    let world = World::start().await;
-    let bridge = signed_in(&world).await;
+    let harness = Harness::start().await;
+    let bridge = signed_in(&harness).await;
     let python = tools().join("clients/python/bin/python");
     let state = bridge.state().await;
     let stdio: Vec<String> = [program::postern().display().to_string()]
@@ -81,13 +81,13 @@ async fn the_sdks_reach_the_tools_through_every_face_in_both_eras() {
         let script = ["-c", PYTHON, era];
         check_three_tools(&bridge, target, python.clone(), &script).await;
     }
-    assert_eq!(bridge.tabs.count(), 1);
+    assert_eq!(bridge.browser.page_count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_typescript_sdk_reaches_the_tools_by_the_url_of_the_socket() {
-    let world = World::start().await;
-    let bridge = signed_in(&world).await;
+    let harness = Harness::start().await;
+    let bridge = signed_in(&harness).await;
     let endpoint = bridge.state().await.servers[0].socket_endpoint.clone();
     let mut command = Command::new(node());
     command
@@ -122,11 +122,11 @@ async fn check_three_tools(
 }
 
 /// A bridge whose person has signed in at the terminal.
-async fn signed_in(world: &World) -> Bridge {
-    let bridge = world.bridge();
+async fn signed_in(harness: &Harness) -> Bridge {
+    let bridge = harness.bridge();
     bridge.start().await;
     let sign_in = bridge.run(&["sign-in", "snippets"]);
-    let person = async { world.sign_in_at(&bridge.tabs.page(0).await).await };
+    let person = async { harness.sign_in_at(&bridge.browser.page(0).await).await };
     tokio::join!(sign_in, person);
     bridge
 }

@@ -7,7 +7,7 @@
 
 mod authorization;
 mod client;
-mod programs;
+mod client_credentials;
 mod suite;
 
 use std::{fs, path::Path};
@@ -15,8 +15,8 @@ use std::{fs, path::Path};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::world::{
-    World,
+use crate::harness::{
+    Harness,
     bridge::Bridge,
     fixture::Fixture,
     wire::{Sse, Streamable},
@@ -83,13 +83,13 @@ async fn a_stream_that_is_cut_goes_on_at_the_bridge() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_conforms_through_the_bridge_and_the_gateway() {
     let fixture = Fixture::start().await;
-    let world = World::start().await;
-    put_behind_the_gateway(&world, &fixture).await;
-    let url = format!("{}/fixture/mcp", world.servers.gateway_url());
-    let bridge = bridge_to(world.folder(), &url);
+    let harness = Harness::start().await;
+    put_behind_the_gateway(&harness, &fixture).await;
+    let url = format!("{}/fixture/mcp", harness.servers.gateway_url());
+    let bridge = bridge_to(harness.folder(), &url);
     bridge.start().await;
     let sign_in = bridge.run(&["sign-in", "fixture"]);
-    let person = async { world.sign_in_at(&bridge.tabs.page(0).await).await };
+    let person = async { harness.sign_in_at(&bridge.browser.page(0).await).await };
     tokio::join!(sign_in, person);
     for revision in [LEGACY, MODERN] {
         check(&endpoint(&bridge).await, revision).await;
@@ -123,13 +123,13 @@ async fn check(url: &str, (revision, scored): (&str, usize)) {
 }
 
 /// Lets the gateway offer the fixture too.
-async fn put_behind_the_gateway(world: &World, fixture: &Fixture) {
-    let file = world.folder().join("gateway.toml");
+async fn put_behind_the_gateway(harness: &Harness, fixture: &Fixture) {
+    let file = harness.folder().join("gateway.toml");
     let mut configuration = fs::read_to_string(&file).expect("a gateway.toml");
     configuration += &format!("\n[servers.fixture]\nurl = \"{}\"\n", fixture.url("mcp"));
     fs::write(&file, configuration).expect("a gateway.toml");
-    world.servers.kill_gateway().await;
-    world.servers.restart_gateway().await;
+    harness.servers.kill_gateway().await;
+    harness.servers.restart_gateway().await;
 }
 
 /// A bridge that knows one server, and does not run yet.

@@ -3,7 +3,7 @@
 
 use emulator::demo;
 
-use crate::world::{World, browser::Browser, oauth::OAuthClient, person};
+use crate::harness::{Harness, browser::Browser, oauth::OAuthClient, sign_in_pages};
 
 /// A client that is known to the gateway, and the page of its request.
 struct Guest {
@@ -14,8 +14,8 @@ struct Guest {
 }
 
 impl Guest {
-    async fn register(world: &World) -> Self {
-        let gateway = world.servers.gateway_url();
+    async fn register(harness: &Harness) -> Self {
+        let gateway = harness.servers.gateway_url();
         let client = OAuthClient::new("127.0.0.1", "/callback").await;
         let id = client.register(&format!("{gateway}/register")).await;
         let resource = format!("{gateway}/snippets/mcp");
@@ -41,60 +41,63 @@ impl Guest {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sign_in_needs_no_scripts() {
-    let (world, browser) = tokio::join!(World::start(), Browser::open_without_scripts());
-    let mut guest = Guest::register(&world).await;
+    let (harness, browser) = tokio::join!(Harness::start(), Browser::open_without_scripts());
+    let mut guest = Guest::register(&harness).await;
     browser
         .go_to("data:text/html,<noscript>none</noscript><p>some</p>")
         .await;
     assert!(browser.text().await.contains("none"), "scripts are on");
     browser.go_to(&guest.page).await;
-    person::consent_at_gateway(&browser).await;
-    person::sign_in_at_entra(&browser, demo::ADELE).await;
+    sign_in_pages::consent_at_gateway(&browser).await;
+    sign_in_pages::sign_in_at_entra(&browser, demo::ADELE).await;
     guest.is_let_in().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_tabs_sign_in_at_once() {
-    let (world, browser) = tokio::join!(World::start(), Browser::open());
-    let (mut one, mut two) = (Guest::register(&world).await, Guest::register(&world).await);
+    let (harness, browser) = tokio::join!(Harness::start(), Browser::open());
+    let (mut one, mut two) = (
+        Guest::register(&harness).await,
+        Guest::register(&harness).await,
+    );
     assert_eq!(one.id, two.id, "the same metadata but for the port");
     browser.go_to(&one.page).await;
     let first = browser.tab().await;
     let second = browser.new_tab().await;
     browser.go_to(&two.page).await;
-    person::consent_at_gateway(&browser).await;
+    sign_in_pages::consent_at_gateway(&browser).await;
     browser.find("button[data-account]").await;
     browser.switch_to(first).await;
-    person::consent_at_gateway(&browser).await;
-    person::sign_in_at_entra(&browser, demo::ADELE).await;
+    sign_in_pages::consent_at_gateway(&browser).await;
+    sign_in_pages::sign_in_at_entra(&browser, demo::ADELE).await;
     one.is_let_in().await;
     browser.switch_to(second).await;
-    person::sign_in_at_entra(&browser, demo::ADELE).await;
+    sign_in_pages::sign_in_at_entra(&browser, demo::ADELE).await;
     two.is_let_in().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn form_sent_twice_brings_one_code() {
-    let (world, browser) = tokio::join!(World::start(), Browser::open());
-    let mut guest = Guest::register(&world).await;
+    let (harness, browser) = tokio::join!(Harness::start(), Browser::open());
+    let mut guest = Guest::register(&harness).await;
     browser.go_to(&guest.page).await;
     // Each click sends the same form, to a tab of its own.
     browser
         .run("document.querySelector('form').target = '_blank'")
         .await;
     let page = browser.tab().await;
-    person::consent_at_gateway(&browser).await;
-    person::consent_at_gateway(&browser).await;
+    sign_in_pages::consent_at_gateway(&browser).await;
+    sign_in_pages::consent_at_gateway(&browser).await;
     let mut tabs = browser.tabs(3).await;
     tabs.retain(|tab| *tab != page);
     let [one, other] = [0, 1].map(|number| tabs[number].clone());
     browser.switch_to(one.clone()).await;
     browser.find("button[data-account]").await;
     browser.switch_to(other).await;
-    person::sign_in_at_entra(&browser, demo::ADELE).await;
+    sign_in_pages::sign_in_at_entra(&browser, demo::ADELE).await;
     guest.is_let_in().await;
     browser.switch_to(one).await;
-    person::sign_in_at_entra(&browser, demo::ADELE).await;
+    sign_in_pages::sign_in_at_entra(&browser, demo::ADELE).await;
     browser.find("main h1").await;
     let text = browser.text().await;
     assert!(text.contains("This sign-in did not begin here"), "{text}");

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-use crate::world::{
+use crate::harness::{
     bridge::Bridge,
     program,
     relay::Relay,

@@ -8,8 +8,8 @@ use control::{
 };
 use serde_json::{Value, json};
 
-use crate::world::{
-    World,
+use crate::harness::{
+    Harness,
     desktop::{Desktop, app, keychain, pictures::Pictures, tray::Tray},
     secrets::{Secrets, Started},
     shim::Shim,
@@ -21,9 +21,9 @@ const ADELE: &str = "Adele Vance (adele@contoso.example)";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn someone_signs_in_from_the_tray_and_the_window_shows_it() {
-    let world = World::start().await;
-    let started = Started::under(world.folder());
-    let (desktop, keychain) = Desktop::with_keychain(&world).await;
+    let harness = Harness::start().await;
+    let started = Started::under(harness.folder());
+    let (desktop, keychain) = Desktop::with_keychain(&harness).await;
     let (app, tray) = desktop.start_app(&["--hidden"]).await;
 
     let menu = tray.menu_when(|menu| menu.has("Sign in")).await;
@@ -33,7 +33,7 @@ async fn someone_signs_in_from_the_tray_and_the_window_shows_it() {
     assert!(!menu.find("Not signed in").unwrap().enabled);
     assert_eq!(tray.tooltip().await, "Postern: not signed in");
 
-    sign_in(&world, &desktop, &tray).await;
+    sign_in(&harness, &desktop, &tray).await;
     let menu = tray.menu().await;
     assert!(menu.has("Sign out") && !menu.has("Sign in"), "{menu}");
     assert_eq!(tray.tooltip().await, "Postern: connected");
@@ -53,25 +53,25 @@ async fn someone_signs_in_from_the_tray_and_the_window_shows_it() {
     let state = desktop.bridge.state().await;
     assert_eq!(state.bridge.vault.state, VaultState::Keychain);
     assert_eq!(keychain.labels().await, ["Postern: key of the token vault"]);
-    let found = Secrets::seen(&world.servers).search(world.folder(), &started);
+    let found = Secrets::seen(&harness.servers).search(harness.folder(), &started);
     assert!(found.is_empty(), "{found:#?}");
 }
 
 /// Signs in from the tray, and returns when the menu shows it.
-async fn sign_in(world: &World, desktop: &Desktop, tray: &Tray) {
+async fn sign_in(harness: &Harness, desktop: &Desktop, tray: &Tray) {
     tray.click("Sign in").await;
-    let page = desktop.bridge.tabs.page(0).await;
+    let page = desktop.bridge.browser.page(0).await;
     tray.menu_when(|menu| menu.has("Cancel sign-in to snippets"))
         .await;
-    world.sign_in_at(&page).await;
+    harness.sign_in_at(&page).await;
     tray.menu_when(|menu| menu.has(ADELE) && menu.has("snippets: ready"))
         .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn closing_the_window_keeps_the_tray_and_a_second_start_shows_it_again() {
-    let world = World::start().await;
-    let desktop = Desktop::start(&world).await;
+    let harness = Harness::start().await;
+    let desktop = Desktop::start(&harness).await;
     let (mut app, tray) = desktop.start_app(&[]).await;
     for _ in 0..2 {
         desktop.screen.close(app::TITLE).await;
@@ -88,8 +88,8 @@ async fn closing_the_window_keeps_the_tray_and_a_second_start_shows_it_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn quit_ends_the_app_and_the_bridge() {
-    let world = World::start().await;
-    let desktop = Desktop::start(&world).await;
+    let harness = Harness::start().await;
+    let desktop = Desktop::start(&harness).await;
     let (app, tray) = desktop.start_app(&["--hidden"]).await;
     tray.menu_when(|menu| menu.has("Sign in")).await;
     assert_eq!(desktop.bridge.processes(), [desktop.bridge.process().await]);
@@ -104,10 +104,10 @@ async fn quit_ends_the_app_and_the_bridge() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_app_killed_beside_a_live_bridge_cuts_no_host_off() {
-    let world = World::start().await;
-    let (desktop, _keychain) = Desktop::with_keychain(&world).await;
+    let harness = Harness::start().await;
+    let (desktop, _keychain) = Desktop::with_keychain(&harness).await;
     let (app, tray) = desktop.start_app(&[]).await;
-    sign_in(&world, &desktop, &tray).await;
+    sign_in(&harness, &desktop, &tray).await;
     let mut shim = Shim::connect(&desktop.bridge, "snippets").await;
     shim.call("hello_mcp", json!({})).await.unwrap();
     let bridge = desktop.bridge.process().await;
@@ -122,7 +122,7 @@ async fn the_app_killed_beside_a_live_bridge_cuts_no_host_off() {
     assert_eq!(desktop.bridge.process().await, bridge);
     shim.call("hello_mcp", json!({})).await.unwrap();
     assert_eq!(
-        desktop.bridge.tabs.count(),
+        desktop.bridge.browser.page_count(),
         1,
         "nobody had to sign in again"
     );
@@ -130,8 +130,8 @@ async fn the_app_killed_beside_a_live_bridge_cuts_no_host_off() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_keychain_is_said_and_waits_for_nobody() {
-    let world = World::start().await;
-    let (desktop, keychain) = Desktop::with_keychain(&world).await;
+    let harness = Harness::start().await;
+    let (desktop, keychain) = Desktop::with_keychain(&harness).await;
     keychain.lock().await;
     let (_app, tray) = desktop.start_app(&["--hidden"]).await;
 
@@ -148,7 +148,7 @@ async fn a_locked_keychain_is_said_and_waits_for_nobody() {
     let state = desktop.bridge.state().await;
     assert_eq!(state.bridge.vault.state, VaultState::Locked);
     assert_eq!(
-        desktop.bridge.tabs.count(),
+        desktop.bridge.browser.page_count(),
         0,
         "there is nowhere to keep it"
     );
@@ -156,14 +156,14 @@ async fn a_locked_keychain_is_said_and_waits_for_nobody() {
     // The person comes back to the keychain's question.
     desktop.screen.type_line(keychain::PASSWORD).await;
     desktop.screen.gone(keychain::PROMPT).await;
-    sign_in(&world, &desktop, &tray).await;
+    sign_in(&harness, &desktop, &tray).await;
     assert_eq!(keychain.labels().await, ["Postern: key of the token vault"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_absent_keychain_is_said_and_found_when_it_comes() {
-    let world = World::start().await;
-    let desktop = Desktop::start(&world).await;
+    let harness = Harness::start().await;
+    let desktop = Desktop::start(&harness).await;
     let (_app, tray) = desktop.start_app(&["--hidden"]).await;
 
     tray.click("Sign in").await;
@@ -186,20 +186,20 @@ async fn an_absent_keychain_is_said_and_found_when_it_comes() {
         other => panic!("{other:?}"),
     }
     assert_eq!(
-        desktop.bridge.tabs.count(),
+        desktop.bridge.browser.page_count(),
         0,
         "there is nowhere to keep it"
     );
 
     let keychain = keychain::Keychain::start(&desktop.session).await;
-    sign_in(&world, &desktop, &tray).await;
+    sign_in(&harness, &desktop, &tray).await;
     assert_eq!(keychain.labels().await, ["Postern: key of the token vault"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_window_shows_the_exact_change_to_a_hosts_file_before_it_makes_it() {
-    let world = World::start().await;
-    let desktop = Desktop::start(&world).await;
+    let harness = Harness::start().await;
+    let desktop = Desktop::start(&harness).await;
     let file = desktop
         .bridge
         .root()
@@ -241,10 +241,10 @@ fn patched(diff: &[String]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_and_the_tray_show_the_work_of_someone_who_is_signed_in() {
-    let world = World::start().await;
-    let (desktop, _keychain) = Desktop::with_keychain(&world).await;
+    let harness = Harness::start().await;
+    let (desktop, _keychain) = Desktop::with_keychain(&harness).await;
     let (app, tray) = desktop.start_app(&[]).await;
-    sign_in(&world, &desktop, &tray).await;
+    sign_in(&harness, &desktop, &tray).await;
     let window = desktop.window(&app).await;
     let pictures = Pictures::wanted();
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use control::api::ServerState;
 use serde_json::{Value, json};
 
-use crate::world::{
+use crate::harness::{
     program,
     relay::Relay,
     until,

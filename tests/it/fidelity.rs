@@ -18,7 +18,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{runtime::Handle, task::block_in_place};
 
-use crate::world::{World, bridge::Bridge, program};
+use crate::harness::{Harness, bridge::Bridge, program};
 use message::{Era, Framing, Round};
 use pair::{Conversation, Face, Transport, Way, difference};
 use server::Server;
@@ -155,18 +155,18 @@ async fn nothing_changes_between_ends_of_http_and_sse() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_changes_on_the_way_through_the_gateway() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let mut behind = Server::start().await;
-    let bridge = world.bridge();
+    let bridge = harness.bridge();
     bridge.start().await;
     let sign_in = bridge.run(&["sign-in", "snippets"]);
-    let person = async { world.sign_in_at(&bridge.tabs.page(0).await).await };
+    let person = async { harness.sign_in_at(&bridge.browser.page(0).await).await };
     tokio::join!(sign_in, person);
     // Behind the gateway there is another server now, and the gateway has no connection left to
     // the one that the sign-in was tried with.
-    world.servers.kill_gateway().await;
-    world.servers.back.lead_to(Some(behind.address()));
-    world.servers.restart_gateway().await;
+    harness.servers.kill_gateway().await;
+    harness.servers.back.lead_to(Some(behind.address()));
+    harness.servers.restart_gateway().await;
     let way = Way {
         bridge: &bridge,
         server: "snippets",

@@ -4,9 +4,9 @@ use control::api::VaultState;
 use serde_json::json;
 
 use crate::{
-    crowd::sign_in_earlier,
-    world::{
-        World,
+    concurrency::sign_in_earlier,
+    harness::{
+        Harness,
         disk::{self, Disk},
         shim::Shim,
         until,
@@ -15,11 +15,11 @@ use crate::{
 
 #[tokio::test(flavor = "multi_thread")]
 async fn token_refreshed_on_full_disk_is_stored_later() {
-    let world = World::start().await;
-    let bridge = world.bridge();
-    sign_in_earlier(&world, &bridge).await;
+    let harness = Harness::start().await;
+    let bridge = harness.bridge();
+    sign_in_earlier(&harness, &bridge).await;
     let refreshes = || {
-        let said = world.servers.front.said().join("\n");
+        let said = harness.servers.front.said().join("\n");
         said.matches("grant_type=refresh_token").count()
     };
     bridge.start_under(disk::QUIETLY).await;
@@ -56,6 +56,10 @@ async fn token_refreshed_on_full_disk_is_stored_later() {
     let mut shim = Shim::connect(&bridge, "snippets").await;
     let hello = shim.call("hello_mcp", json!({})).await;
     assert!(hello.unwrap().contains("Hello"));
-    assert_eq!(bridge.tabs.count(), 0, "nobody had to sign in again");
+    assert_eq!(
+        bridge.browser.page_count(),
+        0,
+        "nobody had to sign in again"
+    );
     assert_eq!(refreshes(), 1, "the token is the one that was refreshed");
 }

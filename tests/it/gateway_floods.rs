@@ -10,7 +10,7 @@ use reqwest::{
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::world::{World, browser::Browser, oauth::OAuthClient, person, program, wire};
+use crate::harness::{Harness, browser::Browser, oauth::OAuthClient, program, sign_in_pages, wire};
 
 /// More than a gateway keeps of clients that were never used, and of sign-ins in its store.
 const MANY: usize = 10_500;
@@ -30,8 +30,8 @@ struct Waiting {
 }
 
 impl Waiting {
-    async fn begin(world: &World, path: &str) -> Self {
-        let gateway = world.servers.gateway_url();
+    async fn begin(harness: &Harness, path: &str) -> Self {
+        let gateway = harness.servers.gateway_url();
         let (browser, client) = tokio::join!(Browser::open(), OAuthClient::new("127.0.0.1", path));
         let id = client.register(&format!("{gateway}/register")).await;
         let page = client.authorize_url(&format!("{gateway}/authorize"), &id, &[]);
@@ -43,10 +43,10 @@ impl Waiting {
         }
     }
 
-    async fn is_let_in(&mut self, world: &World) {
+    async fn is_let_in(&mut self, harness: &Harness) {
         let came_back = self.client.callback().await;
         let code = self.client.code(&came_back);
-        let endpoint = format!("{}/token", world.servers.gateway_url());
+        let endpoint = format!("{}/token", harness.servers.gateway_url());
         let redeemed = self.client.redeem(&endpoint, &self.id, &code, &[]).await;
         assert_eq!(redeemed.0, 200, "{}", redeemed.1);
     }
@@ -54,14 +54,14 @@ impl Waiting {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn those_who_sign_in_are_not_evicted() {
-    let world = World::start().await;
-    let gateway = world.servers.gateway_url();
+    let harness = Harness::start().await;
+    let gateway = harness.servers.gateway_url();
     // One reads the consent page, one is at Entra, and one has just registered.
     let (mut reads, mut signs_in) = tokio::join!(
-        Waiting::begin(&world, "/reads"),
-        Waiting::begin(&world, "/signs-in")
+        Waiting::begin(&harness, "/reads"),
+        Waiting::begin(&harness, "/signs-in")
     );
-    person::consent_at_gateway(&signs_in.browser).await;
+    sign_in_pages::consent_at_gateway(&signs_in.browser).await;
     signs_in.browser.find("button[data-account]").await;
     let new = OAuthClient::new("127.0.0.1", "/new").await;
     let new_id = new.register(&format!("{gateway}/register")).await;
@@ -75,14 +75,14 @@ async fn those_who_sign_in_are_not_evicted() {
     ] {
         flood.send(kind).await;
     }
-    let memory = program::memory(world.servers.gateway_process().await);
+    let memory = program::memory(harness.servers.gateway_process().await);
     assert!(memory < MAX_MEMORY, "{memory} kB");
 
-    person::sign_in_at_entra(&signs_in.browser, demo::ADELE).await;
-    signs_in.is_let_in(&world).await;
-    person::consent_at_gateway(&reads.browser).await;
-    person::sign_in_at_entra(&reads.browser, demo::ADELE).await;
-    reads.is_let_in(&world).await;
+    sign_in_pages::sign_in_at_entra(&signs_in.browser, demo::ADELE).await;
+    signs_in.is_let_in(&harness).await;
+    sign_in_pages::consent_at_gateway(&reads.browser).await;
+    sign_in_pages::sign_in_at_entra(&reads.browser, demo::ADELE).await;
+    reads.is_let_in(&harness).await;
     let page = new.authorize_url(&format!("{gateway}/authorize"), &new_id, &[]);
     let page = wire::client().get(page).send().await.expect("an answer");
     assert_eq!(page.status(), StatusCode::OK, "a consent page");

@@ -8,12 +8,12 @@ use control::{
 };
 use serde_json::{Value, json};
 
-use crate::world::{World, shim::Shim};
+use crate::harness::{Harness, shim::Shim};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_hosts_add_writes_is_what_claude_desktop_can_run() {
-    let world = World::start().await;
-    let bridge = world.bridge();
+    let harness = Harness::start().await;
+    let bridge = harness.bridge();
     bridge.start().await;
     let file = bridge
         .root()
@@ -42,7 +42,7 @@ async fn what_hosts_add_writes_is_what_claude_desktop_can_run() {
             json!({ "name": "hello_mcp", "arguments": {} }),
         )
         .await;
-    world.sign_in_at(&bridge.tabs.page(0).await).await;
+    harness.sign_in_at(&bridge.browser.page(0).await).await;
     let answer = host.answer(waiting).await;
     assert!(answer["result"]["content"].is_array(), "{answer}");
 
@@ -54,8 +54,8 @@ async fn what_hosts_add_writes_is_what_claude_desktop_can_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_nobody_saw_is_not_made() {
-    let world = World::start().await;
-    let bridge = world.bridge();
+    let harness = Harness::start().await;
+    let bridge = harness.bridge();
     bridge.start().await;
     let file = bridge
         .root()

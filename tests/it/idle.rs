@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     clients::node,
-    world::{bridge::Bridge, door::Door, shim::Shim, until, within},
+    harness::{bridge::Bridge, recording_proxy::RecordingProxy, shim::Shim, until, within},
 };
 
 const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/idle-server.mjs");
@@ -34,16 +34,16 @@ async fn a_call_at_the_moment_when_node_closes_its_connection_is_answered() {
     let port = line.strip_prefix("listens on ").expect("a port");
     let port: u16 = port.parse().expect("a port");
 
-    let door = Door::open().await;
-    door.lead_to(Some(([127, 0, 0, 1], port).into()));
+    let proxy = RecordingProxy::open().await;
+    proxy.lead_to(Some(([127, 0, 0, 1], port).into()));
     let folder = TempDir::new().expect("a temporary folder");
-    let url = format!("http://{}/mcp", door.address());
+    let url = format!("http://{}/mcp", proxy.address());
     let config = format!("[bridge]\nport = 0\n[servers.idle]\nurl = \"{url}\"\n");
     let bridge = Bridge::configured(folder.path(), &config);
     let mut host = Shim::connect(&bridge, "idle").await;
     assert_eq!(count(&mut host, 0).await, "0");
     assert!(
-        door.answered().concat().contains("Keep-Alive: timeout=1"),
+        proxy.answered().concat().contains("Keep-Alive: timeout=1"),
         "what Node.js says of itself"
     );
 
@@ -56,10 +56,10 @@ async fn a_call_at_the_moment_when_node_closes_its_connection_is_answered() {
             Some("closes") => {
                 let params = json!({ "name": "count", "arguments": { "number": number } });
                 let waiting = host.ask("tools/call", params).await;
-                // The server reads nothing until the call is at its door.
+                // The server reads nothing until the call is at its proxy.
                 let call = format!("\"number\":{number}");
-                until("the call at the door", async || {
-                    door.said().concat().contains(&call).then_some(())
+                until("the call at the proxy", async || {
+                    proxy.said().concat().contains(&call).then_some(())
                 })
                 .await;
                 told.write_all(b".").await.expect("a server that waits");

@@ -8,8 +8,8 @@ use std::{fs, path::Path};
 use control::api::{Request, SignInWay, VaultState};
 use tokio::process::Command;
 
-use crate::world::{
-    World,
+use crate::harness::{
+    Harness,
     bridge::Bridge,
     desktop::{
         keychain::{self, Keychain},
@@ -20,8 +20,8 @@ use crate::world::{
 };
 
 /// A bridge that was not told to use a key file.
-fn bridge(world: &World) -> Bridge {
-    let bridge = world.bridge();
+fn bridge(harness: &Harness) -> Bridge {
+    let bridge = harness.bridge();
     fs::remove_file(bridge.vault().join("key")).expect("the key file");
     bridge
 }
@@ -30,7 +30,7 @@ async fn start(command: &mut Command, bridge: &Bridge) {
     command
         .args(["bridge", "--detach", "--home"])
         .arg(bridge.root())
-        .env("BROWSER", bridge.tabs.program())
+        .env("BROWSER", bridge.browser.program())
         .env("POSTERN_LOG", "info");
     let started = within("the bridge", command.status()).await;
     assert!(started.expect("postern starts").success());
@@ -68,9 +68,9 @@ async fn examined(bridge: &Bridge) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn absent_keychain_is_reported_before_any_sign_in() {
-    let world = World::start().await;
-    let bridge = bridge(&world);
-    let runtime = world.folder().join("no-bus");
+    let harness = Harness::start().await;
+    let bridge = bridge(&harness);
+    let runtime = harness.folder().join("no-bus");
     fs::create_dir_all(&runtime).expect("a folder");
     start_without_bus(&bridge, &runtime).await;
 
@@ -95,7 +95,7 @@ async fn absent_keychain_is_reported_before_any_sign_in() {
     assert!(refused.contains("the keychain cannot be used"), "{refused}");
     assert!(refused.contains("POSTERN_VAULT=file"), "{refused}");
     assert!(!refused.contains("http"), "no address: {refused}");
-    assert_eq!(bridge.tabs.count(), 0);
+    assert_eq!(bridge.browser.page_count(), 0);
 
     // The way out.
     bridge.replace().await;
@@ -105,9 +105,9 @@ async fn absent_keychain_is_reported_before_any_sign_in() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keychain_that_starts_later_is_found_without_restart() {
-    let world = World::start().await;
-    let bridge = bridge(&world);
-    let session = Session::start(world.folder(), &bridge).await;
+    let harness = Harness::start().await;
+    let bridge = bridge(&harness);
+    let session = Session::start(harness.folder(), &bridge).await;
     start_in(&session, &bridge).await;
     until_vault(&bridge, VaultState::Absent).await;
 
@@ -120,8 +120,8 @@ async fn keychain_that_starts_later_is_found_without_restart() {
     let way = SignInWay::Here;
     let mut client = bridge.connect().await;
     let signing_in = async {
-        let page = bridge.tabs.page(0).await;
-        world.sign_in_at(&page).await;
+        let page = bridge.browser.page(0).await;
+        harness.sign_in_at(&page).await;
     };
     let request = Request::SignIn { server, way };
     let (ended, ()) = tokio::join!(client.call(&request), signing_in);
@@ -131,9 +131,9 @@ async fn keychain_that_starts_later_is_found_without_restart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn locked_keychain_is_reported_and_not_prompted_for() {
-    let world = World::start().await;
-    let bridge = bridge(&world);
-    let session = Session::start(world.folder(), &bridge).await;
+    let harness = Harness::start().await;
+    let bridge = bridge(&harness);
+    let session = Session::start(harness.folder(), &bridge).await;
     let keychain = Keychain::start(&session).await;
     keychain.lock().await;
     start_in(&session, &bridge).await;
@@ -150,9 +150,9 @@ async fn locked_keychain_is_reported_and_not_prompted_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn key_file_leaves_keychain_out_of_every_report() {
-    let world = World::start().await;
-    let bridge = world.bridge();
-    let runtime = world.folder().join("no-bus");
+    let harness = Harness::start().await;
+    let bridge = harness.bridge();
+    let runtime = harness.folder().join("no-bus");
     fs::create_dir_all(&runtime).expect("a folder");
     start_without_bus(&bridge, &runtime).await;
     let said = examined(&bridge).await;

@@ -28,7 +28,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::world::{
+use crate::harness::{
     bridge::Bridge,
     disk::{self, Disk},
     program,

@@ -15,7 +15,7 @@ use std::panic::AssertUnwindSafe;
 use futures_util::{FutureExt as _, future::join_all};
 use tempfile::TempDir;
 
-use crate::world::{bridge::Bridge, fixture::Fixture};
+use crate::harness::{bridge::Bridge, fixture::Fixture};
 use features::{FEATURES, Feature, Verdict};
 use host::{Host, Speaks};
 use wire::Wire;
@@ -60,10 +60,10 @@ struct Seen {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_host_has_all_of_every_server() {
-    let world = World::start().await;
+    let setup = Setup::start().await;
     let cells = HOSTS
         .into_iter()
-        .flat_map(|host| SERVERS.map(|(server, _)| world.run(host, server)));
+        .flat_map(|host| SERVERS.map(|(server, _)| setup.run(host, server)));
     let seen = join_all(cells).await;
     no_failures(&seen);
     table::compare(&seen);
@@ -72,29 +72,29 @@ async fn every_host_has_all_of_every_server() {
 /// Over the shim, cancellation is a message in either era, and everything comes on one stream.
 #[tokio::test(flavor = "multi_thread")]
 async fn hosts_of_both_eras_have_all_of_the_other_era_over_stdio() {
-    let world = World::start().await;
+    let setup = Setup::start().await;
     let cells = [
         (Speaks::Legacy, Server::Modern),
         (Speaks::Modern, Server::Legacy),
         (Speaks::Modern, Server::Sse),
     ];
-    let bridge = &world.bridge;
+    let bridge = &setup.bridge;
     let cells = cells.map(async |(speaks, server)| {
-        let wire = Wire::stdio(bridge, &World::name(speaks, server));
+        let wire = Wire::stdio(bridge, &Setup::name(speaks, server));
         run(speaks, server, wire).await
     });
     no_failures(&join_all(cells).await);
 }
 
 /// A bridge that knows a server of each kind for each host, so that no cell hears of another.
-struct World {
+struct Setup {
     bridge: Bridge,
     address: String,
     _fixtures: Vec<Fixture>,
     _folder: TempDir,
 }
 
-impl World {
+impl Setup {
     async fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("postern-it-").tempdir();
         let folder = folder.expect("a temporary folder");

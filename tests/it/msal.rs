@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use crate::{
     clients::{node, tools},
-    world::{browser::Browser, claims, entra::Entra, person},
+    harness::{browser::Browser, claims, entra::Entra, sign_in_pages},
 };
 
 const PYTHON: &str = include_str!("../clients/msal_client.py");
@@ -124,7 +124,7 @@ async fn device_code(client: Client) {
     let person = async |line: &Value| {
         let browser = browser().await;
         browser.go_to(text(line, "page")).await;
-        person::sign_in_for_a_device(&browser, text(line, "code"), ADELE).await;
+        sign_in_pages::enter_device_code(&browser, text(line, "code"), ADELE).await;
     };
     let report = entra.run(client.command("device"), &settings, person).await;
     let said = claims(&report["first"]["token"]);
@@ -189,7 +189,7 @@ fn check_cached(report: &Value) {
 async fn open(line: &Value, account: &str) {
     let browser = browser().await;
     browser.go_to(text(line, "open")).await;
-    person::sign_in_at_entra(&browser, account).await;
+    sign_in_pages::sign_in_at_entra(&browser, account).await;
     // The form that posts itself has come to the client.
     browser.find("body:not(:has(form))").await;
 }

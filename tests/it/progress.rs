@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{
+use crate::harness::{
     bridge::Bridge,
     events::{self, EventServer},
     shim::Shim,

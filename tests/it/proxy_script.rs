@@ -19,7 +19,7 @@ use tokio::{
     process::Child,
 };
 
-use crate::world::{
+use crate::harness::{
     bridge::Bridge,
     desktop::session::Session,
     program,

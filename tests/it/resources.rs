@@ -14,8 +14,8 @@ use tokio::{
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
-use crate::world::{
-    bridge::Bridge, browser::Browser, person, program, servers::Server, shim::Shim, within,
+use crate::harness::{
+    bridge::Bridge, browser::Browser, program, servers::Server, shim::Shim, sign_in_pages, within,
 };
 use api::Api;
 
@@ -94,9 +94,9 @@ impl Place {
     async fn sign_in_to_files(&self) {
         let signing_in = self.bridge.run(&["sign-in", "files"]);
         let person = async {
-            self.browser.go_to(&self.bridge.tabs.page(0).await).await;
-            person::sign_in_at_entra(&self.browser, demo::ADELE).await;
-            person::is_back(&self.browser).await;
+            self.browser.go_to(&self.bridge.browser.page(0).await).await;
+            sign_in_pages::sign_in_at_entra(&self.browser, demo::ADELE).await;
+            sign_in_pages::expect_signed_in(&self.browser).await;
         };
         tokio::join!(signing_in, person);
     }
@@ -104,10 +104,10 @@ impl Place {
     /// Calls a tool while every tab that opens is shown to the browser, which has a session.
     async fn call(&self, server: &str) -> Result<String, serde_json::Value> {
         let mut shim = Shim::connect(&self.bridge, server).await;
-        let first = self.bridge.tabs.count();
+        let first = self.bridge.browser.page_count();
         let tabs = async {
             for number in first.. {
-                let page = self.bridge.tabs.page(number).await;
+                let page = self.bridge.browser.page(number).await;
                 self.browser.go_to(&page).await;
             }
         };
@@ -187,7 +187,10 @@ async fn discovered_server_is_approved_on_page_before_entra() {
 
     // Declined first: Entra is not asked, though the browser has a session there.
     let declining = async {
-        place.browser.go_to(&place.bridge.tabs.page(1).await).await;
+        place
+            .browser
+            .go_to(&place.bridge.browser.page(1).await)
+            .await;
         let text = place.browser.text().await;
         assert!(text.contains("notes asks for access to"), "{text}");
         assert!(text.contains(&reports()), "{text}");
@@ -199,16 +202,19 @@ async fn discovered_server_is_approved_on_page_before_entra() {
     assert!(place.notes.audiences().is_empty());
 
     let allowing = async {
-        place.browser.go_to(&place.bridge.tabs.page(2).await).await;
+        place
+            .browser
+            .go_to(&place.bridge.browser.page(2).await)
+            .await;
         place.browser.click("button[value=allow]").await;
-        person::is_back(&place.browser).await;
+        sign_in_pages::expect_signed_in(&place.browser).await;
     };
     let (said, ()) = tokio::join!(place.bridge.run(&["sign-in", "notes"]), allowing);
     assert_eq!(said, format!("Signed in to notes as {}.\n", demo::ADELE));
     assert_eq!(place.call("notes").await.expect("a token"), "Adele Vance");
     place.bridge.replace().await;
     assert_eq!(place.call("notes").await.expect("a token"), "Adele Vance");
-    assert_eq!(place.bridge.tabs.count(), 3);
+    assert_eq!(place.bridge.browser.page_count(), 3);
     // v1.0 tokens name the App ID URI.
     assert_eq!(place.notes.audiences(), [reports()]);
     let (outcome, finding) = place.doctor("server notes, access").await;
@@ -219,7 +225,7 @@ async fn discovered_server_is_approved_on_page_before_entra() {
 async fn discovered_server_asking_for_graph_is_refused() {
     let place = Place::start().await;
     place.sign_in_to_files().await;
-    let tabs = place.bridge.tabs.count();
+    let tabs = place.bridge.browser.page_count();
     let text = refused(&place.bridge, &["sign-in", "graph"]).await;
     assert!(text.contains("is Microsoft Graph"), "{text}");
     assert!(
@@ -228,7 +234,7 @@ async fn discovered_server_asking_for_graph_is_refused() {
     );
     let refused = place.call("graph").await.expect_err("no token");
     assert!(refused.to_string().contains("Microsoft Graph"), "{refused}");
-    assert_eq!(place.bridge.tabs.count(), tabs, "no page is opened");
+    assert_eq!(place.bridge.browser.page_count(), tabs, "no page is opened");
     assert!(place.graph.audiences().is_empty());
     let (outcome, finding) = place.doctor("server graph, discovery").await;
     assert_eq!(outcome, DoctorOutcome::Broken, "{finding}");
@@ -261,7 +267,10 @@ async fn resource_is_free_once_server_named_by_url_is_removed() {
 async fn declined_question_of_call_opens_no_second_page() {
     let place = Place::start().await;
     let declining = async {
-        place.browser.go_to(&place.bridge.tabs.page(0).await).await;
+        place
+            .browser
+            .go_to(&place.bridge.browser.page(0).await)
+            .await;
         place.browser.click("button[value=deny]").await;
         place.browser.find("main > .mark").await;
     };
@@ -274,7 +283,7 @@ async fn declined_question_of_call_opens_no_second_page() {
     let again = shim.call("whoami", json!({})).await.expect_err("no token");
     assert_eq!(again["error"]["code"], 1001, "{again}");
     place.call("notes").await.expect_err("no token");
-    assert_eq!(place.bridge.tabs.count(), 1);
+    assert_eq!(place.bridge.browser.page_count(), 1);
     assert!(place.notes.audiences().is_empty());
 }
 
@@ -299,11 +308,11 @@ async fn resource_is_approved_at_terminal_for_device_code() {
     });
     place.browser.go_to(page.expect("a page")).await;
     let code = code.expect("a code");
-    person::sign_in_for_a_device(&place.browser, code, demo::ADELE).await;
+    sign_in_pages::enter_device_code(&place.browser, code, demo::ADELE).await;
     let signed_in = format!("Signed in to notes as {}", demo::ADELE);
     terminal.shows(&signed_in).await;
     assert_eq!(place.call("notes").await.expect("a token"), "Adele Vance");
-    assert_eq!(place.bridge.tabs.count(), 0);
+    assert_eq!(place.bridge.browser.page_count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

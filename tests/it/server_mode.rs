@@ -3,7 +3,7 @@
 use control::api::{Request, ServerModeForm, ServerModeState};
 use serde_json::Value;
 
-use crate::world::{World, bridge::Bridge, free_port, program, until};
+use crate::harness::{Harness, bridge::Bridge, free_port, program, until};
 
 /// The address and the process of the gateway that runs.
 async fn running(bridge: &Bridge) -> (String, u32) {
@@ -24,28 +24,28 @@ async fn gone(process: u32) {
     .await;
 }
 
-async fn configure(world: &World, bridge: &Bridge) {
+async fn configure(harness: &Harness, bridge: &Bridge) {
     let form = ServerModeForm {
         port: free_port().await,
-        authority: world.servers.authority.clone(),
+        authority: harness.servers.authority.clone(),
         client_id: "11111111-2222-3333-4444-555555555555".to_owned(),
         client_secret: "a client secret".into(),
         server: "snippets".to_owned(),
-        server_url: format!("http://{}/mcp", world.servers.back.address()),
+        server_url: format!("http://{}/mcp", harness.servers.back.address()),
     };
     bridge.ask(Request::ConfigureServerMode { form }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gateway_ends_with_its_bridge_and_goes_on_with_the_next() {
-    let world = World::start().await;
-    let bridge = world.bridge();
+    let harness = Harness::start().await;
+    let bridge = harness.bridge();
     bridge.start().await;
     assert_eq!(
         bridge.state().await.server_mode,
         ServerModeState::Unconfigured
     );
-    configure(&world, &bridge).await;
+    configure(&harness, &bridge).await;
     assert_eq!(bridge.state().await.server_mode, ServerModeState::Off);
 
     bridge.ask(Request::StartServerMode).await;

@@ -7,7 +7,7 @@ mod authority;
 mod folder;
 
 use super::{Place, server::Looks, server::Server, who_am_i};
-use crate::world::{browser::Browser, free_port, shim::Shim};
+use crate::harness::{browser::Browser, free_port, shim::Shim};
 use authority::{Glewlwyd, PASSWORD, Setting};
 
 /// `None` where no package brings it.

@@ -16,11 +16,11 @@ use super::{
 };
 use crate::{
     clients::{node, tools},
-    world::{
+    harness::{
         bridge::Bridge,
         browser::Browser,
-        door::{Direction, Door},
         program,
+        recording_proxy::{Direction, RecordingProxy},
         shim::{self, Shim},
         until, within,
     },
@@ -30,7 +30,7 @@ const SCRIPT: &str = include_str!("../../clients/authority.mjs");
 
 struct OidcProvider {
     /// Where it is reached.
-    door: Door,
+    proxy: RecordingProxy,
     _process: Child,
     /// What it says; it would end if nobody listened.
     _words: Lines<BufReader<ChildStdout>>,
@@ -39,8 +39,8 @@ struct OidcProvider {
 /// With access tokens that live for so many seconds, and more about the server in the bridge's
 /// configuration.
 async fn place(life: u32, more: &str) -> Place<OidcProvider> {
-    let door = Door::open().await;
-    let issuer = format!("http://{}", door.address());
+    let proxy = RecordingProxy::open().await;
+    let issuer = format!("http://{}", proxy.address());
     let mut process = Command::new(node())
         .args(["--input-type=module", "--eval", SCRIPT])
         .args([&issuer, &life.to_string()])
@@ -56,10 +56,10 @@ async fn place(life: u32, more: &str) -> Place<OidcProvider> {
     let first = within("oidc-provider", words.next_line()).await;
     let port = first.expect("its words").expect("a line").parse();
     let address = SocketAddr::from(([127, 0, 0, 1], port.expect("a port")));
-    door.lead_to(Some(address));
+    proxy.lead_to(Some(address));
     let server = Server::start(&issuer, Looks::ByItsSecret).await;
     let authority = OidcProvider {
-        door,
+        proxy,
         _process: process,
         _words: words,
     };
@@ -116,7 +116,7 @@ async fn lets_a_program_in_by_its_secret() {
     place.bridge.run_with(&secret, "proves-a-program").await;
     let mut shim = Shim::connect(&place.bridge, "one").await;
     assert_eq!(who_am_i(&mut shim).await, "a-program");
-    assert_eq!(place.bridge.tabs.count(), 0, "nobody was asked");
+    assert_eq!(place.bridge.browser.page_count(), 0, "nobody was asked");
 }
 
 impl Place<OidcProvider> {
@@ -138,7 +138,7 @@ impl Place<OidcProvider> {
 impl OidcProvider {
     /// The access tokens that it has answered with.
     fn issued(&self) -> Vec<String> {
-        let answered = self.door.answered().join("\n");
+        let answered = self.proxy.answered().join("\n");
         let mut texts = answered.split("\"access_token\":\"");
         texts.next();
         texts
@@ -163,10 +163,10 @@ impl Moment {
     async fn kill(self, place: &Place<OidcProvider>, shim: &mut Shim) {
         let process = place.bridge.process().await;
         let before = place.server.tokens().len();
-        let door = &place.authority.door;
+        let proxy = &place.authority.proxy;
         let stopped = match self {
-            Self::BeforeUse => Some(door.stop(Direction::Said, "grant_type=refresh_token")),
-            Self::BetweenUseAndStore => Some(door.stop(Direction::Answered, "\"access_token\"")),
+            Self::BeforeUse => Some(proxy.stop(Direction::Said, "grant_type=refresh_token")),
+            Self::BetweenUseAndStore => Some(proxy.stop(Direction::Answered, "\"access_token\"")),
             Self::AfterStore => None,
         };
         let call = shim.ask("tools/call", json!({ "name": "whoami" })).await;
@@ -208,10 +208,10 @@ async fn the_bridge_killed_while_it_renews_costs_one_sign_in_at_most() {
     ];
     for moment in moments.repeat(3) {
         place.until_the_tokens_end().await;
-        let before = place.bridge.tabs.count();
+        let before = place.bridge.browser.page_count();
         let person = async {
             if moment.pages() > 0 {
-                at_the_page(&place.bridge.tabs.page(before).await, ada).await;
+                at_the_page(&place.bridge.browser.page(before).await, ada).await;
             }
         };
         let goes_on = async {
@@ -220,7 +220,7 @@ async fn the_bridge_killed_while_it_renews_costs_one_sign_in_at_most() {
         };
         let (who, ()) = tokio::join!(goes_on, person);
         assert_eq!(who, "ada", "{moment:?}");
-        let pages = place.bridge.tabs.count() - before;
+        let pages = place.bridge.browser.page_count() - before;
         assert_eq!(pages, moment.pages(), "{moment:?}");
         let state = place.bridge.state().await;
         assert_eq!(state.bridge.vault.state, VaultState::KeyFile);
@@ -231,7 +231,7 @@ async fn the_bridge_killed_while_it_renews_costs_one_sign_in_at_most() {
 /// A shim of somebody who sits in front of a browser, which the bridges that it starts open.
 async fn shim_with_browser(bridge: &Bridge) -> Shim {
     let mut command = shim::command(bridge, "one");
-    command.env("BROWSER", bridge.tabs.program());
+    command.env("BROWSER", bridge.browser.program());
     let mut shim = Shim::of(command);
     shim.initialize().await;
     shim

@@ -16,7 +16,7 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use crate::world::wire;
+use crate::harness::wire;
 
 /// How the server may look into tokens (RFC 7662), as the client `resource-server` whose secret
 /// is `looks-into-tokens`.

@@ -14,7 +14,7 @@ use tokio::{process::Child, time::timeout};
 use model::{LAST_WORDS, Model, Turn};
 use program::{Entry, Host};
 
-use crate::world::{World, bridge::Bridge, program::postern, shim, within};
+use crate::harness::{Harness, bridge::Bridge, program::postern, shim, within};
 
 /// What a user would write. The model does not read it.
 const PROMPT: &str = "Say hello with snippets.";
@@ -63,9 +63,9 @@ async fn opencode_signs_in_by_the_stand_in_tool() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn claude_code_starts_soon_while_signed_out() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     for transport in ["stdio", "http"] {
-        let place = Place::make(&world, Host::ClaudeCode, transport, 1).await;
+        let place = Place::make(&harness, Host::ClaudeCode, transport, 1).await;
         let model = Model::start().await;
         let _running = place.start(&model);
         let first = timeout(START, model.turn(0)).await;
@@ -74,16 +74,16 @@ async fn claude_code_starts_soon_while_signed_out() {
 }
 
 async fn check(host: Host, reload: Reload) {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     for transport in ["stdio", "http"] {
         let what = format!("{host:?} over {transport}");
-        let place = Place::make(&world, host, transport, 1).await;
+        let place = Place::make(&harness, host, transport, 1).await;
         let first = place.run(async |model| {
             let before = model.turn(0).await;
             assert!(before.offers(STAND_IN), "{what}: {before:?}");
             assert!(!before.offers(REAL), "{what}: {before:?}");
-            let page = place.bridge.tabs.page(0).await;
-            world.sign_in_at(&page).await;
+            let page = place.bridge.browser.page(0).await;
+            harness.sign_in_at(&page).await;
         });
         let after = first.await;
         let told = after.results.first().expect("a result");
@@ -95,17 +95,17 @@ async fn check(host: Host, reload: Reload) {
                 says_hello(&what, &place.run(async |_| {}).await);
             }
         }
-        assert_eq!(place.bridge.tabs.count(), 1, "{what}");
+        assert_eq!(place.bridge.browser.page_count(), 1, "{what}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn qwen_code_gets_the_tools_first_where_the_page_is_completed() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     for transport in ["stdio", "http"] {
-        let place = Place::make(&world, Host::QwenCode, transport, 50).await;
+        let place = Place::make(&harness, Host::QwenCode, transport, 50).await;
         let run = place.run(async |_| {
-            let page = place.bridge.tabs.page(0).await;
+            let page = place.bridge.browser.page(0).await;
             // It gives up a server over HTTP after 5 s, and Chromium may take as long to start.
             place.bridge.run(&["demo-browser", &page]).await;
         });
@@ -132,11 +132,11 @@ struct Place {
 
 impl Place {
     /// Lists wait for a sign-in for `list_wait` seconds.
-    async fn make(world: &World, host: Host, transport: &str, list_wait: u64) -> Self {
-        let folder = world.folder().join(transport);
+    async fn make(harness: &Harness, host: Host, transport: &str, list_wait: u64) -> Self {
+        let folder = harness.folder().join(transport);
         let config = format!(
             "[bridge]\nport = 0\nsign_in_wait_seconds = 50\nlist_wait_seconds = {list_wait}\n[servers.snippets]\nurl = \"{}/snippets/mcp\"\n",
-            world.servers.gateway_url()
+            harness.servers.gateway_url()
         );
         let bridge = Bridge::configured(&folder, &config);
         bridge.start().await;

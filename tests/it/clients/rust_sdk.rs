@@ -10,14 +10,14 @@ use rmcp::{
 use serde_json::{Value, json};
 
 use super::signed_in;
-use crate::world::{World, bridge::Bridge, shim, within};
+use crate::harness::{Harness, bridge::Bridge, shim, within};
 
 type Client = RunningService<RoleClient, ()>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rust_sdk_reaches_the_tools_on_both_faces_however_it_begins() {
-    let world = World::start().await;
-    let bridge = signed_in(&world).await;
+    let harness = Harness::start().await;
+    let bridge = signed_in(&harness).await;
     let modern = || vec![ProtocolVersion::V_2026_07_28];
     let ways = [
         ("handshake", ClientLifecycleMode::Initialize),
@@ -41,7 +41,7 @@ async fn the_rust_sdk_reaches_the_tools_on_both_faces_however_it_begins() {
         let http = over_http(&bridge, way).await;
         check_three_tools(http, &format!("{name} over HTTP")).await;
     }
-    assert_eq!(bridge.tabs.count(), 1);
+    assert_eq!(bridge.browser.page_count(), 1);
 }
 
 async fn over_stdio(bridge: &Bridge, way: ClientLifecycleMode) -> Client {

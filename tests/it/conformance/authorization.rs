@@ -9,15 +9,17 @@ use super::{
     folder,
     suite::{Report, suite},
 };
-use crate::world::{World, browser::Browser, free_port, oauth::OAuthClient, person, within};
+use crate::harness::{
+    Harness, browser::Browser, free_port, oauth::OAuthClient, sign_in_pages, within,
+};
 
 /// How many checks there are to pass.
 const CHECKS: usize = 2;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gateway_conforms_as_an_authorization_server() {
-    let (world, browser) = tokio::join!(World::start(), Browser::open());
-    let gateway = world.servers.gateway_url();
+    let (harness, browser) = tokio::join!(Harness::start(), Browser::open());
+    let gateway = harness.servers.gateway_url();
     // Of a redirect to loopback the port is nobody's business (RFC 8252 section 7.3).
     let client = OAuthClient::new("127.0.0.1", "/callback").await;
     let client = client.register(&format!("{gateway}/register")).await;
@@ -66,8 +68,8 @@ async fn run(gateway: &str, client: &str, browser: &Browser) -> Report {
         said.push('\n');
         if line.starts_with(&format!("{gateway}/authorize?")) {
             browser.go_to(&line).await;
-            person::consent_at_gateway(browser).await;
-            person::sign_in_at_entra(browser, emulator::demo::ADELE).await;
+            sign_in_pages::consent_at_gateway(browser).await;
+            sign_in_pages::sign_in_at_entra(browser, emulator::demo::ADELE).await;
         }
     }
     let status = within("the suite", process.wait()).await.expect("a status");

@@ -14,7 +14,7 @@ use super::{
     folder,
     suite::{Report, Scenario, search_path, suite},
 };
-use crate::world::{bridge::Bridge, program, shim};
+use crate::harness::{bridge::Bridge, program, shim};
 
 /// A revision, and how many scenarios its requirements score.
 const LEGACY: (&str, usize) = ("2025-11-25", 18);
@@ -133,7 +133,7 @@ impl Player {
     async fn start(host: &'static str) -> Self {
         let folder = folder();
         let mut bridge = Bridge::configured(folder.path(), "[bridge]\nport = 0\n");
-        bridge.tabs.follow_after(match host {
+        bridge.browser.follow_after(match host {
             "legacy-plain" | "modern-plain" => PLAIN_USER,
             _ => Duration::ZERO,
         });
@@ -162,7 +162,7 @@ impl Player {
         let mut suite = suite(&arguments, results);
         let environment = shim::environment(&self.bridge);
         // The browser first.
-        let mut path = self.bridge.tabs.program();
+        let mut path = self.bridge.browser.program();
         path.pop();
         let mut path = path.into_os_string();
         path.push(":");

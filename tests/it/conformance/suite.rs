@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::world::{program, within};
+use crate::harness::{program, within};
 
 /// What the suite found out.
 pub(super) struct Report {

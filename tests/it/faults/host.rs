@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::world::{bridge::Bridge, shim::Shim, upstream::Fault, wire::tool_text};
+use crate::harness::{bridge::Bridge, shim::Shim, upstream::Fault, wire::tool_text};
 
 /// The host. Whatever its shim says goes through its hands.
 pub(super) struct Host {

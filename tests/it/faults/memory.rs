@@ -1,7 +1,7 @@
 //! What messages may take of the bridge's memory, however many and long they are.
 
 use super::host::Host;
-use crate::world::{program, relay::Relay, upstream::Fault, wire::Streamable};
+use crate::harness::{program, relay::Relay, upstream::Fault, wire::Streamable};
 
 /// What a bridge may have taken at any time, in MiB.
 const MAX_PEAK: u64 = 300;
@@ -79,7 +79,7 @@ async fn events_for_http_host_without_stream_are_bounded() {
     let state = relay.bridge.state().await;
     let endpoint = state.servers[0].endpoint.clone().expect("an endpoint");
     let mut host = Streamable::connect(&endpoint, Default::default()).await;
-    let all = |seen: &crate::world::upstream::Seen| seen.flooded == EVENTS;
+    let all = |seen: &crate::harness::upstream::Seen| seen.flooded == EVENTS;
     relay.upstream.until("every event", all).await;
     let arguments = serde_json::json!({ "key": "http", "fault": Fault::NONE });
     host.call("echo", arguments).await.expect("an answer");

@@ -1,7 +1,7 @@
 //! Many faults of every kind in any order, and what the bridge keeps of them: nothing.
 
 use super::host::Host;
-use crate::world::{
+use crate::harness::{
     program,
     relay::Relay,
     until,

@@ -4,7 +4,7 @@ use reqwest::{Client, RequestBuilder, Response};
 use tokio::sync::mpsc;
 
 use super::message::{Era, Said};
-use crate::world::{
+use crate::harness::{
     bridge::Bridge,
     shim::Shim,
     wire::{self, Frames},

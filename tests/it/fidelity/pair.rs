@@ -11,7 +11,7 @@ use super::{
     message::{Era, Framing, Round, Word},
     server::{Pieces, Server, Taken, accepted, pieces, whole},
 };
-use crate::world::bridge::Bridge;
+use crate::harness::bridge::Bridge;
 
 /// Nothing on its way takes longer.
 const LONGEST: Duration = Duration::from_secs(10);

@@ -10,7 +10,7 @@ use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use tokio::{sync::watch, time::MissedTickBehavior};
 
-use crate::world::{bridge::Bridge, shim::Shim, wire::Streamable};
+use crate::harness::{bridge::Bridge, shim::Shim, wire::Streamable};
 
 /// The pace of a host: so long from one call to the next.
 pub(super) const PACE: Duration = Duration::from_millis(50);

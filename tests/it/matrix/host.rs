@@ -12,7 +12,7 @@ use super::{
     LEGACY, MODERN, OLDEST,
     wire::{Heard, On, Wire},
 };
-use crate::world::{wire::client, within};
+use crate::harness::{wire::client, within};
 
 /// Which revision a host speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use super::{
     features::{Reason, Verdict},
     host::Speaks,
 };
-use crate::world::program;
+use crate::harness::program;
 
 const FILE: &str = "docs/translation.md";
 

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::MODERN;
-use crate::world::{
+use crate::harness::{
     bridge::Bridge,
     program,
     shim::Shim,

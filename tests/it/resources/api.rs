@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 use uuid::Uuid;
 
-use crate::world::claims;
+use crate::harness::claims;
 
 /// The server. It ends with this value.
 pub(super) struct Api {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use super::folder::furnish;
-use crate::world::{until, wire, within};
+use crate::harness::{until, wire, within};
 
 /// Everybody's but the administrator's.
 pub(super) const PASSWORD: &str = "any password";

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::process::Command;
 
-use crate::world::within;
+use crate::harness::within;
 
 const TABLES: &str = "/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3";
 const PAGES: &str = "/usr/share/glewlwyd/webapp";

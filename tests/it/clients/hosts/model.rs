@@ -20,7 +20,7 @@ use axum::{
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-use crate::world::within;
+use crate::harness::within;
 
 /// What the model says once it has called all that it wants to.
 pub(super) const LAST_WORDS: &str = "That is all.";

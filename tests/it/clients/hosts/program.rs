@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::super::{node, tools};
-use crate::world::program;
+use crate::harness::program;
 
 /// A host of others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

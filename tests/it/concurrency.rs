@@ -1,0 +1,82 @@
+//! Many hosts and more than one bridge at the moment when the tokens end.
+
+use std::time::{Duration, SystemTime};
+
+use auth::{Identity, IdentityOptions, Target, Vault, Whom};
+use futures_util::future::join_all;
+use model::{
+    Clock,
+    config::{Proxy, ServerAuth},
+};
+use serde_json::json;
+
+use crate::harness::{Harness, bridge::Bridge, shim::Shim, until};
+
+const HOSTS: usize = 50;
+
+/// How long ago the sign-in was, which brought tokens for an hour: they still work, and are due.
+const AGO: Duration = Duration::from_secs(57 * 60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_hosts_and_two_bridges_at_the_moment_of_expiry_cause_one_renewal() {
+    let harness = Harness::start().await;
+    let bridge = harness.bridge();
+    sign_in_earlier(&harness, &bridge).await;
+    let renewals = || {
+        let said = harness.servers.front.said().join("\n");
+        said.matches("grant_type=refresh_token").count()
+    };
+    assert_eq!(renewals(), 0);
+
+    let hosts = (0..HOSTS).map(async |_| {
+        let mut shim = Shim::connect(&bridge, "snippets").await;
+        let answer = shim.call("hello_mcp", json!({})).await;
+        // The shim stays until all have their answers.
+        (shim, answer)
+    });
+    let ((), (), answers) = tokio::join!(bridge.start(), bridge.start(), join_all(hosts));
+    for (_, answer) in &answers {
+        let hello = answer.as_ref().unwrap();
+        assert!(hello.contains("Hello"), "{hello}");
+    }
+
+    // It runs beside the calls, which need not wait for it.
+    until("a renewal", async || (renewals() > 0).then_some(())).await;
+    assert_eq!(renewals(), 1);
+    assert_eq!(bridge.processes(), [bridge.process().await], "one remains");
+    assert_eq!(
+        bridge.browser.page_count(),
+        0,
+        "nobody had to sign in again"
+    );
+    assert_eq!(bridge.state().await.sessions.len(), HOSTS);
+}
+
+/// Leaves a sign-in in the vault of a bridge that does not run.
+pub(crate) async fn sign_in_earlier(harness: &Harness, bridge: &Bridge) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the bridge goes by the system's clock"
+    )]
+    let earlier = SystemTime::now() - AGO;
+    let identity = Identity::new(IdentityOptions {
+        http: auth::http::Clients::new([], &Proxy::None).expect("clients"),
+        vault: Vault::file(&bridge.vault()),
+        clock: Clock::fixed(earlier),
+        program: auth::Program {
+            name: "Postern".to_owned(),
+            metadata: None,
+        },
+        is_other_user: |_, _| false,
+    });
+    let url = format!("{}/snippets/mcp", harness.servers.gateway_url());
+    let target = Target {
+        url: url.parse().expect("a URL"),
+        auth: ServerAuth::Discover,
+    };
+    let flow = identity.start_sign_in(&target, None, Whom::Same).await;
+    let flow = flow.expect("a page");
+    let page = flow.url().to_string();
+    let (account, ()) = tokio::join!(flow.finish(), harness.sign_in_at(&page));
+    account.expect("an account");
+}
