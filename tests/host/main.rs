@@ -12,23 +12,23 @@
 //! ERA may have `-plain` at its end: such a host does not know that there are sign-ins. It lists the
 //! tools once and calls what is listed, whether or not it is told that there are others now.
 
-mod conversation;
+mod call;
 mod environment;
 mod program;
 mod scenarios;
+mod session;
 mod sign_ins;
 mod skills;
-mod turn;
 
 use std::io::{self, Write as _};
 
 use anyhow::{Result, bail};
 
 use crate::{
-    conversation::{Conversation, Era},
     environment::Environment,
     program::Program,
     scenarios::Manner,
+    session::{Conversation, Era},
 };
 
 #[tokio::main(flavor = "current_thread")]

@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::{
-    conversation::Conversation,
+    call::{Turn, filled},
     environment::Environment,
+    session::Conversation,
     skills,
-    turn::{Turn, filled},
 };
 
 /// The tool of the scenarios of signing in.

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
-use crate::conversation::Conversation;
+use crate::session::Conversation;
 
 /// Lists the skills, and reads nothing of them.
 pub(crate) async fn list(host: &mut Conversation) -> Result<Vec<Value>> {

@@ -7,7 +7,7 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Map, Value, json};
 
-use crate::conversation::{Conversation, Heard, result_of};
+use crate::session::{Conversation, Heard, result_of};
 
 /// How far a call got.
 pub(crate) enum Turn {

@@ -2,12 +2,12 @@
 //!
 //! Owns: the ids, the handshake of the legacy era (2025-11-25, "Lifecycle"), and what every
 //! request of the modern era says (2026-07-28, "Overview", `_meta`).
-//! Does not own: what the server asks in return ([`crate::turn`]).
+//! Does not own: what the server asks in return ([`crate::call`]).
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Map, Value, json};
 
-use crate::{program::Program, turn};
+use crate::{call, program::Program};
 
 /// What a modern server says of a version that it does not speak (2026-07-28, "Versioning").
 const UNSUPPORTED_VERSION: i64 = -32022;
@@ -154,7 +154,7 @@ impl Conversation {
 
     /// Answers a request of the server.
     pub(crate) async fn answer(&mut self, request: &Value) -> Result<()> {
-        let result = turn::answer(request)?;
+        let result = call::answer(request)?;
         self.send(&json!({ "jsonrpc": "2.0", "id": request["id"], "result": result }))
             .await
     }
