@@ -1,98 +1,107 @@
-//! Calls that ask something back.
+//! Calls during which the server requests input.
 //!
-//! In the legacy era the server asks while the call is open, and is answered; in the modern era
-//! the call ends with the question, and is made again with the answer (2026-07-28, "Multi
-//! Round-Trip Requests").
+//! In the legacy era the server sends a request while the call is open. In the modern era the call
+//! returns the input requests and is repeated with the responses (2026-07-28, "Multi Round-Trip
+//! Requests").
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Map, Value, json};
 
-use crate::session::{Conversation, Heard, result_of};
+use crate::session::{Incoming, Session, result_of};
 
-/// How far a call got.
-pub(crate) enum Turn {
-    /// To its result.
+/// The state of a call.
+pub(crate) enum CallState {
+    /// The call returned a result.
     Done(Value),
-    /// To a question.
-    Asked(Question),
+    /// The call requires input.
+    Asked(InputRequest),
 }
 
-/// What has to be answered before a call goes on.
-pub(crate) enum Question {
-    /// A request of the server, while the call with this id is open.
+/// The input that a call requires.
+pub(crate) enum InputRequest {
+    /// A request of the server while the call with this id is open.
     Open {
-        /// The call.
+        /// The id of the call.
         call: u64,
         /// The whole message.
         request: Value,
     },
-    /// What came in a result's place.
+    /// A result that requires input.
     Ended {
         /// The parameters of the call.
         params: Value,
-        /// What was asked, and the state to send along.
+        /// The input requests and the state to return.
         result: Value,
     },
 }
 
-impl Conversation {
-    /// Calls a tool and answers whatever is asked meanwhile; its result, which is no error.
+impl Session {
+    /// Calls a tool, responds to all input requests, and returns the result. Fails if the result is
+    /// an error.
     pub(crate) async fn call(&mut self, tool: &str, arguments: Value) -> Result<Value> {
-        let mut turn = self.begin_call(tool, arguments).await?;
+        let mut state = self.begin_call(tool, arguments).await?;
         loop {
-            match turn {
-                Turn::Done(result) => {
+            match state {
+                CallState::Done(result) => {
                     ensure!(result["isError"] != true, "{tool}: {result}");
                     return Ok(result);
                 }
-                Turn::Asked(question) => turn = self.go_on(question).await?,
+                CallState::Asked(input_request) => {
+                    state = self.continue_call(input_request).await?
+                }
             }
         }
     }
 
-    /// Calls a tool, until it is done or asks something.
-    pub(crate) async fn begin_call(&mut self, tool: &str, arguments: Value) -> Result<Turn> {
+    /// Calls a tool until it returns or requires input.
+    pub(crate) async fn begin_call(&mut self, tool: &str, arguments: Value) -> Result<CallState> {
         self.send_call(json!({ "name": tool, "arguments": arguments }))
             .await
     }
 
-    /// Answers, and lets the call go on.
-    pub(crate) async fn go_on(&mut self, question: Question) -> Result<Turn> {
-        match question {
-            Question::Open { call, request } => {
+    /// Responds to the input request and continues the call.
+    pub(crate) async fn continue_call(&mut self, input_request: InputRequest) -> Result<CallState> {
+        match input_request {
+            InputRequest::Open { call, request } => {
                 self.answer(&request).await?;
                 self.wait(call, Value::Null).await
             }
-            Question::Ended { params, result } => self.send_call(again(params, result)?).await,
+            InputRequest::Ended { params, result } => {
+                self.send_call(with_input_responses(params, result)?).await
+            }
         }
     }
 
-    async fn send_call(&mut self, params: Value) -> Result<Turn> {
-        let id = self.ask("tools/call", params.clone()).await?;
+    async fn send_call(&mut self, params: Value) -> Result<CallState> {
+        let id = self.send_request("tools/call", params.clone()).await?;
         self.wait(id, params).await
     }
 
-    async fn wait(&mut self, id: u64, params: Value) -> Result<Turn> {
-        match self.hear(id).await? {
-            Heard::Request(request) => Ok(Turn::Asked(Question::Open { call: id, request })),
-            Heard::Answer(answer) => {
+    async fn wait(&mut self, id: u64, params: Value) -> Result<CallState> {
+        match self.receive(id).await? {
+            Incoming::Request(request) => {
+                Ok(CallState::Asked(InputRequest::Open { call: id, request }))
+            }
+            Incoming::Response(answer) => {
                 let result = result_of("tools/call", answer)?;
                 Ok(match result["resultType"].as_str() {
-                    Some("input_required") => Turn::Asked(Question::Ended { params, result }),
-                    Some(_) | None => Turn::Done(result),
+                    Some("input_required") => {
+                        CallState::Asked(InputRequest::Ended { params, result })
+                    }
+                    Some(_) | None => CallState::Done(result),
                 })
             }
         }
     }
 }
 
-/// A call's parameters with the answers to what it asked, and the state as it came.
-fn again(mut params: Value, mut result: Value) -> Result<Value> {
+/// Returns the call's parameters with the input responses and the unchanged state.
+fn with_input_responses(mut params: Value, mut result: Value) -> Result<Value> {
     let questions = result["inputRequests"].as_object();
     let questions = questions.context("input is required, and none asked for")?;
     let answers: Result<Map<_, _>> = questions
         .iter()
-        .map(|(key, question)| Ok((key.clone(), answer(question)?)))
+        .map(|(key, input_request)| Ok((key.clone(), answer(input_request)?)))
         .collect();
     params["inputResponses"] = Value::Object(answers?);
     match result["requestState"].take() {
@@ -102,7 +111,7 @@ fn again(mut params: Value, mut result: Value) -> Result<Value> {
     Ok(params)
 }
 
-/// What the host and its person answer to a server's request.
+/// Returns the response of the host and its user to a server's request.
 pub(crate) fn answer(request: &Value) -> Result<Value> {
     match request["method"].as_str() {
         Some("ping") => Ok(json!({})),
@@ -113,22 +122,22 @@ pub(crate) fn answer(request: &Value) -> Result<Value> {
             "model": "none",
         })),
         Some("elicitation/create") => {
-            let form = filled(&request["params"]["requestedSchema"]);
+            let form = sample(&request["params"]["requestedSchema"]);
             Ok(json!({ "action": "accept", "content": form }))
         }
         _ => bail!("a request that no server should make: {request}"),
     }
 }
 
-/// Something that fits a schema: the default where it has one.
-pub(crate) fn filled(schema: &Value) -> Value {
+/// Returns a value that matches a schema: the default if there is one.
+pub(crate) fn sample(schema: &Value) -> Value {
     if let Some(default) = schema.get("default") {
         return default.clone();
     }
     match schema["type"].as_str() {
         Some("object") | None => {
             let properties = schema["properties"].as_object().into_iter().flatten();
-            let fields = properties.map(|(name, schema)| (name.clone(), filled(schema)));
+            let fields = properties.map(|(name, schema)| (name.clone(), sample(schema)));
             Value::Object(fields.collect())
         }
         Some("array") => json!([]),

@@ -1,25 +1,25 @@
-//! What the suite tells its client, and what a host passes on.
+//! The environment that the suite sets, and what a host passes on.
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-/// What the official SDKs let a server's process see of their environment.
+/// The variables that the official SDKs pass to a server process.
 const PASSED_ON: [&str; 6] = ["HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER"];
 
-/// The environment, read once.
+/// The environment, read once at startup.
 pub(crate) struct Environment {
-    /// Which scenario is played.
+    /// The scenario to run.
     pub(crate) scenario: String,
-    /// What the scenario gives its client to work with; null where it gives nothing.
+    /// The context that the scenario gives its client. Null if it gives none.
     pub(crate) context: Value,
-    /// For the program.
+    /// The environment of the program.
     pub(crate) passed_on: Vec<(&'static str, String)>,
 }
 
 impl Environment {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the suite says everything by its environment"
+        reason = "the suite configures its client by environment variables"
     )]
     pub(crate) fn read() -> Result<Self> {
         let scenario = std::env::var("MCP_CONFORMANCE_SCENARIO")

@@ -1,4 +1,4 @@
-//! The spawned program: lines in, lines out, and its end.
+//! The spawned program: its input lines, its output lines, and its exit.
 
 use std::{process::Stdio, time::Duration};
 
@@ -10,11 +10,11 @@ use tokio::{
     time::timeout,
 };
 
-/// How long anything may take: less than the suite waits, so that the host can still say what
-/// did not come.
-const LONGEST: Duration = Duration::from_secs(20);
+/// The timeout of every step. It is shorter than the suite's, so that the host can report what is
+/// missing.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A program that speaks MCP on stdio. It is killed with this value, unless it has ended.
+/// A program that speaks MCP on stdio. It is killed when this value is dropped.
 pub(crate) struct Program {
     process: Child,
     input: ChildStdin,
@@ -22,7 +22,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Spawns it with these arguments and this environment, and nothing else of ours but stderr.
+    /// Spawns the program with these arguments, only this environment, and our stderr.
     pub(crate) fn spawn(
         program: &str,
         arguments: impl IntoIterator<Item = String>,
@@ -55,16 +55,16 @@ impl Program {
 
     /// Waits for a message.
     pub(crate) async fn next(&mut self) -> Result<Value> {
-        let line = timeout(LONGEST, self.output.next_line()).await;
+        let line = timeout(TIMEOUT, self.output.next_line()).await;
         let line = line.context("the program says nothing")??;
         let line = line.context("the program has ended")?;
         serde_json::from_str(&line).with_context(|| format!("no JSON: {line}"))
     }
 
-    /// Says nothing more, and waits for the program's end.
+    /// Closes stdin and waits for the program's exit.
     pub(crate) async fn end(mut self) -> Result<()> {
         drop(self.input);
-        let status = timeout(LONGEST, self.process.wait()).await;
+        let status = timeout(TIMEOUT, self.process.wait()).await;
         let status = status.context("the program does not end with its stdin")??;
         ensure!(status.success(), "the program ended with {status}");
         Ok(())

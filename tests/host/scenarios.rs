@@ -1,57 +1,57 @@
 //! The suite's client scenarios: what the host does in each.
 //!
-//! The suite looks at what arrives at its servers. What has to come back is looked at here: that
-//! every request is answered, and no call with an error; or that none gets through.
+//! The suite checks what its servers receive. This checks the responses: each request gets one, and
+//! no call fails, or every call fails.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::{
-    call::{Turn, filled},
+    call::{CallState, sample},
     environment::Environment,
-    session::Conversation,
+    session::Session,
     skills,
 };
 
-/// The tool of the scenarios of signing in.
+/// The tool of the `auth/` scenarios.
 const PROTECTED: &str = "test-tool";
 
-/// What a host can be asked to do.
+/// What the scenario requires of the host.
 enum Scenario {
     /// List the tools.
-    Look,
-    /// Call every tool with arguments that fit.
+    ListTools,
+    /// Call every tool with matching arguments.
     UseTools,
     /// Use everything that the server has.
     UseEverything,
-    /// Call tools as the context says.
-    AsGiven,
-    /// Send a tool's schema back as it came.
-    Echo,
+    /// Call the tools that the context names.
+    CallFromContext,
+    /// Send a tool's schema back unchanged.
+    EchoSchema,
     /// Call one tool while another waits for input.
-    Interrupt,
+    CallDuringInput,
     /// List the skills and load none.
     ListSkills,
-    /// Load the skills, as far as they are what they are said to be.
+    /// Load the skills whose files match the list.
     LoadSkills,
-    /// Use a tool for which somebody has to sign in.
+    /// Call a tool that requires a sign-in.
     UseProtected,
-    /// Call a tool that nobody may get to.
-    BeTurnedAway,
+    /// Call a tool and expect an error.
+    ExpectDenied,
 }
 
 impl Scenario {
     fn named(name: &str) -> Option<Self> {
         Some(match name {
-            "initialize" | "request-metadata" | "json-schema-ref-no-deref" => Self::Look,
+            "initialize" | "request-metadata" | "json-schema-ref-no-deref" => Self::ListTools,
             "tools_call"
             | "elicitation-sep1034-client-defaults"
             | "sse-retry"
             | "http-invalid-tool-headers" => Self::UseTools,
             "http-standard-headers" => Self::UseEverything,
-            "http-custom-headers" => Self::AsGiven,
-            "json-schema-2020-12-preservation" => Self::Echo,
-            "sep-2322-client-request-state" => Self::Interrupt,
+            "http-custom-headers" => Self::CallFromContext,
+            "json-schema-2020-12-preservation" => Self::EchoSchema,
+            "sep-2322-client-request-state" => Self::CallDuringInput,
             "sep-2640-client-no-prefetch" => Self::ListSkills,
             "sep-2640-client-verify-digest"
             | "sep-2640-client-verify-size"
@@ -62,14 +62,14 @@ impl Scenario {
             | "auth/iss-wrong-issuer"
             | "auth/iss-unexpected"
             | "auth/iss-normalized"
-            | "auth/metadata-issuer-mismatch" => Self::BeTurnedAway,
+            | "auth/metadata-issuer-mismatch" => Self::ExpectDenied,
             _ if name.starts_with("auth/") => Self::UseProtected,
             _ => return None,
         })
     }
 }
 
-/// Whether the host knows what to do, before anything is spawned.
+/// Checks that the scenario is known, before anything is spawned.
 pub(crate) fn check(name: &str) -> Result<()> {
     match Scenario::named(name) {
         Some(_) => Ok(()),
@@ -77,60 +77,60 @@ pub(crate) fn check(name: &str) -> Result<()> {
     }
 }
 
-/// How a host goes about it.
+/// When the host lists the tools again.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Manner {
-    /// It lists the tools again once there may be others.
-    Attentive,
-    /// It takes the first list for what there is.
-    Plain,
+pub(crate) enum ToolReload {
+    /// After a `list_changed` notification.
+    OnNotification,
+    /// Never: it keeps the first list.
+    Never,
 }
 
-/// Does what the scenario asks for.
+/// Runs the scenario.
 pub(crate) async fn play(
     environment: &Environment,
-    manner: Manner,
-    host: &mut Conversation,
+    reload: ToolReload,
+    host: &mut Session,
 ) -> Result<()> {
     let scenario = Scenario::named(&environment.scenario).context("no scenario")?;
-    match (scenario, manner) {
-        (Scenario::BeTurnedAway, Manner::Attentive) => be_turned_away(host).await,
-        (Scenario::BeTurnedAway, Manner::Plain) => be_turned_away_plainly(host).await,
-        (Scenario::UseProtected, Manner::Plain) => use_listed_twice(host).await,
-        (scenario, Manner::Attentive | Manner::Plain) => {
+    match (scenario, reload) {
+        (Scenario::ExpectDenied, ToolReload::OnNotification) => expect_denied(host).await,
+        (Scenario::ExpectDenied, ToolReload::Never) => expect_listed_denied(host).await,
+        (Scenario::UseProtected, ToolReload::Never) => use_listed_twice(host).await,
+        (scenario, ToolReload::OnNotification | ToolReload::Never) => {
             play_open(scenario, environment, host).await
         }
     }
 }
 
-/// A scenario in which the host has nothing to do with a sign-in, or knows what to do.
+/// Runs a scenario without a sign-in, or with a host that handles the sign-in.
 async fn play_open(
     scenario: Scenario,
     environment: &Environment,
-    host: &mut Conversation,
+    host: &mut Session,
 ) -> Result<()> {
     host.begin().await?;
     match scenario {
-        Scenario::Look => tools(host).await.map(drop),
+        Scenario::ListTools => tools(host).await.map(drop),
         Scenario::UseTools => use_tools(host).await,
         Scenario::UseEverything => use_everything(host).await,
-        Scenario::AsGiven => call_as_given(&environment.context, host).await,
-        Scenario::Echo => echo(host).await,
-        Scenario::Interrupt => interrupt(host).await,
+        Scenario::CallFromContext => call_from_context(&environment.context, host).await,
+        Scenario::EchoSchema => echo_schema(host).await,
+        Scenario::CallDuringInput => call_during_input(host).await,
         Scenario::ListSkills => skills::list(host).await.map(drop),
         Scenario::LoadSkills => skills::load(host).await,
         Scenario::UseProtected => use_protected(host).await,
-        Scenario::BeTurnedAway => be_turned_away(host).await,
+        Scenario::ExpectDenied => expect_denied(host).await,
     }
 }
 
-/// The tools. There may be none at first, where the server is still to be reached; or one in their
-/// place, where the user is to sign in, which is called as a model would.
-async fn tools(host: &mut Conversation) -> Result<Vec<Value>> {
+/// Returns the tools. The first list may be empty while the bridge connects. It may also have one
+/// tool that signs the user in, which is called as a model would call it.
+async fn tools(host: &mut Session) -> Result<Vec<Value>> {
     let listed = host.list("tools/list", "tools").await?;
-    let has_more = match listed.first().and_then(stand_in) {
+    let has_more = match listed.first().and_then(placeholder_name) {
         Some(name) => host.call(name, json!({})).await.map(|_| true)?,
-        None => listed.is_empty() && host.hear_of_tools().await?,
+        None => listed.is_empty() && host.await_tools_changed().await?,
     };
     match has_more {
         true => host.list("tools/list", "tools").await,
@@ -138,26 +138,26 @@ async fn tools(host: &mut Conversation) -> Result<Vec<Value>> {
     }
 }
 
-/// The name of a tool that is listed as long as the server's own are not known.
-fn stand_in(tool: &Value) -> Option<&str> {
+/// Returns the name of a tool that stands in while the server's own tools are unknown.
+fn placeholder_name(tool: &Value) -> Option<&str> {
     let name = tool["name"].as_str()?;
-    let is_stand_in = ["sign_in_", "reconnect_"]
+    let is_placeholder = ["sign_in_", "reconnect_"]
         .iter()
         .any(|prefix| name.starts_with(prefix));
-    is_stand_in.then_some(name)
+    is_placeholder.then_some(name)
 }
 
-async fn use_tools(host: &mut Conversation) -> Result<()> {
+async fn use_tools(host: &mut Session) -> Result<()> {
     let tools = tools(host).await?;
     ensure!(!tools.is_empty(), "no tools");
     for tool in tools {
         let name = tool["name"].as_str().context("a tool without a name")?;
-        host.call(name, filled(&tool["inputSchema"])).await?;
+        host.call(name, sample(&tool["inputSchema"])).await?;
     }
     Ok(())
 }
 
-async fn use_everything(host: &mut Conversation) -> Result<()> {
+async fn use_everything(host: &mut Session) -> Result<()> {
     use_tools(host).await?;
     for resource in host.list("resources/list", "resources").await? {
         let params = json!({ "uri": resource["uri"] });
@@ -170,7 +170,7 @@ async fn use_everything(host: &mut Conversation) -> Result<()> {
     Ok(())
 }
 
-async fn call_as_given(context: &Value, host: &mut Conversation) -> Result<()> {
+async fn call_from_context(context: &Value, host: &mut Session) -> Result<()> {
     tools(host).await?;
     let calls = context["toolCalls"].as_array().context("no calls given")?;
     for call in calls {
@@ -180,7 +180,7 @@ async fn call_as_given(context: &Value, host: &mut Conversation) -> Result<()> {
     Ok(())
 }
 
-async fn echo(host: &mut Conversation) -> Result<()> {
+async fn echo_schema(host: &mut Session) -> Result<()> {
     let tools = tools(host).await?;
     let tool = tools
         .iter()
@@ -191,16 +191,16 @@ async fn echo(host: &mut Conversation) -> Result<()> {
         .map(drop)
 }
 
-/// Every tool is called to its end; the first one's question is answered only after the calls
-/// of a tool that has nothing to do with it.
-async fn interrupt(host: &mut Conversation) -> Result<()> {
+/// Calls every tool to its end. The first tool's input request gets its response only after calls
+/// of an unrelated tool.
+async fn call_during_input(host: &mut Session) -> Result<()> {
     tools(host).await?;
-    let turn = host.begin_call("test_mrtr_echo_state", json!({})).await?;
-    let Turn::Asked(question) = turn else {
+    let state = host.begin_call("test_mrtr_echo_state", json!({})).await?;
+    let CallState::Asked(input_request) = state else {
         bail!("nothing was asked");
     };
     host.call("test_mrtr_unrelated", json!({})).await?;
-    let Turn::Done(_) = host.go_on(question).await? else {
+    let CallState::Done(_) = host.continue_call(input_request).await? else {
         bail!("something was asked twice");
     };
     host.call("test_mrtr_no_state", json!({})).await?;
@@ -208,9 +208,9 @@ async fn interrupt(host: &mut Conversation) -> Result<()> {
     Ok(())
 }
 
-/// A call waits until somebody has signed in. Every server of these
-/// scenarios has this tool, and one of them wants another sign-in after the first call.
-async fn use_protected(host: &mut Conversation) -> Result<()> {
+/// Calls a protected tool, which waits for the sign-in. Every server of these scenarios has this
+/// tool, and one of them requires another sign-in after the first call.
+async fn use_protected(host: &mut Session) -> Result<()> {
     for _ in 0..2 {
         tools(host).await?;
         host.call(PROTECTED, json!({})).await?;
@@ -218,9 +218,9 @@ async fn use_protected(host: &mut Conversation) -> Result<()> {
     use_tools(host).await
 }
 
-/// Lists the tools and calls each, and all that once more: one scenario wants another sign-in after
-/// the first call.
-async fn use_listed_twice(host: &mut Conversation) -> Result<()> {
+/// Lists the tools and calls each, twice: one scenario requires another sign-in after the first
+/// call.
+async fn use_listed_twice(host: &mut Session) -> Result<()> {
     host.begin().await?;
     for _ in 0..2 {
         for name in listed(host).await? {
@@ -230,8 +230,8 @@ async fn use_listed_twice(host: &mut Conversation) -> Result<()> {
     Ok(())
 }
 
-/// No list is to be had, or each call of what is listed fails. Either says why.
-async fn be_turned_away_plainly(host: &mut Conversation) -> Result<()> {
+/// Checks that listing fails, or that each listed tool fails, and that the error names the reason.
+async fn expect_listed_denied(host: &mut Session) -> Result<()> {
     host.begin().await?;
     let mut refusals = Vec::new();
     match listed(host).await {
@@ -256,8 +256,8 @@ async fn be_turned_away_plainly(host: &mut Conversation) -> Result<()> {
     Ok(())
 }
 
-/// The names of the tools in the first list, of which there is one at least.
-async fn listed(host: &mut Conversation) -> Result<Vec<String>> {
+/// Returns the names of the tools in the first list. Fails if it is empty.
+async fn listed(host: &mut Session) -> Result<Vec<String>> {
     let tools = host.list("tools/list", "tools").await?;
     ensure!(!tools.is_empty(), "no tools");
     let names = tools.iter().map(|tool| tool["name"].as_str());
@@ -267,8 +267,8 @@ async fn listed(host: &mut Conversation) -> Result<Vec<String>> {
         .context("a tool without a name")
 }
 
-/// The call fails, whatever the handshake says, and the error is one of the program's own.
-async fn be_turned_away(host: &mut Conversation) -> Result<()> {
+/// Checks that the call fails with an error of the program's own, whatever the handshake returns.
+async fn expect_denied(host: &mut Session) -> Result<()> {
     let greeted = host.begin().await;
     let called = host.call(PROTECTED, json!({})).await;
     let refused = called.err().context("the call got through")?;

@@ -1,49 +1,49 @@
-//! What a host says of itself, and the requests it makes.
+//! The host's side of the session: what it declares and the requests it sends.
 //!
-//! Owns: the ids, the handshake of the legacy era (2025-11-25, "Lifecycle"), and what every
-//! request of the modern era says (2026-07-28, "Overview", `_meta`).
-//! Does not own: what the server asks in return ([`crate::call`]).
+//! Owns: the ids, the handshake of the legacy era (2025-11-25, "Lifecycle"), and the `_meta` of
+//! every modern request (2026-07-28, "Overview", `_meta`).
+//! Does not own: the server's requests ([`crate::call`]).
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Map, Value, json};
 
 use crate::{call, program::Program};
 
-/// What a modern server says of a version that it does not speak (2026-07-28, "Versioning").
+/// The error code for an unsupported version (2026-07-28, "Versioning").
 const UNSUPPORTED_VERSION: i64 = -32022;
 
-/// What the host speaks in each era.
+/// The versions of the host in each era.
 const LEGACY: &str = "2025-11-25";
 const MODERN: &str = "2026-07-28";
 
-/// How the host speaks.
+/// The era of the host.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Era {
-    /// With a handshake.
+    /// With `initialize`.
     Legacy,
-    /// Without one.
+    /// Without `initialize`.
     Modern,
 }
 
-/// A host's conversation with the server behind the program.
-pub(crate) struct Conversation {
+/// A host's session with the server behind the program.
+pub(crate) struct Session {
     pub(crate) era: Era,
     program: Program,
     last_id: u64,
-    /// What the other end can do, as its handshake says; null before that and without one.
+    /// The server's capabilities from the handshake. Null before it and in the modern era.
     offered: Value,
 }
 
-/// What came from the other end and matters.
-pub(crate) enum Heard {
-    /// The answer to the request that is waited for: the whole message.
-    Answer(Value),
+/// A relevant message from the server.
+pub(crate) enum Incoming {
+    /// The response to the awaited request: the whole message.
+    Response(Value),
     /// A request of the server: the whole message.
     Request(Value),
 }
 
-impl Conversation {
-    /// A conversation in which nothing was said.
+impl Session {
+    /// Creates a session without sending anything.
     pub(crate) fn new(era: Era, program: Program) -> Self {
         Self {
             era,
@@ -53,15 +53,15 @@ impl Conversation {
         }
     }
 
-    /// Does what a host of this era does first.
+    /// Sends the first request of this era.
     pub(crate) async fn begin(&mut self) -> Result<()> {
         match self.era {
-            Era::Legacy => self.shake_hands().await,
+            Era::Legacy => self.initialize().await,
             Era::Modern => self.discover().await,
         }
     }
 
-    async fn shake_hands(&mut self) -> Result<()> {
+    async fn initialize(&mut self) -> Result<()> {
         let params = json!({
             "protocolVersion": LEGACY,
             "capabilities": capabilities(),
@@ -75,26 +75,27 @@ impl Conversation {
             .await
     }
 
-    /// A server that says it does not speak our version and then names it is asked again, once.
+    /// Sends `server/discover`. If the server rejects our version but lists it as supported, sends
+    /// it once more.
     async fn discover(&mut self) -> Result<()> {
-        let mut answer = self.ask_and_wait("server/discover", json!({})).await?;
+        let mut answer = self.exchange("server/discover", json!({})).await?;
         let error = &answer["error"];
         let names_ours = error["data"]["supported"]
             .as_array()
             .is_some_and(|versions| versions.iter().any(|version| version == MODERN));
         if error["code"] == UNSUPPORTED_VERSION && names_ours {
-            answer = self.ask_and_wait("server/discover", json!({})).await?;
+            answer = self.exchange("server/discover", json!({})).await?;
         }
         result_of("server/discover", answer).map(drop)
     }
 
-    /// Makes a request and waits for its result.
+    /// Sends a request and returns its result.
     pub(crate) async fn request(&mut self, method: &str, params: Value) -> Result<Value> {
-        let answer = self.ask_and_wait(method, params).await?;
+        let answer = self.exchange(method, params).await?;
         result_of(method, answer)
     }
 
-    /// Asks for a list that a server has, page after page.
+    /// Returns all pages of a list.
     pub(crate) async fn list(&mut self, method: &str, of: &str) -> Result<Vec<Value>> {
         let mut all = Vec::new();
         let mut params = json!({});
@@ -111,9 +112,9 @@ impl Conversation {
         }
     }
 
-    /// Waits to be told that there are other tools now, where that was promised. Says whether it
-    /// was.
-    pub(crate) async fn hear_of_tools(&mut self) -> Result<bool> {
+    /// Waits for the `list_changed` notification of tools. Returns false if the server does not
+    /// declare it.
+    pub(crate) async fn await_tools_changed(&mut self) -> Result<bool> {
         if self.offered["tools"]["listChanged"] != true {
             return Ok(false);
         }
@@ -125,51 +126,51 @@ impl Conversation {
         }
     }
 
-    /// Makes a request; its id.
-    pub(crate) async fn ask(&mut self, method: &str, params: Value) -> Result<u64> {
+    /// Sends a request and returns its id.
+    pub(crate) async fn send_request(&mut self, method: &str, params: Value) -> Result<u64> {
         self.last_id += 1;
         let id = self.last_id;
         let params = match self.era {
             Era::Legacy => params,
-            Era::Modern => introduced(params),
+            Era::Modern => with_meta(params),
         };
         self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))
             .await?;
         Ok(id)
     }
 
-    /// Waits for the answer to a request, or for a request of the server before that. What is
-    /// neither is passed over, but an answer that was not asked for is a fault.
-    pub(crate) async fn hear(&mut self, id: u64) -> Result<Heard> {
+    /// Waits for the response to `id` or an earlier request of the server. Skips notifications.
+    /// Fails on any other response.
+    pub(crate) async fn receive(&mut self, id: u64) -> Result<Incoming> {
         loop {
             let message = self.program.next().await?;
             match (&message["id"], &message["method"]) {
                 (Value::Null, Value::String(_)) => {}
-                (_, Value::String(_)) => return Ok(Heard::Request(message)),
-                (answered, _) if *answered == id => return Ok(Heard::Answer(message)),
-                _ => bail!("an answer to nothing: {message}"),
+                (_, Value::String(_)) => return Ok(Incoming::Request(message)),
+                (answered, _) if *answered == id => return Ok(Incoming::Response(message)),
+                _ => bail!("an unexpected response: {message}"),
             }
         }
     }
 
-    /// Answers a request of the server.
+    /// Responds to a request of the server.
     pub(crate) async fn answer(&mut self, request: &Value) -> Result<()> {
         let result = call::answer(request)?;
         self.send(&json!({ "jsonrpc": "2.0", "id": request["id"], "result": result }))
             .await
     }
 
-    /// Says goodbye as hosts do: by the end of the program's stdin.
+    /// Ends the session as hosts do: closes the program's stdin.
     pub(crate) async fn end(self) -> Result<()> {
         self.program.end().await
     }
 
-    async fn ask_and_wait(&mut self, method: &str, params: Value) -> Result<Value> {
-        let id = self.ask(method, params).await?;
+    async fn exchange(&mut self, method: &str, params: Value) -> Result<Value> {
+        let id = self.send_request(method, params).await?;
         loop {
-            match self.hear(id).await? {
-                Heard::Answer(answer) => return Ok(answer),
-                Heard::Request(request) => self.answer(&request).await?,
+            match self.receive(id).await? {
+                Incoming::Response(answer) => return Ok(answer),
+                Incoming::Request(request) => self.answer(&request).await?,
             }
         }
     }
@@ -179,7 +180,7 @@ impl Conversation {
     }
 }
 
-/// The result in an answer.
+/// Returns the result of a response. Fails on an error response.
 pub(crate) fn result_of(method: &str, mut answer: Value) -> Result<Value> {
     match answer["result"].take() {
         Value::Null => bail!("{method}: {answer}"),
@@ -187,8 +188,8 @@ pub(crate) fn result_of(method: &str, mut answer: Value) -> Result<Value> {
     }
 }
 
-/// Parameters with what every request of the modern era says.
-fn introduced(params: Value) -> Value {
+/// Returns the parameters with the `_meta` of the modern era.
+fn with_meta(params: Value) -> Value {
     let mut params = match params {
         Value::Object(params) => params,
         _ => Map::new(),

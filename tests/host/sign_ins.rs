@@ -1,8 +1,7 @@
-//! What a person has set up before a scenario of signing in (`auth/…`) begins.
+//! The preparation of an `auth/` scenario by the user.
 //!
-//! Each such scenario has a bridge of its own, in a home of its own: a person has one unanswered
-//! page at most, and the suite plays its scenarios at once. The browser that the bridge opens pages
-//! in is the `xdg-open` of the search path.
+//! Each such scenario has its own bridge and home. A user has at most one open sign-in page, and
+//! the suite runs its scenarios concurrently. The bridge opens pages with the `xdg-open` in `PATH`.
 
 use std::{fs, path::Path, process::Stdio};
 
@@ -12,13 +11,13 @@ use tokio::{io::AsyncWriteExt, process::Command};
 
 use crate::environment::Environment;
 
-/// The only client ID that the suite takes where it looks for a metadata document.
+/// The only client ID that the suite accepts as the URL of a client metadata document.
 const CLIENT_METADATA: &str = "https://conformance-test.local/client-metadata.json";
 
-/// What the secret is stored as that a scenario gives its client.
+/// The name under which the scenario's client secret is stored.
 const SECRET: &str = "suite-secret";
 
-/// The home for the scenario: the given one, or one below it, where a bridge runs by now.
+/// Returns the home for the scenario: `given`, or a folder below it, in which a bridge is started.
 pub(crate) async fn home(
     environment: &Environment,
     program: &str,
@@ -32,19 +31,19 @@ pub(crate) async fn home(
     let config = Path::new(&home).join("config");
     fs::create_dir_all(&config)?;
     fs::write(config.join("config.toml"), configuration(environment, url)?)?;
-    let person = Person {
+    let terminal = Terminal {
         environment,
         program,
         home: &home,
     };
-    person.run(&["bridge", "--detach"], "").await?;
+    terminal.run(&["bridge", "--detach"], "").await?;
     if let Some(secret) = environment.context["client_secret"].as_str() {
-        person.run(&["secrets", "set", SECRET], secret).await?;
+        terminal.run(&["secrets", "set", SECRET], secret).await?;
     }
     Ok(home)
 }
 
-/// `config.toml`. A client that was registered beforehand stands under the server it is for.
+/// Returns the `config.toml`. A preregistered client is configured for its server.
 fn configuration(environment: &Environment, url: &str) -> Result<String> {
     let mut text = format!("[bridge]\nport = 0\nclient_metadata_url = \"{CLIENT_METADATA}\"\n");
     let context = &environment.context;
@@ -59,15 +58,15 @@ fn configuration(environment: &Environment, url: &str) -> Result<String> {
     Ok(text)
 }
 
-/// Somebody at a terminal.
-struct Person<'a> {
+/// A user at a terminal.
+struct Terminal<'a> {
     environment: &'a Environment,
     program: &'a str,
     home: &'a str,
 }
 
-impl Person<'_> {
-    /// Runs a command of the program to its end, with something on its stdin.
+impl Terminal<'_> {
+    /// Runs a command of the program to its end with `input` on stdin.
     async fn run(&self, arguments: &[&str], input: &str) -> Result<()> {
         let mut process = Command::new(self.program)
             .args(arguments)

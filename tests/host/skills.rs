@@ -1,20 +1,19 @@
-//! Skills of a server (SEP-2640, an extension): listed, and loaded only as far as every file is
-//! what the list says it is.
+//! Skills of a server (SEP-2640, an extension). Loads a skill only while its files match the list.
 
 use anyhow::{Context as _, Result};
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
-use crate::session::Conversation;
+use crate::session::Session;
 
-/// Lists the skills, and reads nothing of them.
-pub(crate) async fn list(host: &mut Conversation) -> Result<Vec<Value>> {
+/// Lists the skills and reads none of their files.
+pub(crate) async fn list(host: &mut Session) -> Result<Vec<Value>> {
     host.list("skills/list", "skills").await
 }
 
-/// Loads every skill: its text first, then what belongs to it. A file that is not what it should
-/// be ends that.
-pub(crate) async fn load(host: &mut Conversation) -> Result<()> {
+/// Loads every skill: first its text, then its other files. Stops at a file that does not match the
+/// list.
+pub(crate) async fn load(host: &mut Session) -> Result<()> {
     for skill in list(host).await? {
         let files = skill["resources"].as_array().context("no files")?;
         for file in files {
@@ -30,7 +29,7 @@ pub(crate) async fn load(host: &mut Conversation) -> Result<()> {
     Ok(())
 }
 
-async fn read(host: &mut Conversation, uri: &Value) -> Result<String> {
+async fn read(host: &mut Session, uri: &Value) -> Result<String> {
     let result = host
         .request("resources/read", json!({ "uri": uri }))
         .await?;
@@ -47,7 +46,7 @@ fn is_as_listed(text: &str, file: &Value) -> bool {
     file["size"] == text.len() && file["digest"] == format!("sha256:{hexadecimal}")
 }
 
-/// Whether the frontmatter of a text, one field a line, is this.
+/// Returns true if the frontmatter of a text, one field per line, equals `frontmatter`.
 fn begins_with(text: &str, frontmatter: &Value) -> bool {
     let block = text
         .strip_prefix("---\n")

@@ -1,4 +1,5 @@
-//! Several people of one organisation at one machine: who opens which server, and who leaves.
+//! Several users of one organisation on one machine: which account opens which server, and signing
+//! out.
 
 use control::api::{AccountView, Request};
 use emulator::demo;
@@ -6,11 +7,11 @@ use emulator::demo;
 use crate::harness::{entra_servers::EntraServers, sign_in_pages};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_people_have_a_server_each_change_it_and_leave_everywhere() {
-    let mut place = EntraServers::start().await;
-    let adele = place.sign_in(async |place| {
-        sign_in_pages::sign_in_at_entra(&place.browser, demo::ADELE).await;
-        sign_in_pages::expect_signed_in(&place.browser).await;
+async fn two_accounts_switch_servers_and_sign_out_everywhere() {
+    let mut entra = EntraServers::start().await;
+    let adele = entra.sign_in(async |entra| {
+        sign_in_pages::sign_in_at_entra(&entra.browser, demo::ADELE).await;
+        sign_in_pages::expect_signed_in(&entra.browser).await;
     });
     adele.await.expect("a sign-in");
     let switch = |server: &str, account: Option<&AccountView>| Request::SwitchAccount {
@@ -19,14 +20,14 @@ async fn two_people_have_a_server_each_change_it_and_leave_everywhere() {
         way: Default::default(),
     };
 
-    // Another person of the same client is chosen on Entra's page, whoever is signed in there.
-    let grady = place.ask(switch("reports", None), async |place| {
-        place.browser.click("form[data-page=pick] #otherTile").await;
-        sign_in_pages::sign_in_at_entra(&place.browser, demo::GRADY).await;
-        sign_in_pages::expect_signed_in(&place.browser).await;
+    // The user chooses another account on Entra's page, although Adele is signed in there.
+    let grady = entra.request(switch("reports", None), async |entra| {
+        entra.browser.click("form[data-page=pick] #otherTile").await;
+        sign_in_pages::sign_in_at_entra(&entra.browser, demo::GRADY).await;
+        sign_in_pages::expect_signed_in(&entra.browser).await;
     });
     grady.await.expect("another sign-in");
-    let state = place.bridge.state().await;
+    let state = entra.bridge.state().await;
     assert_eq!(state.accounts.len(), 2);
     let account = |name: &str| {
         let mut accounts = state.accounts.iter();
@@ -34,23 +35,23 @@ async fn two_people_have_a_server_each_change_it_and_leave_everywhere() {
         found.expect("an account").clone()
     };
     let (adele, grady) = (account(demo::ADELE), account(demo::GRADY));
-    assert_eq!(place.opens("crm").await, Some(adele.id.clone()));
-    assert_eq!(place.opens("reports").await, Some(grady.id.clone()));
+    assert_eq!(entra.account_of("crm").await, Some(adele.id.clone()));
+    assert_eq!(entra.account_of("reports").await, Some(grady.id.clone()));
 
-    // A sign-in of Adele's opens the other server too, without a browser.
-    let tabs = place.bridge.browser.page_count();
-    place.bridge.ask(switch("reports", Some(&adele))).await;
-    assert_eq!(place.opens("reports").await, Some(adele.id.clone()));
-    assert_eq!(place.bridge.browser.page_count(), tabs);
+    // Adele's existing sign-in opens the other server too, without a browser.
+    let tabs = entra.bridge.browser.page_count();
+    entra.bridge.request(switch("reports", Some(&adele))).await;
+    assert_eq!(entra.account_of("reports").await, Some(adele.id.clone()));
+    assert_eq!(entra.bridge.browser.page_count(), tabs);
 
-    // Leaving everywhere ends the browser's session as well.
+    // Signing out everywhere ends the browser's session as well.
     let leave = Request::SignOut {
         account: Some(adele.id),
         everywhere: true,
     };
-    place.bridge.ask(leave).await;
-    let page = place.bridge.browser.page(tabs).await;
+    entra.bridge.request(leave).await;
+    let page = entra.bridge.browser.page(tabs).await;
     assert!(page.contains("/oauth2/v2.0/logout?"), "{page}");
-    place.browser.go_to(&page).await;
-    assert_eq!(place.bridge.state().await.accounts.len(), 0);
+    entra.browser.go_to(&page).await;
+    assert_eq!(entra.bridge.state().await.accounts.len(), 0);
 }

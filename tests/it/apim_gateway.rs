@@ -1,5 +1,5 @@
-//! The gateway that most people have today: a sign-in without metadata of its own, a session that
-//! ends after an hour, HTTP+SSE alone. Every host reaches it through every face.
+//! The gateway that most organisations have today: authorization without metadata, a session that
+//! ends after an hour, HTTP+SSE only. Every host reaches it over every transport.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::harness::{
     wire::{Sse, Streamable},
 };
 
-/// The gateway, and a bridge that knows it and runs.
+/// The gateway, and a running bridge that knows it.
 struct Setup {
     gateway: ApimGateway,
     bridge: Bridge,
@@ -39,15 +39,15 @@ impl Setup {
         }
     }
 
-    /// A host whose first call opened the browser and was answered after the sign-in there.
+    /// Returns a host whose first call opened the browser and got its response after the sign-in.
     async fn host(&self, browser: &Browser) -> Shim {
         let mut shim = Shim::connect(&self.bridge, "snippets").await;
-        let waiting = shim.ask("tools/call", hello()).await;
+        let waiting = shim.send_request("tools/call", hello()).await;
         browser.go_to(&self.bridge.browser.page(0).await).await;
         allow(browser).await;
         sign_in_pages::sign_in_at_entra(browser, emulator::demo::ADELE).await;
         sign_in_pages::expect_signed_in(browser).await;
-        let answer = shim.answer(waiting).await;
+        let answer = shim.response(waiting).await;
         assert_eq!(
             answer["result"]["content"][0]["text"],
             "Hello I am MCPTool!"
@@ -60,13 +60,13 @@ fn hello() -> serde_json::Value {
     json!({ "name": "hello_mcp", "arguments": {} })
 }
 
-/// Allows what the consent page asks for.
+/// Consents on the consent page.
 async fn allow(browser: &Browser) {
     browser.click("#allow").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_sign_in_at_the_deployed_gateway_serves_stdio_http_and_sse() {
+async fn one_sign_in_serves_stdio_http_and_sse() {
     for metadata in [Metadata::Published, Metadata::Absent] {
         let (setup, browser) = tokio::join!(Setup::start(metadata), Browser::open());
         let mut shim = setup.host(&browser).await;
@@ -99,24 +99,28 @@ async fn one_sign_in_at_the_deployed_gateway_serves_stdio_http_and_sse() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn signing_in_again_when_the_session_of_the_deployed_gateway_has_ended() {
+async fn expired_session_needs_one_new_sign_in() {
     let (setup, browser) = tokio::join!(Setup::start(Metadata::Published), Browser::open());
     let mut shim = setup.host(&browser).await;
 
-    setup.gateway.pass(Duration::from_secs(60 * 60));
-    // Every host asks at once, and there is one tab for all of them.
+    setup.gateway.advance(Duration::from_secs(60 * 60));
+    // Every host waits at once, and they share one tab.
     let mut other = Shim::connect(&setup.bridge, "snippets").await;
-    let waiting = shim.ask("tools/call", hello()).await;
+    let waiting = shim.send_request("tools/call", hello()).await;
     let page = setup.bridge.browser.page(1).await;
-    let waiting_too = other.ask("tools/call", hello()).await;
-    // The same person at the same browser, which remembers what was allowed in it. Entra has to
-    // ask for something: the consent page lets no form lead to loopback without a stop.
+    let waiting_too = other.send_request("tools/call", hello()).await;
+    // The same user signs in again in the same browser, which has stored the consent. Entra must
+    // show a page in between: the policy of the consent page blocks a form that is redirected
+    // straight to loopback.
     browser.go_to(&setup.gateway.sign_out_page()).await;
     browser.go_to(&page).await;
     allow(&browser).await;
     sign_in_pages::sign_in_at_entra(&browser, emulator::demo::ADELE).await;
     sign_in_pages::expect_signed_in(&browser).await;
-    for answer in [shim.answer(waiting).await, other.answer(waiting_too).await] {
+    for answer in [
+        shim.response(waiting).await,
+        other.response(waiting_too).await,
+    ] {
         assert_eq!(
             answer["result"]["content"][0]["text"], "Hello I am MCPTool!",
             "{answer}"
@@ -128,7 +132,7 @@ async fn signing_in_again_when_the_session_of_the_deployed_gateway_has_ended() {
     assert_eq!(
         setup.gateway.registrations(),
         2,
-        "to it, a client signs in once"
+        "a client registers for each sign-in"
     );
     let state = setup.bridge.state().await;
     assert_eq!(state.servers[0].state, ServerState::Ready);

@@ -1,4 +1,4 @@
-//! Several messages in one array, in both directions through the real shim and bridge (2025-03-26).
+//! JSON-RPC batches (2025-03-26) in both directions through the real shim and bridge.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::harness::{
     shim::Shim,
 };
 
-/// Answers each call in an array with a notification before it, and keeps the stream open.
+/// Answers each call with a batch of a notification and the response, and keeps the stream open.
 fn answers_in_arrays(message: &Value) -> Vec<String> {
     if message["method"] != "tools/call" {
         return Vec::new();
@@ -19,7 +19,7 @@ fn answers_in_arrays(message: &Value) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn arrays_of_host_and_server_are_answered_one_by_one() {
+async fn batched_requests_get_separate_responses() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = EventServer::start(answers_in_arrays).await;
     let servers = [server.http_config("http"), server.sse_config("sse")].concat();
@@ -50,7 +50,7 @@ async fn arrays_of_host_and_server_are_answered_one_by_one() {
             "{name}"
         );
         assert_eq!(remarks, 2, "{name}");
-        // Nothing is owed any more.
+        // No request is pending.
         shim.end().await;
     }
 }

@@ -1,4 +1,4 @@
-//! Authorization servers of others, with the bridge as their client and a person at a real browser.
+//! Third-party authorization servers with the bridge as their client and a user at a real browser.
 
 mod glewlwyd;
 mod oidc_provider;
@@ -18,18 +18,18 @@ use crate::harness::{
 };
 use server::Server;
 
-/// An authorization server, a server that trusts it, and a bridge that knows that as `one`. All
-/// of them end with this value.
-struct Place<A> {
+/// An authorization server, a server that trusts it, and a bridge that knows the server as `one`.
+/// All of them stop when it is dropped.
+struct Setup<A> {
     bridge: Bridge,
     server: Server,
     authority: A,
     _folder: TempDir,
 }
 
-impl<A> Place<A> {
-    /// With more about the server in the bridge's configuration.
-    async fn around(authority: A, server: Server, more: &str) -> Self {
+impl<A> Setup<A> {
+    /// Starts the bridge. `more` is added to the server's section of its configuration.
+    async fn start(authority: A, server: Server, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let url = server.url();
         let config = format!("[bridge]\nport = 0\n[servers.one]\nurl = \"{url}\"\n{more}\n");
@@ -43,17 +43,17 @@ impl<A> Place<A> {
         }
     }
 
-    /// Signs in at the pages of the authority, as `pages` does it.
+    /// Signs in on the authorization server's pages. `pages` performs the user's actions.
     async fn sign_in(&self, who: &str, pages: impl AsyncFnOnce(&Browser)) {
         let signing_in = self.bridge.run(&["sign-in", "one"]);
-        let person = async { at_the_page(&self.bridge.browser.page(0).await, pages).await };
-        let (said, ()) = tokio::join!(signing_in, person);
+        let user = async { sign_in_at_page(&self.bridge.browser.page(0).await, pages).await };
+        let (said, ()) = tokio::join!(signing_in, user);
         assert_eq!(said, format!("Signed in to one as {who}@example.test.\n"));
     }
 
-    /// Signs in with a browser that is elsewhere, which `pages` drives from the page that is told
-    /// and with the code that is told.
-    async fn sign_in_elsewhere(&self, who: &str, pages: impl AsyncFnOnce(&Browser, &str)) {
+    /// Signs in with a device code. `pages` performs the user's actions at the verification URI
+    /// with the user code.
+    async fn sign_in_by_device_code(&self, who: &str, pages: impl AsyncFnOnce(&Browser, &str)) {
         let mut command = Command::new(program::postern());
         command
             .args(["sign-in", "one", "--device", "--home"])
@@ -65,11 +65,11 @@ impl<A> Place<A> {
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         let mut process = command.spawn().expect("postern starts");
-        let mut told = BufReader::new(process.stderr.take().expect("its words")).lines();
+        let mut told = BufReader::new(process.stderr.take().expect("its output")).lines();
         let mut indented = Vec::new();
         while indented.len() < 2 {
             let line = within("the page and the code", told.next_line()).await;
-            let line = line.expect("its words").expect("it goes on");
+            let line = line.expect("its output").expect("it goes on");
             indented.extend(line.strip_prefix("  ").map(str::to_owned));
         }
         let (page, code) = (&indented[0], &indented[1]);
@@ -77,7 +77,7 @@ impl<A> Place<A> {
         browser.go_to(page).await;
         pages(&browser, code).await;
         let mut said = String::new();
-        let mut stdout = process.stdout.take().expect("its words");
+        let mut stdout = process.stdout.take().expect("its output");
         let read = within("its end", stdout.read_to_string(&mut said)).await;
         read.expect("text");
         assert_eq!(said, format!("Signed in to one as {who}@example.test.\n"));
@@ -88,30 +88,30 @@ impl<A> Place<A> {
         );
     }
 
-    /// Calls until the tokens were renewed twice, and sees that nobody was asked meanwhile.
-    async fn renews_twice(&self, shim: &mut Shim, who: &str) {
-        assert_eq!(who_am_i(shim).await, who);
+    /// Calls until the tokens were refreshed twice, and checks that no page was opened meanwhile.
+    async fn expect_two_refreshes(&self, shim: &mut Shim, who: &str) {
+        assert_eq!(call_whoami(shim).await, who);
         until("two renewals", async || {
-            assert_eq!(who_am_i(shim).await, who);
+            assert_eq!(call_whoami(shim).await, who);
             (self.server.tokens().len() > 2).then_some(())
         })
         .await;
         assert_eq!(
             self.bridge.browser.page_count(),
             1,
-            "nobody was asked again"
+            "no page was opened again"
         );
     }
 }
 
-/// Does what `pages` does at a page, in a browser that has never been there.
-async fn at_the_page(page: &str, pages: impl AsyncFnOnce(&Browser)) {
+/// Opens a page in a new browser and performs the user's actions there.
+async fn sign_in_at_page(page: &str, pages: impl AsyncFnOnce(&Browser)) {
     let browser = Browser::open().await;
     browser.go_to(page).await;
     pages(&browser).await;
     sign_in_pages::expect_signed_in(&browser).await;
 }
 
-async fn who_am_i(shim: &mut Shim) -> String {
+async fn call_whoami(shim: &mut Shim) -> String {
     shim.call("whoami", json!({})).await.expect("a name")
 }

@@ -1,4 +1,4 @@
-//! What a shim and a bridge keep of long messages once these have passed: next to nothing.
+//! The memory that a shim and a bridge keep after long messages.
 
 use std::fs;
 
@@ -6,13 +6,13 @@ use serde_json::json;
 
 use crate::harness::{program, relay::Relay, shim::Shim, until, upstream::Fault};
 
-/// How long a call and its answer are, in bytes.
+/// The length of a call and of its response, in bytes.
 const LONG: usize = 8 << 20;
 
-/// What each process may keep, in KiB.
+/// The maximum memory that each process keeps, in KiB.
 const MAX_KEPT: u64 = 6 * 1024;
 
-/// What a process has in memory of its own, in KiB.
+/// Returns the anonymous memory of a process, in KiB.
 fn memory(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).expect("its status");
     let mut lines = status.lines();

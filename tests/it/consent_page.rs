@@ -1,11 +1,11 @@
-//! The gateway's consent page in a real browser: without scripts, in two tabs at once, with its form
-//! sent twice.
+//! The gateway's consent page in a real browser: without scripts, in two tabs at once, and with its
+//! form sent twice.
 
 use emulator::demo;
 
 use crate::harness::{Harness, browser::Browser, oauth::OAuthClient, sign_in_pages};
 
-/// A client that is known to the gateway, and the page of its request.
+/// A registered client and its authorization request.
 struct Guest {
     client: OAuthClient,
     id: String,
@@ -29,7 +29,7 @@ impl Guest {
         }
     }
 
-    /// Waits for the browser to come back, and redeems the code that it brings.
+    /// Waits for the callback and redeems the code.
     async fn is_let_in(&mut self) {
         let came_back = self.client.callback().await;
         let code = self.client.code(&came_back);
@@ -81,7 +81,7 @@ async fn form_sent_twice_brings_one_code() {
     let (harness, browser) = tokio::join!(Harness::start(), Browser::open());
     let mut guest = Guest::register(&harness).await;
     browser.go_to(&guest.page).await;
-    // Each click sends the same form, to a tab of its own.
+    // Each click sends the same form to a new tab.
     browser
         .run("document.querySelector('form').target = '_blank'")
         .await;

@@ -1,4 +1,4 @@
-//! Descriptors: a burst leaves none behind, and neither a server nor a host takes them all.
+//! File descriptors: a burst leaks none, and one server or host cannot use all of them.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::harness::{
     within,
 };
 
-/// What a bridge may have open after a burst, beside what it had before: a few idle connections.
+/// How many more descriptors a bridge may have after a burst: a few idle connections.
 const MAX_LEFT: usize = 10;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,7 +33,7 @@ async fn descriptors_fall_within_seconds_after_parallel_calls() {
     for key in 0..CALLS {
         let arguments = arguments(&key.to_string(), Fault::NONE);
         let params = json!({ "name": "echo", "arguments": arguments });
-        calls.insert(shim.ask("tools/call", params).await);
+        calls.insert(shim.send_request("tools/call", params).await);
     }
     while !calls.is_empty() {
         let message = shim.next().await;
@@ -48,7 +48,7 @@ async fn descriptors_fall_within_seconds_after_parallel_calls() {
     assert!(falls.is_ok(), "{open} open, {before} before");
 }
 
-/// Two servers, `raw` and `other`, and a bridge that may have 256 descriptors.
+/// Two servers, `raw` and `other`, and a bridge with a limit of 256 descriptors.
 struct Limited {
     raw: Upstream,
     _other: Upstream,
@@ -66,7 +66,7 @@ impl Limited {
             other.url()
         );
         let bridge = Bridge::configured(folder.path(), &config);
-        bridge.start_under("ulimit -n 256").await;
+        bridge.start_after("ulimit -n 256").await;
         Self {
             raw,
             _other: other,
@@ -87,16 +87,16 @@ async fn echo(shim: &mut Shim, key: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stalled_connections_stop_no_host_and_no_command() {
+async fn stalled_connections_block_no_host_or_command() {
     let Limited { bridge, .. } = &Limited::start().await;
     let url = bridge.state().await.bridge.http.expect("an address");
     let address = url.strip_prefix("http://").expect("a URL");
     let mut early = Shim::connect(bridge, "raw").await;
     let stalled = (0..300).map(async |number| {
-        // The system's own queue has no room for some of them at first.
+        // The system's accept queue may be full at first.
         let mut connection = TcpStream::connect(address).await.ok()?;
         let begun = ["", "POST /raw/mcp HTTP/1.1\r\nhost: localhost\r\n"][number % 2];
-        // Some have to make room meanwhile.
+        // Some connections are closed meanwhile to admit others.
         let _ = connection.write_all(begun.as_bytes()).await;
         Some(connection)
     });
@@ -106,20 +106,20 @@ async fn stalled_connections_stop_no_host_and_no_command() {
     let mut late = Shim::connect(bridge, "raw").await;
     echo(&mut late, "late").await;
     assert!(bridge.run(&["status"]).await.contains("raw"));
-    // And there is a way in for hosts that speak HTTP.
+    // Hosts over HTTP can connect too.
     let mut http = Streamable::connect(&format!("{url}/raw/mcp"), HeaderMap::new()).await;
     let answer = http.call("echo", arguments("http", Fault::NONE)).await;
     assert_eq!(answer.expect("no error"), "http");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_that_hang_stop_no_other_server_and_no_host() {
+async fn hanging_calls_block_no_other_server_or_host() {
     let Limited { bridge, raw, .. } = &Limited::start().await;
     let mut hanging = Shim::connect(bridge, "raw").await;
     for key in 0..300 {
         let arguments = arguments(&key.to_string(), Fault::Silence);
         let params = json!({ "name": "echo", "arguments": arguments });
-        hanging.ask("tools/call", params).await;
+        hanging.send_request("tools/call", params).await;
     }
     raw.until("calls that hang", |seen| seen.held >= 16).await;
     let mut other = Shim::connect(bridge, "other").await;

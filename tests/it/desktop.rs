@@ -1,4 +1,4 @@
-//! The app on a real desktop: a panel's tray, a Secret Service, a window.
+//! The app on a real desktop: a panel with a tray, a Secret Service, a window.
 
 use std::fs;
 
@@ -11,18 +11,18 @@ use serde_json::{Value, json};
 use crate::harness::{
     Harness,
     desktop::{Desktop, app, keychain, pictures::Pictures, tray::Tray},
-    secrets::{Secrets, Started},
+    secrets::{Secrets, StartedProcesses},
     shim::Shim,
     until,
 };
 
-/// Who signs in, as the menu and the window show it.
+/// The account as the menu and the window show it.
 const ADELE: &str = "Adele Vance (adele@contoso.example)";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn someone_signs_in_from_the_tray_and_the_window_shows_it() {
+async fn sign_in_from_tray_is_shown_in_window() {
     let harness = Harness::start().await;
-    let started = Started::under(harness.folder());
+    let started = StartedProcesses::watch(harness.folder());
     let (desktop, keychain) = Desktop::with_keychain(&harness).await;
     let (app, tray) = desktop.start_app(&["--hidden"]).await;
 
@@ -53,11 +53,11 @@ async fn someone_signs_in_from_the_tray_and_the_window_shows_it() {
     let state = desktop.bridge.state().await;
     assert_eq!(state.bridge.vault.state, VaultState::Keychain);
     assert_eq!(keychain.labels().await, ["Postern: key of the token vault"]);
-    let found = Secrets::seen(&harness.servers).search(harness.folder(), &started);
+    let found = Secrets::from_gateway(&harness.servers).search(harness.folder(), &started);
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// Signs in from the tray, and returns when the menu shows it.
+/// Signs in from the tray and returns once the menu shows it.
 async fn sign_in(harness: &Harness, desktop: &Desktop, tray: &Tray) {
     tray.click("Sign in").await;
     let page = desktop.bridge.browser.page(0).await;
@@ -69,7 +69,7 @@ async fn sign_in(harness: &Harness, desktop: &Desktop, tray: &Tray) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn closing_the_window_keeps_the_tray_and_a_second_start_shows_it_again() {
+async fn closed_window_reopens_on_second_start() {
     let harness = Harness::start().await;
     let desktop = Desktop::start(&harness).await;
     let (mut app, tray) = desktop.start_app(&[]).await;
@@ -81,13 +81,13 @@ async fn closing_the_window_keeps_the_tray_and_a_second_start_shows_it_again() {
         desktop.screen.window(app::TITLE).await;
     }
     desktop.screen.close(app::TITLE).await;
-    tray.tap().await;
+    tray.click_icon().await;
     desktop.screen.window(app::TITLE).await;
     assert_eq!(desktop.screen.windows(app::TITLE).await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn quit_ends_the_app_and_the_bridge() {
+async fn quit_stops_app_and_bridge() {
     let harness = Harness::start().await;
     let desktop = Desktop::start(&harness).await;
     let (app, tray) = desktop.start_app(&["--hidden"]).await;
@@ -103,7 +103,7 @@ async fn quit_ends_the_app_and_the_bridge() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_app_killed_beside_a_live_bridge_cuts_no_host_off() {
+async fn killed_app_disconnects_no_host() {
     let harness = Harness::start().await;
     let (desktop, _keychain) = Desktop::with_keychain(&harness).await;
     let (app, tray) = desktop.start_app(&[]).await;
@@ -121,22 +121,18 @@ async fn the_app_killed_beside_a_live_bridge_cuts_no_host_off() {
         .await;
     assert_eq!(desktop.bridge.process().await, bridge);
     shim.call("hello_mcp", json!({})).await.unwrap();
-    assert_eq!(
-        desktop.bridge.browser.page_count(),
-        1,
-        "nobody had to sign in again"
-    );
+    assert_eq!(desktop.bridge.browser.page_count(), 1, "no second sign-in");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_locked_keychain_is_said_and_waits_for_nobody() {
+async fn locked_keychain_is_reported_and_fails_sign_in() {
     let harness = Harness::start().await;
     let (desktop, keychain) = Desktop::with_keychain(&harness).await;
     keychain.lock().await;
     let (_app, tray) = desktop.start_app(&["--hidden"]).await;
 
-    // It is said before anything is clicked.
-    tray.says("The keychain is locked").await;
+    // The tooltip shows it before anything is clicked.
+    tray.until_tooltip("The keychain is locked").await;
     let server = "snippets".to_owned();
     let way = control::api::SignInWay::Here;
     let mut client = desktop.bridge.connect().await;
@@ -144,30 +140,30 @@ async fn a_locked_keychain_is_said_and_waits_for_nobody() {
     let prompted = desktop.screen.window(keychain::PROMPT);
     let (ended, _) = tokio::join!(client.call(&request), prompted);
     assert!(matches!(ended, Err(CallError::Problem(_))), "{ended:?}");
-    tray.says("The keychain is locked").await;
+    tray.until_tooltip("The keychain is locked").await;
     let state = desktop.bridge.state().await;
     assert_eq!(state.bridge.vault.state, VaultState::Locked);
     assert_eq!(
         desktop.bridge.browser.page_count(),
         0,
-        "there is nowhere to keep it"
+        "no vault to store the sign-in"
     );
 
-    // The person comes back to the keychain's question.
+    // The user returns to the keychain's prompt.
     desktop.screen.type_line(keychain::PASSWORD).await;
-    desktop.screen.gone(keychain::PROMPT).await;
+    desktop.screen.until_closed(keychain::PROMPT).await;
     sign_in(&harness, &desktop, &tray).await;
     assert_eq!(keychain.labels().await, ["Postern: key of the token vault"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_absent_keychain_is_said_and_found_when_it_comes() {
+async fn absent_keychain_is_reported_and_found_once_started() {
     let harness = Harness::start().await;
     let desktop = Desktop::start(&harness).await;
     let (_app, tray) = desktop.start_app(&["--hidden"]).await;
 
     tray.click("Sign in").await;
-    tray.says("There is no keychain").await;
+    tray.until_tooltip("There is no keychain").await;
     let state = desktop.bridge.state().await;
     assert_eq!(state.bridge.vault.state, VaultState::Absent);
     let server = "snippets".to_owned();
@@ -188,7 +184,7 @@ async fn an_absent_keychain_is_said_and_found_when_it_comes() {
     assert_eq!(
         desktop.bridge.browser.page_count(),
         0,
-        "there is nowhere to keep it"
+        "no vault to store the sign-in"
     );
 
     let keychain = keychain::Keychain::start(&desktop.session).await;
@@ -197,7 +193,7 @@ async fn an_absent_keychain_is_said_and_found_when_it_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_window_shows_the_exact_change_to_a_hosts_file_before_it_makes_it() {
+async fn window_previews_exact_change_to_host_file() {
     let harness = Harness::start().await;
     let desktop = Desktop::start(&harness).await;
     let file = desktop
@@ -229,10 +225,10 @@ async fn the_window_shows_the_exact_change_to_a_hosts_file_before_it_makes_it() 
     window.shows("Added").await;
 }
 
-/// The file that a diff leads to, for a file so short that the diff has all of it.
+/// Returns the file that a diff results in. The diff must show the whole file.
 fn patched(diff: &[String]) -> String {
-    let place = diff.iter().position(|line| line.starts_with("@@"));
-    diff[place.expect("a place") + 1..]
+    let hunk = diff.iter().position(|line| line.starts_with("@@"));
+    diff[hunk.expect("a hunk") + 1..]
         .iter()
         .filter_map(|line| line.strip_prefix([' ', '+']))
         .map(|line| format!("{line}\n"))
@@ -240,7 +236,7 @@ fn patched(diff: &[String]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_page_and_the_tray_show_the_work_of_someone_who_is_signed_in() {
+async fn every_page_and_tray_show_signed_in_user() {
     let harness = Harness::start().await;
     let (desktop, _keychain) = Desktop::with_keychain(&harness).await;
     let (app, tray) = desktop.start_app(&[]).await;

@@ -1,11 +1,11 @@
-//! The emulator as a person sees it: its pages work in a real browser.
+//! The emulator's pages in a real browser.
 
 use emulator::demo;
 
 use crate::harness::{Harness, browser::Browser, claims, oauth::OAuthClient, sign_in_pages};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_signs_in_to_a_desktop_client() {
+async fn user_signs_in_to_desktop_client() {
     let harness = Harness::start().await;
     let (browser, mut client) = tokio::join!(Browser::open(), OAuthClient::new("localhost", ""));
     let endpoint = |name: &str| {
@@ -35,7 +35,7 @@ async fn a_person_signs_in_to_a_desktop_client() {
     assert_eq!(claims["scp"], demo::GATEWAY_SCOPE);
     assert_eq!(claims["oid"], demo::ADELE_OBJECT_ID.to_string());
 
-    // Signed in for good: the next sign-in asks nothing but which account.
+    // The user stays signed in: the next sign-in only asks for the account.
     let mut again = OAuthClient::new("localhost", "").await;
     let page = again.authorize_url(&endpoint("authorize"), &id, &[("scope", "openid")]);
     browser.go_to(&page).await;

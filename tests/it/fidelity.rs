@@ -1,8 +1,8 @@
-//! What passes through Postern is not changed: whatever a host says is what the server gets, and
-//! the other way round, byte for byte, insignificant line breaks apart. And what is no message
-//! gets the right error, and harms nobody.
+//! Postern relays messages unchanged: each end receives what the other sent, byte for byte, except
+//! for insignificant line breaks. Input that is not a message gets the right error and affects
+//! nothing else.
 //!
-//! Every case runs twice, without anything between host and server and with Postern there.
+//! Every case runs twice, without Postern and with it.
 
 mod corpus;
 mod host;
@@ -20,25 +20,24 @@ use tokio::{runtime::Handle, task::block_in_place};
 
 use crate::harness::{Harness, bridge::Bridge, program};
 use message::{Era, Framing, Round};
-use pair::{Conversation, Face, Transport, Way, difference};
+use pair::{HostTransport, Route, Session, Transport, difference};
 use server::Server;
 
-/// Another seed is another order; the same seed is the same one. `POSTERN_TESTS_SEED` takes its
-/// place.
+/// The seed of the random cases. `POSTERN_TESTS_SEED` replaces it.
 const SEED: u64 = 2_026_112_101;
 
-/// Rounds that are made up for each way, unless `PROPTEST_CASES` says otherwise.
+/// Random rounds per route, unless `PROPTEST_CASES` is set.
 const CASES: u32 = 40;
 
-/// A bridge before a server of this transport.
-struct Place {
+/// A bridge in front of a server of this transport.
+struct Setup {
     bridge: Bridge,
     behind: Server,
     transport: Transport,
     _folder: TempDir,
 }
 
-impl Place {
+impl Setup {
     async fn start(transport: Transport) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let behind = Server::start().await;
@@ -61,44 +60,53 @@ impl Place {
         }
     }
 
-    /// Holds that all rounds go this way unchanged.
-    async fn check(&mut self, face: Face, era: Era) {
-        let way = Way {
+    /// Checks that all rounds are relayed unchanged on this route.
+    async fn check(&mut self, host_transport: HostTransport, era: Era) {
+        let route = Route {
             bridge: &self.bridge,
             server: "raw",
-            face,
+            host_transport,
         };
-        check(&way, &mut self.behind, self.transport, era, CASES).await;
+        check(&route, &mut self.behind, self.transport, era, CASES).await;
     }
 }
 
-/// Holds that what was recorded, and any other round, goes this way unchanged.
-async fn check(way: &Way<'_>, behind: &mut Server, transport: Transport, era: Era, cases: u32) {
+/// Checks that recorded and random rounds are relayed unchanged on this route.
+async fn check(route: &Route<'_>, behind: &mut Server, transport: Transport, era: Era, cases: u32) {
     let mut alone = Server::start().await;
-    let (mut direct, greeting) = Conversation::direct(&mut alone, transport, era).await;
-    let (mut through, same) = Conversation::through(way, behind, transport, era).await;
+    let (mut direct, greeting) = Session::direct(&mut alone, transport, era).await;
+    let (mut relayed, same) = Session::relayed(route, behind, transport, era).await;
     assert_eq!(greeting, same, "the answer to the handshake");
-    // What is large is so on the longest way of each kind, and takes its time everywhere.
-    let large = (way.face == Face::Stdio || program::is_full()).then(|| corpus::large(era));
+    // The large round runs on the longest route of each kind, and on all of them in a full run.
+    let large = (route.host_transport == HostTransport::Stdio || program::is_full())
+        .then(|| corpus::large(era));
     for round in corpus::rounds(era).into_iter().chain(large) {
-        if let Err(reason) = play(&mut direct, &mut through, &round).await {
-            panic!("{transport:?}, {:?}: {reason}\n{}", way.face, shown(&round));
+        if let Err(reason) = play(&mut direct, &mut relayed, &round).await {
+            panic!(
+                "{transport:?}, {:?}: {reason}\n{}",
+                route.host_transport,
+                shown(&round)
+            );
         }
     }
-    let conversations = RefCell::new((direct, through));
+    let sessions = RefCell::new((direct, relayed));
     let outcome = runner(cases).run(&message::round(era), |round| {
-        let (direct, through) = &mut *conversations.borrow_mut();
-        block_in_place(|| Handle::current().block_on(play(direct, through, &round)))
+        let (direct, relayed) = &mut *sessions.borrow_mut();
+        block_in_place(|| Handle::current().block_on(play(direct, relayed, &round)))
             .map_err(TestCaseError::fail)
     });
     if let Err(TestError::Fail(reason, round)) = outcome {
-        panic!("{transport:?}, {:?}: {reason}\n{}", way.face, shown(&round));
+        panic!(
+            "{transport:?}, {:?}: {reason}\n{}",
+            route.host_transport,
+            shown(&round)
+        );
     }
 }
 
 async fn play(
-    direct: &mut Conversation<'_>,
-    through: &mut Conversation<'_>,
+    direct: &mut Session<'_>,
+    relayed: &mut Session<'_>,
     round: &Round,
 ) -> Result<(), String> {
     let plain = Framing {
@@ -106,11 +114,11 @@ async fn play(
         ..Framing::JSON
     };
     let expected = direct.play(round, plain).await?;
-    let got = through.play(round, round.framing).await?;
+    let got = relayed.play(round, round.framing).await?;
     difference(&expected, &got).map_or(Ok(()), Err)
 }
 
-/// So many cases, the same in every run.
+/// Returns a runner for that many cases, the same in every run.
 fn runner(cases: u32) -> TestRunner {
     let config = Config {
         cases: program::cases().unwrap_or(if program::is_full() {
@@ -133,97 +141,103 @@ fn shown(round: &Round) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_changes_between_ends_of_the_legacy_era() {
-    let mut place = Place::start(Transport::Streamable).await;
-    place.check(Face::Stdio, Era::Legacy).await;
-    place.check(Face::Streamable, Era::Legacy).await;
+async fn legacy_messages_are_relayed_unchanged() {
+    let mut setup = Setup::start(Transport::Streamable).await;
+    setup.check(HostTransport::Stdio, Era::Legacy).await;
+    setup.check(HostTransport::Streamable, Era::Legacy).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_changes_between_ends_of_the_modern_era() {
-    let mut place = Place::start(Transport::Streamable).await;
-    place.check(Face::Stdio, Era::Modern).await;
-    place.check(Face::Streamable, Era::Modern).await;
+async fn modern_messages_are_relayed_unchanged() {
+    let mut setup = Setup::start(Transport::Streamable).await;
+    setup.check(HostTransport::Stdio, Era::Modern).await;
+    setup.check(HostTransport::Streamable, Era::Modern).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_changes_between_ends_of_http_and_sse() {
-    let mut place = Place::start(Transport::Sse).await;
-    place.check(Face::Stdio, Era::Legacy).await;
-    place.check(Face::Sse, Era::Legacy).await;
+async fn http_sse_messages_are_relayed_unchanged() {
+    let mut setup = Setup::start(Transport::Sse).await;
+    setup.check(HostTransport::Stdio, Era::Legacy).await;
+    setup.check(HostTransport::Sse, Era::Legacy).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_changes_on_the_way_through_the_gateway() {
+async fn messages_through_gateway_are_relayed_unchanged() {
     let harness = Harness::start().await;
     let mut behind = Server::start().await;
     let bridge = harness.bridge();
     bridge.start().await;
     let sign_in = bridge.run(&["sign-in", "snippets"]);
-    let person = async { harness.sign_in_at(&bridge.browser.page(0).await).await };
-    tokio::join!(sign_in, person);
-    // Behind the gateway there is another server now, and the gateway has no connection left to
-    // the one that the sign-in was tried with.
+    let user = async { harness.sign_in_at(&bridge.browser.page(0).await).await };
+    tokio::join!(sign_in, user);
+    // The server behind the gateway is replaced, and the gateway has no connection left to the
+    // previous one.
     harness.servers.kill_gateway().await;
-    harness.servers.back.lead_to(Some(behind.address()));
+    harness
+        .servers
+        .backend_proxy
+        .forward_to(Some(behind.address()));
     harness.servers.restart_gateway().await;
-    let way = Way {
+    let route = Route {
         bridge: &bridge,
         server: "snippets",
-        face: Face::Stdio,
+        host_transport: HostTransport::Stdio,
     };
     for era in [Era::Legacy, Era::Modern] {
-        check(&way, &mut behind, Transport::Streamable, era, CASES / 2).await;
+        check(&route, &mut behind, Transport::Streamable, era, CASES / 2).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_message_is_refused_and_the_conversation_goes_on() {
-    let mut streamable = Place::start(Transport::Streamable).await;
-    refuses(&mut streamable, Face::Stdio).await;
-    refuses(&mut streamable, Face::Streamable).await;
-    let mut sse = Place::start(Transport::Sse).await;
-    refuses(&mut sse, Face::Sse).await;
+async fn invalid_input_gets_error_and_session_continues() {
+    let mut streamable = Setup::start(Transport::Streamable).await;
+    check_invalid_input(&mut streamable, HostTransport::Stdio).await;
+    check_invalid_input(&mut streamable, HostTransport::Streamable).await;
+    let mut sse = Setup::start(Transport::Sse).await;
+    check_invalid_input(&mut sse, HostTransport::Sse).await;
 }
 
-/// Holds that what is no message gets the right error, and that the next message is served.
-async fn refuses(place: &mut Place, face: Face) {
-    let way = Way {
-        bridge: &place.bridge,
+/// Checks that invalid input gets the right error, and that the next message is relayed.
+async fn check_invalid_input(setup: &mut Setup, host_transport: HostTransport) {
+    let route = Route {
+        bridge: &setup.bridge,
         server: "raw",
-        face,
+        host_transport,
     };
-    let (transport, era) = (place.transport, Era::Legacy);
-    let through = Conversation::through(&way, &mut place.behind, transport, era).await;
-    let mut through = through.0;
+    let (transport, era) = (setup.transport, Era::Legacy);
+    let relayed = Session::relayed(&route, &mut setup.behind, transport, era).await;
+    let mut relayed = relayed.0;
     let recorded = corpus::not_messages().map(|(code, line)| (code, line.as_bytes().to_vec()));
-    let well = corpus::rounds(era).swap_remove(0);
+    let round = corpus::rounds(era).swap_remove(0);
     for (code, bytes) in recorded {
-        if let Err(reason) = refused(&mut through, code, &bytes, &well).await {
-            panic!("{face:?}: {reason}: {}", String::from_utf8_lossy(&bytes));
+        if let Err(reason) = check_error(&mut relayed, code, &bytes, &round).await {
+            panic!(
+                "{host_transport:?}: {reason}: {}",
+                String::from_utf8_lossy(&bytes)
+            );
         }
     }
-    let through = RefCell::new(through);
+    let relayed = RefCell::new(relayed);
     let outcome = runner(CASES).run(&message::no_message(), |(code, bytes)| {
-        let through = &mut *through.borrow_mut();
-        block_in_place(|| Handle::current().block_on(refused(through, code, &bytes, &well)))
+        let relayed = &mut *relayed.borrow_mut();
+        block_in_place(|| Handle::current().block_on(check_error(relayed, code, &bytes, &round)))
             .map_err(TestCaseError::fail)
     });
     if let Err(TestError::Fail(reason, (_, bytes))) = outcome {
-        panic!("{face:?}: {reason}: {}", bytes.escape_ascii());
+        panic!("{host_transport:?}: {reason}: {}", bytes.escape_ascii());
     }
 }
 
-async fn refused(
-    through: &mut Conversation<'_>,
+async fn check_error(
+    relayed: &mut Session<'_>,
     code: i64,
     bytes: &[u8],
-    well: &Round,
+    round: &Round,
 ) -> Result<(), String> {
-    let refusal = through.babble(bytes).await?;
-    let error: Value = serde_json::from_slice(&refusal).map_err(|error| error.to_string())?;
+    let response = relayed.send_invalid(bytes).await?;
+    let error: Value = serde_json::from_slice(&response).map_err(|error| error.to_string())?;
     if error["error"]["code"] != code || error["jsonrpc"] != "2.0" || !error["id"].is_null() {
         return Err(format!("not {code}, but {error}"));
     }
-    through.play(well, well.framing).await.map(drop)
+    relayed.play(round, round.framing).await.map(drop)
 }

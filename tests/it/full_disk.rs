@@ -1,4 +1,4 @@
-//! A disk that is full while tokens are refreshed.
+//! A full disk during a token refresh.
 
 use control::api::VaultState;
 use serde_json::json;
@@ -19,10 +19,10 @@ async fn token_refreshed_on_full_disk_is_stored_later() {
     let bridge = harness.bridge();
     sign_in_earlier(&harness, &bridge).await;
     let refreshes = || {
-        let said = harness.servers.front.said().join("\n");
+        let said = harness.servers.gateway_proxy.requests().join("\n");
         said.matches("grant_type=refresh_token").count()
     };
-    bridge.start_under(disk::QUIETLY).await;
+    bridge.start_after(disk::IGNORE_SIGXFSZ).await;
     let disk = Disk::of(&bridge).await;
     disk.fill();
 
@@ -39,7 +39,7 @@ async fn token_refreshed_on_full_disk_is_stored_later() {
     let hint = format!("free space on the disk of {}", vault.display());
     assert!(status.contains("cannot be stored since "), "{status}");
     assert!(status.contains(&hint), "{status}");
-    // It would be another text with each try, and each a new state to show.
+    // A temporary file's name would make each attempt a new state.
     assert!(!status.contains(".writing-"), "{status}");
     let doctor = bridge.output(&["doctor"], "").await;
     let checks = String::from_utf8(doctor.stdout).expect("text");
@@ -56,10 +56,6 @@ async fn token_refreshed_on_full_disk_is_stored_later() {
     let mut shim = Shim::connect(&bridge, "snippets").await;
     let hello = shim.call("hello_mcp", json!({})).await;
     assert!(hello.unwrap().contains("Hello"));
-    assert_eq!(
-        bridge.browser.page_count(),
-        0,
-        "nobody had to sign in again"
-    );
+    assert_eq!(bridge.browser.page_count(), 0, "no second sign-in");
     assert_eq!(refreshes(), 1, "the token is the one that was refreshed");
 }

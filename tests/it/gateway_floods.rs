@@ -1,4 +1,5 @@
-//! Anonymous visitors without end: what must survive them at a gateway, and what they may cost it.
+//! Floods of anonymous requests: what must survive them at a gateway, and how much memory they may
+//! cost it.
 
 use std::{net::Ipv4Addr, sync::Arc};
 
@@ -12,17 +13,17 @@ use tokio::task::JoinSet;
 
 use crate::harness::{Harness, browser::Browser, oauth::OAuthClient, program, sign_in_pages, wire};
 
-/// More than a gateway keeps of clients that were never used, and of sign-ins in its store.
+/// More than a gateway's limits for unused clients and for sign-ins in its store.
 const MANY: usize = 10_500;
 const MANY_LONG: usize = 5_500;
 
-/// How many connections a flood has.
+/// The number of connections of a flood.
 const FLOODERS: usize = 8;
 
-/// What a gateway may take meanwhile, in kilobytes.
+/// The maximum memory of the gateway, in KiB.
 const MAX_MEMORY: u64 = 200 << 10;
 
-/// A client with a page that waits for a person, and the browser that shows it.
+/// A client whose page waits for a user, and the browser that shows it.
 struct Waiting {
     browser: Browser,
     client: OAuthClient,
@@ -53,10 +54,10 @@ impl Waiting {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn those_who_sign_in_are_not_evicted() {
+async fn flood_evicts_no_client_that_signs_in() {
     let harness = Harness::start().await;
     let gateway = harness.servers.gateway_url();
-    // One reads the consent page, one is at Entra, and one has just registered.
+    // One user reads the consent page, one is at Entra, and one client has just registered.
     let (mut reads, mut signs_in) = tokio::join!(
         Waiting::begin(&harness, "/reads"),
         Waiting::begin(&harness, "/signs-in")
@@ -92,20 +93,20 @@ async fn those_who_sign_in_are_not_evicted() {
 enum Kind {
     Requests,
     Approvals,
-    /// Of a request that is too long for a cookie.
+    /// For a request that is too long for a cookie.
     LongApprovals,
     Registrations,
 }
 
-/// What a visitor needs to send as much as it can.
+/// A client that sends as many requests as it can.
 struct Flood {
     gateway: String,
     page: String,
-    /// Of one consent page with a short state, and of one with a long one.
+    /// The forms of a consent page with a short state and with a long one.
     forms: [Form; 2],
 }
 
-/// The form of a consent page, and the cookie that belongs to it.
+/// The form of a consent page with its cookie.
 struct Form {
     request: String,
     cookie: String,
@@ -160,7 +161,7 @@ impl Flood {
         }
     }
 
-    /// One request of a flood, from a network of its own.
+    /// Returns one request of a flood, from a network of its own.
     fn request(&self, http: &reqwest::Client, kind: Kind, number: usize) -> RequestBuilder {
         let approve = |form: &Form| {
             http.post(format!("{}/consent", self.gateway))

@@ -1,5 +1,5 @@
-//! The gateway as clients of others see it: registration, consent and sign-in in a real browser,
-//! and the three tools through each of its faces.
+//! The gateway with a third-party client: registration, consent and sign-in in a real browser, and
+//! the three tools over each transport.
 
 use emulator::demo;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
@@ -16,7 +16,7 @@ use crate::harness::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_strangers_client_gets_a_session_and_every_face_has_the_tools() {
+async fn third_party_client_reaches_tools_over_every_transport() {
     let harness = Harness::start().await;
     let (resource, metadata) = discover(&harness).await;
     let guest = Guest::sign_in(&resource, &metadata).await;
@@ -38,12 +38,17 @@ async fn a_strangers_client_gets_a_session_and_every_face_has_the_tools() {
         assert_eq!(got.unwrap(), "fn main() {}");
     }
 
-    let backend = harness.servers.back.said().join("\n").to_ascii_lowercase();
+    let backend = harness
+        .servers
+        .backend_proxy
+        .requests()
+        .join("\n")
+        .to_ascii_lowercase();
     assert!(backend.contains(&format!("x-functions-key: {FUNCTIONS_KEY}")));
     assert!(!backend.contains("authorization:"), "{backend}");
     assert!(!backend.contains(&guest.session.to_ascii_lowercase()));
 
-    // A code that comes twice was stolen once: what it opened ends.
+    // A code that is redeemed twice was stolen, so its session is revoked.
     let (status, refused) = guest.redeem().await;
     assert_eq!((status, &refused["error"]), (400, &json!("invalid_grant")));
     let url = format!("{gateway}/snippets/mcp");
@@ -55,7 +60,8 @@ async fn a_strangers_client_gets_a_session_and_every_face_has_the_tools() {
     assert_eq!(refused.status(), 401);
 }
 
-/// What a client learns from a refusal: the resource, and its authorization server's metadata.
+/// Returns the resource and the metadata of its authorization server, as a client discovers them
+/// from a 401.
 async fn discover(harness: &Harness) -> (String, Value) {
     let http = wire::client();
     let url = format!("{}/snippets/mcp", harness.servers.gateway_url());
@@ -85,7 +91,7 @@ async fn json_at(url: &str) -> Value {
     response.expect("an answer").json().await.expect("JSON")
 }
 
-/// A client that was let in.
+/// A client with a session.
 struct Guest {
     client: OAuthClient,
     id: String,
@@ -96,7 +102,7 @@ struct Guest {
 }
 
 impl Guest {
-    /// Registers, walks a person through consent and sign-in, and redeems the code.
+    /// Registers, consents and signs in as a user, and redeems the code.
     async fn sign_in(resource: &str, metadata: &Value) -> Self {
         let endpoint = |name: &str| metadata[name].as_str().expect("an endpoint").to_owned();
         let (browser, mut client) =
@@ -108,7 +114,7 @@ impl Guest {
         browser.go_to(&page).await;
         let text = browser.text().await;
         assert!(
-            text.contains("A stranger's client") && text.contains("Snippets"),
+            text.contains("A third-party client") && text.contains("Snippets"),
             "{text}"
         );
         sign_in_pages::consent_at_gateway(&browser).await;
@@ -138,7 +144,7 @@ impl Guest {
         guest
     }
 
-    /// Redeems the code, whether or not it was redeemed before.
+    /// Redeems the code, even if it was redeemed before.
     async fn redeem(&self) -> (u16, Value) {
         let more = [("resource", self.resource.as_str())];
         self.client

@@ -1,4 +1,4 @@
-//! Claude Desktop: what is written into its file is what it can run.
+//! Claude Desktop: it can run the entry that is written into its file.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::harness::{Harness, shim::Shim};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_hosts_add_writes_is_what_claude_desktop_can_run() {
+async fn claude_desktop_can_run_added_entry() {
     let harness = Harness::start().await;
     let bridge = harness.bridge();
     bridge.start().await;
@@ -30,20 +30,20 @@ async fn what_hosts_add_writes_is_what_claude_desktop_can_run() {
     let config: Value = serde_json::from_str(&after.replace("// kept", "")).unwrap();
     let entry = &config["mcpServers"]["snippets"];
 
-    // Claude Desktop starts it with next to nothing, and before anybody has signed in.
+    // Claude Desktop starts it with a minimal environment and before any sign-in.
     let program = entry["command"].as_str().unwrap();
     let arguments = entry["args"].as_array().unwrap();
     let arguments: Vec<&str> = arguments.iter().filter_map(Value::as_str).collect();
     let mut host = Shim::spawn_program(&bridge, program, &arguments);
     host.initialize().await;
     let waiting = host
-        .ask(
+        .send_request(
             "tools/call",
             json!({ "name": "hello_mcp", "arguments": {} }),
         )
         .await;
     harness.sign_in_at(&bridge.browser.page(0).await).await;
-    let answer = host.answer(waiting).await;
+    let answer = host.response(waiting).await;
     assert!(answer["result"]["content"].is_array(), "{answer}");
 
     bridge
@@ -53,7 +53,7 @@ async fn what_hosts_add_writes_is_what_claude_desktop_can_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_that_nobody_saw_is_not_made() {
+async fn change_without_preview_is_rejected() {
     let harness = Harness::start().await;
     let bridge = harness.bridge();
     bridge.start().await;
@@ -67,11 +67,11 @@ async fn a_change_that_nobody_saw_is_not_made() {
         host,
         server: server.clone(),
     };
-    let Reply::HostChange(shown) = bridge.ask(preview).await else {
+    let Reply::HostChange(shown) = bridge.request(preview).await else {
         panic!("no change");
     };
 
-    // Claude Desktop writes its file while the person reads.
+    // Claude Desktop writes its file while the user reads.
     let meanwhile = "{ \"theme\": \"dark\" }\n";
     fs::write(&file, meanwhile).unwrap();
     let make = Request::AddToHost {

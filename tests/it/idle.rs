@@ -1,6 +1,6 @@
-//! Servers close connections that lie idle, Node.js after five seconds. A call that comes just
-//! then is not lost: what its server is about to close is not used again, and is mostly closed here
-//! before.
+//! Servers close idle connections, Node.js after five seconds. A call at that moment must not be
+//! lost: the bridge does not reuse a connection that its server is about to close, and mostly
+//! closes it first.
 
 use std::process::Stdio;
 
@@ -19,7 +19,7 @@ use crate::{
 const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/idle-server.mjs");
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_at_the_moment_when_node_closes_its_connection_is_answered() {
+async fn call_while_node_closes_idle_connection_is_answered() {
     let mut server = Command::new(node())
         .arg(SERVER)
         .stdin(Stdio::piped())
@@ -35,7 +35,7 @@ async fn a_call_at_the_moment_when_node_closes_its_connection_is_answered() {
     let port: u16 = port.parse().expect("a port");
 
     let proxy = RecordingProxy::open().await;
-    proxy.lead_to(Some(([127, 0, 0, 1], port).into()));
+    proxy.forward_to(Some(([127, 0, 0, 1], port).into()));
     let folder = TempDir::new().expect("a temporary folder");
     let url = format!("http://{}/mcp", proxy.address());
     let config = format!("[bridge]\nport = 0\n[servers.idle]\nurl = \"{url}\"\n");
@@ -43,8 +43,8 @@ async fn a_call_at_the_moment_when_node_closes_its_connection_is_answered() {
     let mut host = Shim::connect(&bridge, "idle").await;
     assert_eq!(count(&mut host, 0).await, "0");
     assert!(
-        proxy.answered().concat().contains("Keep-Alive: timeout=1"),
-        "what Node.js says of itself"
+        proxy.responses().concat().contains("Keep-Alive: timeout=1"),
+        "Node.js announces its timeout"
     );
 
     for number in 1..=2 {
@@ -55,15 +55,15 @@ async fn a_call_at_the_moment_when_node_closes_its_connection_is_answered() {
             }
             Some("closes") => {
                 let params = json!({ "name": "count", "arguments": { "number": number } });
-                let waiting = host.ask("tools/call", params).await;
-                // The server reads nothing until the call is at its proxy.
+                let waiting = host.send_request("tools/call", params).await;
+                // The server reads nothing until the call has reached its proxy.
                 let call = format!("\"number\":{number}");
                 until("the call at the proxy", async || {
-                    proxy.said().concat().contains(&call).then_some(())
+                    proxy.requests().concat().contains(&call).then_some(())
                 })
                 .await;
                 told.write_all(b".").await.expect("a server that waits");
-                let answer = host.answer(waiting).await;
+                let answer = host.response(waiting).await;
                 let text = answer["result"]["content"][0]["text"].as_str();
                 assert_eq!(text, Some(number.to_string().as_str()), "{answer}");
             }

@@ -1,7 +1,7 @@
-//! What is said of a system's keychain before it is needed.
+//! The reported state of the system keychain before it is needed.
 //!
-//! Owns: keychains that are absent, locked, or started later, and that asking for them leaves them as
-//! they are. Does not own: what a sign-in does with them on a desktop (`desktop`).
+//! Owns: keychains that are absent, locked, or started later. Checking them must not change them.
+//! Does not own: sign-ins with a keychain on a desktop (`desktop`).
 
 use std::{fs, path::Path};
 
@@ -19,7 +19,7 @@ use crate::harness::{
     program, until, within,
 };
 
-/// A bridge that was not told to use a key file.
+/// Returns a bridge without a key file.
 fn bridge(harness: &Harness) -> Bridge {
     let bridge = harness.bridge();
     fs::remove_file(bridge.vault().join("key")).expect("the key file");
@@ -36,14 +36,14 @@ async fn start(command: &mut Command, bridge: &Bridge) {
     assert!(started.expect("postern starts").success());
 }
 
-/// Starts it where there is no session bus, as on a server.
+/// Starts the bridge without a session bus, as on a server.
 async fn start_without_bus(bridge: &Bridge, runtime: &Path) {
     let mut command = Command::new(program::postern());
     command
         .env_clear()
         .env("HOME", bridge.root())
         .env("PATH", program::search_path())
-        // Without it the bus of the user who runs this would be found.
+        // Otherwise the bus of the user who runs this would be found.
         .env("XDG_RUNTIME_DIR", runtime);
     start(&mut command, bridge).await;
 }
@@ -60,8 +60,8 @@ async fn until_vault(bridge: &Bridge, wanted: VaultState) {
     .await;
 }
 
-/// What `doctor` says.
-async fn examined(bridge: &Bridge) -> String {
+/// Returns the output of `doctor`.
+async fn doctor(bridge: &Bridge) -> String {
     let output = bridge.output(&["doctor"], "").await;
     String::from_utf8(output.stdout).expect("text")
 }
@@ -75,7 +75,7 @@ async fn absent_keychain_is_reported_before_any_sign_in() {
     start_without_bus(&bridge, &runtime).await;
 
     until_vault(&bridge, VaultState::Absent).await;
-    for said in [bridge.run(&["status"]).await, examined(&bridge).await] {
+    for said in [bridge.run(&["status"]).await, doctor(&bridge).await] {
         for words in [
             "There is no keychain",
             "hint: start a Secret Service such as gnome-keyring",
@@ -84,7 +84,7 @@ async fn absent_keychain_is_reported_before_any_sign_in() {
             assert!(said.contains(words), "no {words} in\n{said}");
         }
     }
-    let said = examined(&bridge).await;
+    let said = doctor(&bridge).await;
     assert!(said.contains("BROKEN   keychain"), "{said}");
     let log = bridge.log();
     let warned = log.matches("there is no keychain, sign-ins cannot be kept");
@@ -97,10 +97,10 @@ async fn absent_keychain_is_reported_before_any_sign_in() {
     assert!(!refused.contains("http"), "no address: {refused}");
     assert_eq!(bridge.browser.page_count(), 0);
 
-    // The way out.
+    // The fix that the hint names.
     bridge.replace().await;
     until_vault(&bridge, VaultState::KeyFile).await;
-    assert!(!examined(&bridge).await.contains("There is no keychain"));
+    assert!(!doctor(&bridge).await.contains("There is no keychain"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,7 +113,7 @@ async fn keychain_that_starts_later_is_found_without_restart() {
 
     let keychain = Keychain::start(&session).await;
     until_vault(&bridge, VaultState::Keychain).await;
-    assert!(!examined(&bridge).await.contains("BROKEN   keychain"));
+    assert!(!doctor(&bridge).await.contains("BROKEN   keychain"));
     assert!(keychain.labels().await.is_empty(), "no key was made");
 
     let server = "snippets".to_owned();
@@ -139,23 +139,23 @@ async fn locked_keychain_is_reported_and_not_prompted_for() {
     start_in(&session, &bridge).await;
 
     until_vault(&bridge, VaultState::Locked).await;
-    let said = examined(&bridge).await;
+    let said = doctor(&bridge).await;
     assert!(said.contains("The keychain is locked"), "{said}");
     assert!(said.contains("hint: unlock the keychain"), "{said}");
     let prompts = Screen::of(&session).windows(keychain::PROMPT).await;
-    assert!(prompts.is_empty(), "a person was prompted");
+    assert!(prompts.is_empty(), "the user was prompted");
     assert!(keychain.labels().await.is_empty(), "a key was made");
     assert!(!bridge.log().contains("there is no keychain"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn key_file_leaves_keychain_out_of_every_report() {
+async fn key_file_hides_keychain_from_reports() {
     let harness = Harness::start().await;
     let bridge = harness.bridge();
     let runtime = harness.folder().join("no-bus");
     fs::create_dir_all(&runtime).expect("a folder");
     start_without_bus(&bridge, &runtime).await;
-    let said = examined(&bridge).await;
+    let said = doctor(&bridge).await;
     assert!(said.contains("sealed with a key file"), "{said}");
     let state = bridge.state().await;
     assert_eq!(state.bridge.vault.state, VaultState::KeyFile);

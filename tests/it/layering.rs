@@ -1,4 +1,4 @@
-//! Who may depend on whom: the table of ARCHITECTURE.md as a test.
+//! The allowed dependencies between crates: the table of ARCHITECTURE.md as a test.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-/// Every crate of ours and which others of ours it may use in what it ships.
+/// Every crate of the workspace and the others that it may use outside of tests.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("auth", &["model", "proxies", "reach", "threads"]),
     ("bridge", &["auth", "control", "mcp", "model", "threads"]),
@@ -31,7 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("xtask", &["model"]),
 ];
 
-/// What a program without a window must not carry.
+/// Crates that a program without a window must not contain.
 const DESKTOP_ONLY: &[&str] = &[
     "gtk",
     "gtk-sys",
@@ -42,10 +42,10 @@ const DESKTOP_ONLY: &[&str] = &[
     "wry",
 ];
 
-/// What would be a second TLS stack, and what has a known hole (deny.toml says which).
+/// A second TLS stack, and crates with a known vulnerability (see deny.toml).
 const BANNED: &[&str] = &["native-tls", "openssl", "openssl-sys", "ring", "rsa"];
 
-/// Of these there is one version in the tree.
+/// Crates with exactly one version in the tree.
 const ONCE: &[&str] = &[
     "aws-lc-rs",
     "axum",
@@ -57,7 +57,7 @@ const ONCE: &[&str] = &[
 ];
 
 #[test]
-fn crates_use_only_what_the_map_allows() {
+fn crates_depend_only_on_allowed_crates() {
     let packages = workspace_packages();
     let ours: BTreeSet<&str> = packages.keys().map(String::as_str).collect();
     let known: BTreeSet<&str> = MAY_USE.iter().map(|(name, _)| *name).collect();
@@ -77,7 +77,7 @@ fn crates_use_only_what_the_map_allows() {
 }
 
 #[test]
-fn bridge_and_gateway_do_not_meet_even_in_tests() {
+fn bridge_and_gateway_do_not_depend_on_each_other() {
     let packages = workspace_packages();
     for (one, other) in [("bridge", "gateway"), ("gateway", "bridge")] {
         let Uses { shipped, tests } = &packages[one];
@@ -89,12 +89,12 @@ fn bridge_and_gateway_do_not_meet_even_in_tests() {
 }
 
 #[test]
-fn a_default_build_carries_no_window() {
+fn default_build_contains_no_window_crates() {
     assert_absent(&crate_versions(&[]), DESKTOP_ONLY);
 }
 
 #[test]
-fn there_is_one_tls_stack_and_one_http_stack() {
+fn tree_has_one_tls_and_one_http_stack() {
     for selection in [&[][..], &["--workspace", "--target", "all"]] {
         let versions = crate_versions(selection);
         assert_absent(&versions, BANNED);
@@ -112,11 +112,11 @@ fn assert_absent(versions: &BTreeMap<String, BTreeSet<String>>, names: &[&str]) 
     assert!(found.is_empty(), "in the tree, and must not be: {found:?}");
 }
 
-/// The names a package depends on.
+/// The names of a package's dependencies.
 struct Uses {
-    /// In what it ships, on any system, build scripts included.
+    /// Its normal and build dependencies on all systems.
     shipped: BTreeSet<String>,
-    /// Only in its tests.
+    /// Its dev dependencies only.
     tests: BTreeSet<String>,
 }
 
@@ -142,7 +142,7 @@ fn uses(package: &Value) -> Uses {
     }
 }
 
-/// What a build of the selected packages compiles: versions by name.
+/// Returns the versions that a build of the selected packages compiles, by crate.
 fn crate_versions(selection: &[&str]) -> BTreeMap<String, BTreeSet<String>> {
     let fixed = [
         "tree",

@@ -1,9 +1,9 @@
-//! Normal traffic of twenty hosts beside hosts and servers that put load on the bridge: each request
-//! is answered once, and the bridge keeps nothing of it.
+//! Regular traffic of twenty hosts beside hosts and servers that put load on the bridge: each
+//! request gets one response, and the bridge keeps no resources.
 //!
-//! Latencies are printed, not asserted: what else runs on the machine decides them too. Beside them
-//! stand those of two hosts that call the same server without the bridge.
-//! `cargo xtask test --full` takes ten minutes for it.
+//! Latencies are printed and not asserted, because other programs affect them. The latencies of two
+//! hosts without the bridge are printed for comparison. `cargo xtask test --full` runs it for ten
+//! minutes.
 
 mod hosts;
 mod server;
@@ -37,42 +37,42 @@ use crate::harness::{
     wire::Streamable,
     within,
 };
-use hosts::{PACE, Progress, Rough, Times};
+use hosts::{LoadHost, PACE, Progress, Times};
 use server::{ListLength, LoadServer};
 
 /// Hosts that call at a steady pace, half over stdio and half over HTTP.
 const HOSTS: usize = 20;
 
-/// Hosts that do so without the bridge.
+/// Hosts that do the same without the bridge.
 const DIRECT_HOSTS: usize = 2;
 
-/// How long the bridge is watched once nothing of the load is left: it gives free memory back to the
-/// system every ten seconds.
+/// How long the bridge is watched after the load: it returns free memory to the system every ten
+/// seconds.
 const REST: Duration = Duration::from_secs(12);
 
-/// What the bridge may take at any time, in bytes.
+/// The bridge's maximum memory, in bytes.
 const MAX_MEMORY: u64 = 300 << 20;
 
-/// What its memory may have grown by from the end of the first round to that of the last, in bytes.
+/// The maximum growth of its memory from the first round to the last, in bytes.
 const MAX_GROWTH: u64 = 24 << 20;
 
-/// Descriptors that may be open beside those of the first round: connections that are about to close.
+/// How many more descriptors may be open than after the first round: connections that are closing.
 const MAX_MORE_DESCRIPTORS: usize = 8;
 
-/// The pace at which a slow host reads: a line each.
+/// The pace at which a slow host reads lines.
 const SLOW: Duration = Duration::from_millis(200);
 
-/// How long and how large everything is.
+/// The durations and sizes of a run.
 struct Size {
-    /// How often the load comes and goes.
+    /// The number of rounds with load.
     rounds: usize,
-    /// One round with load; there is one without, first.
+    /// The duration of a round. One round without load comes first.
     round: Duration,
-    /// Of a large answer, event and list, in bytes.
+    /// The size of a large response, event and list, in bytes.
     large: usize,
-    /// Of a request that is not answered, in bytes.
+    /// The size of an unanswered request, in bytes.
     held: usize,
-    /// Of a line that is no message any more, in bytes.
+    /// The size of a line that exceeds the limit of a message, in bytes.
     overlong: usize,
 }
 
@@ -137,18 +137,18 @@ async fn bridge_under_load_answers_each_request_once_and_stays_small() {
     for round in 1..=size.rounds {
         progress.phase.send_replace(round);
         load.round(&base, &size, &progress).await;
-        // Calls of the rest belong to no phase that is compared.
+        // Calls between the rounds belong to no phase that is compared.
         progress.phase.send_replace(size.rounds + 1);
-        // Those that have begun are answered first.
+        // Wait for the calls that have begun.
         progress.pass(PACE, HOSTS + DIRECT_HOSTS).await;
         load.stop_bridge().await;
         rests.push(load.rest().await);
     }
     progress.is_over.send_replace(true);
-    let times = times_of(normal).await;
-    let direct = times_of(direct).await;
+    let times = collect_times(normal).await;
+    let direct = collect_times(direct).await;
     assert_eq!(
-        load.calm.took_each_call_once(),
+        load.calm.assert_no_duplicate_calls(),
         times.count() + direct.count()
     );
     let peak = peak.end().await;
@@ -167,7 +167,7 @@ async fn bridge_under_load_answers_each_request_once_and_stays_small() {
     assert_eq!(last.process, first.process, "one bridge through it all");
 }
 
-async fn times_of(mut hosts: JoinSet<Times>) -> Times {
+async fn collect_times(mut hosts: JoinSet<Times>) -> Times {
     let mut times = Times::default();
     while let Some(done) = hosts.join_next().await {
         times.append(done.expect("a host"));
@@ -176,17 +176,17 @@ async fn times_of(mut hosts: JoinSet<Times>) -> Times {
 }
 
 struct Load {
-    /// What the normal hosts call.
+    /// The server of the regular hosts.
     calm: LoadServer,
-    /// What the load comes from.
+    /// The server of the load.
     rough: LoadServer,
     bridge: Arc<Bridge>,
-    /// Runs `calm` and the normal hosts, which must not wait for the load that this process makes.
+    /// Runs `calm` and the regular hosts, so that the load of this process does not delay them.
     calm_runtime: CalmRuntime,
     _folder: TempDir,
 }
 
-/// A runtime with one thread. It ends with this value.
+/// A runtime with one thread. It stops when it is dropped.
 struct CalmRuntime(Option<Runtime>);
 
 impl CalmRuntime {
@@ -224,7 +224,7 @@ impl Load {
         let servers = servers.map(|(server, name)| server.config(name)).concat();
         let config = format!("[bridge]\nport = 0\n{servers}");
         let bridge = Bridge::configured(folder.path(), &config);
-        bridge.start_under(disk::QUIETLY).await;
+        bridge.start_after(disk::IGNORE_SIGXFSZ).await;
         Self {
             calm,
             rough,
@@ -234,7 +234,7 @@ impl Load {
         }
     }
 
-    /// Everything that loads the bridge at once, until the normal hosts have made their calls.
+    /// Puts all loads on the bridge at once, until the regular hosts have made their calls.
     async fn round(&self, base: &str, size: &Size, progress: &Progress) {
         let over = Arc::new(AtomicBool::new(false));
         let disk = Disk::of(&self.bridge).await;
@@ -278,19 +278,20 @@ impl Load {
         progresses.await.expect("a load");
     }
 
-    /// Stops the bridge until `status` has said so. A host that comes meanwhile is served afterwards.
+    /// Suspends the bridge until `status` reports it. A host that starts meanwhile is served
+    /// afterwards.
     async fn stop_bridge(&self) {
         let process = self.bridge.process().await;
         program::suspend(process);
         let bridge = Arc::clone(&self.bridge);
         let coming = tokio::spawn(async move { Shim::connect(&bridge, "calm").await });
         let status = self.bridge.output(&["status"], "").await;
-        program::wake(process);
+        program::resume(process);
         let said = String::from_utf8_lossy(&status.stderr);
         let hung = format!("(process {process}) does not react");
         assert!(said.contains(&hung), "{said}");
         let mut host = coming.await.expect("a host");
-        // Its shim may have answered the handshake by itself, and be about to connect.
+        // Its shim may have answered the handshake itself and not be connected yet.
         until("an answer of the server", async || {
             let answer = host.call("answer", json!({ "bytes": 1 })).await;
             answer.is_ok_and(|text| text == "x").then_some(())
@@ -299,8 +300,8 @@ impl Load {
         host.end().await;
     }
 
-    /// Waits until nothing of the load is left, and returns what the bridge holds then.
-    async fn rest(&self) -> Holding {
+    /// Waits until the load has ended and returns the bridge's resources.
+    async fn rest(&self) -> ResourceUsage {
         let process = self.bridge.process().await;
         until("the end of all sessions of the load", async || {
             let sessions = self.bridge.state().await.sessions;
@@ -308,7 +309,7 @@ impl Load {
             (of_load.count() == 0).then_some(())
         })
         .await;
-        // Each of the normal hosts has a stream and its calls.
+        // Each regular host has a stream and its calls.
         let most = 3 * HOSTS;
         let connections = || {
             let to = |server: &LoadServer| program::connections_to(process, server.address());
@@ -318,13 +319,13 @@ impl Load {
             (connections() <= most).then_some(())
         })
         .await;
-        Holding::least(process).await
+        ResourceUsage::least(process).await
     }
 }
 
-/// A host that reads slowly what a server has much of.
+/// Reads a stream of events slowly.
 async fn slow_host(bridge: Arc<Bridge>, is_over: Arc<AtomicBool>, count: usize, bytes: usize) {
-    let mut host = Rough::connect(&bridge, "rough").await;
+    let mut host = LoadHost::connect(&bridge, "rough").await;
     let arguments = json!({ "count": count, "bytes": bytes });
     while !is_over.load(Ordering::Relaxed) {
         let others = host.call("events", arguments.clone(), SLOW).await;
@@ -333,18 +334,18 @@ async fn slow_host(bridge: Arc<Bridge>, is_over: Arc<AtomicBool>, count: usize, 
     host.end().await;
 }
 
-/// Long lists of tools, another one each time.
+/// Requests long lists of tools, a different one each time.
 async fn lists(bridge: Arc<Bridge>, is_over: Arc<AtomicBool>) {
-    let mut host = Rough::connect(&bridge, "rough").await;
+    let mut host = LoadHost::connect(&bridge, "rough").await;
     while !is_over.load(Ordering::Relaxed) {
         host.list().await;
     }
     host.end().await;
 }
 
-/// Long answers.
+/// Requests long responses.
 async fn answers(bridge: Arc<Bridge>, is_over: Arc<AtomicBool>, bytes: usize) {
-    let mut host = Rough::connect(&bridge, "rough").await;
+    let mut host = LoadHost::connect(&bridge, "rough").await;
     while !is_over.load(Ordering::Relaxed) {
         let arguments = json!({ "bytes": bytes });
         host.call("answer", arguments, Duration::ZERO).await;
@@ -352,9 +353,9 @@ async fn answers(bridge: Arc<Bridge>, is_over: Arc<AtomicBool>, bytes: usize) {
     host.end().await;
 }
 
-/// Arrays, as 2025-03-26 has them, in both directions.
+/// Exchanges batches (2025-03-26) in both directions.
 async fn arrays(bridge: Arc<Bridge>, is_over: Arc<AtomicBool>) {
-    let mut host = Rough::connect(&bridge, "rough").await;
+    let mut host = LoadHost::connect(&bridge, "rough").await;
     while !is_over.load(Ordering::Relaxed) {
         let others = host.call("array", json!({}), Duration::ZERO).await;
         assert_eq!(others, 1, "the notification in the array");
@@ -363,11 +364,13 @@ async fn arrays(bridge: Arc<Bridge>, is_over: Arc<AtomicBool>) {
     host.end().await;
 }
 
-/// Notifications of progress that belong to no request, beside a long call that is not answered.
+/// Sends progress notifications without a request beside a long call without a response.
 async fn progress_beside_large_call(bridge: Arc<Bridge>, is_over: Arc<AtomicBool>, bytes: usize) {
-    let mut host = Rough::connect(&bridge, "loud").await;
-    let held = host.ask("hold", json!({ "text": "x".repeat(bytes) })).await;
-    let mut sender = Rough::connect(&bridge, "loud").await;
+    let mut host = LoadHost::connect(&bridge, "loud").await;
+    let held = host
+        .send_request("hold", json!({ "text": "x".repeat(bytes) }))
+        .await;
+    let mut sender = LoadHost::connect(&bridge, "loud").await;
     while !is_over.load(Ordering::Relaxed) {
         sender
             .call("progress", json!({ "count": 500 }), Duration::ZERO)
@@ -378,24 +381,24 @@ async fn progress_beside_large_call(bridge: Arc<Bridge>, is_over: Arc<AtomicBool
     host.end().await;
 }
 
-/// Hosts that come and go, while a client watches the state.
+/// Connects and disconnects hosts while a client watches the state.
 async fn coming_and_going(bridge: Arc<Bridge>, is_over: Arc<AtomicBool>) {
     let client = bridge.connect().await;
     let mut watch = client.watch().await.expect("news of the state");
     let seen = tokio::spawn(async move { while watch.next().await.is_ok() {} });
     while !is_over.load(Ordering::Relaxed) {
-        Rough::connect(&bridge, "rough").await.end().await;
+        LoadHost::connect(&bridge, "rough").await.end().await;
     }
     seen.abort();
 }
 
-/// Lines that are longer than any message may be: each gets one error.
+/// Sends lines that exceed the limit of a message. Each gets one error.
 async fn overlong_lines(bridge: Arc<Bridge>, is_over: Arc<AtomicBool>, bytes: usize) {
     let line = format!(
         r#"{{"jsonrpc":"2.0","id":"long","method":"tools/call","params":{{"text":"{}"}}}}"#,
         "x".repeat(bytes)
     );
-    let mut host = Rough::connect(&bridge, "rough").await;
+    let mut host = LoadHost::connect(&bridge, "rough").await;
     while !is_over.load(Ordering::Relaxed) {
         let answer = host.exchange(line.as_bytes()).await;
         assert!(answer.contains("error"), "{answer}");
@@ -403,7 +406,7 @@ async fn overlong_lines(bridge: Arc<Bridge>, is_over: Arc<AtomicBool>, bytes: us
     host.end().await;
 }
 
-/// Connections to the port on which no request ever comes whole.
+/// Opens connections to the port whose requests never complete.
 async fn stalled_connections(base: String, is_over: Arc<AtomicBool>) {
     let address = base.trim_start_matches("http://").to_owned();
     while !is_over.load(Ordering::Relaxed) {
@@ -415,14 +418,14 @@ async fn stalled_connections(base: String, is_over: Arc<AtomicBool>) {
                 open.push(stream);
             }
         }
-        // Until the first of them is closed.
+        // Waits until the first of them is closed.
         let mut rest = Vec::new();
         let closed = open[0].read_to_end(&mut rest);
         within("the end of a stalled connection", closed).await.ok();
     }
 }
 
-/// Many calls at once, each with a connection of its own.
+/// Sends many calls at once, each on its own connection.
 async fn bursts(base: String, is_over: Arc<AtomicBool>) {
     let url = format!("{base}/calm/mcp");
     while !is_over.load(Ordering::Relaxed) {
@@ -442,7 +445,7 @@ async fn bursts(base: String, is_over: Arc<AtomicBool>) {
     }
 }
 
-/// The most memory that a process had while it was watched.
+/// The peak memory of a process while it is watched.
 struct Peak {
     stop: watch::Sender<bool>,
     watching: JoinHandle<u64>,
@@ -457,7 +460,7 @@ impl Peak {
             let mut peak = 0;
             while !*stopped.borrow_and_update() {
                 rounds.tick().await;
-                peak = peak.max(Holding::of(process).memory);
+                peak = peak.max(ResourceUsage::of(process).memory);
             }
             peak
         });
@@ -470,22 +473,22 @@ impl Peak {
     }
 }
 
-/// What a process holds.
+/// The resources of a process.
 #[derive(Debug)]
-struct Holding {
+struct ResourceUsage {
     process: u32,
     descriptors: usize,
-    /// Resident, in bytes.
+    /// Resident memory, in bytes.
     memory: u64,
 }
 
-impl Holding {
-    /// The least memory in [`REST`].
+impl ResourceUsage {
+    /// Returns the resources with the least memory during [`REST`].
     async fn least(process: u32) -> Self {
-        let mut looks = tokio::time::interval(Duration::from_millis(200));
+        let mut ticks = tokio::time::interval(Duration::from_millis(200));
         let until = Instant::now() + REST;
         let mut least = Self::of(process);
-        while looks.tick().await < until {
+        while ticks.tick().await < until {
             let now = Self::of(process);
             if now.memory < least.memory {
                 least = now;

@@ -1,4 +1,4 @@
-//! The local endpoint under attack: it asks for no credential, so others must not reach it.
+//! Attacks on the local endpoint, which requires no credential and must reject others.
 
 mod network;
 mod page;
@@ -11,8 +11,8 @@ use crate::harness::{
 };
 use page::Site;
 
-/// Opens an SSE endpoint with nothing but a shell; the answer until its first event or its end.
-async fn ask(mut shell: Command, port: &str) -> String {
+/// Requests the SSE endpoint from a shell. Returns the response until its first event or its end.
+async fn request_sse(mut shell: Command, port: &str) -> String {
     let script = format!(
         "exec 3<>/dev/tcp/127.0.0.1/{port}; \
          printf 'GET /snippets/sse HTTP/1.0\\r\\nHost: 127.0.0.1:{port}\\r\\n\\r\\n' >&3; \
@@ -29,8 +29,8 @@ async fn ask(mut shell: Command, port: &str) -> String {
     answer
 }
 
-/// A shell of a user who is nobody to us.
-fn shell_of_another() -> Command {
+/// Returns a shell of another user.
+fn other_user_shell() -> Command {
     if rustix::process::getuid().is_root() {
         let mut shell = Command::new("/bin/bash");
         shell.uid(65_534).gid(65_534);
@@ -42,70 +42,70 @@ fn shell_of_another() -> Command {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_user_of_this_machine_is_turned_away() {
+async fn other_user_of_machine_is_rejected() {
     let harness = Harness::start().await;
     let bridge = harness.bridge();
     bridge.start().await;
     let address = bridge.state().await.bridge.http.expect("an address");
     let (_, port) = address.rsplit_once(':').expect("a port");
 
-    let ours = ask(Command::new("/bin/bash"), port).await;
+    let ours = request_sse(Command::new("/bin/bash"), port).await;
     assert!(
         ours.contains("200 OK") && ours.contains("endpoint"),
         "{ours}"
     );
 
-    let theirs = ask(shell_of_another(), port).await;
+    let theirs = request_sse(other_user_shell(), port).await;
     assert!(theirs.contains("403 Forbidden"), "{theirs}");
     assert!(theirs.contains("another user's process"), "{theirs}");
 
-    // Nor do the sockets that only their owner can reach let them in.
+    // The sockets reject other users too.
     for socket in ["mcp.sock", "control.sock", "http.sock"] {
         let socket = bridge.root().join("run").join(socket);
         assert!(socket.exists(), "{}", socket.display());
-        let mut shell = shell_of_another();
+        let mut shell = other_user_shell();
         shell.args(["-c", "test -w \"$0\""]).arg(&socket);
         let reached = within("a shell", shell.status()).await.expect("a shell");
         assert!(!reached.success(), "{} is open to others", socket.display());
     }
 }
 
-/// A name of the attacker's, as far as the browser knows.
+/// A name of the attacker, resolved only by the browser.
 const ATTACKER: &str = "attacker.example";
 
-/// A browser of someone who is lured to a hostile site.
-async fn lured() -> Browser {
+/// Opens a browser that resolves the attacker's name.
+async fn victim_browser() -> Browser {
     Browser::open_with(&[&format!("--host-resolver-rules=MAP {ATTACKER} 127.0.0.1")]).await
 }
 
-/// Where the bridge serves hosts: the port.
+/// Returns the port of the bridge for hosts.
 async fn port(relay: &Relay) -> String {
     let address = relay.bridge.state().await.bridge.http.expect("an address");
     let (_, port) = address.rsplit_once(':').expect("a port");
     port.to_owned()
 }
 
-/// How often the bridge has turned a request away.
-fn turned_away(relay: &Relay) -> usize {
+/// Returns how many requests the bridge has rejected.
+fn rejections(relay: &Relay) -> usize {
     relay.bridge.log().matches("turned a request away").count()
 }
 
-/// Nothing came through, and a program of this machine still gets through.
-async fn nothing_came_through(relay: Relay) {
-    assert_eq!(relay.upstream.seen().requests, 0);
+/// Checks that no request reached the server, and that a local program still can.
+async fn assert_nothing_reached_server(relay: Relay) {
+    assert_eq!(relay.upstream.state().requests, 0);
     let state = relay.bridge.state().await;
     assert!(state.sessions.is_empty(), "{:?}", state.sessions);
     let endpoint = state.servers[0].endpoint.as_ref().expect("an endpoint");
     Streamable::connect(endpoint, Default::default()).await;
-    assert!(relay.upstream.seen().requests > 0);
+    assert!(relay.upstream.state().requests > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hostile_page_reaches_nothing_and_reads_nothing() {
+async fn hostile_page_reaches_and_reads_nothing() {
     let relay = Relay::start().await;
     let port = port(&relay).await;
     let site = Site::open().await;
-    let browser = lured().await;
+    let browser = victim_browser().await;
     let here = site.address().port();
     for (page, target) in [
         ("127.0.0.1", "127.0.0.1"),
@@ -114,7 +114,7 @@ async fn a_hostile_page_reaches_nothing_and_reads_nothing() {
         (ATTACKER, "127.0.0.1"),
         (ATTACKER, "localhost"),
     ] {
-        let before = turned_away(&relay);
+        let before = rejections(&relay);
         let lure = format!("http://{page}:{here}/#http://{target}:{port}");
         browser.go_to("about:blank").await;
         browser.go_to(&lure).await;
@@ -125,52 +125,49 @@ async fn a_hostile_page_reaches_nothing_and_reads_nothing() {
             let came = ["read", "loaded"].map(|word| line.contains(&format!(": {word}")));
             assert_eq!(came, [false, false], "{lure}: {line}");
         }
-        let turned = turned_away(&relay) - before;
+        let turned = rejections(&relay) - before;
         assert!(turned >= tries.len(), "{lure}: {turned} of {report}");
     }
-    nothing_came_through(relay).await;
+    assert_nothing_reached_server(relay).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_whose_name_was_rebound_reaches_nothing() {
+async fn page_with_rebound_name_reaches_nothing() {
     let relay = Relay::start().await;
     let port = port(&relay).await;
     let bridge = format!("127.0.0.1:{port}").parse().expect("an address");
     let site = Site::open().await;
-    let browser = lured().await;
+    let browser = victim_browser().await;
     for name in [ATTACKER, "attacker.localhost"] {
-        // The same name and the same port: to the browser it is the same site.
+        // The same name and port are the same origin for the browser.
         let proxy = RecordingProxy::open().await;
-        proxy.lead_to(Some(site.address()));
+        proxy.forward_to(Some(site.address()));
         browser
             .go_to(&format!("http://{name}:{}/", proxy.address().port()))
             .await;
-        let before = proxy.said().len();
-        proxy.lead_to(Some(bridge));
+        let before = proxy.requests().len();
+        proxy.forward_to(Some(bridge));
         browser.run("attack()").await;
         let report = browser.find("#reported").await.text().await.expect("text");
         let read = report
             .lines()
             .filter(|line| line.contains(": read"))
             .count();
-        assert!(
-            read > 10,
-            "refusals can be read at one's own site: {report}"
-        );
-        let answered = proxy.answered()[before..].concat();
+        assert!(read > 10, "a site can read its own rejections: {report}");
+        let answered = proxy.responses()[before..].concat();
         let refusals = answered.matches("HTTP/1.1 403 Forbidden\r\n").count();
         assert!(refusals > read, "{refusals} of {report}");
         assert_eq!(answered.matches("HTTP/1.1 ").count(), refusals);
     }
-    nothing_came_through(relay).await;
+    assert_nothing_reached_server(relay).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_browser_that_is_led_there_sees_a_refusal() {
+async fn browser_navigation_is_rejected() {
     let relay = Relay::start().await;
     let port = port(&relay).await;
     let site = Site::open().await;
-    let browser = lured().await;
+    let browser = victim_browser().await;
     for place in ["raw/mcp", "raw/sse"] {
         let target = format!("http://127.0.0.1:{port}/{place}");
         browser.go_to(&target).await;
@@ -183,5 +180,5 @@ async fn a_browser_that_is_led_there_sees_a_refusal() {
         let seen = browser.text().await;
         assert!(seen.contains("only programs on this machine"), "{seen}");
     }
-    nothing_came_through(relay).await;
+    assert_nothing_reached_server(relay).await;
 }

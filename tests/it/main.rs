@@ -1,7 +1,8 @@
-//! End-to-end cases, one binary: every process is real, every client is someone's.
+//! End-to-end cases in one binary: every process is real, and clients and servers of third parties
+//! are included.
 //!
-//! Owns: the rules that no single crate can hold ([`layering`]).
-//! Does not own: what one crate can test alone; that stands beside its code.
+//! Owns: the rules that no single crate can enforce ([`layering`]).
+//! Does not own: what one crate can test alone. That is beside its code.
 
 mod accounts;
 mod apim_gateway;

@@ -1,9 +1,8 @@
-//! The translation matrix: hosts of each revision in front of servers of each, through the real
-//! bridge, and what they have of each other.
+//! The translation matrix: hosts of each revision with servers of each, through the real bridge.
 //!
-//! Owns: the cells, and `docs/translation.md`, which is made of what was seen in them. Its parts:
-//! `host`, the hosts; `wire`, the transports; `features`, what is tried; `table`, the document.
-//! Does not own: the server, which is the fixture, as it is in the suite's cases.
+//! Owns: the cells, and `docs/translation.md`, which is generated from their results. `host` has
+//! the hosts, `wire` the transports, `features` the checks, `table` the document.
+//! Does not own: the server, which is the fixture of the conformance suite.
 
 mod features;
 mod host;
@@ -17,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::harness::{bridge::Bridge, fixture::Fixture};
 use features::{FEATURES, Feature, Verdict};
-use host::{Host, Speaks};
+use host::{Host, Revision};
 use wire::Wire;
 
 const OLDEST: &str = "2024-11-05";
@@ -25,7 +24,7 @@ const LEGACY: &str = "2025-11-25";
 const MODERN: &str = "2026-07-28";
 
 /// The revisions of hosts.
-const HOSTS: [Speaks; 3] = [Speaks::Oldest, Speaks::Legacy, Speaks::Modern];
+const HOSTS: [Revision; 3] = [Revision::Oldest, Revision::Legacy, Revision::Modern];
 
 /// The kinds of servers, each with the fixture's path for it.
 const SERVERS: [(Server, &str); 3] = [
@@ -34,10 +33,10 @@ const SERVERS: [(Server, &str); 3] = [
     (Server::Modern, "modern"),
 ];
 
-/// How a server speaks.
+/// The kind of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Server {
-    /// HTTP+SSE, in whatever version with a handshake its client wants.
+    /// HTTP+SSE, in the client's version up to 2025-11-25.
     Sse,
     /// Streamable HTTP, up to 2025-11-25.
     Legacy,
@@ -51,15 +50,15 @@ struct Cell {
     server: Server,
 }
 
-/// What came of a cell, feature by feature.
-struct Seen {
-    host: Speaks,
+/// The result of a cell, by feature.
+struct CellResult {
+    host: Revision,
     server: Server,
     verdicts: Vec<(Feature, Result<Verdict, String>)>,
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_host_has_all_of_every_server() {
+async fn every_host_revision_works_with_every_server() {
     let setup = Setup::start().await;
     let cells = HOSTS
         .into_iter()
@@ -69,24 +68,24 @@ async fn every_host_has_all_of_every_server() {
     table::compare(&seen);
 }
 
-/// Over the shim, cancellation is a message in either era, and everything comes on one stream.
+/// Over stdio, cancellation is a message in either era, and one stream carries everything.
 #[tokio::test(flavor = "multi_thread")]
-async fn hosts_of_both_eras_have_all_of_the_other_era_over_stdio() {
+async fn hosts_over_stdio_work_with_servers_of_other_era() {
     let setup = Setup::start().await;
     let cells = [
-        (Speaks::Legacy, Server::Modern),
-        (Speaks::Modern, Server::Legacy),
-        (Speaks::Modern, Server::Sse),
+        (Revision::Legacy, Server::Modern),
+        (Revision::Modern, Server::Legacy),
+        (Revision::Modern, Server::Sse),
     ];
     let bridge = &setup.bridge;
-    let cells = cells.map(async |(speaks, server)| {
-        let wire = Wire::stdio(bridge, &Setup::name(speaks, server));
-        run(speaks, server, wire).await
+    let cells = cells.map(async |(revision, server)| {
+        let wire = Wire::stdio(bridge, &Setup::name(revision, server));
+        run(revision, server, wire).await
     });
     no_failures(&join_all(cells).await);
 }
 
-/// A bridge that knows a server of each kind for each host, so that no cell hears of another.
+/// A bridge with a separate server for each cell, so that no cell receives messages of another.
 struct Setup {
     bridge: Bridge,
     address: String,
@@ -121,29 +120,29 @@ impl Setup {
         }
     }
 
-    /// What the bridge knows the server of this cell as.
-    fn name(host: Speaks, server: Server) -> String {
+    /// Returns the name of the cell's server in the bridge.
+    fn name(host: Revision, server: Server) -> String {
         format!("for-{host:?}-{server:?}").to_lowercase()
     }
 
-    async fn run(&self, speaks: Speaks, server: Server) -> Seen {
-        let url = format!("{}/{}", self.address, Self::name(speaks, server));
-        let wire = match speaks {
-            Speaks::Oldest => Wire::sse(&format!("{url}/sse")).await,
-            Speaks::Legacy => Wire::streamable(format!("{url}/mcp")),
-            Speaks::Modern => Wire::alone(format!("{url}/mcp")),
+    async fn run(&self, revision: Revision, server: Server) -> CellResult {
+        let url = format!("{}/{}", self.address, Self::name(revision, server));
+        let wire = match revision {
+            Revision::Oldest => Wire::sse(&format!("{url}/sse")).await,
+            Revision::Legacy => Wire::streamable(format!("{url}/mcp")),
+            Revision::Modern => Wire::stateless(format!("{url}/mcp")),
         };
-        run(speaks, server, wire).await
+        run(revision, server, wire).await
     }
 }
 
-/// Tries everything in one conversation.
-async fn run(speaks: Speaks, server: Server, wire: Wire) -> Seen {
-    let host = Host::begin(speaks, wire).await;
+/// Checks all features in one session.
+async fn run(revision: Revision, server: Server, wire: Wire) -> CellResult {
+    let host = Host::begin(revision, wire).await;
     let mut cell = Cell { host, server };
     let mut verdicts = Vec::new();
     for feature in FEATURES {
-        let tried = AssertUnwindSafe(cell.try_out(feature)).catch_unwind().await;
+        let tried = AssertUnwindSafe(cell.check(feature)).catch_unwind().await;
         let verdict = tried.map_err(|panic| {
             let text = panic.downcast::<String>().map(|text| *text);
             text.unwrap_or_else(|_| "failed; its message is above".to_owned())
@@ -151,18 +150,18 @@ async fn run(speaks: Speaks, server: Server, wire: Wire) -> Seen {
         let is_failure = verdict.is_err();
         verdicts.push((feature, verdict));
         if is_failure {
-            // What is left of it would be taken for something of the next.
+            // Left-over messages would be attributed to the next feature.
             break;
         }
     }
-    Seen {
-        host: speaks,
+    CellResult {
+        host: revision,
         server,
         verdicts,
     }
 }
 
-fn no_failures(seen: &[Seen]) {
+fn no_failures(seen: &[CellResult]) {
     let mut failures = Vec::new();
     for one in seen {
         for (feature, verdict) in &one.verdicts {

@@ -1,5 +1,5 @@
-//! Microsoft's own clients, unmodified, against the emulator over TLS: what they take for Entra is
-//! what it has to be.
+//! Microsoft's unmodified clients against the emulator over TLS. The emulator must satisfy them as
+//! Entra does.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ enum Client {
 }
 
 impl Client {
-    /// It runs a case of its script.
+    /// Returns the command that runs a case of its script.
     fn command(self, case: &str) -> Command {
         let (interpreter, script): (PathBuf, &[&str]) = match self {
             Self::Python => (tools().join("clients/python/bin/python"), &["-c", PYTHON]),
@@ -38,42 +38,42 @@ impl Client {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn msal_for_python_signs_in_refreshes_and_meets_a_challenge() {
+async fn msal_python_signs_in_refreshes_and_answers_claims_challenge() {
     sign_in(Client::Python).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn msal_for_node_signs_in_refreshes_and_meets_a_challenge() {
+async fn msal_node_signs_in_refreshes_and_answers_claims_challenge() {
     sign_in(Client::Node).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn msal_for_python_signs_in_by_a_device_code() {
+async fn msal_python_signs_in_with_device_code() {
     device_code(Client::Python).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn msal_for_node_signs_in_by_a_device_code() {
+async fn msal_node_signs_in_with_device_code() {
     device_code(Client::Node).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn msal_for_python_acts_on_behalf_of_a_person() {
+async fn msal_python_gets_on_behalf_of_token() {
     on_behalf_of(Client::Python).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn msal_for_node_acts_on_behalf_of_a_person() {
+async fn msal_node_gets_on_behalf_of_token() {
     on_behalf_of(Client::Node).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn msal_for_python_proves_a_machine_in_four_ways() {
+async fn msal_python_authenticates_with_four_credentials() {
     machine(Client::Python).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn msal_for_node_proves_a_machine_in_four_ways() {
+async fn msal_node_authenticates_with_four_credentials() {
     machine(Client::Node).await;
 }
 
@@ -90,8 +90,8 @@ async fn sign_in(client: Client) {
     ] {
         let settings = entra.settings(authority, &app.to_string(), &scope);
         let command = client.command("sign-in");
-        let person = async |line: &Value| open(line, name).await;
-        let report = entra.run(command, &settings, person).await;
+        let user = async |line: &Value| open(line, name).await;
+        let report = entra.run(command, &settings, user).await;
         assert_eq!(report["claims"]["tid"], **tenant, "{client:?}: {report}");
         assert_eq!(report["claims"]["preferred_username"], name);
         let account = report["account"].as_str().expect("an account");
@@ -121,12 +121,12 @@ async fn device_code(client: Client) {
     let bridge = demo::BRIDGE_CLIENT_ID.to_string();
     let tenant = demo::TENANT_ID.to_string();
     let settings = entra.settings(&tenant, &bridge, &demo::gateway_scope());
-    let person = async |line: &Value| {
+    let user = async |line: &Value| {
         let browser = browser().await;
         browser.go_to(text(line, "page")).await;
         sign_in_pages::enter_device_code(&browser, text(line, "code"), ADELE).await;
     };
-    let report = entra.run(client.command("device"), &settings, person).await;
+    let report = entra.run(client.command("device"), &settings, user).await;
     let said = claims(&report["first"]["token"]);
     assert_eq!(said["oid"], demo::ADELE_OBJECT_ID.to_string(), "{client:?}");
     assert_eq!(said["scp"], demo::GATEWAY_SCOPE);
@@ -139,8 +139,8 @@ async fn on_behalf_of(client: Client) {
     let tenant = demo::TENANT_ID.to_string();
     let settings = entra.settings(&tenant, &bridge, &demo::gateway_scope());
     let command = client.command("on-behalf-of");
-    let person = async |line: &Value| open(line, ADELE).await;
-    let report = entra.run(command, &settings, person).await;
+    let user = async |line: &Value| open(line, ADELE).await;
+    let report = entra.run(command, &settings, user).await;
     let said = claims(&report["first"]["token"]);
     for (name, value) in [
         ("oid", demo::ADELE_OBJECT_ID.to_string()),
@@ -156,9 +156,9 @@ async fn on_behalf_of(client: Client) {
 async fn machine(client: Client) {
     let entra = Entra::start().await;
     let settings = entra.settings(&demo::TENANT_ID.to_string(), "", "");
-    let nobody = async |line: &Value| panic!("a machine asks a person: {line}");
+    let no_user = async |line: &Value| panic!("a machine needs a user: {line}");
     let report = entra
-        .run(client.command("machine"), &settings, nobody)
+        .run(client.command("machine"), &settings, no_user)
         .await;
     for (credential, class) in [
         ("secret", "1"),
@@ -175,7 +175,7 @@ async fn machine(client: Client) {
     }
 }
 
-/// The second time, a client that understood the answer does not ask again.
+/// Checks that the client used its cache the second time.
 fn check_cached(report: &Value) {
     let (first, again) = (&report["first"], &report["cached"]);
     assert_eq!(
@@ -185,16 +185,16 @@ fn check_cached(report: &Value) {
     assert_eq!(first["cached"], false);
 }
 
-/// A person signs in on the page that a client opens.
+/// Signs in on the page that a client opens.
 async fn open(line: &Value, account: &str) {
     let browser = browser().await;
     browser.go_to(text(line, "open")).await;
     sign_in_pages::sign_in_at_entra(&browser, account).await;
-    // The form that posts itself has come to the client.
+    // The form that submits itself has reached the client.
     browser.find("body:not(:has(form))").await;
 }
 
-/// Whether the emulator is trusted is the clients' matter here.
+/// Returns a browser that ignores certificate errors: the clients check the certificate.
 async fn browser() -> Browser {
     Browser::open_with(&["--ignore-certificate-errors"]).await
 }

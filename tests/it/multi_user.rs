@@ -1,4 +1,4 @@
-//! Where people really are: behind hosts in snaps and Flatpaks, and two of them on one machine.
+//! Hosts in snaps and Flatpaks, and two users on one machine.
 
 use std::{io::ErrorKind, net::TcpListener, path::Path};
 
@@ -16,10 +16,10 @@ use crate::harness::{
     until,
 };
 
-const NOT_TRIED: &str = "NOT TRIED: only root can be several users";
+const SKIPPED: &str = "SKIPPED: only root can run processes as other users";
 
-/// A temporary folder for all users of the machine, and a server that they know as `fixture`.
-async fn place() -> (TempDir, Fixture) {
+/// Returns a temporary folder for all users, and a server that they know as `fixture`.
+async fn folder_and_fixture() -> (TempDir, Fixture) {
     let folder = tempfile::Builder::new()
         .prefix("postern-it-")
         .tempdir()
@@ -34,13 +34,13 @@ fn config(port: u16, fixture: &Fixture) -> String {
 
 async fn call(user: &OsUser, environment: &[(&str, String)]) {
     let shim = user.postern(&["connect", "fixture"], environment);
-    let mut shim = Shim::of(shim);
+    let mut shim = Shim::from_command(shim);
     shim.initialize().await;
     let answer = shim.call("test_simple_text", json!({})).await;
     assert!(answer.expect("a text").contains("text"));
 }
 
-/// What VS Code's classic snap passes on.
+/// Returns what VS Code's classic snap passes on.
 fn classic(home: &str) -> Vec<(&'static str, String)> {
     let variables = [
         ("DISPLAY", ":0"),
@@ -65,7 +65,7 @@ fn classic(home: &str) -> Vec<(&'static str, String)> {
     filled.into()
 }
 
-/// What the SDKs pass on in a host whose snap is strict: a home of its own, and no word of a snap.
+/// Returns what the SDKs pass on in a strict snap: a home of its own, and no variable of a snap.
 fn strict(home: &str) -> Vec<(&'static str, String)> {
     vec![
         ("HOME", format!("{home}/snap/host/7")),
@@ -74,12 +74,12 @@ fn strict(home: &str) -> Vec<(&'static str, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_in_a_snap_has_the_same_bridge_as_everybody_and_leaves_no_trace_in_it() {
+async fn host_in_snap_shares_bridge_without_snap_environment() {
     if !can_switch_users() {
-        eprintln!("{NOT_TRIED}");
+        eprintln!("{SKIPPED}");
         return;
     }
-    let (folder, fixture) = place().await;
+    let (folder, fixture) = folder_and_fixture().await;
     let user = OsUser::new(folder.path(), 0, &config(0, &fixture));
     let home = user.home().to_str().expect("a path").to_owned();
     for folder in ["snap/code/180", "snap/host/7"] {
@@ -90,9 +90,8 @@ async fn a_host_in_a_snap_has_the_same_bridge_as_everybody_and_leaves_no_trace_i
     for environment in [classic(&home), strict(&home)] {
         call(&user, &environment).await;
         let bridge = user.bridge().await;
-        // The terminal and the other hosts find that one, its configuration and its vault.
-        user.run(&["secrets", "set", "one"], "a secret of somebody's\n")
-            .await;
+        // The terminal and other hosts use the same bridge, configuration and vault.
+        user.run(&["secrets", "set", "one"], "a secret\n").await;
         let listed = OsUser::output(user.postern(&["secrets", "list"], &environment), "").await;
         assert!(
             String::from_utf8_lossy(&listed.stdout).contains("one"),
@@ -101,7 +100,7 @@ async fn a_host_in_a_snap_has_the_same_bridge_as_everybody_and_leaves_no_trace_i
         call(&user, &[]).await;
         assert_eq!(user.bridges(), [bridge]);
 
-        // Nothing that it opens hears of the snap.
+        // Programs that the bridge opens get no variable of the snap.
         let variables = program::variables(bridge);
         let of_snap = |(name, value): &&(String, String)| {
             name.contains("SNAP") || value.contains("/snap/") || value.contains("snap.")
@@ -113,14 +112,14 @@ async fn a_host_in_a_snap_has_the_same_bridge_as_everybody_and_leaves_no_trace_i
     }
 }
 
-/// What Flatpak puts into a sandbox, in one that is made as Flatpak makes it.
+/// A sandbox as Flatpak creates it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_in_a_flatpak_is_told_how_to_get_out_and_gets_no_bridge_of_its_own() {
+async fn host_in_flatpak_gets_hint_and_starts_no_bridge() {
     if !can_switch_users() {
-        eprintln!("{NOT_TRIED}");
+        eprintln!("{SKIPPED}");
         return;
     }
-    let (folder, fixture) = place().await;
+    let (folder, fixture) = folder_and_fixture().await;
     let user = OsUser::new(folder.path(), 3, &config(0, &fixture));
     let info = folder.path().join("flatpak-info");
     let text = "[Application]\nname=com.visualstudio.code\n";
@@ -149,7 +148,7 @@ async fn a_host_in_a_flatpak_is_told_how_to_get_out_and_gets_no_bridge_of_its_ow
     let connected = sandboxed(&["connect", "fixture"]).await;
     let told = String::from_utf8_lossy(&connected.stderr);
     assert_eq!(connected.status.code(), Some(4), "{told}");
-    assert_eq!(connected.stdout, b"", "MCP and nothing else");
+    assert_eq!(connected.stdout, b"", "no output except MCP");
     let postern = folder.path().join("bin/postern").display().to_string();
     for part in [
         "the Flatpak com.visualstudio.code",
@@ -166,18 +165,18 @@ async fn a_host_in_a_flatpak_is_told_how_to_get_out_and_gets_no_bridge_of_its_ow
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_people_on_one_machine_have_nothing_of_each_other() {
+async fn two_users_on_one_machine_are_isolated() {
     if !can_switch_users() {
-        eprintln!("{NOT_TRIED}");
+        eprintln!("{SKIPPED}");
         return;
     }
-    let (folder, fixture) = place().await;
+    let (folder, fixture) = folder_and_fixture().await;
     let port = free_port().await;
     let [adele, ben] = [1, 2].map(|number| {
         let config = config(port, &fixture);
         OsUser::new(folder.path(), number, &config)
     });
-    // Both at the same time, as with fast user switching. Who comes second has no port.
+    // Both run at the same time, as with fast user switching. The second gets no port.
     call(&adele, &[]).await;
     call(&ben, &[]).await;
     let (hers, his) = (adele.status().await, ben.status().await);
@@ -190,7 +189,7 @@ async fn two_people_on_one_machine_have_nothing_of_each_other() {
     let hint = problem["hint"].as_str().expect("a hint");
     assert!(hint.contains("another `port`"), "{hint}");
 
-    // At her port he is a stranger, whatever he asks for; she is not.
+    // Her port rejects all requests of his, and none of hers.
     for path in ["fixture/mcp", "fixture/sse"] {
         let answer = get(&ben, port, path).await;
         assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
@@ -199,7 +198,7 @@ async fn two_people_on_one_machine_have_nothing_of_each_other() {
         assert!(!answer.contains("another user"), "{answer}");
     }
 
-    // Nor do her sockets let him in, not even where their folders would.
+    // Her sockets reject him too, even with open folders.
     let as_if_her = [("HOME", adele.home().display().to_string())];
     for open in [false, true] {
         if open {
@@ -221,7 +220,7 @@ async fn two_people_on_one_machine_have_nothing_of_each_other() {
     assert_eq!(ben.bridges().len(), 1);
 }
 
-/// The first bytes of the answer to a request of this user's.
+/// Returns the start of the response to a request of this user.
 async fn get(user: &OsUser, port: u16, path: &str) -> String {
     let script = format!(
         "exec 3<>/dev/tcp/127.0.0.1/{port}; \
@@ -236,24 +235,24 @@ async fn get(user: &OsUser, port: u16, path: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_people_who_sign_in_at_once_come_back_each_to_their_own_bridge() {
+async fn concurrent_sign_ins_of_two_users_use_separate_callbacks() {
     if !can_switch_users() {
-        eprintln!("{NOT_TRIED}");
+        eprintln!("{SKIPPED}");
         return;
     }
     let harness = Harness::start().await;
     let url = format!("{}/snippets/mcp", harness.servers.gateway_url());
     let config = format!("[bridge]\nport = 0\n[servers.snippets]\nurl = \"{url}\"\n");
-    let people = [1, 2].map(|number| OsUser::new(harness.folder(), number, &config));
+    let users = [1, 2].map(|number| OsUser::new(harness.folder(), number, &config));
     let hello = json!({ "name": "hello_mcp", "arguments": {} });
     let mut hosts = Vec::new();
     let mut pages = Vec::new();
-    for person in &people {
-        let mut host = Shim::of(person.postern(&["connect", "snippets"], &[]));
+    for user in &users {
+        let mut host = Shim::from_command(user.postern(&["connect", "snippets"], &[]));
         host.initialize().await;
-        let waiting = host.ask("tools/call", hello.clone()).await;
+        let waiting = host.send_request("tools/call", hello.clone()).await;
         let page = until("a page", async || {
-            let status = person.status().await;
+            let status = user.status().await;
             let sign_in = &status["signIns"][0];
             let port = sign_in["callbackPort"].as_u64()?;
             let port = u16::try_from(port).expect("a port");
@@ -263,19 +262,20 @@ async fn two_people_who_sign_in_at_once_come_back_each_to_their_own_bridge() {
         hosts.push((host, waiting));
     }
 
-    // Where the browser comes back to is nobody else's, by either name that it may go by.
+    // Each callback port belongs to one user only, on both loopback addresses.
     assert_ne!(pages[0].1, pages[1].1);
     for (_, port) in &pages {
         for address in ["127.0.0.1", "::1"] {
-            let taken = TcpListener::bind((address, *port)).expect_err("a port of somebody's");
+            let taken =
+                TcpListener::bind((address, *port)).expect_err("the callback port is in use");
             assert_eq!(taken.kind(), ErrorKind::AddrInUse, "{address}");
         }
     }
     harness.sign_in_at(&pages[0].0).await;
     let (host, waiting) = &mut hosts[0];
-    let answer = host.answer(*waiting).await;
+    let answer = host.response(*waiting).await;
     assert!(answer["result"]["content"].is_array(), "{answer}");
-    let [hers, his] = [&people[0], &people[1]];
+    let [hers, his] = [&users[0], &users[1]];
     assert_eq!(
         hers.status().await["accounts"].as_array().map(Vec::len),
         Some(1)
@@ -285,6 +285,6 @@ async fn two_people_who_sign_in_at_once_come_back_each_to_their_own_bridge() {
     assert_eq!(
         status["signIns"].as_array().map(Vec::len),
         Some(1),
-        "he is still asked"
+        "his sign-in is still pending"
     );
 }

@@ -1,4 +1,4 @@
-//! Progress that a server tells on a stream that all its requests share.
+//! Progress notifications on a stream that all requests share.
 
 use serde_json::{Value, json};
 
@@ -9,11 +9,10 @@ use crate::harness::{
     within,
 };
 
-/// How many notifications come for one call.
+/// The number of notifications of one call.
 const NOTIFICATIONS: u32 = 3000;
 
-/// Tells progress of no request that there is, and answers in the end. Calls of `echo` are answered
-/// at once.
+/// Sends progress of an unknown request, then the response. Answers other calls at once.
 fn tells_progress(message: &Value) -> Vec<String> {
     if message["method"] != "tools/call" {
         return Vec::new();
@@ -31,7 +30,7 @@ fn tells_progress(message: &Value) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn progress_beside_long_call_leaves_other_servers_time() {
+async fn progress_beside_long_call_does_not_delay_other_servers() {
     let folder = tempfile::tempdir().expect("a folder");
     let (noisy, quiet) = tokio::join!(
         EventServer::start(tells_progress),
@@ -46,14 +45,15 @@ async fn progress_beside_long_call_leaves_other_servers_time() {
     );
     let text = "x".repeat(10 << 20);
     let arguments = json!({ "name": "long", "arguments": { "text": text } });
-    let call = long.ask("tools/call", arguments).await;
+    let call = long.send_request("tools/call", arguments).await;
     let first = long.next().await;
     assert_eq!(first["method"], "notifications/progress");
     let reading = tokio::spawn(async move {
-        let answer = long.answer(call).await;
+        let answer = long.response(call).await;
         (answer, long)
     });
-    // Where the 10 MB are read again for each notification, one of these waits for ten seconds.
+    // If the 10 MB were parsed again for each notification, one of these calls would take ten
+    // seconds.
     let calls = async {
         for _ in 0..30 {
             short.call("echo", json!({})).await.expect("an answer");

@@ -1,5 +1,5 @@
-//! Organisations that hand out a script which says for each destination which proxy leads there.
-//! A real desktop portal answers, as GNOME's does, and has the script run.
+//! A proxy auto-config script, which names the proxy for each destination. A real desktop portal
+//! runs the script, as on GNOME.
 
 use std::{
     fs,
@@ -39,15 +39,15 @@ url = "http://mcp.inside.example/mcp"
 allow_http = true
 "#;
 
-/// Somebody's session in which the network's settings name the script.
-struct Desk {
+/// A user's session whose network settings name the script.
+struct DesktopSession {
     bridge: Bridge,
     _processes: [Child; 2],
     _session: Session,
     _folder: TempDir,
 }
 
-impl Desk {
+impl DesktopSession {
     async fn with(script: &str) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("postern-it-")
@@ -63,7 +63,7 @@ impl Desk {
                 .env("XDG_CONFIG_HOME", settings)
                 .env("XDG_CURRENT_DESKTOP", "GNOME"),
         );
-        session.owned("org.freedesktop.portal.Desktop").await;
+        session.until_owned("org.freedesktop.portal.Desktop").await;
         let resident = session.spawn(
             session
                 .command(program::postern())
@@ -85,7 +85,7 @@ impl Desk {
     }
 }
 
-/// A folder of settings that name the script.
+/// Writes settings that name the script and returns their folder.
 fn settings(folder: &Path, script: &str) -> PathBuf {
     let file = folder.join("proxy.pac");
     fs::write(&file, script).expect("a script");
@@ -98,7 +98,7 @@ fn settings(folder: &Path, script: &str) -> PathBuf {
     settings
 }
 
-/// A proxy (RFC 9110, section 9.3.6) whose every way leads to the server at `to`.
+/// Starts a proxy (RFC 9110 §9.3.6) that connects every tunnel to `to`.
 async fn proxy(to: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("its address");
@@ -121,10 +121,10 @@ async fn proxy(to: SocketAddr) -> SocketAddr {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_organisations_proxy_script_is_followed_and_shown() {
+async fn proxy_script_is_applied_and_reported() {
     let upstream = Upstream::start().await;
     let proxy = proxy(upstream.address()).await;
-    let desk = Desk::with(&format!(
+    let desktop = DesktopSession::with(&format!(
         r#"function FindProxyForURL(url, host) {{
             if (dnsDomainIs(host, ".inside.example")) return "DIRECT";
             return "PROXY 127.0.0.1:9; PROXY {proxy}; DIRECT";
@@ -132,13 +132,13 @@ async fn the_organisations_proxy_script_is_followed_and_shown() {
     ))
     .await;
 
-    let mut host = Shim::spawn(&desk.bridge, "far");
+    let mut host = Shim::spawn(&desktop.bridge, "far");
     host.initialize().await;
     let arguments = json!({ "key": "through the proxy", "fault": Fault::NONE });
     let said = host.call("echo", arguments).await;
     assert_eq!(said.expect("an answer"), "through the proxy");
 
-    let Reply::Doctor(checks) = desk.bridge.ask(Request::Doctor).await else {
+    let Reply::Doctor(checks) = desktop.bridge.request(Request::Doctor).await else {
         panic!("no checks");
     };
     let found = |subject: &str| {

@@ -1,27 +1,27 @@
-//! What ends under a live host and comes back: no later call is lost.
+//! Bridge, gateway or shim end and return during a session: no later call is lost.
 
 use control::api::{Request, ServerState};
 use serde_json::json;
 
 use crate::harness::{Harness, bridge::Bridge, program, shim::Shim};
 
-/// A host that has called a tool once, after a sign-in.
+/// Returns a host that has called a tool after a sign-in.
 async fn host(harness: &Harness, bridge: &Bridge) -> Shim {
     let mut shim = Shim::connect(bridge, "snippets").await;
     let waiting = shim
-        .ask(
+        .send_request(
             "tools/call",
             json!({ "name": "hello_mcp", "arguments": {} }),
         )
         .await;
     harness.sign_in_at(&bridge.browser.page(0).await).await;
-    let answer = shim.answer(waiting).await;
+    let answer = shim.response(waiting).await;
     assert!(answer["result"]["content"].is_array(), "{answer}");
     shim
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bridge_killed_under_a_live_shim() {
+async fn killed_bridge_is_restarted_by_shim() {
     let harness = Harness::start().await;
     let bridge = harness.bridge();
     bridge.start().await;
@@ -39,15 +39,11 @@ async fn the_bridge_killed_under_a_live_shim() {
         assert_eq!(got.unwrap(), "still here");
         assert_ne!(bridge.process().await, before);
     }
-    assert_eq!(
-        bridge.browser.page_count(),
-        1,
-        "nobody had to sign in again"
-    );
+    assert_eq!(bridge.browser.page_count(), 1, "no second sign-in");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bridge_replaced_under_live_shims() {
+async fn replaced_bridge_keeps_shims_connected() {
     let harness = Harness::start().await;
     let bridge = harness.bridge();
     bridge.start().await;
@@ -61,15 +57,11 @@ async fn the_bridge_replaced_under_live_shims() {
         shim.call("hello_mcp", json!({})).await.unwrap();
     }
     assert_eq!(bridge.processes(), [bridge.process().await], "one remains");
-    assert_eq!(
-        bridge.browser.page_count(),
-        1,
-        "nobody had to sign in again"
-    );
+    assert_eq!(bridge.browser.page_count(), 1, "no second sign-in");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_gateway_killed_under_a_live_bridge() {
+async fn killed_gateway_is_reported_until_restarted() {
     let harness = Harness::start().await;
     let bridge = harness.bridge();
     bridge.start().await;
@@ -88,15 +80,11 @@ async fn the_gateway_killed_under_a_live_bridge() {
 
     harness.servers.restart_gateway().await;
     shim.call("hello_mcp", json!({})).await.unwrap();
-    assert_eq!(
-        bridge.browser.page_count(),
-        1,
-        "nobody had to sign in again"
-    );
+    assert_eq!(bridge.browser.page_count(), 1, "no second sign-in");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_starts_while_the_gateway_is_down() {
+async fn host_started_without_gateway_connects_later() {
     let harness = Harness::start().await;
     harness.servers.kill_gateway().await;
     let bridge = harness.bridge();
@@ -119,15 +107,15 @@ async fn a_host_that_starts_while_the_gateway_is_down() {
 
     harness.servers.restart_gateway().await;
     let waiting = shim
-        .ask(
+        .send_request(
             "tools/call",
             json!({ "name": "hello_mcp", "arguments": {} }),
         )
         .await;
     harness.sign_in_at(&bridge.browser.page(0).await).await;
-    let answer = shim.answer(waiting).await;
+    let answer = shim.response(waiting).await;
     assert!(answer["result"]["content"].is_array(), "{answer}");
-    shim.notified("notifications/tools/list_changed").await;
+    shim.notification("notifications/tools/list_changed").await;
     let tools = shim.request("tools/list", json!({})).await;
     assert_eq!(
         tools["result"]["tools"].as_array().map(Vec::len),
@@ -143,8 +131,8 @@ async fn gateway_error_reaches_host_with_its_own_code() {
     bridge.start().await;
     let _signed_in = host(&harness, &bridge).await;
 
-    // A gateway that starts has no connection to its backend.
-    harness.servers.back.lead_to(None);
+    // A restarted gateway has no connection to its backend.
+    harness.servers.backend_proxy.forward_to(None);
     harness.servers.kill_gateway().await;
     harness.servers.restart_gateway().await;
     let mut shim = Shim::spawn(&bridge, "snippets");
@@ -157,7 +145,7 @@ async fn gateway_error_reaches_host_with_its_own_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shim_killed_leaves_nothing_behind() {
+async fn killed_shim_leaves_no_session() {
     let harness = Harness::start().await;
     let bridge = harness.bridge();
     bridge.start().await;
@@ -170,5 +158,5 @@ async fn a_shim_killed_leaves_nothing_behind() {
     .await;
     let state = bridge.state().await;
     assert_eq!(state.servers[0].state, ServerState::Ready);
-    bridge.ask(Request::Quit).await;
+    bridge.request(Request::Quit).await;
 }

@@ -1,5 +1,5 @@
-//! Which resources a server gets tokens for, where Entra issues them: an honest server that is
-//! discovered (App Service's built-in MCP authorization), and hostile ones.
+//! Which resources a server gets Entra's tokens for: an honest discovered server (App Service's
+//! built-in MCP authorization), and hostile ones.
 
 mod api;
 
@@ -21,12 +21,12 @@ use api::Api;
 
 /// The emulator as Entra, three servers that trust it, a bridge that knows them, and a user at a
 /// browser.
-struct Place {
-    /// Configured with its resource.
+struct Setup {
+    /// With a configured resource.
     files: Api,
-    /// Discovered: its metadata names the API "Contoso reports".
+    /// Discovered. Its metadata names the API "Contoso reports".
     notes: Api,
-    /// Discovered: its metadata names Microsoft Graph.
+    /// Discovered. Its metadata names Microsoft Graph.
     graph: Api,
     bridge: Bridge,
     browser: Browser,
@@ -35,14 +35,14 @@ struct Place {
     _folder: TempDir,
 }
 
-impl Place {
+impl Setup {
     async fn start() -> Self {
-        let place = Self::without_bridge().await;
-        place.bridge.start().await;
-        place
+        let setup = Self::without_bridge().await;
+        setup.bridge.start().await;
+        setup
     }
 
-    /// One in which no bridge runs: the first host starts it, where no browser can be opened.
+    /// Does not start the bridge: the first host does, without a browser.
     async fn without_bridge() -> Self {
         let folder = tempfile::Builder::new()
             .prefix("postern-it-resources-")
@@ -85,23 +85,23 @@ impl Place {
         }
     }
 
-    /// Starts one more server, whose metadata names `scopes`. The bridge does not know it.
+    /// Starts another server, whose metadata names `scopes`. The bridge does not know it.
     async fn start_api(&self, scopes: &[&str]) -> Api {
         Api::start(&self.authority, scopes, demo::REPORTS_CLIENT_ID).await
     }
 
-    /// Signs in to `files` as Adele, whose session the browser keeps.
+    /// Signs in to `files` as Adele. The browser keeps the session.
     async fn sign_in_to_files(&self) {
         let signing_in = self.bridge.run(&["sign-in", "files"]);
-        let person = async {
+        let user = async {
             self.browser.go_to(&self.bridge.browser.page(0).await).await;
             sign_in_pages::sign_in_at_entra(&self.browser, demo::ADELE).await;
             sign_in_pages::expect_signed_in(&self.browser).await;
         };
-        tokio::join!(signing_in, person);
+        tokio::join!(signing_in, user);
     }
 
-    /// Calls a tool while every tab that opens is shown to the browser, which has a session.
+    /// Calls a tool, and opens every new page in the browser, which has a session.
     async fn call(&self, server: &str) -> Result<String, serde_json::Value> {
         let mut shim = Shim::connect(&self.bridge, server).await;
         let first = self.bridge.browser.page_count();
@@ -118,7 +118,7 @@ impl Place {
     }
 
     async fn doctor(&self, subject: &str) -> (DoctorOutcome, String) {
-        let Reply::Doctor(checks) = self.bridge.ask(Request::Doctor).await else {
+        let Reply::Doctor(checks) = self.bridge.request(Request::Doctor).await else {
             panic!("no checks");
         };
         let check = checks.into_iter().find(|check| check.subject == subject);
@@ -140,141 +140,141 @@ fn reports() -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn challenge_with_foreign_scope_brings_no_foreign_token() {
-    let place = Place::start().await;
-    place.sign_in_to_files().await;
+    let setup = Setup::start().await;
+    setup.sign_in_to_files().await;
     for foreign in [
         format!("{}/.default", reports()),
         "https://graph.microsoft.com/User.Read".to_owned(),
     ] {
         for status in [401, 403] {
-            place.files.demand(status, &foreign);
-            let refused = place.call("files").await.expect_err("no other token");
+            setup.files.demand(status, &foreign);
+            let refused = setup.call("files").await.expect_err("no other token");
             assert!(refused["error"]["code"].is_number(), "{refused}");
         }
-        assert!(place.foreign_scopes("files").await.contains(&foreign));
-        place.bridge.replace().await;
-        place.call("files").await.expect_err("no other token");
+        assert!(setup.foreign_scopes("files").await.contains(&foreign));
+        setup.bridge.replace().await;
+        setup.call("files").await.expect_err("no other token");
     }
-    // Only its own: v2.0 tokens name the application.
+    // Only its own tokens: v2.0 tokens name the application.
     let own = demo::GATEWAY_CLIENT_ID.to_string();
-    assert_eq!(place.files.audiences(), [own]);
-    let (outcome, finding) = place.doctor("server files, access").await;
+    assert_eq!(setup.files.audiences(), [own]);
+    let (outcome, finding) = setup.doctor("server files, access").await;
     assert_eq!(outcome, DoctorOutcome::Fine, "{finding}");
-    let status = place.bridge.run(&["status"]).await;
+    let status = setup.bridge.run(&["status"]).await;
     assert!(
         status.contains("files asked for scopes of other resources"),
         "{status}"
     );
     assert!(
-        place.bridge.log().contains("which is dropped"),
+        setup.bridge.log().contains("which is dropped"),
         "not in the log"
     );
-    place.files.demand(200, "");
-    place.bridge.replace().await;
+    setup.files.demand(200, "");
+    setup.bridge.replace().await;
     assert_eq!(
-        place.call("files").await.expect("its own token"),
+        setup.call("files").await.expect("its own token"),
         "Adele Vance"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn discovered_server_is_approved_on_page_before_entra() {
-    let place = Place::start().await;
-    place.sign_in_to_files().await;
-    let (outcome, finding) = place.doctor("server notes, access").await;
+    let setup = Setup::start().await;
+    setup.sign_in_to_files().await;
+    let (outcome, finding) = setup.doctor("server notes, access").await;
     assert_eq!(outcome, DoctorOutcome::Warning, "{finding}");
     assert!(finding.contains(&reports()), "{finding}");
 
-    // Declined first: Entra is not asked, though the browser has a session there.
+    // Declined first: no request goes to Entra, although the browser has a session there.
     let declining = async {
-        place
+        setup
             .browser
-            .go_to(&place.bridge.browser.page(1).await)
+            .go_to(&setup.bridge.browser.page(1).await)
             .await;
-        let text = place.browser.text().await;
+        let text = setup.browser.text().await;
         assert!(text.contains("notes asks for access to"), "{text}");
         assert!(text.contains(&reports()), "{text}");
-        place.browser.click("button[value=deny]").await;
-        place.browser.find("main > .mark").await;
+        setup.browser.click("button[value=deny]").await;
+        setup.browser.find("main > .mark").await;
     };
-    let (refused, ()) = tokio::join!(refused(&place.bridge, &["sign-in", "notes"]), declining);
+    let (refused, ()) = tokio::join!(refused(&setup.bridge, &["sign-in", "notes"]), declining);
     assert!(refused.contains("was not allowed"), "{refused}");
-    assert!(place.notes.audiences().is_empty());
+    assert!(setup.notes.audiences().is_empty());
 
     let allowing = async {
-        place
+        setup
             .browser
-            .go_to(&place.bridge.browser.page(2).await)
+            .go_to(&setup.bridge.browser.page(2).await)
             .await;
-        place.browser.click("button[value=allow]").await;
-        sign_in_pages::expect_signed_in(&place.browser).await;
+        setup.browser.click("button[value=allow]").await;
+        sign_in_pages::expect_signed_in(&setup.browser).await;
     };
-    let (said, ()) = tokio::join!(place.bridge.run(&["sign-in", "notes"]), allowing);
+    let (said, ()) = tokio::join!(setup.bridge.run(&["sign-in", "notes"]), allowing);
     assert_eq!(said, format!("Signed in to notes as {}.\n", demo::ADELE));
-    assert_eq!(place.call("notes").await.expect("a token"), "Adele Vance");
-    place.bridge.replace().await;
-    assert_eq!(place.call("notes").await.expect("a token"), "Adele Vance");
-    assert_eq!(place.bridge.browser.page_count(), 3);
+    assert_eq!(setup.call("notes").await.expect("a token"), "Adele Vance");
+    setup.bridge.replace().await;
+    assert_eq!(setup.call("notes").await.expect("a token"), "Adele Vance");
+    assert_eq!(setup.bridge.browser.page_count(), 3);
     // v1.0 tokens name the App ID URI.
-    assert_eq!(place.notes.audiences(), [reports()]);
-    let (outcome, finding) = place.doctor("server notes, access").await;
+    assert_eq!(setup.notes.audiences(), [reports()]);
+    let (outcome, finding) = setup.doctor("server notes, access").await;
     assert_eq!(outcome, DoctorOutcome::Fine, "{finding}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn discovered_server_asking_for_graph_is_refused() {
-    let place = Place::start().await;
-    place.sign_in_to_files().await;
-    let tabs = place.bridge.browser.page_count();
-    let text = refused(&place.bridge, &["sign-in", "graph"]).await;
+    let setup = Setup::start().await;
+    setup.sign_in_to_files().await;
+    let tabs = setup.bridge.browser.page_count();
+    let text = refused(&setup.bridge, &["sign-in", "graph"]).await;
     assert!(text.contains("is Microsoft Graph"), "{text}");
     assert!(
         text.contains("resource = \"https://graph.microsoft.com\""),
         "{text}"
     );
-    let refused = place.call("graph").await.expect_err("no token");
+    let refused = setup.call("graph").await.expect_err("no token");
     assert!(refused.to_string().contains("Microsoft Graph"), "{refused}");
-    assert_eq!(place.bridge.browser.page_count(), tabs, "no page is opened");
-    assert!(place.graph.audiences().is_empty());
-    let (outcome, finding) = place.doctor("server graph, discovery").await;
+    assert_eq!(setup.bridge.browser.page_count(), tabs, "no page is opened");
+    assert!(setup.graph.audiences().is_empty());
+    let (outcome, finding) = setup.doctor("server graph, discovery").await;
     assert_eq!(outcome, DoctorOutcome::Broken, "{finding}");
     assert!(finding.contains("is Microsoft Graph"), "{finding}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn resource_is_free_once_server_named_by_url_is_removed() {
-    let place = Place::start().await;
-    let by_url = place.start_api(&[]).await;
+    let setup = Setup::start().await;
+    let by_url = setup.start_api(&[]).await;
     let scope = format!("{}/read", by_url.url());
-    let claimer = place.start_api(&[&scope]).await;
+    let claimer = setup.start_api(&[&scope]).await;
     let added = Request::AddServer {
         allow_http: false,
         name: "claimer".to_owned(),
         url: claimer.url(),
     };
-    place.bridge.ask(added).await;
-    drop(Shim::connect(&place.bridge, &by_url.url()).await);
-    let text = refused(&place.bridge, &["sign-in", "claimer"]).await;
+    setup.bridge.request(added).await;
+    drop(Shim::connect(&setup.bridge, &by_url.url()).await);
+    let text = refused(&setup.bridge, &["sign-in", "claimer"]).await;
     assert!(text.contains("which the server 127-0-0-1 uses"), "{text}");
 
     let name = "127-0-0-1".to_owned();
-    place.bridge.ask(Request::RemoveServer { name }).await;
-    let text = refused(&place.bridge, &["sign-in", "claimer"]).await;
+    setup.bridge.request(Request::RemoveServer { name }).await;
+    let text = refused(&setup.bridge, &["sign-in", "claimer"]).await;
     assert!(text.contains("does not let programs register"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn declined_question_of_call_opens_no_second_page() {
-    let place = Place::start().await;
+async fn declined_approval_of_call_opens_no_second_page() {
+    let setup = Setup::start().await;
     let declining = async {
-        place
+        setup
             .browser
-            .go_to(&place.bridge.browser.page(0).await)
+            .go_to(&setup.bridge.browser.page(0).await)
             .await;
-        place.browser.click("button[value=deny]").await;
-        place.browser.find("main > .mark").await;
+        setup.browser.click("button[value=deny]").await;
+        setup.browser.find("main > .mark").await;
     };
-    let mut shim = Shim::spawn(&place.bridge, "notes");
+    let mut shim = Shim::spawn(&setup.bridge, "notes");
     shim.initialize().await;
     let calling = shim.call("whoami", json!({}));
     let (refused, ()) = tokio::join!(calling, declining);
@@ -282,18 +282,18 @@ async fn declined_question_of_call_opens_no_second_page() {
     assert_eq!(refused["error"]["code"], 1008, "{refused}");
     let again = shim.call("whoami", json!({})).await.expect_err("no token");
     assert_eq!(again["error"]["code"], 1001, "{again}");
-    place.call("notes").await.expect_err("no token");
-    assert_eq!(place.bridge.browser.page_count(), 1);
-    assert!(place.notes.audiences().is_empty());
+    setup.call("notes").await.expect_err("no token");
+    assert_eq!(setup.bridge.browser.page_count(), 1);
+    assert!(setup.notes.audiences().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn resource_is_approved_at_terminal_for_device_code() {
-    let place = Place::start().await;
-    let mut terminal = Terminal::run(&place.bridge, "sign-in notes --device");
+    let setup = Setup::start().await;
+    let mut terminal = Terminal::run(&setup.bridge, "sign-in notes --device");
     let question = terminal.shows("Allow it? [y/N]").await;
     assert!(question.contains(&format!("notes asks for access to {}", reports())));
-    // A second line does not undo the answer.
+    // A second line does not change the answer.
     terminal.types("y\n\n").await;
     let shown = terminal
         .shows("Enter a code only if you asked for it yourself.")
@@ -306,19 +306,19 @@ async fn resource_is_approved_at_terminal_for_device_code() {
                 .chars()
                 .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
     });
-    place.browser.go_to(page.expect("a page")).await;
+    setup.browser.go_to(page.expect("a page")).await;
     let code = code.expect("a code");
-    sign_in_pages::enter_device_code(&place.browser, code, demo::ADELE).await;
+    sign_in_pages::enter_device_code(&setup.browser, code, demo::ADELE).await;
     let signed_in = format!("Signed in to notes as {}", demo::ADELE);
     terminal.shows(&signed_in).await;
-    assert_eq!(place.call("notes").await.expect("a token"), "Adele Vance");
-    assert_eq!(place.bridge.browser.page_count(), 0);
+    assert_eq!(setup.call("notes").await.expect("a token"), "Adele Vance");
+    assert_eq!(setup.bridge.browser.page_count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn question_of_waiting_call_is_answered_at_terminal() {
-    let place = Place::without_bridge().await;
-    let mut shim = Shim::connect(&place.bridge, "notes").await;
+async fn approval_for_pending_call_is_given_at_terminal() {
+    let setup = Setup::without_bridge().await;
+    let mut shim = Shim::connect(&setup.bridge, "notes").await;
     let told = shim.call("whoami", json!({})).await.expect_err("no token");
     let hint = told["error"]["data"]["hint"].as_str().expect("a hint");
     assert!(
@@ -326,19 +326,19 @@ async fn question_of_waiting_call_is_answered_at_terminal() {
         "{hint}"
     );
     assert!(hint.contains("`postern sign-in notes`"), "{hint}");
-    let status = place.bridge.run(&["status"]).await;
+    let status = setup.bridge.run(&["status"]).await;
     assert!(
         status.contains("answer with `postern sign-in notes`"),
         "{status}"
     );
 
-    let mut terminal = Terminal::run(&place.bridge, "sign-in notes --device");
+    let mut terminal = Terminal::run(&setup.bridge, "sign-in notes --device");
     terminal.shows("Allow it? [y/N]").await;
     terminal.types("n\n").await;
     let shown = terminal.shows("cancelled").await;
     assert!(!shown.contains("devicelogin"), "{shown}");
 
-    let mut terminal = Terminal::run(&place.bridge, "sign-in notes --device");
+    let mut terminal = Terminal::run(&setup.bridge, "sign-in notes --device");
     terminal.shows("Allow it? [y/N]").await;
     terminal.types("y\n").await;
     terminal
@@ -346,7 +346,7 @@ async fn question_of_waiting_call_is_answered_at_terminal() {
         .await;
 }
 
-/// A command at a terminal of its own, as a user has one.
+/// A command on a terminal.
 struct Terminal {
     _process: Child,
     keyboard: ChildStdin,
@@ -385,7 +385,7 @@ impl Terminal {
         typed.expect("a keyboard");
     }
 
-    /// Waits until a text is shown. Returns all that was shown so far.
+    /// Waits until a text is shown. Returns all output so far.
     async fn shows(&mut self, wanted: &str) -> &str {
         let mut bytes = [0; 1024];
         while !self.shown.contains(wanted) {
@@ -399,7 +399,7 @@ impl Terminal {
     }
 }
 
-/// Runs a command that fails; what it says.
+/// Runs a command that fails and returns its stderr.
 async fn refused(bridge: &Bridge, arguments: &[&str]) -> String {
     let output = bridge.output(arguments, "").await;
     assert!(!output.status.success(), "{output:?}");

@@ -1,4 +1,4 @@
-//! After the main job was done, nothing that opens a proxy lies anywhere in the clear.
+//! No secret is stored or logged in the clear after sign-ins and calls.
 
 use std::{fs, path::Path, process::Stdio};
 
@@ -20,23 +20,23 @@ use crate::harness::{
     fixture::Fixture,
     program,
     recording_proxy::RecordingProxy,
-    secrets::{Secrets, Started},
+    secrets::{Secrets, StartedProcesses},
     servers::FUNCTIONS_KEY,
     shim::{self, Shim},
     sign_in_pages, until, wire, within,
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_token_code_or_verifier_is_written_logged_or_passed_as_an_argument() {
+async fn sign_in_stores_logs_and_passes_no_secret() {
     let harness = Harness::start().await;
-    let started = Started::under(harness.folder());
+    let started = StartedProcesses::watch(harness.folder());
     let bridge = harness.bridge();
     let config = bridge.root().join("config/config.toml");
     let mut text = std::fs::read_to_string(&config).expect("a configuration");
     text.push_str("headers = { X-Desk-Key = { keychain = \"desk\" } }\n");
     std::fs::write(&config, text).expect("a configuration");
     bridge.start().await;
-    let key: String = ["desk-key", "that-nobody", "may-read"].join("-");
+    let key: String = ["desk-key", "never-to-be", "printed"].join("-");
     bridge
         .run_with(&["secrets", "set", "desk"], &format!("{key}\n"))
         .await;
@@ -46,23 +46,23 @@ async fn no_token_code_or_verifier_is_written_logged_or_passed_as_an_argument() 
     }
     let mut shim = Shim::connect(&bridge, "snippets").await;
     let waiting = shim
-        .ask(
+        .send_request(
             "tools/call",
             json!({ "name": "hello_mcp", "arguments": {} }),
         )
         .await;
     harness.sign_in_at(&bridge.browser.page(0).await).await;
-    shim.answer(waiting).await;
+    shim.response(waiting).await;
     shim.call("hello_mcp", json!({})).await.unwrap();
 
-    // One that crashes says nothing either, and the next one renews.
+    // A crash writes no secrets either, and the next bridge refreshes the token.
     let process = bridge.process().await;
     program::abort(process);
     until("its end", async || program::is_gone(process).then_some(())).await;
     shim.call("hello_mcp", json!({})).await.unwrap();
 
     let seen = || {
-        let mut secrets = Secrets::seen(&harness.servers);
+        let mut secrets = Secrets::from_gateway(&harness.servers);
         secrets.add("client secret", emulator::demo::GATEWAY_SECRET);
         secrets.add("backend key", FUNCTIONS_KEY);
         secrets
@@ -75,7 +75,7 @@ async fn no_token_code_or_verifier_is_written_logged_or_passed_as_an_argument() 
         ("authorization code", 2),
         ("PKCE verifier", 1),
         ("refresh token", 1),
-        // The bridge's for the gateway, and the gateway's for Entra.
+        // The bridge's at the gateway, and the gateway's at Entra.
         ("state", 2),
         ("nonce", 1),
         ("client secret", 1),
@@ -90,15 +90,18 @@ async fn no_token_code_or_verifier_is_written_logged_or_passed_as_an_argument() 
         secrets.search(harness.folder(), &started),
         Vec::<String>::new()
     );
-    // What opens the browser is too short-lived to be seen, and is given this.
+    // The program that opens the browser is too short-lived to be observed. This is its argument.
     let page = bridge.browser.page(0).await;
     assert_eq!(secrets.search_argument(&page), Vec::<String>::new());
     for argument in ["connect", "bridge"] {
-        assert!(started.has(argument), "nobody saw `{argument}` start");
+        assert!(started.has(argument), "`{argument}` was not observed");
     }
-    assert!(bridge.log().contains("DEBUG"), "the log tells all it can");
+    assert!(
+        bridge.log().contains("DEBUG"),
+        "the log is at its most verbose"
+    );
 
-    // Nor does a sign-out leave any behind.
+    // A sign-out leaves none behind either.
     bridge.sign_out().await;
     let secrets = seen();
     assert!(secrets.count("revoked token") >= 1);
@@ -107,26 +110,31 @@ async fn no_token_code_or_verifier_is_written_logged_or_passed_as_an_argument() 
         Vec::<String>::new()
     );
 
-    let backend = harness.servers.back.said().join("\n").to_ascii_lowercase();
+    let backend = harness
+        .servers
+        .backend_proxy
+        .requests()
+        .join("\n")
+        .to_ascii_lowercase();
     assert!(backend.contains(&format!("x-functions-key: {FUNCTIONS_KEY}")));
     assert!(!backend.contains("authorization:"), "{backend}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nor_is_what_a_program_proves_itself_by_or_the_code_of_a_device() {
+async fn credentials_and_device_codes_are_not_leaked() {
     let folder = tempfile::Builder::new()
         .prefix("postern-it-")
         .tempdir()
         .expect("a temporary folder");
     let folder = folder.path();
-    let started = Started::under(folder);
+    let started = StartedProcesses::watch(folder);
     let certificate = ClientCertificate::new();
     fs::write(folder.join("program.pem"), &certificate.pem).expect("a certificate");
     fs::write(folder.join("program-key.pem"), &certificate.key).expect("a key");
     let (entra, server) = (RecordingProxy::open().await, RecordingProxy::open().await);
     let _behind = start_entra(&entra, &certificate).await;
     let fixture = Fixture::start().await;
-    server.lead_to(Some(fixture.address()));
+    server.forward_to(Some(fixture.address()));
     fs::write(
         folder.join("federated-token"),
         federated_token(&entra).await,
@@ -150,16 +158,16 @@ async fn nor_is_what_a_program_proves_itself_by_or_the_code_of_a_device() {
         bridge.try_run(shown).await;
     }
 
-    let mut secrets = Secrets::passed(&[&entra, &server]);
+    let mut secrets = Secrets::from_proxies(&[&entra, &server]);
     for line in certificate.key.lines().filter(|line| line.len() == 64) {
         secrets.add("private key", line);
     }
     for (kind, at_least) in [
-        // One that is signed here, and one that somebody else has signed.
+        // One signed by the bridge, and one federated token.
         ("client assertion", 2),
         ("device code", 1),
         ("refresh token", 1),
-        // Two programs and a person.
+        // Two applications and a user.
         ("session key", 3),
         ("private key", 20),
     ] {
@@ -167,12 +175,15 @@ async fn nor_is_what_a_program_proves_itself_by_or_the_code_of_a_device() {
         assert!(count >= at_least, "{kind}: {count}");
     }
     assert_eq!(secrets.search(folder, &started), Vec::<String>::new());
-    assert!(started.has("--device"), "nobody saw the sign-in start");
-    assert!(bridge.log().contains("DEBUG"), "the log tells all it can");
+    assert!(started.has("--device"), "the sign-in was not observed");
+    assert!(
+        bridge.log().contains("DEBUG"),
+        "the log is at its most verbose"
+    );
     assert_eq!(bridge.browser.page_count(), 0, "no page was opened here");
 }
 
-/// An Entra behind a proxy; it ends with the value.
+/// Starts the emulator behind a proxy. It stops when the result is dropped.
 async fn start_entra(proxy: &RecordingProxy, certificate: &ClientCertificate) -> Serving {
     let mut tenant = Tenant::demo("http://localhost:4180/oauth-callback");
     let known = Certificate::from_pem(certificate.pem.as_bytes());
@@ -182,7 +193,7 @@ async fn start_entra(proxy: &RecordingProxy, certificate: &ClientCertificate) ->
         ..emulator::Options::new(tenant, Clock::system())
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    proxy.lead_to(listener.local_addr().ok());
+    proxy.forward_to(listener.local_addr().ok());
     let serving = emulator::serve(options, listener, Default::default());
     let mut all = JoinSet::new();
     all.spawn(serving);
@@ -191,7 +202,7 @@ async fn start_entra(proxy: &RecordingProxy, certificate: &ClientCertificate) ->
 
 type Serving = JoinSet<anyhow::Result<()>>;
 
-/// Two programs and a person at servers that take any token.
+/// Returns a configuration with two applications and a user, for servers that accept any token.
 fn configuration(folder: &Path, entra: &RecordingProxy, server: &RecordingProxy) -> String {
     let authority = format!("http://{}/{}/v2.0", entra.address(), demo::TENANT_ID);
     let url = format!("http://{}/mcp", server.address());
@@ -222,7 +233,7 @@ fn configuration(folder: &Path, entra: &RecordingProxy, server: &RecordingProxy)
     ["[bridge]\nport = 0\n".to_owned(), programs.concat(), person].concat()
 }
 
-/// A token of the machine's own identity, by which the program may prove itself.
+/// Returns a token of the machine's managed identity, for use as a federated credential.
 async fn federated_token(entra: &RecordingProxy) -> String {
     let asked = wire::client()
         .get(format!(
@@ -238,7 +249,7 @@ async fn federated_token(entra: &RecordingProxy) -> String {
     answer["access_token"].as_str().expect("a token").to_owned()
 }
 
-/// Signs in by a code that is entered in a browser elsewhere.
+/// Signs in with a device code in another browser.
 async fn sign_in_elsewhere(bridge: &Bridge) {
     let root = bridge.root().display().to_string();
     let mut process = Command::new(program::postern())
@@ -251,11 +262,11 @@ async fn sign_in_elsewhere(bridge: &Bridge) {
         .kill_on_drop(true)
         .spawn()
         .expect("postern starts");
-    let mut told = BufReader::new(process.stderr.take().expect("its words")).lines();
+    let mut told = BufReader::new(process.stderr.take().expect("its output")).lines();
     let mut shown = Vec::new();
     while shown.len() < 2 {
         let line = within("the page and the code", told.next_line()).await;
-        let line = line.expect("its words").expect("it goes on");
+        let line = line.expect("its output").expect("it goes on");
         shown.extend(line.strip_prefix("  ").map(str::to_owned));
     }
     let browser = Browser::open().await;

@@ -1,11 +1,11 @@
-//! Server mode: the bundled gateway lives as long as its bridge, and no longer.
+//! Server mode: the bundled gateway runs exactly as long as its bridge.
 
 use control::api::{Request, ServerModeForm, ServerModeState};
 use serde_json::Value;
 
 use crate::harness::{Harness, bridge::Bridge, free_port, program, until};
 
-/// The address and the process of the gateway that runs.
+/// Returns the URL and the process id of the running gateway.
 async fn running(bridge: &Bridge) -> (String, u32) {
     until("the gateway of server mode", async || {
         match bridge.state().await.server_mode {
@@ -31,13 +31,13 @@ async fn configure(harness: &Harness, bridge: &Bridge) {
         client_id: "11111111-2222-3333-4444-555555555555".to_owned(),
         client_secret: "a client secret".into(),
         server: "snippets".to_owned(),
-        server_url: format!("http://{}/mcp", harness.servers.back.address()),
+        server_url: format!("http://{}/mcp", harness.servers.backend_proxy.address()),
     };
-    bridge.ask(Request::ConfigureServerMode { form }).await;
+    bridge.request(Request::ConfigureServerMode { form }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_gateway_ends_with_its_bridge_and_goes_on_with_the_next() {
+async fn bundled_gateway_stops_and_restarts_with_bridge() {
     let harness = Harness::start().await;
     let bridge = harness.bridge();
     bridge.start().await;
@@ -48,13 +48,13 @@ async fn the_gateway_ends_with_its_bridge_and_goes_on_with_the_next() {
     configure(&harness, &bridge).await;
     assert_eq!(bridge.state().await.server_mode, ServerModeState::Off);
 
-    bridge.ask(Request::StartServerMode).await;
+    bridge.request(Request::StartServerMode).await;
     let (url, first) = running(&bridge).await;
     let metadata = format!("{url}/.well-known/oauth-protected-resource/snippets/mcp");
     let metadata: Value = reqwest::get(metadata).await.unwrap().json().await.unwrap();
     assert_eq!(metadata["resource"], format!("{url}/snippets/mcp"));
 
-    // Nobody is left to end it.
+    // The killed bridge cannot end its gateway.
     bridge.kill().await;
     gone(first).await;
     bridge.start().await;
@@ -66,14 +66,14 @@ async fn the_gateway_ends_with_its_bridge_and_goes_on_with_the_next() {
     assert_ne!(second, third);
     assert!(program::is_gone(second));
 
-    bridge.ask(Request::StopServerMode).await;
+    bridge.request(Request::StopServerMode).await;
     gone(third).await;
     bridge.replace().await;
     assert_eq!(bridge.state().await.server_mode, ServerModeState::Off);
 
-    bridge.ask(Request::StartServerMode).await;
+    bridge.request(Request::StartServerMode).await;
     let (_, last) = running(&bridge).await;
-    bridge.ask(Request::Quit).await;
+    bridge.request(Request::Quit).await;
     gone(last).await;
     bridge.start().await;
     assert_eq!(bridge.state().await.server_mode, ServerModeState::Off);

@@ -1,4 +1,4 @@
-//! What people complain of where they sign in with other bridges, each as a case.
+//! Known complaints about the sign-ins of other bridges, one case each.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -6,14 +6,14 @@ use serde_json::json;
 use crate::harness::{Harness, program, shim::Shim};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_health_check_opens_no_browser() {
+async fn health_checks_open_no_browser() {
     let harness = Harness::start().await;
     let bridge = harness.bridge();
     bridge.start().await;
     for look in [&["status"][..], &["servers", "list"]] {
         bridge.run(look).await;
     }
-    // They end with an error, because nobody is signed in.
+    // These fail without a sign-in.
     for look in [&["doctor"][..], &["servers", "test", "snippets"]] {
         bridge.try_run(look).await;
     }
@@ -21,13 +21,13 @@ async fn a_health_check_opens_no_browser() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_starts_five_copies_and_kills_them_loses_no_sign_in() {
+async fn sign_in_survives_five_killed_shims() {
     let harness = Harness::start().await;
     let bridge = harness.bridge();
     let hello = json!({ "name": "hello_mcp", "arguments": {} });
     let copies = (0..5).map(async |_| {
         let mut shim = Shim::connect(&bridge, "snippets").await;
-        shim.ask("tools/call", hello.clone()).await;
+        shim.send_request("tools/call", hello.clone()).await;
         shim
     });
     let copies = join_all(copies).await;

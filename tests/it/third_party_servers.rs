@@ -1,6 +1,6 @@
-//! The servers of others behind the bridge: the reference servers, by their own transports and
-//! through supergateway, one on the Python SDK and one on FastMCP. What a client of others hears of
-//! them is the same with the bridge in between and without.
+//! Third-party servers behind the bridge: the reference servers, over their own transports and
+//! through supergateway, one on the Python SDK and one on FastMCP. A third-party client must
+//! receive the same messages with the bridge and without it.
 
 use std::{net::SocketAddr, process::Stdio};
 
@@ -19,29 +19,29 @@ use crate::{
 const WALK: &str = include_str!("../clients/walk.mjs");
 const SMALL_SERVER: &str = include_str!("../clients/small_server.py");
 const FAST_SERVER: &str = include_str!("../clients/fast_server.py");
-/// Keeps what these servers listen with on loopback.
+/// Makes these servers listen on loopback only.
 const LOOPBACK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/loopback.cjs");
 
-/// How a client reaches a server.
+/// The transport of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum Transport {
     Http,
     Sse,
 }
 
-/// A server of others as a process of its own, and a bridge that knows it. Both end with this
-/// value.
-struct Place {
+/// A third-party server in a process of its own, and a bridge that knows it. Both stop when it is
+/// dropped.
+struct Setup {
     address: SocketAddr,
-    way: Way,
+    transport: Transport,
     bridge: Bridge,
     folder: TempDir,
     _server: Child,
 }
 
-impl Place {
-    /// Starts what `command` says for a folder and a port, and waits until it listens.
-    async fn start(way: Way, command: impl FnOnce(&TempDir, u16) -> Command) -> Self {
+impl Setup {
+    /// Starts `command` with a folder and a port, and waits until it listens.
+    async fn start(transport: Transport, command: impl FnOnce(&TempDir, u16) -> Command) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port = free_port().await;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -53,9 +53,9 @@ impl Place {
             .kill_on_drop(true)
             .spawn()
             .expect("a server; hint: `cargo xtask tools` installs it");
-        let path = match way {
-            Way::Http => "mcp",
-            Way::Sse => "sse",
+        let path = match transport {
+            Transport::Http => "mcp",
+            Transport::Sse => "sse",
         };
         let url = format!("http://{address}/{path}");
         let config = format!("[bridge]\nport = 0\n[servers.other]\nurl = \"{url}\"\n");
@@ -67,14 +67,14 @@ impl Place {
         .await;
         Self {
             address,
-            way,
+            transport,
             bridge,
             folder,
             _server: server,
         }
     }
 
-    /// Asks these things straight and over each face; what was heard.
+    /// Sends the requests directly and over each transport, and compares the results. Returns them.
     async fn check(&self, requests: &Value) -> Value {
         let state = self.bridge.state().await;
         let http = state.servers[0].endpoint.clone().expect("a URL");
@@ -83,37 +83,37 @@ impl Place {
             .into_iter()
             .chain(shim::arguments("other", self.bridge.root()))
             .collect();
-        let direct = match self.way {
-            Way::Http => ("http", vec![format!("http://{}/mcp", self.address)]),
-            Way::Sse => ("sse", vec![format!("http://{}/sse", self.address)]),
+        let direct = match self.transport {
+            Transport::Http => ("http", vec![format!("http://{}/mcp", self.address)]),
+            Transport::Sse => ("sse", vec![format!("http://{}/sse", self.address)]),
         };
-        let same_era = match self.way {
-            Way::Http => ("http", vec![http]),
-            Way::Sse => ("sse", vec![sse]),
+        let same_era = match self.transport {
+            Transport::Http => ("http", vec![http]),
+            Transport::Sse => ("sse", vec![sse]),
         };
         let heard = self.walk(requests, direct.0, &direct.1).await;
-        for (face, target) in [("stdio", stdio), same_era] {
-            let through = self.walk(requests, face, &target).await;
+        for (transport, target) in [("stdio", stdio), same_era] {
+            let through = self.walk(requests, transport, &target).await;
             let (one, other) = (all(&heard), all(&through));
             for (direct, through) in one.iter().zip(other) {
-                assert_eq!(through, direct, "{face}");
+                assert_eq!(through, direct, "{transport}");
             }
-            assert_eq!(through, heard, "{face}");
+            assert_eq!(through, heard, "{transport}");
         }
         heard
     }
 
-    async fn walk(&self, requests: &Value, face: &str, target: &[String]) -> Value {
+    async fn walk(&self, requests: &Value, transport: &str, target: &[String]) -> Value {
         let mut command = Command::new(node());
         command
             .args(["--input-type=module", "--eval", WALK])
-            .args([&requests.to_string(), face])
+            .args([&requests.to_string(), transport])
             .args(target);
         run(&self.bridge, command).await
     }
 }
 
-/// What was answered to the requests of this method, in order.
+/// Returns the responses to the requests of this method, in order.
 fn answers<'a>(heard: &'a Value, method: &str) -> Vec<&'a Value> {
     let all = all(heard).iter();
     all.filter(|answer| answer[0] == method).collect()
@@ -139,8 +139,8 @@ fn python(server: &str, port: u16) -> Command {
     command
 }
 
-/// The reference server for files, which speaks stdio, behind a gateway of others.
-fn files(folder: &TempDir, transport: &[&str], port: u16) -> Command {
+/// Returns the reference server for files, which uses stdio, behind supergateway.
+fn files(folder: &TempDir, arguments: &[&str], port: u16) -> Command {
     std::fs::write(folder.path().join("π.txt"), "3.14\r\nline two").expect("a file");
     let server = "node_modules/@modelcontextprotocol/server-filesystem/dist/index.js";
     let stdio = format!(
@@ -153,7 +153,7 @@ fn files(folder: &TempDir, transport: &[&str], port: u16) -> Command {
         .args(["--require", LOOPBACK, "node_modules/.bin/supergateway"])
         .args(["--logLevel", "none", "--port", &port.to_string()])
         .args(["--stdio", &stdio])
-        .args(transport);
+        .args(arguments);
     command
 }
 
@@ -161,7 +161,7 @@ fn call(tool: &str, arguments: &Value) -> Value {
     json!(["tools/call", { "name": tool, "arguments": arguments }])
 }
 
-/// Something of everything that the reference server has and that is the same every time.
+/// Requests of every kind for the reference server whose results are the same every time.
 fn of_everything() -> Value {
     let document = json!({ "uri": "demo://resource/static/document/features.md" });
     json!([
@@ -190,9 +190,9 @@ fn of_everything() -> Value {
     ])
 }
 
-async fn check_everything(way: Way, mode: &str) {
-    let place = Place::start(way, |_, port| everything(mode, port)).await;
-    let heard = place.check(&of_everything()).await;
+async fn check_everything(transport: Transport, mode: &str) {
+    let setup = Setup::start(transport, |_, port| everything(mode, port)).await;
+    let heard = setup.check(&of_everything()).await;
     let calls = answers(&heard, "tools/call");
     assert_eq!(calls[4][2].as_array().map(Vec::len), Some(3), "{heard}");
     let asked: Vec<_> = heard["asked"]
@@ -207,24 +207,24 @@ async fn check_everything(way: Way, mode: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_reference_server_sounds_the_same_over_streamable_http() {
-    check_everything(Way::Http, "streamableHttp").await;
+async fn reference_server_over_http_is_relayed_unchanged() {
+    check_everything(Transport::Http, "streamableHttp").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_reference_server_sounds_the_same_over_http_and_sse() {
-    check_everything(Way::Sse, "sse").await;
+async fn reference_server_over_http_sse_is_relayed_unchanged() {
+    check_everything(Transport::Sse, "sse").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_behind_a_gateway_of_others_are_the_same_files() {
+async fn file_server_behind_supergateway_is_relayed_unchanged() {
     let streamable = ["--outputTransport", "streamableHttp", "--stateful"];
-    for (way, transport) in [
-        (Way::Http, &streamable[..]),
-        (Way::Sse, &["--outputTransport", "sse"]),
+    for (transport, arguments) in [
+        (Transport::Http, &streamable[..]),
+        (Transport::Sse, &["--outputTransport", "sse"]),
     ] {
-        let place = Place::start(way, |folder, port| files(folder, transport, port)).await;
-        let folder = place.folder.path().canonicalize().expect("a folder");
+        let setup = Setup::start(transport, |folder, port| files(folder, arguments, port)).await;
+        let folder = setup.folder.path().canonicalize().expect("a folder");
         let file = folder.join("π.txt");
         let requests = json!([
             ["tools/list", {}],
@@ -232,15 +232,15 @@ async fn files_behind_a_gateway_of_others_are_the_same_files() {
             call("read_text_file", &json!({ "path": file })),
             call("read_text_file", &json!({ "path": "/etc/hostname" })),
         ]);
-        let heard = place.check(&requests).await;
+        let heard = setup.check(&requests).await;
         let read = &answers(&heard, "tools/call")[1][1];
         assert_eq!(read["content"][0]["text"], "3.14\r\nline two", "{heard}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_on_the_python_sdk_sounds_the_same() {
-    let place = Place::start(Way::Http, |_, port| python(SMALL_SERVER, port)).await;
+async fn python_sdk_server_is_relayed_unchanged() {
+    let setup = Setup::start(Transport::Http, |_, port| python(SMALL_SERVER, port)).await;
     let requests = json!([
         ["tools/list", {}],
         ["resources/list", {}],
@@ -254,7 +254,7 @@ async fn a_server_on_the_python_sdk_sounds_the_same() {
         call("count", &json!({ "to": 3 })),
         call("fail", &json!({})),
     ]);
-    let heard = place.check(&requests).await;
+    let heard = setup.check(&requests).await;
     let calls = answers(&heard, "tools/call");
     assert_eq!(calls[0][1]["structuredContent"]["result"], 3.5, "{heard}");
     assert_eq!(calls[1][2].as_array().map(Vec::len), Some(2), "{heard}");
@@ -262,8 +262,8 @@ async fn a_server_on_the_python_sdk_sounds_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_on_fastmcp_sounds_the_same() {
-    let place = Place::start(Way::Http, |_, port| python(FAST_SERVER, port)).await;
+async fn fastmcp_server_is_relayed_unchanged() {
+    let setup = Setup::start(Transport::Http, |_, port| python(FAST_SERVER, port)).await;
     let requests = json!([
         ["ping", {}],
         ["tools/list", {}],
@@ -285,7 +285,7 @@ async fn a_server_on_fastmcp_sounds_the_same() {
         call("no-such-tool", &json!({})),
         ["no/such/method", {}],
     ]);
-    let heard = place.check(&requests).await;
+    let heard = setup.check(&requests).await;
     let calls = answers(&heard, "tools/call");
     assert_eq!(
         calls[0][1]["structuredContent"]["Zoë"][0], "π: 3",

@@ -1,4 +1,4 @@
-//! The main job: someone signs in once, and every host reaches the server through every face.
+//! The main use: a user signs in once, and every host reaches the server over every transport.
 
 use serde_json::json;
 
@@ -14,16 +14,16 @@ async fn one_sign_in_serves_stdio_http_and_sse() {
     let bridge = harness.bridge();
     bridge.start().await;
 
-    // The call of a tool opens the browser and waits for the person.
+    // The call of a tool opens the browser and waits for the user.
     let mut shim = Shim::connect(&bridge, "snippets").await;
     let waiting = shim
-        .ask(
+        .send_request(
             "tools/call",
             json!({ "name": "hello_mcp", "arguments": {} }),
         )
         .await;
     harness.sign_in_at(&bridge.browser.page(0).await).await;
-    let answer = shim.answer(waiting).await;
+    let answer = shim.response(waiting).await;
     let hello = answer["result"]["content"][0]["text"].as_str();
     assert!(hello.is_some_and(|text| text.contains("Hello")), "{answer}");
 
@@ -53,26 +53,26 @@ async fn one_sign_in_serves_stdio_http_and_sse() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hosts_at_once_cause_one_tab_and_one_sign_in() {
+async fn two_concurrent_hosts_share_one_sign_in() {
     let harness = Harness::start().await;
-    // Nothing runs: the shims start the bridge, and one of them wins.
+    // No bridge runs: the shims start it, and one of them succeeds.
     let bridge = harness.bridge();
     let (mut one, mut other) = tokio::join!(
         Shim::connect(&bridge, "snippets"),
         Shim::connect(&bridge, "snippets")
     );
     let hello = json!({ "name": "hello_mcp", "arguments": {} });
-    let first = one.ask("tools/call", hello.clone()).await;
-    let second = other.ask("tools/call", hello).await;
+    let first = one.send_request("tools/call", hello.clone()).await;
+    let second = other.send_request("tools/call", hello).await;
     harness.sign_in_at(&bridge.browser.page(0).await).await;
-    for answer in [one.answer(first).await, other.answer(second).await] {
+    for answer in [one.response(first).await, other.response(second).await] {
         assert!(answer["result"]["content"].is_array(), "{answer}");
     }
     assert_eq!(bridge.browser.page_count(), 1);
     let logins = harness
         .servers
-        .front
-        .said()
+        .gateway_proxy
+        .requests()
         .join("\n")
         .matches("GET /oauth-callback")
         .count();

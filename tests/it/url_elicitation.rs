@@ -1,7 +1,7 @@
-//! Signing in on a page that a host shows, in place of a browser that the bridge opens.
+//! Sign-in by URL elicitation: the host shows the page, and the bridge opens no browser.
 //!
-//! Owns: hosts that can be asked to, of both eras and over every face. Does not own: how their
-//! messages travel (`matrix`), or what else opens a browser (`sign_ins`).
+//! Owns: hosts with URL mode, of both eras and over every transport.
+//! Does not own: the transports (`matrix`), or what else opens a browser (`sign_ins`).
 
 use std::{process::Output, time::Duration};
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     harness::{Harness, bridge::Bridge, until, within},
-    matrix::wire::{Heard, Wire},
+    matrix::wire::{Incoming, Wire},
 };
 
 const LEGACY: &str = "2025-11-25";
@@ -22,28 +22,28 @@ struct Host {
     is_modern: bool,
     capabilities: Value,
     last_id: u64,
-    heard: Vec<Value>,
+    received: Vec<Value>,
 }
 
-/// What a host was asked.
-struct Question {
+/// A URL elicitation.
+struct UrlElicitation {
     page: String,
-    /// The request of the bridge, or the result that asks.
+    /// The bridge's request, or the result with the input request.
     message: Value,
 }
 
 impl Host {
-    /// One with a handshake, whose person can be shown pages.
+    /// Creates a legacy host with URL mode.
     async fn legacy(wire: Wire) -> Self {
-        Self::shaking_hands(wire, json!({ "elicitation": { "url": {} } })).await
+        Self::initialize(wire, json!({ "elicitation": { "url": {} } })).await
     }
 
-    /// One with a handshake that cannot be asked.
-    async fn unable(wire: Wire) -> Self {
-        Self::shaking_hands(wire, json!({ "elicitation": {} })).await
+    /// Creates a legacy host without URL mode.
+    async fn without_url_mode(wire: Wire) -> Self {
+        Self::initialize(wire, json!({ "elicitation": {} })).await
     }
 
-    async fn shaking_hands(wire: Wire, capabilities: Value) -> Self {
+    async fn initialize(wire: Wire, capabilities: Value) -> Self {
         let mut host = Self::modern(wire);
         host.is_modern = false;
         host.capabilities = capabilities.clone();
@@ -52,26 +52,26 @@ impl Host {
             "capabilities": capabilities,
             "clientInfo": { "name": "a host with pages", "version": "1" },
         });
-        let id = host.ask("initialize", params).await;
-        host.answer(id).await;
+        let id = host.send_request("initialize", params).await;
+        host.response(id).await;
         host.wire.agreed(LEGACY);
-        host.say(json!({ "method": "notifications/initialized" }))
+        host.send(json!({ "method": "notifications/initialized" }))
             .await;
         host
     }
 
-    /// One without.
+    /// Creates a modern host.
     fn modern(wire: Wire) -> Self {
         Self {
             wire,
             is_modern: true,
             capabilities: json!({ "elicitation": { "form": {}, "url": {} } }),
             last_id: 0,
-            heard: Vec::new(),
+            received: Vec::new(),
         }
     }
 
-    /// Calls the server's tool; the id of the request.
+    /// Calls the server's tool and returns the id of the request.
     async fn call(&mut self) -> u64 {
         self.call_with(json!({})).await
     }
@@ -81,10 +81,10 @@ impl Host {
         for (name, value) in more.as_object().into_iter().flatten() {
             params[name] = value.clone();
         }
-        self.ask("tools/call", params).await
+        self.send_request("tools/call", params).await
     }
 
-    async fn ask(&mut self, method: &str, mut params: Value) -> u64 {
+    async fn send_request(&mut self, method: &str, mut params: Value) -> u64 {
         self.last_id += 1;
         if self.is_modern {
             params["_meta"] = json!({
@@ -93,23 +93,23 @@ impl Host {
             });
         }
         let id = self.last_id;
-        self.say(json!({ "id": id, "method": method, "params": params }))
+        self.send(json!({ "id": id, "method": method, "params": params }))
             .await;
         id
     }
 
-    async fn say(&mut self, mut message: Value) {
+    async fn send(&mut self, mut message: Value) {
         message["jsonrpc"] = json!("2.0");
         self.wire.send(message).await;
     }
 
-    /// Waits until it is asked: in the answer to the call `id`, if it has no handshake.
-    async fn question(&mut self, id: u64) -> Question {
+    /// Waits for the elicitation. A modern host gets it in the response to `id`.
+    async fn elicitation(&mut self, id: u64) -> UrlElicitation {
         let message = match self.is_modern {
-            true => self.answer(id).await,
+            true => self.response(id).await,
             false => {
                 let asks = |message: &Value| message["method"] == "elicitation/create";
-                self.hear(asks).await
+                self.receive(asks).await
             }
         };
         let params = match self.is_modern {
@@ -128,71 +128,76 @@ impl Host {
         assert_eq!(params["mode"], "url", "{message}");
         let text = params["message"].as_str().expect("a text");
         assert!(text.starts_with("snippets needs you to sign in"), "{text}");
-        Question {
+        UrlElicitation {
             page: params["url"].as_str().expect("a page").to_owned(),
             message,
         }
     }
 
-    /// Says what the person has done; the id of the call that is to be answered then.
-    async fn respond(&mut self, question: &Question, call: u64, action: &str) -> u64 {
+    /// Sends the user's action. Returns the id of the request that gets the response then.
+    async fn respond(&mut self, elicitation: &UrlElicitation, call: u64, action: &str) -> u64 {
         let response = json!({ "action": action });
         if self.is_modern {
-            let state = &question.message["result"]["requestState"];
+            let state = &elicitation.message["result"]["requestState"];
             let given = json!({ "inputResponses": { "page": response }, "requestState": state });
             return self.call_with(given).await;
         }
-        self.say(json!({ "id": question.message["id"], "result": response }))
+        self.send(json!({ "id": elicitation.message["id"], "result": response }))
             .await;
         call
     }
 
-    /// The same after the time that a person takes at least.
-    async fn respond_as_person(&mut self, question: &Question, call: u64, action: &str) -> u64 {
-        // What comes sooner than a second is taken for an answer of the host itself.
+    /// The same after the minimum time of a user.
+    async fn respond_as_user(
+        &mut self,
+        elicitation: &UrlElicitation,
+        call: u64,
+        action: &str,
+    ) -> u64 {
+        // An answer within a second counts as the host's own.
         tokio::time::sleep(Duration::from_millis(1100)).await;
-        self.respond(question, call, action).await
+        self.respond(elicitation, call, action).await
     }
 
-    async fn answer(&mut self, id: u64) -> Value {
-        self.hear(|message| message.get("method").is_none() && message["id"] == id)
+    async fn response(&mut self, id: u64) -> Value {
+        self.receive(|message| message.get("method").is_none() && message["id"] == id)
             .await
     }
 
-    async fn greeting(&mut self, id: u64) {
-        let answer = self.answer(id).await;
+    async fn expect_hello(&mut self, id: u64) {
+        let answer = self.response(id).await;
         let text = answer["result"]["content"][0]["text"].as_str();
         assert!(text.is_some_and(|text| text.contains("Hello")), "{answer}");
     }
 
-    /// The code of the error that a call ends with.
-    async fn refusal(&mut self, id: u64) -> i64 {
-        let answer = self.answer(id).await;
+    /// Returns the error code of a response.
+    async fn error_code(&mut self, id: u64) -> i64 {
+        let answer = self.response(id).await;
         let code = answer["error"]["code"].as_i64();
         code.unwrap_or_else(|| panic!("no error: {answer}"))
     }
 
-    async fn told(&mut self, method: &str) -> Value {
-        self.hear(|message| message["method"] == method).await
+    async fn notification(&mut self, method: &str) -> Value {
+        self.receive(|message| message["method"] == method).await
     }
 
-    /// The next message of that kind; others are kept.
-    async fn hear(&mut self, is_it: impl Fn(&Value) -> bool) -> Value {
-        if let Some(at) = self.heard.iter().position(&is_it) {
-            return self.heard.remove(at);
+    /// Returns the next matching message and keeps all others.
+    async fn receive(&mut self, is_it: impl Fn(&Value) -> bool) -> Value {
+        if let Some(at) = self.received.iter().position(&is_it) {
+            return self.received.remove(at);
         }
         loop {
             match within("a message", self.wire.next()).await {
-                Heard::Message { message, .. } if is_it(&message) => return message,
-                Heard::Message { message, .. } => self.heard.push(message),
-                Heard::Ended(_) => {}
+                Incoming::Message { message, .. } if is_it(&message) => return message,
+                Incoming::Message { message, .. } => self.received.push(message),
+                Incoming::Ended(_) => {}
             }
         }
     }
 
-    /// Nothing of what came so far asked anything.
-    fn was_not_asked(&self) {
-        for message in &self.heard {
+    /// Checks that no received message is an elicitation.
+    fn assert_not_elicited(&self) {
+        for message in &self.received {
             let asks = message["method"] == "elicitation/create"
                 || message["result"]["resultType"] == "input_required";
             assert!(!asks, "{message}");
@@ -200,10 +205,10 @@ impl Host {
     }
 }
 
-/// A bridge in front of the gateway's server, in a folder of its own.
-async fn bridge(harness: &Harness, name: &str, patience: u64) -> Bridge {
+/// Starts a bridge with the gateway's server, in a folder of its own.
+async fn bridge(harness: &Harness, name: &str, wait_seconds: u64) -> Bridge {
     let config = format!(
-        "[bridge]\nport = 0\nsign_in_wait_seconds = {patience}\n[servers.snippets]\nurl = \"{}/snippets/mcp\"\n",
+        "[bridge]\nport = 0\nsign_in_wait_seconds = {wait_seconds}\n[servers.snippets]\nurl = \"{}/snippets/mcp\"\n",
         harness.servers.gateway_url()
     );
     let bridge = Bridge::configured(&harness.folder().join(name), &config);
@@ -225,162 +230,166 @@ fn server() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_host_that_can_show_pages_signs_in_without_a_browser_of_the_bridges() {
+async fn hosts_with_url_mode_sign_in_without_bridge_browser() {
     let harness = Harness::start().await;
     let bridge = bridge(&harness, "every", 50).await;
     let url = endpoint(&bridge).await;
-    // The first is asked at once, because nobody ever signed in; the others when they call.
+    // The first host gets the elicitation at once, because no account ever signed in. The others
+    // get it when they call.
     let mut hosts = Vec::new();
     for wire in [stdio(&bridge), Wire::streamable(url.clone())] {
         hosts.push(Host::legacy(wire).await);
     }
-    hosts.extend([stdio(&bridge), Wire::alone(url)].map(Host::modern));
+    hosts.extend([stdio(&bridge), Wire::stateless(url)].map(Host::modern));
     for mut host in hosts {
         let call = host.call().await;
-        let question = host.question(call).await;
-        assert!(question.page.starts_with(&harness.servers.gateway_url()));
-        assert!(question.page.contains("code_challenge="));
-        let call = host.respond(&question, call, "accept").await;
-        harness.sign_in_at(&question.page).await;
+        let elicitation = host.elicitation(call).await;
+        assert!(elicitation.page.starts_with(&harness.servers.gateway_url()));
+        assert!(elicitation.page.contains("code_challenge="));
+        let call = host.respond(&elicitation, call, "accept").await;
+        harness.sign_in_at(&elicitation.page).await;
         if !host.is_modern {
-            let done = host.told("notifications/elicitation/complete").await;
-            let id = &question.message["id"];
+            let done = host
+                .notification("notifications/elicitation/complete")
+                .await;
+            let id = &elicitation.message["id"];
             assert_eq!(done["params"]["elicitationId"], *id, "{done}");
         }
-        host.greeting(call).await;
+        host.expect_hello(call).await;
         bridge.sign_out().await;
-        host.was_not_asked();
+        host.assert_not_elicited();
     }
     assert_eq!(bridge.browser.page_count(), 0);
-    let said = harness.servers.front.said().join("\n");
-    assert!(
-        said.contains("hello_mcp"),
-        "the calls are among what was said"
-    );
+    let said = harness.servers.gateway_proxy.requests().join("\n");
+    assert!(said.contains("hello_mcp"), "the calls were recorded");
     for ours in ["postern-page", "inputResponses", "requestState"] {
-        assert!(!said.contains(ours), "the server was told {ours}");
+        assert!(!said.contains(ours), "the server received {ours}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_declines_is_not_asked_again_until_somebody_wishes_to_sign_in() {
+async fn declined_elicitation_is_not_repeated_until_user_signs_in() {
     let harness = Harness::start().await;
     for (name, action) in [("legacy", "decline"), ("modern", "cancel")] {
         let bridge = bridge(&harness, name, 5).await;
         let mut host = match name {
-            "modern" => Host::modern(Wire::alone(endpoint(&bridge).await)),
+            "modern" => Host::modern(Wire::stateless(endpoint(&bridge).await)),
             _ => Host::legacy(stdio(&bridge)).await,
         };
         let call = host.call().await;
-        let question = host.question(call).await;
-        let call = host.respond_as_person(&question, call, action).await;
-        assert_eq!(host.refusal(call).await, 1008, "the sign-in was cancelled");
+        let elicitation = host.elicitation(call).await;
+        let call = host.respond_as_user(&elicitation, call, action).await;
+        assert_eq!(
+            host.error_code(call).await,
+            1008,
+            "the sign-in was cancelled"
+        );
         let call = host.call().await;
-        assert_eq!(host.refusal(call).await, 1001, "a sign-in is needed");
-        host.was_not_asked();
+        assert_eq!(host.error_code(call).await, 1001, "a sign-in is needed");
+        host.assert_not_elicited();
         assert_eq!(bridge.browser.page_count(), 0);
         assert_eq!(bridge.state().await.sign_ins, []);
 
         let (mut client, server) = (bridge.connect().await, server());
         let way = SignInWay::Here;
-        let wish = Request::SignIn { server, way };
-        let (_, page) = tokio::join!(client.call(&wish), async {
+        let request = Request::SignIn { server, way };
+        let (_, page) = tokio::join!(client.call(&request), async {
             let page = bridge.browser.page(0).await;
             let server = self::server();
-            bridge.ask(Request::CancelSignIn { server }).await;
+            bridge.request(Request::CancelSignIn { server }).await;
             page
         });
-        assert_ne!(page, question.page);
+        assert_ne!(page, elicitation.page);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_question_is_withdrawn_when_the_sign_in_is_cancelled_elsewhere() {
+async fn cancelled_sign_in_cancels_elicitation() {
     let harness = Harness::start().await;
     let bridge = bridge(&harness, "cancelled", 5).await;
     let mut host = Host::legacy(stdio(&bridge)).await;
     let call = host.call().await;
-    let question = host.question(call).await;
+    let elicitation = host.elicitation(call).await;
     let cancel = Request::CancelSignIn { server: server() };
-    bridge.ask(cancel).await;
-    let withdrawn = host.told("notifications/cancelled").await;
-    assert_eq!(withdrawn["params"]["requestId"], question.message["id"]);
-    assert_eq!(host.refusal(call).await, 1008);
+    bridge.request(cancel).await;
+    let withdrawn = host.notification("notifications/cancelled").await;
+    assert_eq!(withdrawn["params"]["requestId"], elicitation.message["id"]);
+    assert_eq!(host.error_code(call).await, 1008);
 
-    // An answer that comes too late is nobody's.
-    host.respond(&question, call, "accept").await;
+    // A late response is ignored.
+    host.respond(&elicitation, call, "accept").await;
     let call = host.call().await;
-    assert_eq!(host.refusal(call).await, 1001);
+    assert_eq!(host.error_code(call).await, 1001);
     let mut modern = Host::modern(stdio(&bridge));
     let late = json!({
         "inputResponses": { "page": { "action": "accept" } },
-        "requestState": question.message["id"],
+        "requestState": elicitation.message["id"],
     });
     let call = modern.call_with(late).await;
-    assert_eq!(modern.refusal(call).await, 1001);
+    assert_eq!(modern.error_code(call).await, 1001);
     assert_eq!(bridge.browser.page_count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_several_hosts_one_is_asked_and_another_when_that_one_goes() {
+async fn elicitation_moves_to_next_host_on_disconnect() {
     let harness = Harness::start().await;
     let bridge = bridge(&harness, "several", 50).await;
     let mut first = Host::legacy(stdio(&bridge)).await;
     let call = first.call().await;
-    let gone = first.question(call).await;
+    let gone = first.elicitation(call).await;
     let mut second = Host::legacy(stdio(&bridge)).await;
     let second_call = second.call().await;
-    let mut unable = Host::unable(stdio(&bridge)).await;
-    let unable_call = unable.call().await;
-    let mut alone = Host::modern(Wire::alone(endpoint(&bridge).await));
+    let mut without_url_mode = Host::without_url_mode(stdio(&bridge)).await;
+    let unable_call = without_url_mode.call().await;
+    let mut alone = Host::modern(Wire::stateless(endpoint(&bridge).await));
     let alone_call = alone.call().await;
 
     drop(first);
-    let question = second.question(second_call).await;
-    assert_eq!(question.page, gone.page, "one page for all");
-    assert_ne!(question.message["id"], gone.message["id"]);
-    let second_call = second.respond(&question, second_call, "accept").await;
-    harness.sign_in_at(&question.page).await;
-    second.greeting(second_call).await;
-    unable.greeting(unable_call).await;
-    alone.greeting(alone_call).await;
-    for host in [second, unable, alone] {
-        host.was_not_asked();
+    let elicitation = second.elicitation(second_call).await;
+    assert_eq!(elicitation.page, gone.page, "one page for all");
+    assert_ne!(elicitation.message["id"], gone.message["id"]);
+    let second_call = second.respond(&elicitation, second_call, "accept").await;
+    harness.sign_in_at(&elicitation.page).await;
+    second.expect_hello(second_call).await;
+    without_url_mode.expect_hello(unable_call).await;
+    alone.expect_hello(alone_call).await;
+    for host in [second, without_url_mode, alone] {
+        host.assert_not_elicited();
     }
     assert_eq!(bridge.browser.page_count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_who_signs_in_meanwhile_has_a_browser_and_the_host_has_its_answer() {
+async fn user_sign_in_replaces_elicitation_and_answers_host() {
     let harness = Harness::start().await;
     let bridge = bridge(&harness, "meanwhile", 50).await;
     let mut host = Host::legacy(stdio(&bridge)).await;
     let call = host.call().await;
-    let question = host.question(call).await;
+    let elicitation = host.elicitation(call).await;
     let (mut client, server) = (bridge.connect().await, server());
     let way = SignInWay::Here;
-    let wish = Request::SignIn { server, way };
+    let request = Request::SignIn { server, way };
     let signing_in = async {
         let page = bridge.browser.page(0).await;
-        let withdrawn = host.told("notifications/cancelled").await;
-        assert_eq!(withdrawn["params"]["requestId"], question.message["id"]);
+        let withdrawn = host.notification("notifications/cancelled").await;
+        assert_eq!(withdrawn["params"]["requestId"], elicitation.message["id"]);
         harness.sign_in_at(&page).await;
     };
-    let (ended, ()) = tokio::join!(client.call(&wish), signing_in);
+    let (ended, ()) = tokio::join!(client.call(&request), signing_in);
     ended.expect("a sign-in");
-    host.greeting(call).await;
-    host.was_not_asked();
+    host.expect_hello(call).await;
+    host.assert_not_elicited();
 }
 
-/// The addresses that a command told a person.
-fn addresses(output: &Output) -> Vec<String> {
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    let lines = told.lines().filter(|line| line.starts_with("  http"));
+/// Returns the URLs that a command printed.
+fn printed_urls(output: &Output) -> Vec<String> {
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let lines = stderr.lines().filter(|line| line.starts_with("  http"));
     lines.map(|line| line.trim().to_owned()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sign_in_by_command_keeps_page_that_host_was_asked_to_show() {
+async fn sign_in_command_reuses_page_of_elicitation() {
     let harness = Harness::start().await;
     let bridge = bridge(&harness, "one-address", 50).await;
     let url = endpoint(&bridge).await;
@@ -392,29 +401,29 @@ async fn sign_in_by_command_keeps_page_that_host_was_asked_to_show() {
     ];
     for (tab, (era, action)) in cases.into_iter().enumerate() {
         let mut host = match era {
-            "modern" => Host::modern(Wire::alone(url.clone())),
+            "modern" => Host::modern(Wire::stateless(url.clone())),
             _ => Host::legacy(stdio(&bridge)).await,
         };
         let call = host.call().await;
-        let question = host.question(call).await;
+        let elicitation = host.elicitation(call).await;
         let signing_in = async {
             let page = bridge.browser.page(tab).await;
             assert_eq!(
-                page, question.page,
+                page, elicitation.page,
                 "the page that the host was asked to show"
             );
             if !host.is_modern {
-                let withdrawn = host.told("notifications/cancelled").await;
-                assert_eq!(withdrawn["params"]["requestId"], question.message["id"]);
+                let withdrawn = host.notification("notifications/cancelled").await;
+                assert_eq!(withdrawn["params"]["requestId"], elicitation.message["id"]);
             }
-            // Too late to be asked, and to end what another person began.
-            let call = host.respond_as_person(&question, call, action).await;
+            // This response is too late to affect the sign-in of another client.
+            let call = host.respond_as_user(&elicitation, call, action).await;
             if host.is_modern && action == "decline" {
-                assert_eq!(host.refusal(call).await, 1008);
+                assert_eq!(host.error_code(call).await, 1008);
             }
             harness.sign_in_at(&page).await;
             if !host.is_modern || action == "accept" {
-                host.greeting(call).await;
+                host.expect_hello(call).await;
             }
         };
         let commands = async {
@@ -425,24 +434,24 @@ async fn sign_in_by_command_keeps_page_that_host_was_asked_to_show() {
         for output in [ended.0, ended.1] {
             assert!(output.status.success(), "{output:?}");
             assert_eq!(
-                addresses(&output),
-                [question.page.as_str()],
+                printed_urls(&output),
+                [elicitation.page.as_str()],
                 "{era} {action}"
             );
         }
         assert_eq!(bridge.browser.page_count(), tab + 1);
-        host.was_not_asked();
+        host.assert_not_elicited();
         bridge.sign_out().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sign_in_by_command_on_another_way_tells_no_dead_address() {
+async fn sign_in_command_with_paste_prints_only_new_page() {
     let harness = Harness::start().await;
     let bridge = bridge(&harness, "another-way", 50).await;
     let mut host = Host::legacy(stdio(&bridge)).await;
     let call = host.call().await;
-    let question = host.question(call).await;
+    let elicitation = host.elicitation(call).await;
     let signing_in = async {
         let page = until("the page to paste from", async || {
             let views = bridge.state().await.sign_ins;
@@ -450,21 +459,21 @@ async fn sign_in_by_command_on_another_way_tells_no_dead_address() {
             view.map(|view| view.url)
         });
         let page = page.await;
-        host.told("notifications/cancelled").await;
+        host.notification("notifications/cancelled").await;
         harness.sign_in_at(&page).await;
         page
     };
     let command = ["sign-in", "snippets", "--paste"];
     let (output, page) = tokio::join!(bridge.output(&command, ""), signing_in);
     assert!(output.status.success(), "{output:?}");
-    assert_ne!(page, question.page);
-    assert_eq!(addresses(&output), [page]);
-    host.greeting(call).await;
+    assert_ne!(page, elicitation.page);
+    assert_eq!(printed_urls(&output), [page]);
+    host.expect_hello(call).await;
     assert_eq!(bridge.browser.page_count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn host_that_declines_at_once_waits_for_browser_here() {
+async fn elicitation_declined_at_once_opens_browser() {
     let harness = Harness::start().await;
     let bridge = bridge(&harness, "headless", 50).await;
     let url = endpoint(&bridge).await;
@@ -472,7 +481,7 @@ async fn host_that_declines_at_once_waits_for_browser_here() {
         (false, stdio(&bridge), "decline"),
         (false, Wire::streamable(url.clone()), "decline"),
         (true, stdio(&bridge), "decline"),
-        (true, Wire::alone(url), "cancel"),
+        (true, Wire::stateless(url), "cancel"),
     ];
     for (tab, (is_modern, wire, action)) in wires.into_iter().enumerate() {
         let mut host = match is_modern {
@@ -480,13 +489,13 @@ async fn host_that_declines_at_once_waits_for_browser_here() {
             false => Host::legacy(wire).await,
         };
         let call = host.call().await;
-        let question = host.question(call).await;
-        let call = host.respond(&question, call, action).await;
+        let elicitation = host.elicitation(call).await;
+        let call = host.respond(&elicitation, call, action).await;
         let page = bridge.browser.page(tab).await;
-        assert_eq!(page, question.page, "the page goes on");
+        assert_eq!(page, elicitation.page, "the page goes on");
         harness.sign_in_at(&page).await;
-        host.greeting(call).await;
-        host.was_not_asked();
+        host.expect_hello(call).await;
+        host.assert_not_elicited();
         bridge.sign_out().await;
     }
 }
@@ -497,59 +506,59 @@ async fn quick_declines_of_many_hosts_open_one_tab() {
     let bridge = bridge(&harness, "storm", 2).await;
     let mut first = Host::legacy(stdio(&bridge)).await;
     let call = first.call().await;
-    let question = first.question(call).await;
-    first.respond(&question, call, "decline").await;
+    let elicitation = first.elicitation(call).await;
+    first.respond(&elicitation, call, "decline").await;
     bridge.browser.page(0).await;
-    assert_eq!(first.refusal(call).await, 1001);
+    assert_eq!(first.error_code(call).await, 1001);
     for is_modern in [true, false, true] {
         let mut host = match is_modern {
             true => Host::modern(stdio(&bridge)),
             false => Host::legacy(stdio(&bridge)).await,
         };
         let call = host.call().await;
-        // The page waits, and no host is asked for another one.
-        assert_eq!(host.refusal(call).await, 1001);
-        host.was_not_asked();
+        // The page is pending, and no host gets another elicitation.
+        assert_eq!(host.error_code(call).await, 1001);
+        host.assert_not_elicited();
     }
     let server = server();
-    bridge.ask(Request::CancelSignIn { server }).await;
+    bridge.request(Request::CancelSignIn { server }).await;
     let call = first.call().await;
-    assert_eq!(first.refusal(call).await, 1001);
-    first.was_not_asked();
+    assert_eq!(first.error_code(call).await, 1001);
+    first.assert_not_elicited();
     assert_eq!(bridge.browser.page_count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_cannot_do_what_it_offers_has_a_browser_opened() {
+async fn failed_elicitation_opens_browser() {
     let harness = Harness::start().await;
-    let bridge = bridge(&harness, "unable", 50).await;
+    let bridge = bridge(&harness, "no-url-mode", 50).await;
     let mut host = Host::legacy(stdio(&bridge)).await;
     let call = host.call().await;
-    let question = host.question(call).await;
+    let elicitation = host.elicitation(call).await;
     let error = json!({ "code": -32602, "message": "this mode is unknown" });
-    host.say(json!({ "id": question.message["id"], "error": error }))
+    host.send(json!({ "id": elicitation.message["id"], "error": error }))
         .await;
     let page = bridge.browser.page(0).await;
     harness.sign_in_at(&page).await;
-    host.greeting(call).await;
-    host.was_not_asked();
+    host.expect_hello(call).await;
+    host.assert_not_elicited();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_without_a_stream_is_asked_with_its_next_request() {
+async fn host_without_stream_gets_elicitation_with_next_request() {
     let harness = Harness::start().await;
     let bridge = bridge(&harness, "streamless", 1).await;
     let mut host = Host::legacy(Wire::streamable(endpoint(&bridge).await)).await;
-    // Nobody has called anything, so that is all it could be asked for.
+    // No tool was called yet, so this is the only reason for an elicitation.
     until("the page", async || {
         let state = bridge.state().await;
         (!state.sign_ins.is_empty()).then_some(())
     })
     .await;
-    let list = host.ask("tools/list", json!({})).await;
-    let question = host.question(list).await;
-    host.answer(list).await;
-    host.respond_as_person(&question, list, "decline").await;
+    let list = host.send_request("tools/list", json!({})).await;
+    let elicitation = host.elicitation(list).await;
+    host.response(list).await;
+    host.respond_as_user(&elicitation, list, "decline").await;
     until("its end", async || {
         let state = bridge.state().await;
         state.sign_ins.is_empty().then_some(())

@@ -1,4 +1,4 @@
-//! oidc-provider, a certified one, as a library that a script of ours starts.
+//! oidc-provider, a certified implementation, as a library that a script of ours starts.
 
 use std::{net::SocketAddr, process::Stdio};
 
@@ -10,9 +10,9 @@ use tokio::{
 };
 
 use super::{
-    Place, at_the_page,
-    server::{Looks, Server},
-    who_am_i,
+    Setup, call_whoami,
+    server::{IntrospectionAuth, Server},
+    sign_in_at_page,
 };
 use crate::{
     clients::{node, tools},
@@ -29,21 +29,21 @@ use crate::{
 const SCRIPT: &str = include_str!("../../clients/authority.mjs");
 
 struct OidcProvider {
-    /// Where it is reached.
+    /// The address of the issuer.
     proxy: RecordingProxy,
     _process: Child,
-    /// What it says; it would end if nobody listened.
-    _words: Lines<BufReader<ChildStdout>>,
+    /// Its output, held open because the script exits when it is closed.
+    _stdout: Lines<BufReader<ChildStdout>>,
 }
 
-/// With access tokens that live for so many seconds, and more about the server in the bridge's
-/// configuration.
-async fn place(life: u32, more: &str) -> Place<OidcProvider> {
+/// Starts everything. Access tokens live for `token_lifetime` seconds. `more` is added to the
+/// server's section of the configuration.
+async fn setup(token_lifetime: u32, more: &str) -> Setup<OidcProvider> {
     let proxy = RecordingProxy::open().await;
     let issuer = format!("http://{}", proxy.address());
     let mut process = Command::new(node())
         .args(["--input-type=module", "--eval", SCRIPT])
-        .args([&issuer, &life.to_string()])
+        .args([&issuer, &token_lifetime.to_string()])
         .current_dir(tools().join("clients/node"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -51,22 +51,22 @@ async fn place(life: u32, more: &str) -> Place<OidcProvider> {
         .kill_on_drop(true)
         .spawn()
         .expect("oidc-provider; hint: `cargo xtask tools` installs it");
-    let words = process.stdout.take().expect("its words");
+    let words = process.stdout.take().expect("its output");
     let mut words = BufReader::new(words).lines();
     let first = within("oidc-provider", words.next_line()).await;
-    let port = first.expect("its words").expect("a line").parse();
+    let port = first.expect("its output").expect("a line").parse();
     let address = SocketAddr::from(([127, 0, 0, 1], port.expect("a port")));
-    proxy.lead_to(Some(address));
-    let server = Server::start(&issuer, Looks::ByItsSecret).await;
+    proxy.forward_to(Some(address));
+    let server = Server::start(&issuer, IntrospectionAuth::ClientSecret).await;
     let authority = OidcProvider {
         proxy,
         _process: process,
-        _words: words,
+        _stdout: words,
     };
-    Place::around(authority, server, more).await
+    Setup::start(authority, server, more).await
 }
 
-/// Says who one is, and agrees.
+/// Signs in and consents.
 async fn sign_in(browser: &Browser, who: &str) {
     browser.fill("input[name=login]", who).await;
     browser.fill("input[name=password]", "any").await;
@@ -76,26 +76,26 @@ async fn sign_in(browser: &Browser, who: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn signs_in_renews_with_rotation_and_forgets() {
-    let place = place(4, "").await;
-    place
+async fn sign_in_refreshes_with_rotation_and_revokes() {
+    let setup = setup(4, "").await;
+    setup
         .sign_in("ada", async |browser| sign_in(browser, "ada").await)
         .await;
-    let mut shim = Shim::connect(&place.bridge, "one").await;
-    // Each renewal takes the refresh token that the one before brought; the old ones are dead.
-    place.renews_twice(&mut shim, "ada").await;
+    let mut shim = Shim::connect(&setup.bridge, "one").await;
+    // Each refresh uses the refresh token of the previous one. The older ones are invalid.
+    setup.expect_two_refreshes(&mut shim, "ada").await;
 
-    let last = place.server.tokens().pop().expect("a token");
-    assert_eq!(place.server.look_into(&last).await["active"], true);
-    place.bridge.sign_out().await;
-    assert_eq!(place.server.look_into(&last).await["active"], false);
+    let last = setup.server.tokens().pop().expect("a token");
+    assert_eq!(setup.server.introspect(&last).await["active"], true);
+    setup.bridge.sign_out().await;
+    assert_eq!(setup.server.introspect(&last).await["active"], false);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn signs_in_by_a_code_on_another_device() {
-    let place = place(600, "").await;
-    place
-        .sign_in_elsewhere("grace", async |browser, code| {
+async fn device_code_sign_in_succeeds() {
+    let setup = setup(600, "").await;
+    setup
+        .sign_in_by_device_code("grace", async |browser, code| {
             browser.fill("input[name=user_code]", code).await;
             browser.click("button[type=submit]").await;
             let confirm = "button[form='op.deviceConfirmForm'][autofocus]";
@@ -103,29 +103,29 @@ async fn signs_in_by_a_code_on_another_device() {
             sign_in(browser, "grace").await;
         })
         .await;
-    let mut shim = Shim::connect(&place.bridge, "one").await;
-    assert_eq!(who_am_i(&mut shim).await, "grace");
+    let mut shim = Shim::connect(&setup.bridge, "one").await;
+    assert_eq!(call_whoami(&mut shim).await, "grace");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lets_a_program_in_by_its_secret() {
+async fn client_credentials_with_secret_are_accepted() {
     let auth = "auth = { kind = \"client-credentials\", client_id = \"a-program\", \
                 client_secret = { keychain = \"program\" } }";
-    let place = place(600, auth).await;
+    let setup = setup(600, auth).await;
     let secret = ["secrets", "set", "program"];
-    place.bridge.run_with(&secret, "proves-a-program").await;
-    let mut shim = Shim::connect(&place.bridge, "one").await;
-    assert_eq!(who_am_i(&mut shim).await, "a-program");
-    assert_eq!(place.bridge.browser.page_count(), 0, "nobody was asked");
+    setup.bridge.run_with(&secret, "proves-a-program").await;
+    let mut shim = Shim::connect(&setup.bridge, "one").await;
+    assert_eq!(call_whoami(&mut shim).await, "a-program");
+    assert_eq!(setup.bridge.browser.page_count(), 0, "no page was opened");
 }
 
-impl Place<OidcProvider> {
-    /// Waits until all tokens that were issued have ended, those among them that were refreshed
-    /// beside a call.
+impl Setup<OidcProvider> {
+    /// Waits until all issued tokens have expired, including those that were refreshed during a
+    /// call.
     async fn until_the_tokens_end(&self) {
         until("the end of all tokens", async || {
             for token in self.authority.issued() {
-                if self.server.look_into(&token).await["active"] != false {
+                if self.server.introspect(&token).await["active"] != false {
                     return None;
                 }
             }
@@ -136,9 +136,9 @@ impl Place<OidcProvider> {
 }
 
 impl OidcProvider {
-    /// The access tokens that it has answered with.
+    /// Returns all access tokens that it issued.
     fn issued(&self) -> Vec<String> {
-        let answered = self.proxy.answered().join("\n");
+        let answered = self.proxy.responses().join("\n");
         let mut texts = answered.split("\"access_token\":\"");
         texts.next();
         texts
@@ -147,46 +147,48 @@ impl OidcProvider {
     }
 }
 
-/// When the bridge is killed.
+/// When the bridge is killed during a refresh.
 #[derive(Clone, Copy, Debug)]
 enum Moment {
-    /// Its request for new tokens is on the way.
+    /// While its token request is on the way.
     BeforeUse,
-    /// What the authorization server has answered is on the way.
+    /// While the token response is on the way.
     BetweenUseAndStore,
-    /// The new access token was let in.
+    /// After the server accepted the new access token.
     AfterStore,
 }
 
 impl Moment {
-    /// Has a call made that renews, and kills the bridge at this moment of it.
-    async fn kill(self, place: &Place<OidcProvider>, shim: &mut Shim) {
-        let process = place.bridge.process().await;
-        let before = place.server.tokens().len();
-        let proxy = &place.authority.proxy;
+    /// Makes a call that causes a refresh, and kills the bridge at this moment.
+    async fn kill(self, setup: &Setup<OidcProvider>, shim: &mut Shim) {
+        let process = setup.bridge.process().await;
+        let before = setup.server.tokens().len();
+        let proxy = &setup.authority.proxy;
         let stopped = match self {
-            Self::BeforeUse => Some(proxy.stop(Direction::Said, "grant_type=refresh_token")),
-            Self::BetweenUseAndStore => Some(proxy.stop(Direction::Answered, "\"access_token\"")),
+            Self::BeforeUse => Some(proxy.stop(Direction::Request, "grant_type=refresh_token")),
+            Self::BetweenUseAndStore => Some(proxy.stop(Direction::Response, "\"access_token\"")),
             Self::AfterStore => None,
         };
-        let call = shim.ask("tools/call", json!({ "name": "whoami" })).await;
+        let call = shim
+            .send_request("tools/call", json!({ "name": "whoami" }))
+            .await;
         let _held = match stopped {
             Some(stopped) => Some(within("the moment", stopped).await.expect("it is stopped")),
             None => {
-                let more = async || (place.server.tokens().len() > before).then_some(());
+                let more = async || (setup.server.tokens().len() > before).then_some(());
                 until("a new token", more).await;
                 None
             }
         };
         program::kill(process);
-        // Whether it was carried out is not known, so that this may be an error.
-        shim.answer(call).await;
+        // This may be an error, because the outcome of the call is unknown.
+        shim.response(call).await;
     }
 
-    /// How many pages are opened for a person until a call has its answer again.
+    /// Returns how many pages are opened until a call succeeds again.
     fn pages(self) -> usize {
         match self {
-            // The one token that there was is dead, and what it brought is lost.
+            // The only refresh token was used, and its successor is lost.
             Self::BetweenUseAndStore => 1,
             Self::BeforeUse | Self::AfterStore => 0,
         }
@@ -194,11 +196,11 @@ impl Moment {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bridge_killed_while_it_renews_costs_one_sign_in_at_most() {
-    let place = place(2, "").await;
+async fn bridge_killed_during_refresh_costs_at_most_one_sign_in() {
+    let setup = setup(2, "").await;
     let ada = async |browser: &Browser| sign_in(browser, "ada").await;
-    place.sign_in("ada", ada).await;
-    let mut shim = shim_with_browser(&place.bridge).await;
+    setup.sign_in("ada", ada).await;
+    let mut shim = shim_with_browser(&setup.bridge).await;
     answer(&mut shim).await;
 
     let moments = [
@@ -207,38 +209,38 @@ async fn the_bridge_killed_while_it_renews_costs_one_sign_in_at_most() {
         Moment::AfterStore,
     ];
     for moment in moments.repeat(3) {
-        place.until_the_tokens_end().await;
-        let before = place.bridge.browser.page_count();
-        let person = async {
+        setup.until_the_tokens_end().await;
+        let before = setup.bridge.browser.page_count();
+        let user = async {
             if moment.pages() > 0 {
-                at_the_page(&place.bridge.browser.page(before).await, ada).await;
+                sign_in_at_page(&setup.bridge.browser.page(before).await, ada).await;
             }
         };
         let goes_on = async {
-            moment.kill(&place, &mut shim).await;
+            moment.kill(&setup, &mut shim).await;
             answer(&mut shim).await
         };
-        let (who, ()) = tokio::join!(goes_on, person);
+        let (who, ()) = tokio::join!(goes_on, user);
         assert_eq!(who, "ada", "{moment:?}");
-        let pages = place.bridge.browser.page_count() - before;
+        let pages = setup.bridge.browser.page_count() - before;
         assert_eq!(pages, moment.pages(), "{moment:?}");
-        let state = place.bridge.state().await;
+        let state = setup.bridge.state().await;
         assert_eq!(state.bridge.vault.state, VaultState::KeyFile);
         assert_eq!(state.accounts.len(), 1, "{moment:?}");
     }
 }
 
-/// A shim of somebody who sits in front of a browser, which the bridges that it starts open.
+/// Returns a shim whose bridges can open a browser.
 async fn shim_with_browser(bridge: &Bridge) -> Shim {
     let mut command = shim::command(bridge, "one");
     command.env("BROWSER", bridge.browser.program());
-    let mut shim = Shim::of(command);
+    let mut shim = Shim::from_command(command);
     shim.initialize().await;
     shim
 }
 
-/// Who one is, once a call has an answer: the first may not, if the shim does not know yet that the
-/// bridge is gone.
+/// Returns the user's name once a call succeeds. The first may fail if the shim does not know yet
+/// that the bridge is gone.
 async fn answer(shim: &mut Shim) -> String {
     let answered = async || shim.call("whoami", json!({})).await.ok();
     until("an answer", answered).await

@@ -1,4 +1,4 @@
-//! A small MCP server that takes the tokens of one authorization server, which it asks about each.
+//! A small MCP server that accepts the tokens of one authorization server. It introspects each.
 
 use std::{
     net::SocketAddr,
@@ -18,54 +18,54 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::harness::wire;
 
-/// How the server may look into tokens (RFC 7662), as the client `resource-server` whose secret
-/// is `looks-into-tokens`.
+/// How the server authenticates for introspection (RFC 7662). It is the client `resource-server`
+/// with the secret `looks-into-tokens`.
 #[derive(Clone, Copy)]
-pub(super) enum Looks {
-    /// It proves itself with its secret.
-    ByItsSecret,
-    /// It has to bring a token of its own, with the scope `looks-into-tokens`.
-    ByItsToken,
+pub(super) enum IntrospectionAuth {
+    /// With its client secret.
+    ClientSecret,
+    /// With an access token of its own, with the scope `looks-into-tokens`.
+    AccessToken,
 }
 
-/// The server. It ends with this value.
+/// The server. It stops when it is dropped.
 pub(super) struct Server {
     address: SocketAddr,
-    seen: Arc<Seen>,
+    shared: Arc<Shared>,
     serving: JoinHandle<()>,
 }
 
-struct Seen {
+struct Shared {
     address: SocketAddr,
     issuer: String,
-    looks: Looks,
+    introspection_auth: IntrospectionAuth,
     http: reqwest::Client,
-    /// The tokens that were let in, without repetition.
+    /// The accepted tokens, each once.
     tokens: Mutex<Vec<String>>,
 }
 
 impl Server {
-    /// Starts one that trusts this issuer, which need not be there yet.
-    pub(super) async fn start(issuer: &str, looks: Looks) -> Self {
+    /// Starts a server that trusts this issuer, which need not run yet.
+    pub(super) async fn start(issuer: &str, introspection_auth: IntrospectionAuth) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let seen = Arc::new(Seen {
+        let shared = Arc::new(Shared {
             address,
             issuer: issuer.to_owned(),
-            looks,
+            introspection_auth,
             http: wire::client(),
             tokens: Mutex::default(),
         });
         let router = Router::new()
             .route("/.well-known/oauth-protected-resource/mcp", get(describe))
             .route("/mcp", post(receive))
-            .with_state(Arc::clone(&seen));
+            .with_state(Arc::clone(&shared));
         let serving = tokio::spawn(async move {
             axum::serve(listener, router).await.expect("it serves");
         });
         Self {
             address,
-            seen,
+            shared,
             serving,
         }
     }
@@ -74,14 +74,14 @@ impl Server {
         format!("http://{}/mcp", self.address)
     }
 
-    /// The tokens that were let in so far, oldest first.
+    /// Returns the accepted tokens, oldest first.
     pub(super) fn tokens(&self) -> Vec<String> {
-        self.seen.tokens.lock().expect("the tokens").clone()
+        self.shared.tokens.lock().expect("the tokens").clone()
     }
 
-    /// What the authorization server says of a token now.
-    pub(super) async fn look_into(&self, token: &str) -> Value {
-        self.seen.look_into(token).await
+    /// Returns the authorization server's introspection response for a token.
+    pub(super) async fn introspect(&self, token: &str) -> Value {
+        self.shared.introspect(token).await
     }
 }
 
@@ -91,16 +91,16 @@ impl Drop for Server {
     }
 }
 
-impl Seen {
-    async fn look_into(&self, token: &str) -> Value {
-        let ask = match self.looks {
-            Looks::ByItsSecret => self.proven("token/introspection"),
-            Looks::ByItsToken => {
+impl Shared {
+    async fn introspect(&self, token: &str) -> Value {
+        let ask = match self.introspection_auth {
+            IntrospectionAuth::ClientSecret => self.authenticated_request("token/introspection"),
+            IntrospectionAuth::AccessToken => {
                 let asked = [
                     ("grant_type", "client_credentials"),
                     ("scope", "looks-into-tokens"),
                 ];
-                let own = answer(self.proven("token").form(&asked)).await;
+                let own = answer(self.authenticated_request("token").form(&asked)).await;
                 let own = own["access_token"].as_str().expect("a token of its own");
                 let endpoint = format!("{}/introspect", self.issuer);
                 self.http.post(endpoint).bearer_auth(own)
@@ -109,18 +109,19 @@ impl Seen {
         answer(ask.form(&[("token", token)])).await
     }
 
-    /// A request to the issuer, with the secret.
-    fn proven(&self, path: &str) -> RequestBuilder {
+    /// Returns a request to the issuer with the client secret.
+    fn authenticated_request(&self, path: &str) -> RequestBuilder {
         self.http
             .post(format!("{}/{path}", self.issuer))
             .basic_auth("resource-server", Some("looks-into-tokens"))
     }
 
-    /// Who sends this, if that is someone.
+    /// Returns the introspection response of the caller's token, or `None` if it is missing or
+    /// invalid.
     async fn caller(&self, headers: &HeaderMap) -> Option<Value> {
         let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
         let token = value.strip_prefix("Bearer ")?;
-        let told = self.look_into(token).await;
+        let told = self.introspect(token).await;
         if told["active"] != true || told["aud"] != format!("http://{}/mcp", self.address) {
             return None;
         }
@@ -137,23 +138,23 @@ async fn answer(request: RequestBuilder) -> Value {
     answer.json().await.expect("JSON")
 }
 
-async fn describe(State(seen): State<Arc<Seen>>) -> Json<Value> {
+async fn describe(State(shared): State<Arc<Shared>>) -> Json<Value> {
     Json(json!({
-        "resource": format!("http://{}/mcp", seen.address),
-        "authorization_servers": [seen.issuer],
+        "resource": format!("http://{}/mcp", shared.address),
+        "authorization_servers": [shared.issuer],
         "scopes_supported": ["mcp.read"],
     }))
 }
 
 async fn receive(
-    State(seen): State<Arc<Seen>>,
+    State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
     Json(message): Json<Value>,
 ) -> Response {
-    let Some(caller) = seen.caller(&headers).await else {
+    let Some(caller) = shared.caller(&headers).await else {
         let metadata = format!(
             "http://{}/.well-known/oauth-protected-resource/mcp",
-            seen.address
+            shared.address
         );
         let challenge = format!("Bearer resource_metadata=\"{metadata}\"");
         return (

@@ -1,5 +1,5 @@
-//! The Rust SDK as a client, in this process: over stdio and over Streamable HTTP, in each of its
-//! ways to begin.
+//! The Rust SDK as a client in this process: over stdio and over Streamable HTTP, in each of its
+//! lifecycle modes.
 
 use rmcp::{
     RoleClient,
@@ -15,7 +15,7 @@ use crate::harness::{Harness, bridge::Bridge, shim, within};
 type Client = RunningService<RoleClient, ()>;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_rust_sdk_reaches_the_tools_on_both_faces_however_it_begins() {
+async fn rust_sdk_reaches_tools_in_every_lifecycle_mode() {
     let harness = Harness::start().await;
     let bridge = signed_in(&harness).await;
     let modern = || vec![ProtocolVersion::V_2026_07_28];

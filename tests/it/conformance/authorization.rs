@@ -1,5 +1,5 @@
-//! The suite's scenarios for authorization servers: its own client, a person who consents and
-//! signs in with a browser, and the gateway.
+//! The suite's scenarios for authorization servers: its own client, a user who consents and signs
+//! in with a browser, and the gateway.
 
 use std::{fs, process::Stdio};
 
@@ -13,14 +13,14 @@ use crate::harness::{
     Harness, browser::Browser, free_port, oauth::OAuthClient, sign_in_pages, within,
 };
 
-/// How many checks there are to pass.
+/// How many checks must pass.
 const CHECKS: usize = 2;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_gateway_conforms_as_an_authorization_server() {
+async fn gateway_passes_authorization_server_scenarios() {
     let (harness, browser) = tokio::join!(Harness::start(), Browser::open());
     let gateway = harness.servers.gateway_url();
-    // Of a redirect to loopback the port is nobody's business (RFC 8252 section 7.3).
+    // The gateway ignores the port of a loopback redirect URI (RFC 8252 §7.3).
     let client = OAuthClient::new("127.0.0.1", "/callback").await;
     let client = client.register(&format!("{gateway}/register")).await;
     let report = run(&gateway, &client, &browser).await;
@@ -35,7 +35,7 @@ async fn the_gateway_conforms_as_an_authorization_server() {
     assert!(report.succeeded, "{}", report.said);
 }
 
-/// Lets the suite run, and signs in where it asks somebody to.
+/// Runs the suite and signs in when it prints an authorization request.
 async fn run(gateway: &str, client: &str, browser: &Browser) -> Report {
     let results = folder();
     let port = free_port().await.to_string();
@@ -81,10 +81,7 @@ async fn run(gateway: &str, client: &str, browser: &Browser) -> Report {
     )
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "what only earns a warning is worth a look"
-)]
+#[expect(clippy::print_stdout, reason = "warnings are informative")]
 fn print(report: &Report) {
     for scenario in &report.scenarios {
         println!("{scenario}");

@@ -1,8 +1,8 @@
-//! The suite's scenarios for clients: it starts a server, and hosts of both eras reach that
-//! through the shim and the bridge, so that the bridge is the client it sees.
+//! The suite's scenarios for clients. It starts a server, and hosts of both eras connect to it
+//! through the shim and the bridge, so that the bridge is the client under test.
 //!
-//! In the scenarios of signing in each host has a bridge of its own, and a browser follows where
-//! its pages lead.
+//! In the `auth/` scenarios each host has its own bridge, and a browser follows the redirects of
+//! its pages.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -16,16 +16,16 @@ use super::{
 };
 use crate::harness::{bridge::Bridge, program, shim};
 
-/// A revision, and how many scenarios its requirements score.
+/// A revision and the number of scored scenarios.
 const LEGACY: (&str, usize) = ("2025-11-25", 18);
 const MODERN: (&str, usize) = ("2026-07-28", 32);
 
-/// The scenario that looks at the clock. It warns where this machine is busy, and fails where a
-/// wait is a second too long or any too short.
+/// The scenario that measures time. It warns on a busy machine, and fails if a wait is too short or
+/// a second too long.
 const TIMED: &str = "sse-retry";
 
-/// The scenarios of an extension (SEP-2640). It belongs to no revision, and what serves them
-/// speaks both eras.
+/// The scenarios of an extension (SEP-2640). It belongs to no revision, and their server supports
+/// both eras.
 const SKILLS: [&str; 4] = [
     "sep-2640-client-no-prefetch",
     "sep-2640-client-verify-digest",
@@ -36,35 +36,35 @@ const SKILLS: [&str; 4] = [
 /// How long the user of a plain host takes for a page. Its lists wait for that.
 const PLAIN_USER: Duration = Duration::from_secs(1);
 
-/// What servers of 2025-03-26 leave out: a description of what they protect, and in the second case
-/// that of their authorization server as well.
+/// The scenarios in which a server of 2025-03-26 has no protected resource metadata, and in the
+/// second one its authorization server has no metadata either.
 const BEFORE_DESCRIPTIONS: [&str; 2] = [
     "auth/2025-03-26-oauth-metadata-backcompat",
     "auth/2025-03-26-oauth-endpoint-fallback",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bridge_conforms_as_the_client_of_a_legacy_server() {
+async fn legacy_host_and_server_pass_client_scenarios() {
     check("legacy", LEGACY).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bridge_conforms_as_the_client_of_a_modern_server() {
+async fn modern_host_and_server_pass_client_scenarios() {
     check("modern", MODERN).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_legacy_host_conforms_as_the_client_of_a_modern_server() {
+async fn legacy_host_with_modern_server_passes_client_scenarios() {
     let what = "2026-07-28, legacy host";
     let mut report = play("legacy", MODERN).await;
-    // The host's own handshake comes first. Nothing in it can name a version that has none.
+    // The host's own handshake comes first. It cannot name a version that has no handshake.
     let probed = report.take("request-metadata");
     assert!(!probed.failures.is_empty(), "{what}: {probed} after all");
     all_pass(what, &report, MODERN.1 - 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_modern_host_conforms_as_the_client_of_a_legacy_server() {
+async fn modern_host_with_legacy_server_passes_client_scenarios() {
     check("modern", LEGACY).await;
 }
 
@@ -79,16 +79,16 @@ async fn plain_modern_host_passes_every_client_scenario() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bridge_leaves_skills_to_hosts_of_both_eras() {
+async fn skills_scenarios_pass_in_both_eras() {
     check_each("skills", &SKILLS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bridge_signs_in_to_servers_of_2025_03_26() {
+async fn servers_of_2025_03_26_accept_sign_in() {
     check_each("2025-03-26", &BEFORE_DESCRIPTIONS).await;
 }
 
-/// Plays scenarios that no revision requires, with hosts of both eras.
+/// Runs scenarios outside of all revisions with hosts of both eras.
 async fn check_each(what: &str, scenarios: &[&str]) {
     for host in ["legacy", "modern"] {
         let player = Player::start(host).await;
@@ -101,14 +101,14 @@ async fn check_each(what: &str, scenarios: &[&str]) {
     }
 }
 
-/// Plays what a revision requires of a client, with a host of an era: all of it has to pass.
+/// Runs the client requirements of a revision with a host of one era. All must pass.
 async fn check(host: &'static str, (revision, scored): (&str, usize)) {
     let report = play(host, (revision, scored)).await;
     all_pass(&format!("{revision}, {host} host"), &report, scored);
 }
 
-/// What is scored of that.
-#[expect(clippy::print_stdout, reason = "what is not scored is worth a look")]
+/// Runs the client requirements of a revision and returns the scored scenarios.
+#[expect(clippy::print_stdout, reason = "unscored results are informative")]
 async fn play(host: &'static str, (revision, _): (&str, usize)) -> Report {
     let player = Player::start(host).await;
     let mut report = player.play("--requirements", revision).await;
@@ -122,7 +122,7 @@ async fn play(host: &'static str, (revision, _): (&str, usize)) -> Report {
     report
 }
 
-/// A host, and a bridge that nobody else uses.
+/// A host with a bridge of its own.
 struct Player {
     host: &'static str,
     bridge: Bridge,
@@ -145,23 +145,23 @@ impl Player {
         }
     }
 
-    /// Lets the suite play what `option` selects by `name`.
+    /// Runs the scenarios that `option` selects by `name`.
     async fn play(&self, option: &str, name: &str) -> Report {
         let results = self.folder.path().join(name);
         fs::create_dir_all(&results).expect("a folder");
-        let mut report = Report::of(self.suite(option, name, &results), &results, "").await;
+        let mut report = Report::run(self.suite(option, name, &results), &results, "").await;
         report.scenarios.iter_mut().for_each(note_outcome);
         report
     }
 
-    /// The suite, with a command that has nothing in it that a shell could mistake.
+    /// Returns the suite with a command that needs no shell quoting.
     fn suite(&self, option: &str, name: &str, results: &Path) -> Command {
         let host = self.host;
         let command = format!(r#""$MCP_HOST" {host} "$POSTERN" "$ROOT""#);
         let arguments = ["client", "--command", &command, option, name];
         let mut suite = suite(&arguments, results);
         let environment = shim::environment(&self.bridge);
-        // The browser first.
+        // The fake browser comes first.
         let mut path = self.bridge.browser.program();
         path.pop();
         let mut path = path.into_os_string();
@@ -177,7 +177,7 @@ impl Player {
     }
 }
 
-/// The suite tells only what it checked itself, and not how its client fared.
+/// Adds the host's outcome: the suite reports only its own checks.
 fn note_outcome(scenario: &mut Scenario) {
     let said = |name: &str| {
         let said = fs::read_to_string(scenario.folder.join(name));

@@ -1,5 +1,5 @@
-//! The suite's scenarios for clients that sign in as themselves: an extension of MCP
-//! (`io.modelcontextprotocol/oauth-client-credentials`), so that no revision scores them.
+//! The suite's scenarios for the client credentials grant, an extension of MCP
+//! (`io.modelcontextprotocol/oauth-client-credentials`) that no revision scores.
 
 use std::fs;
 
@@ -10,16 +10,16 @@ use super::{
 use crate::harness::{bridge::Bridge, program, shim};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bridge_proves_itself_by_a_secret() {
+async fn client_secret_scenario_passes() {
     check("client-credentials-basic").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bridge_proves_itself_by_a_signature() {
+async fn private_key_jwt_scenario_passes() {
     check("client-credentials-jwt").await;
 }
 
-/// Plays a scenario of `auth`, all of which has to pass.
+/// Runs an `auth` scenario. All checks must pass.
 async fn check(scenario: &str) {
     let folder = folder();
     let bridge = Bridge::configured(folder.path(), "[bridge]\nport = 0\n");
@@ -42,7 +42,7 @@ async fn check(scenario: &str) {
         .env("POSTERN", program::postern())
         .env("ROOT", bridge.root())
         .env("CONFIG", bridge.state().await.bridge.config_file);
-    let report = Report::of(suite, &results.join("auth"), "").await;
+    let report = Report::run(suite, &results.join("auth"), "").await;
     let [played] = &report.scenarios[..] else {
         panic!("{}", report.said);
     };
@@ -51,5 +51,5 @@ async fn check(scenario: &str) {
         "{played}: {}",
         report.said
     );
-    assert_eq!(bridge.browser.page_count(), 0, "nobody was asked");
+    assert_eq!(bridge.browser.page_count(), 0, "no page was opened");
 }

@@ -1,4 +1,4 @@
-//! The suite itself: how it is run, and what it leaves.
+//! Runs the suite and reads its results.
 
 use std::{
     collections::BTreeSet,
@@ -13,32 +13,31 @@ use tokio::process::Command;
 
 use crate::harness::{program, within};
 
-/// What the suite found out.
+/// The results of a run.
 pub(super) struct Report {
-    /// In the order of their names.
+    /// Sorted by name.
     pub(super) scenarios: Vec<Scenario>,
-    /// Whether the suite is content.
+    /// Whether the suite exited with success.
     pub(super) succeeded: bool,
-    /// All that it printed.
+    /// All output.
     pub(super) said: String,
 }
 
-/// What it found out about one scenario.
+/// The results of a scenario.
 pub(super) struct Scenario {
     pub(super) name: String,
     pub(super) scored: bool,
-    /// How many checks pass.
+    /// The number of passed checks.
     pub(super) passed: usize,
     pub(super) failures: Vec<String>,
     pub(super) warnings: Vec<String>,
-    /// Where all of it is.
+    /// The folder of its results.
     pub(super) folder: PathBuf,
 }
 
 impl Report {
-    /// Runs the suite to its end; its results lie in folders of `results` that begin with
-    /// `prefix`.
-    pub(super) async fn of(mut suite: Command, results: &Path, prefix: &str) -> Self {
+    /// Runs the suite to its end. Its results are in folders of `results` that begin with `prefix`.
+    pub(super) async fn run(mut suite: Command, results: &Path, prefix: &str) -> Self {
         let output = within("the conformance suite", suite.output())
             .await
             .expect("the conformance suite; hint: `cargo xtask tools` installs it");
@@ -47,7 +46,7 @@ impl Report {
         Self::read(said, output.status.success(), results, prefix)
     }
 
-    /// Reads what a run has left.
+    /// Reads the results of a run.
     pub(super) fn read(said: String, succeeded: bool, results: &Path, prefix: &str) -> Self {
         let unscored = unscored(&said);
         let mut scenarios: Vec<Scenario> = folders(results)
@@ -67,7 +66,7 @@ impl Report {
         }
     }
 
-    /// Takes a scenario out.
+    /// Removes a scenario and returns it.
     pub(super) fn take(&mut self, name: &str) -> Scenario {
         let at = self.scenarios.iter().position(|one| one.name == name);
         self.scenarios.remove(at.expect("the scenario"))
@@ -75,7 +74,7 @@ impl Report {
 }
 
 impl Scenario {
-    /// Reads `{prefix}{scenario}-{time}/checks.json`; a scenario's name may have a slash in it.
+    /// Reads `{prefix}{scenario}-{time}/checks.json`. The name of a scenario may contain a slash.
     fn read(results: &Path, folder: PathBuf, prefix: &str, unscored: &BTreeSet<&str>) -> Self {
         let shown = folder.strip_prefix(results).ok();
         let name = shown
@@ -128,7 +127,7 @@ impl fmt::Display for Scenario {
     }
 }
 
-/// What lies in a folder.
+/// Returns the entries of a folder.
 fn folders(of: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(of).expect("results");
     entries
@@ -136,8 +135,8 @@ fn folders(of: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The suite with these arguments, on the Node.js that `cargo xtask` fetched, else the system's.
-/// It writes into `results`, and gets nothing of our environment but the search path.
+/// Returns the suite with these arguments, on the Node.js that `cargo xtask` fetched, or the
+/// system's. It writes into `results`. Of our environment it gets only the search path.
 pub(super) fn suite(arguments: &[&str], results: &Path) -> Command {
     let loopback = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/loopback.cjs");
     let mut command = Command::new("node");
@@ -156,7 +155,7 @@ pub(super) fn suite(arguments: &[&str], results: &Path) -> Command {
     command
 }
 
-/// Where the suite finds programs.
+/// Returns the suite's search path.
 pub(super) fn search_path() -> OsString {
     let mut path = tools().join("node/node_modules/.bin").into_os_string();
     path.push(":");
@@ -168,7 +167,7 @@ fn tools() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools")
 }
 
-/// The scenarios that the suite ran without scoring them: it lists them at the end.
+/// Returns the scenarios that the suite lists as not scored.
 fn unscored(said: &str) -> BTreeSet<&str> {
     said.lines()
         .skip_while(|line| !line.starts_with("Not scored for "))

@@ -1,4 +1,4 @@
-//! A host whose calls meet faults, and that holds its shim to one answer for each.
+//! A host whose calls meet faults. It checks that each call gets one response.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,19 +6,19 @@ use serde_json::{Value, json};
 
 use crate::harness::{bridge::Bridge, shim::Shim, upstream::Fault, wire::tool_text};
 
-/// The host. Whatever its shim says goes through its hands.
+/// The host. It handles every message of its shim.
 pub(super) struct Host {
     shim: Shim,
     name: String,
-    /// What it asked and was not answered yet.
+    /// Pending requests.
     open: BTreeSet<u64>,
-    /// What it cancelled: there may be an answer, but no second one.
+    /// Cancelled requests: each may still get one response.
     cancelled: BTreeSet<u64>,
     answers: BTreeMap<u64, Value>,
 }
 
 impl Host {
-    /// Spawns a shim and shakes hands. The name makes its calls known at the server.
+    /// Spawns a shim and performs the handshake. `name` identifies its calls at the server.
     pub(super) async fn connect(bridge: &Bridge, name: &str) -> Self {
         Self {
             shim: Shim::connect(bridge, "raw").await,
@@ -29,32 +29,32 @@ impl Host {
         }
     }
 
-    /// Calls a tool that meets this fault; the request's id.
-    pub(super) async fn ask(&mut self, fault: Fault) -> u64 {
+    /// Calls a tool that meets this fault. Returns the request's id.
+    pub(super) async fn send_call(&mut self, fault: Fault) -> u64 {
         let number = self.shim.last_id() + 1;
         let arguments = json!({ "key": self.key(number), "fault": fault });
-        self.ask_for(
+        self.send_request(
             "tools/call",
             json!({ "name": "echo", "arguments": arguments }),
         )
         .await
     }
 
-    /// Asks anything.
-    pub(super) async fn ask_for(&mut self, method: &str, params: Value) -> u64 {
-        let id = self.shim.ask(method, params).await;
+    /// Sends any request and returns its id.
+    pub(super) async fn send_request(&mut self, method: &str, params: Value) -> u64 {
+        let id = self.shim.send_request(method, params).await;
         self.open.insert(id);
         id
     }
 
-    /// Asks, and waits for the answer.
+    /// Calls a tool and waits for the response.
     pub(super) async fn call(&mut self, fault: Fault) -> Result<String, Value> {
-        let id = self.ask(fault).await;
-        self.answer(id).await
+        let id = self.send_call(fault).await;
+        self.response(id).await
     }
 
-    /// Waits for the answer to a call: the text, or the whole message if it is an error.
-    pub(super) async fn answer(&mut self, id: u64) -> Result<String, Value> {
+    /// Waits for the response to a call. Returns its text, or the whole message as the error.
+    pub(super) async fn response(&mut self, id: u64) -> Result<String, Value> {
         while !self.answers.contains_key(&id) {
             let message = self.shim.next().await;
             self.take(message).await;
@@ -67,17 +67,17 @@ impl Host {
         outcome
     }
 
-    /// Waits for the answers to all that was asked and not cancelled.
-    pub(super) async fn answers(&mut self) -> BTreeMap<u64, Result<String, Value>> {
+    /// Waits for the responses to all pending requests.
+    pub(super) async fn responses(&mut self) -> BTreeMap<u64, Result<String, Value>> {
         let mut outcomes = BTreeMap::new();
         let wanted = self.open.iter().chain(self.answers.keys());
         for id in wanted.copied().collect::<Vec<_>>() {
-            outcomes.insert(id, self.answer(id).await);
+            outcomes.insert(id, self.response(id).await);
         }
         outcomes
     }
 
-    /// Takes one line of the shim; its length.
+    /// Reads a line of the shim and returns its length.
     pub(super) async fn line_length(&mut self) -> usize {
         self.shim.line().await.len()
     }
@@ -92,7 +92,7 @@ impl Host {
             .await;
     }
 
-    /// Ends the shim, which says nothing more than it owes.
+    /// Ends the shim. It must send no further responses.
     pub(super) async fn end(mut self) {
         let open = std::mem::take(&mut self.open);
         assert!(open.is_empty(), "{}: no answer to {open:?}", self.name);
@@ -101,17 +101,17 @@ impl Host {
         }
     }
 
-    /// The name of a call at the server.
+    /// Returns the key of a call at the server.
     pub(super) fn key(&self, id: u64) -> String {
         format!("{}-{id}", self.name)
     }
 
-    /// The shim's process.
+    /// Returns the process id of the shim.
     pub(super) fn process(&self) -> u32 {
         self.shim.process()
     }
 
-    /// What is asked comes back as the answer, with what it was asked for.
+    /// Handles a message. Responds to a request with its method.
     async fn take(&mut self, message: Value) {
         if let Some(method) = message.get("method") {
             if message.get("id").is_some() {
@@ -121,9 +121,9 @@ impl Host {
             return;
         }
         let id = message["id"].as_u64();
-        let id = id.unwrap_or_else(|| panic!("{}: whose answer is {message}", self.name));
+        let id = id.unwrap_or_else(|| panic!("{}: not a response: {message}", self.name));
         let was_due = self.open.remove(&id) || self.cancelled.remove(&id);
-        assert!(was_due, "{}: nobody waits for {message}", self.name);
+        assert!(was_due, "{}: unexpected response {message}", self.name);
         self.answers.insert(id, message);
     }
 }

@@ -1,27 +1,27 @@
-//! What messages may take of the bridge's memory, however many and long they are.
+//! The bridge's memory under many and long messages.
 
 use super::host::Host;
 use crate::harness::{program, relay::Relay, upstream::Fault, wire::Streamable};
 
-/// What a bridge may have taken at any time, in MiB.
+/// The maximum peak memory of a bridge, in MiB.
 const MAX_PEAK: u64 = 300;
 
 const MIB: usize = 1 << 20;
 
-/// Holds that the bridge never took more memory than it may.
+/// Checks the bridge's peak memory.
 async fn assert_peak(relay: &Relay) {
     let peak = program::peak_memory(relay.bridge.process().await) / 1024;
     assert!(peak < MAX_PEAK, "{peak} MiB");
 }
 
-/// Calls until nothing more of a flood is taken in; the calls are answered all the while.
+/// Calls until the flood stops. Every call must be answered meanwhile.
 async fn call_until_flood_stops(relay: &Relay, host: &mut Host) {
     let mut before = 0;
     loop {
         for _ in 0..50 {
             host.call(Fault::NONE).await.expect("an answer");
         }
-        let flooded = relay.upstream.seen().flooded;
+        let flooded = relay.upstream.state().flooded;
         if flooded == before && flooded > 0 {
             return;
         }
@@ -36,7 +36,7 @@ async fn events_of_50_mb_wait_at_server_for_slow_host() {
     let relay = Relay::start().await;
     let mut other = Host::connect(&relay.bridge, "other").await;
     let mut slow = Host::connect(&relay.bridge, "slow").await;
-    slow.ask(Fault::Flood {
+    slow.send_call(Fault::Flood {
         events: EVENTS,
         bytes,
     })
@@ -53,13 +53,13 @@ async fn events_of_50_mb_wait_at_server_for_slow_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn floods_of_three_sessions_leave_others_memory() {
+async fn floods_of_three_sessions_leave_memory_for_others() {
     let relay = Relay::start().await;
     let mut other = Host::connect(&relay.bridge, "other").await;
     let mut stopped = Vec::new();
     for number in 0..3 {
         let mut host = Host::connect(&relay.bridge, &format!("stopped{number}")).await;
-        host.ask(Fault::Flood {
+        host.send_call(Fault::Flood {
             events: u32::MAX,
             bytes: 4 * MIB,
         })
@@ -75,11 +75,11 @@ async fn events_for_http_host_without_stream_are_bounded() {
     const EVENTS: u32 = 60;
     let relay = Relay::start().await;
     let flood = Some((EVENTS, 6 * MIB));
-    relay.upstream.tell(|seen| seen.flood = flood);
+    relay.upstream.configure(|seen| seen.flood = flood);
     let state = relay.bridge.state().await;
     let endpoint = state.servers[0].endpoint.clone().expect("an endpoint");
     let mut host = Streamable::connect(&endpoint, Default::default()).await;
-    let all = |seen: &crate::harness::upstream::Seen| seen.flooded == EVENTS;
+    let all = |seen: &crate::harness::upstream::UpstreamState| seen.flooded == EVENTS;
     relay.upstream.until("every event", all).await;
     let arguments = serde_json::json!({ "key": "http", "fault": Fault::NONE });
     host.call("echo", arguments).await.expect("an answer");

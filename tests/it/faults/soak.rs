@@ -1,26 +1,25 @@
-//! Many faults of every kind in any order, and what the bridge keeps of them: nothing.
+//! Many random faults of every kind. The bridge must keep no resources afterwards.
 
 use super::host::Host;
 use crate::harness::{
     program,
     relay::Relay,
     until,
-    upstream::{Fault, Form, Question},
+    upstream::{Fault, Form, ServerRequest},
 };
 
-/// Another seed is another order; the same seed is the same one. `POSTERN_TESTS_SEED` takes its
-/// place.
+/// The seed of the order of faults. `POSTERN_TESTS_SEED` replaces it.
 const SEED: u64 = 2_026_112_100;
 
-/// Hosts at any time.
+/// The number of concurrent hosts.
 const HOSTS: usize = 6;
 
-/// What the bridge's memory may have grown by in the end, in KiB: buffers and the allocator's
-/// own leftovers, and nothing that grows with the number of faults.
-const GROWTH: u64 = 6 * 1024;
+/// The maximum growth of the bridge's memory, in KiB: buffers and the allocator's overhead,
+/// independent of the number of faults.
+const MAX_GROWTH: u64 = 6 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bridge_keeps_nothing_of_any_number_of_faults() {
+async fn bridge_keeps_no_resources_after_random_faults() {
     let (warm_up, faults) = if program::is_full() {
         (250, 1000)
     } else {
@@ -30,18 +29,18 @@ async fn a_bridge_keeps_nothing_of_any_number_of_faults() {
     println!("seed {seed}, {faults} faults");
     let mut soak = Soak::start(seed).await;
     soak.run(warm_up).await;
-    let before = soak.rest().await;
+    let before = soak.idle_usage().await;
     soak.run(faults).await;
-    let after = soak.rest().await;
+    let after = soak.idle_usage().await;
     println!("before {before:?}, after {after:?}");
-    // What was open for the ends of the hosts themselves may close a moment later.
+    // Connections that end the hosts' sessions may close a moment later.
     until("no more open than before", async || {
-        let now = Holding::of(after.process);
+        let now = ResourceUsage::of(after.process);
         (now.descriptors <= before.descriptors).then_some(())
     })
     .await;
     assert!(
-        after.memory <= before.memory + GROWTH,
+        after.memory <= before.memory + MAX_GROWTH,
         "{before:?}, then {after:?}"
     );
     assert_eq!(after.process, before.process, "one bridge through it all");
@@ -49,21 +48,21 @@ async fn a_bridge_keeps_nothing_of_any_number_of_faults() {
 
 struct Soak {
     relay: Relay,
-    dice: Dice,
-    hosts: Vec<Calling>,
-    /// How many hosts there were: each has a name of its own.
+    random: Random,
+    hosts: Vec<SoakHost>,
+    /// How many hosts were started. Each has its own name.
     named: u32,
 }
 
-/// A host, and its calls that nobody will answer.
-struct Calling {
+/// A host and its calls that get no response.
+struct SoakHost {
     host: Host,
     silent: Vec<u64>,
 }
 
-/// What a process holds.
+/// The resources of a process.
 #[derive(Debug)]
-struct Holding {
+struct ResourceUsage {
     process: u32,
     descriptors: usize,
     /// In KiB.
@@ -74,129 +73,129 @@ impl Soak {
     async fn start(seed: u64) -> Self {
         Self {
             relay: Relay::start().await,
-            dice: Dice(seed),
+            random: Random(seed),
             hosts: Vec::new(),
             named: 0,
         }
     }
 
-    /// Lets so many faults happen; every call has its answer in the end.
+    /// Causes that many faults and waits for all responses.
     async fn run(&mut self, faults: usize) {
         let mut left = faults;
         while left > 0 {
             while self.hosts.len() < HOSTS {
-                self.come().await;
+                self.connect_host().await;
             }
-            let burst = (1 + self.dice.roll(12)).min(left);
+            let burst = (1 + self.random.below(12)).min(left);
             for _ in 0..burst {
                 self.call().await;
             }
-            self.disturb().await;
+            self.disrupt().await;
             left -= burst;
-            if self.dice.roll(3) == 0 {
-                self.settle().await;
+            if self.random.below(3) == 0 {
+                self.drain().await;
             }
         }
-        self.settle().await;
+        self.drain().await;
     }
 
-    async fn come(&mut self) {
+    async fn connect_host(&mut self) {
         self.named += 1;
         let host = Host::connect(&self.relay.bridge, &format!("host{}", self.named)).await;
-        self.hosts.push(Calling {
+        self.hosts.push(SoakHost {
             host,
             silent: Vec::new(),
         });
     }
 
-    /// A call of some host that meets some fault.
+    /// Calls from a random host with a random fault.
     async fn call(&mut self) {
-        let fault = self.dice.fault();
-        let at = self.dice.roll(self.hosts.len());
-        let calling = &mut self.hosts[at];
-        let id = calling.host.ask(fault).await;
+        let fault = self.random.fault();
+        let at = self.random.below(self.hosts.len());
+        let soak_host = &mut self.hosts[at];
+        let id = soak_host.host.send_call(fault).await;
         if fault == Fault::Silence {
-            calling.silent.push(id);
+            soak_host.silent.push(id);
         }
     }
 
-    /// What befalls all calls that are under way, or some of the hosts.
-    async fn disturb(&mut self) {
+    /// Disrupts all pending calls or some of the hosts.
+    async fn disrupt(&mut self) {
         let upstream = &self.relay.upstream;
-        match self.dice.roll(16) {
-            0 => upstream.forget(),
+        match self.random.below(16) {
+            0 => upstream.forget_sessions(),
             1 => upstream.cut_streams(),
-            2 => upstream.tell(|seen| seen.greetings_to_lose += 1),
+            2 => upstream.configure(|seen| seen.initialized_to_lose += 1),
             3 => {
-                upstream.go().await;
-                upstream.come_back().await;
+                upstream.stop().await;
+                upstream.restart().await;
             }
             4 => {
-                upstream.go().await;
-                upstream.forget();
-                upstream.come_back().await;
+                upstream.stop().await;
+                upstream.forget_sessions();
+                upstream.restart().await;
             }
             5 => {
-                upstream.go().await;
+                upstream.stop().await;
                 for _ in 0..3 {
                     self.call().await;
                 }
-                self.relay.upstream.come_back().await;
+                self.relay.upstream.restart().await;
             }
             6 => {
-                let at = self.dice.roll(self.hosts.len());
+                let at = self.random.below(self.hosts.len());
                 let gone = self.hosts.swap_remove(at);
                 program::kill(gone.host.process());
             }
             7 => {
-                let at = self.dice.roll(self.hosts.len());
+                let at = self.random.below(self.hosts.len());
                 let mut leaving = self.hosts.swap_remove(at);
-                leaving.settle().await;
+                leaving.drain().await;
                 leaving.host.end().await;
             }
             _ => {}
         }
     }
 
-    async fn settle(&mut self) {
-        for calling in &mut self.hosts {
-            calling.settle().await;
+    async fn drain(&mut self) {
+        for soak_host in &mut self.hosts {
+            soak_host.drain().await;
         }
     }
 
-    /// Ends all hosts and connections; what the bridge then holds.
-    async fn rest(&mut self) -> Holding {
-        for calling in self.hosts.drain(..) {
-            calling.host.end().await;
+    /// Ends all hosts and connections and returns the bridge's resources.
+    async fn idle_usage(&mut self) -> ResourceUsage {
+        for soak_host in self.hosts.drain(..) {
+            soak_host.host.end().await;
         }
         let upstream = &self.relay.upstream;
         upstream.until("no request", |seen| seen.held == 0).await;
-        upstream.took_each_call_once();
+        upstream.assert_no_duplicate_calls();
         let process = self.relay.bridge.process().await;
         let address = upstream.address();
-        // Those that are kept for the next request end too, and so do those of a late farewell.
+        // Idle connections must end too, and those that end a session late.
         until("the end of all sessions and connections", async || {
-            upstream.go().await;
-            upstream.come_back().await;
+            upstream.stop().await;
+            upstream.restart().await;
             let sessions = self.relay.bridge.state().await.sessions.len();
             (sessions + program::connections_to(process, address) == 0).then_some(())
         })
         .await;
-        Holding::of(process)
+        ResourceUsage::of(process)
     }
 }
 
-impl Calling {
-    /// Cancels what is never answered, and waits for everything else.
-    async fn settle(&mut self) {
+impl SoakHost {
+    /// Cancels calls without a response and waits for all others.
+    async fn drain(&mut self) {
         for id in std::mem::take(&mut self.silent) {
             self.host.cancel(id).await;
         }
-        self.host.answers().await;
+        self.host.responses().await;
     }
 }
 
-impl Holding {
+impl ResourceUsage {
     fn of(process: u32) -> Self {
         Self {
             process,
@@ -206,11 +205,11 @@ impl Holding {
     }
 }
 
-/// Xorshift: the same faults in every run.
-struct Dice(u64);
+/// Xorshift: the same sequence in every run.
+struct Random(u64);
 
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+impl Random {
+    fn below(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -226,14 +225,14 @@ impl Dice {
             Form::Events,
             Form::NamedEvents,
         ];
-        FORMS[self.roll(FORMS.len())]
+        FORMS[self.below(FORMS.len())]
     }
 
     fn fault(&mut self) -> Fault {
-        let (form, at) = (self.form(), self.roll(400));
-        match self.roll(15) {
+        let (form, at) = (self.form(), self.below(400));
+        match self.below(15) {
             0 => Fault::Silence,
-            14 => Fault::Asks(Question::Elicitation),
+            14 => Fault::RequestFirst(ServerRequest::Elicitation),
             1 => Fault::Forgotten,
             2 => Fault::Twice,
             3 => Fault::Noise,

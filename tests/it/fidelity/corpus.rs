@@ -1,17 +1,17 @@
-//! What was seen somewhere, or is known to be hard: kept in `corpus/`, one case a line.
+//! Recorded and difficult cases, one per line in `corpus/`.
 
-use super::message::{Era, Framing, Round, Said, Word, assemble, modern};
+use super::message::{Era, Framing, HostRequest, Round, ServerMessage, assemble, modern};
 
 /// Values of any kind.
 const VALUES: &str = include_str!("corpus/values.jsonl");
-/// What may be an id.
+/// Possible ids.
 const IDS: &str = include_str!("corpus/ids.jsonl");
-/// Members of an envelope that nobody knows.
+/// Unknown members of an envelope.
 const MEMBERS: &str = include_str!("corpus/members.txt");
-/// Lines that are no message, each after the error that it gets.
+/// Invalid lines, each after its error code.
 const NOT_MESSAGES: &str = include_str!("corpus/not-messages.txt");
 
-/// Every value and id that was recorded, in every place of a conversation.
+/// Returns rounds with every recorded value and id in every position.
 pub(super) fn rounds(era: Era) -> Vec<Round> {
     let (mut ids, mut members) = (IDS.lines().cycle(), MEMBERS.lines().cycle());
     let count = IDS.lines().count().max(VALUES.lines().count());
@@ -27,7 +27,7 @@ pub(super) fn rounds(era: Era) -> Vec<Round> {
         .collect()
 }
 
-/// Lines that are no message, each with the code of its error.
+/// Returns invalid lines with their error codes.
 pub(super) fn not_messages() -> impl Iterator<Item = (i64, &'static str)> {
     NOT_MESSAGES.lines().map(|line| {
         let (code, text) = line.split_once(' ').expect("a code and a line");
@@ -35,7 +35,7 @@ pub(super) fn not_messages() -> impl Iterator<Item = (i64, &'static str)> {
     })
 }
 
-/// A round that has this value and member everywhere.
+/// Returns a round with this value and member everywhere.
 fn recorded(era: Era, number: usize, value: &str, member: &str, ids: [&str; 2]) -> Round {
     let (name, odd) = member.split_once('\t').expect("a name and a value");
     let gap = ["", " ", "\t", "\r\n  "][number % 4];
@@ -59,7 +59,7 @@ fn recorded(era: Era, number: usize, value: &str, member: &str, ids: [&str; 2]) 
         ],
         gap,
     );
-    let question = Word::Question {
+    let question = ServerMessage::Request {
         text: assemble(
             &[
                 params,
@@ -72,7 +72,7 @@ fn recorded(era: Era, number: usize, value: &str, member: &str, ids: [&str; 2]) 
         ),
         reply: assemble(&[unknown, ("\"result\"", value), asked, version], ""),
     };
-    let remarks = vec![Word::Remark(remark.clone())];
+    let remarks = vec![ServerMessage::Notification(remark.clone())];
     let told = remark.replace(['\r', '\n'], "");
     let framing = match number % 2 {
         0 if era == Era::Modern => Framing::JSON,
@@ -98,7 +98,7 @@ fn recorded(era: Era, number: usize, value: &str, member: &str, ids: [&str; 2]) 
     Round {
         told,
         aside,
-        request: Said {
+        request: HostRequest {
             text: assemble(&members, &gap.replace(['\r', '\n'], "")),
             method: "x/odd".to_owned(),
             name: None,
@@ -109,7 +109,7 @@ fn recorded(era: Era, number: usize, value: &str, member: &str, ids: [&str; 2]) 
     }
 }
 
-/// A string, whatever the value is.
+/// Returns the value if it is a string, and another string otherwise.
 fn text_of(value: &str) -> &str {
     match value.starts_with('"') {
         true => value,
@@ -117,7 +117,7 @@ fn text_of(value: &str) -> &str {
     }
 }
 
-/// 10 MB as an answer.
+/// Returns a round with a response of 10 MB.
 pub(super) fn large(era: Era) -> Round {
     let mut text = String::with_capacity(11 << 20);
     while text.len() < 10 << 20 {
@@ -140,7 +140,7 @@ pub(super) fn large(era: Era) -> Round {
     Round {
         told: None,
         aside: Vec::new(),
-        request: Said {
+        request: HostRequest {
             text: assemble(&asked, ""),
             method: "x/big".to_owned(),
             name: None,
@@ -151,7 +151,7 @@ pub(super) fn large(era: Era) -> Round {
     }
 }
 
-/// As deep as nobody reads recursively.
+/// Returns a value that is nested too deeply for a recursive parser.
 fn deep() -> String {
     format!(
         "{{\"a\":{}1{}}}",

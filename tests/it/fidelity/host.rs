@@ -1,9 +1,9 @@
-//! Hosts that say what they are told to, byte for byte, and keep what they hear as it came.
+//! Hosts that send bytes unchanged and keep what they receive unchanged.
 
 use reqwest::{Client, RequestBuilder, Response};
 use tokio::sync::mpsc;
 
-use super::message::{Era, Said};
+use super::message::{Era, HostRequest};
 use crate::harness::{
     bridge::Bridge,
     shim::Shim,
@@ -11,87 +11,87 @@ use crate::harness::{
     within,
 };
 
-/// What every host begins with.
+/// The handshake of every host.
 const INITIALIZE: &str = r#"{"params":{"clientInfo":{"version":"1","name":"odd","name2":1e400},"capabilities":{"experimental":{"a":1.0,"a":-0}},"protocolVersion":"2025-11-25"},"method":"initialize","jsonrpc":"2.0","id":0}"#;
 const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
-/// A host, by how it reaches its server.
+/// A host, by transport.
 pub(super) enum Host {
     Stdio(Box<Shim>),
     Streamable(Http),
     Sse(Http),
 }
 
-/// A host on either transport of HTTP.
+/// A host over HTTP.
 pub(super) struct Http {
     client: Client,
     url: String,
     era: Era,
     session: Option<String>,
-    heard: mpsc::UnboundedReceiver<Vec<u8>>,
-    hears: mpsc::UnboundedSender<Vec<u8>>,
+    inbox: mpsc::UnboundedReceiver<Vec<u8>>,
+    to_inbox: mpsc::UnboundedSender<Vec<u8>>,
 }
 
 impl Host {
-    /// A host behind a shim.
+    /// Creates a host behind a shim.
     pub(super) async fn stdio(bridge: &Bridge, server: &str, era: Era) -> (Self, Option<String>) {
         let mut host = Self::Stdio(Box::new(Shim::spawn(bridge, server)));
-        let greeting = host.greet(era).await;
+        let greeting = host.initialize(era).await;
         (host, greeting)
     }
 
-    /// A host on Streamable HTTP.
+    /// Creates a host over Streamable HTTP.
     pub(super) async fn streamable(url: &str, era: Era) -> (Self, Option<String>) {
         let mut host = Self::Streamable(Http::new(url, era));
-        let greeting = host.greet(era).await;
+        let greeting = host.initialize(era).await;
         (host, greeting)
     }
 
-    /// A host on HTTP+SSE.
+    /// Creates a host over HTTP+SSE.
     pub(super) async fn sse(url: &str) -> (Self, Option<String>) {
         let mut http = Http::new(url, Era::Legacy);
         http.open().await;
         let mut host = Self::Sse(http);
-        let greeting = host.greet(Era::Legacy).await;
+        let greeting = host.initialize(Era::Legacy).await;
         (host, greeting)
     }
 
-    /// Shakes hands, where there is such a thing; what the server said to it.
-    async fn greet(&mut self, era: Era) -> Option<String> {
+    /// Performs the handshake and returns the response. Returns `None` in the modern era.
+    async fn initialize(&mut self, era: Era) -> Option<String> {
         if era == Era::Modern {
             return None;
         }
-        self.tell(INITIALIZE).await;
+        self.send(INITIALIZE).await;
         let greeting = self.next().await;
         if let Self::Streamable(http) = self {
             http.session = Some(http.session().await);
         }
-        self.tell(INITIALIZED).await;
+        self.send(INITIALIZED).await;
         if let Self::Streamable(http) = self {
             http.listen().await;
         }
         Some(String::from_utf8(greeting).expect("text"))
     }
 
-    /// Says something of which nothing has to be repeated in headers.
-    pub(super) async fn tell(&mut self, text: &str) {
-        self.say(text.as_bytes(), None).await;
+    /// Sends a message without mirrored headers.
+    pub(super) async fn send(&mut self, text: &str) {
+        self.send_raw(text.as_bytes(), None).await;
     }
 
-    /// Asks something.
-    pub(super) async fn ask(&mut self, said: &Said) {
-        self.say(said.text.as_bytes(), Some(said)).await;
+    /// Sends a request.
+    pub(super) async fn send_request(&mut self, said: &HostRequest) {
+        self.send_raw(said.text.as_bytes(), Some(said)).await;
     }
 
-    /// Says what may be no message at all.
-    pub(super) async fn say(&mut self, bytes: &[u8], said: Option<&Said>) {
+    /// Sends bytes, which need not be a message.
+    pub(super) async fn send_raw(&mut self, bytes: &[u8], said: Option<&HostRequest>) {
         match self {
-            Self::Stdio(shim) => shim.say(bytes).await,
+            Self::Stdio(shim) => shim.send_raw(bytes).await,
             Self::Streamable(http) | Self::Sse(http) => http.post(bytes, said).await,
         }
     }
 
-    /// The next message it hears.
+    /// Returns the next message.
     pub(super) async fn next(&mut self) -> Vec<u8> {
         match self {
             Self::Stdio(shim) => shim.line().await.into_bytes(),
@@ -102,52 +102,52 @@ impl Host {
 
 impl Http {
     fn new(url: &str, era: Era) -> Self {
-        let (hears, heard) = mpsc::unbounded_channel();
+        let (to_inbox, inbox) = mpsc::unbounded_channel();
         Self {
             client: wire::client(),
             url: url.to_owned(),
             era,
             session: None,
-            heard,
-            hears,
+            inbox,
+            to_inbox,
         }
     }
 
     async fn next(&mut self) -> Vec<u8> {
-        let heard = within("a message", self.heard.recv()).await;
-        heard.expect("our own end of it")
+        let message = within("a message", self.inbox.recv()).await;
+        message.expect("our own end of it")
     }
 
-    async fn post(&mut self, bytes: &[u8], said: Option<&Said>) {
+    async fn post(&mut self, bytes: &[u8], said: Option<&HostRequest>) {
         let mut request = self
             .request(self.client.post(&self.url))
             .header("accept", "application/json, text/event-stream")
             .header("content-type", "application/json")
             .body(bytes.to_vec());
         if let (Era::Modern, Some(said)) = (self.era, said) {
-            request = request.header("mcp-method", mirrored(&said.method));
+            request = request.header("mcp-method", encode_header_value(&said.method));
             if let Some(name) = &said.name {
-                request = request.header("mcp-name", mirrored(name));
+                request = request.header("mcp-name", encode_header_value(name));
             }
         }
-        let hears = self.hears.clone();
+        let to_inbox = self.to_inbox.clone();
         tokio::spawn(async move {
             let response = request.send().await.expect("an answer");
-            hear(response, &hears).await;
+            receive(response, &to_inbox).await;
         });
     }
 
-    /// The stream for what belongs to no request.
+    /// Opens the stream outside of requests.
     async fn listen(&mut self) {
         let request = self.request(self.client.get(&self.url));
         let response = request.header("accept", "text/event-stream").send();
         let response = response.await.expect("a stream");
         assert_eq!(response.status(), 200);
-        let hears = self.hears.clone();
-        tokio::spawn(async move { hear(response, &hears).await });
+        let to_inbox = self.to_inbox.clone();
+        tokio::spawn(async move { receive(response, &to_inbox).await });
     }
 
-    /// The stream for everything; posts to where its first event says.
+    /// Opens the stream of HTTP+SSE, and posts to the endpoint that its first event names.
     async fn open(&mut self) {
         self.listen().await;
         let place = self.next().await;
@@ -156,7 +156,7 @@ impl Http {
         self.url = base.join(&place).expect("a URL").into();
     }
 
-    /// The session that the answer to the handshake named.
+    /// Returns the session id of the handshake.
     async fn session(&mut self) -> String {
         let session = self.next().await;
         String::from_utf8(session).expect("text")
@@ -175,28 +175,28 @@ impl Http {
     }
 }
 
-/// Takes in what a response says, and the session that it names after that.
-async fn hear(mut response: Response, hears: &mpsc::UnboundedSender<Vec<u8>>) {
+/// Adds the messages of a response to the inbox, and then its session id.
+async fn receive(mut response: Response, to_inbox: &mpsc::UnboundedSender<Vec<u8>>) {
     let session = response.headers().get("mcp-session-id").cloned();
     let kind = response.headers().get("content-type");
     if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream")) {
         let mut frames = Frames::default();
-        // The end of a conversation is no fault of it.
+        // The stream may end with the session.
         while let Ok(Some(chunk)) = response.chunk().await {
             for (_, data) in frames.push(&chunk) {
-                let _ = hears.send(data.into_bytes());
+                let _ = to_inbox.send(data.into_bytes());
             }
         }
     } else if kind.is_some_and(|kind| kind == "application/json") {
-        let _ = hears.send(response.bytes().await.expect("a body").into());
+        let _ = to_inbox.send(response.bytes().await.expect("a body").into());
     }
     if let Some(session) = session {
-        let _ = hears.send(session.as_bytes().to_vec());
+        let _ = to_inbox.send(session.as_bytes().to_vec());
     }
 }
 
-/// As the specification has it (2026-07-28, Streamable HTTP, "Value Encoding").
-pub(super) fn mirrored(value: &str) -> String {
+/// Encodes a header value (2026-07-28, Streamable HTTP, "Value Encoding").
+pub(super) fn encode_header_value(value: &str) -> String {
     use base64::{Engine, prelude::BASE64_STANDARD};
 
     let plain = value

@@ -1,8 +1,8 @@
-//! JSON as no serializer writes it: text, so that its spelling is kept.
+//! JSON texts that no serializer writes.
 
 use proptest::{prelude::*, sample::select};
 
-/// Any value, as text.
+/// Returns any value as text.
 pub(super) fn value() -> BoxedStrategy<String> {
     let leaf = prop_oneof![
         number(),
@@ -15,22 +15,22 @@ pub(super) fn value() -> BoxedStrategy<String> {
     .boxed()
 }
 
-/// An object of any values; names may stand twice.
+/// Returns an object of any values. Names may be repeated.
 pub(super) fn object() -> BoxedStrategy<String> {
     members(value()).boxed()
 }
 
-/// An array of any values.
+/// Returns an array of any values.
 pub(super) fn list() -> BoxedStrategy<String> {
     array(value()).boxed()
 }
 
-/// What may be an id.
+/// Returns a possible id.
 pub(super) fn id() -> BoxedStrategy<String> {
     prop_oneof![number(), string()].boxed()
 }
 
-/// A number in any spelling.
+/// Returns a number in any notation.
 fn number() -> impl Strategy<Value = String> {
     const ODD: &[&str] = &[
         "0",
@@ -51,14 +51,14 @@ fn number() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A string in any spelling, half surrogates among them.
+/// Returns a string in any notation, including lone surrogates.
 pub(super) fn string() -> BoxedStrategy<String> {
     const HALVES: &[&str] = &[r"\ud800", r"\uDC00\ud83d", r"\uDFFF"];
     let part = prop_oneof![4 => part(), 1 => select(HALVES).prop_map(str::to_owned)];
     quoted(part)
 }
 
-/// A string that is text, in any spelling.
+/// Returns a string of valid Unicode in any notation.
 pub(super) fn text() -> BoxedStrategy<String> {
     quoted(part())
 }
@@ -70,7 +70,7 @@ fn quoted(part: impl Strategy<Value = String> + 'static) -> BoxedStrategy<String
         .boxed()
 }
 
-/// A part of a string: characters as they are, or escaped.
+/// Returns a part of a string: characters, or escapes.
 fn part() -> impl Strategy<Value = String> {
     const ODD: &[&str] = &[
         r"\u0000",
@@ -128,7 +128,7 @@ fn members(inner: impl Strategy<Value = String> + 'static) -> impl Strategy<Valu
     })
 }
 
-/// Blanks that mean nothing.
+/// Returns insignificant blanks.
 pub(super) fn blank() -> impl Strategy<Value = String> {
     select(&["", "", "", " ", "\t", "  "][..]).prop_map(str::to_owned)
 }

@@ -1,6 +1,7 @@
-//! What one round of a conversation consists of, and any such round.
+//! The messages of a round, and random rounds.
 //!
-//! Owns: messages as text, in any order and spelling. Does not own: who says them ([`super::pair`]).
+//! Owns: messages as text, with members in any order and notation.
+//! Does not own: sending them ([`super::pair`]).
 
 use std::fmt;
 
@@ -8,14 +9,14 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::json;
 
-/// What a modern request has to say of itself.
+/// The `_meta` of a modern request.
 const META: &str = r#""_meta":{"io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol\/protocolVersion":"2026-07-28","progressToken":1.0}"#;
 
-/// JSON-RPC 2.0, section 5.1.
+/// JSON-RPC 2.0 §5.1.
 const PARSE_ERROR: i64 = -32700;
 const INVALID_REQUEST: i64 = -32600;
 
-/// No UTF-8: Latin-1, cut off, too long for what it says, half a pair, beyond the last character.
+/// Invalid UTF-8: Latin-1, truncated, overlong, a lone surrogate, beyond the last code point.
 const NOT_TEXT: &[&[u8]] = &[
     b"\xe9",
     b"\xf0\x9f\x98",
@@ -25,7 +26,7 @@ const NOT_TEXT: &[&[u8]] = &[
     b"\xff",
 ];
 
-/// Of which era all messages of a case are.
+/// The era of all messages of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Era {
     Legacy,
@@ -34,56 +35,58 @@ pub(super) enum Era {
 
 /// A message of a host.
 #[derive(Clone, Debug)]
-pub(super) struct Said {
+pub(super) struct HostRequest {
     pub(super) text: String,
-    /// What modern clients repeat in headers: the method, and the name that the method has.
+    /// What modern clients mirror in headers: the method, and the name that it has.
     pub(super) method: String,
     pub(super) name: Option<String>,
 }
 
-/// Something the server says of its own.
+/// A message that the server sends on its own.
 #[derive(Clone, Debug)]
-pub(super) enum Word {
-    Remark(String),
-    Question { text: String, reply: String },
+pub(super) enum ServerMessage {
+    Notification(String),
+    Request { text: String, reply: String },
 }
 
-/// How the server sends an answer.
+/// How the server sends a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Framing {
-    /// As events, or as a body of JSON.
+    /// As events, or as a JSON body.
     pub(super) events: bool,
-    /// Line ends within a stream.
+    /// The line ending within a stream.
     pub(super) line_end: &'static str,
-    /// In pieces of so many bytes.
+    /// The size of the pieces, in bytes.
     pub(super) pieces: Option<usize>,
 }
 
-/// One round.
+/// A round.
 #[derive(Clone)]
 pub(super) struct Round {
-    /// What the host tells first.
+    /// The host's notification before the request.
     pub(super) told: Option<String>,
-    /// What the server says before it is asked anything.
-    pub(super) aside: Vec<Word>,
-    pub(super) request: Said,
+    /// The server's messages before the request.
+    pub(super) aside: Vec<ServerMessage>,
+    pub(super) request: HostRequest,
     pub(super) framing: Framing,
-    /// What the server says before it answers.
-    pub(super) before: Vec<Word>,
+    /// The server's messages before the response.
+    pub(super) before: Vec<ServerMessage>,
     pub(super) answer: String,
 }
 
-/// Shows the messages as they are.
+/// Prints the messages unchanged.
 impl fmt::Debug for Round {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:?}", self.framing)?;
-        let words = |f: &mut fmt::Formatter<'_>, words: &[Word]| {
-            words.iter().try_for_each(|word| match word {
-                Word::Remark(text) => writeln!(f, "  server: {text}"),
-                Word::Question { text, reply } => {
-                    writeln!(f, "  server: {text}\n  host:   {reply}")
-                }
-            })
+        let words = |f: &mut fmt::Formatter<'_>, words: &[ServerMessage]| {
+            words
+                .iter()
+                .try_for_each(|server_message| match server_message {
+                    ServerMessage::Notification(text) => writeln!(f, "  server: {text}"),
+                    ServerMessage::Request { text, reply } => {
+                        writeln!(f, "  server: {text}\n  host:   {reply}")
+                    }
+                })
         };
         if let Some(told) = &self.told {
             writeln!(f, "  host:   {told}")?;
@@ -107,18 +110,18 @@ impl Framing {
     };
 }
 
-/// Any round of this era.
+/// Returns any round of this era.
 pub(super) fn round(era: Era) -> impl Strategy<Value = Round> {
     let words = match era {
-        Era::Legacy => vec(word(), 0..3).boxed(),
-        Era::Modern => vec(remark().prop_map(Word::Remark), 0..3).boxed(),
+        Era::Legacy => vec(server_message(), 0..3).boxed(),
+        Era::Modern => vec(notification().prop_map(ServerMessage::Notification), 0..3).boxed(),
     };
     let (told, aside) = match era {
         Era::Legacy => (
-            option::weighted(0.3, remark()).boxed(),
-            vec(word(), 0..2).boxed(),
+            option::weighted(0.3, notification()).boxed(),
+            vec(server_message(), 0..2).boxed(),
         ),
-        // Its hosts tell nothing, and hear nothing that they did not ask for.
+        // Its hosts send no notifications, and receive nothing outside of requests.
         Era::Modern => (Just(None).boxed(), Just(Vec::new()).boxed()),
     };
     let asking = (request(era), framing(), words, json::object());
@@ -139,7 +142,7 @@ pub(super) fn round(era: Era) -> impl Strategy<Value = Round> {
     })
 }
 
-/// A whole message of these members.
+/// Returns a message with these members.
 pub(super) fn assemble(members: &[(&str, &str)], gap: &str) -> String {
     let members: Vec<_> = members
         .iter()
@@ -148,8 +151,8 @@ pub(super) fn assemble(members: &[(&str, &str)], gap: &str) -> String {
     format!("{{{}{gap}}}", members.join(","))
 }
 
-/// The parameters of a modern request that has these. What it has to say comes last: of several
-/// members with one name that is the one that counts.
+/// Returns modern parameters with these members. `_meta` comes last, because the last of repeated
+/// members counts.
 pub(super) fn modern(params: &str) -> String {
     let members = params.trim().strip_prefix('{');
     match members.and_then(|rest| rest.strip_suffix('}')) {
@@ -159,12 +162,12 @@ pub(super) fn modern(params: &str) -> String {
     }
 }
 
-/// Bytes that are no message, and the code of the error that they get.
+/// Returns bytes that are not a message, with their error code.
 pub(super) fn no_message() -> impl Strategy<Value = (i64, Vec<u8>)> {
     let broken =
         (request(Era::Legacy), any::<prop::sample::Index>()).prop_map(|((_, said), at)| {
             let mut bytes = said.text.into_bytes();
-            // Not an empty one: a blank line is nothing at all.
+            // Not empty, because a blank line is ignored.
             bytes.truncate(1 + at.index(bytes.len() - 1));
             (PARSE_ERROR, bytes)
         });
@@ -174,7 +177,7 @@ pub(super) fn no_message() -> impl Strategy<Value = (i64, Vec<u8>)> {
         let odd = [start, b",\"odd\":\"", bytes, b"\"", end].concat();
         (PARSE_ERROR, odd)
     });
-    // An array of messages is taken apart, but not one in an array.
+    // A batch is split into its messages, but not a batch within a batch.
     let nested = vec(request(Era::Legacy), 0..3).prop_map(|requests| {
         let texts: Vec<_> = requests.into_iter().map(|(_, said)| said.text).collect();
         (
@@ -187,7 +190,7 @@ pub(super) fn no_message() -> impl Strategy<Value = (i64, Vec<u8>)> {
     prop_oneof![broken, not_text, nested, no_object, no_request()]
 }
 
-/// Objects that lack what makes a request, or have something else there.
+/// Returns objects in which a required member of a request is missing or wrong.
 fn no_request() -> impl Strategy<Value = (i64, Vec<u8>)> {
     let version = prop_oneof![
         Just(None),
@@ -223,21 +226,24 @@ fn framing() -> impl Strategy<Value = Framing> {
     })
 }
 
-fn word() -> impl Strategy<Value = Word> {
+fn server_message() -> impl Strategy<Value = ServerMessage> {
     let question = (json::id(), method(), params(), unknown(), breaks()).prop_flat_map(
         |(id, method, params, unknown, gap)| {
             let mut members = vec_of(&[("id", &id), ("method", &method)], unknown);
             members.extend(params.map(|params| (name("params"), params)));
             let text = message(members, gap);
             let reply = answer(Era::Legacy, respelled(&id), "");
-            (text, reply).prop_map(|(text, reply)| Word::Question { text, reply })
+            (text, reply).prop_map(|(text, reply)| ServerMessage::Request { text, reply })
         },
     );
-    prop_oneof![remark().prop_map(Word::Remark), question]
+    prop_oneof![
+        notification().prop_map(ServerMessage::Notification),
+        question
+    ]
 }
 
-/// A notification that means nothing to anybody between.
-fn remark() -> impl Strategy<Value = String> {
+/// Returns a notification without meaning for an intermediary.
+fn notification() -> impl Strategy<Value = String> {
     const KNOWN: &[&str] = &[
         r#""notifications/progress""#,
         r#""notifications/message""#,
@@ -252,8 +258,8 @@ fn remark() -> impl Strategy<Value = String> {
     })
 }
 
-/// A request, with its id.
-fn request(era: Era) -> impl Strategy<Value = (String, Said)> {
+/// Returns a request and its id.
+fn request(era: Era) -> impl Strategy<Value = (String, HostRequest)> {
     let call = (known(), json::text(), json::value(), json::object());
     let known = call.prop_map(move |((method, field), name, value, params)| {
         let rest = params.trim_start().trim_start_matches('{').to_owned();
@@ -273,7 +279,7 @@ fn request(era: Era) -> impl Strategy<Value = (String, Said)> {
         let decoded = |text: &String| serde_json::from_str::<String>(text).expect("text");
         let (method, named) = (decoded(&method), named.as_ref().map(decoded));
         message(members, "").prop_map(move |text| {
-            let said = Said {
+            let said = HostRequest {
                 text,
                 method: method.clone(),
                 name: named.clone(),
@@ -283,7 +289,7 @@ fn request(era: Era) -> impl Strategy<Value = (String, Said)> {
     })
 }
 
-/// Methods that name something, and where.
+/// Returns methods with a mirrored name, and the member with the name.
 fn known() -> impl Strategy<Value = (&'static str, &'static str)> {
     select(
         &[
@@ -294,7 +300,7 @@ fn known() -> impl Strategy<Value = (&'static str, &'static str)> {
     )
 }
 
-/// A method that nobody knows, or that needs nothing.
+/// Returns a method that is unknown or needs no parameters.
 fn method() -> impl Strategy<Value = String> {
     const KNOWN: &[&str] = &[
         r#""tools/list""#,
@@ -346,7 +352,7 @@ fn answer(era: Era, id: String, gap: &'static str) -> BoxedStrategy<String> {
         .boxed()
 }
 
-/// Members of the envelope that this revision does not know.
+/// Returns unknown members of the envelope.
 fn unknown() -> impl Strategy<Value = Vec<(String, String)>> {
     let name = prop_oneof![
         json::string().prop_map(|name| format!("\"x{}", &name[1..])),
@@ -355,7 +361,7 @@ fn unknown() -> impl Strategy<Value = Vec<(String, String)>> {
     vec((name, json::value()), 0..2)
 }
 
-/// A message of these members, in any order.
+/// Returns a message with these members in any order.
 fn message(
     members: Vec<(String, String)>,
     gap: &'static str,
@@ -385,12 +391,12 @@ fn vec_of(known: &[(&str, &str)], unknown: Vec<(String, String)>) -> Vec<(String
     known.chain(unknown).collect()
 }
 
-/// Line breaks that mean nothing, as a server may have them.
+/// Returns insignificant line breaks.
 fn breaks() -> impl Strategy<Value = &'static str> {
     select(&["", "", "\n", "\r\n", "\n  ", "\r"][..])
 }
 
-/// The same id as another program would write it.
+/// Returns the same id in another notation.
 fn respelled(id: &str) -> String {
     match id.strip_prefix('"').and_then(|rest| rest.chars().next()) {
         Some(first) if first.is_ascii_alphanumeric() => {

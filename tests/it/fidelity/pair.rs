@@ -1,5 +1,5 @@
-//! Two conversations with two servers that are alike: one has nothing between its ends, the other
-//! has Postern. Whatever is said must be heard alike in both.
+//! Two sessions with identical servers, one direct and one through Postern. Both must receive the
+//! same messages.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use tokio::time::timeout;
 
 use super::{
     host::Host,
-    message::{Era, Framing, Round, Word},
-    server::{Pieces, Server, Taken, accepted, pieces, whole},
+    message::{Era, Framing, Round, ServerMessage},
+    server::{Pieces, ReceivedMessage, Server, accepted, pieces, whole},
 };
 use crate::harness::bridge::Bridge;
 
-/// Nothing on its way takes longer.
-const LONGEST: Duration = Duration::from_secs(10);
+/// The timeout of every step.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The transport of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,34 +23,34 @@ pub(super) enum Transport {
     Sse,
 }
 
-/// How a host reaches Postern.
+/// The transport from a host to Postern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Face {
+pub(super) enum HostTransport {
     Stdio,
     Streamable,
     Sse,
 }
 
-/// What lies between a host and a server.
-pub(super) struct Way<'a> {
+/// The route from a host to a server.
+pub(super) struct Route<'a> {
     pub(super) bridge: &'a Bridge,
-    /// The name that the bridge knows the server by.
+    /// The name of the server in the bridge.
     pub(super) server: &'a str,
-    pub(super) face: Face,
+    pub(super) host_transport: HostTransport,
 }
 
-/// What was heard in a round, in order and whoever heard it.
-pub(super) type Heard = Vec<Vec<u8>>;
+/// The messages of a round, in order of their arrival at either end.
+pub(super) type Received = Vec<Vec<u8>>;
 
-/// A host and a server. The server is lent: hosts come and go before it.
-pub(super) struct Conversation<'a> {
+/// A host and a server. The server is borrowed, because several hosts use it in turn.
+pub(super) struct Session<'a> {
     host: Host,
     server: &'a mut Server,
     transport: Transport,
 }
 
-impl<'a> Conversation<'a> {
-    /// With nothing in between; and what was said to the handshake.
+impl<'a> Session<'a> {
+    /// Opens a direct session. Also returns the response to the handshake.
     pub(super) async fn direct(
         server: &'a mut Server,
         transport: Transport,
@@ -61,68 +61,73 @@ impl<'a> Conversation<'a> {
             Transport::Streamable => Host::streamable(&format!("http://{address}/mcp"), era).await,
             Transport::Sse => Host::sse(&format!("http://{address}/sse")).await,
         };
-        let conversation = Self {
+        let session = Self {
             host,
             server,
             transport,
         };
-        (conversation, greeting)
+        (session, greeting)
     }
 
-    /// With Postern in between.
-    pub(super) async fn through(
-        way: &Way<'_>,
+    /// Opens a session through Postern.
+    pub(super) async fn relayed(
+        route: &Route<'_>,
         server: &'a mut Server,
         transport: Transport,
         era: Era,
     ) -> (Self, Option<String>) {
-        let state = way.bridge.state().await;
+        let state = route.bridge.state().await;
         let shown = state
             .servers
             .iter()
-            .find(|shown| shown.name.as_str() == way.server);
+            .find(|shown| shown.name.as_str() == route.server);
         let shown = shown.expect("a server that the bridge knows");
         server.begin();
-        let (host, greeting) = match way.face {
-            Face::Stdio => Host::stdio(way.bridge, way.server, era).await,
-            Face::Streamable => {
+        let (host, greeting) = match route.host_transport {
+            HostTransport::Stdio => Host::stdio(route.bridge, route.server, era).await,
+            HostTransport::Streamable => {
                 Host::streamable(shown.endpoint.as_ref().expect("a URL"), era).await
             }
-            Face::Sse => Host::sse(shown.sse_endpoint.as_ref().expect("a URL")).await,
+            HostTransport::Sse => Host::sse(shown.sse_endpoint.as_ref().expect("a URL")).await,
         };
-        let conversation = Self {
+        let session = Self {
             host,
             server,
             transport,
         };
-        (conversation, greeting)
+        (session, greeting)
     }
 
-    /// Plays a round; what was heard in it, or what never came.
-    pub(super) async fn play(&mut self, round: &Round, framing: Framing) -> Result<Heard, String> {
-        let mut heard = Heard::new();
+    /// Plays a round. Returns the received messages, or which one did not arrive.
+    pub(super) async fn play(
+        &mut self,
+        round: &Round,
+        framing: Framing,
+    ) -> Result<Received, String> {
+        let mut heard = Received::new();
         if let Some(told) = &round.told {
-            self.host.tell(told).await;
+            self.host.send(told).await;
             heard.push(self.take("what the host told").await?);
         }
         if !round.aside.is_empty() {
             let stream = self.stream().await?;
             let plain = Framing::EVENTS;
-            self.words(&round.aside, &stream, plain, &mut heard).await?;
+            self.send_messages(&round.aside, &stream, plain, &mut heard)
+                .await?;
         }
-        self.host.ask(&round.request).await;
+        self.host.send_request(&round.request).await;
         let taken = self.taken("the request").await?;
-        heard.extend(mirrors(&taken));
+        heard.extend(mirrored_headers(&taken));
         heard.push(taken.body.to_vec());
-        self.answer(round, framing, taken.respond, &mut heard)
+        self.respond(round, framing, taken.respond, &mut heard)
             .await?;
         heard.push(self.hear("the answer").await?);
         Ok(heard)
     }
 
-    /// Says what is no message; what comes back, though it never reaches the server.
-    pub(super) async fn babble(&mut self, bytes: &[u8]) -> Result<Vec<u8>, String> {
-        self.host.say(bytes, None).await;
+    /// Sends invalid bytes and returns the error response. Fails if the server received them.
+    pub(super) async fn send_invalid(&mut self, bytes: &[u8]) -> Result<Vec<u8>, String> {
+        self.host.send_raw(bytes, None).await;
         let refusal = self.hear("a refusal").await?;
         match self.server.has_more() {
             true => Err("the server was told".to_owned()),
@@ -130,14 +135,14 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    async fn answer(
+    async fn respond(
         &mut self,
         round: &Round,
         framing: Framing,
         respond: tokio::sync::oneshot::Sender<axum::response::Response>,
-        heard: &mut Heard,
+        heard: &mut Received,
     ) -> Result<(), String> {
-        let gone = |_| "nobody waits for the response".to_owned();
+        let gone = |_| "the response was not awaited".to_owned();
         let on_stream = match (self.transport, framing.events) {
             (Transport::Sse, _) => {
                 respond.send(accepted()).map_err(gone)?;
@@ -154,62 +159,63 @@ impl<'a> Conversation<'a> {
             }
         };
         if let Some(stream) = on_stream {
-            self.words(&round.before, &stream, framing, heard).await?;
+            self.send_messages(&round.before, &stream, framing, heard)
+                .await?;
             send(&stream, &event(&round.answer, framing), framing);
         }
         Ok(())
     }
 
-    /// The server says these, one after the other, and takes what is said to them.
-    async fn words(
+    /// Sends messages from the server and receives the responses to its requests.
+    async fn send_messages(
         &mut self,
-        words: &[Word],
+        messages: &[ServerMessage],
         stream: &Pieces,
         framing: Framing,
-        heard: &mut Heard,
+        heard: &mut Received,
     ) -> Result<(), String> {
-        for word in words {
-            let (Word::Remark(text) | Word::Question { text, .. }) = word;
+        for message in messages {
+            let (ServerMessage::Notification(text) | ServerMessage::Request { text, .. }) = message;
             send(stream, &event(text, framing), framing);
             heard.push(self.hear("what the server said").await?);
-            if let Word::Question { reply, .. } = word {
-                self.host.tell(reply).await;
+            if let ServerMessage::Request { reply, .. } = message {
+                self.host.send(reply).await;
                 heard.push(self.take("what the host replied").await?);
             }
         }
         Ok(())
     }
 
-    /// The next message at the server, which wants no answer.
+    /// Returns the next message at the server and accepts it with 202.
     async fn take(&mut self, what: &str) -> Result<Vec<u8>, String> {
         let taken = self.taken(what).await?;
         let sent = taken.respond.send(accepted());
-        sent.map_err(|_| format!("{what}: nobody waits"))?;
+        sent.map_err(|_| format!("{what}: the response was not awaited"))?;
         Ok(taken.body.to_vec())
     }
 
-    async fn taken(&mut self, what: &str) -> Result<Taken, String> {
+    async fn taken(&mut self, what: &str) -> Result<ReceivedMessage, String> {
         let server = &mut self.server;
         tokio::select! {
-            taken = timeout(LONGEST, server.next()) => taken.map_err(|_| format!("{what} never came")),
+            taken = timeout(TIMEOUT, server.next()) => taken.map_err(|_| format!("{what} never came")),
             heard = self.host.next() => Err(format!("{what} never came, but this: {}", String::from_utf8_lossy(&heard))),
         }
     }
 
     async fn stream(&mut self) -> Result<Pieces, String> {
-        let stream = timeout(LONGEST, self.server.stream()).await;
-        stream.map_err(|_| "nobody listens".to_owned())
+        let stream = timeout(TIMEOUT, self.server.stream()).await;
+        stream.map_err(|_| "no stream is open".to_owned())
     }
 
     async fn hear(&mut self, what: &str) -> Result<Vec<u8>, String> {
-        let heard = timeout(LONGEST, self.host.next()).await;
+        let heard = timeout(TIMEOUT, self.host.next()).await;
         heard.map_err(|_| format!("{what} was never heard"))
     }
 }
 
-/// What is not as it was without anything in between, if there is such a thing. Line breaks do not
-/// count: they mean nothing in JSON, and stdio has none.
-pub(super) fn difference(direct: &Heard, through: &Heard) -> Option<String> {
+/// Returns the first difference, or `None`. Ignores line breaks, which are insignificant in JSON
+/// and do not exist on stdio.
+pub(super) fn difference(direct: &Received, through: &Received) -> Option<String> {
     let bare = |bytes: &[u8]| -> Vec<u8> {
         let kept = bytes.iter().filter(|byte| !matches!(byte, b'\n' | b'\r'));
         kept.copied().collect()
@@ -230,8 +236,8 @@ pub(super) fn difference(direct: &Heard, through: &Heard) -> Option<String> {
     ))
 }
 
-/// What a modern request repeats in headers.
-fn mirrors(taken: &Taken) -> Vec<Vec<u8>> {
+/// Returns the mirrored headers of a modern request.
+fn mirrored_headers(taken: &ReceivedMessage) -> Vec<Vec<u8>> {
     let names = ["mcp-method", "mcp-name", "mcp-protocol-version"];
     if !taken.headers.contains_key(names[0]) {
         return Vec::new();
@@ -255,12 +261,12 @@ fn send(stream: &Pieces, text: &str, framing: Framing) {
     let bytes = Bytes::copy_from_slice(text.as_bytes());
     let size = framing.pieces.unwrap_or(bytes.len()).max(1);
     for start in (0..bytes.len()).step_by(size) {
-        // Whoever is gone is missed where something should have been heard.
+        // If the receiver is gone, the missing message fails the case.
         let _ = stream.send(bytes.slice(start..bytes.len().min(start + size)));
     }
 }
 
-/// A message as an event, each of its lines on one of its own.
+/// Returns a message as an event with one `data` line per line.
 fn event(text: &str, framing: Framing) -> String {
     let end = framing.line_end;
     let lines = text.replace("\r\n", "\n");

@@ -1,8 +1,7 @@
-//! An MCP server that has no mind of its own: it hands every message over as it came, and what
-//! it says is said byte for byte.
+//! A scripted MCP server: it hands each message to the case and sends the case's bytes unchanged.
 //!
-//! Owns: the handshake, and the streams of both transports. Does not own: what is answered; the
-//! case does that ([`Taken`]).
+//! Owns: the handshake, and the streams of both transports.
+//! Does not own: the responses, which the case sends ([`ReceivedMessage`]).
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
@@ -24,34 +23,34 @@ use tokio::{
     task::AbortHandle,
 };
 
-/// What comes back from `initialize`, as no serializer would write it.
+/// The result of `initialize`, as no serializer writes it.
 const GREETING: &str = r#""result":{ "serverInfo":{"version":"1.0","na\u006de":"raw","name2":-0},"capabilities":{"tools":{"listChanged":true},"experimental":{"odd":1.0,"odd":1e400}},"protocolVersion":"2025-11-25","x":"\ud800"},"#;
 
-/// What is longer is not even looked at, in bytes.
-const LONGEST_OF_HANDSHAKE: usize = 4096;
+/// Longer bodies are not parsed, in bytes.
+const MAX_HANDSHAKE_LENGTH: usize = 4096;
 
-/// The server. It ends with this value.
+/// The server. It stops when it is dropped.
 pub(super) struct Server {
     address: SocketAddr,
-    taken: mpsc::UnboundedReceiver<Taken>,
+    taken: mpsc::UnboundedReceiver<ReceivedMessage>,
     listening: Arc<watch::Sender<Option<Pieces>>>,
     serving: AbortHandle,
 }
 
-/// A message that came, and the way to answer it.
-pub(super) struct Taken {
+/// A received message, and the channel for its response.
+pub(super) struct ReceivedMessage {
     pub(super) body: Bytes,
     pub(super) headers: HeaderMap,
     pub(super) respond: oneshot::Sender<Response>,
 }
 
-/// The pieces of a body, as they are sent.
+/// The pieces of a body.
 pub(super) type Pieces = mpsc::UnboundedSender<Bytes>;
 
 #[derive(Clone)]
 struct Shared {
-    taken: mpsc::UnboundedSender<Taken>,
-    /// The stream for what belongs to no request, once somebody reads it.
+    taken: mpsc::UnboundedSender<ReceivedMessage>,
+    /// The stream outside of requests, once a client has opened it.
     listening: Arc<watch::Sender<Option<Pieces>>>,
 }
 
@@ -71,7 +70,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let serving = tokio::spawn(async move {
-            // What is sent in pieces arrives at once.
+            // Sends each piece at once.
             let listener = listener.tap_io(|stream| {
                 stream.set_nodelay(true).expect("an option of TCP");
             });
@@ -85,27 +84,27 @@ impl Server {
         }
     }
 
-    /// Where it listens.
+    /// Returns the address.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The next message that is not of the handshake.
-    pub(super) async fn next(&mut self) -> Taken {
+    /// Returns the next message after the handshake.
+    pub(super) async fn next(&mut self) -> ReceivedMessage {
         self.taken.recv().await.expect("a server that runs")
     }
 
-    /// Forgets who listened: somebody else begins.
+    /// Forgets the open stream, because another host begins.
     pub(super) fn begin(&self) {
         self.listening.send_replace(None);
     }
 
-    /// Whether there is one already.
+    /// Returns true if a message is waiting.
     pub(super) fn has_more(&mut self) -> bool {
         !self.taken.is_empty()
     }
 
-    /// The stream for what belongs to no request.
+    /// Waits for the stream outside of requests.
     pub(super) async fn stream(&mut self) -> Pieces {
         let open = |stream: &Option<Pieces>| stream.as_ref().is_some_and(|it| !it.is_closed());
         let mut news = self.listening.subscribe();
@@ -123,12 +122,12 @@ impl Drop for Server {
     }
 }
 
-/// A whole body.
+/// Returns a response with a whole body.
 pub(super) fn whole(kind: &'static str, body: Bytes) -> Response {
     ([(CONTENT_TYPE, kind)], body).into_response()
 }
 
-/// A body in pieces that are sent one by one.
+/// Returns a response whose body is sent in pieces.
 pub(super) fn pieces(kind: &'static str) -> (Pieces, Response) {
     let (pieces, from) = mpsc::unbounded_channel();
     let body = Body::from_stream(stream::unfold(from, async |mut from| {
@@ -138,7 +137,7 @@ pub(super) fn pieces(kind: &'static str) -> (Pieces, Response) {
     (pieces, ([(CONTENT_TYPE, kind)], body).into_response())
 }
 
-/// Nothing but that it was taken.
+/// Returns 202 without a body.
 pub(super) fn accepted() -> Response {
     StatusCode::ACCEPTED.into_response()
 }
@@ -190,7 +189,7 @@ async fn message(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) 
 
 async fn hand_over(shared: &Shared, headers: HeaderMap, body: Bytes) -> Response {
     let (respond, response) = oneshot::channel();
-    let taken = Taken {
+    let taken = ReceivedMessage {
         body,
         headers,
         respond,
@@ -201,7 +200,8 @@ async fn hand_over(shared: &Shared, headers: HeaderMap, body: Bytes) -> Response
     response.await.unwrap_or(StatusCode::GONE.into_response())
 }
 
-/// Whether a message is of the handshake, and what is answered to it.
+/// Returns `None` if the message is not part of the handshake, and otherwise its response, if it
+/// needs one.
 fn handshake(body: &[u8]) -> Option<Option<Bytes>> {
     #[derive(Deserialize)]
     struct Envelope<'a> {
@@ -209,7 +209,7 @@ fn handshake(body: &[u8]) -> Option<Option<Bytes>> {
         #[serde(borrow)]
         id: Option<&'a RawValue>,
     }
-    if body.len() > LONGEST_OF_HANDSHAKE {
+    if body.len() > MAX_HANDSHAKE_LENGTH {
         return None;
     }
     let message: Envelope<'_> = serde_json::from_slice(body).ok()?;

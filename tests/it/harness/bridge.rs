@@ -1,4 +1,4 @@
-//! The resident bridge as a process of its own, and its management API.
+//! The bridge as a process of its own, and its management API.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use tokio::{io::AsyncWriteExt, process::Command};
 
 use super::{fake_browser::FakeBrowser, program, within};
 
-/// A folder for a bridge, and the bridge that runs there, if one does.
+/// A folder for a bridge, and the bridge that runs there, if any.
 pub(crate) struct Bridge {
     root: PathBuf,
     home: Home,
@@ -23,14 +23,14 @@ pub(crate) struct Bridge {
 }
 
 impl Bridge {
-    /// A home with this `config.toml`, in which nothing runs yet.
+    /// Creates a home with this `config.toml`. Nothing runs in it yet.
     pub(crate) fn configured(folder: &Path, config: &str) -> Self {
         let root = folder.join("home");
         let home = Home::under(&root).expect("a home");
         let file = home.config_file();
         fs::create_dir_all(file.with_file_name("")).expect("a folder");
         fs::write(&file, config).expect("a configuration");
-        choose_key_file(&home.vault_dir());
+        write_key_file(&home.vault_dir());
         Self {
             browser: FakeBrowser::listen(folder),
             root,
@@ -38,13 +38,14 @@ impl Bridge {
         }
     }
 
-    /// Starts the bridge, and returns when it listens.
+    /// Starts the bridge and returns once it listens.
     pub(crate) async fn start(&self) {
         self.run(&["bridge", "--detach"]).await;
     }
 
-    /// Starts the bridge from a shell that does something before, and returns when it listens.
-    pub(crate) async fn start_under(&self, before: &str) {
+    /// Runs a shell command, then starts the bridge from that shell. Returns once the bridge
+    /// listens.
+    pub(crate) async fn start_after(&self, before: &str) {
         let mut process = Command::new("sh");
         process
             .args(["-c", &format!("{before}; exec \"$0\" \"$@\"")])
@@ -53,17 +54,17 @@ impl Bridge {
         assert!(output.status.success(), "{output:?}");
     }
 
-    /// Starts another that takes over, as a newer one does, and returns when it listens.
+    /// Starts another bridge that replaces this one, as an update does. Returns once it listens.
     pub(crate) async fn replace(&self) {
         self.run(&["bridge", "--detach", "--replace"]).await;
     }
 
-    /// Runs a command to its end, as a person at a terminal; what it says.
+    /// Runs a command as a user at a terminal and returns its output. Fails if the command does.
     pub(crate) async fn run(&self, arguments: &[&str]) -> String {
         self.run_with(arguments, "").await
     }
 
-    /// The same with something on stdin.
+    /// The same with `input` on stdin.
     pub(crate) async fn run_with(&self, arguments: &[&str], input: &str) -> String {
         let output = self.output(arguments, input).await;
         assert!(
@@ -75,12 +76,12 @@ impl Bridge {
         String::from_utf8(output.stdout).expect("text")
     }
 
-    /// Runs a command that may well fail.
+    /// Runs a command that may fail.
     pub(crate) async fn try_run(&self, arguments: &[&str]) {
         self.output(arguments, "").await;
     }
 
-    /// Runs a command to its end; all that it says, and how it ends.
+    /// Runs a command and returns its output and exit status.
     pub(crate) async fn output(&self, arguments: &[&str], input: &str) -> Output {
         let process = Command::new(program::postern());
         self.output_of(process, arguments, input).await
@@ -110,22 +111,22 @@ impl Bridge {
         ended.expect("postern ends")
     }
 
-    /// Where it keeps everything.
+    /// The home folder.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Where it keeps its sign-ins.
+    /// The folder of the vault.
     pub(crate) fn vault(&self) -> PathBuf {
         self.home.vault_dir()
     }
 
-    /// What it has written down so far.
+    /// Returns the log so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.home.log_file()).expect("a log")
     }
 
-    /// A connection to its management API, as the command line has it.
+    /// Connects to the management API, as the command line does.
     pub(crate) async fn connect(&self) -> Client {
         let connecting = Client::connect(&self.home, env!("CARGO_PKG_VERSION"), false);
         within("the control socket", connecting)
@@ -133,48 +134,48 @@ impl Bridge {
             .expect("a bridge that runs")
     }
 
-    /// Its process.
+    /// Returns the process id.
     pub(crate) async fn process(&self) -> u32 {
         self.connect().await.welcome().pid
     }
 
-    /// Every bridge that was given this home.
+    /// Returns the process ids of all bridges with this home.
     pub(crate) fn processes(&self) -> Vec<u32> {
         let mut processes = program::processes_with(&self.root.display().to_string());
         processes.retain(|process| program::arguments(*process).contains(" bridge "));
         processes
     }
 
-    /// Asks it something.
-    pub(crate) async fn ask(&self, request: Request) -> Reply {
+    /// Sends a request to the management API. Fails on an error.
+    pub(crate) async fn request(&self, request: Request) -> Reply {
         let mut client = self.connect().await;
         within("an answer", client.call(&request))
             .await
             .unwrap_or_else(|error| panic!("{request:?}: {error}"))
     }
 
-    /// Signs everybody out here.
+    /// Signs out all accounts.
     pub(crate) async fn sign_out(&self) {
-        self.ask(Request::SignOut {
+        self.request(Request::SignOut {
             account: None,
             everywhere: false,
         })
         .await;
     }
 
-    /// What it shows now.
+    /// Returns the current state.
     pub(crate) async fn state(&self) -> State {
-        match self.ask(Request::Status).await {
+        match self.request(Request::Status).await {
             Reply::State(state) => *state,
             other => panic!("not a state: {other:?}"),
         }
     }
 
-    /// Ends it at once, as `kill -9` does, and returns when it is gone.
+    /// Kills the bridge, as `kill -9` does, and returns once it is gone.
     pub(crate) async fn kill(&self) {
         let process = self.connect().await.welcome().pid;
         program::kill(process);
-        // One of its sockets may be open a moment longer than the other.
+        // One of its sockets may stay open a moment longer than the other.
         let gone = async {
             while !program::is_gone(process) {
                 tokio::task::yield_now().await;
@@ -186,17 +187,18 @@ impl Bridge {
 
 impl Drop for Bridge {
     fn drop(&mut self) {
-        // Bridges that shims started too: all of them were given this folder.
+        // Includes bridges that shims started: all have this folder in their arguments.
         for process in program::processes_with(&self.root.display().to_string()) {
             program::kill(process);
         }
     }
 }
 
-/// A bridge that a shim starts is not told `POSTERN_VAULT`: the choice was made earlier.
-pub(super) fn choose_key_file(vault: &Path) {
+/// Writes a key file. A bridge that a shim starts does not get `POSTERN_VAULT`, so the file selects
+/// this vault beforehand.
+pub(super) fn write_key_file(vault: &Path) {
     let mut key = [0; 32];
-    aws_lc_rs::rand::fill(&mut key).expect("chance");
+    aws_lc_rs::rand::fill(&mut key).expect("random bytes");
     fs::create_dir_all(vault).expect("a folder");
     fs::write(vault.join("key"), key).expect("a key");
     for (path, mode) in [(vault.to_owned(), 0o700), (vault.join("key"), 0o600)] {

@@ -1,7 +1,7 @@
-//! A person at a real browser: Chromium through chromedriver, without a screen.
+//! A user's real browser: headless Chromium, driven by chromedriver.
 //!
-//! Knows the pages of the emulator and of the gateway by the ids of their forms, and nothing
-//! else about them.
+//! It finds elements by CSS selector. The pages' own selectors are in [`super::sign_in_pages`] and
+//! the cases.
 
 use std::{process::Stdio, time::Duration};
 
@@ -18,15 +18,15 @@ use url::Url;
 
 use super::{program, until, within};
 
-/// How often chromedriver is started.
-const DRIVERS: u32 = 5;
+/// How often starting chromedriver is attempted.
+const MAX_ATTEMPTS: u32 = 5;
 
-/// The browser. It ends with this value, with all its processes.
+/// The browser. All its processes stop when it is dropped.
 pub(crate) struct Browser {
     client: Client,
     driver: Child,
-    /// What the driver says; it would end if nobody listened.
-    _words: Lines<BufReader<ChildStdout>>,
+    /// The driver's output, held open because the driver exits when it is closed.
+    _stdout: Lines<BufReader<ChildStdout>>,
     profile: TempDir,
 }
 
@@ -35,13 +35,13 @@ impl Browser {
         Self::open_with(&[]).await
     }
 
-    /// Runs no script of any page.
+    /// Opens a browser in which scripts are disabled.
     pub(crate) async fn open_without_scripts() -> Self {
         let blocked = json!({ "profile.managed_default_content_settings.javascript": 2 });
         Self::open_as(&[], blocked).await
     }
 
-    /// With more arguments to Chromium.
+    /// Opens a browser with additional arguments for Chromium.
     pub(crate) async fn open_with(more: &[&str]) -> Self {
         Self::open_as(more, json!({})).await
     }
@@ -81,7 +81,7 @@ impl Browser {
         Self {
             client,
             driver,
-            _words: words,
+            _stdout: words,
             profile,
         }
     }
@@ -93,19 +93,19 @@ impl Browser {
             .unwrap_or_else(|error| panic!("{page}: {error}"));
     }
 
-    /// The tab that is looked at.
+    /// Returns the current tab.
     pub(crate) async fn tab(&self) -> WindowHandle {
         self.client.window().await.expect("a tab")
     }
 
-    /// Opens a tab, and looks at it.
+    /// Opens a tab and switches to it.
     pub(crate) async fn new_tab(&self) -> WindowHandle {
         let tab = self.client.new_window(true).await.expect("a tab");
         self.switch_to(tab.handle.clone()).await;
         tab.handle
     }
 
-    /// Waits until there are so many tabs.
+    /// Waits until there are `count` tabs.
     pub(crate) async fn tabs(&self, count: usize) -> Vec<WindowHandle> {
         until("the tabs", async || {
             let tabs = self.client.windows().await.expect("tabs");
@@ -114,12 +114,12 @@ impl Browser {
         .await
     }
 
-    /// Looks at a tab.
+    /// Switches to a tab.
     pub(crate) async fn switch_to(&self, tab: WindowHandle) {
         self.client.switch_to_window(tab).await.expect("a tab");
     }
 
-    /// Where it is.
+    /// Returns the URL of the page.
     pub(crate) async fn address(&self) -> Url {
         self.client.current_url().await.expect("an address")
     }
@@ -130,13 +130,13 @@ impl Browser {
         within(script, run).await.expect("a script");
     }
 
-    /// The text of the page.
+    /// Returns the text of the page.
     pub(crate) async fn text(&self) -> String {
         let body = self.find("body").await;
         body.text().await.expect("a text")
     }
 
-    /// What it shows, as a PNG.
+    /// Returns a screenshot as a PNG.
     pub(crate) async fn picture(&self) -> Vec<u8> {
         let picture = within("a picture", self.client.screenshot()).await;
         picture.expect("a picture")
@@ -185,7 +185,7 @@ impl Browser {
     }
 }
 
-/// Whether the page that was looked at was just being left for the next.
+/// Returns true if the page was being left for the next one.
 fn is_leaving(error: &CmdError) -> bool {
     matches!(error, CmdError::NotW3C(said) if said == "aborted by navigation")
 }
@@ -193,7 +193,7 @@ fn is_leaving(error: &CmdError) -> bool {
 impl Drop for Browser {
     fn drop(&mut self) {
         let profile = self.profile.path().display().to_string();
-        // It may have ended by itself.
+        // It may have exited.
         let _ = self.driver.start_kill();
         for process in program::processes_with(&profile) {
             program::kill(process);
@@ -201,11 +201,11 @@ impl Drop for Browser {
     }
 }
 
-/// chromedriver has the system choose a port for IPv6 and then wants the same for IPv4, where
-/// somebody else may have it: it ends then, and is started again.
+/// Starts chromedriver. It lets the system choose a port for IPv6 and then binds the same port for
+/// IPv4, which may be in use. It exits then, and is started again.
 async fn start_driver(profile: &TempDir) -> (Child, Lines<BufReader<ChildStdout>>, u16) {
     let mut said = Vec::new();
-    for _ in 0..DRIVERS {
+    for _ in 0..MAX_ATTEMPTS {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .env("HOME", profile.path())
@@ -215,9 +215,9 @@ async fn start_driver(profile: &TempDir) -> (Child, Lines<BufReader<ChildStdout>
             .kill_on_drop(true)
             .spawn()
             .expect("chromedriver; hint: `cargo xtask test` installs it");
-        let stdout = driver.stdout.take().expect("its words");
+        let stdout = driver.stdout.take().expect("its output");
         let mut words = BufReader::new(stdout).lines();
-        while let Some(line) = words.next_line().await.expect("its words") {
+        while let Some(line) = words.next_line().await.expect("its output") {
             let port = line
                 .split_once("started successfully on port ")
                 .and_then(|(_, port)| port.trim_end_matches('.').parse().ok());

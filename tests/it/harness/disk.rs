@@ -1,19 +1,18 @@
-//! A disk that is full, for one process.
+//! A full disk, simulated for one process.
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use super::bridge::Bridge;
 
-/// What a bridge is started under ([`Bridge::start_under`]), so that a write beyond the limit is an
-/// error and no signal.
-pub(crate) const QUIETLY: &str = "trap '' XFSZ";
+/// A shell command for [`Bridge::start_after`]: a write beyond the limit then fails with an error
+/// instead of a signal.
+pub(crate) const IGNORE_SIGXFSZ: &str = "trap '' XFSZ";
 
-/// What a process may write: nothing, as on a full disk, or all that it likes. The limit of the
-/// size of its files does that for this process alone.
+/// The disk of a process. Filling it sets the limit of the process's file size to zero.
 pub(crate) struct Disk(Pid);
 
 impl Disk {
-    /// The disk of a bridge that was started with [`QUIETLY`].
+    /// Returns the disk of a bridge that was started with [`IGNORE_SIGXFSZ`].
     pub(crate) async fn of(bridge: &Bridge) -> Self {
         let process = bridge.process().await.cast_signed();
         Self(Pid::from_raw(process).expect("a process"))

@@ -1,4 +1,4 @@
-//! An Entra alone, for clients of others: the emulator over TLS, and what a client is told of it.
+//! The emulator over TLS for Microsoft's clients, and the settings of such a client.
 
 use std::{ffi::OsStr, fs, path::PathBuf, process::Stdio};
 
@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{program, servers::Server, within};
 
-/// The emulator, with the demo's tenants and a certificate of the gateway's.
+/// The emulator with the demo's tenants and a certificate of the gateway.
 pub(crate) struct Entra {
     base: String,
     certificate: ClientCertificate,
@@ -23,7 +23,7 @@ pub(crate) struct Entra {
     _server: Server,
 }
 
-/// A certificate as clients are configured with one.
+/// A client certificate in the forms that clients are configured with.
 pub(crate) struct ClientCertificate {
     pub(crate) pem: String,
     pub(crate) key: String,
@@ -55,7 +55,7 @@ impl Entra {
         }
     }
 
-    /// What a client knows of its registration, with `tenant` for its authority.
+    /// Returns the settings of a client registration. `tenant` is the last part of its authority.
     pub(crate) fn settings(&self, tenant: &str, client: &str, scope: &str) -> Value {
         json!({
             "authority": format!("{}/{tenant}", self.base),
@@ -74,13 +74,13 @@ impl Entra {
         })
     }
 
-    /// Runs a client, lets `person` do what it asks for on lines of JSON, and returns what is done.
-    /// Secrets are among the settings, so these are no arguments.
+    /// Runs a client, lets `user` act on each line of JSON, and returns the final result. The
+    /// settings contain secrets, so they go to stdin and not into the arguments.
     pub(crate) async fn run(
         &self,
         mut client: Command,
         settings: &Value,
-        person: impl AsyncFn(&Value),
+        user: impl AsyncFn(&Value),
     ) -> Value {
         let authority = self.authority_file();
         let mut process = client
@@ -112,7 +112,7 @@ impl Entra {
             if line.get("done").is_some() {
                 return line["done"].take();
             }
-            person(&line).await;
+            user(&line).await;
         }
         let shown: Vec<&OsStr> = client.as_std().get_args().take(3).collect();
         panic!("{shown:?} ended before it was done");

@@ -1,7 +1,7 @@
-//! Servers that Entra protects directly, a bridge that knows them, and the emulator with its
-//! switches in Entra's place.
+//! Servers that Entra protects directly, a bridge that knows them, and the emulator with fault
+//! injection as Entra.
 //!
-//! Does not own: the servers themselves. A sign-in of this kind does not ask them anything.
+//! Does not own: the servers themselves. A sign-in of this kind sends them no request.
 
 use control::{
     CallError,
@@ -13,12 +13,12 @@ use tempfile::TempDir;
 
 use super::{bridge::Bridge, browser::Browser, servers::Server, wire, within};
 
-/// Somebody at an Entra whose switches the case has.
+/// A user at an Entra whose faults the case controls.
 pub(crate) struct EntraServers {
     pub(crate) base: String,
     pub(crate) bridge: Bridge,
     pub(crate) browser: Browser,
-    opened: usize,
+    pages_opened: usize,
     _entra: Server,
     _folder: TempDir,
 }
@@ -52,35 +52,35 @@ impl EntraServers {
             base,
             bridge,
             browser: Browser::open().await,
-            opened: 0,
+            pages_opened: 0,
             _entra: entra,
             _folder: folder,
         }
     }
 
-    /// Starts a sign-in, lets `person` act on the page, and returns what is said at its end.
-    pub(crate) async fn sign_in(&mut self, person: impl AsyncFn(&Self)) -> Result<(), Problem> {
+    /// Starts a sign-in, lets `user` act on the page, and returns the outcome.
+    pub(crate) async fn sign_in(&mut self, user: impl AsyncFn(&Self)) -> Result<(), Problem> {
         let request = Request::SignIn {
             server: "crm".to_owned(),
             way: Default::default(),
         };
-        self.ask(request, person).await
+        self.request(request, user).await
     }
 
-    /// Asks for what opens a page, lets `person` act there, and returns what is said at its end.
-    pub(crate) async fn ask(
+    /// Sends a request that opens a page, lets `user` act there, and returns the outcome.
+    pub(crate) async fn request(
         &mut self,
         request: Request,
-        person: impl AsyncFn(&Self),
+        user: impl AsyncFn(&Self),
     ) -> Result<(), Problem> {
         let mut client = self.bridge.connect().await;
         let acting = async {
-            let page = self.bridge.browser.page(self.opened).await;
+            let page = self.bridge.browser.page(self.pages_opened).await;
             self.browser.go_to(&page).await;
-            person(self).await;
+            user(self).await;
         };
         let (ended, ()) = tokio::join!(within("the end", client.call(&request)), acting);
-        self.opened += 1;
+        self.pages_opened += 1;
         match ended {
             Ok(_) => Ok(()),
             Err(CallError::Problem(problem)) => Err(problem),
@@ -88,7 +88,7 @@ impl EntraServers {
         }
     }
 
-    pub(crate) async fn command(&self, command: &Value) {
+    pub(crate) async fn emulator_command(&self, command: &Value) {
         let asked = wire::client()
             .post(format!("{}/admin/commands", self.base))
             .json(command)
@@ -105,8 +105,8 @@ impl EntraServers {
         within("the table", answer.json()).await.expect("rows")
     }
 
-    /// Who opens the server.
-    pub(crate) async fn opens(&self, server: &str) -> Option<String> {
+    /// Returns the account that the server uses.
+    pub(crate) async fn account_of(&self, server: &str) -> Option<String> {
         let state = self.bridge.state().await;
         let mut servers = state.servers.into_iter();
         let found = servers.find(|known| known.name == server);

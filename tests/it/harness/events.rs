@@ -1,7 +1,7 @@
-//! An MCP server of 2025-03-26 that says what a case wants, in events of its own making.
+//! An MCP server of 2025-03-26 that sends the events a case provides.
 //!
-//! Owns: HTTP+SSE at `/sse`, Streamable HTTP at `/mcp`, and the handshake on both. Does not own: what
-//! is answered to anything else; the case says that, as the data of events.
+//! Owns: HTTP+SSE at `/sse`, Streamable HTTP at `/mcp`, and the handshake on both.
+//! Does not own: the responses to other messages. The case provides them as the data of events.
 
 use std::{
     collections::HashMap,
@@ -29,10 +29,10 @@ use tokio::{
     task::AbortHandle,
 };
 
-/// What the server says to a message: the data of each event.
-pub(crate) type Says = fn(&Value) -> Vec<String>;
+/// Returns the data of each event that answers a message.
+pub(crate) type Responder = fn(&Value) -> Vec<String>;
 
-/// The server. It ends with this value.
+/// The server. It stops when it is dropped.
 pub(crate) struct EventServer {
     address: SocketAddr,
     serving: AbortHandle,
@@ -40,17 +40,17 @@ pub(crate) struct EventServer {
 
 #[derive(Clone)]
 struct Shared {
-    says: Says,
+    respond: Responder,
     streams: Arc<Mutex<HashMap<u64, UnboundedSender<String>>>>,
     next: Arc<AtomicU64>,
 }
 
 impl EventServer {
-    pub(crate) async fn start(says: Says) -> Self {
+    pub(crate) async fn start(respond: Responder) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let shared = Shared {
-            says,
+            respond,
             streams: Arc::default(),
             next: Arc::default(),
         };
@@ -69,13 +69,13 @@ impl EventServer {
         }
     }
 
-    /// The section of a `config.toml` for the server's HTTP+SSE, under this name.
+    /// Returns a section of a `config.toml` for the server's HTTP+SSE.
     pub(crate) fn sse_config(&self, name: &str) -> String {
         let url = format!("http://{}/sse", self.address);
         format!("[servers.{name}]\nurl = \"{url}\"\ntransport = \"sse\"\n")
     }
 
-    /// The same for its Streamable HTTP.
+    /// Returns the same for its Streamable HTTP.
     pub(crate) fn http_config(&self, name: &str) -> String {
         let url = format!("http://{}/mcp", self.address);
         format!("[servers.{name}]\nurl = \"{url}\"\ntransport = \"http\"\n")
@@ -88,7 +88,7 @@ impl Drop for EventServer {
     }
 }
 
-/// The answer to a request, as the data of an event.
+/// Returns the response to a request as the data of an event.
 pub(crate) fn answer(request: &Value, text: &str) -> String {
     let result = json!({ "content": [{ "type": "text", "text": text }] });
     json!({ "jsonrpc": "2.0", "id": request["id"], "result": result }).to_string()
@@ -112,19 +112,19 @@ async fn message(
     body: Bytes,
 ) -> StatusCode {
     let message: Value = serde_json::from_slice(&body).expect("JSON");
-    let said = match handshake(&message) {
+    let events = match handshake(&message) {
         Some(answer) => vec![answer],
-        None => (shared.says)(&message),
+        None => (shared.respond)(&message),
     };
     let streams = shared.streams.lock().expect("a lock");
-    for data in said {
-        // A host that has gone hears nothing.
+    for data in events {
+        // The host may have disconnected.
         let _ = streams[&address["session"]].send(data);
     }
     StatusCode::ACCEPTED
 }
 
-/// Each request is answered by a stream that stays open.
+/// Answers each request with a stream that stays open.
 async fn streamable(State(shared): State<Shared>, body: Bytes) -> Response {
     let message: Value = serde_json::from_slice(&body).expect("JSON");
     if let Some(answer) = handshake(&message) {
@@ -137,11 +137,11 @@ async fn streamable(State(shared): State<Shared>, body: Bytes) -> Response {
     if message.get("id").is_none() {
         return StatusCode::ACCEPTED.into_response();
     }
-    let said: Vec<_> = (shared.says)(&message)
+    let events: Vec<_> = (shared.respond)(&message)
         .iter()
         .map(|one| event(one))
         .collect();
-    streaming(stream::iter(said).chain(stream::pending()))
+    streaming(stream::iter(events).chain(stream::pending()))
 }
 
 fn handshake(message: &Value) -> Option<String> {

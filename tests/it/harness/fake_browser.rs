@@ -1,5 +1,5 @@
-//! The browser that programs open pages in: it tells the case, and opens nothing unless it is to
-//! follow where pages lead.
+//! The browser in which programs open pages. It reports each page to the case. It loads pages only
+//! if [`FakeBrowser::follow_after`] was called.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use tokio::{
 
 use super::within;
 
-/// Pages that were asked to be opened.
+/// The pages that programs opened.
 pub(crate) struct FakeBrowser {
     folder: PathBuf,
     pages: watch::Receiver<Vec<String>>,
@@ -27,7 +27,7 @@ pub(crate) struct FakeBrowser {
 }
 
 impl FakeBrowser {
-    /// Puts a program named `xdg-open` under `folder` that hands its argument over.
+    /// Creates a program `xdg-open` under `folder` that reports its argument.
     pub(crate) fn listen(folder: &Path) -> Self {
         let folder = folder.join("browser");
         fs::create_dir_all(&folder).expect("a folder");
@@ -40,7 +40,7 @@ impl FakeBrowser {
 
         let (sender, pages) = watch::channel(Vec::new());
         let receiver = pipe::OpenOptions::new()
-            // Open for writing too, so that the last writer's end is not ours.
+            // Also opened for writing, so that the pipe does not end when a writer closes it.
             .read_write(true)
             .open_receiver(&fifo)
             .expect("the pages");
@@ -58,12 +58,12 @@ impl FakeBrowser {
         }
     }
 
-    /// The program, for `BROWSER`.
+    /// The path of the program, for `BROWSER`.
     pub(crate) fn program(&self) -> PathBuf {
         self.folder.join("xdg-open")
     }
 
-    /// The search path with the program in it as `xdg-open`, as a desktop has one.
+    /// Returns a search path in which `xdg-open` is the program, as on a desktop.
     pub(crate) fn search_path(&self) -> std::ffi::OsString {
         let mut path = self.folder.clone().into_os_string();
         path.push(":");
@@ -71,7 +71,7 @@ impl FakeBrowser {
         path
     }
 
-    /// Waits for the page number `number`, from 0.
+    /// Waits for page `number`, counted from 0.
     pub(crate) async fn page(&self, number: usize) -> String {
         let mut pages = self.pages.clone();
         let there = within(
@@ -82,8 +82,8 @@ impl FakeBrowser {
         there.expect("the pages")[number].clone()
     }
 
-    /// Opens every page from now on and goes where it leads, as for a person who agrees to all and
-    /// takes some time for each page.
+    /// Loads every page from now on after `time` and follows its redirects, as a user who accepts
+    /// everything.
     pub(crate) fn follow_after(&mut self, time: Duration) {
         let mut pages = self.pages.clone();
         let following = tokio::spawn(async move {
@@ -101,13 +101,13 @@ impl FakeBrowser {
         self.following = Some(following.abort_handle());
     }
 
-    /// How many pages were opened so far.
+    /// Returns how many pages were opened so far.
     pub(crate) fn page_count(&self) -> usize {
         self.pages.borrow().len()
     }
 }
 
-/// Goes where a page leads. What stands on the last one is for a person.
+/// Loads a page and follows its redirects. The last page is meant for a user and is ignored.
 #[expect(
     clippy::disallowed_methods,
     reason = "a browser: it must not be built as our clients are"

@@ -9,14 +9,14 @@ use tokio::{
 
 use super::within;
 
-/// The server. It ends with this value.
+/// The server. It stops when it is dropped.
 pub(crate) struct Fixture {
     _process: Child,
     address: String,
 }
 
 impl Fixture {
-    /// Returns when it listens.
+    /// Starts the server and returns once it listens.
     pub(crate) async fn start() -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_mcp-fixture"))
             .env_clear()
@@ -44,12 +44,12 @@ impl Fixture {
         }
     }
 
-    /// Where it listens.
+    /// The address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address.parse().expect("an address")
     }
 
-    /// Where a transport is.
+    /// Returns the URL of a transport.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}/{path}", self.address)
     }

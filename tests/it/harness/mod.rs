@@ -1,9 +1,8 @@
-//! The harness that the cases run in: an Entra, a gateway, a server behind it, a person with a
-//! browser, hosts with their shims.
+//! The environment of the cases: an Entra, a gateway, a server behind it, a user with a browser,
+//! and hosts with their shims.
 //!
-//! Every one of them is the real program in a process of its own. Everything listens on a free port
-//! of loopback, everything that is written lies in one folder, and all of it ends with the
-//! [`Harness`].
+//! Each of them is the real program in a process of its own. Everything listens on a free loopback
+//! port and writes into one folder. All of it ends when the [`Harness`] is dropped.
 
 pub(crate) mod apim_gateway;
 pub(crate) mod bridge;
@@ -41,10 +40,10 @@ use bridge::Bridge;
 use browser::Browser;
 pub(crate) use servers::Servers;
 
-/// Nothing in these cases may take longer.
-const LONGEST: Duration = Duration::from_secs(60);
+/// The timeout of every step.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A harness of its own.
+/// Entra, the gateway and its backend, with a folder of their own.
 pub(crate) struct Harness {
     pub(crate) servers: Servers,
     folder: TempDir,
@@ -60,7 +59,7 @@ impl Harness {
         Self { servers, folder }
     }
 
-    /// A bridge that knows the gateway's server, and does not run yet.
+    /// Returns a bridge that knows the gateway's server and does not run yet.
     pub(crate) fn bridge(&self) -> Bridge {
         let config = format!(
             "[bridge]\nport = 0\n[servers.snippets]\nurl = \"{}/snippets/mcp\"\n",
@@ -69,7 +68,7 @@ impl Harness {
         Bridge::configured(self.folder(), &config)
     }
 
-    /// What a person does with a page that was opened for a sign-in.
+    /// Signs in at a page that was opened for a sign-in, as a user does.
     pub(crate) async fn sign_in_at(&self, page: &str) {
         let browser = Browser::open().await;
         browser.go_to(page).await;
@@ -78,21 +77,21 @@ impl Harness {
         sign_in_pages::expect_signed_in(&browser).await;
     }
 
-    /// Where everything that the harness writes lies.
+    /// The folder with everything that the harness writes.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 }
 
-/// Waits for `work`, but not for ever.
+/// Waits for `work`. Panics after [`TIMEOUT`].
 pub(crate) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(LONGEST, work).await {
+    match tokio::time::timeout(TIMEOUT, work).await {
         Ok(outcome) => outcome,
-        Err(_) => panic!("{what}: nothing within {} s", LONGEST.as_secs()),
+        Err(_) => panic!("{what}: nothing within {} s", TIMEOUT.as_secs()),
     }
 }
 
-/// Asks again and again for what no event tells, until it is there.
+/// Polls `look` until it returns a value. For conditions that no event reports.
 pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let mut rounds = tokio::time::interval(Duration::from_millis(30));
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -107,17 +106,17 @@ pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T
     .await
 }
 
-/// A free port, for a program that must be told its own.
+/// Returns a free port for a program that must be told its port.
 ///
-/// A connection that ended rests there (`TIME_WAIT`), so that for a minute the system gives it to
-/// nobody who asks for any port of IPv4. The program itself may have it, because servers set
+/// The port holds a closed connection in `TIME_WAIT`, so for a minute the system assigns it to no
+/// other program that asks for any IPv4 port. The program itself can bind it, because servers set
 /// `SO_REUSEADDR`.
 pub(crate) async fn free_port() -> u16 {
     let reserve = async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let mut client = TcpStream::connect(address).await?;
-        // The side that closes first is the one that rests. Whoever else comes is turned away.
+        // The side that closes first holds the state. Connections of others are closed.
         while listener.accept().await?.1 != client.local_addr()? {}
         client.read_to_end(&mut Vec::new()).await?;
         io::Result::Ok(address.port())
@@ -125,7 +124,7 @@ pub(crate) async fn free_port() -> u16 {
     within("a port", reserve).await.expect("a free port")
 }
 
-/// What a token says; whether it is to be believed is not asked.
+/// Returns the claims of a token without verifying it.
 pub(crate) fn claims(token: &Value) -> Value {
     let payload = token.as_str().and_then(|token| token.split('.').nth(1));
     let payload = payload.unwrap_or_else(|| panic!("not a JWT: {token}"));

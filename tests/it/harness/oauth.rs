@@ -1,5 +1,5 @@
-//! An OAuth client of someone else: registers, sends a person to the authorization server,
-//! takes the code where it asked for it, redeems it.
+//! A third-party OAuth client: it registers, sends a user to the authorization server, receives the
+//! callback, and redeems the code.
 
 use aws_lc_rs::{digest, rand};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -13,30 +13,30 @@ use url::Url;
 
 use super::{wire, within};
 
-/// What a redirect brings.
+/// The parameters of a redirect.
 pub(crate) type Parameters = Vec<(String, String)>;
 
-/// A client with a redirect address of its own on loopback.
+/// A client with a loopback redirect URI of its own.
 pub(crate) struct OAuthClient {
     http: reqwest::Client,
-    arrivals: mpsc::UnboundedReceiver<Parameters>,
+    callbacks: mpsc::UnboundedReceiver<Parameters>,
     pub(crate) redirect_uri: String,
     verifier: String,
     state: String,
 }
 
 impl OAuthClient {
-    /// A client whose redirect leads to `host`, at `path`, on a free port.
+    /// Creates a client whose redirect URI has this host and path and a free port.
     pub(crate) async fn new(host: &str, path: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let redirect_uri = format!("http://{host}:{port}{path}");
         let here = Url::parse(&redirect_uri).expect("a URL");
-        let (sender, arrivals) = mpsc::unbounded_channel();
-        // Ends when nobody waits for arrivals any more.
+        let (sender, callbacks) = mpsc::unbounded_channel();
+        // Ends once the receiver is dropped.
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                if let Some(parameters) = arrive(stream, &here).await
+                if let Some(parameters) = receive_callback(stream, &here).await
                     && sender.send(parameters).is_err()
                 {
                     break;
@@ -45,17 +45,17 @@ impl OAuthClient {
         });
         Self {
             http: wire::client(),
-            arrivals,
+            callbacks,
             redirect_uri,
             verifier: random(),
             state: random(),
         }
     }
 
-    /// Registers at `endpoint`; the client id.
+    /// Registers at `endpoint` and returns the client id.
     pub(crate) async fn register(&self, endpoint: &str) -> String {
         let document = json!({
-            "client_name": "A stranger's client",
+            "client_name": "A third-party client",
             "redirect_uris": [self.redirect_uri],
             "grant_types": ["authorization_code", "refresh_token"],
             "response_types": ["code"],
@@ -72,7 +72,7 @@ impl OAuthClient {
             .to_owned()
     }
 
-    /// The page to send the person to.
+    /// Returns the authorization request.
     pub(crate) fn authorize_url(
         &self,
         endpoint: &str,
@@ -93,14 +93,14 @@ impl OAuthClient {
         url.into()
     }
 
-    /// Waits for the browser to come back; the parameters it brings.
+    /// Waits for the callback and returns its parameters.
     pub(crate) async fn callback(&mut self) -> Parameters {
-        within("the redirect", self.arrivals.recv())
+        within("the redirect", self.callbacks.recv())
             .await
             .expect("the listener goes on")
     }
 
-    /// The code out of what the browser brought, after a look at the state.
+    /// Checks the state and returns the code.
     pub(crate) fn code(&self, parameters: &Parameters) -> String {
         let find = |name: &str| {
             parameters
@@ -114,7 +114,7 @@ impl OAuthClient {
             .to_owned()
     }
 
-    /// Redeems a code; the status and the answer.
+    /// Redeems a code. Returns the status and the body.
     pub(crate) async fn redeem(
         &self,
         endpoint: &str,
@@ -133,7 +133,7 @@ impl OAuthClient {
         self.token(endpoint, &form).await
     }
 
-    /// Asks a token endpoint; the status and the answer.
+    /// Sends a token request. Returns the status and the body.
     pub(crate) async fn token(&self, endpoint: &str, form: &[(&str, &str)]) -> (u16, Value) {
         let request = self.http.post(endpoint).form(form).send();
         let response = within(endpoint, request).await.expect("an answer");
@@ -142,8 +142,9 @@ impl OAuthClient {
     }
 }
 
-/// Answers a browser; what it brought, if it came for the redirect and not for an icon.
-async fn arrive(stream: TcpStream, here: &Url) -> Option<Parameters> {
+/// Answers a browser. Returns the parameters, or `None` if the request is not the callback, such as
+/// one for an icon.
+async fn receive_callback(stream: TcpStream, here: &Url) -> Option<Parameters> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
     stream.read_line(&mut line).await.ok()?;
@@ -159,6 +160,6 @@ async fn arrive(stream: TcpStream, here: &Url) -> Option<Parameters> {
 
 fn random() -> String {
     let mut bytes = [0; 32];
-    rand::fill(&mut bytes).expect("chance");
+    rand::fill(&mut bytes).expect("random bytes");
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }

@@ -1,4 +1,5 @@
-//! A user of the machine, with a home folder as the system gives one, and no `--home`.
+//! A user of the operating system, with a home folder as the system assigns one, and without
+//! `--home`.
 
 use std::{
     fs,
@@ -12,15 +13,15 @@ use tokio::{io::AsyncWriteExt, process::Command};
 
 use super::{bridge, program, within};
 
-/// Users that no system has, nor a session of theirs.
-const FIRST: u32 = 61_700;
+/// The first user id of the cases. No system assigns these ids, and none of them has a session.
+const FIRST_USER_ID: u32 = 61_700;
 
-/// Whether there can be any: only root can be several users.
+/// Returns true if processes can run as other users. Only root can do that.
 pub(crate) fn can_switch_users() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// The user. What runs in this name ends with this value.
+/// The user. All its processes stop when it is dropped.
 pub(crate) struct OsUser {
     id: u32,
     home: PathBuf,
@@ -28,9 +29,9 @@ pub(crate) struct OsUser {
 }
 
 impl OsUser {
-    /// The user number `number` of this machine, with this `config.toml`.
+    /// Creates the user `number` with this `config.toml`.
     pub(crate) fn new(folder: &Path, number: u32, config: &str) -> Self {
-        let id = FIRST + number;
+        let id = FIRST_USER_ID + number;
         assert!(
             !Path::new(&format!("/run/user/{id}")).exists(),
             "there is a user {id}"
@@ -39,7 +40,7 @@ impl OsUser {
         let settings = home.join(".config/postern");
         fs::create_dir_all(&settings).expect("a folder");
         fs::write(settings.join("config.toml"), config).expect("a configuration");
-        bridge::choose_key_file(&home.join(".local/state/postern/vault"));
+        bridge::write_key_file(&home.join(".local/state/postern/vault"));
         let program = installed(folder);
         let user = Self { id, home, program };
         user.take(&user.home);
@@ -56,7 +57,7 @@ impl OsUser {
         self.home.join(".local/state/postern/run")
     }
 
-    /// Gives the user a folder, and all that is in it.
+    /// Makes the user the owner of a folder and its content.
     pub(crate) fn take(&self, folder: &Path) {
         let owner = format!("{0}:{0}", self.id);
         let status = std::process::Command::new("chown")
@@ -66,7 +67,7 @@ impl OsUser {
         assert!(status.expect("chown").success(), "{}", folder.display());
     }
 
-    /// A program that this user starts, with this environment and nothing else.
+    /// Returns a command that runs as this user with only this environment.
     pub(crate) fn command(&self, program: &str, environment: &[(&str, String)]) -> Command {
         let mut command = Command::new(program);
         command
@@ -80,7 +81,7 @@ impl OsUser {
         command
     }
 
-    /// `postern` with these arguments.
+    /// Returns `postern` with these arguments.
     pub(crate) fn postern(&self, arguments: &[&str], environment: &[(&str, String)]) -> Command {
         let program = self.program.to_str().expect("a path");
         let mut command = self.command(program, environment);
@@ -88,7 +89,7 @@ impl OsUser {
         command
     }
 
-    /// Runs it to its end.
+    /// Runs a command to its end.
     pub(crate) async fn output(mut command: Command, input: &str) -> Output {
         let mut process = command
             .stdin(Stdio::piped())
@@ -104,7 +105,7 @@ impl OsUser {
         ended.expect("its end")
     }
 
-    /// Runs `postern` as at a terminal; what it says.
+    /// Runs `postern` as at a terminal and returns its output.
     pub(crate) async fn run(&self, arguments: &[&str], input: &str) -> String {
         let output = Self::output(self.postern(arguments, &[]), input).await;
         let problem = String::from_utf8_lossy(&output.stderr);
@@ -112,23 +113,23 @@ impl OsUser {
         String::from_utf8(output.stdout).expect("text")
     }
 
-    /// What the bridge shows to a command without any particular environment.
+    /// Returns the bridge's state, as `postern status` shows it in a plain environment.
     pub(crate) async fn status(&self) -> Value {
         serde_json::from_str(&self.run(&["status", "--json"], "").await).expect("JSON")
     }
 
-    /// The bridge's process.
+    /// Returns the bridge's process id.
     pub(crate) async fn bridge(&self) -> u32 {
         let process = self.status().await["bridge"]["pid"].as_u64();
         let process = process.expect("a process");
         u32::try_from(process).expect("a process")
     }
 
-    /// All processes of this user that are bridges.
+    /// Returns the process ids of all bridges of this user.
     pub(crate) fn bridges(&self) -> Vec<u32> {
         let mut processes = program::processes_with(&self.program.display().to_string());
         processes.retain(|process| {
-            program::user(*process) == Some(self.id)
+            program::owner(*process) == Some(self.id)
                 && program::arguments(*process).contains(" bridge ")
         });
         processes
@@ -138,14 +139,14 @@ impl OsUser {
 impl Drop for OsUser {
     fn drop(&mut self) {
         for process in program::processes_with(&self.program.display().to_string()) {
-            if program::user(process) == Some(self.id) {
+            if program::owner(process) == Some(self.id) {
                 program::kill(process);
             }
         }
     }
 }
 
-/// The command line where every user may start it.
+/// Installs the command line where every user can run it.
 fn installed(folder: &Path) -> PathBuf {
     let open = fs::Permissions::from_mode(0o755);
     fs::set_permissions(folder, open.clone()).expect("a folder for all");

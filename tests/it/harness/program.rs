@@ -1,4 +1,4 @@
-//! Our programs as they are built, and children that end with the case.
+//! Our programs as they were built, and helpers for processes.
 
 use std::{
     fs,
@@ -14,12 +14,12 @@ use rustix::process::{Pid, Signal, kill_process};
 pub(crate) fn postern() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        // `cargo xtask test` builds everything beforehand, with the features that the tests
-        // have; by hand this keeps the program as new as its source.
+        // `cargo xtask test` builds everything first, with the features of the tests. Otherwise
+        // this keeps the program up to date.
         if !is_prebuilt() {
             build("postern");
         }
-        beside_the_tests("postern")
+        built_program("postern")
     })
 }
 
@@ -30,15 +30,15 @@ fn desktop() -> &'static Path {
         if !is_prebuilt() {
             build("postern-desktop");
         }
-        beside_the_tests("postern-desktop")
+        built_program("postern-desktop")
     })
 }
 
-/// Where programs are installed for one person, below the home folder.
+/// The folder of a user's own programs, below the home folder.
 pub(crate) const INSTALLED: &str = ".local/bin";
 
-/// The desktop app as it is installed for one person with this home: beside the command line,
-/// where it looks for it.
+/// Installs the desktop app for the user with this home, beside the command line, and returns its
+/// path.
 pub(crate) fn installed_desktop(home: &Path) -> PathBuf {
     let folder = home.join(INSTALLED);
     let installed = folder.join("postern-desktop");
@@ -65,8 +65,8 @@ fn build(package: &str) {
     assert!(status.success(), "cargo build -p {package} failed");
 }
 
-/// Cargo lays programs one folder above the tests.
-fn beside_the_tests(name: &str) -> PathBuf {
+/// Returns a built program. Cargo places programs one folder above the tests.
+fn built_program(name: &str) -> PathBuf {
     let this = std::env::current_exe().expect("the test program's own file");
     let folder = this.parent().and_then(Path::parent).expect("target/debug");
     let program = folder
@@ -77,36 +77,33 @@ fn beside_the_tests(name: &str) -> PathBuf {
 }
 
 fn is_prebuilt() -> bool {
-    told("POSTERN_TESTS_PREBUILT").is_some()
+    variable("POSTERN_TESTS_PREBUILT").is_some()
 }
 
-/// Whether the cases take the time they want: `cargo xtask test --full`.
+/// Returns true if long cases run in full: `cargo xtask test --full`.
 pub(crate) fn is_full() -> bool {
-    told("POSTERN_TESTS_FULL").is_some()
+    variable("POSTERN_TESTS_FULL").is_some()
 }
 
-/// Whether what the cases write is to be written anew.
-pub(crate) fn renews() -> bool {
-    told("POSTERN_TESTS_RENEW").is_some()
+/// Returns true if the documents that cases compare are to be updated.
+pub(crate) fn updates_documents() -> bool {
+    variable("POSTERN_TESTS_RENEW").is_some()
 }
 
-/// Another seed for what is tried in any order, for someone who looks for more.
+/// Returns the seed for random cases, if one is set.
 pub(crate) fn seed() -> Option<u64> {
-    let seed = told("POSTERN_TESTS_SEED")?;
+    let seed = variable("POSTERN_TESTS_SEED")?;
     Some(seed.parse().expect("a number in POSTERN_TESTS_SEED"))
 }
 
-/// How many cases are made up, as proptest's own programs are told it.
+/// Returns the number of random cases, if proptest's variable sets it.
 pub(crate) fn cases() -> Option<u32> {
-    let cases = told("PROPTEST_CASES")?;
+    let cases = variable("PROPTEST_CASES")?;
     Some(cases.parse().expect("a number in PROPTEST_CASES"))
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "all that the tests are told from outside"
-)]
-fn told(name: &str) -> Option<String> {
+#[expect(clippy::disallowed_methods, reason = "the settings of a test run")]
+fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
@@ -116,7 +113,7 @@ pub(crate) fn search_path() -> std::ffi::OsString {
     std::env::var_os("PATH").unwrap_or_default()
 }
 
-/// The processes whose arguments contain `text`.
+/// Returns the processes whose arguments contain `text`.
 pub(crate) fn processes_with(text: &str) -> Vec<u32> {
     std::fs::read_dir("/proc")
         .expect("/proc")
@@ -125,13 +122,13 @@ pub(crate) fn processes_with(text: &str) -> Vec<u32> {
         .collect()
 }
 
-/// The arguments of a process, separated by blanks; empty if it is gone.
+/// Returns the arguments of a process, separated by blanks. Empty if it is gone.
 pub(crate) fn arguments(process: u32) -> String {
     let bytes = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&bytes).replace('\0', " ")
 }
 
-/// The variables that a process was started with.
+/// Returns the environment that a process was started with.
 pub(crate) fn variables(process: u32) -> Vec<(String, String)> {
     let bytes = fs::read(format!("/proc/{process}/environ")).expect("a process that runs");
     let text = String::from_utf8(bytes).expect("text");
@@ -141,15 +138,15 @@ pub(crate) fn variables(process: u32) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The user that a process runs as; none if it is gone.
-pub(crate) fn user(process: u32) -> Option<u32> {
+/// Returns the user id of a process, or `None` if it is gone.
+pub(crate) fn owner(process: u32) -> Option<u32> {
     use std::os::unix::fs::MetadataExt;
 
     let folder = fs::metadata(format!("/proc/{process}")).ok()?;
     Some(folder.uid())
 }
 
-/// What a process has open, as the kernel names it.
+/// Returns the open descriptors of a process, as the kernel names them.
 pub(crate) fn descriptors(process: u32) -> Vec<String> {
     fs::read_dir(format!("/proc/{process}/fd"))
         .expect("a process that runs")
@@ -158,13 +155,13 @@ pub(crate) fn descriptors(process: u32) -> Vec<String> {
         .collect()
 }
 
-/// How many connections to this address a process has open, in whatever state.
+/// Returns how many TCP connections to `address` a process has open, in any state.
 pub(crate) fn connections_to(process: u32, address: SocketAddr) -> usize {
     let sockets = sockets(process).into_iter();
     sockets.filter(|socket| socket.remote == address).count()
 }
 
-/// Where a process listens.
+/// Returns the addresses on which a process listens.
 pub(crate) fn listening(process: u32) -> Vec<SocketAddr> {
     let sockets = sockets(process).into_iter();
     sockets
@@ -199,7 +196,7 @@ fn sockets(process: u32) -> Vec<Socket> {
     sockets
 }
 
-/// An address as the kernel's tables have it: words of 32 bits in the machine's order.
+/// Parses an address of the kernel's tables: 32-bit words in the machine's byte order.
 fn address_of(column: &str) -> SocketAddr {
     let (ip, port) = column.split_once(':').expect("an address");
     let words = ip.as_bytes().chunks(8).map(|word| {
@@ -214,8 +211,8 @@ fn address_of(column: &str) -> SocketAddr {
     SocketAddr::new(ip, u16::from_str_radix(port, 16).expect("a port"))
 }
 
-/// Whether a process has let go of everything: it is not there, or its last thread has ended and
-/// only its parent has not looked yet.
+/// Returns true once a process has released everything: it is gone, or its last thread is a zombie
+/// that the parent has not reaped yet.
 pub(crate) fn is_gone(process: u32) -> bool {
     let threads = fs::read_dir(format!("/proc/{process}/task")).map_or(0, Iterator::count);
     let status = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
@@ -226,23 +223,23 @@ pub(crate) fn is_gone(process: u32) -> bool {
     threads == 0 || (threads == 1 && state == Some('Z'))
 }
 
-/// Ends a process at once, as `kill -9` does.
+/// Kills a process, as `kill -9` does.
 pub(crate) fn kill(process: u32) {
     signal(process, Signal::KILL);
 }
 
-/// Ends a process as one of its own crashes does: it may leave what it likes.
+/// Sends SIGABRT, as for a crash: the process may leave a core dump.
 pub(crate) fn abort(process: u32) {
     signal(process, Signal::ABORT);
 }
 
-/// Lets a process stand still, as a machine does that sleeps.
+/// Suspends a process, as when the machine sleeps.
 pub(crate) fn suspend(process: u32) {
     signal(process, Signal::STOP);
 }
 
-/// Lets it go on.
-pub(crate) fn wake(process: u32) {
+/// Resumes a process.
+pub(crate) fn resume(process: u32) {
     signal(process, Signal::CONT);
 }
 
@@ -251,16 +248,16 @@ fn signal(process: u32, signal: Signal) {
     let Some(process) = Pid::from_raw(process) else {
         return;
     };
-    // It may have ended by itself.
+    // It may have exited.
     let _ = kill_process(process, signal);
 }
 
-/// The most memory that a process has had at a time, in KiB.
+/// Returns the peak memory of a process, in KiB.
 pub(crate) fn peak_memory(process: u32) -> u64 {
     memory_of(process, "VmHWM:")
 }
 
-/// The memory that a process has now, in KiB.
+/// Returns the current memory of a process, in KiB.
 pub(crate) fn memory(process: u32) -> u64 {
     memory_of(process, "VmRSS:")
 }

@@ -1,5 +1,5 @@
-//! A TCP front with an address that stays: what stands behind it can be replaced, what passes is
-//! kept, so that a case can say what was never sent, and can be stopped on its way.
+//! A TCP proxy with a fixed address. Its target can be replaced, it records all traffic so that a
+//! case can check what was never sent, and it can stop a connection at given words.
 
 use std::{
     convert::Infallible,
@@ -15,7 +15,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-/// The front. Dropped, it is shut.
+/// The proxy. It stops listening when it is dropped.
 pub(crate) struct RecordingProxy {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
@@ -24,36 +24,36 @@ pub(crate) struct RecordingProxy {
 
 #[derive(Default)]
 struct State {
-    behind: Option<SocketAddr>,
-    /// What was said by those who came, and what they were answered, by connection.
-    said: Vec<Vec<u8>>,
-    answered: Vec<Vec<u8>>,
+    target: Option<SocketAddr>,
+    /// The recorded requests and responses, by connection.
+    requests: Vec<Vec<u8>>,
+    responses: Vec<Vec<u8>>,
     barrier: Option<Barrier>,
 }
 
-/// Which way something passes.
+/// The direction of traffic.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
-    /// To what stands behind.
-    Said,
-    /// From there.
-    Answered,
+    /// To the target.
+    Request,
+    /// From the target.
+    Response,
 }
 
-/// What is not to pass.
+/// The words at which a connection is stopped.
 struct Barrier {
     direction: Direction,
     words: &'static str,
-    stopped: oneshot::Sender<Stopped>,
+    stopped: oneshot::Sender<StoppedConnection>,
 }
 
-/// Something that came and did not pass. Dropped, its connection ends.
-pub(crate) struct Stopped {
+/// A connection that was stopped. It closes when this is dropped.
+pub(crate) struct StoppedConnection {
     _held: oneshot::Sender<Infallible>,
 }
 
 impl RecordingProxy {
-    /// A proxy with nothing behind it: who comes is turned away.
+    /// Starts a proxy without a target: it closes every connection.
     pub(crate) async fn open() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -70,17 +70,17 @@ impl RecordingProxy {
         self.address
     }
 
-    /// Leads those who come from now on to `behind`.
-    pub(crate) fn lead_to(&self, behind: Option<SocketAddr>) {
-        lock(&self.state).behind = behind;
+    /// Forwards new connections to `target`.
+    pub(crate) fn forward_to(&self, target: Option<SocketAddr>) {
+        lock(&self.state).target = target;
     }
 
-    /// Stops the next that passes in this direction and has these words in it.
+    /// Stops the next connection that sends `words` in this direction.
     pub(crate) fn stop(
         &self,
         direction: Direction,
         words: &'static str,
-    ) -> oneshot::Receiver<Stopped> {
+    ) -> oneshot::Receiver<StoppedConnection> {
         let (stopped, comes) = oneshot::channel();
         lock(&self.state).barrier = Some(Barrier {
             direction,
@@ -90,28 +90,28 @@ impl RecordingProxy {
         comes
     }
 
-    /// All that was said by those who came, as text.
-    pub(crate) fn said(&self) -> Vec<String> {
-        texts(&lock(&self.state).said)
+    /// Returns the recorded requests, one text per connection.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        texts(&lock(&self.state).requests)
     }
 
-    /// All that they were answered, as text.
-    pub(crate) fn answered(&self) -> Vec<String> {
-        texts(&lock(&self.state).answered)
+    /// Returns the recorded responses, one text per connection.
+    pub(crate) fn responses(&self) -> Vec<String> {
+        texts(&lock(&self.state).responses)
     }
 }
 
 impl State {
-    /// Keeps what came; the barrier, if it came to one.
+    /// Records a chunk. Returns the barrier if its words are complete.
     fn keep(&mut self, number: usize, direction: Direction, chunk: &[u8]) -> Option<Barrier> {
         let kept = match direction {
-            Direction::Said => &mut self.said[number],
-            Direction::Answered => &mut self.answered[number],
+            Direction::Request => &mut self.requests[number],
+            Direction::Response => &mut self.responses[number],
         };
         let before = kept.len();
         kept.extend_from_slice(chunk);
         self.barrier.take_if(|barrier| {
-            // The words may begin in the chunk before.
+            // The words may begin in the previous chunk.
             let from = before.saturating_sub(barrier.words.len() - 1);
             barrier.direction == direction
                 && memmem::find(&kept[from..], barrier.words.as_bytes()).is_some()
@@ -126,26 +126,26 @@ impl Drop for RecordingProxy {
 }
 
 async fn accept(listener: TcpListener, state: Arc<Mutex<State>>) {
-    while let Ok((guest, _)) = listener.accept().await {
-        tokio::spawn(pass(guest, state.clone()));
+    while let Ok((client, _)) = listener.accept().await {
+        tokio::spawn(pass(client, state.clone()));
     }
 }
 
-async fn pass(guest: TcpStream, state: Arc<Mutex<State>>) {
-    let (behind, number) = {
+async fn pass(client: TcpStream, state: Arc<Mutex<State>>) {
+    let (target, number) = {
         let mut state = lock(&state);
-        state.said.push(Vec::new());
-        state.answered.push(Vec::new());
-        (state.behind, state.said.len() - 1)
+        state.requests.push(Vec::new());
+        state.responses.push(Vec::new());
+        (state.target, state.requests.len() - 1)
     };
-    let Some(behind) = behind else { return };
-    let Ok(host) = TcpStream::connect(behind).await else {
+    let Some(target) = target else { return };
+    let Ok(server) = TcpStream::connect(target).await else {
         return;
     };
-    let (from_guest, to_guest) = guest.into_split();
-    let (from_host, to_host) = host.into_split();
-    let up = copy(from_guest, to_host, &state, number, Direction::Said);
-    let down = copy(from_host, to_guest, &state, number, Direction::Answered);
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let up = copy(from_client, to_server, &state, number, Direction::Request);
+    let down = copy(from_server, to_client, &state, number, Direction::Response);
     tokio::join!(up, down);
 }
 
@@ -161,8 +161,8 @@ async fn copy(
         let barrier = lock(state).keep(number, direction, &chunk[..length]);
         if let Some(Barrier { stopped, .. }) = barrier {
             let (held, end) = oneshot::channel();
-            // A case that does not wait for it any more has dropped it.
-            let _ = stopped.send(Stopped { _held: held });
+            // A case that no longer waits has dropped the receiver.
+            let _ = stopped.send(StoppedConnection { _held: held });
             let _ = end.await;
             break;
         }
@@ -170,7 +170,7 @@ async fn copy(
             break;
         }
     }
-    // Whether the other side still wants to know is its own affair.
+    // The other side may be gone.
     let _ = to.shutdown().await;
 }
 

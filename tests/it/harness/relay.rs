@@ -1,12 +1,12 @@
-//! A bridge and a server that fails on command, and nobody who must sign in.
+//! A bridge and a server that fails on command. No sign-in is required.
 
 use tempfile::TempDir;
 
 use super::{bridge::Bridge, upstream::Upstream};
 
-/// The two of them.
+/// The bridge and the server.
 pub(crate) struct Relay {
-    /// The bridge knows it as `raw`.
+    /// The server. The bridge knows it as `raw`.
     pub(crate) upstream: Upstream,
     pub(crate) bridge: Bridge,
     _folder: TempDir,

@@ -1,4 +1,4 @@
-//! Every secret that passed a proxy, and the search for it where it must not be.
+//! The secrets that passed a proxy, and the search for them where they must not be.
 
 use std::{
     collections::BTreeSet,
@@ -12,8 +12,8 @@ use tokio::task::AbortHandle;
 
 use super::{Servers, program, recording_proxy::RecordingProxy};
 
-/// What precedes a secret in what clients say to the gateway, and what kind it is.
-const SAID: [(&str, &str); 12] = [
+/// The text before a secret in requests to the gateway, and the kind of the secret.
+const IN_REQUESTS: [(&str, &str); 12] = [
     ("Bearer ", "session key"),
     ("x-desk-key: ", "stored secret"),
     ("code=", "authorization code"),
@@ -28,8 +28,8 @@ const SAID: [(&str, &str); 12] = [
     ("device_code=", "device code"),
 ];
 
-/// The same for its answers, redirects among them.
-const ANSWERED: [(&str, &str); 8] = [
+/// The same for its responses, redirects included.
+const IN_RESPONSES: [(&str, &str); 8] = [
     ("\"access_token\":\"", "session key"),
     ("\"refresh_token\":\"", "refresh token"),
     ("\"id_token\":\"", "id token"),
@@ -40,10 +40,10 @@ const ANSWERED: [(&str, &str); 8] = [
     ("nonce=", "nonce"),
 ];
 
-/// Whoever opens a browser passes it on, as an argument.
+/// The one kind that may be in arguments: whatever opens a browser passes it on.
 const STATE: &str = "state";
 
-/// Files that a case writes for the gateway or the bridge, with secrets in them.
+/// Files with secrets that a case writes for the gateway or the bridge.
 const CONFIGURED: [&str; 4] = [
     "gateway.toml",
     "functions-key",
@@ -51,25 +51,28 @@ const CONFIGURED: [&str; 4] = [
     "federated-token",
 ];
 
-/// The shortest value that counts: anything shorter stands in files by chance.
-const SHORTEST: usize = 20;
+/// The minimum length of a secret. Shorter values occur in files by chance.
+const MIN_LENGTH: usize = 20;
 
 /// Secrets by kind.
 pub(crate) struct Secrets(BTreeSet<(&'static str, String)>);
 
 impl Secrets {
-    /// All that passed between clients and the gateway so far.
-    pub(crate) fn seen(servers: &Servers) -> Self {
-        Self::passed(&[&servers.front])
+    /// Returns all secrets that clients and the gateway exchanged so far.
+    pub(crate) fn from_gateway(servers: &Servers) -> Self {
+        Self::from_proxies(&[&servers.gateway_proxy])
     }
 
-    /// All that passed these proxies so far.
-    pub(crate) fn passed(proxies: &[&RecordingProxy]) -> Self {
+    /// Returns all secrets that passed these proxies so far.
+    pub(crate) fn from_proxies(proxies: &[&RecordingProxy]) -> Self {
         let mut found = BTreeSet::new();
-        let passed = proxies
-            .iter()
-            .flat_map(|proxy| [(proxy.said(), &SAID[..]), (proxy.answered(), &ANSWERED[..])]);
-        for (texts, markers) in passed {
+        let traffic = proxies.iter().flat_map(|proxy| {
+            [
+                (proxy.requests(), &IN_REQUESTS[..]),
+                (proxy.responses(), &IN_RESPONSES[..]),
+            ]
+        });
+        for (texts, markers) in traffic {
             for (marker, kind) in markers {
                 for value in texts.iter().flat_map(|text| after(text, marker)) {
                     found.insert((*kind, value));
@@ -79,77 +82,78 @@ impl Secrets {
         Self(found)
     }
 
-    /// Looks for another one, which everybody knows from a configuration.
+    /// Adds a secret that comes from a configuration.
     pub(crate) fn add(&mut self, kind: &'static str, value: &str) {
         self.0.insert((kind, value.to_owned()));
     }
 
-    /// How many different ones of a kind there are.
+    /// Returns how many different secrets of a kind there are.
     pub(crate) fn count(&self, kind: &str) -> usize {
         self.0.iter().filter(|(one, _)| *one == kind).count()
     }
 
-    /// Looks for them in every file under `folder`, but those that say what the gateway is to
-    /// know, and in what processes that ended long ago were started with.
-    pub(crate) fn search(&self, folder: &Path, started: &Started) -> Vec<String> {
+    /// Searches every file under `folder`, except [`CONFIGURED`], and the data of all started
+    /// processes. Returns the finds.
+    pub(crate) fn search(&self, folder: &Path, started: &StartedProcesses) -> Vec<String> {
         let mut finds = Vec::new();
         for file in files(folder) {
             if !CONFIGURED.iter().any(|name| file.ends_with(name)) {
                 let bytes = fs::read(&file).expect("a file of ours");
-                self.look(&file.display().to_string(), &bytes, &mut finds);
+                self.search_bytes(&file.display().to_string(), &bytes, &mut finds);
             }
         }
         for (place, bytes) in started.seen() {
-            self.look_in_passed(&place, &bytes, &mut finds);
+            self.search_process(&place, &bytes, &mut finds);
         }
         finds
     }
 
-    /// Looks for them in what a program was given as an argument.
+    /// Searches an argument of a program.
     pub(crate) fn search_argument(&self, argument: &str) -> Vec<String> {
         let mut finds = Vec::new();
-        self.look_in_passed("an argument", argument.as_bytes(), &mut finds);
+        self.search_process("an argument", argument.as_bytes(), &mut finds);
         finds
     }
 
-    fn look_in_passed(&self, place: &str, bytes: &[u8], finds: &mut Vec<String>) {
+    fn search_process(&self, place: &str, bytes: &[u8], finds: &mut Vec<String>) {
         let mut all = Vec::new();
-        self.look(place, bytes, &mut all);
+        self.search_bytes(place, bytes, &mut all);
         finds.extend(all.into_iter().filter(|find| !find.starts_with(STATE)));
     }
 
-    fn look(&self, place: &str, bytes: &[u8], finds: &mut Vec<String>) {
+    fn search_bytes(&self, place: &str, bytes: &[u8], finds: &mut Vec<String>) {
         for (kind, value) in &self.0 {
             if contains(bytes, value.as_bytes()) {
                 finds.push(format!("{kind} in {place}"));
             }
         }
-        if let Some(kind) = looks_like_entras(bytes) {
+        if let Some(kind) = find_entra_token(bytes) {
             finds.push(format!("{kind} of Entra in {place}"));
         }
     }
 }
 
-/// What was passed to processes: the place in `/proc`, and what stands there.
-type Passed = BTreeSet<(String, Vec<u8>)>;
+/// The arguments and environments of processes, by path in `/proc`.
+type ProcessData = BTreeSet<(String, Vec<u8>)>;
 
-/// The arguments and variables of every process that was given a folder, however short it lived.
-pub(crate) struct Started {
-    seen: Arc<Mutex<Passed>>,
+/// The arguments and environment of every process with `folder` in its arguments, even if it runs
+/// only briefly.
+pub(crate) struct StartedProcesses {
+    seen: Arc<Mutex<ProcessData>>,
     watching: AbortHandle,
 }
 
-impl Started {
-    /// Watches from now on.
-    pub(crate) fn under(folder: &Path) -> Self {
+impl StartedProcesses {
+    /// Starts watching.
+    pub(crate) fn watch(folder: &Path) -> Self {
         let folder = folder.display().to_string();
-        let seen = Arc::<Mutex<Passed>>::default();
+        let seen = Arc::<Mutex<ProcessData>>::default();
         let sink = Arc::clone(&seen);
         let watching = tokio::spawn(async move {
             let mut rounds = tokio::time::interval(Duration::from_millis(10));
             loop {
                 rounds.tick().await;
-                let found = passed(&folder);
+                let found = process_data(&folder);
                 sink.lock().expect("what was seen").extend(found);
             }
         });
@@ -159,11 +163,11 @@ impl Started {
         }
     }
 
-    fn seen(&self) -> Passed {
+    fn seen(&self) -> ProcessData {
         self.seen.lock().expect("what was seen").clone()
     }
 
-    /// Whether one of them was started with this among its arguments.
+    /// Returns true if a process was started with this argument.
     pub(crate) fn has(&self, argument: &str) -> bool {
         let seen = self.seen();
         seen.iter()
@@ -171,23 +175,23 @@ impl Started {
     }
 }
 
-impl Drop for Started {
+impl Drop for StartedProcesses {
     fn drop(&mut self) {
         self.watching.abort();
     }
 }
 
-fn passed(folder: &str) -> Vec<(String, Vec<u8>)> {
+fn process_data(folder: &str) -> Vec<(String, Vec<u8>)> {
     let places =
         |process: u32| ["cmdline", "environ"].map(|part| format!("/proc/{process}/{part}"));
     let places = program::processes_with(folder).into_iter().flat_map(places);
     places
-        // It may have ended since.
+        // The process may have exited.
         .filter_map(|place| Some((place.clone(), fs::read(place).ok()?)))
         .collect()
 }
 
-/// The values behind a marker, as they stand there and decoded.
+/// Returns the values after a marker, both raw and decoded.
 fn after(text: &str, marker: &str) -> Vec<String> {
     let value_of = |rest: &str| {
         let end = rest
@@ -197,7 +201,7 @@ fn after(text: &str, marker: &str) -> Vec<String> {
     };
     text.match_indices(marker)
         .map(|(at, _)| value_of(&text[at + marker.len()..]))
-        .filter(|value| value.len() >= SHORTEST)
+        .filter(|value| value.len() >= MIN_LENGTH)
         .flat_map(|value| {
             let decoded = url::form_urlencoded::parse(value.as_bytes())
                 .map(|(key, _)| key.into_owned())
@@ -208,9 +212,10 @@ fn after(text: &str, marker: &str) -> Vec<String> {
         .collect()
 }
 
-/// What passes between the gateway and Entra is not seen, but it has a shape: access and id
-/// tokens are JWTs, codes and refresh tokens are `1.` and a long random text.
-fn looks_like_entras(bytes: &[u8]) -> Option<&'static str> {
+/// Finds Entra's secrets by their form, because the traffic between gateway and Entra is not
+/// recorded: access and id tokens are JWTs, codes and refresh tokens are `1.` and a long random
+/// text.
+fn find_entra_token(bytes: &[u8]) -> Option<&'static str> {
     let text = without_seals(&String::from_utf8_lossy(bytes));
     let is_jwt = |(at, _): (usize, &str)| {
         let head = base64_length(&text[at..]);
@@ -225,8 +230,8 @@ fn looks_like_entras(bytes: &[u8]) -> Option<&'static str> {
         .then_some("a code or refresh token")
 }
 
-/// The gateway's seals, `v1.{key}.{nonce}.{ciphertext}`, are as random as a token and may lie
-/// where they like.
+/// Removes the gateway's sealed values, `v1.{key}.{nonce}.{ciphertext}`. They look as random as a
+/// token and may be stored.
 fn without_seals(text: &str) -> String {
     let mut parts = text.split("v1.");
     let first = parts.next().unwrap_or_default().to_owned();
@@ -250,7 +255,7 @@ fn contains(bytes: &[u8], value: &[u8]) -> bool {
     bytes.windows(value.len()).any(|window| window == value)
 }
 
-/// Every regular file below a folder, but the programs that were installed there.
+/// Returns every regular file below a folder, except installed programs.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder of ours").flatten() {

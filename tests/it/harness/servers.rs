@@ -1,4 +1,5 @@
-//! The organisation's side: the emulator as Entra, the gateway, the snippets server behind it.
+//! The organisation's servers: the emulator as Entra, the gateway, and the snippets server behind
+//! it.
 
 use std::{
     fs,
@@ -16,15 +17,15 @@ use tokio::{
 
 use super::{program, recording_proxy::RecordingProxy, within};
 
-/// The key that the gateway sends to the server behind it.
+/// The key that the gateway sends to its backend.
 pub(crate) const FUNCTIONS_KEY: &str = "the-functions-key-of-these-cases";
 
-/// Three servers, with a proxy before the gateway and one before its backend.
+/// The three servers, with a proxy in front of the gateway and of its backend.
 pub(crate) struct Servers {
-    /// Where clients reach the gateway.
-    pub(crate) front: RecordingProxy,
-    /// Where the gateway reaches the snippets server.
-    pub(crate) back: RecordingProxy,
+    /// The address at which clients reach the gateway.
+    pub(crate) gateway_proxy: RecordingProxy,
+    /// The address at which the gateway reaches the snippets server.
+    pub(crate) backend_proxy: RecordingProxy,
     /// `{emulator}/{tenant}/v2.0`.
     pub(crate) authority: String,
     gateway: Mutex<Server>,
@@ -34,8 +35,9 @@ pub(crate) struct Servers {
 
 impl Servers {
     pub(crate) async fn start(folder: &Path) -> Self {
-        let (front, back) = (RecordingProxy::open().await, RecordingProxy::open().await);
-        let gateway_url = format!("http://{}", front.address());
+        let (gateway_proxy, backend_proxy) =
+            (RecordingProxy::open().await, RecordingProxy::open().await);
+        let gateway_url = format!("http://{}", gateway_proxy.address());
         fs::write(folder.join("functions-key"), FUNCTIONS_KEY).expect("a key");
         let callback = format!("{gateway_url}/oauth-callback");
         let ((snippets, behind), (entra, entra_address)) = tokio::join!(
@@ -51,14 +53,14 @@ impl Servers {
             ),
             start_entra(folder, &callback),
         );
-        back.lead_to(Some(behind));
+        backend_proxy.forward_to(Some(behind));
         let authority = format!("http://{entra_address}/{}/v2.0", demo::TENANT_ID);
-        let configuration = gateway_toml(&gateway_url, &authority, back.address());
+        let configuration = gateway_toml(&gateway_url, &authority, backend_proxy.address());
         fs::write(folder.join("gateway.toml"), configuration).expect("a gateway.toml");
-        let gateway = start_gateway(folder, &front).await;
+        let gateway = start_gateway(folder, &gateway_proxy).await;
         Self {
-            front,
-            back,
+            gateway_proxy,
+            backend_proxy,
             authority,
             gateway: Mutex::new(gateway),
             _others: [snippets, entra],
@@ -66,41 +68,41 @@ impl Servers {
         }
     }
 
-    /// Where clients reach the gateway, without a slash at the end.
+    /// Returns the gateway's URL for clients, without a trailing slash.
     pub(crate) fn gateway_url(&self) -> String {
-        format!("http://{}", self.front.address())
+        format!("http://{}", self.gateway_proxy.address())
     }
 
-    /// The process of the gateway.
+    /// Returns the gateway's process id.
     pub(crate) async fn gateway_process(&self) -> u32 {
         let gateway = self.gateway.lock().await;
         gateway.process.id().expect("it runs")
     }
 
-    /// Ends the gateway at once, as `kill -9` does.
+    /// Kills the gateway, as `kill -9` does.
     pub(crate) async fn kill_gateway(&self) {
         self.gateway.lock().await.kill().await;
     }
 
-    /// Starts it again, where it was.
+    /// Starts the gateway again at the same address.
     pub(crate) async fn restart_gateway(&self) {
-        *self.gateway.lock().await = start_gateway(&self.folder, &self.front).await;
+        *self.gateway.lock().await = start_gateway(&self.folder, &self.gateway_proxy).await;
     }
 }
 
-/// The emulator; a gateway takes its codes at `callback`.
+/// Starts the emulator for a gateway with this callback.
 pub(super) async fn start_entra(folder: &Path, callback: &str) -> (Server, SocketAddr) {
     Server::start(folder, "emulator", &["--gateway-callback", callback]).await
 }
 
-async fn start_gateway(folder: &Path, front: &RecordingProxy) -> Server {
+async fn start_gateway(folder: &Path, gateway_proxy: &RecordingProxy) -> Server {
     let arguments = ["--config", "gateway.toml", "--data-dir", "gateway"];
     let (server, address) = Server::start(folder, "gateway", &arguments).await;
-    front.lead_to(Some(address));
+    gateway_proxy.forward_to(Some(address));
     server
 }
 
-fn gateway_toml(public: &str, authority: &str, back: SocketAddr) -> String {
+fn gateway_toml(public: &str, authority: &str, backend_proxy: SocketAddr) -> String {
     format!(
         r#"
 public_url = "{public}"
@@ -119,8 +121,8 @@ entra = {{ value = "{secret}" }}
 functions-key = {{ file = "functions-key" }}
 
 [servers.snippets]
-url = "http://{back}/mcp"
-sse_url = "http://{back}/sse"
+url = "http://{backend_proxy}/mcp"
+sse_url = "http://{backend_proxy}/sse"
 title = "Snippets"
 headers = {{ x-functions-key = "{{{{functions-key}}}}" }}
 "#,
@@ -129,13 +131,13 @@ headers = {{ x-functions-key = "{{{{functions-key}}}}" }}
     )
 }
 
-/// One of our servers as a process of its own. It ends with this value.
+/// One of our servers as a process of its own. It stops when it is dropped.
 pub(crate) struct Server {
     process: Child,
 }
 
 impl Server {
-    /// Runs `postern NAME ARGUMENTS` in `folder`, and returns when it listens.
+    /// Runs `postern NAME ARGUMENTS` in `folder` and returns once it listens.
     pub(crate) async fn start(folder: &Path, name: &str, arguments: &[&str]) -> (Self, SocketAddr) {
         let log = fs::File::options()
             .create(true)
@@ -176,7 +178,7 @@ impl Server {
     }
 }
 
-/// The address at the start of a text, with or without a scheme.
+/// Parses the address at the start of a text, with or without a scheme.
 fn address_in(text: &str) -> SocketAddr {
     let text = text.split_once("://").map_or(text, |(_, rest)| rest);
     let end = text

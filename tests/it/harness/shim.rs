@@ -1,4 +1,4 @@
-//! A host that spawned `postern connect`, with exactly the environment that the SDKs give.
+//! A host that spawned `postern connect` with exactly the environment that the SDKs pass on.
 
 use std::{ffi::OsStr, path::Path, process::Stdio};
 
@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{bridge::Bridge, program, within};
 
-/// The variables that the official SDKs pass on, and nothing else.
+/// Returns the only variables that the official SDKs pass on.
 pub(crate) fn environment(bridge: &Bridge) -> [(&'static str, std::ffi::OsString); 6] {
     [
         ("HOME", bridge.root().into()),
@@ -22,7 +22,7 @@ pub(crate) fn environment(bridge: &Bridge) -> [(&'static str, std::ffi::OsString
     ]
 }
 
-/// The arguments of `postern` that lead to `server`.
+/// Returns the arguments of `postern connect` for `server`.
 pub(crate) fn arguments(server: &str, root: &Path) -> [String; 4] {
     [
         "connect".to_owned(),
@@ -32,13 +32,13 @@ pub(crate) fn arguments(server: &str, root: &Path) -> [String; 4] {
     ]
 }
 
-/// The shim that leads to `server`, as a host starts it.
+/// Returns the command of a shim for `server`, as a host starts it.
 pub(crate) fn command(bridge: &Bridge, server: &str) -> Command {
     let arguments = arguments(server, bridge.root());
     configured(bridge, program::postern(), &arguments)
 }
 
-/// What a host's configuration says, as a host starts it.
+/// Returns the command of a host's configuration, as a host starts it.
 fn configured(
     bridge: &Bridge,
     program: impl AsRef<OsStr>,
@@ -64,23 +64,23 @@ pub(crate) struct Shim {
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
     last_id: u64,
-    /// What came without being asked for, in order.
+    /// Messages that arrived while another was awaited, in order.
     pub(crate) notifications: Vec<Value>,
 }
 
 impl Shim {
     /// Spawns the shim.
     pub(crate) fn spawn(bridge: &Bridge, server: &str) -> Self {
-        Self::of(command(bridge, server))
+        Self::from_command(command(bridge, server))
     }
 
-    /// Spawns what a host's configuration says.
+    /// Spawns the command of a host's configuration.
     pub(crate) fn spawn_program(bridge: &Bridge, program: &str, arguments: &[&str]) -> Self {
-        Self::of(configured(bridge, program, arguments))
+        Self::from_command(configured(bridge, program, arguments))
     }
 
-    /// Spawns what a host starts, as it starts it.
-    pub(crate) fn of(mut command: Command) -> Self {
+    /// Spawns the shim with a command.
+    pub(crate) fn from_command(mut command: Command) -> Self {
         let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -98,16 +98,16 @@ impl Shim {
         }
     }
 
-    /// Spawns the shim and shakes hands.
+    /// Spawns the shim and performs the handshake.
     pub(crate) async fn connect(bridge: &Bridge, server: &str) -> Self {
         let mut shim = Self::spawn(bridge, server);
         shim.initialize().await;
         shim
     }
 
-    /// The handshake of the legacy era; the server's answer to it.
+    /// Performs the handshake of the legacy era and returns the response to `initialize`.
     pub(crate) async fn initialize(&mut self) -> Value {
-        let answer = self
+        let response = self
             .request(
                 "initialize",
                 json!({
@@ -119,17 +119,17 @@ impl Shim {
             .await;
         self.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }))
             .await;
-        answer
+        response
     }
 
-    /// Sends a request and waits for its answer: the whole message.
+    /// Sends a request and returns the response: the whole message.
     pub(crate) async fn request(&mut self, method: &str, params: Value) -> Value {
-        let id = self.ask(method, params).await;
-        self.answer(id).await
+        let id = self.send_request(method, params).await;
+        self.response(id).await
     }
 
-    /// Sends a request; its id.
-    pub(crate) async fn ask(&mut self, method: &str, params: Value) -> u64 {
+    /// Sends a request and returns its id.
+    pub(crate) async fn send_request(&mut self, method: &str, params: Value) -> u64 {
         self.last_id += 1;
         let id = self.last_id;
         self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))
@@ -137,8 +137,8 @@ impl Shim {
         id
     }
 
-    /// Waits for the answer to a request.
-    pub(crate) async fn answer(&mut self, id: u64) -> Value {
+    /// Waits for the response to a request.
+    pub(crate) async fn response(&mut self, id: u64) -> Value {
         loop {
             let message = self.next().await;
             if message["id"] == id {
@@ -148,14 +148,14 @@ impl Shim {
         }
     }
 
-    /// Calls a tool; the text it answers, or the whole message if that is an error.
+    /// Calls a tool. Returns its text, or the whole message as the error.
     pub(crate) async fn call(&mut self, tool: &str, arguments: Value) -> Result<String, Value> {
         let params = json!({ "name": tool, "arguments": arguments });
         super::wire::tool_text(self.request("tools/call", params).await)
     }
 
     /// Waits for a notification.
-    pub(crate) async fn notified(&mut self, method: &str) -> Value {
+    pub(crate) async fn notification(&mut self, method: &str) -> Value {
         if let Some(at) = self
             .notifications
             .iter()
@@ -172,24 +172,24 @@ impl Shim {
         }
     }
 
-    /// The id of the latest request.
+    /// Returns the id of the latest request.
     pub(crate) fn last_id(&self) -> u64 {
         self.last_id
     }
 
-    /// Says something that wants no answer.
+    /// Sends a notification.
     pub(crate) async fn notify(&mut self, method: &str, params: Value) {
         self.send(&json!({ "jsonrpc": "2.0", "method": method, "params": params }))
             .await;
     }
 
-    /// Answers a question of the server's.
+    /// Responds to a request of the server.
     pub(crate) async fn reply(&mut self, question: &Value, result: Value) {
         self.send(&json!({ "jsonrpc": "2.0", "id": question["id"], "result": result }))
             .await;
     }
 
-    /// Says nothing more; what the shim still says before it ends in order.
+    /// Closes stdin, waits for a successful exit, and returns the remaining messages.
     pub(crate) async fn end(self) -> Vec<Value> {
         let Self {
             mut process,
@@ -210,28 +210,28 @@ impl Shim {
         rest
     }
 
-    /// The shim's process.
+    /// Returns the process id of the shim.
     pub(crate) fn process(&self) -> u32 {
         self.process.id().expect("a shim that runs")
     }
 
     /// Says a message as it is.
     pub(crate) async fn send(&mut self, message: &Value) {
-        self.say(message.to_string().as_bytes()).await;
+        self.send_raw(message.to_string().as_bytes()).await;
     }
 
-    /// Says a line as it is, whatever it is.
-    pub(crate) async fn say(&mut self, line: &[u8]) {
+    /// Sends a line unchanged, even if it is not a message.
+    pub(crate) async fn send_raw(&mut self, line: &[u8]) {
         let line = [line, b"\n"].concat();
         self.input.write_all(&line).await.expect("the shim reads");
     }
 
-    /// Whatever comes next; every line is a JSON-RPC message and nothing else.
+    /// Returns the next message. Fails if a line is not a JSON-RPC message.
     pub(crate) async fn next(&mut self) -> Value {
         message(&self.line().await)
     }
 
-    /// The next line as it is.
+    /// Returns the next line.
     pub(crate) async fn line(&mut self) -> String {
         within("a line of the shim", self.output.next_line())
             .await

@@ -1,22 +1,22 @@
-//! What a person does on the pages of a sign-in.
+//! The actions of a user on the pages of a sign-in.
 
 use super::browser::Browser;
 
-/// Picks an account on Entra's page, types a password and stays signed in.
+/// Selects an account on Entra's page, enters a password, and stays signed in.
 pub(crate) async fn sign_in_at_entra(browser: &Browser, account: &str) {
     browser
         .click(&format!("button[data-account=\"{account}\"]"))
         .await;
     browser.fill("input[name=passwd]", "any password").await;
     browser.click("#idSIButton9").await;
-    // The same button stands on the next page; only that one has no field.
+    // The next page has the same button, but no password field.
     browser
         .find("form:not(:has(input[name=passwd])) #idSIButton9")
         .await;
     browser.click("#idSIButton9").await;
 }
 
-/// Types the code of a device, signs in, and agrees that it was asked for.
+/// Enters a device code, signs in, and confirms the request.
 pub(crate) async fn enter_device_code(browser: &Browser, code: &str, account: &str) {
     browser.fill("input[name=otc]", code).await;
     browser.click("form[data-page=device] #idSIButton9").await;
@@ -27,12 +27,12 @@ pub(crate) async fn enter_device_code(browser: &Browser, code: &str, account: &s
     assert!(text.contains("on your device"), "{text}");
 }
 
-/// Allows what the gateway's page asks for.
+/// Consents on the gateway's page.
 pub(crate) async fn consent_at_gateway(browser: &Browser) {
     browser.click("button[name=answer][value=allow]").await;
 }
 
-/// Reads that the sign-in is done: the page of the program that asked for it.
+/// Waits for the final page of the sign-in and checks that it succeeded.
 pub(crate) async fn expect_signed_in(browser: &Browser) {
     browser.find("main > .mark").await;
     let text = browser.text().await;

@@ -1,8 +1,8 @@
-//! An MCP server of the legacy era on raw sockets, which fails where a case says.
+//! An MCP server of the legacy era on raw sockets that fails as a case specifies.
 //!
-//! Each call names the [`Fault`] that befalls it, so many calls fail at once, each in its own
-//! way. Owns: HTTP by hand, so that an answer can end at any byte, and the count of what came.
-//! Does not own: what is right; the cases say that.
+//! Each call names its [`Fault`], so concurrent calls can fail in different ways.
+//! Owns: HTTP by hand, so that a response can end at any byte, and the counts of what arrived.
+//! Does not own: the expected results, which are the cases'.
 
 mod fault;
 mod http;
@@ -21,55 +21,55 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-pub(crate) use fault::{Fault, Form, Question};
+pub(crate) use fault::{Fault, Form, ServerRequest};
 
 use super::within;
 
-/// The server. It keeps its address while it is away, and ends with this value.
+/// The server. It keeps its address while it is stopped. It stops when it is dropped.
 pub(crate) struct Upstream {
     address: SocketAddr,
-    seen: Arc<watch::Sender<Seen>>,
-    life: Mutex<Option<Life>>,
-    /// Bound and never listening: nobody else gets the port meanwhile.
-    _place: TcpSocket,
+    state: Arc<watch::Sender<UpstreamState>>,
+    running: Mutex<Option<Running>>,
+    /// Bound but not listening, so that no other program gets the port while the server is stopped.
+    _reserved: TcpSocket,
 }
 
-/// One life of the server. It ends with this value.
-struct Life {
+/// The server's task. It ends when this is dropped.
+struct Running {
     end: oneshot::Sender<()>,
     serving: JoinHandle<()>,
 }
 
-/// What the server has seen, and what it was told to do about what comes next.
+/// What the server has received, and how it must treat further requests.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
-    /// Requests of HTTP, whatever they were.
+pub(crate) struct UpstreamState {
+    /// All HTTP requests.
     pub(crate) requests: u32,
-    /// Sessions that began, and those that were ended by DELETE.
+    /// Sessions that began, and those that ended by DELETE.
     pub(crate) begun: u32,
     pub(crate) ended: u32,
-    /// How often each call was taken in, by its key.
+    /// How often each call was received, by its key.
     pub(crate) calls: HashMap<String, u32>,
-    /// Requests that are left without an answer, as long as their connections stand.
+    /// Requests without a response whose connections are open.
     pub(crate) held: u32,
     /// The requests that were cancelled.
     pub(crate) cancelled: Vec<u64>,
-    /// What hosts said to questions, by their ids.
+    /// The responses of hosts to requests, by id.
     pub(crate) replies: HashMap<String, Value>,
-    /// How many ends of a handshake are lost on the way from now on.
-    pub(crate) greetings_to_lose: u32,
-    /// How many POSTs are answered with 503 from now on.
+    /// How many `notifications/initialized` are still to be lost.
+    pub(crate) initialized_to_lose: u32,
+    /// How many POSTs are still to be answered with 503.
     pub(crate) unready: u32,
-    /// Whether nothing that comes from now on is answered.
+    /// Whether no further request is answered.
     pub(crate) is_silent: bool,
-    /// So many events of so many bytes come on the next stream for notifications.
+    /// The count and size of the events on the next stream for notifications.
     pub(crate) flood: Option<(u32, usize)>,
-    /// How many large events were sent, all together.
+    /// How many large events were sent.
     pub(crate) flooded: u32,
-    /// The sessions there are, and those of them whose handshake has ended.
+    /// The sessions, and those whose handshake is complete.
     sessions: HashSet<String>,
-    greeted: HashSet<String>,
-    /// The calls that came in a session that was forgotten just then.
+    initialized: HashSet<String>,
+    /// The calls that arrived in a session that was then forgotten.
     forgotten: HashSet<String>,
     /// How often all streams were cut.
     cuts: u32,
@@ -77,14 +77,14 @@ pub(crate) struct Seen {
 
 impl Upstream {
     pub(crate) async fn start() -> Self {
-        let place = socket("127.0.0.1:0".parse().expect("an address"));
+        let reserved = socket("127.0.0.1:0".parse().expect("an address"));
         let upstream = Self {
-            address: place.local_addr().expect("an address"),
-            seen: Arc::default(),
-            life: Mutex::default(),
-            _place: place,
+            address: reserved.local_addr().expect("an address"),
+            state: Arc::default(),
+            running: Mutex::default(),
+            _reserved: reserved,
         };
-        upstream.come_back().await;
+        upstream.restart().await;
         upstream
     }
 
@@ -106,62 +106,66 @@ impl Upstream {
         )
     }
 
-    /// Ends as a process does that is killed: every connection is broken, and more are refused.
-    pub(crate) async fn go(&self) {
-        if let Some(life) = self.life.lock().await.take() {
-            drop(life.end);
-            life.serving.await.expect("its end");
+    /// Stops as a killed process does: every connection breaks, and new ones are refused.
+    pub(crate) async fn stop(&self) {
+        if let Some(running) = self.running.lock().await.take() {
+            drop(running.end);
+            running.serving.await.expect("its end");
         }
     }
 
-    /// Starts again where it was. It knows the sessions that it knew.
-    pub(crate) async fn come_back(&self) {
-        self.go().await;
+    /// Starts again at the same address. Keeps its sessions.
+    pub(crate) async fn restart(&self) {
+        self.stop().await;
         let listener = socket(self.address).listen(1024).expect("its own port");
         let (end, ended) = oneshot::channel();
-        let serving = tokio::spawn(serve(listener, Arc::clone(&self.seen), ended));
-        *self.life.lock().await = Some(Life { end, serving });
+        let serving = tokio::spawn(serve(listener, Arc::clone(&self.state), ended));
+        *self.running.lock().await = Some(Running { end, serving });
     }
 
     /// Forgets every session.
-    pub(crate) fn forget(&self) {
-        self.seen.send_modify(Seen::forget);
+    pub(crate) fn forget_sessions(&self) {
+        self.state.send_modify(UpstreamState::forget_sessions);
     }
 
-    /// Ends every stream that is open for notifications.
+    /// Ends all streams for notifications.
     pub(crate) fn cut_streams(&self) {
-        self.seen.send_modify(|seen| seen.cuts += 1);
+        self.state.send_modify(|state| state.cuts += 1);
     }
 
-    /// What it has seen so far.
-    pub(crate) fn seen(&self) -> watch::Ref<'_, Seen> {
-        self.seen.borrow()
+    /// Returns what it has received so far.
+    pub(crate) fn state(&self) -> watch::Ref<'_, UpstreamState> {
+        self.state.borrow()
     }
 
-    /// Tells it what to do about what comes next.
-    pub(crate) fn tell(&self, change: impl FnOnce(&mut Seen)) {
-        self.seen.send_modify(change);
+    /// Changes how it treats further requests.
+    pub(crate) fn configure(&self, change: impl FnOnce(&mut UpstreamState)) {
+        self.state.send_modify(change);
     }
 
-    /// Waits until it has seen what is wanted.
-    pub(crate) async fn until(&self, what: &str, wanted: impl FnMut(&Seen) -> bool) {
-        let mut seen = self.seen.subscribe();
-        let found = within(what, seen.wait_for(wanted)).await.map(drop);
+    /// Waits until the state satisfies `wanted`.
+    pub(crate) async fn until(&self, what: &str, wanted: impl FnMut(&UpstreamState) -> bool) {
+        let mut state = self.state.subscribe();
+        let found = within(what, state.wait_for(wanted)).await.map(drop);
         found.expect("the server's own count");
     }
 
-    /// Holds that no call was taken in twice.
-    pub(crate) fn took_each_call_once(&self) {
-        let seen = self.seen();
-        let twice: Vec<_> = seen.calls.iter().filter(|(_, times)| **times > 1).collect();
+    /// Panics if a call was received twice.
+    pub(crate) fn assert_no_duplicate_calls(&self) {
+        let state = self.state();
+        let twice: Vec<_> = state
+            .calls
+            .iter()
+            .filter(|(_, times)| **times > 1)
+            .collect();
         assert!(twice.is_empty(), "sent again: {twice:?}");
     }
 }
 
-impl Seen {
-    fn forget(&mut self) {
+impl UpstreamState {
+    fn forget_sessions(&mut self) {
         self.sessions.clear();
-        self.greeted.clear();
+        self.initialized.clear();
     }
 }
 
@@ -172,10 +176,10 @@ fn socket(address: SocketAddr) -> TcpSocket {
     socket
 }
 
-/// Until nobody holds the other end of `ended`; nothing is open then.
+/// Serves until `ended` is closed. All connections are closed then.
 async fn serve(
     listener: TcpListener,
-    seen: Arc<watch::Sender<Seen>>,
+    state: Arc<watch::Sender<UpstreamState>>,
     mut ended: oneshot::Receiver<()>,
 ) {
     let mut connections = JoinSet::new();
@@ -184,7 +188,7 @@ async fn serve(
             _ = &mut ended => break,
             accepted = listener.accept() => {
                 let (stream, _) = accepted.expect("a connection");
-                connections.spawn(converse(stream, Arc::clone(&seen)));
+                connections.spawn(serve_connection(stream, Arc::clone(&state)));
             }
             Some(_) = connections.join_next() => {}
         }
@@ -193,13 +197,13 @@ async fn serve(
     connections.shutdown().await;
 }
 
-async fn converse(stream: TcpStream, seen: Arc<watch::Sender<Seen>>) {
-    // What goes out in pieces arrives in pieces.
+async fn serve_connection(stream: TcpStream, state: Arc<watch::Sender<UpstreamState>>) {
+    // Sends each piece at once.
     stream.set_nodelay(true).expect("an option of TCP");
     let mut connection = http::Connection::new(stream);
     while let Some(request) = connection.request().await {
-        let reaction = mcp::react(&request, &seen);
-        if !fault::carry_out(reaction, &mut connection, &seen).await {
+        let reaction = mcp::react(&request, &state);
+        if !fault::carry_out(reaction, &mut connection, &state).await {
             return;
         }
     }

@@ -1,4 +1,4 @@
-//! A host that speaks MCP over HTTP: Streamable HTTP, and HTTP+SSE as it was in 2024.
+//! A host that speaks MCP over HTTP: Streamable HTTP, and HTTP+SSE of 2024.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::within;
 
-/// The text of a tool's answer, or the whole message if it is an error.
+/// Returns the text of a tool's result, or the whole message as the error.
 pub(crate) fn tool_text(message: Value) -> Result<String, Value> {
     let Some(parts) = message["result"]["content"].as_array() else {
         return Err(message);
@@ -22,10 +22,10 @@ pub(crate) fn tool_text(message: Value) -> Result<String, Value> {
         .collect())
 }
 
-/// An HTTP client that shows what was answered, redirects and all.
+/// Returns an HTTP client that does not follow redirects.
 #[expect(
     clippy::disallowed_methods,
-    reason = "a stranger's client: it must not be built as ours are"
+    reason = "a third-party client: it must not be built as ours are"
 )]
 pub(crate) fn client() -> Client {
     Client::builder()
@@ -44,7 +44,7 @@ pub(crate) struct Streamable {
 }
 
 impl Streamable {
-    /// Shakes hands with the server at `url`; every request carries `headers`.
+    /// Performs the handshake with the server at `url`. Every request carries `headers`.
     pub(crate) async fn connect(url: &str, headers: HeaderMap) -> Self {
         let mut host = Self {
             client: client(),
@@ -79,7 +79,7 @@ impl Streamable {
         tool_text(message_of(response, id).await)
     }
 
-    /// Ends its session, as the specification has it.
+    /// Ends the session with DELETE.
     pub(crate) async fn end(self) {
         let request = self.client.delete(&self.url).headers(self.headers);
         let response = within(&self.url, request.send()).await.expect("an answer");
@@ -101,14 +101,14 @@ impl Streamable {
 pub(crate) struct Sse {
     client: Client,
     headers: HeaderMap,
-    /// Where messages are posted to, as the server announced it.
+    /// The endpoint for messages, as the server announced it.
     messages: String,
     events: Events,
     last_id: u64,
 }
 
 impl Sse {
-    /// Opens the stream at `url` and shakes hands; every request carries `headers`.
+    /// Opens the stream at `url` and performs the handshake. Every request carries `headers`.
     pub(crate) async fn connect(url: &str, headers: HeaderMap) -> Self {
         let client = client();
         let request = client
@@ -130,7 +130,7 @@ impl Sse {
             last_id: 0,
         };
         host.post(&handshake(0)).await;
-        let answer = host.answer(0).await;
+        let answer = host.response(0).await;
         assert!(answer["result"]["serverInfo"].is_object(), "{answer}");
         host.post(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }))
             .await;
@@ -142,7 +142,7 @@ impl Sse {
         self.last_id += 1;
         let id = self.last_id;
         self.post(&call(id, tool, &arguments)).await;
-        tool_text(self.answer(id).await)
+        tool_text(self.response(id).await)
     }
 
     async fn post(&self, message: &Value) {
@@ -157,7 +157,7 @@ impl Sse {
         assert_eq!(response.status(), 202, "{}", self.messages);
     }
 
-    async fn answer(&mut self, id: u64) -> Value {
+    async fn response(&mut self, id: u64) -> Value {
         loop {
             let (_, data) = self.events.next().await;
             let message: Value = serde_json::from_str(&data).expect("JSON");
@@ -190,7 +190,7 @@ fn call(id: u64, tool: &str, arguments: &Value) -> Value {
     })
 }
 
-/// The answer to a request out of a response, which is JSON or a stream of events.
+/// Returns the message with this id from a response, which is JSON or an event stream.
 async fn message_of(response: Response, id: u64) -> Value {
     let status = response.status();
     let content_type = response.headers().get("content-type");
@@ -211,7 +211,7 @@ async fn message_of(response: Response, id: u64) -> Value {
     }
 }
 
-/// Server-sent events, as they come.
+/// Server-sent events of a response.
 pub(crate) struct Events {
     response: Response,
     frames: Frames,
@@ -227,14 +227,14 @@ impl Events {
         }
     }
 
-    /// The next event: its name and its data.
+    /// Returns the next event: its name and its data.
     async fn next(&mut self) -> (String, String) {
         within("an event", self.more())
             .await
             .expect("the stream goes on")
     }
 
-    /// The next one, however long it takes, if the stream goes on.
+    /// Returns the next event without a timeout, or `None` at the end of the stream.
     pub(crate) async fn more(&mut self) -> Option<(String, String)> {
         while self.ready.is_empty() {
             let chunk = self.response.chunk().await.ok().flatten()?;
@@ -244,16 +244,16 @@ impl Events {
     }
 }
 
-/// Takes a stream of events apart, in whatever chunks it comes.
+/// A parser for event streams in chunks of any size.
 #[derive(Default)]
 pub(crate) struct Frames {
     rest: Vec<u8>,
-    /// How much of that is known to hold no end of an event.
+    /// How many bytes of `rest` are known to contain no end of an event.
     searched: usize,
 }
 
 impl Frames {
-    /// The events that end in this chunk: their names and data.
+    /// Adds a chunk. Returns the names and data of the events that it completes.
     pub(crate) fn push(&mut self, chunk: &[u8]) -> Vec<(String, String)> {
         for part in chunk.split(|byte| *byte == b'\r') {
             self.rest.extend_from_slice(part);

@@ -1,4 +1,4 @@
-//! Hosts that call a tool at a steady pace and note how long each answer takes.
+//! Hosts that call a tool at a steady pace and measure the latency.
 
 use std::{
     collections::BTreeSet,
@@ -12,16 +12,16 @@ use tokio::{sync::watch, time::MissedTickBehavior};
 
 use crate::harness::{bridge::Bridge, shim::Shim, wire::Streamable};
 
-/// The pace of a host: so long from one call to the next.
+/// The time from one call of a host to the next.
 pub(super) const PACE: Duration = Duration::from_millis(50);
 
-/// What the hosts are told, and what they tell.
+/// The state that the hosts share with the case.
 pub(super) struct Progress {
-    /// The phase that calls which begin now belong to.
+    /// The phase of calls that begin now.
     pub(super) phase: watch::Sender<usize>,
-    /// How many calls have been answered.
+    /// How many calls were answered.
     pub(super) answered: watch::Sender<u64>,
-    /// Whether the hosts are to end.
+    /// Whether the hosts must end.
     pub(super) is_over: watch::Sender<bool>,
 }
 
@@ -34,7 +34,7 @@ impl Progress {
         }
     }
 
-    /// Returns once `hosts` hosts have had the time for so many rounds of calls.
+    /// Returns once `hosts` hosts have made the calls of this time.
     pub(super) async fn pass(&self, time: Duration, hosts: usize) {
         let calls = time.as_millis() / PACE.as_millis() * hosts as u128;
         let until = *self.answered.borrow() + u64::try_from(calls).expect("few calls");
@@ -44,7 +44,7 @@ impl Progress {
     }
 }
 
-/// How long calls took, by the phase in which they began.
+/// The latency of each call, with the phase in which it began.
 #[derive(Default)]
 pub(super) struct Times(Vec<(usize, Duration)>);
 
@@ -57,7 +57,7 @@ impl Times {
         self.0.len()
     }
 
-    /// What one in two, one in a hundred, and the slowest call of these phases took.
+    /// Returns the median, the 99th percentile and the maximum of these phases.
     pub(super) fn of(&self, phases: std::ops::Range<usize>) -> Percentiles {
         let mut times: Vec<_> = self
             .0
@@ -101,7 +101,7 @@ impl Host {
     }
 }
 
-/// Calls at the pace of a host until all is over; returns how long each call took.
+/// Calls at the pace of a host until the end. Returns the latencies.
 pub(super) async fn call_over_stdio(
     bridge: Arc<Bridge>,
     name: String,
@@ -138,36 +138,36 @@ async fn call(host: &mut Host, name: &str, progress: &Progress) -> Times {
     times
 }
 
-/// What a shim said beside the answers that were waited for has no answer in it.
+/// Checks that the remaining messages of a shim contain no response.
 fn assert_no_second_answer(said: &[Value]) {
     let second = said.iter().find(|message| message.get("method").is_none());
     assert_eq!(second, None, "an answer that was not waited for");
 }
 
-/// A host that reads its answers as lines, because they are long.
-pub(super) struct Rough(Shim);
+/// A host that reads long responses as lines.
+pub(super) struct LoadHost(Shim);
 
-impl Rough {
+impl LoadHost {
     pub(super) async fn connect(bridge: &Bridge, server: &str) -> Self {
         Self(Shim::connect(bridge, server).await)
     }
 
-    /// Calls a tool, and reads up to its answer, one line for each tick of `pace`; returns how many
-    /// lines came before the answer.
+    /// Calls a tool and reads until its response, one line per tick of `pace`. Returns how many
+    /// lines came before the response.
     pub(super) async fn call(&mut self, tool: &str, arguments: Value, pace: Duration) -> usize {
-        let id = self.ask(tool, arguments).await;
+        let id = self.send_request(tool, arguments).await;
         self.read(id, pace).await
     }
 
     /// Calls a tool and reads nothing.
-    pub(super) async fn ask(&mut self, tool: &str, arguments: Value) -> u64 {
+    pub(super) async fn send_request(&mut self, tool: &str, arguments: Value) -> u64 {
         let params = json!({ "name": tool, "arguments": arguments });
-        self.0.ask("tools/call", params).await
+        self.0.send_request("tools/call", params).await
     }
 
-    /// Asks for the list of tools; returns its length.
+    /// Requests the list of tools and returns its length.
     pub(super) async fn list(&mut self) -> usize {
-        let id = self.0.ask("tools/list", json!({})).await;
+        let id = self.0.send_request("tools/list", json!({})).await;
         loop {
             let line = self.0.line().await;
             if answers(&line, id) {
@@ -176,12 +176,12 @@ impl Rough {
         }
     }
 
-    /// Sends so many requests in one array, and reads the answers.
+    /// Sends a batch of `count` requests and reads the responses.
     pub(super) async fn array(&mut self, count: usize) {
         let request =
             |number| json!({ "jsonrpc": "2.0", "id": format!("a{number}"), "method": "ping" });
         let array: Vec<_> = (0..count).map(request).collect();
-        self.0.say(json!(array).to_string().as_bytes()).await;
+        self.0.send_raw(json!(array).to_string().as_bytes()).await;
         let mut answered = BTreeSet::new();
         while answered.len() < count {
             let answer = self.0.next().await;
@@ -193,13 +193,13 @@ impl Rough {
         }
     }
 
-    /// Says a line as it is, and reads one.
+    /// Sends a line and reads one.
     pub(super) async fn exchange(&mut self, line: &[u8]) -> String {
-        self.0.say(line).await;
+        self.0.send_raw(line).await;
         self.0.line().await
     }
 
-    /// Reads up to the answer to `id`.
+    /// Reads until the response to `id`. Returns how many lines came before it.
     pub(super) async fn read(&mut self, id: u64, pace: Duration) -> usize {
         let mut pace = tokio::time::interval(pace.max(Duration::from_micros(1)));
         let mut others = 0;
@@ -217,7 +217,8 @@ impl Rough {
     }
 }
 
-/// Whether a line is the answer to this request. The server writes the id in front of the result.
+/// Returns true if a line is the response to this request. The server writes the id before the
+/// result.
 fn answers(line: &str, id: u64) -> bool {
     let begin = line.get(..200).unwrap_or(line);
     begin.contains(&format!(r#""id":{id},"#)) && !begin.contains(r#""method""#)

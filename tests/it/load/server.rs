@@ -1,7 +1,8 @@
-//! A server of the legacy era whose tools put load on what relays to it.
+//! A server of the legacy era whose tools put load on the bridge.
 //!
-//! Owns: messages of any length, made of one block of memory, so that the server itself costs
-//! little. Does not own: who calls which tool.
+//! Owns: messages of any length that share one block of memory, so that the server itself costs
+//! little.
+//! Does not own: which host calls which tool.
 
 use std::{
     collections::HashMap,
@@ -29,13 +30,13 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Text of any length is made of blocks of this length.
+/// A block of text. Longer texts repeat it.
 const BLOCK: &[u8] = &[b'x'; 1 << 16];
 
-/// The length of a list of tools of the server `rough`, in bytes.
+/// The length of the list of tools of the server `rough`, in bytes.
 pub(super) struct ListLength(pub(super) usize);
 
-/// The server. It ends with this value.
+/// The server. It stops when it is dropped.
 pub(super) struct LoadServer {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -43,19 +44,19 @@ pub(super) struct LoadServer {
 }
 
 struct Shared {
-    /// How often each call of `echo` was carried out, by its key.
+    /// How often each call of `echo` was received, by its key.
     calls: Mutex<HashMap<String, u32>>,
     sessions: AtomicU64,
     lists: AtomicU64,
     list_length: usize,
-    /// What goes to all streams of `loud` that belong to no request.
+    /// The events for all streams of `loud` outside of requests.
     told: broadcast::Sender<Bytes>,
-    /// How many calls of `hold` have been let go.
+    /// How often pending calls of `hold` were released.
     released: watch::Sender<u64>,
 }
 
 impl LoadServer {
-    /// Starts on a free port.
+    /// Starts the server on a free port.
     pub(super) async fn start(ListLength(list_length): ListLength) -> Self {
         let shared = Arc::new(Shared {
             calls: Mutex::default(),
@@ -80,29 +81,29 @@ impl LoadServer {
         }
     }
 
-    /// Where it listens.
+    /// Returns the address.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where it is under a name: `rough` has a long list of tools, and `loud` sends what belongs to no
-    /// request.
+    /// Returns the URL of a name: `rough` has a long list of tools, and `loud` sends events outside
+    /// of requests.
     pub(super) fn url(&self, name: &str) -> String {
         format!("http://{}/{name}/mcp", self.address)
     }
 
-    /// Its part of the `config.toml` of a bridge.
+    /// Returns a section of the bridge's `config.toml`.
     pub(super) fn config(&self, name: &str) -> String {
         format!("[servers.{name}]\nurl = \"{}\"\n", self.url(name))
     }
 
-    /// Answers all calls of `hold` that are open.
+    /// Answers all pending calls of `hold`.
     pub(super) fn release(&self) {
         self.shared.released.send_modify(|count| *count += 1);
     }
 
-    /// Returns how many calls of `echo` there were, and holds that none came twice.
-    pub(super) fn took_each_call_once(&self) -> usize {
+    /// Returns the number of calls of `echo`. Panics if a call was received twice.
+    pub(super) fn assert_no_duplicate_calls(&self) -> usize {
         let calls = self.shared.calls();
         let twice: Vec<_> = calls.iter().filter(|(_, times)| **times > 1).collect();
         assert!(twice.is_empty(), "sent again: {twice:?}");
@@ -136,14 +137,14 @@ async fn serve(
     }
 }
 
-/// The stream for what belongs to no request.
+/// Opens the stream outside of requests.
 fn listen(shared: &Shared) -> Response {
     let told = shared.told.subscribe();
     let told = stream::unfold(told, async |mut told| {
         loop {
             match told.recv().await {
                 Ok(event) => return Some((Ok::<_, Infallible>(event), told)),
-                // Who is slow misses some, as with any server that does not wait.
+                // A slow client misses events, as with any server that does not wait.
                 Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => return None,
             }
@@ -181,7 +182,7 @@ fn initialize(shared: &Shared, id: &Value, params: &Value) -> Response {
     response
 }
 
-/// The list of `rough` is long, and another one each time.
+/// Returns the list of tools. The list of `rough` is long and different each time.
 fn list(shared: &Shared, name: &str, id: &Value) -> Response {
     let number = shared.lists.fetch_add(1, Ordering::Relaxed);
     let length = if name == "rough" {
@@ -233,7 +234,7 @@ async fn call(shared: &Arc<Shared>, id: &Value, params: &Value) -> Response {
                 json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": params });
             let event = event_of(&progress);
             for _ in 0..number("count") {
-                // If no stream is open, it goes nowhere.
+                // There may be no open stream.
                 let _ = shared.told.send(event.clone());
                 tokio::task::yield_now().await;
             }
@@ -263,7 +264,7 @@ fn event_of(message: &Value) -> Bytes {
 
 type Chunks = stream::Iter<std::vec::IntoIter<Result<Bytes, Infallible>>>;
 
-/// `begin`, so many bytes of text, and `end`.
+/// Returns `begin`, `length` bytes of text, and `end`.
 fn long(begin: String, length: usize, end: &'static str) -> Chunks {
     let mut chunks = vec![Ok(Bytes::from(begin))];
     let blocks = length / BLOCK.len();

@@ -1,4 +1,4 @@
-//! A process in another network: loopback is each network's own.
+//! A process in another network namespace, with a loopback of its own.
 
 use std::{net::Ipv4Addr, process::Stdio};
 
@@ -11,10 +11,10 @@ use tokio::{
 use super::port;
 use crate::harness::{program, relay::Relay, within};
 
-/// A network of its own, joined with ours by a wire. Both end with this value.
+/// A network namespace, connected to ours by a virtual cable. It ends when it is dropped.
 struct Network {
     process: u32,
-    /// Our end of the wire, and the other one.
+    /// The addresses of our end and of the other end.
     here: Ipv4Addr,
     there: Ipv4Addr,
     _holder: Child,
@@ -22,8 +22,8 @@ struct Network {
 }
 
 impl Network {
-    /// Lays the wire. Only root may.
-    async fn lay() -> Self {
+    /// Creates and connects the namespace. Requires root.
+    async fn create() -> Self {
         let mut holder = Command::new("unshare")
             .args(["--net", "sh", "-c", "echo ready; exec cat"])
             .stdin(Stdio::piped())
@@ -37,7 +37,7 @@ impl Network {
         let ready = line.expect("its output");
         assert_eq!(ready.as_deref(), Some("ready"), "no network of its own");
         let process = holder.id().expect("a process");
-        // Four addresses for each process, of those meant for tests (RFC 2544).
+        // Four addresses per process, from the range for tests (RFC 2544).
         let first = u32::from(Ipv4Addr::new(198, 18, 0, 0)) + (process % (1 << 15)) * 4;
         let network = Self {
             process,
@@ -62,7 +62,7 @@ impl Network {
         ip(self.inside("ip"), "link set wire up").await;
     }
 
-    /// A program that runs in there.
+    /// Returns a program that runs in the namespace.
     fn inside(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command
@@ -71,7 +71,7 @@ impl Network {
         command
     }
 
-    /// Whether a process in there gets a connection.
+    /// Returns true if a process in the namespace gets a connection.
     async fn reaches(&self, host: &str, port: &str) -> bool {
         let script = format!("exec 3<>/dev/tcp/{host}/{port}");
         let mut attempt = self.inside("timeout");
@@ -80,8 +80,8 @@ impl Network {
         output.expect("a shell").status.success()
     }
 
-    /// Sends what goes to 127.0.0.1 in there over the wire.
-    async fn lead_loopback_here(&self) {
+    /// Routes 127.0.0.1 of the namespace to our end.
+    async fn route_loopback_to_host(&self) {
         let mut sysctl = self.inside("sh");
         sysctl.args(["-c", "echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet"]);
         let set = within("sysctl", sysctl.status()).await.expect("a shell");
@@ -105,7 +105,7 @@ async fn ip(mut command: Command, arguments: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_network_does_not_reach_it() {
+async fn other_network_namespace_gets_no_connection() {
     let relay = Relay::start().await;
     let process = relay.bridge.process().await;
     let listening = program::listening(process);
@@ -114,20 +114,23 @@ async fn another_network_does_not_reach_it() {
         assert!(address.ip().is_loopback(), "it listens on {address}");
     }
     if !rustix::process::getuid().is_root() {
-        eprintln!("NOT TRIED: only root may make the network that this would be tried from");
+        eprintln!("SKIPPED: only root can create the network namespace");
         return;
     }
 
     let port = port(&relay).await;
-    let network = Network::lay().await;
+    let network = Network::create().await;
     let ours = TcpListener::bind((network.here, 0)).await.expect("our end");
     let open = ours.local_addr().expect("an address").port().to_string();
     let here = network.here.to_string();
-    assert!(network.reaches(&here, &open).await, "the wire is no good");
+    assert!(
+        network.reaches(&here, &open).await,
+        "the cable does not work"
+    );
 
     assert!(!network.reaches(&here, &port).await, "by our address");
     assert!(!network.reaches("127.0.0.1", &port).await, "its own");
-    network.lead_loopback_here().await;
+    network.route_loopback_to_host().await;
     assert!(!network.reaches("127.0.0.1", &port).await, "by the wire");
-    assert_eq!(relay.upstream.seen().requests, 0);
+    assert_eq!(relay.upstream.state().requests, 0);
 }

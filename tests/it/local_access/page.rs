@@ -1,11 +1,11 @@
-//! A hostile site: one page that tries everything a page can, and writes down what came of it.
+//! A hostile site: its page tries every kind of request and reports the results.
 
 use std::net::SocketAddr;
 
 use axum::{Router, response::Html, routing::get};
 use tokio::{net::TcpListener, task::AbortHandle};
 
-/// The site. It ends with this value.
+/// The site. It stops when it is dropped.
 pub(super) struct Site {
     address: SocketAddr,
     serving: AbortHandle,
@@ -16,7 +16,7 @@ impl Site {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let page = Router::new().fallback(get(async || {
-            // The browser must come back for whatever it asks next.
+            // The browser must open a new connection for its next request.
             ([("connection", "close")], Html(include_str!("page.html")))
         }));
         let serving = tokio::spawn(async move {

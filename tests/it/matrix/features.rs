@@ -1,13 +1,13 @@
-//! What is tried in each cell, and what has to come of it.
+//! The checks of each cell and their expected results.
 
 use serde_json::{Value, json};
 
 use super::{
     Cell, Server,
-    host::{Outcome, Speaks, Told},
+    host::{Notification, Outcome, Revision},
 };
 
-/// Everything, in the order in which it is tried and shown.
+/// All features, in the order of checks and rows.
 pub(super) const FEATURES: [Feature; 14] = [
     Feature::Tools,
     Feature::Resources,
@@ -17,7 +17,7 @@ pub(super) const FEATURES: [Feature; 14] = [
     Feature::Cancellation,
     Feature::Logging,
     Feature::Elicitation,
-    Feature::Address,
+    Feature::UrlElicitation,
     Feature::Sampling,
     Feature::Roots,
     Feature::Subscriptions,
@@ -35,8 +35,8 @@ pub(super) enum Feature {
     Cancellation,
     Logging,
     Elicitation,
-    /// Elicitation by a URL.
-    Address,
+    /// URL mode elicitation.
+    UrlElicitation,
     Sampling,
     Roots,
     Subscriptions,
@@ -44,53 +44,53 @@ pub(super) enum Feature {
     Ping,
 }
 
-/// What came of it.
+/// The verdict on a feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Works,
-    /// As far as the specification has it.
+    /// As far as the specification allows.
     Within(Reason),
-    /// The specification has no such thing here.
+    /// Not part of the specification for this pair.
     Impossible(Reason),
 }
 
-/// Why something cannot be.
+/// The reason of a limitation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
     NoElicitation,
-    NoAddress,
+    NoUrlMode,
     NoPing,
     LateLog,
 }
 
 impl Feature {
-    /// What it is and what was tried, for people.
+    /// Returns the title of the row.
     pub(super) fn title(self) -> &'static str {
         match self {
-            Self::Tools => "tools: list, call, a failure, an argument that is a header too",
-            Self::Resources => "resources: list, templates, read, one that is not there",
+            Self::Tools => "tools: list, call, a failure, an argument that is also a header",
+            Self::Resources => "resources: list, templates, read, a missing one",
             Self::Prompts => "prompts: list, get",
             Self::Completion => "completion",
             Self::Progress => "progress",
-            Self::Cancellation => "cancellation, up to the server",
-            Self::Logging => "logging, from the level that the host wants",
-            Self::Elicitation => "elicitation by a form: once, twice in a call, for a prompt",
-            Self::Address => "elicitation by a URL",
+            Self::Cancellation => "cancellation, forwarded to the server",
+            Self::Logging => "logging, from the host's level",
+            Self::Elicitation => "form mode elicitation: once, twice in a call, for a prompt",
+            Self::UrlElicitation => "URL mode elicitation",
             Self::Sampling => "sampling",
             Self::Roots => "roots",
-            Self::Subscriptions => "subscriptions: a resource was updated",
-            Self::ListChanged => "lists of tools and prompts that changed",
+            Self::Subscriptions => "subscriptions: an updated resource",
+            Self::ListChanged => "changed lists of tools and prompts",
             Self::Ping => "ping",
         }
     }
 }
 
 impl Reason {
-    /// The footnote's name.
+    /// Returns the name of the footnote.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::NoElicitation => "no-elicitation",
-            Self::NoAddress => "no-url",
+            Self::NoUrlMode => "no-url",
             Self::NoPing => "no-ping",
             Self::LateLog => "late-log",
         }
@@ -99,30 +99,30 @@ impl Reason {
     pub(super) fn text(self) -> &'static str {
         match self {
             Self::NoElicitation => {
-                "Elicitation came with 2025-06-18: a host of 2024-11-05 cannot say that it can be \
-                 asked, and a server must not ask one that has not said so. The call fails, and \
-                 says what is missing."
+                "Elicitation was added in 2025-06-18. A host of 2024-11-05 cannot declare it, and a \
+                 server must not send it to a host that has not declared it. The call fails and \
+                 names the missing capability."
             }
-            Self::NoAddress => {
-                "URLs came to elicitation with 2025-11-25. The call fails, and says what is \
-                 missing."
+            Self::NoUrlMode => {
+                "URL mode elicitation was added in 2025-11-25. The call fails and names the missing \
+                 capability."
             }
             Self::NoPing => {
-                "2026-07-28 has no `ping`. A host that asks is answered as by any server of that \
-                 revision, with `-32601`."
+                "2026-07-28 has no `ping`. A host that sends it gets `-32601`, as from any server of \
+                 that revision."
             }
             Self::LateLog => {
-                "2026-07-28 has a log only within a call that asks for it. What such a server \
-                 logs outside of calls, or what comes on another stream after the call's answer, \
-                 reaches no host of that revision."
+                "2026-07-28 has log messages only within a call that requests them. Messages that \
+                 such a server logs outside of calls, or that arrive on another stream after the \
+                 call's response, reach no host of that revision."
             }
         }
     }
 }
 
 impl Cell {
-    /// Tries a feature. Nothing may be told but what belongs to it.
-    pub(super) async fn try_out(&mut self, feature: Feature) -> Verdict {
+    /// Checks a feature. Fails on notifications that do not belong to it.
+    pub(super) async fn check(&mut self, feature: Feature) -> Verdict {
         let verdict = match feature {
             Feature::Tools => self.tools().await,
             Feature::Resources => self.resources().await,
@@ -132,20 +132,23 @@ impl Cell {
             Feature::Cancellation => self.cancellation().await,
             Feature::Logging => self.logging().await,
             Feature::Elicitation => self.elicitation().await,
-            Feature::Address => self.address().await,
+            Feature::UrlElicitation => self.url_elicitation().await,
             Feature::Sampling => self.sampling().await,
             Feature::Roots => self.roots().await,
             Feature::Subscriptions => self.subscriptions().await,
             Feature::ListChanged => self.list_changed().await,
             Feature::Ping => self.ping().await,
         };
-        let untold = self.host.untold();
-        assert!(untold.is_empty(), "nobody asked for {untold:?}");
+        let unexpected_notifications = self.host.unexpected_notifications();
+        assert!(
+            unexpected_notifications.is_empty(),
+            "unexpected {unexpected_notifications:?}"
+        );
         verdict
     }
 
     fn is_modern_host(&self) -> bool {
-        self.host.speaks == Speaks::Modern
+        self.host.revision == Revision::Modern
     }
 
     async fn tools(&mut self) -> Verdict {
@@ -247,7 +250,7 @@ impl Cell {
             "arguments": name,
             "_meta": { "progressToken": "begun" },
         });
-        let waiting = self.host.ask("tools/call", params).await;
+        let waiting = self.host.send_request("tools/call", params).await;
         let begun = self.host.told("notifications/progress", 1).await;
         assert_eq!(begun[0].message["params"]["progressToken"], "begun");
         self.host.cancel(waiting).await;
@@ -275,16 +278,16 @@ impl Cell {
             }
         }
         if self.is_modern_host() {
-            // The level was that of one request.
+            // The level applied to one request only.
             self.host.call("test_tool_with_logging", json!({})).await;
         }
-        match (self.host.speaks, self.server) {
-            (Speaks::Modern, Server::Sse | Server::Legacy) => Verdict::Within(Reason::LateLog),
-            (Speaks::Modern | Speaks::Legacy | Speaks::Oldest, _) => Verdict::Works,
+        match (self.host.revision, self.server) {
+            (Revision::Modern, Server::Sse | Server::Legacy) => Verdict::Within(Reason::LateLog),
+            (Revision::Modern | Revision::Legacy | Revision::Oldest, _) => Verdict::Works,
         }
     }
 
-    /// Calls a tool that logs, and wants the log from this level on.
+    /// Calls a tool that logs, with this minimum level.
     async fn logged(&mut self, level: &str) -> Outcome {
         let mut params = json!({ "name": "test_tool_with_logging", "arguments": {} });
         if self.is_modern_host() {
@@ -300,9 +303,9 @@ impl Cell {
 
     async fn elicitation(&mut self) -> Verdict {
         let tool = "test_input_required_result_elicitation";
-        if self.host.speaks == Speaks::Oldest {
+        if self.host.revision == Revision::Oldest {
             let outcome = self.host.perform_call(tool, json!({})).await;
-            self.is_refused(&outcome, &json!({ "elicitation": {} }));
+            self.assert_capability_missing(&outcome, &json!({ "elicitation": {} }));
             return Verdict::Impossible(Reason::NoElicitation);
         }
         let mut outcome = self.host.perform_call(tool, json!({})).await;
@@ -332,15 +335,15 @@ impl Cell {
         Verdict::Works
     }
 
-    async fn address(&mut self) -> Verdict {
+    async fn url_elicitation(&mut self) -> Verdict {
         let (tool, arguments) = ("test_url_elicitation", json!({ "name": "page" }));
         let mut outcome = self.host.perform_call(tool, arguments.clone()).await;
-        match (self.host.speaks, self.server) {
-            (Speaks::Oldest, _) => {
-                self.is_refused_address(&outcome);
-                return Verdict::Impossible(Reason::NoAddress);
+        match (self.host.revision, self.server) {
+            (Revision::Oldest, _) => {
+                self.assert_url_mode_missing(&outcome);
+                return Verdict::Impossible(Reason::NoUrlMode);
             }
-            (Speaks::Legacy, Server::Sse | Server::Legacy) => {
+            (Revision::Legacy, Server::Sse | Server::Legacy) => {
                 let error = &outcome.answer["error"];
                 assert_eq!(error["code"], -32042, "{error}");
                 let elicitation = &error["data"]["elicitations"][0];
@@ -348,7 +351,7 @@ impl Cell {
                 self.host.visit(&elicitation["url"]).await;
                 outcome = self.host.perform_call(tool, arguments).await;
             }
-            (Speaks::Legacy, Server::Modern) | (Speaks::Modern, _) => {
+            (Revision::Legacy, Server::Modern) | (Revision::Modern, _) => {
                 assert_eq!(outcome.methods(), ["elicitation/create"]);
                 let params = &outcome.asked[0]["params"];
                 assert_eq!(params["message"], "Please have a look");
@@ -385,7 +388,7 @@ impl Cell {
         let listening = self.subscribe(&json!([uri("a"), uri("b")])).await;
         self.update(&uri("a")).await;
         let told = self.host.told(method, 1).await;
-        self.is_told(&told[0], listening);
+        self.assert_on_subscription(&told[0], listening);
         assert_eq!(told[0].message["params"]["uri"], uri("a"));
         match listening {
             Some(listening) => self.host.cancel(listening).await,
@@ -394,7 +397,7 @@ impl Cell {
                 self.host.result("resources/unsubscribe", params).await;
             }
         }
-        // What is told of the other one afterwards would come after what is no longer wanted.
+        // An update of the other resource follows. It would arrive after an unwanted one.
         let again = match listening {
             Some(_) => self.subscribe(&json!([uri("b")])).await,
             None => None,
@@ -402,7 +405,7 @@ impl Cell {
         self.update(&uri("a")).await;
         self.update(&uri("b")).await;
         let told = self.host.told(method, 1).await;
-        self.is_told(&told[0], again);
+        self.assert_on_subscription(&told[0], again);
         assert_eq!(told[0].message["params"]["uri"], uri("b"));
         if let Some(again) = again {
             self.host.cancel(again).await;
@@ -410,7 +413,7 @@ impl Cell {
         Verdict::Works
     }
 
-    /// Wants to hear of resources; the id of what listens, where that is a request.
+    /// Subscribes to resources. Returns the id of the request if it is a subscription stream.
     async fn subscribe(&mut self, uris: &Value) -> Option<u64> {
         if self.is_modern_host() {
             return Some(self.listen(json!({ "resourceSubscriptions": uris })).await);
@@ -442,7 +445,7 @@ impl Cell {
         ] {
             self.host.call(tool, json!({})).await;
             let told = self.host.told(method, 1).await;
-            self.is_told(&told[0], listening);
+            self.assert_on_subscription(&told[0], listening);
         }
         if let Some(listening) = listening {
             self.host.cancel(listening).await;
@@ -450,13 +453,13 @@ impl Cell {
         Verdict::Works
     }
 
-    /// Begins a subscription of the modern era, which grants all of it.
+    /// Opens a subscription stream and checks that all of it is granted.
     async fn listen(&mut self, wanted: Value) -> u64 {
         let params = json!({ "notifications": wanted });
-        let listening = self.host.ask("subscriptions/listen", params).await;
+        let listening = self.host.send_request("subscriptions/listen", params).await;
         let method = "notifications/subscriptions/acknowledged";
         let told = self.host.told(method, 1).await;
-        self.is_told(&told[0], Some(listening));
+        self.assert_on_subscription(&told[0], Some(listening));
         assert_eq!(
             sorted(&told[0].message["params"]["notifications"]),
             sorted(&wanted)
@@ -471,8 +474,8 @@ impl Cell {
             .await;
     }
 
-    /// A notification names the subscription that it belongs to, where there are such.
-    fn is_told(&self, told: &Told, listening: Option<u64>) {
+    /// Checks that a notification names its subscription, if there is one.
+    fn assert_on_subscription(&self, told: &Notification, listening: Option<u64>) {
         let meta = &told.message["params"]["_meta"];
         let named = &meta["io.modelcontextprotocol/subscriptionId"];
         assert_eq!(*named, json!(listening), "{told:?}");
@@ -492,8 +495,9 @@ impl Cell {
         Verdict::Works
     }
 
-    /// The host cannot do this and was not asked; what answers says so.
-    fn is_refused(&self, outcome: &Outcome, needed: &Value) {
+    /// Checks that the call failed because the host lacks a capability, and that the host got no
+    /// request.
+    fn assert_capability_missing(&self, outcome: &Outcome, needed: &Value) {
         let error = &outcome.answer["error"];
         assert!(outcome.asked.is_empty(), "{:?}", outcome.asked);
         match self.server {
@@ -501,19 +505,19 @@ impl Cell {
                 assert_eq!(error["code"], -32021, "{error}");
                 assert_eq!(error["data"]["requiredCapabilities"], *needed);
             }
-            // What servers of that era say is their own affair.
+            // Legacy servers choose their own message.
             Server::Sse | Server::Legacy => {
                 assert_eq!(error["message"], "the client cannot be asked");
             }
         }
     }
 
-    fn is_refused_address(&self, outcome: &Outcome) {
-        self.is_refused(outcome, &json!({ "elicitation": { "url": {} } }));
+    fn assert_url_mode_missing(&self, outcome: &Outcome) {
+        self.assert_capability_missing(outcome, &json!({ "elicitation": { "url": {} } }));
     }
 }
 
-/// A filter whose resources are in order.
+/// Returns a filter with sorted resources.
 fn sorted(filter: &Value) -> Value {
     let mut filter = filter.clone();
     if let Some(Value::Array(uris)) = filter.get_mut("resourceSubscriptions") {
@@ -522,7 +526,7 @@ fn sorted(filter: &Value) -> Value {
     filter
 }
 
-/// What has this name in a list.
+/// Returns the element of a list with this name.
 fn named<'a>(list: &'a Value, name: &str) -> &'a Value {
     let found = list
         .as_array()

@@ -1,7 +1,7 @@
-//! Hosts that know one revision each, and hold the other end to it.
+//! Hosts that support one revision each and check that the bridge follows it.
 //!
-//! Owns: what a host says of itself and answers, and that each of its requests gets one answer.
-//! Does not own: how messages travel ([`super::wire`]), or what is asked for.
+//! Owns: the host's declarations and responses, and the check that each request gets one response.
+//! Does not own: the transports ([`super::wire`]), or which requests are sent.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -10,14 +10,14 @@ use serde_json::{Map, Value, json};
 
 use super::{
     LEGACY, MODERN, OLDEST,
-    wire::{Heard, On, Wire},
+    wire::{Incoming, StreamId, Wire},
 };
 use crate::harness::{wire::client, within};
 
-/// Which revision a host speaks.
+/// The revision of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Speaks {
-    /// 2024-11-05: it cannot be asked for what a person knows.
+pub(super) enum Revision {
+    /// 2024-11-05, without elicitation.
     Oldest,
     /// 2025-11-25.
     Legacy,
@@ -25,38 +25,38 @@ pub(super) enum Speaks {
     Modern,
 }
 
-/// A host in a conversation.
+/// A host in a session.
 pub(super) struct Host {
-    pub(super) speaks: Speaks,
+    pub(super) revision: Revision,
     wire: Wire,
-    person: Client,
+    user: Client,
     last_id: u64,
     open: BTreeSet<u64>,
     cancelled: BTreeSet<u64>,
     ended: BTreeSet<u64>,
     answers: BTreeMap<u64, Value>,
     questions: VecDeque<Value>,
-    told: Vec<Told>,
+    told: Vec<Notification>,
 }
 
-/// A notification.
+/// A received notification.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct Notification {
     pub(super) message: Value,
-    pub(super) on: On,
+    pub(super) on: StreamId,
 }
 
-/// How a request went.
+/// The outcome of a request.
 pub(super) struct Outcome {
-    /// The latest id it was made under.
+    /// The id of its last attempt.
     pub(super) id: u64,
     /// The whole message.
     pub(super) answer: Value,
-    /// What the host was asked meanwhile: methods and parameters.
+    /// The requests that the host got meanwhile.
     pub(super) asked: Vec<Value>,
 }
 
-impl Speaks {
+impl Revision {
     pub(super) fn version(self) -> &'static str {
         match self {
             Self::Oldest => OLDEST,
@@ -78,12 +78,12 @@ impl Speaks {
 }
 
 impl Host {
-    /// Does what a host of this revision does first; the server is who it should be.
-    pub(super) async fn begin(speaks: Speaks, wire: Wire) -> Self {
+    /// Starts the session as a host of this revision does, and checks the server's identity.
+    pub(super) async fn begin(revision: Revision, wire: Wire) -> Self {
         let mut host = Self {
-            speaks,
+            revision,
             wire,
-            person: client(),
+            user: client(),
             last_id: 0,
             open: BTreeSet::new(),
             cancelled: BTreeSet::new(),
@@ -92,9 +92,9 @@ impl Host {
             questions: VecDeque::new(),
             told: Vec::new(),
         };
-        let result = match speaks {
-            Speaks::Oldest | Speaks::Legacy => host.shake_hands().await,
-            Speaks::Modern => host.discover().await,
+        let result = match revision {
+            Revision::Oldest | Revision::Legacy => host.initialize().await,
+            Revision::Modern => host.discover().await,
         };
         let capabilities = &result["capabilities"];
         assert_eq!(capabilities["resources"]["subscribe"], true, "{result}");
@@ -102,11 +102,11 @@ impl Host {
         host
     }
 
-    async fn shake_hands(&mut self) -> Value {
-        let version = self.speaks.version();
+    async fn initialize(&mut self) -> Value {
+        let version = self.revision.version();
         let params = json!({
             "protocolVersion": version,
-            "capabilities": self.speaks.capabilities(),
+            "capabilities": self.revision.capabilities(),
             "clientInfo": { "name": "a host of the matrix", "version": "1" },
         });
         let result = self.result("initialize", params).await;
@@ -127,14 +127,14 @@ impl Host {
         result
     }
 
-    /// Makes a request that asks nothing, and waits for its result.
+    /// Sends a request and returns its result. Fails if input is requested.
     pub(super) async fn result(&mut self, method: &str, params: Value) -> Value {
         let mut outcome = self.perform(method, params).await;
         assert!(outcome.asked.is_empty(), "{:?}", outcome.asked);
         outcome.take_result()
     }
 
-    /// The same for one that fails; the error.
+    /// Sends a request that fails and returns the error.
     pub(super) async fn error(&mut self, method: &str, params: Value) -> Value {
         let mut outcome = self.perform(method, params).await;
         let error = outcome.answer["error"].take();
@@ -142,47 +142,47 @@ impl Host {
         error
     }
 
-    /// Calls a tool that asks nothing; the one text of its result.
+    /// Calls a tool and returns its only text. Fails if input is requested.
     pub(super) async fn call(&mut self, tool: &str, arguments: Value) -> String {
         let mut outcome = self.perform_call(tool, arguments).await;
         assert!(outcome.asked.is_empty(), "{:?}", outcome.asked);
         outcome.text()
     }
 
-    /// Calls a tool and answers what is asked.
+    /// Calls a tool and responds to all requests for input.
     pub(super) async fn perform_call(&mut self, tool: &str, arguments: Value) -> Outcome {
         let params = json!({ "name": tool, "arguments": arguments });
         self.perform("tools/call", params).await
     }
 
-    /// Makes a request and answers what is asked, to the end of it.
+    /// Sends a request and responds to all requests for input until it is complete.
     pub(super) async fn perform(&mut self, method: &str, params: Value) -> Outcome {
         let mut asked = Vec::new();
         let mut round = params.clone();
         loop {
-            let id = self.ask(method, round).await;
-            let answer = self.answer(id, &mut asked).await;
+            let id = self.send_request(method, round).await;
+            let answer = self.response(id, &mut asked).await;
             let result = &answer["result"];
             if result["resultType"] != "input_required" {
-                let is_modern = self.speaks == Speaks::Modern;
+                let is_modern = self.revision == Revision::Modern;
                 let says_so = answer["error"].is_object() || result["resultType"] == "complete";
                 assert!(!is_modern || says_so, "{answer}");
                 return Outcome { id, answer, asked };
             }
-            assert_eq!(self.speaks, Speaks::Modern, "{answer}");
+            assert_eq!(self.revision, Revision::Modern, "{answer}");
             round = params.clone();
             self.fill(&mut round, result, &mut asked).await;
         }
     }
 
-    /// Makes a request; its id.
-    pub(super) async fn ask(&mut self, method: &str, mut params: Value) -> u64 {
+    /// Sends a request and returns its id.
+    pub(super) async fn send_request(&mut self, method: &str, mut params: Value) -> u64 {
         self.last_id += 1;
         let id = self.last_id;
-        if self.speaks == Speaks::Modern {
+        if self.revision == Revision::Modern {
             let meta = &mut params["_meta"];
             meta["io.modelcontextprotocol/protocolVersion"] = json!(MODERN);
-            meta["io.modelcontextprotocol/clientCapabilities"] = self.speaks.capabilities();
+            meta["io.modelcontextprotocol/clientCapabilities"] = self.revision.capabilities();
         }
         self.open.insert(id);
         self.wire
@@ -191,43 +191,43 @@ impl Host {
         id
     }
 
-    /// Cancels a request as this host's revision has it. It is never answered.
+    /// Cancels a request as this revision specifies. It must get no response.
     pub(super) async fn cancel(&mut self, id: u64) {
         assert!(self.open.remove(&id), "{id} is answered");
         self.cancelled.insert(id);
         self.wire.cancel(id).await;
-        if self.speaks != Speaks::Modern && self.wire.has_streams() {
+        if self.revision != Revision::Modern && self.wire.has_streams() {
             while !self.ended.contains(&id) {
-                self.hear().await;
+                self.receive().await;
             }
         }
     }
 
-    /// Waits for so many notifications of a kind, and that is all of them so far.
-    pub(super) async fn told(&mut self, method: &str, number: usize) -> Vec<Told> {
-        let is_it = |told: &Told| told.message["method"] == method;
+    /// Waits for `number` notifications of a method. Fails if there are more.
+    pub(super) async fn told(&mut self, method: &str, number: usize) -> Vec<Notification> {
+        let is_it = |told: &Notification| told.message["method"] == method;
         while self.told.iter().filter(|told| is_it(told)).count() < number {
-            self.hear().await;
+            self.receive().await;
         }
         let told: Vec<_> = self.told.extract_if(.., |told| is_it(told)).collect();
         assert_eq!(told.len(), number, "{told:?}");
         told
     }
 
-    /// What was told that nobody asked for.
-    pub(super) fn untold(&mut self) -> Vec<Told> {
+    /// Returns the remaining notifications.
+    pub(super) fn unexpected_notifications(&mut self) -> Vec<Notification> {
         std::mem::take(&mut self.told)
     }
 
-    /// Whether a notification that belongs to this request may come on this stream.
-    pub(super) fn is_stream_of(&self, id: u64, on: On) -> bool {
+    /// Returns true if a notification of this request may arrive on this stream.
+    pub(super) fn is_stream_of(&self, id: u64, on: StreamId) -> bool {
         match self.wire.has_streams() {
-            true => on == On::Request(id),
-            false => on == On::Session,
+            true => on == StreamId::Request(id),
+            false => on == StreamId::Session,
         }
     }
 
-    async fn answer(&mut self, id: u64, asked: &mut Vec<Value>) -> Value {
+    async fn response(&mut self, id: u64, asked: &mut Vec<Value>) -> Value {
         loop {
             if let Some(question) = self.questions.pop_front() {
                 let result = self.respond(&question).await;
@@ -237,38 +237,38 @@ impl Host {
             } else if let Some(answer) = self.answers.remove(&id) {
                 return answer;
             } else {
-                self.hear().await;
+                self.receive().await;
             }
         }
     }
 
-    /// The next message, to where it belongs.
-    async fn hear(&mut self) {
+    /// Receives the next message and stores it by its kind.
+    async fn receive(&mut self) {
         match within("what comes next", self.wire.next()).await {
-            Heard::Ended(id) => {
+            Incoming::Ended(id) => {
                 assert!(!self.open.contains(&id), "{id} was not answered");
                 self.ended.insert(id);
             }
-            Heard::Message { message, on } if message.get("method").is_none() => {
+            Incoming::Message { message, on } if message.get("method").is_none() => {
                 let id = message["id"].as_u64().filter(|id| self.open.remove(id));
-                let id = id.unwrap_or_else(|| panic!("an answer to nothing: {message}"));
+                let id = id.unwrap_or_else(|| panic!("an unexpected response: {message}"));
                 assert!(self.is_stream_of(id, on), "{message} on {on:?}");
                 self.answers.insert(id, message);
             }
-            Heard::Message { message, .. } if message["method"] == "ping" => {
-                assert_ne!(self.speaks, Speaks::Modern, "{message}");
+            Incoming::Message { message, .. } if message["method"] == "ping" => {
+                assert_ne!(self.revision, Revision::Modern, "{message}");
                 let pong = json!({ "jsonrpc": "2.0", "id": message["id"], "result": {} });
                 self.wire.send(pong).await;
             }
-            Heard::Message { message, .. } if message.get("id").is_some() => {
-                assert_ne!(self.speaks, Speaks::Modern, "{message}");
+            Incoming::Message { message, .. } if message.get("id").is_some() => {
+                assert_ne!(self.revision, Revision::Modern, "{message}");
                 self.questions.push_back(message);
             }
-            Heard::Message { message, on } => self.told.push(Told { message, on }),
+            Incoming::Message { message, on } => self.told.push(Notification { message, on }),
         }
     }
 
-    /// Puts the answers to what a result asks for into a request.
+    /// Adds the responses to a result's input requests to the parameters.
     async fn fill(&self, params: &mut Value, result: &Value, asked: &mut Vec<Value>) {
         let mut answers = Map::new();
         for (name, question) in result["inputRequests"].as_object().into_iter().flatten() {
@@ -281,7 +281,7 @@ impl Host {
         }
     }
 
-    /// What the host, its model and its person answer.
+    /// Returns the response of the host, its model and its user.
     async fn respond(&self, question: &Value) -> Value {
         let params = &question["params"];
         match question["method"].as_str() {
@@ -294,38 +294,43 @@ impl Host {
             }),
             Some("elicitation/create") if params["mode"] == "url" => {
                 let name = params["elicitationId"].as_str().unwrap_or_default();
-                assert_eq!(name.is_empty(), self.speaks == Speaks::Modern, "{question}");
+                assert_eq!(
+                    name.is_empty(),
+                    self.revision == Revision::Modern,
+                    "{question}"
+                );
                 self.visit(&params["url"]).await;
                 json!({ "action": "accept" })
             }
             Some("elicitation/create") => {
                 let fields = params["requestedSchema"]["properties"].as_object();
                 let fields = fields.expect("fields").keys();
-                let content: Map<_, _> =
-                    fields.map(|field| (field.clone(), known(field))).collect();
+                let content: Map<_, _> = fields
+                    .map(|field| (field.clone(), field_value(field)))
+                    .collect();
                 json!({ "action": "accept", "content": content })
             }
-            _ => panic!("nobody asks that: {question}"),
+            _ => panic!("unexpected request: {question}"),
         }
     }
 
-    /// The person goes where the server sends them.
+    /// Opens a URL, as the user does.
     pub(super) async fn visit(&self, url: &Value) {
         let url = url.as_str().expect("an address");
-        let page = within(url, self.person.get(url).send()).await;
+        let page = within(url, self.user.get(url).send()).await;
         assert_eq!(page.expect("a page").status(), 200, "{url}");
     }
 }
 
 impl Outcome {
-    /// The result, of a request that was not refused.
+    /// Returns the result. Fails on an error.
     pub(super) fn take_result(&mut self) -> Value {
         let result = self.answer["result"].take();
         assert!(result.is_object(), "{}", self.answer);
         result
     }
 
-    /// The one text in the result of a tool.
+    /// Returns the only text of a tool's result.
     pub(super) fn text(&mut self) -> String {
         let result = self.take_result();
         assert_ne!(result["isError"], true, "{result}");
@@ -334,7 +339,7 @@ impl Outcome {
         text.expect("a text").to_owned()
     }
 
-    /// The methods of what was asked, in order of their names.
+    /// Returns the methods of the requests for input, sorted.
     pub(super) fn methods(&self) -> Vec<&str> {
         let methods = self.asked.iter().filter_map(|one| one["method"].as_str());
         let mut methods: Vec<_> = methods.collect();
@@ -343,12 +348,12 @@ impl Outcome {
     }
 }
 
-/// What the person puts into a field.
-fn known(field: &str) -> Value {
+/// Returns the user's value for a field.
+fn field_value(field: &str) -> Value {
     match field {
         "name" => json!("Ada"),
         "color" => json!("teal"),
         "context" => json!("tests"),
-        other => panic!("the person does not know `{other}`"),
+        other => panic!("the user does not know `{other}`"),
     }
 }

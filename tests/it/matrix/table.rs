@@ -1,42 +1,42 @@
-//! `docs/translation.md`: what was seen, for people.
+//! `docs/translation.md`, generated from the results.
 
 use std::{fs, path::Path};
 
 use super::{
-    FEATURES, HOSTS, LEGACY, MODERN, OLDEST, SERVERS, Seen, Server,
+    CellResult, FEATURES, HOSTS, LEGACY, MODERN, OLDEST, SERVERS, Server,
     features::{Reason, Verdict},
-    host::Speaks,
+    host::Revision,
 };
 use crate::harness::program;
 
 const FILE: &str = "docs/translation.md";
 
 const HEAD: &str = "\
-# What hosts have of servers
+# Features by host and server revision
 
-Hosts and servers of different revisions do not understand each other; the bridge translates
-between them. Each cell below was seen by `tests/it/matrix.rs`, with a host and a server that know
-one revision each, through the real bridge. That case compares this file with what it sees.
+Hosts and servers of different revisions are incompatible. The bridge translates between them.
+Each cell below is a result of `tests/it/matrix.rs`, with a host and a server of one revision each
+and the real bridge in between. The case compares this file with its results.
 
-A server of HTTP+SSE speaks the version of its client, up to 2025-11-25.
+An HTTP+SSE server uses the version of its client, up to 2025-11-25.
 ";
 
-/// Compares the document with what was seen, or writes it anew.
-pub(super) fn compare(seen: &[Seen]) {
+/// Compares the document with the results, or updates it.
+pub(super) fn compare(seen: &[CellResult]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(FILE);
     let document = document(seen);
-    if program::renews() {
+    if program::updates_documents() {
         fs::write(&path, &document).expect("the document");
     }
     let committed = fs::read_to_string(&path).unwrap_or_default();
     assert!(
         committed == document,
-        "{FILE} is not what was seen; hint: POSTERN_TESTS_RENEW=1 cargo test -p tests matrix\n\
+        "{FILE} does not match the results; hint: run POSTERN_TESTS_RENEW=1 cargo test -p tests matrix\n\
          {document}"
     );
 }
 
-fn document(seen: &[Seen]) -> String {
+fn document(seen: &[CellResult]) -> String {
     let mut text = HEAD.to_owned();
     let mut reasons = Vec::new();
     for host in HOSTS {
@@ -61,7 +61,7 @@ fn document(seen: &[Seen]) -> String {
     text + "\n" + &notes.collect::<String>()
 }
 
-fn verdict(seen: &[Seen], host: Speaks, server: Server, feature: &str) -> Verdict {
+fn verdict(seen: &[CellResult], host: Revision, server: Server, feature: &str) -> Verdict {
     let cell = seen
         .iter()
         .find(|one| one.host == host && one.server == server);
@@ -83,11 +83,11 @@ fn note(reason: Reason) -> String {
     format!("[^{}]: {}\n", reason.name(), reason.text())
 }
 
-fn host_title(host: Speaks) -> String {
+fn host_title(host: Revision) -> String {
     match host {
-        Speaks::Oldest => format!("A host of {OLDEST}, over HTTP+SSE"),
-        Speaks::Legacy => format!("A host of {LEGACY}, over Streamable HTTP"),
-        Speaks::Modern => format!("A host of {MODERN}, over Streamable HTTP"),
+        Revision::Oldest => format!("A host of {OLDEST}, over HTTP+SSE"),
+        Revision::Legacy => format!("A host of {LEGACY}, over Streamable HTTP"),
+        Revision::Modern => format!("A host of {MODERN}, over Streamable HTTP"),
     }
 }
 

@@ -1,7 +1,7 @@
-//! How a host's messages travel: over each of the bridge's faces.
+//! The transports of a host: each of those that the bridge offers.
 //!
-//! Owns: the transports, as hosts have them, and on which stream a message came. Does not own:
-//! what the messages say.
+//! Owns: sending and receiving messages, and on which stream each arrived.
+//! Does not own: the content of messages.
 
 use std::collections::HashMap;
 
@@ -24,53 +24,53 @@ use crate::harness::{
     within,
 };
 
-/// A host's end of a transport. Its streams are closed with it.
+/// A host's end of a transport. Its streams close when it is dropped.
 pub(crate) struct Wire {
-    way: Way,
+    transport: Transport,
     client: Client,
-    to: UnboundedSender<Heard>,
-    heard: UnboundedReceiver<Heard>,
-    /// What reads, by the request whose stream it is.
+    to: UnboundedSender<Incoming>,
+    heard: UnboundedReceiver<Incoming>,
+    /// The tasks that read streams, by request.
     reading: HashMap<Option<u64>, AbortHandle>,
-    /// The process of the shim, if there is one. It ends with this value, and not a moment later:
-    /// it would start a bridge in place of one that ends with the case.
+    /// The process id of the shim, if there is one. It is killed when this is dropped: a shim that
+    /// lived longer would start another bridge.
     shim: Option<u32>,
 }
 
-/// What comes from the other end.
-pub(crate) enum Heard {
+/// What arrived.
+pub(crate) enum Incoming {
     Message {
         message: Value,
-        on: On,
+        on: StreamId,
     },
     /// The stream of this request has ended.
     Ended(u64),
 }
 
-/// The stream that a message came on.
+/// The stream of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum On {
+pub(crate) enum StreamId {
     Request(u64),
-    /// The one for what belongs to no request, or for everything.
+    /// The stream outside of requests, or the only stream.
     Session,
 }
 
-enum Way {
-    /// HTTP+SSE: everything comes on one stream.
+enum Transport {
+    /// HTTP+SSE: one stream carries everything.
     Sse { messages: String },
     /// Streamable HTTP with a session.
     Streamable { url: String, headers: HeaderMap },
-    /// Streamable HTTP without one: each request stands alone.
-    Alone { url: String },
+    /// Streamable HTTP without a session.
+    Stateless { url: String },
     /// The shim's standard streams.
     Stdio(UnboundedSender<Value>),
 }
 
 impl Wire {
-    fn new(way: Way) -> Self {
+    fn new(transport: Transport) -> Self {
         let (to, heard) = mpsc::unbounded_channel();
         Self {
-            way,
+            transport,
             client: client(),
             to,
             heard,
@@ -79,7 +79,7 @@ impl Wire {
         }
     }
 
-    /// Opens the stream of HTTP+SSE, whose first event says where to post.
+    /// Opens the stream of HTTP+SSE, whose first event names the endpoint.
     pub(crate) async fn sse(url: &str) -> Self {
         let request = client().get(url).header("accept", "text/event-stream");
         let response = within(url, request.send()).await.expect("a stream");
@@ -90,27 +90,27 @@ impl Wire {
         assert_eq!(event, "endpoint");
         let base = url::Url::parse(url).expect("a URL");
         let messages = base.join(&place).expect("a place for messages").into();
-        let mut wire = Self::new(Way::Sse { messages });
-        wire.read(None, follow(events, On::Session, wire.to.clone()));
+        let mut wire = Self::new(Transport::Sse { messages });
+        wire.read(None, follow(events, StreamId::Session, wire.to.clone()));
         wire
     }
 
-    /// Streamable HTTP; the session begins with `initialize`.
+    /// Creates a transport over Streamable HTTP. `initialize` begins the session.
     pub(crate) fn streamable(url: String) -> Self {
         let headers = HeaderMap::new();
-        Self::new(Way::Streamable { url, headers })
+        Self::new(Transport::Streamable { url, headers })
     }
 
-    /// Streamable HTTP of the modern era.
-    pub(crate) fn alone(url: String) -> Self {
-        Self::new(Way::Alone { url })
+    /// Creates a transport over the modern era's Streamable HTTP.
+    pub(crate) fn stateless(url: String) -> Self {
+        Self::new(Transport::Stateless { url })
     }
 
-    /// A shim that is spawned as hosts do.
+    /// Spawns a shim as hosts do.
     pub(crate) fn stdio(bridge: &Bridge, server: &str) -> Self {
         let mut shim = Shim::spawn(bridge, server);
         let (lines, mut said) = mpsc::unbounded_channel::<Value>();
-        let mut wire = Self::new(Way::Stdio(lines));
+        let mut wire = Self::new(Transport::Stdio(lines));
         wire.shim = Some(shim.process());
         let to = wire.to.clone();
         wire.read(None, async move {
@@ -120,56 +120,59 @@ impl Wire {
                         Some(line) => shim.send(&line).await,
                         None => return,
                     },
-                    message = shim.next() => tell(&to, message, On::Session),
+                    message = shim.next() => tell(&to, message, StreamId::Session),
                 }
             }
         });
         wire
     }
 
-    /// Whether each request has a stream of its own.
+    /// Returns true if each request has its own stream.
     pub(crate) fn has_streams(&self) -> bool {
-        matches!(self.way, Way::Streamable { .. } | Way::Alone { .. })
+        matches!(
+            self.transport,
+            Transport::Streamable { .. } | Transport::Stateless { .. }
+        )
     }
 
-    /// What comes next.
-    pub(crate) async fn next(&mut self) -> Heard {
+    /// Returns what arrives next.
+    pub(crate) async fn next(&mut self) -> Incoming {
         self.heard.recv().await.expect("this end is open")
     }
 
-    /// Sends a message. What is not answered has been accepted when this returns.
+    /// Sends a message. A notification or response is accepted when this returns.
     pub(crate) async fn send(&mut self, message: Value) {
         let id = message["id"].as_u64().filter(|_| is_request(&message));
-        match (&self.way, id) {
-            (Way::Stdio(lines), _) => lines.send(message).expect("the shim runs"),
-            (Way::Sse { messages }, _) => {
+        match (&self.transport, id) {
+            (Transport::Stdio(lines), _) => lines.send(message).expect("the shim runs"),
+            (Transport::Sse { messages }, _) => {
                 let response = self.client.post(messages).json(&message).send();
                 accepted(&within(messages, response).await.expect("an answer"));
             }
-            (Way::Streamable { .. }, Some(id)) if message["method"] == "initialize" => {
+            (Transport::Streamable { .. }, Some(id)) if message["method"] == "initialize" => {
                 let response = within("a session", self.post(&message).send()).await;
                 let response = response.expect("an answer");
                 let session = response.headers().get("mcp-session-id").cloned();
                 self.keep("mcp-session-id", session.expect("a session"));
                 self.read(Some(id), answer(response, id, self.to.clone()));
             }
-            (Way::Streamable { .. } | Way::Alone { .. }, Some(id)) => {
+            (Transport::Streamable { .. } | Transport::Stateless { .. }, Some(id)) => {
                 let (request, to) = (self.post(&message), self.to.clone());
                 self.read(Some(id), async move {
                     let response = request.send().await.expect("an answer");
                     answer(response, id, to).await;
                 });
             }
-            (Way::Streamable { .. } | Way::Alone { .. }, None) => {
+            (Transport::Streamable { .. } | Transport::Stateless { .. }, None) => {
                 let response = within("an answer", self.post(&message).send()).await;
                 accepted(&response.expect("an answer"));
             }
         }
     }
 
-    /// No longer wants the answer to a request, as this transport says it.
+    /// Cancels a request as this transport specifies.
     pub(crate) async fn cancel(&mut self, id: u64) {
-        if let Way::Alone { .. } = self.way {
+        if let Transport::Stateless { .. } = self.transport {
             let reading = self.reading.remove(&Some(id)).expect("a request");
             return reading.abort();
         }
@@ -181,30 +184,32 @@ impl Wire {
         .await;
     }
 
-    /// The handshake has agreed on a version.
+    /// Stores the negotiated version.
     pub(crate) fn agreed(&mut self, version: &str) {
         let version = version.parse().expect("a version");
         self.keep("mcp-protocol-version", version);
     }
 
-    /// Opens the stream for what belongs to no request, where there is one.
+    /// Opens the stream outside of requests, if the transport has one.
     pub(crate) async fn listen(&mut self) {
-        let Way::Streamable { url, headers } = &self.way else {
+        let Transport::Streamable { url, headers } = &self.transport else {
             return;
         };
         let request = self.client.get(url).headers(headers.clone());
         let request = request.header("accept", "text/event-stream").send();
         let response = within(url, request).await.expect("a stream");
         assert_eq!(response.status(), 200, "{url}");
-        let events = follow(Events::of(response), On::Session, self.to.clone());
+        let events = follow(Events::of(response), StreamId::Session, self.to.clone());
         self.read(None, events);
     }
 
     fn post(&self, message: &Value) -> reqwest::RequestBuilder {
-        let (url, headers) = match &self.way {
-            Way::Streamable { url, headers } => (url, headers.clone()),
-            Way::Alone { url } => (url, mirrored(message)),
-            Way::Sse { .. } | Way::Stdio(_) => unreachable!("these have ways of their own"),
+        let (url, headers) = match &self.transport {
+            Transport::Streamable { url, headers } => (url, headers.clone()),
+            Transport::Stateless { url } => (url, mirrored(message)),
+            Transport::Sse { .. } | Transport::Stdio(_) => {
+                unreachable!("these are not requested like this")
+            }
         };
         self.client
             .post(url)
@@ -214,7 +219,7 @@ impl Wire {
     }
 
     fn keep(&mut self, name: &'static str, value: HeaderValue) {
-        if let Way::Streamable { headers, .. } = &mut self.way {
+        if let Transport::Streamable { headers, .. } = &mut self.transport {
             headers.insert(name, value);
         }
     }
@@ -240,7 +245,7 @@ fn is_request(message: &Value) -> bool {
     message["method"].is_string()
 }
 
-/// The headers in which a request of the modern era says again what it says.
+/// Returns the mirrored headers of a modern request.
 fn mirrored(message: &Value) -> HeaderMap {
     let (method, params) = (&message["method"], &message["params"]);
     let name = match method.as_str() {
@@ -271,28 +276,28 @@ fn accepted(response: &Response) {
     assert_eq!(response.status(), 202, "{}", response.url());
 }
 
-/// Reads what a request is answered with.
-async fn answer(response: Response, id: u64, to: UnboundedSender<Heard>) {
+/// Reads the response to a request.
+async fn answer(response: Response, id: u64, to: UnboundedSender<Incoming>) {
     let content_type = response.headers().get("content-type");
     let streams = content_type.is_some_and(|value| value == "text/event-stream");
     if streams {
-        follow(Events::of(response), On::Request(id), to.clone()).await;
+        follow(Events::of(response), StreamId::Request(id), to.clone()).await;
     } else {
         let message = response.json().await.expect("JSON");
-        tell(&to, message, On::Request(id));
+        tell(&to, message, StreamId::Request(id));
     }
     // The host may be gone.
-    let _ = to.send(Heard::Ended(id));
+    let _ = to.send(Incoming::Ended(id));
 }
 
-async fn follow(mut events: Events, on: On, to: UnboundedSender<Heard>) {
+async fn follow(mut events: Events, on: StreamId, to: UnboundedSender<Incoming>) {
     while let Some((_, data)) = events.more().await {
         tell(&to, serde_json::from_str(&data).expect("JSON"), on);
     }
 }
 
-fn tell(to: &UnboundedSender<Heard>, message: Value, on: On) {
+fn tell(to: &UnboundedSender<Incoming>, message: Value, on: StreamId) {
     assert_eq!(message["jsonrpc"], "2.0", "{message}");
     // The host may be gone.
-    let _ = to.send(Heard::Message { message, on });
+    let _ = to.send(Incoming::Message { message, on });
 }

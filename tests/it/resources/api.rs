@@ -1,4 +1,4 @@
-//! An MCP server that Entra protects, as App Service does it, or one that only looks like it.
+//! An MCP server that Entra protects as App Service does, or one that imitates it.
 
 use std::{
     net::SocketAddr,
@@ -18,30 +18,30 @@ use uuid::Uuid;
 
 use crate::harness::claims;
 
-/// The server. It ends with this value.
+/// The server. It stops when it is dropped.
 pub(super) struct Api {
     address: SocketAddr,
-    seen: Arc<Seen>,
+    shared: Arc<Shared>,
     serving: JoinHandle<()>,
 }
 
-struct Seen {
+struct Shared {
     address: SocketAddr,
     authority: String,
     scopes: Vec<String>,
     application: Uuid,
-    /// The status of calls, and the scope that they are refused for.
+    /// The status of calls, and the scope of the challenge.
     demand: Mutex<(u16, String)>,
-    /// The audiences of all tokens that came, without repetition.
+    /// The audiences of all received tokens, each once.
     audiences: Mutex<Vec<String>>,
 }
 
 impl Api {
-    /// Starts one that takes tokens of `application`, and whose metadata names `scopes`.
+    /// Starts a server that accepts tokens of `application`, and whose metadata names `scopes`.
     pub(super) async fn start(authority: &str, scopes: &[&str], application: Uuid) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let seen = Arc::new(Seen {
+        let shared = Arc::new(Shared {
             address,
             authority: authority.to_owned(),
             scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
@@ -52,13 +52,13 @@ impl Api {
         let router = Router::new()
             .route("/.well-known/oauth-protected-resource/mcp", get(describe))
             .route("/mcp", post(receive))
-            .with_state(Arc::clone(&seen));
+            .with_state(Arc::clone(&shared));
         let serving = tokio::spawn(async move {
             axum::serve(listener, router).await.expect("it serves");
         });
         Self {
             address,
-            seen,
+            shared,
             serving,
         }
     }
@@ -67,14 +67,14 @@ impl Api {
         format!("http://{}/mcp", self.address)
     }
 
-    /// Refuses calls with this status and names a scope. 200 answers them.
+    /// Rejects calls with this status and a scope. 200 accepts them.
     pub(super) fn demand(&self, status: u16, scope: &str) {
-        *self.seen.demand.lock().expect("a demand") = (status, scope.to_owned());
+        *self.shared.demand.lock().expect("a demand") = (status, scope.to_owned());
     }
 
-    /// The audiences of all tokens that came so far.
+    /// Returns the audiences of all received tokens.
     pub(super) fn audiences(&self) -> Vec<String> {
-        self.seen.audiences.lock().expect("audiences").clone()
+        self.shared.audiences.lock().expect("audiences").clone()
     }
 }
 
@@ -84,16 +84,16 @@ impl Drop for Api {
     }
 }
 
-async fn describe(State(seen): State<Arc<Seen>>) -> Json<Value> {
+async fn describe(State(shared): State<Arc<Shared>>) -> Json<Value> {
     Json(json!({
-        "resource": format!("http://{}/mcp", seen.address),
-        "authorization_servers": [seen.authority],
-        "scopes_supported": seen.scopes,
+        "resource": format!("http://{}/mcp", shared.address),
+        "authorization_servers": [shared.authority],
+        "scopes_supported": shared.scopes,
     }))
 }
 
 async fn receive(
-    State(seen): State<Arc<Seen>>,
+    State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
     Json(message): Json<Value>,
 ) -> Response {
@@ -104,12 +104,12 @@ async fn receive(
     };
     let claims = claims(&json!(token));
     let audience = claims["aud"].as_str().expect("an audience").to_owned();
-    let mut audiences = seen.audiences.lock().expect("audiences");
+    let mut audiences = shared.audiences.lock().expect("audiences");
     if !audiences.contains(&audience) {
         audiences.push(audience.clone());
     }
     drop(audiences);
-    if !audience.contains(&seen.application.to_string()) {
+    if !audience.contains(&shared.application.to_string()) {
         return refuse(401, "Bearer error=\"invalid_token\"");
     }
     let Some(id) = message.get("id") else {
@@ -121,7 +121,7 @@ async fn receive(
             "capabilities": { "tools": {} },
             "serverInfo": { "name": "api", "version": "1" },
         }),
-        Some("tools/call") => match &*seen.demand.lock().expect("a demand") {
+        Some("tools/call") => match &*shared.demand.lock().expect("a demand") {
             (200, _) => json!({ "content": [{ "type": "text", "text": claims["name"] }] }),
             (403, scope) => {
                 let words = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");

@@ -1,4 +1,4 @@
-//! The program, and what an administrator sets up in it through its API.
+//! The program, and its setup through the administrator's API.
 
 use std::{path::Path, process::Stdio};
 
@@ -7,50 +7,51 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use super::folder::furnish;
+use super::folder::prepare_folder;
 use crate::harness::{until, wire, within};
 
-/// Everybody's but the administrator's.
+/// The password of all users except the administrator.
 pub(super) const PASSWORD: &str = "any password";
 
 const PROGRAM: &str = "/usr/bin/glewlwyd";
 
-/// What is particular to one start.
-pub(super) struct Setting<'a> {
+/// The options of one start.
+pub(super) struct Options<'a> {
     pub(super) port: u16,
-    /// For so many seconds an access token lives.
-    pub(super) life: u32,
-    /// Whether it has codes for devices.
+    /// The lifetime of an access token, in seconds.
+    pub(super) token_lifetime: u32,
+    /// Whether the device grant is enabled.
     pub(super) devices: bool,
-    /// What tokens may be for.
+    /// The resource that tokens may be for.
     pub(super) resource: &'a str,
 }
 
-/// The authorization server. It ends with this value, with all it knows.
+/// The authorization server. It stops when it is dropped and deletes its data.
 pub(super) struct Glewlwyd {
     address: String,
     http: reqwest::Client,
-    /// The administrator's.
+    /// The administrator's session cookie.
     session: String,
     _process: Child,
     _folder: TempDir,
 }
 
-/// How many refresh tokens somebody has and had.
+/// The counts of a user's refresh tokens.
 #[derive(Debug)]
 pub(super) struct RefreshTokens {
-    pub(super) alive: usize,
-    pub(super) of_old: usize,
+    pub(super) enabled: usize,
+    pub(super) disabled: usize,
 }
 
-/// Whether this machine has it. Where a package would bring it, it has to be there.
-pub(super) fn is_here() -> bool {
-    let is_here = Path::new(PROGRAM).exists();
+/// Returns true if the program is installed. Panics if it is missing although a package of it
+/// exists.
+pub(super) fn is_installed() -> bool {
+    let is_installed = Path::new(PROGRAM).exists();
     assert!(
-        is_here || !Path::new("/usr/bin/apt-get").exists(),
+        is_installed || !Path::new("/usr/bin/apt-get").exists(),
         "no {PROGRAM}; hint: `cargo xtask tools` installs it"
     );
-    is_here
+    is_installed
 }
 
 pub(super) fn issuer(port: u16) -> String {
@@ -58,9 +59,9 @@ pub(super) fn issuer(port: u16) -> String {
 }
 
 impl Glewlwyd {
-    pub(super) async fn start(setting: &Setting<'_>) -> Self {
+    pub(super) async fn start(setting: &Options<'_>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        furnish(folder.path(), setting.port).await;
+        prepare_folder(folder.path(), setting.port).await;
         let process = Command::new(PROGRAM)
             .arg("--config-file")
             .arg(folder.path().join("glewlwyd.conf"))
@@ -72,7 +73,7 @@ impl Glewlwyd {
             .expect("glewlwyd starts");
         let address = format!("http://127.0.0.1:{}", setting.port);
         let http = wire::client();
-        // Whom a new database knows, by the word it has for that.
+        // The user and password of a new database.
         let session = until("glewlwyd", async || {
             log_in(&http, &address, "admin", "password").await
         })
@@ -88,7 +89,7 @@ impl Glewlwyd {
         authority
     }
 
-    async fn set_up(&self, setting: &Setting<'_>) {
+    async fn set_up(&self, setting: &Options<'_>) {
         self.add("mod/plugin", &plugin(setting)).await;
         for scope in ["mcp.read", "looks-into-tokens"] {
             self.add("scope", &json!({ "name": scope })).await;
@@ -104,7 +105,7 @@ impl Glewlwyd {
         self.add("client", &resource_server).await;
     }
 
-    pub(super) async fn add_person(&self, name: &str) {
+    pub(super) async fn add_user(&self, name: &str) {
         let person = json!({
             "username": name,
             "email": format!("{name}@example.test"),
@@ -114,7 +115,7 @@ impl Glewlwyd {
         self.add("user", &person).await;
     }
 
-    /// A client without a secret, which never sees a browser.
+    /// Adds a public client that uses no browser.
     pub(super) async fn add_device(&self, client_id: &str) {
         let device = json!({
             "client_id": client_id,
@@ -126,28 +127,30 @@ impl Glewlwyd {
         self.add("client", &device).await;
     }
 
-    /// As the person sees them, who alone does.
+    /// Returns the counts of a user's refresh tokens. Only the user can list them.
     pub(super) async fn refresh_tokens(&self, of: &str) -> RefreshTokens {
         let session = log_in(&self.http, &self.address, of, PASSWORD).await;
         let session = session.expect("their session");
-        let answer = self.ask(Method::GET, "oidc/token/", &session, None).await;
+        let answer = self
+            .send_request(Method::GET, "oidc/token/", &session, None)
+            .await;
         let told: Vec<Value> = answer.json().await.expect("a list");
-        let (alive, of_old): (Vec<_>, Vec<_>) =
+        let (enabled, disabled): (Vec<_>, Vec<_>) =
             told.iter().partition(|token| token["enabled"] == true);
         RefreshTokens {
-            alive: alive.len(),
-            of_old: of_old.len(),
+            enabled: enabled.len(),
+            disabled: disabled.len(),
         }
     }
 
-    /// As the administrator.
+    /// Adds an object as the administrator.
     async fn add(&self, what: &str, with: &Value) {
         let path = format!("{what}/");
-        self.ask(Method::POST, &path, &self.session, Some(with))
+        self.send_request(Method::POST, &path, &self.session, Some(with))
             .await;
     }
 
-    async fn ask(
+    async fn send_request(
         &self,
         method: Method,
         path: &str,
@@ -170,7 +173,7 @@ impl Glewlwyd {
     }
 }
 
-/// The cookie of a session; `None` as long as nobody answers.
+/// Returns the cookie of a new session, or `None` while the server does not respond.
 async fn log_in(
     http: &reqwest::Client,
     address: &str,
@@ -185,9 +188,9 @@ async fn log_in(
     cookie.map(str::to_owned)
 }
 
-/// OpenID Connect, strict where MCP is: PKCE from everybody, the resource as the audience, and a
-/// refresh token that is good for one renewal.
-fn plugin(setting: &Setting<'_>) -> Value {
+/// Returns the OpenID Connect plugin's configuration, as strict as MCP requires: PKCE for all
+/// clients, the resource as the audience, and refresh tokens that are used once.
+fn plugin(setting: &Options<'_>) -> Value {
     json!({
         "module": "oidc",
         "name": "oidc",
@@ -206,7 +209,7 @@ fn plugin(setting: &Setting<'_>) -> Value {
                 "type": "string",
                 "mandatory": true,
             }],
-            "access-token-duration": setting.life,
+            "access-token-duration": setting.token_lifetime,
             "refresh-token-duration": 3600,
             "refresh-token-one-use": "always",
             "code-duration": 60,

@@ -13,13 +13,13 @@ const TABLES: &str = "/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3";
 const PAGES: &str = "/usr/share/glewlwyd/webapp";
 const SETTINGS_OF_PAGES: &str = "/usr/share/glewlwyd/templates/config.json";
 
-/// Everything that it reads and writes.
-pub(super) async fn furnish(folder: &Path, port: u16) {
+/// Writes everything that the program reads and writes.
+pub(super) async fn prepare_folder(folder: &Path, port: u16) {
     let tables = File::open(TABLES).expect("its tables");
     let database = folder.join("database");
     let mut sqlite = Command::new("sqlite3");
     run(sqlite.arg(&database).stdin(tables)).await;
-    // It serves nothing that a link leads to, and half of its pages are links to other packages'.
+    // The program serves no symbolic links, and half of its pages are links to other packages.
     let pages = folder.join("pages");
     fs::create_dir(&pages).expect("a folder");
     let parts = ["login.html", "login.js", "css", "js", "img", "locales"];

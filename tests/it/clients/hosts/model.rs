@@ -1,7 +1,8 @@
-//! A scripted model on loopback: it speaks the APIs of the providers, and signs in where it has to.
+//! A scripted model on loopback. It implements the providers' APIs and calls the tool for a sign-in
+//! when that is needed.
 //!
-//! Owns: the script, and what each request offered. Does not own: the formats of the APIs, which
-//! have a file each.
+//! Owns: the script, and what each request offered.
+//! Does not own: the formats of the APIs, which have a file each.
 
 mod chat;
 mod gemini;
@@ -22,41 +23,41 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::harness::within;
 
-/// What the model says once it has called all that it wants to.
+/// The model's final text.
 pub(super) const LAST_WORDS: &str = "That is all.";
 
-/// The tool of the server that the model wants to call.
+/// The server's tool that the model calls.
 const WANTED: &str = "hello_mcp";
 
-/// The start of the name of the tool that it calls in place of that one.
+/// The prefix of the tool that it calls while the server's tool is missing.
 const STAND_IN: &str = "sign_in_";
 
-/// The endpoint. It ends with this value.
+/// The endpoint. It stops when it is dropped.
 pub(super) struct Model {
     address: SocketAddr,
     turns: watch::Receiver<Vec<Turn>>,
     serving: JoinHandle<()>,
 }
 
-/// One request to the model: which tools it may call, and what became of its earlier calls.
+/// A request to the model: the offered tools, and the earlier calls with their results.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Turn {
     pub(super) offered: Vec<Tool>,
     called: Vec<String>,
-    /// The results of its calls, oldest first.
+    /// The results of the earlier calls, oldest first.
     pub(super) results: Vec<String>,
 }
 
 /// A tool as a host names it.
 #[derive(Clone, Debug)]
 pub(super) struct Tool {
-    /// Where the API knows namespaces.
+    /// Only for APIs with namespaces.
     namespace: Option<String>,
     name: String,
 }
 
-/// What the model answers.
-enum Answer {
+/// The model's response.
+enum ModelResponse {
     Call { id: String, tool: Tool },
     Text(&'static str),
 }
@@ -84,12 +85,12 @@ impl Model {
         }
     }
 
-    /// Where the APIs are.
+    /// Returns the base URL of the APIs.
     pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Waits for the request number `number`, from 0.
+    /// Waits for request `number`, counted from 0.
     pub(super) async fn turn(&self, number: usize) -> Turn {
         let mut turns = self.turns.clone();
         let there = turns.wait_for(|turns| turns.len() > number);
@@ -97,8 +98,8 @@ impl Model {
         there.expect("the endpoint goes on")[number].clone()
     }
 
-    /// Returns the latest request of the conversation with the user. A host may think about it
-    /// afterwards, in a conversation of its own.
+    /// Returns the latest request of the session with the user. A host may start another session
+    /// about it afterwards.
     pub(super) fn last_turn(&self) -> Turn {
         let turns = self.turns.borrow();
         let last = turns.iter().max_by_key(|turn| turn.called.len());
@@ -113,7 +114,7 @@ impl Drop for Model {
 }
 
 impl Turn {
-    /// Whether the model may call a tool of this name, whatever the host puts before it.
+    /// Returns true if a tool with this name is offered, with any prefix of the host.
     pub(super) fn offers(&self, name: &str) -> bool {
         self.tool(name).is_some()
     }
@@ -127,9 +128,10 @@ impl Turn {
         calls.filter(|called| called.contains(name)).count()
     }
 
-    /// Follows the script: calls the wanted tool where it is offered, else the stand-in. A host
-    /// may have asked for its next answer before it had the tools, so that is called once again.
-    fn answer(&self) -> Answer {
+    /// Follows the script: calls the wanted tool if it is offered, otherwise the stand-in. Calls
+    /// the stand-in at most twice, because a host may send its next request before it has the new
+    /// tools.
+    fn answer(&self) -> ModelResponse {
         let next = match self.calls_of(WANTED) {
             0 => self.tool(WANTED).or_else(|| {
                 let stand_in = self.tool(STAND_IN)?;
@@ -138,17 +140,17 @@ impl Turn {
             _ => None,
         };
         match next {
-            Some(tool) => Answer::Call {
+            Some(tool) => ModelResponse::Call {
                 id: format!("call_{}", self.called.len()),
                 tool: tool.clone(),
             },
-            None => Answer::Text(LAST_WORDS),
+            None => ModelResponse::Text(LAST_WORDS),
         }
     }
 }
 
 impl Tool {
-    /// One without a namespace.
+    /// Creates a tool without a namespace.
     fn named(name: &Value) -> Option<Self> {
         let name = name.as_str()?.to_owned();
         Some(Self {
@@ -180,13 +182,13 @@ async fn gemini(turns: Turns, Json(request): Json<Value>) -> Response {
     stream(&[gemini::event(&answer)])
 }
 
-/// What hosts ask beside that: counts of tokens, lists of models.
+/// Answers other requests of hosts, such as token counts and lists of models.
 async fn unknown(uri: Uri) -> Response {
     (StatusCode::NOT_FOUND, uri.path().to_owned()).into_response()
 }
 
-/// Notes a request and answers it. One without tools asks for a title and counts for nothing.
-fn take(turns: &watch::Sender<Vec<Turn>>, turn: Turn) -> Answer {
+/// Records a request and responds. A request without tools only wants a title and is not recorded.
+fn take(turns: &watch::Sender<Vec<Turn>>, turn: Turn) -> ModelResponse {
     let answer = turn.answer();
     if !turn.offered.is_empty() {
         turns.send_modify(|turns| turns.push(turn));
@@ -194,7 +196,7 @@ fn take(turns: &watch::Sender<Vec<Turn>>, turn: Turn) -> Answer {
     answer
 }
 
-/// Server-sent events, named by their `type` where they have one.
+/// Returns server-sent events, named by their `type` if they have one.
 fn stream(events: &[Value]) -> Response {
     let event = |event: &Value| match event["type"].as_str() {
         Some(name) => format!("event: {name}\ndata: {event}\n\n"),
@@ -204,12 +206,12 @@ fn stream(events: &[Value]) -> Response {
     ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
 }
 
-/// The elements of an array; none if it is something else.
+/// Returns the elements of an array, or none for any other value.
 fn elements(array: &Value) -> impl Iterator<Item = &Value> {
     array.as_array().into_iter().flatten()
 }
 
-/// The text of a result, which is one or has parts with some.
+/// Returns the text of a result, which is a string or a list of parts.
 fn text(content: &Value) -> String {
     match content.as_str() {
         Some(text) => text.to_owned(),

@@ -1,7 +1,7 @@
-//! How each host is configured and started: one prompt, no account, nothing beyond loopback.
+//! The configuration and start of each host: one prompt, no account, no network beyond loopback.
 //!
-//! Owns: the settings of five programs, with telemetry and updates off. Does not own: what they
-//! are asked, and what they have to show.
+//! Owns: the settings of five programs, with telemetry and updates off.
+//! Does not own: their prompts and the expected results.
 
 use std::{
     ffi::OsString,
@@ -16,7 +16,7 @@ use tokio::process::Command;
 use super::super::{node, tools};
 use crate::harness::program;
 
-/// A host of others.
+/// A third-party host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Host {
     ClaudeCode,
@@ -26,23 +26,23 @@ pub(super) enum Host {
     Opencode,
 }
 
-/// What a host's configuration says of the server.
+/// The server's entry in a host's configuration.
 #[derive(Debug)]
 pub(super) enum Entry {
     Stdio { command: String, args: Vec<String> },
     Http { url: String },
 }
 
-/// What the model's providers want to see and nobody checks.
+/// The API key that the hosts require. The model does not check it.
 const KEY: &str = "of-no-account";
 
-/// Where nothing listens: the way out for what has no setting of its own.
-const NOWHERE: &str = "http://127.0.0.1:9";
+/// A proxy that does not exist, for hosts without a setting that turns their network off.
+const UNREACHABLE: &str = "http://127.0.0.1:9";
 
 impl Host {
-    /// Writes the configuration under `home`, which is the host's own.
+    /// Writes the configuration under `home`, the host's own home folder.
     ///
-    /// Returns the command that sends `prompt` to the model and ends after its last words.
+    /// Returns the command that sends `prompt` to the model and exits after the model's final text.
     pub(super) fn command(self, home: &Path, model: &str, entry: &Entry, prompt: &str) -> Command {
         fs::create_dir_all(home.join("work")).expect("a folder");
         let mut command = match self {
@@ -86,7 +86,7 @@ fn claude_code(home: &Path, model: &str, entry: &Entry) -> Command {
         .env("ANTHROPIC_API_KEY", KEY)
         .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
         .env("DISABLE_AUTOUPDATER", "1")
-        // Else the model has to look for the tools of servers.
+        // Otherwise the model must search for the tools of servers.
         .env("ENABLE_TOOL_SEARCH", "false")
         .args(["--strict-mcp-config", "--allowedTools", "mcp__snippets"])
         .arg("--mcp-config")
@@ -95,8 +95,8 @@ fn claude_code(home: &Path, model: &str, entry: &Entry) -> Command {
     command
 }
 
-/// Codex asks its model without the tools of servers that take longer than a moment, unless they are
-/// `required`.
+/// Codex requests its model without the tools of a server that is not ready at once, unless the
+/// server is `required`.
 fn codex(home: &Path, model: &str, entry: &Entry) -> Command {
     let server = match entry {
         Entry::Stdio { command, args } => format!(
@@ -153,7 +153,7 @@ fn gemini_cli(home: &Path, model: &str, entry: &Entry) -> Command {
         .env("GOOGLE_GEMINI_BASE_URL", model)
         .env("GEMINI_API_KEY", KEY)
         .env("GEMINI_MODEL", "gemini-2.5-flash")
-        // Else it starts itself anew with more memory.
+        // Otherwise it restarts itself with more memory.
         .env("GEMINI_CLI_NO_RELAUNCH", "true")
         .args(["--skip-trust", "--approval-mode", "yolo", "--prompt"]);
     command
@@ -166,7 +166,7 @@ fn qwen_code(home: &Path, model: &str, entry: &Entry) -> Command {
         "general": { "enableAutoUpdate": false },
         "privacy": { "usageStatisticsEnabled": false },
         "model": { "name": "scripted" },
-        // Else the model has to look for the tools of servers.
+        // Otherwise the model must search for the tools of servers.
         "tools": { "toolSearch": { "enabled": false } },
     });
     write_json(&home.join(".qwen/settings.json"), &settings);
@@ -206,13 +206,13 @@ fn opencode(home: &Path, model: &str, entry: &Entry) -> Command {
     command
         .env("OPENCODE_DISABLE_MODELS_FETCH", "1")
         .env("OPENCODE_DISABLE_DEFAULT_PLUGINS", "1")
-        .env("HTTPS_PROXY", NOWHERE)
-        // A title that it has need not be asked for.
+        .env("HTTPS_PROXY", UNREACHABLE)
+        // With a title given, it requests none.
         .args(["run", "--pure", "--title", "a title"]);
     command
 }
 
-/// What Gemini CLI and Qwen Code, which is made of it, say of a server.
+/// Returns the server's entry for Gemini CLI and for Qwen Code, which is based on it.
 fn trusted(entry: &Entry) -> Value {
     match entry {
         Entry::Stdio { command, args } => {
@@ -222,14 +222,14 @@ fn trusted(entry: &Entry) -> Value {
     }
 }
 
-/// A program without any of our environment.
+/// Returns a command without our environment.
 fn bare(program: PathBuf) -> Command {
     let mut command = Command::new(program);
     command.env_clear();
     command
 }
 
-/// The one of these programs that is for this machine.
+/// Returns the program that is installed for this machine.
 fn native(programs: &[&str]) -> PathBuf {
     let programs = programs.iter().map(|program| package(program));
     let found = programs.into_iter().find(|program| program.is_file());
@@ -240,7 +240,7 @@ fn package(path: &str) -> PathBuf {
     tools().join("clients/hosts/node_modules").join(path)
 }
 
-/// The search path, with the Node.js of the hosts first where that is not the system's.
+/// Returns the search path, with the hosts' Node.js first if it is not the system's.
 fn search_path() -> OsString {
     let node = node();
     let Some(folder) = node.parent().filter(|folder| folder.is_dir()) else {

@@ -1,20 +1,20 @@
-//! The cache of API Management: texts by key, each for a while by the gateway's own clock.
+//! The cache of API Management: texts by key, which expire by the gateway's own clock.
 
 use std::{collections::HashMap, time::Duration};
 
-/// How long most things are kept.
-const USUAL: Duration = Duration::from_secs(60 * 60);
+/// How long an entry is stored.
+const LIFETIME: Duration = Duration::from_secs(60 * 60);
 
-/// What is kept. Keys have a kind in front, as in `EntraToken-…`.
+/// The cache. Keys have a prefix, as in `EntraToken-…`.
 #[derive(Default)]
 pub(super) struct Cache {
-    /// Since its start.
+    /// The time since the start.
     now: Duration,
-    kept: HashMap<String, Kept>,
+    entries: HashMap<String, Entry>,
     sessions: usize,
 }
 
-struct Kept {
+struct Entry {
     until: Duration,
     text: String,
 }
@@ -24,27 +24,27 @@ impl Cache {
         if key.starts_with("EntraToken-") {
             self.sessions += 1;
         }
-        let kept = Kept {
-            until: self.now + USUAL,
+        let entry = Entry {
+            until: self.now + LIFETIME,
             text: text.to_owned(),
         };
-        self.kept.insert(key, kept);
+        self.entries.insert(key, entry);
     }
 
     pub(super) fn find(&self, key: &str) -> Option<String> {
-        let kept = self.kept.get(key)?;
-        (self.now < kept.until).then(|| kept.text.clone())
+        let entry = self.entries.get(key)?;
+        (self.now < entry.until).then(|| entry.text.clone())
     }
 
     pub(super) fn remove(&mut self, key: &str) {
-        self.kept.remove(key);
+        self.entries.remove(key);
     }
 
-    pub(super) fn pass(&mut self, time: Duration) {
+    pub(super) fn advance(&mut self, time: Duration) {
         self.now += time;
     }
 
-    /// How many sessions have begun.
+    /// Returns how many sessions have begun.
     pub(super) fn sessions(&self) -> usize {
         self.sessions
     }

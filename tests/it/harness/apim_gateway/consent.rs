@@ -1,6 +1,6 @@
-//! Its consent page, and the cookies by which it remembers a browser's answers.
+//! Its consent page and the cookies that store a browser's consent.
 //!
-//! The deployment's cookies have `__Host-` in front; over plain HTTP no browser takes those.
+//! The deployment's cookies have the prefix `__Host-`, which browsers reject over plain HTTP.
 
 use axum::{
     extract::{Query, State},
@@ -24,23 +24,24 @@ const DENIED: &str = "MCP_DENIED_CLIENTS";
 
 const YEAR: u32 = 31_536_000;
 
-/// Whether this browser has allowed the client before. It believes the cookie.
+/// Returns true if this browser has consented to the client before. Trusts the cookie, as the
+/// deployment does.
 pub(super) fn allowed(headers: &HeaderMap, asked: &Parameters) -> bool {
     remembered(headers, APPROVED).contains(&key(asked))
 }
 
-/// The state for which this browser has seen the page.
+/// Returns the state for which this browser has seen the page.
 pub(super) fn state(headers: &HeaderMap) -> Option<String> {
     let state = cookie(headers, STATE)?;
     state["state"].as_str().map(str::to_owned)
 }
 
-/// Forgets that state.
+/// Returns the cookie that deletes the state.
 pub(super) fn no_state() -> String {
     set(STATE, "", 0)
 }
 
-/// The page. The state is remembered as soon as it is shown.
+/// Serves the page, and stores the state in a cookie as soon as it does.
 pub(super) async fn page(
     State(gateway): Shared,
     Query(asked): Query<Parameters>,
@@ -68,7 +69,7 @@ pub(super) async fn page(
     gateway.cache().keep(format!("CSRF-{csrf}"), &key(&asked));
     let state = json!({ "state": asked.get("state"), "clientId": asked.get("client_id") });
     let cookie = set(STATE, &BASE64_STANDARD.encode(state.to_string()), 900);
-    // The deployment says `https:`, because its Entra is reached by that.
+    // The deployment allows `https:`, because its Entra uses it.
     let entra = gateway.entra.split("/oauth2").next().unwrap_or_default();
     let policy = format!(
         "default-src 'self'; style-src 'unsafe-inline'; script-src 'none'; object-src 'none'; \
@@ -120,7 +121,7 @@ fn form(client: &Value, asked: &Parameters, csrf: &str) -> String {
     )
 }
 
-/// What the person chose.
+/// Handles the user's decision.
 pub(super) async fn answer(
     State(gateway): Shared,
     headers: HeaderMap,
@@ -153,14 +154,14 @@ pub(super) async fn answer(
     on
 }
 
-/// Whether the form was sent from its own page.
+/// Returns true if the form was sent from its own page.
 fn is_own(gateway: &Gateway, headers: &HeaderMap) -> bool {
     let from = headers.get(ORIGIN).or_else(|| headers.get(REFERER));
     let from = from.and_then(|value| value.to_str().ok());
     from.is_some_and(|from| from.starts_with(&gateway.origin))
 }
 
-/// Whether the form is one that was shown for this client; each is taken once.
+/// Returns true if the form was served for this client. Each form is accepted once.
 fn redeems(gateway: &Gateway, answer: &Parameters) -> bool {
     let mut cache = gateway.cache();
     let token = format!("CSRF-{}", of(answer, "csrf_token"));

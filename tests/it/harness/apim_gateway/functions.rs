@@ -1,5 +1,5 @@
-//! Its MCP server: HTTP+SSE of 2024 with the three tools of the demo, behind a look at the
-//! session key.
+//! Its MCP server: HTTP+SSE of 2024 with the three tools of the demo. It checks the session key
+//! first.
 
 use std::{
     collections::HashMap,
@@ -28,14 +28,14 @@ use super::{
     oauth::{self, Parameters},
 };
 
-/// The streams that are open, and the snippets that were saved, by whomever.
+/// The open streams, and the snippets saved by any client.
 #[derive(Default)]
 pub(super) struct Functions {
     streams: Mutex<HashMap<String, UnboundedSender<Event>>>,
     snippets: Mutex<HashMap<String, String>>,
 }
 
-/// Opens a stream. Its first event says where messages go.
+/// Opens a stream. Its first event names the endpoint for messages.
 pub(super) async fn stream(State(gateway): Shared, headers: HeaderMap) -> Response {
     if let Some(refusal) = refusal(&gateway, &headers) {
         return refusal;
@@ -43,7 +43,7 @@ pub(super) async fn stream(State(gateway): Shared, headers: HeaderMap) -> Respon
     let (sender, receiver) = mpsc::unbounded_channel();
     let id = oauth::guid();
     let place = format!("message?azmcpcs={id}");
-    // The receiver is there.
+    // The receiver exists.
     let _ = sender.send(Event::default().event("endpoint").data(place));
     gateway.functions.streams().insert(id, sender);
     let events = stream::unfold(receiver, |mut receiver| async {
@@ -53,7 +53,7 @@ pub(super) async fn stream(State(gateway): Shared, headers: HeaderMap) -> Respon
     Sse::new(events).into_response()
 }
 
-/// Takes a message; its answer comes on the stream.
+/// Receives a message and sends the response on the stream.
 pub(super) async fn message(
     State(gateway): Shared,
     Query(asked): Query<Parameters>,
@@ -70,20 +70,20 @@ pub(super) async fn message(
     };
     if let Some(answer) = gateway.functions.answer(&message) {
         let event = Event::default().event("message").data(answer.to_string());
-        // Whoever has left hears nothing.
+        // The client may have disconnected.
         let _ = stream.send(event);
     }
     StatusCode::ACCEPTED.into_response()
 }
 
-/// What the policy says to a request without a session that lives.
+/// Returns the policy's response to a request without a valid session.
 fn refusal(gateway: &Gateway, headers: &HeaderMap) -> Option<Response> {
     let Some(header) = headers.get(AUTHORIZATION) else {
         return Some(complaint(StatusCode::UNAUTHORIZED, "Not authorized"));
     };
     let header = header.to_str().unwrap_or_default();
     let key = header.strip_prefix("Bearer ").unwrap_or(header);
-    // What cannot be decrypted ends in an exception.
+    // A key that cannot be decrypted causes an exception in the policy.
     let is_sealed = BASE64_STANDARD
         .decode(key)
         .is_ok_and(|bytes| bytes.len() == 48);
@@ -105,7 +105,7 @@ impl Functions {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The answer to a request; nothing else has one.
+    /// Returns the response to a request, or `None` for other messages.
     fn answer(&self, message: &Value) -> Option<Value> {
         let id = message.get("id")?;
         let result = match message["method"].as_str()? {

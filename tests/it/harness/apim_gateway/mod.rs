@@ -1,12 +1,12 @@
-//! A gateway in front of MCP servers as it is deployed in many places today: the API Management
-//! policies of the remote MCP sample for Azure Functions, played for what a client can tell.
+//! A gateway as many organisations deploy it today: the API Management policies of the remote MCP
+//! sample for Azure Functions, reproduced as far as a client can see.
 //!
-//! Speaks MCP 2025-03-26: no protected resource metadata, a bare 401, a registration answered with
-//! 200, a consent page before Entra, an empty refresh token, an opaque session key that ends after
-//! an hour, HTTP+SSE alone. What it does badly it does here too: a browser that allowed a client
-//! once is not asked again, and then cannot come back. Entra is the emulator, which is given a
-//! secret where the deployment has a managed identity.
-//! Does not own: what is right; the gateway of this repository does that.
+//! Implements MCP 2025-03-26: no protected resource metadata, a bare 401, a registration answered
+//! with 200, a consent page before Entra, an empty refresh token, an opaque session key that
+//! expires after an hour, HTTP+SSE only. It also reproduces a defect: a browser that consented to a
+//! client skips the consent page the next time, and its callback then fails. Entra is the emulator.
+//! The gateway has a secret where the deployment has a managed identity.
+//! Does not own: correct behaviour. The gateway of this repository has that.
 
 mod cache;
 mod consent;
@@ -36,25 +36,25 @@ use super::{
 use cache::Cache;
 use functions::Functions;
 
-/// Whether it says where its endpoints are.
+/// Whether the gateway publishes metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Metadata {
-    /// At `/.well-known/oauth-authorization-server`, with endpoints that do not exist among them.
+    /// At `/.well-known/oauth-authorization-server`. Some of its endpoints do not exist.
     Published,
-    /// Nowhere: clients must know the default endpoints of MCP 2025-03-26.
+    /// None: clients must use the default endpoints of MCP 2025-03-26.
     Absent,
 }
 
-/// The gateway, with the Entra that it leads to. It ends with this value.
+/// The gateway and its Entra. Both stop when it is dropped.
 pub(crate) struct ApimGateway {
-    /// Without a slash at the end.
+    /// Without a trailing slash.
     pub(crate) origin: String,
     gateway: Arc<Gateway>,
     serving: AbortHandle,
     _entra: Server,
 }
 
-/// What its handlers share.
+/// The state that the handlers share.
 struct Gateway {
     origin: String,
     /// `{emulator}/{tenant}/oauth2/v2.0`.
@@ -62,7 +62,7 @@ struct Gateway {
     metadata: Metadata,
     http: reqwest::Client,
     cache: Mutex<Cache>,
-    /// The registrations, which outlive the cache.
+    /// The client registrations, which outlive the cache.
     clients: Mutex<Vec<Value>>,
     functions: Functions,
 }
@@ -70,7 +70,7 @@ struct Gateway {
 type Shared = axum::extract::State<Arc<Gateway>>;
 
 impl ApimGateway {
-    /// Starts both; Entra keeps what it keeps in `folder`.
+    /// Starts both. Entra stores its data in `folder`.
     pub(crate) async fn start(folder: &Path, metadata: Metadata) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
@@ -95,28 +95,28 @@ impl ApimGateway {
         }
     }
 
-    /// The `config.toml` of a bridge that knows its server as `snippets`.
+    /// Returns the `config.toml` of a bridge with this server as `snippets`.
     pub(crate) fn config(&self) -> String {
         let origin = &self.origin;
         format!("[bridge]\nport = 0\n[servers.snippets]\nurl = \"{origin}/mcp/sse\"\n")
     }
 
-    /// Where a browser ends its sign-in at Entra.
+    /// Returns the URL that ends the browser's session at Entra.
     pub(crate) fn sign_out_page(&self) -> String {
         format!("{}/logout", self.gateway.entra)
     }
 
-    /// Moves its clock.
-    pub(crate) fn pass(&self, time: Duration) {
-        self.gateway.cache().pass(time);
+    /// Advances the clock.
+    pub(crate) fn advance(&self, time: Duration) {
+        self.gateway.cache().advance(time);
     }
 
-    /// How many clients have registered.
+    /// Returns how many clients have registered.
     pub(crate) fn registrations(&self) -> usize {
         self.gateway.clients().len()
     }
 
-    /// How many sessions have begun, by sign-ins that were finished.
+    /// Returns how many sessions have begun, one per completed sign-in.
     pub(crate) fn sessions(&self) -> usize {
         self.gateway.cache().sessions()
     }
@@ -137,7 +137,7 @@ impl Gateway {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The registration of a client.
+    /// Returns the registration of a client.
     fn client(&self, id: &str) -> Option<Value> {
         let clients = self.clients();
         clients
@@ -164,18 +164,18 @@ fn router() -> Router<Arc<Gateway>> {
         .fallback(nothing_there)
 }
 
-/// Paths and methods that no operation has, before anything else is looked at.
+/// Answers paths and methods without an operation, before any other check.
 async fn nothing_there() -> Response {
     complaint(StatusCode::NOT_FOUND, "Resource not found")
 }
 
-/// An answer of API Management's own.
+/// Returns an error response of API Management itself.
 fn complaint(status: StatusCode, message: &str) -> Response {
     let body = json!({ "statusCode": status.as_u16(), "message": message });
     (status, axum::Json(body)).into_response()
 }
 
-/// An error of the policies.
+/// Returns an error response of the policies.
 fn error(status: StatusCode, error: &str, description: &str) -> Response {
     let body = json!({ "error": error, "error_description": description });
     (status, axum::Json(body)).into_response()

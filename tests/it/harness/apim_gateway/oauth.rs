@@ -21,7 +21,7 @@ use super::{Gateway, Metadata, Shared, consent, error, nothing_there};
 
 pub(super) type Parameters = HashMap<String, String>;
 
-/// What it asks Entra for, though it never uses the token.
+/// The scopes that it requests from Entra. It never uses the token.
 const SCOPES: &str = "openid https://graph.microsoft.com/.default";
 
 pub(super) async fn metadata(State(gateway): Shared) -> Response {
@@ -45,7 +45,7 @@ pub(super) async fn metadata(State(gateway): Shared) -> Response {
     Json(document).into_response()
 }
 
-/// Takes whatever comes, and answers 200.
+/// Accepts any metadata and returns 200.
 pub(super) async fn register(State(gateway): Shared, Json(asked): Json<Value>) -> Response {
     let client = json!({
         "client_id": guid(),
@@ -59,7 +59,7 @@ pub(super) async fn register(State(gateway): Shared, Json(asked): Json<Value>) -
     ([("access-control-allow-origin", "*")], Json(client)).into_response()
 }
 
-/// Leads to the consent page; a browser that has allowed this client before, on to Entra.
+/// Redirects to the consent page. Redirects a browser that consented before to Entra.
 pub(super) async fn authorize(
     State(gateway): Shared,
     Query(asked): Query<Parameters>,
@@ -82,7 +82,8 @@ pub(super) async fn authorize(
     to_entra(&gateway, &asked)
 }
 
-/// Everything is kept under the client's own state, and the code is made before the sign-in.
+/// Redirects to Entra. Stores everything under the client's own state, and creates the code before
+/// the sign-in, as the deployment does.
 fn to_entra(gateway: &Gateway, asked: &Parameters) -> Response {
     let (code, verifier, state) = (guid(), guid().replace('-', ""), &asked["state"]);
     let challenge = sha256(&verifier);
@@ -105,7 +106,7 @@ fn to_entra(gateway: &Gateway, asked: &Parameters) -> Response {
     to(page.as_str())
 }
 
-/// Where Entra sends the browser: only one that has seen the consent page gets further.
+/// Handles Entra's callback. Accepts only a browser that has seen the consent page.
 pub(super) async fn callback(
     State(gateway): Shared,
     Query(asked): Query<Parameters>,
@@ -169,8 +170,8 @@ async fn redeem(gateway: &Gateway, code: &str, verifier: &str) -> Option<String>
     }
 }
 
-/// The form is split by hand: nothing is decoded, and the grant type is not looked at. A request
-/// that is not for a code it knows ends in an exception.
+/// Handles the token request. The form is split by hand: nothing is decoded, and the grant type is
+/// ignored. A request with an unknown code causes an exception in the policy.
 pub(super) async fn token(State(gateway): Shared, body: String) -> Response {
     let asked: HashMap<&str, &str> = body
         .split('&')
@@ -205,7 +206,7 @@ fn callback_uri(gateway: &Gateway) -> String {
     format!("{}/oauth-callback", gateway.origin)
 }
 
-/// A redirect that nobody keeps.
+/// Returns a redirect that is not cached.
 pub(super) fn to(place: &str) -> Response {
     let headers: [(HeaderName, &str); 2] = [
         (LOCATION, place),
@@ -214,17 +215,17 @@ pub(super) fn to(place: &str) -> Response {
     (StatusCode::FOUND, headers).into_response()
 }
 
-/// What clients hold: 48 bytes that mean nothing to them, in base64 with all its letters.
+/// Returns a session key: 48 random bytes in standard base64.
 fn session_key() -> String {
     let mut bytes = [0; 48];
-    rand::fill(&mut bytes).expect("chance");
+    rand::fill(&mut bytes).expect("random bytes");
     BASE64_STANDARD.encode(bytes)
 }
 
-/// A random GUID.
+/// Returns a random GUID.
 pub(super) fn guid() -> String {
     let mut bytes = [0; 16];
-    rand::fill(&mut bytes).expect("chance");
+    rand::fill(&mut bytes).expect("random bytes");
     let digits = format!("{:032x}", u128::from_be_bytes(bytes));
     let parts = [
         &digits[..8],

@@ -9,18 +9,18 @@ use super::{
     session::Session,
 };
 
-/// What its window is called.
+/// The title of its window.
 pub(crate) const TITLE: &str = "Postern";
 
-/// The app. It ends with this value.
+/// The app. It stops when it is dropped.
 pub(crate) struct App {
     process: Child,
-    /// Where its window can be looked into.
+    /// The port of the window's inspector.
     pub(super) inspector: u16,
 }
 
 impl App {
-    /// Starts it, with a window unless `--hidden` is among the arguments.
+    /// Starts the app, with a window unless `--hidden` is among the arguments.
     pub(super) async fn start(session: &Session, bridge: &Bridge, arguments: &[&str]) -> Self {
         let inspector = free_port().await;
         let mut command = command(session, bridge, arguments);
@@ -33,29 +33,29 @@ impl App {
         }
     }
 
-    /// Starts it once more while it runs, as a second click on its icon does, and waits for the
-    /// end of that second start.
+    /// Starts the app once more while it runs, as a second click on its icon does, and waits for
+    /// the exit of the second process.
     pub(crate) async fn start_again(&self, session: &Session, bridge: &Bridge) {
         let mut second = session.spawn(&mut command(session, bridge, &[]));
         let ended = within("the second start's end", second.wait()).await;
         assert!(ended.expect("an end").success());
     }
 
-    /// Ends it at once, as `kill -9` does, and returns when it is gone.
+    /// Kills the app, as `kill -9` does, and returns once it is gone.
     pub(crate) async fn kill(mut self) {
         within("its end", self.process.kill())
             .await
             .expect("an app that ran");
     }
 
-    /// Waits for it to end by itself.
+    /// Waits until the app exits by itself.
     pub(crate) async fn ended(mut self) -> ExitStatus {
         within("the app's end", self.process.wait())
             .await
             .expect("an end")
     }
 
-    /// Whether it runs.
+    /// Returns true while the app runs.
     pub(crate) fn runs(&mut self) -> bool {
         self.process.try_wait().expect("its state").is_none()
     }

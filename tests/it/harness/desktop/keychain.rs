@@ -1,4 +1,4 @@
-//! The Secret Service, as gnome-keyring provides it, and its lock.
+//! The Secret Service of gnome-keyring, and its lock.
 
 use std::{collections::HashMap, fs, process::Stdio};
 
@@ -17,25 +17,26 @@ const NAME: &str = "org.freedesktop.secrets";
 const SERVICE: &str = "org.freedesktop.Secret.Service";
 const ITEM: &str = "org.freedesktop.Secret.Item";
 
-/// What the question for the password is called.
+/// The title of the password prompt.
 pub(crate) const PROMPT: &str = "Unlock Login Keyring";
 
-/// What unlocks it.
+/// The password that unlocks it.
 pub(crate) const PASSWORD: &str = "a password that is typed at login";
 
-/// Leaves the key file behind that other cases have chosen: the keychain is what people have.
-pub(super) fn choose(bridge: &Bridge) {
+/// Removes the key file that other cases use, so that the bridge uses the keychain as on a user's
+/// desktop.
+pub(super) fn remove_key_file(bridge: &Bridge) {
     fs::remove_file(bridge.root().join("state/vault/key")).expect("the key file");
 }
 
-/// The keychain. It ends with this value.
+/// The keychain. It stops when it is dropped.
 pub(crate) struct Keychain {
     service: Proxy<'static>,
     _process: Child,
 }
 
 impl Keychain {
-    /// Starts it as a login does: unlocked by the person's password.
+    /// Starts the keychain as a login does: unlocked with the user's password.
     pub(crate) async fn start(session: &Session) -> Self {
         let mut process = session.spawn(
             session
@@ -49,7 +50,7 @@ impl Keychain {
             .await
             .expect("it reads");
         drop(input);
-        session.owned(NAME).await;
+        session.until_owned(NAME).await;
         Self {
             service: session
                 .object(NAME, "/org/freedesktop/secrets", SERVICE)
@@ -58,7 +59,7 @@ impl Keychain {
         }
     }
 
-    /// Locks what is unlocked, as a screen lock may.
+    /// Locks the default collection, as a screen lock may.
     pub(crate) async fn lock(&self) {
         let collection = self.collection().await;
         let (locked, _): (Vec<OwnedObjectPath>, OwnedObjectPath) = self
@@ -69,7 +70,7 @@ impl Keychain {
         assert_eq!(locked, [collection]);
     }
 
-    /// The labels of what is in it.
+    /// Returns the labels of all items.
     pub(crate) async fn labels(&self) -> Vec<String> {
         let everything: HashMap<&str, &str> = HashMap::new();
         let (unlocked, locked): (Vec<OwnedObjectPath>, Vec<OwnedObjectPath>) = self

@@ -1,8 +1,8 @@
-//! A desktop without a screen: X server, session bus, window manager, keychain, panel, and the
-//! app on it.
+//! A desktop on a virtual screen: X server, session bus, window manager, keychain, panel, and the
+//! app.
 //!
-//! Every one of them is the real program, private to the case: own display, own bus, own home.
-//! All of it ends with the [`Desktop`].
+//! Each of them is the real program, with a display, a bus and a home private to the case. All of
+//! them stop when the [`Desktop`] is dropped.
 
 pub(crate) mod app;
 pub(crate) mod keychain;
@@ -22,7 +22,7 @@ use session::Session;
 use tray::Tray;
 use window::Window;
 
-/// Someone's desktop, and the home of the bridge that its app is to start.
+/// A user's desktop, and the home of the bridge that its app starts.
 pub(crate) struct Desktop {
     pub(crate) bridge: Bridge,
     pub(crate) screen: Screen,
@@ -31,10 +31,10 @@ pub(crate) struct Desktop {
 }
 
 impl Desktop {
-    /// A desktop with a panel, on which nothing of ours runs yet. There is no keychain either.
+    /// Starts a desktop with a panel and without a keychain. No program of ours runs yet.
     pub(crate) async fn start(harness: &Harness) -> Self {
         let bridge = harness.bridge();
-        keychain::choose(&bridge);
+        keychain::remove_key_file(&bridge);
         let session = Session::start(harness.folder(), &bridge).await;
         Self {
             screen: Screen::of(&session),
@@ -44,21 +44,21 @@ impl Desktop {
         }
     }
 
-    /// The same with a keychain that is unlocked, as it is after a login.
+    /// The same with an unlocked keychain, as after a login.
     pub(crate) async fn with_keychain(harness: &Harness) -> (Self, Keychain) {
         let desktop = Self::start(harness).await;
         let keychain = Keychain::start(&desktop.session).await;
         (desktop, keychain)
     }
 
-    /// Starts the app, with a window or without, and returns when its icon is in the panel.
+    /// Starts the app and returns once its icon is in the panel.
     pub(crate) async fn start_app(&self, arguments: &[&str]) -> (App, Tray) {
-        let appearing = Tray::appearing(&self.session).await;
+        let next_icon = Tray::next_icon(&self.session).await;
         let app = App::start(&self.session, &self.bridge, arguments).await;
-        (app, appearing.await)
+        (app, next_icon.await)
     }
 
-    /// Looks into the app's window as soon as it is there.
+    /// Attaches to the app's window once it exists.
     pub(crate) async fn window(&self, app: &App) -> Window {
         self.screen.window(app::TITLE).await;
         Window::attach(&self.session, app).await

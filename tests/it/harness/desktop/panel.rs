@@ -1,5 +1,5 @@
-//! The panel with its tray: xfce4-panel, whose systray is both the watcher that icons register at
-//! and the host that shows them.
+//! The panel with its tray: xfce4-panel. Its systray plugin is both the watcher at which icons
+//! register and the host that shows them.
 
 use std::fs;
 
@@ -8,27 +8,27 @@ use zbus::Proxy;
 
 use super::{super::until, session::Session};
 
-/// Where icons register.
+/// The bus name at which icons register.
 pub(super) const WATCHER: &str = "org.kde.StatusNotifierWatcher";
 
-/// The name of the windows of the tray: one for its icons, and one for each menu.
+/// The title of the tray's windows: one for its icons, and one per menu.
 pub(super) const WINDOWS: &str = "wrapper-2.0";
 
-/// The panel's height in pixels; the tray is at its right end.
+/// The panel's height in pixels. The tray is at its right end.
 pub(super) const HEIGHT: u32 = 32;
 
-/// The panel. It ends with this value.
+/// The panel. It stops when it is dropped.
 pub(crate) struct Panel(#[expect(dead_code, reason = "it is held, not used")] Child);
 
 impl Panel {
-    /// Starts it, and returns when its tray takes icons.
+    /// Starts the panel and returns once its tray accepts icons.
     pub(crate) async fn start(session: &Session) -> Self {
         let home: &std::path::Path = session.variable("HOME").as_ref();
         let folder = home.join(".config/xfce4/xfconf/xfce-perchannel-xml");
         fs::create_dir_all(&folder).expect("a folder");
         fs::write(folder.join("xfce4-panel.xml"), configuration()).expect("a configuration");
         let panel = session.spawn(&mut session.command("xfce4-panel"));
-        session.owned(WATCHER).await;
+        session.until_owned(WATCHER).await;
         let watcher = watcher(session).await;
         until("the tray", async || {
             let there = watcher.get_property("IsStatusNotifierHostRegistered").await;
@@ -39,14 +39,14 @@ impl Panel {
     }
 }
 
-/// The watcher on the bus.
+/// Returns the watcher on the bus.
 pub(super) async fn watcher(session: &Session) -> Proxy<'static> {
     session
         .object(WATCHER, "/StatusNotifierWatcher", WATCHER)
         .await
 }
 
-/// One bar at the top: windows on the left, the tray on the right.
+/// Returns the configuration: one bar at the top with the window list and the tray.
 fn configuration() -> String {
     format!(
         r#"<?xml version="1.0" encoding="UTF-8"?>

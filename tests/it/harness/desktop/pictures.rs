@@ -1,4 +1,4 @@
-//! Pictures of the running app for the documentation, where someone asks for them:
+//! Screenshots of the running app for the documentation, taken on request:
 //! `POSTERN_SCREENSHOTS=docs/images cargo test -p tests every_page`.
 
 use std::{fs, path::PathBuf};
@@ -6,12 +6,15 @@ use std::{fs, path::PathBuf};
 use super::{app, screen::Screen};
 use crate::harness::browser::Browser;
 
-/// The folder that pictures go to, if they are wanted.
+/// The folder for screenshots, or `None` if none are requested.
 pub(crate) struct Pictures(Option<PathBuf>);
 
 impl Pictures {
-    /// A relative folder is one of the tree.
-    #[expect(clippy::disallowed_methods, reason = "chosen by who runs the cases")]
+    /// Reads the folder from the environment. A relative folder is inside the repository.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "chosen by the user who runs the cases"
+    )]
     pub(crate) fn wanted() -> Self {
         let folder = std::env::var_os("POSTERN_SCREENSHOTS").map(|folder| {
             let tree = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -23,7 +26,7 @@ impl Pictures {
         Self(folder)
     }
 
-    /// The inside of the app's window.
+    /// Takes a screenshot of the content of the app's window.
     pub(crate) async fn window(&self, name: &str, screen: &Screen) {
         if let Some(folder) = &self.0 {
             let window = screen.window(app::TITLE).await;
@@ -32,14 +35,14 @@ impl Pictures {
         }
     }
 
-    /// The page in a browser.
+    /// Takes a screenshot of the page in a browser.
     pub(crate) async fn page(&self, name: &str, browser: &Browser) {
         if let Some(folder) = &self.0 {
             fs::write(folder.join(name), browser.picture().await).expect("a picture");
         }
     }
 
-    /// The whole screen.
+    /// Takes a screenshot of the whole screen.
     pub(crate) async fn screen(&self, name: &str, screen: &Screen) {
         if let Some(folder) = &self.0 {
             fs::write(folder.join(name), screen.picture().await).expect("a picture");

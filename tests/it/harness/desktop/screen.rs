@@ -1,4 +1,4 @@
-//! What is on the screen, seen and touched from outside: windows, keys, the pointer, pictures.
+//! The screen as a user sees it: windows, keys, the pointer, screenshots.
 
 use std::ffi::OsString;
 
@@ -27,34 +27,34 @@ impl Screen {
         }
     }
 
-    /// Waits for a window with this title; its id.
+    /// Waits for a window with this title and returns its id.
     pub(crate) async fn window(&self, title: &str) -> String {
         until(title, async || self.windows(title).await.pop()).await
     }
 
-    /// Closes a window as a person does, and waits for it to be gone.
+    /// Closes a window as a user does and waits until it is gone.
     pub(crate) async fn close(&self, title: &str) {
         let window = self.window(title).await;
         self.xdotool(&["windowactivate", "--sync", &window, "key", "alt+F4"])
             .await;
-        self.gone(title).await;
+        self.until_closed(title).await;
     }
 
     /// Waits until no window has this title.
-    pub(crate) async fn gone(&self, title: &str) {
+    pub(crate) async fn until_closed(&self, title: &str) {
         until(title, async || {
             self.windows(title).await.is_empty().then_some(())
         })
         .await;
     }
 
-    /// Types into the window that has the keyboard.
+    /// Types a line into the focused window.
     pub(crate) async fn type_line(&self, text: &str) {
         self.xdotool(&["type", text]).await;
         self.xdotool(&["key", "Return"]).await;
     }
 
-    /// Opens the menu of the one icon in the tray, and waits for it to be there.
+    /// Opens the menu of the only icon in the tray and waits until it is visible.
     pub(crate) async fn open_tray_menu(&self) {
         let before = self.windows(panel::WINDOWS).await.len();
         let (x, y) = (WIDTH - panel::HEIGHT / 2, panel::HEIGHT / 2);
@@ -67,7 +67,7 @@ impl Screen {
         .await;
     }
 
-    /// The ids of the windows with this title.
+    /// Returns the ids of the windows with this title.
     pub(crate) async fn windows(&self, title: &str) -> Vec<String> {
         let title = format!("^{title}$");
         let found = self
@@ -77,18 +77,18 @@ impl Screen {
         found.split_whitespace().map(str::to_owned).collect()
     }
 
-    /// A window's inside as a PNG, once nothing moves in it any more.
+    /// Returns the content of a window as a PNG, once it no longer changes.
     pub(crate) async fn window_picture(&self, window: &str) -> Vec<u8> {
-        self.still(&["-window", window]).await
+        self.stable_picture(&["-window", window]).await
     }
 
-    /// The whole screen as a PNG, once nothing moves on it any more.
+    /// Returns the whole screen as a PNG, once it no longer changes.
     pub(crate) async fn picture(&self) -> Vec<u8> {
-        self.still(&["-window", "root"]).await
+        self.stable_picture(&["-window", "root"]).await
     }
 
-    async fn still(&self, what: &[&str]) -> Vec<u8> {
-        // As pixels: a PNG would carry the time at which it was made.
+    async fn stable_picture(&self, what: &[&str]) -> Vec<u8> {
+        // Compares pixels, because a PNG contains the time of its creation.
         let pixels = [what, &["rgb:-"]].concat();
         let mut last = self.run("import", &pixels).await;
         until("a picture that stays", async || {

@@ -1,4 +1,4 @@
-//! The X server, the session bus and the window manager, and the environment that leads to them.
+//! The X server, the session bus and the window manager, with the environment that leads to them.
 
 use std::{
     ffi::OsString,
@@ -17,27 +17,27 @@ use zbus::{Connection, Proxy, fdo::DBusProxy};
 
 use super::super::{bridge::Bridge, within};
 
-/// What starts by being asked for on the bus. Nothing else does: not a keychain, for one.
+/// The services that the bus starts on demand. It starts no others, such as a keychain.
 const SERVICES: [&str; 3] = [
     "org.gnome.keyring.SystemPrompter.service",
     "org.gtk.GLib.PACRunner.service",
     "org.xfce.Xfconf.service",
 ];
 
-/// One person's graphical session.
+/// A user's graphical session.
 pub(crate) struct Session {
-    /// On the bus, as any program of the session.
+    /// A connection to the bus, as any program of the session has.
     pub(crate) bus: Connection,
     folder: PathBuf,
     environment: Vec<(&'static str, OsString)>,
-    // Those that use another stand before it, and so end before it.
+    // Dropped in this order, so that each stops before those it depends on.
     _window_manager: Child,
     _bus: Child,
     _screen: Child,
 }
 
 impl Session {
-    /// Starts it, with the home folder of `bridge` as the person's.
+    /// Starts the session. The user's home folder is that of `bridge`.
     pub(crate) async fn start(folder: &Path, bridge: &Bridge) -> Self {
         let folder = folder.join("session");
         let runtime = folder.join("run");
@@ -76,7 +76,7 @@ impl Session {
         }
     }
 
-    /// A program of this session, not started yet, that ends with it.
+    /// Returns a command for a program of this session.
     pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
         command(program.as_ref(), &self.folder, &self.environment)
     }
@@ -86,14 +86,14 @@ impl Session {
         spawn(command)
     }
 
-    /// A variable of its environment.
+    /// Returns a variable of its environment.
     pub(crate) fn variable(&self, name: &str) -> &OsString {
         let found = self.environment.iter().find(|(one, _)| *one == name);
         &found.expect("a variable of the session").1
     }
 
-    /// An object on the bus. Its properties are read anew each time: icons and keychains change
-    /// theirs without the signal that would tell.
+    /// Returns an object on the bus. Its properties are not cached, because icons and keychains
+    /// change them without a signal.
     pub(crate) async fn object(
         &self,
         owner: &str,
@@ -104,7 +104,7 @@ impl Session {
     }
 
     /// Waits until a program owns a name on the bus.
-    pub(crate) async fn owned(&self, name: &'static str) {
+    pub(crate) async fn until_owned(&self, name: &'static str) {
         let dbus = DBusProxy::new(&self.bus).await.expect("the bus");
         let mut owners = dbus
             .receive_name_owner_changed_with_args(&[(0, name)])
@@ -144,7 +144,7 @@ pub(super) async fn object(
         .unwrap_or_else(|error| panic!("{interface} of {owner}: {error}"))
 }
 
-/// What a login sets, but for display and bus, which are not there yet.
+/// Returns the variables that a login sets, except display and bus, which do not exist yet.
 fn variables(bridge: &Bridge, runtime: &Path) -> Vec<(&'static str, OsString)> {
     vec![
         ("HOME", bridge.root().into()),
@@ -158,7 +158,7 @@ fn variables(bridge: &Bridge, runtime: &Path) -> Vec<(&'static str, OsString)> {
         ("XDG_SESSION_TYPE", "x11".into()),
         ("GDK_BACKEND", "x11".into()),
         ("NO_AT_BRIDGE", "1".into()),
-        // Without a graphics card it only costs memory.
+        // It only costs memory without a graphics card.
         ("WEBKIT_DISABLE_DMABUF_RENDERER", "1".into()),
     ]
 }
@@ -191,7 +191,7 @@ fn bus_conf(folder: &Path) -> String {
     )
 }
 
-/// Its errors go to a file that is named after it.
+/// Returns a command whose stderr goes to a log named after the program.
 fn command(
     program: impl AsRef<Path>,
     folder: &Path,
@@ -225,7 +225,7 @@ fn spawn(command: &mut Command) -> Child {
     })
 }
 
-/// Starts a program that says in a line where it can be found.
+/// Starts a program and returns its first line of output, which says where it listens.
 async fn first_line(command: &mut Command) -> (Child, String) {
     let mut child = spawn(command.stdout(Stdio::piped()));
     let output = child.stdout.take().expect("its output");
@@ -236,6 +236,6 @@ async fn first_line(command: &mut Command) -> (Child, String) {
         .to_string_lossy()
         .into_owned();
     let line = within(&name, lines.next_line()).await.expect("its output");
-    let line = line.unwrap_or_else(|| panic!("{name} ended before it was there"));
+    let line = line.unwrap_or_else(|| panic!("{name} ended before it listened"));
     (child, line)
 }

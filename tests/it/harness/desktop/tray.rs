@@ -1,4 +1,4 @@
-//! The app's icon in the tray and its menu, read and clicked over the bus as a panel does.
+//! The app's icon in the tray and its menu, read and clicked over the bus as by a panel.
 
 use std::{collections::HashMap, fmt, future::Future};
 
@@ -24,8 +24,8 @@ pub(crate) struct Tray {
 }
 
 impl Tray {
-    /// Waits for the next icon that registers, from now on.
-    pub(crate) async fn appearing(session: &Session) -> impl Future<Output = Self> {
+    /// Returns a future that waits for the next icon to register.
+    pub(crate) async fn next_icon(session: &Session) -> impl Future<Output = Self> {
         let watcher = panel::watcher(session).await;
         let mut registered = watcher
             .receive_signal("StatusNotifierItemRegistered")
@@ -44,15 +44,15 @@ impl Tray {
         }
     }
 
-    /// What is said where the pointer rests on it.
+    /// Returns the tooltip.
     pub(crate) async fn tooltip(&self) -> String {
         type Tooltip = (String, Vec<(i32, i32, Vec<u8>)>, String, String);
         let tooltip: OwnedValue = self.item.get_property("ToolTip").await.expect("a tooltip");
         Tooltip::try_from(tooltip).expect("a tooltip").3
     }
 
-    /// Waits for that to contain these words.
-    pub(crate) async fn says(&self, words: &str) {
+    /// Waits until the tooltip contains `words`.
+    pub(crate) async fn until_tooltip(&self, words: &str) {
         until(words, async || {
             self.tooltip().await.contains(words).then_some(())
         })
@@ -60,12 +60,12 @@ impl Tray {
     }
 
     /// Clicks the icon itself.
-    pub(crate) async fn tap(&self) {
+    pub(crate) async fn click_icon(&self) {
         let clicked: zbus::Result<()> = self.item.call("Activate", &(0, 0)).await;
         clicked.expect("it takes clicks");
     }
 
-    /// The menu as it is now.
+    /// Returns the current menu.
     pub(crate) async fn menu(&self) -> Menu {
         let names: Vec<&str> = Vec::new();
         let (_, root): (u32, Node) = self
@@ -76,7 +76,7 @@ impl Tray {
         Menu(entries(root))
     }
 
-    /// Waits for the menu to be as it should.
+    /// Waits until the menu satisfies `fits`.
     pub(crate) async fn menu_when(&self, fits: impl Fn(&Menu) -> bool) -> Menu {
         let rule = MatchRule::builder()
             .msg_type(zbus::message::Type::Signal)
@@ -98,11 +98,8 @@ impl Tray {
                 menu = self.menu().await;
             }
         };
-        let long_enough = tokio::time::timeout(super::super::LONGEST, waiting).await;
-        assert!(
-            long_enough.is_ok(),
-            "the menu does not become as it should:\n{menu}"
-        );
+        let long_enough = tokio::time::timeout(super::super::TIMEOUT, waiting).await;
+        assert!(long_enough.is_ok(), "the menu never matched:\n{menu}");
         menu
     }
 
@@ -119,11 +116,11 @@ impl Tray {
     }
 }
 
-/// Every entry that has words, submenus unfolded behind their own entry.
+/// Every entry with a label. The entries of a submenu follow its own entry.
 #[derive(Debug)]
 pub(crate) struct Menu(Vec<Entry>);
 
-/// One line of it.
+/// An entry of the menu.
 #[derive(Debug)]
 pub(crate) struct Entry {
     id: i32,

@@ -1,6 +1,6 @@
-//! The inside of the app's window, through WebKit's own WebDriver.
+//! The content of the app's window, through WebKit's own WebDriver.
 //!
-//! The driver joins the app that runs already; it neither starts nor ends it.
+//! The driver attaches to the running app. It neither starts nor stops it.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Joins the app, and returns when its page is there.
+    /// Attaches to the app and returns once its page is loaded.
     pub(crate) async fn attach(session: &Session, app: &App) -> Self {
         let port = free_port().await;
         let driver = session.spawn(
@@ -30,7 +30,7 @@ impl Window {
                 .arg(format!("--port={port}"))
                 .arg(format!("--target=127.0.0.1:{}", app.inspector)),
         );
-        // The driver says nowhere that it listens, nor does WebKit.
+        // Neither the driver nor WebKit reports that it listens.
         let client = until("a WebDriver session", async || connect(port).await).await;
         let window = Self {
             client,
@@ -62,13 +62,13 @@ impl Window {
             .unwrap_or_else(|error| panic!("click {xpath}: {error}"));
     }
 
-    /// Clicks the button with these words on it.
+    /// Clicks the button with this label.
     pub(crate) async fn press(&self, words: &str) {
         self.click(&format!("//button[normalize-space()='{words}']"))
             .await;
     }
 
-    /// Goes to a page by its name in the side bar.
+    /// Opens a page by its name in the side bar.
     pub(crate) async fn go_to(&self, page: &str) {
         self.click(&format!("//nav//button[normalize-space()='{page}']"))
             .await;
@@ -76,18 +76,18 @@ impl Window {
             .await;
     }
 
-    /// Waits for words anywhere on the page.
+    /// Waits until a text is on the page.
     pub(crate) async fn shows(&self, words: &str) {
         self.find(&format!("//*[text()[contains(., '{words}')]]"))
             .await;
     }
 
-    /// All words on the page.
+    /// Returns the text of the page.
     pub(crate) async fn text(&self) -> String {
         self.texts("body").await.concat()
     }
 
-    /// The texts of some elements as they are, blanks included.
+    /// Returns the texts of the selected elements, blanks included.
     pub(crate) async fn texts(&self, css: &str) -> Vec<String> {
         let script =
             "return [...document.querySelectorAll(arguments[0])].map(it => it.textContent)";

@@ -1,4 +1,4 @@
-//! What goes wrong with an answer.
+//! The faults of a response.
 
 use std::sync::Arc;
 
@@ -6,66 +6,66 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::{Seen, http::Connection};
+use super::{UpstreamState, http::Connection};
 
-/// What befalls a call. It is carried out, if that is the word, in any case but one.
+/// The fault of a call. The server carries out every call except for [`Fault::Forgotten`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Fault {
-    /// The connection ends after so many bytes of the response, its head included; that is no
-    /// fault where the response is no longer.
+    /// The connection ends after `at` bytes of the response, head included. No fault if the
+    /// response is shorter.
     Cut { form: Form, at: usize },
-    /// The same by a reset.
+    /// The connection is reset after `at` bytes.
     Reset { form: Form, at: usize },
-    /// The response comes byte by byte.
+    /// The response arrives byte by byte.
     Drip(Form),
-    /// The answer comes twice.
+    /// The response arrives twice.
     Twice,
-    /// Something comes that is not HTTP.
+    /// The response is not HTTP.
     Noise,
-    /// A page for people comes.
+    /// The response is an HTML page.
     Page,
-    /// A status and nothing else comes.
+    /// The response is only a status.
     Status(u16),
-    /// So many events of so many bytes come before the answer.
+    /// Events of `bytes` bytes arrive before the response.
     Flood { events: u32, bytes: usize },
-    /// An answer of so many bytes and more comes as JSON.
+    /// The response is JSON of more than `bytes` bytes.
     Large { bytes: usize },
-    /// Nothing comes, ever.
+    /// No response ever arrives.
     Silence,
-    /// The host is asked something first. That is no fault, but a way of being slow.
-    Asks(Question),
-    /// The session is gone: the call is not carried out, unless it comes again.
+    /// The host gets a request first. This only delays the response.
+    RequestFirst(ServerRequest),
+    /// The session is unknown. The call is carried out only when it is repeated.
     Forgotten,
 }
 
-/// What a server asks a host.
+/// A request that a server sends to a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Question {
+pub(crate) enum ServerRequest {
     Elicitation,
     Sampling,
     Roots,
 }
 
-/// How an answer is sent.
+/// The form of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Form {
-    /// JSON of a length that is told.
+    /// JSON with `content-length`.
     Json,
-    /// JSON in a chunk.
+    /// JSON in one chunk.
     Chunk,
-    /// JSON up to the end of the connection.
+    /// JSON until the connection closes.
     Bare,
     /// Events.
     Events,
-    /// Events with ids: what is cut can be asked for.
+    /// Events with ids: a cut stream can be resumed.
     NamedEvents,
 }
 
 impl Fault {
-    /// Nothing goes wrong.
+    /// No fault.
     pub(crate) const NONE: Self = Self::whole(Form::Json);
 
     pub(crate) const fn whole(form: Form) -> Self {
@@ -76,40 +76,40 @@ impl Fault {
 
 /// What the server does about a request.
 pub(super) enum Reaction {
-    /// Sends this, and waits for the next request.
+    /// Sends the bytes and waits for the next request.
     Reply(Vec<u8>),
-    /// Sends this, and ends the connection.
+    /// Sends the bytes and closes the connection.
     Last(Vec<u8>),
-    /// Sends this, and breaks the connection.
+    /// Sends the bytes and resets the connection.
     Reset(Vec<u8>),
-    /// Sends this byte by byte, and ends the connection.
+    /// Sends the bytes one by one and closes the connection.
     Drip(Vec<u8>),
-    /// Sends the question of this id, waits for what is said to it, and sends the answer. The
-    /// question ends with its session.
+    /// Sends a request with this id, waits for the host's response, and sends the answer. Gives up
+    /// when the session ends.
     Ask {
         id: String,
         session: String,
         question: Vec<u8>,
         answer: Vec<u8>,
     },
-    /// Sends `event` so many times between these, and ends the connection.
+    /// Sends `head`, `event` that many times, and `end`, and closes the connection.
     Flood {
         head: Vec<u8>,
         event: Vec<u8>,
         events: u32,
         end: Vec<u8>,
     },
-    /// Sends this, and nothing more until all streams are cut.
+    /// Sends the bytes and keeps the stream open until all streams are cut.
     Stream(Vec<u8>),
     /// Sends nothing.
     Hold,
 }
 
-/// Does it; whether the connection goes on.
+/// Performs the reaction. Returns true if the connection stays open.
 pub(super) async fn carry_out(
     reaction: Reaction,
     connection: &mut Connection,
-    seen: &Arc<watch::Sender<Seen>>,
+    state: &Arc<watch::Sender<UpstreamState>>,
 ) -> bool {
     match reaction {
         Reaction::Reply(bytes) => return connection.send(&bytes).await,
@@ -132,15 +132,16 @@ pub(super) async fn carry_out(
             question,
             answer,
         } => {
-            let mut news = seen.subscribe();
+            let mut news = state.subscribe();
             connection.send(&question).await;
-            let over =
-                |seen: &Seen| seen.replies.contains_key(&id) || !seen.sessions.contains(&session);
+            let over = |state: &UpstreamState| {
+                state.replies.contains_key(&id) || !state.sessions.contains(&session)
+            };
             tokio::select! {
                 _ = news.wait_for(over) => {}
                 () = connection.hung_up() => {}
             }
-            if seen.borrow().replies.contains_key(&id) {
+            if state.borrow().replies.contains_key(&id) {
                 connection.send(&answer).await;
             }
         }
@@ -155,46 +156,47 @@ pub(super) async fn carry_out(
                 if !connection.send(&event).await {
                     break;
                 }
-                seen.send_modify(|seen| seen.flooded += 1);
+                state.send_modify(|state| state.flooded += 1);
             }
             connection.send(&end).await;
         }
         Reaction::Stream(head) => {
-            let cuts = seen.borrow().cuts;
-            let mut news = seen.subscribe();
+            let cuts = state.borrow().cuts;
+            let mut news = state.subscribe();
             connection.send(&head).await;
             tokio::select! {
-                _ = news.wait_for(|seen| seen.cuts > cuts) => {}
+                _ = news.wait_for(|state| state.cuts > cuts) => {}
                 () = connection.hung_up() => {}
             }
         }
         Reaction::Hold => {
-            let _held = Held::new(seen);
+            let _held = Held::new(state);
             connection.hung_up().await;
         }
     }
     false
 }
 
-/// Counts a request that is held.
-struct Held(Arc<watch::Sender<Seen>>);
+/// Counts a request without a response.
+struct Held(Arc<watch::Sender<UpstreamState>>);
 
 impl Held {
-    fn new(seen: &Arc<watch::Sender<Seen>>) -> Self {
-        seen.send_modify(|seen| seen.held += 1);
-        Self(Arc::clone(seen))
+    fn new(state: &Arc<watch::Sender<UpstreamState>>) -> Self {
+        state.send_modify(|state| state.held += 1);
+        Self(Arc::clone(state))
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.send_modify(|seen| seen.held -= 1);
+        self.0.send_modify(|state| state.held -= 1);
     }
 }
 
 impl Fault {
-    /// What comes of it where `body` is the answer and `name` names the call's stream.
-    pub(super) fn befall(self, body: &str, name: &str, session: &str) -> Reaction {
+    /// Returns the reaction. `body` is the regular response, and `name` identifies the call's
+    /// stream.
+    pub(super) fn reaction(self, body: &str, name: &str, session: &str) -> Reaction {
         match self {
             Self::Cut { form, at } => {
                 let response = form.response(body, name);
@@ -224,12 +226,12 @@ impl Fault {
                 end: format!("data: {body}\n\n").into_bytes(),
             },
             Self::Large { bytes } => {
-                // Insignificant, and not to be told from what is not.
+                // Insignificant whitespace, which a parser must still read.
                 let blanks = " ".repeat(bytes);
                 Reaction::Reply(json(&format!("{blanks}{body}")))
             }
             Self::Silence => Reaction::Hold,
-            Self::Asks(question) => {
+            Self::RequestFirst(question) => {
                 let id = format!("about {name}");
                 let method = question.method();
                 let asked = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": {} });
@@ -240,13 +242,13 @@ impl Fault {
                     answer: format!("data: {body}\n\n").into_bytes(),
                 }
             }
-            // It comes again: the session is there.
+            // The call is repeated: the session is known now.
             Self::Forgotten => Reaction::Reply(json(body)),
         }
     }
 }
 
-impl Question {
+impl ServerRequest {
     pub(crate) fn method(self) -> &'static str {
         match self {
             Self::Elicitation => "elicitation/create",
@@ -287,12 +289,12 @@ impl Form {
     }
 }
 
-/// An event that is no answer.
+/// Returns an event that is not a response.
 fn remark(id: &str) -> String {
     format!("{id}data: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/said\"}}\n\n")
 }
 
-/// A notification of so many bytes and a few more.
+/// Returns a notification of slightly more than `bytes` bytes.
 pub(super) fn large_event(bytes: usize) -> Vec<u8> {
     let text = "x".repeat(bytes);
     format!(
@@ -302,7 +304,7 @@ pub(super) fn large_event(bytes: usize) -> Vec<u8> {
     .into_bytes()
 }
 
-/// A stream that ends with its connection.
+/// Returns a stream that ends with its connection.
 pub(super) fn events(text: &str) -> Vec<u8> {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
     format!("{head}{text}").into_bytes()

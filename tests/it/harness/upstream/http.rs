@@ -1,4 +1,4 @@
-//! HTTP/1.1, as little of it as is needed and byte by byte.
+//! A minimal HTTP/1.1 implementation on bytes.
 
 use std::collections::HashMap;
 
@@ -11,11 +11,11 @@ use tokio::{
 /// A connection of a client.
 pub(super) struct Connection(BufReader<TcpStream>);
 
-/// What a client sent.
+/// A request of a client.
 pub(super) struct Request {
     pub(super) method: String,
     headers: HashMap<String, String>,
-    /// Null where there is no body.
+    /// Null without a body.
     pub(super) body: Value,
 }
 
@@ -30,7 +30,7 @@ impl Connection {
         Self(BufReader::new(stream))
     }
 
-    /// The next request; `None` when the client has gone.
+    /// Returns the next request, or `None` once the client has disconnected.
     pub(super) async fn request(&mut self) -> Option<Request> {
         let first = self.line().await?;
         let method = first.split(' ').next()?.to_owned();
@@ -59,17 +59,17 @@ impl Connection {
         (length > 0).then(|| line.trim_end().to_owned())
     }
 
-    /// Whether the client is there to take it.
+    /// Sends bytes. Returns false if the client has disconnected.
     pub(super) async fn send(&mut self, bytes: &[u8]) -> bool {
         self.0.get_mut().write_all(bytes).await.is_ok()
     }
 
-    /// Waits until the client hangs up.
+    /// Waits until the client disconnects.
     pub(super) async fn hung_up(&mut self) {
         while self.line().await.is_some() {}
     }
 
-    /// Breaks the connection in a way that the client cannot take for its end.
+    /// Makes the connection end with a reset, which the client cannot take for a regular end.
     pub(super) fn reset(self: &mut Connection) {
         self.0
             .get_mut()

@@ -1,5 +1,5 @@
-//! Sessions and calls. As strict as the strictest of the SDKs: no session, no answer, and none
-//! before the handshake has ended.
+//! Sessions and calls. As strict as the strictest SDK: it rejects requests without a session and
+//! before the handshake is complete.
 
 use std::sync::Arc;
 
@@ -7,24 +7,24 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::{
-    Seen,
+    UpstreamState,
     fault::{self, Fault, Reaction, response},
     http::Request,
 };
 
-/// What the server does about a request.
-pub(super) fn react(request: &Request, seen: &Arc<watch::Sender<Seen>>) -> Reaction {
+/// Returns the reaction to a request.
+pub(super) fn react(request: &Request, state: &Arc<watch::Sender<UpstreamState>>) -> Reaction {
     let mut reaction = Reaction::Hold;
-    seen.send_modify(|seen| {
-        seen.requests += 1;
-        if !seen.is_silent {
-            reaction = seen.react(request);
+    state.send_modify(|state| {
+        state.requests += 1;
+        if !state.is_silent {
+            reaction = state.react(request);
         }
     });
     reaction
 }
 
-impl Seen {
+impl UpstreamState {
     fn react(&mut self, request: &Request) -> Reaction {
         if request.method == "POST" && self.unready > 0 {
             self.unready -= 1;
@@ -35,7 +35,7 @@ impl Seen {
         }
         let session = request.header("mcp-session-id").unwrap_or_default();
         if !self.sessions.contains(session) {
-            return gone();
+            return unknown_session();
         }
         match request.method.as_str() {
             "GET" if self.flood.is_some() => {
@@ -75,16 +75,16 @@ impl Seen {
         Reaction::Reply(format!("{head}{body}").into_bytes())
     }
 
-    /// A message in a session.
+    /// Handles a message in a session.
     fn take(&mut self, session: &str, message: &Value) -> Reaction {
         let accepted = || Reaction::Reply(response(202, "text/plain", ""));
         match (message["method"].as_str(), message.get("id")) {
-            (Some("notifications/initialized"), _) if self.greetings_to_lose > 0 => {
-                self.greetings_to_lose -= 1;
+            (Some("notifications/initialized"), _) if self.initialized_to_lose > 0 => {
+                self.initialized_to_lose -= 1;
                 Reaction::Last(Vec::new())
             }
             (Some("notifications/initialized"), _) => {
-                self.greeted.insert(session.to_owned());
+                self.initialized.insert(session.to_owned());
                 accepted()
             }
             (Some("notifications/cancelled"), _) => {
@@ -98,7 +98,7 @@ impl Seen {
                 accepted()
             }
             (_, None) => accepted(),
-            (_, Some(id)) if !self.greeted.contains(session) => {
+            (_, Some(id)) if !self.initialized.contains(session) => {
                 let error = json!({ "code": -32600, "message": "not before the handshake's end" });
                 let body = json!({ "jsonrpc": "2.0", "id": id, "error": error });
                 Reaction::Reply(fault::json(&body.to_string()))
@@ -118,14 +118,14 @@ impl Seen {
         let key = arguments["key"].as_str().expect("a key").to_owned();
         let fault = Fault::deserialize_from(&arguments["fault"]);
         if fault == Fault::Forgotten && self.forgotten.insert(key.clone()) {
-            self.forget();
-            return gone();
+            self.forget_sessions();
+            return unknown_session();
         }
         let body = answer(id, &result(&key));
-        // The key and the id are all that it takes to answer on another stream.
+        // The key and the id are enough to answer on another stream.
         let name = format!("{key} {id}");
         *self.calls.entry(key).or_default() += 1;
-        fault.befall(&body, &name, session)
+        fault.reaction(&body, &name, session)
     }
 }
 
@@ -135,7 +135,7 @@ impl Fault {
     }
 }
 
-/// The rest of a stream that was cut, or the stream for what belongs to no request.
+/// Returns the rest of a cut stream, or the stream for notifications.
 fn resume(last_id: Option<&str>) -> Reaction {
     let Some((key, id)) = last_id.and_then(|id| id.split_once(' ')) else {
         return Reaction::Stream(fault::events(""));
@@ -153,6 +153,6 @@ fn answer(id: &Value, result: &Value) -> String {
     json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string()
 }
 
-fn gone() -> Reaction {
+fn unknown_session() -> Reaction {
     Reaction::Reply(response(404, "text/plain", "no such session"))
 }

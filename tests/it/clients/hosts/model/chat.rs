@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, Tool, Turn, elements, text};
+use super::{ModelResponse, Tool, Turn, elements, text};
 
-/// Reads what a request offers, and what became of earlier calls.
+/// Reads the offered tools and the earlier calls of a request.
 pub(super) fn turn(request: &Value) -> Turn {
     let mut turn = Turn {
         offered: elements(&request["tools"])
@@ -23,10 +23,10 @@ pub(super) fn turn(request: &Value) -> Turn {
     turn
 }
 
-/// The answer as a stream.
-pub(super) fn events(answer: &Answer) -> Vec<Value> {
+/// Returns the response as a stream of events.
+pub(super) fn events(answer: &ModelResponse) -> Vec<Value> {
     let (delta, reason) = match answer {
-        Answer::Call { id, tool } => {
+        ModelResponse::Call { id, tool } => {
             let call = json!({
                 "index": 0,
                 "id": id,
@@ -38,7 +38,7 @@ pub(super) fn events(answer: &Answer) -> Vec<Value> {
                 "tool_calls",
             )
         }
-        Answer::Text(text) => (json!({ "role": "assistant", "content": text }), "stop"),
+        ModelResponse::Text(text) => (json!({ "role": "assistant", "content": text }), "stop"),
     };
     let usage = json!({ "prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2 });
     [

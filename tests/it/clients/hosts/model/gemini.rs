@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, Tool, Turn, elements, text};
+use super::{ModelResponse, Tool, Turn, elements, text};
 
-/// Reads what a request offers, and what became of earlier calls.
+/// Reads the offered tools and the earlier calls of a request.
 pub(super) fn turn(request: &Value) -> Turn {
     let declared = elements(&request["tools"]);
     let declared = declared.flat_map(|tool| elements(&tool["functionDeclarations"]));
@@ -26,13 +26,13 @@ pub(super) fn turn(request: &Value) -> Turn {
     turn
 }
 
-/// The answer, which is a stream of one event.
-pub(super) fn event(answer: &Answer) -> Value {
+/// Returns the response as one event.
+pub(super) fn event(answer: &ModelResponse) -> Value {
     let part = match answer {
-        Answer::Call { id, tool } => {
+        ModelResponse::Call { id, tool } => {
             json!({ "functionCall": { "id": id, "name": tool.name, "args": {} } })
         }
-        Answer::Text(text) => json!({ "text": text }),
+        ModelResponse::Text(text) => json!({ "text": text }),
     };
     let content = json!({ "role": "model", "parts": [part] });
     json!({

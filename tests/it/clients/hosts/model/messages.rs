@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, Tool, Turn, elements, text};
+use super::{ModelResponse, Tool, Turn, elements, text};
 
-/// Reads what a request offers, and what became of earlier calls.
+/// Reads the offered tools and the earlier calls of a request.
 pub(super) fn turn(request: &Value) -> Turn {
     let mut turn = Turn {
         offered: elements(&request["tools"])
@@ -22,15 +22,15 @@ pub(super) fn turn(request: &Value) -> Turn {
     turn
 }
 
-/// The answer as a stream.
-pub(super) fn events(answer: &Answer) -> Vec<Value> {
+/// Returns the response as a stream of events.
+pub(super) fn events(answer: &ModelResponse) -> Vec<Value> {
     let (block, delta, reason) = match answer {
-        Answer::Call { id, tool } => (
+        ModelResponse::Call { id, tool } => (
             json!({ "type": "tool_use", "id": id, "name": tool.name, "input": {} }),
             json!({ "type": "input_json_delta", "partial_json": "{}" }),
             "tool_use",
         ),
-        Answer::Text(text) => (
+        ModelResponse::Text(text) => (
             json!({ "type": "text", "text": "" }),
             json!({ "type": "text_delta", "text": text }),
             "end_turn",

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, Tool, Turn, elements, text};
+use super::{ModelResponse, Tool, Turn, elements, text};
 
-/// Reads what a request offers, and what became of earlier calls.
+/// Reads the offered tools and the earlier calls of a request.
 pub(super) fn turn(request: &Value) -> Turn {
     let mut turn = Turn {
         offered: elements(&request["tools"]).flat_map(tools).collect(),
@@ -20,7 +20,7 @@ pub(super) fn turn(request: &Value) -> Turn {
     turn
 }
 
-/// The tools of a namespace, or one of none.
+/// Returns the tools of a namespace, or a single tool without one.
 fn tools(tool: &Value) -> Vec<Tool> {
     if tool["type"] != "namespace" {
         return Tool::named(&tool["name"]).into_iter().collect();
@@ -35,10 +35,10 @@ fn tools(tool: &Value) -> Vec<Tool> {
         .collect()
 }
 
-/// The answer as a stream.
-pub(super) fn events(answer: &Answer) -> Vec<Value> {
+/// Returns the response as a stream of events.
+pub(super) fn events(answer: &ModelResponse) -> Vec<Value> {
     let item = match answer {
-        Answer::Call { id, tool } => {
+        ModelResponse::Call { id, tool } => {
             let mut call = json!({
                 "type": "function_call",
                 "id": format!("fc_{id}"),
@@ -52,7 +52,7 @@ pub(super) fn events(answer: &Answer) -> Vec<Value> {
             }
             call
         }
-        Answer::Text(text) => json!({
+        ModelResponse::Text(text) => json!({
             "type": "message",
             "id": "msg_scripted",
             "role": "assistant",
