@@ -2,13 +2,12 @@
 
 use anyhow::Result;
 use tauri::{AppHandle, RunEvent, WindowEvent};
-use tauri_plugin_notification as notification;
 use tokio::sync::watch;
 
 use crate::arguments::{Arguments, HIDDEN};
+use crate::bridge_status::{Bridge, BridgeStatus};
 use crate::controller::Controller;
 use crate::event::{Event, Events};
-use crate::link::{Bridge, Link};
 use crate::{commands, desktop, tray, window};
 
 /// Runs the app until it is quit.
@@ -21,10 +20,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         program: desktop::command_line(),
     };
     let (events, incoming) = Events::channel();
-    let (link, seen) = watch::channel(Link::Starting);
+    let (status, seen) = watch::channel(BridgeStatus::Starting);
     let app = tauri::Builder::default()
         .plugin(single_instance(&bridge, events.clone()))
-        .plugin(notification::init())
+        .plugin(tauri_plugin_notification::init())
         .plugin(
             tauri_plugin_autostart::Builder::new()
                 .args(arguments.at_login())
@@ -43,7 +42,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let handle = app.handle().clone();
     let for_controller = events.clone();
     tauri::async_runtime::spawn(async move {
-        Controller::new(handle, bridge, for_controller, link)
+        Controller::new(handle, bridge, for_controller, status)
             .run(incoming)
             .await;
     });

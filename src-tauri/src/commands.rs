@@ -3,7 +3,7 @@
 use control::api::{Problem, ProblemKind, Reply, Request, State};
 use tokio::sync::watch;
 
-use crate::link::{Bridge, Link};
+use crate::bridge_status::{Bridge, BridgeStatus};
 
 /// Makes one call of the management API.
 #[tauri::command]
@@ -17,14 +17,16 @@ pub(crate) async fn call(
 /// The bridge's last word, or why there is none; changes come as the events `state` and `lost`.
 #[tauri::command]
 pub(crate) async fn state(
-    link: tauri::State<'_, watch::Receiver<Link>>,
+    status: tauri::State<'_, watch::Receiver<BridgeStatus>>,
 ) -> Result<Box<State>, Problem> {
-    let mut link = link.inner().clone();
-    let known = link.wait_for(|link| *link != Link::Starting).await;
+    let mut status = status.inner().clone();
+    let known = status
+        .wait_for(|status| *status != BridgeStatus::Starting)
+        .await;
     match known.as_deref() {
-        Ok(Link::Attached(state)) => Ok(state.clone()),
-        Ok(Link::Lost(problem) | Link::Hung(problem)) => Err(problem.clone()),
-        Ok(Link::Starting) | Err(_) => Err(Problem::new(
+        Ok(BridgeStatus::Connected(state)) => Ok(state.clone()),
+        Ok(BridgeStatus::Lost(problem) | BridgeStatus::Hung(problem)) => Err(problem.clone()),
+        Ok(BridgeStatus::Starting) | Err(_) => Err(Problem::new(
             ProblemKind::Unreachable,
             "Postern is about to end",
         )),

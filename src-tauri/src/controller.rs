@@ -10,10 +10,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use crate::bridge_status::{Bridge, BridgeStatus};
 use crate::desktop::Clipboard;
 use crate::event::{Action, Event, Events, Page};
-use crate::link::{Bridge, Link};
-use crate::notice::{Notice, notices};
+use crate::notification::{DesktopNotification, notifications};
 use crate::tray::{self, Tray};
 use crate::window;
 
@@ -25,7 +25,7 @@ pub(crate) struct Controller {
     app: AppHandle,
     bridge: Bridge,
     events: Events,
-    link: watch::Sender<Link>,
+    status: watch::Sender<BridgeStatus>,
     tray: Tray,
     clipboard: Clipboard,
     following: JoinHandle<()>,
@@ -48,7 +48,7 @@ impl Controller {
         app: AppHandle,
         bridge: Bridge,
         events: Events,
-        link: watch::Sender<Link>,
+        status: watch::Sender<BridgeStatus>,
     ) -> Self {
         let following = tokio::spawn(bridge.clone().follow(events.clone()));
         Self {
@@ -57,7 +57,7 @@ impl Controller {
             app,
             bridge,
             events,
-            link,
+            status,
             following,
             closing: Closing::No,
         }
@@ -83,18 +83,18 @@ impl Controller {
         match event {
             Event::StateChanged(state) => {
                 self.emit("state", &*state);
-                self.turn(Link::Attached(state));
+                self.turn(BridgeStatus::Connected(state));
             }
             Event::BridgeLost(problem) => {
                 self.emit("lost", &problem);
-                self.turn(Link::Lost(problem));
+                self.turn(BridgeStatus::Lost(problem));
             }
             Event::BridgeHangs(problem) => {
                 self.emit("lost", &problem);
-                self.turn(Link::Hung(problem));
+                self.turn(BridgeStatus::Hung(problem));
             }
             Event::Clicked(action) => self.click(action).await,
-            Event::Failed(problem) => self.notify(&Notice::of_problem(&problem)),
+            Event::Failed(problem) => self.notify(&DesktopNotification::of_problem(&problem)),
             Event::WindowWanted => self.show_window(None),
             Event::WindowClosing => self.closing = Closing::Yes,
             Event::WindowClosed => match mem::replace(&mut self.closing, Closing::No) {
@@ -105,10 +105,10 @@ impl Controller {
     }
 
     /// Makes `next` the state, everywhere but in the window.
-    fn turn(&mut self, next: Link) {
-        let news = notices(&self.link.borrow(), &next);
+    fn turn(&mut self, next: BridgeStatus) {
+        let news = notifications(&self.status.borrow(), &next);
         self.tray.show(&next);
-        self.link.send_replace(next);
+        self.status.send_replace(next);
         for notice in news {
             self.notify(&notice);
         }
@@ -158,7 +158,7 @@ impl Controller {
         if let Err(error) = self.clipboard.copy(text) {
             let problem = Problem::new(ProblemKind::Failed, format!("Nothing was copied: {error}"))
                 .with_hint("Open Postern and copy it there.");
-            self.notify(&Notice::of_problem(&problem));
+            self.notify(&DesktopNotification::of_problem(&problem));
         }
     }
 
@@ -201,7 +201,7 @@ impl Controller {
         self.app.exit(0);
     }
 
-    fn notify(&self, notice: &Notice) {
+    fn notify(&self, notice: &DesktopNotification) {
         let shown = self
             .app
             .notification()

@@ -1,8 +1,8 @@
 //! The desktop app: tray, window, and the bridge kept running.
 //!
-//! Owns: what a person sees and clicks. [`link`] keeps the bridge running and follows its state;
-//! [`controller`] is the one loop over the one closed [`event::Event`]; [`menu`], [`look`] and
-//! [`notice`] are pure functions of the state; [`tray`], [`window`] and [`commands`] carry them
+//! Owns: what a person sees and clicks. [`bridge_status`] keeps the bridge running and follows its state;
+//! [`controller`] is the one loop over the one closed [`event::Event`]; [`menu`], [`tray_icon`] and
+//! [`notification`] are pure functions of the state; [`tray`], [`window`] and [`commands`] carry them
 //! to the desktop.
 //! Packages put `postern` and `postern-shim` beside it: `tauri.bundle.conf.json` is merged when
 //! bundling and only then, because Tauri would not compile without the programs it names.
@@ -13,15 +13,15 @@
 
 mod app;
 mod arguments;
+mod bridge_status;
 mod commands;
 mod controller;
 mod desktop;
 mod event;
-mod link;
-mod look;
 mod menu;
-mod notice;
+mod notification;
 mod tray;
+mod tray_icon;
 mod window;
 
 use std::process::ExitCode;

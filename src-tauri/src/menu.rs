@@ -4,8 +4,8 @@ use control::api::{
     AccountState, AccountView, ServerModeState, ServerState, ServerView, SignInView, State,
 };
 
+use crate::bridge_status::BridgeStatus;
 use crate::event::{Action, Page};
-use crate::link::Link;
 
 /// One line of the menu.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,22 +23,22 @@ pub(crate) enum MenuEntry {
 use MenuEntry::{Click, Label, Separator, Submenu};
 
 /// Every daily action.
-pub(crate) fn menu(link: &Link) -> Vec<MenuEntry> {
-    let mut entries = match link {
-        Link::Starting => vec![Label("Starting…".to_owned()), Separator],
-        Link::Lost(_) => vec![
+pub(crate) fn menu(status: &BridgeStatus) -> Vec<MenuEntry> {
+    let mut entries = match status {
+        BridgeStatus::Starting => vec![Label("Starting…".to_owned()), Separator],
+        BridgeStatus::Lost(_) => vec![
             Label("Postern's bridge is not running".to_owned()),
             Separator,
         ],
-        Link::Hung(_) => vec![
+        BridgeStatus::Hung(_) => vec![
             Label("Postern's bridge does not react".to_owned()),
             click("Restart the bridge", Action::RestartBridge),
             Separator,
         ],
-        Link::Attached(state) => attached(state),
+        BridgeStatus::Connected(state) => attached(state),
     };
     entries.push(click("Open Postern", Action::Open(Page::Servers)));
-    if let Link::Attached(state) = link {
+    if let BridgeStatus::Connected(state) = status {
         entries.extend(server_mode(&state.server_mode));
     }
     entries.extend([Separator, click("Quit Postern", Action::Quit)]);

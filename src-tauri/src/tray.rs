@@ -1,4 +1,4 @@
-//! The tray icon: carries [`menu`] and [`look`] to the desktop, where there is a tray.
+//! The tray icon: carries [`menu`] and [`icon_state`] to the desktop, where there is a tray.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tauri::image::Image;
 use tauri::menu::{Menu, MenuEvent, MenuItem, PredefinedMenuItem, Submenu};
 use tauri::tray::{MouseButton, MouseButtonState, TrayIcon, TrayIconBuilder, TrayIconEvent};
 
+use crate::bridge_status::BridgeStatus;
 use crate::event::{Action, Event};
-use crate::link::Link;
-use crate::look::{Look, look};
 use crate::menu::{MenuEntry, menu};
+use crate::tray_icon::{IconState, icon_state};
 
 /// How often a tray is looked for, where there is none yet: panels start late and restart.
 pub(crate) const RETRY: Duration = Duration::from_secs(2);
@@ -26,16 +26,16 @@ pub(crate) struct Tray {
 #[derive(PartialEq)]
 struct Shown {
     menu: Vec<MenuEntry>,
-    look: Look,
+    icon: IconState,
     tooltip: String,
 }
 
 impl Shown {
-    fn of(link: &Link) -> Self {
-        let (look, tooltip) = look(link);
+    fn of(status: &BridgeStatus) -> Self {
+        let (icon, tooltip) = icon_state(status);
         Self {
-            menu: menu(link),
-            look,
+            menu: menu(status),
+            icon,
             tooltip,
         }
     }
@@ -44,7 +44,7 @@ impl Shown {
 impl Tray {
     /// Prepares it; [`Tray::ensure`] puts it up.
     pub(crate) fn new(app: AppHandle) -> Self {
-        let shown = Shown::of(&Link::Starting);
+        let shown = Shown::of(&BridgeStatus::Starting);
         Self {
             app,
             icon: None,
@@ -69,8 +69,8 @@ impl Tray {
     }
 
     /// Shows how things stand now.
-    pub(crate) fn show(&mut self, link: &Link) {
-        let next = Shown::of(link);
+    pub(crate) fn show(&mut self, status: &BridgeStatus) {
+        let next = Shown::of(status);
         if next == self.shown {
             return;
         }
@@ -85,7 +85,7 @@ impl Tray {
 
     fn build(&self) -> Result<TrayIcon> {
         let icon = TrayIconBuilder::with_id("postern")
-            .icon(image(self.shown.look)?)
+            .icon(image(self.shown.icon)?)
             .tooltip(&self.shown.tooltip)
             .title("Postern")
             .menu(&build_menu(&self.app, &self.shown.menu)?)
@@ -94,7 +94,7 @@ impl Tray {
     }
 
     fn update(&self, icon: &TrayIcon, same_menu: bool) -> Result<()> {
-        icon.set_icon(Some(image(self.shown.look)?))?;
+        icon.set_icon(Some(image(self.shown.icon)?))?;
         icon.set_tooltip(Some(&self.shown.tooltip))?;
         if !same_menu {
             icon.set_menu(Some(build_menu(&self.app, &self.shown.menu)?))?;
@@ -121,11 +121,11 @@ pub(crate) fn on_icon(event: &TrayIconEvent) -> Option<Event> {
     (tapped && !cfg!(target_os = "macos")).then_some(Event::WindowWanted)
 }
 
-fn image(look: Look) -> Result<Image<'static>> {
-    let png: &[u8] = match look {
-        Look::SignedOut => include_bytes!("../../icons/tray-signed-out.png"),
-        Look::Connected => include_bytes!("../../icons/tray-connected.png"),
-        Look::Attention => include_bytes!("../../icons/tray-attention.png"),
+fn image(icon: IconState) -> Result<Image<'static>> {
+    let png: &[u8] = match icon {
+        IconState::SignedOut => include_bytes!("../../icons/tray-signed-out.png"),
+        IconState::Connected => include_bytes!("../../icons/tray-connected.png"),
+        IconState::Attention => include_bytes!("../../icons/tray-attention.png"),
     };
     Ok(Image::from_bytes(png)?)
 }

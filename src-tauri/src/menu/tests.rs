@@ -4,16 +4,16 @@ use control::api::{Problem, ProblemKind, ServerModeState, ServerState, SignInVie
 
 use super::canned::{account, approval, server, sign_in, state, user_code};
 use super::{MenuEntry, menu};
-use crate::link::Link;
-use crate::look::{Look, look};
+use crate::bridge_status::BridgeStatus;
+use crate::tray_icon::{IconState, icon_state};
 
 /// Draws the menu and the icon, and compares.
-fn check(link: &Link, icon: Look, tooltip: &str, expected: &str) {
+fn check(status: &BridgeStatus, icon: IconState, tooltip: &str, expected: &str) {
     let mut drawn = String::new();
-    draw(&menu(link), 0, &mut drawn);
+    draw(&menu(status), 0, &mut drawn);
     let expected: Vec<&str> = expected.lines().skip(1).map(|line| &line[8..]).collect();
     assert_eq!(drawn.trim_end().lines().collect::<Vec<_>>(), expected);
-    assert_eq!(look(link), (icon, tooltip.to_owned()));
+    assert_eq!(icon_state(status), (icon, tooltip.to_owned()));
 }
 
 fn draw(entries: &[MenuEntry], depth: usize, out: &mut String) {
@@ -40,8 +40,8 @@ fn problem(message: &str) -> Problem {
 #[test]
 fn without_a_bridge_there_is_the_window_and_the_way_out() {
     check(
-        &Link::Lost(problem("The bridge ended")),
-        Look::Attention,
+        &BridgeStatus::Lost(problem("The bridge ended")),
+        IconState::Attention,
         "Postern: The bridge ended",
         r#"
         (Postern's bridge is not running)
@@ -55,8 +55,8 @@ fn without_a_bridge_there_is_the_window_and_the_way_out() {
 #[test]
 fn hung_bridge_can_be_restarted() {
     check(
-        &Link::Hung(problem("the bridge (process 7) does not react")),
-        Look::Attention,
+        &BridgeStatus::Hung(problem("the bridge (process 7) does not react")),
+        IconState::Attention,
         "Postern: the bridge (process 7) does not react",
         r#"
         (Postern's bridge does not react)
@@ -73,8 +73,8 @@ fn signed_out_offers_the_one_sign_in() {
     let mut state = state();
     state.servers = vec![server("snippets", ServerState::SignInNeeded)];
     check(
-        &Link::Attached(Box::new(state)),
-        Look::SignedOut,
+        &BridgeStatus::Connected(Box::new(state)),
+        IconState::SignedOut,
         "Postern: not signed in",
         r#"
         (Not signed in)
@@ -100,8 +100,8 @@ fn a_code_that_waits_can_be_copied() {
         ..sign_in("https://login.example.com/device")
     }];
     check(
-        &Link::Attached(Box::new(state)),
-        Look::Attention,
+        &BridgeStatus::Connected(Box::new(state)),
+        IconState::Attention,
         "Postern: enter WDJB-MJHT to sign in to snippets",
         r#"
         (Not signed in)
@@ -128,8 +128,8 @@ fn pending_approval_opens_window_and_offers_no_link() {
         ..sign_in("")
     }];
     check(
-        &Link::Attached(Box::new(state)),
-        Look::Attention,
+        &BridgeStatus::Connected(Box::new(state)),
+        IconState::Attention,
         "Postern: snippets asks for access to api://snippets",
         r#"
         (Not signed in)
@@ -156,8 +156,8 @@ fn a_sign_in_under_way_can_be_cancelled_and_is_not_offered_again() {
         ..sign_in("https://login.example.com/?x")
     }];
     check(
-        &Link::Attached(Box::new(state)),
-        Look::Attention,
+        &BridgeStatus::Connected(Box::new(state)),
+        IconState::Attention,
         "Postern: no browser to sign in to snippets",
         r#"
         (Not signed in)
@@ -184,8 +184,8 @@ fn connected_shows_who_where_and_the_gateway() {
         pid: 2,
     };
     check(
-        &Link::Attached(Box::new(state)),
-        Look::Connected,
+        &BridgeStatus::Connected(Box::new(state)),
+        IconState::Connected,
         "Postern: connected",
         r#"
         (Ada)
@@ -216,8 +216,8 @@ fn what_is_wrong_asks_for_attention_even_when_signed_in() {
     state.servers[1].endpoint = None;
     state.server_mode = ServerModeState::Off;
     check(
-        &Link::Attached(Box::new(state)),
-        Look::Attention,
+        &BridgeStatus::Connected(Box::new(state)),
+        IconState::Attention,
         "Postern: sign in to one",
         r#"
         (Ada)

@@ -15,11 +15,11 @@ use crate::event::{Event, Events};
 
 /// How the app stands with the bridge.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Link {
+pub(crate) enum BridgeStatus {
     /// Not known yet.
     Starting,
     /// The bridge's last word.
-    Attached(Box<State>),
+    Connected(Box<State>),
     /// It cannot be seen.
     Lost(Problem),
     /// It runs, and does not react.

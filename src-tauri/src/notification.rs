@@ -2,17 +2,17 @@
 
 use control::api::{AccountState, Actor, Problem, ServerModeState, State};
 
-use crate::link::Link;
+use crate::bridge_status::BridgeStatus;
 use crate::menu::asks;
 
 /// A notification of the desktop.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Notice {
+pub(crate) struct DesktopNotification {
     pub(crate) title: String,
     pub(crate) body: String,
 }
 
-impl Notice {
+impl DesktopNotification {
     /// What a click in the tray led to, where it did not work.
     pub(crate) fn of_problem(problem: &Problem) -> Self {
         Self {
@@ -23,8 +23,11 @@ impl Notice {
 }
 
 /// What became worth telling. What was so when the app came is the icon's business, not ours.
-pub(crate) fn notices(before: &Link, after: &Link) -> Vec<Notice> {
-    let (Link::Attached(before), Link::Attached(after)) = (before, after) else {
+pub(crate) fn notifications(
+    before: &BridgeStatus,
+    after: &BridgeStatus,
+) -> Vec<DesktopNotification> {
+    let (BridgeStatus::Connected(before), BridgeStatus::Connected(after)) = (before, after) else {
         return Vec::new();
     };
     [
@@ -40,7 +43,7 @@ pub(crate) fn notices(before: &Link, after: &Link) -> Vec<Notice> {
     .collect()
 }
 
-fn expired(before: &State, after: &State) -> Option<Notice> {
+fn expired(before: &State, after: &State) -> Option<DesktopNotification> {
     let usable = |id: &str| {
         let same = |account: &&control::api::AccountView| account.id == id;
         before
@@ -54,7 +57,7 @@ fn expired(before: &State, after: &State) -> Option<Notice> {
         .iter()
         .find(|one| one.state == AccountState::SignInNeeded && usable(&one.id))?;
     let who = ended.username.as_ref().or(ended.name.as_ref());
-    Some(Notice {
+    Some(DesktopNotification {
         title: "Sign in again".to_owned(),
         body: format!(
             "{} has to sign in again before hosts can go on.",
@@ -64,7 +67,7 @@ fn expired(before: &State, after: &State) -> Option<Notice> {
 }
 
 /// Somebody else has to act before anybody can sign in.
-fn refused(before: &State, after: &State) -> Option<Notice> {
+fn refused(before: &State, after: &State) -> Option<DesktopNotification> {
     let known = |name: &str| {
         let mut servers = before.servers.iter();
         servers.any(|one| one.name == name && one.sign_in_problem.is_some())
@@ -76,13 +79,13 @@ fn refused(before: &State, after: &State) -> Option<Notice> {
         let news = !known(&server.name) && refusal.actor != Actor::You;
         news.then_some((server, problem))
     })?;
-    Some(Notice {
+    Some(DesktopNotification {
         title: format!("Nobody can use {} at the moment", server.name),
-        body: Notice::of_problem(problem).body,
+        body: DesktopNotification::of_problem(problem).body,
     })
 }
 
-fn stuck(before: &State, after: &State) -> Option<Notice> {
+fn stuck(before: &State, after: &State) -> Option<DesktopNotification> {
     let known = |server: &str| {
         before
             .sign_ins
@@ -93,7 +96,7 @@ fn stuck(before: &State, after: &State) -> Option<Notice> {
         .sign_ins
         .iter()
         .find(|one| one.browser_problem.is_some() && !known(&one.server))?;
-    Some(Notice {
+    Some(DesktopNotification {
         title: format!(
             "The browser could not be opened to sign in to {}",
             waiting.server
@@ -103,7 +106,7 @@ fn stuck(before: &State, after: &State) -> Option<Notice> {
 }
 
 /// A server asks for access, and no page shows the question.
-fn asked(before: &State, after: &State) -> Option<Notice> {
+fn asked(before: &State, after: &State) -> Option<DesktopNotification> {
     let known = |server: &str| {
         let mut waiting = before.sign_ins.iter();
         waiting.any(|one| one.server == server && asks(one).is_some())
@@ -113,13 +116,13 @@ fn asked(before: &State, after: &State) -> Option<Notice> {
         let resource = asks(one)?;
         (!known(&one.server)).then_some((&one.server, resource))
     })?;
-    Some(Notice {
+    Some(DesktopNotification {
         title: format!("{server} asks for access to {resource}"),
         body: "Open Postern to allow it.".to_owned(),
     })
 }
 
-fn coded(before: &State, after: &State) -> Option<Notice> {
+fn coded(before: &State, after: &State) -> Option<DesktopNotification> {
     let known = |code: &control::api::UserCodeView| {
         before
             .sign_ins
@@ -129,19 +132,19 @@ fn coded(before: &State, after: &State) -> Option<Notice> {
     let mut waiting = after.sign_ins.iter();
     waiting.find_map(|one| {
         let code = one.code.as_ref().filter(|code| !known(code))?;
-        Some(Notice {
+        Some(DesktopNotification {
             title: format!("Enter {} to sign in to {}", code.code, one.server),
             body: format!("On any device, at {}", code.page),
         })
     })
 }
 
-fn gateway(before: &State, after: &State) -> Option<Notice> {
+fn gateway(before: &State, after: &State) -> Option<DesktopNotification> {
     match (&before.server_mode, &after.server_mode) {
         (
             ServerModeState::Running { .. } | ServerModeState::Starting,
             ServerModeState::Failed { problem },
-        ) => Some(Notice::of_problem(problem)),
+        ) => Some(DesktopNotification::of_problem(problem)),
         _ => None,
     }
 }
@@ -150,25 +153,26 @@ fn gateway(before: &State, after: &State) -> Option<Notice> {
 mod tests {
     use control::api::{AccountState, Problem, ProblemKind, ServerModeState, SignInView};
 
-    use super::{Notice, notices};
-    use crate::link::Link;
+    use super::{DesktopNotification, notifications};
+    use crate::bridge_status::BridgeStatus;
     use crate::menu::canned::{account, approval, sign_in, state, user_code};
 
-    fn titles(before: &Link, after: &Link) -> Vec<String> {
-        let told = notices(before, after).into_iter();
-        told.map(|notice: Notice| notice.title).collect()
+    fn titles(before: &BridgeStatus, after: &BridgeStatus) -> Vec<String> {
+        let told = notifications(before, after).into_iter();
+        told.map(|notice: DesktopNotification| notice.title)
+            .collect()
     }
 
-    fn link(change: impl FnOnce(&mut control::api::State)) -> Link {
+    fn status(change: impl FnOnce(&mut control::api::State)) -> BridgeStatus {
         let mut state = state();
         change(&mut state);
-        Link::Attached(Box::new(state))
+        BridgeStatus::Connected(Box::new(state))
     }
 
     #[test]
     fn an_account_that_expires_is_told_once() {
         let with = |is| {
-            link(|state| {
+            status(|state| {
                 state.accounts = vec![account("a", "Ada")];
                 state.accounts[0].state = is;
             })
@@ -179,13 +183,13 @@ mod tests {
         );
         assert_eq!(titles(&fine, &expired), ["Sign in again"]);
         assert!(titles(&expired, &expired).is_empty());
-        assert!(titles(&Link::Starting, &expired).is_empty());
+        assert!(titles(&BridgeStatus::Starting, &expired).is_empty());
     }
 
     #[test]
     fn a_browser_that_cannot_be_opened_is_told() {
         let waiting = |problem: Option<&str>| {
-            link(|state| {
+            status(|state| {
                 state.sign_ins = vec![SignInView {
                     browser_problem: problem.map(str::to_owned),
                     ..sign_in("https://login.example.com")
@@ -203,7 +207,7 @@ mod tests {
     #[test]
     fn pending_approval_is_told_once_unless_page_asks() {
         let waiting = |on_page: bool| {
-            link(|state| {
+            status(|state| {
                 state.sign_ins = vec![SignInView {
                     approval: Some(approval(on_page)),
                     ..sign_in("")
@@ -212,17 +216,17 @@ mod tests {
         };
         let (asked, on_page) = (waiting(false), waiting(true));
         assert_eq!(
-            titles(&link(|_| {}), &asked),
+            titles(&status(|_| {}), &asked),
             ["snippets asks for access to api://snippets"]
         );
         assert!(titles(&asked, &asked).is_empty());
-        assert!(titles(&link(|_| {}), &on_page).is_empty());
+        assert!(titles(&status(|_| {}), &on_page).is_empty());
     }
 
     #[test]
     fn a_code_to_enter_is_told_once() {
         let waiting = |code: &str| {
-            link(|state| {
+            status(|state| {
                 state.sign_ins = vec![SignInView {
                     code: Some(user_code(code, "https://login.example.com")),
                     ..sign_in("https://login.example.com")
@@ -231,7 +235,7 @@ mod tests {
         };
         let (first, second) = (waiting("WDJB-MJHT"), waiting("XXXX-YYYY"));
         assert_eq!(
-            titles(&link(|_| {}), &first),
+            titles(&status(|_| {}), &first),
             ["Enter WDJB-MJHT to sign in to snippets"]
         );
         assert!(titles(&first, &first).is_empty());
@@ -240,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_gateway_that_ends_by_itself_is_told_and_one_that_is_stopped_is_not() {
-        let mode = |is| link(|state| state.server_mode = is);
+        let mode = |is| status(|state| state.server_mode = is);
         let running = mode(ServerModeState::Running {
             url: "http://127.0.0.1:4180".into(),
             pid: 1,

@@ -2,12 +2,12 @@
 
 use control::api::{AccountState, ServerModeState, ServerState, State, VaultState};
 
-use crate::link::Link;
+use crate::bridge_status::BridgeStatus;
 use crate::menu::asks;
 
 /// The three icons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum IconState {
     /// Nobody is signed in, and nothing is wrong.
     SignedOut,
     /// All is well.
@@ -17,16 +17,19 @@ pub(crate) enum Look {
 }
 
 /// The icon and the words that appear beside it.
-pub(crate) fn look(link: &Link) -> (Look, String) {
-    match link {
-        Link::Starting => (Look::SignedOut, "Postern is starting".to_owned()),
-        Link::Lost(problem) | Link::Hung(problem) => {
-            (Look::Attention, format!("Postern: {}", problem.message))
-        }
-        Link::Attached(state) => match attention(state) {
-            Some(why) => (Look::Attention, format!("Postern: {why}")),
-            None if signed_out(state) => (Look::SignedOut, "Postern: not signed in".to_owned()),
-            None => (Look::Connected, "Postern: connected".to_owned()),
+pub(crate) fn icon_state(status: &BridgeStatus) -> (IconState, String) {
+    match status {
+        BridgeStatus::Starting => (IconState::SignedOut, "Postern is starting".to_owned()),
+        BridgeStatus::Lost(problem) | BridgeStatus::Hung(problem) => (
+            IconState::Attention,
+            format!("Postern: {}", problem.message),
+        ),
+        BridgeStatus::Connected(state) => match attention(state) {
+            Some(why) => (IconState::Attention, format!("Postern: {why}")),
+            None if signed_out(state) => {
+                (IconState::SignedOut, "Postern: not signed in".to_owned())
+            }
+            None => (IconState::Connected, "Postern: connected".to_owned()),
         },
     }
 }
