@@ -1,10 +1,10 @@
-//! Watches the built window, which `tauri-build` does not, and stands a page in for it where it
-//! is missing, so that the app compiles without Node.
+//! Rebuilds when the window's build changes, which `tauri-build` does not do. Provides a
+//! placeholder page if the build is missing, so that the app compiles without Node.js.
 
 use std::path::Path;
 use std::{env, fs, io};
 
-/// What the commands of the page are called; `capabilities/window.json` allows them by name.
+/// The commands of the page, which `capabilities/window.json` allows by name.
 const COMMANDS: &[&str] = &["call", "state"];
 
 const MISSING: &str = "<!doctype html><title>Postern</title><body style=\"font: 16px system-ui; padding: 3rem\">\
@@ -16,7 +16,7 @@ fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed=../icons");
     println!("cargo:rerun-if-changed=capabilities");
     if !Path::new("../ui/dist/index.html").exists() {
-        // A file that is missing is looked for at every build.
+        // Cargo reruns the script at every build while this file is missing.
         println!("cargo:rerun-if-changed=../ui/dist/index.html");
         stand_in()?;
     }
@@ -25,7 +25,7 @@ fn main() -> io::Result<()> {
         .map_err(|error| io::Error::other(format!("{error:#}")))
 }
 
-/// Points `generate_context!` to a page of our own, in the build's folder.
+/// Points `generate_context!` to a placeholder page in the build folder.
 fn stand_in() -> io::Result<()> {
     #[expect(
         clippy::disallowed_methods,

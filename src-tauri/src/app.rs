@@ -1,4 +1,4 @@
-//! Puts the app together and runs it.
+//! Assembles the app and runs it.
 
 use anyhow::Result;
 use tauri::{AppHandle, RunEvent, WindowEvent};
@@ -13,7 +13,7 @@ use crate::{commands, desktop, tray, window};
 /// Runs the app until it is quit.
 ///
 /// # Errors
-/// Where the desktop refuses a window system, or the arguments make no sense.
+/// If the desktop provides no window system, or an argument is invalid.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let bridge = Bridge {
         home: arguments.home()?,
@@ -29,7 +29,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
                 .args(arguments.at_login())
                 .build(),
         )
-        // Of the whole app, since an icon can be clicked before Tauri knows of its own listeners.
+        // Registered on the app, because the icon can be clicked before Tauri registers its own
+        // listeners.
         .on_menu_event(sending(&events, tray::on_menu))
         .on_tray_icon_event(sending(&events, tray::on_icon))
         .manage(bridge.clone())
@@ -50,7 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Listens to the desktop and passes on what means something.
+/// Returns a listener that translates events of the desktop and sends those with a meaning.
 fn sending<E: 'static>(
     events: &Events,
     meaning: fn(&E) -> Option<Event>,
@@ -65,7 +66,7 @@ fn sending<E: 'static>(
 
 fn on_run_event(event: &RunEvent, events: &Events) {
     match event {
-        // The last window went: the tray stays.
+        // The last window is closed, but the tray stays.
         RunEvent::ExitRequested {
             code: None, api, ..
         } => api.prevent_exit(),
@@ -80,7 +81,7 @@ fn on_run_event(event: &RunEvent, events: &Events) {
     }
 }
 
-/// A second start shows the first one's window. Another home is another Postern.
+/// A second start shows the window of the first. The app of another home is independent.
 fn single_instance(bridge: &Bridge, events: Events) -> tauri::plugin::TauriPlugin<tauri::Wry> {
     let shown = move |_: &AppHandle, arguments: Vec<String>, _: String| {
         if !arguments.iter().any(|argument| argument == HIDDEN) {
@@ -95,7 +96,7 @@ fn single_instance(bridge: &Bridge, events: Events) -> tauri::plugin::TauriPlugi
     .build()
 }
 
-/// A name on the session bus for the app of one home: letters and digits only.
+/// Returns a name on the session bus for the app of one home, with letters and digits only.
 fn bus_name(home: &str) -> String {
     use std::fmt::Write as _;
     let mut name = "dev.postern.app.home".to_owned();

@@ -18,11 +18,11 @@ pub(crate) struct Arguments {
     pub(crate) hidden: bool,
 }
 
-/// What starts the app with the session.
+/// The argument with which the session starts the app.
 pub(crate) const HIDDEN: &str = "--hidden";
 
 impl Arguments {
-    /// Where the bridge of this app keeps its files.
+    /// Returns the home of the bridge.
     pub(crate) fn home(&self) -> Result<Home> {
         Ok(match &self.home {
             Some(root) => Home::under(root)?,
@@ -30,7 +30,7 @@ impl Arguments {
         })
     }
 
-    /// What starts this app again, with the same home and without a window.
+    /// Returns the arguments that start this app at login, with the same home and without a window.
     pub(crate) fn at_login(&self) -> Vec<String> {
         let home = self.home.iter().flat_map(|root| {
             let root = std::path::absolute(root).unwrap_or_else(|_| root.clone());
@@ -47,7 +47,7 @@ mod tests {
     use super::Arguments;
 
     #[test]
-    fn starting_with_the_session_keeps_the_home_and_opens_no_window() {
+    fn login_arguments_keep_home_and_hide_window() {
         let arguments = Arguments::parse_from(["postern-desktop", "--home", "/h"]);
         assert!(!arguments.hidden);
         assert_eq!(arguments.at_login(), ["--home", "/h", "--hidden"]);

@@ -1,7 +1,7 @@
-//! The way to the bridge: keeps one running, follows its state, carries calls.
+//! The connection to the bridge: keeps one running, follows its state, sends calls.
 //!
-//! The bridge outlives this app and may end without it (an upgrade, a crash, `kill`); then it is
-//! started again and followed again. Only a quit is final, and that is the controller's.
+//! The bridge outlives this app and may end without it (an upgrade, a crash, `kill`). It is then
+//! started and followed again. The controller stops this when the user quits.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,27 +13,28 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::event::{Event, Events};
 
-/// How the app stands with the bridge.
+/// The bridge as the app sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum BridgeStatus {
     /// Not known yet.
     Starting,
-    /// The bridge's last word.
+    /// The last state of the bridge.
     Connected(Box<State>),
-    /// It cannot be seen.
+    /// No connection.
     Lost(Problem),
-    /// It runs, and does not react.
+    /// The bridge runs but does not respond.
     Hung(Problem),
 }
 
-/// How long a bridge that went away may take to be followed by another, before this app starts
-/// one: a newer one may be taking over.
-const SUCCESSION: Duration = Duration::from_secs(3);
-/// How often it is looked for meanwhile.
-const LOOK: Duration = Duration::from_millis(200);
-/// Between two attempts to start a bridge; doubled after each that failed, up to the longest.
-const SHORTEST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// How long to wait for another bridge after one ended, before this app starts one: a newer one may
+/// be replacing it.
+const SUCCESSOR_TIMEOUT: Duration = Duration::from_secs(3);
+/// The interval of the connection attempts meanwhile.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// The wait between two attempts to start a bridge. It doubles after each failure up to the
+/// maximum.
+const MIN_BACKOFF: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
 /// The bridge of one home, and the program that starts it.
 #[derive(Clone, Debug)]
@@ -43,37 +44,37 @@ pub(crate) struct Bridge {
 }
 
 impl Bridge {
-    /// Keeps a bridge running and tells of its state, until dropped.
+    /// Keeps a bridge running and sends its states as events, until dropped.
     pub(crate) async fn follow(self, events: Events) {
-        let mut wait = SHORTEST_WAIT;
+        let mut wait = MIN_BACKOFF;
         let mut first = true;
         loop {
             match self.attach(first).await {
                 Ok(mut watch) => {
                     first = false;
-                    wait = SHORTEST_WAIT;
+                    wait = MIN_BACKOFF;
                     let ended = relay(&mut watch, &events).await;
-                    tracing::info!("the bridge went away: {ended}");
+                    tracing::info!("the bridge ended: {ended}");
                     self.await_successor().await;
                 }
                 Err(event) => {
-                    tracing::warn!(?event, "no bridge");
+                    tracing::warn!(?event, "no connection to the bridge");
                     events.send(event);
                     sleep(wait).await;
-                    wait = (wait * 2).min(LONGEST_WAIT);
+                    wait = (wait * 2).min(MAX_BACKOFF);
                 }
             }
         }
     }
 
-    /// Makes one call on a connection of its own.
+    /// Makes one call on its own connection.
     pub(crate) async fn call(&self, request: &Request) -> Result<Reply, Problem> {
         let mut client = self.connect().await.map_err(problem_of)?;
         client.call(request).await.map_err(problem_of)
     }
 
-    /// Starts a bridge where none runs. The app's own start replaces one that is older than it;
-    /// later ones do not, since by then the older one may be what was installed.
+    /// Starts a bridge if none runs. The first start of the app replaces an older bridge. Later
+    /// starts do not, because the older one may have been installed since.
     async fn attach(&self, replace_older: bool) -> Result<Watch, Event> {
         let options = StartOptions {
             idle_exit: None,
@@ -92,16 +93,16 @@ impl Bridge {
         client.watch().await.map_err(missing)
     }
 
-    /// Ends the bridge that does not react, and starts another one.
+    /// Ends the bridge that does not respond, and starts another one.
     pub(crate) async fn restart(&self) -> Result<(), Problem> {
         let restarted = start::replace_running(&self.home, &self.program).await;
         restarted.map_err(|why| Problem::from_text(ProblemKind::Unreachable, &why.to_string()))
     }
 
     async fn await_successor(&self) {
-        let end = Instant::now() + SUCCESSION;
+        let end = Instant::now() + SUCCESSOR_TIMEOUT;
         while Instant::now() < end && self.connect().await.is_err() {
-            sleep_until(end.min(Instant::now() + LOOK)).await;
+            sleep_until(end.min(Instant::now() + POLL_INTERVAL)).await;
         }
     }
 
@@ -110,7 +111,7 @@ impl Bridge {
     }
 }
 
-/// Passes states on until there are no more.
+/// Sends states as events until the connection ends.
 async fn relay(watch: &mut Watch, events: &Events) -> String {
     loop {
         match watch.next().await {
@@ -128,7 +129,7 @@ async fn relay(watch: &mut Watch, events: &Events) -> String {
     }
 }
 
-/// What it means that there is no connection to the bridge.
+/// Returns the event for a missing connection.
 fn missing(error: CallError) -> Event {
     match error {
         CallError::Hung(_) => Event::BridgeHangs(problem_of(error)),
@@ -139,8 +140,8 @@ fn missing(error: CallError) -> Event {
 }
 
 fn lost() -> Problem {
-    Problem::new(ProblemKind::Unreachable, "The bridge ended")
-        .with_hint("It is being started again; if it does not come up, look into its log.")
+    Problem::new(ProblemKind::Unreachable, "The background service ended")
+        .with_hint("Wait for the restart. If it fails, check the log.")
 }
 
 fn problem_of(error: CallError) -> Problem {

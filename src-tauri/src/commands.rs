@@ -1,4 +1,4 @@
-//! All that the page may ask of the app.
+//! The commands that the page may call.
 
 use control::api::{Problem, ProblemKind, Reply, Request, State};
 use tokio::sync::watch;
@@ -14,7 +14,8 @@ pub(crate) async fn call(
     bridge.call(&request).await
 }
 
-/// The bridge's last word, or why there is none; changes come as the events `state` and `lost`.
+/// Returns the bridge's last state, or the problem that there is none. Changes are sent as the
+/// events `state` and `lost`.
 #[tauri::command]
 pub(crate) async fn state(
     status: tauri::State<'_, watch::Receiver<BridgeStatus>>,
@@ -28,7 +29,7 @@ pub(crate) async fn state(
         Ok(BridgeStatus::Lost(problem) | BridgeStatus::Hung(problem)) => Err(problem.clone()),
         Ok(BridgeStatus::Starting) | Err(_) => Err(Problem::new(
             ProblemKind::Unreachable,
-            "Postern is about to end",
+            "Postern is quitting",
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! The one loop of the app: takes every [`Event`], keeps the one state, shows it everywhere.
+//! The app's event loop: handles every [`Event`], keeps the status, and shows it.
 
 use std::mem;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::notification::{DesktopNotification, notifications};
 use crate::tray::{self, Tray};
 use crate::window;
 
-/// How long a bridge may take to say that it ends, before the app ends without its word.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// How long to wait for the bridge's response to a quit request before the app exits.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the loop holds.
+/// The state of the loop.
 pub(crate) struct Controller {
     app: AppHandle,
     bridge: Bridge,
@@ -32,18 +32,19 @@ pub(crate) struct Controller {
     closing: Closing,
 }
 
-/// A window that was told to close cannot be shown; one that is wanted then is made after it.
+/// Whether the window is closing. A closing window cannot be shown, so a request to show it waits
+/// until it is closed.
 enum Closing {
-    /// It is not about to go.
+    /// It is not closing.
     No,
-    /// It is.
+    /// It is closing.
     Yes,
-    /// It is, and is wanted again.
+    /// It is closing, and must be opened again.
     Reopen(Option<Page>),
 }
 
 impl Controller {
-    /// Begins to follow the bridge.
+    /// Creates the controller and starts to follow the bridge.
     pub(crate) fn new(
         app: AppHandle,
         bridge: Bridge,
@@ -63,7 +64,7 @@ impl Controller {
         }
     }
 
-    /// Runs until the app ends.
+    /// Handles events until the app ends.
     pub(crate) async fn run(mut self, mut incoming: mpsc::UnboundedReceiver<Event>) {
         let mut ticks = interval(tray::RETRY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -83,59 +84,59 @@ impl Controller {
         match event {
             Event::StateChanged(state) => {
                 self.emit("state", &*state);
-                self.turn(BridgeStatus::Connected(state));
+                self.set_status(BridgeStatus::Connected(state));
             }
             Event::BridgeLost(problem) => {
                 self.emit("lost", &problem);
-                self.turn(BridgeStatus::Lost(problem));
+                self.set_status(BridgeStatus::Lost(problem));
             }
             Event::BridgeHangs(problem) => {
                 self.emit("lost", &problem);
-                self.turn(BridgeStatus::Hung(problem));
+                self.set_status(BridgeStatus::Hung(problem));
             }
             Event::Clicked(action) => self.click(action).await,
-            Event::Failed(problem) => self.notify(&DesktopNotification::of_problem(&problem)),
+            Event::Failed(problem) => self.notify(&DesktopNotification::from_problem(&problem)),
             Event::WindowWanted => self.show_window(None),
             Event::WindowClosing => self.closing = Closing::Yes,
             Event::WindowClosed => match mem::replace(&mut self.closing, Closing::No) {
-                Closing::No | Closing::Yes => self.leave_if_unreachable(),
+                Closing::No | Closing::Yes => self.exit_if_unreachable(),
                 Closing::Reopen(page) => self.show_window(page),
             },
         }
     }
 
-    /// Makes `next` the state, everywhere but in the window.
-    fn turn(&mut self, next: BridgeStatus) {
-        let news = notifications(&self.status.borrow(), &next);
+    /// Stores the new status and shows it in the tray and as notifications.
+    fn set_status(&mut self, next: BridgeStatus) {
+        let new = notifications(&self.status.borrow(), &next);
         self.tray.show(&next);
         self.status.send_replace(next);
-        for notice in news {
-            self.notify(&notice);
+        for notification in new {
+            self.notify(&notification);
         }
     }
 
     async fn click(&mut self, action: Action) {
         match action {
-            Action::SignIn(server) => self.ask(Request::SignIn {
+            Action::SignIn(server) => self.request(Request::SignIn {
                 server,
                 way: SignInWay::Here,
             }),
-            Action::CancelSignIn(server) => self.ask(Request::CancelSignIn { server }),
-            Action::SignOut(account) => self.ask(Request::SignOut {
+            Action::CancelSignIn(server) => self.request(Request::CancelSignIn { server }),
+            Action::SignOut(account) => self.request(Request::SignOut {
                 everywhere: false,
                 account: Some(account),
             }),
             Action::Copy(text) => self.copy(&text),
             Action::Open(page) => self.open(page),
             Action::RestartBridge => self.restart(),
-            Action::StartServerMode => self.ask(Request::StartServerMode),
-            Action::StopServerMode => self.ask(Request::StopServerMode),
+            Action::StartServerMode => self.request(Request::StartServerMode),
+            Action::StopServerMode => self.request(Request::StopServerMode),
             Action::Quit => self.quit().await,
         }
     }
 
-    /// Asks the bridge without waiting; what goes wrong comes back as an event.
-    fn ask(&self, request: Request) {
+    /// Sends a request to the bridge without waiting. A failure is sent as an event.
+    fn request(&self, request: Request) {
         let (bridge, events) = (self.bridge.clone(), self.events.clone());
         tokio::spawn(async move {
             if let Err(problem) = bridge.call(&request).await {
@@ -144,7 +145,7 @@ impl Controller {
         });
     }
 
-    /// Restarts the bridge without waiting. It is followed again by itself.
+    /// Restarts the bridge without waiting. The task that follows the bridge connects again.
     fn restart(&self) {
         let (bridge, events) = (self.bridge.clone(), self.events.clone());
         tokio::spawn(async move {
@@ -156,15 +157,15 @@ impl Controller {
 
     fn copy(&mut self, text: &str) {
         if let Err(error) = self.clipboard.copy(text) {
-            let problem = Problem::new(ProblemKind::Failed, format!("Nothing was copied: {error}"))
+            let problem = Problem::new(ProblemKind::Failed, format!("Copying failed: {error}"))
                 .with_hint("Open Postern and copy it there.");
-            self.notify(&DesktopNotification::of_problem(&problem));
+            self.notify(&DesktopNotification::from_problem(&problem));
         }
     }
 
     fn open(&mut self, page: Page) {
         match page {
-            // The window stays where it is if it is open.
+            // An open window keeps its page.
             Page::Servers => self.show_window(None),
             Page::Settings => self.show_window(Some(page)),
         }
@@ -179,44 +180,51 @@ impl Controller {
             }
         }
         if let Err(error) = window::show(&self.app, page) {
-            tracing::error!("the window cannot be shown: {error:#}");
+            tracing::error!("cannot show the window: {error:#}");
         }
     }
 
-    /// Without a tray nothing would show that the app still runs. The bridge lives on.
-    fn leave_if_unreachable(&self) {
+    /// Exits if there is no tray, because nothing would show that the app runs. The bridge keeps
+    /// running.
+    fn exit_if_unreachable(&self) {
         if !self.tray.is_up() {
             self.app.exit(0);
         }
     }
 
-    /// Ends both. The bridge is not followed any more, or it would be started again.
+    /// Ends the bridge and the app. Stops following first, or the bridge would be started again.
     async fn quit(&mut self) {
         self.following.abort();
-        match timeout(FAREWELL, self.bridge.call(&Request::Quit)).await {
+        match timeout(SHUTDOWN_TIMEOUT, self.bridge.call(&Request::Quit)).await {
             Ok(Ok(_)) => {}
-            Ok(Err(problem)) => tracing::warn!("the bridge was not asked to end: {problem}"),
-            Err(_) => tracing::warn!("the bridge did not answer the request to end"),
+            Ok(Err(problem)) => {
+                tracing::warn!("cannot send the quit request to the bridge: {problem}");
+            }
+            Err(_) => tracing::warn!("the bridge did not respond to the quit request"),
         }
         self.app.exit(0);
     }
 
-    fn notify(&self, notice: &DesktopNotification) {
+    fn notify(&self, notification: &DesktopNotification) {
         let shown = self
             .app
             .notification()
             .builder()
-            .title(&notice.title)
-            .body(&notice.body)
+            .title(&notification.title)
+            .body(&notification.body)
             .show();
         if let Err(error) = shown {
-            tracing::warn!("{}: {} (not shown: {error})", notice.title, notice.body);
+            tracing::warn!(
+                "{}: {} (not shown: {error})",
+                notification.title,
+                notification.body
+            );
         }
     }
 
     fn emit(&self, name: &str, payload: &impl serde::Serialize) {
         if let Err(error) = self.app.emit(name, payload) {
-            tracing::warn!("the window was not told: {error}");
+            tracing::warn!("cannot send an event to the window: {error}");
         }
     }
 }

@@ -1,18 +1,18 @@
-//! What the app asks of the system: a screen, the bundled command line, the clipboard.
+//! What the app needs of the system: a screen, the bundled command line, the clipboard.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-/// Whether there is a desktop to show anything on.
+/// Checks that there is a desktop.
 ///
 /// # Errors
-/// Says what to use instead where there is none.
+/// If there is none. The hint names the alternatives.
 #[cfg(target_os = "linux")]
 pub(crate) fn present() -> Result<()> {
-    // Tauri would panic. GTK may be initialised twice.
+    // Tauri would panic otherwise. GTK may be initialised twice.
     gtk::init().ok().context(
-        "there is no desktop to show a window on: neither DISPLAY nor WAYLAND_DISPLAY leads to one; \
+        "there is no desktop: neither DISPLAY nor WAYLAND_DISPLAY is usable; \
          hint: `postern ui` shows the same window in a browser, `postern status` works in a terminal",
     )
 }
@@ -22,7 +22,8 @@ pub(crate) fn present() -> Result<()> {
     Ok(())
 }
 
-/// The bundled `postern`: beside this program, where every package puts it, else on the PATH.
+/// Returns the bundled `postern` beside this program, where every package installs it, or its name
+/// for a search in PATH.
 pub(crate) fn command_line() -> PathBuf {
     let name = format!("postern{}", std::env::consts::EXE_SUFFIX);
     std::env::current_exe()
@@ -32,15 +33,15 @@ pub(crate) fn command_line() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from(name))
 }
 
-/// The clipboard. It is kept as long as the app runs: on X11 its owner serves what was copied.
+/// The clipboard, kept open while the app runs: on X11 the owner serves the copied text.
 #[derive(Default)]
 pub(crate) struct Clipboard(Option<arboard::Clipboard>);
 
 impl Clipboard {
-    /// Puts `text` into the clipboard.
+    /// Copies `text` to the clipboard.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's.
     pub(crate) fn copy(&mut self, text: &str) -> Result<()> {
         if self.0.is_none() {
             self.0 = Some(arboard::Clipboard::new()?);

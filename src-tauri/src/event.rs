@@ -1,37 +1,37 @@
-//! Everything that can happen to the app.
+//! All events of the app.
 
 use control::api::{Problem, State};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-/// The one closed list.
+/// An event.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// The bridge showed its state.
+    /// The bridge sent its state.
     StateChanged(Box<State>),
-    /// The bridge cannot be seen.
+    /// There is no connection to the bridge.
     BridgeLost(Problem),
-    /// The bridge runs and does not react.
+    /// The bridge runs but does not respond.
     BridgeHangs(Problem),
     /// An entry of the tray's menu was clicked.
     Clicked(Action),
-    /// What a click asked of the bridge did not work.
+    /// A request caused by a click failed.
     Failed(Problem),
-    /// The window is to be shown: a click on the tray, or a second start of the app.
+    /// The window must be shown, after a click on the tray or a second start of the app.
     WindowWanted,
-    /// The window was told to close, and still is there.
+    /// The window is closing but still exists.
     WindowClosing,
-    /// The window is gone.
+    /// The window is closed.
     WindowClosed,
 }
 
-/// What a click in the menu does.
+/// The action of a menu entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Action {
     /// Signs in to a server.
     SignIn(String),
-    /// Ends the sign-in that waits for the browser.
+    /// Cancels a pending sign-in.
     CancelSignIn(String),
     /// Signs an account out.
     SignOut(String),
@@ -39,50 +39,50 @@ pub(crate) enum Action {
     Copy(String),
     /// Shows the window at a page.
     Open(Page),
-    /// Ends a bridge that does not react, and starts another one.
+    /// Ends a bridge that does not respond, and starts another one.
     RestartBridge,
     /// Starts the bundled gateway.
     StartServerMode,
-    /// Ends it.
+    /// Stops the bundled gateway.
     StopServerMode,
     /// Ends the bridge and the app.
     Quit,
 }
 
-/// A page of the window that the tray leads to.
+/// A page of the window that the tray opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Page {
-    /// Where a person comes in.
+    /// The start page.
     Servers,
-    /// With the form of the server mode.
+    /// The page with the form of the server mode.
     Settings,
 }
 
 impl Action {
-    /// The action as the name of a menu entry: what comes back from the desktop says all.
+    /// Returns the action as the id of a menu entry, so that the id contains everything.
     pub(crate) fn to_id(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// The action that a menu entry is named after.
+    /// Parses the id of a menu entry. Returns `None` for other ids.
     pub(crate) fn from_id(id: &str) -> Option<Self> {
         serde_json::from_str(id).ok()
     }
 }
 
-/// Where events come in. Unbounded: they are few, and a click must not wait.
+/// The sender of events. Unbounded, because events are few and a click must not wait.
 #[derive(Clone, Debug)]
 pub(crate) struct Events(mpsc::UnboundedSender<Event>);
 
 impl Events {
-    /// Both ends.
+    /// Returns the sender and the receiver.
     pub(crate) fn channel() -> (Self, mpsc::UnboundedReceiver<Event>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Self(sender), receiver)
     }
 
-    /// Tells the controller; nobody listens any more once the app ends.
+    /// Sends an event. It is dropped once the app ends.
     pub(crate) fn send(&self, event: Event) {
         let _ = self.0.send(event);
     }
@@ -93,7 +93,7 @@ mod tests {
     use super::Action;
 
     #[test]
-    fn an_action_comes_back_from_the_name_of_its_entry() {
+    fn action_is_parsed_from_entry_id() {
         for action in [Action::SignIn("a-b".into()), Action::Quit] {
             assert_eq!(Action::from_id(&action.to_id()), Some(action));
         }

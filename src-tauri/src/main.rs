@@ -1,13 +1,13 @@
-//! The desktop app: tray, window, and the bridge kept running.
+//! The desktop app: the tray, the window, and the bridge that it keeps running.
 //!
-//! Owns: what a person sees and clicks. [`bridge_status`] keeps the bridge running and follows its state;
-//! [`controller`] is the one loop over the one closed [`event::Event`]; [`menu`], [`tray_icon`] and
-//! [`notification`] are pure functions of the state; [`tray`], [`window`] and [`commands`] carry them
-//! to the desktop.
-//! Packages put `postern` and `postern-shim` beside it: `tauri.bundle.conf.json` is merged when
-//! bundling and only then, because Tauri would not compile without the programs it names.
-//! Does not own: HTTP, OAuth, the keychain, MCP. All of that is the bridge's, which lives on when
-//! this app crashes.
+//! Owns: what the user sees and clicks. [`bridge_status`] keeps the bridge running and follows its
+//! state. [`controller`] handles every [`event::Event`] in one loop. [`menu`], [`tray_icon`] and
+//! [`notification`] are pure functions of the status. [`tray`], [`window`] and [`commands`] connect
+//! them to the desktop.
+//! Packages install `postern` and `postern-shim` beside it. `tauri.bundle.conf.json` is merged only
+//! for bundling, because Tauri would not compile without the programs that it names.
+//! Does not own: HTTP, OAuth, the keychain, MCP. The bridge owns them and survives a crash of this
+//! app.
 
 #![cfg_attr(not(debug_assertions), windows_subsystem = "windows")]
 
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     match desktop::present().and_then(|()| app::run(&arguments)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&error);
+            print_error(&error);
             ExitCode::FAILURE
         }
     }
@@ -52,8 +52,8 @@ fn main() -> ExitCode {
 
 #[expect(
     clippy::print_stderr,
-    reason = "where there is no desktop, the terminal is all there is"
+    reason = "without a desktop, only the terminal can show the error"
 )]
-fn complain(error: &anyhow::Error) {
+fn print_error(error: &anyhow::Error) {
     eprintln!("error: {error:#}");
 }

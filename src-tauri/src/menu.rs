@@ -1,4 +1,4 @@
-//! The tray's menu: a pure function of the state, as data.
+//! The tray's menu as data: a pure function of the status.
 
 use control::api::{
     AccountState, AccountView, ServerModeState, ServerState, ServerView, SignInView, State,
@@ -7,32 +7,32 @@ use control::api::{
 use crate::bridge_status::BridgeStatus;
 use crate::event::{Action, Page};
 
-/// One line of the menu.
+/// An entry of the menu.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum MenuEntry {
-    /// Words that cannot be clicked.
+    /// Text that cannot be clicked.
     Label(String),
-    /// Something to click.
+    /// Text with an action.
     Click(String, Action),
-    /// A menu of its own.
+    /// A submenu.
     Submenu(String, Vec<MenuEntry>),
-    /// A line.
+    /// A separator.
     Separator,
 }
 
 use MenuEntry::{Click, Label, Separator, Submenu};
 
-/// Every daily action.
+/// Returns the menu.
 pub(crate) fn menu(status: &BridgeStatus) -> Vec<MenuEntry> {
     let mut entries = match status {
         BridgeStatus::Starting => vec![Label("Starting…".to_owned()), Separator],
         BridgeStatus::Lost(_) => vec![
-            Label("Postern's bridge is not running".to_owned()),
+            Label("Background service not running".to_owned()),
             Separator,
         ],
         BridgeStatus::Hung(_) => vec![
-            Label("Postern's bridge does not react".to_owned()),
-            click("Restart the bridge", Action::RestartBridge),
+            Label("Background service not responding".to_owned()),
+            click("Restart background service", Action::RestartBridge),
             Separator,
         ],
         BridgeStatus::Connected(state) => attached(state),
@@ -47,7 +47,7 @@ pub(crate) fn menu(status: &BridgeStatus) -> Vec<MenuEntry> {
 
 fn attached(state: &State) -> Vec<MenuEntry> {
     let mut entries = accounts(&state.accounts);
-    entries.extend(state.sign_ins.iter().flat_map(waiting));
+    entries.extend(state.sign_ins.iter().flat_map(sign_in_entries));
     entries.extend(sign_in(state));
     entries.extend(sign_out(&state.accounts));
     entries.push(Separator);
@@ -77,7 +77,7 @@ fn name(account: &AccountView) -> String {
     }
 }
 
-fn waiting(waiting: &SignInView) -> impl Iterator<Item = MenuEntry> {
+fn sign_in_entries(waiting: &SignInView) -> impl Iterator<Item = MenuEntry> {
     let server = &waiting.server;
     let copy_code = waiting.code.as_ref().map(|waiting| {
         let code = &waiting.code;
@@ -87,8 +87,8 @@ fn waiting(waiting: &SignInView) -> impl Iterator<Item = MenuEntry> {
         format!("Cancel sign-in to {server}"),
         Action::CancelSignIn(server.clone()),
     );
-    // A question that no page asks is answered in the window.
-    let question = asks(waiting).map(|resource| {
+    // A pending approval without a page is given in the window.
+    let approval = pending_approval(waiting).map(|resource| {
         let label = format!("{server} asks for access to {resource}…");
         Click(label, Action::Open(Page::Servers))
     });
@@ -96,18 +96,18 @@ fn waiting(waiting: &SignInView) -> impl Iterator<Item = MenuEntry> {
         .then(|| click("Copy sign-in link", Action::Copy(waiting.url.clone())));
     copy_code
         .into_iter()
-        .chain(question)
+        .chain(approval)
         .chain(link)
         .chain([cancel])
 }
 
-/// Returns the resource that a sign-in waits for the approval of, if no page asks for that.
-pub(crate) fn asks(waiting: &SignInView) -> Option<&str> {
+/// Returns the resource of a pending approval that no page asks for.
+pub(crate) fn pending_approval(waiting: &SignInView) -> Option<&str> {
     let approval = waiting.approval.as_ref()?;
     (!approval.on_page).then_some(&*approval.resource)
 }
 
-/// One entry for the one server to sign in to, or a menu of them.
+/// Returns an entry for the only server to sign in to, or a submenu of several.
 fn sign_in(state: &State) -> Option<MenuEntry> {
     let names: Vec<&str> = state
         .servers
@@ -126,7 +126,8 @@ fn sign_in(state: &State) -> Option<MenuEntry> {
     }
 }
 
-/// Whether a sign-in makes sense: asked for, or never tried and nobody is signed in.
+/// Returns true if a sign-in is useful: the server needs one, or no account is signed in and the
+/// server was never used.
 fn wants_sign_in(server: &ServerView, state: &State) -> bool {
     let under_way = state.sign_ins.iter().any(|one| one.server == server.name);
     let untried = server.account.is_none() && state.accounts.is_empty();
@@ -167,12 +168,12 @@ fn server(server: &ServerView, state: &State) -> MenuEntry {
         entries.push(click("Open Postern", Action::Open(Page::Servers)));
     }
     Submenu(
-        format!("{}: {}", server.name, words(&server.state)),
+        format!("{}: {}", server.name, state_label(&server.state)),
         entries,
     )
 }
 
-fn words(state: &ServerState) -> &'static str {
+fn state_label(state: &ServerState) -> &'static str {
     match state {
         ServerState::Unknown => "not used yet",
         ServerState::Connecting => "connecting",

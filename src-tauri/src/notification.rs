@@ -1,11 +1,11 @@
-//! What is worth a notification: a pure function of what was and what is.
+//! The notifications: a pure function of two statuses.
 
 use control::api::{AccountState, Actor, Problem, ServerModeState, State};
 
 use crate::bridge_status::BridgeStatus;
-use crate::menu::asks;
+use crate::menu::pending_approval;
 
-/// A notification of the desktop.
+/// A desktop notification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DesktopNotification {
     pub(crate) title: String,
@@ -13,8 +13,8 @@ pub(crate) struct DesktopNotification {
 }
 
 impl DesktopNotification {
-    /// What a click in the tray led to, where it did not work.
-    pub(crate) fn of_problem(problem: &Problem) -> Self {
+    /// Creates the notification of a failed action.
+    pub(crate) fn from_problem(problem: &Problem) -> Self {
         Self {
             title: problem.message.clone(),
             body: problem.hint.clone().unwrap_or_default(),
@@ -22,7 +22,8 @@ impl DesktopNotification {
     }
 }
 
-/// What became worth telling. What was so when the app came is the icon's business, not ours.
+/// Returns the notifications of a change. Problems that existed when the app started are only shown
+/// by the icon.
 pub(crate) fn notifications(
     before: &BridgeStatus,
     after: &BridgeStatus,
@@ -31,19 +32,19 @@ pub(crate) fn notifications(
         return Vec::new();
     };
     [
-        expired(before, after),
-        refused(before, after),
-        stuck(before, after),
-        asked(before, after),
-        coded(before, after),
-        gateway(before, after),
+        account_expired(before, after),
+        sign_in_refused(before, after),
+        browser_failed(before, after),
+        approval_requested(before, after),
+        user_code_shown(before, after),
+        gateway_failed(before, after),
     ]
     .into_iter()
     .flatten()
     .collect()
 }
 
-fn expired(before: &State, after: &State) -> Option<DesktopNotification> {
+fn account_expired(before: &State, after: &State) -> Option<DesktopNotification> {
     let usable = |id: &str| {
         let same = |account: &&control::api::AccountView| account.id == id;
         before
@@ -60,14 +61,14 @@ fn expired(before: &State, after: &State) -> Option<DesktopNotification> {
     Some(DesktopNotification {
         title: "Sign in again".to_owned(),
         body: format!(
-            "{} has to sign in again before hosts can go on.",
+            "{} must sign in again before apps can continue.",
             who.unwrap_or(&ended.issuer)
         ),
     })
 }
 
-/// Somebody else has to act before anybody can sign in.
-fn refused(before: &State, after: &State) -> Option<DesktopNotification> {
+/// Returns a notification if another person must act before a sign-in can succeed.
+fn sign_in_refused(before: &State, after: &State) -> Option<DesktopNotification> {
     let known = |name: &str| {
         let mut servers = before.servers.iter();
         servers.any(|one| one.name == name && one.sign_in_problem.is_some())
@@ -80,12 +81,12 @@ fn refused(before: &State, after: &State) -> Option<DesktopNotification> {
         news.then_some((server, problem))
     })?;
     Some(DesktopNotification {
-        title: format!("Nobody can use {} at the moment", server.name),
-        body: DesktopNotification::of_problem(problem).body,
+        title: format!("{} is unavailable", server.name),
+        body: DesktopNotification::from_problem(problem).body,
     })
 }
 
-fn stuck(before: &State, after: &State) -> Option<DesktopNotification> {
+fn browser_failed(before: &State, after: &State) -> Option<DesktopNotification> {
     let known = |server: &str| {
         before
             .sign_ins
@@ -105,15 +106,15 @@ fn stuck(before: &State, after: &State) -> Option<DesktopNotification> {
     })
 }
 
-/// A server asks for access, and no page shows the question.
-fn asked(before: &State, after: &State) -> Option<DesktopNotification> {
+/// Returns a notification if a server asks for access and no page shows that.
+fn approval_requested(before: &State, after: &State) -> Option<DesktopNotification> {
     let known = |server: &str| {
         let mut waiting = before.sign_ins.iter();
-        waiting.any(|one| one.server == server && asks(one).is_some())
+        waiting.any(|one| one.server == server && pending_approval(one).is_some())
     };
     let mut waiting = after.sign_ins.iter();
     let (server, resource) = waiting.find_map(|one| {
-        let resource = asks(one)?;
+        let resource = pending_approval(one)?;
         (!known(&one.server)).then_some((&one.server, resource))
     })?;
     Some(DesktopNotification {
@@ -122,7 +123,7 @@ fn asked(before: &State, after: &State) -> Option<DesktopNotification> {
     })
 }
 
-fn coded(before: &State, after: &State) -> Option<DesktopNotification> {
+fn user_code_shown(before: &State, after: &State) -> Option<DesktopNotification> {
     let known = |code: &control::api::UserCodeView| {
         before
             .sign_ins
@@ -139,12 +140,12 @@ fn coded(before: &State, after: &State) -> Option<DesktopNotification> {
     })
 }
 
-fn gateway(before: &State, after: &State) -> Option<DesktopNotification> {
+fn gateway_failed(before: &State, after: &State) -> Option<DesktopNotification> {
     match (&before.server_mode, &after.server_mode) {
         (
             ServerModeState::Running { .. } | ServerModeState::Starting,
             ServerModeState::Failed { problem },
-        ) => Some(DesktopNotification::of_problem(problem)),
+        ) => Some(DesktopNotification::from_problem(problem)),
         _ => None,
     }
 }
@@ -158,8 +159,8 @@ mod tests {
     use crate::menu::canned::{account, approval, sign_in, state, user_code};
 
     fn titles(before: &BridgeStatus, after: &BridgeStatus) -> Vec<String> {
-        let told = notifications(before, after).into_iter();
-        told.map(|notice: DesktopNotification| notice.title)
+        let new = notifications(before, after).into_iter();
+        new.map(|notification: DesktopNotification| notification.title)
             .collect()
     }
 
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_that_expires_is_told_once() {
+    fn expired_account_is_reported_once() {
         let with = |is| {
             status(|state| {
                 state.accounts = vec![account("a", "Ada")];
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_browser_that_cannot_be_opened_is_told() {
+    fn failed_browser_is_reported() {
         let waiting = |problem: Option<&str>| {
             status(|state| {
                 state.sign_ins = vec![SignInView {
@@ -196,16 +197,16 @@ mod tests {
                 }];
             })
         };
-        let stuck = waiting(Some("no browser"));
+        let failed = waiting(Some("no browser"));
         assert_eq!(
-            titles(&waiting(None), &stuck),
+            titles(&waiting(None), &failed),
             ["The browser could not be opened to sign in to snippets"]
         );
-        assert!(titles(&stuck, &stuck).is_empty());
+        assert!(titles(&failed, &failed).is_empty());
     }
 
     #[test]
-    fn pending_approval_is_told_once_unless_page_asks() {
+    fn pending_approval_is_reported_once_unless_page_asks() {
         let waiting = |on_page: bool| {
             status(|state| {
                 state.sign_ins = vec![SignInView {
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_to_enter_is_told_once() {
+    fn user_code_is_reported_once() {
         let waiting = |code: &str| {
             status(|state| {
                 state.sign_ins = vec![SignInView {
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gateway_that_ends_by_itself_is_told_and_one_that_is_stopped_is_not() {
+    fn failed_gateway_is_reported_and_stopped_one_is_not() {
         let mode = |is| status(|state| state.server_mode = is);
         let running = mode(ServerModeState::Running {
             url: "http://127.0.0.1:4180".into(),

@@ -1,4 +1,4 @@
-//! The tray icon: carries [`menu`] and [`icon_state`] to the desktop, where there is a tray.
+//! The tray: shows [`menu`] and [`icon_state`] if the desktop has a tray.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::event::{Action, Event};
 use crate::menu::{MenuEntry, menu};
 use crate::tray_icon::{IconState, icon_state};
 
-/// How often a tray is looked for, where there is none yet: panels start late and restart.
+/// The interval of attempts to find a tray: panels start late and restart.
 pub(crate) const RETRY: Duration = Duration::from_secs(2);
 
-/// What is shown in the tray, or would be.
+/// The icon with its menu. There may be no tray yet.
 pub(crate) struct Tray {
     app: AppHandle,
     icon: Option<TrayIcon>,
@@ -42,7 +42,7 @@ impl Shown {
 }
 
 impl Tray {
-    /// Prepares it; [`Tray::ensure`] puts it up.
+    /// Creates the tray. [`Tray::ensure`] shows it.
     pub(crate) fn new(app: AppHandle) -> Self {
         let shown = Shown::of(&BridgeStatus::Starting);
         Self {
@@ -52,23 +52,23 @@ impl Tray {
         }
     }
 
-    /// Whether there is a tray that shows us.
+    /// Returns true if the icon is in a tray.
     pub(crate) fn is_up(&self) -> bool {
         self.icon.is_some()
     }
 
-    /// Puts the icon up unless it is; without a tray on this desktop it stays down.
+    /// Shows the icon if it is not shown yet and the desktop has a tray.
     pub(crate) fn ensure(&mut self) {
         if self.icon.is_some() {
             return;
         }
         match self.build() {
             Ok(icon) => self.icon = Some(icon),
-            Err(error) => tracing::debug!("no tray yet: {error:#}"),
+            Err(error) => tracing::debug!("no tray: {error:#}"),
         }
     }
 
-    /// Shows how things stand now.
+    /// Shows a status.
     pub(crate) fn show(&mut self, status: &BridgeStatus) {
         let next = Shown::of(status);
         if next == self.shown {
@@ -79,7 +79,7 @@ impl Tray {
         if let Some(icon) = &self.icon
             && let Err(error) = self.update(icon, same_menu)
         {
-            tracing::warn!("the tray does not follow: {error:#}");
+            tracing::warn!("cannot update the tray icon: {error:#}");
         }
     }
 
@@ -103,14 +103,14 @@ impl Tray {
     }
 }
 
-/// What a click in the menu means.
+/// Returns the event of a click in the menu.
 pub(crate) fn on_menu(event: &MenuEvent) -> Option<Event> {
     Action::from_id(event.id().as_ref()).map(Event::Clicked)
 }
 
-/// What a click on the icon means. On macOS it opens the menu.
+/// Returns the event of a click on the icon. On macOS the click opens the menu.
 pub(crate) fn on_icon(event: &TrayIconEvent) -> Option<Event> {
-    let tapped = matches!(
+    let is_left_click = matches!(
         event,
         TrayIconEvent::Click {
             button: MouseButton::Left,
@@ -118,7 +118,7 @@ pub(crate) fn on_icon(event: &TrayIconEvent) -> Option<Event> {
             ..
         }
     );
-    (tapped && !cfg!(target_os = "macos")).then_some(Event::WindowWanted)
+    (is_left_click && !cfg!(target_os = "macos")).then_some(Event::WindowWanted)
 }
 
 fn image(icon: IconState) -> Result<Image<'static>> {

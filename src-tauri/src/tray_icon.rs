@@ -1,22 +1,22 @@
-//! What the tray icon shows: a pure function of the state.
+//! The state of the tray icon: a pure function of the status.
 
 use control::api::{AccountState, ServerModeState, ServerState, State, VaultState};
 
 use crate::bridge_status::BridgeStatus;
-use crate::menu::asks;
+use crate::menu::pending_approval;
 
-/// The three icons.
+/// The icons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IconState {
-    /// Nobody is signed in, and nothing is wrong.
+    /// No account is signed in, and there is no problem.
     SignedOut,
-    /// All is well.
+    /// Everything works.
     Connected,
-    /// Somebody should look.
+    /// The user must act.
     Attention,
 }
 
-/// The icon and the words that appear beside it.
+/// Returns the icon and its tooltip.
 pub(crate) fn icon_state(status: &BridgeStatus) -> (IconState, String) {
     match status {
         BridgeStatus::Starting => (IconState::SignedOut, "Postern is starting".to_owned()),
@@ -39,7 +39,7 @@ fn signed_out(state: &State) -> bool {
     state.accounts.is_empty() && !state.servers.iter().any(ready)
 }
 
-/// The first thing that somebody should look at.
+/// Returns the most important problem, or `None`.
 fn attention(state: &State) -> Option<String> {
     of_bridge(state)
         .or_else(|| of_sign_in(state))
@@ -63,11 +63,11 @@ fn of_bridge(state: &State) -> Option<String> {
 }
 
 fn of_sign_in(state: &State) -> Option<String> {
-    let stuck = state
+    let browserless = state
         .sign_ins
         .iter()
         .find(|waiting| waiting.browser_problem.is_some());
-    let coded = state.sign_ins.iter().find_map(|waiting| {
+    let user_code = state.sign_ins.iter().find_map(|waiting| {
         let code = &waiting.code.as_ref()?.code;
         Some(format!("enter {code} to sign in to {}", waiting.server))
     });
@@ -76,10 +76,14 @@ fn of_sign_in(state: &State) -> Option<String> {
         AccountState::SignInNeeded => true,
     };
     let asked = state.sign_ins.iter().find_map(|waiting| {
-        let resource = asks(waiting)?;
+        let resource = pending_approval(waiting)?;
         Some(format!("{} asks for access to {resource}", waiting.server))
     });
-    match (coded.or(asked), stuck, state.accounts.iter().find(expired)) {
+    match (
+        user_code.or(asked),
+        browserless,
+        state.accounts.iter().find(expired),
+    ) {
         (Some(waiting), _, _) => Some(waiting),
         (None, Some(waiting), _) => Some(format!("no browser to sign in to {}", waiting.server)),
         (None, None, Some(_)) => Some("sign in again".to_owned()),
@@ -90,7 +94,7 @@ fn of_sign_in(state: &State) -> Option<String> {
 fn of_server(server: &control::api::ServerView, state: &State) -> Option<String> {
     match &server.state {
         ServerState::Failed { problem } => Some(format!("{}: {}", server.name, problem.message)),
-        // Before the first sign-in it is only "signed out".
+        // Before the first sign-in this is only "not signed in".
         ServerState::SignInNeeded if !state.accounts.is_empty() => {
             Some(format!("sign in to {}", server.name))
         }

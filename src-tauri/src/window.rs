@@ -1,4 +1,4 @@
-//! The window: made when it is wanted, gone when it is closed, so that a tray that nobody looks at
+//! The window. It is created on request and destroyed when it is closed, so that an unused tray
 //! costs no web view.
 
 use anyhow::Result;
@@ -7,10 +7,10 @@ use tauri::{AppHandle, Manager, Url, WebviewUrl, WebviewWindowBuilder};
 
 use crate::event::Page;
 
-/// Its name, which `capabilities/window.json` grants permissions to.
+/// Its label, to which `capabilities/window.json` grants permissions.
 pub(crate) const MAIN: &str = "main";
 
-/// Shows the window, at a page if one is named.
+/// Shows the window, and opens `page` if it is given.
 ///
 /// # Errors
 /// The desktop's.
@@ -26,8 +26,8 @@ pub(crate) fn show(app: &AppHandle, page: Option<Page>) -> Result<()> {
     Ok(window.set_focus()?)
 }
 
-/// On the thread of the event loop, or a window that is closed while it is being made would stay
-/// on Tauri's list and never be made again.
+/// Runs on the thread of the event loop. Otherwise a window that is closed while it is created
+/// would stay on Tauri's list and never be created again.
 #[cfg(target_os = "linux")]
 fn make(app: &AppHandle, page: Option<Page>) -> Result<()> {
     let handle = app.clone();
@@ -39,7 +39,7 @@ fn make(app: &AppHandle, page: Option<Page>) -> Result<()> {
     Ok(app.run_on_main_thread(work)?)
 }
 
-/// Not on the thread of the event loop, which WebView2 needs meanwhile.
+/// Does not run on the thread of the event loop, which WebView2 needs meanwhile.
 #[cfg(not(target_os = "linux"))]
 fn make(app: &AppHandle, page: Option<Page>) -> Result<()> {
     build(app, page)
@@ -58,7 +58,7 @@ fn build(app: &AppHandle, page: Option<Page>) -> Result<()> {
     Ok(())
 }
 
-/// The page is the app's own and leads nowhere else.
+/// Returns true for the app's own pages. All other navigation is blocked.
 fn is_ours(url: &Url) -> bool {
     matches!(
         (url.scheme(), url.host_str()),

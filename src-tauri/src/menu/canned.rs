@@ -1,4 +1,4 @@
-//! A state to vary in tests.
+//! A state for tests.
 
 use control::api::{
     AccountState, AccountView, ApprovalView, BridgeView, ServerModeState, ServerState, ServerView,
@@ -46,7 +46,7 @@ pub(crate) fn server(name: &str, is: ServerState) -> ServerView {
     }
 }
 
-/// A sign-in to `snippets` that waits at `url`.
+/// Returns a pending sign-in to `snippets` at `url`.
 pub(crate) fn sign_in(url: &str) -> SignInView {
     SignInView {
         approval: None,
@@ -60,7 +60,7 @@ pub(crate) fn sign_in(url: &str) -> SignInView {
     }
 }
 
-/// A code that the user has to enter at `page`.
+/// Returns a user code for `page`.
 pub(crate) fn user_code(code: &str, page: &str) -> UserCodeView {
     UserCodeView {
         code: code.into(),
@@ -69,7 +69,7 @@ pub(crate) fn user_code(code: &str, page: &str) -> UserCodeView {
     }
 }
 
-/// The question for `api://snippets`.
+/// Returns a pending approval of `api://snippets`.
 pub(crate) fn approval(on_page: bool) -> ApprovalView {
     ApprovalView {
         resource: "api://snippets".into(),

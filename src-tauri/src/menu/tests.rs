@@ -1,4 +1,4 @@
-//! The menu in its states, drawn as text.
+//! The menu in every status, drawn as text.
 
 use control::api::{Problem, ProblemKind, ServerModeState, ServerState, SignInView};
 
@@ -7,7 +7,7 @@ use super::{MenuEntry, menu};
 use crate::bridge_status::BridgeStatus;
 use crate::tray_icon::{IconState, icon_state};
 
-/// Draws the menu and the icon, and compares.
+/// Compares the drawn menu, the icon and the tooltip.
 fn check(status: &BridgeStatus, icon: IconState, tooltip: &str, expected: &str) {
     let mut drawn = String::new();
     draw(&menu(status), 0, &mut drawn);
@@ -38,13 +38,13 @@ fn problem(message: &str) -> Problem {
 }
 
 #[test]
-fn without_a_bridge_there_is_the_window_and_the_way_out() {
+fn missing_bridge_offers_window_and_quit() {
     check(
         &BridgeStatus::Lost(problem("The bridge ended")),
         IconState::Attention,
         "Postern: The bridge ended",
         r#"
-        (Postern's bridge is not running)
+        (Background service not running)
         ---
         Open Postern -> {"open":"servers"}
         ---
@@ -59,8 +59,8 @@ fn hung_bridge_can_be_restarted() {
         IconState::Attention,
         "Postern: the bridge (process 7) does not react",
         r#"
-        (Postern's bridge does not react)
-        Restart the bridge -> "restart-bridge"
+        (Background service not responding)
+        Restart background service -> "restart-bridge"
         ---
         Open Postern -> {"open":"servers"}
         ---
@@ -69,7 +69,7 @@ fn hung_bridge_can_be_restarted() {
 }
 
 #[test]
-fn signed_out_offers_the_one_sign_in() {
+fn signed_out_state_offers_single_sign_in() {
     let mut state = state();
     state.servers = vec![server("snippets", ServerState::SignInNeeded)];
     check(
@@ -92,7 +92,7 @@ fn signed_out_offers_the_one_sign_in() {
 }
 
 #[test]
-fn a_code_that_waits_can_be_copied() {
+fn user_code_can_be_copied() {
     let mut state = state();
     state.servers = vec![server("snippets", ServerState::SignInNeeded)];
     state.sign_ins = vec![SignInView {
@@ -147,7 +147,7 @@ fn pending_approval_opens_window_and_offers_no_link() {
 }
 
 #[test]
-fn a_sign_in_under_way_can_be_cancelled_and_is_not_offered_again() {
+fn pending_sign_in_can_be_cancelled_and_is_not_offered() {
     let mut state = state();
     state.servers = vec![server("snippets", ServerState::SignInNeeded)];
     state.sign_ins = vec![SignInView {
@@ -175,7 +175,7 @@ fn a_sign_in_under_way_can_be_cancelled_and_is_not_offered_again() {
 }
 
 #[test]
-fn connected_shows_who_where_and_the_gateway() {
+fn connected_state_shows_accounts_endpoints_and_gateway() {
     let mut state = state();
     state.accounts = vec![account("a", "Ada"), account("b", "Bo")];
     state.servers = vec![server("snippets", ServerState::Ready)];
@@ -206,7 +206,7 @@ fn connected_shows_who_where_and_the_gateway() {
 }
 
 #[test]
-fn what_is_wrong_asks_for_attention_even_when_signed_in() {
+fn problem_needs_attention_while_signed_in() {
     let mut state = state();
     state.accounts = vec![account("a", "Ada")];
     state.servers = vec![

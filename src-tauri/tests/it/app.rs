@@ -7,7 +7,7 @@ use tokio::process::{Child, Command};
 use crate::session::Session;
 use crate::within;
 
-/// The app, running. It ends with this value.
+/// The running app. It stops when it is dropped.
 pub(crate) struct App(Child);
 
 impl App {
@@ -19,7 +19,7 @@ impl App {
         Self(child)
     }
 
-    /// Runs the app and waits for its end.
+    /// Runs the app and waits until it exits.
     pub(crate) async fn run_to_end(session: &Session, arguments: &[&str]) -> Output {
         let output = command(session, arguments).stderr(Stdio::piped()).output();
         within("the app's end", output)
@@ -38,7 +38,7 @@ impl App {
     }
 }
 
-/// The app without a `postern` beside it or on the PATH: the case is the bridge.
+/// The app without a `postern` beside it or in PATH, so that only the fake bridge exists.
 fn command(session: &Session, arguments: &[&str]) -> Command {
     let mut command = Command::new(session.program());
     command

@@ -1,4 +1,4 @@
-//! A bridge that says what the case wants and writes down what it is asked.
+//! A fake bridge that shows the states of the case and records requests.
 
 use control::api::{
     AccountState, AccountView, BridgeView, Reply, Request, ServerModeState, ServerState,
@@ -15,7 +15,7 @@ use crate::within;
 
 pub(crate) struct Bridge {
     state: watch::Sender<State>,
-    asked: mpsc::UnboundedReceiver<Request>,
+    requests: mpsc::UnboundedReceiver<Request>,
     tasks: JoinSet<()>,
 }
 
@@ -23,24 +23,24 @@ impl Bridge {
     pub(crate) fn listen(home: &Home) -> Self {
         let (mcp, mut control) = Listener::bind(home).expect("the sockets");
         let (state, shown) = watch::channel(state());
-        let (noted, asked) = mpsc::unbounded_channel();
+        let (recorded, requests) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let _mcp = mcp;
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = control.accept().await {
-                let serving = serve(stream, shown.clone(), noted.clone());
+                let serving = serve(stream, shown.clone(), recorded.clone());
                 connections.spawn(async move { serving.await.unwrap_or_default() });
             }
         });
         Self {
             state,
-            asked,
+            requests,
             tasks,
         }
     }
 
-    /// Ends it; its sockets are free then.
+    /// Stops the bridge. Its sockets are free then.
     pub(crate) async fn end(mut self) {
         self.tasks.shutdown().await;
     }
@@ -49,19 +49,19 @@ impl Bridge {
         self.state.send_replace(state.clone());
     }
 
-    /// What it was asked next, besides for its state.
-    pub(crate) async fn asked(&mut self) -> Request {
-        within("a request", self.asked.recv())
+    /// Returns the next recorded request, except for the state.
+    pub(crate) async fn request(&mut self) -> Request {
+        within("a request", self.requests.recv())
             .await
             .expect("a bridge that runs")
     }
 }
 
-/// Answers one connection; its end is nobody's failure.
+/// Serves a connection. Its end is not an error.
 async fn serve(
     stream: Stream,
     shown: watch::Receiver<State>,
-    noted: mpsc::UnboundedSender<Request>,
+    recorded: mpsc::UnboundedSender<Request>,
 ) -> Option<()> {
     let (reader, mut writer) = tokio::io::split(stream);
     let mut lines = Lines::new(reader, LONGEST_LINE);
@@ -77,7 +77,7 @@ async fn serve(
         if request == Request::Watch {
             return watched(&mut writer, shown).await;
         }
-        noted.send(request).ok()?;
+        recorded.send(request).ok()?;
         hello::send(&mut writer, &Answer::Ok(Reply::Done))
             .await
             .ok()?;
@@ -98,7 +98,7 @@ async fn watched(
     }
 }
 
-/// Nobody signed in, nothing configured.
+/// A state without accounts and servers.
 pub(crate) fn state() -> State {
     State {
         bridge: BridgeView {

@@ -1,8 +1,7 @@
-//! The app itself, on a screen, a session bus and a tray of its own, in front of a bridge that
-//! says what the case wants.
+//! The app on its own screen, session bus and tray, with a fake bridge.
 //!
-//! Owns: that the app does on a desktop what its pure parts promise.
-//! Does not own: the real bridge, which the workspace's own cases put behind it.
+//! Owns: the behaviour of the app on a desktop.
+//! Does not own: the real bridge. The end-to-end cases of the workspace include it.
 
 #![cfg(target_os = "linux")]
 
@@ -22,19 +21,19 @@ use bridge::{Bridge, account, server, state};
 use session::Session;
 use window::Window;
 
-/// Nothing in these cases may take longer.
-const LONGEST: Duration = Duration::from_secs(60);
+/// The timeout of every step.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Waits for `work`, but not for ever.
+/// Waits for `work`. Panics after [`TIMEOUT`].
 async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(LONGEST, work).await {
+    match tokio::time::timeout(TIMEOUT, work).await {
         Ok(outcome) => outcome,
-        Err(_) => panic!("{what}: nothing within {} s", LONGEST.as_secs()),
+        Err(_) => panic!("{what}: nothing within {} s", TIMEOUT.as_secs()),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_desktop_it_says_so_and_ends() {
+async fn missing_desktop_is_reported_and_app_exits() {
     let session = Session::without_screen();
     let output = App::run_to_end(&session, &[]).await;
     assert_eq!(output.status.code(), Some(1));
@@ -45,7 +44,7 @@ async fn without_a_desktop_it_says_so_and_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_tray_follows_the_bridge_and_carries_clicks_to_it() {
+async fn tray_shows_bridge_state_and_sends_clicks() {
     let session = Session::start().await;
     let mut bridge = Bridge::listen(&session.home());
     let mut signed_out = state();
@@ -59,9 +58,9 @@ async fn the_tray_follows_the_bridge_and_carries_clicks_to_it() {
     assert_eq!(tray.tooltip().await, "Postern: not signed in");
 
     tray.click("Sign in").await;
-    let asked = bridge.asked().await;
+    let request = bridge.request().await;
     assert_eq!(
-        asked,
+        request,
         Request::SignIn {
             server: "snippets".into(),
             way: SignInWay::Here,
@@ -79,12 +78,12 @@ async fn the_tray_follows_the_bridge_and_carries_clicks_to_it() {
     assert_eq!(tray.tooltip().await, "Postern: connected");
 
     tray.click("Quit Postern").await;
-    assert_eq!(bridge.asked().await, Request::Quit);
+    assert_eq!(bridge.request().await, Request::Quit);
     assert!(app.ended().await.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_window_comes_when_wanted_and_goes_without_the_app() {
+async fn closed_window_reopens_on_request() {
     let session = Session::start().await;
     let bridge = Bridge::listen(&session.home());
     bridge.show(&state());
@@ -106,7 +105,7 @@ async fn the_window_comes_when_wanted_and_goes_without_the_app() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bridge_that_ends_is_missed_and_found_again() {
+async fn ended_bridge_is_reported_and_found_again() {
     let session = Session::start().await;
     let bridge = Bridge::listen(&session.home());
     bridge.show(&state());
@@ -115,7 +114,7 @@ async fn a_bridge_that_ends_is_missed_and_found_again() {
     tray.menu_with("Not signed in").await;
 
     bridge.end().await;
-    tray.menu_with("Postern's bridge is not running").await;
+    tray.menu_with("Background service not running").await;
 
     let next = Bridge::listen(&session.home());
     let mut signed_in = state();
@@ -125,7 +124,7 @@ async fn a_bridge_that_ends_is_missed_and_found_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tray_that_comes_late_is_found_and_without_one_the_window_is_the_app() {
+async fn late_tray_is_found_and_app_without_tray_exits_with_window() {
     let session = Session::without_tray().await;
     let bridge = Bridge::listen(&session.home());
     bridge.show(&state());
@@ -144,7 +143,7 @@ async fn a_tray_that_comes_late_is_found_and_without_one_the_window_is_the_app()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_shows_the_state_and_calls_the_bridge() {
+async fn page_shows_state_and_calls_bridge() {
     let session = Session::without_tray().await;
     let mut bridge = Bridge::listen(&session.home());
     let mut signed_out = state();
@@ -158,7 +157,7 @@ async fn the_page_shows_the_state_and_calls_the_bridge() {
     window.press("Sign in").await;
     let server_name = "snippets".to_owned();
     assert_eq!(
-        bridge.asked().await,
+        bridge.request().await,
         Request::SignIn {
             server: server_name,
             way: SignInWay::Here,
@@ -172,6 +171,8 @@ async fn the_page_shows_the_state_and_calls_the_bridge() {
     window.text("Ready").await;
 
     bridge.end().await;
-    window.text("Postern's bridge is not running").await;
+    window
+        .text("Postern's background service is not running")
+        .await;
     window.close().await;
 }

@@ -1,4 +1,4 @@
-//! What stands on the screen, without a window manager.
+//! The windows on the screen, without a window manager.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ impl Screen {
     pub(crate) fn open(display: &str) -> Self {
         let (display, number) = RustConnection::connect(Some(display)).expect("the screen");
         let root = display.setup().roots[number].root;
-        // From now on the screen tells of windows that come and go.
+        // From now on the screen reports windows that are created and destroyed.
         let told = ChangeWindowAttributesAux::new().event_mask(EventMask::SUBSTRUCTURE_NOTIFY);
         display
             .change_window_attributes(root, &told)
@@ -34,7 +34,7 @@ impl Screen {
         }
     }
 
-    /// The app's window, if it is shown.
+    /// Returns the app's window, if it is shown.
     pub(crate) fn window(&self) -> Option<Window> {
         let tree = self.display.query_tree(self.root).ok()?.reply().ok()?;
         tree.children.into_iter().find(|&one| self.is_ours(one))
@@ -50,7 +50,7 @@ impl Screen {
         }
     }
 
-    /// Closes it as its user does, and waits until it is gone.
+    /// Closes the window as a user does, and waits until it is destroyed.
     pub(crate) async fn close(&mut self, window: Window) {
         let atom = |name: &str| {
             let reply = self.display.intern_atom(false, name.as_bytes());

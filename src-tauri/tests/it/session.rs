@@ -1,4 +1,5 @@
-//! A desktop of a case's own: a screen, a session bus, a tray, a home. All of it ends with it.
+//! A desktop for one case: a screen, a session bus, a tray, a home. All of it stops when it is
+//! dropped.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -22,7 +23,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// With a screen, a bus and a tray.
+    /// Starts a session with a screen, a bus and a tray.
     pub(crate) async fn start() -> Self {
         Self::without_tray().await.with_tray().await
     }
@@ -66,13 +67,13 @@ impl Session {
         }
     }
 
-    /// The same session, now with a tray.
+    /// Adds a tray to the session.
     pub(crate) async fn with_tray(mut self) -> Self {
         self.tray = Some(TrayHost::open(&self.environment["DBUS_SESSION_BUS_ADDRESS"]).await);
         self
     }
 
-    /// The app's icon in the tray.
+    /// Waits for the app's icon in the tray.
     pub(crate) async fn tray_item(&self) -> TrayItem {
         let host = self.tray.as_ref().expect("a session with a tray");
         within("an icon in the tray", host.item()).await
@@ -106,11 +107,11 @@ impl Session {
     }
 }
 
-/// Xvfb takes a free display by itself and says which.
+/// Xvfb selects a free display and prints it.
 const XVFB: [&str; 6] = ["-displayfd", "1", "-screen", "0", "1280x800x24", "-noreset"];
 const DBUS: [&str; 4] = ["--session", "--nofork", "--nopidfile", "--print-address=1"];
 
-/// Runs a server that says in its first line where it listens.
+/// Runs a server that prints its address in the first line.
 async fn serve(program: &str, arguments: &[&str]) -> (Child, String) {
     let mut child = Command::new(program)
         .args(arguments)
@@ -129,7 +130,7 @@ async fn serve(program: &str, arguments: &[&str]) -> (Child, String) {
 }
 
 impl Drop for Session {
-    /// A case that failed says what the app said.
+    /// Prints the app's log if the case failed.
     #[expect(clippy::print_stdout, reason = "where the test's own words go")]
     fn drop(&mut self) {
         if std::thread::panicking() {

@@ -1,4 +1,4 @@
-//! A tray: what a panel is to the app, over the session bus (StatusNotifierItem, dbusmenu).
+//! A tray as a panel provides it, on the session bus (StatusNotifierItem, dbusmenu).
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::within;
 
 const WATCHER: &str = "org.kde.StatusNotifierWatcher";
 
-/// The watcher that icons register with.
+/// The watcher at which icons register.
 pub(crate) struct TrayHost {
     bus: Connection,
     items: watch::Receiver<Option<String>>,
@@ -31,7 +31,7 @@ impl TrayHost {
         Self { bus, items }
     }
 
-    /// The icon that registered.
+    /// Waits for an icon to register.
     pub(crate) async fn item(&self) -> TrayItem {
         let mut items = self.items.clone();
         let registered = items.wait_for(Option::is_some).await.expect("a watcher");
@@ -82,7 +82,7 @@ pub(crate) struct TrayItem {
 type Layout = (u32, (i32, HashMap<String, OwnedValue>, Vec<OwnedValue>));
 
 impl TrayItem {
-    /// Waits until the menu has an entry of this label, and returns all labels, one a line.
+    /// Waits until the menu has an entry with this label. Returns all labels, one per line.
     pub(crate) async fn menu_with(&self, label: &str) -> String {
         let menu = self.menu().await;
         let mut updates = menu
@@ -109,13 +109,13 @@ impl TrayItem {
             .iter()
             .find(|(_, one)| one == label)
             .unwrap_or_else(|| panic!("no `{label}` in {entries:?}"));
-        // The app may end before it answers.
+        // The app may exit before it responds.
         menu.call_noreply("Event", &(*id, "clicked", Value::from(""), 0_u32))
             .await
             .expect("a click");
     }
 
-    /// A left click on the icon.
+    /// Clicks the icon with the left button.
     pub(crate) async fn activate(&self) {
         let item = self.item().await;
         item.call_method("Activate", &(0_i32, 0_i32))
@@ -152,7 +152,7 @@ impl TrayItem {
             .and_then(|proxy| proxy.path(path))
             .and_then(|proxy| proxy.interface(interface))
             .expect("a description of a proxy")
-            // What is asked is what is there now.
+            // Reads the current value each time.
             .cache_properties(zbus::proxy::CacheProperties::No)
             .build()
             .await
@@ -160,7 +160,7 @@ impl TrayItem {
     }
 }
 
-/// All entries, those of submenus included, in their order.
+/// Returns all entries in order, including those of submenus.
 async fn entries(menu: &Proxy<'_>) -> Vec<(i32, String)> {
     let (_, (_, _, children)): Layout = menu
         .call("GetLayout", &(0_i32, -1_i32, Vec::<String>::new()))

@@ -1,4 +1,4 @@
-//! The app's window, read and clicked through WebKit's own driver.
+//! The app's window, through WebKit's own WebDriver.
 
 use std::net::TcpListener;
 use std::process::Stdio;
@@ -13,7 +13,7 @@ use tokio::time::interval;
 use crate::session::Session;
 use crate::within;
 
-/// The app, started by the driver. Both end with this value.
+/// The app, started by the driver. Both stop when it is dropped.
 pub(crate) struct Window {
     client: Client,
     _driver: Child,
@@ -33,7 +33,7 @@ impl Window {
         let connecting = async {
             let mut attempts = interval(Duration::from_millis(20));
             loop {
-                // It says nothing when it begins to listen.
+                // The driver does not report that it listens.
                 attempts.tick().await;
                 let session = ClientBuilder::new(HttpConnector::new())
                     .capabilities(capabilities.as_object().expect("an object").clone())
@@ -59,7 +59,7 @@ impl Window {
         self.wait(&shown).await;
     }
 
-    /// Presses the first button of this name.
+    /// Clicks the first button with this label.
     pub(crate) async fn press(&self, name: &str) {
         let button = format!("//button[normalize-space(.)=\"{name}\"]");
         self.wait(&button)
@@ -91,7 +91,7 @@ impl Window {
     }
 }
 
-/// The driver knows no port 0, so a free one is looked for first.
+/// Starts the driver. It does not support port 0, so a free port is chosen first.
 fn start_driver(session: &Session) -> (Child, u16) {
     let free = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     let port = free.local_addr().expect("an address").port();
