@@ -16,26 +16,26 @@ import { SignInBanner } from "./SignInBanner";
 
 /** Subscribes to the bridge; everything below takes what it shows as props. */
 export function App({ client }: { client: Client }) {
-  const link = useBridge(client);
-  switch (link.is) {
+  const status = useBridge(client);
+  switch (status.is) {
     case "connecting":
       return (
         <Center mih="100vh">
           <Loader aria-label={t("lost.connecting")} />
         </Center>
       );
-    case "attached":
-      return <Attached client={client} state={link.state} lost={false} />;
+    case "connected":
+      return <Connected client={client} state={status.state} lost={false} />;
     case "lost":
-      return link.last === null ? (
-        <BridgeLost problem={link.problem} />
+      return status.last === null ? (
+        <BridgeLost problem={status.problem} />
       ) : (
-        <Attached client={client} state={link.last} lost />
+        <Connected client={client} state={status.last} lost />
       );
   }
 }
 
-function Attached({ client, state, lost }: { client: Client; state: State; lost: boolean }) {
+function Connected({ client, state, lost }: { client: Client; state: State; lost: boolean }) {
   const [page, setPage] = usePage();
   const signIn = useAction(client.signIn);
   const props = { state, onSignIn: signIn.run };

@@ -2,7 +2,7 @@ import { Center, Loader, Stack, Text, Title } from "@mantine/core";
 import icon from "../../../icons/postern.svg";
 import type { Problem } from "../bindings/Problem";
 import { sentence } from "../parts/sentence";
-import { Words } from "../parts/Words";
+import { InlineCode } from "../parts/InlineCode";
 import { t } from "../strings/t";
 
 /** There is no bridge and there has not been one since the window opened. */
@@ -15,11 +15,11 @@ export function BridgeLost({ problem }: { problem: Problem }) {
           {t("lost.title")}
         </Title>
         <Text ta="center">
-          <Words>{problem.message}</Words>
+          <InlineCode>{problem.message}</InlineCode>
         </Text>
         {problem.hint !== null && (
           <Text ta="center">
-            <Words>{sentence(problem.hint)}</Words>
+            <InlineCode>{sentence(problem.hint)}</InlineCode>
           </Text>
         )}
         <Loader type="dots" size="sm" mt="sm" aria-hidden />

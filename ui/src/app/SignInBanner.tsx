@@ -5,7 +5,7 @@ import { useClient } from "../bridge/useBridge";
 import { CopyButton } from "../parts/CopyButton";
 import { ProblemAlert } from "../parts/ProblemAlert";
 import { sentence } from "../parts/sentence";
-import { Words } from "../parts/Words";
+import { InlineCode } from "../parts/InlineCode";
 import { t } from "../strings/t";
 import { SignInApproval } from "./SignInApproval";
 import { SignInCode } from "./SignInCode";
@@ -60,7 +60,7 @@ function BrowserPage({ waiting }: { waiting: SignInView }) {
   return (
     <>
       <Text size="sm">
-        <Words>{stuck ? sentence(waiting.browserProblem ?? "") : t("signIn.about")}</Words>
+        <InlineCode>{stuck ? sentence(waiting.browserProblem ?? "") : t("signIn.about")}</InlineCode>
       </Text>
       {waiting.approval !== null && (
         <Text size="sm">{t("approval.onPage", { resource: waiting.approval.resource })}</Text>

@@ -2,7 +2,7 @@ import { Group, Stack, Text } from "@mantine/core";
 import type { UserCodeView } from "../bindings/UserCodeView";
 import { CopyButton } from "../parts/CopyButton";
 import { Mono } from "../parts/Mono";
-import { Words } from "../parts/Words";
+import { InlineCode } from "../parts/InlineCode";
 import { t, time } from "../strings/t";
 
 /** A code, and the page to enter it on. */
@@ -10,7 +10,7 @@ export function SignInCode({ code }: { code: UserCodeView }) {
   return (
     <Stack gap={4}>
       <Text size="sm">
-        <Words>{t("signIn.aboutCode", { until: time(code.until) })}</Words>
+        <InlineCode>{t("signIn.aboutCode", { until: time(code.until) })}</InlineCode>
       </Text>
       <Mono>{code.page}</Mono>
       <Group gap="xs">

@@ -5,32 +5,32 @@ import type { Problem } from "../bindings/Problem";
 import type { State } from "../bindings/State";
 import type { Client } from "./client";
 
-export type Link =
+export type BridgeStatus =
   | { is: "connecting" }
-  | { is: "attached"; state: State }
+  | { is: "connected"; state: State }
   | { is: "lost"; problem: Problem; last: State | null };
 
-export function useBridge(client: Client): Link {
-  const [link, setLink] = useState<Link>({ is: "connecting" });
+export function useBridge(client: Client): BridgeStatus {
+  const [status, setStatus] = useState<BridgeStatus>({ is: "connecting" });
   useEffect(
     () =>
       client.follow({
-        onState: (state) => setLink({ is: "attached", state }),
-        onLost: (problem) => setLink((before) => ({ is: "lost", problem, last: lastState(before) })),
+        onState: (state) => setStatus({ is: "connected", state }),
+        onLost: (problem) => setStatus((before) => ({ is: "lost", problem, last: lastState(before) })),
       }),
     [client],
   );
-  return link;
+  return status;
 }
 
-function lastState(link: Link): State | null {
-  switch (link.is) {
+function lastState(status: BridgeStatus): State | null {
+  switch (status.is) {
     case "connecting":
       return null;
-    case "attached":
-      return link.state;
+    case "connected":
+      return status.state;
     case "lost":
-      return link.last;
+      return status.last;
   }
 }
 

@@ -3,9 +3,9 @@ import { CircleAlert } from "lucide-react";
 import type { ReactNode } from "react";
 import type { Problem } from "../bindings/Problem";
 import { t } from "../strings/t";
-import { Refusal } from "./Refusal";
+import { AuthErrorDetails } from "./AuthErrorDetails";
 import { sentence } from "./sentence";
-import { Words } from "./Words";
+import { InlineCode } from "./InlineCode";
 
 interface Props {
   problem: Problem | null;
@@ -23,7 +23,7 @@ export function ProblemAlert({ problem, onDismiss, onRetry, children }: Props) {
       color="red"
       variant="light"
       icon={<CircleAlert size={18} aria-hidden />}
-      title={<Words>{problem.message}</Words>}
+      title={<InlineCode>{problem.message}</InlineCode>}
       withCloseButton={onDismiss !== undefined}
       closeButtonLabel={t("action.dismiss")}
       onClose={() => onDismiss?.()}
@@ -31,10 +31,10 @@ export function ProblemAlert({ problem, onDismiss, onRetry, children }: Props) {
     >
       {problem.hint !== null && (
         <Text size="sm" style={{ overflowWrap: "anywhere" }}>
-          <Words>{sentence(problem.hint)}</Words>
+          <InlineCode>{sentence(problem.hint)}</InlineCode>
         </Text>
       )}
-      {problem.refusal !== undefined && <Refusal problem={problem} refusal={problem.refusal} />}
+      {problem.refusal !== undefined && <AuthErrorDetails problem={problem} refusal={problem.refusal} />}
       {(onRetry !== undefined || children !== undefined) && (
         <Group gap="xs" mt="xs">
           {children}

@@ -6,7 +6,7 @@ import { Mono } from "../../parts/Mono";
 import { ProblemAlert } from "../../parts/ProblemAlert";
 import { Row } from "../../parts/Row";
 import { sentence } from "../../parts/sentence";
-import { Words } from "../../parts/Words";
+import { InlineCode } from "../../parts/InlineCode";
 import { t } from "../../strings/t";
 import { Section } from "./Section";
 
@@ -48,7 +48,7 @@ export function BridgeSection({ bridge }: { bridge: BridgeView }) {
         below={
           bridge.vault.hint !== null && (
             <Text size="sm">
-              <Words>{sentence(bridge.vault.hint)}</Words>
+              <InlineCode>{sentence(bridge.vault.hint)}</InlineCode>
             </Text>
           )
         }

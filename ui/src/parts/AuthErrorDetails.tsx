@@ -10,7 +10,7 @@ interface Props {
 }
 
 /** What to quote to whoever has to act: the code, the correlation id, the administrator's link. */
-export function Refusal({ problem, refusal }: Props) {
+export function AuthErrorDetails({ problem, refusal }: Props) {
   return (
     <>
       <Text size="sm" mt={4}>

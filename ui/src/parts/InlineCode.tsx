@@ -1,7 +1,7 @@
 import { Code } from "@mantine/core";
 
 /** Text from the bridge, with what stands between backticks set as code. */
-export function Words({ children }: { children: string }) {
+export function InlineCode({ children }: { children: string }) {
   return children.split("`").map((part, index) =>
     index % 2 === 1 ? (
       // biome-ignore lint/suspicious/noArrayIndexKey: parts of one text never move
