@@ -1,5 +1,5 @@
-// Pictures of every page over canned state: `npm run build:mock && node screenshots.mjs FOLDER`.
-// Needs a Chromium; CHROMIUM names it where it is not /usr/bin/chromium.
+// Screenshots of every page with mock states: `npm run build:mock && node screenshots.mjs FOLDER`.
+// Requires Chromium at /usr/bin/chromium or at the path in CHROMIUM.
 
 import { createReadStream, existsSync, mkdirSync } from "node:fs";
 import { createServer } from "node:http";

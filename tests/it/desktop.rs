@@ -206,7 +206,7 @@ async fn window_previews_exact_change_to_host_file() {
     let (app, _tray) = desktop.start_app(&[]).await;
     let window = desktop.window(&app).await;
 
-    window.go_to("Hosts").await;
+    window.go_to("Apps").await;
     window.press("Add to Claude Desktop").await;
     window.shows("Make this change").await;
     window.shows(&file.display().to_string()).await;
@@ -249,12 +249,12 @@ async fn every_page_and_tray_show_signed_in_user() {
     }
     pictures.window("servers.png", &desktop.screen).await;
 
-    window.go_to("Consents").await;
+    window.go_to("Access").await;
     window.shows("may use snippets").await;
     window.shows("Since").await;
     pictures.window("consents.png", &desktop.screen).await;
 
-    window.go_to("Hosts").await;
+    window.go_to("Apps").await;
     window.press("Add to Claude Desktop").await;
     window.shows("mcpServers").await;
     pictures.window("hosts.png", &desktop.screen).await;

@@ -1,4 +1,4 @@
-// Everything that decides how the window looks, besides layout.
+// The appearance of the window, except for its layout.
 
 import {
   createTheme,
@@ -7,7 +7,7 @@ import {
   type VariantColorsResolver,
 } from "@mantine/core";
 
-// The wall: a blue-grey ink. The light behind the door is `yellow` wherever something wants attention.
+// The primary colour, a blue-grey. `yellow` marks what needs attention.
 const ink: MantineColorsTuple = [
   "#eef1fb",
   "#dce1f3",
@@ -34,7 +34,7 @@ const dark: MantineColorsTuple = [
   "#0f121b",
 ];
 
-// Tints are quiet in both schemes: the colour over whatever lies below, never a slab.
+// Light and subtle variants are a transparent tint of the colour in both schemes.
 const variantColorResolver: VariantColorsResolver = (input) => {
   const usual = defaultVariantColorsResolver(input);
   if (input.variant !== "light" && input.variant !== "subtle") return usual;

@@ -3,7 +3,7 @@ import { UserRound } from "lucide-react";
 import type { AccountView } from "../bindings/AccountView";
 import { t } from "../strings/t";
 
-/** Who is signed in, at the foot of the side bar. */
+/** The signed-in account at the bottom of the side bar. */
 export function AccountFoot({ accounts }: { accounts: AccountView[] }) {
   const [first, ...others] = accounts;
   const name =

@@ -8,45 +8,49 @@ import { states } from "../mock/states";
 import { mockTransport } from "../mock/transport";
 
 const user = userEvent.setup({ delay: null });
-const gone: Problem = { kind: "unreachable", message: "The bridge ended", hint: "wait a moment" };
+const unreachable: Problem = {
+  kind: "unreachable",
+  message: "The background service ended",
+  hint: "wait a moment",
+};
 
-test("without a bridge it says so, and what to do", () => {
+test("missing bridge is reported with a hint", () => {
   renderApp(mockTransport("none"));
   const alert = screen.getByRole("alert");
-  expect(alert.textContent).toContain("Postern's bridge is not running");
+  expect(alert.textContent).toContain("Postern's background service is not running");
   expect(alert.textContent).toContain("Run postern bridge in a terminal");
 });
 
-test("a bridge that goes away leaves the last state, which nobody can act on, until it is back", () => {
+test("lost bridge leaves last state inert until it returns", () => {
   let listener: Listener | undefined;
   renderApp({
-    call: () => Promise.reject(gone),
+    call: () => Promise.reject(unreachable),
     follow: (given) => {
       listener = given;
       given.onState(states.connected);
       return () => undefined;
     },
   });
-  act(() => listener?.onLost(gone));
-  expect(screen.getByRole("status").textContent).toContain("Postern's bridge is not running");
+  act(() => listener?.onLost(unreachable));
+  expect(screen.getByRole("status").textContent).toContain("Postern's background service is not running");
   expect(screen.getByText("timesheets").closest("[inert]")).not.toBeNull();
   act(() => listener?.onState(states.connected));
-  expect(screen.queryByText("Postern's bridge is not running")).toBeNull();
+  expect(screen.queryByText("Postern's background service is not running")).toBeNull();
   expect(screen.getByText("timesheets").closest("[inert]")).toBeNull();
 });
 
-test("the first run asks for a server, names it after its address and shows it", async () => {
+test("first run adds server and suggests name from URL", async () => {
   renderApp(mockTransport("first-run"));
-  await user.type(screen.getByLabelText("Server address"), "https://mcp.example.com/snippets/mcp");
+  await user.type(screen.getByLabelText("Server URL"), "https://mcp.example.com/snippets/mcp");
   expect(screen.getByLabelText<HTMLInputElement>("Name").value).toBe("snippets");
   await user.click(screen.getByRole("button", { name: "Add server" }));
   expect(await screen.findByRole("heading", { name: "Servers" })).toBeDefined();
   expect(screen.getByText("Sign-in needed")).toBeDefined();
 });
 
-test("an address without a server proposes the one that was found", async () => {
+test("URL without server proposes the found one", async () => {
   renderApp(mockTransport("first-run"));
-  await user.type(screen.getByLabelText("Server address"), "https://mcp.example.com");
+  await user.type(screen.getByLabelText("Server URL"), "https://mcp.example.com");
   await user.click(screen.getByRole("button", { name: "Add server" }));
   expect((await screen.findByRole("alert")).textContent).toContain("nothing at this path");
   await user.click(screen.getByRole("button", { name: "Add https://mcp.example.com/mcp instead" }));
@@ -54,16 +58,16 @@ test("an address without a server proposes the one that was found", async () => 
   expect(screen.getByText("https://mcp.example.com/mcp")).toBeDefined();
 });
 
-test("a name that is taken is told where it was typed", async () => {
+test("taken name is reported in the form", async () => {
   renderApp(mockTransport("connected"));
   await user.click(screen.getByRole("button", { name: "Add server" }));
   const dialog = await screen.findByRole("dialog");
-  await user.type(within(dialog).getByLabelText("Server address"), "https://mcp.example.com/wiki/mcp");
+  await user.type(within(dialog).getByLabelText("Server URL"), "https://mcp.example.com/wiki/mcp");
   await user.click(within(dialog).getByRole("button", { name: "Add server" }));
   expect((await within(dialog).findByRole("alert")).textContent).toContain("already is a server named wiki");
 });
 
-test("a sign-in that waits shows its link and can be cancelled", async () => {
+test("pending sign-in shows link and can be cancelled", async () => {
   renderApp(mockTransport("attention"), "settings");
   const banner = screen.getByRole("status");
   expect(banner.textContent).toContain("The browser could not be opened to sign in to timesheets");
@@ -72,7 +76,7 @@ test("a sign-in that waits shows its link and can be cancelled", async () => {
   expect(screen.queryByText(/could not be opened/)).toBeNull();
 });
 
-test("a code to enter elsewhere is shown with its page, and can be copied", () => {
+test("user code is shown with page and can be copied", () => {
   renderApp(mockTransport("entering-code"));
   const banner = screen.getByRole("status");
   expect(banner.textContent).toContain("Enter a code to sign in to snippets");
@@ -82,7 +86,7 @@ test("a code to enter elsewhere is shown with its page, and can be copied", () =
   expect(within(banner).getByRole("button", { name: "Cancel sign-in" })).toBeDefined();
 });
 
-test("pending approval names the resource and approves just that", async () => {
+test("pending approval names resource and approves only that", async () => {
   const transport = mockTransport("approving");
   const call = vi.spyOn(transport, "call");
   renderApp(transport);
@@ -97,23 +101,23 @@ test("pending approval names the resource and approves just that", async () => {
   expect(call).toHaveBeenCalledWith({ call: "approve-resource", server: "snippets", resource, audience });
 });
 
-test("scopes of other resources are shown with their server", () => {
+test("foreign scopes are shown with their server", () => {
   renderApp(mockTransport("approving"));
   expect(screen.getByText("https://graph.microsoft.com/Mail.Read")).toBeDefined();
 });
 
-test("a sign-in that fails is told on every page", async () => {
+test("failed sign-in is reported on every page", async () => {
   renderApp(mockTransport("signed-out"));
   await user.click(screen.getByRole("button", { name: "Sign in" }));
-  expect((await screen.findByRole("alert")).textContent).toContain("Nobody finished the sign-in to snippets");
+  expect((await screen.findByRole("alert")).textContent).toContain("The sign-in to snippets timed out");
 });
 
-test("every state names itself in words", () => {
+test("every state has a label", () => {
   renderApp(mockTransport("attention"));
   for (const words of ["Ready", "Sign-in needed", "Not working", "Connecting"]) {
     expect(screen.getByText(words)).toBeDefined();
   }
-  expect(screen.getByLabelText("2 servers want attention")).toBeDefined();
+  expect(screen.getByLabelText("2 servers need attention")).toBeDefined();
 });
 
 test("every control has a name", () => {
@@ -126,7 +130,7 @@ test("every control has a name", () => {
   }
 });
 
-test("asks nothing of a bridge but what a page needs", () => {
+test("servers page makes no calls", () => {
   const transport = mockTransport("connected");
   const call = vi.spyOn(transport, "call");
   renderApp(transport);

@@ -14,7 +14,7 @@ import { usePage } from "./pages";
 import { Shell } from "./Shell";
 import { SignInBanner } from "./SignInBanner";
 
-/** Subscribes to the bridge; everything below takes what it shows as props. */
+/** Subscribes to the bridge. All other components get the state as props. */
 export function App({ client }: { client: Client }) {
   const status = useBridge(client);
   switch (status.is) {

@@ -1,11 +1,11 @@
 import { Center, Loader, Stack, Text, Title } from "@mantine/core";
 import icon from "../../../icons/postern.svg";
 import type { Problem } from "../bindings/Problem";
-import { sentence } from "../parts/sentence";
 import { InlineCode } from "../parts/InlineCode";
+import { sentence } from "../parts/sentence";
 import { t } from "../strings/t";
 
-/** There is no bridge and there has not been one since the window opened. */
+/** The page shown while no bridge was reached since the window opened. */
 export function BridgeLost({ problem }: { problem: Problem }) {
   return (
     <Center component="main" mih="100vh" p="xl">

@@ -2,7 +2,7 @@ import { Button, Center, Code, Stack, Text, Title } from "@mantine/core";
 import { Component, type ReactNode } from "react";
 import { t } from "../strings/t";
 
-/** A page that cannot be drawn says so, instead of leaving an empty window. */
+/** Shows an error instead of an empty window if a page cannot be rendered. */
 export class Crash extends Component<{ children: ReactNode }, { error: Error | null }> {
   override state: { error: Error | null } = { error: null };
 

@@ -12,14 +12,14 @@ interface Props {
   state: State;
   page: PageId;
   onPage: (page: PageId) => void;
-  /** The bridge is away: what is shown is the last that was known, and nothing can be asked. */
+  /** Whether the bridge is unreachable: the last state is shown and no action is possible. */
   lost: boolean;
   banners: ReactNode;
   children: ReactNode;
 }
 
 export function Shell({ state, page, onPage, lost, banners, children }: Props) {
-  const waiting = state.servers.filter((server) => wantsAttention(server.state.is)).length;
+  const waiting = state.servers.filter((server) => needsAttention(server.state.is)).length;
   return (
     <div className={classes.shell}>
       <aside className={classes.side}>
@@ -76,6 +76,6 @@ function Attention({ count }: { count: number }) {
   );
 }
 
-function wantsAttention(is: State["servers"][number]["state"]["is"]): boolean {
+function needsAttention(is: State["servers"][number]["state"]["is"]): boolean {
   return is === "sign-in-needed" || is === "failed";
 }

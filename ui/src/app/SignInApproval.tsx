@@ -13,7 +13,7 @@ interface Props {
   cancelButton: ReactNode;
 }
 
-/** Asks whether a server may have tokens for a resource, where no page of the sign-in asks that. */
+/** Asks whether a server may get tokens for a resource if no page of the sign-in asks. */
 export function SignInApproval({ server, approval, cancelButton }: Props) {
   const client = useClient();
   const allow = useAction(() => client.approveResource(server, approval.resource, approval.audience));

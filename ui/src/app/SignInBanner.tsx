@@ -3,14 +3,14 @@ import type { SignInView } from "../bindings/SignInView";
 import { useAction } from "../bridge/useAction";
 import { useClient } from "../bridge/useBridge";
 import { CopyButton } from "../parts/CopyButton";
+import { InlineCode } from "../parts/InlineCode";
 import { ProblemAlert } from "../parts/ProblemAlert";
 import { sentence } from "../parts/sentence";
-import { InlineCode } from "../parts/InlineCode";
 import { t } from "../strings/t";
 import { SignInApproval } from "./SignInApproval";
 import { SignInCode } from "./SignInCode";
 
-/** A sign-in waits for somebody: where it is, what to enter there, and how to end it. */
+/** A pending sign-in: its page or code, and the button that cancels it. */
 export function SignInBanner({ waiting }: { waiting: SignInView }) {
   const client = useClient();
   const cancel = useAction(() => client.cancelSignIn(waiting.server));
@@ -44,7 +44,7 @@ export function SignInBanner({ waiting }: { waiting: SignInView }) {
   );
 }
 
-/** The question that this window asks. A page of the sign-in asks it if there is one. */
+/** Returns the approval that this window asks for. A page of the sign-in asks for it if there is one. */
 function approvalHere({ approval }: SignInView) {
   return approval === null || approval.onPage ? null : approval;
 }

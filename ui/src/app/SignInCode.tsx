@@ -1,11 +1,11 @@
 import { Group, Stack, Text } from "@mantine/core";
 import type { UserCodeView } from "../bindings/UserCodeView";
 import { CopyButton } from "../parts/CopyButton";
-import { Mono } from "../parts/Mono";
 import { InlineCode } from "../parts/InlineCode";
+import { Mono } from "../parts/Mono";
 import { t, time } from "../strings/t";
 
-/** A code, and the page to enter it on. */
+/** A user code and its verification URI. */
 export function SignInCode({ code }: { code: UserCodeView }) {
   return (
     <Stack gap={4}>

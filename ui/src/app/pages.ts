@@ -10,7 +10,7 @@ export const PAGES: { id: PageId; icon: LucideIcon }[] = [
   { id: "settings", icon: Settings },
 ];
 
-/** The page that the address's fragment names, so that Back works in a browser. */
+/** Returns the page in the URL's fragment, so that Back works in a browser. */
 export function usePage(): [PageId, (page: PageId) => void] {
   const [page, setPage] = useState(pageOfAddress);
   useEffect(() => {

@@ -17,13 +17,13 @@ async function all(...chunks: string[]) {
   return events;
 }
 
-test("reads events that arrive in any pieces", async () => {
+test("events in any chunks are parsed", async () => {
   expect(await all("da", 'ta: {"a":', "1}\n", "\n: still here\n\ndata:x\ndata: y\r\n\r\n")).toEqual([
     { event: "message", data: '{"a":1}' },
     { event: "message", data: "x\ny" },
   ]);
 });
 
-test("names an event, and leaves out one that never ended", async () => {
+test("incomplete event is dropped", async () => {
   expect(await all('event: lost\ndata: {}\n\ndata: {"cut":')).toEqual([{ event: "lost", data: "{}" }]);
 });

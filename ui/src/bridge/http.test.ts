@@ -14,7 +14,7 @@ function answer(body: unknown, status = 200) {
   return fetching;
 }
 
-test("takes the token out of the address and keeps it for the tab", () => {
+test("token is removed from URL and stored for tab", () => {
   location.hash = "#token=abc";
   expect(takeToken()).toBe("abc");
   expect(location.hash).toBe("");
@@ -23,7 +23,7 @@ test("takes the token out of the address and keeps it for the tab", () => {
   expect(location.hash).toBe("#/hosts");
 });
 
-test("sends the request with the token", async () => {
+test("call sends request with token", async () => {
   const fetching = answer({ reply: "done" });
   expect(await httpTransport("abc").call({ call: "sign-in", server: "x" })).toEqual({ reply: "done" });
   const [path, init] = fetching.mock.calls[0] ?? [];
@@ -32,18 +32,18 @@ test("sends the request with the token", async () => {
   expect(init?.body).toBe('{"call":"sign-in","server":"x"}');
 });
 
-test("rejects with the bridge's problem, and with one of its own where there is none", async () => {
+test("failed call rejects with problem of bridge or its own", async () => {
   answer(problem, 404);
   await expect(httpTransport("").call({ call: "status" })).rejects.toEqual(problem);
   answer("no", 401);
   await expect(httpTransport("").call({ call: "status" })).rejects.toMatchObject({
-    message: expect.stringContaining("used up"),
+    message: expect.stringContaining("used before"),
   });
   vi.stubGlobal("fetch", () => Promise.reject(new TypeError("fetch failed")));
   await expect(httpTransport("").call({ call: "status" })).rejects.toMatchObject({ kind: "unreachable" });
 });
 
-test("follows the state, and says so when it ends", async () => {
+test("follow reports states and the end of the stream", async () => {
   const body = `data: ${JSON.stringify(states.connected)}\n\n`;
   vi.stubGlobal("fetch", async () => new Response(body));
   const seen: State[] = [];

@@ -1,4 +1,4 @@
-// In an ordinary browser: the HTTP face of `postern ui`, with the one-time token it put into the address.
+// The transport in a browser: HTTP to `postern ui`, with the one-time token in the URL.
 
 import type { Problem } from "../bindings/Problem";
 import type { Reply } from "../bindings/Reply";
@@ -30,7 +30,7 @@ export function httpTransport(token: string): Transport {
   };
 }
 
-/** Takes the token out of the address, where it would stay in the history, and keeps it for this tab. */
+/** Removes the token from the URL, so that it does not stay in the history, and stores it for this tab. */
 export function takeToken(): string {
   const fragment = location.hash.replace(/^#(token=)?/, "");
   if (fragment !== "" && !fragment.startsWith("/")) {

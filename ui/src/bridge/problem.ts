@@ -1,7 +1,7 @@
 import type { Problem } from "../bindings/Problem";
 import { t } from "../strings/t";
 
-/** Whatever was thrown, as a `Problem`. */
+/** Converts a thrown value to a `Problem`. */
 export function toProblem(thrown: unknown): Problem {
   if (isProblem(thrown)) return thrown;
   const detail = thrown instanceof Error ? thrown.message : String(thrown);

@@ -5,7 +5,7 @@ import type { Problem } from "../bindings/Problem";
 import { states } from "../mock/states";
 import { tauriTransport } from "./tauri";
 
-const lost: Problem = { kind: "unreachable", message: "The bridge ended", hint: null };
+const lost: Problem = { kind: "unreachable", message: "The background service ended", hint: null };
 
 afterEach(clearMocks);
 
@@ -19,7 +19,7 @@ function listen() {
   return { ...listener, end };
 }
 
-test("passes the request on, and rejects with the problem", async () => {
+test("call sends request and rejects with problem", async () => {
   const call = vi.fn((_args: unknown): unknown => ({ reply: "done" }));
   app({ call });
   const request = { call: "remove-server", name: "x" } as const;
@@ -29,25 +29,25 @@ test("passes the request on, and rejects with the problem", async () => {
   await expect(tauriTransport().call(request)).rejects.toEqual(lost);
 });
 
-test("shows the state that there is, then what changes", async () => {
+test("follow reports current state and changes", async () => {
   app({ state: () => states.connected });
-  const heard = listen();
-  await vi.waitFor(() => expect(heard.onState).toHaveBeenCalledWith(states.connected));
+  const received = listen();
+  await vi.waitFor(() => expect(received.onState).toHaveBeenCalledWith(states.connected));
   await emit("lost", lost);
-  expect(heard.onLost).toHaveBeenCalledWith(lost);
-  heard.end();
+  expect(received.onLost).toHaveBeenCalledWith(lost);
+  received.end();
   await emit("state", states.attention);
-  expect(heard.onState).toHaveBeenCalledTimes(1);
+  expect(received.onState).toHaveBeenCalledTimes(1);
 });
 
-test("an event that overtakes the first answer wins", async () => {
+test("event before first response wins", async () => {
   let answer: (state: unknown) => void = () => undefined;
-  const asked = vi.fn(() => new Promise((resolve) => (answer = resolve)));
-  app({ state: asked });
-  const heard = listen();
-  await vi.waitFor(() => expect(asked).toHaveBeenCalled());
+  const requested = vi.fn(() => new Promise((resolve) => (answer = resolve)));
+  app({ state: requested });
+  const received = listen();
+  await vi.waitFor(() => expect(requested).toHaveBeenCalled());
   await emit("state", states.attention);
   answer(states.connected);
   await Promise.resolve();
-  expect(heard.onState.mock.calls).toEqual([[states.attention]]);
+  expect(received.onState.mock.calls).toEqual([[states.attention]]);
 });

@@ -1,4 +1,4 @@
-// Inside the desktop app: commands and events of `src-tauri`.
+// The transport in the desktop app: commands and events of `src-tauri`.
 
 import { invoke } from "@tauri-apps/api/core";
 import { listen } from "@tauri-apps/api/event";
@@ -23,13 +23,13 @@ export function tauriTransport(): Transport {
 
 function follow(listener: Listener): () => void {
   let ended = false;
-  let heard = false;
+  let received = false;
   const onState = (state: State) => {
-    heard = true;
+    received = true;
     if (!ended) listener.onState(state);
   };
   const onLost = (problem: Problem) => {
-    heard = true;
+    received = true;
     if (!ended) listener.onLost(problem);
   };
   const subscriptions = [
@@ -39,9 +39,9 @@ function follow(listener: Listener): () => void {
   Promise.all(subscriptions)
     .then(() => invoke<State>("state"))
     .then(
-      // What came as an event meanwhile is newer.
-      (state) => heard || onState(state),
-      (thrown) => heard || onLost(toProblem(thrown)),
+      // An event that arrived meanwhile is newer.
+      (state) => received || onState(state),
+      (thrown) => received || onLost(toProblem(thrown)),
     );
   return () => {
     ended = true;

@@ -1,5 +1,5 @@
-// The way to the bridge: one function for calls, one subscription to the state.
-// The window reaches it through Tauri, an ordinary browser through `postern ui` over HTTP.
+// The connection to the bridge: calls, and a subscription to the state.
+// The desktop app uses Tauri, and a browser uses HTTP to `postern ui`.
 
 import type { Problem } from "../bindings/Problem";
 import type { Reply } from "../bindings/Reply";
@@ -8,13 +8,13 @@ import type { State } from "../bindings/State";
 
 export interface Listener {
   onState(state: State): void;
-  /** The bridge cannot be seen any more; another `onState` follows when it can. */
+  /** The bridge is unreachable. `onState` follows when it is reachable again. */
   onLost(problem: Problem): void;
 }
 
 export interface Transport {
   /** Resolves with the reply, rejects with a `Problem`. */
   call(request: Request): Promise<Reply>;
-  /** Returns what ends the subscription. */
+  /** Returns a function that ends the subscription. */
   follow(listener: Listener): () => void;
 }

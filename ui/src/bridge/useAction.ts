@@ -1,11 +1,11 @@
-// One call at a time, with what it gave or why it failed.
+// An action with its latest result or problem. Results of earlier runs are ignored.
 
 import { useCallback, useEffect, useRef, useState } from "react";
 import type { Problem } from "../bindings/Problem";
 import { toProblem } from "./problem";
 
 export interface Action<A extends unknown[], R> {
-  /** Resolves with the result, or with `undefined` where `problem` says why there is none. */
+  /** Resolves with the result, or with `undefined` if it failed. `problem` has the reason. */
   run: (...args: A) => Promise<R | undefined>;
   busy: boolean;
   result: R | undefined;
@@ -18,25 +18,26 @@ type Outcome<R> = { busy: boolean; result: R | undefined; problem: Problem | nul
 export function useAction<A extends unknown[], R>(perform: (...args: A) => Promise<R>): Action<A, R> {
   const [outcome, setOutcome] = useState<Outcome<R>>({ busy: false, result: undefined, problem: null });
   const latest = useRef(perform);
-  const turn = useRef(0);
+  const latestRun = useRef(0);
   useEffect(() => {
     latest.current = perform;
   });
   const run = useCallback(async (...args: A) => {
-    turn.current += 1;
-    const mine = turn.current;
+    latestRun.current += 1;
+    const thisRun = latestRun.current;
     setOutcome((before) => ({ busy: true, result: before.result, problem: null }));
     try {
       const result = await latest.current(...args);
-      if (mine === turn.current) setOutcome({ busy: false, result, problem: null });
+      if (thisRun === latestRun.current) setOutcome({ busy: false, result, problem: null });
       return result;
     } catch (thrown) {
-      if (mine === turn.current) setOutcome({ busy: false, result: undefined, problem: toProblem(thrown) });
+      if (thisRun === latestRun.current)
+        setOutcome({ busy: false, result: undefined, problem: toProblem(thrown) });
       return undefined;
     }
   }, []);
   const reset = useCallback(() => {
-    turn.current += 1;
+    latestRun.current += 1;
     setOutcome({ busy: false, result: undefined, problem: null });
   }, []);
   return { run, reset, ...outcome };

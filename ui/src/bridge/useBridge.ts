@@ -1,4 +1,4 @@
-// The one place that subscribes to the bridge's state, and the context that hands calls to pages.
+// The only subscription to the bridge's state, and the context that gives pages the client.
 
 import { createContext, useContext, useEffect, useState } from "react";
 import type { Problem } from "../bindings/Problem";

@@ -1,9 +1,9 @@
-// What is asked for when a page opens, and again when what it hangs on changes.
+// An action that runs when a page opens and again when its inputs change.
 
 import { useEffect } from "react";
 import { type Action, useAction } from "./useAction";
 
-/** `changes` names the circumstances: another text, another load. */
+/** Loads again whenever the text `changes` changes. */
 export function useLoad<R>(load: () => Promise<R>, changes: string): Action<[], R> {
   const action = useAction(load);
   const { run } = action;

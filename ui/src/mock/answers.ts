@@ -1,4 +1,4 @@
-// Canned replies to calls, over a state that calls can change.
+// Mock replies to calls, with a state that calls can change.
 
 import type { ConsentList } from "../bindings/ConsentList";
 import type { HostView } from "../bindings/HostView";
@@ -11,7 +11,7 @@ import { consents, diff, doctor } from "./replies";
 
 const DONE: Reply = { reply: "done" };
 
-/** A bridge that never was: what it knows, and what it answers. */
+/** A mock bridge: its state and its replies. */
 export class MockBridge {
   state: State;
   private hostServers = ["wiki"];
@@ -89,7 +89,7 @@ export class MockBridge {
       case "sign-in":
         throw {
           kind: "sign-in-ended",
-          message: `Nobody finished the sign-in to ${request.server} in time`,
+          message: `The sign-in to ${request.server} timed out`,
           hint: "Press Sign in to try again.",
         } satisfies Problem;
       default:
@@ -162,7 +162,7 @@ export class MockBridge {
   }
 }
 
-/** A bare host has its server at /mcp; every other address wants a sign-in. */
+/** A URL without a path has its server at /mcp. All others need a sign-in. */
 function inspection(url: string): Inspection {
   const { origin, pathname } = new URL(url);
   if (pathname !== "/") return { is: "sign-in" };

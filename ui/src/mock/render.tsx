@@ -1,4 +1,4 @@
-// The window over a canned bridge, for component tests.
+// The window with a mock bridge, for component tests.
 
 import { MantineProvider } from "@mantine/core";
 import { render } from "@testing-library/react";

@@ -22,11 +22,11 @@ export const consents: ConsentView[] = [
 
 export const doctor: DoctorCheck[] = [
   { subject: "Configuration", outcome: "fine", finding: "3 servers.", hint: null },
-  { subject: "Keychain", outcome: "fine", finding: "Open, and holds the key.", hint: null },
+  { subject: "Keychain", outcome: "fine", finding: "Unlocked, and contains the key.", hint: null },
   {
     subject: "timesheets",
     outcome: "warning",
-    finding: "Nobody has signed in to it yet.",
+    finding: "Not signed in yet.",
     hint: "Press Sign in under Servers.",
   },
 ];

@@ -1,4 +1,4 @@
-// What Mantine asks of a browser and happy-dom does not have.
+// Browser features that Mantine needs and happy-dom lacks.
 
 import { cleanup } from "@testing-library/react";
 import { afterEach } from "vitest";

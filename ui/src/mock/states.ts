@@ -1,4 +1,4 @@
-// Canned states, for screenshots, design work and component tests.
+// Mock states for screenshots, design work and component tests.
 
 import type { ServerView } from "../bindings/ServerView";
 import type { State } from "../bindings/State";

@@ -1,4 +1,4 @@
-// `vite --mode mock`: `?state=connected` (see states.ts, or `none` for no bridge) chooses what is shown.
+// `vite --mode mock`: `?state=connected` selects the state (see states.ts, or `none` for no bridge).
 
 import type { Problem } from "../bindings/Problem";
 import type { Listener, Transport } from "../bridge/transport";
@@ -7,7 +7,7 @@ import { type StateName, states } from "./states";
 
 const NO_BRIDGE: Problem = {
   kind: "unreachable",
-  message: "Nothing answers on the control socket, and the bridge could not be started.",
+  message: "The control socket does not respond, and the background service could not be started.",
   hint: "Run `postern bridge` in a terminal to see why.",
 };
 

@@ -9,27 +9,27 @@ interface Props {
   refusal: RefusalView;
 }
 
-/** What to quote to whoever has to act: the code, the correlation id, the administrator's link. */
+/** Details for the person who must act: the code, the correlation id, the administrator's link. */
 export function AuthErrorDetails({ problem, refusal }: Props) {
   return (
     <>
       <Text size="sm" mt={4}>
-        {t(`refusal.actor.${refusal.actor}`)}
+        {t(`authError.actor.${refusal.actor}`)}
       </Text>
       <Text size="xs" c="dimmed" ff="monospace" mt={4} style={{ overflowWrap: "anywhere" }}>
         {[refusal.code, refusal.correlationId].filter(Boolean).join(" · ")}
       </Text>
       <Group gap="xs" mt="xs">
-        <CopyButton labelled value={quotable(problem, refusal)} what={t("refusal.details")} />
+        <CopyButton labelled value={copyText(problem, refusal)} what={t("authError.details")} />
         {refusal.adminConsentUrl !== null && (
-          <CopyButton labelled value={refusal.adminConsentUrl} what={t("refusal.adminLink")} />
+          <CopyButton labelled value={refusal.adminConsentUrl} what={t("authError.adminLink")} />
         )}
       </Group>
     </>
   );
 }
 
-function quotable(problem: Problem, refusal: RefusalView): string {
+function copyText(problem: Problem, refusal: RefusalView): string {
   const lines = [
     problem.message,
     problem.hint,

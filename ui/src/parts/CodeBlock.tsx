@@ -1,6 +1,6 @@
 import { Code, ScrollArea } from "@mantine/core";
 
-/** Text for machines, as it is, scrolled where it is long. */
+/** Preformatted text that scrolls if it is long. */
 export function CodeBlock({ children, label }: { children: string; label: string }) {
   return (
     <ScrollArea.Autosize mah={280} type="auto" offsetScrollbars={false}>

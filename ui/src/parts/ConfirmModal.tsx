@@ -8,15 +8,15 @@ interface Props {
   opened: boolean;
   title: string;
   about: string;
-  /** The word on the button that does it. */
+  /** The label of the confirm button. */
   action: string;
   onConfirm: () => Promise<unknown>;
   onClose: () => void;
-  /** What else there is to decide. */
+  /** Further options. */
   children?: ReactNode;
 }
 
-/** Asks before something is taken away, and shows why it could not be. */
+/** Asks before something is removed, and shows the problem if that fails. */
 export function ConfirmModal({ opened, title, about, action, onConfirm, onClose, children }: Props) {
   const confirm = useAction(async () => {
     await onConfirm();

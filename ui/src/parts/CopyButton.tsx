@@ -4,9 +4,9 @@ import { t } from "../strings/t";
 
 interface Props {
   value: string;
-  /** What is copied, for the accessible name. */
+  /** The name of the copied value, for the accessible label. */
   what: string;
-  /** With words beside the icon. */
+  /** Whether a label is shown beside the icon. */
   labelled?: boolean;
 }
 

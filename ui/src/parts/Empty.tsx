@@ -9,7 +9,7 @@ interface Props {
   children?: ReactNode;
 }
 
-/** A page or list with nothing in it yet, in words. */
+/** The placeholder of an empty page or list. */
 export function Empty({ icon: Icon, title, about, children }: Props) {
   return (
     <Center py={44} px="md">

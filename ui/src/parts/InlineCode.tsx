@@ -1,6 +1,6 @@
 import { Code } from "@mantine/core";
 
-/** Text from the bridge, with what stands between backticks set as code. */
+/** Text from the bridge. Parts between backticks are shown as code. */
 export function InlineCode({ children }: { children: string }) {
   return children.split("`").map((part, index) =>
     index % 2 === 1 ? (

@@ -1,6 +1,6 @@
 import { Text } from "@mantine/core";
 
-/** A path, URL or name that a machine reads; it may break anywhere, or end in an ellipsis. */
+/** A path, URL or identifier. It may break anywhere, or is truncated with an ellipsis. */
 export function Mono({ children, truncate = false }: { children: string; truncate?: boolean }) {
   return (
     <Text

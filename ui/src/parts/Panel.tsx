@@ -1,7 +1,7 @@
 import { Paper } from "@mantine/core";
 import type { ReactNode } from "react";
 
-/** A card on the floor of a page. */
+/** A card on a page. */
 export function Panel({ children, flush = false }: { children: ReactNode; flush?: boolean }) {
   return (
     <Paper

@@ -4,8 +4,8 @@ import type { ReactNode } from "react";
 import type { Problem } from "../bindings/Problem";
 import { t } from "../strings/t";
 import { AuthErrorDetails } from "./AuthErrorDetails";
-import { sentence } from "./sentence";
 import { InlineCode } from "./InlineCode";
+import { sentence } from "./sentence";
 
 interface Props {
   problem: Problem | null;
@@ -14,7 +14,7 @@ interface Props {
   children?: ReactNode;
 }
 
-/** What failed and what to do next, wherever it failed. */
+/** A problem with its hint. */
 export function ProblemAlert({ problem, onDismiss, onRetry, children }: Props) {
   if (problem === null) return null;
   return (

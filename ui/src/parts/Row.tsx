@@ -7,11 +7,11 @@ interface Props {
   about?: ReactNode;
   /** The value or the control. */
   children?: ReactNode;
-  /** Something that belongs to the row and needs its whole width. */
+  /** Content of the row that needs its whole width. */
   below?: ReactNode;
 }
 
-/** One row of a panel: what it is on the left, the value or control on the right. */
+/** A row of a panel: the label on the left, the value or control on the right. */
 export function Row({ label, about, children, below }: Props) {
   return (
     <>

@@ -1,4 +1,4 @@
-// One language now. Another is another file beside `en.ts` and a choice here.
+// Only English so far. Another language needs a file beside `en.ts` and a choice here.
 
 import i18next from "i18next";
 import { en } from "./en";
@@ -19,7 +19,7 @@ void i18next.init({
 
 export const t = i18next.t;
 
-// In the form of the person's own system.
+// Formats a date in the system's locale.
 export function day(unixSeconds: number): string {
   return new Intl.DateTimeFormat(undefined, { dateStyle: "long" }).format(unixSeconds * 1000);
 }

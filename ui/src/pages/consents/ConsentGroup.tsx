@@ -8,13 +8,13 @@ import { Row } from "../../parts/Row";
 import { day, t } from "../../strings/t";
 
 interface Props {
-  /** The server through which the gateway is known. */
+  /** The server through which the gateway is configured. */
   via: string;
   consents: ConsentView[];
   onRevoked: () => void;
 }
 
-/** What one gateway granted. */
+/** The consents at one gateway. */
 export function ConsentGroup({ via, consents, onRevoked }: Props) {
   const client = useClient();
   const [revoking, setRevoking] = useState<ConsentView | null>(null);

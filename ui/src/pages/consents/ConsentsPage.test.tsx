@@ -7,7 +7,7 @@ import { mockTransport } from "../../mock/transport";
 
 const user = userEvent.setup({ delay: null });
 
-test("a consent is revoked after a question and is gone", async () => {
+test("consent is revoked after confirmation", async () => {
   renderApp(mockTransport("connected"), "consents");
   await user.click(await screen.findByRole("button", { name: "Revoke the consent for wiki" }));
   const dialog = await screen.findByRole("dialog");
@@ -16,12 +16,12 @@ test("a consent is revoked after a question and is gone", async () => {
   expect(screen.getByRole("button", { name: "Revoke the consent for snippets" })).toBeDefined();
 });
 
-test("no consents are told in words", async () => {
+test("empty list has a placeholder", async () => {
   renderApp(mockTransport("signed-out"), "consents");
   expect(await screen.findByText("No consents")).toBeDefined();
 });
 
-test("servers that could not be asked are one line beside the consents", async () => {
+test("unavailable servers are listed in one line", async () => {
   const inner = mockTransport("connected");
   const notAsked = [
     { server: "contoso", reason: "not signed in", kind: "sign-in-needed" as const },
@@ -35,7 +35,7 @@ test("servers that could not be asked are one line beside the consents", async (
     },
   };
   renderApp(transport, "consents");
-  const note = await screen.findByText("Not asked: contoso (not signed in), gone (cannot be reached)");
+  const note = await screen.findByText("Not available: contoso (not signed in), gone (cannot be reached)");
   expect(note).toBeDefined();
   expect(screen.getByRole("button", { name: "Revoke the consent for wiki" })).toBeDefined();
   expect(screen.queryByRole("alert")).toBeNull();

@@ -19,7 +19,7 @@ interface Props {
 
 export function ConsentsPage({ state, onSignIn }: Props) {
   const client = useClient();
-  // Consents hang on who is signed in and on which servers there are.
+  // Consents depend on the signed-in accounts and the servers.
   const changes = JSON.stringify([
     state.accounts.map(({ id, state }) => [id, state]),
     state.servers.map(({ name, account, state }) => [name, account, state.is]),
@@ -80,7 +80,7 @@ function Groups({ consents, onRevoked }: { consents: ConsentView[]; onRevoked: (
   );
 }
 
-/** The servers that could not be asked, in one line. */
+/** The servers whose consents are not available, in one line. */
 function Missing({ servers }: { servers: NotAsked[] }) {
   if (servers.length === 0) return null;
   const named = servers.map(({ server, reason }) => t("consents.notAskedServer", { server, reason }));

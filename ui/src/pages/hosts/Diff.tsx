@@ -2,7 +2,7 @@ import { ScrollArea } from "@mantine/core";
 import { t } from "../../strings/t";
 import classes from "./Diff.module.css";
 
-/** A unified diff, line by line as it is, with what comes and what goes marked. */
+/** A unified diff with added and removed lines marked. */
 export function Diff({ text }: { text: string }) {
   const lines = text.replace(/\n$/, "").split("\n");
   return (

@@ -21,7 +21,7 @@ interface Props {
   onClose: () => void;
 }
 
-/** Shows exactly what would change in the host's file, and changes it when told to. */
+/** Previews the exact change to the host's file and applies it on request. */
 export function HostChangeModal({ change: { is, host, server }, onMade, onClose }: Props) {
   const client = useClient();
   const adding = is === "add";
@@ -37,7 +37,7 @@ export function HostChangeModal({ change: { is, host, server }, onMade, onClose 
         : client.removeFromHost(host.id, server, approved)),
     );
   });
-  const lookAgain = () => {
+  const previewAgain = () => {
     apply.reset();
     preview.run();
   };
@@ -63,7 +63,7 @@ export function HostChangeModal({ change: { is, host, server }, onMade, onClose 
         {preview.result === undefined && preview.busy && <Skeleton height={160} />}
         {preview.result !== undefined &&
           (nothing ? <Text size="sm">{t("hosts.nothing")}</Text> : <Diff text={preview.result.diff} />)}
-        <ProblemAlert problem={apply.problem} onRetry={lookAgain} />
+        <ProblemAlert problem={apply.problem} onRetry={previewAgain} />
         <Group justify="flex-end" gap="xs">
           <Button variant="default" onClick={onClose}>
             {t("action.cancel")}

@@ -11,14 +11,14 @@ import type { Change } from "./HostChangeModal";
 
 interface Props {
   host: HostView;
-  /** The servers that there are. */
+  /** The names of all servers. */
   servers: string[];
   onChange: (change: Change) => void;
 }
 
-/** One host program: its file, and which of our servers stand in it. */
+/** A host: its file, and the servers in it. */
 export function HostPanel({ host, servers, onChange }: Props) {
-  // A server that was removed here may still stand in the host's file.
+  // A server that was removed in Postern may still be in the host's file.
   const named = [...new Set([...servers, ...host.servers])].sort();
   return (
     <section aria-label={host.name}>

@@ -6,7 +6,7 @@ import { mockTransport } from "../../mock/transport";
 
 const user = userEvent.setup({ delay: null });
 
-test("the change is shown before it is made, and made only then", async () => {
+test("change is previewed before it is applied", async () => {
   const transport = mockTransport("connected");
   const call = vi.spyOn(transport, "call");
   const made = () => call.mock.calls.some(([request]) => request.call === "add-to-host");

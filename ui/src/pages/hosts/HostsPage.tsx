@@ -43,7 +43,7 @@ export function HostsPage({ state }: { state: State }) {
   );
 }
 
-/** The change was made: what is left for the person to do, and where the file as it was is kept. */
+/** The applied change: what the user must do next, and the path of the backup. */
 function Made({ change, onDismiss }: { change: HostChange; onDismiss: () => void }) {
   return (
     <Alert

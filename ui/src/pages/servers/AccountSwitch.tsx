@@ -12,7 +12,7 @@ interface Props {
   accounts: AccountView[];
 }
 
-/** Has somebody else open the server: an account that is there, or one chosen in the browser. */
+/** Switches the server to another signed-in account, or to one chosen in the browser. */
 export function AccountSwitch({ server, account, accounts }: Props) {
   const client = useClient();
   const change = useAction((to: string | null) => client.switchAccount(server, to));

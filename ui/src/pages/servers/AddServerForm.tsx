@@ -10,7 +10,7 @@ import { checkName, checkUrl, suggestName } from "./naming";
 interface Props {
   url: string;
   onAdded: (name: string) => void;
-  /** A button beside the one that adds. */
+  /** Buttons beside the one that adds the server. */
   children?: ReactNode;
 }
 
@@ -20,21 +20,21 @@ export function AddServerForm({ url, onAdded, children }: Props) {
     initialValues: { url, name: suggestName(url) },
     validate: { url: checkUrl, name: checkName },
   });
-  // What is asked now: nothing is added for a form that was closed or changed meanwhile.
-  const turn = useRef(0);
+  // The latest run: nothing is added if the form was closed or changed meanwhile.
+  const latestRun = useRef(0);
   useEffect(
     () => () => {
-      turn.current += 1;
+      latestRun.current += 1;
     },
     [],
   );
-  // Returns what was found where no server is, and nothing was added.
+  // Returns the inspection if there is no server at the URL and nothing was added.
   const add = useAction(async (values: { url: string; name: string }, check: boolean) => {
-    turn.current += 1;
-    const mine = turn.current;
+    latestRun.current += 1;
+    const thisRun = latestRun.current;
     if (check) {
       const found = await client.inspectServer(values.name, values.url);
-      if (mine !== turn.current) return null;
+      if (thisRun !== latestRun.current) return null;
       if (found.is === "elsewhere" || found.is === "no-server") return found;
     }
     await client.addServer(values.name, values.url);
@@ -44,9 +44,9 @@ export function AddServerForm({ url, onAdded, children }: Props) {
   const addUnchecked = (url: string) => add.run({ url: url.trim(), name: form.values.name }, false);
   const missed = add.result ?? null;
   const onUrl = (next: string) => {
-    // The name follows the address until a person writes one.
+    // The name follows the URL until the user enters one.
     const follows = form.values.name === suggestName(form.values.url);
-    turn.current += 1;
+    latestRun.current += 1;
     add.reset();
     form.setValues({ url: next, ...(follows ? { name: suggestName(next) } : {}) });
   };

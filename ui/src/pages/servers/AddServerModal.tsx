@@ -3,7 +3,7 @@ import { t } from "../../strings/t";
 import { AddServerForm } from "./AddServerForm";
 
 interface Props {
-  /** Opened with this address, or closed. */
+  /** The initial URL, or `null` if the modal is closed. */
   start: { url: string } | null;
   onClose: () => void;
   onAdded: (name: string) => void;

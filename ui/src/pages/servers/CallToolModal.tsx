@@ -17,7 +17,7 @@ interface Props {
   onClose: () => void;
 }
 
-/** A test call: arguments as a form or as JSON, and what the tool answered. */
+/** A test call: arguments as a form or as JSON, and the result. */
 export function CallToolModal({ server, tool, onClose }: Props) {
   const client = useClient();
   const fields = fieldsOf(tool.inputSchema);

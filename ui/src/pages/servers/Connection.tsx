@@ -15,9 +15,9 @@ interface Props {
   sessions: SessionView[];
 }
 
-/** Where hosts reach the server, as whom, and who does now. */
+/** The endpoints of the server, its account, and its current connections. */
 export function Connection({ server, account, accounts, sessions }: Props) {
-  const person =
+  const accountName =
     account === undefined ? t("servers.noAccount") : (account.username ?? account.name ?? account.id);
   return (
     <dl className={classes.fields}>
@@ -27,7 +27,7 @@ export function Connection({ server, account, accounts, sessions }: Props) {
       <dt>{t("servers.account")}</dt>
       <dd>
         <Text size="sm" truncate>
-          {person}
+          {accountName}
         </Text>
         {account !== undefined && (
           <AccountSwitch server={server.name} account={account} accounts={accounts} />
@@ -51,7 +51,7 @@ export function Connection({ server, account, accounts, sessions }: Props) {
   );
 }
 
-/** Who it is, over what, and since when it is there or idle. */
+/** Returns a connection's app, transport and time. */
 function inUseBy({ host, face, since, state }: SessionView): string {
   const named = { host: host === "" ? t("servers.sessionHost") : host, face };
   switch (state.is) {

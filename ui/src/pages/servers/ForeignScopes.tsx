@@ -2,7 +2,7 @@ import { Alert, Text } from "@mantine/core";
 import { Mono } from "../../parts/Mono";
 import { t } from "../../strings/t";
 
-/** Says that a server asked for scopes of other resources, which an honest one does not. */
+/** Warns that a server asked for scopes of other resources, which an honest server does not do. */
 export function ForeignScopes({ scopes }: { scopes: string[] }) {
   if (scopes.length === 0) return null;
   return (

@@ -13,7 +13,7 @@ interface Props {
   onKeep: () => void;
 }
 
-/** Test it, keep it, remove it. */
+/** Tests, keeps or removes the server. */
 export function ServerActions({ server, onKeep }: Props) {
   const client = useClient();
   const test = useAction(() => client.testServer(server.name));

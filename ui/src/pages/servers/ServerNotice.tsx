@@ -14,7 +14,7 @@ interface Props {
   onSignIn: () => void;
 }
 
-/** What stands between a person and this server, with the button that removes it. */
+/** The reason why the server cannot be used, with a sign-in button if that helps. */
 export function ServerNotice({ state, signInProblem, name, signingIn, hasAccount, onSignIn }: Props) {
   const button = !signingIn && (
     <Button leftSection={<LogIn size={15} aria-hidden />} onClick={onSignIn}>
@@ -31,7 +31,7 @@ export function ServerNotice({ state, signInProblem, name, signingIn, hasAccount
       if (signInProblem !== null && !signingIn) {
         return <ProblemAlert problem={signInProblem}>{button}</ProblemAlert>;
       }
-      // The banner at the top of the page speaks while a sign-in is under way.
+      // The banner at the top of the page shows a pending sign-in.
       return signingIn ? null : (
         <Alert role="note" color={state.is === "unknown" ? "ink" : "yellow"} variant="light" p="sm">
           <Group justify="space-between" wrap="nowrap">

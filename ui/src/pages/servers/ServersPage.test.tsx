@@ -7,7 +7,7 @@ import { time } from "../../strings/t";
 
 const user = userEvent.setup({ delay: null });
 
-test("a tool is tried with a form, and its answer shown", async () => {
+test("tool call with form shows result", async () => {
   const transport = mockTransport("connected");
   const call = vi.spyOn(transport, "call");
   renderApp(transport);
@@ -16,7 +16,7 @@ test("a tool is tried with a form, and its answer shown", async () => {
   const dialog = await screen.findByRole("dialog");
   await user.type(within(dialog).getByLabelText(/snippetname/), "greeting");
   await user.click(within(dialog).getByRole("button", { name: "Run" }));
-  expect((await within(dialog).findByLabelText("Answer")).textContent).toContain("kept for Ada");
+  expect((await within(dialog).findByLabelText("Result")).textContent).toContain("kept for Ada");
   expect(call).toHaveBeenCalledWith({
     call: "call-tool",
     server: "snippets",
@@ -25,7 +25,7 @@ test("a tool is tried with a form, and its answer shown", async () => {
   });
 });
 
-test("arguments written as JSON must be an object before they can be sent", async () => {
+test("JSON arguments must be an object", async () => {
   renderApp(mockTransport("connected"));
   await user.click(screen.getByRole("button", { name: /^snippets/ }));
   await user.click(await screen.findByRole("button", { name: "Try get_snippet" }));
@@ -38,7 +38,7 @@ test("arguments written as JSON must be an object before they can be sent", asyn
   expect(within(dialog).getByRole<HTMLButtonElement>("button", { name: "Run" }).disabled).toBe(true);
 });
 
-test("a server is removed only after a question", async () => {
+test("server is removed after confirmation", async () => {
   renderApp(mockTransport("connected"));
   await user.click(screen.getByRole("button", { name: /^wiki/ }));
   await user.click(await screen.findByRole("button", { name: "Remove" }));
@@ -47,7 +47,7 @@ test("a server is removed only after a question", async () => {
   expect(screen.queryByText("wiki")).toBeNull();
 });
 
-test("somebody else opens a server: an account that is there, or another one", async () => {
+test("account of server can be switched", async () => {
   const transport = mockTransport("connected");
   const call = vi.spyOn(transport, "call");
   renderApp(transport);
@@ -58,7 +58,7 @@ test("somebody else opens a server: an account that is there, or another one", a
   expect(call).toHaveBeenCalledWith({ call: "switch-account", server: "snippets", account: null });
 });
 
-test("an idle session is shown with the time since when it is idle", async () => {
+test("idle session shows its idle time", async () => {
   renderApp(mockTransport("connected"));
   await user.click(screen.getByRole("button", { name: /^snippets/ }));
   const listed = await screen.findByText(/^Claude Desktop/);
@@ -67,11 +67,11 @@ test("an idle session is shown with the time since when it is idle", async () =>
   expect(idle).toBe(`Cursor (http, idle since ${time(1_795_252_800)})`);
 });
 
-test("what the authorization server said comes with who has to act and what to quote", async () => {
+test("authorization error shows actor and details", async () => {
   renderApp(mockTransport("refused"));
   const alerts = await screen.findAllByRole("alert");
   const alert = alerts.find((one) => one.textContent?.includes("AADSTS90094"));
-  expect(alert?.textContent).toContain("Only an administrator of your organisation can do that.");
+  expect(alert?.textContent).toContain("An administrator of your organisation must do this.");
   expect(alert?.textContent).toContain("6b1c1f5e-6f0a-4a55-9c8e-0f8b6a1c2d3e");
   expect(screen.getByRole("button", { name: "Copy administrator's link" })).toBeDefined();
 });

@@ -6,7 +6,7 @@ import { CopyButton } from "../../parts/CopyButton";
 import { pretty } from "../../parts/pretty";
 import { t } from "../../strings/t";
 
-/** What a tool answered: its text, or the whole result. */
+/** The result of a tool: its text, or the whole result as JSON. */
 export function ToolAnswer({ result }: { result: ToolResult }) {
   const [whole, setWhole] = useState(result.text === "");
   const shown = whole ? pretty(result.json) : result.text;

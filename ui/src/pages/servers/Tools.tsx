@@ -6,7 +6,7 @@ import { t } from "../../strings/t";
 import { CallToolModal } from "./CallToolModal";
 import classes from "./ServerItem.module.css";
 
-/** The tools that were last seen, each of which can be tried. */
+/** The last known tools, with a button to try each. */
 export function Tools({ server }: { server: ServerView }) {
   const [trying, setTrying] = useState<ToolView | null>(null);
   return (

@@ -4,7 +4,7 @@ import { Panel } from "../../parts/Panel";
 import { t } from "../../strings/t";
 import { AddServerForm } from "./AddServerForm";
 
-/** The first thing that a person sees: what this is for, and the one form that matters now. */
+/** The page of the first start: an introduction and the form for the first server. */
 export function Welcome({ onAdded }: { onAdded: (name: string) => void }) {
   return (
     <Stack gap="lg" maw={560} mx="auto" pt={36}>

@@ -12,7 +12,7 @@ test.each([
   expect(suggestName(address)).toBe(name);
 });
 
-test("takes https and this computer, and nothing else", () => {
+test("checkUrl accepts only https and loopback", () => {
   for (const fine of ["https://x.example/mcp", "http://localhost:1/mcp", "http://[::1]:1/", " https://x "]) {
     expect(checkUrl(fine), fine).toBeNull();
   }

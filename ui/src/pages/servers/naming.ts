@@ -1,12 +1,12 @@
-// What can be said of a name or an address before the bridge is asked. The bridge decides.
+// Checks of names and URLs before the bridge is called. The bridge has the final say.
 
 import { t } from "../../strings/t";
 
 const NAME = /^[a-z0-9-]{1,63}$/;
-// Path segments and host labels that say nothing about which server it is.
+// Path segments and host labels that do not identify a server.
 const COMMON = new Set(["mcp", "sse", "api", "www", "v1", "message", "localhost"]);
 
-/** A name for the server at this address: its telling path segment, else its host's first label. */
+/** Suggests a name for the server at this URL: its most specific path segment, or the first host label. */
 export function suggestName(address: string): string {
   if (!URL.canParse(address)) return "";
   const url = new URL(address);

@@ -4,7 +4,7 @@ import { argumentsOf, checkArguments, fieldsOf } from "./schema";
 const schema = (properties: unknown, required: string[] = []) =>
   JSON.stringify({ type: "object", properties, required });
 
-test("makes a form of simple properties and arguments of the form", () => {
+test("simple properties become fields and arguments", () => {
   const fields = fieldsOf(
     schema(
       {
@@ -26,7 +26,7 @@ test("makes a form of simple properties and arguments of the form", () => {
   expect(JSON.parse(args)).toEqual({ name: "", count: 3, loud: true });
 });
 
-test("leaves what it cannot show to JSON", () => {
+test("complex schema has no fields", () => {
   expect(fieldsOf(schema({ list: { type: "array" } }))).toBeNull();
   expect(fieldsOf(schema({ either: { anyOf: [] } }))).toBeNull();
   expect(fieldsOf("nonsense")).toBeNull();

@@ -1,4 +1,4 @@
-// As much of JSON Schema as a simple form needs. What it cannot show is written as JSON.
+// The part of JSON Schema that a simple form needs. Other schemas need arguments as JSON.
 
 export type FieldKind = "text" | "number" | "integer" | "boolean" | "choice";
 
@@ -11,7 +11,7 @@ export interface Field {
   initial: string;
 }
 
-/** The fields of an object schema whose properties are all simple; `null` for any other. */
+/** Returns the fields of an object schema with only simple properties, or `null` for any other. */
 export function fieldsOf(schemaText: string): Field[] | null {
   const schema = parseObject(schemaText);
   if (schema === null) return null;
@@ -26,7 +26,7 @@ export function fieldsOf(schemaText: string): Field[] | null {
   return fields;
 }
 
-/** The arguments as JSON text; a field left empty is left out unless it is required. */
+/** Returns the arguments as JSON text. Empty fields are omitted unless they are required. */
 export function argumentsOf(fields: Field[], values: Record<string, string>): string {
   const given = fields.flatMap((field): [string, unknown][] => {
     const value = values[field.name] ?? field.initial;
@@ -36,7 +36,7 @@ export function argumentsOf(fields: Field[], values: Record<string, string>): st
   return JSON.stringify(Object.fromEntries(given), null, 2);
 }
 
-/** Why the text is not a JSON object, or `null`. */
+/** Returns why the text is not a JSON object, or `null` if it is one. */
 export function checkArguments(text: string): string | null {
   try {
     return isObject(JSON.parse(text)) ? null : "{}";
@@ -61,7 +61,7 @@ function fieldOf(name: string, property: Record<string, unknown>, required: bool
 }
 
 function kindOf(type: unknown, choices: unknown[]): FieldKind | null {
-  // ["string", "null"] is how optional properties come out of many generators.
+  // Many generators produce ["string", "null"] for optional properties.
   const named = Array.isArray(type) ? type.filter((one) => one !== "null") : [type];
   const [only] = named;
   if (named.length !== 1) return null;

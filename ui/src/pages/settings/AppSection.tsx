@@ -7,7 +7,7 @@ import { Row } from "../../parts/Row";
 import { t } from "../../strings/t";
 import { Section } from "./Section";
 
-/** What belongs to the window and the app rather than to the bridge. */
+/** The settings of the window and the app. */
 export function AppSection({ desktop }: { desktop: boolean }) {
   const { colorScheme, setColorScheme } = useMantineColorScheme();
   return (

@@ -2,11 +2,11 @@ import { Badge, Text } from "@mantine/core";
 import type { BridgeView } from "../../bindings/BridgeView";
 import type { VaultState } from "../../bindings/VaultState";
 import { CopyButton } from "../../parts/CopyButton";
+import { InlineCode } from "../../parts/InlineCode";
 import { Mono } from "../../parts/Mono";
 import { ProblemAlert } from "../../parts/ProblemAlert";
 import { Row } from "../../parts/Row";
 import { sentence } from "../../parts/sentence";
-import { InlineCode } from "../../parts/InlineCode";
 import { t } from "../../strings/t";
 import { Section } from "./Section";
 

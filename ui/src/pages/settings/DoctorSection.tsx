@@ -9,7 +9,7 @@ import { sentence } from "../../parts/sentence";
 import { t } from "../../strings/t";
 import { Section } from "./Section";
 
-/** Looks everything over and says what it found. */
+/** Runs diagnostics and shows the results. */
 export function DoctorSection() {
   const client = useClient();
   const doctor = useAction(client.doctor);

@@ -16,7 +16,7 @@ const EMPTY: ServerModeForm = {
   serverUrl: "",
 };
 
-/** The short form that makes the first `gateway.toml`. */
+/** The form that creates the first `gateway.toml`. */
 export function ServerModeFormModal({ onClose }: { onClose: () => void }) {
   const client = useClient();
   const form = useForm<ServerModeForm>({

@@ -19,7 +19,7 @@ const COLORS: Record<ServerModeState["is"], string> = {
   failed: "red",
 };
 
-/** The bundled gateway: off, running, or still to be configured. */
+/** The bundled gateway: off, running, or not configured. */
 export function ServerModeSection({ mode }: { mode: ServerModeState }) {
   const client = useClient();
   const start = useAction(client.startServerMode);

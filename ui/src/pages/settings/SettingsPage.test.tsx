@@ -6,16 +6,16 @@ import { mockTransport } from "../../mock/transport";
 
 const user = userEvent.setup({ delay: null });
 
-test("problems of the bridge stand where they belong", () => {
+test("bridge problems are shown in their section", () => {
   renderApp(mockTransport("attention"), "settings");
-  const bridge = screen.getByRole("region", { name: "Bridge" });
+  const bridge = screen.getByRole("region", { name: "Background service" });
   expect(within(bridge).getByText("Port 4127 is taken by another program")).toBeDefined();
   expect(bridge.textContent).toContain("unknown field ulr in servers.wiki");
   expect(within(bridge).getByText("Keychain locked")).toBeDefined();
   expect(within(bridge).getByText("Unlock the keychain, then try again")).toBeDefined();
 });
 
-test("server mode is configured by a form that checks what it can, then started", async () => {
+test("server mode form is validated, saved and started", async () => {
   const transport = mockTransport("first-run");
   const call = vi.spyOn(transport, "call");
   renderApp(transport, "settings");
@@ -27,7 +27,7 @@ test("server mode is configured by a form that checks what it can, then started"
   await user.type(dialog.getByLabelText("Application (client) ID"), "11f0");
   await user.type(dialog.getByLabelText("Client secret"), "s");
   await user.type(dialog.getByLabelText("MCP server behind the gateway"), "http://localhost:7071/mcp");
-  await user.type(dialog.getByLabelText("Its name"), "snippets");
+  await user.type(dialog.getByLabelText("Server name"), "snippets");
   await user.click(dialog.getByRole("button", { name: "Save configuration" }));
   await user.click(await screen.findByRole("button", { name: "Start" }));
   expect(await screen.findByText("http://127.0.0.1:4180")).toBeDefined();
@@ -44,8 +44,8 @@ test("server mode is configured by a form that checks what it can, then started"
   });
 });
 
-test("the check-up lists what it found", async () => {
+test("diagnostics list their results", async () => {
   renderApp(mockTransport("connected"), "settings");
-  await user.click(screen.getByRole("button", { name: "Run the check-up" }));
-  expect(await screen.findByLabelText("Worth knowing")).toBeDefined();
+  await user.click(screen.getByRole("button", { name: "Run" }));
+  expect(await screen.findByLabelText("Warning")).toBeDefined();
 });
