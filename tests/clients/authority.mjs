@@ -1,7 +1,7 @@
-// An authorization server of others: oidc-provider, which is certified, on a free port of loopback,
-// which it says. It is reached at the issuer given. Anybody may sign in as whom they like. Its
-// access tokens live for as many seconds as are given next, are opaque, and can be looked into by
-// the client `resource-server`.
+// A third-party authorization server: oidc-provider, which is certified, on a free loopback port,
+// which it prints. The arguments are the issuer and the lifetime of access tokens in seconds. Every
+// user name is accepted. Access tokens are opaque, and the client `resource-server` can introspect
+// them.
 
 import { generateKeyPair, exportJWK } from "jose";
 import { Provider } from "oidc-provider";

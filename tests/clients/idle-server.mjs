@@ -1,7 +1,6 @@
-// A server on Node.js's own HTTP that closes what lies idle for a second, and says when it is
-// about to close the connection that the latest call came by. It closes it when it is told to, so
-// that a call can be on its way just then. It also says when the client has closed that connection
-// before.
+// A server on Node.js's own HTTP that closes connections after a second of idling. It reports when it
+// is about to close the connection of the latest call, and closes it only when told to, so that a
+// call can be on the way then. It also reports if the client closed that connection first.
 
 import { readSync } from "node:fs";
 import { createServer } from "node:http";

@@ -1,16 +1,15 @@
-// Keeps what the conformance suite listens with on loopback, and lets it end. Loaded before it,
-// with `--require`.
+// Makes the conformance suite listen on loopback only, and lets it exit. Loaded with `--require`.
 
 const http = require("node:http");
 const net = require("node:net");
 
-// The suite's mocks name no host, and without one Node.js listens on every interface. This changes
-// where a server is bound and not how `listen` is called: given a host, `listen` looks it up and
-// returns before it is bound, and the mocks read their port at once.
+// The suite's mocks specify no host, so Node.js would listen on every interface. This changes where
+// a server is bound and not the arguments of `listen`: with a host, `listen` resolves it and returns
+// before the server is bound, but the mocks read their port at once.
 const bind = net.Server.prototype._listen2;
 net.Server.prototype._listen2 = function (address, port, addressType, ...rest) {
-  // One process is all of the suite's servers at once. Where it is busy for longer than connections
-  // may be idle, it ends them before it has read the requests that came meanwhile.
+  // All of the suite's servers run in one process. If it is busy for longer than connections may be
+  // idle, it closes them before it reads the requests that arrived meanwhile.
   this.keepAliveTimeout = 0;
   const everywhere = !address && port >= 0;
   return everywhere
@@ -18,8 +17,8 @@ net.Server.prototype._listen2 = function (address, port, addressType, ...rest) {
     : bind.call(this, address, port, addressType, ...rest);
 };
 
-// A server that is closed waits for its connections, and a minute for one that has brought no
-// request yet. Clients may open more than they come to use, and the suite waits for its servers.
+// A closed server waits for its connections, and for a minute for one without a request. Clients may
+// open unused connections, and the suite waits for its servers.
 const close = http.Server.prototype.close;
 http.Server.prototype.close = function (...rest) {
   setImmediate(() => this.closeAllConnections());

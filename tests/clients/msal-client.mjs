@@ -1,7 +1,7 @@
-// What a desktop app, an API and a machine do with MSAL for Node, unmodified.
+// A desktop app, an API and a machine that use the unmodified MSAL for Node.
 //
-// The case is an argument, its configuration comes on stdin; what a person has to do, and the
-// outcome, are lines of JSON on stdout. The certificate authority comes by NODE_EXTRA_CA_CERTS.
+// The case is an argument, and its configuration is on stdin. Actions for the user and the outcome
+// are lines of JSON on stdout. NODE_EXTRA_CA_CERTS names the certificate authority.
 
 import { text } from "node:stream/consumers";
 

@@ -1,4 +1,4 @@
-"""What a desktop app, an API and a machine do with MSAL for Python, unmodified.
+"""A desktop app, an API and a machine that use the unmodified MSAL for Python.
 
 The case is an argument, its configuration comes on stdin; what a person has to do, and the outcome,
 are lines of JSON on stdout. The certificate authority comes by REQUESTS_CA_BUNDLE.
@@ -20,7 +20,7 @@ def say(**line):
 
 
 class Teller(webbrowser.BaseBrowser):
-    """Lets whoever runs this open the page."""
+    """Prints the page for the test to open."""
 
     def open(self, url, new=0, autoraise=True):
         say(open=url)
@@ -83,7 +83,7 @@ def on_behalf_of():
     token = public().acquire_token_interactive([settings["scope"]], timeout=60)["access_token"]
     api = confidential(settings["secret"])
     first = api.acquire_token_on_behalf_of(token, [settings["downstream"]])
-    # This client looks for what it got before only where an account is named.
+    # This client searches its cache only if an account is given.
     [account] = api.get_accounts()
     again = api.acquire_token_silent_with_error([settings["downstream"]], account)
     return {"first": outcome(first), "cached": outcome(again)}

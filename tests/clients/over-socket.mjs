@@ -1,5 +1,5 @@
-// A host on the official TypeScript SDK that reaches a server by the URL of a socket, the way
-// VS Code does: the URL's path names the socket, its fragment is what is asked for there.
+// A host on the official TypeScript SDK that reaches a server by the URL of a socket, as VS Code
+// does: the URL's path names the socket, and its fragment is the path of the request.
 // Usage: node --input-type=module --eval "$(cat over-socket.mjs)" URL
 // in the folder where the packages are installed.
 

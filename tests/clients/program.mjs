@@ -1,5 +1,5 @@
-// A host whose server lets in programs alone: it configures the server as the conformance suite
-// says, and lists its tools through the bridge.
+// A host whose server accepts only client credentials: it configures the server as the conformance
+// suite specifies, and lists its tools through the bridge.
 // Run as `program.mjs POSTERN HOME CONFIG`; the suite adds the URL of its server.
 
 import { execFileSync, spawn } from "node:child_process";
@@ -17,7 +17,7 @@ function proof() {
   }
   const key = `${home}/key.pem`;
   writeFileSync(key, context.private_key_pem);
-  // Only Entra is told of the certificate.
+  // Only Entra needs the certificate.
   return `certificate = { cert = "${key}", key = "${key}" }`;
 }
 

@@ -1,9 +1,9 @@
-// A host on the official TypeScript SDK that asks a server one thing after the other, and prints
-// all that it heard.
+// A host on the official TypeScript SDK that sends requests one by one, and prints everything that
+// it received.
 // Usage: node --input-type=module --eval "$(cat walk.mjs)" REQUESTS http|sse URL
 //        node --input-type=module --eval "$(cat walk.mjs)" REQUESTS stdio COMMAND [ARGUMENT…]
 // in the folder where the packages are installed. REQUESTS is JSON: [[METHOD, PARAMETERS], …].
-// Asked for a sampling or for input, it answers the same every time.
+// It answers sampling and elicitation requests the same way every time.
 
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { SSEClientTransport } from "@modelcontextprotocol/sdk/client/sse.js";
@@ -41,7 +41,7 @@ answer(ListRootsRequestSchema, { roots: [{ uri: "file:///tmp/walk", name: "walk"
 
 const ask = async ([method, params]) => {
   const progress = [];
-  // The SDK passes the last step over where the answer comes at the same moment.
+  // The SDK skips the last progress notification if the response arrives at the same moment.
   const onprogress = (step) => step.progress < step.total && progress.push(step);
   try {
     return [method, await client.request({ method, params }, ResultSchema, { onprogress }), progress];
@@ -58,7 +58,7 @@ const report = {
   capabilities: client.getServerCapabilities(),
   instructions: client.getInstructions(),
   answers,
-  // What a server asks by itself comes when it comes.
+  // A request of the server may arrive at any time.
   asked: asked.filter(({ method }) => method !== "roots/list"),
 };
 await client.close();
