@@ -15,6 +15,7 @@
 mod call;
 mod environment;
 mod program;
+mod response;
 mod scenarios;
 mod session;
 mod sign_ins;

@@ -7,10 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::{
-    call::{CallState, sample},
-    environment::Environment,
-    session::Session,
-    skills,
+    call::CallState, environment::Environment, response::sample, session::Session, skills,
 };
 
 /// The tool of the `auth/` scenarios.

@@ -2,12 +2,12 @@
 //!
 //! Owns: the ids, the handshake of the legacy era (2025-11-25, "Lifecycle"), and the `_meta` of
 //! every modern request (2026-07-28, "Overview", `_meta`).
-//! Does not own: the server's requests ([`crate::call`]).
+//! Does not own: the server's requests ([`crate::call`], [`crate::response`]).
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Map, Value, json};
 
-use crate::{call, program::Program};
+use crate::{program::Program, response};
 
 /// The error code for an unsupported version (2026-07-28, "Versioning").
 const UNSUPPORTED_VERSION: i64 = -32022;
@@ -155,7 +155,7 @@ impl Session {
 
     /// Responds to a request of the server.
     pub(crate) async fn answer(&mut self, request: &Value) -> Result<()> {
-        let result = call::answer(request)?;
+        let result = response::answer(request)?;
         self.send(&json!({ "jsonrpc": "2.0", "id": request["id"], "result": result }))
             .await
     }

@@ -13,10 +13,7 @@ use axum::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
-use super::{
-    Gateway, Shared,
-    oauth::{self, Parameters},
-};
+use super::{Gateway, Parameters, Shared, guid, redirect};
 
 const STATE: &str = "MCP_CONSENT_STATE";
 const APPROVED: &str = "MCP_APPROVED_CLIENTS";
@@ -51,7 +48,7 @@ pub(super) async fn page(
         let query = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs(&asked)
             .finish();
-        return oauth::to(&format!("{}/authorize?{query}", gateway.origin));
+        return redirect(&format!("{}/authorize?{query}", gateway.origin));
     }
     if remembered(&headers, DENIED).contains(&key(&asked)) {
         return refused("You have previously denied access to this application.");
@@ -65,7 +62,7 @@ pub(super) async fn page(
     let Some(client) = client else {
         return refused("Client Not Found");
     };
-    let csrf = oauth::guid().replace('-', "");
+    let csrf = guid().replace('-', "");
     gateway.cache().keep(format!("CSRF-{csrf}"), &key(&asked));
     let state = json!({ "state": asked.get("state"), "clientId": asked.get("client_id") });
     let cookie = set(STATE, &BASE64_STANDARD.encode(state.to_string()), 900);
@@ -148,7 +145,7 @@ pub(super) async fn answer(
                 .filter(|(name, _)| !["csrf_token", "consent_action"].contains(&name.as_str())),
         )
         .finish();
-    let mut on = oauth::to(&format!("{}/authorize?{query}", gateway.origin));
+    let mut on = redirect(&format!("{}/authorize?{query}", gateway.origin));
     let cookie = remember(APPROVED).parse().expect("a cookie");
     on.headers_mut().append(SET_COOKIE, cookie);
     on

@@ -23,10 +23,7 @@ use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{self, UnboundedSender};
 
-use super::{
-    Gateway, Shared, complaint,
-    oauth::{self, Parameters},
-};
+use super::{Gateway, Parameters, Shared, complaint, guid};
 
 /// The open streams, and the snippets saved by any client.
 #[derive(Default)]
@@ -41,7 +38,7 @@ pub(super) async fn stream(State(gateway): Shared, headers: HeaderMap) -> Respon
         return refusal;
     }
     let (sender, receiver) = mpsc::unbounded_channel();
-    let id = oauth::guid();
+    let id = guid();
     let place = format!("message?azmcpcs={id}");
     // The receiver exists.
     let _ = sender.send(Event::default().event("endpoint").data(place));

@@ -14,14 +14,19 @@ mod functions;
 mod oauth;
 
 use std::{
+    collections::HashMap,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use aws_lc_rs::rand;
 use axum::{
     Router,
-    http::StatusCode,
+    http::{
+        HeaderName, StatusCode,
+        header::{CACHE_CONTROL, LOCATION},
+    },
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -66,6 +71,9 @@ struct Gateway {
     clients: Mutex<Vec<Value>>,
     functions: Functions,
 }
+
+/// The parameters of a request.
+type Parameters = HashMap<String, String>;
 
 type Shared = axum::extract::State<Arc<Gateway>>;
 
@@ -179,4 +187,28 @@ fn complaint(status: StatusCode, message: &str) -> Response {
 fn error(status: StatusCode, error: &str, description: &str) -> Response {
     let body = json!({ "error": error, "error_description": description });
     (status, axum::Json(body)).into_response()
+}
+
+/// Returns a redirect that is not cached.
+fn redirect(location: &str) -> Response {
+    let headers: [(HeaderName, &str); 2] = [
+        (LOCATION, location),
+        (CACHE_CONTROL, "no-store, no-cache, must-revalidate"),
+    ];
+    (StatusCode::FOUND, headers).into_response()
+}
+
+/// Returns a random GUID.
+fn guid() -> String {
+    let mut bytes = [0; 16];
+    rand::fill(&mut bytes).expect("random bytes");
+    let digits = format!("{:032x}", u128::from_be_bytes(bytes));
+    let parts = [
+        &digits[..8],
+        &digits[8..12],
+        &digits[12..16],
+        &digits[16..20],
+        &digits[20..],
+    ];
+    parts.join("-")
 }

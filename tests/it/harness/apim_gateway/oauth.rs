@@ -6,10 +6,7 @@ use aws_lc_rs::{digest, rand};
 use axum::{
     Json,
     extract::{Query, State},
-    http::{
-        HeaderMap, HeaderName, StatusCode,
-        header::{CACHE_CONTROL, LOCATION, SET_COOKIE},
-    },
+    http::{HeaderMap, StatusCode, header::SET_COOKIE},
     response::{IntoResponse, Response},
 };
 use base64::{Engine, prelude::BASE64_STANDARD, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -17,9 +14,7 @@ use emulator::demo;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{Gateway, Metadata, Shared, consent, error, nothing_there};
-
-pub(super) type Parameters = HashMap<String, String>;
+use super::{Gateway, Metadata, Parameters, Shared, consent, error, guid, nothing_there, redirect};
 
 /// The scopes that it requests from Entra. It never uses the token.
 const SCOPES: &str = "openid https://graph.microsoft.com/.default";
@@ -77,7 +72,7 @@ pub(super) async fn authorize(
         let query = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs(pairs)
             .finish();
-        return to(&format!("{}/consent?{query}", gateway.origin));
+        return redirect(&format!("{}/consent?{query}", gateway.origin));
     }
     to_entra(&gateway, &asked)
 }
@@ -103,7 +98,7 @@ fn to_entra(gateway: &Gateway, asked: &Parameters) -> Response {
         .append_pair("code_challenge", &challenge)
         .append_pair("code_challenge_method", "S256")
         .append_pair("state", state);
-    to(page.as_str())
+    redirect(page.as_str())
 }
 
 /// Handles Entra's callback. Accepts only a browser that has seen the consent page.
@@ -145,7 +140,7 @@ pub(super) async fn callback(
             .unwrap_or_default()
             .to_owned()
     };
-    let mut answer = to(&format!("{redirect_uri}?code={ours}&state={state}"));
+    let mut answer = redirect(&format!("{redirect_uri}?code={ours}&state={state}"));
     answer
         .headers_mut()
         .append(SET_COOKIE, consent::no_state().parse().expect("a cookie"));
@@ -206,35 +201,11 @@ fn callback_uri(gateway: &Gateway) -> String {
     format!("{}/oauth-callback", gateway.origin)
 }
 
-/// Returns a redirect that is not cached.
-pub(super) fn to(place: &str) -> Response {
-    let headers: [(HeaderName, &str); 2] = [
-        (LOCATION, place),
-        (CACHE_CONTROL, "no-store, no-cache, must-revalidate"),
-    ];
-    (StatusCode::FOUND, headers).into_response()
-}
-
 /// Returns a session key: 48 random bytes in standard base64.
 fn session_key() -> String {
     let mut bytes = [0; 48];
     rand::fill(&mut bytes).expect("random bytes");
     BASE64_STANDARD.encode(bytes)
-}
-
-/// Returns a random GUID.
-pub(super) fn guid() -> String {
-    let mut bytes = [0; 16];
-    rand::fill(&mut bytes).expect("random bytes");
-    let digits = format!("{:032x}", u128::from_be_bytes(bytes));
-    let parts = [
-        &digits[..8],
-        &digits[8..12],
-        &digits[12..16],
-        &digits[16..20],
-        &digits[20..],
-    ];
-    parts.join("-")
 }
 
 fn sha256(text: &str) -> String {
