@@ -13,6 +13,7 @@ mod clients;
 mod concurrency;
 mod conformance;
 mod consent_page;
+mod cycles;
 mod descriptors;
 mod desktop;
 mod emulator_standalone;
