@@ -8,9 +8,9 @@
 //! - `/healthz`: 200 while it serves; the only path that needs no functions key.
 //!
 //! Who the user is comes from the header `x-postern-user`, which is believed only because every
-//! request must carry the functions key ([`guard`]). This server does no sign-in of its own.
+//! request must carry the functions key ([`access`]). This server does no sign-in of its own.
 
-mod guard;
+mod access;
 mod sse;
 mod store;
 mod tools;
@@ -91,10 +91,10 @@ fn router(options: Options, shutdown: &CancellationToken) -> anyhow::Result<Rout
     Ok(Router::new()
         .route_service("/mcp", streamable(server.clone(), shutdown))
         .merge(sse::routes(server, shutdown.clone()))
-        .fallback(guard::not_found)
+        .fallback(access::not_found)
         .layer(axum::middleware::from_fn_with_state(
             key,
-            guard::require_key,
+            access::require_key,
         ))
         // Behind the layer only what stands above it: health needs no key.
         .route("/healthz", get(async || "ok\n")))

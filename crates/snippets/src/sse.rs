@@ -26,7 +26,7 @@ use tokio_util::sync::{CancellationToken, PollSender};
 use uuid::Uuid;
 
 use crate::MAX_BODY_BYTES;
-use crate::guard::User;
+use crate::access::User;
 use crate::tools::Snippets;
 
 /// How many messages may wait in each direction; a sender waits when they are not taken.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use crate::guard::{User, fingerprint};
+use crate::access::{User, fingerprint};
 
 /// The longest name of a snippet, in bytes of UTF-8.
 pub(crate) const MAX_NAME_BYTES: usize = 256;

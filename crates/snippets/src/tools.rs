@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::guard::User;
+use crate::access::User;
 use crate::store::{Store, StoreError};
 
 /// The server handler: cheap to clone, one per session or request.

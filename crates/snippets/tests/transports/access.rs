@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{KEY, World, bare_client, http_client, initialize};
+use crate::harness::{KEY, World, bare_client, http_client, initialize};
 
 #[tokio::test]
 async fn every_face_wants_the_key() {

@@ -3,7 +3,7 @@
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::world::{World, http_client, initialize, outcome, request, soon};
+use crate::harness::{World, http_client, initialize, outcome, request, soon};
 
 /// An open session: the event stream, and where to post.
 struct Session {

@@ -8,7 +8,7 @@ use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig
 use rmcp::{ClientLifecycleMode, ClientServiceExt as _, RoleClient};
 use serde_json::{Value, json};
 
-use crate::world::{World, http_client, initialize, outcome, request, soon};
+use crate::harness::{World, http_client, initialize, outcome, request, soon};
 
 type Client = RunningService<RoleClient, ClientConfig>;
 

@@ -6,7 +6,7 @@
     reason = "a test fails where it panics, and reads better so"
 )]
 
-mod guard;
+mod access;
+mod harness;
 mod sse;
 mod streamable;
-mod world;
