@@ -52,58 +52,58 @@ pub(crate) async fn require_key(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match admit(request.headers(), &key) {
+    match authenticate(request.headers(), &key) {
         Ok(user) => {
             request.extensions_mut().insert(user);
             next.run(request).await
         }
-        Err(refusal) => refusal.into_response(),
+        Err(error) => error.into_response(),
     }
 }
 
 /// Answers every path that is not one of ours.
-pub(crate) async fn not_found() -> Refusal {
-    Refusal::UnknownPath
+pub(crate) async fn not_found() -> AccessError {
+    AccessError::UnknownPath
 }
 
-fn admit(headers: &HeaderMap, key: &SecretString) -> Result<User, Refusal> {
-    let sent = headers.get(KEY_HEADER).ok_or(Refusal::KeyMissing)?;
+fn authenticate(headers: &HeaderMap, key: &SecretString) -> Result<User, AccessError> {
+    let sent = headers.get(KEY_HEADER).ok_or(AccessError::KeyMissing)?;
     if !bool::from(sent.as_bytes().ct_eq(key.expose_secret().as_bytes())) {
-        return Err(Refusal::KeyWrong);
+        return Err(AccessError::KeyWrong);
     }
     user(headers)
 }
 
-fn user(headers: &HeaderMap) -> Result<User, Refusal> {
+fn user(headers: &HeaderMap) -> Result<User, AccessError> {
     let mut sent = headers.get_all(USER_HEADER).iter();
     match (sent.next(), sent.next()) {
         (None, _) => Ok(User::Anonymous),
         (Some(id), None) if !id.is_empty() => Ok(User::Named(id.as_bytes().to_vec())),
-        (Some(_), _) => Err(Refusal::UserUnclear),
+        (Some(_), _) => Err(AccessError::AmbiguousUser),
     }
 }
 
 /// Why a request did not get in.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Refusal {
+pub(crate) enum AccessError {
     /// No functions key was sent.
     KeyMissing,
     /// The functions key is not ours.
     KeyWrong,
     /// The user header is empty or there are several.
-    UserUnclear,
+    AmbiguousUser,
     /// There is nothing at this path.
     UnknownPath,
 }
 
 #[derive(Serialize)]
-struct RefusalBody {
+struct ErrorBody {
     error: &'static str,
     message: &'static str,
     hint: &'static str,
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for AccessError {
     fn into_response(self) -> Response {
         let (status, error, message, hint) = match self {
             Self::KeyMissing => (
@@ -118,7 +118,7 @@ impl IntoResponse for Refusal {
                 "the functions key of the request is not this server's",
                 "compare the gateway's secret with the key this server was started with",
             ),
-            Self::UserUnclear => (
+            Self::AmbiguousUser => (
                 StatusCode::BAD_REQUEST,
                 "user_unclear",
                 "the header x-postern-user is empty or was sent more than once",
@@ -133,7 +133,7 @@ impl IntoResponse for Refusal {
         };
         (
             status,
-            Json(RefusalBody {
+            Json(ErrorBody {
                 error,
                 message,
                 hint,

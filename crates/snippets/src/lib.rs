@@ -33,7 +33,7 @@ use crate::store::Store;
 use crate::tools::Snippets;
 
 /// How long open requests may take to end after `shutdown`, before they are cut off.
-const GRACE: Duration = Duration::from_secs(5);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The largest body a POST may have, in bytes. A snippet at its limit fits, escaped or not.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -68,16 +68,16 @@ pub async fn serve(
         axum::serve(listener, app).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     tokio::select! {
         served = serving => served.context("the snippets server stopped accepting connections"),
-        () = grace_is_over(&shutdown) => {
+        () = shutdown_timeout(&shutdown) => {
             tracing::warn!("requests were still open at the end of the grace period: cut off");
             Ok(())
         }
     }
 }
 
-async fn grace_is_over(shutdown: &CancellationToken) {
+async fn shutdown_timeout(shutdown: &CancellationToken) {
     shutdown.cancelled().await;
-    tokio::time::sleep(GRACE).await;
+    tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
 }
 
 fn router(options: Options, shutdown: &CancellationToken) -> anyhow::Result<Router> {

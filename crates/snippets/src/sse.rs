@@ -30,25 +30,25 @@ use crate::access::User;
 use crate::tools::Snippets;
 
 /// How many messages may wait in each direction; a sender waits when they are not taken.
-const WAITING_MESSAGES: usize = 16;
+const CHANNEL_CAPACITY: usize = 16;
 
 /// The two routes of this transport. Their requests must have passed the guard.
 pub(crate) fn routes(server: Snippets, shutdown: CancellationToken) -> Router {
-    let face = Arc::new(Face {
+    let state = Arc::new(SseState {
         server,
         shutdown,
-        open: Mutex::default(),
+        sessions: Mutex::default(),
     });
     Router::new()
-        .route("/sse", get(open))
-        .route("/message", post(message))
-        .with_state(face)
+        .route("/sse", get(open_session))
+        .route("/message", post(post_message))
+        .with_state(state)
 }
 
-struct Face {
+struct SseState {
     server: Snippets,
     shutdown: CancellationToken,
-    open: Mutex<HashMap<Uuid, Session>>,
+    sessions: Mutex<HashMap<Uuid, Session>>,
 }
 
 struct Session {
@@ -56,51 +56,58 @@ struct Session {
     to_server: mpsc::Sender<ClientJsonRpcMessage>,
 }
 
-impl Face {
-    fn sessions(&self) -> MutexGuard<'_, HashMap<Uuid, Session>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+impl SseState {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Session>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where to send messages of this session, if it is open and belongs to `user`.
     fn session(&self, id: &str, user: &User) -> Option<mpsc::Sender<ClientJsonRpcMessage>> {
         let id = Uuid::try_parse(id).ok()?;
-        let sessions = self.sessions();
+        let sessions = self.lock();
         let session = sessions.get(&id).filter(|session| session.user == *user)?;
         Some(session.to_server.clone())
     }
 }
 
-async fn open(State(face): State<Arc<Face>>, Extension(user): Extension<User>) -> Response {
+async fn open_session(
+    State(state): State<Arc<SseState>>,
+    Extension(user): Extension<User>,
+) -> Response {
     let id = Uuid::new_v4();
-    let (to_server, from_client) = mpsc::channel(WAITING_MESSAGES);
-    let (to_client, from_server) = mpsc::channel(WAITING_MESSAGES);
-    let ending = face.shutdown.child_token();
-    face.sessions().insert(id, Session { user, to_server });
-    tokio::spawn(converse(
-        face.server.clone(),
+    let (to_server, from_client) = mpsc::channel(CHANNEL_CAPACITY);
+    let (to_client, from_server) = mpsc::channel(CHANNEL_CAPACITY);
+    let cancellation = state.shutdown.child_token();
+    state.lock().insert(id, Session { user, to_server });
+    tokio::spawn(serve_session(
+        state.server.clone(),
         from_client,
         to_client,
-        ending.clone(),
+        cancellation.clone(),
     ));
-    let closer = Closer { face, id, ending };
+    let guard = SessionGuard {
+        state,
+        id,
+        cancellation,
+    };
     // Proxies that buffer would hold events back until the session ends.
     let unbuffered = [("x-accel-buffering", "no")];
     (
         unbuffered,
-        Sse::new(events(closer, from_server)).keep_alive(KeepAlive::default()),
+        Sse::new(events(guard, from_server)).keep_alive(KeepAlive::default()),
     )
         .into_response()
 }
 
 /// Runs the SDK's server over the session's two channels until either side ends.
-async fn converse(
+async fn serve_session(
     server: Snippets,
     from_client: mpsc::Receiver<ClientJsonRpcMessage>,
     to_client: mpsc::Sender<ServerJsonRpcMessage>,
-    ending: CancellationToken,
+    cancellation: CancellationToken,
 ) {
     let transport = (PollSender::new(to_client), ReceiverStream::new(from_client));
-    match serve_server_with_ct(server, transport, ending).await {
+    match serve_server_with_ct(server, transport, cancellation).await {
         Ok(running) => {
             let ended = running.waiting().await;
             tracing::debug!(?ended, "an SSE session ended");
@@ -110,33 +117,33 @@ async fn converse(
 }
 
 fn events(
-    closer: Closer,
+    guard: SessionGuard,
     from_server: mpsc::Receiver<ServerJsonRpcMessage>,
 ) -> impl Stream<Item = Result<Event, axum::Error>> {
     let endpoint = Event::default()
         .event("endpoint")
-        .data(format!("/message?sessionId={}", closer.id));
+        .data(format!("/message?sessionId={}", guard.id));
     let messages = ReceiverStream::new(from_server)
         .map(|message| Event::default().event("message").json_data(message));
     stream::iter([Ok(endpoint)])
         .chain(messages)
         .inspect(move |_| {
             // Held by the stream: the session closes when the client lets go of it.
-            let _held = &closer;
+            let _held = &guard;
         })
 }
 
 /// Closes the session when the event stream is dropped.
-struct Closer {
-    face: Arc<Face>,
+struct SessionGuard {
+    state: Arc<SseState>,
     id: Uuid,
-    ending: CancellationToken,
+    cancellation: CancellationToken,
 }
 
-impl Drop for Closer {
+impl Drop for SessionGuard {
     fn drop(&mut self) {
-        self.face.sessions().remove(&self.id);
-        self.ending.cancel();
+        self.state.lock().remove(&self.id);
+        self.cancellation.cancel();
     }
 }
 
@@ -146,28 +153,28 @@ struct MessageQuery {
     session_id: String,
 }
 
-async fn message(
-    State(face): State<Arc<Face>>,
+async fn post_message(
+    State(state): State<Arc<SseState>>,
     Extension(user): Extension<User>,
     Query(query): Query<MessageQuery>,
     request: Request,
-) -> Result<impl IntoResponse, Unaccepted> {
-    let to_server = face
+) -> Result<impl IntoResponse, MessageError> {
+    let to_server = state
         .session(&query.session_id, &user)
-        .ok_or(Unaccepted::UnknownSession)?;
+        .ok_or(MessageError::UnknownSession)?;
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, MAX_BODY_BYTES)
         .await
-        .map_err(|_| Unaccepted::TooLarge)?;
-    let message = serde_json::from_slice(&body).map_err(Unaccepted::NotMcp)?;
+        .map_err(|_| MessageError::TooLarge)?;
+    let message = serde_json::from_slice(&body).map_err(MessageError::NotMcp)?;
     to_server
         .send(with_parts(message, parts))
         .await
-        .map_err(|_| Unaccepted::UnknownSession)?;
+        .map_err(|_| MessageError::UnknownSession)?;
     Ok((StatusCode::ACCEPTED, "Accepted"))
 }
 
-/// Gives the handler the request's parts, as the SDK does on its own HTTP face.
+/// Gives the handler the request's parts, as the SDK does on its own HTTP transport.
 fn with_parts(mut message: ClientJsonRpcMessage, parts: Parts) -> ClientJsonRpcMessage {
     match &mut message {
         ClientJsonRpcMessage::Request(request) => {
@@ -183,7 +190,7 @@ fn with_parts(mut message: ClientJsonRpcMessage, parts: Parts) -> ClientJsonRpcM
 
 /// Why a posted message was not taken.
 #[derive(Debug, thiserror::Error)]
-enum Unaccepted {
+enum MessageError {
     /// Also for a session of somebody else: its existence is not told.
     #[error(
         "this session is not open; hint: open a new one with GET /sse and post to the endpoint it names"
@@ -197,7 +204,7 @@ enum Unaccepted {
     NotMcp(serde_json::Error),
 }
 
-impl IntoResponse for Unaccepted {
+impl IntoResponse for MessageError {
     fn into_response(self) -> Response {
         let status = match self {
             Self::UnknownSession => StatusCode::NOT_FOUND,

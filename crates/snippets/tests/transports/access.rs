@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{KEY, World, bare_client, http_client, initialize};
+use crate::harness::{Harness, KEY, bare_client, http_client, initialize};
 
 #[tokio::test]
 async fn every_face_wants_the_key() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     for (key, error) in [
         (None, "functions_key_missing"),
         (Some(""), "functions_key_wrong"),
@@ -18,13 +18,17 @@ async fn every_face_wants_the_key() {
         (Some("another key"), "functions_key_wrong"),
     ] {
         for path in ["/mcp", "/sse", "/message", "/nowhere"] {
-            let mut post = bare_client().post(world.at(path)).json(&json!({}));
+            let mut post = bare_client().post(harness.at(path)).json(&json!({}));
             if let Some(key) = key {
                 post = post.header("x-functions-key", key);
             }
-            let answer = post.send().await.unwrap();
-            assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{path} {key:?}");
-            let body: Value = answer.json().await.unwrap();
+            let response = post.send().await.unwrap();
+            assert_eq!(
+                response.status(),
+                StatusCode::UNAUTHORIZED,
+                "{path} {key:?}"
+            );
+            let body: Value = response.json().await.unwrap();
             assert_eq!(body["error"], error, "{path} {key:?}");
             assert!(body["hint"].as_str().is_some_and(|hint| !hint.is_empty()));
         }
@@ -33,21 +37,21 @@ async fn every_face_wants_the_key() {
 
 #[tokio::test]
 async fn health_needs_no_key() {
-    let world = World::start().await;
-    let answer = bare_client()
-        .get(world.at("/healthz"))
+    let harness = Harness::start().await;
+    let response = bare_client()
+        .get(harness.at("/healthz"))
         .send()
         .await
         .unwrap();
-    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(response.status(), StatusCode::OK);
 }
 
 #[tokio::test]
 async fn an_unclear_user_is_refused() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let post = || {
         bare_client()
-            .post(world.at("/mcp"))
+            .post(harness.at("/mcp"))
             .header("x-functions-key", KEY)
             .json(&initialize(1, "2025-11-25"))
     };
@@ -57,10 +61,10 @@ async fn an_unclear_user_is_refused() {
             .header("x-postern-user", "bob"),
         post().header("x-postern-user", ""),
     ] {
-        let answer = ask.send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+        let response = ask.send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
         assert_eq!(
-            answer.json::<Value>().await.unwrap()["error"],
+            response.json::<Value>().await.unwrap()["error"],
             "user_unclear"
         );
     }
@@ -68,14 +72,14 @@ async fn an_unclear_user_is_refused() {
 
 #[tokio::test]
 async fn unknown_paths_say_where_to_go() {
-    let world = World::start().await;
-    let answer = http_client(None)
-        .get(world.at("/nowhere"))
+    let harness = Harness::start().await;
+    let response = http_client(None)
+        .get(harness.at("/nowhere"))
         .send()
         .await
         .unwrap();
-    assert_eq!(answer.status(), StatusCode::NOT_FOUND);
-    assert!(answer.text().await.unwrap().contains("/mcp"));
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    assert!(response.text().await.unwrap().contains("/mcp"));
 }
 
 #[tokio::test]

@@ -12,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const KEY: &str = "a functions key for tests";
 
 /// A server on a port of its own, over a folder of its own.
-pub(crate) struct World {
+pub(crate) struct Harness {
     pub(crate) url: String,
     pub(crate) folder: tempfile::TempDir,
     shutdown: CancellationToken,
     serving: JoinHandle<anyhow::Result<()>>,
 }
 
-impl World {
+impl Harness {
     pub(crate) async fn start() -> Self {
         Self::start_in(tempfile::tempdir().unwrap()).await
     }

@@ -3,7 +3,7 @@
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{World, http_client, initialize, outcome, request, soon};
+use crate::harness::{Harness, http_client, initialize, outcome, request, soon};
 
 /// An open session: the event stream, and where to post.
 struct Session {
@@ -13,13 +13,13 @@ struct Session {
 }
 
 impl Session {
-    async fn open(world: &World, user: Option<&str>) -> Self {
+    async fn open(harness: &Harness, user: Option<&str>) -> Self {
         let client = http_client(user);
-        let answer = client.get(world.at("/sse")).send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::OK);
-        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        let response = client.get(harness.at("/sse")).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
         let mut events = Events {
-            answer,
+            response,
             read: String::new(),
         };
         let (kind, path) = events.next().await.unwrap();
@@ -28,7 +28,7 @@ impl Session {
         Self {
             client,
             events,
-            endpoint: world.at(&path),
+            endpoint: harness.at(&path),
         }
     }
 
@@ -42,34 +42,34 @@ impl Session {
             .status()
     }
 
-    /// Posts a request and waits for the event with its answer.
+    /// Posts a request and waits for the event with its response.
     async fn ask(&mut self, message: &Value) -> Value {
         assert_eq!(self.post(message).await, StatusCode::ACCEPTED);
         let (kind, data) = self.events.next().await.unwrap();
         assert_eq!(kind, "message");
-        let answer: Value = serde_json::from_str(&data).unwrap();
-        assert_eq!(answer["id"], message["id"]);
-        answer
+        let response: Value = serde_json::from_str(&data).unwrap();
+        assert_eq!(response["id"], message["id"]);
+        response
     }
 
     async fn handshake(&mut self) {
-        let answer = self.ask(&initialize(0, "2024-11-05")).await;
-        assert_eq!(answer["result"]["protocolVersion"], "2024-11-05");
+        let response = self.ask(&initialize(0, "2024-11-05")).await;
+        assert_eq!(response["result"]["protocolVersion"], "2024-11-05");
         let initialized = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
         assert_eq!(self.post(&initialized).await, StatusCode::ACCEPTED);
     }
 
     async fn call(&mut self, id: u64, tool: &str, arguments: Value) -> (String, bool) {
         let params = json!({ "name": tool, "arguments": arguments });
-        let answer = self.ask(&request(id, "tools/call", params)).await;
-        let (text, is_error) = outcome(&answer["result"]);
+        let response = self.ask(&request(id, "tools/call", params)).await;
+        let (text, is_error) = outcome(&response["result"]);
         (text.to_owned(), is_error)
     }
 }
 
 /// Reads events off a response; comments between them are skipped.
 struct Events {
-    answer: Response,
+    response: Response,
     read: String,
 }
 
@@ -84,7 +84,7 @@ impl Events {
                     return event;
                 }
             }
-            let chunk = soon(self.answer.chunk()).await.unwrap()?;
+            let chunk = soon(self.response.chunk()).await.unwrap()?;
             self.read.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     }
@@ -102,8 +102,8 @@ fn parse(event: &str) -> Option<(String, String)> {
 
 #[tokio::test]
 async fn all_three_tools() {
-    let world = World::start().await;
-    let mut session = Session::open(&world, Some("ada")).await;
+    let harness = Harness::start().await;
+    let mut session = Session::open(&harness, Some("ada")).await;
     session.handshake().await;
 
     let list = session.ask(&request(1, "tools/list", json!({}))).await;
@@ -128,9 +128,9 @@ async fn all_three_tools() {
 
 #[tokio::test]
 async fn users_do_not_see_each_others_snippets() {
-    let world = World::start().await;
-    let mut ada = Session::open(&world, Some("ada")).await;
-    let mut bob = Session::open(&world, Some("bob")).await;
+    let harness = Harness::start().await;
+    let mut ada = Session::open(&harness, Some("ada")).await;
+    let mut bob = Session::open(&harness, Some("bob")).await;
     ada.handshake().await;
     bob.handshake().await;
     ada.call(
@@ -154,24 +154,24 @@ async fn users_do_not_see_each_others_snippets() {
 
 #[tokio::test]
 async fn a_session_is_its_users_alone() {
-    let world = World::start().await;
-    let ada = Session::open(&world, Some("ada")).await;
+    let harness = Harness::start().await;
+    let ada = Session::open(&harness, Some("ada")).await;
     let ping = request(1, "ping", json!({}));
     for other in [Some("bob"), None] {
-        let answer = http_client(other)
+        let response = http_client(other)
             .post(&ada.endpoint)
             .json(&ping)
             .send()
             .await
             .unwrap();
-        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
     }
 }
 
 #[tokio::test]
 async fn what_is_not_a_message_is_refused() {
-    let world = World::start().await;
-    let session = Session::open(&world, None).await;
+    let harness = Harness::start().await;
+    let session = Session::open(&harness, None).await;
     let post = |body: String| session.client.post(&session.endpoint).body(body).send();
     let garbage = post("half a mess".to_owned()).await.unwrap();
     assert_eq!(garbage.status(), StatusCode::BAD_REQUEST);
@@ -186,7 +186,7 @@ async fn what_is_not_a_message_is_refused() {
 
 #[tokio::test]
 async fn sessions_that_are_not_open_are_refused() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let never = "/message?sessionId=4be96cd3-4a3d-4b4e-9c69-6b2ff5a3b1d5";
     for path in [
         "/message",
@@ -194,24 +194,24 @@ async fn sessions_that_are_not_open_are_refused() {
         "/message?sessionId=../x",
         never,
     ] {
-        let answer = http_client(None)
-            .post(world.at(path))
+        let response = http_client(None)
+            .post(harness.at(path))
             .json(&json!({}))
             .send()
             .await
             .unwrap();
-        assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
     }
 }
 
 #[tokio::test]
 async fn a_session_ends_with_its_stream() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let Session {
         client,
         events,
         endpoint,
-    } = Session::open(&world, None).await;
+    } = Session::open(&harness, None).await;
     drop(events);
     let note = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
     soon(async {
@@ -230,11 +230,11 @@ async fn a_session_ends_with_its_stream() {
 
 #[tokio::test]
 async fn shutting_down_ends_open_streams() {
-    let world = World::start().await;
-    let mut idle = Session::open(&world, None).await;
-    let mut busy = Session::open(&world, Some("ada")).await;
+    let harness = Harness::start().await;
+    let mut idle = Session::open(&harness, None).await;
+    let mut busy = Session::open(&harness, Some("ada")).await;
     busy.handshake().await;
-    world.stop().await;
+    harness.stop().await;
     assert_eq!(idle.events.next().await, None);
     assert_eq!(busy.events.next().await, None);
 }

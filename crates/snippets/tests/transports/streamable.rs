@@ -8,7 +8,7 @@ use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig
 use rmcp::{ClientLifecycleMode, ClientServiceExt as _, RoleClient};
 use serde_json::{Value, json};
 
-use crate::harness::{World, http_client, initialize, outcome, request, soon};
+use crate::harness::{Harness, http_client, initialize, outcome, request, soon};
 
 type Client = RunningService<RoleClient, ClientConfig>;
 
@@ -22,10 +22,10 @@ fn modern() -> ClientLifecycleMode {
     }
 }
 
-async fn connect(world: &World, user: Option<&str>, era: ClientLifecycleMode) -> Client {
+async fn connect(harness: &Harness, user: Option<&str>, era: ClientLifecycleMode) -> Client {
     let transport = StreamableHttpClientTransport::with_client(
         http_client(user),
-        StreamableHttpClientTransportConfig::with_uri(world.at("/mcp")),
+        StreamableHttpClientTransportConfig::with_uri(harness.at("/mcp")),
     );
     soon(ClientConfig::default().serve_with_lifecycle(transport, era))
         .await
@@ -42,8 +42,8 @@ async fn call(client: &Client, tool: &'static str, arguments: Value) -> (String,
 }
 
 async fn all_three_tools(era: ClientLifecycleMode) {
-    let world = World::start().await;
-    let client = connect(&world, Some("ada"), era).await;
+    let harness = Harness::start().await;
+    let client = connect(&harness, Some("ada"), era).await;
 
     let tools = soon(client.list_all_tools()).await.unwrap();
     let mut names: Vec<_> = tools.iter().map(|tool| tool.name.to_string()).collect();
@@ -72,8 +72,8 @@ async fn all_three_tools_in_the_modern_era() {
 
 #[tokio::test]
 async fn mistakes_are_told_as_tool_errors() {
-    let world = World::start().await;
-    let client = connect(&world, None, legacy()).await;
+    let harness = Harness::start().await;
+    let client = connect(&harness, None, legacy()).await;
     for (tool, arguments, says) in [
         (
             "get_snippet",
@@ -113,10 +113,10 @@ async fn mistakes_are_told_as_tool_errors() {
 
 #[tokio::test]
 async fn users_do_not_see_each_others_snippets() {
-    let world = World::start().await;
-    let ada = connect(&world, Some("ada"), legacy()).await;
-    let bob = connect(&world, Some("bob"), modern()).await;
-    let nobody = connect(&world, None, legacy()).await;
+    let harness = Harness::start().await;
+    let ada = connect(&harness, Some("ada"), legacy()).await;
+    let bob = connect(&harness, Some("bob"), modern()).await;
+    let nobody = connect(&harness, None, legacy()).await;
     call(
         &ada,
         "save_snippet",
@@ -138,9 +138,9 @@ async fn users_do_not_see_each_others_snippets() {
 
 #[tokio::test]
 async fn a_name_is_not_a_path() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let evil = "../../etc/passwd";
-    let client = connect(&world, Some(evil), modern()).await;
+    let client = connect(&harness, Some(evil), modern()).await;
     call(
         &client,
         "save_snippet",
@@ -149,14 +149,14 @@ async fn a_name_is_not_a_path() {
     .await;
     let got = call(&client, "get_snippet", json!({ "snippetname": evil })).await;
     assert_eq!(got, ("mine".to_owned(), false));
-    let beside = std::fs::read_dir(world.folder.path()).unwrap().count();
+    let beside = std::fs::read_dir(harness.folder.path()).unwrap().count();
     assert_eq!(beside, 1, "only the data folder itself may appear");
 }
 
 #[tokio::test]
 async fn snippets_outlive_a_restart() {
-    let world = World::start().await;
-    let client = connect(&world, Some("ada"), modern()).await;
+    let harness = Harness::start().await;
+    let client = connect(&harness, Some("ada"), modern()).await;
     call(
         &client,
         "save_snippet",
@@ -164,34 +164,34 @@ async fn snippets_outlive_a_restart() {
     )
     .await;
     client.cancel().await.unwrap();
-    let world = world.restart().await;
-    let client = connect(&world, Some("ada"), legacy()).await;
+    let harness = harness.restart().await;
+    let client = connect(&harness, Some("ada"), legacy()).await;
     let got = call(&client, "get_snippet", json!({ "snippetname": "n" })).await;
     assert_eq!(got, ("kept".to_owned(), false));
 }
 
 #[tokio::test]
 async fn the_legacy_wire_has_a_session() {
-    let world = World::start().await;
-    let answer = http_client(Some("ada"))
-        .post(world.at("/mcp"))
+    let harness = Harness::start().await;
+    let response = http_client(Some("ada"))
+        .post(harness.at("/mcp"))
         .header("accept", "application/json, text/event-stream")
         .json(&initialize(1, "2025-06-18"))
         .send()
         .await
         .unwrap();
-    assert_eq!(answer.status(), StatusCode::OK);
-    assert!(answer.headers().contains_key("mcp-session-id"));
+    assert_eq!(response.status(), StatusCode::OK);
+    assert!(response.headers().contains_key("mcp-session-id"));
 }
 
 /// Posts one modern request with the headers that mirror its body.
-async fn post_modern(world: &World, method: &str, mut params: Value) -> reqwest::Response {
+async fn post_modern(harness: &Harness, method: &str, mut params: Value) -> reqwest::Response {
     params["_meta"] = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {},
     });
     let mut post = http_client(Some("ada"))
-        .post(world.at("/mcp"))
+        .post(harness.at("/mcp"))
         .header("accept", "application/json, text/event-stream")
         .header("mcp-protocol-version", "2026-07-28")
         .header("mcp-method", method);
@@ -201,10 +201,10 @@ async fn post_modern(world: &World, method: &str, mut params: Value) -> reqwest:
     post.json(&request(1, method, params)).send().await.unwrap()
 }
 
-/// The one message of an answer, whether it came as JSON or as an event.
-async fn only_message(answer: reqwest::Response) -> Value {
-    assert_eq!(answer.status(), StatusCode::OK);
-    let body = soon(answer.text()).await.unwrap();
+/// The one message of an response, whether it came as JSON or as an event.
+async fn only_message(response: reqwest::Response) -> Value {
+    assert_eq!(response.status(), StatusCode::OK);
+    let body = soon(response.text()).await.unwrap();
     let json = body
         .lines()
         .find_map(|line| line.strip_prefix("data: "))
@@ -214,20 +214,20 @@ async fn only_message(answer: reqwest::Response) -> Value {
 
 #[tokio::test]
 async fn the_modern_wire_is_stateless() {
-    let world = World::start().await;
-    let answer = post_modern(&world, "server/discover", json!({})).await;
-    assert!(!answer.headers().contains_key("mcp-session-id"));
-    let result = only_message(answer).await["result"].clone();
+    let harness = Harness::start().await;
+    let response = post_modern(&harness, "server/discover", json!({})).await;
+    assert!(!response.headers().contains_key("mcp-session-id"));
+    let result = only_message(response).await["result"].clone();
     assert_eq!(result["resultType"], "complete");
     let versions = result["supportedVersions"].as_array().unwrap();
     assert!(versions.contains(&json!("2026-07-28")) && versions.contains(&json!("2025-11-25")));
 
     let call = json!({ "name": "hello_mcp", "arguments": {} });
-    let message = only_message(post_modern(&world, "tools/call", call).await).await;
+    let message = only_message(post_modern(&harness, "tools/call", call).await).await;
     assert_eq!(outcome(&message["result"]), ("Hello I am MCPTool!", false));
 
     let get = http_client(None)
-        .get(world.at("/mcp"))
+        .get(harness.at("/mcp"))
         .header("accept", "text/event-stream")
         .header("mcp-protocol-version", "2026-07-28");
     assert_eq!(
