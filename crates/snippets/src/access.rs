@@ -1,7 +1,8 @@
-//! Who may speak to this server, and for whom.
+//! The access check: validates the functions key and identifies the user.
 //!
-//! Invariant: a [`User`] is made only here, after the functions key was found right, and every
-//! request that reaches a tool carries one in its extensions. Nothing else reads the two headers.
+//! Invariant: only this module creates a [`User`], after it has validated the functions key. Every
+//! request that reaches a tool carries one in its extensions. No other module reads the two
+//! headers.
 
 use std::sync::Arc;
 
@@ -18,17 +19,18 @@ use subtle::ConstantTimeEq as _;
 const KEY_HEADER: &str = "x-functions-key";
 const USER_HEADER: &str = "x-postern-user";
 
-/// Whose snippets a request reads and writes.
+/// The user whose snippets a request reads and writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum User {
-    /// No user header: everyone without one shares these snippets.
+    /// No user header. All requests without one share these snippets.
     Anonymous,
     /// The bytes of the user header, as the gateway sent them.
     Named(Vec<u8>),
 }
 
 impl User {
-    /// The name of this user's folder: safe whatever the header held, and never that of another.
+    /// Returns the name of this user's folder. It is safe for any header value and unique to the
+    /// user.
     pub(crate) fn folder(&self) -> String {
         match self {
             Self::Anonymous => "anonymous".to_owned(),
@@ -37,7 +39,7 @@ impl User {
     }
 }
 
-/// SHA-256 in lower-case hexadecimal: a file name of 64 plain characters for any bytes.
+/// Returns the SHA-256 in lower-case hexadecimal: a file name of 64 plain characters for any bytes.
 pub(crate) fn fingerprint(bytes: &[u8]) -> String {
     digest(&SHA256, bytes)
         .as_ref()
@@ -46,7 +48,7 @@ pub(crate) fn fingerprint(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// Lets a request through when it carries the functions key, with its [`User`] attached.
+/// Passes a request on if it carries the functions key, and attaches its [`User`].
 pub(crate) async fn require_key(
     State(key): State<Arc<SecretString>>,
     mut request: Request,
@@ -61,7 +63,7 @@ pub(crate) async fn require_key(
     }
 }
 
-/// Answers every path that is not one of ours.
+/// Answers requests for unknown paths.
 pub(crate) async fn not_found() -> AccessError {
     AccessError::UnknownPath
 }
@@ -83,16 +85,16 @@ fn user(headers: &HeaderMap) -> Result<User, AccessError> {
     }
 }
 
-/// Why a request did not get in.
+/// Why the access check rejects a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum AccessError {
     /// No functions key was sent.
     KeyMissing,
-    /// The functions key is not ours.
+    /// The functions key is not this server's.
     KeyWrong,
-    /// The user header is empty or there are several.
+    /// The user header is empty or was sent more than once.
     AmbiguousUser,
-    /// There is nothing at this path.
+    /// The server has no endpoint at this path.
     UnknownPath,
 }
 
@@ -109,7 +111,7 @@ impl IntoResponse for AccessError {
             Self::KeyMissing => (
                 StatusCode::UNAUTHORIZED,
                 "functions_key_missing",
-                "this server needs a functions key and the request has none",
+                "the request has no functions key, which this server requires",
                 "send the key as the header x-functions-key; behind the gateway, set it as the server's backend header",
             ),
             Self::KeyWrong => (

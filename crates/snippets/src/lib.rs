@@ -1,14 +1,14 @@
-//! The sample MCP server of the seeds: `hello_mcp`, `get_snippet`, `save_snippet`, stored per user.
+//! The sample MCP server: `hello_mcp`, `get_snippet`, `save_snippet`, with storage per user.
 //!
-//! It is the demo's backend and a second opinion on our wire code, so it is built on the official
-//! Rust SDK (`rmcp`) and knows nothing else of Postern.
+//! It is the demo's backend. It also checks our wire code against another implementation, so it
+//! is built on the official Rust SDK (`rmcp`) and uses no other crate of Postern.
 //!
 //! - `/mcp`: Streamable HTTP in both eras (`initialize` up to 2025-11-25, stateless 2026-07-28).
 //! - `/sse` and `/message?sessionId=…`: the HTTP+SSE transport of 2024-11-05 ([`sse`]).
-//! - `/healthz`: 200 while it serves; the only path that needs no functions key.
+//! - `/healthz`: 200 while the server runs. The only path that needs no functions key.
 //!
-//! Who the user is comes from the header `x-postern-user`, which is believed only because every
-//! request must carry the functions key ([`access`]). This server does no sign-in of its own.
+//! The header `x-postern-user` identifies the user. The server trusts it only because every
+//! request must carry the functions key ([`access`]). This server has no sign-in of its own.
 
 mod access;
 mod sse;
@@ -32,33 +32,33 @@ use tokio_util::sync::CancellationToken;
 use crate::store::Store;
 use crate::tools::Snippets;
 
-/// How long open requests may take to end after `shutdown`, before they are cut off.
+/// How long open requests may run after `shutdown` before they are aborted.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The largest body a POST may have, in bytes. A snippet at its limit fits, escaped or not.
+/// The maximum size of a POST body in bytes. A snippet of the maximum size fits, escaped or not.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// What the server needs to run.
+/// The settings of the server.
 #[derive(Debug)]
 pub struct Options {
-    /// What requests must send as `x-functions-key`. Must not be empty.
+    /// The key that requests must send as `x-functions-key`. Must not be empty.
     pub functions_key: SecretString,
-    /// Where snippets are kept; made when missing, readable by the owner only.
+    /// The folder of the snippets. Created if missing, readable by its owner only.
     pub data_dir: PathBuf,
 }
 
-/// Serves until `shutdown`, then lets open requests end for five seconds.
+/// Serves until `shutdown`, then waits up to five seconds for open requests.
 ///
 /// # Errors
 ///
-/// When the functions key is empty, the data folder cannot be made, or accepting fails.
+/// If the functions key is empty, the data folder cannot be created, or accepting fails.
 pub async fn serve(
     options: Options,
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let app = router(options, &shutdown)?;
-    // Answers are small and often events: waiting to fill a packet only delays them.
+    // Responses are small and often events. Waiting for a full packet would only delay them.
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "could not disable Nagle's algorithm");
@@ -69,7 +69,7 @@ pub async fn serve(
     tokio::select! {
         served = serving => served.context("the snippets server stopped accepting connections"),
         () = shutdown_timeout(&shutdown) => {
-            tracing::warn!("requests were still open at the end of the grace period: cut off");
+            tracing::warn!("aborted requests that were still open after the shutdown timeout");
             Ok(())
         }
     }
@@ -96,7 +96,7 @@ fn router(options: Options, shutdown: &CancellationToken) -> anyhow::Result<Rout
             key,
             access::require_key,
         ))
-        // Behind the layer only what stands above it: health needs no key.
+        // Added after the layer, which therefore does not apply: health needs no key.
         .route("/healthz", get(async || "ok\n")))
 }
 
@@ -105,8 +105,8 @@ fn streamable(
     shutdown: &CancellationToken,
 ) -> StreamableHttpService<Snippets, LocalSessionManager> {
     let config = StreamableHttpServerConfig::default()
-        // DNS rebinding gains nothing here: a web page does not know the functions key. And the
-        // gateway may reach this server by any name.
+        // DNS rebinding gains nothing here, because a web page does not know the functions key.
+        // The gateway may reach this server by any name.
         .disable_allowed_hosts()
         .with_max_request_body_bytes(MAX_BODY_BYTES)
         .with_cancellation_token(shutdown.clone());

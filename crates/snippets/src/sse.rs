@@ -1,8 +1,8 @@
 //! The HTTP+SSE transport of MCP 2024-11-05, which the SDK no longer has.
 //!
-//! `GET /sse` opens a session: its first event, `endpoint`, names where to post, and every message
-//! of the server follows as an event `message`. `POST /message?sessionId=…` hands over one message
-//! of the client and is answered `202` at once. Messages go through the same handler as on `/mcp`.
+//! `GET /sse` opens a session. Its first event, `endpoint`, names the URL for POST requests. Each
+//! server message follows as an event `message`. `POST /message?sessionId=…` sends one client
+//! message and returns `202` immediately. The same handler as on `/mcp` processes the messages.
 //!
 //! A session belongs to the user who opened it and ends with its event stream.
 
@@ -29,10 +29,10 @@ use crate::MAX_BODY_BYTES;
 use crate::access::User;
 use crate::tools::Snippets;
 
-/// How many messages may wait in each direction; a sender waits when they are not taken.
+/// How many messages may be queued in each direction. If the queue is full, the sender waits.
 const CHANNEL_CAPACITY: usize = 16;
 
-/// The two routes of this transport. Their requests must have passed the guard.
+/// Returns the two routes of this transport. Their requests must have passed the access check.
 pub(crate) fn routes(server: Snippets, shutdown: CancellationToken) -> Router {
     let state = Arc::new(SseState {
         server,
@@ -61,7 +61,8 @@ impl SseState {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where to send messages of this session, if it is open and belongs to `user`.
+    /// Returns the channel for messages of this session. Returns `None` if the session is not open
+    /// or belongs to another user.
     fn session(&self, id: &str, user: &User) -> Option<mpsc::Sender<ClientJsonRpcMessage>> {
         let id = Uuid::try_parse(id).ok()?;
         let sessions = self.lock();
@@ -128,12 +129,12 @@ fn events(
     stream::iter([Ok(endpoint)])
         .chain(messages)
         .inspect(move |_| {
-            // Held by the stream: the session closes when the client lets go of it.
+            // The stream owns the guard: the session closes when the client drops the stream.
             let _held = &guard;
         })
 }
 
-/// Closes the session when the event stream is dropped.
+/// Closes the session on drop.
 struct SessionGuard {
     state: Arc<SseState>,
     id: Uuid,
@@ -174,7 +175,7 @@ async fn post_message(
     Ok((StatusCode::ACCEPTED, "Accepted"))
 }
 
-/// Gives the handler the request's parts, as the SDK does on its own HTTP transport.
+/// Attaches the request's parts for the handler, as the SDK does on its own HTTP transport.
 fn with_parts(mut message: ClientJsonRpcMessage, parts: Parts) -> ClientJsonRpcMessage {
     match &mut message {
         ClientJsonRpcMessage::Request(request) => {
@@ -188,10 +189,10 @@ fn with_parts(mut message: ClientJsonRpcMessage, parts: Parts) -> ClientJsonRpcM
     message
 }
 
-/// Why a posted message was not taken.
+/// Why a posted message was rejected.
 #[derive(Debug, thiserror::Error)]
 enum MessageError {
-    /// Also for a session of somebody else: its existence is not told.
+    /// Also returned for a session of another user, so that its existence is not revealed.
     #[error(
         "this session is not open; hint: open a new one with GET /sse and post to the endpoint it names"
     )]

@@ -1,8 +1,8 @@
 //! Snippets on disk: one folder per user, one file per snippet.
 //!
-//! Invariant: neither a user's id nor a snippet's name is ever part of a path; file names are
-//! fingerprints ([`fingerprint`]). Files are replaced by rename, so a reader sees the old snippet
-//! or the new one, whole. All functions block: call them off the async threads.
+//! Invariants: neither a user's id nor a snippet's name is ever part of a path; file names are
+//! fingerprints ([`fingerprint`]). Files are replaced by rename, so a reader sees either the old
+//! snippet or the new one in full. All functions block: do not call them on async threads.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -13,21 +13,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::{User, fingerprint};
 
-/// The longest name of a snippet, in bytes of UTF-8.
+/// The maximum length of a snippet's name, in bytes of UTF-8.
 pub(crate) const MAX_NAME_BYTES: usize = 256;
-/// The longest snippet, in bytes of UTF-8.
+/// The maximum length of a snippet, in bytes of UTF-8.
 pub(crate) const MAX_SNIPPET_BYTES: usize = 64 * 1024;
-/// How many snippets one user may keep.
+/// The maximum number of snippets per user.
 const MAX_SNIPPETS: usize = 1000;
 
-/// What one file holds. The name is kept so that a person can tell the files apart.
+/// The content of one file. It includes the name so that a reader can tell the files apart.
 #[derive(Serialize, Deserialize)]
 struct Record {
     name: String,
     snippet: String,
 }
 
-/// Why a snippet was not read or written. The text is for the model that called the tool.
+/// Why a snippet was not read or written. The model that called the tool reads the message.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
     /// The name is the empty string.
@@ -43,18 +43,18 @@ pub(crate) enum StoreError {
         "the snippet has {0} bytes, at most {MAX_SNIPPET_BYTES} are allowed; hint: save it in parts"
     )]
     SnippetTooLong(usize),
-    /// The user keeps [`MAX_SNIPPETS`] already.
+    /// The user already has [`MAX_SNIPPETS`] snippets.
     #[error(
         "there are {MAX_SNIPPETS} snippets already, which is the limit; hint: save under a name that exists to replace its snippet"
     )]
     TooMany,
-    /// Nothing was saved under this name by this user.
+    /// This user saved no snippet under this name.
     #[error("there is no snippet named {0:?}; hint: save it first with save_snippet")]
     Unknown(String),
-    /// The file is not one of ours or was damaged.
+    /// The file was damaged or written by another program.
     #[error("the stored snippet {0:?} is damaged; hint: save it again with save_snippet")]
     Damaged(String),
-    /// The disk said no. The path stays in the log: it is none of the caller's business.
+    /// The file system failed. Only the log contains the path, which the caller must not learn.
     #[error("the snippet store failed; hint: try again; the server's log has the cause")]
     Io(#[from] io::Error),
 }
@@ -66,18 +66,18 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Makes the folder when it is missing.
+    /// Creates the folder if it is missing.
     pub(crate) fn open(root: PathBuf) -> anyhow::Result<Self> {
         create_private(&root).with_context(|| {
             format!(
-                "the snippets folder {} cannot be made; hint: choose another data folder or check its permissions",
+                "the snippets folder {} cannot be created; hint: choose another data folder or check its permissions",
                 root.display()
             )
         })?;
         Ok(Self { root })
     }
 
-    /// The snippet that `user` saved under `name`.
+    /// Returns the snippet that `user` saved under `name`.
     pub(crate) fn load(&self, user: &User, name: &str) -> Result<String, StoreError> {
         check_name(name)?;
         match fs::read(self.folder(user).join(file_name(name))) {
@@ -91,7 +91,7 @@ impl Store {
         }
     }
 
-    /// Keeps `snippet` under `name` for `user`, in place of what was there.
+    /// Stores `snippet` under `name` for `user`, and replaces an existing one.
     pub(crate) fn save(&self, user: &User, name: &str, snippet: &str) -> Result<(), StoreError> {
         check_name(name)?;
         if snippet.len() > MAX_SNIPPET_BYTES {
@@ -148,7 +148,7 @@ fn create_private(folder: &Path) -> io::Result<()> {
         .create(folder)
 }
 
-/// Windows: a folder takes the access list of the one above it, the user's own profile.
+/// On Windows, a folder inherits the access list of its parent, the user's own profile.
 #[cfg(not(unix))]
 fn create_private(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn saving_twice_keeps_the_last() {
+    fn second_save_replaces_snippet() {
         let (_folder, store) = store();
         store.save(&ada(), "greeting", "hello").unwrap();
         store.save(&ada(), "greeting", "good day").unwrap();
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn users_and_the_anonymous_one_are_apart() {
+    fn named_and_anonymous_users_are_separate() {
         let (_folder, store) = store();
         let tricky = User::Named(b"anonymous".to_vec());
         store.save(&User::Anonymous, "shared", "for all").unwrap();
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn no_name_leaves_the_users_folder() {
+    fn any_name_stays_in_user_folder() {
         let (folder, store) = store();
         let names = [
             "../../etc/passwd",
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_inclusive() {
+    fn length_limits_are_inclusive() {
         let (_folder, store) = store();
         let longest = "n".repeat(MAX_NAME_BYTES);
         store
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_store_still_replaces() {
+    fn full_store_still_replaces_snippets() {
         let (_folder, store) = store();
         store.save(&ada(), "first", "1").unwrap();
         for number in 1..MAX_SNIPPETS {
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_named_and_can_be_replaced() {
+    fn damaged_file_is_reported_and_replaceable() {
         let (_folder, store) = store();
         store.save(&ada(), "note", "1").unwrap();
         fs::write(store.folder(&ada()).join(file_name("note")), "half a rec").unwrap();
@@ -270,7 +270,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn only_the_owner_can_look() {
+    fn only_owner_can_read_files() {
         use std::os::unix::fs::PermissionsExt as _;
         let (_folder, store) = store();
         store.save(&ada(), "note", "1").unwrap();

@@ -1,7 +1,7 @@
-//! The three tools, as the SDK serves them on every face.
+//! The three tools, which the SDK serves on every transport.
 //!
-//! Owns names, descriptions and texts of the tools; knows nothing of HTTP but the [`User`] that
-//! the guard attached to the request.
+//! Owns: names, descriptions and texts of the tools. Does not own: HTTP, except that it reads the
+//! [`User`] that the access check attached to the request.
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ use serde::de::DeserializeOwned;
 use crate::access::User;
 use crate::store::{Store, StoreError};
 
-/// The server handler: cheap to clone, one per session or request.
+/// The server handler, one per session or request. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Snippets {
     store: Arc<Store>,
 }
 
-/// What went wrong with a call, as text for the model: the SDK marks it `isError`.
+/// The error text for the model. The SDK marks the result with `isError`.
 type ToolError = String;
 
 #[derive(Deserialize, JsonSchema)]
@@ -114,8 +114,8 @@ impl ServerHandler for Snippets {
     }
 }
 
-/// A missing or ill-typed argument is the model's mistake, so it is told as a tool's error:
-/// hosts show protocol errors to nobody who could mend them.
+/// Parses the arguments of a tool call. A missing or ill-typed argument is the model's mistake, so
+/// it becomes a tool error: hosts do not show protocol errors to the model, which could fix them.
 fn parse<T: DeserializeOwned>(tool: &str, arguments: JsonObject) -> Result<T, ToolError> {
     serde_json::from_value(arguments.into()).map_err(|error| {
         format!("{tool}: {error}; hint: pass every argument that the tool's input schema requires, as strings")
@@ -127,5 +127,5 @@ fn user(request: &http::request::Parts) -> Result<User, ToolError> {
         .extensions
         .get()
         .cloned()
-        .ok_or_else(|| "the request reached the tool without passing the guard".to_owned())
+        .ok_or_else(|| "the request reached the tool without passing the access check".to_owned())
 }

@@ -1,4 +1,4 @@
-//! Who gets in.
+//! The access check.
 
 use reqwest::StatusCode;
 use secrecy::SecretString;
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::harness::{Harness, KEY, bare_client, http_client, initialize};
 
 #[tokio::test]
-async fn every_face_wants_the_key() {
+async fn all_transports_require_functions_key() {
     let harness = Harness::start().await;
     for (key, error) in [
         (None, "functions_key_missing"),
@@ -36,7 +36,7 @@ async fn every_face_wants_the_key() {
 }
 
 #[tokio::test]
-async fn health_needs_no_key() {
+async fn health_check_needs_no_key() {
     let harness = Harness::start().await;
     let response = bare_client()
         .get(harness.at("/healthz"))
@@ -47,7 +47,7 @@ async fn health_needs_no_key() {
 }
 
 #[tokio::test]
-async fn an_unclear_user_is_refused() {
+async fn ambiguous_user_is_rejected() {
     let harness = Harness::start().await;
     let post = || {
         bare_client()
@@ -71,7 +71,7 @@ async fn an_unclear_user_is_refused() {
 }
 
 #[tokio::test]
-async fn unknown_paths_say_where_to_go() {
+async fn unknown_path_returns_404_with_hint() {
     let harness = Harness::start().await;
     let response = http_client(None)
         .get(harness.at("/nowhere"))
@@ -83,7 +83,7 @@ async fn unknown_paths_say_where_to_go() {
 }
 
 #[tokio::test]
-async fn an_empty_key_does_not_start() {
+async fn empty_functions_key_prevents_start() {
     let folder = tempfile::tempdir().unwrap();
     let options = snippets::Options {
         functions_key: SecretString::from(""),
@@ -97,7 +97,7 @@ async fn an_empty_key_does_not_start() {
 }
 
 #[tokio::test]
-async fn a_data_folder_that_cannot_be_made_is_named() {
+async fn unusable_data_folder_error_names_folder() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a-file");
     std::fs::write(&file, "").unwrap();

@@ -1,4 +1,4 @@
-//! A running server and the ways to speak to it.
+//! A running server and clients for it.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) const KEY: &str = "a functions key for tests";
 
-/// A server on a port of its own, over a folder of its own.
+/// A server with its own port and its own data folder.
 pub(crate) struct Harness {
     pub(crate) url: String,
     pub(crate) folder: tempfile::TempDir,
@@ -41,14 +41,14 @@ impl Harness {
         }
     }
 
-    /// Stops the server, which must end well and in time; leaves its folder.
+    /// Stops the server, which must end without error and in time. Returns its folder.
     pub(crate) async fn stop(self) -> tempfile::TempDir {
         self.shutdown.cancel();
         soon(self.serving).await.unwrap().unwrap();
         self.folder
     }
 
-    /// Another server over the same folder.
+    /// Stops this server and starts another one on the same folder.
     pub(crate) async fn restart(self) -> Self {
         Self::start_in(self.stop().await).await
     }
@@ -58,7 +58,7 @@ impl Harness {
     }
 }
 
-/// An HTTP client that sends the functions key and, when given, a user.
+/// Returns an HTTP client that sends the functions key and, if given, a user.
 pub(crate) fn http_client(user: Option<&str>) -> reqwest::Client {
     let mut headers = HeaderMap::new();
     headers.insert("x-functions-key", HeaderValue::from_static(KEY));
@@ -68,7 +68,7 @@ pub(crate) fn http_client(user: Option<&str>) -> reqwest::Client {
     build(headers)
 }
 
-/// An HTTP client that sends nothing of the sort.
+/// Returns an HTTP client that sends neither.
 pub(crate) fn bare_client() -> reqwest::Client {
     build(HeaderMap::new())
 }
@@ -85,11 +85,11 @@ fn build(headers: HeaderMap) -> reqwest::Client {
         .unwrap()
 }
 
-/// Fails the test rather than letting it hang.
+/// Fails the test if `future` takes more than ten seconds.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(10), future)
         .await
-        .expect("this takes no ten seconds")
+        .expect("the future ends within ten seconds")
 }
 
 pub(crate) fn request(id: u64, method: &str, params: Value) -> Value {
@@ -105,7 +105,7 @@ pub(crate) fn initialize(id: u64, version: &str) -> Value {
     )
 }
 
-/// The text of a tool's result, and whether it is an error.
+/// Returns the text of a tool's result and whether it is an error.
 pub(crate) fn outcome(result: &Value) -> (&str, bool) {
     let text = result["content"][0]["text"]
         .as_str()

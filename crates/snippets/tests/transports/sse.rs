@@ -1,11 +1,11 @@
-//! `/sse` and `/message`, as a host of 2024-11-05 speaks them.
+//! `/sse` and `/message`, as a host of 2024-11-05 uses them.
 
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::harness::{Harness, http_client, initialize, outcome, request, soon};
 
-/// An open session: the event stream, and where to post.
+/// An open session: the event stream and the POST endpoint.
 struct Session {
     client: reqwest::Client,
     events: Events,
@@ -42,7 +42,7 @@ impl Session {
             .status()
     }
 
-    /// Posts a request and waits for the event with its response.
+    /// Posts a request and waits for the event with the response.
     async fn ask(&mut self, message: &Value) -> Value {
         assert_eq!(self.post(message).await, StatusCode::ACCEPTED);
         let (kind, data) = self.events.next().await.unwrap();
@@ -67,14 +67,14 @@ impl Session {
     }
 }
 
-/// Reads events off a response; comments between them are skipped.
+/// Reads events from a response and skips the comments between them.
 struct Events {
     response: Response,
     read: String,
 }
 
 impl Events {
-    /// The next event's name and data, or `None` at the end of the stream.
+    /// Returns the name and data of the next event, or `None` at the end of the stream.
     async fn next(&mut self) -> Option<(String, String)> {
         loop {
             while let Some((event, rest)) = self.read.split_once("\n\n") {
@@ -101,7 +101,7 @@ fn parse(event: &str) -> Option<(String, String)> {
 }
 
 #[tokio::test]
-async fn all_three_tools() {
+async fn all_three_tools_work() {
     let harness = Harness::start().await;
     let mut session = Session::open(&harness, Some("ada")).await;
     session.handshake().await;
@@ -127,7 +127,7 @@ async fn all_three_tools() {
 }
 
 #[tokio::test]
-async fn users_do_not_see_each_others_snippets() {
+async fn users_cannot_read_each_others_snippets() {
     let harness = Harness::start().await;
     let mut ada = Session::open(&harness, Some("ada")).await;
     let mut bob = Session::open(&harness, Some("bob")).await;
@@ -153,7 +153,7 @@ async fn users_do_not_see_each_others_snippets() {
 }
 
 #[tokio::test]
-async fn a_session_is_its_users_alone() {
+async fn session_rejects_other_users() {
     let harness = Harness::start().await;
     let ada = Session::open(&harness, Some("ada")).await;
     let ping = request(1, "ping", json!({}));
@@ -169,7 +169,7 @@ async fn a_session_is_its_users_alone() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_message_is_refused() {
+async fn invalid_message_is_rejected() {
     let harness = Harness::start().await;
     let session = Session::open(&harness, None).await;
     let post = |body: String| session.client.post(&session.endpoint).body(body).send();
@@ -185,7 +185,7 @@ async fn what_is_not_a_message_is_refused() {
 }
 
 #[tokio::test]
-async fn sessions_that_are_not_open_are_refused() {
+async fn unknown_session_returns_404() {
     let harness = Harness::start().await;
     let never = "/message?sessionId=4be96cd3-4a3d-4b4e-9c69-6b2ff5a3b1d5";
     for path in [
@@ -205,7 +205,7 @@ async fn sessions_that_are_not_open_are_refused() {
 }
 
 #[tokio::test]
-async fn a_session_ends_with_its_stream() {
+async fn closed_stream_ends_session() {
     let harness = Harness::start().await;
     let Session {
         client,
@@ -229,7 +229,7 @@ async fn a_session_ends_with_its_stream() {
 }
 
 #[tokio::test]
-async fn shutting_down_ends_open_streams() {
+async fn shutdown_ends_open_streams() {
     let harness = Harness::start().await;
     let mut idle = Session::open(&harness, None).await;
     let mut busy = Session::open(&harness, Some("ada")).await;

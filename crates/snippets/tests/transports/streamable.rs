@@ -32,7 +32,7 @@ async fn connect(harness: &Harness, user: Option<&str>, era: ClientLifecycleMode
         .unwrap()
 }
 
-/// Calls a tool with the SDK's client and returns the text and whether it is an error.
+/// Calls a tool with the SDK's client. Returns the text and whether it is an error.
 async fn call(client: &Client, tool: &'static str, arguments: Value) -> (String, bool) {
     let arguments = arguments.as_object().unwrap().clone();
     let params = CallToolRequestParams::new(tool).with_arguments(arguments);
@@ -41,7 +41,7 @@ async fn call(client: &Client, tool: &'static str, arguments: Value) -> (String,
     (text.to_owned(), is_error)
 }
 
-async fn all_three_tools(era: ClientLifecycleMode) {
+async fn check_all_three_tools(era: ClientLifecycleMode) {
     let harness = Harness::start().await;
     let client = connect(&harness, Some("ada"), era).await;
 
@@ -61,20 +61,20 @@ async fn all_three_tools(era: ClientLifecycleMode) {
 }
 
 #[tokio::test]
-async fn all_three_tools_in_the_legacy_era() {
-    all_three_tools(legacy()).await;
+async fn all_three_tools_work_in_legacy_era() {
+    check_all_three_tools(legacy()).await;
 }
 
 #[tokio::test]
-async fn all_three_tools_in_the_modern_era() {
-    all_three_tools(modern()).await;
+async fn all_three_tools_work_in_modern_era() {
+    check_all_three_tools(modern()).await;
 }
 
 #[tokio::test]
-async fn mistakes_are_told_as_tool_errors() {
+async fn invalid_arguments_return_tool_error() {
     let harness = Harness::start().await;
     let client = connect(&harness, None, legacy()).await;
-    for (tool, arguments, says) in [
+    for (tool, arguments, expected) in [
         (
             "get_snippet",
             json!({ "snippetname": "nope" }),
@@ -105,18 +105,18 @@ async fn mistakes_are_told_as_tool_errors() {
     ] {
         let (text, is_error) = call(&client, tool, arguments).await;
         assert!(
-            is_error && text.contains(says) && text.contains("hint: "),
+            is_error && text.contains(expected) && text.contains("hint: "),
             "{tool}: {text}"
         );
     }
 }
 
 #[tokio::test]
-async fn users_do_not_see_each_others_snippets() {
+async fn users_cannot_read_each_others_snippets() {
     let harness = Harness::start().await;
     let ada = connect(&harness, Some("ada"), legacy()).await;
     let bob = connect(&harness, Some("bob"), modern()).await;
-    let nobody = connect(&harness, None, legacy()).await;
+    let anonymous = connect(&harness, None, legacy()).await;
     call(
         &ada,
         "save_snippet",
@@ -126,7 +126,7 @@ async fn users_do_not_see_each_others_snippets() {
 
     let ask = || json!({ "snippetname": "n" });
     assert!(call(&bob, "get_snippet", ask()).await.1);
-    assert!(call(&nobody, "get_snippet", ask()).await.1);
+    assert!(call(&anonymous, "get_snippet", ask()).await.1);
     call(
         &bob,
         "save_snippet",
@@ -137,7 +137,7 @@ async fn users_do_not_see_each_others_snippets() {
 }
 
 #[tokio::test]
-async fn a_name_is_not_a_path() {
+async fn name_with_path_stays_in_data_folder() {
     let harness = Harness::start().await;
     let evil = "../../etc/passwd";
     let client = connect(&harness, Some(evil), modern()).await;
@@ -154,7 +154,7 @@ async fn a_name_is_not_a_path() {
 }
 
 #[tokio::test]
-async fn snippets_outlive_a_restart() {
+async fn snippets_survive_restart() {
     let harness = Harness::start().await;
     let client = connect(&harness, Some("ada"), modern()).await;
     call(
@@ -171,7 +171,7 @@ async fn snippets_outlive_a_restart() {
 }
 
 #[tokio::test]
-async fn the_legacy_wire_has_a_session() {
+async fn legacy_initialize_opens_session() {
     let harness = Harness::start().await;
     let response = http_client(Some("ada"))
         .post(harness.at("/mcp"))
@@ -184,7 +184,7 @@ async fn the_legacy_wire_has_a_session() {
     assert!(response.headers().contains_key("mcp-session-id"));
 }
 
-/// Posts one modern request with the headers that mirror its body.
+/// Posts one modern request with the headers that repeat values of its body.
 async fn post_modern(harness: &Harness, method: &str, mut params: Value) -> reqwest::Response {
     params["_meta"] = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -201,7 +201,7 @@ async fn post_modern(harness: &Harness, method: &str, mut params: Value) -> reqw
     post.json(&request(1, method, params)).send().await.unwrap()
 }
 
-/// The one message of an response, whether it came as JSON or as an event.
+/// Returns the one message of a response, whether it came as JSON or as an event.
 async fn only_message(response: reqwest::Response) -> Value {
     assert_eq!(response.status(), StatusCode::OK);
     let body = soon(response.text()).await.unwrap();
@@ -213,7 +213,7 @@ async fn only_message(response: reqwest::Response) -> Value {
 }
 
 #[tokio::test]
-async fn the_modern_wire_is_stateless() {
+async fn modern_request_is_stateless() {
     let harness = Harness::start().await;
     let response = post_modern(&harness, "server/discover", json!({})).await;
     assert!(!response.headers().contains_key("mcp-session-id"));
