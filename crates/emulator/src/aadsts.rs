@@ -8,7 +8,7 @@ mod table;
 
 use http::StatusCode;
 
-use crate::switch::Endpoint;
+use crate::fault_injection::Endpoint;
 pub(crate) use table::TABLE;
 
 /// What a client reads in `claims` when a policy wants more of the person: plain JSON in an error

@@ -3,12 +3,12 @@
 //!
 //! Owns: the one vocabulary ([`Command`], [`State`]) behind three faces: this handle for tests in
 //! the same process, `/admin/state` and `/admin/commands` for others, `/admin` for people.
-//! Does not own: what a switch does (see [`crate::switch`]).
+//! Does not own: what a switch does (see [`crate::fault_injection`]).
 
+mod access;
 mod api;
 mod command;
 mod form;
-mod guard;
 mod state;
 mod view;
 
@@ -21,8 +21,8 @@ use uuid::Uuid;
 
 use crate::aadsts::{Aadsts, TABLE};
 use crate::entra::Entra;
+use crate::fault_injection::{Bar, Disturbance, Endpoint, Failure, Rule, Who};
 use crate::keys::ChangeError;
-use crate::switch::{Bar, Disturbance, Endpoint, Failure, Rule, Who};
 pub use command::Command;
 pub use state::{AppState, KeyState, RequestState, RuleEffect, RuleState, State, UserState};
 
@@ -69,7 +69,7 @@ pub(crate) fn routes() -> Router<Arc<Entra>> {
         .route("/admin/state", get(api::state))
         .route("/admin/errors", get(api::errors))
         .route("/admin/commands", post(api::command))
-        .layer(axum::middleware::from_fn(guard::guard))
+        .layer(axum::middleware::from_fn(access::guard))
 }
 
 impl Admin {

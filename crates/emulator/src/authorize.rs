@@ -16,14 +16,14 @@ use crate::browser::Browser;
 use crate::claims::request::ClaimsRequest;
 use crate::entra::Entra;
 use crate::fault::Fault;
+use crate::fault_injection::Attempt;
 use crate::flow::{self, Back, Challenge, Prompt, Request, Way};
-use crate::occurrence::Occurrence;
 use crate::page;
 use crate::parameters::Parameters;
 use crate::redirect::{Reply, ResponseMode};
+use crate::request_trace::Occurrence;
 use crate::scope::Scopes;
 use crate::sign_in::{self, SignIn};
-use crate::switch::Attempt;
 
 pub(crate) async fn get(
     State(entra): State<Arc<Entra>>,

@@ -20,11 +20,11 @@ use crate::aadsts::Occasion;
 use crate::cors;
 use crate::entra::Entra;
 use crate::fault::Fault;
-use crate::occurrence::Occurrence;
+use crate::fault_injection::Attempt;
 use crate::page::no_store;
 use crate::parameters::Parameters;
+use crate::request_trace::Occurrence;
 use crate::scope::Scopes;
-use crate::switch::Attempt;
 pub(crate) use codes::{DeviceRequest, Devices};
 
 /// Where people type the code.

@@ -16,7 +16,7 @@ use crate::authority::Authority;
 use crate::cors;
 use crate::entra::Entra;
 use crate::fault::Fault;
-use crate::occurrence::Occurrence;
+use crate::request_trace::Occurrence;
 
 pub(crate) async fn configuration(
     State(entra): State<Arc<Entra>>,

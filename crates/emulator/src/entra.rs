@@ -7,9 +7,9 @@ use crate::cloud::Cloud;
 use crate::code::Codes;
 use crate::device::Devices;
 use crate::fault::Fault;
+use crate::fault_injection::Switches;
 use crate::keys::Keys;
-use crate::requests::Requests;
-use crate::switch::Switches;
+use crate::request_log::Requests;
 use crate::tenant::Tenant;
 
 /// The running emulator.

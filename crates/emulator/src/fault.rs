@@ -1,6 +1,6 @@
 //! What can go wrong, in Entra's words: an AADSTS number, an OAuth error and an HTTP status.
 //!
-//! Does not own: how a fault reaches the client (see [`crate::occurrence`]).
+//! Does not own: how a fault reaches the client (see [`crate::request_trace`]).
 
 use http::StatusCode;
 use uuid::Uuid;

@@ -12,9 +12,9 @@ use crate::authority::People;
 use crate::browser::{Browser, Session};
 use crate::claims::request::ClaimsRequest;
 use crate::fault::Fault;
+use crate::fault_injection::Requirement;
 use crate::parameters::Parameters;
 use crate::redirect::Reply;
-use crate::switch::Requirement;
 
 /// An authorization request that passed every check.
 #[derive(Clone, Debug, Serialize, Deserialize)]

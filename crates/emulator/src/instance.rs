@@ -13,7 +13,7 @@ use url::Url;
 use crate::discovery::answer;
 use crate::entra::Entra;
 use crate::fault::Fault;
-use crate::host;
+use crate::host_header;
 use crate::parameters::Parameters;
 
 pub(crate) async fn instance(
@@ -53,7 +53,7 @@ fn segment(entra: &Entra, endpoint: &str) -> Option<String> {
     let url = Url::parse(endpoint).ok()?;
     let same = url.scheme() == ours.scheme()
         && url.port_or_known_default() == ours.port_or_known_default()
-        && host::is_local(url.host_str()?);
+        && host_header::is_local(url.host_str()?);
     let first = url.path_segments()?.next()?;
     same.then(|| first.to_owned())
 }

@@ -49,24 +49,24 @@ mod discovery;
 mod echo;
 mod entra;
 mod fault;
+mod fault_injection;
 mod flow;
 mod home;
-mod host;
+mod host_header;
+mod imds;
 mod instance;
-mod kept;
 mod keys;
 mod logout;
-mod metadata;
-mod occurrence;
 mod page;
 mod parameters;
 mod pem;
+mod private_file;
 mod random;
 mod redirect;
-mod requests;
+mod request_log;
+mod request_trace;
 mod scope;
 mod sign_in;
-mod switch;
 mod tenant;
 mod tls;
 mod token;
@@ -95,11 +95,11 @@ pub use config::tenants;
 pub use credential::{Certificate, FederatedCredential};
 use device::Devices;
 use entra::Entra;
+use fault_injection::Switches;
+pub use fault_injection::{Endpoint, Requirement, Reuse, Times};
 use keys::Keys;
 use model::AheadClock;
-use requests::Requests;
-use switch::Switches;
-pub use switch::{Endpoint, Requirement, Reuse, Times};
+use request_log::Requests;
 pub use tenant::{CONSUMERS, ManagedIdentity, Tenant, User};
 use tls::TlsListener;
 pub use tls::Transport;
@@ -300,9 +300,9 @@ fn router(entra: Arc<Entra>) -> Router {
             device::PAGE,
             get(device::page::get).post(device::page::post),
         )
-        .route("/metadata/identity/oauth2/token", get(metadata::token))
+        .route("/metadata/identity/oauth2/token", get(imds::token))
         // MSAL for Node puts a slash behind it.
-        .route("/metadata/identity/oauth2/token/", get(metadata::token))
+        .route("/metadata/identity/oauth2/token/", get(imds::token))
         .route(
             "/{tenant}/oauth2/v2.0/logout",
             get(logout::get).post(logout::post),
@@ -316,9 +316,9 @@ fn router(entra: Arc<Entra>) -> Router {
         .route("/api/echo", get(echo::echo).post(echo::echo))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&entra),
-            requests::watch,
+            request_log::watch,
         ))
         .merge(admin::routes())
-        .layer(middleware::from_fn(host::guard))
+        .layer(middleware::from_fn(host_header::guard))
         .with_state(entra)
 }

@@ -12,10 +12,10 @@ use http::{HeaderMap, StatusCode};
 
 use crate::browser::Browser;
 use crate::entra::Entra;
-use crate::occurrence::Occurrence;
 use crate::page::{self, Notice};
 use crate::parameters::Parameters;
 use crate::redirect::Reply;
+use crate::request_trace::Occurrence;
 
 pub(crate) async fn get(
     State(entra): State<Arc<Entra>>,

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, StatusCode, header};
 
 use crate::fault::Fault;
-use crate::occurrence::{Occurrence, Refusal};
+use crate::request_trace::{Occurrence, Refusal};
 use crate::tenant::{Tenant, User};
 
 /// The style sheet of every page.

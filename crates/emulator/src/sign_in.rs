@@ -19,13 +19,13 @@ use crate::code::CodeGrant;
 use crate::device;
 use crate::entra::Entra;
 use crate::fault::Fault;
+use crate::fault_injection::Attempt;
 use crate::flow::{self, Back, Flow, Next, Request, Step, Way};
 use crate::keys::Purpose;
-use crate::occurrence::{self, Occurrence, Refusal};
 use crate::page::{self, Form, PermissionGroup, Tile};
 use crate::parameters::Parameters;
+use crate::request_trace::{self, Occurrence, Refusal};
 use crate::scope::Scopes;
-use crate::switch::Attempt;
 use crate::tenant::User;
 
 /// How long a person may take for all pages together, in seconds.
@@ -367,7 +367,7 @@ pub(crate) fn refuse(
         parameters.push(("error_subcode", "cancel".to_owned()));
     }
     parameters.push(("error_description", occurrence.describe(fault)));
-    parameters.push(("error_uri", occurrence::error_uri(&entra.base, fault)));
+    parameters.push(("error_uri", request_trace::error_uri(&entra.base, fault)));
     if let Some(claims) = fault.claims() {
         parameters.push(("claims", claims.to_owned()));
     }

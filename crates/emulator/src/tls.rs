@@ -21,8 +21,8 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use crate::kept;
 use crate::pem;
+use crate::private_file;
 pub(crate) use listener::TlsListener;
 
 const CERTIFICATE: &str = "entra-ca.pem";
@@ -93,7 +93,7 @@ fn authority(folder: &Path, now: SystemTime) -> anyhow::Result<Issuer<'static, K
             folder.display()
         )
     };
-    let kept = kept::read(&file).with_context(hint)?;
+    let kept = private_file::read(&file).with_context(hint)?;
     let key = match kept {
         Some(bytes) if folder.join(CERTIFICATE).is_file() => {
             let key = PrivateKeyDer::from_pem_slice(&bytes).with_context(hint)?;
@@ -104,8 +104,8 @@ fn authority(folder: &Path, now: SystemTime) -> anyhow::Result<Issuer<'static, K
             let certificate = parameters.self_signed(&key)?;
             let key_pem = pem::encode("PRIVATE KEY", key.serialized_der());
             let certificate_pem = pem::encode("CERTIFICATE", certificate.der());
-            kept::write(folder, KEY, key_pem.as_bytes())?;
-            kept::write(folder, CERTIFICATE, certificate_pem.as_bytes())?;
+            private_file::write(folder, KEY, key_pem.as_bytes())?;
+            private_file::write(folder, CERTIFICATE, certificate_pem.as_bytes())?;
             key
         }
     };

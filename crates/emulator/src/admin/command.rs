@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::switch::{Endpoint, Requirement, Reuse, Times};
+use crate::fault_injection::{Endpoint, Requirement, Reuse, Times};
 
 /// A change to the emulator. As JSON, `do` names the variant: `{"do": "fail", "number": 50076}`.
 ///

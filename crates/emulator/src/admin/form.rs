@@ -3,8 +3,8 @@
 use crate::admin::Command;
 use crate::admin::command::retry_after;
 use crate::fault::Fault;
+use crate::fault_injection::{Endpoint, Requirement, Reuse, Times};
 use crate::parameters::Parameters;
-use crate::switch::{Endpoint, Requirement, Reuse, Times};
 
 /// Reads a form of the page: `do` names the command, an empty field is left out.
 ///
@@ -98,7 +98,7 @@ mod tests {
 
     use super::read;
     use crate::admin::Command;
-    use crate::switch::{Endpoint, Requirement, Times};
+    use crate::fault_injection::{Endpoint, Requirement, Times};
 
     #[test]
     fn reads_what_the_forms_of_the_page_send() {

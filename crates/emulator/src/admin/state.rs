@@ -9,8 +9,10 @@ use uuid::Uuid;
 
 use crate::cloud::{Member, Registration};
 use crate::entra::Entra;
-use crate::requests::Seen;
-use crate::switch::{Bar, Disturbance, Endpoint, Failure, Requirement, Reuse, Rule, Times, Who};
+use crate::fault_injection::{
+    Bar, Disturbance, Endpoint, Failure, Requirement, Reuse, Rule, Times, Who,
+};
+use crate::request_log::Seen;
 
 /// The emulator at one moment.
 #[derive(Clone, Debug, Serialize)]

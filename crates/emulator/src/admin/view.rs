@@ -13,8 +13,8 @@ use crate::aadsts::{Aadsts, TABLE};
 use crate::admin::state::{RuleEffect, RuleState, State};
 use crate::admin::{Admin, api, form};
 use crate::entra::Entra;
+use crate::fault_injection::{Endpoint, Requirement, Reuse, Times};
 use crate::page;
-use crate::switch::{Endpoint, Requirement, Reuse, Times};
 
 pub(super) async fn page(Shared(entra): Shared<Arc<Entra>>) -> Response {
     show(&Admin::new(entra).state(), StatusCode::OK, None)

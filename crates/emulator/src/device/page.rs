@@ -13,9 +13,9 @@ use crate::claims::request::ClaimsRequest;
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::flow::{self, Request, Way};
-use crate::occurrence::Occurrence;
 use crate::page::{self, DeviceCode, Notice};
 use crate::parameters::Parameters;
+use crate::request_trace::Occurrence;
 use crate::sign_in::SignIn;
 
 const WRONG: &str = "That code didn’t work. Check the code and try again.";

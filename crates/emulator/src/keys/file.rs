@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use crate::kept;
+use crate::private_file;
 
 pub(super) const FILE: &str = "entra-keys.json";
 pub(super) const FORMAT: u32 = 1;
@@ -29,7 +29,7 @@ impl Material {
                 file.display()
             )
         };
-        let Some(text) = kept::read(file).with_context(hint)? else {
+        let Some(text) = private_file::read(file).with_context(hint)? else {
             return Ok(None);
         };
         let material: Self = serde_json::from_slice(&text).with_context(hint)?;
@@ -39,6 +39,6 @@ impl Material {
 
     /// Puts the file in place in one step.
     pub(super) fn write(&self, folder: &Path) -> anyhow::Result<()> {
-        kept::write(folder, FILE, &serde_json::to_vec(self)?)
+        private_file::write(folder, FILE, &serde_json::to_vec(self)?)
     }
 }

@@ -4,7 +4,7 @@ use emulator::demo;
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use crate::world::{Browser, World, http};
+use crate::harness::{Browser, World, http};
 
 fn command(world: &World, command: &Value) -> RequestBuilder {
     http()

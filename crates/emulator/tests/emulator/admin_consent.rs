@@ -2,7 +2,7 @@
 
 use emulator::{Command, Requirement, demo};
 
-use crate::world::{BRIDGE_CALLBACK, Browser, World, http};
+use crate::harness::{BRIDGE_CALLBACK, Browser, World, http};
 
 fn demand(requirement: Requirement) -> Command {
     Command::Require {

@@ -2,7 +2,7 @@
 
 use emulator::demo;
 
-use crate::world::{
+use crate::harness::{
     API_URL, BRIDGE_CALLBACK, Browser, GATEWAY_CALLBACK, SPA_CALLBACK, SPA_ID, World,
 };
 

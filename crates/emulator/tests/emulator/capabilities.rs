@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::harness::World;
 use crate::tokens::claims;
-use crate::world::World;
 
 const CP1: &str = r#"{"access_token":{"xms_cc":{"values":["cp1"]}}}"#;
 /// What a challenge adds to it.
@@ -63,7 +63,7 @@ async fn another_capability_is_passed_on_and_changes_nothing() {
 #[tokio::test]
 async fn claims_that_are_no_json_are_refused() {
     let world = World::start().await;
-    let answer = crate::world::Browser::new()
+    let answer = crate::harness::Browser::new()
         .open(&world.authorize(&[("claims", "cp1")]))
         .await;
     assert_eq!(answer.parameter("error"), "invalid_request");

@@ -5,7 +5,7 @@ use std::path::Path;
 use emulator::{Tenant, tenants};
 use model::config::emulator::EmulatorConfig;
 
-use crate::world::{Browser, World};
+use crate::harness::{Browser, World};
 
 /// The example, as it stands there.
 fn example() -> String {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{Browser, World, http};
+use crate::harness::{Browser, World, http};
 
 async fn get(url: &str) -> (u16, Value) {
     let response = http().get(url).send().await.unwrap();

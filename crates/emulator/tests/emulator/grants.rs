@@ -10,7 +10,7 @@ use emulator::demo;
 use reqwest::RequestBuilder;
 use serde_json::Value;
 
-use crate::world::{World, replace};
+use crate::harness::{World, replace};
 
 /// A request of the gateway with its secret; pairs as for [`World::authorize`].
 fn gateway(world: &World, grant: &[(&str, &str)]) -> RequestBuilder {

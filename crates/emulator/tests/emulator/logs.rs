@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use emulator::demo;
 use tracing::Level;
 
-use crate::world::{Browser, GATEWAY_CALLBACK, VERIFIER, World};
+use crate::harness::{Browser, GATEWAY_CALLBACK, VERIFIER, World};
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);

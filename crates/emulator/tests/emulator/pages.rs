@@ -5,7 +5,7 @@ use std::time::Duration;
 use emulator::demo::{ADELE, GRADY};
 use reqwest::header::SET_COOKIE;
 
-use crate::world::{BRIDGE_CALLBACK, Browser, World, http};
+use crate::harness::{BRIDGE_CALLBACK, Browser, World, http};
 
 #[tokio::test]
 async fn asks_for_name_and_password_once_and_remembers() {

@@ -3,7 +3,7 @@
 use emulator::{Command, Requirement, demo};
 use serde_json::Value;
 
-use crate::world::{BRIDGE_CALLBACK, Browser, World};
+use crate::harness::{BRIDGE_CALLBACK, Browser, World};
 
 fn demand(requirement: Requirement) -> Command {
     Command::Require {

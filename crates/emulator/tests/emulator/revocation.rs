@@ -6,7 +6,7 @@ use emulator::{Command, Reuse, demo};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
-use crate::world::{Browser, World, http};
+use crate::harness::{Browser, World, http};
 
 fn revoke() -> Command {
     Command::RevokeSessions {

@@ -4,7 +4,7 @@ use emulator::{Command, State, demo};
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use crate::world::{World, http};
+use crate::harness::{World, http};
 
 /// The ids of the published keys.
 async fn published(world: &World) -> Vec<String> {

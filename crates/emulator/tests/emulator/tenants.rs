@@ -8,8 +8,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::harness::{BRIDGE_CALLBACK, Browser, World, http, replace};
 use crate::tokens::claims;
-use crate::world::{BRIDGE_CALLBACK, Browser, World, http, replace};
 
 const CONTOSO: &str = "contoso.example";
 const FABRIKAM: &str = "fabrikam.example";
@@ -92,7 +92,7 @@ async fn a_token_names_the_tenant_of_its_person_whatever_was_asked() {
         let grant = [
             ("grant_type", "authorization_code"),
             ("code", code.as_str()),
-            ("code_verifier", crate::world::VERIFIER),
+            ("code_verifier", crate::harness::VERIFIER),
             ("client_info", "1"),
         ];
         let first = tokens(&world, authority, &grant).await;
@@ -115,7 +115,7 @@ async fn a_code_or_refresh_token_of_one_tenant_is_none_of_another() {
     let by_code = [
         ("grant_type", "authorization_code"),
         ("code", code.as_str()),
-        ("code_verifier", crate::world::VERIFIER),
+        ("code_verifier", crate::harness::VERIFIER),
     ];
     for authority in [CONTOSO, "consumers"] {
         let foreign = world.ask(authority, &form(&by_code));

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{World, http, http_builder, shared_keys};
+use crate::harness::{World, http, http_builder, shared_keys};
 
 /// An emulator behind TLS, its authority in a folder of its own.
 struct Encrypted {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use emulator::demo;
 use serde_json::json;
 
-use crate::world::{API_URL, GATEWAY_CALLBACK, SPA_CALLBACK, SPA_ID, VERIFIER, World, http};
+use crate::harness::{API_URL, GATEWAY_CALLBACK, SPA_CALLBACK, SPA_ID, VERIFIER, World, http};
 
 const DAY: u64 = 24 * 60 * 60;
 

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use emulator::demo;
 use serde_json::{Value, json};
 
-use crate::world::{Browser, GATEWAY_CALLBACK, World, http};
+use crate::harness::{Browser, GATEWAY_CALLBACK, World, http};
 
 pub(crate) fn claims(token: &Value) -> Value {
     let payload = token.as_str().unwrap().split('.').nth(1).unwrap();

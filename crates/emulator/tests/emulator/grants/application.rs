@@ -4,8 +4,8 @@ use emulator::{AccessTokenVersion, AppRole, Command, Requirement, Tenant, Times,
 use serde_json::json;
 
 use super::{gateway, gateway_at, granted, reports};
+use crate::harness::{World, http};
 use crate::tokens::claims;
-use crate::world::{World, http};
 
 const GRANT: (&str, &str) = ("grant_type", "client_credentials");
 

@@ -12,8 +12,8 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
 use super::{gateway, granted, reports};
+use crate::harness::World;
 use crate::tokens::claims;
-use crate::world::World;
 
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 

@@ -7,8 +7,8 @@ use emulator::{Command, Endpoint, Requirement, Times};
 use serde_json::Value;
 
 use super::granted;
+use crate::harness::{Browser, Page, World, http};
 use crate::tokens::claims;
-use crate::world::{Browser, Page, World, http};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{gateway, granted, reports};
+use crate::harness::{World, http};
 use crate::tokens::claims;
-use crate::world::{World, http};
 
 const EXCHANGE: &str = FederatedCredential::AUDIENCE;
 

@@ -4,8 +4,8 @@ use emulator::{Command, Requirement, SignInAudience, Tenant, demo};
 use serde_json::{Value, json};
 
 use super::{gateway, gateway_at, granted, reports};
+use crate::harness::{Browser, World, replace};
 use crate::tokens::claims;
-use crate::world::{Browser, World, replace};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 

@@ -3,20 +3,20 @@
 //! Invariants: there is no CORS here; a request that says it comes from another origin is
 //! refused, and one that changes something has to be JSON, which a foreign form cannot send, or
 //! to come from the page itself. The emulator as a whole listens on loopback only, and answers
-//! to this machine's names only (see [`crate::host`]).
+//! to this machine's names only (see [`crate::host_header`]).
 
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, StatusCode, header};
 
-use crate::host;
+use crate::host_header;
 
 const SITE: &str = "sec-fetch-site";
 const MODE: &str = "sec-fetch-mode";
 
 pub(super) async fn guard(request: Request, next: Next) -> Response {
-    let host = host::named(&request).unwrap_or_default();
+    let host = host_header::named(&request).unwrap_or_default();
     if may_pass(request.method(), host, request.headers()) {
         next.run(request).await
     } else {

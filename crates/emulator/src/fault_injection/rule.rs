@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::aadsts::{Aadsts, Occasion};
-use crate::switch::{Attempt, Disturbance};
+use crate::fault_injection::{Attempt, Disturbance};
 
 /// An endpoint that switches know by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@
 //! own; who may change anything (see [`crate::admin`]). Nothing of it outlives the process.
 
 mod rule;
-mod session;
+mod user_state;
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ use crate::browser::Session;
 use crate::fault::Fault;
 pub(crate) use rule::{Bar, Failure, Rule, Who};
 pub use rule::{Endpoint, Requirement, Reuse, Times};
-use session::{Consents, Families, Revocations};
+use user_state::{Consents, Families, Revocations};
 
 /// The switchboard.
 #[derive(Default)]

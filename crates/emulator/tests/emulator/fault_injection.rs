@@ -7,7 +7,7 @@ use emulator::{Command, Endpoint, Times, demo};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::world::{BRIDGE_CALLBACK, Browser, World, http};
+use crate::harness::{BRIDGE_CALLBACK, Browser, World, http};
 
 fn fail(number: u32) -> Command {
     Command::Fail {
@@ -133,7 +133,7 @@ async fn an_error_is_for_one_user_one_app_and_one_endpoint() {
         times: Times::ONCE,
     };
     let (bridge, gateway) = (demo::BRIDGE_CLIENT_ID, demo::GATEWAY_CLIENT_ID);
-    let spa = crate::world::SPA_ID.to_string();
+    let spa = crate::harness::SPA_ID.to_string();
     world
         .switch(rule(demo::GRADY, bridge.to_string(), Endpoint::Token))
         .await;

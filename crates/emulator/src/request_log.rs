@@ -17,9 +17,9 @@ use crate::aadsts::Occasion;
 use crate::cors;
 use crate::entra::Entra;
 use crate::fault::Fault;
-use crate::occurrence::{Occurrence, Refusal};
+use crate::fault_injection::{Disturbance, Endpoint};
 use crate::page;
-use crate::switch::{Disturbance, Endpoint};
+use crate::request_trace::{Occurrence, Refusal};
 
 /// How many are kept.
 const KEPT: usize = 50;

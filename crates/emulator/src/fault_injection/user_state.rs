@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 use crate::browser::Session;
-use crate::switch::{Requirement, Reuse, Who};
+use crate::fault_injection::{Requirement, Reuse, Who};
 
 /// What was consented to since a rule asked for it.
 #[derive(Default)]
