@@ -21,14 +21,14 @@ pub(crate) struct Aadsts {
     pub(crate) number: u32,
     pub(crate) text: &'static str,
     /// How the authorization endpoint answers with it, if it does.
-    pub(crate) authorize: Option<OnAuthorize>,
+    pub(crate) authorize: Option<AuthorizeResponse>,
     /// How the endpoints that answer with JSON do.
-    pub(crate) token: Option<OnToken>,
+    pub(crate) token: Option<TokenResponse>,
 }
 
 /// An answer of the authorization endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OnAuthorize {
+pub(crate) enum AuthorizeResponse {
     /// A page for the person; the client learns nothing.
     Page,
     /// `error` on the redirect.
@@ -37,7 +37,7 @@ pub(crate) enum OnAuthorize {
 
 /// An answer of the token endpoint, or of the device authorization endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OnToken {
+pub(crate) struct TokenResponse {
     pub(crate) status: u16,
     pub(crate) error: &'static str,
     pub(crate) suberror: Option<&'static str>,
@@ -49,7 +49,7 @@ pub(crate) struct OnToken {
 
 /// Where a request came in that is answered with an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Occasion {
+pub(crate) enum RequestKind {
     /// The authorization endpoint, and the pages behind it.
     Authorize,
     /// The same, for a client that wants no page (`prompt=none`).
@@ -62,7 +62,7 @@ pub(crate) enum Occasion {
     DeviceCode,
 }
 
-impl Occasion {
+impl RequestKind {
     /// The endpoint of it.
     pub(crate) fn endpoint(self) -> Endpoint {
         match self {
@@ -80,26 +80,30 @@ impl Aadsts {
     }
 
     /// Whether this error is ever met there.
-    pub(crate) fn occurs(&self, occasion: Occasion) -> bool {
-        match occasion {
-            Occasion::Authorize | Occasion::Silent => self.authorize.is_some(),
-            Occasion::Token | Occasion::OnBehalfOf | Occasion::DeviceCode => self.token.is_some(),
+    pub(crate) fn occurs(&self, kind: RequestKind) -> bool {
+        match kind {
+            RequestKind::Authorize | RequestKind::Silent => self.authorize.is_some(),
+            RequestKind::Token | RequestKind::OnBehalfOf | RequestKind::DeviceCode => {
+                self.token.is_some()
+            }
         }
     }
 
     /// Whether the authorization endpoint shows it to the person instead of telling the client.
     pub(crate) fn is_page(&self) -> bool {
-        self.authorize == Some(OnAuthorize::Page)
+        self.authorize == Some(AuthorizeResponse::Page)
     }
 
     /// The OAuth `error`; for a page, the one that the token endpoint gives.
-    pub(crate) fn error(&self, occasion: Occasion) -> &'static str {
-        match (occasion, self.authorize, self.token) {
-            (Occasion::Authorize | Occasion::Silent, Some(OnAuthorize::Redirect(error)), _) => {
-                error
-            }
-            (Occasion::Silent, Some(OnAuthorize::Page), _) => "interaction_required",
-            (Occasion::OnBehalfOf, _, Some(token)) => token.on_behalf_of,
+    pub(crate) fn error(&self, kind: RequestKind) -> &'static str {
+        match (kind, self.authorize, self.token) {
+            (
+                RequestKind::Authorize | RequestKind::Silent,
+                Some(AuthorizeResponse::Redirect(error)),
+                _,
+            ) => error,
+            (RequestKind::Silent, Some(AuthorizeResponse::Page), _) => "interaction_required",
+            (RequestKind::OnBehalfOf, _, Some(token)) => token.on_behalf_of,
             (_, _, Some(token)) => token.error,
             (_, _, None) => "invalid_request",
         }
@@ -134,12 +138,12 @@ const fn row(number: u32, text: &'static str) -> Aadsts {
 
 impl Aadsts {
     const fn page(mut self) -> Self {
-        self.authorize = Some(OnAuthorize::Page);
+        self.authorize = Some(AuthorizeResponse::Page);
         self
     }
 
     const fn redirect(mut self, error: &'static str) -> Self {
-        self.authorize = Some(OnAuthorize::Redirect(error));
+        self.authorize = Some(AuthorizeResponse::Redirect(error));
         self
     }
 
@@ -148,7 +152,7 @@ impl Aadsts {
     }
 
     const fn json(mut self, status: u16, error: &'static str) -> Self {
-        self.token = Some(OnToken {
+        self.token = Some(TokenResponse {
             status,
             error,
             suberror: None,

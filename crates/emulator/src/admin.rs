@@ -21,7 +21,9 @@ use uuid::Uuid;
 
 use crate::aadsts::{Aadsts, TABLE};
 use crate::entra::Entra;
-use crate::fault_injection::{Bar, Disturbance, Endpoint, Failure, Rule, Who};
+use crate::fault_injection::{
+    Disruption, DisruptionRule, Endpoint, InjectedError, Rule, RuleTarget,
+};
 use crate::keys::ChangeError;
 pub use command::Command;
 pub use state::{AppState, KeyState, RequestState, RuleEffect, RuleState, State, UserState};
@@ -40,7 +42,7 @@ pub enum CommandError {
     #[error(
         "the {endpoint} endpoint never answers with AADSTS{number}; hint: leave the endpoint out"
     )]
-    NeverThere {
+    WrongEndpoint {
         /// The AADSTS number.
         number: u32,
         /// As commands name it.
@@ -80,7 +82,7 @@ impl Admin {
     /// What is switched on, and what happened last.
     #[must_use]
     pub fn state(&self) -> State {
-        State::of(&self.0)
+        State::from_entra(&self.0)
     }
 
     /// Carries a command out.
@@ -101,7 +103,7 @@ impl Admin {
     fn change(&self, command: Command) -> Result<(), CommandError> {
         tracing::info!(?command, "switching");
         let Entra {
-            switches,
+            fault_rules,
             keys,
             ahead,
             clock,
@@ -114,47 +116,47 @@ impl Admin {
                 user,
                 app,
                 times,
-            } => switches.add(Rule::Fail(Failure {
+            } => fault_rules.add(Rule::Fail(InjectedError {
                 row: row(number, endpoint)?,
                 endpoint,
-                who: self.who(user, app)?,
+                target: self.target(user, app)?,
                 times,
             })),
             Command::Require {
                 requirement,
                 user,
                 app,
-            } => switches.add(Rule::Require {
-                who: self.who(user, app)?,
+            } => fault_rules.add(Rule::Require {
+                target: self.target(user, app)?,
                 requirement,
             }),
             Command::Throttle {
                 endpoint,
                 times,
                 retry_after,
-            } => switches.add(Rule::Disturb(Bar {
-                disturbance: Disturbance::Throttled(retry_after),
+            } => fault_rules.add(Rule::Disrupt(DisruptionRule {
+                disruption: Disruption::Throttled(retry_after),
                 endpoint,
                 times,
             })),
-            Command::Outage { endpoint, times } => switches.add(Rule::Disturb(Bar {
-                disturbance: Disturbance::Outage,
+            Command::Outage { endpoint, times } => fault_rules.add(Rule::Disrupt(DisruptionRule {
+                disruption: Disruption::Outage,
                 endpoint,
                 times,
             })),
             Command::Remove { rule } => {
-                if !switches.remove(rule) {
+                if !fault_rules.remove(rule) {
                     return Err(CommandError::UnknownRule(rule));
                 }
             }
-            Command::Clear => switches.clear(),
+            Command::Clear => fault_rules.clear(),
             Command::RevokeSessions { user } => {
-                switches.revoke_sessions(self.user(&user)?, clock.unix());
+                fault_rules.revoke_sessions(self.user(&user)?, clock.unix());
             }
             Command::ChallengeTokens { user } => {
-                switches.challenge_tokens(self.user(&user)?, clock.unix());
+                fault_rules.challenge_tokens(self.user(&user)?, clock.unix());
             }
-            Command::RefreshReuse { reuse } => switches.set_reuse(reuse),
+            Command::RefreshReuse { reuse } => fault_rules.set_reuse(reuse),
             Command::AddKey => keys.add()?,
             Command::UseKey { kid } => keys.activate(&kid)?,
             Command::DropKey { kid } => keys.drop_key(&kid)?,
@@ -164,8 +166,12 @@ impl Admin {
         Ok(())
     }
 
-    fn who(&self, user: Option<String>, app: Option<String>) -> Result<Who, CommandError> {
-        Ok(Who {
+    fn target(
+        &self,
+        user: Option<String>,
+        app: Option<String>,
+    ) -> Result<RuleTarget, CommandError> {
+        Ok(RuleTarget {
             user: user.map(|user| self.user(&user)).transpose()?,
             app: app.map(|app| self.app(&app)).transpose()?,
         })
@@ -201,7 +207,7 @@ impl From<ChangeError> for CommandError {
 fn row(number: u32, endpoint: Option<Endpoint>) -> Result<&'static Aadsts, CommandError> {
     let row = Aadsts::numbered(number).ok_or(CommandError::UnknownNumber(number))?;
     match endpoint {
-        Some(endpoint) if !row.occurs(endpoint.occasion()) => Err(CommandError::NeverThere {
+        Some(endpoint) if !row.occurs(endpoint.kind()) => Err(CommandError::WrongEndpoint {
             number,
             endpoint: endpoint.name(),
         }),

@@ -19,10 +19,10 @@ use crate::flow;
 use crate::keys::Purpose;
 use crate::page::{self, Form, Notice};
 use crate::parameters::Parameters;
-use crate::redirect::Reply;
-use crate::request_trace::Occurrence;
+use crate::redirect::RedirectTarget;
+use crate::request_trace::RequestTrace;
 use crate::scope::Scopes;
-use crate::sign_in::{permission_groups, refuse};
+use crate::sign_in::{permission_groups, redirect_error};
 use crate::tenant::Tenant;
 
 /// What an application asks an administrator for.
@@ -33,7 +33,7 @@ struct Request {
     /// Whatever the app needs, if empty.
     scope: String,
     /// Nowhere, where the page was opened from another one of ours.
-    reply: Option<Reply>,
+    target: Option<RedirectTarget>,
 }
 
 /// Where an administrator consents to what `request` asks for.
@@ -51,14 +51,14 @@ pub(crate) async fn get(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let occurrence = Occurrence::new(&headers, entra.clock.now());
+    let trace = RequestTrace::new(&headers, entra.clock.now());
     let browser = Browser::read(&entra, &headers);
     let query = query.unwrap_or_default();
     let shown = Parameters::parse(query.as_bytes())
         .and_then(|parameters| Request::read(&entra, &tenant, &parameters))
         .and_then(|request| show(&entra, &browser, &request));
-    let mut response = shown.unwrap_or_else(|fault| page::show_fault(&occurrence, &fault));
-    browser.remember(&entra, &mut response);
+    let mut response = shown.unwrap_or_else(|fault| page::show_fault(&trace, &fault));
+    browser.set_cookies(&entra, &mut response);
     response
 }
 
@@ -68,12 +68,12 @@ pub(crate) async fn post(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let occurrence = Occurrence::new(&headers, entra.clock.now());
+    let trace = RequestTrace::new(&headers, entra.clock.now());
     let browser = Browser::read(&entra, &headers);
-    match answered(&entra, &tenant, &browser, &body) {
+    match read_form(&entra, &tenant, &browser, &body) {
         Ok((request, true)) => accept(&entra, request),
-        Ok((request, false)) => decline(&entra, &occurrence, &request),
-        Err(fault) => page::show_fault(&occurrence, &fault),
+        Ok((request, false)) => decline(&entra, &trace, &request),
+        Err(fault) => page::show_fault(&trace, &fault),
     }
 }
 
@@ -85,13 +85,13 @@ impl Request {
         Scopes::resolve(authority, app, scope, None)?;
         let home = || Some(entra.cloud.registration(app.client_id)?.home);
         let tenant = authority.tenant().or_else(home).ok_or(Fault::Internal)?;
-        let reply = |uri| Reply::new(app, uri, parameters.owned("state"));
+        let redirect_target = |uri| RedirectTarget::new(app, uri, parameters.owned("state"));
         let redirect_uri = parameters.optional("redirect_uri");
         Ok(Self {
             tenant: tenant.id,
             client_id: app.client_id,
             scope: scope.to_owned(),
-            reply: redirect_uri.map(reply).transpose()?,
+            target: redirect_uri.map(redirect_target).transpose()?,
         })
     }
 }
@@ -117,48 +117,43 @@ fn show(entra: &Entra, browser: &Browser, request: &Request) -> Result<Response,
 }
 
 /// What was asked, and whether the answer is yes.
-fn answered(
+fn read_form(
     entra: &Entra,
     tenant: &str,
     browser: &Browser,
     body: &[u8],
 ) -> Result<(Request, bool), Fault> {
     entra.authority(tenant)?;
-    let answer = Parameters::parse(body)?;
-    let request = answer
+    let form = Parameters::parse(body)?;
+    let request = form
         .optional("flow")
         .and_then(|sealed| {
             let keys = &entra.keys;
             keys.open_sealed(Purpose::AdminConsent, &browser.id, sealed)
         })
-        .ok_or(Fault::ForeignFlow)?;
-    Ok((request, answer.optional("action") == Some("next")))
+        .ok_or(Fault::FlowBindingMismatch)?;
+    Ok((request, form.optional("action") == Some("next")))
 }
 
 fn accept(entra: &Entra, request: Request) -> Response {
     tracing::info!(client = %request.client_id, "an administrator consented");
-    entra.switches.consent_for_all(request.client_id);
-    let Some(reply) = request.reply else {
+    entra.fault_rules.consent_for_all(request.client_id);
+    let Some(target) = request.target else {
         return closed(
             "The application may be used now",
             "Go back to it, and sign in again.",
         );
     };
-    reply.send(vec![
+    target.send(vec![
         ("admin_consent", "True".to_owned()),
         ("tenant", request.tenant.to_string()),
         ("scope", request.scope),
     ])
 }
 
-fn decline(entra: &Entra, occurrence: &Occurrence, request: &Request) -> Response {
-    match &request.reply {
-        Some(reply) => refuse(
-            entra,
-            occurrence,
-            reply,
-            &Fault::Declined(request.client_id),
-        ),
+fn decline(entra: &Entra, trace: &RequestTrace, request: &Request) -> Response {
+    match &request.target {
+        Some(target) => redirect_error(entra, trace, target, &Fault::Declined(request.client_id)),
         None => closed("Nothing was changed", "The application may not be used."),
     }
 }

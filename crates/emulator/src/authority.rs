@@ -41,7 +41,7 @@ impl<'c> Authority<'c> {
     }
 
     /// The authority of one tenant: what an authority of many is once the person is known.
-    pub(crate) fn at(self, tenant: &'c Tenant) -> Self {
+    pub(crate) fn for_tenant(self, tenant: &'c Tenant) -> Self {
         let scope = Scope::Tenant(tenant);
         Self { scope, ..self }
     }
@@ -150,9 +150,9 @@ impl<'c> Authority<'c> {
     }
 
     /// Who may sign in to `app`.
-    pub(crate) fn people(self, app: &'c App) -> People<'c> {
+    pub(crate) fn allowed_users(self, app: &'c App) -> AllowedUsers<'c> {
         let home = self.cloud.registration(app.client_id).map(|one| one.home);
-        People {
+        AllowedUsers {
             authority: self,
             app,
             home: home.map(|home| home.id),
@@ -162,19 +162,19 @@ impl<'c> Authority<'c> {
 
 /// Those people of an authority who may use an app.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct People<'c> {
+pub(crate) struct AllowedUsers<'c> {
     authority: Authority<'c>,
     app: &'c App,
     home: Option<Uuid>,
 }
 
-impl<'c> People<'c> {
+impl<'c> AllowedUsers<'c> {
     pub(crate) fn iter(self) -> impl Iterator<Item = Member<'c>> {
         let all = self.authority.cloud.members();
-        all.filter(move |member| self.admit(*member).is_ok())
+        all.filter(move |member| self.check(*member).is_ok())
     }
 
-    pub(crate) fn include(self, object_id: Uuid) -> bool {
+    pub(crate) fn contains(self, object_id: Uuid) -> bool {
         self.iter().any(|member| member.user.object_id == object_id)
     }
 
@@ -182,17 +182,17 @@ impl<'c> People<'c> {
     ///
     /// # Errors
     /// What to tell the person, if that is nobody who may sign in here.
-    pub(crate) fn named(self, username: &str) -> Result<Uuid, &'static str> {
+    pub(crate) fn find(self, username: &str) -> Result<Uuid, &'static str> {
         let member = self
             .authority
             .cloud
             .member_named(username)
             .ok_or("We couldn’t find an account with that user name.")?;
-        self.admit(member)?;
+        self.check(member)?;
         Ok(member.user.object_id)
     }
 
-    fn admit(self, Member { tenant, .. }: Member<'_>) -> Result<(), &'static str> {
+    fn check(self, Member { tenant, .. }: Member<'_>) -> Result<(), &'static str> {
         let may_use = self.home == Some(tenant.id) || self.app.sign_in_audience.reaches(tenant);
         match (
             self.authority.admits(tenant) && may_use,

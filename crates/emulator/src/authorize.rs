@@ -17,11 +17,11 @@ use crate::claims::request::ClaimsRequest;
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::fault_injection::Attempt;
-use crate::flow::{self, Back, Challenge, Prompt, Request, Way};
+use crate::flow::{self, Challenge, Delivery, Prompt, RedirectParameters, Request};
 use crate::page;
 use crate::parameters::Parameters;
-use crate::redirect::{Reply, ResponseMode};
-use crate::request_trace::Occurrence;
+use crate::redirect::{RedirectTarget, ResponseMode};
+use crate::request_trace::RequestTrace;
 use crate::scope::Scopes;
 use crate::sign_in::{self, SignIn};
 
@@ -49,42 +49,42 @@ pub(crate) async fn post(
 }
 
 fn authorize(entra: &Entra, tenant: &str, encoded: &[u8], headers: &HeaderMap) -> Response {
-    let occurrence = Occurrence::new(headers, entra.clock.now());
+    let trace = RequestTrace::new(headers, entra.clock.now());
     let checked = Parameters::parse(encoded)
         .and_then(|parameters| Ok((client(entra, tenant, &parameters)?, parameters)));
     let (client, parameters) = match checked {
         Ok(checked) => checked,
-        Err(fault) => return page::show_fault(&occurrence, &fault),
+        Err(fault) => return page::show_fault(&trace, &fault),
     };
     let Client {
         authority,
         app,
-        mut reply,
+        mut target,
     } = client;
-    match check(entra, authority, app, &mut reply, &parameters) {
+    match check(entra, authority, app, &mut target, &parameters) {
         Ok(request) => {
             let browser = Browser::read(entra, headers);
-            let next = flow::begin(&request, &browser, authority.people(app));
+            let next = flow::begin(&request, &browser, authority.allowed_users(app));
             let started = entra.clock.unix();
             SignIn {
                 entra,
-                occurrence: &occurrence,
+                trace: &trace,
                 authority,
                 app,
                 browser,
                 request,
                 started,
             }
-            .go(next)
+            .run(next)
         }
-        Err(fault) => sign_in::refuse(entra, &occurrence, &reply, &fault),
+        Err(fault) => sign_in::redirect_error(entra, &trace, &target, &fault),
     }
 }
 
 struct Client<'e> {
     authority: Authority<'e>,
     app: &'e App,
-    reply: Reply,
+    target: RedirectTarget,
 }
 
 /// Who asks, and the way back.
@@ -96,11 +96,11 @@ fn client<'e>(
     let authority = entra.authority(tenant)?;
     let app = authority.client(parameters.required("client_id")?)?;
     let redirect_uri = parameters.required("redirect_uri")?;
-    let reply = Reply::new(app, redirect_uri, parameters.owned("state"))?;
+    let target = RedirectTarget::new(app, redirect_uri, parameters.owned("state"))?;
     Ok(Client {
         authority,
         app,
-        reply,
+        target,
     })
 }
 
@@ -108,10 +108,10 @@ fn check(
     entra: &Entra,
     authority: Authority<'_>,
     app: &App,
-    reply: &mut Reply,
+    target: &mut RedirectTarget,
     parameters: &Parameters,
 ) -> Result<Request, Fault> {
-    reply.mode = ResponseMode::parse(parameters.optional("response_mode"))?;
+    target.mode = ResponseMode::parse(parameters.optional("response_mode"))?;
     check_response_type(parameters.required("response_type")?)?;
     let prompt = parameters
         .optional("prompt")
@@ -123,9 +123,9 @@ fn check(
     let request = Request {
         authority: authority.segment(),
         client_id: app.client_id,
-        way: Way::Back(Box::new(Back {
+        delivery: Delivery::Redirect(Box::new(RedirectParameters {
             redirect_uri: parameters.required("redirect_uri")?.to_owned(),
-            reply: reply.clone(),
+            target: target.clone(),
             nonce: parameters.owned("nonce"),
             challenge: challenge(app, parameters)?,
             client_info: parameters.wants_client_info(),
@@ -136,8 +136,8 @@ fn check(
         login_hint: parameters.owned("login_hint"),
         claims: ClaimsRequest::read(parameters)?,
     };
-    entra.switches.check(&Attempt {
-        occasion: request.occasion(),
+    entra.fault_rules.check(&Attempt {
+        kind: request.kind(),
         client: app.client_id,
         resources: scopes.resources(),
         session: None,

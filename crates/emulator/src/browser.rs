@@ -32,8 +32,8 @@ pub(crate) struct Session {
 
 impl Session {
     fn is_live(&self, now: u64) -> bool {
-        let life = if self.persistent { PERSISTENT } else { DAY };
-        now < self.authenticated_at + life
+        let lifetime = if self.persistent { PERSISTENT } else { DAY };
+        now < self.authenticated_at + lifetime
     }
 }
 
@@ -66,7 +66,7 @@ impl Browser {
         for account in &mut accounts {
             account
                 .session
-                .take_if(|session| !session.is_live(now) || entra.switches.has_ended(session));
+                .take_if(|session| !session.is_live(now) || entra.fault_rules.has_ended(session));
         }
         Self {
             is_new: id.is_none(),
@@ -109,16 +109,16 @@ impl Browser {
     }
 
     /// Binds the browser, if it was not yet, and writes the accounts down, if they changed.
-    pub(crate) fn remember(&self, entra: &Entra, response: &mut Response) {
+    pub(crate) fn set_cookies(&self, entra: &Entra, response: &mut Response) {
         if self.is_new {
             set_cookie(response, &id_cookie(entra), &self.id, None);
         }
         if self.has_changed {
-            self.remember_accounts(entra, response);
+            self.set_accounts_cookie(entra, response);
         }
     }
 
-    fn remember_accounts(&self, entra: &Entra, response: &mut Response) {
+    fn set_accounts_cookie(&self, entra: &Entra, response: &mut Response) {
         let lasting = self.sessions().any(|session| session.persistent);
         match entra.keys.seal(Purpose::Accounts, "", &self.accounts) {
             Ok(sealed) => {

@@ -19,7 +19,7 @@ use crate::random;
 use crate::tenant::Tenant;
 
 /// Entra dates tokens back, for clocks that are behind; in seconds.
-pub(crate) const DATED_BACK: u64 = 5 * 60;
+pub(crate) const BACKDATE: u64 = 5 * 60;
 
 /// `sub` is pairwise: stable for a person at one app, another at each app.
 pub(crate) fn subject(tenant: &Tenant, app: Uuid, user: Uuid) -> String {
@@ -44,14 +44,14 @@ struct Time {
 
 impl Time {
     /// Of a token for `user`, or for an app: not from before what an API asks for.
-    fn new(entra: &Entra, user: Option<Uuid>, life: u64) -> Self {
+    fn new(entra: &Entra, user: Option<Uuid>, lifetime: u64) -> Self {
         let now = entra.clock.unix();
-        let now = user.map_or(now, |user| entra.switches.anew(user, now));
-        let back = now.saturating_sub(DATED_BACK);
+        let now = user.map_or(now, |user| entra.fault_rules.not_before(user, now));
+        let back = now.saturating_sub(BACKDATE);
         Self {
             iat: back,
             nbf: back,
-            exp: now + life,
+            exp: now + lifetime,
         }
     }
 }

@@ -12,11 +12,11 @@ use uuid::Uuid;
 use crate::browser::Session;
 use crate::claims::request::ClaimsRequest;
 use crate::fault::Fault;
-use crate::flow::{Back, Challenge, Request};
+use crate::flow::{Challenge, RedirectParameters, Request};
 use crate::random;
 
 /// How long a code lives, in seconds.
-const LIFE: u64 = 10 * 60;
+const LIFETIME: u64 = 10 * 60;
 
 /// What a person granted a client.
 #[derive(Clone, Debug)]
@@ -32,14 +32,14 @@ pub(crate) struct CodeGrant {
 }
 
 impl CodeGrant {
-    pub(crate) fn new(request: &Request, back: &Back, session: Session) -> Self {
+    pub(crate) fn new(request: &Request, redirect: &RedirectParameters, session: Session) -> Self {
         Self {
             client_id: request.client_id,
-            redirect_uri: back.redirect_uri.clone(),
+            redirect_uri: redirect.redirect_uri.clone(),
             scope: request.scope.clone(),
             resource: request.resource.clone(),
-            nonce: back.nonce.clone(),
-            challenge: back.challenge.clone(),
+            nonce: redirect.nonce.clone(),
+            challenge: redirect.challenge.clone(),
             claims: request.claims.clone(),
             session,
         }
@@ -86,7 +86,7 @@ impl Codes {
         let code = format!("1.{}", random::token::<48>());
         let mut codes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Twice their life, so that a late client reads "expired" and not "malformed".
-        codes.retain(|_, entry| now < entry.issued_at + 2 * LIFE);
+        codes.retain(|_, entry| now < entry.issued_at + 2 * LIFETIME);
         codes.insert(
             random::sha256(&code),
             Entry {
@@ -114,7 +114,7 @@ impl Codes {
         let State::Issued(grant) = &entry.state else {
             return Err(Fault::CodeRedeemed);
         };
-        if now >= entry.issued_at + LIFE {
+        if now >= entry.issued_at + LIFETIME {
             return Err(Fault::CodeExpired);
         }
         let checked = check(grant)?;

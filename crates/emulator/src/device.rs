@@ -16,16 +16,16 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, header};
 use serde::Serialize;
 
-use crate::aadsts::Occasion;
+use crate::aadsts::RequestKind;
 use crate::cors;
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::fault_injection::Attempt;
 use crate::page::no_store;
 use crate::parameters::Parameters;
-use crate::request_trace::Occurrence;
+use crate::request_trace::RequestTrace;
 use crate::scope::Scopes;
-pub(crate) use codes::{DeviceRequest, Devices};
+pub(crate) use codes::{DeviceCodes, DeviceRequest};
 
 /// Where people type the code.
 pub(crate) const PAGE: &str = "/devicelogin";
@@ -34,7 +34,7 @@ const INTERVAL: u64 = 5;
 
 /// What a device shows its person (RFC 8628 section 3.2). It holds a code, so it does not print.
 #[derive(Serialize)]
-struct Answer {
+struct DeviceAuthorizationResponse {
     user_code: String,
     device_code: String,
     verification_uri: String,
@@ -49,10 +49,10 @@ pub(crate) async fn post(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let occurrence = Occurrence::new(&headers, entra.clock.now());
-    let mut response = match answer(&entra, &tenant, &body) {
-        Ok(answer) => Json(answer).into_response(),
-        Err(fault) => occurrence.refuse(&entra.base, &fault),
+    let trace = RequestTrace::new(&headers, entra.clock.now());
+    let mut response = match authorize_device(&entra, &tenant, &body) {
+        Ok(authorization) => Json(authorization).into_response(),
+        Err(fault) => trace.error_response(&entra.base, &fault),
     };
     let out = response.headers_mut();
     out.insert(header::CACHE_CONTROL, no_store());
@@ -60,15 +60,19 @@ pub(crate) async fn post(
     response
 }
 
-fn answer(entra: &Entra, tenant: &str, body: &[u8]) -> Result<Answer, Fault> {
+fn authorize_device(
+    entra: &Entra,
+    tenant: &str,
+    body: &[u8],
+) -> Result<DeviceAuthorizationResponse, Fault> {
     let parameters = Parameters::parse(body)?;
     let authority = entra.authority(tenant)?;
     let app = authority.client(parameters.required("client_id")?)?;
     let scope = parameters.required("scope")?;
     let resource = parameters.optional("resource");
     let scopes = Scopes::resolve(authority, app, scope, resource)?;
-    entra.switches.check(&Attempt {
-        occasion: Occasion::DeviceCode,
+    entra.fault_rules.check(&Attempt {
+        kind: RequestKind::DeviceCode,
         client: app.client_id,
         resources: scopes.resources(),
         session: None,
@@ -82,7 +86,7 @@ fn answer(entra: &Entra, tenant: &str, body: &[u8]) -> Result<Answer, Fault> {
     let pair = entra.devices.issue(request, entra.clock.unix());
     tracing::info!(client = %app.client_id, "a device asks");
     let verification_uri = format!("{}{PAGE}", entra.base);
-    Ok(Answer {
+    Ok(DeviceAuthorizationResponse {
         message: format!(
             "To sign in, use a web browser to open the page {verification_uri} and enter the code \
              {} to authenticate.",
@@ -91,7 +95,7 @@ fn answer(entra: &Entra, tenant: &str, body: &[u8]) -> Result<Answer, Fault> {
         user_code: pair.user_code,
         device_code: pair.device_code,
         verification_uri,
-        expires_in: codes::LIFE,
+        expires_in: codes::LIFETIME,
         interval: INTERVAL,
     })
 }

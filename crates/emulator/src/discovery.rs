@@ -16,7 +16,7 @@ use crate::authority::Authority;
 use crate::cors;
 use crate::entra::Entra;
 use crate::fault::Fault;
-use crate::request_trace::Occurrence;
+use crate::request_trace::RequestTrace;
 
 pub(crate) async fn configuration(
     State(entra): State<Arc<Entra>>,
@@ -26,7 +26,7 @@ pub(crate) async fn configuration(
     let document = entra
         .authority(&tenant)
         .map(|authority| document(&entra, authority));
-    answer(&entra, &headers, document, Some("invalid_tenant"))
+    metadata_response(&entra, &headers, document, Some("invalid_tenant"))
 }
 
 pub(crate) async fn keys(
@@ -37,23 +37,23 @@ pub(crate) async fn keys(
     let set = entra
         .authority(&tenant)
         .map(|authority| key_set(&entra, authority));
-    answer(&entra, &headers, set, Some("invalid_tenant"))
+    metadata_response(&entra, &headers, set, Some("invalid_tenant"))
 }
 
 /// A document that anybody may read; `error` is what a fault is called here, if that is not
 /// what it is called elsewhere.
-pub(crate) fn answer(
+pub(crate) fn metadata_response(
     entra: &Entra,
     headers: &HeaderMap,
     document: Result<Value, Fault>,
     error: Option<&'static str>,
 ) -> Response {
-    let occurrence = Occurrence::new(headers, entra.clock.now());
+    let trace = RequestTrace::new(headers, entra.clock.now());
     let mut response = match document {
         Ok(document) => Json(document).into_response(),
         Err(fault) => {
             let error = error.unwrap_or_else(|| fault.error());
-            return occurrence.refuse_as(&entra.base, &fault, error);
+            return trace.error_response_as(&entra.base, &fault, error);
         }
     };
     let headers = response.headers_mut();
@@ -62,7 +62,7 @@ pub(crate) fn answer(
         HeaderValue::from_static("max-age=86400, private"),
     );
     cors::allow(headers);
-    occurrence.mark(headers);
+    trace.add_request_id(headers);
     response
 }
 

@@ -13,14 +13,14 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::claims::{DATED_BACK, jwt};
+use crate::claims::{BACKDATE, jwt};
 use crate::entra::Entra;
 use crate::page;
 
 pub(crate) async fn echo(State(entra): State<Arc<Entra>>, headers: HeaderMap) -> Response {
-    let mut response = match admit(&entra, bearer(&headers)) {
+    let mut response = match check_token(&entra, bearer(&headers)) {
         Ok(claims) => Json(claims).into_response(),
-        Err(refusal) => refuse(&entra, &refusal),
+        Err(error) => error_response(&entra, &error),
     };
     let out = response.headers_mut();
     out.insert(header::CACHE_CONTROL, page::no_store());
@@ -28,7 +28,7 @@ pub(crate) async fn echo(State(entra): State<Arc<Entra>>, headers: HeaderMap) ->
 }
 
 /// Why a token is not taken.
-enum Refusal {
+enum EchoError {
     /// There is none.
     Missing,
     /// It is not one of ours, or over, or for somebody else.
@@ -43,21 +43,21 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token)
 }
 
-fn admit(entra: &Entra, token: Option<&str>) -> Result<Map<String, Value>, Refusal> {
-    let token = token.ok_or(Refusal::Missing)?;
-    let claims = read(entra, token).ok_or(Refusal::Invalid)?;
+fn check_token(entra: &Entra, token: Option<&str>) -> Result<Map<String, Value>, EchoError> {
+    let token = token.ok_or(EchoError::Missing)?;
+    let claims = read_claims(entra, token).ok_or(EchoError::Invalid)?;
     let number = |name: &str| claims.get(name).and_then(Value::as_u64);
-    let issued = number("iat").ok_or(Refusal::Invalid)? + DATED_BACK;
+    let issued = number("iat").ok_or(EchoError::Invalid)? + BACKDATE;
     let user = claims.get("oid").and_then(Value::as_str);
     let user = user.and_then(|id| id.parse::<Uuid>().ok());
-    match user.and_then(|user| entra.switches.challenged(user)) {
-        Some(from) if issued < from => Err(Refusal::Stale(from)),
+    match user.and_then(|user| entra.fault_rules.tokens_valid_from(user)) {
+        Some(from) if issued < from => Err(EchoError::Stale(from)),
         Some(_) | None => Ok(claims),
     }
 }
 
 /// The claims of an access token that some app of ours would take now, or nothing.
-fn read(entra: &Entra, token: &str) -> Option<Map<String, Value>> {
+fn read_claims(entra: &Entra, token: &str) -> Option<Map<String, Value>> {
     let claims: Map<String, Value> = jwt::read(entra, token)?;
     let audience = claims.get("aud")?.as_str()?;
     let is_live = entra.clock.unix() < claims.get("exp")?.as_u64()?;
@@ -67,11 +67,11 @@ fn read(entra: &Entra, token: &str) -> Option<Map<String, Value>> {
     (is_live && is_access && apps.any(|app| app.takes(audience))).then_some(claims)
 }
 
-fn refuse(entra: &Entra, refusal: &Refusal) -> Response {
-    let challenge = challenge(entra, refusal);
-    let code = match refusal {
-        Refusal::Missing | Refusal::Invalid => "InvalidAuthenticationToken",
-        Refusal::Stale(_) => "TokenIssuedBeforeRevocationTimestamp",
+fn error_response(entra: &Entra, error: &EchoError) -> Response {
+    let challenge = challenge(entra, error);
+    let code = match error {
+        EchoError::Missing | EchoError::Invalid => "InvalidAuthenticationToken",
+        EchoError::Stale(_) => "TokenIssuedBeforeRevocationTimestamp",
     };
     let mut response = (
         StatusCode::UNAUTHORIZED,
@@ -86,13 +86,13 @@ fn refuse(entra: &Entra, refusal: &Refusal) -> Response {
     response
 }
 
-fn challenge(entra: &Entra, refusal: &Refusal) -> String {
+fn challenge(entra: &Entra, error: &EchoError) -> String {
     let authorize = format!("{}/common/oauth2/v2.0/authorize", entra.base);
     let scheme = format!("Bearer realm=\"\", authorization_uri=\"{authorize}\"");
-    match refusal {
-        Refusal::Missing => scheme,
-        Refusal::Invalid => format!("{scheme}, error=\"invalid_token\""),
-        Refusal::Stale(from) => {
+    match error {
+        EchoError::Missing => scheme,
+        EchoError::Invalid => format!("{scheme}, error=\"invalid_token\""),
+        EchoError::Stale(from) => {
             let claims = json!({
                 "access_token": { "nbf": { "essential": true, "value": from.to_string() } },
             });

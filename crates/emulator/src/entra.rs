@@ -5,11 +5,11 @@ use model::{AheadClock, Clock};
 use crate::authority::Authority;
 use crate::cloud::Cloud;
 use crate::code::Codes;
-use crate::device::Devices;
+use crate::device::DeviceCodes;
 use crate::fault::Fault;
-use crate::fault_injection::Switches;
+use crate::fault_injection::FaultRules;
 use crate::keys::Keys;
-use crate::request_log::Requests;
+use crate::request_log::RequestLog;
 use crate::tenant::Tenant;
 
 /// The running emulator.
@@ -22,9 +22,9 @@ pub(crate) struct Entra {
     pub(crate) ahead: AheadClock,
     pub(crate) keys: Keys,
     pub(crate) codes: Codes,
-    pub(crate) devices: Devices,
-    pub(crate) switches: Switches,
-    pub(crate) requests: Requests,
+    pub(crate) devices: DeviceCodes,
+    pub(crate) fault_rules: FaultRules,
+    pub(crate) requests: RequestLog,
 }
 
 impl Entra {

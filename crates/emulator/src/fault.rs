@@ -5,7 +5,7 @@
 use http::StatusCode;
 use uuid::Uuid;
 
-use crate::aadsts::{Aadsts, Occasion};
+use crate::aadsts::{Aadsts, RequestKind};
 
 /// An AADSTS error. Clients are told to branch on [`Fault::error`] and [`Fault::suberror`] only;
 /// numbers and texts are for people.
@@ -116,11 +116,11 @@ pub(crate) enum Fault {
         "Application '{0}' is requesting a token for itself. This scenario is supported only if \
          resource is specified using the GUID based App Identifier."
     )]
-    SelfByUri(Uuid),
+    SelfRequestByUri(Uuid),
 
     // The person and the browser.
     #[error("A silent sign-in request was sent but no user is signed in.")]
-    NobodySignedIn,
+    NoUserSignedIn,
     #[error("Several user identities are available for the current request: one has to be chosen.")]
     SeveralSignedIn,
     #[error("The user declined to sign in or to consent to the application '{0}'.")]
@@ -129,7 +129,7 @@ pub(crate) enum Fault {
         "Invalid Request: the request tokens do not match the user context. Allow cookies, do not \
          copy pages between browsers, and start again from the application."
     )]
-    ForeignFlow,
+    FlowBindingMismatch,
     #[error("Authentication failed due to flow token expired. Start again from the application.")]
     FlowExpired,
 
@@ -151,15 +151,15 @@ pub(crate) enum Fault {
     #[error(
         "The certificate used to sign the client assertion is not registered on application '{0}'."
     )]
-    AssertionUnknown(Uuid),
+    AssertionKeyUnknown(Uuid),
     #[error("The client assertion is not a well-formed token with the claims it has to have.")]
     AssertionMalformed,
     #[error("Client assertion is not within its valid time range.")]
-    AssertionOutOfTime,
+    AssertionOutsideValidity,
     #[error("Client assertion audience claim does not match Realm issuer.")]
-    AssertionForAnother,
+    AssertionAudienceMismatch,
     #[error("Client assertion subject does not match the application identifier '{0}'.")]
-    AssertionOfAnother(Uuid),
+    AssertionSubjectMismatch(Uuid),
     #[error("The client '{0}' has no configured federated identity credentials.")]
     NoFederatedCredential(Uuid),
     #[error(
@@ -214,16 +214,16 @@ pub(crate) enum Fault {
     #[error("'{0}' is not a supported value of 'requested_token_use'.")]
     UnsupportedTokenUse(String),
     #[error("Assertion failed signature validation.")]
-    AssertedTokenForged,
+    OboAssertionInvalidSignature,
     #[error(
         "Assertion audience does not match the Client app presenting the assertion: '{0}'. The \
          audience in the assertion was a different app."
     )]
-    AssertedTokenForAnother(Uuid),
+    OboAssertionAudienceMismatch(Uuid),
     #[error("Assertion is not within its valid time range.")]
-    AssertedTokenExpired,
+    OboAssertionExpired,
     #[error("Application '{0}' is not allowed to make application on-behalf-of calls.")]
-    AssertedTokenOfApplication(Uuid),
+    OboAssertionOfApplication(Uuid),
     #[error("OAuth 2.0 device flow error. Authorization is pending. Continue polling.")]
     DevicePending,
     #[error("The device code is not one that was issued to this application.")]
@@ -235,7 +235,7 @@ pub(crate) enum Fault {
     #[error("Invalid request. The grant is malformed or invalid.")]
     MalformedGrant,
     #[error("The provided grant was issued to another client.")]
-    ForeignGrant,
+    GrantOfOtherClient,
     #[error("Provided Authorization Code is intended to use against other tenant, thus rejected.")]
     CodeOfOtherTenant,
     #[error(
@@ -275,12 +275,12 @@ pub(crate) enum Fault {
     )]
     SpaRefreshExpired,
     #[error("The user account is no longer in the directory.")]
-    UserGone,
+    UserDeleted,
 
     // Switched on.
     /// An error of the table, as it is answered on an occasion.
     #[error("{}", .0.text)]
-    Listed(&'static Aadsts, Occasion),
+    Listed(&'static Aadsts, RequestKind),
 
     // Ours.
     #[error("The sign-in service failed.")]
@@ -289,13 +289,13 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// The error of the table with this number, as it is answered on `occasion`.
-    pub(crate) fn listed(number: u32, occasion: Occasion) -> Self {
-        Aadsts::numbered(number).map_or(Self::Internal, |row| Self::Listed(row, occasion))
+    pub(crate) fn listed(number: u32, kind: RequestKind) -> Self {
+        Aadsts::numbered(number).map_or(Self::Internal, |row| Self::Listed(row, kind))
     }
 
     /// Whether the person is shown it, although the way back to the client is known.
     pub(crate) fn is_page(&self) -> bool {
-        matches!(self, Self::Listed(row, Occasion::Authorize) if row.is_page())
+        matches!(self, Self::Listed(row, RequestKind::Authorize) if row.is_page())
     }
 
     /// The AADSTS number.
@@ -327,20 +327,20 @@ impl Fault {
             Self::UnknownResource { .. } => 500_011,
             Self::UnknownScope { .. } => 650_053,
             Self::ResourceMismatch(_) => 9_010_010,
-            Self::SelfByUri(_) => 90_009,
-            Self::NobodySignedIn => 50_058,
+            Self::SelfRequestByUri(_) => 90_009,
+            Self::NoUserSignedIn => 50_058,
             Self::SeveralSignedIn => 16_000,
             Self::Declined(_) | Self::DeviceDeclined => 65_004,
-            Self::ForeignFlow => 165_000,
+            Self::FlowBindingMismatch => 165_000,
             Self::FlowExpired => 50_089,
             Self::SecretMissing => 7_000_218,
             Self::SecretWrong(_) => 7_000_215,
             Self::SecretFromPublicClient => 700_025,
-            Self::AssertionUnknown(_) => 700_027,
+            Self::AssertionKeyUnknown(_) => 700_027,
             Self::AssertionMalformed => 50_027,
-            Self::AssertionOutOfTime => 700_024,
-            Self::AssertionForAnother => 700_023,
-            Self::AssertionOfAnother(_) => 700_021,
+            Self::AssertionOutsideValidity => 700_024,
+            Self::AssertionAudienceMismatch => 700_023,
+            Self::AssertionSubjectMismatch(_) => 700_021,
             Self::NoFederatedCredential(_) => 70_025,
             Self::FederatedIssuer(_) => 700_211,
             Self::FederatedAudience(_) => 700_212,
@@ -352,14 +352,14 @@ impl Fault {
             Self::NoTenant => 50_059,
             Self::ScopeNotDefault(_) => 1_002_012,
             Self::UnsupportedTokenUse(_) => 90_023,
-            Self::AssertedTokenForged => 50_013,
-            Self::AssertedTokenForAnother(_) => 500_131,
-            Self::AssertedTokenExpired => 500_133,
-            Self::AssertedTokenOfApplication(_) => 7_000_114,
+            Self::OboAssertionInvalidSignature => 50_013,
+            Self::OboAssertionAudienceMismatch(_) => 500_131,
+            Self::OboAssertionExpired => 500_133,
+            Self::OboAssertionOfApplication(_) => 7_000_114,
             Self::DevicePending => 70_016,
             Self::DeviceCodeUnknown => 70_018,
             Self::DeviceCodeExpired => 70_019,
-            Self::ForeignGrant => 70_000,
+            Self::GrantOfOtherClient => 70_000,
             Self::CodeOfOtherTenant => 700_005,
             Self::UserNotInTenant { .. } => 50_020,
             Self::RedirectChanged { .. } => 500_112,
@@ -369,7 +369,7 @@ impl Fault {
             Self::VerifierMismatch => 501_481,
             Self::RefreshExpired => 700_082,
             Self::SpaRefreshExpired => 700_084,
-            Self::UserGone => 50_034,
+            Self::UserDeleted => 50_034,
             Self::Listed(row, _) => row.number,
             Self::Internal => 90_033,
         }
@@ -398,8 +398,8 @@ impl Fault {
             | Self::ChallengeRequired
             | Self::SeveralResources(_)
             | Self::ScopeNeeded
-            | Self::SelfByUri(_)
-            | Self::ForeignFlow
+            | Self::SelfRequestByUri(_)
+            | Self::FlowBindingMismatch
             | Self::FlowExpired
             | Self::OriginNotAllowed(_)
             | Self::OriginNeeded => "invalid_request",
@@ -415,18 +415,18 @@ impl Fault {
             Self::DeviceDeclined => "authorization_declined",
             Self::UnknownResource { .. } => "invalid_resource",
             Self::ResourceMismatch(_) => "invalid_target",
-            Self::NobodySignedIn => "login_required",
+            Self::NoUserSignedIn => "login_required",
             Self::SeveralSignedIn => "interaction_required",
             Self::Declined(_) => "access_denied",
             Self::UnknownScope { .. }
             | Self::SecretMissing
             | Self::SecretWrong(_)
             | Self::SecretFromPublicClient
-            | Self::AssertionUnknown(_)
+            | Self::AssertionKeyUnknown(_)
             | Self::AssertionMalformed
-            | Self::AssertionOutOfTime
-            | Self::AssertionForAnother
-            | Self::AssertionOfAnother(_)
+            | Self::AssertionOutsideValidity
+            | Self::AssertionAudienceMismatch
+            | Self::AssertionSubjectMismatch(_)
             | Self::NoFederatedCredential(_)
             | Self::FederatedIssuer(_)
             | Self::FederatedAudience(_)
@@ -434,11 +434,11 @@ impl Fault {
             | Self::RedirectChanged { .. } => "invalid_client",
             Self::UnsupportedGrant(_) => "unsupported_grant_type",
             Self::MalformedGrant
-            | Self::AssertedTokenForged
-            | Self::AssertedTokenForAnother(_)
-            | Self::AssertedTokenExpired
-            | Self::AssertedTokenOfApplication(_)
-            | Self::ForeignGrant
+            | Self::OboAssertionInvalidSignature
+            | Self::OboAssertionAudienceMismatch(_)
+            | Self::OboAssertionExpired
+            | Self::OboAssertionOfApplication(_)
+            | Self::GrantOfOtherClient
             | Self::CodeOfOtherTenant
             | Self::UserNotInTenant { .. }
             | Self::CodeRedeemed
@@ -447,8 +447,8 @@ impl Fault {
             | Self::VerifierMismatch
             | Self::RefreshExpired
             | Self::SpaRefreshExpired
-            | Self::UserGone => "invalid_grant",
-            Self::Listed(row, occasion) => row.error(*occasion),
+            | Self::UserDeleted => "invalid_grant",
+            Self::Listed(row, kind) => row.error(*kind),
             Self::Internal => "temporarily_unavailable",
         }
     }
@@ -457,7 +457,7 @@ impl Fault {
     pub(crate) fn suberror(&self) -> Option<&'static str> {
         match self {
             Self::RefreshExpired | Self::SpaRefreshExpired => Some("bad_token"),
-            Self::ForeignGrant => Some("client_mismatch"),
+            Self::GrantOfOtherClient => Some("client_mismatch"),
             Self::Listed(row, _) => row.suberror(),
             _ => None,
         }
@@ -477,11 +477,11 @@ impl Fault {
             Self::SecretMissing
             | Self::SecretWrong(_)
             | Self::SecretFromPublicClient
-            | Self::AssertionUnknown(_)
+            | Self::AssertionKeyUnknown(_)
             | Self::AssertionMalformed
-            | Self::AssertionOutOfTime
-            | Self::AssertionForAnother
-            | Self::AssertionOfAnother(_)
+            | Self::AssertionOutsideValidity
+            | Self::AssertionAudienceMismatch
+            | Self::AssertionSubjectMismatch(_)
             | Self::NoFederatedCredential(_)
             | Self::FederatedIssuer(_)
             | Self::FederatedAudience(_)

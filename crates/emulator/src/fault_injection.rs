@@ -13,16 +13,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use crate::aadsts::Occasion;
+use crate::aadsts::RequestKind;
 use crate::browser::Session;
 use crate::fault::Fault;
-pub(crate) use rule::{Bar, Failure, Rule, Who};
+pub(crate) use rule::{DisruptionRule, InjectedError, Rule, RuleTarget};
 pub use rule::{Endpoint, Requirement, Reuse, Times};
-use user_state::{Consents, Families, Revocations};
+use user_state::{Consents, Revocations, TokenFamilies};
 
 /// The switchboard.
 #[derive(Default)]
-pub(crate) struct Switches(Mutex<State>);
+pub(crate) struct FaultRules(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -30,14 +30,14 @@ struct State {
     last_id: u32,
     consents: Consents,
     revocations: Revocations,
-    families: Families,
+    families: TokenFamilies,
     /// The ids of sessions with a second factor: tokens name the session, and not the factor.
     second_factors: HashSet<Uuid>,
 }
 
 /// A request for tokens, or for a code, as far as switches can tell one from another.
 pub(crate) struct Attempt<'a> {
-    pub(crate) occasion: Occasion,
+    pub(crate) kind: RequestKind,
     pub(crate) client: Uuid,
     /// What the tokens are for.
     pub(crate) resources: Vec<Uuid>,
@@ -47,14 +47,14 @@ pub(crate) struct Attempt<'a> {
 
 /// What stands in the way of every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Disturbance {
+pub(crate) enum Disruption {
     /// Too many requests; in seconds, when to come back.
     Throttled(u32),
     /// Nothing works.
     Outage,
 }
 
-impl Switches {
+impl FaultRules {
     /// Lets a request through, or says what it is answered with. To be called before the grant is
     /// used up, so that a client may try again.
     ///
@@ -63,49 +63,54 @@ impl Switches {
     /// pages for it, with whatever a policy demands of the person.
     pub(crate) fn check(&self, attempt: &Attempt<'_>) -> Result<(), Fault> {
         let mut state = self.state();
-        let revoked = attempt.session.filter(|s| state.revocations.ended(s));
+        let revoked = attempt.session.filter(|s| state.revocations.has_ended(s));
         if revoked.is_some() {
-            return Err(Fault::listed(50_173, attempt.occasion));
+            return Err(Fault::listed(50_173, attempt.kind));
         }
-        if let Some(row) = state.failure(attempt) {
-            return Err(Fault::Listed(row, attempt.occasion));
+        if let Some(row) = state.injected_error(attempt) {
+            return Err(Fault::Listed(row, attempt.kind));
         }
-        match (attempt.occasion, state.demand(attempt)) {
-            (Occasion::Authorize | Occasion::Silent, _) | (_, None) => Ok(()),
-            (Occasion::Token | Occasion::OnBehalfOf | Occasion::DeviceCode, Some(demand)) => {
-                Err(Fault::listed(demand.number(), attempt.occasion))
-            }
+        match (attempt.kind, state.unmet_requirement(attempt)) {
+            (RequestKind::Authorize | RequestKind::Silent, _) | (_, None) => Ok(()),
+            (
+                RequestKind::Token | RequestKind::OnBehalfOf | RequestKind::DeviceCode,
+                Some(requirement),
+            ) => Err(Fault::listed(requirement.number(), attempt.kind)),
         }
     }
 
     /// What a policy demands of the person before anything else.
-    pub(crate) fn demand(&self, attempt: &Attempt<'_>) -> Option<Requirement> {
-        self.state().demand(attempt)
+    pub(crate) fn unmet_requirement(&self, attempt: &Attempt<'_>) -> Option<Requirement> {
+        self.state().unmet_requirement(attempt)
     }
 
     /// What stands in the way of a request to `endpoint`, or to none of those with a name.
-    pub(crate) fn disturbance(&self, endpoint: Option<Endpoint>) -> Option<Disturbance> {
+    pub(crate) fn disruption(&self, endpoint: Option<Endpoint>) -> Option<Disruption> {
         self.state().first(|rule| match rule {
-            Rule::Disturb(bar) => bar.stands(endpoint).then_some(bar.disturbance),
+            Rule::Disrupt(rule) => rule.applies_to(endpoint).then_some(rule.disruption),
             Rule::Fail(_) | Rule::Require { .. } => None,
         })
     }
 
     /// A person consented to a client.
     pub(crate) fn consent(&self, user: Uuid, client: Uuid) {
-        self.state().consents.give(user, client);
+        self.state().consents.add(user, client);
     }
 
     /// An administrator consented to a client, for everybody.
     pub(crate) fn consent_for_all(&self, client: Uuid) {
-        self.state().consents.give_for_all(client);
+        self.state().consents.add_for_all(client);
     }
 
     /// Adds a rule. One that asks for consent takes back what was consented to.
     pub(crate) fn add(&self, rule: Rule) {
         let mut state = self.state();
-        if let Rule::Require { who, requirement } = &rule {
-            state.consents.take_back(*who, *requirement);
+        if let Rule::Require {
+            target,
+            requirement,
+        } = &rule
+        {
+            state.consents.revoke(*target, *requirement);
         }
         state.last_id += 1;
         let id = state.last_id;
@@ -124,7 +129,7 @@ impl Switches {
     pub(crate) fn clear(&self) {
         let mut state = self.state();
         state.rules.clear();
-        state.families = Families::default();
+        state.families = TokenFamilies::default();
     }
 
     /// The rules with their numbers, oldest first.
@@ -143,24 +148,24 @@ impl Switches {
     }
 
     /// The time from which on tokens of `user` are good, in seconds since 1970, if APIs ask.
-    pub(crate) fn challenged(&self, user: Uuid) -> Option<u64> {
-        self.state().revocations.tokens_from(user)
+    pub(crate) fn tokens_valid_from(&self, user: Uuid) -> Option<u64> {
+        self.state().revocations.tokens_valid_from(user)
     }
 
     /// Whether a session was ended.
     pub(crate) fn has_ended(&self, session: &Session) -> bool {
-        self.state().revocations.ended(session)
+        self.state().revocations.has_ended(session)
     }
 
     /// `now`, or the first second of what `user` began anew, where that second is still to come.
-    pub(crate) fn anew(&self, user: Uuid, now: u64) -> u64 {
-        let from = self.state().revocations.tokens_from(user);
+    pub(crate) fn not_before(&self, user: Uuid, now: u64) -> u64 {
+        let from = self.state().revocations.tokens_valid_from(user);
         from.map_or(now, |from| now.max(from))
     }
 
     /// A session as it begins, or goes on with a second factor: not from before what was ended.
-    pub(crate) fn begun(&self, mut session: Session) -> Session {
-        session.authenticated_at = self.anew(session.user, session.authenticated_at);
+    pub(crate) fn start_session(&self, mut session: Session) -> Session {
+        session.authenticated_at = self.not_before(session.user, session.authenticated_at);
         if session.second_factor {
             self.state().second_factors.insert(session.id);
         }
@@ -178,18 +183,18 @@ impl Switches {
     }
 
     pub(crate) fn set_reuse(&self, reuse: Reuse) {
-        self.state().families = Families::new(reuse);
+        self.state().families = TokenFamilies::new(reuse);
     }
 
     /// Notes the use of the refresh token `token`, one of `family`.
     ///
     /// # Errors
     /// If reuse is detected: then, and ever after, for the whole family.
-    pub(crate) fn use_refresh_token(&self, family: &str, token: &str) -> Result<(), Fault> {
-        if self.state().families.admit(family, token) {
+    pub(crate) fn record_refresh_token_use(&self, family: &str, token: &str) -> Result<(), Fault> {
+        if self.state().families.record_use(family, token) {
             Ok(())
         } else {
-            Err(Fault::listed(50_173, Occasion::Token))
+            Err(Fault::listed(50_173, RequestKind::Token))
         }
     }
 
@@ -199,10 +204,10 @@ impl Switches {
 }
 
 impl State {
-    fn failure(&mut self, attempt: &Attempt<'_>) -> Option<&'static crate::aadsts::Aadsts> {
+    fn injected_error(&mut self, attempt: &Attempt<'_>) -> Option<&'static crate::aadsts::Aadsts> {
         self.first(|rule| match rule {
-            Rule::Fail(failure) => failure.hits(attempt).then_some(failure.row),
-            Rule::Require { .. } | Rule::Disturb(_) => None,
+            Rule::Fail(injected) => injected.matches(attempt).then_some(injected.row),
+            Rule::Require { .. } | Rule::Disrupt(_) => None,
         })
     }
 
@@ -211,19 +216,22 @@ impl State {
         let mut found = self.rules.iter().enumerate();
         let (position, given) =
             found.find_map(|(position, (_, rule))| Some((position, look(rule)?)))?;
-        if self.rules[position].1.spend() {
+        if self.rules[position].1.consume() {
             self.rules.remove(position);
         }
         Some(given)
     }
 
-    fn demand(&self, attempt: &Attempt<'_>) -> Option<Requirement> {
+    fn unmet_requirement(&self, attempt: &Attempt<'_>) -> Option<Requirement> {
         let session = attempt.session?;
-        let demanded = self.rules.iter().filter_map(|(_, rule)| match rule {
-            Rule::Require { who, requirement } => who.matches(attempt).then_some(*requirement),
-            Rule::Fail(_) | Rule::Disturb(_) => None,
+        let required = self.rules.iter().filter_map(|(_, rule)| match rule {
+            Rule::Require {
+                target,
+                requirement,
+            } => target.matches(attempt).then_some(*requirement),
+            Rule::Fail(_) | Rule::Disrupt(_) => None,
         });
-        demanded
+        required
             .filter(|requirement| !self.is_met(*requirement, attempt.client, session))
             .min()
     }

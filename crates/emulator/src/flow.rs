@@ -7,14 +7,14 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::aadsts::Occasion;
-use crate::authority::People;
+use crate::aadsts::RequestKind;
+use crate::authority::AllowedUsers;
 use crate::browser::{Browser, Session};
 use crate::claims::request::ClaimsRequest;
 use crate::fault::Fault;
 use crate::fault_injection::Requirement;
 use crate::parameters::Parameters;
-use crate::redirect::Reply;
+use crate::redirect::RedirectTarget;
 
 /// An authorization request that passed every check.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub(crate) struct Request {
     /// The authority that was asked, as paths name it.
     pub(crate) authority: String,
     pub(crate) client_id: Uuid,
-    pub(crate) way: Way,
+    pub(crate) delivery: Delivery,
     pub(crate) scope: String,
     pub(crate) resource: Option<String>,
     pub(crate) prompt: Option<Prompt>,
@@ -32,19 +32,19 @@ pub(crate) struct Request {
 
 /// How the client learns of the end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) enum Way {
+pub(crate) enum Delivery {
     /// The browser is sent back to it.
-    Back(Box<Back>),
+    Redirect(Box<RedirectParameters>),
     /// It is a device, which asks; with the code that the person typed.
     Device(String),
 }
 
 /// What the authorization endpoint keeps for the client's return.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Back {
+pub(crate) struct RedirectParameters {
     /// As the client sent it, to be compared when the code is redeemed.
     pub(crate) redirect_uri: String,
-    pub(crate) reply: Reply,
+    pub(crate) target: RedirectTarget,
     pub(crate) nonce: Option<String>,
     pub(crate) challenge: Option<Challenge>,
     /// The client wants `client_info`.
@@ -53,11 +53,11 @@ pub(crate) struct Back {
 
 impl Request {
     /// How an error reaches the client or the person.
-    pub(crate) fn occasion(&self) -> Occasion {
+    pub(crate) fn kind(&self) -> RequestKind {
         match self.prompt {
-            Some(Prompt::None) => Occasion::Silent,
+            Some(Prompt::None) => RequestKind::Silent,
             None | Some(Prompt::Login | Prompt::SelectAccount | Prompt::Consent) => {
-                Occasion::Authorize
+                RequestKind::Authorize
             }
         }
     }
@@ -154,7 +154,7 @@ impl Approval {
             Self::Missing => Requirement::AdminConsent,
             Self::Requestable => Requirement::AdminApproval,
         };
-        Fault::listed(requirement.number(), Occasion::Authorize)
+        Fault::listed(requirement.number(), RequestKind::Authorize)
     }
 }
 
@@ -162,47 +162,47 @@ impl Approval {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Show a page.
-    Ask(Step),
+    ShowPage(Step),
     /// Show it again, and say why.
-    AskAgain(Step, &'static str),
+    ShowPageWithError(Step, &'static str),
     /// The password was right: remember the session, and go on with it.
     SignIn(Session),
     /// The browser knew the person: go on.
-    GoOn(Session),
+    Continue(Session),
     /// The person agreed to what the client wants to do: remember that, and go on.
     Consent(Session),
     /// Nothing is left to ask.
     Finish(Session),
     /// Tell the client no.
-    Refuse(Fault),
+    Fail(Fault),
 }
 
 /// Where a request starts.
-pub(crate) fn begin(request: &Request, browser: &Browser, people: People<'_>) -> Next {
+pub(crate) fn begin(request: &Request, browser: &Browser, users: AllowedUsers<'_>) -> Next {
     let hinted = request.login_hint.as_deref();
-    let user = hinted.and_then(|hint| people.named(hint).ok());
-    let sessions = || browser.sessions().filter(|one| people.include(one.user));
+    let user = hinted.and_then(|hint| users.find(hint).ok());
+    let sessions = || browser.sessions().filter(|one| users.contains(one.user));
     let known = match hinted {
         Some(_) => user.and_then(|user| browser.session_of(user)),
         None => only(sessions()),
     };
-    let ask = match user {
+    let first_step = match user {
         Some(user) => Step::Password { user },
         None => match hinted {
-            Some(hint) => username(hint),
-            None => first_page(browser, people),
+            Some(hint) => username_step(hint),
+            None => first_page(browser, users),
         },
     };
     match (request.prompt, known) {
-        (Some(Prompt::None), Some(session)) => Next::GoOn(session.clone()),
+        (Some(Prompt::None), Some(session)) => Next::Continue(session.clone()),
         (Some(Prompt::None), None) if hinted.is_none() && sessions().count() > 1 => {
-            Next::Refuse(Fault::SeveralSignedIn)
+            Next::Fail(Fault::SeveralSignedIn)
         }
-        (Some(Prompt::None), None) => Next::Refuse(Fault::NobodySignedIn),
-        (Some(Prompt::SelectAccount), _) => Next::Ask(first_page(browser, people)),
-        (Some(Prompt::Login), _) => Next::Ask(ask),
-        (None | Some(Prompt::Consent), Some(session)) => Next::GoOn(session.clone()),
-        (None | Some(Prompt::Consent), None) => Next::Ask(ask),
+        (Some(Prompt::None), None) => Next::Fail(Fault::NoUserSignedIn),
+        (Some(Prompt::SelectAccount), _) => Next::ShowPage(first_page(browser, users)),
+        (Some(Prompt::Login), _) => Next::ShowPage(first_step),
+        (None | Some(Prompt::Consent), Some(session)) => Next::Continue(session.clone()),
+        (None | Some(Prompt::Consent), None) => Next::ShowPage(first_step),
     }
 }
 
@@ -210,26 +210,28 @@ pub(crate) fn begin(request: &Request, browser: &Browser, people: People<'_>) ->
 pub(crate) fn advance(
     request: &Request,
     step: Step,
-    answer: &Parameters,
+    form: &Parameters,
     browser: &Browser,
-    people: People<'_>,
+    users: AllowedUsers<'_>,
     now: u64,
 ) -> Next {
-    let back = answer.optional("action") == Some("back");
+    let back = form.optional("action") == Some("back");
     match step {
         Step::PickAccount | Step::Username { .. } if back => {
-            Next::Refuse(Fault::Declined(request.client_id))
+            Next::Fail(Fault::Declined(request.client_id))
         }
-        Step::PickAccount if answer.optional("action") == Some("other") => Next::Ask(username("")),
-        Step::PickAccount => choose(request, answer.optional("account"), browser, people),
-        Step::Username { .. } => name(answer, people),
-        Step::Password { .. } if back => Next::Ask(first_page(browser, people)),
-        Step::Password { user } => match answer.optional("passwd") {
-            Some(_) => Next::Ask(Step::StaySignedIn {
+        Step::PickAccount if form.optional("action") == Some("other") => {
+            Next::ShowPage(username_step(""))
+        }
+        Step::PickAccount => choose_account(request, form.optional("account"), browser, users),
+        Step::Username { .. } => submit_username(form, users),
+        Step::Password { .. } if back => Next::ShowPage(first_page(browser, users)),
+        Step::Password { user } => match form.optional("passwd") {
+            Some(_) => Next::ShowPage(Step::StaySignedIn {
                 user,
                 authenticated_at: now,
             }),
-            None => Next::AskAgain(Step::Password { user }, "Please enter your password."),
+            None => Next::ShowPageWithError(Step::Password { user }, "Please enter your password."),
         },
         Step::StaySignedIn {
             user,
@@ -242,23 +244,25 @@ pub(crate) fn advance(
             second_factor: false,
         }),
         Step::SecondFactor { .. } | Step::Consent { .. } | Step::Confirm { .. } if back => {
-            Next::Refuse(Fault::Declined(request.client_id))
+            Next::Fail(Fault::Declined(request.client_id))
         }
-        Step::SecondFactor { session } => match answer.optional("otc") {
+        Step::SecondFactor { session } => match form.optional("otc") {
             Some(_) => Next::SignIn(Session {
                 second_factor: true,
                 ..session
             }),
-            None => Next::AskAgain(Step::SecondFactor { session }, "Please enter the code."),
+            None => {
+                Next::ShowPageWithError(Step::SecondFactor { session }, "Please enter the code.")
+            }
         },
         Step::Consent { session } => Next::Consent(session),
         Step::Confirm { session } => Next::Finish(session),
         Step::Approval {
             session,
             kind: Approval::Requestable,
-        } if !back => Next::Ask(Step::ApprovalRequested { session }),
-        Step::Approval { kind, .. } => Next::Refuse(kind.fault()),
-        Step::ApprovalRequested { .. } => Next::Refuse(Approval::Requestable.fault()),
+        } if !back => Next::ShowPage(Step::ApprovalRequested { session }),
+        Step::Approval { kind, .. } => Next::Fail(kind.fault()),
+        Step::ApprovalRequested { .. } => Next::Fail(Approval::Requestable.fault()),
     }
 }
 
@@ -266,34 +270,37 @@ pub(crate) fn advance(
 pub(crate) fn after_sign_in(
     request: &Request,
     session: Session,
-    demand: Option<Requirement>,
+    requirement: Option<Requirement>,
 ) -> Next {
-    let Some(demand) = demand else {
-        return match (&request.way, request.prompt) {
-            (Way::Back(_), Some(Prompt::Consent)) => Next::Ask(Step::Consent { session }),
-            (Way::Device(_), _)
-            | (Way::Back(_), None | Some(Prompt::None | Prompt::Login | Prompt::SelectAccount)) => {
-                after_consent(request, session)
+    let Some(requirement) = requirement else {
+        return match (&request.delivery, request.prompt) {
+            (Delivery::Redirect(_), Some(Prompt::Consent)) => {
+                Next::ShowPage(Step::Consent { session })
             }
+            (Delivery::Device(_), _)
+            | (
+                Delivery::Redirect(_),
+                None | Some(Prompt::None | Prompt::Login | Prompt::SelectAccount),
+            ) => after_consent(request, session),
         };
     };
-    let fault = Fault::listed(demand.number(), request.occasion());
+    let fault = Fault::listed(requirement.number(), request.kind());
     if request.prompt == Some(Prompt::None) {
-        return Next::Refuse(fault);
+        return Next::Fail(fault);
     }
-    match demand {
+    match requirement {
         Requirement::Assignment
         | Requirement::CompliantDevice
         | Requirement::DomainJoinedDevice
         | Requirement::ApprovedApp
-        | Requirement::Blocked => Next::Refuse(fault),
-        Requirement::SecondFactor => Next::Ask(Step::SecondFactor { session }),
-        Requirement::Consent => Next::Ask(Step::Consent { session }),
-        Requirement::AdminConsent => Next::Ask(Step::Approval {
+        | Requirement::Blocked => Next::Fail(fault),
+        Requirement::SecondFactor => Next::ShowPage(Step::SecondFactor { session }),
+        Requirement::Consent => Next::ShowPage(Step::Consent { session }),
+        Requirement::AdminConsent => Next::ShowPage(Step::Approval {
             session,
             kind: Approval::Missing,
         }),
-        Requirement::AdminApproval => Next::Ask(Step::Approval {
+        Requirement::AdminApproval => Next::ShowPage(Step::Approval {
             session,
             kind: Approval::Requestable,
         }),
@@ -302,44 +309,49 @@ pub(crate) fn after_sign_in(
 
 /// What is left when nobody wants anything more of the person.
 pub(crate) fn after_consent(request: &Request, session: Session) -> Next {
-    match request.way {
-        Way::Device(_) => Next::Ask(Step::Confirm { session }),
-        Way::Back(_) => Next::Finish(session),
+    match request.delivery {
+        Delivery::Device(_) => Next::ShowPage(Step::Confirm { session }),
+        Delivery::Redirect(_) => Next::Finish(session),
     }
 }
 
-fn first_page(browser: &Browser, people: People<'_>) -> Step {
-    if browser.accounts.iter().any(|one| people.include(one.user)) {
+fn first_page(browser: &Browser, users: AllowedUsers<'_>) -> Step {
+    if browser.accounts.iter().any(|one| users.contains(one.user)) {
         Step::PickAccount
     } else {
-        username("")
+        username_step("")
     }
 }
 
-fn choose(request: &Request, account: Option<&str>, browser: &Browser, people: People<'_>) -> Next {
-    let Some(user) = account.and_then(|name| people.named(name).ok()) else {
-        return Next::Ask(Step::PickAccount);
+fn choose_account(
+    request: &Request,
+    account: Option<&str>,
+    browser: &Browser,
+    users: AllowedUsers<'_>,
+) -> Next {
+    let Some(user) = account.and_then(|name| users.find(name).ok()) else {
+        return Next::ShowPage(Step::PickAccount);
     };
     match browser.session_of(user) {
-        Some(session) if request.prompt != Some(Prompt::Login) => Next::GoOn(session.clone()),
-        _ => Next::Ask(Step::Password { user }),
+        Some(session) if request.prompt != Some(Prompt::Login) => Next::Continue(session.clone()),
+        _ => Next::ShowPage(Step::Password { user }),
     }
 }
 
-fn name(answer: &Parameters, people: People<'_>) -> Next {
-    let typed = answer
+fn submit_username(form: &Parameters, users: AllowedUsers<'_>) -> Next {
+    let typed = form
         .optional("account")
-        .or_else(|| answer.optional("loginfmt"));
+        .or_else(|| form.optional("loginfmt"));
     let Some(typed) = typed else {
-        return Next::AskAgain(username(""), "Enter a user name.");
+        return Next::ShowPageWithError(username_step(""), "Enter a user name.");
     };
-    match people.named(typed) {
-        Ok(user) => Next::Ask(Step::Password { user }),
-        Err(problem) => Next::AskAgain(username(typed), problem),
+    match users.find(typed) {
+        Ok(user) => Next::ShowPage(Step::Password { user }),
+        Err(problem) => Next::ShowPageWithError(username_step(typed), problem),
     }
 }
 
-fn username(typed: &str) -> Step {
+fn username_step(typed: &str) -> Step {
     Step::Username {
         typed: typed.to_owned(),
     }

@@ -19,11 +19,13 @@ use crate::fault::Fault;
 use crate::page::no_store;
 use crate::parameters::Parameters;
 use crate::scope::Scopes;
-use crate::token::{Application, Granted, Party, Proof, Subject, Tokens};
+use crate::token::{
+    Application, ClientAuthentication, ClientIdentity, Subject, TokenGrant, Tokens,
+};
 
 /// What the service answers: numbers as text. It holds a token, so it does not print.
 #[derive(Serialize)]
-struct Answer {
+struct ImdsResponse {
     access_token: String,
     client_id: String,
     expires_in: String,
@@ -35,7 +37,7 @@ struct Answer {
 }
 
 /// Why not. The service speaks of itself, not of AADSTS numbers.
-enum Refusal {
+enum ImdsError {
     /// The header keeps requests out that a server was talked into.
     NoHeader,
     NoIdentity,
@@ -47,26 +49,26 @@ pub(crate) async fn token(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let mut response = match answer(&entra, &headers, &query.unwrap_or_default()) {
-        Ok(answer) => Json(answer).into_response(),
-        Err(refusal) => refusal.into_response(),
+    let mut response = match issue_token(&entra, &headers, &query.unwrap_or_default()) {
+        Ok(tokens) => Json(tokens).into_response(),
+        Err(error) => error.into_response(),
     };
     let out = response.headers_mut();
     out.insert(http::header::CACHE_CONTROL, no_store());
     response
 }
 
-fn answer(entra: &Entra, headers: &HeaderMap, query: &str) -> Result<Answer, Refusal> {
+fn issue_token(entra: &Entra, headers: &HeaderMap, query: &str) -> Result<ImdsResponse, ImdsError> {
     if headers.get("metadata").is_none_or(|value| value != "true") {
-        return Err(Refusal::NoHeader);
+        return Err(ImdsError::NoHeader);
     }
     let parameters = Parameters::parse(query.as_bytes())?;
     parameters.required("api-version")?;
     let resource = parameters.required("resource")?;
-    let identity = identity(entra, &parameters).ok_or(Refusal::NoIdentity)?;
-    let tokens = Tokens::issue(entra, &granted(entra, identity, resource)?)?;
+    let identity = identity(entra, &parameters).ok_or(ImdsError::NoIdentity)?;
+    let tokens = Tokens::issue(entra, &token_grant(entra, identity, resource)?)?;
     let now = entra.clock.unix();
-    Ok(Answer {
+    Ok(ImdsResponse {
         client_id: identity.identity.client_id.to_string(),
         expires_in: tokens.expires_in.to_string(),
         expires_on: (now + tokens.expires_in).to_string(),
@@ -84,41 +86,41 @@ fn identity<'e>(entra: &'e Entra, parameters: &Parameters) -> Option<Identity<'e
     let object_id = parameters.optional("object_id");
     let is =
         |wanted: Option<&str>, id: uuid::Uuid| wanted.is_none_or(|wanted| wanted.parse() == Ok(id));
-    let mut fitting = entra.cloud.identities().filter(|one| {
+    let mut matching = entra.cloud.identities().filter(|one| {
         is(client_id, one.identity.client_id) && is(object_id, one.identity.object_id)
     });
-    let first = fitting.next();
-    first.filter(|_| fitting.next().is_none())
+    let first = matching.next();
+    first.filter(|_| matching.next().is_none())
 }
 
-fn granted<'e>(
+fn token_grant<'e>(
     entra: &'e Entra,
     Identity { tenant, identity }: Identity<'e>,
     resource: &str,
-) -> Result<Granted<'e>, Fault> {
+) -> Result<TokenGrant<'e>, Fault> {
     let authority = entra.authority(&tenant.id.to_string())?;
-    Ok(Granted {
-        party: Party {
+    Ok(TokenGrant {
+        identity: ClientIdentity {
             id: identity.client_id,
             name: &identity.name,
-            proof: Proof::Assertion,
+            authentication: ClientAuthentication::Assertion,
         },
         subject: Subject::Application(Application {
             tenant,
             object_id: identity.object_id,
         }),
-        asked: Scopes::everything_of(authority, resource)?,
+        requested: Scopes::all_granted_of(authority, resource)?,
         claims: ClaimsRequest::default(),
     })
 }
 
-impl From<Fault> for Refusal {
+impl From<Fault> for ImdsError {
     fn from(fault: Fault) -> Self {
         Self::Malformed(fault.to_string())
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ImdsError {
     fn into_response(self) -> Response {
         let text = match self {
             Self::NoHeader => "Required metadata header not specified".to_owned(),

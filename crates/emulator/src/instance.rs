@@ -10,7 +10,7 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::discovery::answer;
+use crate::discovery::metadata_response;
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::host_header;
@@ -23,7 +23,7 @@ pub(crate) async fn instance(
 ) -> Response {
     let document = Parameters::parse(query.unwrap_or_default().as_bytes())
         .and_then(|parameters| document(&entra, &parameters));
-    answer(&entra, &headers, document, None)
+    metadata_response(&entra, &headers, document, None)
 }
 
 fn document(entra: &Entra, parameters: &Parameters) -> Result<Value, Fault> {

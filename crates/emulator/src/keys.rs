@@ -18,8 +18,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::random;
-use file::{FILE, FORMAT, Material};
-use signing::Ring;
+use file::{FILE, FORMAT, KeyFile};
+use signing::KeyRing;
 pub(crate) use signing::{RolloverError, SigningKey};
 
 const NONCE: usize = 12;
@@ -39,16 +39,16 @@ pub(crate) enum Purpose {
 
 /// All keys of the tenant.
 pub(crate) struct Keys {
-    ring: Mutex<Ring>,
-    sealing: Sealing,
+    ring: Mutex<KeyRing>,
+    sealing: SealingKey,
     folder: Option<PathBuf>,
 }
 
 /// The key that seals, and what the key file has of it.
-struct Sealing {
+struct SealingKey {
     key: RandomizedNonceKey,
     /// 32 bytes, base64.
-    kept: SecretString,
+    encoded: SecretString,
 }
 
 /// Why keys were not changed.
@@ -64,22 +64,22 @@ impl Keys {
     /// Reads the keys from `folder`, or makes new ones and keeps them there. RSA keys take their
     /// time: call it where blocking is allowed.
     pub(crate) fn open(folder: Option<&Path>) -> anyhow::Result<Self> {
-        let kept = folder.map(|folder| Material::read(&folder.join(FILE)));
-        if let Some(material) = kept.transpose()?.flatten() {
-            let keys = material.signing.iter().map(|pem| SigningKey::from_pem(pem));
-            let ring = Ring::new(keys.collect::<anyhow::Result<_>>()?)?;
-            return Self::new(ring, material.sealing, folder);
+        let stored = folder.map(|folder| KeyFile::read(&folder.join(FILE)));
+        if let Some(key_file) = stored.transpose()?.flatten() {
+            let signing = key_file.signing.iter().map(|pem| SigningKey::from_pem(pem));
+            let ring = KeyRing::new(signing.collect::<anyhow::Result<_>>()?)?;
+            return Self::new(ring, key_file.sealing, folder);
         }
         let sealing = STANDARD.encode(random::bytes::<32>());
-        let made = Self::new(Ring::generate()?, sealing, folder)?;
-        made.keep(&made.ring())?;
-        Ok(made)
+        let keys = Self::new(KeyRing::generate()?, sealing, folder)?;
+        keys.store(&keys.ring())?;
+        Ok(keys)
     }
 
-    fn new(ring: Ring, sealing: String, folder: Option<&Path>) -> anyhow::Result<Self> {
+    fn new(ring: KeyRing, sealing: String, folder: Option<&Path>) -> anyhow::Result<Self> {
         Ok(Self {
             ring: Mutex::new(ring),
-            sealing: Sealing::new(sealing)?,
+            sealing: SealingKey::new(sealing)?,
             folder: folder.map(Path::to_owned),
         })
     }
@@ -115,7 +115,7 @@ impl Keys {
 
     /// An emergency: new keys at once, and none of the old ones. Blocks while they are made.
     pub(crate) fn replace(&self) -> Result<(), ChangeError> {
-        let new = Ring::generate()?;
+        let new = KeyRing::generate()?;
         self.change(|ring| {
             *ring = new;
             Ok(())
@@ -125,29 +125,29 @@ impl Keys {
     /// Changes the keys as a whole or not at all, in the key file too.
     fn change(
         &self,
-        change: impl FnOnce(&mut Ring) -> Result<(), RolloverError>,
+        change: impl FnOnce(&mut KeyRing) -> Result<(), RolloverError>,
     ) -> Result<(), ChangeError> {
         let mut ring = self.ring();
         let mut changed = ring.clone();
         change(&mut changed)?;
-        self.keep(&changed)?;
+        self.store(&changed)?;
         *ring = changed;
         Ok(())
     }
 
-    fn keep(&self, ring: &Ring) -> anyhow::Result<()> {
+    fn store(&self, ring: &KeyRing) -> anyhow::Result<()> {
         let Some(folder) = &self.folder else {
             return Ok(());
         };
-        let material = Material {
+        let key_file = KeyFile {
             version: FORMAT,
             signing: ring.keys().iter().map(|key| key.pem().to_owned()).collect(),
-            sealing: self.sealing.kept.expose_secret().to_owned(),
+            sealing: self.sealing.encoded.expose_secret().to_owned(),
         };
-        material.write(folder)
+        key_file.write(folder)
     }
 
-    fn ring(&self) -> MutexGuard<'_, Ring> {
+    fn ring(&self) -> MutexGuard<'_, KeyRing> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -188,13 +188,13 @@ impl Keys {
     }
 }
 
-impl Sealing {
-    fn new(kept: String) -> anyhow::Result<Self> {
-        let key = RandomizedNonceKey::new(&AES_256_GCM, &STANDARD.decode(&kept)?)
+impl SealingKey {
+    fn new(encoded: String) -> anyhow::Result<Self> {
+        let key = RandomizedNonceKey::new(&AES_256_GCM, &STANDARD.decode(&encoded)?)
             .map_err(|_| anyhow::anyhow!("the sealing key is not 32 bytes long"))?;
         Ok(Self {
             key,
-            kept: SecretString::from(kept),
+            encoded: SecretString::from(encoded),
         })
     }
 }

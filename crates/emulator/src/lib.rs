@@ -93,19 +93,19 @@ use cloud::Cloud;
 use code::Codes;
 pub use config::tenants;
 pub use credential::{Certificate, FederatedCredential};
-use device::Devices;
+use device::DeviceCodes;
 use entra::Entra;
-use fault_injection::Switches;
+use fault_injection::FaultRules;
 pub use fault_injection::{Endpoint, Requirement, Reuse, Times};
 use keys::Keys;
 use model::AheadClock;
-use request_log::Requests;
+use request_log::RequestLog;
 pub use tenant::{CONSUMERS, ManagedIdentity, Tenant, User};
 use tls::TlsListener;
 pub use tls::Transport;
 
 /// How long running requests may take to end after a stop.
-const PATIENCE: Duration = Duration::from_secs(2);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What an emulator runs with.
 #[derive(Clone, Debug)]
@@ -235,7 +235,7 @@ where
     let server = axum::serve(listener, router).with_graceful_shutdown(soft.cancelled_owned());
     let hard = async {
         shutdown.cancelled().await;
-        tokio::time::sleep(PATIENCE).await;
+        tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
     };
     tokio::select! {
         ended = server => ended.context("the emulator's listener failed"),
@@ -255,9 +255,9 @@ async fn start(options: Options, base: String) -> anyhow::Result<Entra> {
         ahead,
         keys,
         codes: Codes::default(),
-        devices: Devices::default(),
-        switches: Switches::default(),
-        requests: Requests::default(),
+        devices: DeviceCodes::default(),
+        fault_rules: FaultRules::default(),
+        requests: RequestLog::default(),
     })
 }
 
@@ -290,7 +290,7 @@ fn router(entra: Arc<Entra>) -> Router {
             "/{tenant}/oauth2/v2.0/token",
             post(token::post)
                 .options(cors::preflight)
-                .fallback(token::other),
+                .fallback(token::method_not_allowed),
         )
         .route(
             "/{tenant}/oauth2/v2.0/devicecode",

@@ -14,8 +14,8 @@ use crate::browser::Browser;
 use crate::entra::Entra;
 use crate::page::{self, Notice};
 use crate::parameters::Parameters;
-use crate::redirect::Reply;
-use crate::request_trace::Occurrence;
+use crate::redirect::RedirectTarget;
+use crate::request_trace::RequestTrace;
 
 pub(crate) async fn get(
     State(entra): State<Arc<Entra>>,
@@ -47,7 +47,7 @@ fn log_out(entra: &Entra, tenant: &str, encoded: &[u8], headers: &HeaderMap) -> 
     let parameters = match parsed {
         Ok(parameters) => parameters,
         Err(fault) => {
-            return page::show_fault(&Occurrence::new(headers, entra.clock.now()), &fault);
+            return page::show_fault(&RequestTrace::new(headers, entra.clock.now()), &fault);
         }
     };
     let mut browser = Browser::read(entra, headers);
@@ -55,17 +55,17 @@ fn log_out(entra: &Entra, tenant: &str, encoded: &[u8], headers: &HeaderMap) -> 
         .optional("logout_hint")
         .and_then(|hint| entra.cloud.member_named(hint));
     browser.sign_out(hinted.map(|member| member.user.object_id));
-    let mut response =
-        way_back(entra, &parameters).map_or_else(signed_out, |reply| reply.send(Vec::new()));
-    browser.remember(entra, &mut response);
+    let mut response = post_logout_target(entra, &parameters)
+        .map_or_else(signed_out, |target| target.send(Vec::new()));
+    browser.set_cookies(entra, &mut response);
     response
 }
 
-fn way_back(entra: &Entra, parameters: &Parameters) -> Option<Reply> {
+fn post_logout_target(entra: &Entra, parameters: &Parameters) -> Option<RedirectTarget> {
     let wanted = parameters.optional("post_logout_redirect_uri")?;
-    let reply = |app| Reply::new(app, wanted, parameters.owned("state")).ok();
+    let target = |app| RedirectTarget::new(app, wanted, parameters.owned("state")).ok();
     let mut known = entra.cloud.registrations();
-    known.find_map(|registration| reply(registration.app))
+    known.find_map(|registration| target(registration.app))
 }
 
 fn signed_out() -> Response {

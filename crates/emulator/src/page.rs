@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, StatusCode, header};
 
 use crate::fault::Fault;
-use crate::request_trace::{Occurrence, Refusal};
+use crate::request_trace::{AadstsCode, RequestTrace};
 use crate::tenant::{Tenant, User};
 
 /// The style sheet of every page.
@@ -69,16 +69,16 @@ pub(crate) fn show(status: StatusCode, page: &impl Template) -> Response {
 }
 
 /// Shows a fault to the person, where it must not go to the client.
-pub(crate) fn show_fault(occurrence: &Occurrence, fault: &Fault) -> Response {
+pub(crate) fn show_fault(trace: &RequestTrace, fault: &Fault) -> Response {
     tracing::info!(code = fault.code(), "refused, with a page");
     let page = ErrorPage {
         code: fault.code(),
         message: fault.to_string(),
-        details: occurrence.details(),
+        details: trace.details(),
     };
     let mut response = show(fault.status(), &page);
-    occurrence.mark(response.headers_mut());
-    response.extensions_mut().insert(Refusal(fault.code()));
+    trace.add_request_id(response.headers_mut());
+    response.extensions_mut().insert(AadstsCode(fault.code()));
     response
 }
 

@@ -32,13 +32,13 @@ impl ResponseMode {
 
 /// A way back to the client that its registration allows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Reply {
+pub(crate) struct RedirectTarget {
     redirect_uri: Url,
     pub(crate) mode: ResponseMode,
     state: Option<String>,
 }
 
-impl Reply {
+impl RedirectTarget {
     /// # Errors
     /// If `redirect_uri` is not one of the app's: that is shown, never redirected.
     pub(crate) fn new(app: &App, redirect_uri: &str, state: Option<String>) -> Result<Self, Fault> {
@@ -136,7 +136,7 @@ fn matches(known: &str, url: &Url, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Reply;
+    use super::RedirectTarget;
     use crate::app::App;
     use crate::tenant::Tenant;
 
@@ -189,16 +189,17 @@ mod tests {
             ("msal1://auth", "msal1://other", false),
             ("http://localhost", "not a url", false),
         ] {
-            let reply = Reply::new(&app(registered), requested, None);
-            assert_eq!(reply.is_ok(), allowed, "{registered} {requested}");
+            let target = RedirectTarget::new(&app(registered), requested, None);
+            assert_eq!(target.is_ok(), allowed, "{registered} {requested}");
         }
     }
 
     #[test]
     fn adds_to_the_query_that_is_there() {
         let app = app("http://localhost/cb?x=1");
-        let reply = Reply::new(&app, "http://localhost:5/cb?x=1", Some("a b".to_owned())).unwrap();
-        let response = reply.send(vec![("code", "c".to_owned())]);
+        let target =
+            RedirectTarget::new(&app, "http://localhost:5/cb?x=1", Some("a b".to_owned())).unwrap();
+        let response = target.send(vec![("code", "c".to_owned())]);
         assert_eq!(
             response.headers()["location"],
             "http://localhost:5/cb?x=1&code=c&state=a+b"

@@ -13,45 +13,45 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
-use crate::aadsts::Occasion;
+use crate::aadsts::RequestKind;
 use crate::cors;
 use crate::entra::Entra;
 use crate::fault::Fault;
-use crate::fault_injection::{Disturbance, Endpoint};
+use crate::fault_injection::{Disruption, Endpoint};
 use crate::page;
-use crate::request_trace::{Occurrence, Refusal};
+use crate::request_trace::{AadstsCode, RequestTrace};
 
-/// How many are kept.
-const KEPT: usize = 50;
+/// How many are records.
+const MAX_RECORDS: usize = 50;
 
 /// One request.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct RequestRecord {
     pub(crate) at: SystemTime,
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) status: StatusCode,
     /// The AADSTS number, if it was refused with one.
-    pub(crate) refusal: Option<u32>,
+    pub(crate) aadsts: Option<u32>,
 }
 
 /// The last requests.
 #[derive(Default)]
-pub(crate) struct Requests(Mutex<VecDeque<Seen>>);
+pub(crate) struct RequestLog(Mutex<VecDeque<RequestRecord>>);
 
-impl Requests {
+impl RequestLog {
     /// Newest first.
-    pub(crate) fn last(&self) -> Vec<Seen> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter().rev().cloned().collect()
+    pub(crate) fn latest(&self) -> Vec<RequestRecord> {
+        let records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        records.iter().rev().cloned().collect()
     }
 
-    fn note(&self, seen: Seen) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() == KEPT {
-            kept.pop_front();
+    fn record(&self, record: RequestRecord) {
+        let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if records.len() == MAX_RECORDS {
+            records.pop_front();
         }
-        kept.push_back(seen);
+        records.push_back(record);
     }
 }
 
@@ -63,38 +63,41 @@ pub(crate) async fn watch(
 ) -> Response {
     let at = entra.clock.now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let endpoint = Endpoint::of_path(&path);
-    let response = match entra.switches.disturbance(endpoint) {
-        Some(disturbance) => disturb(&entra, request.headers(), endpoint, disturbance),
+    let endpoint = Endpoint::from_path(&path);
+    let response = match entra.fault_rules.disruption(endpoint) {
+        Some(disruption) => disrupted_response(&entra, request.headers(), endpoint, disruption),
         None => next.run(request).await,
     };
-    entra.requests.note(Seen {
+    entra.requests.record(RequestRecord {
         at,
         method,
         path,
         status: response.status(),
-        refusal: response.extensions().get().map(|Refusal(number)| *number),
+        aadsts: response
+            .extensions()
+            .get()
+            .map(|AadstsCode(number)| *number),
     });
     response
 }
 
-fn disturb(
+fn disrupted_response(
     entra: &Entra,
     headers: &HeaderMap,
     endpoint: Option<Endpoint>,
-    disturbance: Disturbance,
+    disruption: Disruption,
 ) -> Response {
-    let occurrence = Occurrence::new(headers, entra.clock.now());
-    let occasion = endpoint.map_or(Occasion::Token, Endpoint::occasion);
-    let (number, retry_after) = match disturbance {
-        Disturbance::Throttled(seconds) => (90_055, Some(seconds)),
-        Disturbance::Outage => (90_033, None),
+    let trace = RequestTrace::new(headers, entra.clock.now());
+    let kind = endpoint.map_or(RequestKind::Token, Endpoint::kind);
+    let (number, retry_after) = match disruption {
+        Disruption::Throttled(seconds) => (90_055, Some(seconds)),
+        Disruption::Outage => (90_033, None),
     };
-    let fault = Fault::listed(number, occasion);
+    let fault = Fault::listed(number, kind);
     let mut response = match endpoint {
-        Some(Endpoint::Authorize) => page::show_fault(&occurrence, &fault),
+        Some(Endpoint::Authorize) => page::show_fault(&trace, &fault),
         Some(Endpoint::Token | Endpoint::DeviceCode) | None => {
-            occurrence.refuse(&entra.base, &fault)
+            trace.error_response(&entra.base, &fault)
         }
     };
     let out = response.headers_mut();

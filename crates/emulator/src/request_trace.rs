@@ -19,16 +19,16 @@ const REQUEST_ID: &str = "x-ms-request-id";
 
 /// Goes with a response that tells of a fault: its AADSTS number, for the list of requests.
 #[derive(Clone, Copy)]
-pub(crate) struct Refusal(pub(crate) u32);
+pub(crate) struct AadstsCode(pub(crate) u32);
 
 /// The ids and the time of one request.
-pub(crate) struct Occurrence {
+pub(crate) struct RequestTrace {
     trace_id: Uuid,
     correlation_id: Uuid,
     at: SystemTime,
 }
 
-impl Occurrence {
+impl RequestTrace {
     /// Takes the correlation id from the client where it sends one.
     pub(crate) fn new(headers: &HeaderMap, at: SystemTime) -> Self {
         let sent = headers
@@ -63,12 +63,17 @@ impl Occurrence {
     }
 
     /// The error envelope of the token endpoint and of the other JSON endpoints.
-    pub(crate) fn refuse(&self, base: &str, fault: &Fault) -> Response {
-        self.refuse_as(base, fault, fault.error())
+    pub(crate) fn error_response(&self, base: &str, fault: &Fault) -> Response {
+        self.error_response_as(base, fault, fault.error())
     }
 
     /// The same, where one endpoint names the error in its own way.
-    pub(crate) fn refuse_as(&self, base: &str, fault: &Fault, error: &'static str) -> Response {
+    pub(crate) fn error_response_as(
+        &self,
+        base: &str,
+        fault: &Fault,
+        error: &'static str,
+    ) -> Response {
         tracing::info!(code = fault.code(), error, "refused");
         let envelope = Envelope {
             error,
@@ -82,13 +87,13 @@ impl Occurrence {
             claims: fault.claims(),
         };
         let mut response = (fault.status(), Json(envelope)).into_response();
-        self.mark(response.headers_mut());
-        response.extensions_mut().insert(Refusal(fault.code()));
+        self.add_request_id(response.headers_mut());
+        response.extensions_mut().insert(AadstsCode(fault.code()));
         response
     }
 
     /// Names the request in a response.
-    pub(crate) fn mark(&self, headers: &mut HeaderMap) {
+    pub(crate) fn add_request_id(&self, headers: &mut HeaderMap) {
         if let Ok(value) = HeaderValue::from_str(&self.trace_id.to_string()) {
             headers.insert(REQUEST_ID, value);
         }
@@ -128,7 +133,7 @@ mod tests {
 
     use http::HeaderMap;
 
-    use super::Occurrence;
+    use super::RequestTrace;
     use crate::fault::Fault;
 
     #[test]
@@ -137,7 +142,7 @@ mod tests {
         let id = "7f3c0c1e-52c7-4c0f-8a55-6f4f0a1c2d01";
         headers.insert("client-request-id", id.parse().unwrap());
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-        let text = Occurrence::new(&headers, at).describe(&Fault::CodeRedeemed);
+        let text = RequestTrace::new(&headers, at).describe(&Fault::CodeRedeemed);
         assert!(
             text.starts_with("AADSTS54005: OAuth2 Authorization code"),
             "{text}"

@@ -53,7 +53,7 @@ pub(crate) enum Resource<'t> {
 
 /// What is asked of one resource.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked<'t> {
+pub(crate) struct ResourceScopes<'t> {
     pub(crate) resource: Resource<'t>,
     /// The resource as the client named it.
     pub(crate) identifier: String,
@@ -64,7 +64,7 @@ pub(crate) struct Asked<'t> {
 enum Names<'t> {
     /// `.default`: whatever was granted.
     Default,
-    These(Vec<&'t str>),
+    Listed(Vec<&'t str>),
 }
 
 /// A resolved `scope` parameter.
@@ -72,7 +72,7 @@ enum Names<'t> {
 pub(crate) struct Scopes<'t> {
     pub(crate) oidc: Oidc,
     /// In the order of their first mention.
-    pub(crate) asked: Vec<Asked<'t>>,
+    pub(crate) requested: Vec<ResourceScopes<'t>>,
 }
 
 impl<'t> Scopes<'t> {
@@ -89,7 +89,7 @@ impl<'t> Scopes<'t> {
     ) -> Result<Self, Fault> {
         let mut scopes = Self {
             oidc: Oidc::default(),
-            asked: Vec::new(),
+            requested: Vec::new(),
         };
         for one in scope.split_ascii_whitespace() {
             if !scopes.oidc.take(one) {
@@ -100,12 +100,12 @@ impl<'t> Scopes<'t> {
             scopes.restrict(authority, resource)?;
         }
         match scopes
-            .asked
+            .requested
             .iter()
-            .find(|asked| asked.is_self_by_uri(client))
+            .find(|requested| requested.is_self_by_uri(client))
         {
-            Some(asked) if matches!(asked.names, Names::Default) => {
-                Err(Fault::SelfByUri(client.client_id))
+            Some(requested) if matches!(requested.names, Names::Default) => {
+                Err(Fault::SelfRequestByUri(client.client_id))
             }
             _ => Ok(scopes),
         }
@@ -115,27 +115,33 @@ impl<'t> Scopes<'t> {
     ///
     /// # Errors
     /// If there are several.
-    pub(crate) fn of_one(mut self, scope: &str) -> Result<(Oidc, Option<Asked<'t>>), Fault> {
-        match (self.asked.pop(), self.asked.is_empty()) {
-            (asked, true) => Ok((self.oidc, asked)),
+    pub(crate) fn single_resource(
+        mut self,
+        scope: &str,
+    ) -> Result<(Oidc, Option<ResourceScopes<'t>>), Fault> {
+        match (self.requested.pop(), self.requested.is_empty()) {
+            (requested, true) => Ok((self.oidc, requested)),
             (_, false) => Err(Fault::SeveralResources(scope.to_owned())),
         }
     }
 
     /// The resources that are asked for.
     pub(crate) fn resources(&self) -> Vec<Uuid> {
-        self.asked.iter().map(|asked| asked.resource.id()).collect()
+        self.requested
+            .iter()
+            .map(|requested| requested.resource.id())
+            .collect()
     }
 
     /// Whatever was granted of the resource that `identifier` names.
     ///
     /// # Errors
     /// If there is none.
-    pub(crate) fn everything_of(
+    pub(crate) fn all_granted_of(
         authority: Authority<'t>,
         identifier: &str,
-    ) -> Result<Asked<'t>, Fault> {
-        Ok(Asked {
+    ) -> Result<ResourceScopes<'t>, Fault> {
+        Ok(ResourceScopes {
             resource: Resource::named(authority, identifier)?,
             identifier: identifier.to_owned(),
             names: Names::Default,
@@ -150,34 +156,38 @@ impl<'t> Scopes<'t> {
         };
         let resource = Resource::named(authority, identifier)?;
         let position = match self
-            .asked
+            .requested
             .iter()
             .position(|a| a.resource.id() == resource.id())
         {
             Some(position) => position,
             None => {
-                self.asked.push(Asked {
+                self.requested.push(ResourceScopes {
                     resource,
                     identifier: identifier.to_owned(),
-                    names: Names::These(Vec::new()),
+                    names: Names::Listed(Vec::new()),
                 });
-                self.asked.len() - 1
+                self.requested.len() - 1
             }
         };
-        self.asked[position].add(client, scope, name)
+        self.requested[position].add(client, scope, name)
     }
 
     fn restrict(&mut self, authority: Authority<'t>, resource: &str) -> Result<(), Fault> {
         let mismatch = || Fault::ResourceMismatch(resource.to_owned());
         let wanted = Resource::by_uri(authority, resource).ok_or_else(mismatch)?;
-        if self.asked.is_empty() {
-            self.asked.push(Asked {
+        if self.requested.is_empty() {
+            self.requested.push(ResourceScopes {
                 resource: wanted,
                 identifier: resource.to_owned(),
                 names: Names::Default,
             });
         }
-        if self.asked.iter().all(|a| a.resource.id() == wanted.id()) {
+        if self
+            .requested
+            .iter()
+            .all(|a| a.resource.id() == wanted.id())
+        {
             Ok(())
         } else {
             Err(mismatch())
@@ -215,7 +225,7 @@ impl Oidc {
             (self.email, "email"),
         ]
         .into_iter()
-        .filter_map(|(asked, name)| asked.then_some(name))
+        .filter_map(|(requested, name)| requested.then_some(name))
     }
 }
 
@@ -294,13 +304,13 @@ impl<'t> Resource<'t> {
     }
 }
 
-impl<'t> Asked<'t> {
+impl<'t> ResourceScopes<'t> {
     /// Nothing but OpenID Connect: a token for Graph's userinfo.
     pub(crate) fn userinfo() -> Self {
         Self {
             resource: Resource::Graph,
             identifier: GRAPH_URIS[0].to_owned(),
-            names: Names::These(Vec::new()),
+            names: Names::Listed(Vec::new()),
         }
     }
 
@@ -309,14 +319,14 @@ impl<'t> Asked<'t> {
         match &mut self.names {
             Names::Default if name == DEFAULT => Ok(()),
             Names::Default => Err(mixed()),
-            Names::These(names) if name == DEFAULT => {
+            Names::Listed(names) if name == DEFAULT => {
                 if !names.is_empty() {
                     return Err(mixed());
                 }
                 self.names = Names::Default;
                 Ok(())
             }
-            Names::These(names) => {
+            Names::Listed(names) => {
                 let exposed = self
                     .resource
                     .exposed(name)
@@ -342,7 +352,7 @@ impl<'t> Asked<'t> {
     pub(crate) fn granted(&self, oidc: Oidc) -> Vec<&'t str> {
         let mut names = match &self.names {
             Names::Default => self.resource.granted(),
-            Names::These(names) => names.clone(),
+            Names::Listed(names) => names.clone(),
         };
         if matches!(self.resource, Resource::Graph) {
             for name in oidc.names() {

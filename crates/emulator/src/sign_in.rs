@@ -20,16 +20,16 @@ use crate::device;
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::fault_injection::Attempt;
-use crate::flow::{self, Back, Flow, Next, Request, Step, Way};
+use crate::flow::{self, Delivery, Flow, Next, RedirectParameters, Request, Step};
 use crate::keys::Purpose;
 use crate::page::{self, Form, PermissionGroup, Tile};
 use crate::parameters::Parameters;
-use crate::request_trace::{self, Occurrence, Refusal};
+use crate::request_trace::{self, AadstsCode, RequestTrace};
 use crate::scope::Scopes;
 use crate::tenant::User;
 
 /// How long a person may take for all pages together, in seconds.
-const PATIENCE: u64 = 60 * 60;
+const SIGN_IN_TIMEOUT: u64 = 60 * 60;
 
 pub(crate) async fn post(
     State(entra): State<Arc<Entra>>,
@@ -37,10 +37,10 @@ pub(crate) async fn post(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let occurrence = Occurrence::new(&headers, entra.clock.now());
+    let trace = RequestTrace::new(&headers, entra.clock.now());
     let browser = Browser::read(&entra, &headers);
-    match answer(&entra, &tenant, &browser, &body) {
-        Ok(Answered {
+    match read_form(&entra, &tenant, &browser, &body) {
+        Ok(Submission {
             authority,
             app,
             request,
@@ -48,19 +48,19 @@ pub(crate) async fn post(
             next,
         }) => SignIn {
             entra: &entra,
-            occurrence: &occurrence,
+            trace: &trace,
             authority,
             app,
             browser,
             request,
             started,
         }
-        .go(next),
-        Err(fault) => page::show_fault(&occurrence, &fault),
+        .run(next),
+        Err(fault) => page::show_fault(&trace, &fault),
     }
 }
 
-struct Answered<'e> {
+struct Submission<'e> {
     authority: Authority<'e>,
     app: &'e App,
     request: Request,
@@ -68,31 +68,31 @@ struct Answered<'e> {
     next: Next,
 }
 
-fn answer<'e>(
+fn read_form<'e>(
     entra: &'e Entra,
     tenant: &str,
     browser: &Browser,
     body: &[u8],
-) -> Result<Answered<'e>, Fault> {
+) -> Result<Submission<'e>, Fault> {
     entra.authority(tenant)?;
-    let answer = Parameters::parse(body)?;
+    let form = Parameters::parse(body)?;
     let Flow {
         request,
         step,
         started,
-    } = answer
+    } = form
         .optional("flow")
         .and_then(|sealed| entra.keys.open_sealed(Purpose::Flow, &browser.id, sealed))
-        .ok_or(Fault::ForeignFlow)?;
+        .ok_or(Fault::FlowBindingMismatch)?;
     let now = entra.clock.unix();
-    if now > started + PATIENCE {
+    if now > started + SIGN_IN_TIMEOUT {
         return Err(Fault::FlowExpired);
     }
     let authority = entra.authority(&request.authority)?;
     let app = authority.client(&request.client_id.to_string())?;
-    let people = authority.people(app);
-    let next = flow::advance(&request, step, &answer, browser, people, now);
-    Ok(Answered {
+    let users = authority.allowed_users(app);
+    let next = flow::advance(&request, step, &form, browser, users, now);
+    Ok(Submission {
         authority,
         app,
         request,
@@ -104,7 +104,7 @@ fn answer<'e>(
 /// Carries out what [`flow`] decides: shows the page, or sends the person back to the client.
 pub(crate) struct SignIn<'a> {
     pub(crate) entra: &'a Entra,
-    pub(crate) occurrence: &'a Occurrence,
+    pub(crate) trace: &'a RequestTrace,
     pub(crate) authority: Authority<'a>,
     pub(crate) app: &'a App,
     pub(crate) browser: Browser,
@@ -114,29 +114,29 @@ pub(crate) struct SignIn<'a> {
 }
 
 impl<'a> SignIn<'a> {
-    pub(crate) fn go(mut self, next: Next) -> Response {
+    pub(crate) fn run(mut self, next: Next) -> Response {
         let mut response = match next {
             Next::SignIn(session) => {
-                let session = self.entra.switches.begun(session);
+                let session = self.entra.fault_rules.start_session(session);
                 self.browser.sign_in(session.clone());
-                return self.go(Next::GoOn(session));
+                return self.run(Next::Continue(session));
             }
-            Next::GoOn(session) => {
+            Next::Continue(session) => {
                 let next = self.after_sign_in(session);
-                return self.go(next);
+                return self.run(next);
             }
             Next::Consent(session) => {
                 let client = self.request.client_id;
-                self.entra.switches.consent(session.user, client);
+                self.entra.fault_rules.consent(session.user, client);
                 let next = flow::after_consent(&self.request, session);
-                return self.go(next);
+                return self.run(next);
             }
-            Next::Ask(step) => self.ask(step, None),
-            Next::AskAgain(step, problem) => self.ask(step, Some(problem)),
+            Next::ShowPage(step) => self.show_page(step, None),
+            Next::ShowPageWithError(step, problem) => self.show_page(step, Some(problem)),
             Next::Finish(session) => self.finish(session),
-            Next::Refuse(fault) => self.refuse(&fault),
+            Next::Fail(fault) => self.fail(&fault),
         };
-        self.browser.remember(self.entra, &mut response);
+        self.browser.set_cookies(self.entra, &mut response);
         response
     }
 
@@ -144,65 +144,67 @@ impl<'a> SignIn<'a> {
     fn after_sign_in(&self, session: Session) -> Next {
         let resources = match self.scopes() {
             Ok(scopes) => scopes.resources(),
-            Err(fault) => return Next::Refuse(fault),
+            Err(fault) => return Next::Fail(fault),
         };
         let attempt = Attempt {
-            occasion: self.request.occasion(),
+            kind: self.request.kind(),
             client: self.request.client_id,
             resources,
             session: Some(&session),
         };
-        let switches = &self.entra.switches;
-        if let Err(fault) = switches.check(&attempt) {
-            return Next::Refuse(fault);
+        let fault_rules = &self.entra.fault_rules;
+        if let Err(fault) = fault_rules.check(&attempt) {
+            return Next::Fail(fault);
         }
-        let demand = switches.demand(&attempt);
-        flow::after_sign_in(&self.request, session, demand)
+        let requirement = fault_rules.unmet_requirement(&attempt);
+        flow::after_sign_in(&self.request, session, requirement)
     }
 
     /// Tells the client of its success, or lets a device find out.
     fn finish(&self, session: Session) -> Response {
         tracing::info!(client = %self.request.client_id, user = %session.user, "signed in");
-        match &self.request.way {
-            Way::Back(back) => send_code(self.entra, &self.request, back, session),
-            Way::Device(code) => self.settle(code, Some(session)),
+        match &self.request.delivery {
+            Delivery::Redirect(redirect) => send_code(self.entra, &self.request, redirect, session),
+            Delivery::Device(code) => self.complete_device(code, Some(session)),
         }
     }
 
-    fn refuse(&self, fault: &Fault) -> Response {
-        match (&self.request.way, fault) {
-            (Way::Back(back), _) => refuse(self.entra, self.occurrence, &back.reply, fault),
-            (Way::Device(code), Fault::Declined(_)) => self.settle(code, None),
-            (Way::Device(_), _) => page::show_fault(self.occurrence, fault),
+    fn fail(&self, fault: &Fault) -> Response {
+        match (&self.request.delivery, fault) {
+            (Delivery::Redirect(redirect), _) => {
+                redirect_error(self.entra, self.trace, &redirect.target, fault)
+            }
+            (Delivery::Device(code), Fault::Declined(_)) => self.complete_device(code, None),
+            (Delivery::Device(_), _) => page::show_fault(self.trace, fault),
         }
     }
 
-    fn settle(&self, user_code: &str, session: Option<Session>) -> Response {
+    fn complete_device(&self, user_code: &str, session: Option<Session>) -> Response {
         let granted = session.is_some();
         let now = self.entra.clock.unix();
-        match self.entra.devices.settle(user_code, session, now) {
+        match self.entra.devices.complete(user_code, session, now) {
             Ok(()) if granted => device::page::granted(&self.app.name),
             Ok(()) => device::page::declined(&self.app.name),
-            Err(fault) => page::show_fault(self.occurrence, &fault),
+            Err(fault) => page::show_fault(self.trace, &fault),
         }
     }
 
-    fn ask(&self, step: Step, problem: Option<&'static str>) -> Response {
-        self.page(step, problem)
-            .unwrap_or_else(|fault| page::show_fault(self.occurrence, &fault))
+    fn show_page(&self, step: Step, problem: Option<&'static str>) -> Response {
+        self.render_page(step, problem)
+            .unwrap_or_else(|fault| page::show_fault(self.trace, &fault))
     }
 
-    fn page(&self, step: Step, problem: Option<&'static str>) -> Result<Response, Fault> {
+    fn render_page(&self, step: Step, problem: Option<&'static str>) -> Result<Response, Fault> {
         let flow = Flow {
             request: self.request.clone(),
             step,
             started: self.started,
         };
         let form = self.form(&flow)?;
-        let user = |id: Uuid| self.entra.cloud.member(id).ok_or(Fault::UserGone);
+        let user = |id: Uuid| self.entra.cloud.member(id).ok_or(Fault::UserDeleted);
         Ok(match &flow.step {
             Step::PickAccount => {
-                let tiles = self.remembered();
+                let tiles = self.remembered_tiles();
                 page::show(StatusCode::OK, &page::PickAccount { form, tiles })
             }
             Step::Username { typed } => self.username(form, typed, problem),
@@ -273,14 +275,14 @@ impl<'a> SignIn<'a> {
     }
 
     fn username(&self, form: Form<'_>, username: &str, problem: Option<&'static str>) -> Response {
-        let people = self.authority.people(self.app);
-        let domain = people
+        let users = self.authority.allowed_users(self.app);
+        let domain = users
             .iter()
             .next()
             .map_or("example.com", |member| member.user.domain());
         let page = page::Username {
             form,
-            tiles: people
+            tiles: users
                 .iter()
                 .map(|member| Tile::new(member.user, false))
                 .collect(),
@@ -291,10 +293,10 @@ impl<'a> SignIn<'a> {
         page::show(StatusCode::OK, &page)
     }
 
-    fn remembered(&self) -> Vec<Tile<'a>> {
-        let people = self.authority.people(self.app);
+    fn remembered_tiles(&self) -> Vec<Tile<'a>> {
+        let users = self.authority.allowed_users(self.app);
         let tile = |account: &crate::browser::Account| {
-            let member = people
+            let member = users
                 .iter()
                 .find(|one| one.user.object_id == account.user)?;
             Some(Tile::new(member.user, account.session.is_some()))
@@ -326,36 +328,41 @@ pub(crate) fn permission_groups<'a>(scopes: &Scopes<'a>) -> Vec<PermissionGroup<
             lines: own,
         });
     }
-    groups.extend(scopes.asked.iter().map(|asked| PermissionGroup {
-        title: asked.resource.display_name(),
-        lines: asked.granted(crate::scope::Oidc::default()),
+    groups.extend(scopes.requested.iter().map(|requested| PermissionGroup {
+        title: requested.resource.display_name(),
+        lines: requested.granted(crate::scope::Oidc::default()),
     }));
     groups
 }
 
 /// Sends the client its code.
-fn send_code(entra: &Entra, request: &Request, back: &Back, session: Session) -> Response {
+fn send_code(
+    entra: &Entra,
+    request: &Request,
+    redirect: &RedirectParameters,
+    session: Session,
+) -> Response {
     let (user, state) = (session.user, session.id.to_string());
-    let grant = CodeGrant::new(request, back, session);
+    let grant = CodeGrant::new(request, redirect, session);
     let code = entra.codes.issue(grant, entra.clock.unix());
     let mut parameters = vec![("code", code)];
-    let member = entra.cloud.member(user).filter(|_| back.client_info);
+    let member = entra.cloud.member(user).filter(|_| redirect.client_info);
     if let Some(member) = member {
         parameters.push(("client_info", client_info(member)));
     }
     parameters.push(("session_state", state));
-    back.reply.send(parameters)
+    redirect.target.send(parameters)
 }
 
 /// Tells the client why not; or the person, where the client must not learn it.
-pub(crate) fn refuse(
+pub(crate) fn redirect_error(
     entra: &Entra,
-    occurrence: &Occurrence,
-    reply: &crate::redirect::Reply,
+    trace: &RequestTrace,
+    target: &crate::redirect::RedirectTarget,
     fault: &Fault,
 ) -> Response {
     if fault.is_page() {
-        return page::show_fault(occurrence, fault);
+        return page::show_fault(trace, fault);
     }
     tracing::info!(
         code = fault.code(),
@@ -366,13 +373,13 @@ pub(crate) fn refuse(
     if matches!(fault, Fault::Declined(_)) {
         parameters.push(("error_subcode", "cancel".to_owned()));
     }
-    parameters.push(("error_description", occurrence.describe(fault)));
+    parameters.push(("error_description", trace.describe(fault)));
     parameters.push(("error_uri", request_trace::error_uri(&entra.base, fault)));
     if let Some(claims) = fault.claims() {
         parameters.push(("claims", claims.to_owned()));
     }
-    let mut response = reply.send(parameters);
-    response.extensions_mut().insert(Refusal(fault.code()));
+    let mut response = target.send(parameters);
+    response.extensions_mut().insert(AadstsCode(fault.code()));
     response
 }
 

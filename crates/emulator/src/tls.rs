@@ -29,9 +29,9 @@ const CERTIFICATE: &str = "entra-ca.pem";
 const KEY: &str = "entra-ca-key.pem";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Ten years; there is no way to renew it but to delete the files.
-const AUTHORITY_LIFE: u32 = 3650;
+const AUTHORITY_LIFETIME_DAYS: u32 = 3650;
 /// The most that clients take of any certificate.
-const SERVER_LIFE: u32 = 397;
+const SERVER_LIFETIME_DAYS: u32 = 397;
 
 /// How an emulator is spoken to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,8 +93,8 @@ fn authority(folder: &Path, now: SystemTime) -> anyhow::Result<Issuer<'static, K
             folder.display()
         )
     };
-    let kept = private_file::read(&file).with_context(hint)?;
-    let key = match kept {
+    let stored = private_file::read(&file).with_context(hint)?;
+    let key = match stored {
         Some(bytes) if folder.join(CERTIFICATE).is_file() => {
             let key = PrivateKeyDer::from_pem_slice(&bytes).with_context(hint)?;
             KeyPair::try_from(&key).with_context(hint)?
@@ -113,7 +113,7 @@ fn authority(folder: &Path, now: SystemTime) -> anyhow::Result<Issuer<'static, K
 }
 
 fn authority_parameters(now: SystemTime) -> CertificateParams {
-    let mut parameters = lasting(CertificateParams::default(), now, AUTHORITY_LIFE);
+    let mut parameters = lasting(CertificateParams::default(), now, AUTHORITY_LIFETIME_DAYS);
     parameters
         .distinguished_name
         .push(DnType::CommonName, "Postern Entra ID emulator");
@@ -137,7 +137,7 @@ fn authority_parameters(now: SystemTime) -> CertificateParams {
 
 fn server_parameters(now: SystemTime) -> anyhow::Result<CertificateParams> {
     let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-    let mut parameters = lasting(CertificateParams::new(names)?, now, SERVER_LIFE);
+    let mut parameters = lasting(CertificateParams::new(names)?, now, SERVER_LIFETIME_DAYS);
     parameters
         .distinguished_name
         .push(DnType::CommonName, "localhost");

@@ -25,10 +25,10 @@ use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::page;
 use crate::parameters::Parameters;
-use crate::request_trace::Occurrence;
+use crate::request_trace::RequestTrace;
 use client::Client;
-pub(crate) use client::Proof;
-pub(crate) use issue::{Application, Granted, Party, Person, Subject, Tokens};
+pub(crate) use client::ClientAuthentication;
+pub(crate) use issue::{Application, ClientIdentity, SignedInUser, Subject, TokenGrant, Tokens};
 
 pub(crate) async fn post(
     State(entra): State<Arc<Entra>>,
@@ -36,27 +36,27 @@ pub(crate) async fn post(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    answer(&entra, &headers, redeem(&entra, &tenant, &headers, &body))
+    token_response(&entra, &headers, redeem(&entra, &tenant, &headers, &body))
 }
 
 /// Any other method.
-pub(crate) async fn other(
+pub(crate) async fn method_not_allowed(
     State(entra): State<Arc<Entra>>,
     method: Method,
     headers: HeaderMap,
 ) -> Response {
-    answer(&entra, &headers, Err(Fault::NotPost(method.to_string())))
+    token_response(&entra, &headers, Err(Fault::NotPost(method.to_string())))
 }
 
-fn answer(entra: &Entra, headers: &HeaderMap, result: Result<Tokens, Fault>) -> Response {
-    let occurrence = Occurrence::new(headers, entra.clock.now());
+fn token_response(entra: &Entra, headers: &HeaderMap, result: Result<Tokens, Fault>) -> Response {
+    let trace = RequestTrace::new(headers, entra.clock.now());
     let mut response = match result {
         Ok(tokens) => {
             let mut response = Json(tokens).into_response();
-            occurrence.mark(response.headers_mut());
+            trace.add_request_id(response.headers_mut());
             response
         }
-        Err(fault) => occurrence.refuse(&entra.base, &fault),
+        Err(fault) => trace.error_response(&entra.base, &fault),
     };
     let out = response.headers_mut();
     out.insert(header::CACHE_CONTROL, page::no_store());
@@ -72,14 +72,14 @@ fn redeem(entra: &Entra, tenant: &str, headers: &HeaderMap, body: &[u8]) -> Resu
     let authority = entra.authority(tenant)?;
     let grant = Grant::parse(parameters.required("grant_type")?)?;
     let client = Client::authenticate(entra, authority, headers, &parameters)?;
-    let granted = match grant {
+    let token_grant = match grant {
         Grant::AuthorizationCode => authorization_code::redeem(entra, &client, &parameters)?,
         Grant::RefreshToken => refresh_token::redeem(entra, &client, &parameters)?,
         Grant::ClientCredentials => client_credentials::redeem(entra, &client, &parameters)?,
         Grant::OnBehalfOf => on_behalf_of::redeem(entra, &client, &parameters)?,
         Grant::DeviceCode => device_code::redeem(entra, &client, &parameters)?,
     };
-    Tokens::issue(entra, &granted)
+    Tokens::issue(entra, &token_grant)
 }
 
 enum Grant {

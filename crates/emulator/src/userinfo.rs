@@ -17,10 +17,12 @@ use crate::entra::Entra;
 use crate::page;
 
 pub(crate) async fn userinfo(State(entra): State<Arc<Entra>>, headers: HeaderMap) -> Response {
-    let mut response = match bearer(&headers).map(|token| person(&entra, token)) {
-        Some(Some(person)) => Json(person).into_response(),
-        Some(None) => refuse("Access token validation failure. Invalid audience or signature."),
-        None => refuse("Access token is empty."),
+    let mut response = match bearer(&headers).map(|token| user_claims(&entra, token)) {
+        Some(Some(claims)) => Json(claims).into_response(),
+        Some(None) => {
+            error_response("Access token validation failure. Invalid audience or signature.")
+        }
+        None => error_response("Access token is empty."),
     };
     let out = response.headers_mut();
     out.insert(header::CACHE_CONTROL, page::no_store());
@@ -37,26 +39,26 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token)
 }
 
-fn person(entra: &Entra, token: &str) -> Option<Value> {
-    let claims = GraphClaims::read(entra, token)?;
-    let Member { tenant, user } = entra.cloud.member(claims.oid)?;
-    if !claims.has_scope("openid") {
+fn user_claims(entra: &Entra, token: &str) -> Option<Value> {
+    let token = GraphClaims::read(entra, token)?;
+    let Member { tenant, user } = entra.cloud.member(token.oid)?;
+    if !token.has_scope("openid") {
         return None;
     }
-    let mut person = json!({ "sub": claims::subject(tenant, claims.appid, user.object_id) });
-    if claims.has_scope("profile") {
+    let mut user_claims = json!({ "sub": claims::subject(tenant, token.appid, user.object_id) });
+    if token.has_scope("profile") {
         let (given, family) = user.name.split_once(' ').unwrap_or((&user.name, ""));
-        person["name"] = json!(user.name);
-        person["given_name"] = json!(given);
-        person["family_name"] = json!(family);
+        user_claims["name"] = json!(user.name);
+        user_claims["given_name"] = json!(given);
+        user_claims["family_name"] = json!(family);
     }
-    if claims.has_scope("email") {
-        person["email"] = json!(user.username);
+    if token.has_scope("email") {
+        user_claims["email"] = json!(user.username);
     }
-    Some(person)
+    Some(user_claims)
 }
 
-fn refuse(message: &str) -> Response {
+fn error_response(message: &str) -> Response {
     let body = json!({ "error": { "code": "InvalidAuthenticationToken", "message": message } });
     let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
     let headers = [(header::WWW_AUTHENTICATE, challenge)];

@@ -1,6 +1,6 @@
 use uuid::Uuid;
 
-use super::{Aadsts, Occasion, POLICY_CLAIMS, TABLE};
+use super::{Aadsts, POLICY_CLAIMS, RequestKind, TABLE};
 use crate::fault::Fault;
 
 #[test]
@@ -40,20 +40,20 @@ fn agrees_with_the_faults_that_are_found() {
             resource: Uuid::nil(),
         },
         Fault::ResourceMismatch(text()),
-        Fault::SelfByUri(Uuid::nil()),
+        Fault::SelfRequestByUri(Uuid::nil()),
         Fault::SecretMissing,
         Fault::SecretWrong(Uuid::nil()),
         Fault::SecretFromPublicClient,
-        Fault::AssertionUnknown(Uuid::nil()),
+        Fault::AssertionKeyUnknown(Uuid::nil()),
         Fault::OriginNotAllowed(text()),
         Fault::OriginNeeded,
         Fault::UnsupportedGrant(text()),
         Fault::FederatedIssuer(text()),
         Fault::FederatedAudience(text()),
         Fault::FederatedSubject(text()),
-        Fault::AssertedTokenForged,
-        Fault::AssertedTokenForAnother(Uuid::nil()),
-        Fault::AssertedTokenExpired,
+        Fault::OboAssertionInvalidSignature,
+        Fault::OboAssertionAudienceMismatch(Uuid::nil()),
+        Fault::OboAssertionExpired,
         Fault::DevicePending,
         Fault::DeviceCodeUnknown,
         Fault::DeviceCodeExpired,
@@ -66,7 +66,7 @@ fn agrees_with_the_faults_that_are_found() {
         Fault::Internal,
     ] {
         let row = Aadsts::numbered(fault.code()).unwrap_or_else(|| panic!("{}", fault.code()));
-        let listed = (row.error(Occasion::Token), row.suberror(), row.status());
+        let listed = (row.error(RequestKind::Token), row.suberror(), row.status());
         let found = (fault.error(), fault.suberror(), fault.status());
         assert_eq!(listed, found, "AADSTS{}", row.number);
     }

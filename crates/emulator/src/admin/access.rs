@@ -17,7 +17,7 @@ const MODE: &str = "sec-fetch-mode";
 
 pub(super) async fn guard(request: Request, next: Next) -> Response {
     let host = host_header::named(&request).unwrap_or_default();
-    if may_pass(request.method(), host, request.headers()) {
+    if is_allowed(request.method(), host, request.headers()) {
         next.run(request).await
     } else {
         let text = "Pages of other sites may not switch the emulator.\n";
@@ -25,7 +25,7 @@ pub(super) async fn guard(request: Request, next: Next) -> Response {
     }
 }
 
-fn may_pass(method: &Method, host: &str, headers: &HeaderMap) -> bool {
+fn is_allowed(method: &Method, host: &str, headers: &HeaderMap) -> bool {
     is_own_origin(host, headers) && (is_own_site(headers) || is_link(method, headers))
 }
 
@@ -56,7 +56,7 @@ fn is_link(method: &Method, headers: &HeaderMap) -> bool {
 mod tests {
     use http::{HeaderMap, HeaderName, Method};
 
-    use super::may_pass;
+    use super::is_allowed;
 
     fn check(method: &Method, sent: &[(&str, &str)], expected: bool) {
         let mut headers = HeaderMap::new();
@@ -64,7 +64,7 @@ mod tests {
             headers.insert(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
         }
         assert_eq!(
-            may_pass(method, "localhost:4190", &headers),
+            is_allowed(method, "localhost:4190", &headers),
             expected,
             "{method} {sent:?}"
         );

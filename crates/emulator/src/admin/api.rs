@@ -10,18 +10,18 @@ use http::{StatusCode, header};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::aadsts::{Aadsts, OnAuthorize, TABLE};
+use crate::aadsts::{Aadsts, AuthorizeResponse, TABLE};
 use crate::admin::{Admin, Command, CommandError};
 use crate::entra::Entra;
 use crate::page;
 
 pub(super) async fn state(State(entra): State<Arc<Entra>>) -> Response {
-    fresh(Json(Admin::new(entra).state()))
+    uncached(Json(Admin::new(entra).state()))
 }
 
 pub(super) async fn errors() -> Response {
-    let rows: Vec<Row> = TABLE.iter().map(Row::of).collect();
-    fresh(Json(rows))
+    let rows: Vec<Row> = TABLE.iter().map(Row::from_aadsts).collect();
+    uncached(Json(rows))
 }
 
 /// Answers with the whole state after the command, or with `{"error": …}`.
@@ -31,18 +31,18 @@ pub(super) async fn command(
 ) -> Response {
     let command = match command {
         Ok(Json(command)) => command,
-        Err(rejection) => return refuse(rejection.status(), &rejection.body_text()),
+        Err(rejection) => return error_response(rejection.status(), &rejection.body_text()),
     };
     match Admin::new(entra).apply(command).await {
-        Ok(state) => fresh(Json(state)),
-        Err(error) => refuse(status(&error), &error.to_string()),
+        Ok(state) => uncached(Json(state)),
+        Err(error) => error_response(status(&error), &error.to_string()),
     }
 }
 
 pub(super) fn status(error: &CommandError) -> StatusCode {
     match error {
         CommandError::UnknownNumber(_)
-        | CommandError::NeverThere { .. }
+        | CommandError::WrongEndpoint { .. }
         | CommandError::UnknownUser(_)
         | CommandError::UnknownApp(_)
         | CommandError::UnknownRule(_) => StatusCode::BAD_REQUEST,
@@ -51,12 +51,12 @@ pub(super) fn status(error: &CommandError) -> StatusCode {
     }
 }
 
-fn refuse(status: StatusCode, why: &str) -> Response {
-    fresh((status, Json(json!({ "error": why }))))
+fn error_response(status: StatusCode, why: &str) -> Response {
+    uncached((status, Json(json!({ "error": why }))))
 }
 
-fn fresh(answer: impl IntoResponse) -> Response {
-    ([(header::CACHE_CONTROL, page::no_store())], answer).into_response()
+fn uncached(response: impl IntoResponse) -> Response {
+    ([(header::CACHE_CONTROL, page::no_store())], response).into_response()
 }
 
 /// A row of the table of errors.
@@ -79,13 +79,13 @@ struct TokenRow {
 }
 
 impl Row {
-    fn of(row: &Aadsts) -> Self {
+    fn from_aadsts(row: &Aadsts) -> Self {
         Self {
             number: row.number,
             text: row.text,
             authorize: row.authorize.map(|authorize| match authorize {
-                OnAuthorize::Page => "page",
-                OnAuthorize::Redirect(error) => error,
+                AuthorizeResponse::Page => "page",
+                AuthorizeResponse::Redirect(error) => error,
             }),
             token: row.token.map(|token| TokenRow {
                 status: token.status,

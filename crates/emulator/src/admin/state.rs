@@ -10,9 +10,10 @@ use uuid::Uuid;
 use crate::cloud::{Member, Registration};
 use crate::entra::Entra;
 use crate::fault_injection::{
-    Bar, Disturbance, Endpoint, Failure, Requirement, Reuse, Rule, Times, Who,
+    Disruption, DisruptionRule, Endpoint, InjectedError, Requirement, Reuse, Rule, RuleTarget,
+    Times,
 };
-use crate::request_log::Seen;
+use crate::request_log::RequestRecord;
 
 /// The emulator at one moment.
 #[derive(Clone, Debug, Serialize)]
@@ -144,7 +145,7 @@ pub struct RequestState {
 }
 
 impl State {
-    pub(super) fn of(entra: &Entra) -> Self {
+    pub(super) fn from_entra(entra: &Entra) -> Self {
         Self {
             base_url: entra.base.clone(),
             now: rfc3339(entra.clock.now()),
@@ -152,9 +153,9 @@ impl State {
             users: users(entra),
             apps: apps(entra),
             rules: rules(entra),
-            refresh_reuse: entra.switches.reuse(),
+            refresh_reuse: entra.fault_rules.reuse(),
             keys: keys(entra),
-            requests: entra.requests.last().into_iter().map(request).collect(),
+            requests: entra.requests.latest().into_iter().map(request).collect(),
         }
     }
 }
@@ -165,7 +166,7 @@ fn users(entra: &Entra) -> Vec<UserState> {
         username: user.username.clone(),
         name: user.name.clone(),
         tenant: tenant.name.clone(),
-        tokens_from: entra.switches.challenged(user.object_id),
+        tokens_from: entra.fault_rules.tokens_valid_from(user.object_id),
     };
     entra.cloud.members().map(user).collect()
 }
@@ -192,71 +193,74 @@ fn keys(entra: &Entra) -> Vec<KeyState> {
 fn rules(entra: &Entra) -> Vec<RuleState> {
     let state = |(id, rule): &(u32, Rule)| RuleState {
         rule: *id,
-        effect: RuleEffect::of(entra, rule),
+        effect: RuleEffect::from_rule(entra, rule),
     };
-    entra.switches.rules().iter().map(state).collect()
+    entra.fault_rules.rules().iter().map(state).collect()
 }
 
 impl RuleEffect {
-    fn of(entra: &Entra, rule: &Rule) -> Self {
+    fn from_rule(entra: &Entra, rule: &Rule) -> Self {
         match rule {
-            Rule::Fail(failure) => Self::failure(entra, failure),
-            Rule::Require { who, requirement } => {
-                let (user, app) = names(entra, *who);
+            Rule::Fail(injected) => Self::from_injected(entra, injected),
+            Rule::Require {
+                target,
+                requirement,
+            } => {
+                let (user, app) = names(entra, *target);
                 Self::Require {
                     requirement: *requirement,
                     user,
                     app,
                 }
             }
-            Rule::Disturb(bar) => Self::disturbance(bar),
+            Rule::Disrupt(rule) => Self::from_disruption(rule),
         }
     }
 
-    fn failure(entra: &Entra, failure: &Failure) -> Self {
-        let (user, app) = names(entra, failure.who);
+    fn from_injected(entra: &Entra, injected: &InjectedError) -> Self {
+        let (user, app) = names(entra, injected.target);
         Self::Fail {
-            number: failure.row.number,
-            endpoint: failure.endpoint,
+            number: injected.row.number,
+            endpoint: injected.endpoint,
             user,
             app,
-            times: failure.times,
+            times: injected.times,
         }
     }
 
-    fn disturbance(bar: &Bar) -> Self {
-        let Bar {
-            disturbance,
+    fn from_disruption(rule: &DisruptionRule) -> Self {
+        let DisruptionRule {
+            disruption,
             endpoint,
             times,
-        } = *bar;
-        match disturbance {
-            Disturbance::Throttled(retry_after) => Self::Throttle {
+        } = *rule;
+        match disruption {
+            Disruption::Throttled(retry_after) => Self::Throttle {
                 endpoint,
                 times,
                 retry_after,
             },
-            Disturbance::Outage => Self::Outage { endpoint, times },
+            Disruption::Outage => Self::Outage { endpoint, times },
         }
     }
 }
 
-fn names(entra: &Entra, who: Who) -> (Option<String>, Option<String>) {
-    let user = who.user.and_then(|id| entra.cloud.member(id));
-    let app = who.app.and_then(|id| entra.cloud.registration(id));
+fn names(entra: &Entra, target: RuleTarget) -> (Option<String>, Option<String>) {
+    let user = target.user.and_then(|id| entra.cloud.member(id));
+    let app = target.app.and_then(|id| entra.cloud.registration(id));
     (
         user.map(|member| member.user.username.clone()),
         app.map(|registration| registration.app.name.clone()),
     )
 }
 
-fn request(seen: Seen) -> RequestState {
+fn request(record: RequestRecord) -> RequestState {
     RequestState {
-        at: rfc3339(seen.at),
-        method: seen.method.to_string(),
-        path: seen.path,
-        status: seen.status.as_u16(),
-        aadsts: seen.refusal,
+        at: rfc3339(record.at),
+        method: record.method.to_string(),
+        path: record.path,
+        status: record.status.as_u16(),
+        aadsts: record.aadsts,
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) async fn post(Shared(entra): Shared<Arc<Entra>>, body: Bytes) -> Resp
     let (status, problem) = match form::read(&body) {
         Err(problem) => (StatusCode::BAD_REQUEST, problem),
         Ok(command) => match admin.apply(command).await {
-            Ok(_) => return back(),
+            Ok(_) => return redirect_to_page(),
             Err(error) => (api::status(&error), error.to_string()),
         },
     };
@@ -33,7 +33,7 @@ pub(super) async fn post(Shared(entra): Shared<Arc<Entra>>, body: Bytes) -> Resp
 }
 
 /// To the page, by GET, so that reloading it repeats nothing.
-fn back() -> Response {
+fn redirect_to_page() -> Response {
     let location = HeaderValue::from_static("/admin");
     (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response()
 }
@@ -41,11 +41,11 @@ fn back() -> Response {
 fn show(state: &State, status: StatusCode, problem: Option<String>) -> Response {
     let page = AdminPage {
         state,
-        rules: state.rules.iter().map(RuleView::of).collect(),
+        rules: state.rules.iter().map(RuleView::from_state).collect(),
         errors: TABLE,
         requirements: Requirement::ALL,
         endpoints: Endpoint::ALL,
-        ahead: span(state.ahead_seconds),
+        ahead: duration_label(state.ahead_seconds),
         reuse_detected: state.refresh_reuse == Reuse::Detected,
         problem,
     };
@@ -75,7 +75,7 @@ struct RuleView {
 }
 
 impl RuleView {
-    fn of(state: &RuleState) -> Self {
+    fn from_state(state: &RuleState) -> Self {
         let (what, detail, times) = match &state.effect {
             RuleEffect::Fail {
                 number,
@@ -85,7 +85,7 @@ impl RuleView {
                 times,
             } => (
                 format!("AADSTS{number}"),
-                format!("{}, {}", place(*endpoint), person(user, app)),
+                format!("{}, {}", endpoint_label(*endpoint), target_label(user, app)),
                 Some(*times),
             ),
             RuleEffect::Require {
@@ -94,7 +94,7 @@ impl RuleView {
                 app,
             } => (
                 format!("Demand: {}", requirement.label()),
-                person(user, app),
+                target_label(user, app),
                 None,
             ),
             RuleEffect::Throttle {
@@ -103,29 +103,29 @@ impl RuleView {
                 retry_after,
             } => (
                 "Throttling".to_owned(),
-                format!("{}, Retry-After {retry_after} s", place(*endpoint)),
+                format!("{}, Retry-After {retry_after} s", endpoint_label(*endpoint)),
                 Some(*times),
             ),
             RuleEffect::Outage { endpoint, times } => {
-                ("Outage".to_owned(), place(*endpoint), Some(*times))
+                ("Outage".to_owned(), endpoint_label(*endpoint), Some(*times))
             }
         };
         Self {
             rule: state.rule,
             what,
             detail,
-            times: times.map(how_often),
+            times: times.map(times_label),
         }
     }
 }
 
-fn place(endpoint: Option<Endpoint>) -> String {
+fn endpoint_label(endpoint: Option<Endpoint>) -> String {
     endpoint.map_or("everywhere".to_owned(), |endpoint| {
         format!("at {}", endpoint.name())
     })
 }
 
-fn person(user: &Option<String>, app: &Option<String>) -> String {
+fn target_label(user: &Option<String>, app: &Option<String>) -> String {
     let user = user.as_deref().unwrap_or("anybody");
     match app {
         Some(app) => format!("{user} with {app}"),
@@ -133,7 +133,7 @@ fn person(user: &Option<String>, app: &Option<String>) -> String {
     }
 }
 
-fn how_often(times: Times) -> String {
+fn times_label(times: Times) -> String {
     match times {
         Times::Always => "always".to_owned(),
         Times::Next(count) if count.get() == 1 => "once".to_owned(),
@@ -142,7 +142,7 @@ fn how_often(times: Times) -> String {
 }
 
 /// Days, hours, minutes and seconds, without those that are none.
-fn span(seconds: u64) -> Option<String> {
+fn duration_label(seconds: u64) -> Option<String> {
     let parts = [
         (seconds / 86_400, "d"),
         (seconds / 3600 % 24, "h"),
@@ -191,12 +191,12 @@ impl Requirement {
 
 #[cfg(test)]
 mod tests {
-    use super::span;
+    use super::duration_label;
 
     #[test]
     fn tells_how_far_the_clock_is_ahead() {
-        assert_eq!(span(0), None);
-        assert_eq!(span(90_061).as_deref(), Some("1 d 1 h 1 min 1 s"));
-        assert_eq!(span(3600).as_deref(), Some("1 h"));
+        assert_eq!(duration_label(0), None);
+        assert_eq!(duration_label(90_061).as_deref(), Some("1 d 1 h 1 min 1 s"));
+        assert_eq!(duration_label(3600).as_deref(), Some("1 h"));
     }
 }

@@ -10,22 +10,22 @@ use crate::entra::Entra;
 use crate::random;
 use crate::scope::Resource;
 use crate::tenant::Tenant;
-use crate::token::{Granted, Subject};
+use crate::token::{Subject, TokenGrant};
 
 /// An access token for the one resource that was granted.
 pub(crate) fn access_token(
     entra: &Entra,
-    granted: &Granted<'_>,
-    life: u64,
+    grant: &TokenGrant<'_>,
+    lifetime: u64,
 ) -> anyhow::Result<String> {
-    let common = Common::new(entra, granted, life);
-    match granted.asked.resource {
-        Resource::Graph => jwt::sign_for_graph(entra, &V1::new(entra, granted, common)),
+    let common = Common::new(entra, grant, lifetime);
+    match grant.requested.resource {
+        Resource::Graph => jwt::sign_for_graph(entra, &V1::new(entra, grant, common)),
         Resource::App(api) => match api.access_token_version {
-            AccessTokenVersion::V1 => jwt::sign_v1(entra, &V1::new(entra, granted, common)),
-            AccessTokenVersion::V2 => jwt::sign(entra, &V2::new(entra, granted, common)),
+            AccessTokenVersion::V1 => jwt::sign_v1(entra, &V1::new(entra, grant, common)),
+            AccessTokenVersion::V2 => jwt::sign(entra, &V2::new(entra, grant, common)),
         },
-        Resource::TokenExchange => jwt::sign(entra, &V2::new(entra, granted, common)),
+        Resource::TokenExchange => jwt::sign(entra, &V2::new(entra, grant, common)),
     }
 }
 
@@ -41,13 +41,13 @@ struct Common<'a> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     xms_cc: &'a [String],
     #[serde(flatten)]
-    rights: Rights<'a>,
+    permissions: Permissions<'a>,
 }
 
 /// What the bearer may do.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Rights<'a> {
+enum Permissions<'a> {
     Delegated {
         name: &'a str,
         #[serde(skip_serializing_if = "String::is_empty")]
@@ -61,33 +61,33 @@ enum Rights<'a> {
 }
 
 impl<'a> Common<'a> {
-    fn new(entra: &Entra, granted: &'a Granted<'_>, life: u64) -> Self {
-        let resource = granted.asked.resource;
-        let (oid, sub, rights) = match &granted.subject {
-            Subject::Person(person) => {
-                let user = person.member.user;
-                let rights = Rights::Delegated {
+    fn new(entra: &Entra, grant: &'a TokenGrant<'_>, lifetime: u64) -> Self {
+        let resource = grant.requested.resource;
+        let (oid, sub, permissions) = match &grant.subject {
+            Subject::User(signed_in) => {
+                let user = signed_in.member.user;
+                let permissions = Permissions::Delegated {
                     name: &user.name,
-                    scp: granted.asked.granted(person.oidc).join(" "),
-                    sid: person.session.id,
+                    scp: grant.requested.granted(signed_in.oidc).join(" "),
+                    sid: signed_in.session.id,
                 };
-                let sub = subject(person.member.tenant, resource.id(), user.object_id);
-                (user.object_id, sub, rights)
+                let sub = subject(signed_in.member.tenant, resource.id(), user.object_id);
+                (user.object_id, sub, permissions)
             }
             Subject::Application(application) => {
                 let oid = application.object_id;
-                let roles = resource.roles_of(granted.party.id);
-                (oid, oid.to_string(), Rights::Application { roles })
+                let roles = resource.roles_of(grant.identity.id);
+                (oid, oid.to_string(), Permissions::Application { roles })
             }
         };
         Self {
-            time: Time::new(entra, granted.subject.user(), life),
+            time: Time::new(entra, grant.subject.user(), lifetime),
             oid,
             sub,
-            tid: granted.subject.tenant().id,
+            tid: grant.subject.tenant().id,
             uti: random::token::<16>(),
-            xms_cc: granted.claims.capabilities(),
-            rights,
+            xms_cc: grant.claims.capabilities(),
+            permissions,
         }
     }
 }
@@ -106,13 +106,13 @@ struct V2<'a> {
 }
 
 impl<'a> V2<'a> {
-    fn new(entra: &Entra, granted: &'a Granted<'_>, common: Common<'a>) -> Self {
+    fn new(entra: &Entra, grant: &'a TokenGrant<'_>, common: Common<'a>) -> Self {
         Self {
-            aud: granted.asked.resource.id(),
-            iss: entra.issuer(granted.subject.tenant()),
-            azp: granted.party.id,
-            azpacr: granted.party.proof.class(),
-            preferred_username: granted.subject.username(),
+            aud: grant.requested.resource.id(),
+            iss: entra.issuer(grant.subject.tenant()),
+            azp: grant.identity.id,
+            azpacr: grant.identity.authentication.azpacr(),
+            preferred_username: grant.subject.username(),
             ver: "2.0",
             common,
         }
@@ -138,19 +138,19 @@ struct V1<'a> {
 }
 
 impl<'a> V1<'a> {
-    fn new(entra: &Entra, granted: &'a Granted<'_>, common: Common<'a>) -> Self {
-        let username = granted.subject.username();
+    fn new(entra: &Entra, grant: &'a TokenGrant<'_>, common: Common<'a>) -> Self {
+        let username = grant.subject.username();
         Self {
-            aud: match granted.asked.resource {
-                Resource::Graph => granted.asked.resource.id().to_string(),
-                Resource::App(_) | Resource::TokenExchange => granted.asked.identifier.clone(),
+            aud: match grant.requested.resource {
+                Resource::Graph => grant.requested.resource.id().to_string(),
+                Resource::App(_) | Resource::TokenExchange => grant.requested.identifier.clone(),
             },
-            iss: v1_issuer(entra, granted.subject.tenant()),
-            app_displayname: granted.party.name,
-            appid: granted.party.id,
-            appidacr: granted.party.proof.class(),
-            idtyp: match granted.subject {
-                Subject::Person(_) => "user",
+            iss: v1_issuer(entra, grant.subject.tenant()),
+            app_displayname: grant.identity.name,
+            appid: grant.identity.id,
+            appidacr: grant.identity.authentication.azpacr(),
+            idtyp: match grant.subject {
+                Subject::User(_) => "user",
                 Subject::Application(_) => "app",
             },
             unique_name: username,

@@ -7,10 +7,10 @@ use super::{Time, jwt, subject};
 use crate::cloud::Member;
 use crate::entra::Entra;
 use crate::random;
-use crate::token::{Party, Person};
+use crate::token::{ClientIdentity, SignedInUser};
 
 /// The life of an id token, in seconds.
-const LIFE: u64 = 60 * 60;
+const LIFETIME: u64 = 60 * 60;
 
 #[derive(Serialize)]
 struct IdToken<'a> {
@@ -38,22 +38,22 @@ struct IdToken<'a> {
 /// An id token of `person` for the client.
 pub(crate) fn id_token(
     entra: &Entra,
-    party: &Party<'_>,
-    person: &Person<'_>,
+    identity: &ClientIdentity<'_>,
+    signed_in: &SignedInUser<'_>,
 ) -> anyhow::Result<String> {
-    let Person { oidc, session, .. } = person;
-    let Member { tenant, user } = person.member;
+    let SignedInUser { oidc, session, .. } = signed_in;
+    let Member { tenant, user } = signed_in.member;
     let claims = IdToken {
-        aud: party.id,
+        aud: identity.id,
         iss: entra.issuer(tenant),
-        time: Time::new(entra, Some(user.object_id), LIFE),
+        time: Time::new(entra, Some(user.object_id), LIFETIME),
         email: oidc.email.then_some(&user.username),
         name: oidc.profile.then_some(&user.name),
-        nonce: person.nonce.as_deref(),
+        nonce: signed_in.nonce.as_deref(),
         oid: oidc.profile.then_some(user.object_id),
         preferred_username: oidc.profile.then_some(&user.username),
         sid: session.id,
-        sub: subject(tenant, party.id, user.object_id),
+        sub: subject(tenant, identity.id, user.object_id),
         tid: tenant.id,
         uti: random::token::<16>(),
         ver: "2.0",

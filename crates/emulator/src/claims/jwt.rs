@@ -48,7 +48,7 @@ pub(crate) struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    pub(crate) fn of(token: &'a str) -> Option<Self> {
+    pub(crate) fn parse(token: &'a str) -> Option<Self> {
         let mut parts = token.split('.');
         let these = Self {
             header: parts.next()?,
@@ -107,21 +107,21 @@ pub(crate) fn read<T: DeserializeOwned>(entra: &Entra, token: &str) -> Option<T>
     struct Kid {
         kid: String,
     }
-    let parts = Parts::of(token)?;
+    let parts = Parts::parse(token)?;
     let Kid { kid } = decode(parts.header)?;
-    verified(entra, &kid, &parts.signed(), parts)
+    verify_and_decode(entra, &kid, &parts.signed(), parts)
 }
 
 /// The claims of a token of ours for Graph, if its signature is right.
 pub(crate) fn read_for_graph<T: DeserializeOwned>(entra: &Entra, token: &str) -> Option<T> {
-    let parts = Parts::of(token)?;
+    let parts = Parts::parse(token)?;
     let shown: GraphHeader = decode(parts.header)?;
     let kid = shown.kid.clone();
     let input = format!("{}.{}", encode(&shown.signed()).ok()?, parts.claims);
-    verified(entra, &kid, &input, parts)
+    verify_and_decode(entra, &kid, &input, parts)
 }
 
-fn verified<T: DeserializeOwned>(
+fn verify_and_decode<T: DeserializeOwned>(
     entra: &Entra,
     kid: &str,
     input: &str,

@@ -13,9 +13,9 @@ use crate::fault::Fault;
 use crate::random;
 
 /// How long a pair lives, in seconds.
-pub(super) const LIFE: u64 = 15 * 60;
+pub(super) const LIFETIME: u64 = 15 * 60;
 /// No vowels, so that no code is a word, and nothing that looks like something else.
-const LETTERS: &[u8] = b"BCDFGHJKLMNPQRSTVWXZ23456789";
+const ALPHABET: &[u8] = b"BCDFGHJKLMNPQRSTVWXZ23456789";
 const LENGTH: usize = 9;
 
 /// What a device asked for.
@@ -28,14 +28,14 @@ pub(crate) struct DeviceRequest {
     pub(crate) resource: Option<String>,
 }
 
-pub(super) struct Pair {
+pub(super) struct CodePair {
     pub(super) user_code: String,
     pub(super) device_code: String,
 }
 
 /// The pairs that were issued lately, by the digest of the device's code.
 #[derive(Default)]
-pub(crate) struct Devices(Mutex<HashMap<String, Entry>>);
+pub(crate) struct DeviceCodes(Mutex<HashMap<String, Entry>>);
 
 struct Entry {
     user_code: String,
@@ -51,15 +51,15 @@ enum State {
     Redeemed,
 }
 
-impl Devices {
-    pub(super) fn issue(&self, request: DeviceRequest, now: u64) -> Pair {
-        let pair = Pair {
+impl DeviceCodes {
+    pub(super) fn issue(&self, request: DeviceRequest, now: u64) -> CodePair {
+        let pair = CodePair {
             user_code: user_code(),
             device_code: random::token::<48>(),
         };
         let mut entries = self.lock();
         // Twice their life, so that a late device reads "expired" and not "unknown".
-        entries.retain(|_, entry| now < entry.issued_at + 2 * LIFE);
+        entries.retain(|_, entry| now < entry.issued_at + 2 * LIFETIME);
         entries.insert(
             random::sha256(&pair.device_code),
             Entry {
@@ -75,7 +75,7 @@ impl Devices {
     /// What the device asked for whose code a person typed, if it still waits.
     pub(super) fn pending(&self, typed: &str, now: u64) -> Option<(String, DeviceRequest)> {
         let mut entries = self.lock();
-        let entry = waiting(&mut entries, &normal(typed), now)?;
+        let entry = find_pending(&mut entries, &normalize(typed), now)?;
         Some((entry.user_code.clone(), entry.request.clone()))
     }
 
@@ -83,14 +83,14 @@ impl Devices {
     ///
     /// # Errors
     /// If the device does not wait any more.
-    pub(crate) fn settle(
+    pub(crate) fn complete(
         &self,
         user_code: &str,
         session: Option<Session>,
         now: u64,
     ) -> Result<(), Fault> {
         let mut entries = self.lock();
-        let entry = waiting(&mut entries, user_code, now).ok_or(Fault::DeviceCodeExpired)?;
+        let entry = find_pending(&mut entries, user_code, now).ok_or(Fault::DeviceCodeExpired)?;
         entry.state = session.map_or(State::Declined, State::Granted);
         Ok(())
     }
@@ -115,7 +115,7 @@ impl Devices {
         match &entry.state {
             State::Declined => Err(Fault::DeviceDeclined),
             State::Redeemed => Err(Fault::CodeRedeemed),
-            State::Pending | State::Granted(_) if now >= entry.issued_at + LIFE => {
+            State::Pending | State::Granted(_) if now >= entry.issued_at + LIFETIME => {
                 Err(Fault::DeviceCodeExpired)
             }
             State::Pending => Err(Fault::DevicePending),
@@ -133,7 +133,7 @@ impl Devices {
     }
 }
 
-fn waiting<'a>(
+fn find_pending<'a>(
     entries: &'a mut HashMap<String, Entry>,
     user_code: &str,
     now: u64,
@@ -141,12 +141,12 @@ fn waiting<'a>(
     entries.values_mut().find(|entry| {
         entry.user_code == user_code
             && matches!(entry.state, State::Pending)
-            && now < entry.issued_at + LIFE
+            && now < entry.issued_at + LIFETIME
     })
 }
 
 /// People type small letters and blanks.
-fn normal(typed: &str) -> String {
+fn normalize(typed: &str) -> String {
     typed
         .chars()
         .filter(char::is_ascii_alphanumeric)
@@ -156,7 +156,7 @@ fn normal(typed: &str) -> String {
 
 fn user_code() -> String {
     random::bytes::<LENGTH>()
-        .map(|byte| char::from(LETTERS[usize::from(byte) % LETTERS.len()]))
+        .map(|byte| char::from(ALPHABET[usize::from(byte) % ALPHABET.len()]))
         .into_iter()
         .collect()
 }

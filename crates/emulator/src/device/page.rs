@@ -12,19 +12,19 @@ use crate::browser::Browser;
 use crate::claims::request::ClaimsRequest;
 use crate::entra::Entra;
 use crate::fault::Fault;
-use crate::flow::{self, Request, Way};
+use crate::flow::{self, Delivery, Request};
 use crate::page::{self, DeviceCode, Notice};
 use crate::parameters::Parameters;
-use crate::request_trace::Occurrence;
+use crate::request_trace::RequestTrace;
 use crate::sign_in::SignIn;
 
-const WRONG: &str = "That code didn’t work. Check the code and try again.";
+const WRONG_CODE: &str = "That code didn’t work. Check the code and try again.";
 
 /// Asks for the code; `otc` in the query is one that is typed already.
 pub(crate) async fn get(RawQuery(query): RawQuery) -> Response {
     let parameters = Parameters::parse(query.unwrap_or_default().as_bytes());
     let typed = parameters.ok().and_then(|all| all.owned("otc"));
-    ask(&typed.unwrap_or_default(), None)
+    code_page(&typed.unwrap_or_default(), None)
 }
 
 pub(crate) async fn post(
@@ -32,59 +32,59 @@ pub(crate) async fn post(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let occurrence = Occurrence::new(&headers, entra.clock.now());
+    let trace = RequestTrace::new(&headers, entra.clock.now());
     let parameters = match Parameters::parse(&body) {
         Ok(parameters) => parameters,
-        Err(fault) => return page::show_fault(&occurrence, &fault),
+        Err(fault) => return page::show_fault(&trace, &fault),
     };
     let typed = parameters.optional("otc").unwrap_or_default();
     let Some((user_code, request)) = entra.devices.pending(typed, entra.clock.unix()) else {
-        return ask(typed, Some(WRONG));
+        return code_page(typed, Some(WRONG_CODE));
     };
-    sign_in(&entra, &occurrence, &headers, user_code, request)
-        .unwrap_or_else(|fault| page::show_fault(&occurrence, &fault))
+    sign_in(&entra, &trace, &headers, user_code, request)
+        .unwrap_or_else(|fault| page::show_fault(&trace, &fault))
 }
 
 fn sign_in(
     entra: &Entra,
-    occurrence: &Occurrence,
+    trace: &RequestTrace,
     headers: &HeaderMap,
     user_code: String,
-    asked: DeviceRequest,
+    device_request: DeviceRequest,
 ) -> Result<Response, Fault> {
-    let authority = entra.authority(&asked.authority)?;
-    let app = authority.client(&asked.client_id.to_string())?;
+    let authority = entra.authority(&device_request.authority)?;
+    let app = authority.client(&device_request.client_id.to_string())?;
     let request = Request {
-        authority: asked.authority,
-        client_id: asked.client_id,
-        way: Way::Device(user_code),
-        scope: asked.scope,
-        resource: asked.resource,
+        authority: device_request.authority,
+        client_id: device_request.client_id,
+        delivery: Delivery::Device(user_code),
+        scope: device_request.scope,
+        resource: device_request.resource,
         prompt: None,
         login_hint: None,
         claims: ClaimsRequest::default(),
     };
     let browser = Browser::read(entra, headers);
-    let next = flow::begin(&request, &browser, authority.people(app));
+    let next = flow::begin(&request, &browser, authority.allowed_users(app));
     let sign_in = SignIn {
         entra,
-        occurrence,
+        trace,
         authority,
         app,
         browser,
         request,
         started: entra.clock.unix(),
     };
-    Ok(sign_in.go(next))
+    Ok(sign_in.run(next))
 }
 
-fn ask(typed: &str, problem: Option<&'static str>) -> Response {
+fn code_page(typed: &str, problem: Option<&'static str>) -> Response {
     page::show(StatusCode::OK, &DeviceCode { typed, problem })
 }
 
 /// What a person reads at the end who said yes.
 pub(crate) fn granted(app: &str) -> Response {
-    done(
+    notice(
         &format!("You have signed in to {app} on your device"),
         "You may now close this window.",
     )
@@ -92,12 +92,12 @@ pub(crate) fn granted(app: &str) -> Response {
 
 /// And who said no.
 pub(crate) fn declined(app: &str) -> Response {
-    done(
+    notice(
         &format!("You did not sign in to {app}"),
         "Your device was told. You may now close this window.",
     )
 }
 
-fn done(heading: &str, text: &str) -> Response {
+fn notice(heading: &str, text: &str) -> Response {
     page::show(StatusCode::OK, &Notice { heading, text })
 }

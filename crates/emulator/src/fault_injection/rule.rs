@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::aadsts::{Aadsts, Occasion};
-use crate::fault_injection::{Attempt, Disturbance};
+use crate::aadsts::{Aadsts, RequestKind};
+use crate::fault_injection::{Attempt, Disruption};
 
 /// An endpoint that switches know by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +94,7 @@ pub enum Reuse {
 
 /// Whom a rule is for; anybody where nobody is named.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Who {
+pub(crate) struct RuleTarget {
     pub(crate) user: Option<Uuid>,
     /// The client, or the API that the tokens are for.
     pub(crate) app: Option<Uuid>,
@@ -103,25 +103,28 @@ pub(crate) struct Who {
 /// Something that does not go as usual.
 #[derive(Clone, Debug)]
 pub(crate) enum Rule {
-    Fail(Failure),
-    Require { who: Who, requirement: Requirement },
-    Disturb(Bar),
+    Fail(InjectedError),
+    Require {
+        target: RuleTarget,
+        requirement: Requirement,
+    },
+    Disrupt(DisruptionRule),
 }
 
 /// An error to answer with.
 #[derive(Clone, Debug)]
-pub(crate) struct Failure {
+pub(crate) struct InjectedError {
     pub(crate) row: &'static Aadsts,
     /// Any where the error occurs, if `None`.
     pub(crate) endpoint: Option<Endpoint>,
-    pub(crate) who: Who,
+    pub(crate) target: RuleTarget,
     pub(crate) times: Times,
 }
 
 /// Throttling, or an outage.
 #[derive(Clone, Debug)]
-pub(crate) struct Bar {
-    pub(crate) disturbance: Disturbance,
+pub(crate) struct DisruptionRule {
+    pub(crate) disruption: Disruption,
     /// Every path of the emulator, if `None`.
     pub(crate) endpoint: Option<Endpoint>,
     pub(crate) times: Times,
@@ -141,17 +144,17 @@ impl Endpoint {
     }
 
     /// The endpoint that a path leads to.
-    pub(crate) fn of_path(path: &str) -> Option<Self> {
+    pub(crate) fn from_path(path: &str) -> Option<Self> {
         let (_, last) = path.rsplit_once("/oauth2/v2.0/")?;
         Self::ALL.into_iter().find(|one| one.name() == last)
     }
 
     /// What its requests are occasions of.
-    pub(crate) fn occasion(self) -> Occasion {
+    pub(crate) fn kind(self) -> RequestKind {
         match self {
-            Self::Authorize => Occasion::Authorize,
-            Self::Token => Occasion::Token,
-            Self::DeviceCode => Occasion::DeviceCode,
+            Self::Authorize => RequestKind::Authorize,
+            Self::Token => RequestKind::Token,
+            Self::DeviceCode => RequestKind::DeviceCode,
         }
     }
 }
@@ -169,7 +172,7 @@ impl Times {
     }
 
     /// Takes one away; whether none is left.
-    fn spend(&mut self) -> bool {
+    fn consume(&mut self) -> bool {
         match self {
             Self::Always => false,
             Self::Next(count) => match NonZeroU32::new(count.get() - 1) {
@@ -213,7 +216,7 @@ impl Requirement {
     }
 }
 
-impl Who {
+impl RuleTarget {
     pub(crate) fn matches(&self, attempt: &Attempt<'_>) -> bool {
         let user = attempt.session.map(|session| session.user);
         let is_user = self.user.is_none_or(|wanted| user == Some(wanted));
@@ -224,27 +227,27 @@ impl Who {
     }
 }
 
-impl Failure {
-    pub(crate) fn hits(&self, attempt: &Attempt<'_>) -> bool {
+impl InjectedError {
+    pub(crate) fn matches(&self, attempt: &Attempt<'_>) -> bool {
         let at_endpoint = self
             .endpoint
-            .is_none_or(|endpoint| endpoint == attempt.occasion.endpoint());
-        at_endpoint && self.row.occurs(attempt.occasion) && self.who.matches(attempt)
+            .is_none_or(|endpoint| endpoint == attempt.kind.endpoint());
+        at_endpoint && self.row.occurs(attempt.kind) && self.target.matches(attempt)
     }
 }
 
-impl Bar {
-    pub(crate) fn stands(&self, endpoint: Option<Endpoint>) -> bool {
+impl DisruptionRule {
+    pub(crate) fn applies_to(&self, endpoint: Option<Endpoint>) -> bool {
         self.endpoint.is_none() || self.endpoint == endpoint
     }
 }
 
 impl Rule {
     /// Uses it once; whether it is used up.
-    pub(crate) fn spend(&mut self) -> bool {
+    pub(crate) fn consume(&mut self) -> bool {
         match self {
-            Self::Fail(failure) => failure.times.spend(),
-            Self::Disturb(bar) => bar.times.spend(),
+            Self::Fail(injected) => injected.times.consume(),
+            Self::Disrupt(rule) => rule.times.consume(),
             Self::Require { .. } => false,
         }
     }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 use crate::browser::Session;
-use crate::fault_injection::{Requirement, Reuse, Who};
+use crate::fault_injection::{Requirement, Reuse, RuleTarget};
 
 /// What was consented to since a rule asked for it.
 #[derive(Default)]
@@ -16,11 +16,11 @@ pub(super) struct Consents {
 }
 
 impl Consents {
-    pub(super) fn give(&mut self, user: Uuid, client: Uuid) {
+    pub(super) fn add(&mut self, user: Uuid, client: Uuid) {
         self.by_users.insert((user, client));
     }
 
-    pub(super) fn give_for_all(&mut self, client: Uuid) {
+    pub(super) fn add_for_all(&mut self, client: Uuid) {
         self.by_administrators.insert(client);
     }
 
@@ -34,11 +34,11 @@ impl Consents {
 
     /// Forgets what would meet `requirement` at once. A rule may name the API and not the
     /// client, so consents to every client are forgotten.
-    pub(super) fn take_back(&mut self, who: Who, requirement: Requirement) {
+    pub(super) fn revoke(&mut self, target: RuleTarget, requirement: Requirement) {
         match requirement {
             Requirement::Consent => self
                 .by_users
-                .retain(|(user, _)| who.user.is_some_and(|named| named != *user)),
+                .retain(|(user, _)| target.user.is_some_and(|named| named != *user)),
             Requirement::AdminConsent | Requirement::AdminApproval => {}
             Requirement::Assignment
             | Requirement::CompliantDevice
@@ -54,7 +54,7 @@ impl Consents {
 /// From when on sessions and tokens of people are good, in seconds since 1970.
 ///
 /// Always the second after the one in which they were ended, so that what began in the same
-/// second ends too; what begins anew is dated there (see [`super::Switches::anew`]).
+/// second ends too; what begins anew is dated there (see [`super::FaultRules::anew`]).
 #[derive(Default)]
 pub(super) struct Revocations {
     sessions: HashMap<Uuid, u64>,
@@ -72,11 +72,11 @@ impl Revocations {
         self.sessions.insert(user, self.tokens[&user]);
     }
 
-    pub(super) fn tokens_from(&self, user: Uuid) -> Option<u64> {
+    pub(super) fn tokens_valid_from(&self, user: Uuid) -> Option<u64> {
         self.tokens.get(&user).copied()
     }
 
-    pub(super) fn ended(&self, session: &Session) -> bool {
+    pub(super) fn has_ended(&self, session: &Session) -> bool {
         let from = self.sessions.get(&session.user);
         from.is_some_and(|from| session.authenticated_at < *from)
     }
@@ -84,7 +84,7 @@ impl Revocations {
 
 /// The refresh tokens that were used, family by family: all that descend from one sign-in.
 #[derive(Default)]
-pub(super) enum Families {
+pub(super) enum TokenFamilies {
     /// Nobody looks.
     #[default]
     Tolerated,
@@ -94,7 +94,7 @@ pub(super) enum Families {
     },
 }
 
-impl Families {
+impl TokenFamilies {
     pub(super) fn new(reuse: Reuse) -> Self {
         match reuse {
             Reuse::Tolerated => Self::Tolerated,
@@ -113,7 +113,7 @@ impl Families {
     }
 
     /// Whether `token` may be used; the second use ends its family.
-    pub(super) fn admit(&mut self, family: &str, token: &str) -> bool {
+    pub(super) fn record_use(&mut self, family: &str, token: &str) -> bool {
         let Self::Detected { used, ended } = self else {
             return true;
         };

@@ -13,7 +13,7 @@ pub(super) const FORMAT: u32 = 1;
 /// The keys as they lie in the file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Material {
+pub(super) struct KeyFile {
     pub(super) version: u32,
     /// PKCS#8 in PEM; the first one signs.
     pub(super) signing: Vec<String>,
@@ -21,7 +21,7 @@ pub(super) struct Material {
     pub(super) sealing: String,
 }
 
-impl Material {
+impl KeyFile {
     pub(super) fn read(file: &Path) -> anyhow::Result<Option<Self>> {
         let hint = || {
             format!(
@@ -32,9 +32,9 @@ impl Material {
         let Some(text) = private_file::read(file).with_context(hint)? else {
             return Ok(None);
         };
-        let material: Self = serde_json::from_slice(&text).with_context(hint)?;
-        anyhow::ensure!(material.version == FORMAT, hint());
-        Ok(Some(material))
+        let key_file: Self = serde_json::from_slice(&text).with_context(hint)?;
+        anyhow::ensure!(key_file.version == FORMAT, hint());
+        Ok(Some(key_file))
     }
 
     /// Puts the file in place in one step.

@@ -15,7 +15,7 @@ use crate::pem;
 use crate::random;
 
 /// How many keys are published at least.
-const FEWEST: usize = 2;
+const MIN_KEYS: usize = 2;
 
 /// A key that signs tokens.
 pub(crate) struct SigningKey {
@@ -81,18 +81,18 @@ impl SigningKey {
 pub(crate) enum RolloverError {
     #[error("no key has the id {0:?}; hint: the state lists the keys")]
     Unknown(String),
-    #[error("a tenant publishes at least {FEWEST} keys; hint: add one first")]
+    #[error("a tenant publishes at least {MIN_KEYS} keys; hint: add one first")]
     TooFew,
 }
 
 /// The published keys; the first one signs.
 #[derive(Clone)]
-pub(crate) struct Ring(Vec<Arc<SigningKey>>);
+pub(crate) struct KeyRing(Vec<Arc<SigningKey>>);
 
-impl Ring {
+impl KeyRing {
     pub(super) fn new(keys: Vec<SigningKey>) -> anyhow::Result<Self> {
         anyhow::ensure!(
-            keys.len() >= FEWEST,
+            keys.len() >= MIN_KEYS,
             "a tenant has at least two signing keys"
         );
         Ok(Self(keys.into_iter().map(Arc::new).collect()))
@@ -127,7 +127,7 @@ impl Ring {
     /// signs, the next one does.
     pub(super) fn drop_key(&mut self, kid: &str) -> Result<(), RolloverError> {
         let position = self.position(kid)?;
-        if self.0.len() == FEWEST {
+        if self.0.len() == MIN_KEYS {
             return Err(RolloverError::TooFew);
         }
         self.0.remove(position);

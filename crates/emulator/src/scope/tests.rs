@@ -34,13 +34,13 @@ fn check(
     let cloud = cloud();
     let resolved = Scopes::resolve(contoso(&cloud), app(&cloud, client), scope, resource)
         .map(|scopes| {
-            let each = |asked: &super::Asked<'_>| {
+            let each = |requested: &super::ResourceScopes<'_>| {
                 (
-                    asked.granted(scopes.oidc).join(" "),
-                    asked.response_scope(scopes.oidc),
+                    requested.granted(scopes.oidc).join(" "),
+                    requested.response_scope(scopes.oidc),
                 )
             };
-            scopes.asked.iter().map(each).collect::<Vec<_>>()
+            scopes.requested.iter().map(each).collect::<Vec<_>>()
         })
         .map_err(|fault| fault.code());
     let expected = expected.map(|all| {

@@ -1,4 +1,4 @@
-//! Connections that have shaken hands. A client that is slow to does not keep others waiting.
+//! Connections that have finished hands. A client that is slow to does not keep others waiting.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 /// How long a client may take to shake hands.
-const PATIENCE: Duration = Duration::from_secs(10);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A listener behind which everything is encrypted.
 pub(crate) struct TlsListener {
@@ -31,11 +31,11 @@ impl TlsListener {
         }
     }
 
-    fn shake_hands(&mut self, (stream, peer): (TcpStream, SocketAddr)) {
+    fn start_handshake(&mut self, (stream, peer): (TcpStream, SocketAddr)) {
         let handshake = self.acceptor.accept(stream);
         self.handshakes.spawn(async move {
-            let shaken = tokio::time::timeout(PATIENCE, handshake).await;
-            shaken?.map(|stream| (stream, peer))
+            let finished = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await;
+            finished?.map(|stream| (stream, peer))
         });
     }
 }
@@ -47,8 +47,8 @@ impl Listener for TlsListener {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
             tokio::select! {
-                connection = Listener::accept(&mut self.tcp) => self.shake_hands(connection),
-                Some(shaken) = self.handshakes.join_next() => match shaken {
+                connection = Listener::accept(&mut self.tcp) => self.start_handshake(connection),
+                Some(finished) = self.handshakes.join_next() => match finished {
                     Ok(Ok(connection)) => return connection,
                     Ok(Err(error)) => tracing::debug!(%error, "a client did not shake hands"),
                     Err(error) => tracing::error!(%error, "a handshake broke off"),

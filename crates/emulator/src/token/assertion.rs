@@ -21,7 +21,7 @@ use crate::parameters::Parameters;
 
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// How far the clocks of others may be off, in seconds.
-const SKEW: f64 = 5.0 * 60.0;
+const CLOCK_SKEW: f64 = 5.0 * 60.0;
 
 /// An assertion that was read, and not believed yet.
 pub(super) struct Assertion(SecretString);
@@ -59,7 +59,7 @@ impl Assertion {
         app: &App,
     ) -> Result<(), Fault> {
         let malformed = || Fault::AssertionMalformed;
-        let parts = Parts::of(self.0.expose_secret()).ok_or_else(malformed)?;
+        let parts = Parts::parse(self.0.expose_secret()).ok_or_else(malformed)?;
         let claims: Claims = jwt::decode(parts.claims).ok_or_else(malformed)?;
         if claims.iss == app.client_id.to_string() {
             certificate::check(entra, authority, app, parts, &claims)?;
@@ -74,11 +74,11 @@ impl Assertion {
 impl Claims {
     fn check_time(&self, now: Duration) -> Result<(), Fault> {
         let now = now.as_secs_f64();
-        let begun = self.nbf.is_none_or(|begin| begin <= now + SKEW);
-        if begun && now < self.exp + SKEW {
+        let begun = self.nbf.is_none_or(|begin| begin <= now + CLOCK_SKEW);
+        if begun && now < self.exp + CLOCK_SKEW {
             Ok(())
         } else {
-            Err(Fault::AssertionOutOfTime)
+            Err(Fault::AssertionOutsideValidity)
         }
     }
 }

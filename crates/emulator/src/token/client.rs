@@ -7,7 +7,7 @@ use http::{HeaderMap, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
-use crate::aadsts::Occasion;
+use crate::aadsts::RequestKind;
 use crate::app::{App, Platform};
 use crate::authority::Authority;
 use crate::browser::Session;
@@ -16,21 +16,21 @@ use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::fault_injection::Attempt;
 use crate::parameters::Parameters;
-use crate::scope::Asked;
+use crate::scope::ResourceScopes;
 use crate::tenant::Tenant;
 use crate::token::assertion::Assertion;
-use crate::token::issue::Party;
+use crate::token::issue::ClientIdentity;
 
 /// A client that proved who it is, and the authority that it asked.
 pub(crate) struct Client<'e> {
     pub(crate) authority: Authority<'e>,
     pub(crate) app: &'e App,
-    proof: Proof,
+    authentication: ClientAuthentication,
 }
 
 /// How a client proved who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Proof {
+pub(crate) enum ClientAuthentication {
     /// Not at all: a public client.
     None,
     Secret,
@@ -38,9 +38,9 @@ pub(crate) enum Proof {
     Assertion,
 }
 
-impl Proof {
+impl ClientAuthentication {
     /// `azpacr` in tokens.
-    pub(crate) fn class(self) -> &'static str {
+    pub(crate) fn azpacr(self) -> &'static str {
         match self {
             Self::None => "0",
             Self::Secret => "1",
@@ -53,14 +53,14 @@ impl<'e> Client<'e> {
     /// What switches look at before tokens for `asked` are issued.
     pub(crate) fn attempt<'s>(
         &self,
-        occasion: Occasion,
-        asked: &Asked<'_>,
+        kind: RequestKind,
+        requested: &ResourceScopes<'_>,
         session: Option<&'s Session>,
     ) -> Attempt<'s> {
         Attempt {
-            occasion,
+            kind,
             client: self.app.client_id,
-            resources: vec![asked.resource.id()],
+            resources: vec![requested.resource.id()],
             session,
         }
     }
@@ -77,9 +77,9 @@ impl<'e> Client<'e> {
         headers: &HeaderMap,
         parameters: &Parameters,
     ) -> Result<Self, Fault> {
-        let presented = Presented::read(headers, parameters)?;
+        let presented = PresentedClient::read(headers, parameters)?;
         let app = authority.client(&presented.client_id)?;
-        let proof = match &app.platform {
+        let authentication = match &app.platform {
             Platform::Web { secret } => presented.check(entra, authority, app, secret)?,
             Platform::MobileDesktop | Platform::Spa => presented.check_public()?,
         };
@@ -87,25 +87,25 @@ impl<'e> Client<'e> {
         Ok(Self {
             authority,
             app,
-            proof,
+            authentication,
         })
     }
 
     /// As tokens name it.
-    pub(super) fn party(&self) -> Party<'e> {
-        Party {
+    pub(super) fn identity(&self) -> ClientIdentity<'e> {
+        ClientIdentity {
             id: self.app.client_id,
             name: &self.app.name,
-            proof: self.proof,
+            authentication: self.authentication,
         }
     }
 
     /// # Errors
     /// If the client proved nothing, for grants that public clients do not have.
     pub(super) fn check_confidential(&self) -> Result<(), Fault> {
-        match self.proof {
-            Proof::None => Err(Fault::SecretMissing),
-            Proof::Secret | Proof::Assertion => Ok(()),
+        match self.authentication {
+            ClientAuthentication::None => Err(Fault::SecretMissing),
+            ClientAuthentication::Secret | ClientAuthentication::Assertion => Ok(()),
         }
     }
 
@@ -113,7 +113,7 @@ impl<'e> Client<'e> {
     ///
     /// # Errors
     /// If the authority is for several tenants, or for personal accounts.
-    pub(super) fn one_organisation(&self) -> Result<&'e Tenant, Fault> {
+    pub(super) fn organisation_tenant(&self) -> Result<&'e Tenant, Fault> {
         match self.authority.tenant() {
             Some(tenant) if !tenant.is_consumers() => Ok(tenant),
             None if self.authority.segment() == "organizations" => Err(Fault::NoTenant),
@@ -146,7 +146,7 @@ fn check_origin(platform: &Platform, headers: &HeaderMap) -> Result<(), Fault> {
     }
 }
 
-struct Presented {
+struct PresentedClient {
     client_id: String,
     credential: Credential,
 }
@@ -157,7 +157,7 @@ enum Credential {
     Assertion(Assertion),
 }
 
-impl Presented {
+impl PresentedClient {
     fn read(headers: &HeaderMap, parameters: &Parameters) -> Result<Self, Fault> {
         let in_body = parameters.owned("client_id");
         if let Some((client_id, secret)) = basic(headers)? {
@@ -188,16 +188,16 @@ impl Presented {
         authority: Authority<'_>,
         app: &App,
         expected: &SecretString,
-    ) -> Result<Proof, Fault> {
+    ) -> Result<ClientAuthentication, Fault> {
         match &self.credential {
             Credential::None => Err(Fault::SecretMissing),
             Credential::Assertion(assertion) => assertion
                 .check(entra, authority, app)
-                .map(|()| Proof::Assertion),
+                .map(|()| ClientAuthentication::Assertion),
             Credential::Secret(secret) => {
                 let (secret, expected) = (secret.expose_secret(), expected.expose_secret());
                 if bool::from(secret.as_bytes().ct_eq(expected.as_bytes())) {
-                    Ok(Proof::Secret)
+                    Ok(ClientAuthentication::Secret)
                 } else {
                     Err(Fault::SecretWrong(app.client_id))
                 }
@@ -205,9 +205,9 @@ impl Presented {
         }
     }
 
-    fn check_public(&self) -> Result<Proof, Fault> {
+    fn check_public(&self) -> Result<ClientAuthentication, Fault> {
         match self.credential {
-            Credential::None => Ok(Proof::None),
+            Credential::None => Ok(ClientAuthentication::None),
             Credential::Secret(_) | Credential::Assertion(_) => Err(Fault::SecretFromPublicClient),
         }
     }

@@ -1,7 +1,7 @@
 //! `grant_type=client_credentials` (RFC 6749 section 4.4): a token of the client itself, with the
 //! roles that an administrator granted it.
 
-use crate::aadsts::Occasion;
+use crate::aadsts::RequestKind;
 use crate::claims;
 use crate::claims::request::ClaimsRequest;
 use crate::entra::Entra;
@@ -9,14 +9,14 @@ use crate::fault::Fault;
 use crate::parameters::Parameters;
 use crate::scope::Scopes;
 use crate::token::client::Client;
-use crate::token::issue::{Application, Granted, Subject};
+use crate::token::issue::{Application, Subject, TokenGrant};
 
 pub(super) fn redeem<'e>(
     entra: &Entra,
     client: &Client<'e>,
     parameters: &Parameters,
-) -> Result<Granted<'e>, Fault> {
-    let tenant = client.one_organisation()?;
+) -> Result<TokenGrant<'e>, Fault> {
+    let tenant = client.organisation_tenant()?;
     client.check_confidential()?;
     let scope = parameters.required("scope")?;
     let resource = parameters.optional("resource");
@@ -25,16 +25,20 @@ pub(super) fn redeem<'e>(
         return Err(not_default());
     }
     let scopes = Scopes::resolve(client.authority, client.app, scope, resource)?;
-    let asked = scopes.asked.into_iter().next().ok_or_else(not_default)?;
-    let attempt = client.attempt(Occasion::Token, &asked, None);
-    entra.switches.check(&attempt)?;
-    Ok(Granted {
-        party: client.party(),
+    let requested = scopes
+        .requested
+        .into_iter()
+        .next()
+        .ok_or_else(not_default)?;
+    let attempt = client.attempt(RequestKind::Token, &requested, None);
+    entra.fault_rules.check(&attempt)?;
+    Ok(TokenGrant {
+        identity: client.identity(),
         subject: Subject::Application(Application {
             tenant,
             object_id: claims::service_principal(tenant, client.app.client_id),
         }),
-        asked,
+        requested,
         claims: ClaimsRequest::read(parameters)?,
     })
 }

@@ -1,7 +1,7 @@
 //! `grant_type=urn:ietf:params:oauth:grant-type:device_code` (RFC 8628 section 3.4): a device asks
 //! whether its person has signed in yet.
 
-use crate::aadsts::Occasion;
+use crate::aadsts::RequestKind;
 use crate::claims::request::ClaimsRequest;
 use crate::cloud::Member;
 use crate::device::DeviceRequest;
@@ -9,16 +9,16 @@ use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::fault_injection::Attempt;
 use crate::parameters::Parameters;
-use crate::scope::{Asked, Oidc, Scopes};
+use crate::scope::{Oidc, ResourceScopes, Scopes};
 use crate::token::client::Client;
-use crate::token::issue::{Granted, Person, Subject};
+use crate::token::issue::{SignedInUser, Subject, TokenGrant};
 use crate::token::refresh_token::RefreshGrant;
 
 pub(super) fn redeem<'e>(
     entra: &'e Entra,
     client: &Client<'e>,
     parameters: &Parameters,
-) -> Result<Granted<'e>, Fault> {
+) -> Result<TokenGrant<'e>, Fault> {
     // Older clients call it `code`.
     let code = parameters
         .secret("device_code")
@@ -27,30 +27,30 @@ pub(super) fn redeem<'e>(
     let now = entra.clock.unix();
     // A device that still waits meets what is switched on for anybody.
     let waiting = Attempt {
-        occasion: Occasion::Token,
+        kind: RequestKind::Token,
         client: client.app.client_id,
         resources: Vec::new(),
         session: None,
     };
-    entra.switches.check(&waiting)?;
-    let (request, session, (member, oidc, asked)) =
+    entra.fault_rules.check(&waiting)?;
+    let (request, session, (member, oidc, requested)) =
         entra
             .devices
             .redeem(&code, client.app.client_id, now, |request, session| {
-                let member = entra.cloud.member(session.user).ok_or(Fault::UserGone)?;
+                let member = entra.cloud.member(session.user).ok_or(Fault::UserDeleted)?;
                 client.check_member(member)?;
-                let (oidc, asked) = scopes(client, member, request)?;
-                let attempt = client.attempt(Occasion::Token, &asked, Some(session));
-                entra.switches.check(&attempt)?;
-                Ok((member, oidc, asked))
+                let (oidc, requested) = scopes(client, member, request)?;
+                let attempt = client.attempt(RequestKind::Token, &requested, Some(session));
+                entra.fault_rules.check(&attempt)?;
+                Ok((member, oidc, requested))
             })?;
     let (scope, resource) = (request.scope.as_str(), request.resource.as_deref());
     let refresh = oidc
         .offline_access
         .then(|| RefreshGrant::first(client.app, &session, scope, resource, now));
-    Ok(Granted {
-        party: client.party(),
-        subject: Subject::Person(Box::new(Person {
+    Ok(TokenGrant {
+        identity: client.identity(),
+        subject: Subject::User(Box::new(SignedInUser {
             member,
             session,
             oidc,
@@ -58,7 +58,7 @@ pub(super) fn redeem<'e>(
             refresh,
             client_info: parameters.wants_client_info(),
         })),
-        asked,
+        requested,
         claims: ClaimsRequest::read(parameters)?,
     })
 }
@@ -68,10 +68,10 @@ fn scopes<'e>(
     client: &Client<'e>,
     member: Member<'e>,
     request: &DeviceRequest,
-) -> Result<(Oidc, Asked<'e>), Fault> {
-    let authority = client.authority.at(member.tenant);
+) -> Result<(Oidc, ResourceScopes<'e>), Fault> {
+    let authority = client.authority.for_tenant(member.tenant);
     let resource = request.resource.as_deref();
     let scopes = Scopes::resolve(authority, client.app, &request.scope, resource)?;
-    let (oidc, asked) = scopes.of_one(&request.scope)?;
-    Ok((oidc, asked.unwrap_or_else(Asked::userinfo)))
+    let (oidc, requested) = scopes.single_resource(&request.scope)?;
+    Ok((oidc, requested.unwrap_or_else(ResourceScopes::userinfo)))
 }

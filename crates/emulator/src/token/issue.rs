@@ -10,39 +10,39 @@ use crate::cloud::Member;
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::random;
-use crate::scope::{Asked, Oidc};
+use crate::scope::{Oidc, ResourceScopes};
 use crate::sign_in::client_info;
 use crate::tenant::Tenant;
-use crate::token::client::Proof;
+use crate::token::client::ClientAuthentication;
 use crate::token::refresh_token::RefreshGrant;
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 
 /// A redeemed grant: who gets tokens, for whom, for what.
-pub(crate) struct Granted<'e> {
-    pub(crate) party: Party<'e>,
+pub(crate) struct TokenGrant<'e> {
+    pub(crate) identity: ClientIdentity<'e>,
     pub(crate) subject: Subject<'e>,
-    pub(crate) asked: Asked<'e>,
+    pub(crate) requested: ResourceScopes<'e>,
     pub(crate) claims: ClaimsRequest,
 }
 
 /// The client as tokens name it, `azp`.
 #[derive(Clone, Copy)]
-pub(crate) struct Party<'e> {
+pub(crate) struct ClientIdentity<'e> {
     pub(crate) id: Uuid,
     pub(crate) name: &'e str,
-    pub(crate) proof: Proof,
+    pub(crate) authentication: ClientAuthentication,
 }
 
 /// Whom a token speaks for.
 pub(crate) enum Subject<'e> {
-    Person(Box<Person<'e>>),
+    User(Box<SignedInUser<'e>>),
     Application(Application<'e>),
 }
 
 /// A person who is signed in at the client.
-pub(crate) struct Person<'e> {
+pub(crate) struct SignedInUser<'e> {
     pub(crate) member: Member<'e>,
     pub(crate) session: Session,
     pub(crate) oidc: Oidc,
@@ -61,44 +61,44 @@ pub(crate) struct Application<'e> {
 impl<'e> Subject<'e> {
     pub(crate) fn tenant(&self) -> &'e Tenant {
         match self {
-            Self::Person(person) => person.member.tenant,
+            Self::User(signed_in) => signed_in.member.tenant,
             Self::Application(application) => application.tenant,
         }
     }
 
     pub(crate) fn username(&self) -> Option<&'e str> {
         match self {
-            Self::Person(person) => Some(&person.member.user.username),
+            Self::User(signed_in) => Some(&signed_in.member.user.username),
             Self::Application(_) => None,
         }
     }
 
     pub(crate) fn user(&self) -> Option<Uuid> {
         match self {
-            Self::Person(person) => Some(person.member.user.object_id),
+            Self::User(signed_in) => Some(signed_in.member.user.object_id),
             Self::Application(_) => None,
         }
     }
 
     fn object_id(&self) -> Uuid {
         match self {
-            Self::Person(person) => person.member.user.object_id,
+            Self::User(signed_in) => signed_in.member.user.object_id,
             Self::Application(application) => application.object_id,
         }
     }
 }
 
 /// How long an access token lives, in seconds.
-struct Life {
+struct Lifetime {
     expires_in: u64,
     /// When to get another one though this one still works.
     refresh_in: Option<u64>,
 }
 
-impl Life {
+impl Lifetime {
     /// 60 to 90 minutes; or 20 to 28 hours, for a client that lets itself be challenged.
-    fn of(granted: &Granted<'_>) -> Self {
-        if granted.claims.handles_challenges() {
+    fn for_grant(grant: &TokenGrant<'_>) -> Self {
+        if grant.claims.handles_challenges() {
             let expires_in = random::seconds(20 * HOUR, 8 * HOUR);
             Self {
                 expires_in,
@@ -133,61 +133,61 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    pub(crate) fn issue(entra: &Entra, granted: &Granted<'_>) -> Result<Self, Fault> {
-        let resource = granted.asked.resource.id();
+    pub(crate) fn issue(entra: &Entra, grant: &TokenGrant<'_>) -> Result<Self, Fault> {
+        let resource = grant.requested.resource.id();
         tracing::info!(
-            client = %granted.party.id, subject = %granted.subject.object_id(), %resource,
+            client = %grant.identity.id, subject = %grant.subject.object_id(), %resource,
             "tokens issued"
         );
-        Self::sign(entra, granted).map_err(|error| {
+        Self::sign(entra, grant).map_err(|error| {
             tracing::error!(%error, "no tokens could be issued");
             Fault::Internal
         })
     }
 
-    fn sign(entra: &Entra, granted: &Granted<'_>) -> anyhow::Result<Self> {
-        let Life {
+    fn sign(entra: &Entra, grant: &TokenGrant<'_>) -> anyhow::Result<Self> {
+        let Lifetime {
             expires_in,
             refresh_in,
-        } = Life::of(granted);
+        } = Lifetime::for_grant(grant);
         let tokens = Self {
             token_type: "Bearer",
             scope: None,
             expires_in,
             ext_expires_in: expires_in,
             refresh_in,
-            access_token: claims::access_token(entra, granted, expires_in)?,
+            access_token: claims::access_token(entra, grant, expires_in)?,
             refresh_token: None,
             id_token: None,
             client_info: None,
         };
-        match &granted.subject {
+        match &grant.subject {
             Subject::Application(_) => Ok(tokens),
-            Subject::Person(person) => tokens.with_person(entra, granted, person),
+            Subject::User(signed_in) => tokens.with_user(entra, grant, signed_in),
         }
     }
 
-    fn with_person(
+    fn with_user(
         self,
         entra: &Entra,
-        granted: &Granted<'_>,
-        person: &Person<'_>,
+        grant: &TokenGrant<'_>,
+        signed_in: &SignedInUser<'_>,
     ) -> anyhow::Result<Self> {
-        let id_token = person
+        let id_token = signed_in
             .oidc
             .openid
-            .then(|| claims::id_token(entra, &granted.party, person))
+            .then(|| claims::id_token(entra, &grant.identity, signed_in))
             .transpose()?;
-        let refresh_token = person
+        let refresh_token = signed_in
             .refresh
             .as_ref()
             .map(|grant| grant.seal(entra))
             .transpose()?;
         Ok(Self {
-            scope: Some(granted.asked.response_scope(person.oidc)),
+            scope: Some(grant.requested.response_scope(signed_in.oidc)),
             refresh_token,
             id_token,
-            client_info: person.client_info.then(|| client_info(person.member)),
+            client_info: signed_in.client_info.then(|| client_info(signed_in.member)),
             ..self
         })
     }

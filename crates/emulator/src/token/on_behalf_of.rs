@@ -7,16 +7,16 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::aadsts::Occasion;
+use crate::aadsts::RequestKind;
 use crate::browser::Session;
 use crate::claims::request::ClaimsRequest;
-use crate::claims::{DATED_BACK, jwt};
+use crate::claims::{BACKDATE, jwt};
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::parameters::Parameters;
 use crate::scope::Scopes;
 use crate::token::client::Client;
-use crate::token::issue::{Granted, Person, Subject};
+use crate::token::issue::{SignedInUser, Subject, TokenGrant};
 use crate::token::refresh_token::RefreshGrant;
 
 /// What counts of the token that the client was called with.
@@ -36,32 +36,32 @@ pub(super) fn redeem<'e>(
     entra: &'e Entra,
     client: &Client<'e>,
     parameters: &Parameters,
-) -> Result<Granted<'e>, Fault> {
+) -> Result<TokenGrant<'e>, Fault> {
     match parameters.required("requested_token_use")? {
         "on_behalf_of" => {}
         other => return Err(Fault::UnsupportedTokenUse(other.to_owned())),
     }
-    client.one_organisation()?;
+    client.organisation_tenant()?;
     client.check_confidential()?;
     let assertion = parameters.secret("assertion");
     let assertion = assertion.ok_or(Fault::MissingParameter("assertion"))?;
     let session = Assertion::read(entra, &assertion, client)?;
-    let member = entra.cloud.member(session.user).ok_or(Fault::UserGone)?;
+    let member = entra.cloud.member(session.user).ok_or(Fault::UserDeleted)?;
     client.check_member(member)?;
     let scope = parameters.required("scope")?;
     let resource = parameters.optional("resource");
     let scopes = Scopes::resolve(client.authority, client.app, scope, resource)?;
-    let (oidc, asked) = scopes.of_one(scope)?;
-    let asked = asked.ok_or(Fault::ScopeNeeded)?;
-    let attempt = client.attempt(Occasion::OnBehalfOf, &asked, Some(&session));
-    entra.switches.check(&attempt)?;
+    let (oidc, requested) = scopes.single_resource(scope)?;
+    let requested = requested.ok_or(Fault::ScopeNeeded)?;
+    let attempt = client.attempt(RequestKind::OnBehalfOf, &requested, Some(&session));
+    entra.fault_rules.check(&attempt)?;
     let now = entra.clock.unix();
     let refresh = oidc
         .offline_access
         .then(|| RefreshGrant::first(client.app, &session, scope, resource, now));
-    Ok(Granted {
-        party: client.party(),
-        subject: Subject::Person(Box::new(Person {
+    Ok(TokenGrant {
+        identity: client.identity(),
+        subject: Subject::User(Box::new(SignedInUser {
             member,
             session,
             oidc,
@@ -69,7 +69,7 @@ pub(super) fn redeem<'e>(
             refresh,
             client_info: parameters.wants_client_info(),
         })),
-        asked,
+        requested,
         claims: ClaimsRequest::read(parameters)?,
     })
 }
@@ -78,24 +78,24 @@ impl Assertion {
     /// The sign-in that the token goes back to.
     fn read(entra: &Entra, token: &SecretString, client: &Client<'_>) -> Result<Session, Fault> {
         let claims: Self =
-            jwt::read(entra, token.expose_secret()).ok_or(Fault::AssertedTokenForged)?;
+            jwt::read(entra, token.expose_secret()).ok_or(Fault::OboAssertionInvalidSignature)?;
         let own_id = client.app.client_id.to_string();
         if claims.aud != own_id && !client.app.app_id_uris.contains(&claims.aud) {
-            return Err(Fault::AssertedTokenForAnother(client.app.client_id));
+            return Err(Fault::OboAssertionAudienceMismatch(client.app.client_id));
         }
         if entra.clock.unix() >= claims.exp {
-            return Err(Fault::AssertedTokenExpired);
+            return Err(Fault::OboAssertionExpired);
         }
         let (Some(_), Some(id)) = (claims.scp, claims.sid) else {
-            return Err(Fault::AssertedTokenOfApplication(client.app.client_id));
+            return Err(Fault::OboAssertionOfApplication(client.app.client_id));
         };
         tracing::debug!(tenant = %claims.tid, "on behalf of a person");
         Ok(Session {
             id,
             user: claims.oid,
-            authenticated_at: claims.iat + DATED_BACK,
+            authenticated_at: claims.iat + BACKDATE,
             persistent: false,
-            second_factor: entra.switches.has_second_factor(id),
+            second_factor: entra.fault_rules.has_second_factor(id),
         })
     }
 }

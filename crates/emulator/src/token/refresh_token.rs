@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::aadsts::Occasion;
+use crate::aadsts::RequestKind;
 use crate::app::{App, Platform};
 use crate::authority::Authority;
 use crate::browser::Session;
@@ -18,14 +18,14 @@ use crate::fault::Fault;
 use crate::keys::Purpose;
 use crate::parameters::Parameters;
 use crate::random;
-use crate::scope::{Asked, Oidc, Scopes};
+use crate::scope::{Oidc, ResourceScopes, Scopes};
 use crate::token::client::Client;
-use crate::token::issue::{Granted, Person, Subject};
+use crate::token::issue::{SignedInUser, Subject, TokenGrant};
 
 /// How long an unused token lives, in seconds: 90 days.
-const INACTIVITY: u64 = 90 * 24 * 60 * 60;
+const INACTIVITY_LIMIT: u64 = 90 * 24 * 60 * 60;
 /// How long tokens of single-page apps live, however often they are used: 24 hours.
-const SPA_LIFE: u64 = 24 * 60 * 60;
+const SPA_LIFETIME: u64 = 24 * 60 * 60;
 const PREFIX: &str = "1.";
 
 /// What a refresh token stands for.
@@ -47,7 +47,7 @@ pub(crate) struct RefreshGrant {
 
 impl RefreshGrant {
     /// The first one of a code.
-    pub(super) fn of_code(app: &App, grant: &CodeGrant, now: u64) -> Self {
+    pub(super) fn from_code(app: &App, grant: &CodeGrant, now: u64) -> Self {
         let resource = grant.resource.as_deref();
         Self::first(app, &grant.session, &grant.scope, resource, now)
     }
@@ -61,7 +61,7 @@ impl RefreshGrant {
         now: u64,
     ) -> Self {
         let fixed_end = match app.platform {
-            Platform::Spa => Some(now + SPA_LIFE),
+            Platform::Spa => Some(now + SPA_LIFETIME),
             Platform::MobileDesktop | Platform::Web { .. } => None,
         };
         let salt = random::token::<16>();
@@ -100,7 +100,7 @@ impl RefreshGrant {
         let now = entra.clock.unix();
         match grant.fixed_end {
             Some(end) if now >= end => Err(Fault::SpaRefreshExpired),
-            None if now >= grant.issued_at + INACTIVITY => Err(Fault::RefreshExpired),
+            None if now >= grant.issued_at + INACTIVITY_LIMIT => Err(Fault::RefreshExpired),
             Some(_) | None => Ok(grant),
         }
     }
@@ -110,26 +110,26 @@ pub(super) fn redeem<'e>(
     entra: &'e Entra,
     client: &Client<'e>,
     parameters: &Parameters,
-) -> Result<Granted<'e>, Fault> {
+) -> Result<TokenGrant<'e>, Fault> {
     let token = parameters.secret("refresh_token");
     let token = token.ok_or(Fault::MissingParameter("refresh_token"))?;
     let grant = RefreshGrant::open(entra, &token)?;
     if grant.client_id != client.app.client_id {
-        return Err(Fault::ForeignGrant);
+        return Err(Fault::GrantOfOtherClient);
     }
     let member = entra.cloud.member(grant.session.user);
-    let member = member.ok_or(Fault::UserGone)?;
+    let member = member.ok_or(Fault::UserDeleted)?;
     client.check_member(member)?;
-    let authority = client.authority.at(member.tenant);
-    let (oidc, asked) = scopes(authority, client.app, &grant, parameters)?;
-    let attempt = client.attempt(Occasion::Token, &asked, Some(&grant.session));
-    entra.switches.check(&attempt)?;
+    let authority = client.authority.for_tenant(member.tenant);
+    let (oidc, requested) = scopes(authority, client.app, &grant, parameters)?;
+    let attempt = client.attempt(RequestKind::Token, &requested, Some(&grant.session));
+    entra.fault_rules.check(&attempt)?;
     entra
-        .switches
-        .use_refresh_token(&grant.family, &grant.salt)?;
-    Ok(Granted {
-        party: client.party(),
-        subject: Subject::Person(Box::new(Person {
+        .fault_rules
+        .record_refresh_token_use(&grant.family, &grant.salt)?;
+    Ok(TokenGrant {
+        identity: client.identity(),
+        subject: Subject::User(Box::new(SignedInUser {
             member,
             session: grant.session.clone(),
             oidc,
@@ -137,7 +137,7 @@ pub(super) fn redeem<'e>(
             refresh: Some(grant.next(entra.clock.unix())),
             client_info: parameters.wants_client_info(),
         })),
-        asked,
+        requested,
         claims: ClaimsRequest::read(parameters)?,
     })
 }
@@ -149,7 +149,7 @@ fn scopes<'e>(
     app: &App,
     grant: &RefreshGrant,
     parameters: &Parameters,
-) -> Result<(Oidc, Asked<'e>), Fault> {
+) -> Result<(Oidc, ResourceScopes<'e>), Fault> {
     let resolve = |scope: &str, resource| Scopes::resolve(authority, app, scope, resource);
     let scope = parameters.optional("scope");
     let named = resolve(scope.unwrap_or_default(), parameters.optional("resource"))?;
@@ -159,12 +159,14 @@ fn scopes<'e>(
     } else {
         granted.oidc
     };
-    if let Some(asked) = named.asked.into_iter().next() {
-        return Ok((oidc, asked));
+    if let Some(requested) = named.requested.into_iter().next() {
+        return Ok((oidc, requested));
     }
-    match granted.asked.into_iter().next() {
-        Some(asked) if asked.is_self_by_uri(app) => Err(Fault::SelfByUri(app.client_id)),
-        Some(asked) => Ok((oidc, asked)),
-        None => Ok((oidc, Asked::userinfo())),
+    match granted.requested.into_iter().next() {
+        Some(requested) if requested.is_self_by_uri(app) => {
+            Err(Fault::SelfRequestByUri(app.client_id))
+        }
+        Some(requested) => Ok((oidc, requested)),
+        None => Ok((oidc, ResourceScopes::userinfo())),
     }
 }

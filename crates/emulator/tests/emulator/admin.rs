@@ -4,23 +4,23 @@ use emulator::demo;
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use crate::harness::{Browser, World, http};
+use crate::harness::{Browser, Harness, http};
 
-fn command(world: &World, command: &Value) -> RequestBuilder {
+fn command(harness: &Harness, command: &Value) -> RequestBuilder {
     http()
-        .post(format!("{}/admin/commands", world.base))
+        .post(format!("{}/admin/commands", harness.base))
         .json(command)
 }
 
-async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
+async fn response(request: RequestBuilder) -> (StatusCode, Value) {
     let response = request.send().await.unwrap();
     (response.status(), response.json().await.unwrap())
 }
 
 #[tokio::test]
 async fn every_command_has_its_json() {
-    let world = World::start_in(None).await;
-    let kid = world.admin.state().keys[1].kid.clone();
+    let harness = Harness::start_in(None).await;
+    let kid = harness.admin.state().keys[1].kid.clone();
     for (sent, rules) in [
         (json!({ "do": "fail", "number": 50_076 }), 1),
         (
@@ -50,12 +50,12 @@ async fn every_command_has_its_json() {
         (json!({ "do": "replace-keys" }), 4),
         (json!({ "do": "advance", "seconds": 60 }), 4),
     ] {
-        let (status, state) = answer(command(&world, &sent)).await;
+        let (status, state) = response(command(&harness, &sent)).await;
         assert_eq!(status, StatusCode::OK, "{sent}: {state}");
         assert_eq!(state["rules"].as_array().unwrap().len(), rules, "{sent}");
     }
-    let state = http().get(format!("{}/admin/state", world.base));
-    let (_, state) = answer(state).await;
+    let state = http().get(format!("{}/admin/state", harness.base));
+    let (_, state) = response(state).await;
     assert_eq!(
         state["rules"],
         json!([
@@ -70,14 +70,14 @@ async fn every_command_has_its_json() {
     );
     assert_eq!(state["refresh_reuse"], "detected");
     assert_eq!(state["ahead_seconds"], 60);
-    let (_, state) = answer(command(&world, &json!({ "do": "clear" }))).await;
+    let (_, state) = response(command(&harness, &json!({ "do": "clear" }))).await;
     assert_eq!(state["rules"], json!([]));
 }
 
 /// The commands of `docs/emulator.md`, as they stand there.
 #[tokio::test]
 async fn every_command_of_the_documentation_is_taken() {
-    let world = World::start_in(None).await;
+    let harness = Harness::start_in(None).await;
     let text = include_str!("../../../../docs/emulator.md");
     let commands: Vec<Value> = text
         .split("switch '")
@@ -86,7 +86,7 @@ async fn every_command_of_the_documentation_is_taken() {
         .collect();
     assert!(commands.len() > 10, "{commands:?}");
     for sent in commands {
-        let (status, body) = answer(command(&world, &sent)).await;
+        let (status, body) = response(command(&harness, &sent)).await;
         assert_eq!(status, StatusCode::OK, "{sent}: {body}");
     }
     for requirement in emulator::Requirement::ALL {
@@ -98,7 +98,7 @@ async fn every_command_of_the_documentation_is_taken() {
 
 #[tokio::test]
 async fn a_wrong_command_is_refused_and_changes_nothing() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     for (sent, status, part) in [
         (
             json!({ "do": "fail", "number": 1 }),
@@ -124,20 +124,20 @@ async fn a_wrong_command_is_refused_and_changes_nothing() {
         ),
         (json!({ "do": "drop-key", "kid": "x" }), 409, "\"x\""),
     ] {
-        let (got, body) = answer(command(&world, &sent)).await;
+        let (got, body) = response(command(&harness, &sent)).await;
         let error = body["error"].as_str().unwrap();
         assert_eq!(got.as_u16(), status, "{sent}: {error}");
         assert!(error.contains(part), "{sent}: {error}");
     }
-    assert!(world.admin.state().rules.is_empty());
+    assert!(harness.admin.state().rules.is_empty());
 }
 
 #[tokio::test]
 async fn web_pages_are_kept_away() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let clear = json!({ "do": "clear" });
-    let url = format!("{}/admin/commands", world.base);
-    let own = world.base.clone();
+    let url = format!("{}/admin/commands", harness.base);
+    let own = harness.base.clone();
     for (name, value, expected) in [
         ("origin", own.as_str(), StatusCode::OK),
         ("origin", "http://evil.example", StatusCode::FORBIDDEN),
@@ -147,7 +147,7 @@ async fn web_pages_are_kept_away() {
         ("sec-fetch-site", "same-site", StatusCode::FORBIDDEN),
         ("host", "evil.example", StatusCode::MISDIRECTED_REQUEST),
     ] {
-        let response = command(&world, &clear).header(name, value).send().await;
+        let response = command(&harness, &clear).header(name, value).send().await;
         let response = response.unwrap();
         assert_eq!(response.status(), expected, "{name}: {value}");
         let headers = response.headers();
@@ -160,7 +160,7 @@ async fn web_pages_are_kept_away() {
     let simple = simple.send().await.unwrap();
     assert_eq!(simple.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
     let form = http()
-        .post(format!("{}/admin", world.base))
+        .post(format!("{}/admin", harness.base))
         .header("origin", "http://evil.example")
         .form(&[("do", "replace-keys")]);
     assert_eq!(form.send().await.unwrap().status(), StatusCode::FORBIDDEN);
@@ -174,8 +174,8 @@ async fn web_pages_are_kept_away() {
 
 #[tokio::test]
 async fn a_developer_switches_by_clicking() {
-    let world = World::start().await;
-    let page_url = format!("{}/admin", world.base);
+    let harness = Harness::start().await;
+    let page_url = format!("{}/admin", harness.base);
     let developer = Browser::new();
     let page = developer.open(&page_url).await;
     page.shows("Nothing. The emulator does what Entra does on a good day.");
@@ -192,9 +192,9 @@ async fn a_developer_switches_by_clicking() {
         ("app", ""),
         ("times", "always"),
     ];
-    let answer = developer.post(&page_url, &fail).await;
-    assert_eq!(answer.status, StatusCode::SEE_OTHER);
-    assert_eq!(answer.headers["location"], "/admin");
+    let response = developer.post(&page_url, &fail).await;
+    assert_eq!(response.status, StatusCode::SEE_OTHER);
+    assert_eq!(response.headers["location"], "/admin");
     let page = developer.open(&page_url).await;
     page.shows("AADSTS53003");
     page.shows("at token, adele@contoso.example");
@@ -202,7 +202,7 @@ async fn a_developer_switches_by_clicking() {
     let rule = page.between("name=\"rule\" value=\"", "\"").to_owned();
     let remove = [("do", "remove"), ("rule", rule.as_str())];
     developer.post(&page_url, &remove).await;
-    assert!(world.admin.state().rules.is_empty());
+    assert!(harness.admin.state().rules.is_empty());
 
     let wrong = [("do", "fail"), ("number", "1")];
     let page = developer.post(&page_url, &wrong).await;
@@ -215,24 +215,26 @@ async fn a_developer_switches_by_clicking() {
 
 #[tokio::test]
 async fn the_last_requests_are_listed_without_their_secrets() {
-    let world = World::start().await;
-    let code = world.code(&[]).await;
-    let tokens = world.redeem(&[("code", &code)]).await;
-    world
-        .refused(
-            world.token(&[("code", &code)]),
+    let harness = Harness::start().await;
+    let code = harness.code(&[]).await;
+    let tokens = harness.redeem(&[("code", &code)]).await;
+    harness
+        .expect_error(
+            harness.token(&[("code", &code)]),
             400,
             "invalid_grant",
             54_005,
         )
         .await;
-    let state = world.admin.state();
+    let state = harness.admin.state();
     let last = &state.requests[0];
     assert_eq!((last.method.as_str(), last.status), ("POST", 400));
     assert!(last.path.ends_with("/oauth2/v2.0/token"), "{}", last.path);
     assert_eq!(last.aadsts, Some(54_005));
 
-    let page = Browser::new().open(&format!("{}/admin", world.base)).await;
+    let page = Browser::new()
+        .open(&format!("{}/admin", harness.base))
+        .await;
     page.shows("AADSTS54005");
     let json = serde_json::to_string(&state).unwrap();
     let refresh_token = tokens["refresh_token"].as_str().unwrap();
@@ -246,7 +248,7 @@ async fn the_last_requests_are_listed_without_their_secrets() {
             .all(|seen| !seen.path.contains("admin"))
     );
     for _ in 0..60 {
-        http().get(&world.base).send().await.unwrap();
+        http().get(&harness.base).send().await.unwrap();
     }
-    assert_eq!(world.admin.state().requests.len(), 50);
+    assert_eq!(harness.admin.state().requests.len(), 50);
 }

@@ -2,7 +2,7 @@
 
 use emulator::{Command, Requirement, demo};
 
-use crate::harness::{BRIDGE_CALLBACK, Browser, World, http};
+use crate::harness::{BRIDGE_CALLBACK, Browser, Harness, http};
 
 fn demand(requirement: Requirement) -> Command {
     Command::Require {
@@ -12,7 +12,7 @@ fn demand(requirement: Requirement) -> Command {
     }
 }
 
-fn request(world: &World, parameters: &[(&str, &str)]) -> String {
+fn request(harness: &Harness, parameters: &[(&str, &str)]) -> String {
     let client_id = demo::BRIDGE_CLIENT_ID.to_string();
     let scope = format!("{}/.default", demo::gateway_app_id_uri());
     let mut all = vec![
@@ -23,66 +23,72 @@ fn request(world: &World, parameters: &[(&str, &str)]) -> String {
     ];
     all.retain(|(name, _)| parameters.iter().all(|(other, _)| other != name));
     all.extend(parameters.iter().filter(|(_, value)| !value.is_empty()));
-    url::Url::parse_with_params(&world.url("/v2.0/adminconsent"), all)
+    url::Url::parse_with_params(&harness.url("/v2.0/adminconsent"), all)
         .unwrap()
         .into()
 }
 
 #[tokio::test]
 async fn consent_for_everybody_answers_the_client_and_ends_the_demand() {
-    let world = World::start().await;
-    world.switch(demand(Requirement::AdminConsent)).await;
-    world.switch(demand(Requirement::Consent)).await;
-    let person = Browser::new();
-    let needed = person.sign_in(&world.authorize(&[]), demo::ADELE).await;
+    let harness = Harness::start().await;
+    harness.apply(demand(Requirement::AdminConsent)).await;
+    harness.apply(demand(Requirement::Consent)).await;
+    let browser = Browser::new();
+    let needed = browser.sign_in(&harness.authorize(&[]), demo::ADELE).await;
     needed.shows("Need admin approval");
 
     let admin = Browser::new();
-    let page = admin.open(&request(&world, &[])).await;
+    let page = admin.open(&request(&harness, &[])).await;
     page.shows("Postern bridge");
     page.shows("mcp.access");
-    let answer = admin.answer(&page, &[("action", "next")]).await;
-    assert!(answer.location().as_str().starts_with(BRIDGE_CALLBACK));
-    assert_eq!(answer.parameter("admin_consent"), "True");
-    assert_eq!(answer.parameter("tenant"), demo::TENANT_ID.to_string());
-    assert_eq!(answer.parameter("state"), "12345");
-    assert!(answer.parameter("scope").ends_with("/.default"));
-    person.open(&world.authorize(&[])).await.parameter("code");
+    let response = admin.submit(&page, &[("action", "next")]).await;
+    assert!(response.location().as_str().starts_with(BRIDGE_CALLBACK));
+    assert_eq!(response.parameter("admin_consent"), "True");
+    assert_eq!(response.parameter("tenant"), demo::TENANT_ID.to_string());
+    assert_eq!(response.parameter("state"), "12345");
+    assert!(response.parameter("scope").ends_with("/.default"));
+    browser
+        .open(&harness.authorize(&[]))
+        .await
+        .parameter("code");
 
-    world.switch(demand(Requirement::AdminConsent)).await;
-    let needed = person.open(&world.authorize(&[])).await;
+    harness.apply(demand(Requirement::AdminConsent)).await;
+    let needed = browser.open(&harness.authorize(&[])).await;
     needed.shows("Need admin approval");
 }
 
 #[tokio::test]
 async fn an_administrator_may_say_no() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let admin = Browser::new();
-    let page = admin.open(&request(&world, &[])).await;
-    let answer = admin.answer(&page, &[("action", "back")]).await;
-    assert_eq!(answer.parameter("error"), "access_denied");
-    assert_eq!(answer.parameter("state"), "12345");
+    let page = admin.open(&request(&harness, &[])).await;
+    let response = admin.submit(&page, &[("action", "back")]).await;
+    assert_eq!(response.parameter("error"), "access_denied");
+    assert_eq!(response.parameter("state"), "12345");
 }
 
 #[tokio::test]
 async fn the_page_that_needs_approval_leads_an_administrator_there() {
-    let world = World::start().await;
-    world.switch(demand(Requirement::AdminApproval)).await;
-    let person = Browser::new();
-    let needed = person.sign_in(&world.authorize(&[]), demo::ADELE).await;
+    let harness = Harness::start().await;
+    harness.apply(demand(Requirement::AdminApproval)).await;
+    let browser = Browser::new();
+    let needed = browser.sign_in(&harness.authorize(&[]), demo::ADELE).await;
     let link = needed
         .between("id=\"adminConsent\" href=\"", "\"")
         .replace("&#38;", "&");
     let admin = Browser::new();
-    let page = admin.open(&format!("{}{link}", world.base)).await;
-    let page = admin.answer(&page, &[("action", "next")]).await;
+    let page = admin.open(&format!("{}{link}", harness.base)).await;
+    let page = admin.submit(&page, &[("action", "next")]).await;
     page.shows("The application may be used now");
-    person.open(&world.authorize(&[])).await.parameter("code");
+    browser
+        .open(&harness.authorize(&[]))
+        .await
+        .parameter("code");
 }
 
 #[tokio::test]
 async fn a_wrong_request_is_shown_and_a_foreign_form_refused() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let admin = Browser::new();
     for (parameters, number) in [
         ([("client_id", "")], 900_144),
@@ -90,13 +96,14 @@ async fn a_wrong_request_is_shown_and_a_foreign_form_refused() {
         ([("redirect_uri", "https://evil.example/")], 50_011),
         ([("scope", "api://nowhere/.default")], 500_011),
     ] {
-        let page = admin.open(&request(&world, &parameters)).await;
+        let page = admin.open(&request(&harness, &parameters)).await;
         page.shows_error(number);
     }
-    let prepared = Browser::new().open(&request(&world, &[])).await;
-    let stolen = admin.answer(&prepared, &[("action", "next")]).await;
+    let prepared = Browser::new().open(&request(&harness, &[])).await;
+    let stolen = admin.submit(&prepared, &[("action", "next")]).await;
     stolen.shows_error(165_000);
-    let elsewhere = request(&world, &[]).replace(&demo::TENANT_ID.to_string(), "fabrikam.example");
+    let elsewhere =
+        request(&harness, &[]).replace(&demo::TENANT_ID.to_string(), "fabrikam.example");
     let response = http().get(elsewhere).send().await.unwrap();
     assert_eq!(response.status(), reqwest::StatusCode::BAD_REQUEST);
 }

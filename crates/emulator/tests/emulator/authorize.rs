@@ -3,12 +3,12 @@
 use emulator::demo;
 
 use crate::harness::{
-    API_URL, BRIDGE_CALLBACK, Browser, GATEWAY_CALLBACK, SPA_CALLBACK, SPA_ID, World,
+    API_URL, BRIDGE_CALLBACK, Browser, GATEWAY_CALLBACK, Harness, SPA_CALLBACK, SPA_ID,
 };
 
 #[tokio::test]
 async fn what_concerns_the_client_or_its_redirect_is_shown() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     for (parameters, code) in [
         ([("client_id", "")], 900_144),
         ([("client_id", "bridge")], 700_038),
@@ -29,12 +29,12 @@ async fn what_concerns_the_client_or_its_redirect_is_shown() {
         ([("redirect_uri", "http://127.0.0.1:40123/")], 50_011),
         ([("redirect_uri", "http://[::1]:40123/")], 50_011),
     ] {
-        let page = Browser::new().open(&world.authorize(&parameters)).await;
+        let page = Browser::new().open(&harness.authorize(&parameters)).await;
         page.shows_error(code);
     }
-    let twice = format!("{}&client_id=x", world.authorize(&[]));
+    let twice = format!("{}&client_id=x", harness.authorize(&[]));
     Browser::new().open(&twice).await.shows_error(9_000_411);
-    let common = world
+    let common = harness
         .authorize(&[])
         .replace(&demo::TENANT_ID.to_string(), "common");
     Browser::new().open(&common).await.shows_error(50_194);
@@ -42,9 +42,9 @@ async fn what_concerns_the_client_or_its_redirect_is_shown() {
 
 #[tokio::test]
 async fn a_hostile_redirect_uri_is_shown_as_text() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let page = Browser::new()
-        .open(&world.authorize(&[("redirect_uri", "https://x/\"><script>alert(1)</script>")]))
+        .open(&harness.authorize(&[("redirect_uri", "https://x/\"><script>alert(1)</script>")]))
         .await;
     page.shows_error(50_011);
     assert!(!page.body.contains("<script>alert"), "{}", page.body);
@@ -52,7 +52,7 @@ async fn a_hostile_redirect_uri_is_shown_as_text() {
 
 #[tokio::test]
 async fn everything_else_goes_back_to_the_client() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let other_resource = format!("User.Read {}", demo::gateway_scope());
     for (parameters, error, code) in [
         (&[("response_type", "")] as &[_], "invalid_request", 900_144),
@@ -115,12 +115,12 @@ async fn everything_else_goes_back_to_the_client() {
             50_149,
         ),
     ] {
-        let answer = Browser::new().open(&world.authorize(parameters)).await;
-        let location = answer.location();
+        let response = Browser::new().open(&harness.authorize(parameters)).await;
+        let location = response.location();
         assert!(location.as_str().starts_with(BRIDGE_CALLBACK), "{location}");
-        assert_eq!(answer.parameter("error"), error, "{parameters:?}");
-        assert_eq!(answer.parameter("state"), "xyz");
-        let text = answer.parameter("error_description");
+        assert_eq!(response.parameter("error"), error, "{parameters:?}");
+        assert_eq!(response.parameter("state"), "xyz");
+        let text = response.parameter("error_description");
         assert!(
             text.starts_with(&format!("AADSTS{code}: ")),
             "{parameters:?}: {text}"
@@ -131,25 +131,25 @@ async fn everything_else_goes_back_to_the_client() {
 
 #[tokio::test]
 async fn a_resource_that_matches_to_the_letter_is_taken() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let scope = format!("{API_URL}/{}", demo::GATEWAY_SCOPE);
-    let url = world.authorize(&[("resource", API_URL), ("scope", &scope)]);
+    let url = harness.authorize(&[("resource", API_URL), ("scope", &scope)]);
     Browser::new().open(&url).await.shows("Sign in");
 }
 
 #[tokio::test]
 async fn single_page_apps_need_a_challenge() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let spa = SPA_ID.to_string();
-    let url = world.authorize(&[
+    let url = harness.authorize(&[
         ("client_id", &spa),
         ("redirect_uri", SPA_CALLBACK),
         ("code_challenge", ""),
         ("code_challenge_method", ""),
     ]);
-    let answer = Browser::new().open(&url).await;
+    let response = Browser::new().open(&url).await;
     assert!(
-        answer
+        response
             .parameter("error_description")
             .starts_with("AADSTS9002325")
     );
@@ -157,7 +157,7 @@ async fn single_page_apps_need_a_challenge() {
 
 #[tokio::test]
 async fn the_port_of_localhost_is_ignored_for_web_apps_too() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let gateway = demo::GATEWAY_CLIENT_ID.to_string();
     for (redirect_uri, shown) in [
         (GATEWAY_CALLBACK, "Sign in"),
@@ -170,7 +170,7 @@ async fn the_port_of_localhost_is_ignored_for_web_apps_too() {
             ("redirect_uri", redirect_uri),
         ];
         Browser::new()
-            .open(&world.authorize(&parameters))
+            .open(&harness.authorize(&parameters))
             .await
             .shows(shown);
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::World;
+use crate::harness::Harness;
 use crate::tokens::claims;
 
 const CP1: &str = r#"{"access_token":{"xms_cc":{"values":["cp1"]}}}"#;
@@ -18,19 +18,19 @@ fn check_long_lived(tokens: &Value) {
 
 #[tokio::test]
 async fn a_capability_that_was_named_at_either_endpoint_makes_tokens_long_lived() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     for (authorize, redeem) in [(CP1, ""), ("", CP1), (CP1, CHALLENGED)] {
-        let code = world.code(&[("claims", authorize)]).await;
-        let tokens = world.redeem(&[("code", &code), ("claims", redeem)]).await;
+        let code = harness.code(&[("claims", authorize)]).await;
+        let tokens = harness.redeem(&[("code", &code), ("claims", redeem)]).await;
         check_long_lived(&tokens);
     }
 }
 
 #[tokio::test]
 async fn a_refresh_says_it_anew() {
-    let world = World::start().await;
-    let code = world.code(&[("claims", CP1)]).await;
-    let first = world.redeem(&[("code", &code)]).await;
+    let harness = Harness::start().await;
+    let code = harness.code(&[("claims", CP1)]).await;
+    let first = harness.redeem(&[("code", &code)]).await;
     let refresh = async |wanted: &str| {
         let token = first["refresh_token"].as_str().unwrap();
         let grant = [
@@ -40,7 +40,7 @@ async fn a_refresh_says_it_anew() {
             ("code_verifier", ""),
             ("claims", wanted),
         ];
-        world.redeem(&grant).await
+        harness.redeem(&grant).await
     };
     let challenged = refresh(CHALLENGED).await;
     check_long_lived(&challenged);
@@ -52,24 +52,24 @@ async fn a_refresh_says_it_anew() {
 
 #[tokio::test]
 async fn another_capability_is_passed_on_and_changes_nothing() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let other = r#"{"access_token":{"xms_cc":{"values":["other"]}}}"#;
-    let code = world.code(&[]).await;
-    let tokens = world.redeem(&[("code", &code), ("claims", other)]).await;
+    let code = harness.code(&[]).await;
+    let tokens = harness.redeem(&[("code", &code), ("claims", other)]).await;
     assert!(tokens.get("refresh_in").is_none());
     assert_eq!(claims(&tokens["access_token"])["xms_cc"], json!(["other"]));
 }
 
 #[tokio::test]
 async fn claims_that_are_no_json_are_refused() {
-    let world = World::start().await;
-    let answer = crate::harness::Browser::new()
-        .open(&world.authorize(&[("claims", "cp1")]))
+    let harness = Harness::start().await;
+    let response = crate::harness::Browser::new()
+        .open(&harness.authorize(&[("claims", "cp1")]))
         .await;
-    assert_eq!(answer.parameter("error"), "invalid_request");
-    let code = world.code(&[]).await;
-    let wrong = world.token(&[("code", &code), ("claims", "{")]);
-    world
-        .refused(wrong, 400, "invalid_request", 9_002_313)
+    assert_eq!(response.parameter("error"), "invalid_request");
+    let code = harness.code(&[]).await;
+    let wrong = harness.token(&[("code", &code), ("claims", "{")]);
+    harness
+        .expect_error(wrong, 400, "invalid_request", 9_002_313)
         .await;
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use emulator::{Tenant, tenants};
 use model::config::emulator::EmulatorConfig;
 
-use crate::harness::{Browser, World};
+use crate::harness::{Browser, Harness};
 
 /// The example, as it stands there.
 fn example() -> String {
@@ -29,8 +29,8 @@ async fn the_example_of_the_documentation_is_a_tenant_to_sign_in_to() {
         "{}/{}",
         tenant.apps[1].app_id_uris[0], tenant.apps[1].scopes[0]
     );
-    let world = World::with(tenant).await;
-    let url = world
+    let harness = Harness::with(tenant).await;
+    let url = harness
         .authorize(&[("client_id", &client), ("scope", &scope)])
         .replace(&emulator::demo::TENANT_ID.to_string(), &id.to_string());
     let page = Browser::new().sign_in(&url, &user).await;

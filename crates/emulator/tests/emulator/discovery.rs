@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Browser, World, http};
+use crate::harness::{Browser, Harness, http};
 
 async fn get(url: &str) -> (u16, Value) {
     let response = http().get(url).send().await.unwrap();
@@ -16,8 +16,8 @@ async fn get(url: &str) -> (u16, Value) {
 
 #[tokio::test]
 async fn discovery_has_entras_shape() {
-    let world = World::start().await;
-    let (status, document) = get(&world.url("/v2.0/.well-known/openid-configuration")).await;
+    let harness = Harness::start().await;
+    let (status, document) = get(&harness.url("/v2.0/.well-known/openid-configuration")).await;
     assert_eq!(status, 200);
     let names: BTreeSet<&str> = document
         .as_object()
@@ -53,20 +53,23 @@ async fn discovery_has_entras_shape() {
         "userinfo_endpoint",
     ];
     assert_eq!(names, BTreeSet::from(golden));
-    assert_eq!(document["issuer"], world.issuer());
+    assert_eq!(document["issuer"], harness.issuer());
     assert_eq!(
         document["authorization_endpoint"],
-        world.url("/oauth2/v2.0/authorize")
+        harness.url("/oauth2/v2.0/authorize")
     );
-    assert_eq!(document["token_endpoint"], world.url("/oauth2/v2.0/token"));
-    assert_eq!(document["jwks_uri"], world.url("/discovery/v2.0/keys"));
+    assert_eq!(
+        document["token_endpoint"],
+        harness.url("/oauth2/v2.0/token")
+    );
+    assert_eq!(document["jwks_uri"], harness.url("/discovery/v2.0/keys"));
     assert_eq!(
         document["end_session_endpoint"],
-        world.url("/oauth2/v2.0/logout")
+        harness.url("/oauth2/v2.0/logout")
     );
     assert_eq!(
         document["userinfo_endpoint"],
-        format!("{}/oidc/userinfo", world.base)
+        format!("{}/oidc/userinfo", harness.base)
     );
     assert_eq!(document["subject_types_supported"], json!(["pairwise"]));
     assert_eq!(document["request_uri_parameter_supported"], json!(false));
@@ -78,10 +81,10 @@ async fn discovery_has_entras_shape() {
 
 #[tokio::test]
 async fn any_tenant_has_a_template_for_an_issuer() {
-    let world = World::start().await;
-    let template = format!("{}/{{tenantid}}/v2.0", world.base);
+    let harness = Harness::start().await;
+    let template = format!("{}/{{tenantid}}/v2.0", harness.base);
     for authority in ["common", "organizations"] {
-        let base = format!("{}/{authority}", world.base);
+        let base = format!("{}/{authority}", harness.base);
         let (_, document) = get(&format!("{base}/v2.0/.well-known/openid-configuration")).await;
         assert_eq!(document["issuer"], template);
         assert_eq!(
@@ -93,15 +96,15 @@ async fn any_tenant_has_a_template_for_an_issuer() {
     }
     let by_domain = format!(
         "{}/contoso.example/v2.0/.well-known/openid-configuration",
-        world.base
+        harness.base
     );
-    assert_eq!(get(&by_domain).await.1["issuer"], world.issuer());
+    assert_eq!(get(&by_domain).await.1["issuer"], harness.issuer());
 }
 
 #[tokio::test]
 async fn an_unknown_tenant_is_said_to_be_invalid() {
-    let world = World::start().await;
-    let base = format!("{}/nowhere.example", world.base);
+    let harness = Harness::start().await;
+    let base = format!("{}/nowhere.example", harness.base);
     for path in [
         "/v2.0/.well-known/openid-configuration",
         "/discovery/v2.0/keys",
@@ -118,28 +121,28 @@ async fn an_unknown_tenant_is_said_to_be_invalid() {
 
 #[tokio::test]
 async fn keys_are_several_and_name_their_issuer() {
-    let world = World::start().await;
-    let (_, set) = get(&world.url("/discovery/v2.0/keys")).await;
+    let harness = Harness::start().await;
+    let (_, set) = get(&harness.url("/discovery/v2.0/keys")).await;
     let keys = set["keys"].as_array().unwrap();
     assert!(keys.len() > 1);
     assert_ne!(keys[0]["kid"], keys[1]["kid"]);
     for key in keys {
         assert_eq!((&key["kty"], &key["use"]), (&json!("RSA"), &json!("sig")));
-        assert_eq!(key["issuer"], world.issuer());
+        assert_eq!(key["issuer"], harness.issuer());
         assert!(key["n"].as_str().unwrap().len() > 300 && key.get("d").is_none());
     }
 }
 
 #[tokio::test]
 async fn there_is_no_authorization_server_metadata() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     for path in [
         "/.well-known/oauth-authorization-server",
         "/.well-known/openid-configuration",
         "/register",
     ] {
         let response = http()
-            .get(format!("{}{path}", world.base))
+            .get(format!("{}{path}", harness.base))
             .send()
             .await
             .unwrap();
@@ -149,7 +152,7 @@ async fn there_is_no_authorization_server_metadata() {
 
 #[tokio::test]
 async fn metadata_is_open_to_other_origins_and_pages_are_not() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let allowed = |response: reqwest::Response| {
         let any = response
             .headers()
@@ -164,33 +167,33 @@ async fn metadata_is_open_to_other_origins_and_pages_are_not() {
             .send()
     };
     assert!(allowed(
-        fetch(world.url("/discovery/v2.0/keys")).await.unwrap()
+        fetch(harness.url("/discovery/v2.0/keys")).await.unwrap()
     ));
     assert!(allowed(
-        fetch(world.url("/v2.0/.well-known/openid-configuration"))
+        fetch(harness.url("/v2.0/.well-known/openid-configuration"))
             .await
             .unwrap()
     ));
-    assert!(!allowed(fetch(world.authorize(&[])).await.unwrap()));
+    assert!(!allowed(fetch(harness.authorize(&[])).await.unwrap()));
 }
 
 #[tokio::test]
 async fn only_requests_that_name_this_machine_come_in() {
-    let world = World::start().await;
-    let fetch = |host: &'static str| http().get(&world.base).header("host", host).send();
+    let harness = Harness::start().await;
+    let fetch = |host: &'static str| http().get(&harness.base).header("host", host).send();
     assert_eq!(fetch("localhost:1").await.unwrap().status(), 200);
     assert_eq!(fetch("rebound.example").await.unwrap().status(), 421);
 }
 
 #[tokio::test]
 async fn the_home_page_says_what_is_played_but_no_secret() {
-    let world = World::start().await;
-    let page = Browser::new().open(&world.base).await;
-    page.shows(&world.issuer());
+    let harness = Harness::start().await;
+    let page = Browser::new().open(&harness.base).await;
+    page.shows(&harness.issuer());
     page.shows(demo::GRADY);
     assert!(!page.body.contains(demo::GATEWAY_SECRET));
     let lookup = Browser::new()
-        .open(&format!("{}/error?code=50011", world.base))
+        .open(&format!("{}/error?code=50011", harness.base))
         .await;
     lookup.shows("AADSTS50011");
 }

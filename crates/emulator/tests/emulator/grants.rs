@@ -10,22 +10,22 @@ use emulator::demo;
 use reqwest::RequestBuilder;
 use serde_json::Value;
 
-use crate::harness::{World, replace};
+use crate::harness::{Harness, replace};
 
 /// A request of the gateway with its secret; pairs as for [`World::authorize`].
-fn gateway(world: &World, grant: &[(&str, &str)]) -> RequestBuilder {
-    gateway_at(world, &demo::TENANT_ID.to_string(), grant)
+fn gateway(harness: &Harness, grant: &[(&str, &str)]) -> RequestBuilder {
+    gateway_at(harness, &demo::TENANT_ID.to_string(), grant)
 }
 
 /// The same, through another authority.
-fn gateway_at(world: &World, authority: &str, grant: &[(&str, &str)]) -> RequestBuilder {
+fn gateway_at(harness: &Harness, authority: &str, grant: &[(&str, &str)]) -> RequestBuilder {
     let client = demo::GATEWAY_CLIENT_ID.to_string();
     let mut all = vec![
         ("client_id", client.as_str()),
         ("client_secret", demo::GATEWAY_SECRET),
     ];
     replace(&mut all, grant);
-    world.ask(authority, &all)
+    harness.token_request(authority, &all)
 }
 
 async fn granted(request: RequestBuilder) -> Value {

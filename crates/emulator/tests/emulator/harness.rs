@@ -29,7 +29,7 @@ pub(crate) const SPA_CALLBACK: &str = "http://localhost/spa";
 pub(crate) const API_URL: &str = "https://mcp.example.com";
 
 /// One running emulator.
-pub(crate) struct World {
+pub(crate) struct Harness {
     pub(crate) base: String,
     pub(crate) clock: ManualClock,
     pub(crate) admin: Admin,
@@ -37,7 +37,7 @@ pub(crate) struct World {
     server: JoinHandle<anyhow::Result<()>>,
 }
 
-impl World {
+impl Harness {
     /// With keys that all tests share, because RSA keys take long to make.
     pub(crate) async fn start() -> Self {
         Self::start_in(Some(shared_keys())).await
@@ -80,7 +80,7 @@ impl World {
     }
 
     /// Switches something.
-    pub(crate) async fn switch(&self, command: Command) -> State {
+    pub(crate) async fn apply(&self, command: Command) -> State {
         self.admin.apply(command).await.unwrap()
     }
 
@@ -151,11 +151,11 @@ impl World {
             ("code_verifier", VERIFIER),
         ];
         replace(&mut all, parameters);
-        self.ask(&demo::TENANT_ID.to_string(), &all)
+        self.token_request(&demo::TENANT_ID.to_string(), &all)
     }
 
     /// A token request through any authority, as it is.
-    pub(crate) fn ask(&self, authority: &str, form: &[(&str, &str)]) -> RequestBuilder {
+    pub(crate) fn token_request(&self, authority: &str, form: &[(&str, &str)]) -> RequestBuilder {
         let endpoint = format!("{}/{authority}/oauth2/v2.0/token", self.base);
         http().post(endpoint).form(form)
     }
@@ -169,7 +169,7 @@ impl World {
     }
 
     /// Asserts the whole envelope of a refusal, and gives it back.
-    pub(crate) async fn refused(
+    pub(crate) async fn expect_error(
         &self,
         request: RequestBuilder,
         status: u16,
@@ -204,11 +204,11 @@ impl World {
 
     /// A person signs in on a new browser, and the client gets a code.
     pub(crate) async fn code(&self, parameters: &[(&str, &str)]) -> String {
-        let person = Browser::new();
-        let answer = person
+        let browser = Browser::new();
+        let response = browser
             .sign_in(&self.authorize(parameters), demo::ADELE)
             .await;
-        answer.parameter("code")
+        response.parameter("code")
     }
 
     /// The claims of a token that a client can verify with the published keys.
@@ -232,7 +232,7 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl Drop for Harness {
     fn drop(&mut self) {
         self.stop.cancel();
     }
@@ -291,7 +291,7 @@ impl Browser {
     }
 
     /// Sends the form of `page` with what a person typed or clicked.
-    pub(crate) async fn answer(&self, page: &Page, fields: &[(&str, &str)]) -> Page {
+    pub(crate) async fn submit(&self, page: &Page, fields: &[(&str, &str)]) -> Page {
         let mut all = vec![("flow", page.value_of("flow"))];
         all.extend(fields);
         let url = page.url.join(page.between("action=\"", "\"")).unwrap();
@@ -302,7 +302,7 @@ impl Browser {
     pub(crate) async fn sign_in(&self, url: &str, username: &str) -> Page {
         let page = self.open(url).await;
         let page = self
-            .answer(&page, &[("loginfmt", username), ("action", "next")])
+            .submit(&page, &[("loginfmt", username), ("action", "next")])
             .await;
         self.password(&page).await
     }
@@ -310,10 +310,10 @@ impl Browser {
     /// From the password page to the client's answer, staying signed in.
     pub(crate) async fn password(&self, page: &Page) -> Page {
         let page = self
-            .answer(page, &[("passwd", "any"), ("action", "next")])
+            .submit(page, &[("passwd", "any"), ("action", "next")])
             .await;
         page.shows("Stay signed in?");
-        self.answer(&page, &[("action", "next")]).await
+        self.submit(&page, &[("action", "next")]).await
     }
 }
 

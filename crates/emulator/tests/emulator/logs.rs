@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use emulator::demo;
 use tracing::Level;
 
-use crate::harness::{Browser, GATEWAY_CALLBACK, VERIFIER, World};
+use crate::harness::{Browser, GATEWAY_CALLBACK, Harness, VERIFIER};
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -41,25 +41,25 @@ async fn logs_name_people_and_clients_but_no_secret() {
     let _another = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(subscriber);
 
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let gateway = demo::GATEWAY_CLIENT_ID.to_string();
     let web = [
         ("client_id", gateway.as_str()),
         ("redirect_uri", GATEWAY_CALLBACK),
         ("scope", "openid offline_access User.Read"),
     ];
-    let answer = Browser::new()
-        .sign_in(&world.authorize(&web), demo::ADELE)
+    let response = Browser::new()
+        .sign_in(&harness.authorize(&web), demo::ADELE)
         .await;
-    let code = answer.parameter("code");
+    let code = response.parameter("code");
     let secret = [
         ("code", code.as_str()),
         ("client_secret", demo::GATEWAY_SECRET),
     ];
     let form = [&web[..2], &secret].concat();
-    let tokens = world.redeem(&form).await;
-    world
-        .refused(world.token(&form), 400, "invalid_grant", 54_005)
+    let tokens = harness.redeem(&form).await;
+    harness
+        .expect_error(harness.token(&form), 400, "invalid_grant", 54_005)
         .await;
 
     let text = log.text();

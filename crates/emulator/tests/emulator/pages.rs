@@ -5,150 +5,154 @@ use std::time::Duration;
 use emulator::demo::{ADELE, GRADY};
 use reqwest::header::SET_COOKIE;
 
-use crate::harness::{BRIDGE_CALLBACK, Browser, World, http};
+use crate::harness::{BRIDGE_CALLBACK, Browser, Harness, http};
 
 #[tokio::test]
 async fn asks_for_name_and_password_once_and_remembers() {
-    let world = World::start().await;
-    let person = Browser::new();
-    let page = person.open(&world.authorize(&[])).await;
+    let harness = Harness::start().await;
+    let browser = Browser::new();
+    let page = browser.open(&harness.authorize(&[])).await;
     page.shows("Postern bridge");
-    let page = person
-        .answer(&page, &[("loginfmt", "Adele@CONTOSO.example ")])
+    let page = browser
+        .submit(&page, &[("loginfmt", "Adele@CONTOSO.example ")])
         .await;
     page.shows("Enter password");
     page.shows(ADELE);
-    let answer = person.password(&page).await;
-    assert!(answer.location().as_str().starts_with(BRIDGE_CALLBACK));
-    assert_eq!(answer.parameter("state"), "xyz");
-    assert!(answer.parameter("code").len() > 60);
-    assert!(!answer.parameter("session_state").is_empty());
+    let response = browser.password(&page).await;
+    assert!(response.location().as_str().starts_with(BRIDGE_CALLBACK));
+    assert_eq!(response.parameter("state"), "xyz");
+    assert!(response.parameter("code").len() > 60);
+    assert!(!response.parameter("session_state").is_empty());
 
-    let again = person.open(&world.authorize(&[])).await;
-    assert_ne!(again.parameter("code"), answer.parameter("code"));
+    let again = browser.open(&harness.authorize(&[])).await;
+    assert_ne!(again.parameter("code"), response.parameter("code"));
     assert_eq!(
         again.parameter("session_state"),
-        answer.parameter("session_state")
+        response.parameter("session_state")
     );
 }
 
 #[tokio::test]
 async fn says_what_is_wrong_and_asks_again() {
-    let world = World::start().await;
-    let person = Browser::new();
-    let page = person.open(&world.authorize(&[])).await;
-    let page = person
-        .answer(&page, &[("loginfmt", ""), ("action", "next")])
+    let harness = Harness::start().await;
+    let browser = Browser::new();
+    let page = browser.open(&harness.authorize(&[])).await;
+    let page = browser
+        .submit(&page, &[("loginfmt", ""), ("action", "next")])
         .await;
     page.shows("Enter a user name.");
-    let page = person
-        .answer(&page, &[("loginfmt", "nobody@contoso.example")])
+    let page = browser
+        .submit(&page, &[("loginfmt", "nobody@contoso.example")])
         .await;
     page.shows("We couldn’t find an account");
     assert_eq!(page.value_of("loginfmt"), "nobody@contoso.example");
-    let page = person.answer(&page, &[("account", ADELE)]).await;
-    let page = person
-        .answer(&page, &[("passwd", ""), ("action", "next")])
+    let page = browser.submit(&page, &[("account", ADELE)]).await;
+    let page = browser
+        .submit(&page, &[("passwd", ""), ("action", "next")])
         .await;
     page.shows("Please enter your password.");
-    let page = person.answer(&page, &[("action", "back")]).await;
+    let page = browser.submit(&page, &[("action", "back")]).await;
     page.shows("name=\"loginfmt\"");
 }
 
 #[tokio::test]
 async fn picks_among_the_accounts_of_the_browser() {
-    let world = World::start().await;
-    let person = Browser::new();
-    person
-        .sign_in(&world.authorize(&[]), ADELE)
+    let harness = Harness::start().await;
+    let browser = Browser::new();
+    browser
+        .sign_in(&harness.authorize(&[]), ADELE)
         .await
         .parameter("code");
 
-    let select = world.authorize(&[("prompt", "select_account")]);
-    let page = person.open(&select).await;
+    let select = harness.authorize(&[("prompt", "select_account")]);
+    let page = browser.open(&select).await;
     page.shows("Pick an account");
     page.shows(&format!("data-account=\"{ADELE}\""));
     assert!(!page.body.contains(GRADY));
-    let page = person.answer(&page, &[("action", "other")]).await;
-    let page = person.answer(&page, &[("loginfmt", GRADY)]).await;
-    person.password(&page).await.parameter("code");
+    let page = browser.submit(&page, &[("action", "other")]).await;
+    let page = browser.submit(&page, &[("loginfmt", GRADY)]).await;
+    browser.password(&page).await.parameter("code");
 
-    let page = person.open(&world.authorize(&[])).await;
+    let page = browser.open(&harness.authorize(&[])).await;
     page.shows("Pick an account");
     page.shows(GRADY);
-    person
-        .answer(&page, &[("account", ADELE)])
+    browser
+        .submit(&page, &[("account", ADELE)])
         .await
         .parameter("code");
-    let silent = person.open(&world.authorize(&[("prompt", "none")])).await;
+    let silent = browser
+        .open(&harness.authorize(&[("prompt", "none")]))
+        .await;
     assert_eq!(silent.parameter("error"), "interaction_required");
     let hinted = [("prompt", "none"), ("login_hint", GRADY)];
-    person
-        .open(&world.authorize(&hinted))
+    browser
+        .open(&harness.authorize(&hinted))
         .await
         .parameter("code");
 }
 
 #[tokio::test]
 async fn follows_prompt_and_login_hint() {
-    let world = World::start().await;
-    let person = Browser::new();
-    let hinted = world.authorize(&[("login_hint", ADELE)]);
-    let page = person.open(&hinted).await;
+    let harness = Harness::start().await;
+    let browser = Browser::new();
+    let hinted = harness.authorize(&[("login_hint", ADELE)]);
+    let page = browser.open(&hinted).await;
     page.shows("Enter password");
-    person.password(&page).await.parameter("code");
-    person.open(&hinted).await.parameter("code");
+    browser.password(&page).await.parameter("code");
+    browser.open(&hinted).await.parameter("code");
 
-    let other = world.authorize(&[("login_hint", GRADY)]);
-    person.open(&other).await.shows("Enter password");
-    let stranger = world.authorize(&[("login_hint", "eve@fabrikam.example")]);
-    person
+    let other = harness.authorize(&[("login_hint", GRADY)]);
+    browser.open(&other).await.shows("Enter password");
+    let stranger = harness.authorize(&[("login_hint", "eve@fabrikam.example")]);
+    browser
         .open(&stranger)
         .await
         .shows("value=\"eve@fabrikam.example\"");
-    let again = world.authorize(&[("login_hint", ADELE), ("prompt", "login")]);
-    person.open(&again).await.shows("Enter password");
-    let page = person.open(&world.authorize(&[("prompt", "login")])).await;
+    let again = harness.authorize(&[("login_hint", ADELE), ("prompt", "login")]);
+    browser.open(&again).await.shows("Enter password");
+    let page = browser
+        .open(&harness.authorize(&[("prompt", "login")]))
+        .await;
     page.shows("Pick an account");
-    person
-        .answer(&page, &[("account", ADELE)])
+    browser
+        .submit(&page, &[("account", ADELE)])
         .await
         .shows("Enter password");
-    person
-        .open(&world.authorize(&[("prompt", "none")]))
+    browser
+        .open(&harness.authorize(&[("prompt", "none")]))
         .await
         .parameter("code");
 }
 
 #[tokio::test]
 async fn asks_for_consent_and_tells_the_client_of_a_no() {
-    let world = World::start().await;
-    let person = Browser::new();
-    let consent = world.authorize(&[("prompt", "consent")]);
-    let page = person.sign_in(&consent, ADELE).await;
+    let harness = Harness::start().await;
+    let browser = Browser::new();
+    let consent = harness.authorize(&[("prompt", "consent")]);
+    let page = browser.sign_in(&consent, ADELE).await;
     page.shows("Permissions requested");
     page.shows("mcp.access");
     page.shows("Maintain access to data you have given it access to");
-    let no = person.answer(&page, &[("action", "back")]).await;
+    let no = browser.submit(&page, &[("action", "back")]).await;
     assert_eq!(no.parameter("error"), "access_denied");
-    let page = person.open(&consent).await;
-    person
-        .answer(&page, &[("action", "next")])
+    let page = browser.open(&consent).await;
+    browser
+        .submit(&page, &[("action", "next")])
         .await
         .parameter("code");
 }
 
 #[tokio::test]
 async fn a_cancelled_sign_in_reaches_the_client() {
-    let world = World::start().await;
-    let person = Browser::new();
-    let page = person.open(&world.authorize(&[])).await;
-    let answer = person.answer(&page, &[("action", "back")]).await;
-    assert_eq!(answer.parameter("error"), "access_denied");
-    assert_eq!(answer.parameter("error_subcode"), "cancel");
-    assert_eq!(answer.parameter("state"), "xyz");
+    let harness = Harness::start().await;
+    let browser = Browser::new();
+    let page = browser.open(&harness.authorize(&[])).await;
+    let response = browser.submit(&page, &[("action", "back")]).await;
+    assert_eq!(response.parameter("error"), "access_denied");
+    assert_eq!(response.parameter("error_subcode"), "cancel");
+    assert_eq!(response.parameter("state"), "xyz");
     assert!(
-        answer
+        response
             .parameter("error_description")
             .starts_with("AADSTS65004")
     );
@@ -156,48 +160,48 @@ async fn a_cancelled_sign_in_reaches_the_client() {
 
 #[tokio::test]
 async fn a_form_works_only_in_the_browser_it_was_made_for() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let (victim, attacker) = (Browser::new(), Browser::new());
-    let prepared = attacker.open(&world.authorize(&[])).await;
+    let prepared = attacker.open(&harness.authorize(&[])).await;
     let name = [("loginfmt", ADELE)];
-    victim.answer(&prepared, &name).await.shows_error(165_000);
-    victim.open(&world.authorize(&[])).await.shows("Sign in");
-    victim.answer(&prepared, &name).await.shows_error(165_000);
+    victim.submit(&prepared, &name).await.shows_error(165_000);
+    victim.open(&harness.authorize(&[])).await.shows("Sign in");
+    victim.submit(&prepared, &name).await.shows_error(165_000);
     let forged = [("flow", "AAAA"), ("loginfmt", ADELE)];
     victim
-        .post(&world.url("/login"), &forged)
+        .post(&harness.url("/login"), &forged)
         .await
         .shows_error(165_000);
     attacker
-        .answer(&prepared, &name)
+        .submit(&prepared, &name)
         .await
         .shows("Enter password");
 }
 
 #[tokio::test]
 async fn nobody_has_for_ever() {
-    let world = World::start().await;
-    let person = Browser::new();
-    let page = person.open(&world.authorize(&[])).await;
-    world.clock.advance(Duration::from_secs(60 * 60 + 1));
-    person
-        .answer(&page, &[("loginfmt", ADELE)])
+    let harness = Harness::start().await;
+    let browser = Browser::new();
+    let page = browser.open(&harness.authorize(&[])).await;
+    harness.clock.advance(Duration::from_secs(60 * 60 + 1));
+    browser
+        .submit(&page, &[("loginfmt", ADELE)])
         .await
         .shows_error(50_089);
 }
 
 #[tokio::test]
 async fn who_does_not_stay_signed_in_is_asked_the_next_day() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let day = Duration::from_secs(24 * 60 * 60);
     for (stay, lasting, next_day) in [("next", true, "code"), ("back", false, "error")] {
-        let person = Browser::new();
-        let page = person
-            .open(&world.authorize(&[("login_hint", ADELE)]))
+        let browser = Browser::new();
+        let page = browser
+            .open(&harness.authorize(&[("login_hint", ADELE)]))
             .await;
-        let page = person.answer(&page, &[("passwd", "any")]).await;
-        let answer = person.answer(&page, &[("action", stay)]).await;
-        let accounts = answer
+        let page = browser.submit(&page, &[("passwd", "any")]).await;
+        let response = browser.submit(&page, &[("action", stay)]).await;
+        let accounts = response
             .headers
             .get_all(SET_COOKIE)
             .iter()
@@ -206,61 +210,63 @@ async fn who_does_not_stay_signed_in_is_asked_the_next_day() {
             .unwrap();
         assert_eq!(accounts.contains("Max-Age=7776000"), lasting, "{accounts}");
         assert!(accounts.contains("HttpOnly; SameSite=Lax"), "{accounts}");
-        world.clock.advance(day);
-        let silent = person.open(&world.authorize(&[("prompt", "none")])).await;
+        harness.clock.advance(day);
+        let silent = browser
+            .open(&harness.authorize(&[("prompt", "none")]))
+            .await;
         silent.parameter(next_day);
     }
 }
 
 #[tokio::test]
 async fn logs_out_and_goes_back_only_to_registered_places() {
-    let world = World::start().await;
-    let person = Browser::new();
-    person
-        .sign_in(&world.authorize(&[]), ADELE)
+    let harness = Harness::start().await;
+    let browser = Browser::new();
+    browser
+        .sign_in(&harness.authorize(&[]), ADELE)
         .await
         .parameter("code");
-    let logout = world.url("/oauth2/v2.0/logout");
+    let logout = harness.url("/oauth2/v2.0/logout");
     let with = |uri: &str| format!("{logout}?post_logout_redirect_uri={uri}&state=bye");
-    let back = person.open(&with("http://localhost:5/")).await;
+    let back = browser.open(&with("http://localhost:5/")).await;
     assert_eq!(back.location().as_str(), "http://localhost:5/?state=bye");
-    let page = person.open(&world.authorize(&[])).await;
+    let page = browser.open(&harness.authorize(&[])).await;
     page.shows("Signed out");
-    person
-        .answer(&page, &[("account", ADELE)])
+    browser
+        .submit(&page, &[("account", ADELE)])
         .await
         .shows("Enter password");
-    person
+    browser
         .open(&with("https://evil.example/"))
         .await
         .shows("You signed out");
-    person.open(&logout).await.shows("You signed out");
+    browser.open(&logout).await.shows("You signed out");
 }
 
 #[tokio::test]
 async fn answers_as_fragment_or_as_a_form_that_posts_itself() {
-    let world = World::start().await;
-    let answer = Browser::new()
-        .sign_in(&world.authorize(&[("response_mode", "fragment")]), ADELE)
+    let harness = Harness::start().await;
+    let response = Browser::new()
+        .sign_in(&harness.authorize(&[("response_mode", "fragment")]), ADELE)
         .await;
-    let location = answer.location();
+    let location = response.location();
     assert!(location.query().is_none());
     assert!(location.fragment().unwrap().starts_with("code=1."));
 
-    let post = world.authorize(&[("response_mode", "form_post"), ("state", "\"><b>")]);
+    let post = harness.authorize(&[("response_mode", "form_post"), ("state", "\"><b>")]);
     let page = Browser::new().sign_in(&post, ADELE).await;
     assert_eq!(page.between("action=\"", "\""), BRIDGE_CALLBACK);
     assert!(page.value_of("code").starts_with("1."));
     assert!(!page.body.contains("\"><b>"), "{}", page.body);
     let refused = [("response_mode", "form_post"), ("prompt", "none")];
-    let page = Browser::new().open(&world.authorize(&refused)).await;
+    let page = Browser::new().open(&harness.authorize(&refused)).await;
     assert_eq!(page.value_of("error"), "login_required");
 }
 
 #[tokio::test]
 async fn takes_the_request_by_post_too() {
-    let world = World::start().await;
-    let url = world.authorize(&[]);
+    let harness = Harness::start().await;
+    let url = harness.authorize(&[]);
     let (endpoint, query) = url.split_once('?').unwrap();
     let request = http()
         .post(endpoint)
@@ -272,8 +278,8 @@ async fn takes_the_request_by_post_too() {
 
 #[tokio::test]
 async fn pages_are_guarded() {
-    let world = World::start().await;
-    let page = Browser::new().open(&world.authorize(&[])).await;
+    let harness = Harness::start().await;
+    let page = Browser::new().open(&harness.authorize(&[])).await;
     let header = |name: &str| page.headers[name].to_str().unwrap().to_owned();
     assert_eq!(header("x-frame-options"), "DENY");
     assert_eq!(header("cache-control"), "no-store, no-cache");

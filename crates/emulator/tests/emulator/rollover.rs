@@ -4,11 +4,11 @@ use emulator::{Command, State, demo};
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use crate::harness::{World, http};
+use crate::harness::{Harness, http};
 
 /// The ids of the published keys.
-async fn published(world: &World) -> Vec<String> {
-    let keys = http().get(world.url("/discovery/v2.0/keys"));
+async fn published(harness: &Harness) -> Vec<String> {
+    let keys = http().get(harness.url("/discovery/v2.0/keys"));
     let keys: Value = keys.send().await.unwrap().json().await.unwrap();
     let keys = keys["keys"].as_array().unwrap();
     keys.iter()
@@ -22,51 +22,54 @@ fn signing(state: &State) -> &str {
 
 #[tokio::test]
 async fn a_planned_rollover_never_surprises_a_client() {
-    let world = World::start_in(None).await;
-    let old = signing(&world.admin.state()).to_owned();
-    let before = world.tokens().await;
-    let state = world.switch(Command::AddKey).await;
+    let harness = Harness::start_in(None).await;
+    let old = signing(&harness.admin.state()).to_owned();
+    let before = harness.tokens().await;
+    let state = harness.apply(Command::AddKey).await;
     assert_eq!(signing(&state), old, "the new key does not sign yet");
     let new = state.keys.last().unwrap().kid.clone();
-    assert!(published(&world).await.contains(&new));
+    assert!(published(&harness).await.contains(&new));
 
-    world.switch(Command::UseKey { kid: new.clone() }).await;
-    let after = world.tokens().await;
+    harness.apply(Command::UseKey { kid: new.clone() }).await;
+    let after = harness.tokens().await;
     let header = |tokens: &Value| {
         let token = tokens["access_token"].as_str().unwrap();
         jsonwebtoken::decode_header(token).unwrap().kid.unwrap()
     };
     assert_eq!((header(&before), header(&after)), (old.clone(), new));
     for tokens in [&before, &after] {
-        assert_eq!(world.echo(tokens).await.status(), StatusCode::OK);
+        assert_eq!(harness.echo(tokens).await.status(), StatusCode::OK);
     }
 
-    world.switch(Command::DropKey { kid: old.clone() }).await;
-    assert!(!published(&world).await.contains(&old));
-    assert_eq!(world.echo(&before).await.status(), StatusCode::UNAUTHORIZED);
-    assert_eq!(world.echo(&after).await.status(), StatusCode::OK);
-    let kid = signing(&world.admin.state()).to_owned();
-    let last = world.admin.apply(Command::DropKey { kid }).await;
+    harness.apply(Command::DropKey { kid: old.clone() }).await;
+    assert!(!published(&harness).await.contains(&old));
+    assert_eq!(
+        harness.echo(&before).await.status(),
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(harness.echo(&after).await.status(), StatusCode::OK);
+    let kid = signing(&harness.admin.state()).to_owned();
+    let last = harness.admin.apply(Command::DropKey { kid }).await;
     assert!(last.unwrap_err().to_string().contains("hint: add one"));
 }
 
 #[tokio::test]
 async fn in_an_emergency_no_old_key_is_left() {
-    let world = World::start_in(None).await;
-    let tokens = world.tokens().await;
-    let old = published(&world).await;
-    world.switch(Command::ReplaceKeys).await;
-    let new = published(&world).await;
+    let harness = Harness::start_in(None).await;
+    let tokens = harness.tokens().await;
+    let old = published(&harness).await;
+    harness.apply(Command::ReplaceKeys).await;
+    let new = published(&harness).await;
     assert_eq!(new.len(), 2);
     assert!(new.iter().all(|kid| !old.contains(kid)), "{old:?} {new:?}");
     let token = tokens["access_token"].as_str().unwrap();
     let audience = demo::GATEWAY_CLIENT_ID;
-    assert!(world.verify(token, audience).await.is_none());
-    let refused = world.echo(&tokens).await;
+    assert!(harness.verify(token, audience).await.is_none());
+    let refused = harness.echo(&tokens).await;
     let header = refused.headers()["www-authenticate"].to_str().unwrap();
     assert!(header.contains("invalid_token"), "{header}");
 
-    let tokens = world.refreshed(&tokens).await;
+    let tokens = harness.refreshed(&tokens).await;
     let token = tokens["access_token"].as_str().unwrap();
-    assert!(world.verify(token, audience).await.is_some());
+    assert!(harness.verify(token, audience).await.is_some());
 }

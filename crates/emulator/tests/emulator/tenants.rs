@@ -8,14 +8,14 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::harness::{BRIDGE_CALLBACK, Browser, World, http, replace};
+use crate::harness::{BRIDGE_CALLBACK, Browser, Harness, http, replace};
 use crate::tokens::claims;
 
 const CONTOSO: &str = "contoso.example";
 const FABRIKAM: &str = "fabrikam.example";
 
 /// An authorization request of "Fabrikam notes" through `authority`.
-fn notes(world: &World, authority: &str, more: &[(&str, &str)]) -> String {
+fn notes(harness: &Harness, authority: &str, more: &[(&str, &str)]) -> String {
     let client = demo::NOTES_CLIENT_ID.to_string();
     let mut all = vec![
         ("client_id", client.as_str()),
@@ -23,7 +23,7 @@ fn notes(world: &World, authority: &str, more: &[(&str, &str)]) -> String {
         ("client_info", "1"),
     ];
     replace(&mut all, more);
-    through(&world.authorize(&all), authority)
+    through(&harness.authorize(&all), authority)
 }
 
 fn through(url: &str, authority: &str) -> String {
@@ -31,8 +31,12 @@ fn through(url: &str, authority: &str) -> String {
 }
 
 /// The token response of "Fabrikam notes", asked of `authority`.
-async fn tokens(world: &World, authority: &str, grant: &[(&str, &str)]) -> Value {
-    let response = world.ask(authority, &form(grant)).send().await.unwrap();
+async fn tokens(harness: &Harness, authority: &str, grant: &[(&str, &str)]) -> Value {
+    let response = harness
+        .token_request(authority, &form(grant))
+        .send()
+        .await
+        .unwrap();
     response.json().await.unwrap()
 }
 
@@ -45,8 +49,8 @@ fn form<'a>(grant: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
 
 #[tokio::test]
 async fn every_authority_has_metadata_and_keys_of_its_own() {
-    let world = World::start().await;
-    let issuer = |tenant: &str| format!("{}/{tenant}/v2.0", world.base);
+    let harness = Harness::start().await;
+    let issuer = |tenant: &str| format!("{}/{tenant}/v2.0", harness.base);
     let (contoso, fabrikam) = (
         demo::TENANT_ID.to_string(),
         demo::FABRIKAM_TENANT_ID.to_string(),
@@ -63,12 +67,12 @@ async fn every_authority_has_metadata_and_keys_of_its_own() {
         (FABRIKAM, &fabrikam, &fabrikam),
     ] {
         let get = async |path: &str| -> Value {
-            let url = format!("{}/{segment}{path}", world.base);
+            let url = format!("{}/{segment}{path}", harness.base);
             http().get(url).send().await.unwrap().json().await.unwrap()
         };
         let document = get("/v2.0/.well-known/openid-configuration").await;
         assert_eq!(document["issuer"], issuer(tenant), "{segment}");
-        let endpoint = format!("{}/{named}/oauth2/v2.0/token", world.base);
+        let endpoint = format!("{}/{named}/oauth2/v2.0/token", harness.base);
         assert_eq!(document["token_endpoint"], endpoint, "{segment}");
         let keys = get("/discovery/v2.0/keys").await;
         let keys = keys["keys"].as_array().unwrap();
@@ -78,39 +82,43 @@ async fn every_authority_has_metadata_and_keys_of_its_own() {
 
 #[tokio::test]
 async fn a_token_names_the_tenant_of_its_person_whatever_was_asked() {
-    let world = World::start().await;
-    for (authority, person, tenant) in [
+    let harness = Harness::start().await;
+    for (authority, username, tenant) in [
         ("common", ADELE, demo::TENANT_ID),
         ("organizations", MEGAN, demo::FABRIKAM_TENANT_ID),
         ("common", LEE, CONSUMERS),
         ("consumers", LEE, CONSUMERS),
         (CONTOSO, ADELE, demo::TENANT_ID),
     ] {
-        let url = notes(&world, authority, &[]);
-        let answer = Browser::new().sign_in(&url, person).await;
-        let code = answer.parameter("code");
+        let url = notes(&harness, authority, &[]);
+        let response = Browser::new().sign_in(&url, username).await;
+        let code = response.parameter("code");
         let grant = [
             ("grant_type", "authorization_code"),
             ("code", code.as_str()),
             ("code_verifier", crate::harness::VERIFIER),
             ("client_info", "1"),
         ];
-        let first = tokens(&world, authority, &grant).await;
-        assert_eq!(first["client_info"], answer.parameter("client_info"));
+        let first = tokens(&harness, authority, &grant).await;
+        assert_eq!(first["client_info"], response.parameter("client_info"));
         let id_token = claims(&first["id_token"]);
-        assert_eq!(id_token["tid"], tenant.to_string(), "{authority} {person}");
-        assert_eq!(id_token["iss"], format!("{}/{tenant}/v2.0", world.base));
+        assert_eq!(
+            id_token["tid"],
+            tenant.to_string(),
+            "{authority} {username}"
+        );
+        assert_eq!(id_token["iss"], format!("{}/{tenant}/v2.0", harness.base));
         let refresh = first["refresh_token"].as_str().unwrap();
         let grant = [("grant_type", "refresh_token"), ("refresh_token", refresh)];
-        let second = tokens(&world, &tenant.to_string(), &grant).await;
+        let second = tokens(&harness, &tenant.to_string(), &grant).await;
         assert_eq!(claims(&second["access_token"])["tid"], tenant.to_string());
     }
 }
 
 #[tokio::test]
 async fn a_code_or_refresh_token_of_one_tenant_is_none_of_another() {
-    let world = World::start().await;
-    let url = notes(&world, "common", &[]);
+    let harness = Harness::start().await;
+    let url = notes(&harness, "common", &[]);
     let code = Browser::new().sign_in(&url, MEGAN).await.parameter("code");
     let by_code = [
         ("grant_type", "authorization_code"),
@@ -118,14 +126,18 @@ async fn a_code_or_refresh_token_of_one_tenant_is_none_of_another() {
         ("code_verifier", crate::harness::VERIFIER),
     ];
     for authority in [CONTOSO, "consumers"] {
-        let foreign = world.ask(authority, &form(&by_code));
-        world.refused(foreign, 400, "invalid_grant", 700_005).await;
+        let foreign = harness.token_request(authority, &form(&by_code));
+        harness
+            .expect_error(foreign, 400, "invalid_grant", 700_005)
+            .await;
     }
-    let tokens = tokens(&world, "organizations", &by_code).await;
+    let tokens = tokens(&harness, "organizations", &by_code).await;
     let refresh = tokens["refresh_token"].as_str().unwrap();
     let by_refresh = [("grant_type", "refresh_token"), ("refresh_token", refresh)];
-    let foreign = world.ask(CONTOSO, &form(&by_refresh));
-    world.refused(foreign, 400, "invalid_grant", 50_020).await;
+    let foreign = harness.token_request(CONTOSO, &form(&by_refresh));
+    harness
+        .expect_error(foreign, 400, "invalid_grant", 50_020)
+        .await;
 }
 
 #[tokio::test]
@@ -148,7 +160,7 @@ async fn apps_are_used_only_through_the_authorities_of_their_audience() {
     tenant.apps.push(app);
     let (personal, app) = client(SignInAudience::Personal);
     tenant.apps.push(app);
-    let world = World::with(tenant).await;
+    let harness = Harness::with(tenant).await;
 
     const NOT_MULTI_TENANT: u32 = 50_194;
     const NOT_PERSONAL: u32 = 9_002_332;
@@ -180,7 +192,7 @@ async fn apps_are_used_only_through_the_authorities_of_their_audience() {
     ] {
         let authorities = ["common", "organizations", "consumers", CONTOSO, FABRIKAM];
         for (authority, refused) in authorities.into_iter().zip(expected) {
-            let url = world.authorize(&[("client_id", &app.to_string()), ("scope", "openid")]);
+            let url = harness.authorize(&[("client_id", &app.to_string()), ("scope", "openid")]);
             let page = Browser::new().open(&through(&url, authority)).await;
             match refused {
                 Some(code) => page.shows_error(code),
@@ -192,7 +204,7 @@ async fn apps_are_used_only_through_the_authorities_of_their_audience() {
 
 #[tokio::test]
 async fn only_people_of_the_authority_are_offered_and_let_in() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let personal = "You can’t sign in here with a personal account";
     let elsewhere = "does not exist in this tenant";
     for (authority, offered, refused) in [
@@ -205,15 +217,15 @@ async fn only_people_of_the_authority_are_offered_and_let_in() {
         ),
         (CONTOSO, &[ADELE], &[(MEGAN, elsewhere), (LEE, personal)]),
     ] {
-        let person = Browser::new();
-        let page = person.open(&notes(&world, authority, &[])).await;
+        let browser = Browser::new();
+        let page = browser.open(&notes(&harness, authority, &[])).await;
         for name in [ADELE, MEGAN, LEE] {
             let tile = page.body.contains(&format!("data-account=\"{name}\""));
             assert_eq!(tile, offered.contains(&name), "{authority} {name}");
         }
         for (name, problem) in refused {
-            person
-                .answer(&page, &[("loginfmt", name)])
+            browser
+                .submit(&page, &[("loginfmt", name)])
                 .await
                 .shows(problem);
         }
@@ -222,34 +234,34 @@ async fn only_people_of_the_authority_are_offered_and_let_in() {
 
 #[tokio::test]
 async fn a_session_of_another_tenant_does_not_sign_in() {
-    let world = World::start().await;
-    let person = Browser::new();
-    let common = notes(&world, "common", &[]);
-    person.sign_in(&common, MEGAN).await.parameter("code");
-    person.open(&common).await.parameter("code");
-    let silent = notes(&world, CONTOSO, &[("prompt", "none")]);
-    let answer = person.open(&silent).await;
-    assert_eq!(answer.parameter("error"), "login_required");
-    let page = person.open(&notes(&world, CONTOSO, &[])).await;
+    let harness = Harness::start().await;
+    let browser = Browser::new();
+    let common = notes(&harness, "common", &[]);
+    browser.sign_in(&common, MEGAN).await.parameter("code");
+    browser.open(&common).await.parameter("code");
+    let silent = notes(&harness, CONTOSO, &[("prompt", "none")]);
+    let response = browser.open(&silent).await;
+    assert_eq!(response.parameter("error"), "login_required");
+    let page = browser.open(&notes(&harness, CONTOSO, &[])).await;
     page.shows("name=\"loginfmt\"");
-    person
-        .answer(&page, &[("account", ADELE)])
+    browser
+        .submit(&page, &[("account", ADELE)])
         .await
         .shows("Enter password");
 }
 
 #[tokio::test]
 async fn an_api_of_one_organisation_is_unknown_in_others() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let scope = demo::gateway_scope();
     let ask = async |authority| {
-        let url = notes(&world, authority, &[("scope", &scope)]);
+        let url = notes(&harness, authority, &[("scope", &scope)]);
         Browser::new().open(&url).await
     };
     ask(CONTOSO).await.shows("Sign in");
     for authority in [FABRIKAM, "common"] {
-        let answer = ask(authority).await;
-        assert_eq!(answer.parameter("error"), "invalid_resource");
+        let response = ask(authority).await;
+        assert_eq!(response.parameter("error"), "invalid_resource");
     }
 }
 

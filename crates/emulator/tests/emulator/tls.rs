@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{World, http, http_builder, shared_keys};
+use crate::harness::{Harness, http, http_builder, shared_keys};
 
 /// An emulator behind TLS, its authority in a folder of its own.
 struct Encrypted {
@@ -115,22 +115,22 @@ async fn who_does_not_shake_hands_keeps_nobody_waiting() {
 
 #[tokio::test]
 async fn instance_discovery_knows_this_host_and_no_other() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let ask = async |endpoint: &str| -> (u16, Value) {
-        let url = format!("{}/common/discovery/instance", world.base);
+        let url = format!("{}/common/discovery/instance", harness.base);
         let query = [("api-version", "1.1"), ("authorization_endpoint", endpoint)];
         let response = http().get(url).query(&query).send().await.unwrap();
         (response.status().as_u16(), response.json().await.unwrap())
     };
-    let (_, port) = world.base.rsplit_once(':').unwrap();
-    let own = world.base.strip_prefix("http://").unwrap();
+    let (_, port) = harness.base.rsplit_once(':').unwrap();
+    let own = harness.base.strip_prefix("http://").unwrap();
     for host in [own, &format!("localhost:{port}")] {
         let endpoint = format!("http://{host}/organizations/oauth2/v2.0/authorize");
         let (status, document) = ask(&endpoint).await;
         assert_eq!(status, 200, "{document}");
         let metadata = format!(
             "{}/organizations/v2.0/.well-known/openid-configuration",
-            world.base
+            harness.base
         );
         assert_eq!(document["tenant_discovery_endpoint"], metadata);
         let known = &document["metadata"][0];

@@ -5,37 +5,41 @@ use std::time::Duration;
 use emulator::demo;
 use serde_json::json;
 
-use crate::harness::{API_URL, GATEWAY_CALLBACK, SPA_CALLBACK, SPA_ID, VERIFIER, World, http};
+use crate::harness::{API_URL, GATEWAY_CALLBACK, Harness, SPA_CALLBACK, SPA_ID, VERIFIER, http};
 
 const DAY: u64 = 24 * 60 * 60;
 
 #[tokio::test]
 async fn a_code_is_redeemed_once() {
-    let world = World::start().await;
-    let code = world.code(&[]).await;
-    let tokens = world.redeem(&[("code", &code)]).await;
+    let harness = Harness::start().await;
+    let code = harness.code(&[]).await;
+    let tokens = harness.redeem(&[("code", &code)]).await;
     assert_eq!(tokens["token_type"], "Bearer");
     assert_eq!(tokens["scope"], demo::gateway_scope());
     let life = tokens["expires_in"].as_u64().unwrap();
     assert!((3600..5400).contains(&life), "{life}");
     assert_eq!(tokens["ext_expires_in"], tokens["expires_in"]);
-    let again = world.token(&[("code", &code)]);
-    world.refused(again, 400, "invalid_grant", 54_005).await;
+    let again = harness.token(&[("code", &code)]);
+    harness
+        .expect_error(again, 400, "invalid_grant", 54_005)
+        .await;
 }
 
 #[tokio::test]
 async fn a_code_lives_ten_minutes() {
-    let world = World::start().await;
-    let code = world.code(&[]).await;
-    world.clock.advance(Duration::from_secs(600));
-    let late = world.token(&[("code", &code)]);
-    world.refused(late, 400, "invalid_grant", 70_008).await;
+    let harness = Harness::start().await;
+    let code = harness.code(&[]).await;
+    harness.clock.advance(Duration::from_secs(600));
+    let late = harness.token(&[("code", &code)]);
+    harness
+        .expect_error(late, 400, "invalid_grant", 70_008)
+        .await;
 }
 
 #[tokio::test]
 async fn a_code_belongs_to_its_verifier_redirect_and_client() {
-    let world = World::start().await;
-    let code = world.code(&[]).await;
+    let harness = Harness::start().await;
+    let code = harness.code(&[]).await;
     let (spa, gateway) = (SPA_ID.to_string(), demo::GATEWAY_CLIENT_ID.to_string());
     let wrong = "a".repeat(43);
     for (parameters, error, number) in [
@@ -65,33 +69,39 @@ async fn a_code_belongs_to_its_verifier_redirect_and_client() {
         let mut all = vec![("code", code.as_str())];
         all.retain(|(name, _)| parameters.iter().all(|(other, _)| other != name));
         all.extend(parameters);
-        world.refused(world.token(&all), 400, error, number).await;
+        harness
+            .expect_error(harness.token(&all), 400, error, number)
+            .await;
     }
-    let foreign = world
+    let foreign = harness
         .token(&[("code", &code), ("client_id", &spa)])
         .header("origin", "http://localhost");
-    world.refused(foreign, 400, "invalid_grant", 70_000).await;
-    world.redeem(&[("code", &code)]).await;
+    harness
+        .expect_error(foreign, 400, "invalid_grant", 70_000)
+        .await;
+    harness.redeem(&[("code", &code)]).await;
 }
 
 #[tokio::test]
 async fn a_plain_challenge_is_its_verifier() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     for method in ["plain", ""] {
         let plain = [
             ("code_challenge", VERIFIER),
             ("code_challenge_method", method),
         ];
-        let code = world.code(&plain).await;
-        let wrong = world.token(&[("code", &code), ("code_verifier", "x")]);
-        world.refused(wrong, 400, "invalid_grant", 501_481).await;
-        world.redeem(&[("code", &code)]).await;
+        let code = harness.code(&plain).await;
+        let wrong = harness.token(&[("code", &code), ("code_verifier", "x")]);
+        harness
+            .expect_error(wrong, 400, "invalid_grant", 501_481)
+            .await;
+        harness.redeem(&[("code", &code)]).await;
     }
 }
 
 #[tokio::test]
 async fn malformed_requests_are_named() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let nobody = "11111111-1111-4111-8111-111111111111";
     for (parameters, status, error, number) in [
         (
@@ -120,43 +130,45 @@ async fn malformed_requests_are_named() {
             700_016,
         ),
     ] {
-        world
-            .refused(world.token(parameters), status, error, number)
+        harness
+            .expect_error(harness.token(parameters), status, error, number)
             .await;
     }
-    let endpoint = world.url("/oauth2/v2.0/token");
+    let endpoint = harness.url("/oauth2/v2.0/token");
     let twice = [
         ("grant_type", "refresh_token"),
         ("grant_type", "refresh_token"),
     ];
     let twice = http().post(&endpoint).form(&twice);
-    world
-        .refused(twice, 400, "invalid_request", 9_000_411)
+    harness
+        .expect_error(twice, 400, "invalid_request", 9_000_411)
         .await;
     let json = http()
         .post(&endpoint)
         .json(&json!({ "grant_type": "refresh_token" }));
-    world.refused(json, 400, "invalid_request", 900_144).await;
-    world
-        .refused(http().get(&endpoint), 400, "invalid_request", 900_561)
+    harness
+        .expect_error(json, 400, "invalid_request", 900_144)
         .await;
-    let common = format!("{}/common/oauth2/v2.0/token", world.base);
+    harness
+        .expect_error(http().get(&endpoint), 400, "invalid_request", 900_561)
+        .await;
+    let common = format!("{}/common/oauth2/v2.0/token", harness.base);
     let client = demo::BRIDGE_CLIENT_ID.to_string();
     let form = [
         ("grant_type", "refresh_token"),
         ("client_id", client.as_str()),
     ];
-    world
-        .refused(
+    harness
+        .expect_error(
             http().post(common).form(&form),
             400,
             "invalid_request",
             50_194,
         )
         .await;
-    let nowhere = format!("{}/nowhere.example/oauth2/v2.0/token", world.base);
-    world
-        .refused(
+    let nowhere = format!("{}/nowhere.example/oauth2/v2.0/token", harness.base);
+    harness
+        .expect_error(
             http().post(nowhere).form(&form),
             400,
             "invalid_request",
@@ -167,85 +179,93 @@ async fn malformed_requests_are_named() {
 
 #[tokio::test]
 async fn the_correlation_id_is_the_clients() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let id = "7f3c0c1e-52c7-4c0f-8a55-6f4f0a1c2d01";
-    let request = world
+    let request = harness
         .token(&[("code", "x")])
         .header("client-request-id", id);
-    let body = world
-        .refused(request, 400, "invalid_grant", 9_002_313)
+    let body = harness
+        .expect_error(request, 400, "invalid_grant", 9_002_313)
         .await;
     assert_eq!(body["correlation_id"], id);
 }
 
 #[tokio::test]
 async fn a_web_app_proves_who_it_is() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let gateway = demo::GATEWAY_CLIENT_ID.to_string();
     let web = [
         ("client_id", gateway.as_str()),
         ("redirect_uri", GATEWAY_CALLBACK),
         ("scope", "openid User.Read"),
     ];
-    let code = world.code(&web).await;
+    let code = harness.code(&web).await;
     let with = |extra: &[(&'static str, &'static str)]| {
         let mut all = web.to_vec();
         all.push(("code", code.as_str()));
         all.extend(extra);
-        world.token(&all)
+        harness.token(&all)
     };
-    world
-        .refused(with(&[]), 401, "invalid_client", 7_000_218)
+    harness
+        .expect_error(with(&[]), 401, "invalid_client", 7_000_218)
         .await;
     let wrong = with(&[("client_secret", "wrong")]);
-    world.refused(wrong, 401, "invalid_client", 7_000_215).await;
+    harness
+        .expect_error(wrong, 401, "invalid_client", 7_000_215)
+        .await;
     let cross = with(&[("client_secret", demo::GATEWAY_SECRET)]).header("origin", "https://x");
-    world
-        .refused(cross, 400, "invalid_request", 9_002_326)
+    harness
+        .expect_error(cross, 400, "invalid_request", 9_002_326)
         .await;
     let wrong = with(&[]).basic_auth(&gateway, Some("wrong"));
-    world.refused(wrong, 401, "invalid_client", 7_000_215).await;
+    harness
+        .expect_error(wrong, 401, "invalid_client", 7_000_215)
+        .await;
     let other = with(&[]).basic_auth(demo::BRIDGE_CLIENT_ID, Some(demo::GATEWAY_SECRET));
-    world
-        .refused(other, 400, "invalid_request", 9_002_313)
+    harness
+        .expect_error(other, 400, "invalid_request", 9_002_313)
         .await;
     let basic = with(&[]).basic_auth(&gateway, Some(demo::GATEWAY_SECRET));
     assert_eq!(basic.send().await.unwrap().status(), 200);
-    let code = world.code(&web).await;
+    let code = harness.code(&web).await;
     let mut posted = web.to_vec();
     posted.extend([
         ("code", code.as_str()),
         ("client_secret", demo::GATEWAY_SECRET),
     ]);
-    world.redeem(&posted).await;
+    harness.redeem(&posted).await;
 }
 
 #[tokio::test]
 async fn a_public_client_shows_no_secret_and_no_origin() {
-    let world = World::start().await;
-    let code = world.code(&[]).await;
-    let secret = world.token(&[("code", &code), ("client_secret", "x")]);
-    world.refused(secret, 401, "invalid_client", 700_025).await;
-    let cross = world
+    let harness = Harness::start().await;
+    let code = harness.code(&[]).await;
+    let secret = harness.token(&[("code", &code), ("client_secret", "x")]);
+    harness
+        .expect_error(secret, 401, "invalid_client", 700_025)
+        .await;
+    let cross = harness
         .token(&[("code", &code)])
         .header("origin", "https://app.example");
-    world
-        .refused(cross, 400, "invalid_request", 9_002_326)
+    harness
+        .expect_error(cross, 400, "invalid_request", 9_002_326)
         .await;
 }
 
 #[tokio::test]
 async fn a_single_page_app_redeems_across_origins_for_a_day() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let spa = SPA_ID.to_string();
     let app = [("client_id", spa.as_str()), ("redirect_uri", SPA_CALLBACK)];
-    let code = world.code(&app).await;
+    let code = harness.code(&app).await;
     let mut form = app.to_vec();
     form.push(("code", &code));
-    world
-        .refused(world.token(&form), 400, "invalid_request", 9_002_327)
+    harness
+        .expect_error(harness.token(&form), 400, "invalid_request", 9_002_327)
         .await;
-    let request = world.token(&form).header("origin", "http://localhost:3000");
+    let request = harness
+        .token(&form)
+        .header("origin", "http://localhost:3000");
     let response = request.send().await.unwrap();
     assert_eq!(response.headers()["access-control-allow-origin"], "*");
     let tokens: serde_json::Value = response.json().await.unwrap();
@@ -256,55 +276,65 @@ async fn a_single_page_app_redeems_across_origins_for_a_day() {
             ("grant_type", "refresh_token"),
             ("refresh_token", token),
         ];
-        world.token(&form).header("origin", "http://localhost:3000")
+        harness
+            .token(&form)
+            .header("origin", "http://localhost:3000")
     };
     for _ in 0..2 {
-        world.clock.advance(Duration::from_secs(DAY / 3));
+        harness.clock.advance(Duration::from_secs(DAY / 3));
         let tokens: serde_json::Value =
             use_it(&refresh).send().await.unwrap().json().await.unwrap();
         refresh = tokens["refresh_token"].as_str().unwrap().to_owned();
     }
-    world.clock.advance(Duration::from_secs(DAY / 3));
-    world
-        .refused(use_it(&refresh), 400, "invalid_grant", 700_084)
+    harness.clock.advance(Duration::from_secs(DAY / 3));
+    harness
+        .expect_error(use_it(&refresh), 400, "invalid_grant", 700_084)
         .await;
 }
 
 #[tokio::test]
 async fn what_was_not_asked_for_is_not_given() {
-    let world = World::start().await;
-    let code = world.code(&[("scope", &demo::gateway_scope())]).await;
-    let tokens = world.redeem(&[("code", &code)]).await;
+    let harness = Harness::start().await;
+    let code = harness.code(&[("scope", &demo::gateway_scope())]).await;
+    let tokens = harness.redeem(&[("code", &code)]).await;
     for absent in ["refresh_token", "id_token", "client_info", "refresh_in"] {
         assert!(tokens.get(absent).is_none(), "{absent}");
     }
-    let code = world.code(&[("scope", "openid")]).await;
-    let tokens = world.redeem(&[("code", &code), ("client_info", "1")]).await;
+    let code = harness.code(&[("scope", "openid")]).await;
+    let tokens = harness
+        .redeem(&[("code", &code), ("client_info", "1")])
+        .await;
     assert!(tokens.get("id_token").is_some() && tokens.get("client_info").is_some());
     assert!(tokens.get("refresh_token").is_none());
 }
 
 #[tokio::test]
 async fn one_request_is_for_one_resource() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let both = format!("offline_access User.Read {}", demo::gateway_scope());
-    let code = world.code(&[("scope", &both)]).await;
-    let none = world.token(&[("code", &code)]);
-    world.refused(none, 400, "invalid_request", 28_003).await;
-    let several = world.token(&[("code", &code), ("scope", &both)]);
-    world.refused(several, 400, "invalid_request", 28_000).await;
-    let bare = world.token(&[("code", &code), ("scope", "mcp.access")]);
-    world.refused(bare, 400, "invalid_client", 650_053).await;
-    let tokens = world
+    let code = harness.code(&[("scope", &both)]).await;
+    let none = harness.token(&[("code", &code)]);
+    harness
+        .expect_error(none, 400, "invalid_request", 28_003)
+        .await;
+    let several = harness.token(&[("code", &code), ("scope", &both)]);
+    harness
+        .expect_error(several, 400, "invalid_request", 28_000)
+        .await;
+    let bare = harness.token(&[("code", &code), ("scope", "mcp.access")]);
+    harness
+        .expect_error(bare, 400, "invalid_client", 650_053)
+        .await;
+    let tokens = harness
         .redeem(&[("code", &code), ("scope", &demo::gateway_scope())])
         .await;
     assert_eq!(tokens["scope"], demo::gateway_scope());
     let refresh = tokens["refresh_token"].as_str().unwrap();
-    let first = refreshed(&world, refresh, &[("scope", &both)]).await;
+    let first = refreshed(&harness, refresh, &[("scope", &both)]).await;
     assert_eq!(first["scope"], "User.Read");
 }
 
-async fn refreshed(world: &World, token: &str, extra: &[(&str, &str)]) -> serde_json::Value {
+async fn refreshed(harness: &Harness, token: &str, extra: &[(&str, &str)]) -> serde_json::Value {
     let mut form = vec![
         ("grant_type", "refresh_token"),
         ("refresh_token", token),
@@ -312,39 +342,39 @@ async fn refreshed(world: &World, token: &str, extra: &[(&str, &str)]) -> serde_
         ("code_verifier", ""),
     ];
     form.extend(extra);
-    world.redeem(&form).await
+    harness.redeem(&form).await
 }
 
 #[tokio::test]
 async fn a_refresh_token_is_renewed_and_the_old_one_lives_on() {
-    let world = World::start().await;
-    let code = world.code(&[]).await;
-    let tokens = world.redeem(&[("code", &code)]).await;
+    let harness = Harness::start().await;
+    let code = harness.code(&[]).await;
+    let tokens = harness.redeem(&[("code", &code)]).await;
     let first = tokens["refresh_token"].as_str().unwrap();
-    let second = refreshed(&world, first, &[]).await;
+    let second = refreshed(&harness, first, &[]).await;
     assert_eq!(second["scope"], demo::gateway_scope());
     assert_ne!(second["refresh_token"], tokens["refresh_token"]);
     assert!(second.get("id_token").is_some());
-    refreshed(&world, first, &[]).await;
+    refreshed(&harness, first, &[]).await;
 
-    world.clock.advance(Duration::from_secs(60 * DAY));
-    let third = refreshed(&world, second["refresh_token"].as_str().unwrap(), &[]).await;
-    world.clock.advance(Duration::from_secs(30 * DAY));
+    harness.clock.advance(Duration::from_secs(60 * DAY));
+    let third = refreshed(&harness, second["refresh_token"].as_str().unwrap(), &[]).await;
+    harness.clock.advance(Duration::from_secs(30 * DAY));
     let old = [("grant_type", "refresh_token"), ("refresh_token", first)];
-    let body = world
-        .refused(world.token(&old), 400, "invalid_grant", 700_082)
+    let body = harness
+        .expect_error(harness.token(&old), 400, "invalid_grant", 700_082)
         .await;
     assert_eq!(body["suberror"], "bad_token");
-    refreshed(&world, third["refresh_token"].as_str().unwrap(), &[]).await;
+    refreshed(&harness, third["refresh_token"].as_str().unwrap(), &[]).await;
 }
 
 #[tokio::test]
 async fn a_refresh_token_serves_every_resource_of_its_client_only() {
-    let world = World::start().await;
-    let code = world.code(&[]).await;
-    let tokens = world.redeem(&[("code", &code)]).await;
+    let harness = Harness::start().await;
+    let code = harness.code(&[]).await;
+    let tokens = harness.redeem(&[("code", &code)]).await;
     let token = tokens["refresh_token"].as_str().unwrap();
-    let graph = refreshed(&world, token, &[("scope", "User.Read")]).await;
+    let graph = refreshed(&harness, token, &[("scope", "User.Read")]).await;
     assert_eq!(graph["scope"], "User.Read");
     assert!(graph.get("refresh_token").is_some() && graph.get("id_token").is_none());
     let gateway = demo::GATEWAY_CLIENT_ID.to_string();
@@ -382,13 +412,15 @@ async fn a_refresh_token_serves_every_resource_of_its_client_only() {
         let mut form = vec![("grant_type", "refresh_token"), ("refresh_token", token)];
         form.retain(|(name, _)| parameters.iter().all(|(other, _)| other != name));
         form.extend(parameters);
-        world.refused(world.token(&form), 400, error, number).await;
+        harness
+            .expect_error(harness.token(&form), 400, error, number)
+            .await;
     }
 }
 
 #[tokio::test]
 async fn an_app_that_asks_for_itself_names_itself_by_its_id() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let gateway = demo::GATEWAY_CLIENT_ID.to_string();
     let sign_in = async |scope: &str| {
         let web = [
@@ -396,12 +428,12 @@ async fn an_app_that_asks_for_itself_names_itself_by_its_id() {
             ("redirect_uri", GATEWAY_CALLBACK),
             ("scope", scope),
         ];
-        let code = world.code(&web).await;
+        let code = harness.code(&web).await;
         let secret = [
             ("code", code.as_str()),
             ("client_secret", demo::GATEWAY_SECRET),
         ];
-        world.redeem(&[&web[..2], &secret].concat()).await
+        harness.redeem(&[&web[..2], &secret].concat()).await
     };
     let refresh = |tokens: &serde_json::Value| {
         let token = tokens["refresh_token"].as_str().unwrap().to_owned();
@@ -411,11 +443,11 @@ async fn an_app_that_asks_for_itself_names_itself_by_its_id() {
             ("grant_type", "refresh_token"),
             ("refresh_token", token.as_str()),
         ];
-        world.token(&form)
+        harness.token(&form)
     };
     let by_uri = sign_in(&format!("offline_access {}", demo::gateway_scope())).await;
-    world
-        .refused(refresh(&by_uri), 400, "invalid_request", 90_009)
+    harness
+        .expect_error(refresh(&by_uri), 400, "invalid_request", 90_009)
         .await;
     let by_id = sign_in(&format!("offline_access {gateway}/.default")).await;
     assert_eq!(refresh(&by_id).send().await.unwrap().status(), 200);

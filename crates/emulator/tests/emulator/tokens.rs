@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use emulator::demo;
 use serde_json::{Value, json};
 
-use crate::harness::{Browser, GATEWAY_CALLBACK, World, http};
+use crate::harness::{Browser, GATEWAY_CALLBACK, Harness, http};
 
 pub(crate) fn claims(token: &Value) -> Value {
     let payload = token.as_str().unwrap().split('.').nth(1).unwrap();
@@ -14,12 +14,20 @@ pub(crate) fn claims(token: &Value) -> Value {
 
 #[tokio::test]
 async fn an_access_token_is_for_one_api_and_verifiable() {
-    let world = World::start().await;
-    let code = world.code(&[]).await;
-    let tokens = world.redeem(&[("code", &code)]).await;
+    let harness = Harness::start().await;
+    let code = harness.code(&[]).await;
+    let tokens = harness.redeem(&[("code", &code)]).await;
     let token = tokens["access_token"].as_str().unwrap();
-    let claims = world.verify(token, demo::GATEWAY_CLIENT_ID).await.unwrap();
-    assert!(world.verify(token, demo::BRIDGE_CLIENT_ID).await.is_none());
+    let claims = harness
+        .verify(token, demo::GATEWAY_CLIENT_ID)
+        .await
+        .unwrap();
+    assert!(
+        harness
+            .verify(token, demo::BRIDGE_CLIENT_ID)
+            .await
+            .is_none()
+    );
     for (name, value) in [
         ("tid", json!(demo::TENANT_ID)),
         ("oid", json!(demo::ADELE_OBJECT_ID)),
@@ -40,7 +48,7 @@ async fn an_access_token_is_for_one_api_and_verifiable() {
     let (rest, _) = token.rsplit_once('.').unwrap();
     let forged = format!("{rest}.{}", "A".repeat(342));
     assert!(
-        world
+        harness
             .verify(&forged, demo::GATEWAY_CLIENT_ID)
             .await
             .is_none()
@@ -49,19 +57,19 @@ async fn an_access_token_is_for_one_api_and_verifiable() {
 
 #[tokio::test]
 async fn an_id_token_is_for_the_client_and_carries_the_nonce() {
-    let world = World::start().await;
-    let code = world
+    let harness = Harness::start().await;
+    let code = harness
         .code(&[("nonce", "n-1"), ("scope", "openid profile email")])
         .await;
-    let tokens = world.redeem(&[("code", &code)]).await;
+    let tokens = harness.redeem(&[("code", &code)]).await;
     let token = tokens["id_token"].as_str().unwrap();
-    let claims = world.verify(token, demo::BRIDGE_CLIENT_ID).await.unwrap();
+    let claims = harness.verify(token, demo::BRIDGE_CLIENT_ID).await.unwrap();
     assert_eq!(claims["nonce"], "n-1");
     assert_eq!(claims["email"], demo::ADELE);
     assert_eq!(claims["oid"], json!(demo::ADELE_OBJECT_ID));
 
-    let code = world.code(&[("scope", "openid")]).await;
-    let tokens = world.redeem(&[("code", &code)]).await;
+    let code = harness.code(&[("scope", "openid")]).await;
+    let tokens = harness.redeem(&[("code", &code)]).await;
     let bare = self::claims(&tokens["id_token"]);
     for absent in ["nonce", "email", "oid", "name", "preferred_username", "scp"] {
         assert!(bare.get(absent).is_none(), "{absent}");
@@ -71,16 +79,16 @@ async fn an_id_token_is_for_the_client_and_carries_the_nonce() {
 
 #[tokio::test]
 async fn a_subject_is_one_persons_at_one_app() {
-    let world = World::start().await;
-    let code = world.code(&[]).await;
-    let tokens = world.redeem(&[("code", &code)]).await;
+    let harness = Harness::start().await;
+    let code = harness.code(&[]).await;
+    let tokens = harness.redeem(&[("code", &code)]).await;
     let (access, id) = (claims(&tokens["access_token"]), claims(&tokens["id_token"]));
     assert_ne!(access["sub"], id["sub"]);
     assert_eq!(access["oid"], id["oid"]);
     let grady = Browser::new()
-        .sign_in(&world.authorize(&[]), demo::GRADY)
+        .sign_in(&harness.authorize(&[]), demo::GRADY)
         .await;
-    let tokens = world.redeem(&[("code", &grady.parameter("code"))]).await;
+    let tokens = harness.redeem(&[("code", &grady.parameter("code"))]).await;
     let other = claims(&tokens["access_token"]);
     assert_ne!(other["sub"], access["sub"]);
     assert_eq!(other["oid"], json!(demo::GRADY_OBJECT_ID));
@@ -88,7 +96,7 @@ async fn a_subject_is_one_persons_at_one_app() {
 
 #[tokio::test]
 async fn a_confidential_clients_token_says_so() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let gateway = demo::GATEWAY_CLIENT_ID.to_string();
     let scope = format!("{gateway}/.default");
     let web = [
@@ -96,14 +104,17 @@ async fn a_confidential_clients_token_says_so() {
         ("redirect_uri", GATEWAY_CALLBACK),
         ("scope", scope.as_str()),
     ];
-    let code = world.code(&web).await;
+    let code = harness.code(&web).await;
     let secret = [
         ("code", code.as_str()),
         ("client_secret", demo::GATEWAY_SECRET),
     ];
-    let tokens = world.redeem(&[&web[..2], &secret].concat()).await;
+    let tokens = harness.redeem(&[&web[..2], &secret].concat()).await;
     let token = tokens["access_token"].as_str().unwrap();
-    let claims = world.verify(token, demo::GATEWAY_CLIENT_ID).await.unwrap();
+    let claims = harness
+        .verify(token, demo::GATEWAY_CLIENT_ID)
+        .await
+        .unwrap();
     assert_eq!(
         (&claims["azpacr"], &claims["scp"]),
         (&json!("1"), &json!("mcp.access"))
@@ -112,11 +123,11 @@ async fn a_confidential_clients_token_says_so() {
 
 #[tokio::test]
 async fn graph_reads_its_own_tokens_and_nobody_else_does() {
-    let world = World::start().await;
-    let code = world
+    let harness = Harness::start().await;
+    let code = harness
         .code(&[("scope", "openid profile email User.Read")])
         .await;
-    let tokens = world.redeem(&[("code", &code)]).await;
+    let tokens = harness.redeem(&[("code", &code)]).await;
     assert_eq!(tokens["scope"], "User.Read openid profile email");
     let graph = tokens["access_token"].as_str().unwrap();
     let shown = claims(&tokens["access_token"]);
@@ -125,14 +136,14 @@ async fn graph_reads_its_own_tokens_and_nobody_else_does() {
         (&json!("1.0"), &json!(demo::ADELE))
     );
     let audience = shown["aud"].as_str().unwrap().parse().unwrap();
-    assert!(world.verify(graph, audience).await.is_none());
+    assert!(harness.verify(graph, audience).await.is_none());
 
-    let userinfo = format!("{}/oidc/userinfo", world.base);
+    let userinfo = format!("{}/oidc/userinfo", harness.base);
     let ask = |token: &str| http().get(&userinfo).bearer_auth(token).send();
-    let person: Value = ask(graph).await.unwrap().json().await.unwrap();
-    assert_eq!(person["sub"], claims(&tokens["id_token"])["sub"]);
+    let userinfo: Value = ask(graph).await.unwrap().json().await.unwrap();
+    assert_eq!(userinfo["sub"], claims(&tokens["id_token"])["sub"]);
     assert_eq!(
-        (&person["given_name"], &person["email"]),
+        (&userinfo["given_name"], &userinfo["email"]),
         (&json!("Adele"), &json!(demo::ADELE))
     );
     let id_token = tokens["id_token"].as_str().unwrap();
@@ -142,7 +153,7 @@ async fn graph_reads_its_own_tokens_and_nobody_else_does() {
         let body: Value = refused.json().await.unwrap();
         assert_eq!(body["error"]["code"], "InvalidAuthenticationToken");
     }
-    world
+    harness
         .clock
         .advance(std::time::Duration::from_secs(2 * 60 * 60));
     assert_eq!(ask(graph).await.unwrap().status(), 401);
@@ -150,14 +161,16 @@ async fn graph_reads_its_own_tokens_and_nobody_else_does() {
 
 #[tokio::test]
 async fn client_info_names_person_and_tenant() {
-    let world = World::start().await;
-    let url = world.authorize(&[("client_info", "1")]);
-    let answer = Browser::new().sign_in(&url, demo::ADELE).await;
-    let code = answer.parameter("code");
-    let tokens = world.redeem(&[("code", &code), ("client_info", "1")]).await;
-    assert_eq!(tokens["client_info"], answer.parameter("client_info"));
+    let harness = Harness::start().await;
+    let url = harness.authorize(&[("client_info", "1")]);
+    let response = Browser::new().sign_in(&url, demo::ADELE).await;
+    let code = response.parameter("code");
+    let tokens = harness
+        .redeem(&[("code", &code), ("client_info", "1")])
+        .await;
+    assert_eq!(tokens["client_info"], response.parameter("client_info"));
     let info = URL_SAFE_NO_PAD
-        .decode(answer.parameter("client_info"))
+        .decode(response.parameter("client_info"))
         .unwrap();
     assert_eq!(
         serde_json::from_slice::<Value>(&info).unwrap(),
@@ -168,24 +181,24 @@ async fn client_info_names_person_and_tenant() {
 #[tokio::test]
 async fn keys_and_refresh_tokens_outlive_a_restart_where_they_are_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let world = World::start_in(Some(folder.path().to_owned())).await;
-    let code = world.code(&[]).await;
-    let tokens = world.redeem(&[("code", &code)]).await;
+    let harness = Harness::start_in(Some(folder.path().to_owned())).await;
+    let code = harness.code(&[]).await;
+    let tokens = harness.redeem(&[("code", &code)]).await;
     let refresh = [
         ("grant_type", "refresh_token"),
         ("refresh_token", tokens["refresh_token"].as_str().unwrap()),
     ];
-    world.stop().await;
+    harness.stop().await;
 
-    let kept = World::start_in(Some(folder.path().to_owned())).await;
+    let kept = Harness::start_in(Some(folder.path().to_owned())).await;
     kept.redeem(&refresh).await;
     for file in std::fs::read_dir(folder.path()).unwrap() {
         let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
         assert!(!text.contains(refresh[1].1));
     }
-    let forgetful = World::start_in(None).await;
+    let forgetful = Harness::start_in(None).await;
     let unknown = forgetful.token(&refresh);
     forgetful
-        .refused(unknown, 400, "invalid_grant", 9_002_313)
+        .expect_error(unknown, 400, "invalid_grant", 9_002_313)
         .await;
 }

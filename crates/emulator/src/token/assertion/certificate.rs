@@ -37,7 +37,7 @@ pub(super) fn check(
     claims: &Claims,
 ) -> Result<(), Fault> {
     let header: Header = jwt::decode(parts.header).ok_or(Fault::AssertionMalformed)?;
-    let unknown = || Fault::AssertionUnknown(app.client_id);
+    let unknown = || Fault::AssertionKeyUnknown(app.client_id);
     let known = app
         .certificates
         .iter()
@@ -48,7 +48,7 @@ pub(super) fn check(
         return Err(unknown());
     }
     if claims.sub != claims.iss {
-        return Err(Fault::AssertionOfAnother(app.client_id));
+        return Err(Fault::AssertionSubjectMismatch(app.client_id));
     }
     if claims.jti.is_none() {
         return Err(Fault::AssertionMalformed);
@@ -56,7 +56,7 @@ pub(super) fn check(
     if is_for_us(entra, authority, &claims.aud) {
         Ok(())
     } else {
-        Err(Fault::AssertionForAnother)
+        Err(Fault::AssertionAudienceMismatch)
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn check(
     }
     jwt::read::<serde::de::IgnoredAny>(entra, assertion)
         .map(drop)
-        .ok_or(Fault::AssertionUnknown(app.client_id))
+        .ok_or(Fault::AssertionKeyUnknown(app.client_id))
 }
 
 fn issuer(entra: &Entra, credential: &FederatedCredential) -> String {

@@ -4,22 +4,25 @@ use emulator::{AccessTokenVersion, AppRole, Command, Requirement, Tenant, Times,
 use serde_json::json;
 
 use super::{gateway, gateway_at, granted, reports};
-use crate::harness::{World, http};
+use crate::harness::{Harness, http};
 use crate::tokens::claims;
 
 const GRANT: (&str, &str) = ("grant_type", "client_credentials");
 
 #[tokio::test]
 async fn a_token_of_an_application_has_roles_and_no_person() {
-    let world = World::start().await;
-    let tokens = granted(gateway(&world, &[GRANT, ("scope", &reports())])).await;
+    let harness = Harness::start().await;
+    let tokens = granted(gateway(&harness, &[GRANT, ("scope", &reports())])).await;
     for absent in ["refresh_token", "id_token", "client_info", "scope"] {
         assert!(tokens.get(absent).is_none(), "{absent}");
     }
     let claims = claims(&tokens["access_token"]);
     for (name, value) in [
         ("ver", json!("1.0")),
-        ("iss", json!(format!("{}/{}/", world.base, demo::TENANT_ID))),
+        (
+            "iss",
+            json!(format!("{}/{}/", harness.base, demo::TENANT_ID)),
+        ),
         ("aud", json!(format!("api://{}", demo::REPORTS_CLIENT_ID))),
         ("appid", json!(demo::GATEWAY_CLIENT_ID)),
         ("appidacr", json!("1")),
@@ -48,9 +51,9 @@ async fn the_resource_decides_the_version() {
         value: "Another.Role".to_owned(),
         granted_to: vec![demo::BRIDGE_CLIENT_ID],
     }];
-    let world = World::with(tenant).await;
-    let tokens = granted(gateway(&world, &[GRANT, ("scope", &reports())])).await;
-    let claims = world
+    let harness = Harness::with(tenant).await;
+    let tokens = granted(gateway(&harness, &[GRANT, ("scope", &reports())])).await;
+    let claims = harness
         .verify(
             tokens["access_token"].as_str().unwrap(),
             demo::REPORTS_CLIENT_ID,
@@ -69,11 +72,11 @@ async fn the_resource_decides_the_version() {
 
 #[tokio::test]
 async fn a_persons_token_of_version_1_says_the_same_in_other_words() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let api = format!("api://{}", demo::REPORTS_CLIENT_ID);
     let scope = format!("openid {api}/{}", demo::REPORTS_SCOPE);
-    let code = world.code(&[("scope", &scope)]).await;
-    let tokens = world.redeem(&[("code", &code)]).await;
+    let code = harness.code(&[("scope", &scope)]).await;
+    let tokens = harness.redeem(&[("code", &code)]).await;
     let claims = claims(&tokens["access_token"]);
     for (name, value) in [
         ("ver", json!("1.0")),
@@ -91,26 +94,26 @@ async fn a_persons_token_of_version_1_says_the_same_in_other_words() {
     let header = jsonwebtoken::decode_header(tokens["access_token"].as_str().unwrap()).unwrap();
     assert_eq!(header.x5t, header.kid);
     let by_id = format!("{}/{}", demo::REPORTS_CLIENT_ID, demo::REPORTS_SCOPE);
-    let code = world.code(&[("scope", &by_id)]).await;
-    let tokens = world.redeem(&[("code", &code)]).await;
+    let code = harness.code(&[("scope", &by_id)]).await;
+    let tokens = harness.redeem(&[("code", &code)]).await;
     let claims = crate::tokens::claims(&tokens["access_token"]);
     assert_eq!(claims["aud"], json!(demo::REPORTS_CLIENT_ID));
 }
 
 #[tokio::test]
 async fn userinfo_knows_no_application() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let graph = "https://graph.microsoft.com/.default";
-    let tokens = granted(gateway(&world, &[GRANT, ("scope", graph)])).await;
+    let tokens = granted(gateway(&harness, &[GRANT, ("scope", graph)])).await;
     let token = tokens["access_token"].as_str().unwrap();
-    let userinfo = http().get(format!("{}/oidc/userinfo", world.base));
+    let userinfo = http().get(format!("{}/oidc/userinfo", harness.base));
     let refused = userinfo.bearer_auth(token).send().await.unwrap();
     assert_eq!(refused.status(), 401);
 }
 
 #[tokio::test]
 async fn what_a_machine_asks_for_has_to_be_everything_of_one_resource_in_one_tenant() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let reports = reports();
     let named = format!("api://{}/{}", demo::REPORTS_CLIENT_ID, demo::REPORTS_SCOPE);
     for (scope, error, code) in [
@@ -118,36 +121,38 @@ async fn what_a_machine_asks_for_has_to_be_everything_of_one_resource_in_one_ten
         (named.as_str(), "invalid_scope", 1_002_012),
         ("api://nowhere/.default", "invalid_resource", 500_011),
     ] {
-        let request = gateway(&world, &[GRANT, ("scope", scope)]);
-        world.refused(request, 400, error, code).await;
+        let request = gateway(&harness, &[GRANT, ("scope", scope)]);
+        harness.expect_error(request, 400, error, code).await;
     }
     let grant = [GRANT, ("scope", reports.as_str())];
     let bridge = demo::BRIDGE_CLIENT_ID.to_string();
     let public = [("client_id", bridge.as_str()), GRANT, ("scope", &reports)];
-    let public = world.ask(&demo::TENANT_ID.to_string(), &public);
-    world
-        .refused(public, 401, "invalid_client", 7_000_218)
+    let public = harness.token_request(&demo::TENANT_ID.to_string(), &public);
+    harness
+        .expect_error(public, 401, "invalid_client", 7_000_218)
         .await;
     let secretless = [&grant[..], &[("client_secret", "")]].concat();
-    let secretless = gateway(&world, &secretless);
-    world
-        .refused(secretless, 401, "invalid_client", 7_000_218)
+    let secretless = gateway(&harness, &secretless);
+    harness
+        .expect_error(secretless, 401, "invalid_client", 7_000_218)
         .await;
 
     let mut everywhere = Tenant::demo("http://localhost/cb");
     everywhere.apps[1].sign_in_audience = emulator::SignInAudience::OrgsAndPersonal;
-    let world = World::with(everywhere).await;
+    let harness = Harness::with(everywhere).await;
     for (authority, code) in [
         ("common", 9_001_023),
         ("consumers", 9_001_023),
         ("organizations", 50_059),
     ] {
-        let request = gateway_at(&world, authority, &grant);
-        world.refused(request, 400, "invalid_request", code).await;
+        let request = gateway_at(&harness, authority, &grant);
+        harness
+            .expect_error(request, 400, "invalid_request", code)
+            .await;
     }
     let abroad = [GRANT, ("scope", "https://graph.microsoft.com/.default")];
-    let at_home = granted(gateway(&world, &abroad)).await;
-    let abroad = granted(gateway_at(&world, "fabrikam.example", &abroad)).await;
+    let at_home = granted(gateway(&harness, &abroad)).await;
+    let abroad = granted(gateway_at(&harness, "fabrikam.example", &abroad)).await;
     let oid = |tokens: &serde_json::Value| claims(&tokens["access_token"])["oid"].clone();
     assert_ne!(
         oid(&at_home),
@@ -158,7 +163,7 @@ async fn what_a_machine_asks_for_has_to_be_everything_of_one_resource_in_one_ten
 
 #[tokio::test]
 async fn an_error_that_is_switched_on_reaches_machines_and_a_users_policy_does_not() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let scope = reports();
     let form = [GRANT, ("scope", scope.as_str())];
     let policy = Command::Require {
@@ -166,7 +171,7 @@ async fn an_error_that_is_switched_on_reaches_machines_and_a_users_policy_does_n
         user: None,
         app: None,
     };
-    world.switch(policy).await;
+    harness.apply(policy).await;
     let expired = Command::Fail {
         number: 7_000_222,
         endpoint: None,
@@ -174,10 +179,10 @@ async fn an_error_that_is_switched_on_reaches_machines_and_a_users_policy_does_n
         app: Some(demo::GATEWAY_CLIENT_ID.to_string()),
         times: Times::ONCE,
     };
-    world.switch(expired).await;
-    let request = gateway(&world, &form);
-    world
-        .refused(request, 401, "invalid_client", 7_000_222)
+    harness.apply(expired).await;
+    let request = gateway(&harness, &form);
+    harness
+        .expect_error(request, 401, "invalid_client", 7_000_222)
         .await;
-    granted(gateway(&world, &form)).await;
+    granted(gateway(&harness, &form)).await;
 }

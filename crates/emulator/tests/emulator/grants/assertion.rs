@@ -12,7 +12,7 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
 use super::{gateway, granted, reports};
-use crate::harness::World;
+use crate::harness::Harness;
 use crate::tokens::claims;
 
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -60,12 +60,12 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
 }
 
-async fn world() -> World {
+async fn harness() -> Harness {
     let mut tenant = Tenant::demo("http://localhost/cb");
     let file = pem("CERTIFICATE", &registered().der);
     let certificate = Certificate::from_pem(file.as_bytes()).unwrap();
     tenant.apps[1].certificates = vec![certificate];
-    World::with(tenant).await
+    Harness::with(tenant).await
 }
 
 fn ps256() -> Header {
@@ -75,15 +75,15 @@ fn ps256() -> Header {
     }
 }
 
-fn good(world: &World) -> Value {
-    let now = world.clock.clock().unix();
+fn good(harness: &Harness) -> Value {
+    let now = harness.clock.clock().unix();
     json!({
         "iss": demo::GATEWAY_CLIENT_ID, "sub": demo::GATEWAY_CLIENT_ID, "jti": "1",
-        "aud": world.url("/oauth2/v2.0/token"), "nbf": now, "iat": now, "exp": now + 600,
+        "aud": harness.url("/oauth2/v2.0/token"), "nbf": now, "iat": now, "exp": now + 600,
     })
 }
 
-fn with(world: &World, assertion: &str) -> RequestBuilder {
+fn with(harness: &Harness, assertion: &str) -> RequestBuilder {
     let grant = [
         ("grant_type", "client_credentials"),
         ("scope", &reports()),
@@ -91,34 +91,34 @@ fn with(world: &World, assertion: &str) -> RequestBuilder {
         ("client_assertion_type", TYPE),
         ("client_assertion", assertion),
     ];
-    gateway(world, &grant)
+    gateway(harness, &grant)
 }
 
 #[tokio::test]
 async fn a_certificate_proves_a_client_in_the_new_way_and_in_the_old() {
-    let world = world().await;
+    let harness = harness().await;
     let old = Header {
         x5t: Some(registered().sha1()),
         ..Header::new(Algorithm::RS256)
     };
-    let issuer = json!(world.issuer());
+    let issuer = json!(harness.issuer());
     for (header, audience) in [(ps256(), None), (old, None), (ps256(), Some(issuer))] {
-        let mut asserted = good(&world);
+        let mut asserted = good(&harness);
         asserted["exp"] = json!(asserted["exp"].as_f64().unwrap() + 0.25);
         if let Some(audience) = audience {
             asserted["aud"] = audience;
         }
         let assertion = registered().sign(&header, &asserted);
-        let tokens = granted(with(&world, &assertion)).await;
+        let tokens = granted(with(&harness, &assertion)).await;
         assert_eq!(claims(&tokens["access_token"])["appidacr"], "2");
-        granted(with(&world, &assertion)).await;
+        granted(with(&harness, &assertion)).await;
     }
 }
 
 #[tokio::test]
 async fn an_assertion_that_proves_nothing_is_refused() {
-    let world = world().await;
-    let now = world.clock.clock().unix();
+    let harness = harness().await;
+    let now = harness.clock.clock().unix();
     let bridge = json!(demo::BRIDGE_CLIENT_ID);
     for (claim, value, code) in [
         (
@@ -133,29 +133,33 @@ async fn an_assertion_that_proves_nothing_is_refused() {
         ("jti", Value::Null, 50_027),
         ("exp", Value::Null, 50_027),
     ] {
-        let mut claims = good(&world);
+        let mut claims = good(&harness);
         claims[claim] = value;
         let assertion = registered().sign(&ps256(), &claims);
-        let refused = with(&world, &assertion);
-        let body = world.refused(refused, 401, "invalid_client", code).await;
+        let refused = with(&harness, &assertion);
+        let body = harness
+            .expect_error(refused, 401, "invalid_client", code)
+            .await;
         assert!(!body.to_string().contains(&assertion));
     }
     for malformed in ["a", "a.b", "a.b.c", "a.b.c.d"] {
-        let refused = with(&world, malformed);
-        world.refused(refused, 401, "invalid_client", 50_027).await;
+        let refused = with(&harness, malformed);
+        harness
+            .expect_error(refused, 401, "invalid_client", 50_027)
+            .await;
     }
 }
 
 #[tokio::test]
 async fn only_a_registered_certificate_counts() {
-    let world = world().await;
+    let harness = harness().await;
     let stranger = Pair::new();
     let unnamed = Header::new(Algorithm::PS256);
     let strangers = Header {
         x5t_s256: Some(stranger.sha256()),
         ..Header::new(Algorithm::PS256)
     };
-    let claims = good(&world);
+    let claims = good(&harness);
     for assertion in [
         registered().sign(&unnamed, &claims),
         stranger.sign(&strangers, &claims),
@@ -168,8 +172,10 @@ async fn only_a_registered_certificate_counts() {
             &claims,
         ),
     ] {
-        let refused = with(&world, &assertion);
-        world.refused(refused, 401, "invalid_client", 700_027).await;
+        let refused = with(&harness, &assertion);
+        harness
+            .expect_error(refused, 401, "invalid_client", 700_027)
+            .await;
     }
     let signed = registered().sign(&ps256(), &claims);
     let (rest, signature) = signed.rsplit_once('.').unwrap();
@@ -177,14 +183,16 @@ async fn only_a_registered_certificate_counts() {
     let mut other = claims.clone();
     other["jti"] = json!("2");
     let other = URL_SAFE_NO_PAD.encode(other.to_string());
-    let swapped = with(&world, &format!("{header}.{other}.{signature}"));
-    world.refused(swapped, 401, "invalid_client", 700_027).await;
+    let swapped = with(&harness, &format!("{header}.{other}.{signature}"));
+    harness
+        .expect_error(swapped, 401, "invalid_client", 700_027)
+        .await;
 }
 
 #[tokio::test]
 async fn an_assertion_comes_with_its_type_and_from_web_apps_only() {
-    let world = world().await;
-    let assertion = registered().sign(&ps256(), &good(&world));
+    let harness = harness().await;
+    let assertion = registered().sign(&ps256(), &good(&harness));
     for (kind, code) in [
         ("", 900_144),
         ("urn:ietf:params:oauth:saml2-bearer", 9_002_313),
@@ -196,16 +204,18 @@ async fn an_assertion_comes_with_its_type_and_from_web_apps_only() {
             ("client_assertion_type", kind),
             ("client_assertion", &assertion),
         ];
-        world
-            .refused(gateway(&world, &grant), 400, "invalid_request", code)
+        harness
+            .expect_error(gateway(&harness, &grant), 400, "invalid_request", code)
             .await;
     }
-    let public = world.token(&[
+    let public = harness.token(&[
         ("code", "x"),
         ("client_assertion_type", TYPE),
         ("client_assertion", &assertion),
     ]);
-    world.refused(public, 401, "invalid_client", 700_025).await;
+    harness
+        .expect_error(public, 401, "invalid_client", 700_025)
+        .await;
 }
 
 #[test]

@@ -7,7 +7,7 @@ use emulator::{Command, Endpoint, Requirement, Times};
 use serde_json::Value;
 
 use super::granted;
-use crate::harness::{Browser, Page, World, http};
+use crate::harness::{Browser, Harness, Page, http};
 use crate::tokens::claims;
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
@@ -16,72 +16,72 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 struct Device {
     client_id: String,
     authority: String,
-    answer: Value,
+    response: Value,
 }
 
 impl Device {
-    async fn asks(world: &World, client_id: &str, authority: &str, scope: &str) -> Self {
-        let url = format!("{}/{authority}/oauth2/v2.0/devicecode", world.base);
+    async fn request(harness: &Harness, client_id: &str, authority: &str, scope: &str) -> Self {
+        let url = format!("{}/{authority}/oauth2/v2.0/devicecode", harness.base);
         let form = [("client_id", client_id), ("scope", scope)];
         Self {
             client_id: client_id.to_owned(),
             authority: authority.to_owned(),
-            answer: granted(http().post(url).form(&form)).await,
+            response: granted(http().post(url).form(&form)).await,
         }
     }
 
     /// The bridge, for the gateway's API.
-    async fn bridge(world: &World) -> Self {
+    async fn bridge(harness: &Harness) -> Self {
         let scope = format!("openid offline_access {}", demo::gateway_scope());
         let client = demo::BRIDGE_CLIENT_ID.to_string();
-        Self::asks(world, &client, &demo::TENANT_ID.to_string(), &scope).await
+        Self::request(harness, &client, &demo::TENANT_ID.to_string(), &scope).await
     }
 
     fn text(&self, name: &str) -> &str {
-        self.answer[name].as_str().unwrap()
+        self.response[name].as_str().unwrap()
     }
 
     /// Asks whether its person has signed in.
-    fn polls(&self, world: &World) -> reqwest::RequestBuilder {
-        self.polls_with(world, self.text("device_code"))
+    fn poll(&self, harness: &Harness) -> reqwest::RequestBuilder {
+        self.poll_with(harness, self.text("device_code"))
     }
 
-    fn polls_with(&self, world: &World, code: &str) -> reqwest::RequestBuilder {
+    fn poll_with(&self, harness: &Harness, code: &str) -> reqwest::RequestBuilder {
         let form = [
             ("grant_type", GRANT),
             ("client_id", &self.client_id),
             ("device_code", code),
         ];
-        world.ask(&self.authority, &form)
+        harness.token_request(&self.authority, &form)
     }
 
     /// Its person types the code, and signs in as far as the last question.
-    async fn person_signs_in(&self, world: &World, name: &str) -> (Browser, Page) {
-        let person = Browser::new();
+    async fn user_signs_in(&self, harness: &Harness, name: &str) -> (Browser, Page) {
+        let browser = Browser::new();
         let page = self
-            .person_types(world, &person, self.text("user_code"))
+            .user_enters_code(harness, &browser, self.text("user_code"))
             .await;
-        let page = person.answer(&page, &[("loginfmt", name)]).await;
-        let page = person.password(&page).await;
+        let page = browser.submit(&page, &[("loginfmt", name)]).await;
+        let page = browser.password(&page).await;
         page.shows("Are you trying to sign in to");
-        (person, page)
+        (browser, page)
     }
 
-    async fn person_types(&self, world: &World, person: &Browser, code: &str) -> Page {
+    async fn user_enters_code(&self, harness: &Harness, browser: &Browser, code: &str) -> Page {
         let url = self.text("verification_uri");
-        assert_eq!(url, format!("{}/devicelogin", world.base));
-        person.open(url).await.shows("Enter code");
-        person.post(url, &[("otc", code)]).await
+        assert_eq!(url, format!("{}/devicelogin", harness.base));
+        browser.open(url).await.shows("Enter code");
+        browser.post(url, &[("otc", code)]).await
     }
 }
 
 #[tokio::test]
 async fn a_device_shows_a_code_and_asks_until_its_person_has_signed_in() {
-    let world = World::start().await;
-    let device = Device::bridge(&world).await;
-    assert_eq!(device.answer["expires_in"], 900);
-    assert_eq!(device.answer["interval"], 5);
-    assert!(device.answer.get("verification_uri_complete").is_none());
+    let harness = Harness::start().await;
+    let device = Device::bridge(&harness).await;
+    assert_eq!(device.response["expires_in"], 900);
+    assert_eq!(device.response["interval"], 5);
+    assert!(device.response.get("verification_uri_complete").is_none());
     let (code, message) = (device.text("user_code"), device.text("message"));
     assert_eq!(code.len(), 9);
     assert!(
@@ -90,115 +90,119 @@ async fn a_device_shows_a_code_and_asks_until_its_person_has_signed_in() {
     );
 
     for _ in 0..3 {
-        let early = device.polls(&world);
-        world
-            .refused(early, 400, "authorization_pending", 70_016)
+        let early = device.poll(&harness);
+        harness
+            .expect_error(early, 400, "authorization_pending", 70_016)
             .await;
     }
-    let (person, page) = device.person_signs_in(&world, ADELE).await;
-    let early = device.polls(&world);
-    world
-        .refused(early, 400, "authorization_pending", 70_016)
+    let (browser, page) = device.user_signs_in(&harness, ADELE).await;
+    let early = device.poll(&harness);
+    harness
+        .expect_error(early, 400, "authorization_pending", 70_016)
         .await;
-    let end = person.answer(&page, &[("action", "next")]).await;
+    let end = browser.submit(&page, &[("action", "next")]).await;
     end.shows("You have signed in to Postern bridge on your device");
     assert!(!end.headers.contains_key("location"));
 
-    let tokens = granted(device.polls(&world)).await;
+    let tokens = granted(device.poll(&harness)).await;
     assert_eq!(tokens["scope"], demo::gateway_scope());
     assert_eq!(claims(&tokens["access_token"])["azpacr"], "0");
     assert!(tokens["refresh_token"].is_string());
-    let again = device.polls(&world);
-    world.refused(again, 400, "invalid_grant", 54_005).await;
+    let again = device.poll(&harness);
+    harness
+        .expect_error(again, 400, "invalid_grant", 54_005)
+        .await;
 }
 
 #[tokio::test]
 async fn a_person_may_say_no() {
-    let world = World::start().await;
-    let device = Device::bridge(&world).await;
-    let (person, page) = device.person_signs_in(&world, ADELE).await;
-    let end = person.answer(&page, &[("action", "back")]).await;
+    let harness = Harness::start().await;
+    let device = Device::bridge(&harness).await;
+    let (browser, page) = device.user_signs_in(&harness, ADELE).await;
+    let end = browser.submit(&page, &[("action", "back")]).await;
     end.shows("You did not sign in to Postern bridge");
-    let declined = device.polls(&world);
-    world
-        .refused(declined, 400, "authorization_declined", 65_004)
+    let declined = device.poll(&harness);
+    harness
+        .expect_error(declined, 400, "authorization_declined", 65_004)
         .await;
-    let late = person.answer(&page, &[("action", "next")]).await;
+    let late = browser.submit(&page, &[("action", "next")]).await;
     late.shows_error(70_019);
 }
 
 #[tokio::test]
 async fn codes_live_fifteen_minutes() {
-    let world = World::start().await;
-    let device = Device::bridge(&world).await;
-    let (person, page) = device.person_signs_in(&world, ADELE).await;
-    world.clock.advance(Duration::from_secs(900));
-    let late = device.polls(&world);
-    world.refused(late, 400, "expired_token", 70_019).await;
-    person
-        .answer(&page, &[("action", "next")])
+    let harness = Harness::start().await;
+    let device = Device::bridge(&harness).await;
+    let (browser, page) = device.user_signs_in(&harness, ADELE).await;
+    harness.clock.advance(Duration::from_secs(900));
+    let late = device.poll(&harness);
+    harness
+        .expect_error(late, 400, "expired_token", 70_019)
+        .await;
+    browser
+        .submit(&page, &[("action", "next")])
         .await
         .shows_error(70_019);
     let code = device.text("user_code");
-    let page = device.person_types(&world, &person, code).await;
+    let page = device.user_enters_code(&harness, &browser, code).await;
     page.shows("That code didn’t work");
 }
 
 #[tokio::test]
 async fn a_code_is_typed_as_people_type() {
-    let world = World::start().await;
-    let device = Device::bridge(&world).await;
+    let harness = Harness::start().await;
+    let device = Device::bridge(&harness).await;
     let code = device.text("user_code").to_lowercase();
     let spaced = format!(" {} {} ", &code[..4], &code[4..]);
-    let person = Browser::new();
+    let browser = Browser::new();
     device
-        .person_types(&world, &person, "ABCDEFGHI")
+        .user_enters_code(&harness, &browser, "ABCDEFGHI")
         .await
         .shows("That code didn’t work");
     device
-        .person_types(&world, &person, "")
+        .user_enters_code(&harness, &browser, "")
         .await
         .shows("That code didn’t work");
     device
-        .person_types(&world, &person, &spaced)
+        .user_enters_code(&harness, &browser, &spaced)
         .await
         .shows("to continue to Postern bridge");
     let typed = format!("{}?otc={code}", device.text("verification_uri"));
-    assert_eq!(person.open(&typed).await.value_of("otc"), code);
+    assert_eq!(browser.open(&typed).await.value_of("otc"), code);
     let hostile = format!("{}?otc=%22%3E%3Cb%3E", device.text("verification_uri"));
-    assert!(!person.open(&hostile).await.body.contains("\"><b>"));
+    assert!(!browser.open(&hostile).await.body.contains("\"><b>"));
 }
 
 #[tokio::test]
 async fn a_code_is_of_one_device() {
-    let world = World::start().await;
-    let device = Device::bridge(&world).await;
-    let unknown = device.polls_with(&world, "made-up");
-    world
-        .refused(unknown, 400, "bad_verification_code", 70_018)
+    let harness = Harness::start().await;
+    let device = Device::bridge(&harness).await;
+    let unknown = device.poll_with(&harness, "made-up");
+    harness
+        .expect_error(unknown, 400, "bad_verification_code", 70_018)
         .await;
-    let missing = device.polls_with(&world, "");
-    world
-        .refused(missing, 400, "invalid_request", 900_144)
+    let missing = device.poll_with(&harness, "");
+    harness
+        .expect_error(missing, 400, "invalid_request", 900_144)
         .await;
     let notes = demo::NOTES_CLIENT_ID.to_string();
     let foreign = Device {
         client_id: notes,
         authority: device.authority.clone(),
-        answer: device.answer.clone(),
+        response: device.response.clone(),
     };
-    let foreign = foreign.polls(&world);
-    world
-        .refused(foreign, 400, "bad_verification_code", 70_018)
+    let foreign = foreign.poll(&harness);
+    harness
+        .expect_error(foreign, 400, "bad_verification_code", 70_018)
         .await;
 }
 
 #[tokio::test]
 async fn a_device_asks_for_what_there_is() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let client = demo::BRIDGE_CLIENT_ID.to_string();
     let ask = |authority: &str, form: &[(&str, &str)]| {
-        let url = format!("{}/{authority}/oauth2/v2.0/devicecode", world.base);
+        let url = format!("{}/{authority}/oauth2/v2.0/devicecode", harness.base);
         http().post(url).form(form)
     };
     let own = demo::TENANT_ID.to_string();
@@ -225,17 +229,19 @@ async fn a_device_asks_for_what_there_is() {
             90_002,
         ),
     ] {
-        world.refused(ask(authority, form), 400, error, code).await;
+        harness
+            .expect_error(ask(authority, form), 400, error, code)
+            .await;
     }
 }
 
 #[tokio::test]
 async fn personal_accounts_sign_in_on_devices_too() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let notes = demo::NOTES_CLIENT_ID.to_string();
-    let device = Device::asks(&world, &notes, "common", "openid User.Read").await;
-    let (person, page) = device.person_signs_in(&world, LEE).await;
-    person.answer(&page, &[("action", "next")]).await;
+    let device = Device::request(&harness, &notes, "common", "openid User.Read").await;
+    let (browser, page) = device.user_signs_in(&harness, LEE).await;
+    browser.submit(&page, &[("action", "next")]).await;
     let form = [
         // As older clients ask.
         ("grant_type", "device_code"),
@@ -243,7 +249,7 @@ async fn personal_accounts_sign_in_on_devices_too() {
         ("code", device.text("device_code")),
         ("client_info", "1"),
     ];
-    let tokens = granted(world.ask("common", &form)).await;
+    let tokens = granted(harness.token_request("common", &form)).await;
     assert_eq!(
         claims(&tokens["id_token"])["tid"],
         emulator::CONSUMERS.to_string()
@@ -252,7 +258,7 @@ async fn personal_accounts_sign_in_on_devices_too() {
 
 #[tokio::test]
 async fn errors_and_policies_reach_devices_and_their_people() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let fail = |number, endpoint| Command::Fail {
         number,
         endpoint,
@@ -260,50 +266,54 @@ async fn errors_and_policies_reach_devices_and_their_people() {
         app: None,
         times: Times::ONCE,
     };
-    world
-        .switch(fail(700_016, Some(Endpoint::DeviceCode)))
+    harness
+        .apply(fail(700_016, Some(Endpoint::DeviceCode)))
         .await;
-    let url = world.url("/oauth2/v2.0/devicecode");
+    let url = harness.url("/oauth2/v2.0/devicecode");
     let client = demo::BRIDGE_CLIENT_ID.to_string();
     let form = [("client_id", client.as_str()), ("scope", "openid")];
     let request = http().post(url).form(&form);
     let body: Value = request.send().await.unwrap().json().await.unwrap();
     assert_eq!(body["error_codes"], serde_json::json!([700_016]));
 
-    let device = Device::bridge(&world).await;
-    world.switch(fail(50_196, Some(Endpoint::Token))).await;
-    let poll = device.polls(&world);
-    world.refused(poll, 400, "invalid_grant", 50_196).await;
-    let poll = device.polls(&world);
-    world
-        .refused(poll, 400, "authorization_pending", 70_016)
+    let device = Device::bridge(&harness).await;
+    harness.apply(fail(50_196, Some(Endpoint::Token))).await;
+    let poll = device.poll(&harness);
+    harness
+        .expect_error(poll, 400, "invalid_grant", 50_196)
+        .await;
+    let poll = device.poll(&harness);
+    harness
+        .expect_error(poll, 400, "authorization_pending", 70_016)
         .await;
     let consent = Command::Require {
         requirement: Requirement::Consent,
         user: None,
         app: None,
     };
-    world.switch(consent).await;
-    let person = Browser::new();
+    harness.apply(consent).await;
+    let browser = Browser::new();
     let page = device
-        .person_types(&world, &person, device.text("user_code"))
+        .user_enters_code(&harness, &browser, device.text("user_code"))
         .await;
-    let page = person.answer(&page, &[("loginfmt", ADELE)]).await;
-    let page = person.password(&page).await;
+    let page = browser.submit(&page, &[("loginfmt", ADELE)]).await;
+    let page = browser.password(&page).await;
     page.shows("data-page=\"consent\"");
-    let page = person.answer(&page, &[("action", "next")]).await;
+    let page = browser.submit(&page, &[("action", "next")]).await;
     page.shows("Are you trying to sign in to");
-    person.answer(&page, &[("action", "next")]).await;
+    browser.submit(&page, &[("action", "next")]).await;
 
     let blocked = Command::Require {
         requirement: Requirement::Blocked,
         user: Some(ADELE.to_owned()),
         app: None,
     };
-    let state = world.switch(blocked).await;
-    let poll = device.polls(&world);
-    world.refused(poll, 400, "invalid_grant", 53_003).await;
+    let state = harness.apply(blocked).await;
+    let poll = device.poll(&harness);
+    harness
+        .expect_error(poll, 400, "invalid_grant", 53_003)
+        .await;
     let rule = state.rules.last().unwrap().rule;
-    world.switch(Command::Remove { rule }).await;
-    granted(device.polls(&world)).await;
+    harness.apply(Command::Remove { rule }).await;
+    granted(device.poll(&harness)).await;
 }

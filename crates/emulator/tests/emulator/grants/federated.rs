@@ -5,23 +5,23 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{gateway, granted, reports};
-use crate::harness::{World, http};
+use crate::harness::{Harness, http};
 use crate::tokens::claims;
 
 const EXCHANGE: &str = FederatedCredential::AUDIENCE;
 
-fn metadata(world: &World, query: &[(&str, &str)]) -> reqwest::RequestBuilder {
-    let url = format!("{}/metadata/identity/oauth2/token", world.base);
+fn metadata(harness: &Harness, query: &[(&str, &str)]) -> reqwest::RequestBuilder {
+    let url = format!("{}/metadata/identity/oauth2/token", harness.base);
     http().get(url).query(query).header("metadata", "true")
 }
 
-async fn token_of_identity(world: &World, resource: &str) -> String {
+async fn token_of_identity(harness: &Harness, resource: &str) -> String {
     let query = [("api-version", "2018-02-01"), ("resource", resource)];
-    let answer = granted(metadata(world, &query)).await;
-    answer["access_token"].as_str().unwrap().to_owned()
+    let response = granted(metadata(harness, &query)).await;
+    response["access_token"].as_str().unwrap().to_owned()
 }
 
-fn with(world: &World, assertion: &str) -> reqwest::RequestBuilder {
+fn with(harness: &Harness, assertion: &str) -> reqwest::RequestBuilder {
     let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
     let grant = [
         ("grant_type", "client_credentials"),
@@ -30,7 +30,7 @@ fn with(world: &World, assertion: &str) -> reqwest::RequestBuilder {
         ("client_assertion_type", kind),
         ("client_assertion", assertion),
     ];
-    gateway(world, &grant)
+    gateway(harness, &grant)
 }
 
 fn trusting(credential: FederatedCredential) -> Tenant {
@@ -49,24 +49,24 @@ fn credential() -> FederatedCredential {
 
 #[tokio::test]
 async fn the_metadata_service_answers_as_a_machine_in_azure_hears_it() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let client = demo::HOST_CLIENT_ID.to_string();
     let query = [
         ("api-version", "2018-02-01"),
         ("resource", EXCHANGE),
         ("client_id", &client),
     ];
-    let answer = granted(metadata(&world, &query)).await;
-    assert_eq!(answer["resource"], EXCHANGE);
-    assert_eq!(answer["client_id"], client);
-    assert_eq!(answer["token_type"], "Bearer");
-    let number = |name: &str| answer[name].as_str().unwrap().parse::<u64>().unwrap();
+    let response = granted(metadata(&harness, &query)).await;
+    assert_eq!(response["resource"], EXCHANGE);
+    assert_eq!(response["client_id"], client);
+    assert_eq!(response["token_type"], "Bearer");
+    let number = |name: &str| response[name].as_str().unwrap().parse::<u64>().unwrap();
     assert_eq!(
         number("expires_on"),
-        world.clock.clock().unix() + number("expires_in")
+        harness.clock.clock().unix() + number("expires_in")
     );
-    let claims = claims(&answer["access_token"]);
-    assert_eq!(claims["iss"], world.issuer());
+    let claims = claims(&response["access_token"]);
+    assert_eq!(claims["iss"], harness.issuer());
     assert_eq!(claims["sub"], json!(demo::HOST_OBJECT_ID));
     assert_eq!(claims["aud"], "fb60f99c-7a34-4190-8149-302f77469936");
     assert!(claims.get("scp").is_none());
@@ -80,7 +80,7 @@ async fn the_metadata_service_refuses_in_its_own_words() {
         client_id: Uuid::new_v4(),
         name: "A second one".to_owned(),
     });
-    let world = World::with(tenant).await;
+    let harness = Harness::with(tenant).await;
     let version = ("api-version", "2018-02-01");
     let (all, client) = (("resource", EXCHANGE), demo::HOST_CLIENT_ID.to_string());
     let own = ("client_id", client.as_str());
@@ -94,26 +94,26 @@ async fn the_metadata_service_refuses_in_its_own_words() {
             "api://nowhere",
         ),
     ] {
-        let refused = metadata(&world, query).send().await.unwrap();
+        let refused = metadata(&harness, query).send().await.unwrap();
         assert_eq!(refused.status(), 400);
         let body: Value = refused.json().await.unwrap();
         assert_eq!(body["error"], "invalid_request");
         let said = body["error_description"].as_str().unwrap();
         assert!(said.contains(text), "{said}");
     }
-    let url = format!("{}/metadata/identity/oauth2/token", world.base);
+    let url = format!("{}/metadata/identity/oauth2/token", harness.base);
     let slash = http().get(format!("{url}/")).query(&[version, all, own]);
     granted(slash.header("metadata", "true")).await;
     let without = http().get(url).query(&[version, all, own]);
     assert_eq!(without.send().await.unwrap().status(), 400);
-    granted(metadata(&world, &[version, all, own])).await;
+    granted(metadata(&harness, &[version, all, own])).await;
 }
 
 #[tokio::test]
 async fn an_identity_that_is_trusted_stands_in_for_a_secret() {
-    let world = World::start().await;
-    let assertion = token_of_identity(&world, EXCHANGE).await;
-    let tokens = granted(with(&world, &assertion)).await;
+    let harness = Harness::start().await;
+    let assertion = token_of_identity(&harness, EXCHANGE).await;
+    let tokens = granted(with(&harness, &assertion)).await;
     let claims = claims(&tokens["access_token"]);
     assert_eq!(claims["appid"], json!(demo::GATEWAY_CLIENT_ID));
     assert_eq!(claims["appidacr"], "2");
@@ -146,37 +146,41 @@ async fn issuer_subject_and_audience_are_those_of_the_registration() {
             700_212,
         ),
     ] {
-        let world = World::with(trusting(credential)).await;
-        let assertion = token_of_identity(&world, EXCHANGE).await;
-        let refused = with(&world, &assertion);
-        world.refused(refused, 401, "invalid_client", code).await;
+        let harness = Harness::with(trusting(credential)).await;
+        let assertion = token_of_identity(&harness, EXCHANGE).await;
+        let refused = with(&harness, &assertion);
+        harness
+            .expect_error(refused, 401, "invalid_client", code)
+            .await;
     }
     let mut nobody = Tenant::demo("http://localhost/cb");
     nobody.apps[1].federated_credentials.clear();
-    let world = World::with(nobody).await;
-    let assertion = token_of_identity(&world, EXCHANGE).await;
-    let refused = with(&world, &assertion);
-    world.refused(refused, 401, "invalid_client", 70_025).await;
+    let harness = Harness::with(nobody).await;
+    let assertion = token_of_identity(&harness, EXCHANGE).await;
+    let refused = with(&harness, &assertion);
+    harness
+        .expect_error(refused, 401, "invalid_client", 70_025)
+        .await;
 }
 
 #[tokio::test]
 async fn a_token_for_another_resource_or_with_another_signature_is_no_assertion() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let gateway = format!("api://{}", demo::GATEWAY_CLIENT_ID);
-    let other = token_of_identity(&world, &gateway).await;
-    world
-        .refused(with(&world, &other), 401, "invalid_client", 700_212)
+    let other = token_of_identity(&harness, &gateway).await;
+    harness
+        .expect_error(with(&harness, &other), 401, "invalid_client", 700_212)
         .await;
-    let assertion = token_of_identity(&world, EXCHANGE).await;
+    let assertion = token_of_identity(&harness, EXCHANGE).await;
     let (rest, _) = assertion.rsplit_once('.').unwrap();
     let forged = format!("{rest}.{}", "A".repeat(342));
-    world
-        .refused(with(&world, &forged), 401, "invalid_client", 700_027)
+    harness
+        .expect_error(with(&harness, &forged), 401, "invalid_client", 700_027)
         .await;
-    world
+    harness
         .clock
         .advance(std::time::Duration::from_secs(2 * 60 * 60));
-    world
-        .refused(with(&world, &assertion), 401, "invalid_client", 700_024)
+    harness
+        .expect_error(with(&harness, &assertion), 401, "invalid_client", 700_024)
         .await;
 }

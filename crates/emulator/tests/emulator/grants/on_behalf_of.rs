@@ -4,7 +4,7 @@ use emulator::{Command, Requirement, SignInAudience, Tenant, demo};
 use serde_json::{Value, json};
 
 use super::{gateway, gateway_at, granted, reports};
-use crate::harness::{Browser, World, replace};
+use crate::harness::{Browser, Harness, replace};
 use crate::tokens::claims;
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -20,19 +20,19 @@ fn on_behalf_of<'a>(token: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str
     all
 }
 
-async fn token_for_the_gateway(world: &World) -> String {
-    let code = world.code(&[]).await;
-    let tokens = world.redeem(&[("code", &code)]).await;
+async fn token_for_the_gateway(harness: &Harness) -> String {
+    let code = harness.code(&[]).await;
+    let tokens = harness.redeem(&[("code", &code)]).await;
     tokens["access_token"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
 async fn an_api_gets_a_token_for_the_next_in_the_persons_name() {
-    let world = World::start().await;
-    let token = token_for_the_gateway(&world).await;
+    let harness = Harness::start().await;
+    let token = token_for_the_gateway(&harness).await;
     let asked = format!("{} openid offline_access", reports());
     let grant = on_behalf_of(&token, &[("scope", &asked), ("client_info", "1")]);
-    let tokens = granted(gateway(&world, &grant)).await;
+    let tokens = granted(gateway(&harness, &grant)).await;
     let claims_of = |token: &Value| claims(token);
     let next = claims_of(&tokens["access_token"]);
     for (name, value) in [
@@ -54,31 +54,31 @@ async fn an_api_gets_a_token_for_the_next_in_the_persons_name() {
         ("grant_type", "refresh_token"),
         ("refresh_token", tokens["refresh_token"].as_str().unwrap()),
     ];
-    let refreshed = granted(gateway(&world, &refresh)).await;
+    let refreshed = granted(gateway(&harness, &refresh)).await;
     assert_eq!(claims_of(&refreshed["access_token"])["aud"], next["aud"]);
 
     let graph = on_behalf_of(&token, &[("scope", "User.Read")]);
-    let tokens = granted(gateway(&world, &graph)).await;
+    let tokens = granted(gateway(&harness, &graph)).await;
     assert_eq!(tokens["scope"], "User.Read");
     assert!(tokens.get("refresh_token").is_none());
 }
 
 #[tokio::test]
 async fn only_a_persons_token_for_the_asking_api_will_do() {
-    let world = World::start().await;
-    let token = token_for_the_gateway(&world).await;
+    let harness = Harness::start().await;
+    let token = token_for_the_gateway(&harness).await;
     let scope = reports();
     let own = format!("{}/.default", demo::GATEWAY_CLIENT_ID);
     let machine = [
         ("grant_type", "client_credentials"),
         ("scope", own.as_str()),
     ];
-    let machine = granted(gateway(&world, &machine)).await;
-    let code = world.code(&[("scope", "User.Read")]).await;
-    let graph = world.redeem(&[("code", &code)]).await;
+    let machine = granted(gateway(&harness, &machine)).await;
+    let code = harness.code(&[("scope", "User.Read")]).await;
+    let graph = harness.redeem(&[("code", &code)]).await;
     let reports_scope = format!("api://{}/{}", demo::REPORTS_CLIENT_ID, demo::REPORTS_SCOPE);
-    let code = world.code(&[("scope", &reports_scope)]).await;
-    let another = world.redeem(&[("code", &code)]).await;
+    let code = harness.code(&[("scope", &reports_scope)]).await;
+    let another = harness.redeem(&[("code", &code)]).await;
     let (rest, _) = token.rsplit_once('.').unwrap();
     let forged = format!("{rest}.{}", "A".repeat(342));
     let access = |tokens: &Value| tokens["access_token"].as_str().unwrap().to_owned();
@@ -89,22 +89,26 @@ async fn only_a_persons_token_for_the_asking_api_will_do() {
         (forged, 50_013),
         ("not a token".to_owned(), 50_013),
     ] {
-        let request = gateway(&world, &on_behalf_of(&assertion, &[("scope", &scope)]));
-        world.refused(request, 400, "invalid_grant", code).await;
+        let request = gateway(&harness, &on_behalf_of(&assertion, &[("scope", &scope)]));
+        harness
+            .expect_error(request, 400, "invalid_grant", code)
+            .await;
     }
-    world
+    harness
         .clock
         .advance(std::time::Duration::from_secs(2 * 60 * 60));
-    let late = gateway(&world, &on_behalf_of(&token, &[("scope", &scope)]));
-    world.refused(late, 400, "invalid_grant", 500_133).await;
+    let late = gateway(&harness, &on_behalf_of(&token, &[("scope", &scope)]));
+    harness
+        .expect_error(late, 400, "invalid_grant", 500_133)
+        .await;
 }
 
 #[tokio::test]
 async fn the_request_is_for_one_resource_at_one_tenant_by_a_client_that_proves_itself() {
     let mut tenant = Tenant::demo("http://localhost/cb");
     tenant.apps[1].sign_in_audience = SignInAudience::MultipleOrgs;
-    let world = World::with(tenant).await;
-    let token = token_for_the_gateway(&world).await;
+    let harness = Harness::with(tenant).await;
+    let token = token_for_the_gateway(&harness).await;
     let scope = reports();
     let both = format!("{scope} User.Read");
     for (more, status, error, code) in [
@@ -124,8 +128,8 @@ async fn the_request_is_for_one_resource_at_one_tenant_by_a_client_that_proves_i
         let mut grant = on_behalf_of(&token, &[("scope", scope.as_str())]);
         grant.retain(|(name, _)| *name != more.0);
         grant.push(more);
-        let request = gateway(&world, &grant);
-        world.refused(request, status, error, code).await;
+        let request = gateway(&harness, &grant);
+        harness.expect_error(request, status, error, code).await;
     }
     let grant = on_behalf_of(&token, &[("scope", "User.Read")]);
     for (authority, error, code) in [
@@ -133,50 +137,50 @@ async fn the_request_is_for_one_resource_at_one_tenant_by_a_client_that_proves_i
         ("organizations", "invalid_request", 50_059),
         ("fabrikam.example", "invalid_grant", 50_020),
     ] {
-        let request = gateway_at(&world, authority, &grant);
-        world.refused(request, 400, error, code).await;
+        let request = gateway_at(&harness, authority, &grant);
+        harness.expect_error(request, 400, error, code).await;
     }
 }
 
 /// An error that is switched on, or a policy, has Entra's shape for this grant.
 #[tokio::test]
 async fn a_policy_of_the_next_api_wants_the_person_back() {
-    let world = World::start().await;
-    let token = token_for_the_gateway(&world).await;
+    let harness = Harness::start().await;
+    let token = token_for_the_gateway(&harness).await;
     let scope = reports();
-    world
-        .switch(Command::Require {
+    harness
+        .apply(Command::Require {
             requirement: Requirement::SecondFactor,
             user: None,
             app: Some(demo::REPORTS_CLIENT_ID.to_string()),
         })
         .await;
-    let ask = |token: &str| gateway(&world, &on_behalf_of(token, &[("scope", &scope)]));
-    let body = world
-        .refused(ask(&token), 400, "interaction_required", 50_076)
+    let ask = |token: &str| gateway(&harness, &on_behalf_of(token, &[("scope", &scope)]));
+    let body = harness
+        .expect_error(ask(&token), 400, "interaction_required", 50_076)
         .await;
     assert_eq!(body["suberror"], "basic_action");
     assert!(body["claims"].is_string(), "{body}");
     // Who gave a second factor at the sign-in has given it for what follows.
     let bridge = demo::BRIDGE_CLIENT_ID.to_string();
-    world
-        .switch(Command::Require {
+    harness
+        .apply(Command::Require {
             requirement: Requirement::SecondFactor,
             user: None,
             app: Some(bridge),
         })
         .await;
-    let person = Browser::new();
-    let page = person.sign_in(&world.authorize(&[]), demo::ADELE).await;
-    let answer = person.answer(&page, &[("otc", "123456")]).await;
-    let code = answer.parameter("code");
-    let tokens = world.redeem(&[("code", &code)]).await;
+    let browser = Browser::new();
+    let page = browser.sign_in(&harness.authorize(&[]), demo::ADELE).await;
+    let response = browser.submit(&page, &[("otc", "123456")]).await;
+    let code = response.parameter("code");
+    let tokens = harness.redeem(&[("code", &code)]).await;
     granted(ask(tokens["access_token"].as_str().unwrap())).await;
 
     let user = demo::ADELE.to_owned();
-    world.switch(Command::RevokeSessions { user }).await;
+    harness.apply(Command::RevokeSessions { user }).await;
     let token = tokens["access_token"].as_str().unwrap();
-    world
-        .refused(ask(token), 400, "invalid_grant", 50_173)
+    harness
+        .expect_error(ask(token), 400, "invalid_grant", 50_173)
         .await;
 }
