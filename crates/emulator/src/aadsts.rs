@@ -8,7 +8,7 @@ mod table;
 
 use http::StatusCode;
 
-use crate::fault_injection::Endpoint;
+use crate::endpoint::RequestKind;
 pub(crate) use table::TABLE;
 
 /// What a client reads in `claims` when a policy wants more of the person: plain JSON in an error
@@ -45,32 +45,6 @@ pub(crate) struct TokenResponse {
     pub(crate) on_behalf_of: &'static str,
     /// Whether `claims` says what is wanted of the person.
     pub(crate) claims: bool,
-}
-
-/// Where a request came in that is answered with an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RequestKind {
-    /// The authorization endpoint, and the pages behind it.
-    Authorize,
-    /// The same, for a client that wants no page (`prompt=none`).
-    Silent,
-    /// The token endpoint, with any grant but the next.
-    Token,
-    /// The token endpoint, on behalf of a person.
-    OnBehalfOf,
-    /// The device authorization endpoint.
-    DeviceCode,
-}
-
-impl RequestKind {
-    /// The endpoint of it.
-    pub(crate) fn endpoint(self) -> Endpoint {
-        match self {
-            Self::Authorize | Self::Silent => Endpoint::Authorize,
-            Self::Token | Self::OnBehalfOf => Endpoint::Token,
-            Self::DeviceCode => Endpoint::DeviceCode,
-        }
-    }
 }
 
 impl Aadsts {

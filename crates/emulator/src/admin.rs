@@ -20,10 +20,9 @@ use axum::routing::{get, post};
 use uuid::Uuid;
 
 use crate::aadsts::{Aadsts, TABLE};
+use crate::endpoint::Endpoint;
 use crate::entra::Entra;
-use crate::fault_injection::{
-    Disruption, DisruptionRule, Endpoint, InjectedError, Rule, RuleTarget,
-};
+use crate::fault_injection::{Disruption, DisruptionRule, InjectedError, Rule, RuleTarget};
 use crate::keys::ChangeError;
 pub use command::Command;
 pub use state::{AppState, KeyState, RequestState, RuleEffect, RuleState, State, UserState};

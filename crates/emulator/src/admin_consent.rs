@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use url::form_urlencoded::Serializer;
 use uuid::Uuid;
 
+use crate::authorization_request::AuthorizationRequest;
 use crate::browser::Browser;
 use crate::entra::Entra;
 use crate::fault::Fault;
-use crate::flow;
 use crate::keys::Purpose;
 use crate::page::{self, Form, Notice};
 use crate::parameters::Parameters;
@@ -37,7 +37,7 @@ struct Request {
 }
 
 /// Where an administrator consents to what `request` asks for.
-pub(crate) fn link(tenant: &Tenant, request: &flow::Request) -> String {
+pub(crate) fn link(tenant: &Tenant, request: &AuthorizationRequest) -> String {
     let query = Serializer::new(String::new())
         .append_pair("client_id", &request.client_id.to_string())
         .append_pair("scope", &request.scope)

@@ -12,12 +12,15 @@ use http::HeaderMap;
 
 use crate::app::{App, Platform};
 use crate::authority::Authority;
+use crate::authorization_request::{
+    AuthorizationRequest, Challenge, Delivery, Prompt, RedirectParameters,
+};
 use crate::browser::Browser;
-use crate::claims::request::ClaimsRequest;
+use crate::claims_request::ClaimsRequest;
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::fault_injection::Attempt;
-use crate::flow::{self, Challenge, Delivery, Prompt, RedirectParameters, Request};
+use crate::flow;
 use crate::page;
 use crate::parameters::Parameters;
 use crate::redirect::{RedirectTarget, ResponseMode};
@@ -110,7 +113,7 @@ fn check(
     app: &App,
     target: &mut RedirectTarget,
     parameters: &Parameters,
-) -> Result<Request, Fault> {
+) -> Result<AuthorizationRequest, Fault> {
     target.mode = ResponseMode::parse(parameters.optional("response_mode"))?;
     check_response_type(parameters.required("response_type")?)?;
     let prompt = parameters
@@ -120,7 +123,7 @@ fn check(
     let scope = parameters.required("scope")?;
     let resource = parameters.optional("resource");
     let scopes = Scopes::resolve(authority, app, scope, resource)?;
-    let request = Request {
+    let request = AuthorizationRequest {
         authority: authority.segment(),
         client_id: app.client_id,
         delivery: Delivery::Redirect(Box::new(RedirectParameters {

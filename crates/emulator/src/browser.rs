@@ -10,32 +10,7 @@ use uuid::Uuid;
 use crate::entra::Entra;
 use crate::keys::Purpose;
 use crate::random;
-
-const DAY: u64 = 24 * 60 * 60;
-/// How long a person who stays signed in does so.
-const PERSISTENT: u64 = 90 * DAY;
-
-/// A person signed in on a browser.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Session {
-    /// `sid` in tokens, `session_state` in answers.
-    pub(crate) id: Uuid,
-    pub(crate) user: Uuid,
-    /// When the password was typed, in seconds since 1970.
-    pub(crate) authenticated_at: u64,
-    /// "Stay signed in".
-    pub(crate) persistent: bool,
-    /// Whether a second factor was given, too.
-    #[serde(default)]
-    pub(crate) second_factor: bool,
-}
-
-impl Session {
-    fn is_live(&self, now: u64) -> bool {
-        let lifetime = if self.persistent { PERSISTENT } else { DAY };
-        now < self.authenticated_at + lifetime
-    }
-}
+use crate::session::{PERSISTENT_LIFETIME, Session};
 
 /// An account that a browser remembers, signed in or not.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -122,7 +97,7 @@ impl Browser {
         let lasting = self.sessions().any(|session| session.persistent);
         match entra.keys.seal(Purpose::Accounts, "", &self.accounts) {
             Ok(sealed) => {
-                let age = lasting.then_some(PERSISTENT);
+                let age = lasting.then_some(PERSISTENT_LIFETIME);
                 set_cookie(response, &accounts_cookie(entra), &sealed, age);
             }
             Err(error) => tracing::error!(%error, "the accounts were not remembered"),

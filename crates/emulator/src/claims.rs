@@ -6,7 +6,6 @@ mod access_token;
 pub(crate) mod graph;
 mod id_token;
 pub(crate) mod jwt;
-pub(crate) mod request;
 
 use serde::Serialize;
 use uuid::{Builder, Uuid};

@@ -9,11 +9,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 
-use crate::browser::Session;
-use crate::claims::request::ClaimsRequest;
+use crate::authorization_request::{AuthorizationRequest, Challenge, RedirectParameters};
+use crate::claims_request::ClaimsRequest;
 use crate::fault::Fault;
-use crate::flow::{Challenge, RedirectParameters, Request};
 use crate::random;
+use crate::session::Session;
 
 /// How long a code lives, in seconds.
 const LIFETIME: u64 = 10 * 60;
@@ -32,7 +32,11 @@ pub(crate) struct CodeGrant {
 }
 
 impl CodeGrant {
-    pub(crate) fn new(request: &Request, redirect: &RedirectParameters, session: Session) -> Self {
+    pub(crate) fn new(
+        request: &AuthorizationRequest,
+        redirect: &RedirectParameters,
+        session: Session,
+    ) -> Self {
         Self {
             client_id: request.client_id,
             redirect_uri: redirect.redirect_uri.clone(),

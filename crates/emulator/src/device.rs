@@ -4,7 +4,6 @@
 //! Owns: the codes. As Entra does, it never answers `slow_down` and has no
 //! `verification_uri_complete`.
 
-mod codes;
 pub(crate) mod page;
 
 use std::sync::Arc;
@@ -16,8 +15,9 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, header};
 use serde::Serialize;
 
-use crate::aadsts::RequestKind;
 use crate::cors;
+use crate::device_codes::{self, DeviceRequest};
+use crate::endpoint::RequestKind;
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::fault_injection::Attempt;
@@ -25,7 +25,6 @@ use crate::page::no_store;
 use crate::parameters::Parameters;
 use crate::request_trace::RequestTrace;
 use crate::scope::Scopes;
-pub(crate) use codes::{DeviceCodes, DeviceRequest};
 
 /// Where people type the code.
 pub(crate) const PAGE: &str = "/devicelogin";
@@ -95,7 +94,7 @@ fn authorize_device(
         user_code: pair.user_code,
         device_code: pair.device_code,
         verification_uri,
-        expires_in: codes::LIFETIME,
+        expires_in: device_codes::LIFETIME,
         interval: INTERVAL,
     })
 }

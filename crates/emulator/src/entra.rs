@@ -5,7 +5,7 @@ use model::{AheadClock, Clock};
 use crate::authority::Authority;
 use crate::cloud::Cloud;
 use crate::code::Codes;
-use crate::device::DeviceCodes;
+use crate::device_codes::DeviceCodes;
 use crate::fault::Fault;
 use crate::fault_injection::FaultRules;
 use crate::keys::Keys;

@@ -5,7 +5,8 @@
 use http::StatusCode;
 use uuid::Uuid;
 
-use crate::aadsts::{Aadsts, RequestKind};
+use crate::aadsts::Aadsts;
+use crate::endpoint::RequestKind;
 
 /// An AADSTS error. Clients are told to branch on [`Fault::error`] and [`Fault::suberror`] only;
 /// numbers and texts are for people.

@@ -13,11 +13,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use crate::aadsts::RequestKind;
-use crate::browser::Session;
+use crate::endpoint::{Endpoint, RequestKind};
 use crate::fault::Fault;
+use crate::session::Session;
 pub(crate) use rule::{DisruptionRule, InjectedError, Rule, RuleTarget};
-pub use rule::{Endpoint, Requirement, Reuse, Times};
+pub use rule::{Requirement, Reuse, Times};
 use user_state::{Consents, Revocations, TokenFamilies};
 
 /// The switchboard.

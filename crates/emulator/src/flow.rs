@@ -7,96 +7,19 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::aadsts::RequestKind;
 use crate::authority::AllowedUsers;
-use crate::browser::{Browser, Session};
-use crate::claims::request::ClaimsRequest;
+use crate::authorization_request::{AuthorizationRequest, Delivery, Prompt};
+use crate::browser::Browser;
+use crate::endpoint::RequestKind;
 use crate::fault::Fault;
 use crate::fault_injection::Requirement;
 use crate::parameters::Parameters;
-use crate::redirect::RedirectTarget;
-
-/// An authorization request that passed every check.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Request {
-    /// The authority that was asked, as paths name it.
-    pub(crate) authority: String,
-    pub(crate) client_id: Uuid,
-    pub(crate) delivery: Delivery,
-    pub(crate) scope: String,
-    pub(crate) resource: Option<String>,
-    pub(crate) prompt: Option<Prompt>,
-    pub(crate) login_hint: Option<String>,
-    pub(crate) claims: ClaimsRequest,
-}
-
-/// How the client learns of the end.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) enum Delivery {
-    /// The browser is sent back to it.
-    Redirect(Box<RedirectParameters>),
-    /// It is a device, which asks; with the code that the person typed.
-    Device(String),
-}
-
-/// What the authorization endpoint keeps for the client's return.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct RedirectParameters {
-    /// As the client sent it, to be compared when the code is redeemed.
-    pub(crate) redirect_uri: String,
-    pub(crate) target: RedirectTarget,
-    pub(crate) nonce: Option<String>,
-    pub(crate) challenge: Option<Challenge>,
-    /// The client wants `client_info`.
-    pub(crate) client_info: bool,
-}
-
-impl Request {
-    /// How an error reaches the client or the person.
-    pub(crate) fn kind(&self) -> RequestKind {
-        match self.prompt {
-            Some(Prompt::None) => RequestKind::Silent,
-            None | Some(Prompt::Login | Prompt::SelectAccount | Prompt::Consent) => {
-                RequestKind::Authorize
-            }
-        }
-    }
-}
-
-/// A PKCE challenge (RFC 7636).
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) enum Challenge {
-    /// The verifier itself.
-    Plain(String),
-    /// Its SHA-256.
-    S256(String),
-}
-
-/// The `prompt` parameter; Entra takes one value only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Prompt {
-    None,
-    Login,
-    SelectAccount,
-    Consent,
-}
-
-impl Prompt {
-    pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
-        match text {
-            "none" => Ok(Self::None),
-            "login" => Ok(Self::Login),
-            "select_account" => Ok(Self::SelectAccount),
-            "consent" => Ok(Self::Consent),
-            _ => Err(Fault::UnsupportedPrompt),
-        }
-    }
-}
+use crate::session::Session;
 
 /// What lies sealed in a form: a request, and the page that the form is on.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Flow {
-    pub(crate) request: Request,
+    pub(crate) request: AuthorizationRequest,
     pub(crate) step: Step,
     /// When the client asked, in seconds since 1970.
     pub(crate) started: u64,
@@ -178,7 +101,11 @@ pub(crate) enum Next {
 }
 
 /// Where a request starts.
-pub(crate) fn begin(request: &Request, browser: &Browser, users: AllowedUsers<'_>) -> Next {
+pub(crate) fn begin(
+    request: &AuthorizationRequest,
+    browser: &Browser,
+    users: AllowedUsers<'_>,
+) -> Next {
     let hinted = request.login_hint.as_deref();
     let user = hinted.and_then(|hint| users.find(hint).ok());
     let sessions = || browser.sessions().filter(|one| users.contains(one.user));
@@ -208,7 +135,7 @@ pub(crate) fn begin(request: &Request, browser: &Browser, users: AllowedUsers<'_
 
 /// From the page `step` and what the person answered to what comes next.
 pub(crate) fn advance(
-    request: &Request,
+    request: &AuthorizationRequest,
     step: Step,
     form: &Parameters,
     browser: &Browser,
@@ -268,7 +195,7 @@ pub(crate) fn advance(
 
 /// What the tenant's policies and the client still want of a person who is signed in.
 pub(crate) fn after_sign_in(
-    request: &Request,
+    request: &AuthorizationRequest,
     session: Session,
     requirement: Option<Requirement>,
 ) -> Next {
@@ -308,7 +235,7 @@ pub(crate) fn after_sign_in(
 }
 
 /// What is left when nobody wants anything more of the person.
-pub(crate) fn after_consent(request: &Request, session: Session) -> Next {
+pub(crate) fn after_consent(request: &AuthorizationRequest, session: Session) -> Next {
     match request.delivery {
         Delivery::Device(_) => Next::ShowPage(Step::Confirm { session }),
         Delivery::Redirect(_) => Next::Finish(session),
@@ -324,7 +251,7 @@ fn first_page(browser: &Browser, users: AllowedUsers<'_>) -> Step {
 }
 
 fn choose_account(
-    request: &Request,
+    request: &AuthorizationRequest,
     account: Option<&str>,
     browser: &Browser,
     users: AllowedUsers<'_>,

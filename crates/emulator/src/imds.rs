@@ -12,15 +12,16 @@ use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::claims::request::ClaimsRequest;
+use crate::claims_request::ClaimsRequest;
 use crate::cloud::Identity;
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::page::no_store;
 use crate::parameters::Parameters;
 use crate::scope::Scopes;
-use crate::token::{
-    Application, ClientAuthentication, ClientIdentity, Subject, TokenGrant, Tokens,
+use crate::token::Tokens;
+use crate::token_grant::{
+    ApplicationSubject, ClientAuthentication, ClientIdentity, Subject, TokenGrant,
 };
 
 /// What the service answers: numbers as text. It holds a token, so it does not print.
@@ -105,7 +106,7 @@ fn token_grant<'e>(
             name: &identity.name,
             authentication: ClientAuthentication::Assertion,
         },
-        subject: Subject::Application(Application {
+        subject: Subject::Application(ApplicationSubject {
             tenant,
             object_id: identity.object_id,
         }),

@@ -13,11 +13,11 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
-use crate::aadsts::RequestKind;
 use crate::cors;
+use crate::endpoint::{Endpoint, RequestKind};
 use crate::entra::Entra;
 use crate::fault::Fault;
-use crate::fault_injection::{Disruption, Endpoint};
+use crate::fault_injection::Disruption;
 use crate::page;
 use crate::request_trace::{AadstsCode, RequestTrace};
 

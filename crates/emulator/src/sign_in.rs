@@ -13,19 +13,21 @@ use uuid::Uuid;
 use crate::admin_consent;
 use crate::app::App;
 use crate::authority::Authority;
-use crate::browser::{Browser, Session};
+use crate::authorization_request::{AuthorizationRequest, Delivery, RedirectParameters};
+use crate::browser::Browser;
 use crate::cloud::Member;
 use crate::code::CodeGrant;
 use crate::device;
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::fault_injection::Attempt;
-use crate::flow::{self, Delivery, Flow, Next, RedirectParameters, Request, Step};
+use crate::flow::{self, Flow, Next, Step};
 use crate::keys::Purpose;
 use crate::page::{self, Form, PermissionGroup, Tile};
 use crate::parameters::Parameters;
 use crate::request_trace::{self, AadstsCode, RequestTrace};
 use crate::scope::Scopes;
+use crate::session::Session;
 use crate::tenant::User;
 
 /// How long a person may take for all pages together, in seconds.
@@ -63,7 +65,7 @@ pub(crate) async fn post(
 struct Submission<'e> {
     authority: Authority<'e>,
     app: &'e App,
-    request: Request,
+    request: AuthorizationRequest,
     started: u64,
     next: Next,
 }
@@ -108,7 +110,7 @@ pub(crate) struct SignIn<'a> {
     pub(crate) authority: Authority<'a>,
     pub(crate) app: &'a App,
     pub(crate) browser: Browser,
-    pub(crate) request: Request,
+    pub(crate) request: AuthorizationRequest,
     /// When the client asked, in seconds since 1970.
     pub(crate) started: u64,
 }
@@ -305,7 +307,7 @@ impl<'a> SignIn<'a> {
     }
 
     fn scopes(&self) -> Result<Scopes<'a>, Fault> {
-        let Request {
+        let AuthorizationRequest {
             scope, resource, ..
         } = &self.request;
         Scopes::resolve(self.authority, self.app, scope, resource.as_deref())
@@ -338,7 +340,7 @@ pub(crate) fn permission_groups<'a>(scopes: &Scopes<'a>) -> Vec<PermissionGroup<
 /// Sends the client its code.
 fn send_code(
     entra: &Entra,
-    request: &Request,
+    request: &AuthorizationRequest,
     redirect: &RedirectParameters,
     session: Session,
 ) -> Response {

@@ -27,8 +27,7 @@ use crate::page;
 use crate::parameters::Parameters;
 use crate::request_trace::RequestTrace;
 use client::Client;
-pub(crate) use client::ClientAuthentication;
-pub(crate) use issue::{Application, ClientIdentity, SignedInUser, Subject, TokenGrant, Tokens};
+pub(crate) use issue::Tokens;
 
 pub(crate) async fn post(
     State(entra): State<Arc<Entra>>,

@@ -1,6 +1,7 @@
 use uuid::Uuid;
 
-use super::{Aadsts, POLICY_CLAIMS, RequestKind, TABLE};
+use super::{Aadsts, POLICY_CLAIMS, TABLE};
+use crate::endpoint::RequestKind;
 use crate::fault::Fault;
 
 #[test]

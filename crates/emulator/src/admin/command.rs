@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use crate::fault_injection::{Endpoint, Requirement, Reuse, Times};
+use crate::endpoint::Endpoint;
+use crate::fault_injection::{Requirement, Reuse, Times};
 
 /// A change to the emulator. As JSON, `do` names the variant: `{"do": "fail", "number": 50076}`.
 ///

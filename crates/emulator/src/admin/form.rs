@@ -2,8 +2,9 @@
 
 use crate::admin::Command;
 use crate::admin::command::retry_after;
+use crate::endpoint::Endpoint;
 use crate::fault::Fault;
-use crate::fault_injection::{Endpoint, Requirement, Reuse, Times};
+use crate::fault_injection::{Requirement, Reuse, Times};
 use crate::parameters::Parameters;
 
 /// Reads a form of the page: `do` names the command, an empty field is left out.
@@ -98,7 +99,8 @@ mod tests {
 
     use super::read;
     use crate::admin::Command;
-    use crate::fault_injection::{Endpoint, Requirement, Times};
+    use crate::endpoint::Endpoint;
+    use crate::fault_injection::{Requirement, Times};
 
     #[test]
     fn reads_what_the_forms_of_the_page_send() {

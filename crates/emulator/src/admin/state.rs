@@ -8,10 +8,10 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use crate::cloud::{Member, Registration};
+use crate::endpoint::Endpoint;
 use crate::entra::Entra;
 use crate::fault_injection::{
-    Disruption, DisruptionRule, Endpoint, InjectedError, Requirement, Reuse, Rule, RuleTarget,
-    Times,
+    Disruption, DisruptionRule, InjectedError, Requirement, Reuse, Rule, RuleTarget, Times,
 };
 use crate::request_log::RequestRecord;
 

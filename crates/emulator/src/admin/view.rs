@@ -12,8 +12,9 @@ use http::{HeaderValue, StatusCode, header};
 use crate::aadsts::{Aadsts, TABLE};
 use crate::admin::state::{RuleEffect, RuleState, State};
 use crate::admin::{Admin, api, form};
+use crate::endpoint::Endpoint;
 use crate::entra::Entra;
-use crate::fault_injection::{Endpoint, Requirement, Reuse, Times};
+use crate::fault_injection::{Requirement, Reuse, Times};
 use crate::page;
 
 pub(super) async fn page(Shared(entra): Shared<Arc<Entra>>) -> Response {

@@ -10,7 +10,7 @@ use crate::entra::Entra;
 use crate::random;
 use crate::scope::Resource;
 use crate::tenant::Tenant;
-use crate::token::{Subject, TokenGrant};
+use crate::token_grant::{Subject, TokenGrant};
 
 /// An access token for the one resource that was granted.
 pub(crate) fn access_token(

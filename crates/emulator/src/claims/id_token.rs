@@ -7,7 +7,7 @@ use super::{Time, jwt, subject};
 use crate::cloud::Member;
 use crate::entra::Entra;
 use crate::random;
-use crate::token::{ClientIdentity, SignedInUser};
+use crate::token_grant::{ClientIdentity, SignedInUser};
 
 /// The life of an id token, in seconds.
 const LIFETIME: u64 = 60 * 60;

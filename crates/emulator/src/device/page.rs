@@ -7,12 +7,13 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 
-use super::DeviceRequest;
+use crate::authorization_request::{AuthorizationRequest, Delivery};
 use crate::browser::Browser;
-use crate::claims::request::ClaimsRequest;
+use crate::claims_request::ClaimsRequest;
+use crate::device_codes::DeviceRequest;
 use crate::entra::Entra;
 use crate::fault::Fault;
-use crate::flow::{self, Delivery, Request};
+use crate::flow;
 use crate::page::{self, DeviceCode, Notice};
 use crate::parameters::Parameters;
 use crate::request_trace::RequestTrace;
@@ -54,7 +55,7 @@ fn sign_in(
 ) -> Result<Response, Fault> {
     let authority = entra.authority(&device_request.authority)?;
     let app = authority.client(&device_request.client_id.to_string())?;
-    let request = Request {
+    let request = AuthorizationRequest {
         authority: device_request.authority,
         client_id: device_request.client_id,
         delivery: Delivery::Device(user_code),

@@ -5,20 +5,9 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::aadsts::{Aadsts, RequestKind};
+use crate::aadsts::Aadsts;
+use crate::endpoint::Endpoint;
 use crate::fault_injection::{Attempt, Disruption};
-
-/// An endpoint that switches know by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Endpoint {
-    /// `/oauth2/v2.0/authorize`, and the pages behind it.
-    Authorize,
-    /// `/oauth2/v2.0/token`.
-    Token,
-    /// `/oauth2/v2.0/devicecode`.
-    DeviceCode,
-}
 
 /// How often something happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,35 +117,6 @@ pub(crate) struct DisruptionRule {
     /// Every path of the emulator, if `None`.
     pub(crate) endpoint: Option<Endpoint>,
     pub(crate) times: Times,
-}
-
-impl Endpoint {
-    /// Every one.
-    pub(crate) const ALL: [Self; 3] = [Self::Authorize, Self::Token, Self::DeviceCode];
-
-    /// As commands name it, and paths.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Authorize => "authorize",
-            Self::Token => "token",
-            Self::DeviceCode => "devicecode",
-        }
-    }
-
-    /// The endpoint that a path leads to.
-    pub(crate) fn from_path(path: &str) -> Option<Self> {
-        let (_, last) = path.rsplit_once("/oauth2/v2.0/")?;
-        Self::ALL.into_iter().find(|one| one.name() == last)
-    }
-
-    /// What its requests are occasions of.
-    pub(crate) fn kind(self) -> RequestKind {
-        match self {
-            Self::Authorize => RequestKind::Authorize,
-            Self::Token => RequestKind::Token,
-            Self::DeviceCode => RequestKind::DeviceCode,
-        }
-    }
 }
 
 impl Times {

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
-use crate::browser::Session;
 use crate::fault_injection::{Requirement, Reuse, RuleTarget};
+use crate::session::Session;
 
 /// What was consented to since a rule asked for it.
 #[derive(Default)]

@@ -1,17 +1,17 @@
 //! `grant_type=authorization_code` (RFC 6749 section 4.1.3, RFC 7636).
 
-use crate::aadsts::RequestKind;
 use crate::app::App;
 use crate::authority::Authority;
-use crate::claims::request::ClaimsRequest;
+use crate::claims_request::ClaimsRequest;
 use crate::code::CodeGrant;
+use crate::endpoint::RequestKind;
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::parameters::Parameters;
+use crate::refresh_grant::RefreshGrant;
 use crate::scope::{Oidc, ResourceScopes, Scopes};
 use crate::token::client::Client;
-use crate::token::issue::{SignedInUser, Subject, TokenGrant};
-use crate::token::refresh_token::RefreshGrant;
+use crate::token_grant::{SignedInUser, Subject, TokenGrant};
 
 pub(super) fn redeem<'e>(
     entra: &'e Entra,

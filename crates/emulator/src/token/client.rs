@@ -7,46 +7,25 @@ use http::{HeaderMap, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
-use crate::aadsts::RequestKind;
 use crate::app::{App, Platform};
 use crate::authority::Authority;
-use crate::browser::Session;
 use crate::cloud::Member;
+use crate::endpoint::RequestKind;
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::fault_injection::Attempt;
 use crate::parameters::Parameters;
 use crate::scope::ResourceScopes;
+use crate::session::Session;
 use crate::tenant::Tenant;
 use crate::token::assertion::Assertion;
-use crate::token::issue::ClientIdentity;
+use crate::token_grant::{ClientAuthentication, ClientIdentity};
 
 /// A client that proved who it is, and the authority that it asked.
 pub(crate) struct Client<'e> {
     pub(crate) authority: Authority<'e>,
     pub(crate) app: &'e App,
     authentication: ClientAuthentication,
-}
-
-/// How a client proved who it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ClientAuthentication {
-    /// Not at all: a public client.
-    None,
-    Secret,
-    /// A certificate, or the token of a trusted issuer.
-    Assertion,
-}
-
-impl ClientAuthentication {
-    /// `azpacr` in tokens.
-    pub(crate) fn azpacr(self) -> &'static str {
-        match self {
-            Self::None => "0",
-            Self::Secret => "1",
-            Self::Assertion => "2",
-        }
-    }
 }
 
 impl<'e> Client<'e> {

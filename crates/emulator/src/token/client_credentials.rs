@@ -1,15 +1,15 @@
 //! `grant_type=client_credentials` (RFC 6749 section 4.4): a token of the client itself, with the
 //! roles that an administrator granted it.
 
-use crate::aadsts::RequestKind;
 use crate::claims;
-use crate::claims::request::ClaimsRequest;
+use crate::claims_request::ClaimsRequest;
+use crate::endpoint::RequestKind;
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::parameters::Parameters;
 use crate::scope::Scopes;
 use crate::token::client::Client;
-use crate::token::issue::{Application, Subject, TokenGrant};
+use crate::token_grant::{ApplicationSubject, Subject, TokenGrant};
 
 pub(super) fn redeem<'e>(
     entra: &Entra,
@@ -34,7 +34,7 @@ pub(super) fn redeem<'e>(
     entra.fault_rules.check(&attempt)?;
     Ok(TokenGrant {
         identity: client.identity(),
-        subject: Subject::Application(Application {
+        subject: Subject::Application(ApplicationSubject {
             tenant,
             object_id: claims::service_principal(tenant, client.app.client_id),
         }),

@@ -1,18 +1,18 @@
 //! `grant_type=urn:ietf:params:oauth:grant-type:device_code` (RFC 8628 section 3.4): a device asks
 //! whether its person has signed in yet.
 
-use crate::aadsts::RequestKind;
-use crate::claims::request::ClaimsRequest;
+use crate::claims_request::ClaimsRequest;
 use crate::cloud::Member;
-use crate::device::DeviceRequest;
+use crate::device_codes::DeviceRequest;
+use crate::endpoint::RequestKind;
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::fault_injection::Attempt;
 use crate::parameters::Parameters;
+use crate::refresh_grant::RefreshGrant;
 use crate::scope::{Oidc, ResourceScopes, Scopes};
 use crate::token::client::Client;
-use crate::token::issue::{SignedInUser, Subject, TokenGrant};
-use crate::token::refresh_token::RefreshGrant;
+use crate::token_grant::{SignedInUser, Subject, TokenGrant};
 
 pub(super) fn redeem<'e>(
     entra: &'e Entra,

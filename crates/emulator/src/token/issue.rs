@@ -1,92 +1,16 @@
 //! What a grant yields: the response of the token endpoint.
 
 use serde::Serialize;
-use uuid::Uuid;
 
-use crate::browser::Session;
 use crate::claims;
-use crate::claims::request::ClaimsRequest;
-use crate::cloud::Member;
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::random;
-use crate::scope::{Oidc, ResourceScopes};
 use crate::sign_in::client_info;
-use crate::tenant::Tenant;
-use crate::token::client::ClientAuthentication;
-use crate::token::refresh_token::RefreshGrant;
+use crate::token_grant::{SignedInUser, Subject, TokenGrant};
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
-
-/// A redeemed grant: who gets tokens, for whom, for what.
-pub(crate) struct TokenGrant<'e> {
-    pub(crate) identity: ClientIdentity<'e>,
-    pub(crate) subject: Subject<'e>,
-    pub(crate) requested: ResourceScopes<'e>,
-    pub(crate) claims: ClaimsRequest,
-}
-
-/// The client as tokens name it, `azp`.
-#[derive(Clone, Copy)]
-pub(crate) struct ClientIdentity<'e> {
-    pub(crate) id: Uuid,
-    pub(crate) name: &'e str,
-    pub(crate) authentication: ClientAuthentication,
-}
-
-/// Whom a token speaks for.
-pub(crate) enum Subject<'e> {
-    User(Box<SignedInUser<'e>>),
-    Application(Application<'e>),
-}
-
-/// A person who is signed in at the client.
-pub(crate) struct SignedInUser<'e> {
-    pub(crate) member: Member<'e>,
-    pub(crate) session: Session,
-    pub(crate) oidc: Oidc,
-    pub(crate) nonce: Option<String>,
-    pub(crate) refresh: Option<RefreshGrant>,
-    pub(crate) client_info: bool,
-}
-
-/// The client itself, as a tenant knows it.
-pub(crate) struct Application<'e> {
-    pub(crate) tenant: &'e Tenant,
-    /// Of its service principal.
-    pub(crate) object_id: Uuid,
-}
-
-impl<'e> Subject<'e> {
-    pub(crate) fn tenant(&self) -> &'e Tenant {
-        match self {
-            Self::User(signed_in) => signed_in.member.tenant,
-            Self::Application(application) => application.tenant,
-        }
-    }
-
-    pub(crate) fn username(&self) -> Option<&'e str> {
-        match self {
-            Self::User(signed_in) => Some(&signed_in.member.user.username),
-            Self::Application(_) => None,
-        }
-    }
-
-    pub(crate) fn user(&self) -> Option<Uuid> {
-        match self {
-            Self::User(signed_in) => Some(signed_in.member.user.object_id),
-            Self::Application(_) => None,
-        }
-    }
-
-    fn object_id(&self) -> Uuid {
-        match self {
-            Self::User(signed_in) => signed_in.member.user.object_id,
-            Self::Application(application) => application.object_id,
-        }
-    }
-}
 
 /// How long an access token lives, in seconds.
 struct Lifetime {

@@ -7,17 +7,17 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::aadsts::RequestKind;
-use crate::browser::Session;
-use crate::claims::request::ClaimsRequest;
 use crate::claims::{BACKDATE, jwt};
+use crate::claims_request::ClaimsRequest;
+use crate::endpoint::RequestKind;
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::parameters::Parameters;
+use crate::refresh_grant::RefreshGrant;
 use crate::scope::Scopes;
+use crate::session::Session;
 use crate::token::client::Client;
-use crate::token::issue::{SignedInUser, Subject, TokenGrant};
-use crate::token::refresh_token::RefreshGrant;
+use crate::token_grant::{SignedInUser, Subject, TokenGrant};
 
 /// What counts of the token that the client was called with.
 #[derive(Deserialize)]

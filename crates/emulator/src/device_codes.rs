@@ -8,12 +8,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use secrecy::{ExposeSecret as _, SecretString};
 use uuid::Uuid;
 
-use crate::browser::Session;
 use crate::fault::Fault;
 use crate::random;
+use crate::session::Session;
 
 /// How long a pair lives, in seconds.
-pub(super) const LIFETIME: u64 = 15 * 60;
+pub(crate) const LIFETIME: u64 = 15 * 60;
 /// No vowels, so that no code is a word, and nothing that looks like something else.
 const ALPHABET: &[u8] = b"BCDFGHJKLMNPQRSTVWXZ23456789";
 const LENGTH: usize = 9;
@@ -28,9 +28,9 @@ pub(crate) struct DeviceRequest {
     pub(crate) resource: Option<String>,
 }
 
-pub(super) struct CodePair {
-    pub(super) user_code: String,
-    pub(super) device_code: String,
+pub(crate) struct CodePair {
+    pub(crate) user_code: String,
+    pub(crate) device_code: String,
 }
 
 /// The pairs that were issued lately, by the digest of the device's code.
@@ -52,7 +52,7 @@ enum State {
 }
 
 impl DeviceCodes {
-    pub(super) fn issue(&self, request: DeviceRequest, now: u64) -> CodePair {
+    pub(crate) fn issue(&self, request: DeviceRequest, now: u64) -> CodePair {
         let pair = CodePair {
             user_code: user_code(),
             device_code: random::token::<48>(),
@@ -73,7 +73,7 @@ impl DeviceCodes {
     }
 
     /// What the device asked for whose code a person typed, if it still waits.
-    pub(super) fn pending(&self, typed: &str, now: u64) -> Option<(String, DeviceRequest)> {
+    pub(crate) fn pending(&self, typed: &str, now: u64) -> Option<(String, DeviceRequest)> {
         let mut entries = self.lock();
         let entry = find_pending(&mut entries, &normalize(typed), now)?;
         Some((entry.user_code.clone(), entry.request.clone()))
