@@ -17,12 +17,11 @@ use crate::browser::Browser;
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::keys::Purpose;
-use crate::page::{self, Form, Notice};
+use crate::page::{self, Form, Notice, PermissionGroup};
 use crate::parameters::Parameters;
 use crate::redirect::RedirectTarget;
 use crate::request_trace::RequestTrace;
 use crate::scope::Scopes;
-use crate::sign_in::{permission_groups, redirect_error};
 use crate::tenant::Tenant;
 
 /// What an application asks an administrator for.
@@ -111,7 +110,7 @@ fn show(entra: &Entra, browser: &Browser, request: &Request) -> Result<Response,
             action: format!("/{}/v2.0/adminconsent", request.tenant),
             flow,
         },
-        groups: permission_groups(&scopes),
+        groups: PermissionGroup::for_scopes(&scopes),
     };
     Ok(page::show(StatusCode::OK, &page))
 }
@@ -153,7 +152,7 @@ fn accept(entra: &Entra, request: Request) -> Response {
 
 fn decline(entra: &Entra, trace: &RequestTrace, request: &Request) -> Response {
     match &request.target {
-        Some(target) => redirect_error(entra, trace, target, &Fault::Declined(request.client_id)),
+        Some(target) => target.send_error(&entra.base, trace, &Fault::Declined(request.client_id)),
         None => closed("Nothing was changed", "The application may not be used."),
     }
 }

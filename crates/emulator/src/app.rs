@@ -4,7 +4,6 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 use crate::credential::{Certificate, FederatedCredential};
-use crate::tenant::Tenant;
 
 /// An app registration: a client, an API, or both.
 #[derive(Clone, Debug)]
@@ -106,16 +105,6 @@ impl App {
 }
 
 impl SignInAudience {
-    /// Whether people of `tenant` may use the app though it is registered in another one.
-    pub(crate) fn reaches(self, tenant: &Tenant) -> bool {
-        match self {
-            Self::MyOrg => false,
-            Self::MultipleOrgs => !tenant.is_consumers(),
-            Self::OrgsAndPersonal => true,
-            Self::Personal => tenant.is_consumers(),
-        }
-    }
-
     /// As portals show it.
     pub(crate) fn name(self) -> &'static str {
         match self {

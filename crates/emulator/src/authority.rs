@@ -12,11 +12,11 @@ use crate::tenant::{CONSUMERS, Tenant};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Authority<'c> {
     cloud: &'c Cloud,
-    scope: Scope<'c>,
+    kind: AuthorityKind<'c>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Scope<'c> {
+enum AuthorityKind<'c> {
     /// One tenant, by its id or a domain.
     Tenant(&'c Tenant),
     /// The tenant of personal accounts, by its alias.
@@ -28,39 +28,37 @@ enum Scope<'c> {
 }
 
 impl<'c> Authority<'c> {
-    pub(crate) fn parse(cloud: &'c Cloud, segment: &str) -> Option<Self> {
-        let by_id = || cloud.tenant(segment.parse().ok()?);
-        let by_domain = || cloud.tenants().iter().find(|one| one.has_domain(segment));
-        let scope = match segment {
-            "common" => Scope::Common,
-            "organizations" => Scope::Organizations,
-            "consumers" => Scope::Consumers(cloud.tenant(CONSUMERS)?),
-            _ => Scope::Tenant(by_id().or_else(by_domain)?),
-        };
-        Some(Self { cloud, scope })
+    /// Parses the first segment of a path.
+    ///
+    /// # Errors
+    /// If it is neither an alias nor the id or a domain of a tenant.
+    pub(crate) fn parse(cloud: &'c Cloud, segment: &str) -> Result<Self, Fault> {
+        AuthorityKind::parse(cloud, segment)
+            .map(|kind| Self { cloud, kind })
+            .ok_or_else(|| Fault::UnknownTenant(segment.to_owned()))
     }
 
     /// The authority of one tenant: what an authority of many is once the person is known.
     pub(crate) fn for_tenant(self, tenant: &'c Tenant) -> Self {
-        let scope = Scope::Tenant(tenant);
-        Self { scope, ..self }
+        let kind = AuthorityKind::Tenant(tenant);
+        Self { kind, ..self }
     }
 
     /// As paths name it: the alias, or the tenant's id.
     pub(crate) fn segment(self) -> String {
-        match self.scope {
-            Scope::Tenant(tenant) => tenant.id.to_string(),
-            Scope::Consumers(_) => "consumers".to_owned(),
-            Scope::Organizations => "organizations".to_owned(),
-            Scope::Common => "common".to_owned(),
+        match self.kind {
+            AuthorityKind::Tenant(tenant) => tenant.id.to_string(),
+            AuthorityKind::Consumers(_) => "consumers".to_owned(),
+            AuthorityKind::Organizations => "organizations".to_owned(),
+            AuthorityKind::Common => "common".to_owned(),
         }
     }
 
     /// The one tenant that it names, unless it is for several.
     pub(crate) fn tenant(self) -> Option<&'c Tenant> {
-        match self.scope {
-            Scope::Tenant(tenant) | Scope::Consumers(tenant) => Some(tenant),
-            Scope::Organizations | Scope::Common => None,
+        match self.kind {
+            AuthorityKind::Tenant(tenant) | AuthorityKind::Consumers(tenant) => Some(tenant),
+            AuthorityKind::Organizations | AuthorityKind::Common => None,
         }
     }
 
@@ -72,10 +70,10 @@ impl<'c> Authority<'c> {
 
     /// Whether people of `tenant` sign in through it.
     pub(crate) fn admits(self, tenant: &Tenant) -> bool {
-        match self.scope {
-            Scope::Tenant(own) | Scope::Consumers(own) => own.id == tenant.id,
-            Scope::Organizations => !tenant.is_consumers(),
-            Scope::Common => true,
+        match self.kind {
+            AuthorityKind::Tenant(own) | AuthorityKind::Consumers(own) => own.id == tenant.id,
+            AuthorityKind::Organizations => !tenant.is_consumers(),
+            AuthorityKind::Common => true,
         }
     }
 
@@ -105,8 +103,8 @@ impl<'c> Authority<'c> {
     fn check_audience(self, app: &App) -> Result<(), Fault> {
         let (client_id, name) = (app.client_id, app.name.clone());
         let personal = self.tenant().is_some_and(Tenant::is_consumers);
-        match (app.sign_in_audience, self.scope) {
-            (SignInAudience::MyOrg, Scope::Organizations | Scope::Common) => {
+        match (app.sign_in_audience, self.kind) {
+            (SignInAudience::MyOrg, AuthorityKind::Organizations | AuthorityKind::Common) => {
                 Err(Fault::NotMultiTenant {
                     client_id,
                     name,
@@ -144,7 +142,7 @@ impl<'c> Authority<'c> {
     /// Apps are known in their own tenant, and where their audience reaches.
     fn knows(self, Registration { home, app }: Registration<'_>) -> bool {
         match self.tenant() {
-            Some(tenant) => tenant.id == home.id || app.sign_in_audience.reaches(tenant),
+            Some(tenant) => tenant.id == home.id || tenant.is_in(app.sign_in_audience),
             None => app.sign_in_audience != SignInAudience::MyOrg,
         }
     }
@@ -157,6 +155,19 @@ impl<'c> Authority<'c> {
             app,
             home: home.map(|home| home.id),
         }
+    }
+}
+
+impl<'c> AuthorityKind<'c> {
+    fn parse(cloud: &'c Cloud, segment: &str) -> Option<Self> {
+        let by_id = || cloud.tenant(segment.parse().ok()?);
+        let by_domain = || cloud.tenants().iter().find(|one| one.has_domain(segment));
+        Some(match segment {
+            "common" => Self::Common,
+            "organizations" => Self::Organizations,
+            "consumers" => Self::Consumers(cloud.tenant(CONSUMERS)?),
+            _ => Self::Tenant(by_id().or_else(by_domain)?),
+        })
     }
 }
 
@@ -193,7 +204,7 @@ impl<'c> AllowedUsers<'c> {
     }
 
     fn check(self, Member { tenant, .. }: Member<'_>) -> Result<(), &'static str> {
-        let may_use = self.home == Some(tenant.id) || self.app.sign_in_audience.reaches(tenant);
+        let may_use = self.home == Some(tenant.id) || tenant.is_in(self.app.sign_in_audience);
         match (
             self.authority.admits(tenant) && may_use,
             tenant.is_consumers(),

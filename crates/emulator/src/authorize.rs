@@ -26,7 +26,7 @@ use crate::parameters::Parameters;
 use crate::redirect::{RedirectTarget, ResponseMode};
 use crate::request_trace::RequestTrace;
 use crate::scope::Scopes;
-use crate::sign_in::{self, SignIn};
+use crate::sign_in::SignIn;
 
 pub(crate) async fn get(
     State(entra): State<Arc<Entra>>,
@@ -80,7 +80,7 @@ fn authorize(entra: &Entra, tenant: &str, encoded: &[u8], headers: &HeaderMap) -
             }
             .run(next)
         }
-        Err(fault) => sign_in::redirect_error(entra, &trace, &target, &fault),
+        Err(fault) => target.send_error(&entra.base, &trace, &fault),
     }
 }
 

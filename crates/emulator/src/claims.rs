@@ -3,6 +3,7 @@
 //! One file per kind; `jwt` signs and reads them.
 
 mod access_token;
+mod client_info;
 pub(crate) mod graph;
 mod id_token;
 pub(crate) mod jwt;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use uuid::{Builder, Uuid};
 
 pub(crate) use access_token::access_token;
+pub(crate) use client_info::client_info;
 pub(crate) use id_token::id_token;
 
 use crate::entra::Entra;

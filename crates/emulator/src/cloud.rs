@@ -5,8 +5,6 @@ use std::collections::HashSet;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::authority::Authority;
-use crate::fault::Fault;
 use crate::tenant::{CONSUMERS, ManagedIdentity, Tenant, User};
 
 /// The tenants: those that were asked for, and the one of personal accounts.
@@ -60,14 +58,6 @@ impl Cloud {
 
     pub(crate) fn tenants(&self) -> &[Tenant] {
         &self.tenants
-    }
-
-    /// What the first segment of a path names.
-    ///
-    /// # Errors
-    /// If it is neither an alias nor the id or a domain of a tenant.
-    pub(crate) fn authority(&self, segment: &str) -> Result<Authority<'_>, Fault> {
-        Authority::parse(self, segment).ok_or_else(|| Fault::UnknownTenant(segment.to_owned()))
     }
 
     pub(crate) fn tenant(&self, id: Uuid) -> Option<&Tenant> {

@@ -33,7 +33,7 @@ impl Entra {
     /// # Errors
     /// If that is no tenant.
     pub(crate) fn authority(&self, segment: &str) -> Result<Authority<'_>, Fault> {
-        self.cloud.authority(segment)
+        Authority::parse(&self.cloud, segment)
     }
 
     /// The issuer of a tenant's v2 tokens.

@@ -68,6 +68,7 @@ mod private_file;
 mod random;
 mod redirect;
 mod refresh_grant;
+mod request_layer;
 mod request_log;
 mod request_trace;
 mod scope;
@@ -324,7 +325,7 @@ fn router(entra: Arc<Entra>) -> Router {
         .route("/api/echo", get(echo::echo).post(echo::echo))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&entra),
-            request_log::watch,
+            request_layer::record_and_disrupt,
         ))
         .merge(admin::routes())
         .layer(middleware::from_fn(host_header::guard))

@@ -14,6 +14,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use crate::fault::Fault;
 use crate::request_trace::{AadstsCode, RequestTrace};
+use crate::scope::{Oidc, Scopes};
 use crate::tenant::{Tenant, User};
 
 /// The style sheet of every page.
@@ -171,6 +172,8 @@ pub(crate) struct Confirm<'a> {
 #[derive(Template)]
 #[template(path = "device_code.html")]
 pub(crate) struct DeviceCode<'a> {
+    /// The path of the page.
+    pub(crate) action: &'a str,
     pub(crate) typed: &'a str,
     pub(crate) problem: Option<&'static str>,
 }
@@ -225,6 +228,31 @@ pub(crate) struct AdminConsent<'a> {
 pub(crate) struct PermissionGroup<'a> {
     pub(crate) title: &'a str,
     pub(crate) lines: Vec<&'a str>,
+}
+
+impl<'a> PermissionGroup<'a> {
+    /// What a client would be allowed, in words.
+    pub(crate) fn for_scopes(scopes: &Scopes<'a>) -> Vec<Self> {
+        let mut own = Vec::new();
+        if scopes.oidc.openid || scopes.oidc.profile || scopes.oidc.email {
+            own.push("Sign you in and read your profile");
+        }
+        if scopes.oidc.offline_access {
+            own.push("Maintain access to data you have given it access to");
+        }
+        let mut groups = Vec::new();
+        if !own.is_empty() {
+            groups.push(Self {
+                title: "Your account",
+                lines: own,
+            });
+        }
+        groups.extend(scopes.requested.iter().map(|requested| Self {
+            title: requested.resource.display_name(),
+            lines: requested.granted(Oidc::default()),
+        }));
+        groups
+    }
 }
 
 #[derive(Template)]

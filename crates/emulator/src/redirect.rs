@@ -8,6 +8,7 @@ use url::{Host, Url};
 use crate::app::App;
 use crate::fault::Fault;
 use crate::page;
+use crate::request_trace::{AadstsCode, RequestTrace, error_uri};
 
 /// How parameters travel back to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +90,30 @@ impl RedirectTarget {
                 },
             ),
         }
+    }
+
+    /// Tells the client why not; or the person, where the client must not learn it.
+    pub(crate) fn send_error(&self, base: &str, trace: &RequestTrace, fault: &Fault) -> Response {
+        if fault.is_page() {
+            return page::show_fault(trace, fault);
+        }
+        tracing::info!(
+            code = fault.code(),
+            error = fault.error(),
+            "refused, by redirect"
+        );
+        let mut parameters = vec![("error", fault.error().to_owned())];
+        if matches!(fault, Fault::Declined(_)) {
+            parameters.push(("error_subcode", "cancel".to_owned()));
+        }
+        parameters.push(("error_description", trace.describe(fault)));
+        parameters.push(("error_uri", error_uri(base, fault)));
+        if let Some(claims) = fault.claims() {
+            parameters.push(("claims", claims.to_owned()));
+        }
+        let mut response = self.send(parameters);
+        response.extensions_mut().insert(AadstsCode(fault.code()));
+        response
     }
 }
 

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, StatusCode};
 use uuid::Uuid;
 
@@ -15,17 +13,17 @@ use crate::app::App;
 use crate::authority::Authority;
 use crate::authorization_request::{AuthorizationRequest, Delivery, RedirectParameters};
 use crate::browser::Browser;
+use crate::claims;
 use crate::cloud::Member;
 use crate::code::CodeGrant;
-use crate::device;
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::fault_injection::Attempt;
 use crate::flow::{self, Flow, Next, Step};
 use crate::keys::Purpose;
-use crate::page::{self, Form, PermissionGroup, Tile};
+use crate::page::{self, Form, Notice, PermissionGroup, Tile};
 use crate::parameters::Parameters;
-use crate::request_trace::{self, AadstsCode, RequestTrace};
+use crate::request_trace::RequestTrace;
 use crate::scope::Scopes;
 use crate::session::Session;
 use crate::tenant::User;
@@ -174,7 +172,9 @@ impl<'a> SignIn<'a> {
     fn fail(&self, fault: &Fault) -> Response {
         match (&self.request.delivery, fault) {
             (Delivery::Redirect(redirect), _) => {
-                redirect_error(self.entra, self.trace, &redirect.target, fault)
+                redirect
+                    .target
+                    .send_error(&self.entra.base, self.trace, fault)
             }
             (Delivery::Device(code), Fault::Declined(_)) => self.complete_device(code, None),
             (Delivery::Device(_), _) => page::show_fault(self.trace, fault),
@@ -185,8 +185,8 @@ impl<'a> SignIn<'a> {
         let granted = session.is_some();
         let now = self.entra.clock.unix();
         match self.entra.devices.complete(user_code, session, now) {
-            Ok(()) if granted => device::page::granted(&self.app.name),
-            Ok(()) => device::page::declined(&self.app.name),
+            Ok(()) if granted => device_granted(&self.app.name),
+            Ok(()) => device_declined(&self.app.name),
             Err(fault) => page::show_fault(self.trace, &fault),
         }
     }
@@ -255,7 +255,7 @@ impl<'a> SignIn<'a> {
                 let page = page::Consent {
                     form,
                     username: &user(session.user)?.user.username,
-                    groups: permission_groups(&self.scopes()?),
+                    groups: PermissionGroup::for_scopes(&self.scopes()?),
                 };
                 page::show(StatusCode::OK, &page)
             }
@@ -314,29 +314,6 @@ impl<'a> SignIn<'a> {
     }
 }
 
-/// What a client would be allowed, in words.
-pub(crate) fn permission_groups<'a>(scopes: &Scopes<'a>) -> Vec<PermissionGroup<'a>> {
-    let mut own = Vec::new();
-    if scopes.oidc.openid || scopes.oidc.profile || scopes.oidc.email {
-        own.push("Sign you in and read your profile");
-    }
-    if scopes.oidc.offline_access {
-        own.push("Maintain access to data you have given it access to");
-    }
-    let mut groups = Vec::new();
-    if !own.is_empty() {
-        groups.push(PermissionGroup {
-            title: "Your account",
-            lines: own,
-        });
-    }
-    groups.extend(scopes.requested.iter().map(|requested| PermissionGroup {
-        title: requested.resource.display_name(),
-        lines: requested.granted(crate::scope::Oidc::default()),
-    }));
-    groups
-}
-
 /// Sends the client its code.
 fn send_code(
     entra: &Entra,
@@ -350,43 +327,28 @@ fn send_code(
     let mut parameters = vec![("code", code)];
     let member = entra.cloud.member(user).filter(|_| redirect.client_info);
     if let Some(member) = member {
-        parameters.push(("client_info", client_info(member)));
+        parameters.push(("client_info", claims::client_info(member)));
     }
     parameters.push(("session_state", state));
     redirect.target.send(parameters)
 }
 
-/// Tells the client why not; or the person, where the client must not learn it.
-pub(crate) fn redirect_error(
-    entra: &Entra,
-    trace: &RequestTrace,
-    target: &crate::redirect::RedirectTarget,
-    fault: &Fault,
-) -> Response {
-    if fault.is_page() {
-        return page::show_fault(trace, fault);
-    }
-    tracing::info!(
-        code = fault.code(),
-        error = fault.error(),
-        "refused, by redirect"
-    );
-    let mut parameters = vec![("error", fault.error().to_owned())];
-    if matches!(fault, Fault::Declined(_)) {
-        parameters.push(("error_subcode", "cancel".to_owned()));
-    }
-    parameters.push(("error_description", trace.describe(fault)));
-    parameters.push(("error_uri", request_trace::error_uri(&entra.base, fault)));
-    if let Some(claims) = fault.claims() {
-        parameters.push(("claims", claims.to_owned()));
-    }
-    let mut response = target.send(parameters);
-    response.extensions_mut().insert(AadstsCode(fault.code()));
-    response
+/// Tells the user that the device was granted access.
+fn device_granted(app: &str) -> Response {
+    show_notice(
+        &format!("You have signed in to {app} on your device"),
+        "You may now close this window.",
+    )
 }
 
-/// `client_info`: who signed in, as MSAL wants it.
-pub(crate) fn client_info(Member { tenant, user }: Member<'_>) -> String {
-    let info = serde_json::json!({ "uid": user.object_id, "utid": tenant.id });
-    URL_SAFE_NO_PAD.encode(info.to_string())
+/// Tells the user that the device was not granted access.
+fn device_declined(app: &str) -> Response {
+    show_notice(
+        &format!("You did not sign in to {app}"),
+        "Your device was told. You may now close this window.",
+    )
+}
+
+fn show_notice(heading: &str, text: &str) -> Response {
+    page::show(StatusCode::OK, &Notice { heading, text })
 }

@@ -2,7 +2,7 @@
 
 use uuid::{Uuid, uuid};
 
-use crate::app::App;
+use crate::app::{App, SignInAudience};
 
 /// The id of the tenant that all personal accounts belong to, the same in every cloud.
 pub const CONSUMERS: Uuid = uuid!("9188040d-6c67-4c5b-b112-36a304b66dad");
@@ -48,6 +48,16 @@ impl Tenant {
     /// Whether it is the tenant of personal accounts.
     pub(crate) fn is_consumers(&self) -> bool {
         self.id == CONSUMERS
+    }
+
+    /// Returns whether the audience of an app of another tenant includes this tenant.
+    pub(crate) fn is_in(&self, audience: SignInAudience) -> bool {
+        match audience {
+            SignInAudience::MyOrg => false,
+            SignInAudience::MultipleOrgs => !self.is_consumers(),
+            SignInAudience::OrgsAndPersonal => true,
+            SignInAudience::Personal => self.is_consumers(),
+        }
     }
 
     /// Whether `name` is a verified domain: one that a user name ends with.

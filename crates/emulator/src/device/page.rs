@@ -10,11 +10,12 @@ use http::{HeaderMap, StatusCode};
 use crate::authorization_request::{AuthorizationRequest, Delivery};
 use crate::browser::Browser;
 use crate::claims_request::ClaimsRequest;
+use crate::device::PAGE;
 use crate::device_codes::DeviceRequest;
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::flow;
-use crate::page::{self, DeviceCode, Notice};
+use crate::page::{self, DeviceCode};
 use crate::parameters::Parameters;
 use crate::request_trace::RequestTrace;
 use crate::sign_in::SignIn;
@@ -80,25 +81,12 @@ fn sign_in(
 }
 
 fn code_page(typed: &str, problem: Option<&'static str>) -> Response {
-    page::show(StatusCode::OK, &DeviceCode { typed, problem })
-}
-
-/// What a person reads at the end who said yes.
-pub(crate) fn granted(app: &str) -> Response {
-    notice(
-        &format!("You have signed in to {app} on your device"),
-        "You may now close this window.",
+    page::show(
+        StatusCode::OK,
+        &DeviceCode {
+            action: PAGE,
+            typed,
+            problem,
+        },
     )
-}
-
-/// And who said no.
-pub(crate) fn declined(app: &str) -> Response {
-    notice(
-        &format!("You did not sign in to {app}"),
-        "Your device was told. You may now close this window.",
-    )
-}
-
-fn notice(heading: &str, text: &str) -> Response {
-    page::show(StatusCode::OK, &Notice { heading, text })
 }

@@ -17,7 +17,7 @@ fn cloud() -> Cloud {
 }
 
 fn contoso(cloud: &Cloud) -> Authority<'_> {
-    cloud.authority("contoso.example").unwrap()
+    Authority::parse(cloud, "contoso.example").unwrap()
 }
 
 fn app(cloud: &Cloud, position: usize) -> &App {

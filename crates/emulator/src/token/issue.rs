@@ -6,7 +6,6 @@ use crate::claims;
 use crate::entra::Entra;
 use crate::fault::Fault;
 use crate::random;
-use crate::sign_in::client_info;
 use crate::token_grant::{SignedInUser, Subject, TokenGrant};
 
 const MINUTE: u64 = 60;
@@ -111,7 +110,9 @@ impl Tokens {
             scope: Some(grant.requested.response_scope(signed_in.oidc)),
             refresh_token,
             id_token,
-            client_info: signed_in.client_info.then(|| client_info(signed_in.member)),
+            client_info: signed_in
+                .client_info
+                .then(|| claims::client_info(signed_in.member)),
             ..self
         })
     }

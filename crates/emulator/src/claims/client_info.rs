@@ -1,0 +1,12 @@
+//! `client_info` in responses.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::cloud::Member;
+
+/// `client_info`: who signed in, as MSAL wants it.
+pub(crate) fn client_info(Member { tenant, user }: Member<'_>) -> String {
+    let info = serde_json::json!({ "uid": user.object_id, "utid": tenant.id });
+    URL_SAFE_NO_PAD.encode(info.to_string())
+}
