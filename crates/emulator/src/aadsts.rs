@@ -1,8 +1,7 @@
-//! The AADSTS errors that can be switched on: what each looks like at every endpoint that may
-//! answer with it.
+//! The AADSTS errors that rules can inject, and their form at each endpoint that can return them.
 //!
-//! Owns: the shapes and the texts. Does not own: faults that the emulator finds by itself (see
-//! [`crate::fault`]); a test holds that both give a number the same shape.
+//! Owns: the forms and the texts. Does not own: faults that the emulator detects itself (see
+//! [`crate::fault`]). A test checks that both use the same form for a number.
 
 mod table;
 
@@ -11,49 +10,49 @@ use http::StatusCode;
 use crate::endpoint::RequestKind;
 pub(crate) use table::TABLE;
 
-/// What a client reads in `claims` when a policy wants more of the person: plain JSON in an error
-/// body, for the `claims` parameter of the next authorization.
+/// The value of `claims` if a policy requires more of the user. It is plain JSON in an error body,
+/// for the `claims` parameter of the next authorization request.
 pub(crate) const POLICY_CLAIMS: &str = r#"{"access_token":{"capolids":{"essential":true,"values":["c0de5a17-0000-4000-8000-00000000ca01"]}}}"#;
 
-/// One error of Entra.
+/// One AADSTS error.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Aadsts {
     pub(crate) number: u32,
     pub(crate) text: &'static str,
-    /// How the authorization endpoint answers with it, if it does.
+    /// The form at the authorization endpoint, or `None` if that never returns the error.
     pub(crate) authorize: Option<AuthorizeResponse>,
-    /// How the endpoints that answer with JSON do.
+    /// The form at the endpoints that return JSON, or `None` if these never return the error.
     pub(crate) token: Option<TokenResponse>,
 }
 
-/// An answer of the authorization endpoint.
+/// The form of an error at the authorization endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AuthorizeResponse {
-    /// A page for the person; the client learns nothing.
+    /// A page for the user. The client gets no response.
     Page,
-    /// `error` on the redirect.
+    /// `error` in the redirect.
     Redirect(&'static str),
 }
 
-/// An answer of the token endpoint, or of the device authorization endpoint.
+/// The form of an error at the token endpoint and at the device authorization endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TokenResponse {
     pub(crate) status: u16,
     pub(crate) error: &'static str,
     pub(crate) suberror: Option<&'static str>,
-    /// `error` where the grant is on-behalf-of.
+    /// `error` for the on-behalf-of grant.
     pub(crate) on_behalf_of: &'static str,
-    /// Whether `claims` says what is wanted of the person.
+    /// Whether the response has `claims` with the requirement of the policy.
     pub(crate) claims: bool,
 }
 
 impl Aadsts {
-    /// The row of a number.
+    /// Returns the error with this number, or `None` if the table does not have it.
     pub(crate) fn numbered(number: u32) -> Option<&'static Self> {
         TABLE.iter().find(|row| row.number == number)
     }
 
-    /// Whether this error is ever met there.
+    /// Returns whether a request of this kind can get the error.
     pub(crate) fn occurs(&self, kind: RequestKind) -> bool {
         match kind {
             RequestKind::Authorize | RequestKind::Silent => self.authorize.is_some(),
@@ -63,12 +62,13 @@ impl Aadsts {
         }
     }
 
-    /// Whether the authorization endpoint shows it to the person instead of telling the client.
+    /// Returns whether the authorization endpoint shows a page instead of redirecting to the
+    /// client.
     pub(crate) fn is_page(&self) -> bool {
         self.authorize == Some(AuthorizeResponse::Page)
     }
 
-    /// The OAuth `error`; for a page, the one that the token endpoint gives.
+    /// Returns the OAuth `error`. For a page, it is the one of the token endpoint.
     pub(crate) fn error(&self, kind: RequestKind) -> &'static str {
         match (kind, self.authorize, self.token) {
             (
@@ -83,17 +83,17 @@ impl Aadsts {
         }
     }
 
-    /// The `suberror` of an answer in JSON.
+    /// Returns the `suberror` of a JSON response.
     pub(crate) fn suberror(&self) -> Option<&'static str> {
         self.token?.suberror
     }
 
-    /// The `claims` that go with the error.
+    /// Returns the `claims` of the error.
     pub(crate) fn claims(&self) -> Option<&'static str> {
         self.token?.claims.then_some(POLICY_CLAIMS)
     }
 
-    /// The HTTP status of an answer in JSON, and of a page.
+    /// Returns the HTTP status of a JSON response and of a page.
     pub(crate) fn status(&self) -> StatusCode {
         self.token
             .and_then(|token| StatusCode::from_u16(token.status).ok())
@@ -143,7 +143,7 @@ impl Aadsts {
         self
     }
 
-    /// A policy wants more of the person: the client is told what, by `claims`.
+    /// A policy requires more of the user. The `claims` tell the client what.
     const fn policy(mut self) -> Self {
         if let Some(token) = &mut self.token {
             token.claims = true;

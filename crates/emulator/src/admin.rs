@@ -1,9 +1,8 @@
-//! The emulator as a developer has it in hand: what is switched on and what happened, and the
-//! commands that change it.
+//! The admin API of a running emulator: its state, and the commands that change it.
 //!
-//! Owns: the one vocabulary ([`Command`], [`State`]) behind three faces: this handle for tests in
-//! the same process, `/admin/state` and `/admin/commands` for others, `/admin` for people.
-//! Does not own: what a switch does (see [`crate::fault_injection`]).
+//! Owns: [`Command`] and [`State`], and three ways to use them: [`Admin`] for tests in the same
+//! process, `/admin/state` and `/admin/commands` for other programs, `/admin` for users.
+//! Does not own: the effect of a rule (see [`crate::fault_injection`]).
 
 mod access;
 mod api;
@@ -27,39 +26,37 @@ use crate::keys::ChangeError;
 pub use command::Command;
 pub use state::{AppState, KeyState, RequestState, RuleEffect, RuleState, State, UserState};
 
-/// A running emulator, to be looked at and changed. Cheap to clone.
+/// A handle to the state and the commands of a running emulator. Cheap to clone.
 #[derive(Clone)]
 pub struct Admin(Arc<Entra>);
 
-/// Why a command changed nothing.
+/// Why a command failed. The emulator is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// The table has no such AADSTS number.
-    #[error("AADSTS{0} is not in the table; hint: these are: {list}", list = numbers())]
+    #[error("AADSTS{0} is not in the table; hint: use one of: {list}", list = numbers())]
     UnknownNumber(u32),
-    /// An endpoint never answers with this error.
-    #[error(
-        "the {endpoint} endpoint never answers with AADSTS{number}; hint: leave the endpoint out"
-    )]
+    /// The endpoint never returns this error.
+    #[error("the {endpoint} endpoint never returns AADSTS{number}; hint: leave the endpoint out")]
     WrongEndpoint {
         /// The AADSTS number.
         number: u32,
-        /// As commands name it.
+        /// The name of the endpoint in commands.
         endpoint: &'static str,
     },
     /// No user has this name or object id.
-    #[error("there is no user {0:?}; hint: the state lists the users")]
+    #[error("there is no user {0:?}; hint: use one of the users in the state")]
     UnknownUser(String),
     /// No app has this name or client id.
-    #[error("there is no app {0:?}; hint: the state lists the apps")]
+    #[error("there is no app {0:?}; hint: use one of the apps in the state")]
     UnknownApp(String),
     /// No rule has this number.
-    #[error("there is no rule {0}; hint: the state lists the rules")]
+    #[error("there is no rule {0}; hint: use one of the rules in the state")]
     UnknownRule(u32),
-    /// The keys do not allow it.
+    /// The signing keys do not allow the change.
     #[error("{0}")]
     Keys(String),
-    /// New keys could not be made or kept.
+    /// New keys could not be generated or stored.
     #[error("the keys were not changed: {0:#}")]
     Failed(#[source] anyhow::Error),
 }
@@ -70,7 +67,7 @@ pub(crate) fn routes() -> Router<Arc<Entra>> {
         .route("/admin/state", get(api::state))
         .route("/admin/errors", get(api::errors))
         .route("/admin/commands", post(api::command))
-        .layer(axum::middleware::from_fn(access::guard))
+        .layer(axum::middleware::from_fn(access::require_same_site))
 }
 
 impl Admin {
@@ -78,19 +75,19 @@ impl Admin {
         Self(entra)
     }
 
-    /// What is switched on, and what happened last.
+    /// Returns the active rules, the keys and the latest requests.
     #[must_use]
     pub fn state(&self) -> State {
         State::from_entra(&self.0)
     }
 
-    /// Carries a command out.
+    /// Executes a command.
     ///
     /// # Errors
-    /// If it names what does not exist, or keys cannot be made; then nothing has changed.
+    /// If the command names an unknown object, or keys cannot be generated. Nothing changes then.
     pub async fn apply(&self, command: Command) -> Result<State, CommandError> {
         let this = self.clone();
-        // New RSA keys block for a while.
+        // Generating RSA keys blocks.
         tokio::task::spawn_blocking(move || {
             this.change(command)?;
             Ok(this.state())
@@ -100,7 +97,7 @@ impl Admin {
     }
 
     fn change(&self, command: Command) -> Result<(), CommandError> {
-        tracing::info!(?command, "switching");
+        tracing::info!(?command, "executing an admin command");
         let Entra {
             fault_rules,
             keys,

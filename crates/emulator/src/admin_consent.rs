@@ -1,6 +1,8 @@
-//! `/{tenant}/v2.0/adminconsent`: an administrator allows a client for everybody in the tenant.
+//! `/{tenant}/v2.0/adminconsent`: an administrator grants consent to a client for all users of the
+//! tenant.
 //!
-//! Does not own: who is an administrator. The page asks for no sign-in; whoever accepts is one.
+//! Does not own: who is an administrator. The page requires no sign-in; any user who accepts counts
+//! as an administrator.
 
 use std::sync::Arc;
 
@@ -24,18 +26,18 @@ use crate::request_trace::RequestTrace;
 use crate::scope::Scopes;
 use crate::tenant::Tenant;
 
-/// What an application asks an administrator for.
+/// The consent that a client requests from an administrator.
 #[derive(Serialize, Deserialize)]
 struct Request {
     tenant: Uuid,
     client_id: Uuid,
-    /// Whatever the app needs, if empty.
+    /// If empty, everything the client needs.
     scope: String,
-    /// Nowhere, where the page was opened from another one of ours.
+    /// `None` if a page of the emulator linked here.
     target: Option<RedirectTarget>,
 }
 
-/// Where an administrator consents to what `request` asks for.
+/// Returns the URL where an administrator can consent to `request`.
 pub(crate) fn link(tenant: &Tenant, request: &AuthorizationRequest) -> String {
     let query = Serializer::new(String::new())
         .append_pair("client_id", &request.client_id.to_string())
@@ -115,7 +117,7 @@ fn show(entra: &Entra, browser: &Browser, request: &Request) -> Result<Response,
     Ok(page::show(StatusCode::OK, &page))
 }
 
-/// What was asked, and whether the answer is yes.
+/// Reads the form. Returns the request, and whether the administrator accepted.
 fn read_form(
     entra: &Entra,
     tenant: &str,

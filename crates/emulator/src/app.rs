@@ -1,4 +1,4 @@
-//! App registrations: clients, and the APIs they ask tokens for.
+//! App registrations: clients, and the APIs that they request tokens for.
 
 use secrecy::SecretString;
 use uuid::Uuid;
@@ -10,63 +10,63 @@ use crate::credential::{Certificate, FederatedCredential};
 pub struct App {
     /// The application (client) id.
     pub client_id: Uuid,
-    /// The name people see when they consent.
+    /// The name on the consent page.
     pub name: String,
-    /// Whose people may use it.
+    /// Which accounts may use the app.
     pub sign_in_audience: SignInAudience,
-    /// How the client proves who it is, and where its redirects may lead.
+    /// How the client authenticates, and which redirects are allowed.
     pub platform: Platform,
-    /// The registered redirect URIs, all of the one platform.
+    /// The registered redirect URIs, all of the same platform.
     pub redirect_uris: Vec<String>,
     /// The Application ID URIs, compared character for character.
     pub app_id_uris: Vec<String>,
-    /// The names of the delegated permissions that this API exposes.
+    /// The delegated permissions that this API exposes.
     pub scopes: Vec<String>,
-    /// The permissions of applications that this API exposes.
+    /// The application permissions that this API exposes.
     pub app_roles: Vec<AppRole>,
-    /// Which tokens this API takes, `requestedAccessTokenVersion`.
+    /// The version of access tokens for this API, `requestedAccessTokenVersion`.
     pub access_token_version: AccessTokenVersion,
-    /// What the client may sign assertions with; for the Web platform.
+    /// The certificates for client assertions. Web platform only.
     pub certificates: Vec<Certificate>,
-    /// Whose tokens the client may show in place of a secret; for the Web platform.
+    /// The issuers whose tokens replace a client secret. Web platform only.
     pub federated_credentials: Vec<FederatedCredential>,
 }
 
 /// A permission that an administrator grants to applications.
 #[derive(Clone, Debug)]
 pub struct AppRole {
-    /// As it stands in `roles` of tokens.
+    /// The value in the `roles` claim.
     pub value: String,
-    /// The client ids of the applications that have it.
+    /// The client ids of the applications that were granted the permission.
     pub granted_to: Vec<Uuid>,
 }
 
-/// The version of an API's access tokens, whatever endpoint issues them.
+/// The version of an API's access tokens. It does not depend on the endpoint that issues them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessTokenVersion {
-    /// What manifests have as `null` or `1`.
+    /// `null` or `1` in the manifest.
     V1,
-    /// What MCP servers with an https URI have to ask for.
+    /// Required for MCP servers with an https App ID URI.
     V2,
 }
 
-/// Whose people may use an app, as its manifest says it in `signInAudience`.
+/// Which accounts may use an app: `signInAudience` in its manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignInAudience {
-    /// `AzureADMyOrg`: the people of its own tenant.
+    /// `AzureADMyOrg`: accounts of its own tenant.
     MyOrg,
-    /// `AzureADMultipleOrgs`: the people of every organisation.
+    /// `AzureADMultipleOrgs`: accounts of any organisation.
     MultipleOrgs,
-    /// `AzureADandPersonalMicrosoftAccount`: those, and personal accounts.
+    /// `AzureADandPersonalMicrosoftAccount`: accounts of any organisation, and personal accounts.
     OrgsAndPersonal,
-    /// `PersonalMicrosoftAccount`: personal accounts alone.
+    /// `PersonalMicrosoftAccount`: personal accounts only.
     Personal,
 }
 
 /// The platform of an app's redirect URIs.
 #[derive(Clone, Debug)]
 pub enum Platform {
-    /// "Mobile and desktop applications": a public client, no secret.
+    /// "Mobile and desktop applications": a public client without a secret.
     MobileDesktop,
     /// "Web": a confidential client.
     Web {
@@ -78,7 +78,8 @@ pub enum Platform {
 }
 
 impl App {
-    /// An app of one tenant that takes v2 tokens, exposes nothing yet and has no redirect URI.
+    /// Creates a single-tenant app with v2 tokens. It exposes no permissions and has no redirect
+    /// URI.
     #[must_use]
     pub fn new(client_id: Uuid, name: &str, platform: Platform) -> Self {
         Self {
@@ -98,14 +99,14 @@ impl App {
 }
 
 impl App {
-    /// Whether `audience` is that of tokens for it: its client id, or one of its URIs.
+    /// Returns whether `audience` is the client id or an Application ID URI of this app.
     pub(crate) fn takes(&self, audience: &str) -> bool {
         audience.parse() == Ok(self.client_id) || self.app_id_uris.iter().any(|uri| uri == audience)
     }
 }
 
 impl SignInAudience {
-    /// As portals show it.
+    /// Returns the name in the Azure portal.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::MyOrg => "This organisation only",
@@ -117,7 +118,7 @@ impl SignInAudience {
 }
 
 impl Platform {
-    /// The name that portals show.
+    /// Returns the name in the Azure portal.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::MobileDesktop => "Mobile and desktop applications",

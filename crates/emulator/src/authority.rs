@@ -1,5 +1,6 @@
-//! What the first segment of a path names: a tenant by its id or a domain, `common`,
-//! `organizations` or `consumers`. It decides which apps are known there and who may sign in.
+//! The authority that the first segment of a path names: a tenant by its id or a domain, `common`,
+//! `organizations` or `consumers`. It determines which apps are known and which accounts can sign
+//! in.
 
 use uuid::Uuid;
 
@@ -8,7 +9,7 @@ use crate::cloud::{Cloud, Member, Registration};
 use crate::fault::Fault;
 use crate::tenant::{CONSUMERS, Tenant};
 
-/// An authority of the cloud.
+/// An authority of the emulator.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Authority<'c> {
     cloud: &'c Cloud,
@@ -17,9 +18,9 @@ pub(crate) struct Authority<'c> {
 
 #[derive(Clone, Copy, Debug)]
 enum AuthorityKind<'c> {
-    /// One tenant, by its id or a domain.
+    /// One tenant, named by its id or a domain.
     Tenant(&'c Tenant),
-    /// The tenant of personal accounts, by its alias.
+    /// The tenant of personal accounts, named by its alias.
     Consumers(&'c Tenant),
     /// Any organisation.
     Organizations,
@@ -38,13 +39,14 @@ impl<'c> Authority<'c> {
             .ok_or_else(|| Fault::UnknownTenant(segment.to_owned()))
     }
 
-    /// The authority of one tenant: what an authority of many is once the person is known.
+    /// Returns the authority of one tenant. It replaces a multi-tenant authority once the user is
+    /// known.
     pub(crate) fn for_tenant(self, tenant: &'c Tenant) -> Self {
         let kind = AuthorityKind::Tenant(tenant);
         Self { kind, ..self }
     }
 
-    /// As paths name it: the alias, or the tenant's id.
+    /// Returns the path segment: the alias or the tenant's id.
     pub(crate) fn segment(self) -> String {
         match self.kind {
             AuthorityKind::Tenant(tenant) => tenant.id.to_string(),
@@ -54,7 +56,7 @@ impl<'c> Authority<'c> {
         }
     }
 
-    /// The one tenant that it names, unless it is for several.
+    /// Returns the tenant, or `None` for an authority of several tenants.
     pub(crate) fn tenant(self) -> Option<&'c Tenant> {
         match self.kind {
             AuthorityKind::Tenant(tenant) | AuthorityKind::Consumers(tenant) => Some(tenant),
@@ -62,13 +64,13 @@ impl<'c> Authority<'c> {
         }
     }
 
-    /// As people know it.
+    /// Returns the name for users.
     pub(crate) fn display_name(self) -> &'c str {
         self.tenant()
             .map_or("Entra ID emulator", |tenant| &tenant.name)
     }
 
-    /// Whether people of `tenant` sign in through it.
+    /// Returns whether users of `tenant` can sign in through this authority.
     pub(crate) fn admits(self, tenant: &Tenant) -> bool {
         match self.kind {
             AuthorityKind::Tenant(own) | AuthorityKind::Consumers(own) => own.id == tenant.id,
@@ -77,10 +79,10 @@ impl<'c> Authority<'c> {
         }
     }
 
-    /// The app that `client_id` names.
+    /// Returns the app with this client id.
     ///
     /// # Errors
-    /// If there is none, or it may not be used through this authority.
+    /// If it does not exist, or must not be used through this authority.
     pub(crate) fn client(self, client_id: &str) -> Result<&'c App, Fault> {
         let id: Uuid = client_id
             .parse()
@@ -121,12 +123,12 @@ impl<'c> Authority<'c> {
         }
     }
 
-    /// An API that is known here, by its application id.
+    /// Returns the API with this application id, or `None` if this authority does not know it.
     pub(crate) fn app(self, id: Uuid) -> Option<&'c App> {
         self.apps().find(|app| app.client_id == id)
     }
 
-    /// An API that is known here, by one of its Application ID URIs.
+    /// Returns the API with this Application ID URI, or `None` if this authority does not know it.
     pub(crate) fn app_by_uri(self, uri: &str) -> Option<&'c App> {
         self.apps()
             .find(|app| app.app_id_uris.iter().any(|known| known == uri))
@@ -139,7 +141,8 @@ impl<'c> Authority<'c> {
             .map(|registration| registration.app)
     }
 
-    /// Apps are known in their own tenant, and where their audience reaches.
+    /// Returns whether this authority knows the app: in its home tenant, and in tenants of its
+    /// audience.
     fn knows(self, Registration { home, app }: Registration<'_>) -> bool {
         match self.tenant() {
             Some(tenant) => tenant.id == home.id || tenant.is_in(app.sign_in_audience),
@@ -147,7 +150,7 @@ impl<'c> Authority<'c> {
         }
     }
 
-    /// Who may sign in to `app`.
+    /// Returns the users who can sign in to `app`.
     pub(crate) fn allowed_users(self, app: &'c App) -> AllowedUsers<'c> {
         let home = self.cloud.registration(app.client_id).map(|one| one.home);
         AllowedUsers {
@@ -171,7 +174,7 @@ impl<'c> AuthorityKind<'c> {
     }
 }
 
-/// Those people of an authority who may use an app.
+/// The users of an authority who can sign in to an app.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AllowedUsers<'c> {
     authority: Authority<'c>,
@@ -189,10 +192,10 @@ impl<'c> AllowedUsers<'c> {
         self.iter().any(|member| member.user.object_id == object_id)
     }
 
-    /// The object id of whom a person means who types `username`.
+    /// Returns the object id of the user with this user name.
     ///
     /// # Errors
-    /// What to tell the person, if that is nobody who may sign in here.
+    /// With the message for the user, if no such user exists or may sign in here.
     pub(crate) fn find(self, username: &str) -> Result<Uuid, &'static str> {
         let member = self
             .authority

@@ -1,4 +1,4 @@
-//! What a client asks of the authorization endpoint, after every check.
+//! The authorization request of a client after validation.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -8,10 +8,10 @@ use crate::endpoint::RequestKind;
 use crate::fault::Fault;
 use crate::redirect::RedirectTarget;
 
-/// An authorization request that passed every check.
+/// A validated authorization request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct AuthorizationRequest {
-    /// The authority that was asked, as paths name it.
+    /// The path segment of the requested authority.
     pub(crate) authority: String,
     pub(crate) client_id: Uuid,
     pub(crate) delivery: Delivery,
@@ -22,29 +22,29 @@ pub(crate) struct AuthorizationRequest {
     pub(crate) claims: ClaimsRequest,
 }
 
-/// How the client learns of the end.
+/// How the client gets the result.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Delivery {
-    /// The browser is sent back to it.
+    /// The browser is redirected to the client.
     Redirect(Box<RedirectParameters>),
-    /// It is a device, which asks; with the code that the person typed.
+    /// The client is a device that polls. Contains the user code that the user typed.
     Device(String),
 }
 
-/// What the authorization endpoint keeps for the client's return.
+/// The parameters of a request that ends with a redirect.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RedirectParameters {
-    /// As the client sent it, to be compared when the code is redeemed.
+    /// The value that the client sent. It is compared when the code is redeemed.
     pub(crate) redirect_uri: String,
     pub(crate) target: RedirectTarget,
     pub(crate) nonce: Option<String>,
     pub(crate) challenge: Option<Challenge>,
-    /// The client wants `client_info`.
+    /// Whether the client requests `client_info`.
     pub(crate) client_info: bool,
 }
 
 impl AuthorizationRequest {
-    /// How an error reaches the client or the person.
+    /// Returns the kind, which determines how errors are delivered.
     pub(crate) fn kind(&self) -> RequestKind {
         match self.prompt {
             Some(Prompt::None) => RequestKind::Silent,
@@ -64,7 +64,7 @@ pub(crate) enum Challenge {
     S256(String),
 }
 
-/// The `prompt` parameter; Entra takes one value only.
+/// The `prompt` parameter. Entra accepts a single value only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Prompt {
     None,

@@ -1,7 +1,8 @@
-//! `/{tenant}/oauth2/v2.0/authorize`, by GET and POST: checks what the client asks for, then
-//! lets the person sign in.
+//! `/{tenant}/oauth2/v2.0/authorize`, by GET and POST: validates the request, then starts the
+//! sign-in.
 //!
-//! A fault before the redirect URI is known to be the app's is shown; one after it goes back.
+//! A fault is shown as a page until the redirect URI is known to be registered. Later faults are
+//! sent to the client.
 
 use std::sync::Arc;
 
@@ -90,7 +91,7 @@ struct Client<'e> {
     target: RedirectTarget,
 }
 
-/// Who asks, and the way back.
+/// Returns the client and its redirect target.
 fn client<'e>(
     entra: &'e Entra,
     tenant: &str,
@@ -148,7 +149,7 @@ fn check(
     Ok(request)
 }
 
-/// No app of ours has the implicit grant switched on.
+/// Accepts `code` only. No app of the emulator has the implicit grant enabled.
 fn check_response_type(response_type: &str) -> Result<(), Fault> {
     let mut types: Vec<&str> = response_type.split_ascii_whitespace().collect();
     types.sort_unstable();
@@ -160,7 +161,7 @@ fn check_response_type(response_type: &str) -> Result<(), Fault> {
     }
 }
 
-/// PKCE is up to the client, but for apps that redeem codes across origins.
+/// Returns the PKCE challenge. PKCE is optional except for single-page apps.
 fn challenge(app: &App, parameters: &Parameters) -> Result<Option<Challenge>, Fault> {
     let method = parameters.optional("code_challenge_method");
     let Some(challenge) = parameters.owned("code_challenge") else {

@@ -1,6 +1,6 @@
-//! One browser: the cookie that binds forms to it, and the accounts it remembers.
+//! A browser: the cookie that binds forms to it, and the accounts that it remembers.
 //!
-//! Both cookies carry the port in their names, because cookies do not tell ports apart.
+//! The names of both cookies contain the port, because cookies are not separated by port.
 
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, header};
@@ -12,17 +12,17 @@ use crate::keys::Purpose;
 use crate::random;
 use crate::session::{PERSISTENT_LIFETIME, Session};
 
-/// An account that a browser remembers, signed in or not.
+/// An account that a browser remembers, whether signed in or not.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Account {
     pub(crate) user: Uuid,
     pub(crate) session: Option<Session>,
 }
 
-/// A browser, as far as its cookies tell.
+/// The state of a browser, read from its cookies.
 #[derive(Clone, Debug)]
 pub(crate) struct Browser {
-    /// Random; forms are sealed for it.
+    /// A random id. Forms are sealed with it.
     pub(crate) id: String,
     is_new: bool,
     has_changed: bool,
@@ -30,7 +30,8 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// Reads the cookies of a request, or starts anew. Sessions that are over count as signed out.
+    /// Reads the cookies of a request, or creates a new browser. Expired sessions count as signed
+    /// out.
     pub(crate) fn read(entra: &Entra, headers: &HeaderMap) -> Self {
         let now = entra.clock.unix();
         let id = cookie(headers, &id_cookie(entra));
@@ -51,7 +52,7 @@ impl Browser {
         }
     }
 
-    /// The sessions that can sign in without a password.
+    /// Returns the sessions that can sign in without a password.
     pub(crate) fn sessions(&self) -> impl Iterator<Item = &Session> {
         self.accounts.iter().filter_map(|a| a.session.as_ref())
     }
@@ -60,7 +61,7 @@ impl Browser {
         self.sessions().find(|session| session.user == user)
     }
 
-    /// Remembers `session`, first in the list.
+    /// Adds `session` at the start of the list.
     pub(crate) fn sign_in(&mut self, session: Session) {
         self.has_changed = true;
         self.accounts.retain(|account| account.user != session.user);
@@ -73,7 +74,7 @@ impl Browser {
         );
     }
 
-    /// Ends the sessions of `user`, or all, and keeps the accounts in mind.
+    /// Ends the sessions of `user`, or of all users if `None`. The accounts stay remembered.
     pub(crate) fn sign_out(&mut self, user: Option<Uuid>) {
         self.has_changed = true;
         for account in &mut self.accounts {
@@ -83,7 +84,7 @@ impl Browser {
         }
     }
 
-    /// Binds the browser, if it was not yet, and writes the accounts down, if they changed.
+    /// Sets the id cookie of a new browser, and the accounts cookie if the accounts changed.
     pub(crate) fn set_cookies(&self, entra: &Entra, response: &mut Response) {
         if self.is_new {
             set_cookie(response, &id_cookie(entra), &self.id, None);
@@ -100,7 +101,7 @@ impl Browser {
                 let age = lasting.then_some(PERSISTENT_LIFETIME);
                 set_cookie(response, &accounts_cookie(entra), &sealed, age);
             }
-            Err(error) => tracing::error!(%error, "the accounts were not remembered"),
+            Err(error) => tracing::error!(%error, "cannot store the accounts of a browser"),
         }
     }
 }
@@ -128,7 +129,8 @@ fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
         .map(|(_, value)| value)
 }
 
-/// `Lax`: an application's redirect carries the cookie, a foreign page's form does not.
+/// Sets a cookie with `SameSite=Lax`: the browser sends it with redirects from applications, and
+/// does not send it with forms of other sites.
 fn set_cookie(response: &mut Response, name: &str, value: &str, max_age: Option<u64>) {
     let age = max_age.map_or_else(String::new, |age| format!("; Max-Age={age}"));
     let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{age}");

@@ -1,6 +1,6 @@
-//! What tokens say: access tokens in the version that their resource asks for, and id tokens.
+//! The claims of tokens: id tokens, and access tokens in the version that the resource requires.
 //!
-//! One file per kind; `jwt` signs and reads them.
+//! One file per kind of token. `jwt` signs and reads them.
 
 mod access_token;
 mod client_info;
@@ -19,16 +19,16 @@ use crate::entra::Entra;
 use crate::random;
 use crate::tenant::Tenant;
 
-/// Entra dates tokens back, for clocks that are behind; in seconds.
+/// How many seconds Entra backdates tokens, for clients whose clocks are behind.
 pub(crate) const BACKDATE: u64 = 5 * 60;
 
-/// `sub` is pairwise: stable for a person at one app, another at each app.
+/// Returns the pairwise `sub`: the same user has a different one at each app.
 pub(crate) fn subject(tenant: &Tenant, app: Uuid, user: Uuid) -> String {
     random::sha256(format!("{}.{app}.{user}", tenant.id))
 }
 
-/// The object id of the service principal by which `tenant` knows an app, `oid` and `sub` in
-/// tokens of the app itself.
+/// Returns the object id of an app's service principal in `tenant`. It is `oid` and `sub` in tokens
+/// of the app itself.
 pub(crate) fn service_principal(tenant: &Tenant, app: Uuid) -> Uuid {
     let digest = random::digest(format!("service principal {}.{app}", tenant.id));
     let mut bytes = [0; 16];
@@ -44,7 +44,8 @@ struct Time {
 }
 
 impl Time {
-    /// Of a token for `user`, or for an app: not from before what an API asks for.
+    /// Returns the times of a token for `user`, or for an app if `None`. They are not before the
+    /// time that APIs require.
     fn new(entra: &Entra, user: Option<Uuid>, lifetime: u64) -> Self {
         let now = entra.clock.unix();
         let now = user.map_or(now, |user| entra.fault_rules.not_before(user, now));

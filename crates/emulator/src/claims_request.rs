@@ -1,15 +1,15 @@
-//! The `claims` parameter (OpenID Connect Core section 5.5), as far as Entra reads it: which
-//! challenges a client can handle, `{"access_token":{"xms_cc":{"values":["cp1"]}}}`.
+//! The `claims` parameter, as far as Entra evaluates it: the capabilities of the client,
+//! `{"access_token":{"xms_cc":{"values":["cp1"]}}}` (OpenID Connect Core 1.0 §5.5).
 
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
 use crate::parameters::Parameters;
 
-/// The capability of a client that handles claims challenges (continuous access evaluation).
+/// The capability to handle claims challenges (continuous access evaluation).
 const CHALLENGES: &str = "cp1";
 
-/// What a client asks of its tokens.
+/// The claims that a client requests for its tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ClaimsRequest {
     capabilities: Vec<String>,
@@ -34,8 +34,10 @@ struct Values {
 }
 
 impl ClaimsRequest {
+    /// Reads the parameter.
+    ///
     /// # Errors
-    /// If the parameter is there and no JSON object of the right form.
+    /// If it is present but not a JSON object of the expected form.
     pub(crate) fn read(parameters: &Parameters) -> Result<Self, Fault> {
         let Some(text) = parameters.optional("claims") else {
             return Ok(Self::default());
@@ -48,8 +50,8 @@ impl ClaimsRequest {
         })
     }
 
-    /// What either asks for.
-    pub(crate) fn or(mut self, other: Self) -> Self {
+    /// Returns the union of both requests.
+    pub(crate) fn union(mut self, other: Self) -> Self {
         for capability in other.capabilities {
             if !self.capabilities.contains(&capability) {
                 self.capabilities.push(capability);
@@ -58,12 +60,12 @@ impl ClaimsRequest {
         self
     }
 
-    /// `xms_cc` in access tokens.
+    /// Returns the `xms_cc` claim of access tokens.
     pub(crate) fn capabilities(&self) -> &[String] {
         &self.capabilities
     }
 
-    /// Whether tokens may live long, because their resource can take them back.
+    /// Returns whether tokens may be long-lived, because the resource can challenge them.
     pub(crate) fn handles_challenges(&self) -> bool {
         self.capabilities.iter().any(|one| one == CHALLENGES)
     }
@@ -87,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_capabilities_and_leaves_the_rest() {
+    fn claims_parameter_yields_capabilities() {
         check("", Ok(&[]));
         check("{}", Ok(&[]));
         check(

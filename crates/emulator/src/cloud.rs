@@ -1,4 +1,4 @@
-//! All tenants of the emulator, and what is found across them.
+//! All tenants of the emulator, and lookups across them.
 
 use std::collections::HashSet;
 
@@ -7,27 +7,27 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::tenant::{CONSUMERS, ManagedIdentity, Tenant, User};
 
-/// The tenants: those that were asked for, and the one of personal accounts.
+/// The configured tenants and the one of personal accounts.
 #[derive(Clone, Debug)]
 pub(crate) struct Cloud {
     tenants: Vec<Tenant>,
 }
 
-/// A person, and the tenant that the person belongs to.
+/// A user and the user's tenant.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Member<'c> {
     pub(crate) tenant: &'c Tenant,
     pub(crate) user: &'c User,
 }
 
-/// An app, and the tenant that it is registered in.
+/// An app and the tenant where it is registered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Registration<'c> {
     pub(crate) home: &'c Tenant,
     pub(crate) app: &'c App,
 }
 
-/// A managed identity, and its tenant.
+/// A managed identity and its tenant.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Identity<'c> {
     pub(crate) tenant: &'c Tenant,
@@ -35,10 +35,10 @@ pub(crate) struct Identity<'c> {
 }
 
 impl Cloud {
-    /// Adds the tenant of personal accounts where it is missing.
+    /// Adds the tenant of personal accounts if it is missing.
     ///
     /// # Errors
-    /// If two tenants, users or apps share an id.
+    /// If two tenants, users or apps have the same id.
     pub(crate) fn new(mut tenants: Vec<Tenant>) -> anyhow::Result<Self> {
         if !tenants.iter().any(Tenant::is_consumers) {
             tenants.push(Tenant {
@@ -89,7 +89,7 @@ impl Cloud {
         self.members().find(|one| one.user.object_id == object_id)
     }
 
-    /// Whom a person means who types `username`.
+    /// Returns the user with this user name. Ignores case and surrounding spaces.
     pub(crate) fn member_named(&self, username: &str) -> Option<Member<'_>> {
         let wanted = username.trim();
         self.members()
@@ -107,7 +107,7 @@ fn check_distinct(what: &str, ids: impl Iterator<Item = Uuid>) -> anyhow::Result
     for id in ids {
         anyhow::ensure!(
             seen.insert(id),
-            "two {what} of the emulator have the id {id}; hint: give each its own"
+            "two {what} of the emulator have the id {id}; hint: give each a unique id"
         );
     }
     Ok(())

@@ -1,6 +1,7 @@
-//! Authorization codes: each is redeemed once, within ten minutes, by whom it was issued to.
+//! Authorization codes. Each can be redeemed once, within ten minutes, by the client it was issued
+//! to.
 //!
-//! Codes are kept as digests. The one thing of the sign-in that the server has to remember.
+//! Codes are stored as digests. They are the only state of a sign-in that the server stores.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,10 +16,10 @@ use crate::fault::Fault;
 use crate::random;
 use crate::session::Session;
 
-/// How long a code lives, in seconds.
+/// The lifetime of a code in seconds.
 const LIFETIME: u64 = 10 * 60;
 
-/// What a person granted a client.
+/// What a user granted a client.
 #[derive(Clone, Debug)]
 pub(crate) struct CodeGrant {
     pub(crate) client_id: Uuid,
@@ -49,8 +50,10 @@ impl CodeGrant {
         }
     }
 
+    /// Verifies the PKCE code verifier.
+    ///
     /// # Errors
-    /// If `verifier` is not the one that the challenge was made from.
+    /// If the challenge was not derived from `verifier`.
     pub(crate) fn verify(&self, verifier: Option<&SecretString>) -> Result<(), Fault> {
         let Some(challenge) = &self.challenge else {
             return Ok(());
@@ -70,7 +73,7 @@ impl CodeGrant {
     }
 }
 
-/// The codes that were issued lately.
+/// The recently issued codes.
 #[derive(Default)]
 pub(crate) struct Codes(Mutex<HashMap<String, Entry>>);
 
@@ -85,11 +88,12 @@ enum State {
 }
 
 impl Codes {
-    /// A new code for `grant`.
+    /// Issues a code for `grant`.
     pub(crate) fn issue(&self, grant: CodeGrant, now: u64) -> String {
         let code = format!("1.{}", random::token::<48>());
         let mut codes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Twice their life, so that a late client reads "expired" and not "malformed".
+        // Entries are kept for two lifetimes, so that a late client gets "expired", not
+        // "malformed".
         codes.retain(|_, entry| now < entry.issued_at + 2 * LIFETIME);
         codes.insert(
             random::sha256(&code),
@@ -101,10 +105,10 @@ impl Codes {
         code
     }
 
-    /// Redeems `code` if `check` agrees; a client that fails a check may try again.
+    /// Redeems `code` if `check` succeeds. If `check` fails, the client can try again.
     ///
     /// # Errors
-    /// If the code is unknown, expired or redeemed, or whatever `check` says.
+    /// If the code is unknown, expired or redeemed, or if `check` fails.
     pub(crate) fn redeem<T>(
         &self,
         code: &SecretString,

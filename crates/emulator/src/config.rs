@@ -1,4 +1,4 @@
-//! The tenants of an `emulator.toml` (see [`model::config::emulator`]) as the emulator plays them.
+//! Converts an `emulator.toml` (see [`model::config::emulator`]) into tenants.
 
 use std::path::Path;
 
@@ -14,16 +14,16 @@ use crate::app::{AccessTokenVersion, App, AppRole, Platform, SignInAudience};
 use crate::credential::{Certificate, FederatedCredential};
 use crate::tenant::{ManagedIdentity, Tenant, User};
 
-/// The tenants of `config`, which lies in the folder `base`: the first, and the others.
+/// Returns the first tenant of `config` and the others. Paths are relative to the folder `base`.
 ///
 /// # Errors
-/// If there is none, a secret is missing or out of place, or a certificate cannot be read; the
-/// error names the app.
+/// If `config` has no tenant, an app has a secret but must not or lacks one, or a certificate
+/// cannot be read. The error names the app.
 pub fn tenants(config: &EmulatorConfig, base: &Path) -> anyhow::Result<(Tenant, Vec<Tenant>)> {
     let tenants = config.tenants.iter().map(|one| tenant(one, base));
     let mut tenants = tenants.collect::<anyhow::Result<Vec<_>>>()?.into_iter();
     let first = tenants.next();
-    let first = first.context("there is no tenant; hint: begin one with [[tenants]]")?;
+    let first = first.context("the configuration has no tenant; hint: add a [[tenants]] table")?;
     Ok((first, tenants.collect()))
 }
 
@@ -78,12 +78,14 @@ fn platform(config: &AppConfig) -> anyhow::Result<Platform> {
             secret: SecretString::from(secret.expose()),
         }),
         (PlatformName::Web, None) => {
-            anyhow::bail!("an app of the platform `web` has a secret; hint: add `secret = \"…\"`")
+            anyhow::bail!("an app of the platform `web` needs a secret; hint: add `secret = \"…\"`")
         }
         (PlatformName::MobileDesktop, None) => Ok(Platform::MobileDesktop),
         (PlatformName::Spa, None) => Ok(Platform::Spa),
         (PlatformName::MobileDesktop | PlatformName::Spa, Some(_)) => {
-            anyhow::bail!("a public client has no secret; hint: remove it, or make the app `web`")
+            anyhow::bail!(
+                "a public client must not have a secret; hint: remove it, or set the platform to `web`"
+            )
         }
     }
 }
@@ -101,7 +103,7 @@ fn access_token_version(config: u8) -> anyhow::Result<AccessTokenVersion> {
     match config {
         1 => Ok(AccessTokenVersion::V1),
         2 => Ok(AccessTokenVersion::V2),
-        other => anyhow::bail!("`access_token_version` is {other}; hint: there are 1 and 2"),
+        other => anyhow::bail!("`access_token_version` is {other}; hint: use 1 or 2"),
     }
 }
 

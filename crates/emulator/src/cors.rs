@@ -1,5 +1,5 @@
-//! Which endpoints pages of other origins may read: metadata, keys, and the token endpoint for
-//! single-page apps. Never the pages.
+//! CORS for the endpoints that pages of other origins may read: metadata, keys, and the token
+//! endpoint for single-page apps. The pages have no CORS.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -10,7 +10,7 @@ pub(crate) fn allow(headers: &mut HeaderMap) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
 }
 
-/// Answers a preflight.
+/// Answers a preflight request.
 pub(crate) async fn preflight(request: HeaderMap) -> Response {
     let mut response = StatusCode::OK.into_response();
     let headers = response.headers_mut();

@@ -1,4 +1,4 @@
-//! The tenants of the demo: everything in them is fixed, so that callers need not repeat it.
+//! The tenants of the demo. All ids and names are fixed, so that callers need not repeat them.
 
 use secrecy::SecretString;
 use uuid::{Uuid, uuid};
@@ -23,16 +23,16 @@ pub const GRADY_OBJECT_ID: Uuid = uuid!("a4c95b7e-0f3d-4d2b-b1a6-9d7c5e2f3b02");
 pub const BRIDGE_CLIENT_ID: Uuid = uuid!("5e0c2c1a-7b64-4f1d-9c58-1d2a3b4c5d01");
 /// The client id of "Postern gateway", a Web app and an API.
 pub const GATEWAY_CLIENT_ID: Uuid = uuid!("c7a9d3f0-1e52-4a86-8d1b-6e7f8091a202");
-/// The secret of "Postern gateway". It protects nothing but the demo.
+/// The secret of "Postern gateway". It protects only the demo.
 pub const GATEWAY_SECRET: &str = "demo~gateway.secret-that-protects-nothing";
 /// The permission that "Postern gateway" exposes as an API.
 pub const GATEWAY_SCOPE: &str = "mcp.access";
 
 /// The client id of "Contoso reports", an API that takes v1 tokens.
 pub const REPORTS_CLIENT_ID: Uuid = uuid!("b8e05f4d-2c93-4a61-8f7e-d4a1906c3e04");
-/// The permission of persons that "Contoso reports" exposes.
+/// The delegated permission that "Contoso reports" exposes.
 pub const REPORTS_SCOPE: &str = "Reports.Read";
-/// The permission of applications that "Contoso reports" exposes; "Postern gateway" has it.
+/// The application permission that "Contoso reports" exposes. "Postern gateway" has it.
 pub const REPORTS_ROLE: &str = "Reports.Read.All";
 /// The client id of "Postern host", a managed identity that "Postern gateway" trusts.
 pub const HOST_CLIENT_ID: Uuid = uuid!("61c7a2f5-9e04-4b38-a6d1-f08b3c5e7205");
@@ -47,26 +47,26 @@ pub const MEGAN: &str = "megan@fabrikam.example";
 pub const MEGAN_OBJECT_ID: Uuid = uuid!("d20f7c83-41b9-4e6a-95d7-0c3e8b1a4d03");
 /// The user name of Lee Gu, who has a personal account.
 pub const LEE: &str = "lee@outlook.example";
-/// The object id of Lee Gu; those of personal accounts begin with zeroes.
+/// The object id of Lee Gu. Object ids of personal accounts begin with zeros.
 pub const LEE_OBJECT_ID: Uuid = uuid!("00000000-0000-0000-3c7a-91e5d2f6b804");
-/// The client id of "Fabrikam notes", a public client for everybody that redirects to
+/// The client id of "Fabrikam notes", a public client for all accounts that redirects to
 /// `http://localhost`.
 pub const NOTES_CLIENT_ID: Uuid = uuid!("94d1b7e2-6c05-4f8a-a3b9-52e7c0d8f103");
 
-/// The Application ID URI of "Postern gateway".
+/// Returns the Application ID URI of "Postern gateway".
 #[must_use]
 pub fn gateway_app_id_uri() -> String {
     format!("api://{GATEWAY_CLIENT_ID}")
 }
 
-/// The scope by which a client asks for [`GATEWAY_SCOPE`], with the resource in front.
+/// Returns the full scope name of [`GATEWAY_SCOPE`], with the resource in front.
 #[must_use]
 pub fn gateway_scope() -> String {
     format!("{}/{GATEWAY_SCOPE}", gateway_app_id_uri())
 }
 
 impl Tenant {
-    /// The demo tenant; `gateway_callback` is where the gateway takes its codes, as in
+    /// Returns the demo tenant. `gateway_callback` is the redirect URI of the gateway, for example
     /// `http://localhost:8080/oauth-callback`.
     #[must_use]
     pub fn demo(gateway_callback: &str) -> Self {
@@ -92,7 +92,7 @@ pub fn trust_certificate(tenant: &mut Tenant, certificate: &Certificate) {
     }
 }
 
-/// What the demo tenant is not alone with: a second organisation, and personal accounts.
+/// Returns the other tenants of the demo: a second organisation, and personal accounts.
 #[must_use]
 pub fn others() -> Vec<Tenant> {
     vec![
@@ -136,7 +136,7 @@ fn notes() -> App {
     }
 }
 
-/// An API as most are that were not told otherwise.
+/// An API with the default settings of a new registration.
 fn reports() -> App {
     let platform = Platform::Web {
         secret: SecretString::from("demo~reports.secret-that-protects-nothing"),

@@ -1,8 +1,8 @@
-//! Signing in on another device (RFC 8628): `/{tenant}/oauth2/v2.0/devicecode` hands out a pair of
-//! codes; the person types the short one on [`page`]; the device asks with the long one.
+//! The device authorization grant (RFC 8628). `/{tenant}/oauth2/v2.0/devicecode` issues a device
+//! code and a user code. The user types the user code on [`page`]; the device polls with the device
+//! code.
 //!
-//! Owns: the codes. As Entra does, it never answers `slow_down` and has no
-//! `verification_uri_complete`.
+//! Like Entra, the emulator never returns `slow_down` and has no `verification_uri_complete`.
 
 pub(crate) mod page;
 
@@ -26,12 +26,12 @@ use crate::parameters::Parameters;
 use crate::request_trace::RequestTrace;
 use crate::scope::Scopes;
 
-/// Where people type the code.
+/// The path of the page where users type the code.
 pub(crate) const PAGE: &str = "/devicelogin";
-/// How often a device may ask, in seconds.
+/// The polling interval in seconds.
 const INTERVAL: u64 = 5;
 
-/// What a device shows its person (RFC 8628 section 3.2). It holds a code, so it does not print.
+/// The device authorization response (RFC 8628 §3.2). It contains codes, so it has no `Debug`.
 #[derive(Serialize)]
 struct DeviceAuthorizationResponse {
     user_code: String,
@@ -83,7 +83,7 @@ fn authorize_device(
         resource: resource.map(str::to_owned),
     };
     let pair = entra.devices.issue(request, entra.clock.unix());
-    tracing::info!(client = %app.client_id, "a device asks");
+    tracing::info!(client = %app.client_id, "issued a device code");
     let verification_uri = format!("{}{PAGE}", entra.base);
     Ok(DeviceAuthorizationResponse {
         message: format!(

@@ -1,6 +1,7 @@
-//! Pairs of codes: each is granted or declined once, within fifteen minutes, and redeemed once.
+//! Device codes and user codes. Each pair is granted or declined once, within fifteen minutes, and
+//! redeemed once.
 //!
-//! Device codes are kept as digests.
+//! Device codes are stored as digests.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,16 +13,16 @@ use crate::fault::Fault;
 use crate::random;
 use crate::session::Session;
 
-/// How long a pair lives, in seconds.
+/// The lifetime of a pair in seconds.
 pub(crate) const LIFETIME: u64 = 15 * 60;
-/// No vowels, so that no code is a word, and nothing that looks like something else.
+/// Has no vowels, so that no code is a word, and no characters that look alike.
 const ALPHABET: &[u8] = b"BCDFGHJKLMNPQRSTVWXZ23456789";
 const LENGTH: usize = 9;
 
-/// What a device asked for.
+/// The request of a device.
 #[derive(Clone, Debug)]
 pub(crate) struct DeviceRequest {
-    /// The authority that was asked, as paths name it.
+    /// The path segment of the requested authority.
     pub(crate) authority: String,
     pub(crate) client_id: Uuid,
     pub(crate) scope: String,
@@ -33,7 +34,7 @@ pub(crate) struct CodePair {
     pub(crate) device_code: String,
 }
 
-/// The pairs that were issued lately, by the digest of the device's code.
+/// The recently issued pairs, by the digest of the device code.
 #[derive(Default)]
 pub(crate) struct DeviceCodes(Mutex<HashMap<String, Entry>>);
 
@@ -58,7 +59,7 @@ impl DeviceCodes {
             device_code: random::token::<48>(),
         };
         let mut entries = self.lock();
-        // Twice their life, so that a late device reads "expired" and not "unknown".
+        // Entries are kept for two lifetimes, so that a late device gets "expired", not "unknown".
         entries.retain(|_, entry| now < entry.issued_at + 2 * LIFETIME);
         entries.insert(
             random::sha256(&pair.device_code),
@@ -72,17 +73,18 @@ impl DeviceCodes {
         pair
     }
 
-    /// What the device asked for whose code a person typed, if it still waits.
+    /// Returns the normalized user code and the request of the device. Returns `None` if no device
+    /// waits for this code.
     pub(crate) fn pending(&self, typed: &str, now: u64) -> Option<(String, DeviceRequest)> {
         let mut entries = self.lock();
         let entry = find_pending(&mut entries, &normalize(typed), now)?;
         Some((entry.user_code.clone(), entry.request.clone()))
     }
 
-    /// The person agreed, or did not if there is no session.
+    /// Stores the user's decision. Without a session, the user declined.
     ///
     /// # Errors
-    /// If the device does not wait any more.
+    /// If no device waits for this code any more.
     pub(crate) fn complete(
         &self,
         user_code: &str,
@@ -95,11 +97,11 @@ impl DeviceCodes {
         Ok(())
     }
 
-    /// Redeems the device's code if `check` agrees; a device that fails it may ask again.
+    /// Redeems the device code if `check` succeeds. If `check` fails, the device can try again.
     ///
     /// # Errors
-    /// What the device has to know: nobody signed in yet, or nobody will; or whatever `check`
-    /// says.
+    /// If the decision is pending, the user declined, the code is unknown, expired or redeemed, or
+    /// `check` fails.
     pub(crate) fn redeem<T>(
         &self,
         code: &SecretString,
@@ -145,7 +147,7 @@ fn find_pending<'a>(
     })
 }
 
-/// People type small letters and blanks.
+/// Removes separators and changes lower case to upper case, as users may type both.
 fn normalize(typed: &str) -> String {
     typed
         .chars()

@@ -1,8 +1,7 @@
 //! `/{tenant}/v2.0/.well-known/openid-configuration` and `/{tenant}/discovery/v2.0/keys`.
 //!
-//! What Entra does not say is not said here either: no `code_challenge_methods_supported`, no
-//! `registration_endpoint`, no `grant_types_supported`; and nothing at
-//! `/.well-known/oauth-authorization-server`.
+//! The metadata omits what Entra omits: `code_challenge_methods_supported`, `registration_endpoint`
+//! and `grant_types_supported`. `/.well-known/oauth-authorization-server` does not exist.
 
 use std::sync::Arc;
 
@@ -40,8 +39,8 @@ pub(crate) async fn keys(
     metadata_response(&entra, &headers, set, Some("invalid_tenant"))
 }
 
-/// A document that anybody may read; `error` is what a fault is called here, if that is not
-/// what it is called elsewhere.
+/// Returns a public document, or the fault. If `error` is set, it replaces the OAuth error of the
+/// fault.
 pub(crate) fn metadata_response(
     entra: &Entra,
     headers: &HeaderMap,

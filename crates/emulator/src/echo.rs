@@ -1,6 +1,6 @@
-//! `/api/echo`: a sample API of every app of the tenant. It answers with the claims of the token,
-//! and evaluates access continuously: a token from before a revocation is answered with a claims
-//! challenge (`insufficient_claims`).
+//! `/api/echo`: a sample API of every app in the emulator. It returns the claims of the token and
+//! supports continuous access evaluation: tokens issued before a revocation get a claims challenge
+//! (`insufficient_claims`).
 
 use std::sync::Arc;
 
@@ -27,13 +27,13 @@ pub(crate) async fn echo(State(entra): State<Arc<Entra>>, headers: HeaderMap) ->
     response
 }
 
-/// Why a token is not taken.
+/// Why a token is rejected.
 enum EchoError {
-    /// There is none.
+    /// The request has no token.
     Missing,
-    /// It is not one of ours, or over, or for somebody else.
+    /// The signature, the audience or the lifetime is invalid.
     Invalid,
-    /// It is from before this time, in seconds since 1970.
+    /// The token was issued before this time, in seconds since 1970.
     Stale(u64),
 }
 
@@ -56,12 +56,13 @@ fn check_token(entra: &Entra, token: Option<&str>) -> Result<Map<String, Value>,
     }
 }
 
-/// The claims of an access token that some app of ours would take now, or nothing.
+/// Returns the claims of an access token that is valid now for an app of the emulator. Otherwise
+/// returns `None`.
 fn read_claims(entra: &Entra, token: &str) -> Option<Map<String, Value>> {
     let claims: Map<String, Value> = jwt::read(entra, token)?;
     let audience = claims.get("aud")?.as_str()?;
     let is_live = entra.clock.unix() < claims.get("exp")?.as_u64()?;
-    // Id tokens name their client as the audience.
+    // Id tokens have the client id as audience, so they are excluded here.
     let is_access = claims.contains_key("azp") || claims.contains_key("appid");
     let mut apps = entra.cloud.registrations().map(|one| one.app);
     (is_live && is_access && apps.any(|app| app.takes(audience))).then_some(claims)

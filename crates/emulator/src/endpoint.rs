@@ -1,8 +1,8 @@
-//! The endpoints that rules name, and the kinds of requests that they answer.
+//! The endpoints that fault rules can name, and the kinds of requests to them.
 
 use serde::{Deserialize, Serialize};
 
-/// An endpoint that switches know by name.
+/// An endpoint that fault rules can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Endpoint {
@@ -14,26 +14,26 @@ pub enum Endpoint {
     DeviceCode,
 }
 
-/// Where a request came in that is answered with an error.
+/// The kind of a request. It determines how an error is returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestKind {
     /// The authorization endpoint, and the pages behind it.
     Authorize,
-    /// The same, for a client that wants no page (`prompt=none`).
+    /// The same with `prompt=none`: the client wants no page.
     Silent,
-    /// The token endpoint, with any grant but the next.
+    /// The token endpoint, with any grant except on-behalf-of.
     Token,
-    /// The token endpoint, on behalf of a person.
+    /// The token endpoint, with the on-behalf-of grant.
     OnBehalfOf,
     /// The device authorization endpoint.
     DeviceCode,
 }
 
 impl Endpoint {
-    /// Every one.
+    /// All endpoints.
     pub(crate) const ALL: [Self; 3] = [Self::Authorize, Self::Token, Self::DeviceCode];
 
-    /// As commands name it, and paths.
+    /// Returns the name in commands and paths.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Authorize => "authorize",
@@ -42,13 +42,13 @@ impl Endpoint {
         }
     }
 
-    /// The endpoint that a path leads to.
+    /// Returns the endpoint of a path, or `None` for other paths.
     pub(crate) fn from_path(path: &str) -> Option<Self> {
         let (_, last) = path.rsplit_once("/oauth2/v2.0/")?;
         Self::ALL.into_iter().find(|one| one.name() == last)
     }
 
-    /// What its requests are occasions of.
+    /// Returns the kind of its requests, unless their parameters tell more.
     pub(crate) fn kind(self) -> RequestKind {
         match self {
             Self::Authorize => RequestKind::Authorize,
@@ -59,7 +59,7 @@ impl Endpoint {
 }
 
 impl RequestKind {
-    /// The endpoint of it.
+    /// Returns the endpoint of such requests.
     pub(crate) fn endpoint(self) -> Endpoint {
         match self {
             Self::Authorize | Self::Silent => Endpoint::Authorize,

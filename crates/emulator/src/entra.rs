@@ -1,4 +1,4 @@
-//! What every endpoint works with.
+//! The state that all endpoints share.
 
 use model::{AheadClock, Clock};
 
@@ -14,10 +14,10 @@ use crate::tenant::Tenant;
 
 /// The running emulator.
 pub(crate) struct Entra {
-    /// Where it is reached, without a slash at the end.
+    /// The base URL, without a trailing slash.
     pub(crate) base: String,
     pub(crate) cloud: Cloud,
-    /// The time of everything here: that of `ahead`.
+    /// The time for all endpoints, from `ahead`.
     pub(crate) clock: Clock,
     pub(crate) ahead: AheadClock,
     pub(crate) keys: Keys,
@@ -28,20 +28,20 @@ pub(crate) struct Entra {
 }
 
 impl Entra {
-    /// What the first segment of a path names.
+    /// Returns the authority that the first segment of a path names.
     ///
     /// # Errors
-    /// If that is no tenant.
+    /// If no tenant has this name.
     pub(crate) fn authority(&self, segment: &str) -> Result<Authority<'_>, Fault> {
         Authority::parse(&self.cloud, segment)
     }
 
-    /// The issuer of a tenant's v2 tokens.
+    /// Returns the issuer of a tenant's v2 tokens.
     pub(crate) fn issuer(&self, tenant: &Tenant) -> String {
         format!("{}/{}/v2.0", self.base, tenant.id)
     }
 
-    /// The issuer that metadata names: of an authority for several tenants, a template.
+    /// Returns the issuer in metadata. For an authority of several tenants, it is a template.
     pub(crate) fn issuer_at(&self, authority: Authority<'_>) -> String {
         authority.tenant().map_or_else(
             || format!("{}/{{tenantid}}/v2.0", self.base),

@@ -1,6 +1,7 @@
-//! What can go wrong, in Entra's words: an AADSTS number, an OAuth error and an HTTP status.
+//! The faults that the emulator detects: each has an AADSTS number, an OAuth error and an HTTP
+//! status.
 //!
-//! Does not own: how a fault reaches the client (see [`crate::request_trace`]).
+//! Does not own: how a fault is returned to the client (see [`crate::request_trace`]).
 
 use http::StatusCode;
 use uuid::Uuid;
@@ -8,11 +9,11 @@ use uuid::Uuid;
 use crate::aadsts::Aadsts;
 use crate::endpoint::RequestKind;
 
-/// An AADSTS error. Clients are told to branch on [`Fault::error`] and [`Fault::suberror`] only;
-/// numbers and texts are for people.
+/// An AADSTS error. Clients should branch on [`Fault::error`] and [`Fault::suberror`] only. Numbers
+/// and texts are for humans.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
-    // The request as such.
+    // Malformed requests.
     #[error("The request must contain the following parameter: '{0}'.")]
     MissingParameter(&'static str),
     #[error("The request is not properly formatted. The parameter '{0}' is duplicated.")]
@@ -22,7 +23,7 @@ pub(crate) enum Fault {
     #[error("The endpoint only accepts POST, OPTIONS requests. Received a {0} request.")]
     NotPost(String),
 
-    // Tenant, app, redirect.
+    // Tenant, app, redirect URI.
     #[error("Unknown or invalid instance.")]
     UnknownInstance,
     #[error("Tenant '{0}' not found. Check that it is the right tenant id and the right cloud.")]
@@ -119,7 +120,7 @@ pub(crate) enum Fault {
     )]
     SelfRequestByUri(Uuid),
 
-    // The person and the browser.
+    // The user and the browser.
     #[error("A silent sign-in request was sent but no user is signed in.")]
     NoUserSignedIn,
     #[error("Several user identities are available for the current request: one has to be chosen.")]
@@ -278,28 +279,28 @@ pub(crate) enum Fault {
     #[error("The user account is no longer in the directory.")]
     UserDeleted,
 
-    // Switched on.
-    /// An error of the table, as it is answered on an occasion.
+    // Injected errors.
+    /// An error of the table, for a request of this kind.
     #[error("{}", .0.text)]
     Listed(&'static Aadsts, RequestKind),
 
-    // Ours.
+    // Internal errors.
     #[error("The sign-in service failed.")]
     Internal,
 }
 
 impl Fault {
-    /// The error of the table with this number, as it is answered on `occasion`.
+    /// Returns the error of the table with this number, for a request of this kind.
     pub(crate) fn listed(number: u32, kind: RequestKind) -> Self {
         Aadsts::numbered(number).map_or(Self::Internal, |row| Self::Listed(row, kind))
     }
 
-    /// Whether the person is shown it, although the way back to the client is known.
+    /// Returns whether the user sees a page even though the redirect URI is known.
     pub(crate) fn is_page(&self) -> bool {
         matches!(self, Self::Listed(row, RequestKind::Authorize) if row.is_page())
     }
 
-    /// The AADSTS number.
+    /// Returns the AADSTS number.
     pub(crate) fn code(&self) -> u32 {
         match self {
             Self::MissingParameter(_) => 900_144,
@@ -376,7 +377,7 @@ impl Fault {
         }
     }
 
-    /// The OAuth `error`.
+    /// Returns the OAuth `error`.
     pub(crate) fn error(&self) -> &'static str {
         match self {
             Self::MissingParameter(_)
@@ -454,7 +455,7 @@ impl Fault {
         }
     }
 
-    /// The `suberror`, where Entra gives one.
+    /// Returns the `suberror`, or `None` if Entra has none for this fault.
     pub(crate) fn suberror(&self) -> Option<&'static str> {
         match self {
             Self::RefreshExpired | Self::SpaRefreshExpired => Some("bad_token"),
@@ -464,7 +465,7 @@ impl Fault {
         }
     }
 
-    /// What a policy wants of the person: plain JSON for the next `claims` parameter.
+    /// Returns the requirement of a policy as plain JSON, for the next `claims` parameter.
     pub(crate) fn claims(&self) -> Option<&'static str> {
         match self {
             Self::Listed(row, _) => row.claims(),
@@ -472,7 +473,7 @@ impl Fault {
         }
     }
 
-    /// The HTTP status, where the fault is answered with JSON or a page.
+    /// Returns the HTTP status of a JSON response and of a page.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::SecretMissing

@@ -1,9 +1,10 @@
-//! What makes the emulator behave as Entra does on a bad day: looked at while a request is
-//! served, changed by [`crate::Admin`].
+//! Fault injection: rules that change the responses of the emulator. Endpoints evaluate them for
+//! each request; [`crate::Admin`] changes them.
 //!
-//! Owns: errors to answer with, what policies demand of people, who was signed out, throttling
-//! and outages. Does not own: the keys and the clock, which have rollover and offset of their
-//! own; who may change anything (see [`crate::admin`]). Nothing of it outlives the process.
+//! Owns: injected errors, policy requirements, revoked sessions, throttling and outages.
+//! Does not own: rollover of the keys, the clock offset, and access to the rules (see
+//! [`crate::admin`]).
+//! All of it is lost when the process ends.
 
 mod rule;
 mod user_state;
@@ -20,7 +21,7 @@ pub(crate) use rule::{DisruptionRule, InjectedError, Rule, RuleTarget};
 pub use rule::{Requirement, Reuse, Times};
 use user_state::{Consents, Revocations, TokenFamilies};
 
-/// The switchboard.
+/// The active rules and the state that they depend on.
 #[derive(Default)]
 pub(crate) struct FaultRules(Mutex<State>);
 
@@ -31,36 +32,36 @@ struct State {
     consents: Consents,
     revocations: Revocations,
     families: TokenFamilies,
-    /// The ids of sessions with a second factor: tokens name the session, and not the factor.
+    /// Ids of sessions with a second factor. Tokens contain the session id but not the factor.
     second_factors: HashSet<Uuid>,
 }
 
-/// A request for tokens, or for a code, as far as switches can tell one from another.
+/// A request for tokens or for a code, as far as rules distinguish them.
 pub(crate) struct Attempt<'a> {
     pub(crate) kind: RequestKind,
     pub(crate) client: Uuid,
-    /// What the tokens are for.
+    /// The resources of the tokens.
     pub(crate) resources: Vec<Uuid>,
-    /// Of the person, where one is known.
+    /// The user's session, if the user is known.
     pub(crate) session: Option<&'a Session>,
 }
 
-/// What stands in the way of every request.
+/// A disruption of all requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Disruption {
-    /// Too many requests; in seconds, when to come back.
+    /// Too many requests. Contains `Retry-After` in seconds.
     Throttled(u32),
-    /// Nothing works.
+    /// The service is unavailable.
     Outage,
 }
 
 impl FaultRules {
-    /// Lets a request through, or says what it is answered with. To be called before the grant is
-    /// used up, so that a client may try again.
+    /// Checks whether a request can proceed. Must be called before the grant is consumed, so that
+    /// the client can try again.
     ///
     /// # Errors
-    /// With an error that was switched on; and, but for the authorization endpoint, which has
-    /// pages for it, with whatever a policy demands of the person.
+    /// With an injected error, or with an unmet requirement of a policy. The authorization endpoint
+    /// has pages for requirements and therefore gets no error for them.
     pub(crate) fn check(&self, attempt: &Attempt<'_>) -> Result<(), Fault> {
         let mut state = self.state();
         let revoked = attempt.session.filter(|s| state.revocations.has_ended(s));
@@ -79,30 +80,30 @@ impl FaultRules {
         }
     }
 
-    /// What a policy demands of the person before anything else.
+    /// Returns the first unmet requirement for the user, in the order of [`Requirement`].
     pub(crate) fn unmet_requirement(&self, attempt: &Attempt<'_>) -> Option<Requirement> {
         self.state().unmet_requirement(attempt)
     }
 
-    /// What stands in the way of a request to `endpoint`, or to none of those with a name.
+    /// Returns the disruption of a request to `endpoint`. `None` stands for any other path.
     pub(crate) fn disruption(&self, endpoint: Option<Endpoint>) -> Option<Disruption> {
-        self.state().first(|rule| match rule {
+        self.state().first_match(|rule| match rule {
             Rule::Disrupt(rule) => rule.applies_to(endpoint).then_some(rule.disruption),
             Rule::Fail(_) | Rule::Require { .. } => None,
         })
     }
 
-    /// A person consented to a client.
+    /// Records that a user consented to a client.
     pub(crate) fn consent(&self, user: Uuid, client: Uuid) {
         self.state().consents.add(user, client);
     }
 
-    /// An administrator consented to a client, for everybody.
+    /// Records that an administrator consented to a client for all users.
     pub(crate) fn consent_for_all(&self, client: Uuid) {
         self.state().consents.add_for_all(client);
     }
 
-    /// Adds a rule. One that asks for consent takes back what was consented to.
+    /// Adds a rule. A rule that requires consent revokes earlier consents.
     pub(crate) fn add(&self, rule: Rule) {
         let mut state = self.state();
         if let Rule::Require {
@@ -117,7 +118,7 @@ impl FaultRules {
         state.rules.push((id, rule));
     }
 
-    /// Takes a rule away; whether there was one.
+    /// Removes a rule. Returns false if it did not exist.
     pub(crate) fn remove(&self, id: u32) -> bool {
         let mut state = self.state();
         let before = state.rules.len();
@@ -125,45 +126,48 @@ impl FaultRules {
         state.rules.len() < before
     }
 
-    /// No rule, and refresh tokens as Entra has them. Who was signed out stays so.
+    /// Removes all rules and tolerates reuse of refresh tokens. Revoked sessions stay revoked.
     pub(crate) fn clear(&self) {
         let mut state = self.state();
         state.rules.clear();
         state.families = TokenFamilies::default();
     }
 
-    /// The rules with their numbers, oldest first.
+    /// Returns the rules with their numbers, oldest first.
     pub(crate) fn rules(&self) -> Vec<(u32, Rule)> {
         self.state().rules.clone()
     }
 
-    /// Ends the sessions that `user` began up to `now`, and the tokens of them.
+    /// Ends the sessions that `user` started until `now`, including their tokens.
     pub(crate) fn revoke_sessions(&self, user: Uuid, now: u64) {
         self.state().revocations.end_sessions(user, now);
     }
 
-    /// Has APIs ask for newer tokens than those of `user` up to `now`; the sessions live on.
+    /// Makes APIs require newer tokens than those issued to `user` until `now`. The sessions
+    /// continue.
     pub(crate) fn challenge_tokens(&self, user: Uuid, now: u64) {
         self.state().revocations.challenge(user, now);
     }
 
-    /// The time from which on tokens of `user` are good, in seconds since 1970, if APIs ask.
+    /// Returns the time in seconds since 1970 from which tokens of `user` are valid, or `None`
+    /// without a revocation.
     pub(crate) fn tokens_valid_from(&self, user: Uuid) -> Option<u64> {
         self.state().revocations.tokens_valid_from(user)
     }
 
-    /// Whether a session was ended.
+    /// Returns whether a session was revoked.
     pub(crate) fn has_ended(&self, session: &Session) -> bool {
         self.state().revocations.has_ended(session)
     }
 
-    /// `now`, or the first second of what `user` began anew, where that second is still to come.
+    /// Returns `now`, or the first valid second after a revocation if that is later.
     pub(crate) fn not_before(&self, user: Uuid, now: u64) -> u64 {
         let from = self.state().revocations.tokens_valid_from(user);
         from.map_or(now, |from| now.max(from))
     }
 
-    /// A session as it begins, or goes on with a second factor: not from before what was ended.
+    /// Starts a session, or continues it with a second factor. It starts after the latest
+    /// revocation.
     pub(crate) fn start_session(&self, mut session: Session) -> Session {
         session.authenticated_at = self.not_before(session.user, session.authenticated_at);
         if session.second_factor {
@@ -172,12 +176,12 @@ impl FaultRules {
         session
     }
 
-    /// Whether a second factor was given for a session, by its id.
+    /// Returns whether the user gave a second factor in the session with this id.
     pub(crate) fn has_second_factor(&self, session: Uuid) -> bool {
         self.state().second_factors.contains(&session)
     }
 
-    /// What becomes of a refresh token that is used twice.
+    /// Returns how reuse of a refresh token is handled.
     pub(crate) fn reuse(&self) -> Reuse {
         self.state().families.reuse()
     }
@@ -186,10 +190,10 @@ impl FaultRules {
         self.state().families = TokenFamilies::new(reuse);
     }
 
-    /// Notes the use of the refresh token `token`, one of `family`.
+    /// Records the use of a refresh token of `family`.
     ///
     /// # Errors
-    /// If reuse is detected: then, and ever after, for the whole family.
+    /// If reuse is detected. All later uses in the family fail too.
     pub(crate) fn record_refresh_token_use(&self, family: &str, token: &str) -> Result<(), Fault> {
         if self.state().families.record_use(family, token) {
             Ok(())
@@ -205,17 +209,17 @@ impl FaultRules {
 
 impl State {
     fn injected_error(&mut self, attempt: &Attempt<'_>) -> Option<&'static crate::aadsts::Aadsts> {
-        self.first(|rule| match rule {
+        self.first_match(|rule| match rule {
             Rule::Fail(injected) => injected.matches(attempt).then_some(injected.row),
             Rule::Require { .. } | Rule::Disrupt(_) => None,
         })
     }
 
-    /// What the first rule gives that gives anything; one that is used up by that goes.
-    fn first<T>(&mut self, look: impl Fn(&Rule) -> Option<T>) -> Option<T> {
+    /// Returns the first result of `evaluate`, and removes the rule if that was its last use.
+    fn first_match<T>(&mut self, evaluate: impl Fn(&Rule) -> Option<T>) -> Option<T> {
         let mut found = self.rules.iter().enumerate();
         let (position, given) =
-            found.find_map(|(position, (_, rule))| Some((position, look(rule)?)))?;
+            found.find_map(|(position, (_, rule))| Some((position, evaluate(rule)?)))?;
         if self.rules[position].1.consume() {
             self.rules.remove(position);
         }

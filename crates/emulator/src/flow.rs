@@ -1,8 +1,8 @@
-//! A sign-in under way: what the client asked for, and which page the person is at.
+//! The state machine of a sign-in: from a page and the user's input to the next page or the end.
 //!
-//! Pure: from a page and an answer to the next page, or to the end. Between two requests the
-//! flow lies sealed in the page's form, so that the server remembers nothing of people who
-//! never finish, and opens only for the browser it was made for.
+//! It is pure. Between two requests the flow is sealed in the form of the page. So the server
+//! stores nothing for users who never finish, and a flow opens only in the browser it was created
+//! for.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -16,20 +16,20 @@ use crate::fault_injection::Requirement;
 use crate::parameters::Parameters;
 use crate::session::Session;
 
-/// What lies sealed in a form: a request, and the page that the form is on.
+/// The sealed content of a form: a request and the current page.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Flow {
     pub(crate) request: AuthorizationRequest,
     pub(crate) step: Step,
-    /// When the client asked, in seconds since 1970.
+    /// The time of the authorization request, in seconds since 1970.
     pub(crate) started: u64,
 }
 
-/// The page that the person is at.
+/// The current page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Step {
     PickAccount,
-    /// With what was typed before, or what the client hinted at.
+    /// Contains what the user typed before, or the client's hint.
     Username {
         typed: String,
     },
@@ -46,7 +46,7 @@ pub(crate) enum Step {
     Consent {
         session: Session,
     },
-    /// Whether the person asked for the device's code, and nobody else did.
+    /// Asks whether the user requested the device code. Another person may have sent it.
     Confirm {
         session: Session,
     },
@@ -55,23 +55,23 @@ pub(crate) enum Step {
         session: Session,
         kind: Approval,
     },
-    /// An administrator was asked to.
+    /// The user requested an administrator's consent.
     ApprovalRequested {
         session: Session,
     },
 }
 
-/// What a person can do who is not an administrator.
+/// What a user who is not an administrator can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Approval {
-    /// Nothing.
+    /// Leave the page.
     Missing,
-    /// Ask for it on the page.
+    /// Request the consent on the page.
     Requestable,
 }
 
 impl Approval {
-    /// What the client reads of somebody who leaves without.
+    /// Returns the error for the client if the user leaves without consent.
     fn fault(self) -> Fault {
         let requirement = match self {
             Self::Missing => Requirement::AdminConsent,
@@ -81,26 +81,26 @@ impl Approval {
     }
 }
 
-/// What comes next.
+/// The next step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Show a page.
     ShowPage(Step),
-    /// Show it again, and say why.
+    /// Show the page again with an error message.
     ShowPageWithError(Step, &'static str),
-    /// The password was right: remember the session, and go on with it.
+    /// The password was correct: store the session in the browser, and continue.
     SignIn(Session),
-    /// The browser knew the person: go on.
+    /// The browser already had a session: continue.
     Continue(Session),
-    /// The person agreed to what the client wants to do: remember that, and go on.
+    /// The user consented: record it, and continue.
     Consent(Session),
-    /// Nothing is left to ask.
+    /// The sign-in is complete.
     Finish(Session),
-    /// Tell the client no.
+    /// Return an error to the client.
     Fail(Fault),
 }
 
-/// Where a request starts.
+/// Returns the first step of a request.
 pub(crate) fn begin(
     request: &AuthorizationRequest,
     browser: &Browser,
@@ -133,7 +133,7 @@ pub(crate) fn begin(
     }
 }
 
-/// From the page `step` and what the person answered to what comes next.
+/// Returns the step after the page `step` and the user's input.
 pub(crate) fn advance(
     request: &AuthorizationRequest,
     step: Step,
@@ -193,7 +193,7 @@ pub(crate) fn advance(
     }
 }
 
-/// What the tenant's policies and the client still want of a person who is signed in.
+/// Returns what policies and the client still require of a signed-in user.
 pub(crate) fn after_sign_in(
     request: &AuthorizationRequest,
     session: Session,
@@ -234,7 +234,7 @@ pub(crate) fn after_sign_in(
     }
 }
 
-/// What is left when nobody wants anything more of the person.
+/// Returns the step after all requirements are met.
 pub(crate) fn after_consent(request: &AuthorizationRequest, session: Session) -> Next {
     match request.delivery {
         Delivery::Device(_) => Next::ShowPage(Step::Confirm { session }),

@@ -1,4 +1,4 @@
-//! `/`, what the emulator plays; and `/error?code=`, where error answers point to.
+//! `/`, which describes the tenants, and `/error?code=`, the `error_uri` of error responses.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Lets in only requests that name this machine, so that no page of another site reaches the
-//! emulator by a name of its own (DNS rebinding).
+//! Rejects requests whose host is not a name of loopback. So pages of other sites cannot reach the
+//! emulator under their own names (DNS rebinding).
 
 use axum::extract::Request;
 use axum::middleware::Next;
@@ -8,23 +8,23 @@ use http::uri::Authority;
 use http::{StatusCode, header};
 use url::Host;
 
-pub(crate) async fn guard(request: Request, next: Next) -> Response {
-    if named(&request).is_some_and(is_local) {
+pub(crate) async fn require_loopback(request: Request, next: Next) -> Response {
+    if requested_host(&request).is_some_and(is_local) {
         next.run(request).await
     } else {
-        let text = "The emulator answers to localhost, 127.0.0.1 and [::1] only.\n";
+        let text = "The emulator accepts the hosts localhost, 127.0.0.1 and [::1] only.\n";
         (StatusCode::MISDIRECTED_REQUEST, text).into_response()
     }
 }
 
-/// The host and port that a request names: in its URI over HTTP/2, in a header else.
-pub(crate) fn named(request: &Request) -> Option<&str> {
+/// Returns the requested host and port: from the URI with HTTP/2, otherwise from the header.
+pub(crate) fn requested_host(request: &Request) -> Option<&str> {
     let in_header = || request.headers().get(header::HOST)?.to_str().ok();
     let in_uri = request.uri().authority().map(Authority::as_str);
     in_uri.or_else(in_header)
 }
 
-/// Whether the host of `authority` is a name of loopback.
+/// Returns whether the host of `authority` is a name of loopback.
 pub(crate) fn is_local(authority: &str) -> bool {
     let Ok(authority) = authority.parse::<Authority>() else {
         return false;
@@ -42,7 +42,7 @@ mod tests {
     use super::is_local;
 
     #[test]
-    fn knows_this_machine() {
+    fn only_loopback_names_are_local() {
         for local in [
             "localhost",
             "LOCALHOST:1",

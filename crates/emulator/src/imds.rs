@@ -1,7 +1,7 @@
-//! `/metadata/identity/oauth2/token`: what a machine in Azure asks for a token of its managed
-//! identity (the instance metadata service, which real machines have at `http://169.254.169.254`).
+//! `/metadata/identity/oauth2/token`: the Azure instance metadata service, which issues tokens of a
+//! machine's managed identity. In Azure it is at `http://169.254.169.254`.
 //!
-//! Clients find it here when `AZURE_POD_IDENTITY_AUTHORITY_HOST` names the emulator's base URL.
+//! Clients use the emulator if `AZURE_POD_IDENTITY_AUTHORITY_HOST` contains its base URL.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::token_grant::{
     ApplicationSubject, ClientAuthentication, ClientIdentity, Subject, TokenGrant,
 };
 
-/// What the service answers: numbers as text. It holds a token, so it does not print.
+/// The response of the service, with numbers as text. It contains a token, so it has no `Debug`.
 #[derive(Serialize)]
 struct ImdsResponse {
     access_token: String,
@@ -37,9 +37,9 @@ struct ImdsResponse {
     token_type: &'static str,
 }
 
-/// Why not. The service speaks of itself, not of AADSTS numbers.
+/// An error of the service. It has no AADSTS number.
 enum ImdsError {
-    /// The header keeps requests out that a server was talked into.
+    /// The required header is missing. It protects against request forgery through a server (SSRF).
     NoHeader,
     NoIdentity,
     Malformed(String),
@@ -81,7 +81,8 @@ fn issue_token(entra: &Entra, headers: &HeaderMap, query: &str) -> Result<ImdsRe
     })
 }
 
-/// The one that is named, by either id; if none is, the machine's only one.
+/// Returns the identity with the requested client id or object id. Without either, it returns the
+/// only identity. Returns `None` if none or several match.
 fn identity<'e>(entra: &'e Entra, parameters: &Parameters) -> Option<Identity<'e>> {
     let client_id = parameters.optional("client_id");
     let object_id = parameters.optional("object_id");

@@ -1,6 +1,6 @@
-//! `/{tenant}/discovery/instance`: which hosts are one cloud, as MSAL asks before it trusts one.
+//! `/{tenant}/discovery/instance`: instance discovery, by which MSAL validates an authority.
 //!
-//! The cloud of the emulator is the emulator alone, by whatever name of loopback.
+//! The cloud of the emulator consists of the emulator under all names of loopback.
 
 use std::sync::Arc;
 
@@ -47,7 +47,8 @@ fn document(entra: &Entra, parameters: &Parameters) -> Result<Value, Fault> {
     }))
 }
 
-/// The authority in an authorization endpoint of ours.
+/// Returns the authority's path segment from an authorization endpoint of this emulator. Returns
+/// `None` for other URLs.
 fn segment(entra: &Entra, endpoint: &str) -> Option<String> {
     let ours = Url::parse(&entra.base).ok()?;
     let url = Url::parse(endpoint).ok()?;
@@ -58,7 +59,7 @@ fn segment(entra: &Entra, endpoint: &str) -> Option<String> {
     same.then(|| first.to_owned())
 }
 
-/// The names of this host, the one of the base URL first.
+/// Returns the names of this host, starting with the one in the base URL.
 fn aliases(entra: &Entra) -> Vec<String> {
     let own = entra.base.split_once("://").map_or("", |(_, host)| host);
     let port = own.rsplit(':').next().unwrap_or_default();

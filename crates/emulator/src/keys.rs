@@ -1,7 +1,8 @@
-//! The tenant's keys: RSA keys that sign, and one that seals what only the emulator reads.
+//! The keys of the emulator: RSA keys for signing, and one key that seals values for the emulator
+//! itself.
 //!
-//! Invariant: private keys leave this module only towards the key file, which its owner alone
-//! can read. What is sealed for one purpose and binding opens for no other.
+//! Invariants: private keys leave this module only for the key file, which only its owner can read.
+//! A value sealed for one purpose and binding cannot be opened for another one.
 
 mod file;
 mod signing;
@@ -24,34 +25,34 @@ pub(crate) use signing::{RolloverError, SigningKey};
 
 const NONCE: usize = 12;
 
-/// What a sealed value is for.
+/// The purpose of a sealed value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
-    /// A sign-in under way, in a form of a page.
+    /// A sign-in flow, in a form of a page.
     Flow,
-    /// Who is signed in, in a cookie.
+    /// The accounts of a browser, in a cookie.
     Accounts,
-    /// A client that an administrator looks at, in a form of the page.
+    /// A request for admin consent, in the form of its page.
     AdminConsent,
     /// A refresh token.
     Refresh,
 }
 
-/// All keys of the tenant.
+/// All keys.
 pub(crate) struct Keys {
     ring: Mutex<KeyRing>,
     sealing: SealingKey,
     folder: Option<PathBuf>,
 }
 
-/// The key that seals, and what the key file has of it.
+/// The sealing key, and its form in the key file.
 struct SealingKey {
     key: RandomizedNonceKey,
     /// 32 bytes, base64.
     encoded: SecretString,
 }
 
-/// Why keys were not changed.
+/// Why the keys were not changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ChangeError {
     #[error(transparent)]
@@ -61,8 +62,8 @@ pub(crate) enum ChangeError {
 }
 
 impl Keys {
-    /// Reads the keys from `folder`, or makes new ones and keeps them there. RSA keys take their
-    /// time: call it where blocking is allowed.
+    /// Reads the keys from `folder`, or generates and stores new ones. Blocks, because generating
+    /// RSA keys is slow.
     pub(crate) fn open(folder: Option<&Path>) -> anyhow::Result<Self> {
         let stored = folder.map(|folder| KeyFile::read(&folder.join(FILE)));
         if let Some(key_file) = stored.transpose()?.flatten() {
@@ -84,17 +85,17 @@ impl Keys {
         })
     }
 
-    /// The keys that clients may meet in tokens; the first one signs.
+    /// Returns the published keys. The first one signs.
     pub(crate) fn signing(&self) -> Vec<Arc<SigningKey>> {
         self.ring().keys().to_vec()
     }
 
-    /// The key that signs today.
+    /// Returns the key that signs.
     pub(crate) fn active(&self) -> Arc<SigningKey> {
         Arc::clone(self.ring().active())
     }
 
-    /// Publishes another key, which does not sign yet. Blocks for as long as it takes to make.
+    /// Publishes another key, which does not sign yet. Blocks while the key is generated.
     pub(crate) fn add(&self) -> Result<(), ChangeError> {
         let key = SigningKey::generate()?;
         self.change(|ring| {
@@ -103,17 +104,17 @@ impl Keys {
         })
     }
 
-    /// Lets the key `kid` sign from now on.
+    /// Makes the key `kid` the one that signs.
     pub(crate) fn activate(&self, kid: &str) -> Result<(), ChangeError> {
         self.change(|ring| ring.activate(kid))
     }
 
-    /// Publishes the key `kid` no longer.
+    /// Stops publishing the key `kid`.
     pub(crate) fn drop_key(&self, kid: &str) -> Result<(), ChangeError> {
         self.change(|ring| ring.drop_key(kid))
     }
 
-    /// An emergency: new keys at once, and none of the old ones. Blocks while they are made.
+    /// Emergency rollover: replaces all keys. Blocks while the keys are generated.
     pub(crate) fn replace(&self) -> Result<(), ChangeError> {
         let new = KeyRing::generate()?;
         self.change(|ring| {
@@ -122,7 +123,7 @@ impl Keys {
         })
     }
 
-    /// Changes the keys as a whole or not at all, in the key file too.
+    /// Changes the keys in memory and in the key file, completely or not at all.
     fn change(
         &self,
         change: impl FnOnce(&mut KeyRing) -> Result<(), RolloverError>,
@@ -151,7 +152,7 @@ impl Keys {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Seals `value` for `purpose`; it opens only with the same `binding`.
+    /// Seals `value` for `purpose`. Opening it requires the same `binding`.
     pub(crate) fn seal<T: Serialize>(
         &self,
         purpose: Purpose,
@@ -169,7 +170,8 @@ impl Keys {
         Ok(URL_SAFE_NO_PAD.encode(out))
     }
 
-    /// Opens what [`Keys::seal`] made, or nothing.
+    /// Opens a value sealed by [`Keys::seal`]. Returns `None` if it is invalid, or if the purpose
+    /// or the binding differs.
     pub(crate) fn open_sealed<T: DeserializeOwned>(
         &self,
         purpose: Purpose,
@@ -214,7 +216,7 @@ mod tests {
     use super::{Keys, Purpose};
 
     #[test]
-    fn keeps_keys_in_a_file_of_the_owner_alone() {
+    fn keys_are_stored_in_private_file() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("emulator");
         let first = Keys::open(Some(&data)).unwrap();
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn opens_nothing_for_another_purpose_or_binding() {
+    fn sealed_value_needs_same_purpose_and_binding() {
         let keys = Keys::open(None).unwrap();
         let sealed = keys.seal(Purpose::Flow, "this browser", &7).unwrap();
         let open = |purpose, binding, text: &str| keys.open_sealed::<u32>(purpose, binding, text);
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_published_then_signs_then_goes() {
+    fn key_is_published_then_signs_then_is_dropped() {
         let keys = Keys::open(None).unwrap();
         let kids = || -> Vec<String> { keys.signing().iter().map(|k| k.kid.clone()).collect() };
         let [first, second] = kids().try_into().unwrap();

@@ -1,16 +1,16 @@
 //! A local Entra ID for the demo, for development and for tests.
 //!
-//! Owns: tenants behind the v2.0 endpoints, faithful where clients can tell: discovery, keys,
-//! authorize with pages that people use, token with its grants, device codes, logout, userinfo; the
-//! metadata service of machines; and TLS with an authority of its own, where it is asked for.
-//! Does not own: any rule of ours about tokens; and it is never reachable beyond loopback.
+//! Owns: tenants with the v2.0 endpoints (discovery, keys, authorize with its pages, token with its
+//! grants, device codes, logout, userinfo), which behave like Entra as far as clients can tell; the
+//! Azure instance metadata service; TLS with its own certificate authority.
+//! Does not own: Postern's validation of tokens. The emulator is reachable on loopback only.
 //!
 //! # For scripted browsers
 //!
-//! These names and ids stay as they are. Several pages share ids, so wait for the form of the
-//! page first, as in `form[data-page=stay] #idSIButton9`.
+//! These names and ids are stable. Several pages share ids, so wait for the form of the page first,
+//! as in `form[data-page=stay] #idSIButton9`.
 //!
-//! | `form[data-page=…]` | what is in it |
+//! | `form[data-page=…]` | content |
 //! | --- | --- |
 //! | `username` | `input[name=loginfmt]` (`#i0116`), `#idSIButton9` Next, `#idBtn_Back` Cancel; below it, the users of the tenant as `button[data-account="adele@contoso.example"]` |
 //! | `pick` | `button[data-account="…"]` for each account the browser remembers, `#otherTile`, `#idBtn_Back` Cancel |
@@ -113,31 +113,31 @@ pub use tenant::{CONSUMERS, ManagedIdentity, Tenant, User};
 use tls::TlsListener;
 pub use tls::Transport;
 
-/// How long running requests may take to end after a stop.
+/// How long open requests may run after `shutdown`.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What an emulator runs with.
+/// The settings of an emulator.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The tenant it plays.
+    /// The first tenant.
     pub tenant: Tenant,
-    /// Further tenants: other organisations, and the one of personal accounts ([`CONSUMERS`]),
-    /// which is empty unless it is among them.
+    /// Further tenants. These can include the one of personal accounts ([`CONSUMERS`]), which is
+    /// empty otherwise.
     pub others: Vec<Tenant>,
-    /// How it is spoken to.
+    /// HTTP or HTTPS.
     pub transport: Transport,
-    /// Where clients reach it, without a slash at the end, if something on loopback stands in
-    /// front of it; where it listens, if `None`.
+    /// The base URL for clients without a trailing slash, if a proxy on loopback is in front of the
+    /// emulator. If `None`, the address of the listener.
     pub base_url: Option<String>,
-    /// Where it takes the time from.
+    /// The source of the time.
     pub clock: model::Clock,
-    /// The folder that keeps its keys across restarts, and with them what it issued: tokens,
-    /// refresh tokens, browser sessions. In memory only if `None`.
+    /// The folder for the keys. With it, tokens, refresh tokens and browser sessions stay valid
+    /// after a restart. If `None`, keys are in memory only.
     pub data_dir: Option<PathBuf>,
 }
 
 impl Options {
-    /// One tenant over plain HTTP, with keys that end with the process.
+    /// Creates options for one tenant over plain HTTP, with keys in memory.
     #[must_use]
     pub fn new(tenant: Tenant, clock: model::Clock) -> Self {
         Self {
@@ -151,8 +151,8 @@ impl Options {
     }
 }
 
-/// Where an emulator that listens on `address` is reached over plain HTTP, without a slash at the
-/// end; its authority is `{base_url}/{tenant id}/v2.0`.
+/// Returns the base URL of an emulator that listens on `address` over plain HTTP, without a
+/// trailing slash. The authority of a tenant is `{base_url}/{tenant id}/v2.0`.
 #[must_use]
 pub fn base_url(address: SocketAddr) -> String {
     Transport::Http.base_url(address)
@@ -173,60 +173,63 @@ pub async fn serve(
         .await
 }
 
-/// An emulator whose keys and certificate authority are there, and that serves nobody yet.
+/// An emulator that has its keys and certificate authority but does not accept connections yet.
 pub struct Emulator {
     entra: Arc<Entra>,
     listener: TcpListener,
-    /// For TLS.
-    encryption: Option<rustls::ServerConfig>,
+    /// The TLS settings, or `None` for plain HTTP.
+    tls: Option<rustls::ServerConfig>,
 }
 
 impl Emulator {
-    /// Reads or makes what it needs; RSA keys take their time.
+    /// Reads or generates the keys and the certificate authority. This is slow, because generating
+    /// RSA keys is.
     ///
     /// # Errors
-    /// If the listener is not on loopback, two tenants, users or apps share an id, or the keys or
-    /// the certificate authority cannot be made, read or kept.
+    /// If the listener is not on loopback, two tenants, users or apps have the same id, or the keys
+    /// or the certificate authority cannot be generated, read or stored.
     pub async fn open(options: Options, listener: TcpListener) -> anyhow::Result<Self> {
         let address = listener.local_addr()?;
         anyhow::ensure!(
             address.ip().is_loopback(),
-            "the emulator signs anyone in and listens on loopback only, not on {address}; \
+            "the emulator accepts any password, so it must listen on loopback, not on {address}; \
              hint: use 127.0.0.1"
         );
         let here = || options.transport.base_url(address);
         let base = options.base_url.clone().unwrap_or_else(here);
-        let encryption = match &options.transport {
+        let tls = match &options.transport {
             Transport::Http => None,
-            Transport::Https { folder } => Some(tls::server_config(folder, options.clock.now())?),
+            Transport::Https { folder } => {
+                Some(crate::tls::server_config(folder, options.clock.now())?)
+            }
         };
         Ok(Self {
             entra: Arc::new(start(options, base).await?),
             listener,
-            encryption,
+            tls,
         })
     }
 
-    /// Where it is reached, without a slash at the end.
+    /// Returns the base URL, without a trailing slash.
     #[must_use]
     pub fn base_url(&self) -> &str {
         &self.entra.base
     }
 
-    /// The switches, for tests in the same process.
+    /// Returns the admin API, for tests in the same process.
     #[must_use]
     pub fn admin(&self) -> Admin {
         Admin::new(Arc::clone(&self.entra))
     }
 
-    /// Serves until `shutdown`, then lets running requests end, for two seconds at most.
+    /// Serves until `shutdown`, then waits up to two seconds for open requests.
     ///
     /// # Errors
     /// If the listener fails.
     pub async fn serve(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        tracing::info!(base = self.base_url(), "the Entra ID emulator listens");
+        tracing::info!(base = self.base_url(), "the Entra ID emulator is listening");
         let router = router(self.entra);
-        match self.encryption {
+        match self.tls {
             None => run(self.listener, router, shutdown).await,
             Some(config) => {
                 let listener = TlsListener::new(self.listener, config);
@@ -310,7 +313,7 @@ fn router(entra: Arc<Entra>) -> Router {
             get(device::page::get).post(device::page::post),
         )
         .route("/metadata/identity/oauth2/token", get(imds::token))
-        // MSAL for Node puts a slash behind it.
+        // MSAL for Node appends a slash.
         .route("/metadata/identity/oauth2/token/", get(imds::token))
         .route(
             "/{tenant}/oauth2/v2.0/logout",
@@ -328,6 +331,6 @@ fn router(entra: Arc<Entra>) -> Router {
             request_layer::record_and_disrupt,
         ))
         .merge(admin::routes())
-        .layer(middleware::from_fn(host_header::guard))
+        .layer(middleware::from_fn(host_header::require_loopback))
         .with_state(entra)
 }

@@ -1,7 +1,7 @@
 //! `/{tenant}/oauth2/v2.0/logout`, by GET and POST (OpenID Connect RP-Initiated Logout 1.0).
 //!
-//! Signs out the account of `logout_hint`, or all of the browser. Goes back only to a redirect
-//! URI that an app of the tenant registered.
+//! Signs out the account of `logout_hint`, or all accounts of the browser. Redirects only to
+//! registered redirect URIs.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
-//! The pages people see, and the headers that guard them.
+//! The pages for users, and their security headers.
 //!
-//! No page carries a script but the form that posts itself back to a client
-//! (`response_mode=form_post`), and that one works without.
+//! Only the form that posts itself to a client (`response_mode=form_post`) contains a script. It
+//! also works without.
 
 use std::sync::LazyLock;
 
@@ -19,13 +19,14 @@ use crate::tenant::{Tenant, User};
 
 /// The style sheet of every page.
 pub(crate) const STYLE: &str = include_str!("style.css");
-/// What the page of the switches adds to it.
+/// The additional style of the admin page.
 pub(crate) const ADMIN_STYLE: &str = include_str!("admin.css");
-/// The one script.
+/// The only script.
 pub(crate) const SUBMIT: &str = "document.forms[0].submit()";
 
-/// Names exactly what the pages hold. No `form-action`: Chromium applies it to the redirects
-/// that follow a post, and these lead to clients and on from there.
+/// The content security policy, which allows exactly the content of the pages. It has no
+/// `form-action`, because Chromium applies that to redirects after a POST too, and these lead to
+/// clients.
 static POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
     HeaderValue::try_from(format!(
         "default-src 'none'; style-src '{}' '{}'; script-src '{}'; base-uri 'none'; frame-ancestors 'none'",
@@ -46,7 +47,7 @@ pub(crate) fn show(status: StatusCode, page: &impl Template) -> Response {
     let body = match page.render() {
         Ok(body) => body,
         Err(error) => {
-            tracing::error!(%error, "a page did not render");
+            tracing::error!(%error, "cannot render a page");
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         }
     };
@@ -69,9 +70,9 @@ pub(crate) fn show(status: StatusCode, page: &impl Template) -> Response {
     response
 }
 
-/// Shows a fault to the person, where it must not go to the client.
+/// Shows a fault to the user, where it must not be sent to the client.
 pub(crate) fn show_fault(trace: &RequestTrace, fault: &Fault) -> Response {
-    tracing::info!(code = fault.code(), "refused, with a page");
+    tracing::info!(code = fault.code(), "showed an error page");
     let page = ErrorPage {
         code: fault.code(),
         message: fault.to_string(),
@@ -83,12 +84,12 @@ pub(crate) fn show_fault(trace: &RequestTrace, fault: &Fault) -> Response {
     response
 }
 
-/// `Cache-Control` of whatever concerns one person or one token.
+/// Returns `Cache-Control` for responses that concern one user or one token.
 pub(crate) fn no_store() -> HeaderValue {
     HeaderValue::from_static("no-store, no-cache")
 }
 
-/// What every form of the sign-in needs.
+/// The common content of the sign-in forms.
 pub(crate) struct Form<'a> {
     pub(crate) tenant: &'a str,
     /// The name of the client.
@@ -98,7 +99,7 @@ pub(crate) struct Form<'a> {
     pub(crate) flow: String,
 }
 
-/// One account to choose.
+/// An account that the user can choose.
 pub(crate) struct Tile<'a> {
     pub(crate) name: &'a str,
     pub(crate) username: &'a str,
@@ -123,7 +124,7 @@ impl<'a> Tile<'a> {
     }
 }
 
-/// Accounts that this browser has seen.
+/// Asks for one of the accounts that the browser remembers.
 #[derive(Template)]
 #[template(path = "pick_account.html")]
 pub(crate) struct PickAccount<'a> {
@@ -131,7 +132,7 @@ pub(crate) struct PickAccount<'a> {
     pub(crate) tiles: Vec<Tile<'a>>,
 }
 
-/// Who are you?
+/// Asks for the user name.
 #[derive(Template)]
 #[template(path = "username.html")]
 pub(crate) struct Username<'a> {
@@ -142,7 +143,7 @@ pub(crate) struct Username<'a> {
     pub(crate) problem: Option<&'static str>,
 }
 
-/// Prove it.
+/// Asks for the password.
 #[derive(Template)]
 #[template(path = "password.html")]
 pub(crate) struct Password<'a> {
@@ -152,7 +153,7 @@ pub(crate) struct Password<'a> {
     pub(crate) problem: Option<&'static str>,
 }
 
-/// Stay signed in?
+/// Asks whether to stay signed in.
 #[derive(Template)]
 #[template(path = "stay.html")]
 pub(crate) struct Stay<'a> {
@@ -160,7 +161,7 @@ pub(crate) struct Stay<'a> {
     pub(crate) username: &'a str,
 }
 
-/// Did you ask for this code?
+/// Asks whether the user requested the device code.
 #[derive(Template)]
 #[template(path = "confirm.html")]
 pub(crate) struct Confirm<'a> {
@@ -168,7 +169,7 @@ pub(crate) struct Confirm<'a> {
     pub(crate) username: &'a str,
 }
 
-/// The code of a device.
+/// Asks for the code of a device.
 #[derive(Template)]
 #[template(path = "device_code.html")]
 pub(crate) struct DeviceCode<'a> {
@@ -178,7 +179,7 @@ pub(crate) struct DeviceCode<'a> {
     pub(crate) problem: Option<&'static str>,
 }
 
-/// What the client would be allowed.
+/// Asks for consent to the permissions of the client.
 #[derive(Template)]
 #[template(path = "consent.html")]
 pub(crate) struct Consent<'a> {
@@ -187,7 +188,7 @@ pub(crate) struct Consent<'a> {
     pub(crate) groups: Vec<PermissionGroup<'a>>,
 }
 
-/// Prove it again.
+/// Asks for the second factor.
 #[derive(Template)]
 #[template(path = "second_factor.html")]
 pub(crate) struct SecondFactor<'a> {
@@ -196,19 +197,19 @@ pub(crate) struct SecondFactor<'a> {
     pub(crate) problem: Option<&'static str>,
 }
 
-/// Only an administrator can consent.
+/// Tells the user that only an administrator can consent.
 #[derive(Template)]
 #[template(path = "approval.html")]
 pub(crate) struct Approval<'a> {
     pub(crate) form: Form<'a>,
     pub(crate) username: &'a str,
-    /// Where an administrator consents.
+    /// The URL where an administrator can consent.
     pub(crate) link: String,
-    /// Whether the person can ask for it here.
+    /// Whether the user can request the consent here.
     pub(crate) requestable: bool,
 }
 
-/// An administrator was asked.
+/// Tells the user that an administrator was asked.
 #[derive(Template)]
 #[template(path = "approval_requested.html")]
 pub(crate) struct ApprovalRequested<'a> {
@@ -216,7 +217,7 @@ pub(crate) struct ApprovalRequested<'a> {
     pub(crate) username: &'a str,
 }
 
-/// What an administrator allows a client on behalf of everybody.
+/// Asks an administrator for consent on behalf of all users.
 #[derive(Template)]
 #[template(path = "admin_consent.html")]
 pub(crate) struct AdminConsent<'a> {
@@ -231,7 +232,7 @@ pub(crate) struct PermissionGroup<'a> {
 }
 
 impl<'a> PermissionGroup<'a> {
-    /// What a client would be allowed, in words.
+    /// Returns the requested permissions by resource.
     pub(crate) fn for_scopes(scopes: &Scopes<'a>) -> Vec<Self> {
         let mut own = Vec::new();
         if scopes.oidc.openid || scopes.oidc.profile || scopes.oidc.email {
@@ -271,15 +272,15 @@ pub(crate) struct Notice<'a> {
     pub(crate) text: &'a str,
 }
 
-/// What the emulator plays.
+/// Describes the tenants.
 #[derive(Template)]
 #[template(path = "home.html")]
 pub(crate) struct Home<'a> {
-    /// With the authority of each.
+    /// The tenants and their issuers.
     pub(crate) tenants: Vec<(&'a Tenant, String)>,
 }
 
-/// The answer to a client as a form that posts itself.
+/// An authorization response as a form that posts itself.
 #[derive(Template)]
 #[template(path = "form_post.html")]
 pub(crate) struct FormPost<'a> {

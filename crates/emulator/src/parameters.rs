@@ -1,18 +1,18 @@
-//! The parameters of a request, from its query or its form body: each at most once, none empty.
+//! The parameters of a request from its query or form body. Each is unique and not empty.
 
 use secrecy::SecretString;
 
 use crate::fault::Fault;
 
-/// Parameters by name. They may hold codes, tokens and secrets, so they do not print.
+/// Parameters by name. They can contain codes, tokens and secrets, so there is no `Debug`.
 pub(crate) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
-    /// Reads `application/x-www-form-urlencoded`. A parameter without a value counts as absent
-    /// (RFC 6749 section 3.1).
+    /// Parses `application/x-www-form-urlencoded`. A parameter without a value counts as absent
+    /// (RFC 6749 §3.1).
     ///
     /// # Errors
-    /// If a parameter comes twice.
+    /// If a parameter occurs twice.
     pub(crate) fn parse(encoded: &[u8]) -> Result<Self, Fault> {
         let mut seen: Vec<(String, String)> = Vec::new();
         for (name, value) in url::form_urlencoded::parse(encoded) {
@@ -36,17 +36,17 @@ impl Parameters {
         self.optional(name).ok_or(Fault::MissingParameter(name))
     }
 
-    /// A copy of a parameter that may be absent.
+    /// Returns a copy of a parameter, or `None` if it is absent.
     pub(crate) fn owned(&self, name: &str) -> Option<String> {
         self.optional(name).map(str::to_owned)
     }
 
-    /// Whether the client asks for `client_info`, as MSAL does.
+    /// Returns whether the client requests `client_info`, as MSAL does.
     pub(crate) fn wants_client_info(&self) -> bool {
         self.optional("client_info") == Some("1")
     }
 
-    /// A parameter that must not be printed.
+    /// Returns a parameter that must not be printed.
     pub(crate) fn secret(&self, name: &str) -> Option<SecretString> {
         self.optional(name).map(SecretString::from)
     }
@@ -58,7 +58,7 @@ mod tests {
     use crate::fault::Fault;
 
     #[test]
-    fn takes_each_parameter_once_and_none_that_is_empty() {
+    fn duplicate_parameter_is_rejected_and_empty_is_absent() {
         let parameters = Parameters::parse(b"scope=a+b%2Fc&state=").unwrap();
         assert_eq!(parameters.required("scope"), Ok("a b/c"));
         assert_eq!(parameters.optional("state"), None);

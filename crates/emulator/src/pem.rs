@@ -1,12 +1,12 @@
-//! PEM (RFC 7468), as strict readers want it.
+//! Encodes PEM (RFC 7468), also for strict parsers.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// The most letters that a line may have.
+/// The maximum length of a line.
 const LINE: usize = 64;
 
-/// `der` between the lines that name it.
+/// Returns `der` in PEM with this label.
 pub(crate) fn encode(label: &str, der: &[u8]) -> String {
     let text = STANDARD.encode(der);
     let mut pem = format!("-----BEGIN {label}-----\n");

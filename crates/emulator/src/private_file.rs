@@ -1,4 +1,4 @@
-//! Files that outlive a restart, and that their owner alone can read.
+//! Persistent files that only their owner can read.
 
 use std::fs;
 use std::io::{ErrorKind, Write as _};
@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use crate::random;
 
-/// What lies in `file`; nothing if it is not there.
+/// Returns the content of `file`, or `None` if it does not exist.
 pub(crate) fn read(file: &Path) -> std::io::Result<Option<Vec<u8>>> {
     match fs::read(file) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -17,10 +17,10 @@ pub(crate) fn read(file: &Path) -> std::io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Writes `bytes` to the file `name` in `folder`, whole or not at all.
+/// Writes `bytes` to the file `name` in `folder` atomically.
 pub(crate) fn write(folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
     let file = folder.join(name);
-    let hint = || format!("the emulator cannot keep {}", file.display());
+    let hint = || format!("the emulator cannot write {}", file.display());
     fs::create_dir_all(folder).with_context(hint)?;
     let draft = folder.join(format!(".{name}.{}", random::token::<9>()));
     let mut options = fs::OpenOptions::new();

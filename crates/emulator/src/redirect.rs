@@ -1,4 +1,4 @@
-//! Where answers to clients go: the rules for redirect URIs, and the three response modes.
+//! Redirects to clients: validates redirect URIs, and implements the three response modes.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -10,7 +10,7 @@ use crate::fault::Fault;
 use crate::page;
 use crate::request_trace::{AadstsCode, RequestTrace, error_uri};
 
-/// How parameters travel back to the client.
+/// How parameters are sent to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ResponseMode {
@@ -20,7 +20,7 @@ pub(crate) enum ResponseMode {
 }
 
 impl ResponseMode {
-    /// The mode of the code flow where none is named: query.
+    /// Parses `response_mode`. The default of the code flow is `query`.
     pub(crate) fn parse(text: Option<&str>) -> Result<Self, Fault> {
         match text {
             None | Some("query") => Ok(Self::Query),
@@ -31,7 +31,7 @@ impl ResponseMode {
     }
 }
 
-/// A way back to the client that its registration allows.
+/// A validated redirect URI of a client.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RedirectTarget {
     redirect_uri: Url,
@@ -40,8 +40,11 @@ pub(crate) struct RedirectTarget {
 }
 
 impl RedirectTarget {
+    /// Validates a redirect URI.
+    ///
     /// # Errors
-    /// If `redirect_uri` is not one of the app's: that is shown, never redirected.
+    /// If the app did not register `redirect_uri`. This fault must be shown, never sent to that
+    /// URI.
     pub(crate) fn new(app: &App, redirect_uri: &str, state: Option<String>) -> Result<Self, Fault> {
         let mismatch = || Fault::RedirectMismatch {
             redirect_uri: redirect_uri.to_owned(),
@@ -63,7 +66,7 @@ impl RedirectTarget {
         }
     }
 
-    /// Sends the person back with `parameters` and the client's state.
+    /// Redirects to the client with `parameters` and its state.
     pub(crate) fn send(&self, parameters: Vec<(&'static str, String)>) -> Response {
         let mut fields = parameters;
         if let Some(state) = &self.state {
@@ -92,7 +95,8 @@ impl RedirectTarget {
         }
     }
 
-    /// Tells the client why not; or the person, where the client must not learn it.
+    /// Redirects to the client with an error. If the client must not learn the fault, shows a page
+    /// instead.
     pub(crate) fn send_error(&self, base: &str, trace: &RequestTrace, fault: &Fault) -> Response {
         if fault.is_page() {
             return page::show_fault(trace, fault);
@@ -100,7 +104,7 @@ impl RedirectTarget {
         tracing::info!(
             code = fault.code(),
             error = fault.error(),
-            "refused, by redirect"
+            "redirected to the client with an error"
         );
         let mut parameters = vec![("error", fault.error().to_owned())];
         if matches!(fault, Fault::Declined(_)) {
@@ -117,7 +121,7 @@ impl RedirectTarget {
     }
 }
 
-/// A redirect that turns a POST into a GET.
+/// Redirects by GET, even after a POST.
 pub(crate) fn redirect(location: &str) -> Response {
     match HeaderValue::from_str(location) {
         Ok(location) => {
@@ -137,10 +141,10 @@ fn encode(fields: &[(&'static str, String)]) -> String {
         .finish()
 }
 
-/// Whether the registered URI `known` allows `url`, which the client wrote as `text`.
+/// Returns whether the registered URI `known` allows `url`, which the client wrote as `text`.
 ///
-/// The port of `localhost` is ignored; paths are compared with their case; a URI without a path
-/// is one with the path `/`. IP literals get no such leave, and `[::1]` is not supported.
+/// The port of `localhost` is ignored. Paths are compared with case. An empty path equals `/`. For
+/// IP addresses the port counts, and `[::1]` is not supported.
 fn matches(known: &str, url: &Url, text: &str) -> bool {
     let Ok(registered) = Url::parse(known) else {
         return false;
@@ -172,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn follows_entras_redirect_rules() {
+    fn redirect_uri_match_follows_entra_rules() {
         for (registered, requested, allowed) in [
             ("http://localhost", "http://localhost:4711", true),
             ("http://localhost", "http://localhost:4711/", true),
@@ -220,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn adds_to_the_query_that_is_there() {
+    fn redirect_keeps_existing_query() {
         let app = app("http://localhost/cb?x=1");
         let target =
             RedirectTarget::new(&app, "http://localhost:5/cb?x=1", Some("a b".to_owned())).unwrap();

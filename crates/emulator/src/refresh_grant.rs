@@ -1,4 +1,5 @@
-//! What a refresh token stands for.
+//! The grant behind a refresh token. The token contains its grant, sealed. So the server stores
+//! nothing, and tokens survive a restart.
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
@@ -12,13 +13,13 @@ use crate::keys::Purpose;
 use crate::random;
 use crate::session::Session;
 
-/// How long an unused token lives, in seconds: 90 days.
+/// The lifetime of an unused token in seconds: 90 days.
 const INACTIVITY_LIMIT: u64 = 90 * 24 * 60 * 60;
-/// How long tokens of single-page apps live, however often they are used: 24 hours.
+/// The lifetime of single-page apps' tokens in seconds, regardless of use: 24 hours.
 const SPA_LIFETIME: u64 = 24 * 60 * 60;
 const PREFIX: &str = "1.";
 
-/// What a refresh token stands for.
+/// The grant of a refresh token.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct RefreshGrant {
     pub(crate) client_id: Uuid,
@@ -26,24 +27,24 @@ pub(crate) struct RefreshGrant {
     pub(crate) scope: String,
     pub(crate) resource: Option<String>,
     issued_at: u64,
-    /// The end of a token that cannot be extended.
+    /// The end of a lifetime that use does not extend.
     fixed_end: Option<u64>,
-    /// Makes every token another.
+    /// A random value that makes each token unique.
     pub(crate) salt: String,
-    /// The salt of the first one: the same in all that descend from it.
+    /// The salt of the first token. All tokens that descend from it have the same family.
     #[serde(default)]
     pub(crate) family: String,
 }
 
 impl RefreshGrant {
-    /// The first one of a code.
+    /// Creates the grant of the first token after a code.
     pub(crate) fn from_code(app: &App, grant: &CodeGrant, now: u64) -> Self {
         let resource = grant.resource.as_deref();
-        Self::first(app, &grant.session, &grant.scope, resource, now)
+        Self::new(app, &grant.session, &grant.scope, resource, now)
     }
 
-    /// The first one of a sign-in.
-    pub(crate) fn first(
+    /// Creates the grant of the first token of a sign-in.
+    pub(crate) fn new(
         app: &App,
         session: &Session,
         scope: &str,
@@ -67,7 +68,7 @@ impl RefreshGrant {
         }
     }
 
-    pub(crate) fn next(self, now: u64) -> Self {
+    pub(crate) fn rotate(self, now: u64) -> Self {
         Self {
             issued_at: now,
             salt: random::token::<16>(),
@@ -75,7 +76,7 @@ impl RefreshGrant {
         }
     }
 
-    /// The token itself.
+    /// Returns the refresh token.
     pub(crate) fn seal(&self, entra: &Entra) -> anyhow::Result<String> {
         let sealed = entra.keys.seal(Purpose::Refresh, "", self)?;
         Ok(format!("{PREFIX}{sealed}"))

@@ -1,5 +1,5 @@
-//! A layer around every endpoint except `/admin`: records requests, and answers them with the
-//! throttling and the outages that are switched on.
+//! A layer around all endpoints except `/admin`. It records requests and applies throttling and
+//! outages before a handler sees the request.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::page;
 use crate::request_log::RequestRecord;
 use crate::request_trace::{AadstsCode, RequestTrace};
 
-/// Around every endpoint but those of `/admin`.
+/// Handles one request.
 pub(crate) async fn record_and_disrupt(
     State(entra): State<Arc<Entra>>,
     request: Request,

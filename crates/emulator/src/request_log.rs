@@ -1,8 +1,7 @@
-//! The last requests, for people who look at the emulator; and, at the same rim, throttling and
-//! outages, which hit a request before anything looks at it.
+//! The latest requests, for the admin API.
 //!
-//! Invariant: what is kept of a request is its method, its path and its outcome, so no secret:
-//! these travel in queries, bodies and headers.
+//! Invariant: a record contains only the method, the path and the outcome. Secrets are in queries,
+//! bodies and headers, so no record has one.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -10,26 +9,26 @@ use std::time::SystemTime;
 
 use http::{Method, StatusCode};
 
-/// How many are records.
+/// The maximum number of records.
 const MAX_RECORDS: usize = 50;
 
-/// One request.
+/// A handled request.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestRecord {
     pub(crate) at: SystemTime,
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) status: StatusCode,
-    /// The AADSTS number, if it was refused with one.
+    /// The AADSTS number if the response is an error.
     pub(crate) aadsts: Option<u32>,
 }
 
-/// The last requests.
+/// The latest requests.
 #[derive(Default)]
 pub(crate) struct RequestLog(Mutex<VecDeque<RequestRecord>>);
 
 impl RequestLog {
-    /// Newest first.
+    /// Returns the records, newest first.
     pub(crate) fn latest(&self) -> Vec<RequestRecord> {
         let records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         records.iter().rev().cloned().collect()

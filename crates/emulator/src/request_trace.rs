@@ -1,4 +1,6 @@
-//! One request as support sees it: its ids and its time, and the envelope around a fault.
+//! The ids and the time of a request, which Entra includes in error responses for its support.
+//!
+//! Owns: the JSON error response.
 
 use std::time::SystemTime;
 
@@ -12,12 +14,12 @@ use uuid::Uuid;
 
 use crate::fault::Fault;
 
-/// The header by which a client names its request.
+/// The header with the client's id of the request.
 const CLIENT_REQUEST_ID: &str = "client-request-id";
-/// The header by which Entra names the request.
+/// The header with Entra's id of the request.
 const REQUEST_ID: &str = "x-ms-request-id";
 
-/// Goes with a response that tells of a fault: its AADSTS number, for the list of requests.
+/// A response extension with the AADSTS number of an error, for the request log.
 #[derive(Clone, Copy)]
 pub(crate) struct AadstsCode(pub(crate) u32);
 
@@ -29,7 +31,7 @@ pub(crate) struct RequestTrace {
 }
 
 impl RequestTrace {
-    /// Takes the correlation id from the client where it sends one.
+    /// Creates the ids. The correlation id is the client's, if the request has one.
     pub(crate) fn new(headers: &HeaderMap, at: SystemTime) -> Self {
         let sent = headers
             .get(CLIENT_REQUEST_ID)
@@ -42,7 +44,7 @@ impl RequestTrace {
         }
     }
 
-    /// Entra's `error_description`.
+    /// Returns the `error_description`.
     pub(crate) fn describe(&self, fault: &Fault) -> String {
         format!(
             "AADSTS{}: {fault} Trace ID: {} Correlation ID: {} Timestamp: {}",
@@ -53,7 +55,7 @@ impl RequestTrace {
         )
     }
 
-    /// The rows of an error page: label and value.
+    /// Returns the details on an error page: label and value.
     pub(crate) fn details(&self) -> [(&'static str, String); 3] {
         [
             ("Request Id", self.trace_id.to_string()),
@@ -62,19 +64,19 @@ impl RequestTrace {
         ]
     }
 
-    /// The error envelope of the token endpoint and of the other JSON endpoints.
+    /// Returns the error response of the token endpoint and of other JSON endpoints.
     pub(crate) fn error_response(&self, base: &str, fault: &Fault) -> Response {
         self.error_response_as(base, fault, fault.error())
     }
 
-    /// The same, where one endpoint names the error in its own way.
+    /// Returns the same with another OAuth `error`.
     pub(crate) fn error_response_as(
         &self,
         base: &str,
         fault: &Fault,
         error: &'static str,
     ) -> Response {
-        tracing::info!(code = fault.code(), error, "refused");
+        tracing::info!(code = fault.code(), error, "returned an error response");
         let envelope = Envelope {
             error,
             error_description: self.describe(fault),
@@ -92,7 +94,7 @@ impl RequestTrace {
         response
     }
 
-    /// Names the request in a response.
+    /// Adds the request id to the headers of a response.
     pub(crate) fn add_request_id(&self, headers: &mut HeaderMap) {
         if let Ok(value) = HeaderValue::from_str(&self.trace_id.to_string()) {
             headers.insert(REQUEST_ID, value);
@@ -107,7 +109,7 @@ impl RequestTrace {
     }
 }
 
-/// Where a person can look a fault up.
+/// Returns the URL of the page that explains a fault.
 pub(crate) fn error_uri(base: &str, fault: &Fault) -> String {
     format!("{base}/error?code={}", fault.code())
 }
@@ -137,7 +139,7 @@ mod tests {
     use crate::fault::Fault;
 
     #[test]
-    fn describes_a_fault_with_its_number_ids_and_time() {
+    fn description_contains_number_ids_and_time() {
         let mut headers = HeaderMap::new();
         let id = "7f3c0c1e-52c7-4c0f-8a55-6f4f0a1c2d01";
         headers.insert("client-request-id", id.parse().unwrap());

@@ -1,8 +1,7 @@
-//! What a `scope` parameter asks for: OpenID Connect scopes, and delegated permissions of
-//! resources, resolved against the authority that
-//! was asked, and against the person's tenant once that is known.
+//! Parses the `scope` parameter: OpenID Connect scopes and delegated permissions of resources.
+//! Resources are looked up in the requested authority, and in the user's tenant once it is known.
 //!
-//! Resource identifiers are compared character for character; nothing here treats them as URLs.
+//! Resource identifiers are compared character for character and never treated as URLs.
 
 use uuid::{Uuid, uuid};
 
@@ -11,7 +10,7 @@ use crate::authority::Authority;
 use crate::credential::FederatedCredential;
 use crate::fault::Fault;
 
-/// The application id of Microsoft Graph, where scopes without a prefix live.
+/// The application id of Microsoft Graph, the resource of scopes without a prefix.
 pub(crate) const GRAPH_ID: Uuid = uuid!("00000003-0000-0000-c000-000000000000");
 /// The application id behind [`FederatedCredential::AUDIENCE`].
 pub(crate) const TOKEN_EXCHANGE_ID: Uuid = uuid!("fb60f99c-7a34-4190-8149-302f77469936");
@@ -19,7 +18,7 @@ const GRAPH_URIS: [&str; 2] = [
     "https://graph.microsoft.com",
     "https://graph.microsoft.com/",
 ];
-/// The permissions of Graph that the emulator knows.
+/// The Graph permissions that the emulator supports.
 const GRAPH_SCOPES: [&str; 5] = [
     "User.Read",
     "User.ReadBasic.All",
@@ -27,7 +26,7 @@ const GRAPH_SCOPES: [&str; 5] = [
     "Files.Read",
     "Mail.Read",
 ];
-/// What an app was granted of Graph when it asks for `.default`.
+/// The Graph permissions that `.default` stands for.
 const GRAPH_DEFAULT: [&str; 1] = ["User.Read"];
 const DEFAULT: &str = ".default";
 
@@ -40,18 +39,18 @@ pub(crate) struct Oidc {
     pub(crate) offline_access: bool,
 }
 
-/// An API that tokens are for.
+/// A resource that tokens are for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Resource<'t> {
     /// Microsoft Graph.
     Graph,
-    /// Where tokens of managed identities become those of apps that trust them.
+    /// The resource that exchanges tokens of managed identities for those of apps that trust them.
     TokenExchange,
-    /// An app of the tenant.
+    /// An app of the emulator.
     App(&'t App),
 }
 
-/// What is asked of one resource.
+/// The requested scopes of one resource.
 #[derive(Clone, Debug)]
 pub(crate) struct ResourceScopes<'t> {
     pub(crate) resource: Resource<'t>,
@@ -62,7 +61,7 @@ pub(crate) struct ResourceScopes<'t> {
 
 #[derive(Clone, Debug)]
 enum Names<'t> {
-    /// `.default`: whatever was granted.
+    /// `.default`: all granted permissions.
     Default,
     Listed(Vec<&'t str>),
 }
@@ -71,16 +70,16 @@ enum Names<'t> {
 #[derive(Clone, Debug)]
 pub(crate) struct Scopes<'t> {
     pub(crate) oidc: Oidc,
-    /// In the order of their first mention.
+    /// In the order of the first occurrence.
     pub(crate) requested: Vec<ResourceScopes<'t>>,
 }
 
 impl<'t> Scopes<'t> {
-    /// Resolves `scope`, and `resource` (RFC 8707) where a client sends it: it has to be an
-    /// Application ID URI of the one app that all scopes belong to.
+    /// Resolves `scope` and the optional `resource` (RFC 8707). `resource` must be an Application
+    /// ID URI of the one app that all scopes belong to.
     ///
     /// # Errors
-    /// If a resource or a scope does not exist, or does not go with the rest.
+    /// If a resource or a scope does not exist, or the combination is not allowed.
     pub(crate) fn resolve(
         authority: Authority<'t>,
         client: &App,
@@ -111,10 +110,11 @@ impl<'t> Scopes<'t> {
         }
     }
 
-    /// What is asked for of one resource, if any is; `scope` is what was resolved.
+    /// Returns the scopes of the only resource, or `None` if there is no resource. `scope` is the
+    /// original parameter, for the error.
     ///
     /// # Errors
-    /// If there are several.
+    /// If there are several resources.
     pub(crate) fn single_resource(
         mut self,
         scope: &str,
@@ -125,7 +125,7 @@ impl<'t> Scopes<'t> {
         }
     }
 
-    /// The resources that are asked for.
+    /// Returns the application ids of the requested resources.
     pub(crate) fn resources(&self) -> Vec<Uuid> {
         self.requested
             .iter()
@@ -133,10 +133,10 @@ impl<'t> Scopes<'t> {
             .collect()
     }
 
-    /// Whatever was granted of the resource that `identifier` names.
+    /// Returns all granted permissions of a resource.
     ///
     /// # Errors
-    /// If there is none.
+    /// If `identifier` names no resource.
     pub(crate) fn all_granted_of(
         authority: Authority<'t>,
         identifier: &str,
@@ -207,8 +207,8 @@ impl Oidc {
         true
     }
 
-    /// What either asks for.
-    pub(crate) fn or(self, other: Self) -> Self {
+    /// Returns the union of both requests.
+    pub(crate) fn union(self, other: Self) -> Self {
         Self {
             openid: self.openid || other.openid,
             profile: self.profile || other.profile,
@@ -217,7 +217,7 @@ impl Oidc {
         }
     }
 
-    /// The scopes that show in a token for Graph, where these live.
+    /// Returns the scopes that appear in a token for Graph, which defines them.
     fn names(self) -> impl Iterator<Item = &'static str> {
         [
             (self.openid, "openid"),
@@ -255,7 +255,7 @@ impl<'t> Resource<'t> {
         authority.app_by_uri(uri).map(Self::App)
     }
 
-    /// The application id, `aud` in v2 tokens.
+    /// Returns the application id, which is `aud` in v2 tokens.
     pub(crate) fn id(&self) -> Uuid {
         match self {
             Self::Graph => GRAPH_ID,
@@ -264,7 +264,7 @@ impl<'t> Resource<'t> {
         }
     }
 
-    /// The name people see when they consent.
+    /// Returns the name on the consent page.
     pub(crate) fn display_name(&self) -> &'t str {
         match self {
             Self::Graph => "Microsoft Graph",
@@ -282,7 +282,7 @@ impl<'t> Resource<'t> {
         }
     }
 
-    /// The roles that the application `client_id` was granted, `roles` in its tokens.
+    /// Returns the roles that were granted to the application `client_id`: `roles` in its tokens.
     pub(crate) fn roles_of(&self, client_id: Uuid) -> Vec<&'t str> {
         match self {
             Self::Graph | Self::TokenExchange => Vec::new(),
@@ -305,7 +305,7 @@ impl<'t> Resource<'t> {
 }
 
 impl<'t> ResourceScopes<'t> {
-    /// Nothing but OpenID Connect: a token for Graph's userinfo.
+    /// Requests only OpenID Connect scopes. The token is for Graph's userinfo endpoint.
     pub(crate) fn userinfo() -> Self {
         Self {
             resource: Resource::Graph,
@@ -343,12 +343,13 @@ impl<'t> ResourceScopes<'t> {
         }
     }
 
-    /// Whether `client` asks for a token for itself by an Application ID URI.
+    /// Returns whether `client` requests a token for itself and names itself by an Application ID
+    /// URI.
     pub(crate) fn is_self_by_uri(&self, client: &App) -> bool {
         self.resource.id() == client.client_id && self.identifier.parse::<Uuid>().is_err()
     }
 
-    /// The permissions that the token carries, `scp`.
+    /// Returns the permissions in the token, `scp`.
     pub(crate) fn granted(&self, oidc: Oidc) -> Vec<&'t str> {
         let mut names = match &self.names {
             Names::Default => self.resource.granted(),
@@ -362,8 +363,8 @@ impl<'t> ResourceScopes<'t> {
         names
     }
 
-    /// The `scope` of the response: permissions of Graph as they are, others with the
-    /// resource as the client named it.
+    /// Returns the `scope` of the response. Permissions of other resources than Graph have the
+    /// resource as prefix, as the client named it.
     pub(crate) fn response_scope(&self, oidc: Oidc) -> String {
         let mut names = self.granted(oidc);
         if matches!(self.resource, Resource::Graph) {

@@ -1,23 +1,23 @@
-//! A user's session in a browser, to which codes and refresh tokens belong.
+//! A user's session in a browser. Codes and refresh tokens belong to one.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 const DAY: u64 = 24 * 60 * 60;
-/// How long a person who stays signed in does so.
+/// The lifetime with "Stay signed in".
 pub(crate) const PERSISTENT_LIFETIME: u64 = 90 * DAY;
 
-/// A person signed in on a browser.
+/// A session of a signed-in user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Session {
-    /// `sid` in tokens, `session_state` in answers.
+    /// `sid` in tokens, `session_state` in responses.
     pub(crate) id: Uuid,
     pub(crate) user: Uuid,
-    /// When the password was typed, in seconds since 1970.
+    /// When the user entered the password, in seconds since 1970.
     pub(crate) authenticated_at: u64,
     /// "Stay signed in".
     pub(crate) persistent: bool,
-    /// Whether a second factor was given, too.
+    /// Whether the user also gave a second factor.
     #[serde(default)]
     pub(crate) second_factor: bool,
 }

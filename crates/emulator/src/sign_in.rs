@@ -1,4 +1,4 @@
-//! `POST /{tenant}/login`: what a person answers on the pages of the sign-in.
+//! `POST /{tenant}/login`: handles the forms of the sign-in pages.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ use crate::scope::Scopes;
 use crate::session::Session;
 use crate::tenant::User;
 
-/// How long a person may take for all pages together, in seconds.
+/// The time limit for all pages of a sign-in, in seconds.
 const SIGN_IN_TIMEOUT: u64 = 60 * 60;
 
 pub(crate) async fn post(
@@ -101,7 +101,7 @@ fn read_form<'e>(
     })
 }
 
-/// Carries out what [`flow`] decides: shows the page, or sends the person back to the client.
+/// Executes the steps that [`flow`] returns: shows pages, and redirects to the client.
 pub(crate) struct SignIn<'a> {
     pub(crate) entra: &'a Entra,
     pub(crate) trace: &'a RequestTrace,
@@ -109,7 +109,7 @@ pub(crate) struct SignIn<'a> {
     pub(crate) app: &'a App,
     pub(crate) browser: Browser,
     pub(crate) request: AuthorizationRequest,
-    /// When the client asked, in seconds since 1970.
+    /// The time of the authorization request, in seconds since 1970.
     pub(crate) started: u64,
 }
 
@@ -140,7 +140,8 @@ impl<'a> SignIn<'a> {
         response
     }
 
-    /// What comes after the password: whatever is switched on, policies, then the client.
+    /// Returns the step after the password: injected errors first, then policies, then the client's
+    /// requirements.
     fn after_sign_in(&self, session: Session) -> Next {
         let resources = match self.scopes() {
             Ok(scopes) => scopes.resources(),
@@ -160,7 +161,7 @@ impl<'a> SignIn<'a> {
         flow::after_sign_in(&self.request, session, requirement)
     }
 
-    /// Tells the client of its success, or lets a device find out.
+    /// Redirects to the client with a code, or grants the device.
     fn finish(&self, session: Session) -> Response {
         tracing::info!(client = %self.request.client_id, user = %session.user, "signed in");
         match &self.request.delivery {
@@ -314,7 +315,7 @@ impl<'a> SignIn<'a> {
     }
 }
 
-/// Sends the client its code.
+/// Redirects to the client with an authorization code.
 fn send_code(
     entra: &Entra,
     request: &AuthorizationRequest,
@@ -345,7 +346,7 @@ fn device_granted(app: &str) -> Response {
 fn device_declined(app: &str) -> Response {
     show_notice(
         &format!("You did not sign in to {app}"),
-        "Your device was told. You may now close this window.",
+        "Your device has been notified. You may now close this window.",
     )
 }
 

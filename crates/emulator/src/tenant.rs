@@ -1,10 +1,10 @@
-//! What one emulated tenant holds: its users and its app registrations.
+//! An emulated tenant: its users, app registrations and managed identities.
 
 use uuid::{Uuid, uuid};
 
 use crate::app::{App, SignInAudience};
 
-/// The id of the tenant that all personal accounts belong to, the same in every cloud.
+/// The id of the tenant of all personal accounts. It is the same in every cloud.
 pub const CONSUMERS: Uuid = uuid!("9188040d-6c67-4c5b-b112-36a304b66dad");
 
 /// One Entra tenant.
@@ -12,13 +12,13 @@ pub const CONSUMERS: Uuid = uuid!("9188040d-6c67-4c5b-b112-36a304b66dad");
 pub struct Tenant {
     /// The tenant id, `tid` in tokens.
     pub id: Uuid,
-    /// The name people see on the sign-in page.
+    /// The name on the sign-in pages.
     pub name: String,
-    /// Who can sign in; any non-empty password is right.
+    /// The users who can sign in, with any non-empty password.
     pub users: Vec<User>,
-    /// The app registrations: clients, and the APIs they ask tokens for.
+    /// The app registrations: clients, and the APIs that they request tokens for.
     pub apps: Vec<App>,
-    /// The identities of machines, which get tokens from the metadata service.
+    /// The managed identities, which get tokens from the instance metadata service.
     pub managed_identities: Vec<ManagedIdentity>,
 }
 
@@ -27,25 +27,25 @@ pub struct Tenant {
 pub struct ManagedIdentity {
     /// The object id: `oid` and `sub` in its tokens.
     pub object_id: Uuid,
-    /// The client id: `azp` in its tokens, and how a machine names it.
+    /// The client id: `azp` in its tokens. Token requests can name it.
     pub client_id: Uuid,
     /// The display name.
     pub name: String,
 }
 
-/// A member of the tenant.
+/// A user of the tenant.
 #[derive(Clone, Debug)]
 pub struct User {
     /// The object id, `oid` in tokens.
     pub object_id: Uuid,
-    /// The user principal name, as in `adele@contoso.example`.
+    /// The user principal name, for example `adele@contoso.example`.
     pub username: String,
     /// The display name.
     pub name: String,
 }
 
 impl Tenant {
-    /// Whether it is the tenant of personal accounts.
+    /// Returns whether this is the tenant of personal accounts.
     pub(crate) fn is_consumers(&self) -> bool {
         self.id == CONSUMERS
     }
@@ -60,7 +60,7 @@ impl Tenant {
         }
     }
 
-    /// Whether `name` is a verified domain: one that a user name ends with.
+    /// Returns whether `name` is a verified domain: the domain of a user name.
     pub(crate) fn has_domain(&self, name: &str) -> bool {
         self.users
             .iter()
@@ -69,7 +69,7 @@ impl Tenant {
 }
 
 impl User {
-    /// What stands behind the `@` of the user name.
+    /// Returns the domain of the user name.
     pub(crate) fn domain(&self) -> &str {
         self.username
             .rsplit_once('@')

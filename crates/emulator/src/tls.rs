@@ -1,9 +1,9 @@
-//! TLS with a certificate authority of the emulator's own, made once and kept.
+//! TLS with the emulator's own certificate authority, which is created once and stored.
 //!
-//! Owns: the authority, and a certificate for each run. Does not own: who trusts it; clients are
-//! given its file.
-//! Invariant: the authority's key lies in a file that its owner alone can read; and the authority
-//! is constrained to the names of loopback, so who trusts it trusts it for nothing else.
+//! Owns: the certificate authority, and a new server certificate for each run.
+//! Does not own: trust in the authority. Clients get its certificate file.
+//! Invariants: only its owner can read the file with the authority's key. Name constraints limit
+//! the authority to names of loopback, so that trust in it covers nothing else.
 
 mod listener;
 
@@ -28,25 +28,25 @@ pub(crate) use listener::TlsListener;
 const CERTIFICATE: &str = "entra-ca.pem";
 const KEY: &str = "entra-ca-key.pem";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// Ten years; there is no way to renew it but to delete the files.
+/// Ten years. To renew the authority, delete its files.
 const AUTHORITY_LIFETIME_DAYS: u32 = 3650;
-/// The most that clients take of any certificate.
+/// The maximum lifetime that clients accept.
 const SERVER_LIFETIME_DAYS: u32 = 397;
 
-/// How an emulator is spoken to.
+/// The transport of an emulator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// Plain HTTP, for clients that allow it on loopback.
     Http,
-    /// TLS, for clients that insist on it, as MSAL does.
+    /// TLS, for clients that require it, such as MSAL.
     Https {
-        /// The folder that keeps the certificate authority, which is made there if it is missing.
+        /// The folder of the certificate authority, which is created if missing.
         folder: PathBuf,
     },
 }
 
 impl Transport {
-    /// Where an emulator that listens on `address` is reached, without a slash at the end.
+    /// Returns the base URL of an emulator that listens on `address`, without a trailing slash.
     #[must_use]
     pub fn base_url(&self, address: SocketAddr) -> String {
         match self {
@@ -55,7 +55,7 @@ impl Transport {
         }
     }
 
-    /// The file, in PEM, that clients have to trust; it is there once the emulator serves.
+    /// Returns the PEM file that clients must trust. It exists once the emulator serves.
     #[must_use]
     pub fn authority_file(&self) -> Option<PathBuf> {
         match self {
@@ -65,7 +65,7 @@ impl Transport {
     }
 }
 
-/// What a server shows and proves, with a new certificate of the authority in `folder`.
+/// Returns the server settings, with a new certificate of the authority in `folder`.
 pub(crate) fn server_config(folder: &Path, now: SystemTime) -> anyhow::Result<ServerConfig> {
     let authority = authority(folder, now)?;
     let key = KeyPair::generate()?;
@@ -81,8 +81,8 @@ pub(crate) fn server_config(folder: &Path, now: SystemTime) -> anyhow::Result<Se
     Ok(config)
 }
 
-/// Reads the authority, or makes one. What it signs names it by the name and the key alone, so
-/// its certificate is only there for clients.
+/// Reads or creates the authority. Server certificates refer to it by name and key only, so the
+/// stored certificate is for clients alone.
 fn authority(folder: &Path, now: SystemTime) -> anyhow::Result<Issuer<'static, KeyPair>> {
     let parameters = authority_parameters(now);
     let file = folder.join(KEY);
@@ -147,7 +147,7 @@ fn server_parameters(now: SystemTime) -> anyhow::Result<CertificateParams> {
     Ok(parameters)
 }
 
-/// From a day ago, for clocks that are behind.
+/// Sets a validity from one day ago, for clients whose clocks are behind.
 fn lasting(mut parameters: CertificateParams, now: SystemTime, days: u32) -> CertificateParams {
     parameters.not_before = (now - DAY).into();
     parameters.not_after = (now + DAY * days).into();
@@ -161,7 +161,7 @@ mod tests {
     use super::{CERTIFICATE, KEY, server_config};
 
     #[test]
-    fn keeps_an_authority_whose_key_its_owner_alone_reads() {
+    fn authority_is_stored_with_private_key_file() {
         let folder = tempfile::tempdir().unwrap();
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
         let now = Clock::system().now();

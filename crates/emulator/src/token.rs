@@ -1,7 +1,7 @@
-//! `POST /{tenant}/oauth2/v2.0/token`: from a grant to tokens.
+//! `POST /{tenant}/oauth2/v2.0/token`: redeems a grant for tokens.
 //!
-//! `Parameters → Client → Granted → Tokens`: each is made only from the one before. One file per
-//! grant, those for the client's authentication, one for what is issued.
+//! `Parameters → Client → TokenGrant → Tokens`: each step requires the result of the one before.
+//! One file per grant; `client` and `assertion` authenticate the client, `issue` issues the tokens.
 
 mod assertion;
 mod authorization_code;
@@ -38,7 +38,7 @@ pub(crate) async fn post(
     token_response(&entra, &headers, redeem(&entra, &tenant, &headers, &body))
 }
 
-/// Any other method.
+/// Rejects other methods.
 pub(crate) async fn method_not_allowed(
     State(entra): State<Arc<Entra>>,
     method: Method,

@@ -1,4 +1,4 @@
-//! A redeemed grant, from which tokens are issued.
+//! A redeemed grant, which tokens are issued for.
 
 use uuid::Uuid;
 
@@ -9,7 +9,7 @@ use crate::scope::{Oidc, ResourceScopes};
 use crate::session::Session;
 use crate::tenant::Tenant;
 
-/// A redeemed grant: who gets tokens, for whom, for what.
+/// A redeemed grant: the client, the subject, and the scopes of the tokens.
 pub(crate) struct TokenGrant<'e> {
     pub(crate) identity: ClientIdentity<'e>,
     pub(crate) subject: Subject<'e>,
@@ -17,7 +17,7 @@ pub(crate) struct TokenGrant<'e> {
     pub(crate) claims: ClaimsRequest,
 }
 
-/// The client as tokens name it, `azp`.
+/// The identity of the client in tokens, `azp`.
 #[derive(Clone, Copy)]
 pub(crate) struct ClientIdentity<'e> {
     pub(crate) id: Uuid,
@@ -25,23 +25,23 @@ pub(crate) struct ClientIdentity<'e> {
     pub(crate) authentication: ClientAuthentication,
 }
 
-/// How a client proved who it is.
+/// How a client authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClientAuthentication {
-    /// Not at all: a public client.
+    /// Public client.
     None,
     Secret,
     /// A certificate, or the token of a trusted issuer.
     Assertion,
 }
 
-/// Whom a token speaks for.
+/// The subject of a token.
 pub(crate) enum Subject<'e> {
     User(Box<SignedInUser<'e>>),
     Application(ApplicationSubject<'e>),
 }
 
-/// A person who is signed in at the client.
+/// A user who is signed in to the client.
 pub(crate) struct SignedInUser<'e> {
     pub(crate) member: Member<'e>,
     pub(crate) session: Session,
@@ -51,10 +51,10 @@ pub(crate) struct SignedInUser<'e> {
     pub(crate) client_info: bool,
 }
 
-/// The client itself, as a tenant knows it.
+/// The client itself in one tenant.
 pub(crate) struct ApplicationSubject<'e> {
     pub(crate) tenant: &'e Tenant,
-    /// Of its service principal.
+    /// The object id of the service principal.
     pub(crate) object_id: Uuid,
 }
 
@@ -89,7 +89,7 @@ impl<'e> Subject<'e> {
 }
 
 impl ClientAuthentication {
-    /// `azpacr` in tokens.
+    /// Returns the `azpacr` claim.
     pub(crate) fn azpacr(self) -> &'static str {
         match self {
             Self::None => "0",

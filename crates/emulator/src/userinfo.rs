@@ -1,5 +1,5 @@
-//! `/oidc/userinfo`: who the person of a Graph token is (OpenID Connect Core section 5.3).
-//! It belongs to Graph, so its errors are Graph's.
+//! `/oidc/userinfo`: returns the user of a Graph token (OpenID Connect Core 1.0 §5.3). The endpoint
+//! belongs to Graph, so its errors have Graph's form.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
-//! The rows. Numbers, `error` and `suberror` are Entra's; the texts say the same in few words.
+//! The table of errors. Numbers, `error` and `suberror` are Entra's. The texts are shortened.
 
 use super::{Aadsts, row};
 
-/// By number.
+/// Sorted by number.
 pub(crate) static TABLE: &[Aadsts] = &[
     row(28_000, "The input parameter 'scope' holds more than one resource.")
         .redirect("invalid_request")

@@ -5,7 +5,7 @@ use crate::endpoint::RequestKind;
 use crate::fault::Fault;
 
 #[test]
-fn is_sorted_and_every_row_occurs_somewhere() {
+fn table_is_sorted_and_every_row_is_used() {
     assert!(TABLE.is_sorted_by(|one, next| one.number < next.number));
     for row in TABLE {
         assert!(
@@ -17,9 +17,9 @@ fn is_sorted_and_every_row_occurs_somewhere() {
     }
 }
 
-/// A number means the same whether the emulator finds the fault or a switch does.
+/// A number has the same form whether the emulator detects the fault or a rule injects it.
 #[test]
-fn agrees_with_the_faults_that_are_found() {
+fn table_agrees_with_detected_faults() {
     let text = String::new;
     for fault in [
         Fault::MissingParameter("scope"),
@@ -74,7 +74,7 @@ fn agrees_with_the_faults_that_are_found() {
 }
 
 #[test]
-fn claims_are_json_of_an_access_token() {
+fn policy_claims_are_valid_json() {
     let claims: serde_json::Value = serde_json::from_str(POLICY_CLAIMS).unwrap();
     assert_eq!(claims["access_token"]["capolids"]["essential"], true);
 }

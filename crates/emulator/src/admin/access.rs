@@ -1,9 +1,9 @@
-//! Keeps web pages away from the switches.
+//! The access check of `/admin`: rejects requests from other web sites.
 //!
-//! Invariants: there is no CORS here; a request that says it comes from another origin is
-//! refused, and one that changes something has to be JSON, which a foreign form cannot send, or
-//! to come from the page itself. The emulator as a whole listens on loopback only, and answers
-//! to this machine's names only (see [`crate::host_header`]).
+//! Invariants: there is no CORS here. A request with a foreign `Origin` is rejected. A request that
+//! changes something must be JSON, which a foreign form cannot send, or come from the page itself.
+//! The emulator as a whole listens on loopback only and accepts only host names of this machine
+//! (see [`crate::host_header`]).
 
 use axum::extract::Request;
 use axum::middleware::Next;
@@ -15,12 +15,12 @@ use crate::host_header;
 const SITE: &str = "sec-fetch-site";
 const MODE: &str = "sec-fetch-mode";
 
-pub(super) async fn guard(request: Request, next: Next) -> Response {
-    let host = host_header::named(&request).unwrap_or_default();
+pub(super) async fn require_same_site(request: Request, next: Next) -> Response {
+    let host = host_header::requested_host(&request).unwrap_or_default();
     if is_allowed(request.method(), host, request.headers()) {
         next.run(request).await
     } else {
-        let text = "Pages of other sites may not switch the emulator.\n";
+        let text = "Pages of other sites must not use the admin API.\n";
         (StatusCode::FORBIDDEN, text).into_response()
     }
 }
@@ -29,7 +29,8 @@ fn is_allowed(method: &Method, host: &str, headers: &HeaderMap) -> bool {
     is_own_origin(host, headers) && (is_own_site(headers) || is_link(method, headers))
 }
 
-/// Programs send no `Origin`; browsers do with everything that changes something.
+/// Returns whether `Origin` is absent or names this emulator. Browsers send it with every request
+/// that changes something; other programs do not send it.
 fn is_own_origin(host: &str, headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return true;
@@ -47,7 +48,8 @@ fn is_own_site(headers: &HeaderMap) -> bool {
         .is_none_or(|site| site == "same-origin" || site == "none")
 }
 
-/// A link on another site to the page, which changes nothing and which nobody else can read.
+/// Returns whether a link on another site opens the page. That changes nothing, and the other site
+/// cannot read the response.
 fn is_link(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::GET && headers.get(MODE).is_some_and(|mode| mode == "navigate")
 }
@@ -71,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_programs_and_its_own_page_from_others() {
+    fn requests_of_other_sites_are_rejected() {
         let own = ("origin", "http://localhost:4190");
         check(&Method::POST, &[], true);
         check(

@@ -1,4 +1,4 @@
-//! The switches for programs: `GET /admin/state`, `GET /admin/errors`, `POST /admin/commands`.
+//! The admin API over HTTP: `GET /admin/state`, `GET /admin/errors`, `POST /admin/commands`.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub(super) async fn errors() -> Response {
     uncached(Json(rows))
 }
 
-/// Answers with the whole state after the command, or with `{"error": …}`.
+/// Returns the whole state after the command, or `{"error": …}`.
 pub(super) async fn command(
     State(entra): State<Arc<Entra>>,
     command: Result<Json<Command>, JsonRejection>,
@@ -59,14 +59,14 @@ fn uncached(response: impl IntoResponse) -> Response {
     ([(header::CACHE_CONTROL, page::no_store())], response).into_response()
 }
 
-/// A row of the table of errors.
+/// An entry in the table of errors.
 #[derive(Serialize)]
 struct Row {
     number: u32,
     text: &'static str,
     /// `page`, or the `error` on the redirect.
     authorize: Option<&'static str>,
-    /// What the token endpoint answers.
+    /// The response of the token endpoint.
     token: Option<TokenRow>,
 }
 

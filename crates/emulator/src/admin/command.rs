@@ -1,4 +1,4 @@
-//! Everything that can be asked of the switches.
+//! The commands of the admin API.
 
 use serde::Deserialize;
 
@@ -7,39 +7,39 @@ use crate::fault_injection::{Requirement, Reuse, Times};
 
 /// A change to the emulator. As JSON, `do` names the variant: `{"do": "fail", "number": 50076}`.
 ///
-/// `user` is a user name or an object id, `app` a client id or a name; whoever is left out is
-/// anybody. An app matches as the client and as the API that the tokens are for. Which rule
-/// answers where several could is the order in which they were made.
+/// `user` is a user name or an object id. `app` is a client id or a name. A rule without `user`
+/// applies to every user, a rule without `app` to every app. An app matches as the client and as
+/// the API that the tokens are for. If several rules match, the oldest one applies.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Command {
-    /// Answer with an error of the table (`GET /admin/errors`). At the authorization endpoint,
-    /// one without a user is answered at once, one with a user after they signed in.
+    /// Return an error of the table (`GET /admin/errors`). At the authorization endpoint, a rule
+    /// without a user applies immediately; one with a user applies after the sign-in.
     Fail {
         /// The AADSTS number.
         number: u32,
-        /// Wherever the error occurs, if left out.
+        /// If missing, every endpoint that can return the error.
         endpoint: Option<Endpoint>,
-        /// Anybody, if left out.
+        /// If missing, every user.
         user: Option<String>,
-        /// Any app, if left out.
+        /// If missing, every app.
         app: Option<String>,
-        /// How often.
+        /// How many times.
         #[serde(default = "Times::once")]
         times: Times,
     },
-    /// Demand something of people, until the rule is removed.
+    /// Require something of users until the rule is removed.
     Require {
-        /// What.
+        /// The requirement.
         requirement: Requirement,
-        /// Anybody, if left out.
+        /// If missing, every user.
         user: Option<String>,
-        /// Any app, if left out.
+        /// If missing, every app.
         app: Option<String>,
     },
-    /// Answer 429.
+    /// Return 429.
     Throttle {
-        /// Every request, if left out.
+        /// If missing, every path.
         endpoint: Option<Endpoint>,
         /// How many requests.
         #[serde(default = "Times::once")]
@@ -48,9 +48,9 @@ pub enum Command {
         #[serde(default = "retry_after")]
         retry_after: u32,
     },
-    /// Answer 503.
+    /// Return 503.
     Outage {
-        /// Every request, if left out.
+        /// If missing, every path.
         endpoint: Option<Endpoint>,
         /// How many requests.
         #[serde(default = "Times::always")]
@@ -58,49 +58,50 @@ pub enum Command {
     },
     /// Remove one rule.
     Remove {
-        /// Its number.
+        /// The number of the rule.
         rule: u32,
     },
-    /// Remove every rule, and tolerate reuse of refresh tokens again.
+    /// Remove all rules, and tolerate reuse of refresh tokens again.
     Clear,
-    /// End the sessions of a user everywhere: refresh tokens end, the browser asks for the
-    /// password, and APIs that evaluate access continuously want newer tokens.
+    /// End all sessions of a user: refresh tokens become invalid, the browser asks for the
+    /// password, and APIs with continuous access evaluation require newer tokens.
     RevokeSessions {
-        /// Whose.
+        /// The user.
         user: String,
     },
-    /// Have such APIs want newer tokens of a user whose sessions live on.
+    /// Make APIs with continuous access evaluation require newer tokens of a user. The sessions
+    /// continue.
     ChallengeTokens {
-        /// Whose.
+        /// The user.
         user: String,
     },
-    /// What becomes of a refresh token that is used twice.
+    /// Set how reuse of a refresh token is handled.
     RefreshReuse {
-        /// Counted from now on.
+        /// Applies to uses from now on.
         reuse: Reuse,
     },
-    /// Publish another key, which does not sign yet.
+    /// Publish another key. It does not sign yet.
     AddKey,
-    /// Let a published key sign.
+    /// Sign with a published key.
     UseKey {
-        /// Its id.
+        /// The key id.
         kid: String,
     },
-    /// Publish a key no longer; its signatures are worth nothing from now on.
+    /// Stop publishing a key. Its signatures become invalid immediately.
     DropKey {
-        /// Its id.
+        /// The key id.
         kid: String,
     },
-    /// Emergency: new keys at once, and none of the old ones.
+    /// Emergency rollover: replace all keys immediately.
     ReplaceKeys,
     /// Move the clock forward.
     Advance {
-        /// By how much.
+        /// By how many seconds.
         seconds: u64,
     },
 }
 
-/// Entra's own `Retry-After`, in seconds.
+/// Returns the `Retry-After` of Entra, in seconds.
 pub(super) const fn retry_after() -> u32 {
     60
 }

@@ -1,4 +1,4 @@
-//! The commands of the page, as its forms send them.
+//! Parses the forms of the admin page into commands.
 
 use crate::admin::Command;
 use crate::admin::command::retry_after;
@@ -7,22 +7,23 @@ use crate::fault::Fault;
 use crate::fault_injection::{Requirement, Reuse, Times};
 use crate::parameters::Parameters;
 
-/// Reads a form of the page: `do` names the command, an empty field is left out.
+/// Parses a form of the page. `do` names the command; an empty field counts as missing.
 ///
 /// # Errors
-/// With what a person has to change.
+/// With a message that tells the user what to change.
 pub(super) fn read(body: &[u8]) -> Result<Command, String> {
     let form = Parameters::parse(body).map_err(|fault: Fault| fault.to_string())?;
     Ok(match form.optional("do").unwrap_or_default() {
         "fail" => Command::Fail {
-            number: number(&form, "number")?.ok_or("Which error? Type an AADSTS number.")?,
+            number: number(&form, "number")?.ok_or("Type an AADSTS number.")?,
             endpoint: word(&form, "endpoint")?,
             user: form.owned("user"),
             app: form.owned("app"),
             times: times(&form)?.unwrap_or(Times::ONCE),
         },
         "require" => Command::Require {
-            requirement: word::<Requirement>(&form, "requirement")?.ok_or("What is demanded?")?,
+            requirement: word::<Requirement>(&form, "requirement")?
+                .ok_or("Select a requirement.")?,
             user: form.owned("user"),
             app: form.owned("app"),
         },
@@ -36,28 +37,28 @@ pub(super) fn read(body: &[u8]) -> Result<Command, String> {
             times: times(&form)?.unwrap_or(Times::Always),
         },
         "remove" => Command::Remove {
-            rule: number(&form, "rule")?.ok_or("Which rule?")?,
+            rule: number(&form, "rule")?.ok_or("Select a rule.")?,
         },
         "clear" => Command::Clear,
         "revoke-sessions" => Command::RevokeSessions {
-            user: form.owned("user").ok_or("Whose sessions?")?,
+            user: form.owned("user").ok_or("Select a user.")?,
         },
         "challenge-tokens" => Command::ChallengeTokens {
-            user: form.owned("user").ok_or("Whose tokens?")?,
+            user: form.owned("user").ok_or("Select a user.")?,
         },
         "refresh-reuse" => Command::RefreshReuse {
-            reuse: word::<Reuse>(&form, "reuse")?.ok_or("Tolerated or detected?")?,
+            reuse: word::<Reuse>(&form, "reuse")?.ok_or("Select tolerated or detected.")?,
         },
         "add-key" => Command::AddKey,
         "use-key" => Command::UseKey {
-            kid: form.owned("kid").ok_or("Which key?")?,
+            kid: form.owned("kid").ok_or("Select a key.")?,
         },
         "drop-key" => Command::DropKey {
-            kid: form.owned("kid").ok_or("Which key?")?,
+            kid: form.owned("kid").ok_or("Select a key.")?,
         },
         "replace-keys" => Command::ReplaceKeys,
         "advance" => Command::Advance {
-            seconds: number(&form, "seconds")?.ok_or("By how many seconds?")?,
+            seconds: number(&form, "seconds")?.ok_or("Type a number of seconds.")?,
         },
         other => return Err(format!("There is no command {other:?}.")),
     })
@@ -68,12 +69,12 @@ fn number<T: std::str::FromStr>(form: &Parameters, name: &str) -> Result<Option<
         .map(|text| {
             text.trim()
                 .parse()
-                .map_err(|_| format!("{text:?} is not a number that goes here."))
+                .map_err(|_| format!("{text:?} is not a number that is allowed here."))
         })
         .transpose()
 }
 
-/// `always`, or how often.
+/// Parses `always` or a number.
 fn times(form: &Parameters) -> Result<Option<Times>, String> {
     match form.optional("times") {
         Some("always") => Ok(Some(Times::Always)),
@@ -81,7 +82,7 @@ fn times(form: &Parameters) -> Result<Option<Times>, String> {
     }
 }
 
-/// One of the words that the JSON has too.
+/// Parses a value as the JSON API spells it.
 fn word<T: serde::de::DeserializeOwned>(
     form: &Parameters,
     name: &str,
@@ -103,7 +104,7 @@ mod tests {
     use crate::fault_injection::{Requirement, Times};
 
     #[test]
-    fn reads_what_the_forms_of_the_page_send() {
+    fn form_fields_parse_to_commands() {
         let fail = read(b"do=fail&number=50076&endpoint=token&user=&app=x&times=3");
         let expected = Command::Fail {
             number: 50_076,
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_wrong_with_a_form() {
+    fn invalid_form_returns_message() {
         for (body, part) in [
             ("do=fail&number=", "Type an AADSTS number"),
             ("do=fail&number=x", "\"x\" is not a number"),

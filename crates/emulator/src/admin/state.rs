@@ -1,4 +1,4 @@
-//! What a developer sees: a copy of everything that can be told, without secrets.
+//! The state that the admin API shows: a copy of the emulator's data without secrets.
 
 use std::time::SystemTime;
 
@@ -15,26 +15,26 @@ use crate::fault_injection::{
 };
 use crate::request_log::RequestRecord;
 
-/// The emulator at one moment.
+/// The state of the emulator at one moment.
 #[derive(Clone, Debug, Serialize)]
 pub struct State {
-    /// Where it is reached, without a slash at the end.
+    /// The base URL, without a trailing slash.
     pub base_url: String,
-    /// What its clock says (RFC 3339).
+    /// The emulator's time (RFC 3339).
     pub now: String,
-    /// How far that is ahead of the clock it was started with, in seconds.
+    /// How many seconds the emulator's clock is ahead of the clock it was started with.
     pub ahead_seconds: u64,
-    /// Who can sign in.
+    /// The users who can sign in.
     pub users: Vec<UserState>,
     /// The app registrations.
     pub apps: Vec<AppState>,
-    /// What is switched on, oldest first.
+    /// The active rules, oldest first.
     pub rules: Vec<RuleState>,
-    /// What becomes of a refresh token that is used twice.
+    /// How reuse of a refresh token is handled.
     pub refresh_reuse: Reuse,
     /// The published keys.
     pub keys: Vec<KeyState>,
-    /// The last requests, newest first; those of `/admin` are not among them.
+    /// The latest requests, newest first. Requests to `/admin` are not included.
     pub requests: Vec<RequestState>,
 }
 
@@ -49,7 +49,7 @@ pub struct UserState {
     pub name: String,
     /// The name of the tenant.
     pub tenant: String,
-    /// Tokens from before this are challenged by APIs, in seconds since 1970.
+    /// APIs challenge tokens issued before this time, in seconds since 1970.
     pub tokens_from: Option<u64>,
 }
 
@@ -60,62 +60,62 @@ pub struct AppState {
     pub client_id: Uuid,
     /// The name.
     pub name: String,
-    /// The name of the tenant that it is registered in.
+    /// The name of the tenant where the app is registered.
     pub tenant: String,
-    /// The platform, as portals name it.
+    /// The platform, as the Azure portal names it.
     pub platform: &'static str,
 }
 
 /// One rule.
 #[derive(Clone, Debug, Serialize)]
 pub struct RuleState {
-    /// The number by which it is removed.
+    /// The number of the rule, for [`super::Command::Remove`].
     pub rule: u32,
-    /// What it does.
+    /// The effect of the rule.
     #[serde(flatten)]
     pub effect: RuleEffect,
 }
 
-/// What a rule does.
+/// The effect of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum RuleEffect {
-    /// Answers with an error.
+    /// Returns an error.
     Fail {
         /// The AADSTS number.
         number: u32,
-        /// Wherever it occurs, if `None`.
+        /// If `None`, every endpoint that can return the error.
         endpoint: Option<Endpoint>,
-        /// The user name; anybody, if `None`.
+        /// The user name. If `None`, every user.
         user: Option<String>,
-        /// The name of the app; any, if `None`.
+        /// The name of the app. If `None`, every app.
         app: Option<String>,
-        /// How often still.
+        /// How many more times.
         times: Times,
     },
-    /// Demands something.
+    /// Requires something of users.
     Require {
-        /// What.
+        /// The requirement.
         requirement: Requirement,
-        /// The user name; anybody, if `None`.
+        /// The user name. If `None`, every user.
         user: Option<String>,
-        /// The name of the app; any, if `None`.
+        /// The name of the app. If `None`, every app.
         app: Option<String>,
     },
-    /// Answers 429.
+    /// Returns 429.
     Throttle {
-        /// Every request, if `None`.
+        /// If `None`, every path.
         endpoint: Option<Endpoint>,
-        /// How often still.
+        /// How many more times.
         times: Times,
         /// `Retry-After`, in seconds.
         retry_after: u32,
     },
-    /// Answers 503.
+    /// Returns 503.
     Outage {
-        /// Every request, if `None`.
+        /// If `None`, every path.
         endpoint: Option<Endpoint>,
-        /// How often still.
+        /// How many more times.
         times: Times,
     },
 }
@@ -123,24 +123,24 @@ pub enum RuleEffect {
 /// A published key.
 #[derive(Clone, Debug, Serialize)]
 pub struct KeyState {
-    /// Its id.
+    /// The key id.
     pub kid: String,
-    /// Whether it is the one that signs.
+    /// Whether this key signs new tokens.
     pub signs: bool,
 }
 
-/// A request that was served.
+/// A handled request.
 #[derive(Clone, Debug, Serialize)]
 pub struct RequestState {
-    /// When it came, by the emulator's clock (RFC 3339).
+    /// The time of the request by the emulator's clock (RFC 3339).
     pub at: String,
-    /// Its method.
+    /// The method.
     pub method: String,
-    /// Its path, without the query.
+    /// The path, without the query.
     pub path: String,
-    /// The HTTP status of the answer.
+    /// The HTTP status of the response.
     pub status: u16,
-    /// The AADSTS number, if it was refused with one.
+    /// The AADSTS number if the response is an error.
     pub aadsts: Option<u32>,
 }
 

@@ -1,5 +1,5 @@
-//! `/admin`: the switches for people. A page of forms without a script; each post carries a
-//! command and leads back to the page.
+//! The page `/admin`. It consists of forms and has no script. Each POST contains one command and
+//! redirects back to the page.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ pub(super) async fn post(Shared(entra): Shared<Arc<Entra>>, body: Bytes) -> Resp
     show(&admin.state(), status, Some(problem))
 }
 
-/// To the page, by GET, so that reloading it repeats nothing.
+/// Redirects to the page by GET, so that a reload does not repeat the command.
 fn redirect_to_page() -> Response {
     let location = HeaderValue::from_static("/admin");
     (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response()
@@ -61,13 +61,13 @@ struct AdminPage<'a> {
     errors: &'static [Aadsts],
     requirements: [Requirement; 9],
     endpoints: [Endpoint; 3],
-    /// How far the clock is ahead, in words.
+    /// How far the clock is ahead, as text.
     ahead: Option<String>,
     reuse_detected: bool,
     problem: Option<String>,
 }
 
-/// A rule in words.
+/// A rule as text.
 struct RuleView {
     rule: u32,
     what: String,
@@ -94,7 +94,7 @@ impl RuleView {
                 user,
                 app,
             } => (
-                format!("Demand: {}", requirement.label()),
+                format!("Require: {}", requirement.label()),
                 target_label(user, app),
                 None,
             ),
@@ -127,7 +127,7 @@ fn endpoint_label(endpoint: Option<Endpoint>) -> String {
 }
 
 fn target_label(user: &Option<String>, app: &Option<String>) -> String {
-    let user = user.as_deref().unwrap_or("anybody");
+    let user = user.as_deref().unwrap_or("any user");
     match app {
         Some(app) => format!("{user} with {app}"),
         None => user.to_owned(),
@@ -142,7 +142,8 @@ fn times_label(times: Times) -> String {
     }
 }
 
-/// Days, hours, minutes and seconds, without those that are none.
+/// Returns days, hours, minutes and seconds, without those that are zero. Returns `None` for zero
+/// seconds.
 fn duration_label(seconds: u64) -> Option<String> {
     let parts = [
         (seconds / 86_400, "d"),
@@ -159,7 +160,7 @@ fn duration_label(seconds: u64) -> Option<String> {
 }
 
 impl Requirement {
-    /// As commands name it.
+    /// Returns the name in commands.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Assignment => "assignment",
@@ -174,7 +175,7 @@ impl Requirement {
         }
     }
 
-    /// As the page names it.
+    /// Returns the name on the page.
     fn label(self) -> &'static str {
         match self {
             Self::Assignment => "assignment to the app (50105)",
@@ -195,7 +196,7 @@ mod tests {
     use super::duration_label;
 
     #[test]
-    fn tells_how_far_the_clock_is_ahead() {
+    fn duration_label_omits_zero_parts() {
         assert_eq!(duration_label(0), None);
         assert_eq!(duration_label(90_061).as_deref(), Some("1 d 1 h 1 min 1 s"));
         assert_eq!(duration_label(3600).as_deref(), Some("1 h"));

@@ -1,5 +1,5 @@
-//! Access tokens: version 1 or 2, as the resource's registration wants it, whatever endpoint was
-//! asked; for a person, with `scp`, or for an app, with `roles` where some were granted.
+//! Access tokens. The registration of the resource determines version 1 or 2, whatever the
+//! endpoint. A user's token has `scp`; an app's token has `roles` if some were granted.
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -12,7 +12,7 @@ use crate::scope::Resource;
 use crate::tenant::Tenant;
 use crate::token_grant::{Subject, TokenGrant};
 
-/// An access token for the one resource that was granted.
+/// Returns a signed access token for the requested resource.
 pub(crate) fn access_token(
     entra: &Entra,
     grant: &TokenGrant<'_>,
@@ -29,7 +29,7 @@ pub(crate) fn access_token(
     }
 }
 
-/// What both versions say in the same words.
+/// The claims that both versions have.
 #[derive(Serialize)]
 struct Common<'a> {
     #[serde(flatten)]
@@ -44,7 +44,7 @@ struct Common<'a> {
     permissions: Permissions<'a>,
 }
 
-/// What the bearer may do.
+/// The permissions of the bearer.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Permissions<'a> {
@@ -121,7 +121,7 @@ impl<'a> V2<'a> {
 
 #[derive(Serialize)]
 struct V1<'a> {
-    /// The id, or a URI: as the client named the resource.
+    /// The resource as the client named it: its id or a URI.
     aud: String,
     iss: String,
     app_displayname: &'a str,
@@ -161,7 +161,7 @@ impl<'a> V1<'a> {
     }
 }
 
-/// The issuer of a tenant's v1 tokens; Entra's own has a host of its own, `sts.windows.net`.
+/// Returns the issuer of a tenant's v1 tokens. Entra uses a separate host, `sts.windows.net`.
 pub(crate) fn v1_issuer(entra: &Entra, tenant: &Tenant) -> String {
     format!("{}/{}/", entra.base, tenant.id)
 }

@@ -1,4 +1,4 @@
-//! What Graph reads in a token of its own.
+//! Tokens for Microsoft Graph, as Graph reads them.
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -7,7 +7,7 @@ use super::jwt;
 use crate::entra::Entra;
 use crate::scope::GRAPH_ID;
 
-/// The claims of a person's token for Graph.
+/// The claims of a user's token for Graph.
 #[derive(Deserialize)]
 pub(crate) struct GraphClaims {
     aud: Uuid,
@@ -18,7 +18,7 @@ pub(crate) struct GraphClaims {
 }
 
 impl GraphClaims {
-    /// The claims of a token that Graph would take now, or nothing.
+    /// Returns the claims of a valid token for Graph. Returns `None` if Graph would reject it now.
     pub(crate) fn read(entra: &Entra, token: &str) -> Option<Self> {
         let claims: Self = jwt::read_for_graph(entra, token)?;
         (claims.aud == GRAPH_ID && entra.clock.unix() < claims.exp).then_some(claims)

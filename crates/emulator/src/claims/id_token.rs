@@ -1,4 +1,4 @@
-//! Id tokens: who signed in, for the client.
+//! Id tokens, which tell the client the signed-in user.
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -9,7 +9,7 @@ use crate::entra::Entra;
 use crate::random;
 use crate::token_grant::{ClientIdentity, SignedInUser};
 
-/// The life of an id token, in seconds.
+/// The lifetime of an id token in seconds.
 const LIFETIME: u64 = 60 * 60;
 
 #[derive(Serialize)]
@@ -35,7 +35,7 @@ struct IdToken<'a> {
     ver: &'static str,
 }
 
-/// An id token of `person` for the client.
+/// Returns a signed id token for the client.
 pub(crate) fn id_token(
     entra: &Entra,
     identity: &ClientIdentity<'_>,

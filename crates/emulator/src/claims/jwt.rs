@@ -1,7 +1,7 @@
-//! JSON Web Tokens (RFC 7519) under the tenant's keys: signed, and read back.
+//! JSON Web Tokens (RFC 7519), signed with the tenant's keys: creates and verifies them.
 //!
-//! A token for Graph is signed over another header than it shows, so that nobody else can verify
-//! it.
+//! The signature of a token for Graph covers another header than the one in the token, so that only
+//! Graph can verify it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,7 +16,7 @@ struct Header<'a> {
     typ: &'static str,
     alg: &'static str,
     kid: &'a str,
-    /// In v1 tokens, which have no certificate either: the same as `kid`.
+    /// In v1 tokens, the same value as `kid`. There is no certificate behind it.
     #[serde(skip_serializing_if = "Option::is_none")]
     x5t: Option<&'a str>,
 }
@@ -30,7 +30,7 @@ struct GraphHeader {
 }
 
 impl GraphHeader {
-    /// The header that the signature is over.
+    /// Returns the header that the signature covers.
     fn signed(self) -> Self {
         Self {
             nonce: random::sha256(&self.nonce),
@@ -39,7 +39,7 @@ impl GraphHeader {
     }
 }
 
-/// The three parts of a token, as they came.
+/// The three encoded parts of a token.
 #[derive(Clone, Copy)]
 pub(crate) struct Parts<'a> {
     pub(crate) header: &'a str,
@@ -58,7 +58,7 @@ impl<'a> Parts<'a> {
         parts.next().is_none().then_some(these)
     }
 
-    /// What the signature is over.
+    /// Returns the signing input.
     pub(crate) fn signed(self) -> String {
         format!("{}.{}", self.header, self.claims)
     }
@@ -101,7 +101,8 @@ pub(crate) fn sign_for_graph(entra: &Entra, claims: &impl Serialize) -> anyhow::
     Ok(format!("{shown}.{claims}.{signature}"))
 }
 
-/// The claims of a token of ours for anybody but Graph, if its signature is right.
+/// Returns the claims of a token for any resource except Graph. Returns `None` if the signature is
+/// invalid.
 pub(crate) fn read<T: DeserializeOwned>(entra: &Entra, token: &str) -> Option<T> {
     #[derive(Deserialize)]
     struct Kid {
@@ -112,7 +113,7 @@ pub(crate) fn read<T: DeserializeOwned>(entra: &Entra, token: &str) -> Option<T>
     verify_and_decode(entra, &kid, &parts.signed(), parts)
 }
 
-/// The claims of a token of ours for Graph, if its signature is right.
+/// Returns the claims of a token for Graph. Returns `None` if the signature is invalid.
 pub(crate) fn read_for_graph<T: DeserializeOwned>(entra: &Entra, token: &str) -> Option<T> {
     let parts = Parts::parse(token)?;
     let shown: GraphHeader = decode(parts.header)?;
@@ -137,7 +138,7 @@ fn encode(part: &impl Serialize) -> anyhow::Result<String> {
     Ok(URL_SAFE_NO_PAD.encode(serde_json::to_vec(part)?))
 }
 
-/// A part as what it says.
+/// Decodes one part of a token. Returns `None` if it is malformed.
 pub(crate) fn decode<T: DeserializeOwned>(part: &str) -> Option<T> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
 }

@@ -1,4 +1,4 @@
-//! `/devicelogin`: the page where a person types the code of a device, and signs in for it.
+//! The page `/devicelogin`, where a user types the code of a device and signs in.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::sign_in::SignIn;
 
 const WRONG_CODE: &str = "That code didn’t work. Check the code and try again.";
 
-/// Asks for the code; `otc` in the query is one that is typed already.
+/// Shows the form. `otc` in the query prefills the code.
 pub(crate) async fn get(RawQuery(query): RawQuery) -> Response {
     let parameters = Parameters::parse(query.unwrap_or_default().as_bytes());
     let typed = parameters.ok().and_then(|all| all.owned("otc"));

@@ -1,4 +1,4 @@
-//! The rules on the switchboard, and whom they are for.
+//! The rules, and the users and apps that they apply to.
 
 use std::num::NonZeroU32;
 
@@ -9,18 +9,18 @@ use crate::aadsts::Aadsts;
 use crate::endpoint::Endpoint;
 use crate::fault_injection::{Attempt, Disruption};
 
-/// How often something happens.
+/// How many times a rule applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", from = "SentTimes")]
 pub enum Times {
-    /// Until it is switched off.
+    /// Until the rule is removed.
     Always,
-    /// The next so many times.
+    /// The next `n` times.
     #[serde(untagged)]
     Next(NonZeroU32),
 }
 
-/// [`Times`] as they come in JSON.
+/// The JSON form of [`Times`].
 #[derive(Deserialize)]
 #[serde(
     untagged,
@@ -46,42 +46,42 @@ impl From<SentTimes> for Times {
     }
 }
 
-/// What a policy of the tenant demands. The order is that in which Entra asks.
+/// A requirement of a tenant policy. The order is the one in which Entra checks them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Requirement {
-    /// The user is assigned to the app: never (50105).
+    /// The user must be assigned to the app. Never met (50105).
     Assignment,
-    /// Conditional access: a compliant device, which is never there (53000).
+    /// Conditional access: a compliant device. Never met (53000).
     CompliantDevice,
-    /// Conditional access: a domain-joined device, which is never there (53001).
+    /// Conditional access: a domain-joined device. Never met (53001).
     DomainJoinedDevice,
-    /// Conditional access: an approved client app, which it never is (53002).
+    /// Conditional access: an approved client app. Never met (53002).
     ApprovedApp,
-    /// Conditional access: no access at all (53003).
+    /// Conditional access: no access (53003).
     Blocked,
-    /// A second factor: a page in the browser, 50076 with `claims` elsewhere.
+    /// A second factor. A page in the browser; 50076 with `claims` elsewhere.
     SecondFactor,
     /// An administrator's consent (90094).
     AdminConsent,
-    /// An administrator's consent, which the user can request (90095).
+    /// An administrator's consent that the user can request (90095).
     AdminApproval,
-    /// The user's consent: a page in the browser, 65001 elsewhere.
+    /// The user's consent. A page in the browser; 65001 elsewhere.
     Consent,
 }
 
-/// What becomes of a refresh token that is used twice.
+/// How reuse of a refresh token is handled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reuse {
-    /// It works again, as Entra does it.
+    /// The token still works, as with Entra.
     #[default]
     Tolerated,
-    /// It ends every token of the same sign-in, as others do it (RFC 9700 section 4.14.2).
+    /// All tokens of the same sign-in become invalid, as with other servers (RFC 9700 §4.14.2).
     Detected,
 }
 
-/// Whom a rule is for; anybody where nobody is named.
+/// The user and the app that a rule applies to. `None` matches all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RuleTarget {
     pub(crate) user: Option<Uuid>,
@@ -89,7 +89,7 @@ pub(crate) struct RuleTarget {
     pub(crate) app: Option<Uuid>,
 }
 
-/// Something that does not go as usual.
+/// A rule.
 #[derive(Clone, Debug)]
 pub(crate) enum Rule {
     Fail(InjectedError),
@@ -100,21 +100,21 @@ pub(crate) enum Rule {
     Disrupt(DisruptionRule),
 }
 
-/// An error to answer with.
+/// An error that a rule injects.
 #[derive(Clone, Debug)]
 pub(crate) struct InjectedError {
     pub(crate) row: &'static Aadsts,
-    /// Any where the error occurs, if `None`.
+    /// If `None`, every endpoint that can return the error.
     pub(crate) endpoint: Option<Endpoint>,
     pub(crate) target: RuleTarget,
     pub(crate) times: Times,
 }
 
-/// Throttling, or an outage.
+/// Throttling or an outage.
 #[derive(Clone, Debug)]
 pub(crate) struct DisruptionRule {
     pub(crate) disruption: Disruption,
-    /// Every path of the emulator, if `None`.
+    /// If `None`, every path of the emulator.
     pub(crate) endpoint: Option<Endpoint>,
     pub(crate) times: Times,
 }
@@ -131,7 +131,7 @@ impl Times {
         Self::Always
     }
 
-    /// Takes one away; whether none is left.
+    /// Counts one use. Returns whether it was the last one.
     fn consume(&mut self) -> bool {
         match self {
             Self::Always => false,
@@ -147,7 +147,7 @@ impl Times {
 }
 
 impl Requirement {
-    /// Every one.
+    /// All requirements.
     pub const ALL: [Self; 9] = [
         Self::Assignment,
         Self::CompliantDevice,
@@ -160,7 +160,7 @@ impl Requirement {
         Self::Consent,
     ];
 
-    /// The AADSTS number of what a client reads that does not meet it.
+    /// Returns the AADSTS number that the client gets if the requirement is not met.
     pub(crate) fn number(self) -> u32 {
         match self {
             Self::Assignment => 50_105,
@@ -203,7 +203,7 @@ impl DisruptionRule {
 }
 
 impl Rule {
-    /// Uses it once; whether it is used up.
+    /// Counts one use. Returns whether it was the last one.
     pub(crate) fn consume(&mut self) -> bool {
         match self {
             Self::Fail(injected) => injected.times.consume(),

@@ -1,4 +1,4 @@
-//! What switches remember of people: consents, ended sessions, used refresh tokens.
+//! The state per user that rules depend on: consents, revoked sessions, used refresh tokens.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,10 +7,10 @@ use uuid::Uuid;
 use crate::fault_injection::{Requirement, Reuse, RuleTarget};
 use crate::session::Session;
 
-/// What was consented to since a rule asked for it.
+/// The consents given since a rule required them.
 #[derive(Default)]
 pub(super) struct Consents {
-    /// Person and client.
+    /// User and client.
     by_users: HashSet<(Uuid, Uuid)>,
     by_administrators: HashSet<Uuid>,
 }
@@ -32,8 +32,8 @@ impl Consents {
         self.by_administrators.contains(&client)
     }
 
-    /// Forgets what would meet `requirement` at once. A rule may name the API and not the
-    /// client, so consents to every client are forgotten.
+    /// Revokes the consents that meet `requirement`. A rule can name the API instead of the client,
+    /// so consents to all clients are revoked.
     pub(super) fn revoke(&mut self, target: RuleTarget, requirement: Requirement) {
         match requirement {
             Requirement::Consent => self
@@ -51,10 +51,10 @@ impl Consents {
     }
 }
 
-/// From when on sessions and tokens of people are good, in seconds since 1970.
+/// The times from which sessions and tokens of users are valid, in seconds since 1970.
 ///
-/// Always the second after the one in which they were ended, so that what began in the same
-/// second ends too; what begins anew is dated there (see [`super::FaultRules::anew`]).
+/// A revocation takes effect in the next second, so that it includes what started in the same
+/// second. New sessions and tokens are dated there (see [`super::FaultRules::not_before`]).
 #[derive(Default)]
 pub(super) struct Revocations {
     sessions: HashMap<Uuid, u64>,
@@ -82,10 +82,10 @@ impl Revocations {
     }
 }
 
-/// The refresh tokens that were used, family by family: all that descend from one sign-in.
+/// The used refresh tokens by family. A family is all refresh tokens of one sign-in.
 #[derive(Default)]
 pub(super) enum TokenFamilies {
-    /// Nobody looks.
+    /// Uses are not recorded.
     #[default]
     Tolerated,
     Detected {
@@ -112,7 +112,7 @@ impl TokenFamilies {
         }
     }
 
-    /// Whether `token` may be used; the second use ends its family.
+    /// Records the use of `token`. Returns whether it is allowed. The second use ends the family.
     pub(super) fn record_use(&mut self, family: &str, token: &str) -> bool {
         let Self::Detected { used, ended } = self else {
             return true;

@@ -1,4 +1,4 @@
-//! The key file: what a tenant keeps across restarts. Its owner alone can read it.
+//! The key file, which keeps the keys across restarts. Only its owner can read it.
 
 use std::path::Path;
 
@@ -10,12 +10,12 @@ use crate::private_file;
 pub(super) const FILE: &str = "entra-keys.json";
 pub(super) const FORMAT: u32 = 1;
 
-/// The keys as they lie in the file.
+/// The content of the key file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct KeyFile {
     pub(super) version: u32,
-    /// PKCS#8 in PEM; the first one signs.
+    /// PKCS#8 in PEM. The first one signs.
     pub(super) signing: Vec<String>,
     /// 32 bytes, base64.
     pub(super) sealing: String,
@@ -37,7 +37,7 @@ impl KeyFile {
         Ok(Some(key_file))
     }
 
-    /// Puts the file in place in one step.
+    /// Writes the file atomically.
     pub(super) fn write(&self, folder: &Path) -> anyhow::Result<()> {
         private_file::write(folder, FILE, &serde_json::to_vec(self)?)
     }

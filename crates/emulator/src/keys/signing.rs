@@ -1,5 +1,5 @@
-//! The keys that sign tokens, and their rollover: a key is published first, signs later, and is
-//! dropped at last; in an emergency all of that happens at once.
+//! The signing keys and their rollover: a key is published, later signs, and is dropped in the end.
+//! An emergency rollover does all of this at once.
 //!
 //! Invariant: the first key signs, and there are always at least two.
 
@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::pem;
 use crate::random;
 
-/// How many keys are published at least.
+/// The minimum number of published keys.
 const MIN_KEYS: usize = 2;
 
 /// A key that signs tokens.
@@ -31,7 +31,7 @@ pub(crate) struct SigningKey {
 }
 
 impl SigningKey {
-    /// Signs a JWS signing input with RS256; the signature as base64url.
+    /// Signs a JWS signing input with RS256. Returns the signature in base64url.
     pub(crate) fn sign(&self, input: &str) -> anyhow::Result<String> {
         Ok(jsonwebtoken::crypto::sign(
             input.as_bytes(),
@@ -40,7 +40,7 @@ impl SigningKey {
         )?)
     }
 
-    /// Whether `signature` is this key's over `input`.
+    /// Returns whether `signature` is valid for `input` with this key.
     pub(crate) fn verifies(&self, input: &str, signature: &str) -> bool {
         DecodingKey::from_rsa_components(&self.n, &self.e)
             .and_then(|key| {
@@ -49,7 +49,7 @@ impl SigningKey {
             .unwrap_or(false)
     }
 
-    /// Makes one. RSA keys take their time: call it where blocking is allowed.
+    /// Generates a key. Blocks, because generating RSA keys is slow.
     pub(super) fn generate() -> anyhow::Result<Self> {
         Self::from_pem(&rsa_pem()?)
     }
@@ -76,16 +76,16 @@ impl SigningKey {
     }
 }
 
-/// Why a rollover does not happen.
+/// Why a rollover failed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RolloverError {
-    #[error("no key has the id {0:?}; hint: the state lists the keys")]
+    #[error("no key has the id {0:?}; hint: use one of the keys in the state")]
     Unknown(String),
     #[error("a tenant publishes at least {MIN_KEYS} keys; hint: add one first")]
     TooFew,
 }
 
-/// The published keys; the first one signs.
+/// The published keys. The first one signs.
 #[derive(Clone)]
 pub(crate) struct KeyRing(Vec<Arc<SigningKey>>);
 
@@ -115,7 +115,7 @@ impl KeyRing {
         self.0.push(Arc::new(key));
     }
 
-    /// Lets the key `kid` sign from now on.
+    /// Makes the key `kid` the one that signs.
     pub(super) fn activate(&mut self, kid: &str) -> Result<(), RolloverError> {
         let position = self.position(kid)?;
         let key = self.0.remove(position);
@@ -123,8 +123,8 @@ impl KeyRing {
         Ok(())
     }
 
-    /// Publishes the key `kid` no longer: what it signed is worth nothing. If it was the one that
-    /// signs, the next one does.
+    /// Stops publishing the key `kid`, which invalidates its signatures. If it was the signing key,
+    /// the next one signs.
     pub(super) fn drop_key(&mut self, kid: &str) -> Result<(), RolloverError> {
         let position = self.position(kid)?;
         if self.0.len() == MIN_KEYS {
@@ -143,9 +143,9 @@ impl KeyRing {
 }
 
 fn rsa_pem() -> anyhow::Result<String> {
-    let refused = |_| anyhow::anyhow!("no RSA key could be made");
-    let pair = KeyPair::generate(KeySize::Rsa2048).map_err(refused)?;
-    let der = pair.as_der().map_err(refused)?;
+    let failed = |_| anyhow::anyhow!("cannot generate an RSA key");
+    let pair = KeyPair::generate(KeySize::Rsa2048).map_err(failed)?;
+    let der = pair.as_der().map_err(failed)?;
     let der: &Pkcs8V1Der<'_> = &der;
     Ok(pem::encode("PRIVATE KEY", der.as_ref()))
 }

@@ -1,4 +1,4 @@
-//! What scopes resolve to, and which of them do not.
+//! Valid and invalid scopes.
 
 use super::Scopes;
 use crate::app::App;
@@ -24,7 +24,7 @@ fn app(cloud: &Cloud, position: usize) -> &App {
     &cloud.tenants()[0].apps[position]
 }
 
-/// `Ok` holds, per resource, the `scp` and the response's scope.
+/// `expected` has the `scp` and the response's `scope` of each resource.
 fn check(
     client: usize,
     scope: &str,
@@ -52,7 +52,7 @@ fn check(
 }
 
 #[test]
-fn resolves_scopes_as_entra_does() {
+fn scopes_resolve_as_in_entra() {
     let api = demo::gateway_app_id_uri();
     let id = demo::GATEWAY_CLIENT_ID;
     let (bridge, gateway) = (0, 1);
@@ -109,7 +109,7 @@ fn resolves_scopes_as_entra_does() {
 }
 
 #[test]
-fn compares_resource_character_for_character() {
+fn resource_must_match_exactly() {
     let url = "https://mcp.example.com";
     let named = format!("{url}/mcp.access");
     check(0, &named, Some(url), Ok(&[("mcp.access", &named)]));
@@ -131,7 +131,7 @@ fn compares_resource_character_for_character() {
 }
 
 #[test]
-fn names_the_scope_that_does_not_exist() {
+fn unknown_scope_error_names_scope() {
     let cloud = cloud();
     let fault = Scopes::resolve(contoso(&cloud), app(&cloud, 0), "mcp.read", None).unwrap_err();
     assert!(matches!(&fault, Fault::UnknownScope { scope, .. } if scope == "mcp.read"));

@@ -1,4 +1,4 @@
-//! Connections that have finished hands. A client that is slow to does not keep others waiting.
+//! A TLS listener. Handshakes run concurrently, so that a slow client does not delay others.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,10 +12,10 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// How long a client may take to shake hands.
+/// The time limit of a handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A listener behind which everything is encrypted.
+/// A listener that returns connections after the handshake.
 pub(crate) struct TlsListener {
     tcp: TcpListener,
     acceptor: TlsAcceptor,
@@ -50,8 +50,8 @@ impl Listener for TlsListener {
                 connection = Listener::accept(&mut self.tcp) => self.start_handshake(connection),
                 Some(finished) = self.handshakes.join_next() => match finished {
                     Ok(Ok(connection)) => return connection,
-                    Ok(Err(error)) => tracing::debug!(%error, "a client did not shake hands"),
-                    Err(error) => tracing::error!(%error, "a handshake broke off"),
+                    Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                    Err(error) => tracing::error!(%error, "a TLS handshake task failed"),
                 },
             }
         }

@@ -1,8 +1,8 @@
-//! `client_assertion` (RFC 7523 section 2.2): a token in place of a secret, signed by the client
-//! with a certificate, or by an issuer that the registration trusts.
+//! `client_assertion`: a token instead of a client secret, signed with a certificate of the client
+//! or by an issuer that the registration trusts (RFC 7523 §2.2).
 //!
-//! An assertion may come again while it is valid, because MSAL keeps one for some minutes: `jti`
-//! has to be there, and is not remembered.
+//! An assertion can be reused while it is valid, because MSAL caches it for some minutes. So `jti`
+//! is required but not recorded.
 
 mod certificate;
 mod federated;
@@ -20,10 +20,10 @@ use crate::fault::Fault;
 use crate::parameters::Parameters;
 
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-/// How far the clocks of others may be off, in seconds.
+/// The tolerated difference of other clocks in seconds.
 const CLOCK_SKEW: f64 = 5.0 * 60.0;
 
-/// An assertion that was read, and not believed yet.
+/// An assertion that was not verified yet.
 pub(super) struct Assertion(SecretString);
 
 #[derive(Deserialize)]
@@ -31,15 +31,17 @@ struct Claims {
     iss: String,
     sub: String,
     aud: String,
-    /// Times are any numbers (RFC 7519 section 2), and MSAL for Python sends parts of seconds.
+    /// Numeric dates may have fractions (RFC 7519 §2), and MSAL for Python sends them.
     exp: f64,
     nbf: Option<f64>,
     jti: Option<String>,
 }
 
 impl Assertion {
+    /// Reads the assertion. Returns `None` if the request has none.
+    ///
     /// # Errors
-    /// If an assertion comes without its type, or with another one.
+    /// If the assertion type is missing or wrong.
     pub(super) fn read(parameters: &Parameters) -> Result<Option<Self>, Fault> {
         let Some(assertion) = parameters.secret("client_assertion") else {
             return Ok(None);
@@ -50,8 +52,10 @@ impl Assertion {
         }
     }
 
+    /// Verifies the assertion.
+    ///
     /// # Errors
-    /// If it does not prove that the sender is `app`.
+    /// If it does not authenticate `app`.
     pub(super) fn check(
         &self,
         entra: &Entra,

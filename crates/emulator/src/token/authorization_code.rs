@@ -1,4 +1,4 @@
-//! `grant_type=authorization_code` (RFC 6749 section 4.1.3, RFC 7636).
+//! `grant_type=authorization_code` (RFC 6749 §4.1.3, RFC 7636).
 
 use crate::app::App;
 use crate::authority::Authority;
@@ -63,11 +63,12 @@ pub(super) fn redeem<'e>(
             client_info: parameters.wants_client_info(),
         })),
         requested,
-        claims: grant.claims.or(ClaimsRequest::read(parameters)?),
+        claims: grant.claims.union(ClaimsRequest::read(parameters)?),
     })
 }
 
-/// What the tokens are for: one resource, named here if the authorization named several.
+/// Returns the scopes of the one resource that the tokens are for. The token request must name it
+/// if the authorization request named several.
 fn scopes<'e>(
     authority: Authority<'e>,
     client: &App,
@@ -78,7 +79,7 @@ fn scopes<'e>(
     let authorized = resolve(&grant.scope, grant.resource.as_deref())?;
     let scope = parameters.optional("scope").unwrap_or_default();
     let named = resolve(scope, parameters.optional("resource"))?;
-    let oidc = authorized.oidc.or(named.oidc);
+    let oidc = authorized.oidc.union(named.oidc);
     match (named.requested.as_slice(), authorized.requested.as_slice()) {
         ([one], _) | ([], [one]) => Ok((oidc, one.clone())),
         ([], []) => Ok((oidc, ResourceScopes::userinfo())),

@@ -1,5 +1,5 @@
-//! Who redeems: the client's authentication, as its platform wants it. By an assertion it is in
-//! [`super::assertion`].
+//! Client authentication, as the platform of the app requires it. [`super::assertion`] verifies
+//! assertions.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,7 +21,7 @@ use crate::tenant::Tenant;
 use crate::token::assertion::Assertion;
 use crate::token_grant::{ClientAuthentication, ClientIdentity};
 
-/// A client that proved who it is, and the authority that it asked.
+/// An authenticated client and the requested authority.
 pub(crate) struct Client<'e> {
     pub(crate) authority: Authority<'e>,
     pub(crate) app: &'e App,
@@ -29,7 +29,7 @@ pub(crate) struct Client<'e> {
 }
 
 impl<'e> Client<'e> {
-    /// What switches look at before tokens for `asked` are issued.
+    /// Returns the attempt that fault rules check before tokens are issued.
     pub(crate) fn attempt<'s>(
         &self,
         kind: RequestKind,
@@ -44,12 +44,12 @@ impl<'e> Client<'e> {
         }
     }
 
-    /// By `client_secret_post`, `client_secret_basic` or `private_key_jwt` for Web apps, by
-    /// nothing for others.
+    /// Authenticates the client: Web apps by `client_secret_post`, `client_secret_basic` or
+    /// `private_key_jwt`, others by `client_id` alone.
     ///
     /// # Errors
-    /// If the client is unknown, its credential is wrong, missing or out of place, or the
-    /// request's origin does not go with its platform.
+    /// If the client is unknown, its credential is wrong, missing or not allowed, or the platform
+    /// does not allow the request's origin.
     pub(crate) fn authenticate(
         entra: &Entra,
         authority: Authority<'e>,
@@ -70,7 +70,7 @@ impl<'e> Client<'e> {
         })
     }
 
-    /// As tokens name it.
+    /// Returns the client's identity for tokens.
     pub(super) fn identity(&self) -> ClientIdentity<'e> {
         ClientIdentity {
             id: self.app.client_id,
@@ -79,8 +79,10 @@ impl<'e> Client<'e> {
         }
     }
 
+    /// Checks that the client is confidential, for grants that require it.
+    ///
     /// # Errors
-    /// If the client proved nothing, for grants that public clients do not have.
+    /// If the client is public.
     pub(super) fn check_confidential(&self) -> Result<(), Fault> {
         match self.authentication {
             ClientAuthentication::None => Err(Fault::SecretMissing),
@@ -88,10 +90,10 @@ impl<'e> Client<'e> {
         }
     }
 
-    /// The tenant that was asked, for grants that know no person to tell it.
+    /// Returns the tenant of the authority, for grants without a user who determines the tenant.
     ///
     /// # Errors
-    /// If the authority is for several tenants, or for personal accounts.
+    /// If the authority is for several tenants or for personal accounts.
     pub(super) fn organisation_tenant(&self) -> Result<&'e Tenant, Fault> {
         match self.authority.tenant() {
             Some(tenant) if !tenant.is_consumers() => Ok(tenant),
@@ -100,8 +102,10 @@ impl<'e> Client<'e> {
         }
     }
 
+    /// Checks that the user belongs to the authority.
+    ///
     /// # Errors
-    /// If the authority that was asked is not the person's.
+    /// If the user does not.
     pub(crate) fn check_member(&self, member: Member<'_>) -> Result<(), Fault> {
         if self.authority.admits(member.tenant) {
             return Ok(());
@@ -113,7 +117,7 @@ impl<'e> Client<'e> {
     }
 }
 
-/// Codes and tokens of single-page apps travel across origins, those of others never do.
+/// Checks `Origin`: single-page apps must send cross-origin requests, other apps must not.
 fn check_origin(platform: &Platform, headers: &HeaderMap) -> Result<(), Fault> {
     let origin = headers.get(header::ORIGIN);
     match (platform, origin) {
@@ -192,7 +196,8 @@ impl PresentedClient {
     }
 }
 
-/// RFC 6749 section 2.3.1: both halves are form-encoded before they are joined.
+/// Reads the client id and secret from HTTP Basic authentication. Both are form-encoded inside it
+/// (RFC 6749 §2.3.1).
 fn basic(headers: &HeaderMap) -> Result<Option<(String, SecretString)>, Fault> {
     let Some(value) = headers.get(header::AUTHORIZATION) else {
         return Ok(None);
@@ -210,7 +215,7 @@ fn basic(headers: &HeaderMap) -> Result<Option<(String, SecretString)>, Fault> {
 }
 
 fn form_decoded(text: &str) -> String {
-    // As the value of a pair, so that `=` and `&` cannot split it.
+    // Decoded as the value of a pair, so that `=` and `&` do not split it.
     let text = text.replace('&', "%26");
     url::form_urlencoded::parse(format!("v={text}").as_bytes())
         .next()
@@ -239,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_basic_credentials() {
+    fn basic_authentication_is_form_decoded() {
         check("id:a~b", Some(("id", "a~b")));
         check("id:a%2Bb%3A", Some(("id", "a+b:")));
         check("id:a&b=c", Some(("id", "a&b=c")));

@@ -1,5 +1,5 @@
-//! `grant_type=client_credentials` (RFC 6749 section 4.4): a token of the client itself, with the
-//! roles that an administrator granted it.
+//! `grant_type=client_credentials`: a token of the client itself, with the roles that an
+//! administrator granted it (RFC 6749 §4.4).
 
 use crate::claims;
 use crate::claims_request::ClaimsRequest;

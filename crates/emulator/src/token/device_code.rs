@@ -1,5 +1,5 @@
-//! `grant_type=urn:ietf:params:oauth:grant-type:device_code` (RFC 8628 section 3.4): a device asks
-//! whether its person has signed in yet.
+//! `grant_type=urn:ietf:params:oauth:grant-type:device_code`: a device polls for the result of the
+//! sign-in (RFC 8628 §3.4).
 
 use crate::claims_request::ClaimsRequest;
 use crate::cloud::Member;
@@ -19,13 +19,13 @@ pub(super) fn redeem<'e>(
     client: &Client<'e>,
     parameters: &Parameters,
 ) -> Result<TokenGrant<'e>, Fault> {
-    // Older clients call it `code`.
+    // Older clients name the parameter `code`.
     let code = parameters
         .secret("device_code")
         .or_else(|| parameters.secret("code"))
         .ok_or(Fault::MissingParameter("device_code"))?;
     let now = entra.clock.unix();
-    // A device that still waits meets what is switched on for anybody.
+    // While the sign-in is pending, only rules without a user apply.
     let waiting = Attempt {
         kind: RequestKind::Token,
         client: client.app.client_id,
@@ -47,7 +47,7 @@ pub(super) fn redeem<'e>(
     let (scope, resource) = (request.scope.as_str(), request.resource.as_deref());
     let refresh = oidc
         .offline_access
-        .then(|| RefreshGrant::first(client.app, &session, scope, resource, now));
+        .then(|| RefreshGrant::new(client.app, &session, scope, resource, now));
     Ok(TokenGrant {
         identity: client.identity(),
         subject: Subject::User(Box::new(SignedInUser {
@@ -63,7 +63,7 @@ pub(super) fn redeem<'e>(
     })
 }
 
-/// What the tokens are for: one resource.
+/// Returns the scopes of the one resource that the tokens are for.
 fn scopes<'e>(
     client: &Client<'e>,
     member: Member<'e>,

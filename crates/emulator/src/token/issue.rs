@@ -1,4 +1,4 @@
-//! What a grant yields: the response of the token endpoint.
+//! Issues tokens: the response of the token endpoint.
 
 use serde::Serialize;
 
@@ -11,15 +11,15 @@ use crate::token_grant::{SignedInUser, Subject, TokenGrant};
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 
-/// How long an access token lives, in seconds.
+/// The lifetime of an access token, in seconds.
 struct Lifetime {
     expires_in: u64,
-    /// When to get another one though this one still works.
+    /// When the client should refresh a token that is still valid.
     refresh_in: Option<u64>,
 }
 
 impl Lifetime {
-    /// 60 to 90 minutes; or 20 to 28 hours, for a client that lets itself be challenged.
+    /// Returns 60 to 90 minutes, or 20 to 28 hours if the client handles claims challenges.
     fn for_grant(grant: &TokenGrant<'_>) -> Self {
         if grant.claims.handles_challenges() {
             let expires_in = random::seconds(20 * HOUR, 8 * HOUR);
@@ -36,7 +36,7 @@ impl Lifetime {
     }
 }
 
-/// A token response (RFC 6749 section 5.1). It holds tokens, so it does not print.
+/// The token response (RFC 6749 §5.1). It contains tokens, so it has no `Debug`.
 #[derive(Serialize)]
 pub(crate) struct Tokens {
     token_type: &'static str,
@@ -63,7 +63,7 @@ impl Tokens {
             "tokens issued"
         );
         Self::sign(entra, grant).map_err(|error| {
-            tracing::error!(%error, "no tokens could be issued");
+            tracing::error!(%error, "cannot issue tokens");
             Fault::Internal
         })
     }

@@ -1,7 +1,8 @@
-//! `grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer` (RFC 7523) with
-//! `requested_token_use=on_behalf_of`: an API that got a person's token gets one for another API.
+//! `grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer` with
+//! `requested_token_use=on_behalf_of`: an API exchanges a user's token for one for another API (RFC
+//! 7523).
 //!
-//! Tokens for Graph, and tokens of applications, are no input.
+//! Rejects tokens for Graph and tokens of applications.
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -19,7 +20,7 @@ use crate::session::Session;
 use crate::token::client::Client;
 use crate::token_grant::{SignedInUser, Subject, TokenGrant};
 
-/// What counts of the token that the client was called with.
+/// The relevant claims of the token that the API received.
 #[derive(Deserialize)]
 struct Assertion {
     aud: String,
@@ -27,7 +28,7 @@ struct Assertion {
     oid: Uuid,
     iat: u64,
     exp: u64,
-    /// Only in tokens for persons.
+    /// Present only in users' tokens.
     scp: Option<String>,
     sid: Option<Uuid>,
 }
@@ -58,7 +59,7 @@ pub(super) fn redeem<'e>(
     let now = entra.clock.unix();
     let refresh = oidc
         .offline_access
-        .then(|| RefreshGrant::first(client.app, &session, scope, resource, now));
+        .then(|| RefreshGrant::new(client.app, &session, scope, resource, now));
     Ok(TokenGrant {
         identity: client.identity(),
         subject: Subject::User(Box::new(SignedInUser {
@@ -75,7 +76,7 @@ pub(super) fn redeem<'e>(
 }
 
 impl Assertion {
-    /// The sign-in that the token goes back to.
+    /// Validates the token. Returns the session that it belongs to.
     fn read(entra: &Entra, token: &SecretString, client: &Client<'_>) -> Result<Session, Fault> {
         let claims: Self =
             jwt::read(entra, token.expose_secret()).ok_or(Fault::OboAssertionInvalidSignature)?;
@@ -89,7 +90,7 @@ impl Assertion {
         let (Some(_), Some(id)) = (claims.scp, claims.sid) else {
             return Err(Fault::OboAssertionOfApplication(client.app.client_id));
         };
-        tracing::debug!(tenant = %claims.tid, "on behalf of a person");
+        tracing::debug!(tenant = %claims.tid, "on behalf of a user");
         Ok(Session {
             id,
             user: claims.oid,

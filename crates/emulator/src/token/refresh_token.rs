@@ -1,7 +1,5 @@
-//! `grant_type=refresh_token` (RFC 6749 section 6), the way Entra does it: a new token each
-//! time, the old one not revoked; bound to person and client, not to a resource.
-//!
-//! A refresh token is its grant, sealed: nothing is stored, and nothing is lost on a restart.
+//! `grant_type=refresh_token` (RFC 6749 §6). Like Entra, it returns a new refresh token each time
+//! and does not revoke the old one. A token is bound to user and client, not to a resource.
 
 use crate::app::App;
 use crate::authority::Authority;
@@ -43,7 +41,7 @@ pub(super) fn redeem<'e>(
             session: grant.session.clone(),
             oidc,
             nonce: None,
-            refresh: Some(grant.next(entra.clock.unix())),
+            refresh: Some(grant.rotate(entra.clock.unix())),
             client_info: parameters.wants_client_info(),
         })),
         requested,
@@ -51,8 +49,8 @@ pub(super) fn redeem<'e>(
     })
 }
 
-/// Of several resources the first counts; where none is named, the one of the sign-in does,
-/// unless that is the client itself by its URI.
+/// Returns the scopes of the first named resource. Without one, it returns those of the sign-in,
+/// unless these name the client itself by its URI.
 fn scopes<'e>(
     authority: Authority<'e>,
     app: &App,

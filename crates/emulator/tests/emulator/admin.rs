@@ -1,4 +1,4 @@
-//! The switches from outside: the JSON for programs, the page for people, and who is kept away.
+//! The admin API from outside: the JSON for programs, the page for users, and the access check.
 
 use emulator::demo;
 use reqwest::{RequestBuilder, StatusCode};
@@ -18,7 +18,7 @@ async fn response(request: RequestBuilder) -> (StatusCode, Value) {
 }
 
 #[tokio::test]
-async fn every_command_has_its_json() {
+async fn every_command_parses_from_json() {
     let harness = Harness::start_in(None).await;
     let kid = harness.admin.state().keys[1].kid.clone();
     for (sent, rules) in [
@@ -74,9 +74,9 @@ async fn every_command_has_its_json() {
     assert_eq!(state["rules"], json!([]));
 }
 
-/// The commands of `docs/emulator.md`, as they stand there.
+/// Executes the commands in `docs/emulator.md` literally.
 #[tokio::test]
-async fn every_command_of_the_documentation_is_taken() {
+async fn documented_commands_are_accepted() {
     let harness = Harness::start_in(None).await;
     let text = include_str!("../../../../docs/emulator.md");
     let commands: Vec<Value> = text
@@ -97,13 +97,13 @@ async fn every_command_of_the_documentation_is_taken() {
 }
 
 #[tokio::test]
-async fn a_wrong_command_is_refused_and_changes_nothing() {
+async fn invalid_command_changes_nothing() {
     let harness = Harness::start().await;
     for (sent, status, part) in [
         (
             json!({ "do": "fail", "number": 1 }),
             400,
-            "hint: these are: 28000",
+            "hint: use one of: 28000",
         ),
         (json!({ "do": "fail" }), 422, "number"),
         (json!({ "do": "fly" }), 422, "unknown variant `fly`"),
@@ -133,7 +133,7 @@ async fn a_wrong_command_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn web_pages_are_kept_away() {
+async fn admin_api_rejects_other_sites() {
     let harness = Harness::start().await;
     let clear = json!({ "do": "clear" });
     let url = format!("{}/admin/commands", harness.base);
@@ -173,12 +173,12 @@ async fn web_pages_are_kept_away() {
 }
 
 #[tokio::test]
-async fn a_developer_switches_by_clicking() {
+async fn admin_page_executes_commands() {
     let harness = Harness::start().await;
     let page_url = format!("{}/admin", harness.base);
     let developer = Browser::new();
     let page = developer.open(&page_url).await;
-    page.shows("Nothing. The emulator does what Entra does on a good day.");
+    page.shows("Nothing. The emulator behaves as Entra normally does.");
     for shown in [demo::ADELE, "Postern gateway", "AADSTS number", "90 days"] {
         page.shows(shown);
     }
@@ -214,7 +214,7 @@ async fn a_developer_switches_by_clicking() {
 }
 
 #[tokio::test]
-async fn the_last_requests_are_listed_without_their_secrets() {
+async fn request_log_contains_no_secrets() {
     let harness = Harness::start().await;
     let code = harness.code(&[]).await;
     let tokens = harness.redeem(&[("code", &code)]).await;

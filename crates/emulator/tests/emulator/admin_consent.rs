@@ -1,10 +1,10 @@
-//! The administrator's consent: the endpoint, its answer, and what it changes.
+//! The administrator's consent: the endpoint, its response, and its effect.
 
 use emulator::{Command, Requirement, demo};
 
 use crate::harness::{BRIDGE_CALLBACK, Browser, Harness, http};
 
-fn demand(requirement: Requirement) -> Command {
+fn require(requirement: Requirement) -> Command {
     Command::Require {
         requirement,
         user: None,
@@ -29,10 +29,10 @@ fn request(harness: &Harness, parameters: &[(&str, &str)]) -> String {
 }
 
 #[tokio::test]
-async fn consent_for_everybody_answers_the_client_and_ends_the_demand() {
+async fn admin_consent_redirects_and_meets_requirement() {
     let harness = Harness::start().await;
-    harness.apply(demand(Requirement::AdminConsent)).await;
-    harness.apply(demand(Requirement::Consent)).await;
+    harness.apply(require(Requirement::AdminConsent)).await;
+    harness.apply(require(Requirement::Consent)).await;
     let browser = Browser::new();
     let needed = browser.sign_in(&harness.authorize(&[]), demo::ADELE).await;
     needed.shows("Need admin approval");
@@ -52,13 +52,13 @@ async fn consent_for_everybody_answers_the_client_and_ends_the_demand() {
         .await
         .parameter("code");
 
-    harness.apply(demand(Requirement::AdminConsent)).await;
+    harness.apply(require(Requirement::AdminConsent)).await;
     let needed = browser.open(&harness.authorize(&[])).await;
     needed.shows("Need admin approval");
 }
 
 #[tokio::test]
-async fn an_administrator_may_say_no() {
+async fn declined_admin_consent_redirects_with_error() {
     let harness = Harness::start().await;
     let admin = Browser::new();
     let page = admin.open(&request(&harness, &[])).await;
@@ -68,9 +68,9 @@ async fn an_administrator_may_say_no() {
 }
 
 #[tokio::test]
-async fn the_page_that_needs_approval_leads_an_administrator_there() {
+async fn approval_page_links_to_admin_consent() {
     let harness = Harness::start().await;
-    harness.apply(demand(Requirement::AdminApproval)).await;
+    harness.apply(require(Requirement::AdminApproval)).await;
     let browser = Browser::new();
     let needed = browser.sign_in(&harness.authorize(&[]), demo::ADELE).await;
     let link = needed
@@ -87,7 +87,7 @@ async fn the_page_that_needs_approval_leads_an_administrator_there() {
 }
 
 #[tokio::test]
-async fn a_wrong_request_is_shown_and_a_foreign_form_refused() {
+async fn invalid_admin_consent_request_shows_error_page() {
     let harness = Harness::start().await;
     let admin = Browser::new();
     for (parameters, number) in [

@@ -1,4 +1,4 @@
-//! What the authorization endpoint takes, and how it says no: on a page, or to the client.
+//! The authorization endpoint: valid requests, and errors on a page or by redirect.
 
 use emulator::demo;
 
@@ -7,7 +7,7 @@ use crate::harness::{
 };
 
 #[tokio::test]
-async fn what_concerns_the_client_or_its_redirect_is_shown() {
+async fn invalid_client_or_redirect_uri_shows_error_page() {
     let harness = Harness::start().await;
     for (parameters, code) in [
         ([("client_id", "")], 900_144),
@@ -41,7 +41,7 @@ async fn what_concerns_the_client_or_its_redirect_is_shown() {
 }
 
 #[tokio::test]
-async fn a_hostile_redirect_uri_is_shown_as_text() {
+async fn error_page_escapes_redirect_uri() {
     let harness = Harness::start().await;
     let page = Browser::new()
         .open(&harness.authorize(&[("redirect_uri", "https://x/\"><script>alert(1)</script>")]))
@@ -51,7 +51,7 @@ async fn a_hostile_redirect_uri_is_shown_as_text() {
 }
 
 #[tokio::test]
-async fn everything_else_goes_back_to_the_client() {
+async fn other_invalid_parameters_redirect_to_client() {
     let harness = Harness::start().await;
     let other_resource = format!("User.Read {}", demo::gateway_scope());
     for (parameters, error, code) in [
@@ -130,7 +130,7 @@ async fn everything_else_goes_back_to_the_client() {
 }
 
 #[tokio::test]
-async fn a_resource_that_matches_to_the_letter_is_taken() {
+async fn exactly_matching_resource_is_accepted() {
     let harness = Harness::start().await;
     let scope = format!("{API_URL}/{}", demo::GATEWAY_SCOPE);
     let url = harness.authorize(&[("resource", API_URL), ("scope", &scope)]);
@@ -138,7 +138,7 @@ async fn a_resource_that_matches_to_the_letter_is_taken() {
 }
 
 #[tokio::test]
-async fn single_page_apps_need_a_challenge() {
+async fn single_page_app_requires_pkce() {
     let harness = Harness::start().await;
     let spa = SPA_ID.to_string();
     let url = harness.authorize(&[
@@ -156,7 +156,7 @@ async fn single_page_apps_need_a_challenge() {
 }
 
 #[tokio::test]
-async fn the_port_of_localhost_is_ignored_for_web_apps_too() {
+async fn web_app_redirect_ignores_localhost_port() {
     let harness = Harness::start().await;
     let gateway = demo::GATEWAY_CLIENT_ID.to_string();
     for (redirect_uri, shown) in [

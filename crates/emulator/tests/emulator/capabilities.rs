@@ -1,4 +1,4 @@
-//! The `claims` parameter: clients that let themselves be challenged get long-lived tokens.
+//! The `claims` parameter: clients that handle claims challenges get long-lived tokens.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::harness::Harness;
 use crate::tokens::claims;
 
 const CP1: &str = r#"{"access_token":{"xms_cc":{"values":["cp1"]}}}"#;
-/// What a challenge adds to it.
+/// The `claims` parameter after a challenge.
 const CHALLENGED: &str = r#"{"access_token":{"xms_cc":{"values":["cp1"]},"nbf":{"essential":true,"value":"1800000000"}}}"#;
 
 fn check_long_lived(tokens: &Value) {
@@ -17,7 +17,7 @@ fn check_long_lived(tokens: &Value) {
 }
 
 #[tokio::test]
-async fn a_capability_that_was_named_at_either_endpoint_makes_tokens_long_lived() {
+async fn capability_at_either_endpoint_makes_tokens_long_lived() {
     let harness = Harness::start().await;
     for (authorize, redeem) in [(CP1, ""), ("", CP1), (CP1, CHALLENGED)] {
         let code = harness.code(&[("claims", authorize)]).await;
@@ -27,7 +27,7 @@ async fn a_capability_that_was_named_at_either_endpoint_makes_tokens_long_lived(
 }
 
 #[tokio::test]
-async fn a_refresh_says_it_anew() {
+async fn refresh_repeats_capability() {
     let harness = Harness::start().await;
     let code = harness.code(&[("claims", CP1)]).await;
     let first = harness.redeem(&[("code", &code)]).await;
@@ -51,7 +51,7 @@ async fn a_refresh_says_it_anew() {
 }
 
 #[tokio::test]
-async fn another_capability_is_passed_on_and_changes_nothing() {
+async fn unknown_capability_is_copied_to_token() {
     let harness = Harness::start().await;
     let other = r#"{"access_token":{"xms_cc":{"values":["other"]}}}"#;
     let code = harness.code(&[]).await;
@@ -61,7 +61,7 @@ async fn another_capability_is_passed_on_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn claims_that_are_no_json_are_refused() {
+async fn malformed_claims_parameter_is_rejected() {
     let harness = Harness::start().await;
     let response = crate::harness::Browser::new()
         .open(&harness.authorize(&[("claims", "cp1")]))

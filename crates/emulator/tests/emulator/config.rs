@@ -1,4 +1,4 @@
-//! Tenants from a file: the example of `docs/emulator.md`, signed in to.
+//! Tenants from a file: signs in with the example of `docs/emulator.md`.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use model::config::emulator::EmulatorConfig;
 
 use crate::harness::{Browser, Harness};
 
-/// The example, as it stands there.
+/// Returns the literal example.
 fn example() -> String {
     let text = include_str!("../../../../docs/emulator.md");
     let (_, rest) = text.split_once("```toml\n").unwrap();
@@ -20,7 +20,7 @@ fn read(text: &str) -> anyhow::Result<(Tenant, Vec<Tenant>)> {
 }
 
 #[tokio::test]
-async fn the_example_of_the_documentation_is_a_tenant_to_sign_in_to() {
+async fn documented_config_example_allows_sign_in() {
     let (tenant, others) = read(&example()).unwrap();
     assert!(others.is_empty());
     let (id, user) = (tenant.id, tenant.users[0].username.clone());
@@ -38,19 +38,19 @@ async fn the_example_of_the_documentation_is_a_tenant_to_sign_in_to() {
 }
 
 #[test]
-fn what_makes_no_tenant_is_refused_with_the_apps_name() {
+fn invalid_config_error_names_app() {
     let example = example();
     for (from, to, part) in [
         ("secret =", "# secret =", "hint: add `secret = "),
         (
             "platform = \"web\"",
             "platform = \"spa\"",
-            "no secret; hint:",
+            "must not have a secret; hint:",
         ),
         (
             "platform = \"web\"",
             "access_token_version = 3\nplatform = \"web\"",
-            "there are 1 and 2",
+            "use 1 or 2",
         ),
         (
             "platform = \"web\"",
@@ -64,5 +64,5 @@ fn what_makes_no_tenant_is_refused_with_the_apps_name() {
         assert!(text.contains(part), "{text}");
     }
     let none = read("tenants = []").unwrap_err().to_string();
-    assert!(none.contains("hint: begin one with [[tenants]]"), "{none}");
+    assert!(none.contains("hint: add a [[tenants]] table"), "{none}");
 }

@@ -1,4 +1,4 @@
-//! Metadata and keys, and who may reach the emulator at all.
+//! Metadata and keys, and access to the emulator.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ async fn get(url: &str) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn discovery_has_entras_shape() {
+async fn metadata_matches_entra() {
     let harness = Harness::start().await;
     let (status, document) = get(&harness.url("/v2.0/.well-known/openid-configuration")).await;
     assert_eq!(status, 200);
@@ -80,7 +80,7 @@ async fn discovery_has_entras_shape() {
 }
 
 #[tokio::test]
-async fn any_tenant_has_a_template_for_an_issuer() {
+async fn multi_tenant_metadata_has_issuer_template() {
     let harness = Harness::start().await;
     let template = format!("{}/{{tenantid}}/v2.0", harness.base);
     for authority in ["common", "organizations"] {
@@ -102,7 +102,7 @@ async fn any_tenant_has_a_template_for_an_issuer() {
 }
 
 #[tokio::test]
-async fn an_unknown_tenant_is_said_to_be_invalid() {
+async fn unknown_tenant_returns_invalid_tenant() {
     let harness = Harness::start().await;
     let base = format!("{}/nowhere.example", harness.base);
     for path in [
@@ -120,7 +120,7 @@ async fn an_unknown_tenant_is_said_to_be_invalid() {
 }
 
 #[tokio::test]
-async fn keys_are_several_and_name_their_issuer() {
+async fn key_set_has_several_keys_with_issuer() {
     let harness = Harness::start().await;
     let (_, set) = get(&harness.url("/discovery/v2.0/keys")).await;
     let keys = set["keys"].as_array().unwrap();
@@ -134,7 +134,7 @@ async fn keys_are_several_and_name_their_issuer() {
 }
 
 #[tokio::test]
-async fn there_is_no_authorization_server_metadata() {
+async fn authorization_server_metadata_returns_404() {
     let harness = Harness::start().await;
     for path in [
         "/.well-known/oauth-authorization-server",
@@ -151,7 +151,7 @@ async fn there_is_no_authorization_server_metadata() {
 }
 
 #[tokio::test]
-async fn metadata_is_open_to_other_origins_and_pages_are_not() {
+async fn metadata_allows_cors_and_pages_do_not() {
     let harness = Harness::start().await;
     let allowed = |response: reqwest::Response| {
         let any = response
@@ -178,7 +178,7 @@ async fn metadata_is_open_to_other_origins_and_pages_are_not() {
 }
 
 #[tokio::test]
-async fn only_requests_that_name_this_machine_come_in() {
+async fn foreign_host_header_is_rejected() {
     let harness = Harness::start().await;
     let fetch = |host: &'static str| http().get(&harness.base).header("host", host).send();
     assert_eq!(fetch("localhost:1").await.unwrap().status(), 200);
@@ -186,7 +186,7 @@ async fn only_requests_that_name_this_machine_come_in() {
 }
 
 #[tokio::test]
-async fn the_home_page_says_what_is_played_but_no_secret() {
+async fn home_page_shows_tenants_without_secrets() {
     let harness = Harness::start().await;
     let page = Browser::new().open(&harness.base).await;
     page.shows(&harness.issuer());
@@ -199,7 +199,7 @@ async fn the_home_page_says_what_is_played_but_no_secret() {
 }
 
 #[tokio::test]
-async fn refuses_to_listen_beyond_loopback() {
+async fn listener_beyond_loopback_is_rejected() {
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
     let options = Options::new(Tenant::demo("http://localhost/cb"), model::Clock::system());
     let error = emulator::serve(options, listener, CancellationToken::new())

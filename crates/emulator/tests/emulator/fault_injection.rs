@@ -1,4 +1,4 @@
-//! Errors that are switched on, throttling, outages and the clock.
+//! Injected errors, throttling, outages and the clock.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -29,7 +29,7 @@ async fn table(harness: &Harness) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn every_row_of_the_table_is_what_the_token_endpoint_answers() {
+async fn token_endpoint_returns_every_injected_error() {
     let harness = Harness::start().await;
     let tokens = harness.tokens().await;
     for row in table(&harness).await {
@@ -54,7 +54,7 @@ async fn every_row_of_the_table_is_what_the_token_endpoint_answers() {
 }
 
 #[tokio::test]
-async fn every_row_of_the_table_is_what_the_authorization_endpoint_answers() {
+async fn authorization_endpoint_returns_every_injected_error() {
     let harness = Harness::start().await;
     let silent = [("prompt", "none")];
     for row in table(&harness).await {
@@ -80,7 +80,7 @@ async fn every_row_of_the_table_is_what_the_authorization_endpoint_answers() {
 }
 
 #[tokio::test]
-async fn an_error_comes_as_often_as_asked_and_leaves_the_code_usable() {
+async fn injected_error_repeats_as_set_and_keeps_code_valid() {
     let harness = Harness::start().await;
     let code = harness.code(&[]).await;
     let twice = Command::Fail {
@@ -124,7 +124,7 @@ async fn an_error_comes_as_often_as_asked_and_leaves_the_code_usable() {
 }
 
 #[tokio::test]
-async fn an_error_is_for_one_user_one_app_and_one_endpoint() {
+async fn injected_error_matches_user_app_and_endpoint() {
     let harness = Harness::start().await;
     let tokens = harness.tokens().await;
     let rule = |user: &str, app: String, endpoint| Command::Fail {
@@ -167,7 +167,7 @@ async fn an_error_is_for_one_user_one_app_and_one_endpoint() {
 }
 
 #[tokio::test]
-async fn what_does_not_exist_is_refused_with_what_does() {
+async fn command_with_unknown_value_lists_valid_values() {
     let harness = Harness::start().await;
     let named = |number, endpoint, user: Option<&str>, app: Option<&str>| Command::Fail {
         number,
@@ -178,10 +178,10 @@ async fn what_does_not_exist_is_refused_with_what_does() {
     };
     let eve = Some("eve@contoso.example");
     for (command, part) in [
-        (named(12_345, None, None, None), "hint: these are: 28000, "),
+        (named(12_345, None, None, None), "hint: use one of: 28000, "),
         (
             named(54_005, Some(Endpoint::Authorize), None, None),
-            "the authorize endpoint never answers with AADSTS54005",
+            "the authorize endpoint never returns AADSTS54005",
         ),
         (named(50_076, None, eve, None), "no user \"eve@contoso"),
         (named(50_076, None, None, Some("none")), "no app \"none\""),
@@ -200,7 +200,7 @@ async fn what_does_not_exist_is_refused_with_what_does() {
 }
 
 #[tokio::test]
-async fn throttles_and_says_when_to_come_back() {
+async fn throttling_returns_429_with_retry_after() {
     let harness = Harness::start().await;
     let tokens = harness.tokens().await;
     let throttle = Command::Throttle {
@@ -223,7 +223,7 @@ async fn throttles_and_says_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn an_outage_hits_everything_but_the_switches() {
+async fn outage_affects_all_paths_except_admin() {
     let harness = Harness::start().await;
     let tokens = harness.tokens().await;
     let outage = Command::Outage {
@@ -249,7 +249,7 @@ async fn an_outage_hits_everything_but_the_switches() {
 }
 
 #[tokio::test]
-async fn the_clock_moves_forward_on_top_of_the_one_it_was_given() {
+async fn advance_adds_to_given_clock() {
     let harness = Harness::start().await;
     let tokens = harness.tokens().await;
     let day = 24 * 60 * 60;

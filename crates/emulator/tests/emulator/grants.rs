@@ -1,4 +1,4 @@
-//! The grants of machines and devices, and the credentials of confidential clients.
+//! The grants of applications and devices, and the credentials of confidential clients.
 
 mod application;
 mod assertion;
@@ -12,12 +12,13 @@ use serde_json::Value;
 
 use crate::harness::{Harness, replace};
 
-/// A request of the gateway with its secret; pairs as for [`World::authorize`].
+/// Returns a token request of the gateway with its secret. The pairs work as in
+/// [`Harness::authorize`].
 fn gateway(harness: &Harness, grant: &[(&str, &str)]) -> RequestBuilder {
     gateway_at(harness, &demo::TENANT_ID.to_string(), grant)
 }
 
-/// The same, through another authority.
+/// Returns the same request through another authority.
 fn gateway_at(harness: &Harness, authority: &str, grant: &[(&str, &str)]) -> RequestBuilder {
     let client = demo::GATEWAY_CLIENT_ID.to_string();
     let mut all = vec![
@@ -36,7 +37,7 @@ async fn granted(request: RequestBuilder) -> Value {
     body
 }
 
-/// The scope for everything that was granted of "Contoso reports", which takes v1 tokens.
+/// Returns the scope for all granted permissions of "Contoso reports", which takes v1 tokens.
 fn reports() -> String {
     format!("api://{}/.default", demo::REPORTS_CLIENT_ID)
 }

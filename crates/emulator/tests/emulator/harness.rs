@@ -1,4 +1,4 @@
-//! An emulator on a free port, and people with browsers who sign in to it.
+//! An emulator on a free port, and browsers that sign in to it.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -18,17 +18,17 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 use uuid::{Uuid, uuid};
 
-/// RFC 7636 appendix B.
+/// RFC 7636 Appendix B.
 pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 pub(crate) const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 pub(crate) const GATEWAY_CALLBACK: &str = "http://localhost:8080/oauth-callback";
 pub(crate) const BRIDGE_CALLBACK: &str = "http://localhost:40123/";
 pub(crate) const SPA_ID: Uuid = uuid!("0f3c6a94-3d1b-4c57-9a43-7c1d2e3f4a03");
 pub(crate) const SPA_CALLBACK: &str = "http://localhost/spa";
-/// A second URI of the gateway's API.
+/// A second Application ID URI of the gateway.
 pub(crate) const API_URL: &str = "https://mcp.example.com";
 
-/// One running emulator.
+/// A running emulator.
 pub(crate) struct Harness {
     pub(crate) base: String,
     pub(crate) clock: ManualClock,
@@ -38,12 +38,12 @@ pub(crate) struct Harness {
 }
 
 impl Harness {
-    /// With keys that all tests share, because RSA keys take long to make.
+    /// Starts an emulator with shared keys, because generating RSA keys is slow.
     pub(crate) async fn start() -> Self {
         Self::start_in(Some(shared_keys())).await
     }
 
-    /// With another tenant than the usual one beside the others.
+    /// Starts an emulator with `tenant` instead of the default tenant.
     pub(crate) async fn with(tenant: Tenant) -> Self {
         Self::start_with(tenant, Some(shared_keys())).await
     }
@@ -79,18 +79,18 @@ impl Harness {
         (&mut self.server).await.unwrap().unwrap();
     }
 
-    /// Switches something.
+    /// Executes a command.
     pub(crate) async fn apply(&self, command: Command) -> State {
         self.admin.apply(command).await.unwrap()
     }
 
-    /// The tokens of a new sign-in of Adele.
+    /// Signs in as Adele. Returns the token response.
     pub(crate) async fn tokens(&self) -> Value {
         let code = self.code(&[]).await;
         self.redeem(&[("code", &code)]).await
     }
 
-    /// A refresh, with the refresh token of `tokens`.
+    /// Returns a refresh request with the refresh token of `tokens`.
     pub(crate) fn refresh(&self, tokens: &Value) -> RequestBuilder {
         self.token(&[
             ("grant_type", "refresh_token"),
@@ -98,7 +98,7 @@ impl Harness {
         ])
     }
 
-    /// The tokens of a refresh that works.
+    /// Refreshes successfully. Returns the token response.
     pub(crate) async fn refreshed(&self, tokens: &Value) -> Value {
         let response = self.refresh(tokens).send().await.unwrap();
         let status = response.status();
@@ -107,7 +107,7 @@ impl Harness {
         body
     }
 
-    /// A call of the sample API with an access token.
+    /// Calls the sample API with an access token.
     pub(crate) async fn echo(&self, tokens: &Value) -> Response {
         let token = tokens["access_token"].as_str().unwrap();
         let request = http().get(format!("{}/api/echo", self.base));
@@ -122,8 +122,8 @@ impl Harness {
         self.url("/v2.0")
     }
 
-    /// An authorization request of the bridge; a pair of `parameters` replaces one of the same
-    /// name, and removes it if it is empty.
+    /// Returns an authorization request of the bridge. A pair of `parameters` replaces the default
+    /// of the same name, or removes it if the value is empty.
     pub(crate) fn authorize(&self, parameters: &[(&str, &str)]) -> String {
         let client_id = demo::BRIDGE_CLIENT_ID.to_string();
         let scope = format!("openid profile offline_access {}", demo::gateway_scope());
@@ -141,7 +141,7 @@ impl Harness {
         url.unwrap().into()
     }
 
-    /// A token request; pairs as for [`World::authorize`].
+    /// Returns a token request. The pairs work as in [`Harness::authorize`].
     pub(crate) fn token(&self, parameters: &[(&str, &str)]) -> RequestBuilder {
         let client_id = demo::BRIDGE_CLIENT_ID.to_string();
         let mut all = vec![
@@ -154,7 +154,7 @@ impl Harness {
         self.token_request(&demo::TENANT_ID.to_string(), &all)
     }
 
-    /// A token request through any authority, as it is.
+    /// Returns a token request through any authority with exactly this form.
     pub(crate) fn token_request(&self, authority: &str, form: &[(&str, &str)]) -> RequestBuilder {
         let endpoint = format!("{}/{authority}/oauth2/v2.0/token", self.base);
         http().post(endpoint).form(form)
@@ -168,7 +168,7 @@ impl Harness {
         body
     }
 
-    /// Asserts the whole envelope of a refusal, and gives it back.
+    /// Asserts the complete error response and returns it.
     pub(crate) async fn expect_error(
         &self,
         request: RequestBuilder,
@@ -202,7 +202,7 @@ impl Harness {
         body
     }
 
-    /// A person signs in on a new browser, and the client gets a code.
+    /// Signs in on a new browser. Returns the code for the client.
     pub(crate) async fn code(&self, parameters: &[(&str, &str)]) -> String {
         let browser = Browser::new();
         let response = browser
@@ -211,7 +211,8 @@ impl Harness {
         response.parameter("code")
     }
 
-    /// The claims of a token that a client can verify with the published keys.
+    /// Verifies a token with the published keys as a client does. Returns its claims, or `None` if
+    /// it is invalid.
     pub(crate) async fn verify(&self, token: &str, audience: Uuid) -> Option<Value> {
         let keys: JwkSet = http()
             .get(self.url("/discovery/v2.0/keys"))
@@ -254,13 +255,13 @@ pub(crate) fn shared_keys() -> PathBuf {
     folder.path().to_owned()
 }
 
-/// Puts the pairs of `by` in the place of those of the same name; an empty one removes.
+/// Replaces pairs of the same name with those of `by`. An empty value removes a pair.
 pub(crate) fn replace<'a>(all: &mut Vec<(&'a str, &'a str)>, by: &[(&'a str, &'a str)]) {
     all.retain(|(name, _)| by.iter().all(|(other, _)| other != name));
     all.extend(by.iter().filter(|(_, value)| !value.is_empty()));
 }
 
-/// A client of its own, which follows nothing.
+/// Returns a new client that does not follow redirects.
 pub(crate) fn http() -> Client {
     http_builder().build().unwrap()
 }
@@ -274,7 +275,7 @@ pub(crate) fn http_builder() -> ClientBuilder {
         .timeout(Duration::from_secs(20))
 }
 
-/// A browser: keeps cookies, fills in forms.
+/// A browser with cookies.
 pub(crate) struct Browser(Client);
 
 impl Browser {
@@ -290,7 +291,7 @@ impl Browser {
         Page::read(self.0.post(url).form(fields).send().await.unwrap()).await
     }
 
-    /// Sends the form of `page` with what a person typed or clicked.
+    /// Sends the form of `page` with the user's input.
     pub(crate) async fn submit(&self, page: &Page, fields: &[(&str, &str)]) -> Page {
         let mut all = vec![("flow", page.value_of("flow"))];
         all.extend(fields);
@@ -298,7 +299,7 @@ impl Browser {
         Page::read(self.0.post(url).form(&all).send().await.unwrap()).await
     }
 
-    /// From a client's request on a browser that knows nobody to the client's answer.
+    /// Signs in on a browser without accounts. Returns the response to the client.
     pub(crate) async fn sign_in(&self, url: &str, username: &str) -> Page {
         let page = self.open(url).await;
         let page = self
@@ -307,7 +308,7 @@ impl Browser {
         self.password(&page).await
     }
 
-    /// From the password page to the client's answer, staying signed in.
+    /// Continues from the password page and stays signed in. Returns the response to the client.
     pub(crate) async fn password(&self, page: &Page) -> Page {
         let page = self
             .submit(page, &[("passwd", "any"), ("action", "next")])
@@ -317,7 +318,7 @@ impl Browser {
     }
 }
 
-/// What a browser got: a page, or the way to a client.
+/// A page, or a redirect to a client.
 pub(crate) struct Page {
     pub(crate) status: StatusCode,
     pub(crate) headers: reqwest::header::HeaderMap,
@@ -345,7 +346,7 @@ impl Page {
         );
     }
 
-    /// Asserts that it is an error page, which leads nowhere.
+    /// Asserts that this is an error page and no redirect.
     #[track_caller]
     pub(crate) fn shows_error(&self, code: u32) {
         self.shows(&format!("data-error=\"{code}\""));
@@ -353,7 +354,7 @@ impl Page {
         assert!(!self.headers.contains_key(LOCATION));
     }
 
-    /// Where the browser is sent.
+    /// Returns the target of the redirect.
     #[track_caller]
     pub(crate) fn location(&self) -> Url {
         let Some(location) = self.headers.get(LOCATION) else {
@@ -362,7 +363,7 @@ impl Page {
         Url::parse(location.to_str().unwrap()).unwrap()
     }
 
-    /// A parameter of the answer to the client.
+    /// Returns a parameter of the response to the client.
     #[track_caller]
     pub(crate) fn parameter(&self, name: &str) -> String {
         let location = self.location();

@@ -1,4 +1,4 @@
-//! Nothing that opens a door is ever logged.
+//! Logs contain no secrets.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -28,7 +28,7 @@ impl Write for Log {
 }
 
 #[tokio::test]
-async fn logs_name_people_and_clients_but_no_secret() {
+async fn logs_contain_users_and_clients_but_no_secrets() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -36,8 +36,8 @@ async fn logs_name_people_and_clients_but_no_secret() {
         .with_ansi(false)
         .with_writer(move || writer.clone())
         .finish();
-    // As long as there is one subscriber alone, what is first logged by the thread of another test
-    // is switched off for all.
+    // With a single subscriber, a callsite that another test's thread hits first would be disabled
+    // for all.
     let _another = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(subscriber);
 

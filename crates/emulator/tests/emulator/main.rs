@@ -1,4 +1,4 @@
-//! The emulator as its clients and its people meet it: over HTTP, with a browser's cookies.
+//! The emulator as its clients and users see it: over HTTP, with the cookies of a browser.
 #![expect(clippy::unwrap_used, reason = "the helpers of tests fail by panicking")]
 
 mod admin;

@@ -1,4 +1,4 @@
-//! The sign-in as a person and a browser go through it.
+//! The sign-in pages in a browser.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use reqwest::header::SET_COOKIE;
 use crate::harness::{BRIDGE_CALLBACK, Browser, Harness, http};
 
 #[tokio::test]
-async fn asks_for_name_and_password_once_and_remembers() {
+async fn sign_in_asks_for_name_and_password_once() {
     let harness = Harness::start().await;
     let browser = Browser::new();
     let page = browser.open(&harness.authorize(&[])).await;
@@ -33,7 +33,7 @@ async fn asks_for_name_and_password_once_and_remembers() {
 }
 
 #[tokio::test]
-async fn says_what_is_wrong_and_asks_again() {
+async fn invalid_input_shows_message_and_same_page() {
     let harness = Harness::start().await;
     let browser = Browser::new();
     let page = browser.open(&harness.authorize(&[])).await;
@@ -42,10 +42,10 @@ async fn says_what_is_wrong_and_asks_again() {
         .await;
     page.shows("Enter a user name.");
     let page = browser
-        .submit(&page, &[("loginfmt", "nobody@contoso.example")])
+        .submit(&page, &[("loginfmt", "unknown@contoso.example")])
         .await;
     page.shows("We couldn’t find an account");
-    assert_eq!(page.value_of("loginfmt"), "nobody@contoso.example");
+    assert_eq!(page.value_of("loginfmt"), "unknown@contoso.example");
     let page = browser.submit(&page, &[("account", ADELE)]).await;
     let page = browser
         .submit(&page, &[("passwd", ""), ("action", "next")])
@@ -56,7 +56,7 @@ async fn says_what_is_wrong_and_asks_again() {
 }
 
 #[tokio::test]
-async fn picks_among_the_accounts_of_the_browser() {
+async fn account_picker_lists_accounts_of_browser() {
     let harness = Harness::start().await;
     let browser = Browser::new();
     browser
@@ -92,7 +92,7 @@ async fn picks_among_the_accounts_of_the_browser() {
 }
 
 #[tokio::test]
-async fn follows_prompt_and_login_hint() {
+async fn prompt_and_login_hint_select_first_page() {
     let harness = Harness::start().await;
     let browser = Browser::new();
     let hinted = harness.authorize(&[("login_hint", ADELE)]);
@@ -125,7 +125,7 @@ async fn follows_prompt_and_login_hint() {
 }
 
 #[tokio::test]
-async fn asks_for_consent_and_tells_the_client_of_a_no() {
+async fn declined_consent_redirects_with_error() {
     let harness = Harness::start().await;
     let browser = Browser::new();
     let consent = harness.authorize(&[("prompt", "consent")]);
@@ -143,7 +143,7 @@ async fn asks_for_consent_and_tells_the_client_of_a_no() {
 }
 
 #[tokio::test]
-async fn a_cancelled_sign_in_reaches_the_client() {
+async fn cancelled_sign_in_redirects_with_error() {
     let harness = Harness::start().await;
     let browser = Browser::new();
     let page = browser.open(&harness.authorize(&[])).await;
@@ -159,7 +159,7 @@ async fn a_cancelled_sign_in_reaches_the_client() {
 }
 
 #[tokio::test]
-async fn a_form_works_only_in_the_browser_it_was_made_for() {
+async fn form_of_other_browser_is_rejected() {
     let harness = Harness::start().await;
     let (victim, attacker) = (Browser::new(), Browser::new());
     let prepared = attacker.open(&harness.authorize(&[])).await;
@@ -179,7 +179,7 @@ async fn a_form_works_only_in_the_browser_it_was_made_for() {
 }
 
 #[tokio::test]
-async fn nobody_has_for_ever() {
+async fn sign_in_page_after_one_hour_shows_50089() {
     let harness = Harness::start().await;
     let browser = Browser::new();
     let page = browser.open(&harness.authorize(&[])).await;
@@ -191,7 +191,7 @@ async fn nobody_has_for_ever() {
 }
 
 #[tokio::test]
-async fn who_does_not_stay_signed_in_is_asked_the_next_day() {
+async fn session_without_stay_signed_in_ends_after_a_day() {
     let harness = Harness::start().await;
     let day = Duration::from_secs(24 * 60 * 60);
     for (stay, lasting, next_day) in [("next", true, "code"), ("back", false, "error")] {
@@ -219,7 +219,7 @@ async fn who_does_not_stay_signed_in_is_asked_the_next_day() {
 }
 
 #[tokio::test]
-async fn logs_out_and_goes_back_only_to_registered_places() {
+async fn logout_redirects_to_registered_uris_only() {
     let harness = Harness::start().await;
     let browser = Browser::new();
     browser
@@ -244,7 +244,7 @@ async fn logs_out_and_goes_back_only_to_registered_places() {
 }
 
 #[tokio::test]
-async fn answers_as_fragment_or_as_a_form_that_posts_itself() {
+async fn response_modes_fragment_and_form_post_work() {
     let harness = Harness::start().await;
     let response = Browser::new()
         .sign_in(&harness.authorize(&[("response_mode", "fragment")]), ADELE)
@@ -264,7 +264,7 @@ async fn answers_as_fragment_or_as_a_form_that_posts_itself() {
 }
 
 #[tokio::test]
-async fn takes_the_request_by_post_too() {
+async fn authorization_request_by_post_works() {
     let harness = Harness::start().await;
     let url = harness.authorize(&[]);
     let (endpoint, query) = url.split_once('?').unwrap();
@@ -277,7 +277,7 @@ async fn takes_the_request_by_post_too() {
 }
 
 #[tokio::test]
-async fn pages_are_guarded() {
+async fn pages_have_security_headers() {
     let harness = Harness::start().await;
     let page = Browser::new().open(&harness.authorize(&[])).await;
     let header = |name: &str| page.headers[name].to_str().unwrap().to_owned();

@@ -1,11 +1,11 @@
-//! What policies demand: in the browser a page, elsewhere an error that says what to do.
+//! Policy requirements: a page in the browser, and an error with instructions elsewhere.
 
 use emulator::{Command, Requirement, demo};
 use serde_json::Value;
 
 use crate::harness::{BRIDGE_CALLBACK, Browser, Harness};
 
-fn demand(requirement: Requirement) -> Command {
+fn require(requirement: Requirement) -> Command {
     Command::Require {
         requirement,
         user: Some(demo::ADELE.to_owned()),
@@ -14,10 +14,10 @@ fn demand(requirement: Requirement) -> Command {
 }
 
 #[tokio::test]
-async fn a_second_factor_is_asked_for_once_in_a_browser() {
+async fn second_factor_is_requested_once_per_browser() {
     let harness = Harness::start().await;
     let before = harness.tokens().await;
-    harness.apply(demand(Requirement::SecondFactor)).await;
+    harness.apply(require(Requirement::SecondFactor)).await;
     let refused = harness.refresh(&before);
     let body = harness
         .expect_error(refused, 400, "invalid_grant", 50_076)
@@ -54,9 +54,9 @@ async fn a_second_factor_is_asked_for_once_in_a_browser() {
 }
 
 #[tokio::test]
-async fn who_gives_no_second_factor_is_not_let_in() {
+async fn missing_second_factor_rejects_sign_in() {
     let harness = Harness::start().await;
-    harness.apply(demand(Requirement::SecondFactor)).await;
+    harness.apply(require(Requirement::SecondFactor)).await;
     let browser = Browser::new();
     let page = browser.sign_in(&harness.authorize(&[]), demo::ADELE).await;
     let no = browser.submit(&page, &[("action", "back")]).await;
@@ -64,7 +64,7 @@ async fn who_gives_no_second_factor_is_not_let_in() {
 }
 
 #[tokio::test]
-async fn conditional_access_and_assignment_show_a_page_and_end_refreshes() {
+async fn policy_blocks_sign_in_and_refresh() {
     let harness = Harness::start().await;
     let tokens = harness.tokens().await;
     for (requirement, number, suberror) in [
@@ -82,7 +82,7 @@ async fn conditional_access_and_assignment_show_a_page_and_end_refreshes() {
         (Requirement::Blocked, 53_003, "message_only".into()),
         (Requirement::Assignment, 50_105, Value::Null),
     ] {
-        harness.apply(demand(requirement)).await;
+        harness.apply(require(requirement)).await;
         let request = harness.refresh(&tokens);
         let body = harness
             .expect_error(request, 400, "invalid_grant", number)
@@ -97,9 +97,9 @@ async fn conditional_access_and_assignment_show_a_page_and_end_refreshes() {
     harness.refreshed(&tokens).await;
 }
 
-/// The policies of an API hold for every client that asks tokens for it.
+/// The policies of an API apply to every client that requests tokens for it.
 #[tokio::test]
-async fn a_policy_may_name_the_api() {
+async fn policy_for_api_applies_to_all_clients() {
     let harness = Harness::start().await;
     let tokens = harness.tokens().await;
     let api = Command::Require {
@@ -117,10 +117,10 @@ async fn a_policy_may_name_the_api() {
 }
 
 #[tokio::test]
-async fn consent_is_asked_for_until_it_is_given() {
+async fn consent_is_requested_until_given() {
     let harness = Harness::start().await;
     let before = harness.tokens().await;
-    harness.apply(demand(Requirement::Consent)).await;
+    harness.apply(require(Requirement::Consent)).await;
     let request = harness.refresh(&before);
     let body = harness
         .expect_error(request, 400, "invalid_grant", 65_001)
@@ -145,13 +145,13 @@ async fn consent_is_asked_for_until_it_is_given() {
         .await
         .parameter("code");
 
-    harness.apply(demand(Requirement::Consent)).await;
+    harness.apply(require(Requirement::Consent)).await;
     let page = browser.open(&harness.authorize(&[])).await;
     page.shows("data-page=\"consent\"");
 }
 
 #[tokio::test]
-async fn only_an_administrator_can_consent() {
+async fn admin_consent_requirement_shows_approval_page() {
     let harness = Harness::start().await;
     let before = harness.tokens().await;
     let browser = Browser::new();
@@ -159,7 +159,7 @@ async fn only_an_administrator_can_consent() {
         (Requirement::AdminConsent, 90_094),
         (Requirement::AdminApproval, 90_095),
     ] {
-        harness.apply(demand(requirement)).await;
+        harness.apply(require(requirement)).await;
         let request = harness.refresh(&before);
         let body = harness
             .expect_error(request, 400, "invalid_grant", number)

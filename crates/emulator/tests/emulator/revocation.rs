@@ -1,4 +1,4 @@
-//! Signed out from afar: refresh tokens, browsers, and an API that evaluates access continuously.
+//! Revocation: refresh tokens, browsers, and an API with continuous access evaluation.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +14,7 @@ fn revoke() -> Command {
     }
 }
 
-/// The `claims` of a challenge.
+/// Returns the `claims` of a challenge.
 fn challenge(response: &Response) -> Value {
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     let header = response.headers()["www-authenticate"].to_str().unwrap();
@@ -26,7 +26,7 @@ fn challenge(response: &Response) -> Value {
 }
 
 #[tokio::test]
-async fn the_sample_api_answers_with_the_claims_of_the_token() {
+async fn echo_returns_token_claims() {
     let harness = Harness::start().await;
     let tokens = harness.tokens().await;
     let response = harness.echo(&tokens).await;
@@ -59,7 +59,7 @@ async fn the_sample_api_answers_with_the_claims_of_the_token() {
 }
 
 #[tokio::test]
-async fn a_revocation_ends_tokens_refreshes_and_browsers() {
+async fn revocation_ends_tokens_and_browser_sessions() {
     let harness = Harness::start().await;
     let browser = Browser::new();
     let response = browser.sign_in(&harness.authorize(&[]), demo::ADELE).await;
@@ -102,7 +102,7 @@ async fn a_revocation_ends_tokens_refreshes_and_browsers() {
 }
 
 #[tokio::test]
-async fn a_revocation_is_of_one_user() {
+async fn revocation_affects_one_user() {
     let harness = Harness::start().await;
     let response = Browser::new()
         .sign_in(&harness.authorize(&[]), demo::GRADY)
@@ -115,7 +115,7 @@ async fn a_revocation_is_of_one_user() {
 }
 
 #[tokio::test]
-async fn a_challenge_is_met_by_a_refresh() {
+async fn refresh_meets_claims_challenge() {
     let harness = Harness::start().await;
     let tokens = harness.tokens().await;
     let user = demo::ADELE_OBJECT_ID.to_string();
@@ -126,7 +126,7 @@ async fn a_challenge_is_met_by_a_refresh() {
 }
 
 #[tokio::test]
-async fn reuse_of_a_refresh_token_is_tolerated_until_it_is_detected() {
+async fn refresh_token_reuse_ends_family_when_detected() {
     let harness = Harness::start().await;
     let first = harness.tokens().await;
     let second = harness.refreshed(&first).await;

@@ -1,4 +1,4 @@
-//! Key rollover, planned and in an emergency, as a client sees it.
+//! Planned and emergency key rollover as a client sees it.
 
 use emulator::{Command, State, demo};
 use reqwest::StatusCode;
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::harness::{Harness, http};
 
-/// The ids of the published keys.
+/// Returns the ids of the published keys.
 async fn published(harness: &Harness) -> Vec<String> {
     let keys = http().get(harness.url("/discovery/v2.0/keys"));
     let keys: Value = keys.send().await.unwrap().json().await.unwrap();
@@ -21,7 +21,7 @@ fn signing(state: &State) -> &str {
 }
 
 #[tokio::test]
-async fn a_planned_rollover_never_surprises_a_client() {
+async fn planned_rollover_keeps_tokens_valid() {
     let harness = Harness::start_in(None).await;
     let old = signing(&harness.admin.state()).to_owned();
     let before = harness.tokens().await;
@@ -54,7 +54,7 @@ async fn a_planned_rollover_never_surprises_a_client() {
 }
 
 #[tokio::test]
-async fn in_an_emergency_no_old_key_is_left() {
+async fn emergency_rollover_replaces_all_keys() {
     let harness = Harness::start_in(None).await;
     let tokens = harness.tokens().await;
     let old = published(&harness).await;

@@ -1,4 +1,4 @@
-//! Several tenants behind one emulator: what each authority stands for, and whom it lets in.
+//! Several tenants in one emulator: the meaning of each authority, and its users.
 
 use emulator::demo::{self, ADELE, LEE, MEGAN};
 use emulator::{App, CONSUMERS, Options, Platform, SignInAudience, Tenant};
@@ -14,7 +14,7 @@ use crate::tokens::claims;
 const CONTOSO: &str = "contoso.example";
 const FABRIKAM: &str = "fabrikam.example";
 
-/// An authorization request of "Fabrikam notes" through `authority`.
+/// Returns an authorization request of "Fabrikam notes" through `authority`.
 fn notes(harness: &Harness, authority: &str, more: &[(&str, &str)]) -> String {
     let client = demo::NOTES_CLIENT_ID.to_string();
     let mut all = vec![
@@ -30,7 +30,7 @@ fn through(url: &str, authority: &str) -> String {
     url.replace(&demo::TENANT_ID.to_string(), authority)
 }
 
-/// The token response of "Fabrikam notes", asked of `authority`.
+/// Returns the token response of "Fabrikam notes" through `authority`.
 async fn tokens(harness: &Harness, authority: &str, grant: &[(&str, &str)]) -> Value {
     let response = harness
         .token_request(authority, &form(grant))
@@ -48,7 +48,7 @@ fn form<'a>(grant: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
 }
 
 #[tokio::test]
-async fn every_authority_has_metadata_and_keys_of_its_own() {
+async fn each_authority_has_metadata_and_keys() {
     let harness = Harness::start().await;
     let issuer = |tenant: &str| format!("{}/{tenant}/v2.0", harness.base);
     let (contoso, fabrikam) = (
@@ -81,7 +81,7 @@ async fn every_authority_has_metadata_and_keys_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_token_names_the_tenant_of_its_person_whatever_was_asked() {
+async fn token_contains_tenant_of_user() {
     let harness = Harness::start().await;
     for (authority, username, tenant) in [
         ("common", ADELE, demo::TENANT_ID),
@@ -116,7 +116,7 @@ async fn a_token_names_the_tenant_of_its_person_whatever_was_asked() {
 }
 
 #[tokio::test]
-async fn a_code_or_refresh_token_of_one_tenant_is_none_of_another() {
+async fn code_and_refresh_token_are_bound_to_tenant() {
     let harness = Harness::start().await;
     let url = notes(&harness, "common", &[]);
     let code = Browser::new().sign_in(&url, MEGAN).await.parameter("code");
@@ -141,7 +141,7 @@ async fn a_code_or_refresh_token_of_one_tenant_is_none_of_another() {
 }
 
 #[tokio::test]
-async fn apps_are_used_only_through_the_authorities_of_their_audience() {
+async fn app_is_rejected_outside_its_audience() {
     let mut tenant = Tenant::demo("http://localhost/cb");
     let client = |audience| {
         let id = Uuid::new_v4();
@@ -156,7 +156,7 @@ async fn apps_are_used_only_through_the_authorities_of_their_audience() {
     tenant.apps.push(app);
     let (organisations, app) = client(SignInAudience::MultipleOrgs);
     tenant.apps.push(app);
-    let (everybody, app) = client(SignInAudience::OrgsAndPersonal);
+    let (all_accounts, app) = client(SignInAudience::OrgsAndPersonal);
     tenant.apps.push(app);
     let (personal, app) = client(SignInAudience::Personal);
     tenant.apps.push(app);
@@ -178,7 +178,7 @@ async fn apps_are_used_only_through_the_authorities_of_their_audience() {
             ],
         ),
         (organisations, [None, None, Some(NOT_PERSONAL), None, None]),
-        (everybody, [None; 5]),
+        (all_accounts, [None; 5]),
         (
             personal,
             [
@@ -203,7 +203,7 @@ async fn apps_are_used_only_through_the_authorities_of_their_audience() {
 }
 
 #[tokio::test]
-async fn only_people_of_the_authority_are_offered_and_let_in() {
+async fn only_users_of_authority_can_sign_in() {
     let harness = Harness::start().await;
     let personal = "You can’t sign in here with a personal account";
     let elsewhere = "does not exist in this tenant";
@@ -233,7 +233,7 @@ async fn only_people_of_the_authority_are_offered_and_let_in() {
 }
 
 #[tokio::test]
-async fn a_session_of_another_tenant_does_not_sign_in() {
+async fn session_of_other_tenant_is_ignored() {
     let harness = Harness::start().await;
     let browser = Browser::new();
     let common = notes(&harness, "common", &[]);
@@ -251,7 +251,7 @@ async fn a_session_of_another_tenant_does_not_sign_in() {
 }
 
 #[tokio::test]
-async fn an_api_of_one_organisation_is_unknown_in_others() {
+async fn single_tenant_api_is_unknown_elsewhere() {
     let harness = Harness::start().await;
     let scope = demo::gateway_scope();
     let ask = async |authority| {
@@ -266,7 +266,7 @@ async fn an_api_of_one_organisation_is_unknown_in_others() {
 }
 
 #[tokio::test]
-async fn ids_are_told_apart_or_the_emulator_does_not_start() {
+async fn duplicate_ids_prevent_start() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let tenant = Tenant::demo("http://localhost/cb");
     let options = Options {

@@ -1,4 +1,4 @@
-//! TLS, for clients that take nothing else, and the authority that they trust.
+//! TLS for clients that require it, and its certificate authority.
 
 use emulator::{Emulator, Options, Tenant, Transport, demo};
 use model::Clock;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Harness, http, http_builder, shared_keys};
 
-/// An emulator behind TLS, its authority in a folder of its own.
+/// An emulator with TLS and the folder of its certificate authority.
 struct Encrypted {
     base: String,
     transport: Transport,
@@ -55,7 +55,7 @@ impl Encrypted {
 }
 
 #[tokio::test]
-async fn clients_that_trust_the_authority_reach_it_and_others_do_not() {
+async fn only_clients_that_trust_authority_connect() {
     let folder = tempfile::tempdir().unwrap();
     let emulator = Encrypted::start(folder.path()).await;
     let client = emulator.client();
@@ -81,7 +81,7 @@ async fn clients_that_trust_the_authority_reach_it_and_others_do_not() {
 }
 
 #[tokio::test]
-async fn the_authority_outlives_a_restart() {
+async fn certificate_authority_survives_restart() {
     let folder = tempfile::tempdir().unwrap();
     let first = Encrypted::start(folder.path()).await;
     let client = first.client();
@@ -91,7 +91,7 @@ async fn the_authority_outlives_a_restart() {
 }
 
 #[tokio::test]
-async fn who_does_not_shake_hands_keeps_nobody_waiting() {
+async fn stalled_handshake_does_not_delay_others() {
     let folder = tempfile::tempdir().unwrap();
     let emulator = Encrypted::start(folder.path()).await;
     let address = emulator.base.strip_prefix("https://").unwrap();
@@ -103,7 +103,7 @@ async fn who_does_not_shake_hands_keeps_nobody_waiting() {
     let served = emulator.client().get(&emulator.base).send().await.unwrap();
     assert_eq!(served.status(), 200);
     let mut said = Vec::new();
-    // An alert, or an end; never a page.
+    // The server sends an alert or closes the connection, but never a page.
     let _ = rude.read_to_end(&mut said).await;
     assert!(!said.starts_with(b"HTTP"));
     let nothing = silent.try_read(&mut [0; 1]);
@@ -114,7 +114,7 @@ async fn who_does_not_shake_hands_keeps_nobody_waiting() {
 }
 
 #[tokio::test]
-async fn instance_discovery_knows_this_host_and_no_other() {
+async fn instance_discovery_rejects_foreign_hosts() {
     let harness = Harness::start().await;
     let ask = async |endpoint: &str| -> (u16, Value) {
         let url = format!("{}/common/discovery/instance", harness.base);

@@ -1,4 +1,4 @@
-//! The token endpoint: grants, platforms, and every way to be refused.
+//! The token endpoint: grants, platforms and errors.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::harness::{API_URL, GATEWAY_CALLBACK, Harness, SPA_CALLBACK, SPA_ID, V
 const DAY: u64 = 24 * 60 * 60;
 
 #[tokio::test]
-async fn a_code_is_redeemed_once() {
+async fn code_is_single_use() {
     let harness = Harness::start().await;
     let code = harness.code(&[]).await;
     let tokens = harness.redeem(&[("code", &code)]).await;
@@ -26,7 +26,7 @@ async fn a_code_is_redeemed_once() {
 }
 
 #[tokio::test]
-async fn a_code_lives_ten_minutes() {
+async fn code_expires_after_ten_minutes() {
     let harness = Harness::start().await;
     let code = harness.code(&[]).await;
     harness.clock.advance(Duration::from_secs(600));
@@ -37,7 +37,7 @@ async fn a_code_lives_ten_minutes() {
 }
 
 #[tokio::test]
-async fn a_code_belongs_to_its_verifier_redirect_and_client() {
+async fn code_is_bound_to_verifier_redirect_and_client() {
     let harness = Harness::start().await;
     let code = harness.code(&[]).await;
     let (spa, gateway) = (SPA_ID.to_string(), demo::GATEWAY_CLIENT_ID.to_string());
@@ -83,7 +83,7 @@ async fn a_code_belongs_to_its_verifier_redirect_and_client() {
 }
 
 #[tokio::test]
-async fn a_plain_challenge_is_its_verifier() {
+async fn plain_challenge_equals_verifier() {
     let harness = Harness::start().await;
     for method in ["plain", ""] {
         let plain = [
@@ -100,9 +100,9 @@ async fn a_plain_challenge_is_its_verifier() {
 }
 
 #[tokio::test]
-async fn malformed_requests_are_named() {
+async fn malformed_request_error_names_parameter() {
     let harness = Harness::start().await;
-    let nobody = "11111111-1111-4111-8111-111111111111";
+    let unknown_client = "11111111-1111-4111-8111-111111111111";
     for (parameters, status, error, number) in [
         (
             &[("grant_type", "")] as &[_],
@@ -124,7 +124,7 @@ async fn malformed_requests_are_named() {
             700_038,
         ),
         (
-            &[("client_id", nobody)],
+            &[("client_id", unknown_client)],
             400,
             "unauthorized_client",
             700_016,
@@ -178,7 +178,7 @@ async fn malformed_requests_are_named() {
 }
 
 #[tokio::test]
-async fn the_correlation_id_is_the_clients() {
+async fn correlation_id_is_taken_from_client() {
     let harness = Harness::start().await;
     let id = "7f3c0c1e-52c7-4c0f-8a55-6f4f0a1c2d01";
     let request = harness
@@ -191,7 +191,7 @@ async fn the_correlation_id_is_the_clients() {
 }
 
 #[tokio::test]
-async fn a_web_app_proves_who_it_is() {
+async fn web_app_must_authenticate() {
     let harness = Harness::start().await;
     let gateway = demo::GATEWAY_CLIENT_ID.to_string();
     let web = [
@@ -237,7 +237,7 @@ async fn a_web_app_proves_who_it_is() {
 }
 
 #[tokio::test]
-async fn a_public_client_shows_no_secret_and_no_origin() {
+async fn public_client_with_secret_or_origin_is_rejected() {
     let harness = Harness::start().await;
     let code = harness.code(&[]).await;
     let secret = harness.token(&[("code", &code), ("client_secret", "x")]);
@@ -253,7 +253,7 @@ async fn a_public_client_shows_no_secret_and_no_origin() {
 }
 
 #[tokio::test]
-async fn a_single_page_app_redeems_across_origins_for_a_day() {
+async fn single_page_app_tokens_end_after_a_day() {
     let harness = Harness::start().await;
     let spa = SPA_ID.to_string();
     let app = [("client_id", spa.as_str()), ("redirect_uri", SPA_CALLBACK)];
@@ -293,7 +293,7 @@ async fn a_single_page_app_redeems_across_origins_for_a_day() {
 }
 
 #[tokio::test]
-async fn what_was_not_asked_for_is_not_given() {
+async fn tokens_not_requested_are_not_issued() {
     let harness = Harness::start().await;
     let code = harness.code(&[("scope", &demo::gateway_scope())]).await;
     let tokens = harness.redeem(&[("code", &code)]).await;
@@ -309,7 +309,7 @@ async fn what_was_not_asked_for_is_not_given() {
 }
 
 #[tokio::test]
-async fn one_request_is_for_one_resource() {
+async fn request_for_several_resources_is_rejected() {
     let harness = Harness::start().await;
     let both = format!("offline_access User.Read {}", demo::gateway_scope());
     let code = harness.code(&[("scope", &both)]).await;
@@ -346,7 +346,7 @@ async fn refreshed(harness: &Harness, token: &str, extra: &[(&str, &str)]) -> se
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_renewed_and_the_old_one_lives_on() {
+async fn refresh_returns_new_token_and_keeps_old_one_valid() {
     let harness = Harness::start().await;
     let code = harness.code(&[]).await;
     let tokens = harness.redeem(&[("code", &code)]).await;
@@ -369,7 +369,7 @@ async fn a_refresh_token_is_renewed_and_the_old_one_lives_on() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_serves_every_resource_of_its_client_only() {
+async fn refresh_token_serves_all_resources_of_its_client() {
     let harness = Harness::start().await;
     let code = harness.code(&[]).await;
     let tokens = harness.redeem(&[("code", &code)]).await;
@@ -419,7 +419,7 @@ async fn a_refresh_token_serves_every_resource_of_its_client_only() {
 }
 
 #[tokio::test]
-async fn an_app_that_asks_for_itself_names_itself_by_its_id() {
+async fn request_for_itself_requires_client_id_as_resource() {
     let harness = Harness::start().await;
     let gateway = demo::GATEWAY_CLIENT_ID.to_string();
     let sign_in = async |scope: &str| {

@@ -1,4 +1,4 @@
-//! What the tokens say, who can verify them, and what outlives a restart.
+//! The claims of tokens, who can verify them, and what survives a restart.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,7 +13,7 @@ pub(crate) fn claims(token: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn an_access_token_is_for_one_api_and_verifiable() {
+async fn access_token_is_verifiable_for_one_api() {
     let harness = Harness::start().await;
     let code = harness.code(&[]).await;
     let tokens = harness.redeem(&[("code", &code)]).await;
@@ -56,7 +56,7 @@ async fn an_access_token_is_for_one_api_and_verifiable() {
 }
 
 #[tokio::test]
-async fn an_id_token_is_for_the_client_and_carries_the_nonce() {
+async fn id_token_has_client_audience_and_nonce() {
     let harness = Harness::start().await;
     let code = harness
         .code(&[("nonce", "n-1"), ("scope", "openid profile email")])
@@ -78,7 +78,7 @@ async fn an_id_token_is_for_the_client_and_carries_the_nonce() {
 }
 
 #[tokio::test]
-async fn a_subject_is_one_persons_at_one_app() {
+async fn subject_is_pairwise() {
     let harness = Harness::start().await;
     let code = harness.code(&[]).await;
     let tokens = harness.redeem(&[("code", &code)]).await;
@@ -95,7 +95,7 @@ async fn a_subject_is_one_persons_at_one_app() {
 }
 
 #[tokio::test]
-async fn a_confidential_clients_token_says_so() {
+async fn confidential_client_token_has_azpacr() {
     let harness = Harness::start().await;
     let gateway = demo::GATEWAY_CLIENT_ID.to_string();
     let scope = format!("{gateway}/.default");
@@ -122,7 +122,7 @@ async fn a_confidential_clients_token_says_so() {
 }
 
 #[tokio::test]
-async fn graph_reads_its_own_tokens_and_nobody_else_does() {
+async fn only_graph_verifies_graph_tokens() {
     let harness = Harness::start().await;
     let code = harness
         .code(&[("scope", "openid profile email User.Read")])
@@ -160,7 +160,7 @@ async fn graph_reads_its_own_tokens_and_nobody_else_does() {
 }
 
 #[tokio::test]
-async fn client_info_names_person_and_tenant() {
+async fn client_info_contains_user_and_tenant() {
     let harness = Harness::start().await;
     let url = harness.authorize(&[("client_info", "1")]);
     let response = Browser::new().sign_in(&url, demo::ADELE).await;
@@ -179,7 +179,7 @@ async fn client_info_names_person_and_tenant() {
 }
 
 #[tokio::test]
-async fn keys_and_refresh_tokens_outlive_a_restart_where_they_are_kept() {
+async fn keys_and_refresh_tokens_survive_restart_with_data_dir() {
     let folder = tempfile::tempdir().unwrap();
     let harness = Harness::start_in(Some(folder.path().to_owned())).await;
     let code = harness.code(&[]).await;

@@ -1,5 +1,5 @@
-//! Assertions that a client signs itself: PS256 or RS256, under a certificate of its registration
-//! that the header names by `x5t#S256` or, as older clients do, by `x5t`.
+//! Assertions that the client signs itself with PS256 or RS256. The header names a certificate of
+//! the registration by `x5t#S256` or, from older clients, by `x5t`.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -76,7 +76,7 @@ fn is(thumbprint: &str, digest: &[u8]) -> bool {
         .is_ok_and(|bytes| bytes == digest)
 }
 
-/// The audience is the token endpoint, or the issuer, of the authority that was asked.
+/// Returns whether the audience is the token endpoint or the issuer of the requested authority.
 fn is_for_us(entra: &Entra, authority: Authority<'_>, audience: &str) -> bool {
     let base = &entra.base;
     let segment = |path: &str| format!("{base}/{}{path}", authority.segment());

@@ -1,5 +1,5 @@
-//! Assertions that another issuer signs: issuer, subject and audience as one federated credential
-//! of the registration has them.
+//! Assertions that another issuer signs. Issuer, subject and audience must match one federated
+//! credential of the registration.
 
 use super::Claims;
 use crate::app::App;
@@ -40,7 +40,8 @@ fn issuer(entra: &Entra, credential: &FederatedCredential) -> String {
     format!("{}/{}/v2.0", entra.base, credential.issuer)
 }
 
-/// Tokens of the emulator name the recommended audience by its application id.
+/// Returns whether the audiences match. Tokens of the emulator contain the application id of the
+/// recommended audience.
 fn is_for(credential: &FederatedCredential, audience: &str) -> bool {
     credential.audience == audience
         || (credential.audience == FederatedCredential::AUDIENCE

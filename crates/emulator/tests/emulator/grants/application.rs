@@ -1,4 +1,4 @@
-//! Client credentials, and what a token of an application says.
+//! The client credentials grant and tokens of applications.
 
 use emulator::{AccessTokenVersion, AppRole, Command, Requirement, Tenant, Times, demo};
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::tokens::claims;
 const GRANT: (&str, &str) = ("grant_type", "client_credentials");
 
 #[tokio::test]
-async fn a_token_of_an_application_has_roles_and_no_person() {
+async fn application_token_has_roles_and_no_user() {
     let harness = Harness::start().await;
     let tokens = granted(gateway(&harness, &[GRANT, ("scope", &reports())])).await;
     for absent in ["refresh_token", "id_token", "client_info", "scope"] {
@@ -39,7 +39,7 @@ async fn a_token_of_an_application_has_roles_and_no_person() {
 }
 
 #[tokio::test]
-async fn the_resource_decides_the_version() {
+async fn resource_determines_token_version() {
     let mut tenant = Tenant::demo("http://localhost/cb");
     let reports_api = tenant
         .apps
@@ -71,7 +71,7 @@ async fn the_resource_decides_the_version() {
 }
 
 #[tokio::test]
-async fn a_persons_token_of_version_1_says_the_same_in_other_words() {
+async fn users_v1_token_has_v1_claims() {
     let harness = Harness::start().await;
     let api = format!("api://{}", demo::REPORTS_CLIENT_ID);
     let scope = format!("openid {api}/{}", demo::REPORTS_SCOPE);
@@ -101,7 +101,7 @@ async fn a_persons_token_of_version_1_says_the_same_in_other_words() {
 }
 
 #[tokio::test]
-async fn userinfo_knows_no_application() {
+async fn userinfo_rejects_application_token() {
     let harness = Harness::start().await;
     let graph = "https://graph.microsoft.com/.default";
     let tokens = granted(gateway(&harness, &[GRANT, ("scope", graph)])).await;
@@ -112,7 +112,7 @@ async fn userinfo_knows_no_application() {
 }
 
 #[tokio::test]
-async fn what_a_machine_asks_for_has_to_be_everything_of_one_resource_in_one_tenant() {
+async fn client_credentials_require_default_scope_and_tenant() {
     let harness = Harness::start().await;
     let reports = reports();
     let named = format!("api://{}/{}", demo::REPORTS_CLIENT_ID, demo::REPORTS_SCOPE);
@@ -162,7 +162,7 @@ async fn what_a_machine_asks_for_has_to_be_everything_of_one_resource_in_one_ten
 }
 
 #[tokio::test]
-async fn an_error_that_is_switched_on_reaches_machines_and_a_users_policy_does_not() {
+async fn client_credentials_get_injected_errors_but_no_policies() {
     let harness = Harness::start().await;
     let scope = reports();
     let form = [GRANT, ("scope", scope.as_str())];

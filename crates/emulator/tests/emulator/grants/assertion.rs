@@ -1,4 +1,4 @@
-//! Assertions that a client signs with its certificate.
+//! Client assertions signed with a certificate.
 
 use std::sync::OnceLock;
 
@@ -49,7 +49,7 @@ impl Pair {
     }
 }
 
-/// RSA keys take long to make.
+/// Shared, because generating RSA keys is slow.
 fn registered() -> &'static Pair {
     static PAIR: OnceLock<Pair> = OnceLock::new();
     PAIR.get_or_init(Pair::new)
@@ -95,7 +95,7 @@ fn with(harness: &Harness, assertion: &str) -> RequestBuilder {
 }
 
 #[tokio::test]
-async fn a_certificate_proves_a_client_in_the_new_way_and_in_the_old() {
+async fn certificate_thumbprint_sha256_or_sha1_authenticates_client() {
     let harness = harness().await;
     let old = Header {
         x5t: Some(registered().sha1()),
@@ -116,7 +116,7 @@ async fn a_certificate_proves_a_client_in_the_new_way_and_in_the_old() {
 }
 
 #[tokio::test]
-async fn an_assertion_that_proves_nothing_is_refused() {
+async fn invalid_assertion_is_rejected() {
     let harness = harness().await;
     let now = harness.clock.clock().unix();
     let bridge = json!(demo::BRIDGE_CLIENT_ID);
@@ -151,7 +151,7 @@ async fn an_assertion_that_proves_nothing_is_refused() {
 }
 
 #[tokio::test]
-async fn only_a_registered_certificate_counts() {
+async fn unregistered_certificate_is_rejected() {
     let harness = harness().await;
     let stranger = Pair::new();
     let unnamed = Header::new(Algorithm::PS256);
@@ -190,7 +190,7 @@ async fn only_a_registered_certificate_counts() {
 }
 
 #[tokio::test]
-async fn an_assertion_comes_with_its_type_and_from_web_apps_only() {
+async fn assertion_without_type_or_web_app_is_rejected() {
     let harness = harness().await;
     let assertion = registered().sign(&ps256(), &good(&harness));
     for (kind, code) in [
@@ -219,7 +219,7 @@ async fn an_assertion_comes_with_its_type_and_from_web_apps_only() {
 }
 
 #[test]
-fn certificates_are_of_rsa_keys_and_in_pem() {
+fn certificate_must_be_rsa_in_pem() {
     let key = KeyPair::generate().unwrap();
     let elliptic = CertificateParams::default().self_signed(&key).unwrap();
     let file = pem("CERTIFICATE", elliptic.der());

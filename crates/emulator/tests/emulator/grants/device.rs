@@ -1,4 +1,4 @@
-//! Signing in for a device that has no browser.
+//! The device authorization grant.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::tokens::claims;
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
-/// A device with its pair of codes.
+/// A device with its codes.
 struct Device {
     client_id: String,
     authority: String,
@@ -30,7 +30,7 @@ impl Device {
         }
     }
 
-    /// The bridge, for the gateway's API.
+    /// Requests codes for the bridge and the gateway's API.
     async fn bridge(harness: &Harness) -> Self {
         let scope = format!("openid offline_access {}", demo::gateway_scope());
         let client = demo::BRIDGE_CLIENT_ID.to_string();
@@ -41,7 +41,7 @@ impl Device {
         self.response[name].as_str().unwrap()
     }
 
-    /// Asks whether its person has signed in.
+    /// Returns a poll for the result.
     fn poll(&self, harness: &Harness) -> reqwest::RequestBuilder {
         self.poll_with(harness, self.text("device_code"))
     }
@@ -55,7 +55,7 @@ impl Device {
         harness.token_request(&self.authority, &form)
     }
 
-    /// Its person types the code, and signs in as far as the last question.
+    /// Enters the code and signs in as far as the confirmation page.
     async fn user_signs_in(&self, harness: &Harness, name: &str) -> (Browser, Page) {
         let browser = Browser::new();
         let page = self
@@ -76,7 +76,7 @@ impl Device {
 }
 
 #[tokio::test]
-async fn a_device_shows_a_code_and_asks_until_its_person_has_signed_in() {
+async fn device_polls_until_user_signs_in() {
     let harness = Harness::start().await;
     let device = Device::bridge(&harness).await;
     assert_eq!(device.response["expires_in"], 900);
@@ -115,7 +115,7 @@ async fn a_device_shows_a_code_and_asks_until_its_person_has_signed_in() {
 }
 
 #[tokio::test]
-async fn a_person_may_say_no() {
+async fn declined_device_code_returns_65004() {
     let harness = Harness::start().await;
     let device = Device::bridge(&harness).await;
     let (browser, page) = device.user_signs_in(&harness, ADELE).await;
@@ -130,7 +130,7 @@ async fn a_person_may_say_no() {
 }
 
 #[tokio::test]
-async fn codes_live_fifteen_minutes() {
+async fn device_codes_expire_after_fifteen_minutes() {
     let harness = Harness::start().await;
     let device = Device::bridge(&harness).await;
     let (browser, page) = device.user_signs_in(&harness, ADELE).await;
@@ -149,7 +149,7 @@ async fn codes_live_fifteen_minutes() {
 }
 
 #[tokio::test]
-async fn a_code_is_typed_as_people_type() {
+async fn user_code_ignores_case_and_separators() {
     let harness = Harness::start().await;
     let device = Device::bridge(&harness).await;
     let code = device.text("user_code").to_lowercase();
@@ -174,7 +174,7 @@ async fn a_code_is_typed_as_people_type() {
 }
 
 #[tokio::test]
-async fn a_code_is_of_one_device() {
+async fn device_code_works_for_its_client_only() {
     let harness = Harness::start().await;
     let device = Device::bridge(&harness).await;
     let unknown = device.poll_with(&harness, "made-up");
@@ -198,7 +198,7 @@ async fn a_code_is_of_one_device() {
 }
 
 #[tokio::test]
-async fn a_device_asks_for_what_there_is() {
+async fn device_request_with_unknown_values_is_rejected() {
     let harness = Harness::start().await;
     let client = demo::BRIDGE_CLIENT_ID.to_string();
     let ask = |authority: &str, form: &[(&str, &str)]| {
@@ -236,14 +236,14 @@ async fn a_device_asks_for_what_there_is() {
 }
 
 #[tokio::test]
-async fn personal_accounts_sign_in_on_devices_too() {
+async fn personal_account_signs_in_to_device() {
     let harness = Harness::start().await;
     let notes = demo::NOTES_CLIENT_ID.to_string();
     let device = Device::request(&harness, &notes, "common", "openid User.Read").await;
     let (browser, page) = device.user_signs_in(&harness, LEE).await;
     browser.submit(&page, &[("action", "next")]).await;
     let form = [
-        // As older clients ask.
+        // Older clients send this grant type.
         ("grant_type", "device_code"),
         ("client_id", &notes),
         ("code", device.text("device_code")),
@@ -257,7 +257,7 @@ async fn personal_accounts_sign_in_on_devices_too() {
 }
 
 #[tokio::test]
-async fn errors_and_policies_reach_devices_and_their_people() {
+async fn device_flow_applies_injected_errors_and_policies() {
     let harness = Harness::start().await;
     let fail = |number, endpoint| Command::Fail {
         number,

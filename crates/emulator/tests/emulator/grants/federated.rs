@@ -1,4 +1,4 @@
-//! Tokens of a managed identity, and clients that show them in place of a secret.
+//! Tokens of a managed identity, and clients that use them instead of a secret.
 
 use emulator::{FederatedCredential, ManagedIdentity, Tenant, demo};
 use serde_json::{Value, json};
@@ -48,7 +48,7 @@ fn credential() -> FederatedCredential {
 }
 
 #[tokio::test]
-async fn the_metadata_service_answers_as_a_machine_in_azure_hears_it() {
+async fn imds_returns_token_response_like_azure() {
     let harness = Harness::start().await;
     let client = demo::HOST_CLIENT_ID.to_string();
     let query = [
@@ -73,7 +73,7 @@ async fn the_metadata_service_answers_as_a_machine_in_azure_hears_it() {
 }
 
 #[tokio::test]
-async fn the_metadata_service_refuses_in_its_own_words() {
+async fn imds_returns_its_own_errors() {
     let mut tenant = Tenant::demo("http://localhost/cb");
     tenant.managed_identities.push(ManagedIdentity {
         object_id: Uuid::new_v4(),
@@ -110,7 +110,7 @@ async fn the_metadata_service_refuses_in_its_own_words() {
 }
 
 #[tokio::test]
-async fn an_identity_that_is_trusted_stands_in_for_a_secret() {
+async fn managed_identity_token_replaces_secret() {
     let harness = Harness::start().await;
     let assertion = token_of_identity(&harness, EXCHANGE).await;
     let tokens = granted(with(&harness, &assertion)).await;
@@ -121,7 +121,7 @@ async fn an_identity_that_is_trusted_stands_in_for_a_secret() {
 }
 
 #[tokio::test]
-async fn issuer_subject_and_audience_are_those_of_the_registration() {
+async fn federated_credential_must_match_registration() {
     let other_case = demo::HOST_OBJECT_ID.to_string().to_uppercase();
     for (credential, code) in [
         (
@@ -153,9 +153,9 @@ async fn issuer_subject_and_audience_are_those_of_the_registration() {
             .expect_error(refused, 401, "invalid_client", code)
             .await;
     }
-    let mut nobody = Tenant::demo("http://localhost/cb");
-    nobody.apps[1].federated_credentials.clear();
-    let harness = Harness::with(nobody).await;
+    let mut untrusting = Tenant::demo("http://localhost/cb");
+    untrusting.apps[1].federated_credentials.clear();
+    let harness = Harness::with(untrusting).await;
     let assertion = token_of_identity(&harness, EXCHANGE).await;
     let refused = with(&harness, &assertion);
     harness
@@ -164,7 +164,7 @@ async fn issuer_subject_and_audience_are_those_of_the_registration() {
 }
 
 #[tokio::test]
-async fn a_token_for_another_resource_or_with_another_signature_is_no_assertion() {
+async fn token_for_other_resource_is_rejected_as_assertion() {
     let harness = Harness::start().await;
     let gateway = format!("api://{}", demo::GATEWAY_CLIENT_ID);
     let other = token_of_identity(&harness, &gateway).await;

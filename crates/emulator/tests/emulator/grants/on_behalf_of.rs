@@ -1,4 +1,4 @@
-//! On-behalf-of: an API asks for another API in the name of who called it.
+//! The on-behalf-of grant: an API requests a token for another API on behalf of its caller.
 
 use emulator::{Command, Requirement, SignInAudience, Tenant, demo};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::tokens::claims;
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
-/// The pairs of a request on behalf of the bearer of `token`.
+/// Returns the parameters of a request on behalf of the bearer of `token`.
 fn on_behalf_of<'a>(token: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let mut all = vec![
         ("grant_type", GRANT),
@@ -27,7 +27,7 @@ async fn token_for_the_gateway(harness: &Harness) -> String {
 }
 
 #[tokio::test]
-async fn an_api_gets_a_token_for_the_next_in_the_persons_name() {
+async fn api_exchanges_users_token_for_next_api() {
     let harness = Harness::start().await;
     let token = token_for_the_gateway(&harness).await;
     let asked = format!("{} openid offline_access", reports());
@@ -64,7 +64,7 @@ async fn an_api_gets_a_token_for_the_next_in_the_persons_name() {
 }
 
 #[tokio::test]
-async fn only_a_persons_token_for_the_asking_api_will_do() {
+async fn assertion_must_be_users_token_for_client() {
     let harness = Harness::start().await;
     let token = token_for_the_gateway(&harness).await;
     let scope = reports();
@@ -104,7 +104,7 @@ async fn only_a_persons_token_for_the_asking_api_will_do() {
 }
 
 #[tokio::test]
-async fn the_request_is_for_one_resource_at_one_tenant_by_a_client_that_proves_itself() {
+async fn on_behalf_of_request_with_invalid_parameters_is_rejected() {
     let mut tenant = Tenant::demo("http://localhost/cb");
     tenant.apps[1].sign_in_audience = SignInAudience::MultipleOrgs;
     let harness = Harness::with(tenant).await;
@@ -142,9 +142,9 @@ async fn the_request_is_for_one_resource_at_one_tenant_by_a_client_that_proves_i
     }
 }
 
-/// An error that is switched on, or a policy, has Entra's shape for this grant.
+/// Injected errors and policies have Entra's form for this grant.
 #[tokio::test]
-async fn a_policy_of_the_next_api_wants_the_person_back() {
+async fn policy_of_next_api_returns_claims_challenge() {
     let harness = Harness::start().await;
     let token = token_for_the_gateway(&harness).await;
     let scope = reports();
@@ -161,7 +161,7 @@ async fn a_policy_of_the_next_api_wants_the_person_back() {
         .await;
     assert_eq!(body["suberror"], "basic_action");
     assert!(body["claims"].is_string(), "{body}");
-    // Who gave a second factor at the sign-in has given it for what follows.
+    // A second factor at the sign-in also counts for the tokens derived from it.
     let bridge = demo::BRIDGE_CLIENT_ID.to_string();
     harness
         .apply(Command::Require {
