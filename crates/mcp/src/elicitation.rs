@@ -5,7 +5,7 @@
 //! servers, which pass as they are (`translate` between the eras), or what the page is for.
 //!
 //! The state that a host of the modern era is given names the question and nothing else. It does
-//! not begin as the states of connections do (`round`), because it is good on any of them.
+//! not begin as the states of connections do (`mrtr`), because it is good on any of them.
 
 use serde_json::json;
 
@@ -150,8 +150,8 @@ impl Return {
 #[cfg(test)]
 mod tests {
     use super::{Answer, Return, answer, is_declared, is_offered, may_ask, name, required};
-    use crate::round::tests::message;
-    use crate::{RequestId, round};
+    use crate::mrtr::tests::message;
+    use crate::{RequestId, mrtr};
 
     #[test]
     fn hosts_are_asked_that_say_so() {
@@ -182,7 +182,7 @@ mod tests {
     fn what_comes_back_is_the_request_as_it_was() {
         let id = name("x");
         let question = required(&RequestId::number(1), &id, "https://a.example/", "Go there");
-        assert_eq!(round::kept_state(&question), None, "good on any connection");
+        assert_eq!(mrtr::kept_state(&question), None, "good on any connection");
         let back = |more: &str| {
             let params = format!(r#""a" : 1.0,{more}"requestState":"{id}","name":"t""#);
             let back = Return::of(&message(&format!(

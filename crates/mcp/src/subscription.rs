@@ -177,7 +177,7 @@ fn meta(id: &RequestId, params: &Object<'_>) -> String {
 mod tests {
     use super::{Filter, ended};
     use crate::RequestId;
-    use crate::round::tests::message;
+    use crate::mrtr::tests::message;
 
     fn asked(filter: &str, capabilities: &str) -> Filter {
         let text =

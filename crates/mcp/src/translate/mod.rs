@@ -3,21 +3,21 @@
 //! Owns: what each side is told in the other's stead. A translation speaks the host's era to the
 //! host and the server's era to the server. Does no I/O, keeps no time and never waits: it is
 //! told what happened and says what to do.
-//! Does not own: finding out which era a server speaks, or how a message gets there (`up`).
+//! Does not own: finding out which era a server speaks, or how a message gets there (`upstream`).
 //!
 //! Invariant: what need not change stays as it was written. Messages are put together from
 //! pieces of those that came in, and a message that needs no change is the one that came in.
 
+mod input_request;
 mod legacy_host;
 mod modern_host;
 pub(crate) mod splice;
-mod wish;
 
 pub(crate) use legacy_host::LegacyHost;
 pub(crate) use modern_host::{ModernHost, StateNumber};
 
-use crate::round::OWN;
-use crate::up::Failure;
+use crate::mrtr::OWN;
+use crate::upstream::Failure;
 use crate::{Era, Message, RequestId};
 
 /// The levels of a log, the most talkative first.

@@ -1,6 +1,6 @@
 //! Arrays of messages, as servers of 2025-03-26 may send them.
 
-use mcp::up::Failure;
+use mcp::upstream::Failure;
 
 use crate::server::{Host, request};
 

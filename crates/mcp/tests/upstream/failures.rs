@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::Response;
 use mcp::Message;
-use mcp::up::Failure;
+use mcp::upstream::Failure;
 use model::config::Transport;
 use tokio::net::TcpListener;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use mcp::Message;
-use mcp::up::Failure;
+use mcp::upstream::Failure;
 use model::config::Transport;
 
 use crate::server::{Host, Server, request, text};

@@ -2,7 +2,7 @@
 
 use http::Method;
 use mcp::Message;
-use mcp::up::Failure;
+use mcp::upstream::Failure;
 use model::config::Transport;
 
 use crate::server::{Call, Events, Host, Server, request, text};
@@ -101,7 +101,7 @@ async fn a_cut_fails_what_waits_and_ends_the_session() {
     let mut failed = Vec::new();
     for _ in 0..2 {
         match host.event().await {
-            mcp::up::UpstreamEvent::Failed {
+            mcp::upstream::UpstreamEvent::Failed {
                 request,
                 failure: Failure::StreamEnded,
             } => {

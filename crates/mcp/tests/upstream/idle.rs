@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::Response;
-use mcp::up::{Client, ClientOptions};
+use mcp::upstream::{Client, ClientOptions};
 use mcp::{Message, RequestId};
 use model::config::Transport;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::Method;
-use mcp::up::{Failure, Learned};
+use mcp::upstream::{Failure, Learned};
 use mcp::{Message, RequestId};
 use model::config::Transport;
 use serde_json::{Value, json};

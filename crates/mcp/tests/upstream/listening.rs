@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderValue, Method};
-use mcp::up::{Failure, UpstreamEvent};
+use mcp::upstream::{Failure, UpstreamEvent};
 use model::config::Transport;
 
 use crate::server::{Host, Server, client, request};

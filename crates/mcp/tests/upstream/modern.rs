@@ -1,6 +1,6 @@
 //! The era without a handshake.
 
-use mcp::up::Failure;
+use mcp::upstream::Failure;
 use mcp::{Message, RequestId};
 use model::config::Transport;
 use serde_json::{Value, json};

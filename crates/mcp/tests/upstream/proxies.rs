@@ -2,7 +2,7 @@
 
 use std::io;
 
-use mcp::up::{Client, ClientOptions, Failure};
+use mcp::upstream::{Client, ClientOptions, Failure};
 use model::config::{Proxy, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};

@@ -12,7 +12,9 @@ use axum::extract::{ConnectInfo, Request};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use mcp::memory::Budget;
-use mcp::up::{Client, ClientOptions, Failure, Learned, Upstream, UpstreamEvent, UpstreamOptions};
+use mcp::upstream::{
+    Client, ClientOptions, Failure, Learned, Upstream, UpstreamEvent, UpstreamOptions,
+};
 use mcp::{Message, RequestId, sse};
 use model::EndpointUrl;
 use model::config::Transport;

@@ -1,7 +1,7 @@
 //! Answers that come as event streams, and requests side by side.
 
 use http::{HeaderValue, Method};
-use mcp::up::{Failure, UpstreamEvent};
+use mcp::upstream::{Failure, UpstreamEvent};
 
 use crate::server::{Host, request, text};
 

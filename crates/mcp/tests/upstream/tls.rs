@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use mcp::up::{Client, ClientError, ClientOptions, Failure};
+use mcp::upstream::{Client, ClientError, ClientOptions, Failure};
 use model::config::{Proxy, Transport};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use reach::CertificateFlaw;

@@ -4,7 +4,7 @@ use super::super::splice::{Object, quoted};
 use super::super::{Action, UNNAMED};
 use super::{LegacyHost, Says};
 use crate::era::META_SERVER_INFO;
-use crate::up::Failure;
+use crate::upstream::Failure;
 use crate::{LATEST_LEGACY, Message, RequestId, SUPPORTED_LEGACY, era};
 
 /// `initialize` that is not answered.

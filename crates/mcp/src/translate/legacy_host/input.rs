@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use super::super::Action;
+use super::super::input_request;
 use super::super::splice::{Object, with};
-use super::super::wish;
 use super::{Call, LegacyHost, Stage};
 use crate::message::INTERNAL_ERROR;
 use crate::{Message, RequestId};
@@ -53,8 +53,8 @@ impl LegacyHost {
         let wanted = result.object("inputRequests");
         let capabilities = Object::of(&self.says.capabilities);
         for (_, request) in wanted.members() {
-            if let Some(missing) = wish::missing(&capabilities, &Object::of(request)) {
-                return vec![Action::answer(wish::refusal(host, &missing))];
+            if let Some(missing) = input_request::missing(&capabilities, &Object::of(request)) {
+                return vec![Action::answer(input_request::refusal(host, &missing))];
             }
         }
         let mut gathering = Gathering {

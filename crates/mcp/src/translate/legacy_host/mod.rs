@@ -2,11 +2,11 @@
 //!
 //! Owns: the handshake made of `server/discover`; the `_meta` of every request; the answers that
 //! the modern era has no question for (`ping`, `logging/setLevel`). Its parts: `input`, requests
-//! of the server to the host, and `listening`, the notifications.
+//! of the server to the host, and `subscriptions`, the notifications.
 
 mod handshake;
 mod input;
-mod listening;
+mod subscriptions;
 
 use std::collections::HashMap;
 
@@ -16,12 +16,12 @@ use crate::era::{
     META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_LOG_LEVEL, META_PROTOCOL_VERSION,
 };
 use crate::message::{INVALID_PARAMS, INVALID_REQUEST};
-use crate::round::OWN;
-use crate::up::Failure;
+use crate::mrtr::OWN;
+use crate::upstream::Failure;
 use crate::{Kind, LATEST_MODERN, Message, RequestId};
 use handshake::Handshake;
 use input::Gathering;
-use listening::Listening;
+use subscriptions::Listening;
 
 /// See the module.
 #[derive(Debug, Default)]

@@ -1,4 +1,4 @@
-use crate::up::Failure;
+use crate::upstream::Failure;
 
 use super::super::tests::{error, id, notification, request, result, shown, text, to_server};
 use super::LegacyHost;

@@ -7,9 +7,9 @@
 use std::sync::Arc;
 
 use super::super::Action;
+use super::super::input_request;
 use super::super::splice::{Object, quoted};
-use super::super::wish;
-use super::says::Says;
+use super::request_meta::Says;
 use super::{ModernHost, OWN, Stage, is_awaited, number, subject};
 use crate::message::{INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::{Message, RequestId};
@@ -62,7 +62,7 @@ impl ModernHost {
             return vec![refuse(&id, INTERNAL_ERROR, text)];
         };
         let capabilities = Object::of(&call.says.capabilities);
-        if wish::missing(&capabilities, &Object::of(&wish)).is_some() {
+        if input_request::missing(&capabilities, &Object::of(&wish)).is_some() {
             return vec![refuse(&id, METHOD_NOT_FOUND, "the client cannot do this")];
         }
         let host = match &call.stage {

@@ -2,18 +2,18 @@
 //!
 //! Owns: which of the host's requests are at the server and under which ids, what the results
 //! need that the older era does not have, and which notifications belong to which request. Its
-//! parts: `session`, the handshake with the server; `says`, what each request says of its host;
-//! `input`, requests of the server to the host; `visit`, errors that are such; `listening`,
+//! parts: `session`, the handshake with the server; `request_meta`, what each request says of its host;
+//! `input`, requests of the server to the host; `url_elicitation`, errors that are such; `subscriptions`,
 //! subscriptions.
 //!
 //! The server has each request under an id of ours: what the server still works at may be
 //! answered for the host already, and the host may use its id again.
 
 mod input;
-mod listening;
-mod says;
+mod request_meta;
 mod session;
-mod visit;
+mod subscriptions;
+mod url_elicitation;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,14 +21,14 @@ use std::sync::Arc;
 use super::splice::{Object, with};
 use super::{Action, RESOURCE_NOT_FOUND, is_own};
 use crate::message::{INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND};
-use crate::round::OWN;
-use crate::up::Failure;
+use crate::mrtr::OWN;
+use crate::upstream::Failure;
 use crate::{Kind, Message, RequestId};
 use input::Question;
 pub(crate) use input::StateNumber;
-use listening::Listening;
-use says::Says;
+use request_meta::Says;
 use session::{Ready, Session};
+use subscriptions::Listening;
 
 /// What the older era has and this one gave up: a host that asks for it gets the answer that any
 /// server of its era gives.
@@ -167,7 +167,7 @@ impl ModernHost {
         if let Some(state) = params.string("requestState") {
             return self.on_round(&request, &id, says, &state);
         }
-        if let Some(refusal) = visit::declined(&id, &params) {
+        if let Some(refusal) = url_elicitation::declined(&id, &params) {
             return vec![refusal];
         }
         let waiting = Waiting {
@@ -195,7 +195,7 @@ impl ModernHost {
         let mut params = Object::of_raw(request.params());
         params.cut("inputResponses");
         let subject = subject(&params);
-        says::strip(&mut params);
+        request_meta::strip(&mut params);
         let at_server = self.own_id();
         let sent = with(&request, Some(&at_server), &params.text());
         let call = Call {
@@ -344,7 +344,7 @@ impl ModernHost {
                 let token = params.get("progressToken");
                 let call = self.call_on(on, |call| call.token.as_deref() == token);
                 let told = call.and_then(|(host, call)| {
-                    let message = says::progress(message, &params, call)?;
+                    let message = request_meta::progress(message, &params, call)?;
                     Some((message, host))
                 });
                 on_request(told)

@@ -6,7 +6,7 @@ use super::super::{Action, LOG_LEVELS, UNNAMED};
 use super::{ModernHost, Outcome, Waiting};
 use crate::era::{META_SERVER_INFO, is_modern_error};
 use crate::message::METHOD_NOT_FOUND;
-use crate::up::Failure;
+use crate::upstream::Failure;
 use crate::{LATEST_LEGACY, Message, RequestId, SUPPORTED_MODERN};
 
 #[derive(Debug, Default)]

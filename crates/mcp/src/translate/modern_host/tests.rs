@@ -1,8 +1,8 @@
-mod listening;
-mod visit;
+mod subscriptions;
+mod url_elicitation;
 
 use crate::Message;
-use crate::up::Failure;
+use crate::upstream::Failure;
 
 use super::super::tests::{error, id, notification, request, result, shown, text, to_server};
 use super::{Action, ModernHost, input};
@@ -420,7 +420,7 @@ fn a_lost_session_is_followed_by_another() {
     let mut host = called("{}");
     host.on_host(listen("9", "{}"));
     let gone = Failure::SessionGone {
-        generation: crate::up::Generation::default(),
+        generation: crate::upstream::Generation::default(),
     };
     assert_eq!(
         shown(&host.lose_session(&gone)),

@@ -10,12 +10,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::super::Action;
+use super::super::input_request;
 use super::super::splice::Object;
-use super::super::wish;
 use super::input::ASKING;
 use super::{Call, ModernHost};
 use crate::message::INVALID_PARAMS;
-use crate::round::OWN;
+use crate::mrtr::OWN;
 use crate::{Message, RequestId, json};
 
 /// The error of the older era; this one has none in its place.
@@ -53,8 +53,8 @@ impl ModernHost {
         for (at, elicitation) in required.data.elicitations.iter().enumerate() {
             let wish = wish_of(elicitation);
             let capabilities = Object::of(&call.says.capabilities);
-            if let Some(missing) = wish::missing(&capabilities, &wish) {
-                return Some(Action::answer(wish::refusal(host, &missing)));
+            if let Some(missing) = input_request::missing(&capabilities, &wish) {
+                return Some(Action::answer(input_request::refusal(host, &missing)));
             }
             wishes.put(&format!("{OWN}{NAME}{}", at + 1), wish.text());
         }

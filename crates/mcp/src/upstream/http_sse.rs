@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use http::Uri;
 
-use super::answer::{self, Asked};
 use super::in_flight::Lane;
 use super::outgoing::{HttpSession, Outgoing};
+use super::response::{self, Asked};
 use super::state::{Generation, SseSession};
 use super::stream::{EventStream, Mark};
 use super::{Failure, Shared, UpstreamEvent};
@@ -71,7 +71,7 @@ impl Shared {
             id: None,
             session: None,
         };
-        let stream = answer::stream(
+        let stream = response::stream(
             response,
             asked,
             self.client.limit(),
@@ -127,7 +127,7 @@ impl Shared {
             id: None,
             session: Some(session.generation),
         };
-        match answer::read(response, asked, self.client.limit(), &self.memory).await {
+        match response::read(response, asked, self.client.limit(), &self.memory).await {
             Err(Failure::Rejected {
                 status: 400 | 410, ..
             }) => Err(Failure::SessionGone {

@@ -12,10 +12,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
-use super::answer::{self, Answer, Asked};
 use super::idle::Answered;
 use super::in_flight::Lane;
 use super::outgoing::{HttpSession, Outgoing};
+use super::response::{self, Answer, Asked};
 use super::state::{Gate, Generation, Route, State};
 use super::stream::{Cut, EventStream, LINGER, LONGEST_BACK_OFF, Mark};
 use super::translated::{legacy_refusal, modern_refusal};
@@ -244,7 +244,7 @@ impl Shared {
             session: session.named(outgoing.era()),
         };
         let response = self.post(outgoing, session, Vec::new()).await?;
-        answer::read(response, asked, self.client.limit(), &self.memory)
+        response::read(response, asked, self.client.limit(), &self.memory)
             .await
             .map(drop)
     }
@@ -273,7 +273,7 @@ impl Shared {
             id: Some(id),
             session,
         };
-        match answer::read(response, asked, self.client.limit(), &self.memory).await? {
+        match response::read(response, asked, self.client.limit(), &self.memory).await? {
             Answer::Message(message) if message.id().is_none() && message.error().is_some() => {
                 let body = Some(message);
                 Err(Failure::Rejected { status, body })
@@ -489,7 +489,7 @@ impl Shared {
             Err(error) => return Opened::NotNow(Failure::without_response(&error, uri)),
         };
         let asked = Asked { id: None, session };
-        match answer::stream(
+        match response::stream(
             response,
             asked,
             self.client.limit(),

@@ -11,15 +11,15 @@ use http::StatusCode;
 use model::config::Transport;
 use serde_json::value::RawValue;
 
-use super::answer::Answer;
 use super::outgoing::Outgoing;
+use super::response::Answer;
 use super::state::{Generation, State};
 use super::stream::Mark;
 use super::{Failure, Shared, UpstreamEvent};
 use crate::era::{UNSUPPORTED_VERSION, is_discovery, is_modern_error};
 use crate::handshake::InitializeResult;
+use crate::header_validation::is_complete;
 use crate::message::{INVALID_PARAMS, METHOD_NOT_FOUND};
-use crate::mirrored::is_complete;
 use crate::translate::{Action, LegacyHost, ModernHost, StateNumber, Translation};
 use crate::{Era, Message, RequestId, SUPPORTED_MODERN};
 

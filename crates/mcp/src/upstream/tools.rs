@@ -8,8 +8,8 @@ use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::answer::{self, Answer, Asked};
 use super::outgoing::{HttpSession, Outgoing};
+use super::response::{self, Answer, Asked};
 use super::stream::EventStream;
 use super::{Failure, Shared};
 use crate::era::{
@@ -76,7 +76,7 @@ impl Shared {
             id: list.message.id(),
             session: None,
         };
-        let read = answer::read(response, asked, self.client.limit(), &self.memory).await;
+        let read = response::read(response, asked, self.client.limit(), &self.memory).await;
         let answer = match read.ok()? {
             Answer::Message(message) => message,
             Answer::Events(stream) => last_of(*stream, list.message.id()?).await?,

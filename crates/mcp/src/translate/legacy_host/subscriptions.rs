@@ -9,7 +9,7 @@ use super::super::splice::{Object, quoted, with};
 use super::{LegacyHost, done};
 use crate::era::META_SUBSCRIPTION;
 use crate::message::INVALID_PARAMS;
-use crate::up::Failure;
+use crate::upstream::Failure;
 use crate::{Message, RequestId, json};
 
 #[derive(Debug, Default)]

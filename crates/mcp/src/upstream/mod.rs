@@ -16,16 +16,16 @@
 //! translation stands between the host and what is sent then, and what it says is done here
 //! (`translated`). Which era a server speaks is learned once for all its connections.
 
-mod answer;
 mod client;
 mod connection;
 mod failure;
 mod http_sse;
 mod idle;
 mod in_flight;
-mod learned;
 mod outgoing;
 mod proxy;
+mod response;
+mod server_traits;
 mod state;
 mod stream;
 mod streamable;
@@ -47,7 +47,7 @@ use tokio_util::task::TaskTracker;
 
 pub use client::{Client, ClientError, ClientOptions};
 pub use failure::Failure;
-pub use learned::Learned;
+pub use server_traits::Learned;
 pub use state::Generation;
 pub use translated::HELD;
 
