@@ -15,14 +15,14 @@ use crate::translate::splice::Object;
 use crate::{Era, Message, RequestId, json};
 
 /// How the names of our questions begin.
-const OWN: &str = "postern-page:";
+const ID_PREFIX: &str = "postern-page:";
 
 /// The name of the one question in a result that asks it.
 const PAGE: &str = "page";
 
 /// What a host said to the question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum ElicitationAction {
     /// It shows the page.
     Accepted,
     /// Its person does not want to see it, or has dismissed the question.
@@ -33,11 +33,11 @@ pub enum Answer {
 
 /// A request with which a host comes back from our question.
 #[derive(Clone, Debug)]
-pub struct Return {
+pub struct ElicitationRetry {
     /// Of the question.
     pub id: String,
     /// What the host says to it; `None` if it says nothing.
-    pub answer: Option<Answer>,
+    pub answer: Option<ElicitationAction>,
     /// The request as it was before, but for its id: nothing of ours goes on to the server.
     pub request: Message,
 }
@@ -45,21 +45,22 @@ pub struct Return {
 /// The name of a question. `unique` has to be impossible to guess.
 #[must_use]
 pub fn name(unique: &str) -> String {
-    format!("{OWN}{unique}")
+    format!("{ID_PREFIX}{unique}")
 }
 
 /// Whether the host of an `initialize` can be asked.
 #[must_use]
 pub fn is_offered(initialize: &Message) -> bool {
-    let capabilities = InitializeParams::of(initialize).and_then(|params| params.capabilities);
-    has_url_mode(&Object::of_raw(capabilities))
+    let capabilities =
+        InitializeParams::from_request(initialize).and_then(|params| params.capabilities);
+    has_url_mode(&Object::from_raw(capabilities))
 }
 
 /// Whether this request of the modern era can be answered with the question. One that answers a
 /// question of the server cannot: its host would come back without that answer.
 #[must_use]
 pub fn may_ask(request: &Message) -> bool {
-    let params = Object::of_raw(request.params());
+    let params = Object::from_raw(request.params());
     let has = |name: &str| params.get(name).is_some();
     request.method() == Some("tools/call")
         && !has("requestState")
@@ -70,9 +71,10 @@ pub fn may_ask(request: &Message) -> bool {
 /// Whether the host of this request of the modern era can be asked, with whatever call it makes.
 #[must_use]
 pub fn is_declared(request: &Message) -> bool {
-    let params = Object::of_raw(request.params());
+    let params = Object::from_raw(request.params());
     let meta = params.object("_meta");
-    Era::of(request) == Era::Modern && has_url_mode(&meta.object(META_CLIENT_CAPABILITIES))
+    Era::from_message(request) == Era::Modern
+        && has_url_mode(&meta.object(META_CLIENT_CAPABILITIES))
 }
 
 fn has_url_mode(capabilities: &Object<'_>) -> bool {
@@ -107,34 +109,36 @@ pub fn completed(name: &str) -> Message {
 
 /// What the answer of a host of the legacy era says.
 #[must_use]
-pub fn answer(response: &Message) -> Answer {
+pub fn action(response: &Message) -> ElicitationAction {
     match response.result() {
-        Some(result) => action(&Object::of(result.get())),
-        None => Answer::Unable,
+        Some(result) => result_action(&Object::parse(result.get())),
+        None => ElicitationAction::Unable,
     }
 }
 
-fn action(result: &Object<'_>) -> Answer {
+fn result_action(result: &Object<'_>) -> ElicitationAction {
     match result.string("action").as_deref() {
-        Some("accept") => Answer::Accepted,
-        Some(_) | None => Answer::Declined,
+        Some("accept") => ElicitationAction::Accepted,
+        Some(_) | None => ElicitationAction::Declined,
     }
 }
 
-impl Return {
+impl ElicitationRetry {
     /// Of a request with the state of a question of ours; `None` for any other message.
     #[must_use]
-    pub fn of(message: &Message) -> Option<Self> {
-        if !json::contains(message.bytes(), OWN.as_bytes()) {
+    pub fn from_request(message: &Message) -> Option<Self> {
+        if !json::contains(message.bytes(), ID_PREFIX.as_bytes()) {
             return None;
         }
-        let mut params = Object::of_raw(message.params());
+        let mut params = Object::from_raw(message.params());
         let id = params.string("requestState")?;
-        if !id.starts_with(OWN) {
+        if !id.starts_with(ID_PREFIX) {
             return None;
         }
         let given = params.object("inputResponses");
-        let answer = given.get(PAGE).map(|given| action(&Object::of(given)));
+        let answer = given
+            .get(PAGE)
+            .map(|given| result_action(&Object::parse(given)));
         for ours in ["requestState", "inputResponses"] {
             params.cut(ours);
         }
@@ -149,7 +153,10 @@ impl Return {
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, Return, answer, is_declared, is_offered, may_ask, name, required};
+    use super::{
+        ElicitationAction, ElicitationRetry, action, is_declared, is_offered, may_ask, name,
+        required,
+    };
     use crate::mrtr::tests::message;
     use crate::{RequestId, mrtr};
 
@@ -185,7 +192,7 @@ mod tests {
         assert_eq!(mrtr::kept_state(&question), None, "good on any connection");
         let back = |more: &str| {
             let params = format!(r#""a" : 1.0,{more}"requestState":"{id}","name":"t""#);
-            let back = Return::of(&message(&format!(
+            let back = ElicitationRetry::from_request(&message(&format!(
                 r#""method":"tools/call","params":{{{params}}}"#
             )));
             let back = back.unwrap();
@@ -195,19 +202,25 @@ mod tests {
             back.answer
         };
         let given = |answer: &str| back(&format!(r#""inputResponses":{{"page":{answer}}},"#));
-        assert_eq!(given(r#"{"action":"accept"}"#), Some(Answer::Accepted));
-        assert_eq!(given(r#"{"action":"cancel"}"#), Some(Answer::Declined));
-        assert_eq!(given("7"), Some(Answer::Declined));
+        assert_eq!(
+            given(r#"{"action":"accept"}"#),
+            Some(ElicitationAction::Accepted)
+        );
+        assert_eq!(
+            given(r#"{"action":"cancel"}"#),
+            Some(ElicitationAction::Declined)
+        );
+        assert_eq!(given("7"), Some(ElicitationAction::Declined));
         assert_eq!(back(""), None);
         let other = message(r#""method":"tools/call","params":{"requestState":"postern:n:1"}"#);
-        assert!(Return::of(&other).is_none());
+        assert!(ElicitationRetry::from_request(&other).is_none());
     }
 
     #[test]
     fn an_error_says_that_nobody_was_asked() {
         let error = message(r#""error":{"code":-32602,"message":"no"}"#);
-        assert_eq!(answer(&error), Answer::Unable);
+        assert_eq!(action(&error), ElicitationAction::Unable);
         let result = message(r#""result":{"action":"decline"}"#);
-        assert_eq!(answer(&result), Answer::Declined);
+        assert_eq!(action(&result), ElicitationAction::Declined);
     }
 }

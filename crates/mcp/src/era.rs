@@ -105,15 +105,15 @@ impl Era {
 
     /// The era of one message of a client. Responses are legacy: modern clients send none.
     #[must_use]
-    pub fn of(message: &Message) -> Self {
-        Peek::at(message).era(message.method())
+    pub fn from_message(message: &Message) -> Self {
+        ParamsView::new(message).era(message.method())
     }
 }
 
 /// What the wire has to know of a message's `params`; whatever is not there, or not of the kind
 /// it should be, is `None`.
 #[derive(Default)]
-pub(crate) struct Peek<'a> {
+pub(crate) struct ParamsView<'a> {
     name: Option<Text<'a>>,
     uri: Option<Text<'a>>,
     task_id: Option<Text<'a>>,
@@ -123,8 +123,8 @@ pub(crate) struct Peek<'a> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl<'a> Peek<'a> {
-    pub(crate) fn at(message: &'a Message) -> Self {
+impl<'a> ParamsView<'a> {
+    pub(crate) fn new(message: &'a Message) -> Self {
         let Some(marks) = message.marks() else {
             return Self::default();
         };
@@ -156,7 +156,7 @@ impl<'a> Peek<'a> {
 
     /// What the header `Mcp-Name` repeats, for the methods that have it (2026-07-28, Streamable
     /// HTTP, "Standard Request Headers"; SEP-2663 for tasks).
-    pub(crate) fn mirrored_name(&self, method: &str) -> Option<&str> {
+    pub(crate) fn mcp_name(&self, method: &str) -> Option<&str> {
         let name = match method {
             "tools/call" | "prompts/get" => &self.name,
             "resources/read" => &self.uri,
@@ -181,7 +181,7 @@ where
 mod tests {
     use bytes::Bytes;
 
-    use super::{Era, Peek, is_discovery, is_modern_error};
+    use super::{Era, ParamsView, is_discovery, is_modern_error};
     use crate::message::Message;
 
     fn message(text: &str) -> Message {
@@ -209,10 +209,10 @@ mod tests {
         ] {
             let text =
                 format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
-            assert_eq!(Era::of(&message(&text)), era, "{text}");
+            assert_eq!(Era::from_message(&message(&text)), era, "{text}");
         }
         assert_eq!(
-            Era::of(&message(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#)),
+            Era::from_message(&message(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#)),
             Era::Legacy
         );
     }
@@ -274,9 +274,9 @@ mod tests {
             let params = format!(r#"{{{odd},{meta},"name":"last"}}"#);
             let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{params}}}"#);
             let message = message(&text);
-            let peek = Peek::at(&message);
-            assert_eq!(peek.version(), Some("2026-07-28"), "{text}");
-            assert_eq!(peek.mirrored_name("tools/call"), Some("last"), "{text}");
+            let view = ParamsView::new(&message);
+            assert_eq!(view.version(), Some("2026-07-28"), "{text}");
+            assert_eq!(view.mcp_name("tools/call"), Some("last"), "{text}");
         }
     }
 
@@ -284,10 +284,10 @@ mod tests {
     fn one_odd_value_hides_no_other() {
         let text = r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"name":{"a":1},"uri":"a\u00e9","_meta":1}}"#;
         let message = message(text);
-        let peek = Peek::at(&message);
-        assert_eq!(peek.mirrored_name("tools/call"), None);
-        assert_eq!(peek.mirrored_name("resources/read"), Some("aé"));
-        assert_eq!(peek.mirrored_name("ping"), None);
-        assert_eq!(peek.version(), None);
+        let view = ParamsView::new(&message);
+        assert_eq!(view.mcp_name("tools/call"), None);
+        assert_eq!(view.mcp_name("resources/read"), Some("aé"));
+        assert_eq!(view.mcp_name("ping"), None);
+        assert_eq!(view.version(), None);
     }
 }

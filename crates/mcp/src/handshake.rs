@@ -62,7 +62,7 @@ impl<'a> Implementation<'a> {
     /// Reads who the client is from the `_meta` of a request of the modern era. Returns `None` if
     /// the request does not say.
     #[must_use]
-    pub fn of_client(request: &'a Message) -> Option<Self> {
+    pub fn from_request(request: &'a Message) -> Option<Self> {
         let params: ModernParams<'_> = json::read(request.params()?.get()).ok()?;
         params.meta?.client_info
     }
@@ -89,7 +89,7 @@ struct ModernMeta<'a> {
 impl<'a> InitializeParams<'a> {
     /// Of an `initialize` request; `None` for any other message, or one without a version.
     #[must_use]
-    pub fn of(message: &'a Message) -> Option<Self> {
+    pub fn from_request(message: &'a Message) -> Option<Self> {
         match message.method() {
             Some("initialize") => json::read(message.params()?.get()).ok(),
             Some(_) | None => None,
@@ -100,7 +100,7 @@ impl<'a> InitializeParams<'a> {
 impl<'a> InitializeResult<'a> {
     /// Of the answer to `initialize`; `None` for an error, or an answer without a version.
     #[must_use]
-    pub fn of(message: &'a Message) -> Option<Self> {
+    pub fn from_response(message: &'a Message) -> Option<Self> {
         json::read(message.result()?.get()).ok()
     }
 }
@@ -120,7 +120,7 @@ mod tests {
                 r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{{"a":1,"_meta":{meta}}}}}"#
             );
             let request = Message::parse(text.into()).unwrap();
-            Implementation::of_client(&request).map(|client| client.name.into_owned())
+            Implementation::from_request(&request).map(|client| client.name.into_owned())
         };
         let said = format!(r#"{{"{META_CLIENT_INFO}":{{"name":"Ünl\u00fc","version":"1"}}}}"#);
         assert_eq!(name(&said).as_deref(), Some("Ünlü"));
@@ -137,7 +137,7 @@ mod tests {
                 "capabilities":{"x": 1.0},"clientInfo":{"name":"Cl\u00e4ude","version":"1","icons":[]}}}"#,
         ));
         let request = request.unwrap();
-        let params = InitializeParams::of(&request).unwrap();
+        let params = InitializeParams::from_request(&request).unwrap();
         assert_eq!(params.protocol_version, "2025-06-18");
         assert_eq!(params.capabilities.unwrap().get(), r#"{"x": 1.0}"#);
         assert_eq!(params.client_info.unwrap().name, "Cläude");
@@ -146,11 +146,12 @@ mod tests {
             br#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-03-26","serverInfo":"odd"}}"#,
         ));
         let answer = answer.unwrap();
-        let result = InitializeResult::of(&answer).unwrap();
+        let result = InitializeResult::from_response(&answer).unwrap();
         assert_eq!(result.protocol_version, "2025-03-26");
         assert!(result.server_info.is_none() && result.capabilities.is_none());
         assert!(
-            InitializeParams::of(&answer).is_none() && InitializeResult::of(&request).is_none()
+            InitializeParams::from_request(&answer).is_none()
+                && InitializeResult::from_response(&request).is_none()
         );
     }
 }

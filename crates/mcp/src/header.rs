@@ -23,7 +23,7 @@ const ENCODED_END: &str = "?=";
 /// A value mirrored from a body (2026-07-28, Streamable HTTP, "Value Encoding"): itself where it
 /// is plain ASCII without spaces around, else base64 between `=?base64?` and `?=`.
 #[must_use]
-pub fn mirrored(value: &str) -> HeaderValue {
+pub fn encode_value(value: &str) -> HeaderValue {
     let encoded = || format!("{ENCODED_START}{}{ENCODED_END}", STANDARD.encode(value));
     let text = if is_plain(value) {
         value.to_owned()
@@ -35,7 +35,7 @@ pub fn mirrored(value: &str) -> HeaderValue {
 
 /// What [`mirrored`] was made from; none where it is badly encoded.
 #[must_use]
-pub fn unmirrored(value: &str) -> Option<String> {
+pub fn decode_value(value: &str) -> Option<String> {
     let encoded = value
         .strip_prefix(ENCODED_START)
         .and_then(|rest| rest.strip_suffix(ENCODED_END));
@@ -57,7 +57,7 @@ fn is_plain(value: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{mirrored, unmirrored};
+    use super::{decode_value, encode_value};
 
     #[test]
     fn values_are_encoded_as_the_specification_shows() {
@@ -70,8 +70,8 @@ mod tests {
             ("=?base64?literal?=", "=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?="),
             ("", ""),
         ] {
-            assert_eq!(mirrored(value), header, "{value}");
-            assert_eq!(unmirrored(header).as_deref(), Some(value));
+            assert_eq!(encode_value(value), header, "{value}");
+            assert_eq!(decode_value(header).as_deref(), Some(value));
         }
     }
 }

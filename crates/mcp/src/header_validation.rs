@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 pub use crate::era::HEADER_MISMATCH;
-use crate::era::{MISSING_CAPABILITY, Peek, UNSUPPORTED_VERSION};
+use crate::era::{MISSING_CAPABILITY, ParamsView, UNSUPPORTED_VERSION};
 use crate::message::{INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::{Message, SUPPORTED_LEGACY, ToolHeaders, header, json};
 
@@ -17,9 +17,9 @@ use crate::{Message, SUPPORTED_LEGACY, ToolHeaders, header, json};
 /// version in its headers: a body that lacks what it needs is still to be told so.
 #[must_use]
 pub fn is_modern(message: &Message, headers: &HeaderMap) -> bool {
-    let peek = Peek::at(message);
+    let view = ParamsView::new(message);
     let version = headers.get(header::PROTOCOL_VERSION);
-    peek.version().is_some()
+    view.version().is_some()
         || message.method() == Some("server/discover")
         || version.is_some_and(|version| !SUPPORTED_LEGACY.iter().any(|legacy| version == legacy))
 }
@@ -27,10 +27,10 @@ pub fn is_modern(message: &Message, headers: &HeaderMap) -> bool {
 /// The first header of a modern request that does not say what its body says.
 #[must_use]
 pub fn mismatch(request: &Message, headers: &HeaderMap, tools: &ToolHeaders) -> Option<HeaderName> {
-    let peek = Peek::at(request);
+    let view = ParamsView::new(request);
     let method = request.method()?;
     let says = |name: &HeaderName, value: &str| said(headers, name).as_deref() == Some(value);
-    match peek.version() {
+    match view.version() {
         Some(version) if !says(&header::PROTOCOL_VERSION, version) => {
             return Some(header::PROTOCOL_VERSION);
         }
@@ -42,7 +42,7 @@ pub fn mismatch(request: &Message, headers: &HeaderMap, tools: &ToolHeaders) -> 
     if !says(&header::METHOD, method) {
         return Some(header::METHOD);
     }
-    if let Some(name) = peek.mirrored_name(method)
+    if let Some(name) = view.mcp_name(method)
         && !says(&header::NAME, name)
     {
         return Some(header::NAME);
@@ -59,7 +59,7 @@ fn said(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     if values.next().is_some() {
         return None;
     }
-    header::unmirrored(value.trim_matches([' ', '\t']))
+    header::decode_value(value.trim_matches([' ', '\t']))
 }
 
 /// The status of a whole answer to a modern request ("Protocol Version Header", "Server

@@ -31,4 +31,4 @@ pub use era::{Era, LATEST_LEGACY, LATEST_MODERN, SUPPORTED_LEGACY, SUPPORTED_MOD
 pub use id::RequestId;
 pub use long::{LongKind, LongMessage};
 pub use message::{Kind, Message, ParseError};
-pub use tool_headers::{Cleared, ToolHeaders};
+pub use tool_headers::{FilteredTools, ToolHeaders};

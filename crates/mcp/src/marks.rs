@@ -30,7 +30,7 @@ pub(crate) struct Marks {
 impl Marks {
     /// Looks at the body of a message of this kind, which begins at `start` of the message. Returns
     /// `None` if there is nothing to remember.
-    pub(crate) fn of(kind: &Kind, body: &str, start: usize) -> Option<Arc<Self>> {
+    pub(crate) fn locate(kind: &Kind, body: &str, start: usize) -> Option<Arc<Self>> {
         match kind {
             Kind::Request { .. } | Kind::Notification { .. } => Self::in_params(body, start),
             Kind::Response { .. } | Kind::ErrorWithoutId => None,

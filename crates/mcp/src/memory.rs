@@ -53,10 +53,10 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the messages of all accounts may take together. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Budget(Arc<Total>);
+pub struct Budget(Arc<BudgetState>);
 
 #[derive(Debug)]
-struct Total {
+struct BudgetState {
     pool: Mutex<Pool>,
     queue: Queue,
     /// The next id of an account or a reservation.
@@ -71,7 +71,7 @@ impl Default for Budget {
 
 impl Budget {
     fn with_limit(limit: usize) -> Self {
-        Self(Arc::new(Total {
+        Self(Arc::new(BudgetState {
             pool: Mutex::new(Pool::new(limit)),
             queue: Queue::default(),
             next: AtomicU64::new(0),
@@ -85,7 +85,7 @@ impl Budget {
     }
 
     fn account_with_limit(&self, limit: usize) -> Account {
-        Account(Arc::new(Own {
+        Account(Arc::new(AccountState {
             id: self.next_id(),
             used: Mutex::new(Used {
                 pool: Pool::new(limit),
@@ -97,7 +97,7 @@ impl Budget {
     }
 
     /// Waits until what is held since `since` has been held for too long and others wait for it.
-    pub async fn outstayed(&self, since: Instant) {
+    pub async fn overdue(&self, since: Instant) {
         tokio::time::sleep_until(since + HOLD_TIMEOUT).await;
         while !self.is_short() {
             tokio::time::sleep(CHECK_INTERVAL).await;
@@ -120,10 +120,10 @@ impl Budget {
 
 /// The messages of one direction of one session. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Account(Arc<Own>);
+pub struct Account(Arc<AccountState>);
 
 #[derive(Debug)]
-struct Own {
+struct AccountState {
     id: u64,
     used: Mutex<Used>,
     queue: Queue,
@@ -181,15 +181,15 @@ impl Account {
 
     /// Waits until there is room for more.
     pub async fn room(&self) {
-        let look = || self.has_room().then_some(());
-        self.0.queue.until(look).await;
+        let attempt = || self.has_room().then_some(());
+        self.0.queue.until(attempt).await;
     }
 
     /// Waits until this account, which holds memory since `since`, has held it for too long and
     /// others wait for it.
-    pub async fn outstayed(&self, since: Instant) {
+    pub async fn overdue(&self, since: Instant) {
         loop {
-            self.0.budget.outstayed(since).await;
+            self.0.budget.overdue(since).await;
             if self.is_over_floor() {
                 return;
             }
@@ -248,21 +248,21 @@ impl Reservation {
         while let Err(full) = taken {
             taken = match full {
                 Full::Account => {
-                    let place = account.queue.enter();
-                    let look = || match self.take(more, Turn::InAccount(place.is_first())) {
+                    let ticket = account.queue.enter();
+                    let attempt = || match self.take(more, Turn::InAccount(ticket.is_first())) {
                         Err(Full::Account) => None,
                         taken => Some(taken),
                     };
-                    account.queue.until(look).await
+                    account.queue.until(attempt).await
                 }
                 Full::Budget => {
                     let queue = &account.budget.0.queue;
-                    let place = queue.enter();
-                    let look = || match self.take(more, Turn::InBudget(place.is_first())) {
+                    let ticket = queue.enter();
+                    let attempt = || match self.take(more, Turn::InBudget(ticket.is_first())) {
                         Err(Full::Budget) => None,
                         taken => Some(taken),
                     };
-                    queue.until(look).await
+                    queue.until(attempt).await
                 }
             };
         }
@@ -285,10 +285,10 @@ impl Reservation {
 
     /// Waits until this has been held for too long and others wait for it; for ever while it holds
     /// nothing.
-    pub async fn outstayed(&self) {
+    pub async fn overdue(&self) {
         match self.held {
             0 => std::future::pending().await,
-            _ => self.account.outstayed(self.since).await,
+            _ => self.account.overdue(self.since).await,
         }
     }
 

@@ -111,7 +111,7 @@ impl Message {
         let kind = envelope.kind()?;
         let body = envelope.body(&kind).map(|raw| range_in(text, raw.get()));
         let marks = body.as_ref().and_then(|range: &Range<usize>| {
-            Marks::of(&kind, text.get(range.clone())?, range.start)
+            Marks::locate(&kind, text.get(range.clone())?, range.start)
         });
         Ok(Self {
             bytes,
@@ -354,7 +354,7 @@ impl Message {
 
     /// The same, with why, for a person who reads it.
     #[must_use]
-    pub fn withdrawal(id: &RequestId, reason: &str) -> Self {
+    pub fn cancellation_with_reason(id: &RequestId, reason: &str) -> Self {
         let (id, reason) = (id.as_json(), Value::from(reason));
         let params = format!(r#"{{"requestId":{id},"reason":{reason}}}"#);
         Self::raw_notification("notifications/cancelled", &params)
@@ -363,7 +363,7 @@ impl Message {
     /// The same request under another id; `None` if this is none. Nothing of the envelope but
     /// what JSON-RPC knows goes along.
     #[must_use]
-    pub fn repeated(&self, id: &RequestId) -> Option<Self> {
+    pub fn with_id(&self, id: &RequestId) -> Option<Self> {
         let Kind::Request { method, .. } = &self.kind else {
             return None;
         };
@@ -431,7 +431,7 @@ impl Message {
             bytes.put_slice(format!(r#","{name}":"#).as_bytes());
             let start = bytes.len();
             bytes.put_slice(text.as_bytes());
-            marks = Marks::of(&kind, text, start);
+            marks = Marks::locate(&kind, text, start);
             start..bytes.len()
         });
         bytes.put_slice(b"}");

@@ -10,12 +10,12 @@ use crate::era::lenient;
 use crate::{Message, json};
 
 /// How states of ours begin, and ids.
-pub(crate) const OWN: &str = "postern:";
+pub(crate) const ID_PREFIX: &str = "postern:";
 
 /// The state that a result names whose request its connection keeps open.
 #[must_use]
 pub fn kept_state(answer: &Message) -> Option<String> {
-    if !json::contains(answer.bytes(), OWN.as_bytes()) {
+    if !json::contains(answer.bytes(), ID_PREFIX.as_bytes()) {
         return None;
     }
     let result: Stated = json::read(answer.result()?.get()).ok()?;
@@ -26,7 +26,7 @@ pub fn kept_state(answer: &Message) -> Option<String> {
 /// The state of ours with which a request comes back.
 #[must_use]
 pub fn resumed_state(request: &Message) -> Option<String> {
-    if !json::contains(request.bytes(), OWN.as_bytes()) {
+    if !json::contains(request.bytes(), ID_PREFIX.as_bytes()) {
         return None;
     }
     let params: Stated = json::read(request.params()?.get()).ok()?;
@@ -44,7 +44,8 @@ struct Stated {
 
 impl Stated {
     fn own(self) -> Option<String> {
-        self.request_state.filter(|state| state.starts_with(OWN))
+        self.request_state
+            .filter(|state| state.starts_with(ID_PREFIX))
     }
 }
 

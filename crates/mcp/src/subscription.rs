@@ -57,7 +57,7 @@ impl Filter {
     /// the `subscriptions/listen` request.
     #[must_use]
     pub fn grantable(request: &Message, capabilities: &str) -> Self {
-        let capabilities = Object::of(capabilities);
+        let capabilities = Object::parse(capabilities);
         let can = |part: &str, what: &str| capabilities.object(part).get(what) == Some("true");
         let asked = Self::from_params(request);
         Self {
@@ -79,7 +79,7 @@ impl Filter {
 
     /// Reads `params.notifications`. A member that is absent or odd covers nothing.
     fn from_params(message: &Message) -> Self {
-        let params = Object::of_raw(message.params());
+        let params = Object::from_raw(message.params());
         let filter = params.object("notifications");
         let uris = filter.get("resourceSubscriptions");
         Self {
@@ -97,7 +97,7 @@ impl Filter {
     #[must_use]
     pub fn covers(&self, notification: &Message) -> bool {
         if notification.method() == Some(UPDATED) {
-            let uri = Object::of_raw(notification.params()).string("uri");
+            let uri = Object::from_raw(notification.params()).string("uri");
             // It may be a part of the one that was subscribed to (2025-11-25, server/resources).
             return uri.is_some_and(|uri| self.uris.iter().any(|own| uri.starts_with(own)));
         }
@@ -141,7 +141,7 @@ impl Filter {
 /// Adds the id of a subscription to a notification.
 #[must_use]
 pub fn tagged(notification: &Message, id: &RequestId) -> Message {
-    let mut params = Object::of_raw(notification.params());
+    let mut params = Object::from_raw(notification.params());
     let meta = meta(id, &params);
     params.put("_meta", meta);
     with(notification, None, &params.text())
@@ -154,7 +154,7 @@ pub fn id_of(notification: &Message) -> Option<RequestId> {
     if !json::contains(notification.bytes(), META_SUBSCRIPTION.as_bytes()) {
         return None;
     }
-    let params = Object::of_raw(notification.params());
+    let params = Object::from_raw(notification.params());
     RequestId::from_json(params.object("_meta").get(META_SUBSCRIPTION)?)
 }
 

@@ -24,22 +24,22 @@ const ANNOTATION: &str = "x-mcp-header";
 const PREFIX: &str = "mcp-param-";
 
 /// The largest integer that a header may repeat, in either direction: 2⁵³ − 1.
-const LARGEST: u64 = (1 << 53) - 1;
+const MAX_INTEGER: u64 = (1 << 53) - 1;
 
 /// What the tools of one server want, as far as it has listed them.
 #[derive(Debug, Default)]
-pub struct ToolHeaders(Mutex<HashMap<String, Arc<[Wanted]>>>);
+pub struct ToolHeaders(Mutex<HashMap<String, Arc<[HeaderParam]>>>);
 
 /// One header, and where its value stands in the arguments of a call.
 #[derive(Debug, PartialEq, Eq)]
-struct Wanted {
+struct HeaderParam {
     name: HeaderName,
     path: Vec<String>,
 }
 
 /// A list without the tools that must not be used.
 #[derive(Debug)]
-pub struct Cleared {
+pub struct FilteredTools {
     /// The answer that takes the place of the server's.
     pub answer: Message,
     /// The tools that were left out: the name of each, and what is wrong with it.
@@ -49,7 +49,7 @@ pub struct Cleared {
 impl ToolHeaders {
     /// Takes note of an answer to `tools/list`, one page or all. Returns what its client is to
     /// see in its place, if that is not the same.
-    pub fn learn(&self, answer: &Message) -> Option<Cleared> {
+    pub fn learn(&self, answer: &Message) -> Option<FilteredTools> {
         let bytes = answer.bytes();
         if self.known().is_empty() && !json::contains(bytes, ANNOTATION.as_bytes()) {
             return None;
@@ -57,7 +57,7 @@ impl ToolHeaders {
         threads::pass(bytes.len(), || self.learn_here(answer))
     }
 
-    fn learn_here(&self, answer: &Message) -> Option<Cleared> {
+    fn learn_here(&self, answer: &Message) -> Option<FilteredTools> {
         let bytes = answer.bytes();
         let listed: Listed<'_> = json::read(answer.result()?.get()).ok()?;
         let mut kept = Vec::new();
@@ -68,7 +68,7 @@ impl ToolHeaders {
                 kept.push(tool.get());
                 continue;
             };
-            match wanted(&definition.input_schema) {
+            match header_params(&definition.input_schema) {
                 Ok(wanted) => {
                     kept.push(tool.get());
                     learned.push((definition.name, wanted));
@@ -79,28 +79,28 @@ impl ToolHeaders {
                 }
             }
         }
-        self.note(learned);
+        self.record(learned);
         if rejected.is_empty() {
             return None;
         }
         let first = range_in(bytes, listed.tools.first()?.get());
         let last = range_in(bytes, listed.tools.last()?.get());
-        let cleared = [
+        let filtered = [
             &bytes[..first.start],
             kept.join(",").as_bytes(),
             &bytes[last.end..],
         ]
         .concat();
-        let answer = Message::parse(Bytes::from(cleared)).ok()?;
-        Some(Cleared { answer, rejected })
+        let answer = Message::parse(Bytes::from(filtered)).ok()?;
+        Some(FilteredTools { answer, rejected })
     }
 
     /// The headers of a `tools/call`; none for any other message.
     #[must_use]
-    pub fn of(&self, call: &Message) -> Vec<(HeaderName, HeaderValue)> {
+    pub fn for_call(&self, call: &Message) -> Vec<(HeaderName, HeaderValue)> {
         let values = self.values(call).into_iter();
         values
-            .map(|(name, value)| (name, header::mirrored(&value)))
+            .map(|(name, value)| (name, header::encode_value(&value)))
             .collect()
     }
 
@@ -120,7 +120,7 @@ impl ToolHeaders {
             return Vec::new();
         };
         let arguments = members::find(params, "arguments");
-        let header = |wanted: &Wanted| {
+        let header = |wanted: &HeaderParam| {
             let value = value_at(arguments?, &wanted.path)?;
             Some((wanted.name.clone(), value))
         };
@@ -128,7 +128,7 @@ impl ToolHeaders {
     }
 
     /// Takes over what tools want.
-    fn note(&self, learned: Vec<(String, Vec<Wanted>)>) {
+    fn record(&self, learned: Vec<(String, Vec<HeaderParam>)>) {
         let mut known = self.known();
         for (tool, wanted) in learned {
             match wanted.is_empty() {
@@ -138,7 +138,7 @@ impl ToolHeaders {
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<String, Arc<[Wanted]>>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Arc<[HeaderParam]>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -164,21 +164,21 @@ fn range_in(whole: &[u8], part: &str) -> Range<usize> {
 }
 
 /// The headers that a tool's schema asks for.
-fn wanted(schema: &Value) -> Result<Vec<Wanted>, &'static str> {
-    let mut found = Found::default();
-    found.visit(schema, &mut Vec::new(), Place::Root)?;
-    Ok(found.wanted)
+fn header_params(schema: &Value) -> Result<Vec<HeaderParam>, &'static str> {
+    let mut found = Collector::default();
+    found.visit(schema, &mut Vec::new(), Position::Root)?;
+    Ok(found.params)
 }
 
 #[derive(Default)]
-struct Found {
-    wanted: Vec<Wanted>,
+struct Collector {
+    params: Vec<HeaderParam>,
     names: BTreeSet<String>,
 }
 
 /// How a schema is reached from the root.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Position {
     Root,
     /// Through nothing but `properties`.
     Property,
@@ -186,27 +186,27 @@ enum Place {
     Elsewhere,
 }
 
-impl Found {
+impl Collector {
     fn visit(
         &mut self,
         schema: &Value,
         path: &mut Vec<String>,
-        place: Place,
+        position: Position,
     ) -> Result<(), &'static str> {
         let Value::Object(schema) = schema else {
             return Ok(());
         };
         if let Some(annotation) = schema.get(ANNOTATION) {
-            self.take(annotation, schema, path, place)?;
+            self.take(annotation, schema, path, position)?;
         }
         for (keyword, value) in schema {
             match (keyword.as_str(), value) {
                 // Data, in which the word means nothing.
                 ("const" | "default" | "enum" | "example" | "examples", _) => {}
                 ("properties", Value::Object(properties)) => {
-                    let below = match place {
-                        Place::Root | Place::Property => Place::Property,
-                        Place::Elsewhere => Place::Elsewhere,
+                    let below = match position {
+                        Position::Root | Position::Property => Position::Property,
+                        Position::Elsewhere => Position::Elsewhere,
                     };
                     for (name, property) in properties {
                         path.push(name.clone());
@@ -219,15 +219,15 @@ impl Found {
                     Value::Object(schemas),
                 ) => {
                     for schema in schemas.values() {
-                        self.visit(schema, path, Place::Elsewhere)?;
+                        self.visit(schema, path, Position::Elsewhere)?;
                     }
                 }
                 (_, Value::Array(schemas)) => {
                     for schema in schemas {
-                        self.visit(schema, path, Place::Elsewhere)?;
+                        self.visit(schema, path, Position::Elsewhere)?;
                     }
                 }
-                (_, schema) => self.visit(schema, path, Place::Elsewhere)?,
+                (_, schema) => self.visit(schema, path, Position::Elsewhere)?,
             }
         }
         Ok(())
@@ -238,9 +238,9 @@ impl Found {
         annotation: &Value,
         schema: &Map<String, Value>,
         path: &[String],
-        place: Place,
+        position: Position,
     ) -> Result<(), &'static str> {
-        if place != Place::Property {
+        if position != Position::Property {
             return Err("x-mcp-header stands where no parameter is");
         }
         let name = match annotation {
@@ -256,7 +256,7 @@ impl Found {
         if !self.names.insert(header.as_str().to_owned()) {
             return Err("two parameters have the same x-mcp-header");
         }
-        self.wanted.push(Wanted {
+        self.params.push(HeaderParam {
             name: header,
             path: path.to_vec(),
         });
@@ -290,10 +290,10 @@ fn value_at(arguments: &RawValue, path: &[String]) -> Option<String> {
 )]
 fn integer(number: &serde_json::Number) -> Option<String> {
     if let Some(value) = number.as_i64() {
-        return (value.unsigned_abs() <= LARGEST).then(|| value.to_string());
+        return (value.unsigned_abs() <= MAX_INTEGER).then(|| value.to_string());
     }
     let value = number.as_f64()?;
-    let whole = value.fract() == 0.0 && value.abs() <= LARGEST as f64;
+    let whole = value.fract() == 0.0 && value.abs() <= MAX_INTEGER as f64;
     whole.then(|| (value as i64).to_string())
 }
 

@@ -109,7 +109,7 @@ struct Line {
 }
 
 /// A place in the queue, until it is dropped.
-pub(super) struct Place<'a> {
+pub(super) struct Ticket<'a> {
     queue: &'a Queue,
     ticket: u64,
 }
@@ -120,7 +120,7 @@ impl Queue {
     }
 
     /// Takes the last place.
-    pub(super) fn enter(&self) -> Place<'_> {
+    pub(super) fn enter(&self) -> Ticket<'_> {
         let mut line = self.line();
         let ticket = line.next;
         line.next += 1;
@@ -129,19 +129,19 @@ impl Queue {
         }
         line.tickets.push_back(ticket);
         self.waiting.store(line.tickets.len(), Ordering::Release);
-        Place {
+        Ticket {
             queue: self,
             ticket,
         }
     }
 
     /// Waits until `look` has a result. It is asked at once, and after every change.
-    pub(super) async fn until<T>(&self, mut look: impl FnMut() -> Option<T>) -> T {
+    pub(super) async fn until<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> T {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if let Some(found) = look() {
+            if let Some(found) = attempt() {
                 return found;
             }
             changed.await;
@@ -164,13 +164,13 @@ impl Queue {
     }
 }
 
-impl Place<'_> {
+impl Ticket<'_> {
     pub(super) fn is_first(&self) -> bool {
         self.queue.line().tickets.front() == Some(&self.ticket)
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         let mut line = self.queue.line();
         let is_first = line.tickets.front() == Some(&self.ticket);

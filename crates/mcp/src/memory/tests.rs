@@ -101,17 +101,17 @@ async fn held_memory_is_outstayed_once_others_wait() {
         held(&accounts[0], 6 * MIB).await,
         held(&accounts[1], 5 * MIB).await,
     );
-    let alone = timeout(HOLD_TIMEOUT * 10, held.0.outstayed()).await;
+    let alone = timeout(HOLD_TIMEOUT * 10, held.0.overdue()).await;
     assert!(alone.is_err(), "no account waits");
     let waiting = budget.account();
     let waits = tokio::spawn(async move { read_whole(&waiting, 2 * MIB).await });
     let waiting_since = Instant::now();
-    held.0.outstayed().await;
+    held.0.overdue().await;
     let waited = waiting_since.elapsed();
     assert!(waited >= WAIT_TIMEOUT && waited < WAIT_TIMEOUT * 2);
     assert!(begun.elapsed() >= HOLD_TIMEOUT);
     let under_floor = budget.account();
-    let small = timeout(HOLD_TIMEOUT * 2, under_floor.outstayed(begun)).await;
+    let small = timeout(HOLD_TIMEOUT * 2, under_floor.overdue(begun)).await;
     assert!(small.is_err(), "it keeps nothing from others");
     assert!(!waits.is_finished());
     drop(held.0);

@@ -82,18 +82,18 @@ fn names_that_are_no_text_hide_no_other() {
 fn what_is_said_about_a_request_names_it_as_it_named_itself() {
     let text = r#"{"jsonrpc":"2.0","id":123456789012345678901234567890,"method":"x","params":{"b":1.0,"a":1e400,"b":2}}"#;
     let request = parse(text).unwrap();
-    let withdrawal = Message::withdrawal(request.id().unwrap(), "a \"reason\"");
-    assert_eq!(withdrawal.cancels().as_ref(), request.id());
+    let cancellation = Message::cancellation_with_reason(request.id().unwrap(), "a \"reason\"");
+    assert_eq!(cancellation.cancels().as_ref(), request.id());
     assert_eq!(
-        withdrawal.params().unwrap().get(),
+        cancellation.params().unwrap().get(),
         r#"{"requestId":123456789012345678901234567890,"reason":"a \"reason\""}"#
     );
-    let repeated = request.repeated(&RequestId::string("again")).unwrap();
+    let repeated = request.with_id(&RequestId::string("again")).unwrap();
     assert_eq!(
         repeated.bytes(),
         r#"{"jsonrpc":"2.0","id":"again","method":"x","params":{"b":1.0,"a":1e400,"b":2}}"#
     );
-    assert!(withdrawal.repeated(request.id().unwrap()).is_none());
+    assert!(cancellation.with_id(request.id().unwrap()).is_none());
 }
 
 #[test]
@@ -274,7 +274,10 @@ fn passes_over_large_message_let_other_tasks_run() {
             let parsed = passed("parse");
             assert!(message.result().is_some());
             let found = passed("result");
-            assert!(message.error_code().is_none() && InitializeResult::of(&message).is_none());
+            assert!(
+                message.error_code().is_none()
+                    && InitializeResult::from_response(&message).is_none()
+            );
             let read = passed("handshake");
             [parsed, found, read]
         });

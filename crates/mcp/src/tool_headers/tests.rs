@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Cleared, ToolHeaders};
+use super::{FilteredTools, ToolHeaders};
 use crate::{Message, RequestId};
 
 fn listed(tools: &Value) -> Message {
@@ -13,10 +13,10 @@ fn tool(name: &str, properties: &Value) -> Value {
     json!({ "name": name, "inputSchema": { "type": "object", "properties": properties } })
 }
 
-fn learn(tools: &Value) -> (ToolHeaders, Option<Cleared>) {
+fn learn(tools: &Value) -> (ToolHeaders, Option<FilteredTools>) {
     let headers = ToolHeaders::default();
-    let cleared = headers.learn(&listed(tools));
-    (headers, cleared)
+    let filtered = headers.learn(&listed(tools));
+    (headers, filtered)
 }
 
 fn call(headers: &ToolHeaders, arguments: &Value) -> Vec<(String, String)> {
@@ -24,7 +24,7 @@ fn call(headers: &ToolHeaders, arguments: &Value) -> Vec<(String, String)> {
     let params = json!({ "name": "x", "arguments": arguments });
     let call = Message::request(&id, "tools/call", Some(params));
     let text = |value: &http::HeaderValue| value.to_str().unwrap().to_owned();
-    let headers = headers.of(&call);
+    let headers = headers.for_call(&call);
     headers
         .iter()
         .map(|(name, value)| (name.as_str().to_owned(), text(value)))
@@ -42,8 +42,8 @@ fn what_a_call_says_is_repeated_where_the_tool_wants_it() {
         } },
         "query": { "type": "string" }
     });
-    let (headers, cleared) = learn(&json!([tool("x", &properties)]));
-    assert!(cleared.is_none());
+    let (headers, filtered) = learn(&json!([tool("x", &properties)]));
+    assert!(filtered.is_none());
     let mut sent = call(
         &headers,
         &json!({ "region": "Zürich", "depth": -7, "dry": false, "where": { "zone": "" }, "query": "q" }),
@@ -109,11 +109,11 @@ fn a_tool_whose_wish_breaks_the_rules_is_left_out() {
             tool("x", &properties),
             tool("after", &json!({}))
         ]);
-        let (headers, cleared) = learn(&tools);
-        let cleared = cleared.unwrap_or_else(|| panic!("{properties}"));
-        assert_eq!(cleared.rejected.len(), 1, "{properties}");
-        assert_eq!(cleared.rejected[0].0, "x");
-        let answer: Value = serde_json::from_slice(cleared.answer.bytes()).unwrap();
+        let (headers, filtered) = learn(&tools);
+        let filtered = filtered.unwrap_or_else(|| panic!("{properties}"));
+        assert_eq!(filtered.rejected.len(), 1, "{properties}");
+        assert_eq!(filtered.rejected[0].0, "x");
+        let answer: Value = serde_json::from_slice(filtered.answer.bytes()).unwrap();
         let names: Vec<_> = answer["result"]["tools"]
             .as_array()
             .unwrap()
@@ -160,15 +160,15 @@ fn the_word_alone_is_no_annotation() {
 fn nothing_but_the_flawed_tools_changes() {
     let text = r#"{ "jsonrpc":"2.0","id":1, "result":{"tools":[ {"name":"a","n":1.0,"big":123456789012345678901} ,{"name":"b","inputSchema":{"properties":{"p":{"x-mcp-header":""}}}}, {"name":"c","inputSchema":{}} ], "ttlMs":1e2}}"#;
     let answer = Message::parse(Bytes::from_static(text.as_bytes())).unwrap();
-    let cleared = ToolHeaders::default().learn(&answer).unwrap();
+    let filtered = ToolHeaders::default().learn(&answer).unwrap();
     let expected = r#"{ "jsonrpc":"2.0","id":1, "result":{"tools":[ {"name":"a","n":1.0,"big":123456789012345678901},{"name":"c","inputSchema":{}} ], "ttlMs":1e2}}"#;
-    assert_eq!(cleared.answer.bytes(), expected);
+    assert_eq!(filtered.answer.bytes(), expected);
 
     let text = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"b","inputSchema":{"x-mcp-header":"Root"}}]}}"#;
     let answer = Message::parse(Bytes::from_static(text.as_bytes())).unwrap();
-    let cleared = ToolHeaders::default().learn(&answer).unwrap();
+    let filtered = ToolHeaders::default().learn(&answer).unwrap();
     assert_eq!(
-        cleared.answer.bytes(),
+        filtered.answer.bytes(),
         r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[]}}"#
     );
 }

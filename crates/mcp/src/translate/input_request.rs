@@ -6,8 +6,11 @@ use crate::era::MISSING_CAPABILITY;
 use crate::{Message, RequestId};
 
 /// What a client would have to be capable of to fulfil the wish, as a JSON text, if it is not.
-pub(super) fn missing(capabilities: &Object<'_>, wish: &Object<'_>) -> Option<String> {
-    let (params, method) = (wish.object("params"), wish.string("method"));
+pub(super) fn missing_capability(
+    capabilities: &Object<'_>,
+    request: &Object<'_>,
+) -> Option<String> {
+    let (params, method) = (request.object("params"), request.string("method"));
     let part = |name: &str, part: &str| {
         let has = capabilities.object(name).get(part).is_some();
         (!has).then(|| format!(r#"{{"{name}":{{"{part}":{{}}}}}}"#))
@@ -35,7 +38,7 @@ pub(super) fn missing(capabilities: &Object<'_>, wish: &Object<'_>) -> Option<St
 }
 
 /// Tells a host that it would have to be capable of more.
-pub(super) fn refusal(host: &RequestId, missing: &str) -> Message {
+pub(super) fn missing_capability_error(host: &RequestId, missing: &str) -> Message {
     let text = quoted("the server needs something that this client cannot do");
     let error = format!(
         r#"{{"code":{MISSING_CAPABILITY},"message":{text},"data":{{"requiredCapabilities":{missing}}}}}"#

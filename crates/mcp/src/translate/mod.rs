@@ -16,8 +16,8 @@ pub(crate) mod splice;
 pub(crate) use legacy_host::LegacyHost;
 pub(crate) use modern_host::{ModernHost, StateNumber};
 
-use crate::mrtr::OWN;
-use crate::upstream::Failure;
+use crate::mrtr::ID_PREFIX;
+use crate::upstream::UpstreamError;
 use crate::{Era, Message, RequestId};
 
 /// The levels of a log, the most talkative first.
@@ -59,7 +59,7 @@ pub(crate) enum Action {
     /// Tell the host's end that this request of the host failed, or the notifications did.
     Fail {
         request: Option<RequestId>,
-        failure: Failure,
+        failure: UpstreamError,
     },
     /// Give up this request at the server: close its stream.
     Abandon(RequestId),
@@ -68,11 +68,11 @@ pub(crate) enum Action {
     /// Open the stream of what belongs to no request, or open it again.
     Listen,
     /// Call `expired` with this when the host has had its time to come back.
-    Hold(StateNumber),
+    StartInputTimeout(StateNumber),
     /// The server does speak the era that it was taken to speak.
-    RightEra,
+    EraConfirmed,
     /// The server does not speak the era that it was taken to speak.
-    WrongEra,
+    EraRefuted,
 }
 
 impl Translation {
@@ -107,7 +107,7 @@ impl Translation {
     }
 
     /// Something that was sent did not get through.
-    pub(crate) fn failed(&mut self, on: Option<RequestId>, failure: Failure) -> Vec<Action> {
+    pub(crate) fn failed(&mut self, on: Option<RequestId>, failure: UpstreamError) -> Vec<Action> {
         match self {
             Self::LegacyHost(host) => host.failed(on, failure),
             Self::ModernHost(host) => host.failed(on, failure),
@@ -115,7 +115,7 @@ impl Translation {
     }
 
     /// The server has forgotten the session that there is.
-    pub(crate) fn lost(&mut self, gone: &Failure) -> Vec<Action> {
+    pub(crate) fn lost(&mut self, gone: &UpstreamError) -> Vec<Action> {
         match self {
             // Its servers have none.
             Self::LegacyHost(_) => Vec::new(),
@@ -140,7 +140,7 @@ impl Translation {
     }
 
     /// The host's end forgets the session; `gone` is what becomes of what is for a session alone.
-    pub(crate) fn reset(&mut self, gone: &Failure) -> Vec<Action> {
+    pub(crate) fn reset(&mut self, gone: &UpstreamError) -> Vec<Action> {
         match self {
             Self::LegacyHost(host) => host.reset(),
             Self::ModernHost(host) => host.reset(gone),
@@ -164,11 +164,11 @@ impl Translation {
     }
 
     /// What the server is to hear before the connection ends.
-    pub(crate) fn last_words(&self) -> Vec<Message> {
+    pub(crate) fn closing_messages(&self) -> Vec<Message> {
         match self {
             // The end of the connection says it all.
             Self::LegacyHost(_) => Vec::new(),
-            Self::ModernHost(host) => host.last_words(),
+            Self::ModernHost(host) => host.closing_messages(),
         }
     }
 }
@@ -187,8 +187,8 @@ impl Action {
 }
 
 /// Whether it is an id of ours; where nothing is known of it, its request was given up.
-fn is_own(id: &RequestId) -> bool {
-    id.as_json()[1..].starts_with(OWN)
+fn is_own_id(id: &RequestId) -> bool {
+    id.as_json()[1..].starts_with(ID_PREFIX)
 }
 
 #[cfg(test)]

@@ -14,15 +14,15 @@ pub(crate) struct Object<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Object<'a> {
     /// Of a JSON text; without members, if it is no object.
-    pub(crate) fn of(text: &'a str) -> Self {
+    pub(crate) fn parse(text: &'a str) -> Self {
         threads::pass(text.len(), || {
             let mut text = serde_json::Deserializer::from_str(text);
             text.deserialize_map(Members).unwrap_or_default()
         })
     }
 
-    pub(crate) fn of_raw(raw: Option<&'a RawValue>) -> Self {
-        raw.map(|raw| Self::of(raw.get())).unwrap_or_default()
+    pub(crate) fn from_raw(raw: Option<&'a RawValue>) -> Self {
+        raw.map(|raw| Self::parse(raw.get())).unwrap_or_default()
     }
 
     /// The value of that name; the last one, as most readers have it.
@@ -38,7 +38,7 @@ impl<'a> Object<'a> {
 
     /// The object of that name; without members, if there is none.
     pub(crate) fn object(&self, name: &str) -> Object<'_> {
-        self.get(name).map(Object::of).unwrap_or_default()
+        self.get(name).map(Object::parse).unwrap_or_default()
     }
 
     /// Puts a value, a JSON text, in the place of the one of that name, or at the end.
@@ -122,13 +122,13 @@ mod tests {
     #[test]
     fn what_is_not_touched_stays_as_it_was_written() {
         let text = r#"{ "a": 1.0, "b\u0063": {"x": 1e2 , "y":[ ]}, "d":"\u00e9"}"#;
-        let mut object = Object::of(text);
+        let mut object = Object::parse(text);
         assert_eq!(object.get("bc"), Some(r#"{"x": 1e2 , "y":[ ]}"#));
         object.put("bc", "2.50");
         object.cut("a");
         object.put("new", "{}");
         let expected = r#"{"d":"\u00e9","bc":2.50,"new":{}}"#;
         assert_eq!(object.text(), expected);
-        assert!(Object::of("[1]").is_empty() && Object::of("null").is_empty());
+        assert!(Object::parse("[1]").is_empty() && Object::parse("null").is_empty());
     }
 }

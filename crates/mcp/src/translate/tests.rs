@@ -57,9 +57,9 @@ fn line(action: &Action) -> String {
         Action::Abandon(id) => format!("abandon {id}"),
         Action::ListenLater { failures } => format!("listen later, failures: {failures}"),
         Action::Listen => "listen".to_owned(),
-        Action::Hold(state) => format!("hold {state}"),
-        Action::RightEra => "right era".to_owned(),
-        Action::WrongEra => "wrong era".to_owned(),
+        Action::StartInputTimeout(state) => format!("hold {state}"),
+        Action::EraConfirmed => "right era".to_owned(),
+        Action::EraRefuted => "wrong era".to_owned(),
     }
 }
 

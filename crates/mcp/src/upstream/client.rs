@@ -26,10 +26,10 @@ use tokio::time::Instant;
 use tower::Service;
 
 use super::connection::Closable;
-use super::idle::{Answered, Idle};
-use super::in_flight::{Crowded, InFlight, Lane};
-use super::outgoing::Outbound;
-use super::proxy::Routed;
+use super::idle::{Idle, WatchedBody};
+use super::in_flight::{AtCapacity, InFlight, Lane};
+use super::outgoing::RequestBody;
+use super::proxy::ProxyConnector;
 
 /// For name, TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -82,7 +82,7 @@ pub struct Client {
 pub(super) struct SentSecrets(Vec<HeaderValue>);
 
 impl SentSecrets {
-    fn of<B>(request: &Request<B>) -> Self {
+    fn from_request<B>(request: &Request<B>) -> Self {
         let headers = request.headers().values();
         Self(
             headers
@@ -105,11 +105,11 @@ pub(super) enum RequestError {
     Http(#[from] legacy::Error),
     /// It was not sent.
     #[error(transparent)]
-    Crowded(#[from] Crowded),
+    AtCapacity(#[from] AtCapacity),
 }
 
-type Connector = Bounded<OwnTask<HttpsConnector<Routed>>>;
-type Pool = legacy::Client<Connector, Outbound>;
+type Connector = TimedConnector<OwnTask<HttpsConnector<ProxyConnector>>>;
+type Pool = legacy::Client<Connector, RequestBody>;
 
 struct Connections {
     connector: Connector,
@@ -120,9 +120,9 @@ struct Connections {
 
 impl Connections {
     /// Two thirds of `max` connections for requests under way, and a third for idle ones.
-    fn new(connector: HttpsConnector<Routed>, max: usize) -> Self {
+    fn new(connector: HttpsConnector<ProxyConnector>, max: usize) -> Self {
         let idle = Idle::new(max / 3);
-        let connector = Bounded {
+        let connector = TimedConnector {
             connector: OwnTask(connector),
             idle: idle.clone(),
         };
@@ -158,7 +158,7 @@ impl Client {
             .https_or_http()
             .enable_http1()
             .enable_http2()
-            .wrap_connector(Routed::new(tcp(), to_proxy, &options.proxy));
+            .wrap_connector(ProxyConnector::new(tcp(), to_proxy, &options.proxy));
         let max = options.max_connections.unwrap_or(DEFAULT_MAX_CONNECTIONS);
         Ok(Self {
             connections: Arc::new(Connections::new(connector, max)),
@@ -180,12 +180,12 @@ impl Client {
     pub(super) async fn request(
         &self,
         lane: Lane,
-        request: Request<Outbound>,
-    ) -> Result<Response<Answered>, RequestError> {
+        request: Request<RequestBody>,
+    ) -> Result<Response<WatchedBody>, RequestError> {
         let connections = &self.connections;
         let permit = connections.in_flight.permit(lane, request.uri()).await?;
-        connections.idle.give_up(Instant::now());
-        let secrets = SentSecrets::of(&request);
+        connections.idle.close_expired(Instant::now());
+        let secrets = SentSecrets::from_request(&request);
         let mut response = connections.pool().request(request).await?;
         response.extensions_mut().insert(secrets);
         Ok(connections.idle.watch(response, permit))
@@ -257,14 +257,14 @@ fn tls(extra_roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig, rustls
 
 /// A connector that gives up after [`CONNECT_TIMEOUT`], TLS included.
 #[derive(Clone)]
-struct Bounded<C> {
+struct TimedConnector<C> {
     connector: C,
     idle: Idle,
 }
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-impl<C> Service<Uri> for Bounded<C>
+impl<C> Service<Uri> for TimedConnector<C>
 where
     C: Service<Uri, Error = BoxError>,
     C::Response: Connection + Send,
@@ -288,7 +288,7 @@ where
             let is_shared = stream.connected().is_negotiated_h2();
             let stream = Closable::new(stream, server);
             if !is_shared {
-                idle.opened(stream.closer().clone());
+                idle.record_opened(stream.closer().clone());
             }
             Ok(stream)
         })

@@ -40,11 +40,11 @@ const NEVER: u64 = u64::MAX;
 
 /// How far a connection was used, to tell whether it was used since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Used(u64);
+pub(super) struct WriteCount(u64);
 
-impl Used {
+impl WriteCount {
     /// Nothing was written yet.
-    pub(super) const NEVER: Self = Self(0);
+    pub(super) const ZERO: Self = Self(0);
 }
 
 impl<T> Closable<T> {
@@ -66,7 +66,7 @@ impl<T> Closable<T> {
 
 impl Closer {
     /// Ends the connection unless it was used after `used`.
-    pub(super) fn close(&self, used: Used) {
+    pub(super) fn close(&self, used: WriteCount) {
         self.0.ends_at.store(used.0, Ordering::SeqCst);
         let reader = self.reader().take();
         if let Some(reader) = reader {
@@ -74,8 +74,8 @@ impl Closer {
         }
     }
 
-    pub(super) fn used(&self) -> Used {
-        Used(self.0.writes.load(Ordering::SeqCst))
+    pub(super) fn write_count(&self) -> WriteCount {
+        WriteCount(self.0.writes.load(Ordering::SeqCst))
     }
 
     /// Whether the connection is closed already, by whichever side.
@@ -92,8 +92,8 @@ impl Closer {
         Arc::as_ptr(&self.0).addr()
     }
 
-    fn is_over(&self) -> bool {
-        self.0.ends_at.load(Ordering::SeqCst) == self.used().0
+    fn is_closed(&self) -> bool {
+        self.0.ends_at.load(Ordering::SeqCst) == self.write_count().0
     }
 
     fn reader(&self) -> std::sync::MutexGuard<'_, Option<Waker>> {
@@ -116,13 +116,13 @@ impl<T: Read + Unpin> Read for Closable<T> {
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         // Nothing put into the buffer is the end of the stream.
-        if self.closer.is_over() {
+        if self.closer.is_closed() {
             return Poll::Ready(Ok(()));
         }
         let read = Pin::new(&mut self.io).poll_read(cx, buffer);
         if read.is_pending() {
             self.closer.wait(cx);
-            if self.closer.is_over() {
+            if self.closer.is_closed() {
                 return Poll::Ready(Ok(()));
             }
         }

@@ -12,7 +12,7 @@ use crate::era::is_modern_error;
 
 /// Why something sent did not get through. Its text is for people and holds no secret.
 #[derive(Clone, Debug)]
-pub enum Failure {
+pub enum UpstreamError {
     /// 401: sign in, or refresh.
     Unauthorized {
         /// The values of `WWW-Authenticate`, joined by `, `.
@@ -65,7 +65,7 @@ pub enum Failure {
     StreamEnded,
 }
 
-impl Failure {
+impl UpstreamError {
     /// Whether the remote, or what stands before it, says that it is not ready just now.
     #[must_use]
     pub fn is_passing(&self) -> bool {
@@ -125,7 +125,7 @@ impl Failure {
     pub(super) fn without_response(error: &RequestError, uri: &Uri) -> Self {
         let error = match error {
             RequestError::Http(error) => error,
-            RequestError::Crowded(crowded) => {
+            RequestError::AtCapacity(crowded) => {
                 return Self::Unreachable {
                     reason: crowded.to_string(),
                     sent: false,
@@ -148,7 +148,7 @@ impl Failure {
 
     /// Adds to the failure of a handshake that broke off what can be done. It may be repeated, other
     /// than a call; and many ports that speak TLS close plain connections without a word.
-    pub(super) fn of_handshake(self, scheme: &str) -> Self {
+    pub(super) fn with_handshake_hint(self, scheme: &str) -> Self {
         let hint = match scheme {
             "http" => {
                 "check whether the server is running; if its port speaks TLS, write https:// in its URL"
@@ -165,7 +165,7 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for UpstreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unauthorized { .. } => f.write_str("the server wants a sign-in (HTTP 401)"),

@@ -10,14 +10,14 @@ use http::Uri;
 
 use super::in_flight::Lane;
 use super::outgoing::{HttpSession, Outgoing};
-use super::response::{self, Asked};
+use super::response::{self, RequestContext};
 use super::state::{Generation, SseSession};
-use super::stream::{EventStream, Mark};
-use super::{Failure, Shared, UpstreamEvent};
+use super::stream::{EventStream, StreamPosition};
+use super::{Shared, UpstreamError, UpstreamEvent};
 use crate::RequestId;
 
 /// How long the remote may take to name the address. One of Streamable HTTP never does.
-const NAMING: Duration = Duration::from_secs(10);
+const ENDPOINT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Shared {
     /// Opens the stream, sends `initialize`, and reads until the stream is cut. An error means
@@ -27,9 +27,9 @@ impl Shared {
         outgoing: &Outgoing,
         id: &RequestId,
         generation: Generation,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), UpstreamError> {
         let mut stream = self.get_sse().await?;
-        let naming = tokio::time::timeout(NAMING, self.endpoint(&mut stream));
+        let naming = tokio::time::timeout(ENDPOINT_TIMEOUT, self.read_endpoint(&mut stream));
         let endpoint = match naming.await {
             Ok(endpoint) => endpoint?,
             Err(_) => return Err(not_sse("a stream that names no `endpoint`")),
@@ -57,45 +57,45 @@ impl Shared {
             () = &mut reading => {}
             () = posting => reading.await,
         }
-        self.lost_sse(generation).await;
+        self.on_sse_lost(generation).await;
         Ok(())
     }
 
-    async fn get_sse(&self) -> Result<EventStream, Failure> {
+    async fn get_sse(&self) -> Result<EventStream, UpstreamError> {
         let authorization = self.state().authorization.clone();
         let uri = self.uri()?;
         let request = HttpSession::default().get(uri, &self.headers(), authorization, None);
         let response = self.client.request(Lane::Exchanges, request).await;
-        let response = response.map_err(|error| Failure::without_response(&error, uri))?;
-        let asked = Asked {
+        let response = response.map_err(|error| UpstreamError::without_response(&error, uri))?;
+        let context = RequestContext {
             id: None,
             session: None,
         };
         let stream = response::stream(
             response,
-            asked,
+            context,
             self.client.limit(),
-            Mark::default(),
+            StreamPosition::default(),
             &self.memory,
         )
         .await?;
         stream.ok_or_else(|| not_sse("no event stream"))
     }
 
-    async fn endpoint(&self, stream: &mut EventStream) -> Result<Uri, Failure> {
+    async fn read_endpoint(&self, stream: &mut EventStream) -> Result<Uri, UpstreamError> {
         loop {
             let Ok(event) = stream.event().await else {
-                return Err(Failure::StreamEnded);
+                return Err(UpstreamError::StreamEnded);
             };
             if event.event.as_deref() == Some("endpoint") {
-                return self.resolve(&event.data);
+                return self.resolve_endpoint(&event.data);
             }
         }
     }
 
     /// The address is relative to the stream's and must stay at its origin: the messages, and the
     /// token with them, are for that remote alone.
-    fn resolve(&self, reference: &[u8]) -> Result<Uri, Failure> {
+    fn resolve_endpoint(&self, reference: &[u8]) -> Result<Uri, UpstreamError> {
         let base = self.url.url();
         let reference = std::str::from_utf8(reference).ok();
         let url = reference.and_then(|reference| base.join(reference.trim()).ok());
@@ -117,20 +117,20 @@ impl Shared {
         &self,
         session: &SseSession,
         outgoing: &Outgoing,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), UpstreamError> {
         let http = HttpSession::default();
         let request = outgoing.post(&session.endpoint, &self.headers(), &http, Vec::new());
         let response = self.client.request(outgoing.lane(), request).await;
         let response =
-            response.map_err(|error| Failure::without_response(&error, &session.endpoint))?;
-        let asked = Asked {
+            response.map_err(|error| UpstreamError::without_response(&error, &session.endpoint))?;
+        let context = RequestContext {
             id: None,
             session: Some(session.generation),
         };
-        match response::read(response, asked, self.client.limit(), &self.memory).await {
-            Err(Failure::Rejected {
+        match response::read(response, context, self.client.limit(), &self.memory).await {
+            Err(UpstreamError::Rejected {
                 status: 400 | 410, ..
-            }) => Err(Failure::SessionGone {
+            }) => Err(UpstreamError::SessionGone {
                 generation: session.generation,
             }),
             other => other.map(drop),
@@ -138,21 +138,21 @@ impl Shared {
     }
 
     /// The stream was cut, and the session with it.
-    async fn lost_sse(self: &Arc<Self>, generation: Generation) {
+    async fn on_sse_lost(self: &Arc<Self>, generation: Generation) {
         let Some(orphans) = self.state().end_sse(generation) else {
             return;
         };
-        Arc::clone(self).bury(orphans).await;
+        Arc::clone(self).fail_orphans(orphans).await;
         self.report(UpstreamEvent::Failed {
             request: None,
-            failure: Failure::SessionGone { generation },
+            failure: UpstreamError::SessionGone { generation },
         })
         .await;
     }
 }
 
-fn not_sse(what: &str) -> Failure {
-    Failure::NotMcp {
+fn not_sse(what: &str) -> UpstreamError {
+    UpstreamError::NotMcp {
         status: 200,
         what: what.to_owned(),
     }

@@ -22,15 +22,15 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use threads::Portioned;
 use tokio::time::Instant;
 
-use super::connection::{Closer, Used};
+use super::connection::{Closer, WriteCount};
 use super::in_flight::Permit;
 
 /// Where a server says nothing.
-const UNSAID: Duration = Duration::from_secs(5);
+const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Far longer than the pool keeps anything.
-const LONGEST: Duration = Duration::from_secs(60 * 60);
+const MAX_KEEP_ALIVE: Duration = Duration::from_secs(60 * 60);
 /// For the ways there and back; of short times, half.
-const EARLIER: Duration = Duration::from_secs(1);
+const SAFETY_MARGIN: Duration = Duration::from_secs(1);
 /// How many idle connections to one server stay for as long as it keeps them. A host has rarely
 /// more calls under way, and another connection costs one round trip or two.
 const MAX_IDLE_PER_SERVER: usize = 8;
@@ -43,11 +43,11 @@ const CLOSE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The connections that lie idle.
 #[derive(Clone)]
-pub(super) struct Idle(Arc<Mutex<Lying>>);
+pub(super) struct Idle(Arc<Mutex<IdleState>>);
 
-struct Lying {
+struct IdleState {
     connections: HashMap<usize, IdleConnection>,
-    /// Opened, and not used yet.
+    /// GetStreamResult, and not used yet.
     unused: Vec<(Closer, Instant)>,
     /// No earlier is anything in `connections` to be closed.
     next: Option<Instant>,
@@ -57,7 +57,7 @@ struct Lying {
 
 struct IdleConnection {
     closer: Closer,
-    used: Used,
+    used: WriteCount,
     since: Instant,
     until: Instant,
 }
@@ -65,7 +65,7 @@ struct IdleConnection {
 impl Idle {
     /// At most `max` connections of all servers together.
     pub(super) fn new(max: usize) -> Self {
-        Self(Arc::new(Mutex::new(Lying {
+        Self(Arc::new(Mutex::new(IdleState {
             connections: HashMap::new(),
             unused: Vec::new(),
             next: None,
@@ -75,84 +75,88 @@ impl Idle {
     }
 
     /// Sees to it that what lay idle too long is not used again.
-    pub(super) fn give_up(&self, now: Instant) {
-        self.lying().close_due(now);
+    pub(super) fn close_expired(&self, now: Instant) {
+        self.state().close_expired(now);
     }
 
     /// Takes note of a new connection. Its request may go by another that became idle meanwhile.
-    pub(super) fn opened(&self, closer: Closer) {
+    pub(super) fn record_opened(&self, closer: Closer) {
         let until = Instant::now() + UNUSED_TIMEOUT;
-        let mut lying = self.lying();
-        lying.unused.push((closer, until));
-        self.close_in_time(&mut lying);
+        let mut state = self.state();
+        state.unused.push((closer, until));
+        self.close_in_time(&mut state);
     }
 
     /// Takes note of the connection that the response came by, as soon as it has come whole.
-    pub(super) fn watch(&self, response: Response<Incoming>, permit: Permit) -> Response<Answered> {
+    pub(super) fn watch(
+        &self,
+        response: Response<Incoming>,
+        permit: Permit,
+    ) -> Response<WatchedBody> {
         let rest = closer(&response).map(|closer| {
-            self.lying().connections.remove(&closer.key());
-            Box::new(Rest {
+            self.state().connections.remove(&closer.key());
+            Box::new(PendingIdle {
                 idle: self.clone(),
-                time: time(response.headers()),
-                used: closer.used(),
+                time: idle_timeout(response.headers()),
+                used: closer.write_count(),
                 closer,
             })
         });
         response.map(|body| {
-            let mut answered = Answered {
+            let mut answered = WatchedBody {
                 body: Portioned::new(body),
                 rest,
                 permit: Some(permit),
             };
             if answered.body.is_end_stream() {
-                answered.note_end();
+                answered.record_end();
             }
             answered
         })
     }
 
-    fn insert(&self, rest: Rest) {
+    fn insert(&self, rest: PendingIdle) {
         let now = Instant::now();
-        let mut lying = self.lying();
-        lying.insert(IdleConnection {
+        let mut state = self.state();
+        state.insert(IdleConnection {
             used: rest.used,
             closer: rest.closer,
             since: now,
             until: now + rest.time,
         });
-        self.close_in_time(&mut lying);
+        self.close_in_time(&mut state);
     }
 
     /// Starts the task that closes what is due, unless it runs.
-    fn close_in_time(&self, lying: &mut Lying) {
-        if !lying.has_task {
-            lying.has_task = true;
+    fn close_in_time(&self, state: &mut IdleState) {
+        if !state.has_task {
+            state.has_task = true;
             tokio::spawn(close_in_time(Arc::downgrade(&self.0)));
         }
     }
 
-    fn lying(&self) -> MutexGuard<'_, Lying> {
+    fn state(&self) -> MutexGuard<'_, IdleState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn close_in_time(lying: Weak<Mutex<Lying>>) {
+async fn close_in_time(state: Weak<Mutex<IdleState>>) {
     loop {
         tokio::time::sleep(CLOSE_INTERVAL).await;
-        let Some(lying) = lying.upgrade() else { return };
-        let mut lying = lying.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(state) = state.upgrade() else { return };
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        lying.close_unused(now);
-        lying.close_due(now);
-        lying.close_surplus(now);
-        if lying.connections.is_empty() && lying.unused.is_empty() {
-            lying.has_task = false;
+        state.close_unused(now);
+        state.close_expired(now);
+        state.close_surplus(now);
+        if state.connections.is_empty() && state.unused.is_empty() {
+            state.has_task = false;
             return;
         }
     }
 }
 
-impl Lying {
+impl IdleState {
     fn insert(&mut self, connection: IdleConnection) {
         self.next = Some(match self.next {
             Some(next) => next.min(connection.until),
@@ -168,7 +172,7 @@ impl Lying {
         }
     }
 
-    fn close_due(&mut self, now: Instant) {
+    fn close_expired(&mut self, now: Instant) {
         if self.next.is_none_or(|next| now < next) {
             return;
         }
@@ -185,9 +189,10 @@ impl Lying {
 
     fn close_unused(&mut self, now: Instant) {
         self.unused.retain(|(closer, until)| {
-            let stays = now < *until && closer.used() == Used::NEVER && !closer.is_gone();
+            let stays =
+                now < *until && closer.write_count() == WriteCount::ZERO && !closer.is_gone();
             if !stays {
-                closer.close(Used::NEVER);
+                closer.close(WriteCount::ZERO);
             }
             stays
         });
@@ -239,7 +244,7 @@ fn closer(response: &Response<Incoming>) -> Option<Closer> {
 }
 
 /// How long the server lets a connection lie, less what a request needs to arrive in time.
-fn time(headers: &HeaderMap) -> Duration {
+fn idle_timeout(headers: &HeaderMap) -> Duration {
     let values = headers.get_all("keep-alive").into_iter();
     let said = values
         .filter_map(|value| value.to_str().ok())
@@ -247,31 +252,33 @@ fn time(headers: &HeaderMap) -> Duration {
         .filter_map(|parameter| parameter.split_once('='))
         .find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))
         .and_then(|(_, seconds)| seconds.trim().trim_matches('"').parse().ok());
-    let time = said.map_or(UNSAID, Duration::from_secs).min(LONGEST);
-    time - EARLIER.min(time / 2)
+    let time = said
+        .map_or(DEFAULT_KEEP_ALIVE, Duration::from_secs)
+        .min(MAX_KEEP_ALIVE);
+    time - SAFETY_MARGIN.min(time / 2)
 }
 
 /// The body of a response whose connection is watched.
-pub(super) struct Answered {
+pub(super) struct WatchedBody {
     body: Portioned<Incoming>,
     /// None once it has come whole.
-    rest: Option<Box<Rest>>,
+    rest: Option<Box<PendingIdle>>,
     /// The same.
     permit: Option<Permit>,
 }
 
-struct Rest {
+struct PendingIdle {
     idle: Idle,
     time: Duration,
     /// When the head of the response came. The next request may use the connection before the reader
     /// of the body has seen its end, and must not be cut off.
-    used: Used,
+    used: WriteCount,
     closer: Closer,
 }
 
-impl Answered {
+impl WatchedBody {
     /// A connection whose response does not come whole is closed, and not used again anyway.
-    fn note_end(&mut self) {
+    fn record_end(&mut self) {
         if let Some(rest) = self.rest.take() {
             rest.idle.clone().insert(*rest);
         }
@@ -279,7 +286,7 @@ impl Answered {
     }
 }
 
-impl Body for Answered {
+impl Body for WatchedBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -291,7 +298,7 @@ impl Body for Answered {
         let is_last =
             matches!(frame, Poll::Ready(None)) || (frame.is_ready() && self.body.is_end_stream());
         if is_last {
-            self.note_end();
+            self.record_end();
         }
         frame
     }
@@ -311,7 +318,7 @@ mod tests {
 
     use http::HeaderMap;
 
-    use super::time;
+    use super::idle_timeout;
 
     #[test]
     fn a_connection_is_given_up_a_moment_before_its_server_does() {
@@ -326,11 +333,11 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert("keep-alive", said.parse().unwrap());
             assert_eq!(
-                time(&headers),
+                idle_timeout(&headers),
                 Duration::from_millis(milliseconds),
                 "{said}"
             );
         }
-        assert_eq!(time(&HeaderMap::new()), Duration::from_secs(4));
+        assert_eq!(idle_timeout(&HeaderMap::new()), Duration::from_secs(4));
     }
 }

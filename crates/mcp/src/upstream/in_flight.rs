@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const TURN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Of the connections, one in so many is for [`Lane::Signals`].
-const SIGNALS: usize = 8;
+const SIGNAL_SHARE: usize = 8;
 
 /// What a request of HTTP is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,14 +55,14 @@ pub(super) struct Permit {
 #[error(
     "all {max} connections that may be open at once are in use; hint: end sessions or calls that are not needed, or raise the limit of open files (`ulimit -n`)"
 )]
-pub(super) struct Crowded {
+pub(super) struct AtCapacity {
     max: usize,
 }
 
 impl InFlight {
     /// At most `max` at once; half of each lane to one server, so that it cannot stop the others.
     pub(super) fn new(max: usize) -> Self {
-        let signals = (max / SIGNALS).max(2);
+        let signals = (max / SIGNAL_SHARE).max(2);
         Self {
             exchanges: Limits::new(max.saturating_sub(signals)),
             signals: Limits::new(signals),
@@ -70,7 +70,7 @@ impl InFlight {
     }
 
     /// Waits until a request may be sent.
-    pub(super) async fn permit(&self, lane: Lane, uri: &Uri) -> Result<Permit, Crowded> {
+    pub(super) async fn permit(&self, lane: Lane, uri: &Uri) -> Result<Permit, AtCapacity> {
         let limits = match lane {
             Lane::Exchanges => &self.exchanges,
             Lane::Signals => &self.signals,
@@ -89,7 +89,7 @@ impl Limits {
         }
     }
 
-    async fn permit(&self, uri: &Uri) -> Result<Permit, Crowded> {
+    async fn permit(&self, uri: &Uri) -> Result<Permit, AtCapacity> {
         let server = self.server(uri);
         let both = async {
             // In this order: what waits for its server takes nothing from the others.
@@ -101,7 +101,7 @@ impl Limits {
             })
         };
         let permit = tokio::time::timeout(TURN_TIMEOUT, both).await;
-        permit.ok().flatten().ok_or(Crowded {
+        permit.ok().flatten().ok_or(AtCapacity {
             max: self.max_per_server,
         })
     }

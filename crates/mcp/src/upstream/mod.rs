@@ -46,10 +46,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub use client::{Client, ClientError, ClientOptions};
-pub use failure::Failure;
-pub use server_traits::Learned;
+pub use failure::UpstreamError;
+pub use server_traits::ServerTraits;
 pub use state::Generation;
-pub use translated::HELD;
+pub use translated::INPUT_TIMEOUT;
 
 use crate::memory::Account;
 use crate::message::INVALID_REQUEST;
@@ -68,7 +68,7 @@ pub struct UpstreamOptions {
     /// may be secrets and are never shown.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Shared by all connections to this server.
-    pub learned: Arc<Learned>,
+    pub learned: Arc<ServerTraits>,
     /// Different for each connection, and impossible to guess: by it the connection knows what it
     /// holds for a host that comes back.
     pub nonce: Arc<str>,
@@ -92,13 +92,13 @@ pub enum UpstreamEvent {
         /// listening stream, or the one stream of HTTP+SSE.
         request: Option<RequestId>,
         /// What happened.
-        failure: Failure,
+        failure: UpstreamError,
     },
     /// The listening stream was cut and cannot be opened again now. That goes on being tried, and
     /// nothing is lost but what the remote says meanwhile.
-    Away(Failure),
+    StreamLost(UpstreamError),
     /// It is open again.
-    Back,
+    StreamRestored,
     /// The token was refused where the stream of a request was to be taken up again. That is tried
     /// again in a moment, with what [`Upstream::authorize`] says.
     TokenRefused {
@@ -114,7 +114,10 @@ impl UpstreamEvent {
     fn bytes(&self) -> Option<Bytes> {
         match self {
             Self::Message { message, .. } => Some(message.bytes().clone()),
-            Self::Failed { .. } | Self::Away(_) | Self::Back | Self::TokenRefused { .. } => None,
+            Self::Failed { .. }
+            | Self::StreamLost(_)
+            | Self::StreamRestored
+            | Self::TokenRefused { .. } => None,
         }
     }
 }
@@ -151,7 +154,7 @@ impl Upstream {
             events,
             state: Mutex::new(State::new(options.transport)),
             translates: AtomicBool::new(false),
-            telling: tokio::sync::Mutex::default(),
+            emit_lock: tokio::sync::Mutex::default(),
             woken: watch::Sender::new(()),
             tasks: TaskTracker::new(),
             stop: stop.clone(),
@@ -181,7 +184,7 @@ impl Upstream {
         let mut state = self.shared.state();
         let begins = outgoing.message.method() == Some("initialize");
         if begins {
-            self.shared.forget(&mut state);
+            self.shared.reset_session(&mut state);
         }
         state.authorization = authorization;
         if begins {
@@ -193,7 +196,7 @@ impl Upstream {
         if let Some(translation) = &state.translation
             && translation.takes(&outgoing.message, outgoing.era())
         {
-            return self.shared.hear(&mut state, outgoing.message);
+            return self.shared.on_host_message(&mut state, outgoing.message);
         }
         self.shared.transmit(&mut state, outgoing);
     }
@@ -218,7 +221,7 @@ impl Upstream {
     /// `notifications/cancelled` does, which is sent like any other message and first; for a host
     /// of the other era it is sent here. Does nothing to `initialize`.
     pub fn abandon(&self, id: &RequestId) {
-        self.shared.give_up(&mut self.shared.state(), id);
+        self.shared.abandon_request(&mut self.shared.state(), id);
     }
 
     /// Opens the listening stream again where it was cut, as after a sleep of the machine, in which
@@ -237,7 +240,7 @@ impl Upstream {
     #[must_use]
     pub fn has_session(&self) -> bool {
         let state = self.shared.state();
-        state.translation.is_none() && state.leavable().is_some()
+        state.translation.is_none() && state.deletable_session().is_some()
     }
 
     /// Whether this is the session there is now, and not one before it.
@@ -247,27 +250,27 @@ impl Upstream {
     }
 
     /// Forgets the session. What is still owed an answer by it fails, and the remote is told that
-    /// it is over, unless it has said so itself ([`Failure::SessionGone`]).
+    /// it is over, unless it has said so itself ([`UpstreamError::SessionGone`]).
     pub fn reset(&self) {
-        self.shared.forget(&mut self.shared.state());
+        self.shared.reset_session(&mut self.shared.state());
     }
 
     /// Ends every task, then the session at the remote, for which it takes two seconds at most,
     /// and as many where a host without sessions leaves requests behind. Nothing is reported any
     /// more.
     pub async fn close(self) {
-        let last_words = self.shared.last_words();
+        let closing_messages = self.shared.closing_messages();
         let route = self.shared.state().route(Era::Legacy);
         // HTTP+SSE has no session left to say anything in once its stream has ended.
         let (before, after) = match route {
-            Route::Sse(_) => (last_words, Vec::new()),
-            Route::Http(_) | Route::Gone(_) | Route::Translated => (Vec::new(), last_words),
+            Route::Sse(_) => (closing_messages, Vec::new()),
+            Route::Http(_) | Route::Gone(_) | Route::Translated => (Vec::new(), closing_messages),
         };
-        self.shared.say(&route, &before).await;
+        self.shared.send_closing(&route, &before).await;
         self.shared.stop.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
-        self.shared.say(&route, &after).await;
+        self.shared.send_closing(&route, &after).await;
         self.shared.end_session().await;
     }
 }
@@ -298,7 +301,7 @@ struct Shared {
     url: EndpointUrl,
     uri: Option<Uri>,
     headers: RwLock<Arc<HeaderMap>>,
-    learned: Arc<Learned>,
+    learned: Arc<ServerTraits>,
     nonce: Arc<str>,
     events: mpsc::Sender<UpstreamEvent>,
     state: Mutex<State>,
@@ -306,7 +309,7 @@ struct Shared {
     translates: AtomicBool,
     memory: Account,
     /// Held by whoever tells what a translation has to tell, so that it is told in order.
-    telling: tokio::sync::Mutex<()>,
+    emit_lock: tokio::sync::Mutex<()>,
     /// Tells the listening stream that the machine has slept.
     woken: watch::Sender<()>,
     tasks: TaskTracker,
@@ -353,7 +356,7 @@ impl Shared {
     }
 
     fn transmit_other(self: &Arc<Self>, outgoing: Outgoing, turn: Turn) {
-        self.spawn(Arc::clone(self).tell(outgoing, turn));
+        self.spawn(Arc::clone(self).send_notification(outgoing, turn));
     }
 
     fn transmit_request(
@@ -367,11 +370,11 @@ impl Shared {
         if state.is_pending(&id) {
             let text = "a request with this id is still unanswered; hint: use each id once";
             let refusal = Message::error_response(Some(&id), INVALID_REQUEST, text, None);
-            self.spawn(shared.answer_ourselves(id, refusal));
+            self.spawn(shared.emit_response(id, refusal));
         } else if method == "initialize" {
             let guard = state.close_gate();
             let task = shared.handshake(outgoing, id.clone(), state.generation());
-            state.expect_handshake(id, guard, self.spawn(task));
+            state.track_handshake(id, guard, self.spawn(task));
         } else {
             self.launch(state, outgoing, id);
         }
@@ -379,8 +382,8 @@ impl Shared {
 
     /// Sends a request by a task of its own.
     fn launch(self: &Arc<Self>, state: &mut State, outgoing: Outgoing, id: RequestId) {
-        let task = self.spawn(Arc::clone(self).ask(outgoing, id.clone()));
-        state.expect(id, task.abort_handle());
+        let task = self.spawn(Arc::clone(self).send_request(outgoing, id.clone()));
+        state.track(id, task.abort_handle());
     }
 
     /// Opens the listening stream by a task of its own, and holds back what follows until then.
@@ -392,25 +395,25 @@ impl Shared {
     }
 
     /// Begins anew.
-    fn forget(self: &Arc<Self>, state: &mut State) {
+    fn reset_session(self: &Arc<Self>, state: &mut State) {
         let generation = state.generation();
-        self.begin_anew(state);
-        self.forget_translated(state, generation);
+        self.reset_native(state);
+        self.reset_translation(state, generation);
     }
 
     /// The same for what is not the translation's.
-    fn begin_anew(self: &Arc<Self>, state: &mut State) {
-        if let Some(farewell) = self.farewell(state) {
-            let (last_user, closing) = (state.last_user(), self.stop.clone());
+    fn reset_native(self: &Arc<Self>, state: &mut State) {
+        if let Some(delete_session) = self.delete_session(state) {
+            let (pending_done, closing) = (state.pending_done(), self.stop.clone());
             // Whoever closes the connection waits for that too; it is soon over.
             self.tasks.spawn(async move {
-                closing.run_until_cancelled(last_user).await;
-                farewell.await;
+                closing.run_until_cancelled(pending_done).await;
+                delete_session.await;
             });
         }
-        let orphans = state.forget();
+        let orphans = state.reset();
         if !orphans.is_empty() {
-            self.spawn(Arc::clone(self).bury(orphans));
+            self.spawn(Arc::clone(self).fail_orphans(orphans));
         }
     }
 
@@ -420,8 +423,8 @@ impl Shared {
         Arc::clone(&headers.unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn uri(&self) -> Result<&Uri, Failure> {
-        self.uri.as_ref().ok_or_else(|| Failure::Unreachable {
+    fn uri(&self) -> Result<&Uri, UpstreamError> {
+        self.uri.as_ref().ok_or_else(|| UpstreamError::Unreachable {
             reason: "its URL cannot be sent; hint: percent-encode it".to_owned(),
             sent: false,
         })
@@ -433,7 +436,7 @@ impl Shared {
         let (request, is_last) = match message.kind() {
             Kind::Response { id, .. } => {
                 let is_last = on == Some(id);
-                if !self.state().answered(id, &message, is_last) {
+                if !self.state().record_response(id, &message, is_last) {
                     tracing::debug!(%id, "an answer that nobody waits for");
                     return is_last;
                 }
@@ -449,25 +452,25 @@ impl Shared {
     }
 
     /// Tells that a request failed, if it was not answered meanwhile.
-    async fn fail(self: &Arc<Self>, request: RequestId, failure: Failure) {
-        if self.state().failed(&request) {
+    async fn fail(self: &Arc<Self>, request: RequestId, failure: UpstreamError) {
+        if self.state().record_failure(&request) {
             let request = Some(request);
             self.report(UpstreamEvent::Failed { request, failure })
                 .await;
         }
     }
 
-    async fn answer_ourselves(self: Arc<Self>, request: RequestId, message: Message) {
+    async fn emit_response(self: Arc<Self>, request: RequestId, message: Message) {
         let request = Some(request);
         self.emit(UpstreamEvent::Message { message, request }).await;
     }
 
     /// Tells of requests that were pending and whose stream has ended.
-    async fn bury(self: Arc<Self>, orphans: Vec<RequestId>) {
+    async fn fail_orphans(self: Arc<Self>, orphans: Vec<RequestId>) {
         for id in orphans {
             self.report(UpstreamEvent::Failed {
                 request: Some(id),
-                failure: Failure::StreamEnded,
+                failure: UpstreamError::StreamEnded,
             })
             .await;
         }

@@ -11,7 +11,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::in_flight::Lane;
 use super::state::Generation;
-use crate::era::Peek;
+use crate::era::ParamsView;
 use crate::{Era, Message, header};
 
 /// What a session of Streamable HTTP adds to every request.
@@ -24,11 +24,11 @@ pub(super) struct HttpSession {
     pub(super) generation: Generation,
     /// Held by whoever waits for an answer.
     #[expect(dead_code, reason = "its end is what counts")]
-    user: Option<TaskTrackerToken>,
+    pending_token: Option<TaskTrackerToken>,
 }
 
 /// The body of a request.
-pub(super) type Outbound = Portioned<Full<Bytes>>;
+pub(super) type RequestBody = Portioned<Full<Bytes>>;
 
 /// A message and what is sent along.
 pub(super) struct Outgoing {
@@ -39,11 +39,11 @@ pub(super) struct Outgoing {
 
 enum Wire {
     Legacy,
-    Modern(Mirror),
+    Modern(StandardHeaders),
 }
 
 /// What the modern era repeats of the body.
-struct Mirror {
+struct StandardHeaders {
     version: Option<HeaderValue>,
     method: HeaderValue,
     name: Option<HeaderValue>,
@@ -51,13 +51,13 @@ struct Mirror {
 
 impl Outgoing {
     pub(super) fn new(message: Message, authorization: Option<HeaderValue>) -> Self {
-        let peek = Peek::at(&message);
-        let wire = match (message.method(), peek.era(message.method())) {
+        let view = ParamsView::new(&message);
+        let wire = match (message.method(), view.era(message.method())) {
             (None, _) | (_, Era::Legacy) => Wire::Legacy,
-            (Some(method), Era::Modern) => Wire::Modern(Mirror {
-                version: peek.version().map(header::mirrored),
-                method: header::mirrored(method),
-                name: peek.mirrored_name(method).map(header::mirrored),
+            (Some(method), Era::Modern) => Wire::Modern(StandardHeaders {
+                version: view.version().map(header::encode_value),
+                method: header::encode_value(method),
+                name: view.mcp_name(method).map(header::encode_value),
             }),
         };
         Self {
@@ -82,7 +82,7 @@ impl Outgoing {
     }
 
     /// Another message that goes out with the same right.
-    pub(super) fn with(&self, message: Message) -> Self {
+    pub(super) fn with_message(&self, message: Message) -> Self {
         Self::new(message, self.authorization.clone())
     }
 
@@ -93,7 +93,7 @@ impl Outgoing {
         base: &HeaderMap,
         session: &HttpSession,
         parameters: Vec<(HeaderName, HeaderValue)>,
-    ) -> Request<Outbound> {
+    ) -> Request<RequestBody> {
         let mut headers = base.clone();
         headers.extend(parameters);
         match &self.wire {
@@ -104,7 +104,7 @@ impl Outgoing {
                     headers.insert(header::METHOD, HeaderValue::from_static("initialize"));
                 }
             }
-            Wire::Modern(mirror) => mirror.put(&mut headers),
+            Wire::Modern(standard) => standard.put(&mut headers),
         }
         put(&mut headers, AUTHORIZATION, self.authorization.as_ref());
         request(Method::POST, uri, headers, self.message.bytes().clone())
@@ -122,15 +122,15 @@ impl HttpSession {
     }
 
     /// The same for somebody who waits for an answer.
-    pub(super) fn used(&self, user: TaskTrackerToken) -> Self {
+    pub(super) fn with_token(&self, token: TaskTrackerToken) -> Self {
         Self {
-            user: Some(user),
+            pending_token: Some(token),
             ..self.clone()
         }
     }
 
     /// What a message of this era names by its session id.
-    pub(super) fn named(&self, era: Era) -> Option<Generation> {
+    pub(super) fn generation_for(&self, era: Era) -> Option<Generation> {
         let named = era == Era::Legacy && self.id.is_some();
         named.then_some(self.generation)
     }
@@ -142,7 +142,7 @@ impl HttpSession {
         base: &HeaderMap,
         authorization: Option<HeaderValue>,
         last_id: Option<&str>,
-    ) -> Request<Outbound> {
+    ) -> Request<RequestBody> {
         let mut request = self.request(Method::GET, uri, base, authorization);
         let last_id = last_id.and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok());
         put(
@@ -160,7 +160,7 @@ impl HttpSession {
         uri: &Uri,
         base: &HeaderMap,
         authorization: Option<HeaderValue>,
-    ) -> Request<Outbound> {
+    ) -> Request<RequestBody> {
         let mut headers = base.clone();
         headers.remove(CONTENT_TYPE);
         headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
@@ -179,7 +179,7 @@ impl HttpSession {
     }
 }
 
-impl Mirror {
+impl StandardHeaders {
     fn put(&self, headers: &mut HeaderMap) {
         put(headers, header::PROTOCOL_VERSION, self.version.as_ref());
         put(headers, header::METHOD, Some(&self.method));
@@ -217,7 +217,7 @@ fn put(headers: &mut HeaderMap, name: HeaderName, value: Option<&HeaderValue>) {
     }
 }
 
-fn request(method: Method, uri: &Uri, headers: HeaderMap, body: Bytes) -> Request<Outbound> {
+fn request(method: Method, uri: &Uri, headers: HeaderMap, body: Bytes) -> Request<RequestBody> {
     let mut request = Request::new(Portioned::new(Full::new(body)));
     *request.method_mut() = method;
     *request.uri_mut() = uri.clone();

@@ -28,14 +28,14 @@ type Connecting = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>
 
 /// Connects to destinations, through a proxy where one leads there.
 #[derive(Clone, Debug)]
-pub(super) struct Routed {
+pub(super) struct ProxyConnector {
     direct: HttpConnector,
     /// To a proxy that is itself spoken to in TLS.
     secure: HttpsConnector<HttpConnector>,
     proxies: Proxies,
 }
 
-impl Routed {
+impl ProxyConnector {
     pub(super) fn new(
         direct: HttpConnector,
         secure: HttpsConnector<HttpConnector>,
@@ -61,7 +61,9 @@ impl Routed {
                 }
                 let connecting = socks.call(destination);
                 Box::pin(async move {
-                    let stream = connecting.await.map_err(|error| no_way(shown, &error))?;
+                    let stream = connecting
+                        .await
+                        .map_err(|error| proxy_connect_error(shown, &error))?;
                     Ok(MaybeHttpsStream::Http(stream))
                 })
             }
@@ -71,13 +73,17 @@ impl Routed {
                     tunnel = tunnel.with_auth(header.clone());
                 }
                 let connecting = tunnel.call(destination);
-                Box::pin(async move { connecting.await.map_err(|error| no_way(shown, &error)) })
+                Box::pin(async move {
+                    connecting
+                        .await
+                        .map_err(|error| proxy_connect_error(shown, &error))
+                })
             }
             other => {
                 let reason = format!("`{}` is no kind of proxy known here", other.unwrap_or(""));
                 Box::pin(async move {
                     let proxy = shown.unwrap_or_default();
-                    Err(BoxError::from(NoWay { proxy, reason }))
+                    Err(BoxError::from(ProxyConnectError { proxy, reason }))
                 })
             }
         }
@@ -99,7 +105,7 @@ fn with_port(uri: Uri) -> Uri {
     Uri::from_parts(parts).unwrap_or_default()
 }
 
-impl Service<Uri> for Routed {
+impl Service<Uri> for ProxyConnector {
     type Response = Stream;
     type Error = BoxError;
     type Future = Connecting;
@@ -125,13 +131,13 @@ impl Service<Uri> for Routed {
 #[error(
     "the proxy {proxy} does not lead there: {reason}; hint: check `proxy` in config.toml, or the system's settings"
 )]
-struct NoWay {
+struct ProxyConnectError {
     proxy: String,
     reason: String,
 }
 
-fn no_way(proxy: Option<String>, error: &(dyn Error + 'static)) -> BoxError {
+fn proxy_connect_error(proxy: Option<String>, error: &(dyn Error + 'static)) -> BoxError {
     let proxy = proxy.unwrap_or_default();
     let reason = innermost(error);
-    Box::new(NoWay { proxy, reason })
+    Box::new(ProxyConnectError { proxy, reason })
 }

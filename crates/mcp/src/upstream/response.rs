@@ -1,6 +1,6 @@
 //! What a response means.
 //!
-//! Owns: status, content type and body of one response, and which [`Failure`] they are.
+//! Owns: status, content type and body of one response, and which [`UpstreamError`] they are.
 //! Does not own: whose answer it is.
 
 use std::time::Duration;
@@ -13,23 +13,23 @@ use hyper::body::Body;
 use model::excerpt;
 
 use super::client::SentSecrets;
-use super::idle::Answered;
-use super::stream::{EventStream, Mark, Truncated, drain, next_chunk};
-use super::{Failure, Generation};
+use super::idle::WatchedBody;
+use super::stream::{EventStream, StreamPosition, Truncated, drain, next_chunk};
+use super::{Generation, UpstreamError};
 use crate::memory::Account;
 use crate::message::METHOD_NOT_FOUND;
 use crate::{Batch, Message, Parsed, RequestId};
 
 /// What is read of a body that explains a refusal, in bytes and in time.
-const EXCUSE_LIMIT: usize = 1 << 20;
-const EXCUSE_TIME: Duration = Duration::from_secs(10);
+const MAX_ERROR_BODY: usize = 1 << 20;
+const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// What is shown of a body that is not MCP, in characters.
-const SHOWN: usize = 80;
+const MAX_SHOWN: usize = 80;
 /// How much of it is searched for what the server wants, in bytes.
-const PAGE: usize = 2048;
+const MAX_SEARCHED: usize = 2048;
 
 /// A response with a 2xx status.
-pub(super) enum Answer {
+pub(super) enum ResponseBody {
     /// One message.
     Message(Message),
     /// Several of them.
@@ -42,7 +42,7 @@ pub(super) enum Answer {
 
 /// What was asked, as far as a refusal's meaning depends on it.
 #[derive(Clone, Copy)]
-pub(super) struct Asked<'a> {
+pub(super) struct RequestContext<'a> {
     /// The request, if it was one.
     pub(super) id: Option<&'a RequestId>,
     /// The session of the legacy era that was named, if one was.
@@ -51,40 +51,42 @@ pub(super) struct Asked<'a> {
 
 /// Reads the answer; a refusal of `asked` in JSON-RPC is an answer too.
 pub(super) async fn read(
-    response: Response<Answered>,
-    asked: Asked<'_>,
+    response: Response<WatchedBody>,
+    context: RequestContext<'_>,
     limit: usize,
     memory: &Account,
-) -> Result<Answer, Failure> {
+) -> Result<ResponseBody, UpstreamError> {
     if !response.status().is_success() {
-        return refusal(response, asked, memory).await.map(Answer::Message);
+        return refusal(response, context, memory)
+            .await
+            .map(ResponseBody::Message);
     }
     let status = response.status().as_u16();
     let kind = content_type(response.headers());
     let mut body = response.into_body();
     if kind == "text/event-stream" {
-        let stream = EventStream::new(body, limit, Mark::default(), memory.clone());
-        return Ok(Answer::Events(Box::new(stream)));
+        let stream = EventStream::new(body, limit, StreamPosition::default(), memory.clone());
+        return Ok(ResponseBody::Events(Box::new(stream)));
     }
-    if asked.id.is_none() {
+    if context.id.is_none() {
         drain(&mut body).await;
-        return Ok(Answer::Nothing);
+        return Ok(ResponseBody::Nothing);
     }
     if !kind.is_empty() && !is_json(&kind) {
         return Err(not_mcp(status, &kind, body, memory).await);
     }
-    let bytes = whole(&mut body, limit, memory).await;
+    let bytes = read_body(&mut body, limit, memory).await;
     let bytes = bytes.map_err(|error| match error {
-        Unread::TooLong => Failure::NotMcp {
+        BodyError::TooLong => UpstreamError::NotMcp {
             status,
             what: format!("an answer of more than {limit} bytes"),
         },
-        Unread::Cut => Failure::StreamEnded,
+        BodyError::Truncated => UpstreamError::StreamEnded,
     })?;
     if bytes.is_empty() {
-        return Ok(Answer::Nothing);
+        return Ok(ResponseBody::Nothing);
     }
-    let not_mcp = |error| Failure::NotMcp {
+    let not_mcp = |error| UpstreamError::NotMcp {
         status,
         what: format!(
             "{}, but {error}",
@@ -92,43 +94,48 @@ pub(super) async fn read(
         ),
     };
     match Parsed::from_server(bytes).map_err(not_mcp)? {
-        Parsed::Message(message) => Ok(Answer::Message(message)),
-        Parsed::Batch(batch) => Ok(Answer::Batch(batch)),
+        Parsed::Message(message) => Ok(ResponseBody::Message(message)),
+        Parsed::Batch(batch) => Ok(ResponseBody::Batch(batch)),
     }
 }
 
 /// The stream that was asked for by GET; `None` if the answer is something else.
 pub(super) async fn stream(
-    response: Response<Answered>,
-    asked: Asked<'_>,
+    response: Response<WatchedBody>,
+    context: RequestContext<'_>,
     limit: usize,
-    mark: Mark,
+    position: StreamPosition,
     memory: &Account,
-) -> Result<Option<EventStream>, Failure> {
+) -> Result<Option<EventStream>, UpstreamError> {
     if !response.status().is_success() {
-        return refusal(response, asked, memory).await.map(|_| None);
+        return refusal(response, context, memory).await.map(|_| None);
     }
     let is_stream = content_type(response.headers()) == "text/event-stream";
-    Ok(is_stream.then(|| EventStream::new(response.into_body(), limit, mark, memory.clone())))
+    Ok(is_stream.then(|| EventStream::new(response.into_body(), limit, position, memory.clone())))
 }
 
-async fn not_mcp(status: u16, kind: &str, mut body: Answered, memory: &Account) -> Failure {
-    let begin = excuse(&mut body, memory).await;
+async fn not_mcp(
+    status: u16,
+    kind: &str,
+    mut body: WatchedBody,
+    memory: &Account,
+) -> UpstreamError {
+    let begin = error_body(&mut body, memory).await;
     let what = format!("{kind}: {}", printable(&begin));
-    Failure::NotMcp { status, what }
+    UpstreamError::NotMcp { status, what }
 }
 
 /// A status that is no success: a JSON-RPC error that answers the request, or why not.
 async fn refusal(
-    response: Response<Answered>,
-    asked: Asked<'_>,
+    response: Response<WatchedBody>,
+    context: RequestContext<'_>,
     memory: &Account,
-) -> Result<Message, Failure> {
+) -> Result<Message, UpstreamError> {
     let (head, mut body) = response.into_parts();
     let challenge = joined(&head.headers, WWW_AUTHENTICATE);
-    let text = excuse(&mut body, memory).await;
+    let text = error_body(&mut body, memory).await;
     if head.status == StatusCode::BAD_REQUEST && wants_tls(&text) {
-        return Err(Failure::NotMcp {
+        return Err(UpstreamError::NotMcp {
             status: head.status.as_u16(),
             what: "the server speaks TLS on that port; hint: write https:// in its URL".to_owned(),
         });
@@ -136,31 +143,33 @@ async fn refusal(
     let words = || words(&head, &text, challenge.as_deref());
     let message = Message::parse(text.clone()).ok();
     let (answer, message) = match message {
-        Some(message) if asked.id.is_some() && message.id() == asked.id => (Some(message), None),
+        Some(message) if context.id.is_some() && message.id() == context.id => {
+            (Some(message), None)
+        }
         other => (None, other),
     };
-    match (head.status, answer, asked.session) {
+    match (head.status, answer, context.session) {
         (StatusCode::UNAUTHORIZED, ..) => {
             let words = words();
-            Err(Failure::Unauthorized { challenge, words })
+            Err(UpstreamError::Unauthorized { challenge, words })
         }
         (StatusCode::FORBIDDEN, ..) if challenge.is_some() => {
             let words = words();
-            Err(Failure::Forbidden { challenge, words })
+            Err(UpstreamError::Forbidden { challenge, words })
         }
         (StatusCode::NOT_FOUND, answer, Some(generation)) if !is_unknown_method(&answer) => {
-            Err(Failure::SessionGone { generation })
+            Err(UpstreamError::SessionGone { generation })
         }
         (_, Some(answer), _) => Ok(answer),
-        (StatusCode::BAD_REQUEST, None, Some(generation)) if speaks_of_session(&message) => {
-            Err(Failure::SessionGone { generation })
+        (StatusCode::BAD_REQUEST, None, Some(generation)) if mentions_session(&message) => {
+            Err(UpstreamError::SessionGone { generation })
         }
         (StatusCode::FORBIDDEN, None, _) => {
             let words = words();
-            Err(Failure::Forbidden { challenge, words })
+            Err(UpstreamError::Forbidden { challenge, words })
         }
         (status, None, _) if status.is_redirection() => Err(redirect(status, &head.headers)),
-        (status, None, _) => Err(Failure::Rejected {
+        (status, None, _) => Err(UpstreamError::Rejected {
             status: status.as_u16(),
             body: message.filter(|message| message.error().is_some()),
         }),
@@ -170,7 +179,7 @@ async fn refusal(
 /// Returns whether a refusal is that of a port that speaks TLS, in the words of nginx, Go, Apache or
 /// Tomcat.
 fn wants_tls(text: &[u8]) -> bool {
-    let begin = &text[..text.len().min(PAGE)];
+    let begin = &text[..text.len().min(MAX_SEARCHED)];
     let words = String::from_utf8_lossy(begin).to_ascii_lowercase();
     [
         "plain http request was sent to https port",
@@ -196,13 +205,13 @@ fn is_unknown_method(answer: &Option<Message>) -> bool {
 
 /// Servers made after the SDKs' examples answer 400 where the specification has 404, and only
 /// the text of their error, which names no request, tells why.
-fn speaks_of_session(message: &Option<Message>) -> bool {
+fn mentions_session(message: &Option<Message>) -> bool {
     let error = message.as_ref().and_then(Message::error);
     error.is_some_and(|error| error.get().to_ascii_lowercase().contains("session"))
 }
 
 /// Only scheme, host and path: the query may carry secrets.
-fn redirect(status: StatusCode, headers: &HeaderMap) -> Failure {
+fn redirect(status: StatusCode, headers: &HeaderMap) -> UpstreamError {
     let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
     let target = location
         .and_then(|text| text.parse::<Uri>().ok())
@@ -213,31 +222,35 @@ fn redirect(status: StatusCode, headers: &HeaderMap) -> Failure {
                 None => uri.path().to_owned(),
             },
         );
-    Failure::NotMcp {
+    UpstreamError::NotMcp {
         status: status.as_u16(),
         what: format!("a redirect to {target}; hint: put the final address into the settings"),
     }
 }
 
-enum Unread {
+enum BodyError {
     TooLong,
-    Cut,
+    Truncated,
 }
 
 /// Reads a body to its end, into memory of its own: a part of what was read at once would keep all
 /// of that.
-async fn whole(body: &mut Answered, limit: usize, memory: &Account) -> Result<Bytes, Unread> {
+async fn read_body(
+    body: &mut WatchedBody,
+    limit: usize,
+    memory: &Account,
+) -> Result<Bytes, BodyError> {
     let mut whole = Vec::new();
     let mut reservation = memory.reserve();
     loop {
         let chunk = match next_chunk(body, &reservation).await {
             Ok(Some(chunk)) => chunk,
             Ok(None) => break,
-            Err(Truncated) => return Err(Unread::Cut),
+            Err(Truncated) => return Err(BodyError::Truncated),
         };
         let length = whole.len() + chunk.len();
         if length > limit {
-            return Err(Unread::TooLong);
+            return Err(BodyError::TooLong);
         }
         reservation.grow(length).await;
         if whole.is_empty() {
@@ -251,21 +264,21 @@ async fn whole(body: &mut Answered, limit: usize, memory: &Account) -> Result<By
 }
 
 /// As much of a body as helps to explain it.
-async fn excuse(body: &mut Answered, memory: &Account) -> Bytes {
-    let reading = tokio::time::timeout(EXCUSE_TIME, whole(body, EXCUSE_LIMIT, memory));
+async fn error_body(body: &mut WatchedBody, memory: &Account) -> Bytes {
+    let reading = tokio::time::timeout(ERROR_BODY_TIMEOUT, read_body(body, MAX_ERROR_BODY, memory));
     match reading.await {
         Ok(Ok(bytes)) => bytes,
-        Ok(Err(Unread::TooLong | Unread::Cut)) | Err(_) => Bytes::new(),
+        Ok(Err(BodyError::TooLong | BodyError::Truncated)) | Err(_) => Bytes::new(),
     }
 }
 
 fn printable(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * SHOWN)]);
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * MAX_SHOWN)]);
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     words
         .chars()
         .filter(|character| !character.is_control())
-        .take(SHOWN)
+        .take(MAX_SHOWN)
         .collect()
 }
 

@@ -6,14 +6,14 @@ use crate::{Era, ToolHeaders};
 
 /// See the module. Begins with nothing, and lives as long as the server's configuration.
 #[derive(Debug, Default)]
-pub struct Learned {
+pub struct ServerTraits {
     /// What its tools want repeated in headers.
     pub(super) tools: ToolHeaders,
     /// The era it speaks, once it has refused the other one, as [`code`] writes it.
     only: AtomicU8,
 }
 
-impl Learned {
+impl ServerTraits {
     /// What its tools want repeated in headers.
     #[must_use]
     pub fn tools(&self) -> &ToolHeaders {
@@ -26,7 +26,7 @@ impl Learned {
     }
 
     /// Takes note that it refused the other era, or that this was a mistake.
-    pub(super) fn note_only(&self, era: Option<Era>) {
+    pub(super) fn record_only(&self, era: Option<Era>) {
         self.only.store(code(era), Ordering::Relaxed);
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct State {
     pub(super) authorization: Option<HeaderValue>,
     session: Session,
     /// Who waits for an answer that a session of Streamable HTTP owes.
-    users: TaskTracker,
+    pending_tokens: TaskTracker,
     /// The session that the remote has last said it no longer knows.
     lost: Option<Generation>,
     /// Tells the tasks of an earlier handshake that they are late.
@@ -38,7 +38,7 @@ pub(super) struct State {
     /// Once the server has shown that it does not speak the host's era.
     pub(super) translation: Option<Translation>,
     /// What the translation has to tell and nobody has told yet.
-    pub(super) untold: VecDeque<UpstreamEvent>,
+    pub(super) queued_events: VecDeque<UpstreamEvent>,
 }
 
 /// Which of the sessions that a connection had, one after another.
@@ -88,7 +88,7 @@ impl State {
             transport,
             authorization: None,
             session: Session::None,
-            users: TaskTracker::new(),
+            pending_tokens: TaskTracker::new(),
             lost: None,
             generation: Generation(0),
             gate: None,
@@ -96,7 +96,7 @@ impl State {
             handshake: None,
             listener: None,
             translation: None,
-            untold: VecDeque::new(),
+            queued_events: VecDeque::new(),
         }
     }
 
@@ -124,7 +124,7 @@ impl State {
     }
 
     /// Remembers a request that is being sent by `task`.
-    pub(super) fn expect(&mut self, id: RequestId, task: AbortHandle) {
+    pub(super) fn track(&mut self, id: RequestId, task: AbortHandle) {
         let pending = Pending {
             task,
             handshake: None,
@@ -134,7 +134,7 @@ impl State {
     }
 
     /// Remembers the request `initialize`, whose task may live on as the reader of a stream.
-    pub(super) fn expect_handshake(
+    pub(super) fn track_handshake(
         &mut self,
         id: RequestId,
         guard: DropGuard,
@@ -166,28 +166,33 @@ impl State {
     ///
     /// Answers may come on any stream; what comes `on_its_own` counts only for the very request
     /// that the calling task has sent, not for a later one with the same id.
-    pub(super) fn answered(&mut self, id: &RequestId, answer: &Message, on_its_own: bool) -> bool {
-        let awaited = |pending: &Pending| !on_its_own || pending.is_ours();
+    pub(super) fn record_response(
+        &mut self,
+        id: &RequestId,
+        answer: &Message,
+        on_its_own: bool,
+    ) -> bool {
+        let awaited = |pending: &Pending| !on_its_own || pending.is_own_task();
         if !self.pending.get(id).is_some_and(awaited) {
             return false;
         }
         let pending = self.pending.remove(id);
         if pending.is_some_and(|pending| pending.handshake.is_some()) {
-            self.agree(answer);
+            self.record_version(answer);
         }
         true
     }
 
     /// Takes note that the calling task got no answer. False if that must not be told.
-    pub(super) fn failed(&mut self, id: &RequestId) -> bool {
-        let ours = self.pending.get(id).is_some_and(Pending::is_ours);
+    pub(super) fn record_failure(&mut self, id: &RequestId) -> bool {
+        let ours = self.pending.get(id).is_some_and(Pending::is_own_task);
         ours && self.pending.remove(id).is_some()
     }
 
     /// The agreed version goes out with all that waits for the gate.
-    fn agree(&mut self, answer: &Message) {
+    fn record_version(&mut self, answer: &Message) {
         if let (Session::Http(session), Some(result)) =
-            (&mut self.session, InitializeResult::of(answer))
+            (&mut self.session, InitializeResult::from_response(answer))
         {
             session.version = HeaderValue::from_str(&result.protocol_version).ok();
         }
@@ -204,11 +209,11 @@ impl State {
     }
 
     /// Begins anew. Returns the requests that nobody will answer now.
-    pub(super) fn forget(&mut self) -> Vec<RequestId> {
+    pub(super) fn reset(&mut self) -> Vec<RequestId> {
         let orphans = self.orphans();
         self.generation.0 += 1;
         self.session = Session::None;
-        self.users = TaskTracker::new();
+        self.pending_tokens = TaskTracker::new();
         self.gate = None;
         self.handshake = None;
         self.listener = None;
@@ -270,7 +275,9 @@ impl State {
             return Route::Translated;
         }
         match (&self.session, self.transport) {
-            (Session::Http(session), _) => Route::Http(session.used(self.users.token())),
+            (Session::Http(session), _) => {
+                Route::Http(session.with_token(self.pending_tokens.token()))
+            }
             (Session::Sse(session), _) => Route::Sse(session.clone()),
             (Session::None, Transport::Sse) => Route::Gone(self.generation),
             (Session::None, Transport::Auto | Transport::Http) => {
@@ -299,23 +306,23 @@ impl State {
     }
 
     /// The session that the remote still knows, if it can be told that it is over.
-    pub(super) fn leavable(&self) -> Option<&HttpSession> {
+    pub(super) fn deletable_session(&self) -> Option<&HttpSession> {
         let is_lost = |session: &&HttpSession| self.lost == Some(session.generation);
         let session = self.http_session().filter(|session| !is_lost(session))?;
         session.id.as_ref().map(|_| session)
     }
 
     /// Ends when nobody waits any more for what this session owes.
-    pub(super) fn last_user(&self) -> impl Future<Output = ()> + 'static {
-        let users = self.users.clone();
+    pub(super) fn pending_done(&self) -> impl Future<Output = ()> + 'static {
+        let pending_tokens = self.pending_tokens.clone();
         async move {
-            users.close();
-            users.wait().await;
+            pending_tokens.close();
+            pending_tokens.wait().await;
         }
     }
 
     /// Takes note that the remote no longer knows this session.
-    pub(super) fn lost(&mut self, of: Generation) {
+    pub(super) fn record_lost(&mut self, of: Generation) {
         self.lost = Some(of);
     }
 
@@ -326,7 +333,7 @@ impl State {
 }
 
 impl Pending {
-    fn is_ours(&self) -> bool {
+    fn is_own_task(&self) -> bool {
         tokio::task::try_id() == Some(self.task.id())
     }
 }

@@ -8,28 +8,28 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 
-use super::idle::Answered;
+use super::idle::WatchedBody;
 use crate::memory::{Account, Reservation};
 use crate::sse::{Decoder, Event, TooLong};
 use crate::{Batch, Message, Parsed};
 
 /// A remote may keep a response open after its end; past this, the connection is not kept.
-pub(super) const LINGER: Duration = Duration::from_secs(2);
+pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Where a remote says nothing, as browsers do roughly.
-const RETRY: Duration = Duration::from_secs(1);
-const SHORTEST_RETRY: Duration = Duration::from_millis(50);
-pub(super) const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
+const DEFAULT_RETRY: Duration = Duration::from_secs(1);
+const MIN_RETRY: Duration = Duration::from_millis(50);
+pub(super) const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 
 /// The events of one response body.
 pub(super) struct EventStream {
-    body: Answered,
+    body: WatchedBody,
     decoder: Decoder,
     decoded: std::vec::IntoIter<Event>,
     /// The length of the chunk in which the decoded events ended.
     chunk: usize,
     /// What is left of an array that an event was.
     batch: Option<Box<Batch>>,
-    mark: Mark,
+    position: StreamPosition,
     memory: Account,
     /// For the event that is being read.
     reservation: Reservation,
@@ -37,7 +37,7 @@ pub(super) struct EventStream {
 
 /// How far a stream got, to go on from there.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Mark {
+pub(super) struct StreamPosition {
     /// The last event's id.
     pub(super) last_id: Option<String>,
     /// The wait that the remote asked for.
@@ -46,7 +46,7 @@ pub(super) struct Mark {
 
 /// Why there are no more events.
 #[derive(Debug)]
-pub(super) enum Cut {
+pub(super) enum StreamEnd {
     /// It ended, in order or not: both mean the same to us.
     Ended,
     TooLong(TooLong),
@@ -54,21 +54,26 @@ pub(super) enum Cut {
 
 impl EventStream {
     /// `mark` is where the stream that this one continues was cut.
-    pub(super) fn new(body: Answered, limit: usize, mark: Mark, memory: Account) -> Self {
+    pub(super) fn new(
+        body: WatchedBody,
+        limit: usize,
+        position: StreamPosition,
+        memory: Account,
+    ) -> Self {
         Self {
             body,
             decoder: Decoder::new(limit),
             decoded: Vec::new().into_iter(),
             chunk: 0,
             batch: None,
-            mark,
+            position,
             reservation: memory.reserve(),
             memory,
         }
     }
 
     /// The next message; what is none is passed over.
-    pub(super) async fn message(&mut self) -> Result<Message, Cut> {
+    pub(super) async fn message(&mut self) -> Result<Message, StreamEnd> {
         loop {
             match self.batch.as_mut().and_then(Iterator::next) {
                 Some(Ok(message)) => return Ok(message),
@@ -91,19 +96,19 @@ impl EventStream {
     }
 
     /// The next event.
-    pub(super) async fn event(&mut self) -> Result<Event, Cut> {
+    pub(super) async fn event(&mut self) -> Result<Event, StreamEnd> {
         loop {
             if let Some(event) = self.decoded.next() {
                 let event = self.detach(event).await;
-                self.mark.pass(&event);
+                self.position.advance(&event);
                 return Ok(event);
             }
             self.reservation.grow(self.decoder.held()).await;
             let Ok(Some(chunk)) = next_chunk(&mut self.body, &self.reservation).await else {
-                return Err(Cut::Ended);
+                return Err(StreamEnd::Ended);
             };
             self.chunk = chunk.len();
-            let events = self.decoder.push(chunk).map_err(Cut::TooLong)?;
+            let events = self.decoder.push(chunk).map_err(StreamEnd::TooLong)?;
             self.decoded = events.into_iter();
         }
     }
@@ -123,13 +128,13 @@ impl EventStream {
     }
 
     /// How far it got.
-    pub(super) fn mark(&self) -> &Mark {
-        &self.mark
+    pub(super) fn position(&self) -> &StreamPosition {
+        &self.position
     }
 }
 
-impl Mark {
-    fn pass(&mut self, event: &Event) {
+impl StreamPosition {
+    fn advance(&mut self, event: &Event) {
         if let Some(id) = &event.id {
             self.last_id = Some(id.clone()).filter(|id| !id.is_empty());
         }
@@ -138,9 +143,9 @@ impl Mark {
 
     /// How long to wait before the next attempt, after so many that failed.
     pub(super) fn wait(&self, failures: u32) -> Duration {
-        let first = self.retry.unwrap_or(RETRY).max(SHORTEST_RETRY);
+        let first = self.retry.unwrap_or(DEFAULT_RETRY).max(MIN_RETRY);
         let longer = first.saturating_mul(1 << failures.min(6));
-        longer.min(LONGEST_BACK_OFF.max(first))
+        longer.min(MAX_BACK_OFF.max(first))
     }
 }
 
@@ -150,13 +155,13 @@ pub(super) struct Truncated;
 /// Reads the next bytes of a body, for a message that holds `reservation`; `None` at the end. A body
 /// that takes too long over a message that others wait for is cut.
 pub(super) async fn next_chunk(
-    body: &mut Answered,
+    body: &mut WatchedBody,
     reservation: &Reservation,
 ) -> Result<Option<Bytes>, Truncated> {
     loop {
         let frame = tokio::select! {
             frame = body.frame() => frame,
-            () = reservation.outstayed() => {
+            () = reservation.overdue() => {
                 tracing::warn!("a message of the server was cut: it took too long, and others wait for the memory");
                 return Err(Truncated);
             }
@@ -174,22 +179,24 @@ pub(super) async fn next_chunk(
 }
 
 /// Reads what is left of a body, for a moment, so that its connection can be used again.
-pub(super) async fn drain(body: &mut Answered) {
+pub(super) async fn drain(body: &mut WatchedBody) {
     let rest = async { while let Some(Ok(_)) = body.frame().await {} };
-    let _ = tokio::time::timeout(LINGER, rest).await;
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, rest).await;
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::Mark;
+    use super::StreamPosition;
 
     #[test]
     fn waits_grow_and_end_and_honour_the_server() {
-        let seconds = |mark: &Mark| [0, 1, 2, 5, 40].map(|failures| mark.wait(failures).as_secs());
-        assert_eq!(seconds(&Mark::default()), [1, 2, 4, 30, 30]);
-        let retry = |seconds| Mark {
+        let seconds = |position: &StreamPosition| {
+            [0, 1, 2, 5, 40].map(|failures| position.wait(failures).as_secs())
+        };
+        assert_eq!(seconds(&StreamPosition::default()), [1, 2, 4, 30, 30]);
+        let retry = |seconds| StreamPosition {
             last_id: None,
             retry: Some(Duration::from_secs(seconds)),
         };

@@ -12,42 +12,42 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
-use super::idle::Answered;
+use super::idle::WatchedBody;
 use super::in_flight::Lane;
 use super::outgoing::{HttpSession, Outgoing};
-use super::response::{self, Answer, Asked};
+use super::response::{self, RequestContext, ResponseBody};
 use super::state::{Gate, Generation, Route, State};
-use super::stream::{Cut, EventStream, LINGER, LONGEST_BACK_OFF, Mark};
+use super::stream::{DRAIN_TIMEOUT, EventStream, MAX_BACK_OFF, StreamEnd, StreamPosition};
 use super::translated::{legacy_refusal, modern_refusal};
-use super::{Failure, Shared, Turn, UpstreamEvent, tools};
+use super::{Shared, Turn, UpstreamError, UpstreamEvent, tools};
 use crate::{Batch, Era, Kind, Message, RequestId, header};
 
 /// Attempts to reach the remote again for one answer; with the waits between, half a minute.
-const RESUMPTIONS: u32 = 5;
+const MAX_RESUME_ATTEMPTS: u32 = 5;
 /// How long the remote may take to accept the end of the handshake before what follows is sent.
-const ACCEPTANCE: Duration = Duration::from_secs(10);
+const INITIALIZED_TIMEOUT: Duration = Duration::from_secs(10);
 /// The same for opening the listening stream: some remotes say nothing there, not even that it is
 /// open, before there is something to say.
-const OPENING: Duration = Duration::from_millis(500);
-const FAREWELL: Duration = Duration::from_secs(2);
+const LISTEN_TIMEOUT: Duration = Duration::from_millis(500);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the end of the handshake is said again where the connection breaks under it.
-const GREETINGS: u32 = 5;
+const MAX_INITIALIZED_ATTEMPTS: u32 = 5;
 /// The wait before the first of them; it doubles.
-const GREETING_WAIT: Duration = Duration::from_millis(50);
+const INITIALIZED_RETRY: Duration = Duration::from_millis(50);
 
 /// What came of asking for a stream by GET.
-pub(super) enum Opened {
+pub(super) enum GetStreamResult {
     Stream(Box<EventStream>),
     /// There is none to be had here.
     Unavailable,
     /// The remote, or the way to it, is out of order.
-    NotNow(Failure),
-    Refused(Failure),
+    NotNow(UpstreamError),
+    Refused(UpstreamError),
 }
 
 /// What the listening stream has shown so far.
 #[derive(PartialEq)]
-enum Shown {
+enum ListenState {
     Nothing,
     Open,
     /// It was open, and cannot be opened again.
@@ -66,24 +66,24 @@ impl Shared {
         let outcome = match transport {
             Transport::Sse => self.open_sse(&outgoing, &id, generation).await,
             Transport::Http => self.initialize(&outgoing, &id, generation).await,
-            Transport::Auto => self.find_out(&outgoing, &id, generation).await,
+            Transport::Auto => self.detect_transport(&outgoing, &id, generation).await,
         };
         if let Err(failure) = outcome {
-            let failure = failure.of_handshake(self.url.url().scheme());
+            let failure = failure.with_handshake_hint(self.url.url().scheme());
             self.fail(id, failure).await;
         }
     }
 
     /// A remote that refuses the POST may be one of HTTP+SSE. If that is no better, the first
     /// refusal stands, unless a sign-in would help.
-    async fn find_out(
+    async fn detect_transport(
         self: &Arc<Self>,
         outgoing: &Outgoing,
         id: &RequestId,
         generation: Generation,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), UpstreamError> {
         let first = self.initialize(outgoing, id, generation).await;
-        let Err(Failure::Rejected {
+        let Err(UpstreamError::Rejected {
             status: 400 | 404 | 405,
             ..
         }) = first
@@ -91,7 +91,7 @@ impl Shared {
             return first;
         };
         match self.open_sse(outgoing, id, generation).await {
-            Err(refused @ Failure::Unauthorized { .. }) => Err(refused),
+            Err(refused @ UpstreamError::Unauthorized { .. }) => Err(refused),
             Err(_) => first,
             Ok(()) => Ok(()),
         }
@@ -102,7 +102,7 @@ impl Shared {
         outgoing: &Outgoing,
         id: &RequestId,
         generation: Generation,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), UpstreamError> {
         let http = HttpSession::default();
         let response = self.post(outgoing, &http, Vec::new()).await?;
         let status = response.status();
@@ -114,24 +114,24 @@ impl Shared {
         }
         let answer = self.read(response, id, None).await;
         if let Some(refusal) = modern_refusal(status, &answer)
-            && self.may_go_modern()
+            && self.may_switch_to_modern()
         {
-            self.go_modern(&outgoing.message, refusal, generation);
+            self.switch_to_modern(&outgoing.message, refusal, generation);
             return Ok(());
         }
-        self.hand_on(answer?, outgoing, id).await
+        self.deliver_response(answer?, outgoing, id).await
     }
 
     /// Sends any other request.
-    pub(super) async fn ask(self: Arc<Self>, outgoing: Outgoing, id: RequestId) {
+    pub(super) async fn send_request(self: Arc<Self>, outgoing: Outgoing, id: RequestId) {
         let outcome = match self.route(outgoing.era()).await {
-            Route::Http(session) => self.ask_http(&outgoing, &id, &session).await,
+            Route::Http(session) => self.send_request_http(&outgoing, &id, &session).await,
             Route::Sse(session) => self.post_sse(&session, &outgoing).await,
-            Route::Gone(generation) => Err(Failure::SessionGone { generation }),
+            Route::Gone(generation) => Err(UpstreamError::SessionGone { generation }),
             Route::Translated => {
                 let mut state = self.state();
-                if state.failed(&id) {
-                    self.hear(&mut state, outgoing.message);
+                if state.record_failure(&id) {
+                    self.on_host_message(&mut state, outgoing.message);
                 }
                 return;
             }
@@ -156,36 +156,36 @@ impl Shared {
         }
     }
 
-    async fn ask_http(
+    async fn send_request_http(
         self: &Arc<Self>,
         outgoing: &Outgoing,
         id: &RequestId,
         session: &HttpSession,
-    ) -> Result<(), Failure> {
-        let named = session.named(outgoing.era());
-        let parameters = self.parameters(outgoing);
+    ) -> Result<(), UpstreamError> {
+        let named = session.generation_for(outgoing.era());
+        let parameters = self.parameter_headers(outgoing);
         let response = self.post(outgoing, session, parameters.clone()).await?;
         let status = response.status();
         let mut answer = self.read(response, id, named).await;
         if outgoing.era() == Era::Modern
             && let Some(refusal) = legacy_refusal(&outgoing.message, status, &answer)
-            && self.go_legacy(&outgoing.message, refusal)
+            && self.switch_to_legacy(&outgoing.message, refusal)
         {
             return Ok(());
         }
         if tools::is_mismatch(outgoing, &answer) {
             Box::pin(self.list_tools(outgoing)).await;
-            let wanted = self.parameters(outgoing);
+            let wanted = self.parameter_headers(outgoing);
             if wanted != parameters {
                 let response = self.post(outgoing, session, wanted).await?;
                 answer = self.read(response, id, named).await;
             }
         }
-        self.hand_on(answer?, outgoing, id).await
+        self.deliver_response(answer?, outgoing, id).await
     }
 
     /// Sends what wants no answer.
-    pub(super) async fn tell(self: Arc<Self>, outgoing: Outgoing, turn: Turn) {
+    pub(super) async fn send_notification(self: Arc<Self>, outgoing: Outgoing, turn: Turn) {
         let (route, next) = match turn {
             Turn::Now => (self.state().route(outgoing.era()), None),
             Turn::AfterHandshake => (self.route(outgoing.era()).await, None),
@@ -197,16 +197,16 @@ impl Shared {
             }
         };
         if matches!(route, Route::Translated) {
-            return self.hear(&mut self.state(), outgoing.message);
+            return self.on_host_message(&mut self.state(), outgoing.message);
         }
-        let is_greeting = next.is_some();
+        let ends_handshake = next.is_some();
         let sending = async {
-            match is_greeting {
-                true => self.greet(&route, &outgoing).await,
-                false => self.tell_by(&route, &outgoing).await,
+            match ends_handshake {
+                true => self.send_initialized(&route, &outgoing).await,
+                false => self.post_by(&route, &outgoing).await,
             }
         };
-        let outcome = ahead(sending, next, ACCEPTANCE).await;
+        let outcome = with_gate(sending, next, INITIALIZED_TIMEOUT).await;
         if let Err(failure) = outcome {
             let request = None;
             self.report(UpstreamEvent::Failed { request, failure })
@@ -216,35 +216,43 @@ impl Shared {
 
     /// Says that the handshake has ended, until it is heard. A remote that has not heard it may
     /// refuse all that follows, and to hear it twice means nothing.
-    async fn greet(&self, route: &Route, outgoing: &Outgoing) -> Result<(), Failure> {
-        for failures in 0..GREETINGS {
-            match self.tell_by(route, outgoing).await {
-                Err(Failure::Unreachable { .. }) => {}
+    async fn send_initialized(
+        &self,
+        route: &Route,
+        outgoing: &Outgoing,
+    ) -> Result<(), UpstreamError> {
+        for failures in 0..MAX_INITIALIZED_ATTEMPTS {
+            match self.post_by(route, outgoing).await {
+                Err(UpstreamError::Unreachable { .. }) => {}
                 outcome => return outcome,
             }
-            tokio::time::sleep(GREETING_WAIT * 2u32.pow(failures)).await;
+            tokio::time::sleep(INITIALIZED_RETRY * 2u32.pow(failures)).await;
         }
-        self.tell_by(route, outgoing).await
+        self.post_by(route, outgoing).await
     }
 
-    async fn tell_by(&self, route: &Route, outgoing: &Outgoing) -> Result<(), Failure> {
+    async fn post_by(&self, route: &Route, outgoing: &Outgoing) -> Result<(), UpstreamError> {
         match route {
-            Route::Http(session) => self.tell_http(outgoing, session).await,
+            Route::Http(session) => self.post_notification(outgoing, session).await,
             Route::Sse(session) => self.post_sse(session, outgoing).await,
-            Route::Gone(generation) => Err(Failure::SessionGone {
+            Route::Gone(generation) => Err(UpstreamError::SessionGone {
                 generation: *generation,
             }),
             Route::Translated => Ok(()),
         }
     }
 
-    async fn tell_http(&self, outgoing: &Outgoing, session: &HttpSession) -> Result<(), Failure> {
-        let asked = Asked {
+    async fn post_notification(
+        &self,
+        outgoing: &Outgoing,
+        session: &HttpSession,
+    ) -> Result<(), UpstreamError> {
+        let context = RequestContext {
             id: None,
-            session: session.named(outgoing.era()),
+            session: session.generation_for(outgoing.era()),
         };
         let response = self.post(outgoing, session, Vec::new()).await?;
-        response::read(response, asked, self.client.limit(), &self.memory)
+        response::read(response, context, self.client.limit(), &self.memory)
             .await
             .map(drop)
     }
@@ -254,54 +262,56 @@ impl Shared {
         outgoing: &Outgoing,
         session: &HttpSession,
         parameters: Vec<(HeaderName, HeaderValue)>,
-    ) -> Result<Response<Answered>, Failure> {
+    ) -> Result<Response<WatchedBody>, UpstreamError> {
         let uri = self.uri()?;
         let request = outgoing.post(uri, &self.headers(), session, parameters);
         let response = self.client.request(outgoing.lane(), request).await;
-        response.map_err(|error| Failure::without_response(&error, uri))
+        response.map_err(|error| UpstreamError::without_response(&error, uri))
     }
 
     /// The answer that is in the response.
     async fn read(
         self: &Arc<Self>,
-        response: Response<Answered>,
+        response: Response<WatchedBody>,
         id: &RequestId,
         session: Option<Generation>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<ResponseBody, UpstreamError> {
         let status = response.status().as_u16();
-        let asked = Asked {
+        let context = RequestContext {
             id: Some(id),
             session,
         };
-        match response::read(response, asked, self.client.limit(), &self.memory).await? {
-            Answer::Message(message) if message.id().is_none() && message.error().is_some() => {
+        match response::read(response, context, self.client.limit(), &self.memory).await? {
+            ResponseBody::Message(message)
+                if message.id().is_none() && message.error().is_some() =>
+            {
                 let body = Some(message);
-                Err(Failure::Rejected { status, body })
+                Err(UpstreamError::Rejected { status, body })
             }
-            Answer::Message(message) if !message.answers(id) => {
+            ResponseBody::Message(message) if !message.answers(id) => {
                 self.deliver(message, Some(id)).await;
                 let what = "a message that does not answer the request".to_owned();
-                Err(Failure::NotMcp { status, what })
+                Err(UpstreamError::NotMcp { status, what })
             }
-            Answer::Nothing => {
+            ResponseBody::Nothing => {
                 let what = "no content".to_owned();
-                Err(Failure::NotMcp { status, what })
+                Err(UpstreamError::NotMcp { status, what })
             }
-            Answer::Batch(batch) => {
-                let answer = self.take_apart(batch, id, status).await;
-                answer.map(Answer::Message)
+            ResponseBody::Batch(batch) => {
+                let answer = self.take_batch(batch, id, status).await;
+                answer.map(ResponseBody::Message)
             }
-            answer @ (Answer::Message(_) | Answer::Events(_)) => Ok(answer),
+            answer @ (ResponseBody::Message(_) | ResponseBody::Events(_)) => Ok(answer),
         }
     }
 
     /// The answer in an array that is the whole response. The other messages in it are delivered.
-    async fn take_apart(
+    async fn take_batch(
         self: &Arc<Self>,
         batch: Batch,
         id: &RequestId,
         status: u16,
-    ) -> Result<Message, Failure> {
+    ) -> Result<Message, UpstreamError> {
         let (mut answer, mut refusal) = (None, None);
         for element in batch {
             match element {
@@ -315,29 +325,31 @@ impl Shared {
         }
         let what = "an array without the response to the request".to_owned();
         answer.ok_or_else(|| match refusal {
-            Some(refusal) => Failure::Rejected {
+            Some(refusal) => UpstreamError::Rejected {
                 status,
                 body: Some(refusal),
             },
-            None => Failure::NotMcp { status, what },
+            None => UpstreamError::NotMcp { status, what },
         })
     }
 
     /// Delivers the answer, or fails.
-    async fn hand_on(
+    async fn deliver_response(
         self: &Arc<Self>,
-        answer: Answer,
+        answer: ResponseBody,
         outgoing: &Outgoing,
         id: &RequestId,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), UpstreamError> {
         match answer {
-            Answer::Events(stream) => return Box::pin(self.follow(*stream, outgoing, id)).await,
-            Answer::Message(message) => {
-                self.deliver(self.cleared(outgoing, message), Some(id))
+            ResponseBody::Events(stream) => {
+                return Box::pin(self.follow(*stream, outgoing, id)).await;
+            }
+            ResponseBody::Message(message) => {
+                self.deliver(self.filtered(outgoing, message), Some(id))
                     .await;
             }
             // `read` has neither.
-            Answer::Batch(_) | Answer::Nothing => {}
+            ResponseBody::Batch(_) | ResponseBody::Nothing => {}
         }
         Ok(())
     }
@@ -348,62 +360,64 @@ impl Shared {
         mut stream: EventStream,
         outgoing: &Outgoing,
         id: &RequestId,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), UpstreamError> {
         loop {
             match stream.message().await {
                 Ok(message) => {
                     if self.changes_era(outgoing, &message) {
                         return Ok(());
                     }
-                    let message = self.cleared(outgoing, message);
+                    let message = self.filtered(outgoing, message);
                     if self.deliver(message, Some(id)).await {
-                        self.see_out(stream, id).await;
+                        self.drain_stream(stream, id).await;
                         return Ok(());
                     }
                 }
-                Err(Cut::TooLong(error)) => {
+                Err(StreamEnd::TooLong(error)) => {
                     let what = error.to_string();
-                    return Err(Failure::NotMcp { status: 200, what });
+                    return Err(UpstreamError::NotMcp { status: 200, what });
                 }
-                Err(Cut::Ended) if outgoing.era() == Era::Modern => {
-                    return Err(Failure::StreamEnded);
+                Err(StreamEnd::Ended) if outgoing.era() == Era::Modern => {
+                    return Err(UpstreamError::StreamEnded);
                 }
-                Err(Cut::Ended) if !self.state().is_pending(id) => return Ok(()),
+                Err(StreamEnd::Ended) if !self.state().is_pending(id) => return Ok(()),
                 // Servers end the stream of a request that was cancelled.
-                Err(Cut::Ended) if !self.state().is_wanted(id) => return Err(Failure::StreamEnded),
-                Err(Cut::Ended) => {
-                    let resumed = self.resume(stream.mark().clone()).await;
-                    stream = resumed.ok_or(Failure::StreamEnded)?;
+                Err(StreamEnd::Ended) if !self.state().is_wanted(id) => {
+                    return Err(UpstreamError::StreamEnded);
+                }
+                Err(StreamEnd::Ended) => {
+                    let resumed = self.resume(stream.position().clone()).await;
+                    stream = resumed.ok_or(UpstreamError::StreamEnded)?;
                 }
             }
         }
     }
 
     /// Reads what follows the answer, so that the connection can be used again.
-    async fn see_out(self: &Arc<Self>, mut stream: EventStream, id: &RequestId) {
+    async fn drain_stream(self: &Arc<Self>, mut stream: EventStream, id: &RequestId) {
         let rest = async {
             while let Ok(message) = stream.message().await {
                 self.deliver(message, Some(id)).await;
             }
         };
-        let _ = tokio::time::timeout(LINGER, rest).await;
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, rest).await;
     }
 
     /// Goes on with a stream that was cut, if it has ids. Remotes may cut one at will and be
     /// asked again after the wait they named (2025-11-25).
-    async fn resume(&self, mark: Mark) -> Option<EventStream> {
-        mark.last_id.as_ref()?;
-        for failures in 0..RESUMPTIONS {
-            tokio::time::sleep(mark.wait(failures)).await;
+    async fn resume(&self, position: StreamPosition) -> Option<EventStream> {
+        position.last_id.as_ref()?;
+        for failures in 0..MAX_RESUME_ATTEMPTS {
+            tokio::time::sleep(position.wait(failures)).await;
             let used = self.state().authorization.clone();
-            match self.get(&mark).await {
-                Opened::Stream(stream) => return Some(*stream),
-                Opened::NotNow(_) => {}
-                Opened::Refused(Failure::Unauthorized { challenge, .. }) => {
+            match self.get(&position).await {
+                GetStreamResult::Stream(stream) => return Some(*stream),
+                GetStreamResult::NotNow(_) => {}
+                GetStreamResult::Refused(UpstreamError::Unauthorized { challenge, .. }) => {
                     self.emit(UpstreamEvent::TokenRefused { used, challenge })
                         .await;
                 }
-                Opened::Unavailable | Opened::Refused(_) => return None,
+                GetStreamResult::Unavailable | GetStreamResult::Refused(_) => return None,
             }
         }
         None
@@ -423,120 +437,135 @@ impl Shared {
         }
         let mut woken = self.woken.subscribe();
         let mut next = Some(next);
-        let mut mark = Mark::default();
+        let mut position = StreamPosition::default();
         let mut failures = 0;
-        let mut shown = Shown::Nothing;
+        let mut shown = ListenState::Nothing;
         loop {
-            match ahead(self.get(&mark), next.take(), OPENING).await {
-                Opened::Stream(mut stream) => {
-                    if std::mem::replace(&mut shown, Shown::Open) == Shown::Away {
-                        self.report(UpstreamEvent::Back).await;
+            match with_gate(self.get(&position), next.take(), LISTEN_TIMEOUT).await {
+                GetStreamResult::Stream(mut stream) => {
+                    if std::mem::replace(&mut shown, ListenState::Open) == ListenState::Away {
+                        self.report(UpstreamEvent::StreamRestored).await;
                     }
                     let opened = Instant::now();
-                    while let Some(message) = until(&mut woken, stream.message()).await {
+                    while let Some(message) = unless_woken(&mut woken, stream.message()).await {
                         let Ok(message) = message else { break };
                         failures = 0;
                         self.deliver(message, None).await;
                     }
-                    if opened.elapsed() > LONGEST_BACK_OFF {
+                    if opened.elapsed() > MAX_BACK_OFF {
                         failures = 0;
                     }
-                    mark = stream.mark().clone();
+                    position = stream.position().clone();
                 }
-                Opened::NotNow(failure) => {
+                GetStreamResult::NotNow(failure) => {
                     // Where it never was open there may be none, and calls show how things are.
-                    if shown == Shown::Open {
-                        shown = Shown::Away;
-                        self.report(UpstreamEvent::Away(failure)).await;
+                    if shown == ListenState::Open {
+                        shown = ListenState::Away;
+                        self.report(UpstreamEvent::StreamLost(failure)).await;
                     }
                 }
-                Opened::Unavailable => return,
+                GetStreamResult::Unavailable => return,
                 // Some remotes have sessions and yet no route for GET.
-                Opened::Refused(Failure::SessionGone { .. }) if shown == Shown::Nothing => return,
-                Opened::Refused(failure) => {
+                GetStreamResult::Refused(UpstreamError::SessionGone { .. })
+                    if shown == ListenState::Nothing =>
+                {
+                    return;
+                }
+                GetStreamResult::Refused(failure) => {
                     let request = None;
                     return self
                         .report(UpstreamEvent::Failed { request, failure })
                         .await;
                 }
             }
-            let wait = tokio::time::sleep(mark.wait(failures));
-            failures = match until(&mut woken, wait).await {
+            let wait = tokio::time::sleep(position.wait(failures));
+            failures = match unless_woken(&mut woken, wait).await {
                 Some(()) => failures + 1,
                 None => 0,
             };
         }
     }
 
-    async fn get(&self, mark: &Mark) -> Opened {
+    async fn get(&self, position: &StreamPosition) -> GetStreamResult {
         let Ok(uri) = self.uri() else {
-            return Opened::Unavailable;
+            return GetStreamResult::Unavailable;
         };
         let (request, session) = {
             let state = self.state();
             let Some(session) = state.http_session() else {
-                return Opened::Unavailable;
+                return GetStreamResult::Unavailable;
             };
             let authorization = state.authorization.clone();
-            let last_id = mark.last_id.as_deref();
+            let last_id = position.last_id.as_deref();
             (
                 session.get(uri, &self.headers(), authorization, last_id),
-                session.named(Era::Legacy),
+                session.generation_for(Era::Legacy),
             )
         };
         let response = match self.client.request(Lane::Exchanges, request).await {
             Ok(response) => response,
-            Err(error) => return Opened::NotNow(Failure::without_response(&error, uri)),
+            Err(error) => {
+                return GetStreamResult::NotNow(UpstreamError::without_response(&error, uri));
+            }
         };
-        let asked = Asked { id: None, session };
+        let context = RequestContext { id: None, session };
         match response::stream(
             response,
-            asked,
+            context,
             self.client.limit(),
-            mark.clone(),
+            position.clone(),
             &self.memory,
         )
         .await
         {
-            Ok(Some(stream)) => Opened::Stream(Box::new(stream)),
-            Ok(None) => Opened::Unavailable,
-            Err(failure) if failure.is_passing() => Opened::NotNow(failure),
+            Ok(Some(stream)) => GetStreamResult::Stream(Box::new(stream)),
+            Ok(None) => GetStreamResult::Unavailable,
+            Err(failure) if failure.is_passing() => GetStreamResult::NotNow(failure),
             // It has not noticed yet that the stream before is no more.
-            Err(failure @ Failure::Rejected { status: 409, .. }) => Opened::NotNow(failure),
-            Err(Failure::Rejected { .. } | Failure::NotMcp { .. }) => Opened::Unavailable,
-            Err(failure) => Opened::Refused(failure),
+            Err(failure @ UpstreamError::Rejected { status: 409, .. }) => {
+                GetStreamResult::NotNow(failure)
+            }
+            Err(UpstreamError::Rejected { .. } | UpstreamError::NotMcp { .. }) => {
+                GetStreamResult::Unavailable
+            }
+            Err(failure) => GetStreamResult::Refused(failure),
         }
     }
 
     /// Tells the remote what it is to hear before the session is over.
-    pub(super) async fn say(&self, route: &Route, last_words: &[Outgoing]) {
+    pub(super) async fn send_closing(&self, route: &Route, closing_messages: &[Outgoing]) {
         let saying = async {
-            for words in last_words {
-                if self.tell_by(route, words).await.is_err() {
+            for words in closing_messages {
+                if self.post_by(route, words).await.is_err() {
                     return;
                 }
             }
         };
-        let _ = tokio::time::timeout(FAREWELL, saying).await;
+        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, saying).await;
     }
 
     /// Tells the remote that the session is over, if there is one that it knows.
     pub(super) async fn end_session(&self) {
-        let farewell = self.farewell(&self.state());
-        if let Some(farewell) = farewell {
-            farewell.await;
+        let delete_session = self.delete_session(&self.state());
+        if let Some(delete_session) = delete_session {
+            delete_session.await;
         }
     }
 
     /// The same, to be done later.
-    pub(super) fn farewell(&self, state: &State) -> Option<impl Future<Output = ()> + 'static> {
-        let session = state.leavable()?;
+    pub(super) fn delete_session(
+        &self,
+        state: &State,
+    ) -> Option<impl Future<Output = ()> + 'static> {
+        let session = state.deletable_session()?;
         let authorization = state.authorization.clone();
         let uri = self.uri().ok()?;
         let request = session.request(Method::DELETE, uri, &self.headers(), authorization);
         let client = self.client.clone();
         Some(async move {
-            match tokio::time::timeout(FAREWELL, client.request(Lane::Signals, request)).await {
+            match tokio::time::timeout(SHUTDOWN_TIMEOUT, client.request(Lane::Signals, request))
+                .await
+            {
                 Ok(Ok(response)) => tracing::debug!(status = %response.status(), "session ended"),
                 Ok(Err(_)) | Err(_) => {
                     tracing::debug!("the server did not hear that the session ended");
@@ -547,7 +576,10 @@ impl Shared {
 }
 
 /// `None` if the machine has slept before that was done.
-async fn until<T>(woken: &mut watch::Receiver<()>, work: impl Future<Output = T>) -> Option<T> {
+async fn unless_woken<T>(
+    woken: &mut watch::Receiver<()>,
+    work: impl Future<Output = T>,
+) -> Option<T> {
     tokio::select! {
         done = work => Some(done),
         Ok(()) = woken.changed() => None,
@@ -555,7 +587,11 @@ async fn until<T>(woken: &mut watch::Receiver<()>, work: impl Future<Output = T>
 }
 
 /// Does something before `next` is let go, but does not keep that for longer than `longest`.
-async fn ahead<T>(work: impl Future<Output = T>, next: Option<DropGuard>, longest: Duration) -> T {
+async fn with_gate<T>(
+    work: impl Future<Output = T>,
+    next: Option<DropGuard>,
+    longest: Duration,
+) -> T {
     tokio::pin!(work);
     tokio::select! {
         outcome = &mut work => outcome,

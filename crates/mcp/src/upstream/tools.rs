@@ -9,43 +9,43 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::outgoing::{HttpSession, Outgoing};
-use super::response::{self, Answer, Asked};
+use super::response::{self, RequestContext, ResponseBody};
 use super::stream::EventStream;
-use super::{Failure, Shared};
+use super::{Shared, UpstreamError};
 use crate::era::{
     HEADER_MISMATCH, META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_PROTOCOL_VERSION,
 };
 use crate::{Era, Message, RequestId, json};
 
 /// A server that goes on beyond so many pages is not followed.
-const MOST_PAGES: usize = 100;
+const MAX_PAGES: usize = 100;
 /// Met by nobody: the answer never reaches the connection's user.
 const ID: &str = "postern-tools";
 
 impl Shared {
     /// What of its parameters a call repeats in headers.
-    pub(super) fn parameters(&self, outgoing: &Outgoing) -> Vec<(HeaderName, HeaderValue)> {
+    pub(super) fn parameter_headers(&self, outgoing: &Outgoing) -> Vec<(HeaderName, HeaderValue)> {
         match outgoing.era() {
-            Era::Modern => self.learned.tools.of(&outgoing.message),
+            Era::Modern => self.learned.tools.for_call(&outgoing.message),
             Era::Legacy => Vec::new(),
         }
     }
 
     /// The answer to a request as its client is to see it: without the tools that it must not
     /// use.
-    pub(super) fn cleared(&self, request: &Outgoing, answer: Message) -> Message {
+    pub(super) fn filtered(&self, request: &Outgoing, answer: Message) -> Message {
         let is_list = request.message.method() == Some("tools/list");
         let is_answer = request.message.id().is_some_and(|id| answer.answers(id));
         if !is_list || request.era() == Era::Legacy || !is_answer {
             return answer;
         }
-        let Some(cleared) = self.learned.tools.learn(&answer) else {
+        let Some(filtered) = self.learned.tools.learn(&answer) else {
             return answer;
         };
-        for (tool, flaw) in &cleared.rejected {
+        for (tool, flaw) in &filtered.rejected {
             tracing::warn!(server = %self.url.shown(), tool, flaw, "the tool is left out");
         }
-        cleared.answer
+        filtered.answer
     }
 
     /// Asks what the tools want now, after this call was refused for its headers.
@@ -53,10 +53,10 @@ impl Shared {
         let Some(mut params) = list_params(&call.message) else {
             return;
         };
-        for _ in 0..MOST_PAGES {
+        for _ in 0..MAX_PAGES {
             let id = RequestId::string(ID);
             let list = Message::request(&id, "tools/list", Some(Value::Object(params.clone())));
-            let Some(next) = self.list_page(call.with(list)).await else {
+            let Some(next) = self.list_page(call.with_message(list)).await else {
                 return;
             };
             params.insert("cursor".to_owned(), next.into());
@@ -72,30 +72,30 @@ impl Shared {
         }
         let session = HttpSession::default();
         let response = self.post(&list, &session, Vec::new()).await.ok()?;
-        let asked = Asked {
+        let context = RequestContext {
             id: list.message.id(),
             session: None,
         };
-        let read = response::read(response, asked, self.client.limit(), &self.memory).await;
+        let read = response::read(response, context, self.client.limit(), &self.memory).await;
         let answer = match read.ok()? {
-            Answer::Message(message) => message,
-            Answer::Events(stream) => last_of(*stream, list.message.id()?).await?,
-            Answer::Batch(mut batch) => {
+            ResponseBody::Message(message) => message,
+            ResponseBody::Events(stream) => response_in_stream(*stream, list.message.id()?).await?,
+            ResponseBody::Batch(mut batch) => {
                 let id = list.message.id()?;
                 batch.find_map(|one| one.ok().filter(|message| message.answers(id)))?
             }
-            Answer::Nothing => return None,
+            ResponseBody::Nothing => return None,
         };
         let page = json::read::<Page>(answer.result()?.get()).ok();
-        self.cleared(&list, answer);
+        self.filtered(&list, answer);
         page?.next_cursor
     }
 }
 
 /// Whether a call was refused for its headers, before anything was done.
-pub(super) fn is_mismatch(call: &Outgoing, outcome: &Result<Answer, Failure>) -> bool {
-    let (Ok(Answer::Message(refusal))
-    | Err(Failure::Rejected {
+pub(super) fn is_mismatch(call: &Outgoing, outcome: &Result<ResponseBody, UpstreamError>) -> bool {
+    let (Ok(ResponseBody::Message(refusal))
+    | Err(UpstreamError::Rejected {
         body: Some(refusal),
         ..
     })) = outcome
@@ -107,7 +107,7 @@ pub(super) fn is_mismatch(call: &Outgoing, outcome: &Result<Answer, Failure>) ->
         && refusal.error_code() == Some(HEADER_MISMATCH)
 }
 
-async fn last_of(mut stream: EventStream, id: &RequestId) -> Option<Message> {
+async fn response_in_stream(mut stream: EventStream, id: &RequestId) -> Option<Message> {
     loop {
         let message = stream.message().await.ok()?;
         if message.answers(id) {

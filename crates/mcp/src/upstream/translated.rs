@@ -12,10 +12,10 @@ use model::config::Transport;
 use serde_json::value::RawValue;
 
 use super::outgoing::Outgoing;
-use super::response::Answer;
+use super::response::ResponseBody;
 use super::state::{Generation, State};
-use super::stream::Mark;
-use super::{Failure, Shared, UpstreamEvent};
+use super::stream::StreamPosition;
+use super::{Shared, UpstreamError, UpstreamEvent};
 use crate::era::{UNSUPPORTED_VERSION, is_discovery, is_modern_error};
 use crate::handshake::InitializeResult;
 use crate::header_validation::is_complete;
@@ -25,7 +25,7 @@ use crate::{Era, Message, RequestId, SUPPORTED_MODERN};
 
 /// How long a request is kept open at a server that asked something, for a host that was told so
 /// and may come back. People take their time.
-pub const HELD: Duration = Duration::from_secs(10 * 60);
+pub const INPUT_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
 /// How the official SDKs of the legacy era word it, in lower case, whatever the code and status.
 /// No fewer words: a tool may fail to initialize something, and must not be called again for it.
@@ -53,11 +53,11 @@ impl Shared {
     pub(super) fn choose_session(&self, state: &mut State) {
         let is_legacy = state.transport == Transport::Sse || self.learned.speaks_only(Era::Legacy);
         if is_legacy && state.translation.is_none() && !state.has_session() {
-            self.begin_session(state);
+            self.translate_modern_host(state);
         }
     }
 
-    fn begin_session(&self, state: &mut State) {
+    fn translate_modern_host(&self, state: &mut State) {
         // HTTP+SSE is of that era alone.
         let is_certain = state.transport == Transport::Sse;
         let host = ModernHost::new(Arc::clone(&self.nonce), is_certain);
@@ -71,7 +71,7 @@ impl Shared {
     }
 
     /// A message of the host for the translation.
-    pub(super) fn hear(self: &Arc<Self>, state: &mut State, message: Message) {
+    pub(super) fn on_host_message(self: &Arc<Self>, state: &mut State, message: Message) {
         if let Some(translation) = &mut state.translation {
             let actions = translation.on_host(message);
             self.perform_now(state, actions);
@@ -87,7 +87,7 @@ impl Shared {
     }
 
     /// The host no longer wants an answer.
-    pub(super) fn give_up(self: &Arc<Self>, state: &mut State, id: &RequestId) {
+    pub(super) fn abandon_request(self: &Arc<Self>, state: &mut State, id: &RequestId) {
         match &mut state.translation {
             Some(translation) => {
                 let actions = translation.abandon(id);
@@ -98,24 +98,24 @@ impl Shared {
     }
 
     /// `generation` is that of the session that is forgotten.
-    pub(super) fn forget_translated(self: &Arc<Self>, state: &mut State, generation: Generation) {
+    pub(super) fn reset_translation(self: &Arc<Self>, state: &mut State, generation: Generation) {
         if let Some(translation) = &mut state.translation {
-            let actions = translation.reset(&Failure::SessionGone { generation });
+            let actions = translation.reset(&UpstreamError::SessionGone { generation });
             self.perform_now(state, actions);
         }
     }
 
     /// The server has refused a handshake because it knows none.
-    pub(super) fn go_modern(
+    pub(super) fn switch_to_modern(
         self: &Arc<Self>,
         initialize: &Message,
         refusal: Message,
         generation: Generation,
     ) {
         tracing::debug!(server = %self.url.shown(), "the server knows no handshake");
-        self.learned.note_only(Some(Era::Modern));
+        self.learned.record_only(Some(Era::Modern));
         let mut state = self.state();
-        let is_wanted = initialize.id().is_some_and(|id| state.failed(id));
+        let is_wanted = initialize.id().is_some_and(|id| state.record_failure(id));
         if state.generation() == generation && is_wanted {
             let mut host = LegacyHost::default();
             let actions = host.begin(initialize.clone(), Some(refusal));
@@ -125,29 +125,29 @@ impl Shared {
     }
 
     /// Whether a handshake that is refused is the host's own.
-    pub(super) fn may_go_modern(&self) -> bool {
+    pub(super) fn may_switch_to_modern(&self) -> bool {
         !self.state().translates(Era::Modern)
     }
 
     /// The server has refused a request as one does that knows only requests in a session. Gives
     /// the refusal back where it stands: the server was spoken to in its own era, or the host has
     /// a session of its own.
-    pub(super) fn go_legacy(
+    pub(super) fn switch_to_legacy(
         self: &Arc<Self>,
         request: &Message,
-        refusal: Result<Message, Failure>,
+        refusal: Result<Message, UpstreamError>,
     ) -> bool {
         let mut state = self.state();
         let is_untranslated = state.translation.is_none();
         if state.translates(Era::Legacy) || (is_untranslated && state.has_session()) {
             return false;
         }
-        if !request.id().is_some_and(|id| state.failed(id)) {
+        if !request.id().is_some_and(|id| state.record_failure(id)) {
             return true;
         }
         tracing::debug!(server = %self.url.shown(), "the server seems to want a handshake");
         if is_untranslated {
-            self.begin_session(&mut state);
+            self.translate_modern_host(&mut state);
         }
         if let Some(Translation::ModernHost(host)) = &mut state.translation {
             let actions = host.refused(request.clone(), refusal);
@@ -165,17 +165,17 @@ impl Shared {
         }
         match outgoing.era() {
             Era::Modern => {
-                wants_handshake(request, StatusCode::OK, answer)
+                is_handshake_demand(request, StatusCode::OK, answer)
                     && is_complete(request)
-                    && self.go_legacy(request, Ok(answer.clone()))
+                    && self.switch_to_legacy(request, Ok(answer.clone()))
             }
             Era::Legacy => {
                 let changes = request.method() == Some("initialize")
-                    && knows_no_handshake(StatusCode::OK, answer)
-                    && self.may_go_modern();
+                    && is_handshake_refusal(StatusCode::OK, answer)
+                    && self.may_switch_to_modern();
                 if changes {
                     let generation = self.state().generation();
-                    self.go_modern(request, answer.clone(), generation);
+                    self.switch_to_modern(request, answer.clone(), generation);
                 }
                 changes
             }
@@ -183,9 +183,12 @@ impl Shared {
     }
 
     /// What the remote is to hear before the connection ends, if there is a session to say it in.
-    pub(super) fn last_words(&self) -> Vec<Outgoing> {
+    pub(super) fn closing_messages(&self) -> Vec<Outgoing> {
         let state = self.state();
-        let words = state.translation.as_ref().map(Translation::last_words);
+        let words = state
+            .translation
+            .as_ref()
+            .map(Translation::closing_messages);
         let words = words.unwrap_or_default().into_iter();
         words
             .filter(|_| state.has_session())
@@ -196,11 +199,11 @@ impl Shared {
     /// Tells the host's end, in the host's era.
     pub(super) async fn report(self: &Arc<Self>, event: UpstreamEvent) {
         if let UpstreamEvent::Failed {
-            failure: Failure::SessionGone { generation },
+            failure: UpstreamError::SessionGone { generation },
             ..
         } = &event
         {
-            self.state().lost(*generation);
+            self.state().record_lost(*generation);
         }
         if !self.translates.load(Ordering::Acquire) {
             return self.emit(event).await;
@@ -208,13 +211,13 @@ impl Shared {
         {
             let mut state = self.state();
             let current = state.generation();
-            let (told, came) = (state.untold.len(), event.bytes());
+            let (told, came) = (state.queued_events.len(), event.bytes());
             match &mut state.translation {
-                None => state.untold.push_back(event),
+                None => state.queued_events.push_back(event),
                 Some(translation) => {
                     let mut actions = Vec::new();
                     if let UpstreamEvent::Failed {
-                        failure: gone @ Failure::SessionGone { generation },
+                        failure: gone @ UpstreamError::SessionGone { generation },
                         ..
                     } = &event
                         && *generation == current
@@ -229,23 +232,23 @@ impl Shared {
                             translation.failed(request, failure)
                         }
                         // They concern no era.
-                        news @ (UpstreamEvent::Away(_)
-                        | UpstreamEvent::Back
+                        news @ (UpstreamEvent::StreamLost(_)
+                        | UpstreamEvent::StreamRestored
                         | UpstreamEvent::TokenRefused { .. }) => {
-                            state.untold.push_back(news);
+                            state.queued_events.push_back(news);
                             Vec::new()
                         }
                     });
                     self.perform(&mut state, actions);
-                    self.count_made(state.untold.iter_mut().skip(told), came.as_ref());
+                    self.count_translated(state.queued_events.iter_mut().skip(told), came.as_ref());
                 }
             }
         }
-        self.tell_all().await;
+        self.emit_queued().await;
     }
 
     /// Counts the memory of what a translation made of a message. What is as it `came` is counted.
-    fn count_made<'a>(
+    fn count_translated<'a>(
         &self,
         told: impl Iterator<Item = &'a mut UpstreamEvent>,
         came: Option<&Bytes>,
@@ -265,9 +268,9 @@ impl Shared {
     fn perform_now(self: &Arc<Self>, state: &mut State, actions: Vec<Action>) {
         self.perform(state, actions);
         // Also what a task had to tell that has just been ended.
-        if !state.untold.is_empty() {
+        if !state.queued_events.is_empty() {
             let shared = Arc::clone(self);
-            self.spawn(async move { shared.tell_all().await });
+            self.spawn(async move { shared.emit_queued().await });
         }
     }
 
@@ -277,29 +280,29 @@ impl Shared {
             match action {
                 Action::ToServer(message) => {
                     if message.method() == Some("initialize") {
-                        self.begin_anew(state);
+                        self.reset_native(state);
                     }
                     let outgoing = Outgoing::new(message, state.authorization.clone());
                     self.transmit(state, outgoing);
                 }
                 Action::ToHost { message, request } => {
                     let event = UpstreamEvent::Message { message, request };
-                    state.untold.push_back(event);
+                    state.queued_events.push_back(event);
                 }
                 Action::Fail { request, failure } => {
                     let event = UpstreamEvent::Failed { request, failure };
-                    state.untold.push_back(event);
+                    state.queued_events.push_back(event);
                 }
                 Action::Abandon(id) => state.abandon(&id),
                 Action::ListenLater { failures } => self.listen_later(state, failures),
                 Action::Listen => self.listen_natively(state),
-                Action::Hold(number) => self.hold(number),
-                Action::RightEra => {
+                Action::StartInputTimeout(number) => self.start_input_timeout(number),
+                Action::EraConfirmed => {
                     let server = state.translation.as_ref().map(|host| host.era().other());
-                    self.learned.note_only(server);
+                    self.learned.record_only(server);
                 }
-                Action::WrongEra => {
-                    self.learned.note_only(None);
+                Action::EraRefuted => {
+                    self.learned.record_only(None);
                     self.translate(state, None);
                 }
             }
@@ -307,23 +310,23 @@ impl Shared {
     }
 
     /// Tells what there is to tell, in order. Loses nothing when its task is ended in between.
-    async fn tell_all(&self) {
-        let _turn = self.telling.lock().await;
-        while !self.state().untold.is_empty() {
+    async fn emit_queued(&self) {
+        let _turn = self.emit_lock.lock().await;
+        while !self.state().queued_events.is_empty() {
             // Without a receiver there is nobody to tell.
             let Ok(room) = self.events.reserve().await else {
                 return;
             };
-            if let Some(event) = self.state().untold.pop_front() {
+            if let Some(event) = self.state().queued_events.pop_front() {
                 room.send(event);
             }
         }
     }
 
-    fn hold(self: &Arc<Self>, number: StateNumber) {
+    fn start_input_timeout(self: &Arc<Self>, number: StateNumber) {
         let shared = Arc::clone(self);
         self.spawn(async move {
-            tokio::time::sleep(HELD).await;
+            tokio::time::sleep(INPUT_TIMEOUT).await;
             let mut state = shared.state();
             if let Some(translation) = &mut state.translation {
                 let actions = translation.expired(number);
@@ -335,7 +338,7 @@ impl Shared {
     fn listen_later(self: &Arc<Self>, state: &mut State, failures: u32) {
         let shared = Arc::clone(self);
         let task = self.spawn(async move {
-            tokio::time::sleep(Mark::default().wait(failures)).await;
+            tokio::time::sleep(StreamPosition::default().wait(failures)).await;
             shared.listen_translated(&mut shared.state());
         });
         state.listen(task);
@@ -347,11 +350,11 @@ impl Shared {
 pub(super) fn legacy_refusal(
     request: &Message,
     status: StatusCode,
-    outcome: &Result<Answer, Failure>,
-) -> Option<Result<Message, Failure>> {
+    outcome: &Result<ResponseBody, UpstreamError>,
+) -> Option<Result<Message, UpstreamError>> {
     let refusal = match outcome {
         Err(failure) if failure.is_of_other_era() => Some(Err(failure.clone())),
-        Ok(Answer::Message(answer)) if wants_handshake(request, status, answer) => {
+        Ok(ResponseBody::Message(answer)) if is_handshake_demand(request, status, answer) => {
             Some(Ok(answer.clone()))
         }
         Ok(_) | Err(_) => None,
@@ -363,12 +366,12 @@ pub(super) fn legacy_refusal(
 /// Whether a server that answers a modern request like this wants a handshake first: what is no
 /// error of the modern era is one of the other, but for errors that any server may have with this
 /// very request. Nor is it one of this era that answers a discovery with something else.
-fn wants_handshake(request: &Message, status: StatusCode, answer: &Message) -> bool {
+fn is_handshake_demand(request: &Message, status: StatusCode, answer: &Message) -> bool {
     let discovers = request.method() == Some("server/discover");
     let Some(code) = answer.error_code() else {
         return discovers && !is_discovery(answer);
     };
-    let speaks_of_handshake = || {
+    let mentions_handshake = || {
         let error = answer.error().map(RawValue::get).unwrap_or_default();
         let error = error.to_ascii_lowercase();
         UNINITIALIZED.iter().any(|words| error.contains(words))
@@ -377,7 +380,7 @@ fn wants_handshake(request: &Message, status: StatusCode, answer: &Message) -> b
     let is_legacy = discovers
         || code == UNSUPPORTED_VERSION
         || (status == StatusCode::BAD_REQUEST && code != INVALID_PARAMS)
-        || speaks_of_handshake();
+        || mentions_handshake();
     is_legacy && !is_modern_error(answer)
 }
 
@@ -385,22 +388,22 @@ fn wants_handshake(request: &Message, status: StatusCode, answer: &Message) -> b
 /// the modern era, which has none, has not understood what it was asked.
 pub(super) fn modern_refusal(
     status: StatusCode,
-    outcome: &Result<Answer, Failure>,
+    outcome: &Result<ResponseBody, UpstreamError>,
 ) -> Option<Message> {
-    let (Ok(Answer::Message(refusal))
-    | Err(Failure::Rejected {
+    let (Ok(ResponseBody::Message(refusal))
+    | Err(UpstreamError::Rejected {
         body: Some(refusal),
         ..
     })) = outcome
     else {
         return None;
     };
-    knows_no_handshake(status, refusal).then(|| refusal.clone())
+    is_handshake_refusal(status, refusal).then(|| refusal.clone())
 }
 
-fn knows_no_handshake(status: StatusCode, answer: &Message) -> bool {
+fn is_handshake_refusal(status: StatusCode, answer: &Message) -> bool {
     let Some(code) = answer.error_code() else {
-        let agreed = InitializeResult::of(answer).map(|result| result.protocol_version);
+        let agreed = InitializeResult::from_response(answer).map(|result| result.protocol_version);
         return agreed.is_some_and(|version| SUPPORTED_MODERN.contains(&&*version));
     };
     // The handshake is what every server of the legacy era knows, and without `_meta`.

@@ -1,6 +1,6 @@
 //! Arrays of messages, as servers of 2025-03-26 may send them.
 
-use mcp::upstream::Failure;
+use mcp::upstream::UpstreamError;
 
 use crate::server::{Host, request};
 
@@ -50,7 +50,7 @@ async fn array_without_answer_fails_request() {
         host.send(&request(1, "tools/call"));
         server.call().await.json(body);
         assert!(
-            matches!(host.failure(Some(1)).await, Failure::NotMcp { .. }),
+            matches!(host.failure(Some(1)).await, UpstreamError::NotMcp { .. }),
             "{body}"
         );
     }
@@ -60,7 +60,7 @@ async fn array_without_answer_fails_request() {
     assert_eq!(host.message().await.bytes(), REMARK);
     let failure = host.failure(Some(1)).await;
     assert!(
-        matches!(failure, Failure::Rejected { body: Some(_), .. }),
+        matches!(failure, UpstreamError::Rejected { body: Some(_), .. }),
         "{failure:?}"
     );
     host.end_session(&mut server).await;

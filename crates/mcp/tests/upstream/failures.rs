@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::Response;
 use mcp::Message;
-use mcp::upstream::Failure;
+use mcp::upstream::UpstreamError;
 use model::config::Transport;
 use tokio::net::TcpListener;
 
@@ -26,14 +26,14 @@ async fn refusals_carry_their_challenges() {
         .call()
         .await
         .respond(refusal(401, &[bearer, "Basic"]));
-    let Failure::Unauthorized { challenge, .. } = host.failure(Some(1)).await else {
+    let UpstreamError::Unauthorized { challenge, .. } = host.failure(Some(1)).await else {
         panic!()
     };
     assert_eq!(challenge.unwrap(), format!("{bearer}, Basic"));
 
     host.send(&request(1, "tools/list"));
     server.call().await.respond(refusal(403, &[bearer]));
-    let Failure::Forbidden { challenge, .. } = host.failure(Some(1)).await else {
+    let UpstreamError::Forbidden { challenge, .. } = host.failure(Some(1)).await else {
         panic!()
     };
     assert_eq!(challenge.unwrap(), bearer);
@@ -44,7 +44,7 @@ async fn refusals_carry_their_challenges() {
     assert!(
         matches!(
             failure,
-            Failure::Unauthorized {
+            UpstreamError::Unauthorized {
                 challenge: None,
                 ..
             }
@@ -63,7 +63,7 @@ async fn refusal_words_repeat_no_header_of_ours() {
     };
     host.send_as(&request(1, "tools/list"), "Bearer abcdefghijkl");
     server.call().await.respond(body(401));
-    let Failure::Unauthorized { words, .. } = host.failure(Some(1)).await else {
+    let UpstreamError::Unauthorized { words, .. } = host.failure(Some(1)).await else {
         panic!()
     };
     assert_eq!(words.as_deref(), Some("Token … of key is not known"));
@@ -82,7 +82,7 @@ async fn refusal_words_repeat_no_header_of_ours() {
         .call()
         .await
         .respond(empty.body(Body::empty()).unwrap());
-    let Failure::Unauthorized { words, .. } = host.failure(Some(3)).await else {
+    let UpstreamError::Unauthorized { words, .. } = host.failure(Some(3)).await else {
         panic!()
     };
     assert_eq!(words.as_deref(), Some(r#"Basic realm="keys""#));
@@ -95,7 +95,7 @@ async fn a_refused_connection_has_sent_nothing() {
     drop(listener);
     let mut host = Host::with(client(), &url, Transport::Auto);
     host.send(&request(1, "initialize"));
-    let Failure::Unreachable { reason, sent } = host.failure(Some(1)).await else {
+    let UpstreamError::Unreachable { reason, sent } = host.failure(Some(1)).await else {
         panic!()
     };
     assert!(!sent);
@@ -123,7 +123,7 @@ async fn unknown_private_name_hint_asks_for_vpn() {
     let url = format!("http://{}.internal/mcp", "a".repeat(64));
     let mut host = Host::with(client(), &url, Transport::Auto);
     host.send(&request(1, "initialize"));
-    let Failure::Unreachable {
+    let UpstreamError::Unreachable {
         reason,
         sent: false,
     } = host.failure(Some(1)).await
@@ -147,7 +147,7 @@ async fn a_connection_that_breaks_may_have_sent_it() {
     drop(socket);
     let failure = host.failure(Some(1)).await;
     assert!(
-        matches!(failure, Failure::Unreachable { sent: true, .. }),
+        matches!(failure, UpstreamError::Unreachable { sent: true, .. }),
         "{failure}"
     );
 }
@@ -181,7 +181,7 @@ async fn what_is_not_mcp_is_shown() {
         server.call().await.refuse(200, kind, body.to_owned());
         let failure = host.failure(Some(1)).await;
         assert!(
-            matches!(failure, Failure::NotMcp { status: 200, .. }),
+            matches!(failure, UpstreamError::NotMcp { status: 200, .. }),
             "{failure}"
         );
         let shown = failure.to_string();
@@ -192,7 +192,7 @@ async fn what_is_not_mcp_is_shown() {
     server.call().await.status(202);
     assert!(matches!(
         host.failure(Some(1)).await,
-        Failure::NotMcp { status: 202, .. }
+        UpstreamError::NotMcp { status: 202, .. }
     ));
 }
 
@@ -253,7 +253,7 @@ async fn an_answer_in_error_without_id_is_passed_on() {
             .call()
             .await
             .refuse(status, "application/json", error);
-        let Failure::Rejected { status: got, body } = host.failure(Some(1)).await else {
+        let UpstreamError::Rejected { status: got, body } = host.failure(Some(1)).await else {
             panic!()
         };
         assert_eq!(got, status);

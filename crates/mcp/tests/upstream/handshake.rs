@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use mcp::Message;
-use mcp::upstream::Failure;
+use mcp::upstream::UpstreamError;
 use model::config::Transport;
 
 use crate::server::{Host, Server, request, text};
@@ -85,7 +85,7 @@ async fn a_handshake_that_fails_holds_nothing_up() {
     server.call().await.status(401);
     assert!(matches!(
         host.failure(Some(0)).await,
-        Failure::Unauthorized { .. }
+        UpstreamError::Unauthorized { .. }
     ));
     server.call().await.result("{}");
     assert_eq!(host.message().await.id().unwrap().as_json(), "1");
@@ -123,7 +123,10 @@ async fn a_handshake_that_is_abandoned_fails_once() {
     host.send(&request(0, "initialize"));
     let first = server.call().await;
     host.upstream.reset();
-    assert!(matches!(host.failure(Some(0)).await, Failure::StreamEnded));
+    assert!(matches!(
+        host.failure(Some(0)).await,
+        UpstreamError::StreamEnded
+    ));
     first.gone().await;
     host.send(&request(0, "initialize"));
     server.call().await.initialized("s");
@@ -152,8 +155,8 @@ async fn a_session_that_is_gone_is_told_from_a_wrong_address() {
         host.send(&request(1, "tools/list"));
         server.call().await.refuse(status, "application/json", body);
         match host.failure(Some(1)).await {
-            Failure::SessionGone { .. } => assert!(gone, "{status} {body}"),
-            Failure::Rejected { status: got, body } => {
+            UpstreamError::SessionGone { .. } => assert!(gone, "{status} {body}"),
+            UpstreamError::Rejected { status: got, body } => {
                 assert!(!gone && got == status && body.is_some());
             }
             other => panic!("{other}"),
@@ -176,7 +179,7 @@ async fn a_session_that_is_gone_is_told_from_a_wrong_address() {
     assert!(
         matches!(
             failure,
-            Failure::Rejected {
+            UpstreamError::Rejected {
                 status: 404,
                 body: None
             }
@@ -215,7 +218,7 @@ async fn a_late_refusal_names_the_session_it_was_about() {
     let late = server.call().await;
     host.send(&request(2, "tools/call"));
     server.call().await.status(404);
-    let Failure::SessionGone { generation } = host.failure(Some(2)).await else {
+    let UpstreamError::SessionGone { generation } = host.failure(Some(2)).await else {
         panic!()
     };
     assert!(host.upstream.is_current(generation));
@@ -224,7 +227,7 @@ async fn a_late_refusal_names_the_session_it_was_about() {
     server.call().await.initialized("s-2");
     host.message().await;
     late.status(404);
-    let Failure::SessionGone { generation } = host.failure(Some(1)).await else {
+    let UpstreamError::SessionGone { generation } = host.failure(Some(1)).await else {
         panic!()
     };
     assert!(!host.upstream.is_current(generation));
@@ -265,7 +268,10 @@ async fn what_waits_when_a_session_is_reset_waits_for_the_next() {
     let first = server.call().await;
     host.send(&request(2, "initialize"));
     first.gone().await;
-    assert!(matches!(host.failure(Some(0)).await, Failure::StreamEnded));
+    assert!(matches!(
+        host.failure(Some(0)).await,
+        UpstreamError::StreamEnded
+    ));
     server.call().await.initialized("s-2");
     host.message().await;
     let call = server.call().await;

@@ -2,7 +2,7 @@
 
 use http::Method;
 use mcp::Message;
-use mcp::upstream::Failure;
+use mcp::upstream::UpstreamError;
 use model::config::Transport;
 
 use crate::server::{Call, Events, Host, Server, request, text};
@@ -103,7 +103,7 @@ async fn a_cut_fails_what_waits_and_ends_the_session() {
         match host.event().await {
             mcp::upstream::UpstreamEvent::Failed {
                 request,
-                failure: Failure::StreamEnded,
+                failure: UpstreamError::StreamEnded,
             } => {
                 failed.push(request.unwrap().as_json().to_owned());
             }
@@ -114,14 +114,14 @@ async fn a_cut_fails_what_waits_and_ends_the_session() {
     assert_eq!(failed, ["1", "2"]);
     assert!(matches!(
         host.failure(None).await,
-        Failure::SessionGone { .. }
+        UpstreamError::SessionGone { .. }
     ));
     unanswered.gone().await;
 
     host.send(&request(3, "tools/call"));
     assert!(matches!(
         host.failure(Some(3)).await,
-        Failure::SessionGone { .. }
+        UpstreamError::SessionGone { .. }
     ));
     assert!(server.is_idle());
 
@@ -137,7 +137,10 @@ async fn resetting_fails_what_waits_and_closes_the_stream() {
     host.send(&request(1, "tools/call"));
     server.call().await.status(202);
     host.upstream.reset();
-    assert!(matches!(host.failure(Some(1)).await, Failure::StreamEnded));
+    assert!(matches!(
+        host.failure(Some(1)).await,
+        UpstreamError::StreamEnded
+    ));
     events.gone().await;
     host.end().await;
 }
@@ -149,8 +152,8 @@ async fn refusals_are_told_apart() {
         host.send(&request(1, "tools/call"));
         server.call().await.status(status);
         match host.failure(Some(1)).await {
-            Failure::SessionGone { .. } => assert!(gone, "{status}"),
-            Failure::Rejected { status: got, .. } => assert!(!gone && got == status),
+            UpstreamError::SessionGone { .. } => assert!(gone, "{status}"),
+            UpstreamError::Rejected { status: got, .. } => assert!(!gone && got == status),
             other => panic!("{other}"),
         }
     }
@@ -158,7 +161,7 @@ async fn refusals_are_told_apart() {
     server.call().await.status(401);
     assert!(matches!(
         host.failure(Some(1)).await,
-        Failure::Unauthorized { .. }
+        UpstreamError::Unauthorized { .. }
     ));
 }
 
@@ -201,7 +204,7 @@ async fn a_server_of_neither_kind_keeps_its_first_refusal() {
         assert!(
             matches!(
                 failure,
-                Failure::Rejected {
+                UpstreamError::Rejected {
                     status: 404,
                     body: None
                 }
@@ -219,7 +222,10 @@ async fn a_sign_in_may_be_wanted_for_the_stream_only() {
     server.call().await.status(405);
     server.call_by(Method::GET).await.status(401);
     let failure = host.failure(Some(0)).await;
-    assert!(matches!(failure, Failure::Unauthorized { .. }), "{failure}");
+    assert!(
+        matches!(failure, UpstreamError::Unauthorized { .. }),
+        "{failure}"
+    );
 }
 
 #[tokio::test]

@@ -171,7 +171,10 @@ async fn cancellation_does_not_wait_for_calls_at_cap() {
         host.send(&request(id, "tools/call"));
     }
     let mut held = vec![server.call().await];
-    host.send(&Message::withdrawal(&RequestId::number(1), "enough"));
+    host.send(&Message::cancellation_with_reason(
+        &RequestId::number(1),
+        "enough",
+    ));
     while !held.last().unwrap().is("notifications/cancelled") {
         held.push(server.call().await);
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::Method;
-use mcp::upstream::{Failure, Learned};
+use mcp::upstream::{ServerTraits, UpstreamError};
 use mcp::{Message, RequestId};
 use model::config::Transport;
 use serde_json::{Value, json};
@@ -67,7 +67,7 @@ async fn in_session(server: &mut Server, method: &str) -> Call {
 }
 
 /// A host and a server after the handshake for a call of the id 1, and that call.
-async fn called(learned: &Arc<Learned>) -> (Host, Server, Events, Call) {
+async fn called(learned: &Arc<ServerTraits>) -> (Host, Server, Events, Call) {
     let mut server = Server::start().await;
     let host = Host::learning(&server, "/mcp", Transport::Auto, learned);
     host.send(&call(1));
@@ -165,7 +165,10 @@ async fn a_request_that_no_server_takes_says_nothing_of_its_server() {
         .await
         .refuse(400, "application/json", NO_SESSION);
     let failure = host.failure(Some(1)).await;
-    assert!(matches!(failure, Failure::Rejected { status: 400, .. }));
+    assert!(matches!(
+        failure,
+        UpstreamError::Rejected { status: 400, .. }
+    ));
     host.send(&call(2));
     let native = server.call().await;
     assert_eq!(native.body, call(2).bytes());
@@ -221,7 +224,10 @@ async fn an_address_that_is_wrong_is_told_as_it_was() {
         assert!(initialize.is("initialize"));
         initialize.status(404);
         let failure = host.failure(Some(1)).await;
-        assert!(matches!(failure, Failure::Rejected { status: 404, .. }));
+        assert!(matches!(
+            failure,
+            UpstreamError::Rejected { status: 404, .. }
+        ));
     }
     assert!(server.is_idle());
 }
@@ -396,7 +402,10 @@ async fn a_session_that_is_gone_is_followed_by_another() {
     in_session(&mut server, "tools/call").await.status(404);
     for id in [9, 2] {
         let failure = host.failure(Some(id)).await;
-        assert!(matches!(failure, Failure::SessionGone { .. }), "{failure}");
+        assert!(
+            matches!(failure, UpstreamError::SessionGone { .. }),
+            "{failure}"
+        );
     }
     host.send(&call(2));
     handshake(&mut server).await;
@@ -409,7 +418,7 @@ async fn a_token_that_is_refused_is_told_to_all_that_wait() {
     let (mut host, mut server, _events, open) = called(&Arc::default()).await;
     open.status(401);
     let failure = host.failure(Some(1)).await;
-    assert!(matches!(failure, Failure::Unauthorized { .. }));
+    assert!(matches!(failure, UpstreamError::Unauthorized { .. }));
     host.send_as(&call(1), "Bearer new");
     let again = in_session(&mut server, "tools/call").await;
     assert_eq!(again.header("authorization"), Some("Bearer new"));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderValue, Method};
-use mcp::upstream::{Failure, UpstreamEvent};
+use mcp::upstream::{UpstreamError, UpstreamEvent};
 use model::config::Transport;
 
 use crate::server::{Host, Server, client, request};
@@ -87,12 +87,12 @@ async fn a_cut_is_mended_and_told_while_it_lasts() {
     }
     assert!(matches!(
         host.event().await,
-        UpstreamEvent::Away(Failure::Rejected { status: 503, .. })
+        UpstreamEvent::StreamLost(UpstreamError::Rejected { status: 503, .. })
     ));
     let call = server.call().await;
     assert_eq!(call.header("last-event-id"), Some("1"));
     call.events().message(CHANGED);
-    assert!(matches!(host.event().await, UpstreamEvent::Back));
+    assert!(matches!(host.event().await, UpstreamEvent::StreamRestored));
     host.message().await;
 }
 
@@ -168,7 +168,7 @@ async fn a_refusal_is_told_once() {
     server.call().await.status(401);
     assert!(matches!(
         host.failure(None).await,
-        Failure::Unauthorized { .. }
+        UpstreamError::Unauthorized { .. }
     ));
 
     host.upstream
@@ -182,7 +182,7 @@ async fn a_refusal_is_told_once() {
     server.call().await.status(404);
     assert!(matches!(
         host.failure(None).await,
-        Failure::SessionGone { .. }
+        UpstreamError::SessionGone { .. }
     ));
     assert!(server.is_idle());
 }

@@ -1,6 +1,6 @@
 //! The era without a handshake.
 
-use mcp::upstream::Failure;
+use mcp::upstream::UpstreamError;
 use mcp::{Message, RequestId};
 use model::config::Transport;
 use serde_json::{Value, json};
@@ -69,7 +69,7 @@ async fn it_needs_no_session_and_waits_for_none() {
     call.refuse(404, "text/plain", "no");
     assert!(matches!(
         host.failure(Some(2)).await,
-        Failure::Rejected { status: 404, .. }
+        UpstreamError::Rejected { status: 404, .. }
     ));
 }
 
@@ -132,6 +132,9 @@ async fn its_streams_are_not_resumed() {
     events.send("id: 1\nretry: 50\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"n\"}\n\n");
     host.message().await;
     drop(events);
-    assert!(matches!(host.failure(Some(1)).await, Failure::StreamEnded));
+    assert!(matches!(
+        host.failure(Some(1)).await,
+        UpstreamError::StreamEnded
+    ));
     assert!(server.is_idle());
 }

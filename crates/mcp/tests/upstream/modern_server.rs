@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mcp::upstream::{Failure, Learned};
+use mcp::upstream::{ServerTraits, UpstreamError};
 use mcp::{Message, RequestId};
 use model::config::Transport;
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ fn refuse(call: Call, status: u16, body: &str) {
 }
 
 /// A host and a server after the handshake that became a discovery.
-async fn ready(learned: &Arc<Learned>) -> (Host, Server) {
+async fn ready(learned: &Arc<ServerTraits>) -> (Host, Server) {
     let mut server = Server::start().await;
     let mut host = Host::learning(&server, "/mcp", Transport::Auto, learned);
     host.send(&initialize());
@@ -161,7 +161,7 @@ async fn a_refusal_that_discovery_does_not_explain_stands() {
     assert!(again.is("initialize"), "nothing was learned");
     again.status(401);
     let failure = host.failure(Some(0)).await;
-    assert!(matches!(failure, Failure::Unauthorized { .. }));
+    assert!(matches!(failure, UpstreamError::Unauthorized { .. }));
     assert!(server.is_idle());
 }
 
@@ -208,7 +208,7 @@ async fn a_token_that_ran_out_between_the_rounds_costs_no_second_question() {
     host.send(&text(&given));
     server.call().await.status(401);
     let failure = host.failure(Some(1)).await;
-    assert!(matches!(failure, Failure::Unauthorized { .. }));
+    assert!(matches!(failure, UpstreamError::Unauthorized { .. }));
     host.send_as(&call(1), "Bearer new");
     let round = server.call().await;
     assert_eq!(round.header("authorization"), Some("Bearer new"));

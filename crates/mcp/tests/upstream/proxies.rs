@@ -2,7 +2,7 @@
 
 use std::io;
 
-use mcp::upstream::{Client, ClientOptions, Failure};
+use mcp::upstream::{Client, ClientOptions, UpstreamError};
 use model::config::{Proxy, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -108,7 +108,7 @@ async fn a_proxy_that_refuses_is_named_and_nothing_was_sent() {
     host.send(&request(1, "initialize"));
     let failure = host.failure(Some(1)).await;
     assert!(
-        matches!(failure, Failure::Unreachable { sent: false, .. }),
+        matches!(failure, UpstreamError::Unreachable { sent: false, .. }),
         "{failure:?}"
     );
     let text = failure.to_string();

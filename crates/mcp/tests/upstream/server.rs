@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use mcp::memory::Budget;
 use mcp::upstream::{
-    Client, ClientOptions, Failure, Learned, Upstream, UpstreamEvent, UpstreamOptions,
+    Client, ClientOptions, ServerTraits, Upstream, UpstreamError, UpstreamEvent, UpstreamOptions,
 };
 use mcp::{Message, RequestId, sse};
 use model::EndpointUrl;
@@ -268,7 +268,7 @@ impl Host {
         server: &Server,
         path: &str,
         transport: Transport,
-        learned: &Arc<Learned>,
+        learned: &Arc<ServerTraits>,
     ) -> Self {
         let url = format!("{}{path}", server.origin);
         Self::open(client(), &url, transport, Arc::clone(learned))
@@ -278,7 +278,7 @@ impl Host {
         Self::open(client, url, transport, Arc::default())
     }
 
-    fn open(client: Client, url: &str, transport: Transport, learned: Arc<Learned>) -> Self {
+    fn open(client: Client, url: &str, transport: Transport, learned: Arc<ServerTraits>) -> Self {
         let (sender, events) = mpsc::channel(4);
         let options = UpstreamOptions {
             url: EndpointUrl::allowing_http(url).unwrap(),
@@ -337,7 +337,7 @@ impl Host {
     }
 
     /// The next event, which is the failure of this request, or of none.
-    pub(crate) async fn failure(&mut self, of: Option<i64>) -> Failure {
+    pub(crate) async fn failure(&mut self, of: Option<i64>) -> UpstreamError {
         match self.event().await {
             UpstreamEvent::Failed { request, failure } => {
                 assert_eq!(request, of.map(RequestId::number), "{failure}");

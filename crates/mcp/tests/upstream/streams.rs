@@ -1,7 +1,7 @@
 //! Answers that come as event streams, and requests side by side.
 
 use http::{HeaderValue, Method};
-use mcp::upstream::{Failure, UpstreamEvent};
+use mcp::upstream::{UpstreamError, UpstreamEvent};
 
 use crate::server::{Host, request, text};
 
@@ -67,7 +67,10 @@ async fn a_server_that_dies_fails_each_request_once() {
         } else {
             drop(events)
         }
-        assert!(matches!(host.failure(Some(id)).await, Failure::StreamEnded));
+        assert!(matches!(
+            host.failure(Some(id)).await,
+            UpstreamError::StreamEnded
+        ));
     }
     host.end_session(&mut server).await;
 }
@@ -119,7 +122,10 @@ async fn the_stream_of_a_cancelled_request_is_not_resumed() {
     host.send(&text(cancelled));
     server.call().await.status(202);
     drop(events);
-    assert!(matches!(host.failure(Some(1)).await, Failure::StreamEnded));
+    assert!(matches!(
+        host.failure(Some(1)).await,
+        UpstreamError::StreamEnded
+    ));
     assert!(server.is_idle());
 }
 
@@ -135,7 +141,7 @@ async fn a_stream_that_cannot_be_resumed_has_ended() {
             .send("id: 1\nretry: 50\ndata:\n\n");
         server.call_by(Method::GET).await.status(status);
         assert!(
-            matches!(host.failure(Some(1)).await, Failure::StreamEnded),
+            matches!(host.failure(Some(1)).await, UpstreamError::StreamEnded),
             "{status}"
         );
     }
@@ -148,7 +154,10 @@ async fn a_stream_that_cannot_be_resumed_has_ended() {
     for _ in 0..5 {
         server.call_by(Method::GET).await.status(502);
     }
-    assert!(matches!(host.failure(Some(1)).await, Failure::StreamEnded));
+    assert!(matches!(
+        host.failure(Some(1)).await,
+        UpstreamError::StreamEnded
+    ));
     assert!(server.is_idle());
 }
 

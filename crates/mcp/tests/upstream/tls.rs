@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use mcp::upstream::{Client, ClientError, ClientOptions, Failure};
+use mcp::upstream::{Client, ClientError, ClientOptions, UpstreamError};
 use model::config::{Proxy, Transport};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use reach::CertificateFlaw;
@@ -88,7 +88,7 @@ fn trusting(certificate: CertificateDer<'static>) -> Result<Client, ClientError>
 }
 
 /// The failure of a handshake with the server at `url`.
-async fn failure(client: Client, url: &str) -> Failure {
+async fn failure(client: Client, url: &str) -> UpstreamError {
     let mut host = Host::with(client, url, Transport::Auto);
     host.send(&request(1, "initialize"));
     host.failure(Some(1)).await
@@ -98,7 +98,7 @@ async fn failure(client: Client, url: &str) -> Failure {
 async fn unknown_issuer_is_untrusted_and_names_extra_ca_files() {
     let (url, _, mut calls) = start(&[b"http/1.1"], "localhost", ALWAYS).await;
     let failure = failure(client(), &url).await;
-    let Failure::Untrusted { flaw } = &failure else {
+    let UpstreamError::Untrusted { flaw } = &failure else {
         panic!("{failure:?}");
     };
     // This computer may have a certificate of its own for this name.
@@ -137,7 +137,7 @@ async fn https_to_plain_port_is_not_tls() {
     let mut server = Server::start().await;
     let url = format!("{}/mcp", server.origin.replace("http:", "https:"));
     let failure = failure(client(), &url).await;
-    assert!(matches!(failure, Failure::NotTls), "{failure:?}");
+    assert!(matches!(failure, UpstreamError::NotTls), "{failure:?}");
     assert!(failure.to_string().contains("write http://"), "{failure}");
     assert!(server.is_idle());
 }
@@ -201,7 +201,10 @@ async fn what_is_wrong_with_a_certificate_is_said() {
         let mut host = Host::with(client, &url, Transport::Auto);
         host.send(&request(1, "initialize"));
         let failure = host.failure(Some(1)).await;
-        assert!(matches!(failure, Failure::Untrusted { .. }), "{failure:?}");
+        assert!(
+            matches!(failure, UpstreamError::Untrusted { .. }),
+            "{failure:?}"
+        );
         assert!(failure.to_string().contains(expected), "{failure}");
         assert!(!failure.to_string().contains("extra_ca_files"), "{failure}");
     }

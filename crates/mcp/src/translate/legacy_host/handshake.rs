@@ -2,9 +2,9 @@
 
 use super::super::splice::{Object, quoted};
 use super::super::{Action, UNNAMED};
-use super::{LegacyHost, Says};
+use super::{LegacyHost, RequestMeta};
 use crate::era::META_SERVER_INFO;
-use crate::upstream::Failure;
+use crate::upstream::UpstreamError;
 use crate::{LATEST_LEGACY, Message, RequestId, SUPPORTED_LEGACY, era};
 
 /// `initialize` that is not answered.
@@ -23,13 +23,13 @@ impl Handshake {
 
     /// The server does not know `server/discover` either. What it said to the host's own message
     /// stands; where it was not asked that, it is now.
-    fn wrong_era(self) -> Vec<Action> {
+    fn refute_era(self) -> Vec<Action> {
         let stands = self.refusal.and_then(|said| match said.result() {
             Some(_) => Some(said),
             None => said.error_for(&self.id),
         });
         let next = stands.map_or(Action::ToServer(self.initialize), Action::answer);
-        vec![Action::WrongEra, next]
+        vec![Action::EraRefuted, next]
     }
 }
 
@@ -40,8 +40,8 @@ impl LegacyHost {
         let Some(id) = initialize.id().cloned() else {
             return actions;
         };
-        let params = Object::of_raw(initialize.params());
-        self.says = Says {
+        let params = Object::from_raw(initialize.params());
+        self.meta = RequestMeta {
             version: params.string("protocolVersion").unwrap_or_default(),
             info: params.get("clientInfo").map(str::to_owned),
             capabilities: params.get("capabilities").unwrap_or("{}").to_owned(),
@@ -68,21 +68,21 @@ impl LegacyHost {
             if era::is_modern_error(answer) {
                 return vec![Action::answer(answer.clone())];
             }
-            return handshake.wrong_era();
+            return handshake.refute_era();
         };
-        let discovered = Object::of(result.get());
-        self.listening.offer(&discovered.object("capabilities"));
+        let discovered = Object::parse(result.get());
+        self.subscriptions.offer(&discovered.object("capabilities"));
         let result = self.initialize_result(&discovered);
         let answer = Message::raw_response(&handshake.id, &result);
         let mut actions = vec![Action::answer(answer)];
-        if self.listening.is_wanted() {
+        if self.subscriptions.is_wanted() {
             actions.extend(self.listen());
         }
         actions
     }
 
     fn initialize_result(&self, discovered: &Object<'_>) -> String {
-        let asked = self.says.version.as_str();
+        let asked = self.meta.version.as_str();
         let is_ours = SUPPORTED_LEGACY.contains(&asked);
         let version = if is_ours { asked } else { LATEST_LEGACY };
         let meta = discovered.object("_meta");
@@ -97,12 +97,12 @@ impl LegacyHost {
         result.text()
     }
 
-    pub(super) fn on_undiscovered(&mut self, failure: Failure) -> Vec<Action> {
+    pub(super) fn on_undiscovered(&mut self, failure: UpstreamError) -> Vec<Action> {
         let Some(handshake) = self.handshake.take() else {
             return Vec::new();
         };
         if failure.is_of_other_era() {
-            return handshake.wrong_era();
+            return handshake.refute_era();
         }
         let request = Some(handshake.id);
         vec![Action::Fail { request, failure }]
@@ -115,7 +115,7 @@ impl LegacyHost {
         };
         let gone = Action::Fail {
             request: Some(id.clone()),
-            failure: Failure::StreamEnded,
+            failure: UpstreamError::StreamEnded,
         };
         vec![Action::Abandon(id), gone]
     }

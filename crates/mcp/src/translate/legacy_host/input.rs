@@ -11,11 +11,11 @@ use crate::message::INTERNAL_ERROR;
 use crate::{Message, RequestId};
 
 /// A server that asks so often for the same request is not going to answer.
-pub(super) const MOST_ROUNDS: u32 = 64;
+pub(super) const MAX_ROUNDS: u32 = 64;
 
 /// What a server asked for.
 #[derive(Debug)]
-pub(super) struct Gathering {
+pub(super) struct PendingInput {
     /// To be given back to the server to the letter.
     state: Option<String>,
     /// The server's names of what is not there yet, by the ids that the host was asked under.
@@ -24,14 +24,14 @@ pub(super) struct Gathering {
     given: Object<'static>,
 }
 
-impl Gathering {
+impl PendingInput {
     /// Tells the host that what it was asked for is no longer wanted.
-    pub(super) fn withdrawn(self) -> Vec<Action> {
-        let withdraw = |id: RequestId| Action::ToHost {
+    pub(super) fn cancellations(self) -> Vec<Action> {
+        let cancel = |id: RequestId| Action::ToHost {
             message: Message::cancellation(&id),
             request: None,
         };
-        self.missing.into_keys().map(withdraw).collect()
+        self.missing.into_keys().map(cancel).collect()
     }
 }
 
@@ -46,34 +46,38 @@ impl LegacyHost {
             return Vec::new();
         };
         call.rounds += 1;
-        if call.rounds > MOST_ROUNDS {
+        if call.rounds > MAX_ROUNDS {
             let text = "the server asks again and again and does not answer";
             return vec![Action::refusal(host, INTERNAL_ERROR, text)];
         }
         let wanted = result.object("inputRequests");
-        let capabilities = Object::of(&self.says.capabilities);
+        let capabilities = Object::parse(&self.meta.capabilities);
         for (_, request) in wanted.members() {
-            if let Some(missing) = input_request::missing(&capabilities, &Object::of(request)) {
-                return vec![Action::answer(input_request::refusal(host, &missing))];
+            if let Some(missing) =
+                input_request::missing_capability(&capabilities, &Object::parse(request))
+            {
+                return vec![Action::answer(input_request::missing_capability_error(
+                    host, &missing,
+                ))];
             }
         }
-        let mut gathering = Gathering {
+        let mut pending = PendingInput {
             state: result.get("requestState").map(str::to_owned),
             missing: HashMap::new(),
             given: Object::default(),
         };
         let mut actions = Vec::new();
         for (name, request) in wanted.members() {
-            let id = self.own_id("input");
+            let id = self.new_id("input");
             actions.push(Action::ToHost {
-                message: question(&id, &Object::of(request)),
+                message: request_to_host(&id, &Object::parse(request)),
                 request: Some(host.clone()),
             });
-            gathering.missing.insert(id, name);
+            pending.missing.insert(id, name);
         }
-        call.stage = Stage::Gathering(gathering);
+        call.stage = Stage::PendingInput(pending);
         if actions.is_empty() {
-            return self.go_on(call).into_iter().collect();
+            return self.retry(call).into_iter().collect();
         }
         self.calls.insert(host.clone(), call);
         actions
@@ -83,50 +87,51 @@ impl LegacyHost {
     pub(super) fn on_input(&mut self, id: &RequestId, answer: &Message) -> Vec<Action> {
         let mut calls = self.calls.iter();
         let asked = calls.find_map(|(host, call)| match &call.stage {
-            Stage::Gathering(gathering) => gathering.missing.contains_key(id).then_some(host),
-            Stage::AtServer { .. } | Stage::Halted { .. } => None,
+            Stage::PendingInput(pending) => pending.missing.contains_key(id).then_some(host),
+            Stage::AtServer { .. } | Stage::Unsent { .. } => None,
         });
         let Some(mut call) = asked.cloned().and_then(|host| self.calls.remove(&host)) else {
             return Vec::new();
         };
-        let (Stage::Gathering(gathering), Some(host)) = (&mut call.stage, call.request.id()) else {
+        let (Stage::PendingInput(pending), Some(host)) = (&mut call.stage, call.request.id())
+        else {
             return Vec::new();
         };
         let host = host.clone();
-        let Some(name) = gathering.missing.remove(id) else {
+        let Some(name) = pending.missing.remove(id) else {
             return Vec::new();
         };
         let Some(result) = answer.result() else {
             // The modern era has no word for a host that fails.
             let failed = answer.error_for(&host).map(Action::answer);
-            let Stage::Gathering(gathering) = call.stage else {
+            let Stage::PendingInput(pending) = call.stage else {
                 return Vec::new();
             };
-            return failed.into_iter().chain(gathering.withdrawn()).collect();
+            return failed.into_iter().chain(pending.cancellations()).collect();
         };
-        gathering.given.put(&name, result.get().to_owned());
-        if gathering.missing.is_empty() {
-            return self.go_on(call).into_iter().collect();
+        pending.given.put(&name, result.get().to_owned());
+        if pending.missing.is_empty() {
+            return self.retry(call).into_iter().collect();
         }
         self.calls.insert(host, call);
         Vec::new()
     }
 
     /// The next round: the same request with what the host gave, under an id of its own.
-    fn go_on(&mut self, mut call: Call) -> Option<Action> {
-        let Stage::Gathering(gathering) = &call.stage else {
+    fn retry(&mut self, mut call: Call) -> Option<Action> {
+        let Stage::PendingInput(pending) = &call.stage else {
             return None;
         };
         let host = call.request.id()?.clone();
         let mut params = self.params(&call.request);
-        if !gathering.given.is_empty() {
-            params.put("inputResponses", gathering.given.text());
+        if !pending.given.is_empty() {
+            params.put("inputResponses", pending.given.text());
         }
-        if let Some(state) = &gathering.state {
+        if let Some(state) = &pending.state {
             params.put("requestState", state.clone());
         }
         let params = params.text();
-        let sent = with(&call.request, Some(&self.own_id("round")), &params);
+        let sent = with(&call.request, Some(&self.new_id("round")), &params);
         call.stage = Stage::AtServer { sent: sent.clone() };
         self.calls.insert(host, call);
         Some(Action::ToServer(sent))
@@ -134,9 +139,9 @@ impl LegacyHost {
 }
 
 /// The request to the host that a server's wish becomes.
-fn question(id: &RequestId, wish: &Object<'_>) -> Message {
-    let method = wish.string("method").unwrap_or_default();
-    let mut params = wish.object("params");
+fn request_to_host(id: &RequestId, request: &Object<'_>) -> Message {
+    let method = request.string("method").unwrap_or_default();
+    let mut params = request.object("params");
     if method == "elicitation/create"
         && params.string("mode").as_deref() == Some("url")
         && params
@@ -148,5 +153,5 @@ fn question(id: &RequestId, wish: &Object<'_>) -> Message {
         params.put("elicitationId", id.as_json().to_owned());
         return Message::raw_request(id, &method, Some(&params.text()));
     }
-    Message::raw_request(id, &method, wish.get("params"))
+    Message::raw_request(id, &method, request.get("params"))
 }

@@ -11,34 +11,34 @@ mod subscriptions;
 use std::collections::HashMap;
 
 use super::splice::{Object, quoted, with};
-use super::{Action, LOG_LEVELS, RESOURCE_NOT_FOUND, is_own};
+use super::{Action, LOG_LEVELS, RESOURCE_NOT_FOUND, is_own_id};
 use crate::era::{
     META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_LOG_LEVEL, META_PROTOCOL_VERSION,
 };
 use crate::message::{INVALID_PARAMS, INVALID_REQUEST};
-use crate::mrtr::OWN;
-use crate::upstream::Failure;
+use crate::mrtr::ID_PREFIX;
+use crate::upstream::UpstreamError;
 use crate::{Kind, LATEST_MODERN, Message, RequestId};
 use handshake::Handshake;
-use input::Gathering;
-use subscriptions::Listening;
+use input::PendingInput;
+use subscriptions::Subscriptions;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct LegacyHost {
-    says: Says,
+    meta: RequestMeta,
     /// `initialize`, until it is answered.
     handshake: Option<Handshake>,
     /// The host's requests that are not answered, by the host's ids.
     calls: HashMap<RequestId, Call>,
-    listening: Listening,
+    subscriptions: Subscriptions,
     /// How many ids of our own were used.
     own: u64,
 }
 
 /// What the host said once and a modern server wants to hear each time, as the host wrote it.
 #[derive(Debug, Default)]
-struct Says {
+struct RequestMeta {
     version: String,
     info: Option<String>,
     capabilities: String,
@@ -59,9 +59,9 @@ enum Stage {
     /// The server has this.
     AtServer { sent: Message },
     /// The host is asked for what the server needs.
-    Gathering(Gathering),
+    PendingInput(PendingInput),
     /// It could not be sent with what the host gave, and can be.
-    Halted { unsent: Message },
+    Unsent { unsent: Message },
 }
 
 impl LegacyHost {
@@ -87,14 +87,14 @@ impl LegacyHost {
 
     fn on_request(&mut self, message: Message, id: RequestId, method: &str) -> Vec<Action> {
         if let Some(call) = self.calls.get_mut(&id) {
-            if let Stage::Halted { unsent } = &call.stage
+            if let Stage::Unsent { unsent } = &call.stage
                 && call.request.bytes() == message.bytes()
             {
                 let sent = unsent.clone();
                 call.stage = Stage::AtServer { sent: sent.clone() };
                 return vec![Action::ToServer(sent)];
             }
-            if !matches!(call.stage, Stage::Halted { .. }) {
+            if !matches!(call.stage, Stage::Unsent { .. }) {
                 let text = "a request with this id is still unanswered; hint: use each id once";
                 return vec![Action::refusal(&id, INVALID_REQUEST, text)];
             }
@@ -120,10 +120,10 @@ impl LegacyHost {
     }
 
     fn on_log_level(&mut self, id: &RequestId, message: &Message) -> Action {
-        let level = Object::of_raw(message.params()).string("level");
+        let level = Object::from_raw(message.params()).string("level");
         match level.filter(|level| LOG_LEVELS.contains(&level.as_str())) {
             Some(level) => {
-                self.says.log_level = Some(quoted(&level));
+                self.meta.log_level = Some(quoted(&level));
                 done(id)
             }
             None => Action::refusal(id, INVALID_PARAMS, "`level` is none of the log levels"),
@@ -141,11 +141,11 @@ impl LegacyHost {
         if self.handshake.as_ref().is_some_and(|first| first.is(&on)) {
             return self.on_discovered(&message);
         }
-        if self.listening.is_about(&on) {
-            return self.on_listening(&message, &on);
+        if self.subscriptions.is_about(&on) {
+            return self.on_subscription_message(&message, &on);
         }
         let Some(host) = self.host_id(&on) else {
-            if is_own(&on) {
+            if is_own_id(&on) {
                 return Vec::new();
             }
             let request = Some(on);
@@ -155,7 +155,7 @@ impl LegacyHost {
             let request = Some(host);
             return vec![Action::ToHost { message, request }];
         }
-        let result = Object::of_raw(message.result());
+        let result = Object::from_raw(message.result());
         if result.string("resultType").as_deref() == Some("input_required") {
             return self.on_input_required(&host, &result);
         }
@@ -167,7 +167,7 @@ impl LegacyHost {
     }
 
     /// Something that was sent did not get through.
-    pub(crate) fn failed(&mut self, on: Option<RequestId>, failure: Failure) -> Vec<Action> {
+    pub(crate) fn failed(&mut self, on: Option<RequestId>, failure: UpstreamError) -> Vec<Action> {
         let Some(on) = on else {
             let request = None;
             return vec![Action::Fail { request, failure }];
@@ -175,15 +175,15 @@ impl LegacyHost {
         if self.handshake.as_ref().is_some_and(|first| first.is(&on)) {
             return self.on_undiscovered(failure);
         }
-        if self.listening.is_about(&on) {
-            return self.on_listening_failed(&on, failure);
+        if self.subscriptions.is_about(&on) {
+            return self.on_subscription_failed(&on, failure);
         }
         let request = match self.host_id(&on) {
             Some(host) => {
-                self.halt(&host, &failure);
+                self.keep_unsent(&host, &failure);
                 Some(host)
             }
-            None if is_own(&on) => return Vec::new(),
+            None if is_own_id(&on) => return Vec::new(),
             None => Some(on),
         };
         vec![Action::Fail { request, failure }]
@@ -191,7 +191,7 @@ impl LegacyHost {
 
     /// A call that goes on after the host was asked is kept for another try, so that nobody is
     /// asked twice; any other begins anew.
-    fn halt(&mut self, host: &RequestId, failure: &Failure) {
+    fn keep_unsent(&mut self, host: &RequestId, failure: &UpstreamError) {
         let Some(mut call) = self.calls.remove(host) else {
             return;
         };
@@ -199,7 +199,7 @@ impl LegacyHost {
             return;
         }
         if let Stage::AtServer { sent } = call.stage {
-            call.stage = Stage::Halted { unsent: sent };
+            call.stage = Stage::Unsent { unsent: sent };
             self.calls.insert(host.clone(), call);
         }
     }
@@ -211,8 +211,8 @@ impl LegacyHost {
                 let at_server = sent.id().unwrap_or(id);
                 vec![Action::Abandon(at_server.clone())]
             }
-            Some(Stage::Gathering(gathering)) => gathering.withdrawn(),
-            Some(Stage::Halted { .. }) => Vec::new(),
+            Some(Stage::PendingInput(pending)) => pending.cancellations(),
+            Some(Stage::Unsent { .. }) => Vec::new(),
             None if self.handshake.as_ref().is_some_and(|first| first.is(id)) => Vec::new(),
             None => vec![Action::Abandon(id.clone())],
         }
@@ -221,18 +221,18 @@ impl LegacyHost {
     /// The host's end forgets the session: the handshake and the notifications are off.
     pub(crate) fn reset(&mut self) -> Vec<Action> {
         let mut actions = self.end_handshake();
-        let (ended, waiting) = self.listening.end();
+        let (ended, waiting) = self.subscriptions.end();
         actions.extend(ended);
         actions.extend(waiting.into_iter().map(|id| Action::Fail {
             request: Some(id),
-            failure: Failure::StreamEnded,
+            failure: UpstreamError::StreamEnded,
         }));
         actions
     }
 
     /// The host's parameters, with what a modern server wants to know of the host.
     fn params<'a>(&self, message: &'a Message) -> Object<'a> {
-        let mut params = Object::of_raw(message.params());
+        let mut params = Object::from_raw(message.params());
         let meta = self.meta(&params);
         params.put("_meta", meta);
         params
@@ -241,11 +241,11 @@ impl LegacyHost {
     fn meta(&self, params: &Object<'_>) -> String {
         let mut meta = params.object("_meta");
         meta.put(META_PROTOCOL_VERSION, quoted(LATEST_MODERN));
-        if let Some(info) = &self.says.info {
+        if let Some(info) = &self.meta.info {
             meta.put(META_CLIENT_INFO, info.as_str());
         }
-        meta.put(META_CLIENT_CAPABILITIES, self.says.capabilities.as_str());
-        if let Some(level) = &self.says.log_level {
+        meta.put(META_CLIENT_CAPABILITIES, self.meta.capabilities.as_str());
+        if let Some(level) = &self.meta.log_level {
             meta.put(META_LOG_LEVEL, level.as_str());
         }
         meta.text()
@@ -256,15 +256,15 @@ impl LegacyHost {
         let mut calls = self.calls.iter();
         let found = calls.find(|(_, call)| match &call.stage {
             Stage::AtServer { sent } => sent.id() == Some(at_server),
-            Stage::Gathering(_) | Stage::Halted { .. } => false,
+            Stage::PendingInput(_) | Stage::Unsent { .. } => false,
         });
         found.map(|(host, _)| host.clone())
     }
 
     /// An id that no host has thought of.
-    fn own_id(&mut self, what: &str) -> RequestId {
+    fn new_id(&mut self, what: &str) -> RequestId {
         self.own += 1;
-        RequestId::string(&format!("{OWN}{what}:{}", self.own))
+        RequestId::string(&format!("{ID_PREFIX}{what}:{}", self.own))
     }
 }
 
@@ -289,9 +289,9 @@ fn readdressed(answer: Message, id: &RequestId) -> Message {
 fn missing_resource(request: &Message, answer: &Message, host: &RequestId) -> Option<Message> {
     let is_it =
         request.method() == Some("resources/read") && answer.error_code() == Some(INVALID_PARAMS);
-    let mut error = Object::of(answer.error().filter(|_| is_it)?.get());
+    let mut error = Object::parse(answer.error().filter(|_| is_it)?.get());
     let named = error.object("data").string("uri")?;
-    if Object::of_raw(request.params()).string("uri")? != named {
+    if Object::from_raw(request.params()).string("uri")? != named {
         return None;
     }
     error.put("code", RESOURCE_NOT_FOUND.to_string());

@@ -9,11 +9,11 @@ use super::super::splice::{Object, quoted, with};
 use super::{LegacyHost, done};
 use crate::era::META_SUBSCRIPTION;
 use crate::message::INVALID_PARAMS;
-use crate::upstream::Failure;
+use crate::upstream::UpstreamError;
 use crate::{Message, RequestId, json};
 
 #[derive(Debug, Default)]
-pub(super) struct Listening {
+pub(super) struct Subscriptions {
     /// The kinds of changes that the server tells of, as the filter names them.
     offered: Vec<&'static str>,
     /// The resources that the host has subscribed to.
@@ -35,7 +35,7 @@ struct Opening {
     waiting: Vec<(RequestId, Option<String>)>,
 }
 
-impl Listening {
+impl Subscriptions {
     /// Takes note of what the server can do.
     pub(super) fn offer(&mut self, capabilities: &Object<'_>) {
         let tells = [
@@ -94,10 +94,10 @@ impl Listening {
 impl LegacyHost {
     /// Listens for what the server tells of, if there is anything, unless that is so already.
     pub(crate) fn listen(&mut self) -> Vec<Action> {
-        self.listening.wanted = true;
-        let listening = &self.listening;
-        let has_begun = listening.standing.is_some() || listening.opening.is_some();
-        if has_begun || (listening.offered.is_empty() && listening.uris.is_empty()) {
+        self.subscriptions.wanted = true;
+        let subscriptions = &self.subscriptions;
+        let has_begun = subscriptions.standing.is_some() || subscriptions.opening.is_some();
+        if has_begun || (subscriptions.offered.is_empty() && subscriptions.uris.is_empty()) {
             return Vec::new();
         }
         self.open(Vec::new())
@@ -109,23 +109,23 @@ impl LegacyHost {
         method: &str,
         message: &Message,
     ) -> Vec<Action> {
-        let Some(uri) = Object::of_raw(message.params()).string("uri") else {
+        let Some(uri) = Object::from_raw(message.params()).string("uri") else {
             return vec![Action::refusal(&id, INVALID_PARAMS, "`uri` is missing")];
         };
-        let uris = &mut self.listening.uris;
+        let uris = &mut self.subscriptions.uris;
         let is_known = uris.contains(&uri);
         let subscribes = method == "resources/subscribe";
         if subscribes && !is_known {
             uris.push(uri.clone());
         }
         uris.retain(|known| subscribes || *known != uri);
-        if subscribes == is_known && self.listening.standing.is_some() {
+        if subscribes == is_known && self.subscriptions.standing.is_some() {
             return vec![done(&id)];
         }
-        if self.listening.uris.is_empty() && self.listening.offered.is_empty() {
-            let wanted = self.listening.wanted;
-            let (mut actions, waiting) = self.listening.end();
-            self.listening.wanted = wanted;
+        if self.subscriptions.uris.is_empty() && self.subscriptions.offered.is_empty() {
+            let wanted = self.subscriptions.wanted;
+            let (mut actions, waiting) = self.subscriptions.end();
+            self.subscriptions.wanted = wanted;
             actions.extend(waiting.iter().map(done));
             actions.push(done(&id));
             return actions;
@@ -137,33 +137,37 @@ impl LegacyHost {
     fn open(&mut self, wanted: Vec<(RequestId, Option<String>)>) -> Vec<Action> {
         let mut actions = Vec::new();
         let mut waiting = Vec::new();
-        if let Some(earlier) = self.listening.opening.take() {
+        if let Some(earlier) = self.subscriptions.opening.take() {
             waiting = earlier.waiting;
             actions.push(Action::Abandon(earlier.id));
         }
         waiting.extend(wanted);
-        let id = self.own_id("listen");
+        let id = self.new_id("listen");
         let mut params = Object::default();
         params.put("_meta", self.meta(&Object::default()));
-        params.put("notifications", self.listening.filter());
+        params.put("notifications", self.subscriptions.filter());
         let listen = Message::raw_request(&id, "subscriptions/listen", Some(&params.text()));
-        self.listening.opening = Some(Opening { id, waiting });
+        self.subscriptions.opening = Some(Opening { id, waiting });
         actions.push(Action::ToServer(listen));
         actions
     }
 
-    pub(super) fn on_listening(&mut self, message: &Message, on: &RequestId) -> Vec<Action> {
+    pub(super) fn on_subscription_message(
+        &mut self,
+        message: &Message,
+        on: &RequestId,
+    ) -> Vec<Action> {
         match message.method() {
             None if message.answers(on) => match message.result() {
-                Some(_) => self.on_listening_ended(on),
-                None => self.on_listening_refused(on, message),
+                Some(_) => self.on_subscription_ended(on),
+                None => self.on_subscription_refused(on, message),
             },
             Some("notifications/subscriptions/acknowledged") => self.on_acknowledged(message, on),
             // Its end is told by the stream, and other requests have streams of their own.
             None | Some("notifications/cancelled") => Vec::new(),
             Some(_) if message.id().is_some() => Vec::new(),
             Some(_) => {
-                self.listening.failures = 0;
+                self.subscriptions.failures = 0;
                 vec![Action::ToHost {
                     message: untagged(message),
                     request: None,
@@ -173,12 +177,16 @@ impl LegacyHost {
     }
 
     fn on_acknowledged(&mut self, message: &Message, on: &RequestId) -> Vec<Action> {
-        let Some(opening) = self.listening.opening.take_if(|opening| opening.id == *on) else {
+        let Some(opening) = self
+            .subscriptions
+            .opening
+            .take_if(|opening| opening.id == *on)
+        else {
             return Vec::new();
         };
-        let earlier = self.listening.standing.replace(opening.id);
+        let earlier = self.subscriptions.standing.replace(opening.id);
         let mut actions: Vec<_> = earlier.map(Action::Abandon).into_iter().collect();
-        let params = Object::of_raw(message.params());
+        let params = Object::from_raw(message.params());
         let granted = params.object("notifications");
         let granted: Vec<String> = granted
             .get("resourceSubscriptions")
@@ -187,7 +195,7 @@ impl LegacyHost {
         for (id, uri) in opening.waiting {
             actions.push(match uri {
                 Some(uri) if !granted.contains(&uri) => {
-                    self.listening.uris.retain(|known| *known != uri);
+                    self.subscriptions.uris.retain(|known| *known != uri);
                     let text = "the server does not tell of changes of this resource";
                     Action::refusal(&id, INVALID_PARAMS, text)
                 }
@@ -198,28 +206,38 @@ impl LegacyHost {
     }
 
     /// The subscription is over in order, or its stream was cut.
-    fn on_listening_ended(&mut self, on: &RequestId) -> Vec<Action> {
-        let opening = self.listening.opening.take_if(|opening| opening.id == *on);
-        let was_standing = self.listening.standing.take_if(|id| *id == *on).is_some();
-        if was_standing && self.listening.opening.is_some() {
+    fn on_subscription_ended(&mut self, on: &RequestId) -> Vec<Action> {
+        let opening = self
+            .subscriptions
+            .opening
+            .take_if(|opening| opening.id == *on);
+        let was_standing = self
+            .subscriptions
+            .standing
+            .take_if(|id| *id == *on)
+            .is_some();
+        if was_standing && self.subscriptions.opening.is_some() {
             return Vec::new();
         }
-        let failures = self.listening.failures;
-        self.listening.failures += 1;
-        let mut actions: Vec<_> = self.fail_waiting(opening, &Failure::StreamEnded);
-        if self.listening.standing.is_none() {
+        let failures = self.subscriptions.failures;
+        self.subscriptions.failures += 1;
+        let mut actions: Vec<_> = self.fail_waiting(opening, &UpstreamError::StreamEnded);
+        if self.subscriptions.standing.is_none() {
             actions.push(Action::ListenLater { failures });
         }
         actions
     }
 
     /// The server has no subscriptions, or not this one.
-    fn on_listening_refused(&mut self, on: &RequestId, answer: &Message) -> Vec<Action> {
-        let opening = self.listening.opening.take_if(|opening| opening.id == *on);
-        self.listening.standing.take_if(|id| *id == *on);
+    fn on_subscription_refused(&mut self, on: &RequestId, answer: &Message) -> Vec<Action> {
+        let opening = self
+            .subscriptions
+            .opening
+            .take_if(|opening| opening.id == *on);
+        self.subscriptions.standing.take_if(|id| *id == *on);
         let mut actions = Vec::new();
         for (id, uri) in opening.into_iter().flat_map(|opening| opening.waiting) {
-            self.listening
+            self.subscriptions
                 .uris
                 .retain(|known| Some(known) != uri.as_ref());
             actions.extend(answer.error_for(&id).map(Action::answer));
@@ -228,21 +246,33 @@ impl LegacyHost {
     }
 
     /// Ended without a word, or could not be begun: by the rules of the GET stream.
-    pub(super) fn on_listening_failed(&mut self, on: &RequestId, failure: Failure) -> Vec<Action> {
+    pub(super) fn on_subscription_failed(
+        &mut self,
+        on: &RequestId,
+        failure: UpstreamError,
+    ) -> Vec<Action> {
         match failure {
-            Failure::StreamEnded | Failure::Unreachable { .. } => self.on_listening_ended(on),
-            Failure::Rejected {
+            UpstreamError::StreamEnded | UpstreamError::Unreachable { .. } => {
+                self.on_subscription_ended(on)
+            }
+            UpstreamError::Rejected {
                 status: 408 | 429 | 500..,
                 ..
-            } => self.on_listening_ended(on),
-            Failure::Rejected { .. } | Failure::NotMcp { .. } => {
-                self.listening.standing.take_if(|id| *id == *on);
-                let opening = self.listening.opening.take_if(|opening| opening.id == *on);
+            } => self.on_subscription_ended(on),
+            UpstreamError::Rejected { .. } | UpstreamError::NotMcp { .. } => {
+                self.subscriptions.standing.take_if(|id| *id == *on);
+                let opening = self
+                    .subscriptions
+                    .opening
+                    .take_if(|opening| opening.id == *on);
                 self.fail_waiting(opening, &failure)
             }
             failure => {
-                self.listening.standing.take_if(|id| *id == *on);
-                let opening = self.listening.opening.take_if(|opening| opening.id == *on);
+                self.subscriptions.standing.take_if(|id| *id == *on);
+                let opening = self
+                    .subscriptions
+                    .opening
+                    .take_if(|opening| opening.id == *on);
                 let mut actions = self.fail_waiting(opening, &failure);
                 let request = None;
                 actions.push(Action::Fail { request, failure });
@@ -251,10 +281,10 @@ impl LegacyHost {
         }
     }
 
-    fn fail_waiting(&mut self, opening: Option<Opening>, failure: &Failure) -> Vec<Action> {
+    fn fail_waiting(&mut self, opening: Option<Opening>, failure: &UpstreamError) -> Vec<Action> {
         let waiting = opening.into_iter().flat_map(|opening| opening.waiting);
         let fail = |(id, uri): (RequestId, Option<String>)| {
-            self.listening
+            self.subscriptions
                 .uris
                 .retain(|known| Some(known) != uri.as_ref());
             Action::Fail {
@@ -268,7 +298,7 @@ impl LegacyHost {
 
 /// The notification as a legacy host knows it.
 fn untagged(message: &Message) -> Message {
-    let mut params = Object::of_raw(message.params());
+    let mut params = Object::from_raw(message.params());
     let mut meta = params.object("_meta");
     meta.cut(META_SUBSCRIPTION);
     let meta = (!meta.is_empty()).then(|| meta.text());

@@ -1,4 +1,4 @@
-use crate::upstream::Failure;
+use crate::upstream::UpstreamError;
 
 use super::super::tests::{error, id, notification, request, result, shown, text, to_server};
 use super::LegacyHost;
@@ -86,7 +86,7 @@ fn a_server_of_another_modern_version_says_so_itself() {
 #[test]
 fn a_server_that_is_not_modern_either_is_known_by_its_refusals() {
     let refusal = text(r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32601,"message":"first"}}"#);
-    let rejected = |status| Failure::Rejected { status, body: None };
+    let rejected = |status| UpstreamError::Rejected { status, body: None };
     let told = [
         "wrong era",
         r#"host on 0: "id":0,"error":{"code":-32601,"message":"first"}}"#,
@@ -227,11 +227,11 @@ fn a_state_alone_goes_back_at_once_and_not_for_ever() {
     let mut host = called("{}");
     let sent = ask(&mut host, "1", r#""requestState":"later""#);
     assert!(sent[0].ends_with(r#""requestState":"later"}}"#), "{sent:?}");
-    for round in 1..super::input::MOST_ROUNDS {
+    for round in 1..super::input::MAX_ROUNDS {
         let on = format!(r#""postern:round:{round}""#);
         assert!(ask(&mut host, &on, r#""requestState":"later""#)[0].starts_with("server: "));
     }
-    let on = format!(r#""postern:round:{}""#, super::input::MOST_ROUNDS);
+    let on = format!(r#""postern:round:{}""#, super::input::MAX_ROUNDS);
     let told = ask(&mut host, &on, r#""requestState":"later""#);
     assert!(
         told[0].starts_with("host on 1: ") && told[0].contains("-32603"),
@@ -322,9 +322,9 @@ fn a_call_can_be_cancelled_at_each_stage() {
         "1",
         &format!(r#""inputRequests":{{"a":{FORM}}}"#),
     );
-    let withdrawn =
+    let cancellations =
         r#"host: "method":"notifications/cancelled","params":{"requestId":"postern:input:1"}}"#;
-    assert_eq!(shown(&host.on_host(cancelled())), [withdrawn]);
+    assert_eq!(shown(&host.on_host(cancelled())), [cancellations]);
 
     let mut host = called(ALL);
     ask(
@@ -357,7 +357,7 @@ fn nobody_is_asked_twice_because_a_round_did_not_get_through() {
         &format!(r#""inputRequests":{{"a":{FORM}}}"#),
     );
     let round = to_server(&host.on_host(result(r#""postern:input:1""#, "{}")));
-    let refused = Failure::Unauthorized {
+    let refused = UpstreamError::Unauthorized {
         challenge: None,
         words: None,
     };
@@ -365,7 +365,7 @@ fn nobody_is_asked_twice_because_a_round_did_not_get_through() {
     assert_eq!(told, ["fail 1: the server wants a sign-in (HTTP 401)"]);
     let again = to_server(&host.on_host(request("1", "tools/call", NO_META)));
     assert_eq!(again.bytes(), round.bytes());
-    let told = shown(&host.failed(round.id().cloned(), Failure::StreamEnded));
+    let told = shown(&host.failed(round.id().cloned(), UpstreamError::StreamEnded));
     assert_eq!(
         told,
         ["fail 1: the server ended the stream before the answer"]
@@ -496,7 +496,10 @@ fn a_subscription_that_is_cut_begins_again_and_a_refused_one_does_not() {
     host.listen();
     acknowledge(&mut host, 1, "{}");
     let later = |failures| format!("listen later, failures: {failures}");
-    assert_eq!(shown(&host.failed(on(), Failure::StreamEnded)), [later(0)]);
+    assert_eq!(
+        shown(&host.failed(on(), UpstreamError::StreamEnded)),
+        [later(0)]
+    );
     assert_eq!(host.listen().len(), 1);
     let second = || Some(id(r#""postern:listen:2""#));
     let done = result(r#""postern:listen:2""#, r#"{"resultType":"complete"}"#);
@@ -510,7 +513,7 @@ fn a_subscription_that_is_cut_begins_again_and_a_refused_one_does_not() {
     );
 
     host.listen();
-    let refused = Failure::Unauthorized {
+    let refused = UpstreamError::Unauthorized {
         challenge: None,
         words: None,
     };

@@ -19,20 +19,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::splice::{Object, with};
-use super::{Action, RESOURCE_NOT_FOUND, is_own};
+use super::{Action, RESOURCE_NOT_FOUND, is_own_id};
 use crate::message::{INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND};
-use crate::mrtr::OWN;
-use crate::upstream::Failure;
+use crate::mrtr::ID_PREFIX;
+use crate::upstream::UpstreamError;
 use crate::{Kind, Message, RequestId};
-use input::Question;
+use input::InputRequest;
 pub(crate) use input::StateNumber;
-use request_meta::Says;
+use request_meta::RequestMeta;
 use session::{Ready, Session};
-use subscriptions::Listening;
+use subscriptions::Subscriptions;
 
 /// What the older era has and this one gave up: a host that asks for it gets the answer that any
 /// server of its era gives.
-const GIVEN_UP: [&str; 5] = [
+const REMOVED_METHODS: [&str; 5] = [
     "initialize",
     "ping",
     "logging/setLevel",
@@ -57,20 +57,20 @@ pub(crate) struct ModernHost {
     session: Session,
     /// What the server has, by the ids it has it under.
     calls: HashMap<RequestId, Call>,
-    listening: Listening,
+    subscriptions: Subscriptions,
     /// How many ids of our own were used, and states.
     own: u64,
 }
 
 /// How a request ended.
-type Outcome = Result<Message, Failure>;
+type Outcome = Result<Message, UpstreamError>;
 
 /// A request of the host that is not at the server.
 #[derive(Debug)]
 struct Waiting {
     request: Message,
     id: RequestId,
-    says: Says,
+    meta: RequestMeta,
     /// What the server said to it when it was sent as it is.
     refusal: Option<Outcome>,
 }
@@ -85,7 +85,7 @@ struct Call {
     /// The progress token that the server has, a JSON text.
     token: Option<String>,
     /// What the host said the last time it sent it.
-    says: Says,
+    meta: RequestMeta,
     stage: Stage,
 }
 
@@ -94,9 +94,9 @@ enum Stage {
     /// The host waits for the answer under this id.
     Awaited { host: RequestId },
     /// The host was told what the server needs, and has not come back.
-    Held {
+    Suspended {
         state: StateNumber,
-        questions: Vec<Question>,
+        inputs: Vec<InputRequest>,
         /// The server has done without.
         outcome: Option<Outcome>,
     },
@@ -111,7 +111,7 @@ impl ModernHost {
             is_certain,
             session: Session::default(),
             calls: HashMap::new(),
-            listening: Listening::default(),
+            subscriptions: Subscriptions::default(),
             own: 0,
         }
     }
@@ -152,20 +152,20 @@ impl ModernHost {
             return vec![Action::refusal(&id, INVALID_REQUEST, text)];
         }
         let method = request.method().unwrap_or_default();
-        if GIVEN_UP.contains(&method) {
+        if REMOVED_METHODS.contains(&method) {
             let text = "this version of the protocol has no such method";
             return vec![Action::refusal(&id, METHOD_NOT_FOUND, text)];
         }
-        let params = Object::of_raw(request.params());
-        let says = match Says::of(&params) {
-            Ok(says) => says,
+        let params = Object::from_raw(request.params());
+        let meta = match RequestMeta::from_params(&params) {
+            Ok(meta) => meta,
             Err(flaw) => {
-                let stands = refusal.map(|refusal| session::told(&id, refusal));
+                let stands = refusal.map(|refusal| session::outcome_action(&id, refusal));
                 return vec![stands.unwrap_or_else(|| flaw.answer(&id))];
             }
         };
         if let Some(state) = params.string("requestState") {
-            return self.on_round(&request, &id, says, &state);
+            return self.on_retry(&request, &id, meta, &state);
         }
         if let Some(refusal) = url_elicitation::declined(&id, &params) {
             return vec![refusal];
@@ -173,7 +173,7 @@ impl ModernHost {
         let waiting = Waiting {
             request,
             id,
-            says,
+            meta,
             refusal,
         };
         self.when_ready(waiting)
@@ -190,19 +190,19 @@ impl ModernHost {
 
     fn call(&mut self, waiting: Waiting) -> Vec<Action> {
         let Waiting {
-            request, id, says, ..
+            request, id, meta, ..
         } = waiting;
-        let mut params = Object::of_raw(request.params());
+        let mut params = Object::from_raw(request.params());
         params.cut("inputResponses");
         let subject = subject(&params);
         request_meta::strip(&mut params);
-        let at_server = self.own_id();
+        let at_server = self.new_id();
         let sent = with(&request, Some(&at_server), &params.text());
         let call = Call {
             method: request.method().unwrap_or_default().into(),
             subject,
-            token: says.token.clone(),
-            says,
+            token: meta.token.clone(),
+            meta,
             stage: Stage::Awaited { host: id },
         };
         self.calls.insert(at_server, call);
@@ -214,7 +214,7 @@ impl ModernHost {
         match (message.kind(), on) {
             (Kind::Request { id, method }, on) => {
                 let (id, method) = (id.clone(), Arc::clone(method));
-                self.on_question(&message, id, &method, on.as_ref())
+                self.on_server_request(&message, id, &method, on.as_ref())
             }
             (Kind::Notification { method }, on) => {
                 let method = Arc::clone(method);
@@ -226,11 +226,11 @@ impl ModernHost {
     }
 
     /// Something that was sent did not get through.
-    pub(crate) fn failed(&mut self, on: Option<RequestId>, failure: Failure) -> Vec<Action> {
+    pub(crate) fn failed(&mut self, on: Option<RequestId>, failure: UpstreamError) -> Vec<Action> {
         match (on, failure) {
             (Some(on), failure) => self.on_outcome(&on, Err(failure)),
             // The next request begins another session.
-            (None, Failure::SessionGone { .. }) => Vec::new(),
+            (None, UpstreamError::SessionGone { .. }) => Vec::new(),
             (None, failure) => vec![Action::Fail {
                 request: None,
                 failure,
@@ -243,33 +243,33 @@ impl ModernHost {
         if self.session.is_opened_by(at_server) {
             return self.on_opened(outcome);
         }
-        if self.session.is_leveled_by(at_server) {
-            return self.on_leveled();
+        if self.session.sets_level_by(at_server) {
+            return self.on_level_set();
         }
-        if self.listening.is_about(at_server) {
+        if self.subscriptions.is_about(at_server) {
             return self.on_subscribed(at_server, outcome);
         }
         let Some(call) = self.calls.get_mut(at_server) else {
-            return self.unknown(at_server, outcome);
+            return self.on_unknown(at_server, outcome);
         };
         match &mut call.stage {
-            Stage::Held { outcome: kept, .. } => {
+            Stage::Suspended { outcome: kept, .. } => {
                 *kept = Some(outcome);
                 Vec::new()
             }
             Stage::Awaited { host } => {
                 let host = host.clone();
                 let call = self.calls.remove(at_server);
-                let ended = call.map(|call| self.ended(&call, &host, outcome));
+                let ended = call.map(|call| self.to_host(&call, &host, outcome));
                 ended.into_iter().collect()
             }
         }
     }
 
     /// Of a request that was sent as it is, or one that was given up.
-    fn unknown(&self, request: &RequestId, outcome: Outcome) -> Vec<Action> {
+    fn on_unknown(&self, request: &RequestId, outcome: Outcome) -> Vec<Action> {
         match outcome {
-            _ if is_own(request) => Vec::new(),
+            _ if is_own_id(request) => Vec::new(),
             Ok(message) => vec![Action::answer(message)],
             Err(failure) => vec![Action::Fail {
                 request: Some(request.clone()),
@@ -279,7 +279,7 @@ impl ModernHost {
     }
 
     /// What the host is told of the end of its request.
-    fn ended(&self, call: &Call, host: &RequestId, outcome: Outcome) -> Action {
+    fn to_host(&self, call: &Call, host: &RequestId, outcome: Outcome) -> Action {
         let answer = match outcome {
             Ok(answer) => answer,
             Err(failure) => {
@@ -289,15 +289,15 @@ impl ModernHost {
                 };
             }
         };
-        if let Some(question) = self.required(call, host, &answer) {
-            return question;
+        if let Some(input) = self.required(call, host, &answer) {
+            return input;
         }
         Action::answer(match (answer.result(), answer.error()) {
             (Some(result), _) => {
                 Message::raw_response(host, &self.completed(&call.method, result.get()))
             }
             (None, Some(error)) => {
-                let mut error = Object::of(error.get());
+                let mut error = Object::parse(error.get());
                 if answer.error_code() == Some(RESOURCE_NOT_FOUND) {
                     error.put("code", INVALID_PARAMS.to_string());
                 }
@@ -309,7 +309,7 @@ impl ModernHost {
 
     /// A result with what this era wants to be in it.
     fn completed(&self, method: &str, result: &str) -> String {
-        let mut result = Object::of(result);
+        let mut result = Object::parse(result);
         let mut fields = vec![("resultType", r#""complete""#)];
         if CACHEABLE.contains(&method) {
             // Nothing is known of how long it stays good, nor of whom else it may be shown.
@@ -320,7 +320,7 @@ impl ModernHost {
                 result.put(name, value);
             }
         }
-        self.sign(&mut result);
+        self.add_server_info(&mut result);
         result.text()
     }
 
@@ -332,15 +332,15 @@ impl ModernHost {
     ) -> Vec<Action> {
         match method {
             "notifications/cancelled" => {
-                self.withdraw(message);
+                self.remove_input_request(message);
                 Vec::new()
             }
             "notifications/tools/list_changed"
             | "notifications/prompts/list_changed"
             | "notifications/resources/list_changed"
-            | "notifications/resources/updated" => self.listening.told(message),
+            | "notifications/resources/updated" => self.subscriptions.notify(message),
             "notifications/progress" => {
-                let params = Object::of_raw(message.params());
+                let params = Object::from_raw(message.params());
                 let token = params.get("progressToken");
                 let call = self.call_on(on, |call| call.token.as_deref() == token);
                 let told = call.and_then(|(host, call)| {
@@ -350,8 +350,8 @@ impl ModernHost {
                 on_request(told)
             }
             "notifications/message" => {
-                let call = self.call_on(on, |call| call.says.wants_log(message));
-                let told = call.filter(|(_, call)| call.says.wants_log(message));
+                let call = self.call_on(on, |call| call.meta.wants_log(message));
+                let told = call.filter(|(_, call)| call.meta.wants_log(message));
                 on_request(told.map(|(host, _)| (message.clone(), host)))
             }
             // It belongs to what this era gave up.
@@ -381,7 +381,7 @@ impl ModernHost {
         }?;
         match &found.stage {
             Stage::Awaited { host } => Some((host, found)),
-            Stage::Held { .. } => None,
+            Stage::Suspended { .. } => None,
         }
     }
 
@@ -394,19 +394,19 @@ impl ModernHost {
             return actions;
         }
         match self.at_server(id) {
-            Some(at_server) => self.give_up(&at_server),
+            Some(at_server) => self.cancel_at_server(&at_server),
             None => vec![Action::Abandon(id.clone())],
         }
     }
 
     /// Cancels a request at the server.
-    fn give_up(&mut self, at_server: &RequestId) -> Vec<Action> {
+    fn cancel_at_server(&mut self, at_server: &RequestId) -> Vec<Action> {
         let Some(call) = self.calls.remove(at_server) else {
             return Vec::new();
         };
         let mut actions = Vec::new();
-        if let Stage::Held { questions, .. } = call.stage {
-            actions.extend(questions.iter().map(Question::unanswered));
+        if let Stage::Suspended { inputs, .. } = call.stage {
+            actions.extend(inputs.iter().map(InputRequest::unanswered));
         }
         actions.push(Action::ToServer(Message::cancellation(at_server)));
         actions.push(Action::Abandon(at_server.clone()));
@@ -414,7 +414,7 @@ impl ModernHost {
     }
 
     /// The host's end forgets the session; `gone` is what becomes of what needs it.
-    pub(crate) fn reset(&mut self, gone: &Failure) -> Vec<Action> {
+    pub(crate) fn reset(&mut self, gone: &UpstreamError) -> Vec<Action> {
         let mut actions = self.lose_session(gone);
         let held = self.calls.extract_if(|_, call| !is_awaited(call));
         actions.extend(held.map(|(at_server, _)| Action::Abandon(at_server)));
@@ -423,12 +423,12 @@ impl ModernHost {
 
     /// The host speaks the other era from now on: what it waits for in this one fails.
     pub(crate) fn end(&mut self) -> Vec<Action> {
-        let mut actions = self.reset(&Failure::StreamEnded);
+        let mut actions = self.reset(&UpstreamError::StreamEnded);
         for (at_server, call) in self.calls.drain() {
             if let Stage::Awaited { host } = call.stage {
                 actions.push(Action::Fail {
                     request: Some(host),
-                    failure: Failure::StreamEnded,
+                    failure: UpstreamError::StreamEnded,
                 });
             }
             actions.push(Action::Abandon(at_server));
@@ -437,13 +437,13 @@ impl ModernHost {
     }
 
     /// What the server is to hear before the connection ends: that nobody waits any longer.
-    pub(crate) fn last_words(&self) -> Vec<Message> {
+    pub(crate) fn closing_messages(&self) -> Vec<Message> {
         self.calls.keys().map(Message::cancellation).collect()
     }
 
     /// Whether the host waits for the answer to a request with this id.
     fn is_awaited(&self, id: &RequestId) -> bool {
-        self.session.knows(id) || self.listening.knows(id) || self.at_server(id).is_some()
+        self.session.knows(id) || self.subscriptions.knows(id) || self.at_server(id).is_some()
     }
 
     /// The id under which the server has a request of the host.
@@ -453,9 +453,9 @@ impl ModernHost {
         found.map(|(at_server, _)| at_server.clone())
     }
 
-    fn own_id(&mut self) -> RequestId {
+    fn new_id(&mut self) -> RequestId {
         self.own += 1;
-        RequestId::string(&format!("{OWN}{}", self.own))
+        RequestId::string(&format!("{ID_PREFIX}{}", self.own))
     }
 
     fn ready(&self) -> Option<&Ready> {
@@ -474,7 +474,9 @@ fn is_awaited(call: &Call) -> bool {
 /// How many ids of ours came before this one.
 fn number(id: &RequestId) -> u64 {
     let text = id.as_json().trim_matches('"');
-    let number = text.strip_prefix(OWN).and_then(|rest| rest.parse().ok());
+    let number = text
+        .strip_prefix(ID_PREFIX)
+        .and_then(|rest| rest.parse().ok());
     number.unwrap_or_default()
 }
 

@@ -16,7 +16,7 @@ use super::super::Action;
 
 /// See the module. Values are as the host wrote them.
 #[derive(Clone, Debug)]
-pub(super) struct Says {
+pub(super) struct RequestMeta {
     /// Who the host is, if it says so.
     pub(super) info: Option<String>,
     pub(super) capabilities: String,
@@ -28,24 +28,24 @@ pub(super) struct Says {
 
 /// Why a request cannot be taken.
 #[derive(Debug)]
-pub(super) enum Flaw {
+pub(super) enum MetaError {
     /// Something is not there that has to be, or not what it has to be.
     Malformed(&'static str),
     /// We do not speak this version.
     Version(String),
 }
 
-impl Says {
-    pub(super) fn of(params: &Object<'_>) -> Result<Self, Flaw> {
+impl RequestMeta {
+    pub(super) fn from_params(params: &Object<'_>) -> Result<Self, MetaError> {
         let meta = params.object("_meta");
         let version = meta.string(META_PROTOCOL_VERSION);
-        let version = version.ok_or(Flaw::Malformed("`_meta` names no protocol version"))?;
+        let version = version.ok_or(MetaError::Malformed("`_meta` names no protocol version"))?;
         if !SUPPORTED_MODERN.contains(&version.as_str()) {
-            return Err(Flaw::Version(version));
+            return Err(MetaError::Version(version));
         }
         let capabilities = meta.get(META_CLIENT_CAPABILITIES);
         let capabilities =
-            capabilities.ok_or(Flaw::Malformed("`_meta` has no client capabilities"))?;
+            capabilities.ok_or(MetaError::Malformed("`_meta` has no client capabilities"))?;
         let level = meta.get(META_LOG_LEVEL).map(level).transpose()?;
         Ok(Self {
             info: meta.get(META_CLIENT_INFO).map(str::to_owned),
@@ -57,7 +57,7 @@ impl Says {
 
     /// Whether the host wants this message of the server's log.
     pub(super) fn wants_log(&self, message: &Message) -> bool {
-        let said = Object::of_raw(message.params()).get("level").map(level);
+        let said = Object::from_raw(message.params()).get("level").map(level);
         match (self.level, said) {
             (Some(from), Some(Ok(said))) => said >= from,
             (Some(_), _) => true,
@@ -66,7 +66,7 @@ impl Says {
     }
 }
 
-impl Flaw {
+impl MetaError {
     pub(super) fn answer(&self, id: &RequestId) -> Action {
         let (code, text, data) = match self {
             Self::Malformed(text) => (INVALID_PARAMS, *text, None),
@@ -84,9 +84,9 @@ impl Flaw {
     }
 }
 
-fn level(json: &str) -> Result<usize, Flaw> {
+fn level(json: &str) -> Result<usize, MetaError> {
     let found = LOG_LEVELS.iter().position(|level| quoted(level) == json);
-    found.ok_or(Flaw::Malformed("the log level is none"))
+    found.ok_or(MetaError::Malformed("the log level is none"))
 }
 
 /// Takes out of `_meta` what only this era knows.
@@ -110,7 +110,7 @@ pub(super) fn strip(params: &mut Object<'_>) {
 /// A message on the progress of a call under the token that the host gave it last; none if it
 /// gave none.
 pub(super) fn progress(message: &Message, params: &Object<'_>, call: &Call) -> Option<Message> {
-    let token = call.says.token.as_deref()?;
+    let token = call.meta.token.as_deref()?;
     if params.get("progressToken") == Some(token) {
         return Some(message.clone());
     }

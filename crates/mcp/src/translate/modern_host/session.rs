@@ -6,7 +6,7 @@ use super::super::{Action, LOG_LEVELS, UNNAMED};
 use super::{ModernHost, Outcome, Waiting};
 use crate::era::{META_SERVER_INFO, is_modern_error};
 use crate::message::METHOD_NOT_FOUND;
-use crate::upstream::Failure;
+use crate::upstream::UpstreamError;
 use crate::{LATEST_LEGACY, Message, RequestId, SUPPORTED_MODERN};
 
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ pub(super) struct Ready {
     /// From which log level on it tells its log, if it was told one.
     level: Option<usize>,
     /// `logging/setLevel` that is not answered, and what is to follow it.
-    leveling: Option<(RequestId, Vec<Waiting>)>,
+    setting_level: Option<(RequestId, Vec<Waiting>)>,
     /// Whether its notifications are listened to.
     pub(super) listens: bool,
 }
@@ -41,11 +41,11 @@ impl Session {
         matches!(self, Self::Opening { id, .. } if id == at_server)
     }
 
-    pub(super) fn is_leveled_by(&self, at_server: &RequestId) -> bool {
+    pub(super) fn sets_level_by(&self, at_server: &RequestId) -> bool {
         match self {
             Self::Ready(ready) => {
-                let leveling = ready.leveling.as_ref();
-                leveling.is_some_and(|(id, _)| id == at_server)
+                let setting_level = ready.setting_level.as_ref();
+                setting_level.is_some_and(|(id, _)| id == at_server)
             }
             Self::None | Self::Opening { .. } => false,
         }
@@ -69,7 +69,7 @@ impl Session {
         match self {
             Self::Opening { waiting, .. } => waiting,
             Self::Ready(Ready {
-                leveling: Some((_, waiting)),
+                setting_level: Some((_, waiting)),
                 ..
             }) => waiting,
             Self::Ready(_) | Self::None => &[],
@@ -79,7 +79,7 @@ impl Session {
     fn waiting_mut(&mut self) -> Option<&mut Vec<Waiting>> {
         match self {
             Self::Opening { waiting, .. } => Some(waiting),
-            Self::Ready(ready) => ready.leveling.as_mut().map(|(_, waiting)| waiting),
+            Self::Ready(ready) => ready.setting_level.as_mut().map(|(_, waiting)| waiting),
             Self::None => None,
         }
     }
@@ -95,7 +95,7 @@ impl ModernHost {
                 all.push(waiting);
                 Vec::new()
             }
-            Session::Ready(ready) => match waiting.says.level {
+            Session::Ready(ready) => match waiting.meta.level {
                 Some(level) if ready.is_too_quiet(level) => self.set_level(level, waiting),
                 Some(_) | None => self.proceed(waiting),
             },
@@ -103,11 +103,11 @@ impl ModernHost {
     }
 
     fn open(&mut self, first: Waiting) -> Vec<Action> {
-        let id = self.own_id();
+        let id = self.new_id();
         let mut params = Object::default();
         params.put("protocolVersion", quoted(LATEST_LEGACY));
-        params.put("capabilities", first.says.capabilities.clone());
-        let info = first.says.info.clone();
+        params.put("capabilities", first.meta.capabilities.clone());
+        let info = first.meta.info.clone();
         params.put("clientInfo", info.unwrap_or_else(|| UNNAMED.to_owned()));
         let initialize = Message::raw_request(&id, "initialize", Some(&params.text()));
         self.session = Session::Opening {
@@ -129,19 +129,19 @@ impl ModernHost {
         let Some(result) = answer.result() else {
             return self.not_opened(waiting, &Ok(answer));
         };
-        let ready = Ready::of(&Object::of(result.get()));
+        let ready = Ready::from_result(&Object::parse(result.get()));
         let asks = waiting.iter().any(|waiting| {
-            let capabilities = Object::of(&waiting.says.capabilities);
+            let capabilities = Object::parse(&waiting.meta.capabilities);
             ["elicitation", "sampling", "roots"]
                 .iter()
                 .any(|part| capabilities.get(part).is_some())
         });
         self.session = Session::Ready(ready);
         let initialized = Message::notification("notifications/initialized", None);
-        let mut actions = vec![Action::RightEra, Action::ToServer(initialized)];
+        let mut actions = vec![Action::EraConfirmed, Action::ToServer(initialized)];
         if asks {
             // Many servers ask on the stream that belongs to no request.
-            actions.extend(self.hear());
+            actions.extend(self.listen_once());
         }
         for waiting in waiting {
             actions.extend(self.when_ready(waiting));
@@ -158,22 +158,22 @@ impl ModernHost {
         let mut actions = Vec::new();
         let is_other_era = is_other_era && !self.is_certain;
         if is_other_era {
-            actions.push(Action::WrongEra);
+            actions.push(Action::EraRefuted);
         }
         for waiting in waiting {
             actions.push(match (waiting.refusal, is_other_era) {
                 // What it said to the host's own request stands.
-                (Some(refusal), true) => told(&waiting.id, refusal),
+                (Some(refusal), true) => outcome_action(&waiting.id, refusal),
                 // It was not asked that: it is now.
                 (None, true) => Action::ToServer(waiting.request),
-                (_, false) => told(&waiting.id, outcome.clone()),
+                (_, false) => outcome_action(&waiting.id, outcome.clone()),
             });
         }
         actions
     }
 
     /// Opens the stream of what belongs to no request, unless that was done.
-    pub(super) fn hear(&mut self) -> Option<Action> {
+    pub(super) fn listen_once(&mut self) -> Option<Action> {
         let Session::Ready(ready) = &mut self.session else {
             return None;
         };
@@ -188,27 +188,27 @@ impl ModernHost {
     }
 
     fn set_level(&mut self, level: usize, waiting: Waiting) -> Vec<Action> {
-        let id = self.own_id();
+        let id = self.new_id();
         let Session::Ready(ready) = &mut self.session else {
             return Vec::new();
         };
-        if let Some((_, all)) = &mut ready.leveling {
+        if let Some((_, all)) = &mut ready.setting_level {
             all.push(waiting);
             return Vec::new();
         }
         ready.level = Some(level);
         let params = format!(r#"{{"level":{}}}"#, quoted(LOG_LEVELS[level]));
         let set = Message::raw_request(&id, "logging/setLevel", Some(&params));
-        ready.leveling = Some((id, vec![waiting]));
+        ready.setting_level = Some((id, vec![waiting]));
         vec![Action::ToServer(set)]
     }
 
     /// The server has heard of the log level, or does not want to.
-    pub(super) fn on_leveled(&mut self) -> Vec<Action> {
+    pub(super) fn on_level_set(&mut self) -> Vec<Action> {
         let Session::Ready(ready) = &mut self.session else {
             return Vec::new();
         };
-        let waiting = ready.leveling.take().map(|(_, waiting)| waiting);
+        let waiting = ready.setting_level.take().map(|(_, waiting)| waiting);
         let mut actions = Vec::new();
         for waiting in waiting.into_iter().flatten() {
             actions.extend(self.when_ready(waiting));
@@ -217,8 +217,8 @@ impl ModernHost {
     }
 
     /// There is no session any more, which is a failure of all that waits for something in it.
-    pub(crate) fn lose_session(&mut self, gone: &Failure) -> Vec<Action> {
-        let mut lost: Vec<_> = self.listening.end();
+    pub(crate) fn lose_session(&mut self, gone: &UpstreamError) -> Vec<Action> {
+        let mut lost: Vec<_> = self.subscriptions.end();
         if let Some(waiting) = self.session.waiting_mut() {
             lost.extend(waiting.drain(..).map(|waiting| waiting.id));
         }
@@ -247,12 +247,12 @@ impl ModernHost {
         }
         result.put("ttlMs", "0");
         result.put("cacheScope", r#""private""#);
-        self.sign(&mut result);
+        self.add_server_info(&mut result);
         Action::answer(Message::raw_response(id, &result.text()))
     }
 
-    /// Says in a result whose it is.
-    pub(super) fn sign(&self, result: &mut Object<'_>) {
+    /// RequestMeta in a result whose it is.
+    pub(super) fn add_server_info(&self, result: &mut Object<'_>) {
         let Some(info) = self.ready().and_then(|ready| ready.info.as_deref()) else {
             return;
         };
@@ -266,28 +266,28 @@ impl ModernHost {
 }
 
 impl Ready {
-    fn of(result: &Object<'_>) -> Self {
+    fn from_result(result: &Object<'_>) -> Self {
         let owned = |name: &str| result.get(name).map(str::to_owned);
         Self {
             capabilities: owned("capabilities").unwrap_or_else(|| "{}".to_owned()),
             info: owned("serverInfo"),
             instructions: owned("instructions"),
             level: None,
-            leveling: None,
+            setting_level: None,
             listens: false,
         }
     }
 
     /// Whether the server has a log and tells less of it than this.
     fn is_too_quiet(&self, level: usize) -> bool {
-        let has_log = Object::of(&self.capabilities).get("logging").is_some();
-        let is_set = self.leveling.is_none() && self.level.is_some_and(|set| set <= level);
+        let has_log = Object::parse(&self.capabilities).get("logging").is_some();
+        let is_set = self.setting_level.is_none() && self.level.is_some_and(|set| set <= level);
         has_log && !is_set
     }
 }
 
 /// Tells the host that its request was refused, or that it failed.
-pub(super) fn told(host: &RequestId, outcome: Outcome) -> Action {
+pub(super) fn outcome_action(host: &RequestId, outcome: Outcome) -> Action {
     let failed = |failure| Action::Fail {
         request: Some(host.clone()),
         failure,
@@ -296,7 +296,7 @@ pub(super) fn told(host: &RequestId, outcome: Outcome) -> Action {
         Ok(answer) if answer.answers(host) => Action::answer(answer),
         Ok(answer) => match answer.error_for(host) {
             Some(error) => Action::answer(error),
-            None => failed(Failure::StreamEnded),
+            None => failed(UpstreamError::StreamEnded),
         },
         Err(failure) => failed(failure),
     }

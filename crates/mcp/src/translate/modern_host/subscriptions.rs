@@ -8,10 +8,10 @@ use crate::subscription::{self, Filter};
 use crate::{Message, RequestId};
 
 #[derive(Debug, Default)]
-pub(super) struct Listening {
-    subscriptions: Vec<Subscription>,
+pub(super) struct Subscriptions {
+    active: Vec<Subscription>,
     /// The resources that the server is asked to tell of no more, and has not answered.
-    leaving: Vec<(RequestId, String)>,
+    unsubscribing: Vec<(RequestId, String)>,
     /// Requests for one of those: the server might hear them in the other order.
     deferred: Vec<(RequestId, String)>,
 }
@@ -25,44 +25,47 @@ struct Subscription {
     asked: Vec<(RequestId, String)>,
 }
 
-impl Listening {
+impl Subscriptions {
     pub(super) fn is_about(&self, at_server: &RequestId) -> bool {
-        let asked = self.subscriptions.iter().flat_map(|one| &one.asked);
-        let mut asked = asked.chain(&self.leaving);
+        let asked = self.active.iter().flat_map(|one| &one.asked);
+        let mut asked = asked.chain(&self.unsubscribing);
         asked.any(|(id, _)| id == at_server)
     }
 
     pub(super) fn knows(&self, host: &RequestId) -> bool {
-        self.subscriptions.iter().any(|one| one.host == *host)
+        self.active.iter().any(|one| one.host == *host)
     }
 
     /// Ends all subscriptions; returns the host's requests.
     pub(super) fn end(&mut self) -> Vec<RequestId> {
-        let ended = std::mem::take(self).subscriptions.into_iter();
+        let ended = std::mem::take(self).active.into_iter();
         ended.map(|subscription| subscription.host).collect()
     }
 
     fn has(&self, uri: &str) -> bool {
-        let mut uris = self.subscriptions.iter().flat_map(|one| &one.granted.uris);
+        let mut uris = self.active.iter().flat_map(|one| &one.granted.uris);
         uris.any(|known| known == uri)
     }
 
-    fn is_leaving(&self, uri: &str) -> bool {
-        self.leaving.iter().any(|(_, left)| left == uri)
+    fn is_unsubscribing(&self, uri: &str) -> bool {
+        self.unsubscribing.iter().any(|(_, left)| left == uri)
     }
 
     /// The server has left a resource; what waited for that. None if it was not about that.
-    fn on_left(&mut self, at_server: &RequestId) -> Option<Vec<Action>> {
-        let at = self.leaving.iter().position(|(id, _)| id == at_server)?;
-        let (_, uri) = self.leaving.swap_remove(at);
+    fn on_unsubscribed(&mut self, at_server: &RequestId) -> Option<Vec<Action>> {
+        let at = self
+            .unsubscribing
+            .iter()
+            .position(|(id, _)| id == at_server)?;
+        let (_, uri) = self.unsubscribing.swap_remove(at);
         let deferred = self.deferred.extract_if(.., |(_, wanted)| *wanted == uri);
         let subscribe = |(id, uri): (RequestId, String)| about(&id, "resources/subscribe", &uri);
         Some(deferred.map(subscribe).collect())
     }
 
     /// Hands a notification to each subscription that wants it.
-    pub(super) fn told(&self, message: &Message) -> Vec<Action> {
-        let wanting = self.subscriptions.iter().filter(|one| one.wants(message));
+    pub(super) fn notify(&self, message: &Message) -> Vec<Action> {
+        let wanting = self.active.iter().filter(|one| one.wants(message));
         let told = wanting.map(|one| Action::ToHost {
             message: one.tagged(message),
             request: Some(one.host.clone()),
@@ -103,13 +106,13 @@ impl ModernHost {
         };
         let mut actions = Vec::new();
         for uri in uris {
-            if self.listening.has(&uri) {
+            if self.subscriptions.has(&uri) {
                 subscription.granted.uris.push(uri);
                 continue;
             }
-            let id = self.own_id();
-            if self.listening.is_leaving(&uri) {
-                self.listening.deferred.push((id.clone(), uri.clone()));
+            let id = self.new_id();
+            if self.subscriptions.is_unsubscribing(&uri) {
+                self.subscriptions.deferred.push((id.clone(), uri.clone()));
             } else {
                 actions.push(about(&id, "resources/subscribe", &uri));
             }
@@ -118,16 +121,16 @@ impl ModernHost {
         if subscription.asked.is_empty() {
             actions.push(subscription.acknowledged());
         }
-        self.listening.subscriptions.push(subscription);
-        self.hear().into_iter().chain(actions).collect()
+        self.subscriptions.active.push(subscription);
+        self.listen_once().into_iter().chain(actions).collect()
     }
 
     /// The server has answered whether it tells of a resource, or that it no longer does.
     pub(super) fn on_subscribed(&mut self, at_server: &RequestId, outcome: Outcome) -> Vec<Action> {
-        if let Some(actions) = self.listening.on_left(at_server) {
+        if let Some(actions) = self.subscriptions.on_unsubscribed(at_server) {
             return actions;
         }
-        let all = &mut self.listening.subscriptions;
+        let all = &mut self.subscriptions.active;
         let asks = |one: &Subscription| one.asked.iter().any(|(id, _)| id == at_server);
         let Some(at) = all.iter().position(asks) else {
             return Vec::new();
@@ -151,10 +154,10 @@ impl ModernHost {
 
     /// Ends the host's subscription; none if it is no subscription.
     pub(super) fn unsubscribe(&mut self, host: &RequestId) -> Option<Vec<Action>> {
-        let all = &mut self.listening.subscriptions;
+        let all = &mut self.subscriptions.active;
         let at = all.iter().position(|one| one.host == *host)?;
         let ended = all.remove(at);
-        let unsent = self.listening.deferred.extract_if(.., |(id, _)| {
+        let unsent = self.subscriptions.deferred.extract_if(.., |(id, _)| {
             let mut asked = ended.asked.iter();
             asked.any(|(asked, _)| asked == id)
         });
@@ -163,10 +166,10 @@ impl ModernHost {
         let asked = asked.map(|(_, uri)| uri);
         let mut actions = Vec::new();
         for uri in ended.granted.uris.into_iter().chain(asked) {
-            if !self.listening.has(&uri) {
-                let id = self.own_id();
+            if !self.subscriptions.has(&uri) {
+                let id = self.new_id();
                 actions.push(about(&id, "resources/unsubscribe", &uri));
-                self.listening.leaving.push((id, uri));
+                self.subscriptions.unsubscribing.push((id, uri));
             }
         }
         Some(actions)

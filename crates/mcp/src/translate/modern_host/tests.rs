@@ -2,7 +2,7 @@ mod subscriptions;
 mod url_elicitation;
 
 use crate::Message;
-use crate::upstream::Failure;
+use crate::upstream::UpstreamError;
 
 use super::super::tests::{error, id, notification, request, result, shown, text, to_server};
 use super::{Action, ModernHost, input};
@@ -196,8 +196,8 @@ fn what_is_asked_in_between_or_left_out_makes_another_round() {
     ask(&mut host, "7", "elicitation/create", FORM);
     assert!(ask(&mut host, "8", "roots/list", "{}").is_empty());
     assert!(ask(&mut host, "9", "sampling/createMessage", "{}").is_empty());
-    let withdrawn = notification("notifications/cancelled", r#"{"requestId":9}"#);
-    assert!(host.on_server(withdrawn, on(2)).is_empty());
+    let cancellations = notification("notifications/cancelled", r#"{"requestId":9}"#);
+    assert!(host.on_server(cancellations, on(2)).is_empty());
     let sent = shown(&host.on_host(round("2", 4, r#"{"input-3":{"action":"decline"}}"#)));
     assert_eq!(sent[0], r#"server: "id":7,"result":{"action":"decline"}}"#);
     assert!(sent[1].contains(r#""inputRequests":{"input-5":{"method":"roots/list","params":{}}}"#));
@@ -229,7 +229,7 @@ fn a_server_that_did_without_is_heard_when_the_host_comes_back() {
 
     let mut host = called(ALL);
     ask(&mut host, "7", "elicitation/create", FORM);
-    assert!(host.failed(on(2), Failure::StreamEnded).is_empty());
+    assert!(host.failed(on(2), UpstreamError::StreamEnded).is_empty());
     let told = shown(&host.on_host(round("2", 4, "{}")));
     assert_eq!(
         told,
@@ -278,13 +278,13 @@ fn a_host_that_does_not_come_back_is_given_up() {
     let mut host = called(ALL);
     ask(&mut host, "7", "elicitation/create", FORM);
     let mut actions = Vec::new();
-    for number in 0..input::MOST_HELD {
+    for number in 0..input::MAX_SUSPENDED {
         let sent = to_server(&host.on_host(call("1", ALL, "")));
         let question = request(&format!("{}", 100 + number), "roots/list", "{}");
         actions = shown(&host.on_server(question, sent.id().cloned()));
     }
     assert_eq!(actions[2..], given_up, "the oldest makes room");
-    assert_eq!(host.last_words().len(), input::MOST_HELD);
+    assert_eq!(host.closing_messages().len(), input::MAX_SUSPENDED);
 }
 
 #[test]
@@ -419,7 +419,7 @@ fn the_log_is_set_first_and_told_to_whom_it_concerns() {
 fn a_lost_session_is_followed_by_another() {
     let mut host = called("{}");
     host.on_host(listen("9", "{}"));
-    let gone = Failure::SessionGone {
+    let gone = UpstreamError::SessionGone {
         generation: crate::upstream::Generation::default(),
     };
     assert_eq!(
@@ -442,7 +442,7 @@ fn a_handshake_that_fails_is_a_failure_of_all_that_waits_for_it() {
     host.on_host(call("2", "{}", ""));
     let failed = shown(&host.failed(
         on(1),
-        Failure::Unauthorized {
+        UpstreamError::Unauthorized {
             challenge: None,
             words: None,
         },
@@ -461,11 +461,11 @@ fn a_handshake_that_fails_is_a_failure_of_all_that_waits_for_it() {
 fn a_server_that_wants_no_handshake_is_sent_what_it_was_not_asked_before() {
     let refusal = text(r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"first"}}"#);
     for failure in [
-        Err(Failure::Rejected {
+        Err(UpstreamError::Rejected {
             status: 404,
             body: None,
         }),
-        Err(Failure::Rejected {
+        Err(UpstreamError::Rejected {
             status: 400,
             body: Some(text(
                 r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32020,"message":"x"}}"#,
@@ -498,7 +498,7 @@ fn a_server_that_wants_no_handshake_is_sent_what_it_was_not_asked_before() {
     host.on_host(call("1", "{}", ""));
     let failed = shown(&host.failed(
         on(1),
-        Failure::Rejected {
+        UpstreamError::Rejected {
             status: 404,
             body: None,
         },

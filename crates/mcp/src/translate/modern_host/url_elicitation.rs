@@ -12,16 +12,16 @@ use serde_json::value::RawValue;
 use super::super::Action;
 use super::super::input_request;
 use super::super::splice::Object;
-use super::input::ASKING;
+use super::input::MAY_REQUIRE_INPUT;
 use super::{Call, ModernHost};
 use crate::message::INVALID_PARAMS;
-use crate::mrtr::OWN;
+use crate::mrtr::ID_PREFIX;
 use crate::{Message, RequestId, json};
 
 /// The error of the older era; this one has none in its place.
 const URL_ELICITATION_REQUIRED: i64 = -32042;
 
-/// How the names begin under which the host is asked, after [`OWN`].
+/// How the names begin under which the host is asked, after [`ID_PREFIX`].
 const NAME: &str = "visit-";
 
 #[derive(Deserialize)]
@@ -45,26 +45,28 @@ impl ModernHost {
         answer: &Message,
     ) -> Option<Action> {
         let is_it = answer.error_code() == Some(URL_ELICITATION_REQUIRED);
-        if !is_it || !ASKING.contains(&&*call.method) {
+        if !is_it || !MAY_REQUIRE_INPUT.contains(&&*call.method) {
             return None;
         }
         let required: Required<'_> = json::read(answer.error()?.get()).ok()?;
-        let mut wishes = Object::default();
+        let mut requests = Object::default();
         for (at, elicitation) in required.data.elicitations.iter().enumerate() {
-            let wish = wish_of(elicitation);
-            let capabilities = Object::of(&call.says.capabilities);
-            if let Some(missing) = input_request::missing(&capabilities, &wish) {
-                return Some(Action::answer(input_request::refusal(host, &missing)));
+            let request = input_request_from(elicitation);
+            let capabilities = Object::parse(&call.meta.capabilities);
+            if let Some(missing) = input_request::missing_capability(&capabilities, &request) {
+                return Some(Action::answer(input_request::missing_capability_error(
+                    host, &missing,
+                )));
             }
-            wishes.put(&format!("{OWN}{NAME}{}", at + 1), wish.text());
+            requests.put(&format!("{ID_PREFIX}{NAME}{}", at + 1), request.text());
         }
-        if wishes.is_empty() {
+        if requests.is_empty() {
             return None;
         }
         let mut result = Object::default();
         result.put("resultType", r#""input_required""#);
-        result.put("inputRequests", wishes.text());
-        self.sign(&mut result);
+        result.put("inputRequests", requests.text());
+        self.add_server_info(&mut result);
         Some(Action::answer(Message::raw_response(host, &result.text())))
     }
 }
@@ -74,22 +76,22 @@ impl ModernHost {
 pub(super) fn declined(host: &RequestId, params: &Object<'_>) -> Option<Action> {
     let given = params.object("inputResponses");
     let is_declined = given.members().any(|(name, answer)| {
-        let is_visit = name
-            .strip_prefix(OWN)
+        let is_url_elicitation = name
+            .strip_prefix(ID_PREFIX)
             .is_some_and(|name| name.starts_with(NAME));
-        is_visit && Object::of(answer).string("action").as_deref() != Some("accept")
+        is_url_elicitation && Object::parse(answer).string("action").as_deref() != Some("accept")
     });
     let text = "the server needs a person to go where it sends them, and that was declined";
     is_declined.then(|| Action::refusal(host, INVALID_PARAMS, text))
 }
 
-fn wish_of(elicitation: &RawValue) -> Object<'static> {
-    let mut params = Object::of(elicitation.get());
+fn input_request_from(elicitation: &RawValue) -> Object<'static> {
+    let mut params = Object::parse(elicitation.get());
     // All of them are of this mode; the id is gone with 2026-07-28.
     params.put("mode", r#""url""#);
     params.cut("elicitationId");
-    let mut wish = Object::default();
-    wish.put("method", r#""elicitation/create""#);
-    wish.put("params", params.text());
-    wish
+    let mut request = Object::default();
+    request.put("method", r#""elicitation/create""#);
+    request.put("params", params.text());
+    request
 }
