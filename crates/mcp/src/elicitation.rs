@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::era::META_CLIENT_CAPABILITIES;
 use crate::handshake::InitializeParams;
-use crate::translate::splice::Object;
+use crate::splice::Object;
 use crate::{Era, Message, RequestId, json};
 
 /// How the names of our questions begin.

@@ -20,6 +20,7 @@ mod members;
 pub mod memory;
 pub mod message;
 pub mod mrtr;
+mod splice;
 pub mod sse;
 pub mod subscription;
 mod tool_headers;

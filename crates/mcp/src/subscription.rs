@@ -4,7 +4,7 @@
 //! Does not own: which subscriptions there are.
 
 use crate::era::META_SUBSCRIPTION;
-use crate::translate::splice::{Object, quoted, with};
+use crate::splice::{Object, quoted, with};
 use crate::{Message, RequestId, json};
 
 /// The method of the request that opens a subscription.

@@ -1,8 +1,8 @@
 //! What a server can want of its client: `elicitation/create`, `sampling/createMessage` and
 //! `roots/list`. A request to the client in the one era, a part of a result in the other.
 
-use super::splice::{Object, quoted};
 use crate::era::MISSING_CAPABILITY;
+use crate::splice::{Object, quoted};
 use crate::{Message, RequestId};
 
 /// What a client would have to be capable of to fulfil the wish, as a JSON text, if it is not.

@@ -11,7 +11,6 @@
 mod input_request;
 mod legacy_host;
 mod modern_host;
-pub(crate) mod splice;
 
 pub(crate) use legacy_host::LegacyHost;
 pub(crate) use modern_host::{ModernHost, StateNumber};

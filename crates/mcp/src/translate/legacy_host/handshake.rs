@@ -1,9 +1,9 @@
 //! `initialize`, made of `server/discover`.
 
-use super::super::splice::{Object, quoted};
 use super::super::{Action, UNNAMED};
 use super::{LegacyHost, RequestMeta};
 use crate::era::META_SERVER_INFO;
+use crate::splice::{Object, quoted};
 use crate::upstream::UpstreamError;
 use crate::{LATEST_LEGACY, Message, RequestId, SUPPORTED_LEGACY, era};
 

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use super::super::Action;
 use super::super::input_request;
-use super::super::splice::{Object, with};
 use super::{Call, LegacyHost, Stage};
 use crate::message::INTERNAL_ERROR;
+use crate::splice::{Object, with};
 use crate::{Message, RequestId};
 
 /// A server that asks so often for the same request is not going to answer.

@@ -5,10 +5,10 @@
 //! one once it stands, so that nothing is missed in between.
 
 use super::super::Action;
-use super::super::splice::{Object, quoted, with};
 use super::{LegacyHost, done};
 use crate::era::META_SUBSCRIPTION;
 use crate::message::INVALID_PARAMS;
+use crate::splice::{Object, quoted, with};
 use crate::upstream::UpstreamError;
 use crate::{Message, RequestId, json};
 

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use super::super::Action;
 use super::super::input_request;
-use super::super::splice::{Object, quoted};
 use super::request_meta::RequestMeta;
 use super::{ID_PREFIX, ModernHost, Stage, is_awaited, number, subject};
 use crate::message::{INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND};
+use crate::splice::{Object, quoted};
 use crate::{Message, RequestId};
 
 /// Which of the states that this connection has given out.

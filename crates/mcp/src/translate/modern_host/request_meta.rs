@@ -3,13 +3,13 @@
 //! Owns: reading it, and taking it out of what the server gets.
 
 use super::super::LOG_LEVELS;
-use super::super::splice::{Object, quoted, with};
 use super::Call;
 use crate::era::{
     META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_LOG_LEVEL, META_PROTOCOL_VERSION,
     UNSUPPORTED_VERSION,
 };
 use crate::message::INVALID_PARAMS;
+use crate::splice::{Object, quoted, with};
 use crate::{Message, RequestId, SUPPORTED_MODERN};
 
 use super::super::Action;

@@ -1,11 +1,11 @@
 //! The session with the server: the handshake made of what the host's first request says, and
 //! what `server/discover` is answered from.
 
-use super::super::splice::{Object, quoted};
 use super::super::{Action, LOG_LEVELS, UNNAMED};
 use super::{ModernHost, Outcome, Waiting};
 use crate::era::{META_SERVER_INFO, is_modern_error};
 use crate::message::METHOD_NOT_FOUND;
+use crate::splice::{Object, quoted};
 use crate::upstream::UpstreamError;
 use crate::{LATEST_LEGACY, Message, RequestId, SUPPORTED_MODERN};
 

@@ -2,8 +2,8 @@
 //! server sends to everybody in its session, and of `resources/subscribe`.
 
 use super::super::Action;
-use super::super::splice::quoted;
 use super::{ModernHost, Outcome};
+use crate::splice::quoted;
 use crate::subscription::{self, Filter};
 use crate::{Message, RequestId};
 

@@ -11,11 +11,11 @@ use serde_json::value::RawValue;
 
 use super::super::Action;
 use super::super::input_request;
-use super::super::splice::Object;
 use super::input::MAY_REQUIRE_INPUT;
 use super::{Call, ModernHost};
 use crate::message::INVALID_PARAMS;
 use crate::mrtr::ID_PREFIX;
+use crate::splice::Object;
 use crate::{Message, RequestId, json};
 
 /// The error of the older era; this one has none in its place.
