@@ -9,6 +9,7 @@
 mod batch;
 pub mod elicitation;
 pub mod era;
+mod error;
 pub mod handshake;
 pub mod header;
 pub mod header_validation;

@@ -15,8 +15,8 @@ mod modern_host;
 pub(crate) use legacy_host::LegacyHost;
 pub(crate) use modern_host::{ModernHost, StateNumber};
 
+use crate::error::UpstreamError;
 use crate::mrtr::ID_PREFIX;
-use crate::upstream::UpstreamError;
 use crate::{Era, Message, RequestId};
 
 /// The levels of a log, the most talkative first.

@@ -17,6 +17,7 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{Connection, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use model::config::Proxy;
+use reach::Obstacle;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
@@ -25,6 +26,7 @@ use threads::connecting::{self, OwnTask};
 use tokio::time::Instant;
 use tower::Service;
 
+use super::UpstreamError;
 use super::connection::Closable;
 use super::idle::{Idle, WatchedBody};
 use super::in_flight::{AtCapacity, InFlight, Lane};
@@ -106,6 +108,33 @@ pub(super) enum RequestError {
     /// It was not sent.
     #[error(transparent)]
     AtCapacity(#[from] AtCapacity),
+}
+
+impl RequestError {
+    /// Returns what this means for the request to `uri`.
+    pub(super) fn to_upstream_error(&self, uri: &Uri) -> UpstreamError {
+        let error = match self {
+            Self::Http(error) => error,
+            Self::AtCapacity(at_capacity) => {
+                return UpstreamError::Unreachable {
+                    reason: at_capacity.to_string(),
+                    sent: false,
+                };
+            }
+        };
+        let unsent = error.is_connect()
+            || reach::cause::<hyper::Error>(error).is_some_and(hyper::Error::is_canceled);
+        let reason = match Obstacle::find(error, uri.host().unwrap_or_default()) {
+            Some(Obstacle::Certificate(flaw)) => return UpstreamError::Untrusted { flaw },
+            Some(Obstacle::NotTls) if unsent => return UpstreamError::NotTls,
+            Some(Obstacle::Name(name)) => format!("{name}; hint: {}", name.hint()),
+            Some(Obstacle::NotTls) | None => reach::innermost(error),
+        };
+        UpstreamError::Unreachable {
+            reason,
+            sent: !unsent,
+        }
+    }
 }
 
 type Connector = TimedConnector<OwnTask<HttpsConnector<ProxyConnector>>>;

@@ -11,9 +11,9 @@ use http::Uri;
 use super::in_flight::Lane;
 use super::outgoing::{HttpSession, Outgoing};
 use super::response::{self, RequestContext};
-use super::state::{Generation, SseSession};
+use super::state::SseSession;
 use super::stream::{EventStream, StreamPosition};
-use super::{Shared, UpstreamError, UpstreamEvent};
+use super::{Generation, Shared, UpstreamError, UpstreamEvent};
 use crate::RequestId;
 
 /// How long the remote may take to name the address. One of Streamable HTTP never does.
@@ -66,7 +66,7 @@ impl Shared {
         let uri = self.uri()?;
         let request = HttpSession::default().get(uri, &self.headers(), authorization, None);
         let response = self.client.request(Lane::Exchanges, request).await;
-        let response = response.map_err(|error| UpstreamError::without_response(&error, uri))?;
+        let response = response.map_err(|error| error.to_upstream_error(uri))?;
         let context = RequestContext {
             id: None,
             session: None,
@@ -121,8 +121,7 @@ impl Shared {
         let http = HttpSession::default();
         let request = outgoing.post(&session.endpoint, &self.headers(), &http, Vec::new());
         let response = self.client.request(outgoing.lane(), request).await;
-        let response =
-            response.map_err(|error| UpstreamError::without_response(&error, &session.endpoint))?;
+        let response = response.map_err(|error| error.to_upstream_error(&session.endpoint))?;
         let context = RequestContext {
             id: None,
             session: Some(session.generation),

@@ -18,7 +18,6 @@
 
 mod client;
 mod connection;
-mod failure;
 mod http_sse;
 mod idle;
 mod in_flight;
@@ -45,10 +44,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+pub use crate::error::{Generation, UpstreamError};
 pub use client::{Client, ClientError, ClientOptions};
-pub use failure::UpstreamError;
 pub use server_traits::ServerTraits;
-pub use state::Generation;
 pub use translated::INPUT_TIMEOUT;
 
 use crate::memory::Account;

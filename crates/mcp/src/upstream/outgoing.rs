@@ -10,8 +10,8 @@ use threads::Portioned;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::in_flight::Lane;
-use super::state::Generation;
 use crate::era::ParamsView;
+use crate::error::Generation;
 use crate::{Era, Message, header};
 
 /// What a session of Streamable HTTP adds to every request.

@@ -13,6 +13,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::UpstreamEvent;
 use super::outgoing::HttpSession;
+use crate::error::Generation;
 use crate::handshake::InitializeResult;
 use crate::translate::Translation;
 use crate::{Era, Message, RequestId};
@@ -40,10 +41,6 @@ pub(super) struct State {
     /// What the translation has to tell and nobody has told yet.
     pub(super) queued_events: VecDeque<UpstreamEvent>,
 }
-
-/// Which of the sessions that a connection had, one after another.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Generation(u64);
 
 /// Opens once.
 pub(super) type Gate = CancellationToken;
@@ -90,7 +87,7 @@ impl State {
             session: Session::None,
             pending_tokens: TaskTracker::new(),
             lost: None,
-            generation: Generation(0),
+            generation: Generation::default(),
             gate: None,
             pending: HashMap::new(),
             handshake: None,
@@ -211,7 +208,7 @@ impl State {
     /// Begins anew. Returns the requests that nobody will answer now.
     pub(super) fn reset(&mut self) -> Vec<RequestId> {
         let orphans = self.orphans();
-        self.generation.0 += 1;
+        self.generation = self.generation.next();
         self.session = Session::None;
         self.pending_tokens = TaskTracker::new();
         self.gate = None;

@@ -16,10 +16,10 @@ use super::idle::WatchedBody;
 use super::in_flight::Lane;
 use super::outgoing::{HttpSession, Outgoing};
 use super::response::{self, RequestContext, ResponseBody};
-use super::state::{Gate, Generation, Route, State};
+use super::state::{Gate, Route, State};
 use super::stream::{DRAIN_TIMEOUT, EventStream, MAX_BACK_OFF, StreamEnd, StreamPosition};
 use super::translated::{legacy_refusal, modern_refusal};
-use super::{Shared, Turn, UpstreamError, UpstreamEvent, tools};
+use super::{Generation, Shared, Turn, UpstreamError, UpstreamEvent, tools};
 use crate::{Batch, Era, Kind, Message, RequestId, header};
 
 /// Attempts to reach the remote again for one answer; with the waits between, half a minute.
@@ -266,7 +266,7 @@ impl Shared {
         let uri = self.uri()?;
         let request = outgoing.post(uri, &self.headers(), session, parameters);
         let response = self.client.request(outgoing.lane(), request).await;
-        response.map_err(|error| UpstreamError::without_response(&error, uri))
+        response.map_err(|error| error.to_upstream_error(uri))
     }
 
     /// The answer that is in the response.
@@ -505,7 +505,7 @@ impl Shared {
         let response = match self.client.request(Lane::Exchanges, request).await {
             Ok(response) => response,
             Err(error) => {
-                return GetStreamResult::NotNow(UpstreamError::without_response(&error, uri));
+                return GetStreamResult::NotNow(error.to_upstream_error(uri));
             }
         };
         let context = RequestContext { id: None, session };

@@ -13,9 +13,9 @@ use serde_json::value::RawValue;
 
 use super::outgoing::Outgoing;
 use super::response::ResponseBody;
-use super::state::{Generation, State};
+use super::state::State;
 use super::stream::StreamPosition;
-use super::{Shared, UpstreamError, UpstreamEvent};
+use super::{Generation, Shared, UpstreamError, UpstreamEvent};
 use crate::era::{UNSUPPORTED_VERSION, is_discovery, is_modern_error};
 use crate::handshake::InitializeResult;
 use crate::header_validation::is_complete;

@@ -3,8 +3,8 @@
 use super::super::{Action, UNNAMED};
 use super::{LegacyHost, RequestMeta};
 use crate::era::META_SERVER_INFO;
+use crate::error::UpstreamError;
 use crate::splice::{Object, quoted};
-use crate::upstream::UpstreamError;
 use crate::{LATEST_LEGACY, Message, RequestId, SUPPORTED_LEGACY, era};
 
 /// `initialize` that is not answered.

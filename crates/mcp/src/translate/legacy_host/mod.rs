@@ -14,10 +14,10 @@ use super::{Action, LOG_LEVELS, RESOURCE_NOT_FOUND, is_own_id};
 use crate::era::{
     META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_LOG_LEVEL, META_PROTOCOL_VERSION,
 };
+use crate::error::UpstreamError;
 use crate::message::{INVALID_PARAMS, INVALID_REQUEST};
 use crate::mrtr::ID_PREFIX;
 use crate::splice::{Object, quoted, with};
-use crate::upstream::UpstreamError;
 use crate::{Kind, LATEST_MODERN, Message, RequestId};
 use handshake::Handshake;
 use input::PendingInput;

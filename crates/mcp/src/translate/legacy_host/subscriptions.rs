@@ -7,9 +7,9 @@
 use super::super::Action;
 use super::{LegacyHost, done};
 use crate::era::META_SUBSCRIPTION;
+use crate::error::UpstreamError;
 use crate::message::INVALID_PARAMS;
 use crate::splice::{Object, quoted, with};
-use crate::upstream::UpstreamError;
 use crate::{Message, RequestId, json};
 
 #[derive(Debug, Default)]

@@ -1,4 +1,4 @@
-use crate::upstream::UpstreamError;
+use crate::error::UpstreamError;
 
 use super::super::tests::{error, id, notification, request, result, shown, text, to_server};
 use super::LegacyHost;

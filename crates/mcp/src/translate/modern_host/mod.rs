@@ -19,10 +19,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Action, RESOURCE_NOT_FOUND, is_own_id};
+use crate::error::UpstreamError;
 use crate::message::{INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND};
 use crate::mrtr::ID_PREFIX;
 use crate::splice::{Object, with};
-use crate::upstream::UpstreamError;
 use crate::{Kind, Message, RequestId};
 use input::InputRequest;
 pub(crate) use input::StateNumber;

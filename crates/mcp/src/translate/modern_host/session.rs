@@ -4,9 +4,9 @@
 use super::super::{Action, LOG_LEVELS, UNNAMED};
 use super::{ModernHost, Outcome, Waiting};
 use crate::era::{META_SERVER_INFO, is_modern_error};
+use crate::error::UpstreamError;
 use crate::message::METHOD_NOT_FOUND;
 use crate::splice::{Object, quoted};
-use crate::upstream::UpstreamError;
 use crate::{LATEST_LEGACY, Message, RequestId, SUPPORTED_MODERN};
 
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@ mod subscriptions;
 mod url_elicitation;
 
 use crate::Message;
-use crate::upstream::UpstreamError;
+use crate::error::UpstreamError;
 
 use super::super::tests::{error, id, notification, request, result, shown, text, to_server};
 use super::{Action, ModernHost, input};
@@ -420,7 +420,7 @@ fn a_lost_session_is_followed_by_another() {
     let mut host = called("{}");
     host.on_host(listen("9", "{}"));
     let gone = UpstreamError::SessionGone {
-        generation: crate::upstream::Generation::default(),
+        generation: crate::error::Generation::default(),
     };
     assert_eq!(
         shown(&host.lose_session(&gone)),

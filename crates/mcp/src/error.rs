@@ -2,11 +2,8 @@
 
 use std::fmt;
 
-use http::Uri;
-use reach::{CertificateFlaw, NOT_TLS_HINT, Obstacle};
+use reach::{CertificateFlaw, NOT_TLS_HINT};
 
-use super::Generation;
-use super::client::RequestError;
 use crate::Message;
 use crate::era::is_modern_error;
 
@@ -65,6 +62,17 @@ pub enum UpstreamError {
     StreamEnded,
 }
 
+/// Which of the sessions that a connection had, one after another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Generation(u64);
+
+impl Generation {
+    /// Returns the generation of the session that follows.
+    pub(crate) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
 impl UpstreamError {
     /// Whether the remote, or what stands before it, says that it is not ready just now.
     #[must_use]
@@ -121,34 +129,9 @@ impl UpstreamError {
         }
     }
 
-    /// Returns why a request to `uri` got no response.
-    pub(super) fn without_response(error: &RequestError, uri: &Uri) -> Self {
-        let error = match error {
-            RequestError::Http(error) => error,
-            RequestError::AtCapacity(crowded) => {
-                return Self::Unreachable {
-                    reason: crowded.to_string(),
-                    sent: false,
-                };
-            }
-        };
-        let unsent = error.is_connect()
-            || reach::cause::<hyper::Error>(error).is_some_and(hyper::Error::is_canceled);
-        let reason = match Obstacle::find(error, uri.host().unwrap_or_default()) {
-            Some(Obstacle::Certificate(flaw)) => return Self::Untrusted { flaw },
-            Some(Obstacle::NotTls) if unsent => return Self::NotTls,
-            Some(Obstacle::Name(name)) => format!("{name}; hint: {}", name.hint()),
-            Some(Obstacle::NotTls) | None => reach::innermost(error),
-        };
-        Self::Unreachable {
-            reason,
-            sent: !unsent,
-        }
-    }
-
     /// Adds to the failure of a handshake that broke off what can be done. It may be repeated, other
     /// than a call; and many ports that speak TLS close plain connections without a word.
-    pub(super) fn with_handshake_hint(self, scheme: &str) -> Self {
+    pub(crate) fn with_handshake_hint(self, scheme: &str) -> Self {
         let hint = match scheme {
             "http" => {
                 "check whether the server is running; if its port speaks TLS, write https:// in its URL"
