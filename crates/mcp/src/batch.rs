@@ -7,12 +7,8 @@ use bytes::Bytes;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::message::{INVALID_REQUEST, ParseError};
+use crate::message::{INVALID_REQUEST, MAX_BATCH_MESSAGES, ParseError};
 use crate::{Kind, Message, RequestId, members};
-
-/// How many messages a host may send in one array. Each is answered, so that a short line of numbers
-/// would make as many errors; no host is known to send more than a few dozen.
-pub const MAX_BATCH_MESSAGES: usize = 1000;
 
 /// What was read at once.
 #[derive(Debug)]

@@ -9,8 +9,8 @@
 
 use serde_json::json;
 
-use crate::era::META_CLIENT_CAPABILITIES;
 use crate::handshake::InitializeParams;
+use crate::meta::META_CLIENT_CAPABILITIES;
 use crate::splice::Object;
 use crate::{Era, Message, RequestId, json};
 

@@ -20,19 +20,6 @@ pub const SUPPORTED_LEGACY: &[&str] = &["2024-11-05", "2025-03-26", "2025-06-18"
 pub const LATEST_MODERN: &str = "2026-07-28";
 /// The versions without a handshake that we speak, oldest first.
 pub const SUPPORTED_MODERN: &[&str] = &[LATEST_MODERN];
-/// The key in `params._meta` by which a modern message names its protocol version.
-pub const META_PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
-/// The key by which it says what its client can do.
-pub const META_CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
-/// The key by which it says who its client is.
-pub const META_CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
-/// The key by which it says from which level on it wants the server's log.
-pub const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
-/// The key in a result's `_meta` by which a server says who it is.
-pub const META_SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
-/// The key in a notification's `_meta` that names the subscription it belongs to.
-pub const META_SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
-
 /// The headers of a request do not fit what its body says.
 pub const HEADER_MISMATCH: i64 = -32020;
 /// The server needs something that the client did not say that it can do.
@@ -125,17 +112,17 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'a> ParamsView<'a> {
     pub(crate) fn new(message: &'a Message) -> Self {
-        let Some(marks) = message.marks() else {
+        let Some(ranges) = message.param_ranges() else {
             return Self::default();
         };
         let text = |range: &Option<Range<usize>>| {
             serde_json::from_str(message.text(range.as_ref()?)?).ok()
         };
         Self {
-            name: text(&marks.name),
-            uri: text(&marks.uri),
-            task_id: text(&marks.task_id),
-            version: text(&marks.version),
+            name: text(&ranges.name),
+            uri: text(&ranges.uri),
+            task_id: text(&ranges.task_id),
+            version: text(&ranges.version),
         }
     }
 

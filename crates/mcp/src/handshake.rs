@@ -74,7 +74,7 @@ struct ModernParams<'a> {
     meta: Option<ModernMeta<'a>>,
 }
 
-/// The name is [`META_CLIENT_INFO`](crate::era::META_CLIENT_INFO).
+/// The name is [`META_CLIENT_INFO`](crate::meta::META_CLIENT_INFO).
 #[derive(Deserialize)]
 struct ModernMeta<'a> {
     #[serde(
@@ -110,8 +110,8 @@ mod tests {
     use bytes::Bytes;
 
     use super::{Implementation, InitializeParams, InitializeResult};
-    use crate::era::META_CLIENT_INFO;
     use crate::message::Message;
+    use crate::meta::META_CLIENT_INFO;
 
     #[test]
     fn client_of_modern_request_is_read_from_its_meta() {

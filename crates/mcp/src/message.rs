@@ -4,6 +4,8 @@
 //! and the few messages of our own. Does not own: what is inside; that is somebody else's text
 //! and is handed on as it came, unknown fields, odd numbers, escapes and all.
 
+mod param_ranges;
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,10 +15,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::batch::MAX_BATCH_MESSAGES;
-use crate::marks::Marks;
 use crate::memory::Account;
 use crate::{RequestId, json, members};
+use param_ranges::ParamRanges;
 
 /// The text is no JSON (JSON-RPC 2.0, section 5.1).
 pub const PARSE_ERROR: i64 = -32700;
@@ -29,6 +30,10 @@ pub const INVALID_PARAMS: i64 = -32602;
 /// It failed for a reason of its own (JSON-RPC 2.0, section 5.1).
 pub const INTERNAL_ERROR: i64 = -32603;
 
+/// How many messages a host may send in one array. Each is answered, so that a short line of numbers
+/// would make as many errors; no host is known to send more than a few dozen.
+pub const MAX_BATCH_MESSAGES: usize = 1000;
+
 /// One message and the bytes it came as. Clones share the bytes.
 #[derive(Clone)]
 pub struct Message {
@@ -37,7 +42,7 @@ pub struct Message {
     /// Where `params`, `result` or `error` lies in `bytes`, whichever the kind has.
     body: Option<Range<usize>>,
     /// Where in `params` lies what is read of them.
-    marks: Option<Arc<Marks>>,
+    param_ranges: Option<Arc<ParamRanges>>,
 }
 
 /// What a message is.
@@ -110,14 +115,14 @@ impl Message {
         let envelope = Envelope::parse(text)?;
         let kind = envelope.kind()?;
         let body = envelope.body(&kind).map(|raw| range_in(text, raw.get()));
-        let marks = body.as_ref().and_then(|range: &Range<usize>| {
-            Marks::locate(&kind, text.get(range.clone())?, range.start)
+        let param_ranges = body.as_ref().and_then(|range: &Range<usize>| {
+            ParamRanges::locate(&kind, text.get(range.clone())?, range.start)
         });
         Ok(Self {
             bytes,
             kind,
             body,
-            marks,
+            param_ranges,
         })
     }
 
@@ -196,11 +201,11 @@ impl Message {
     /// a string or a number, as ids are (2025-11-25, basic/utilities/progress).
     #[must_use]
     pub fn progress_token(&self) -> Option<RequestId> {
-        let marks = self.marks.as_deref()?;
+        let ranges = self.param_ranges.as_deref()?;
         let token = match &self.kind {
-            Kind::Request { .. } => &marks.given_token,
+            Kind::Request { .. } => &ranges.given_token,
             Kind::Notification { method } if **method == *"notifications/progress" => {
-                &marks.repeated_token
+                &ranges.repeated_token
             }
             Kind::Notification { .. } | Kind::Response { .. } | Kind::ErrorWithoutId => &None,
         };
@@ -208,8 +213,8 @@ impl Message {
     }
 
     /// Where in `params` lies what is read of them.
-    pub(crate) fn marks(&self) -> Option<&Marks> {
-        self.marks.as_deref()
+    pub(crate) fn param_ranges(&self) -> Option<&ParamRanges> {
+        self.param_ranges.as_deref()
     }
 
     /// The JSON text in this range of the message.
@@ -426,12 +431,12 @@ impl Message {
             bytes.put_slice(br#","method":"#);
             bytes.put_slice(Value::from(&**method).to_string().as_bytes());
         }
-        let mut marks = None;
+        let mut param_ranges = None;
         let body = body.map(|(name, text)| {
             bytes.put_slice(format!(r#","{name}":"#).as_bytes());
             let start = bytes.len();
             bytes.put_slice(text.as_bytes());
-            marks = Marks::locate(&kind, text, start);
+            param_ranges = ParamRanges::locate(&kind, text, start);
             start..bytes.len()
         });
         bytes.put_slice(b"}");
@@ -439,7 +444,7 @@ impl Message {
             bytes: bytes.freeze(),
             kind,
             body,
-            marks,
+            param_ranges,
         }
     }
 }

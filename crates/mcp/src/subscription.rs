@@ -3,7 +3,7 @@
 //! Owns: filters, acknowledgements, and the tag that every message of a subscription carries.
 //! Does not own: which subscriptions there are.
 
-use crate::era::META_SUBSCRIPTION;
+use crate::meta::META_SUBSCRIPTION;
 use crate::splice::{Object, quoted, with};
 use crate::{Message, RequestId, json};
 

@@ -31,7 +31,7 @@ use super::connection::Closable;
 use super::idle::{Idle, WatchedBody};
 use super::in_flight::{AtCapacity, InFlight, Lane};
 use super::outgoing::RequestBody;
-use super::proxy::ProxyConnector;
+use super::proxy::{BoxError, ProxyConnector};
 
 /// For name, TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -290,8 +290,6 @@ struct TimedConnector<C> {
     connector: C,
     idle: Idle,
 }
-
-pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl<C> Service<Uri> for TimedConnector<C>
 where

@@ -20,7 +20,7 @@ use reach::innermost;
 use tokio::net::TcpStream;
 use tower::Service;
 
-use super::client::BoxError;
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A TCP connection, or one in TLS to a proxy.
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;

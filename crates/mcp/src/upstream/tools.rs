@@ -12,9 +12,8 @@ use super::outgoing::{HttpSession, Outgoing};
 use super::response::{self, RequestContext, ResponseBody};
 use super::stream::EventStream;
 use super::{Shared, UpstreamError};
-use crate::era::{
-    HEADER_MISMATCH, META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_PROTOCOL_VERSION,
-};
+use crate::era::HEADER_MISMATCH;
+use crate::meta::{META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_PROTOCOL_VERSION};
 use crate::{Era, Message, RequestId, json};
 
 /// A server that goes on beyond so many pages is not followed.

@@ -2,8 +2,8 @@
 
 use super::super::{Action, UNNAMED};
 use super::{LegacyHost, RequestMeta};
-use crate::era::META_SERVER_INFO;
 use crate::error::UpstreamError;
+use crate::meta::META_SERVER_INFO;
 use crate::splice::{Object, quoted};
 use crate::{LATEST_LEGACY, Message, RequestId, SUPPORTED_LEGACY, era};
 

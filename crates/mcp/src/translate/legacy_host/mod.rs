@@ -11,11 +11,11 @@ mod subscriptions;
 use std::collections::HashMap;
 
 use super::{Action, LOG_LEVELS, RESOURCE_NOT_FOUND, is_own_id};
-use crate::era::{
-    META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_LOG_LEVEL, META_PROTOCOL_VERSION,
-};
 use crate::error::UpstreamError;
 use crate::message::{INVALID_PARAMS, INVALID_REQUEST};
+use crate::meta::{
+    META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_LOG_LEVEL, META_PROTOCOL_VERSION,
+};
 use crate::mrtr::ID_PREFIX;
 use crate::splice::{Object, quoted, with};
 use crate::{Kind, LATEST_MODERN, Message, RequestId};

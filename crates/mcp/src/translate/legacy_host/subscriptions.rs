@@ -6,9 +6,9 @@
 
 use super::super::Action;
 use super::{LegacyHost, done};
-use crate::era::META_SUBSCRIPTION;
 use crate::error::UpstreamError;
 use crate::message::INVALID_PARAMS;
+use crate::meta::META_SUBSCRIPTION;
 use crate::splice::{Object, quoted, with};
 use crate::{Message, RequestId, json};
 

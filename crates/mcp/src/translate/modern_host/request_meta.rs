@@ -4,11 +4,11 @@
 
 use super::super::LOG_LEVELS;
 use super::Call;
-use crate::era::{
-    META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_LOG_LEVEL, META_PROTOCOL_VERSION,
-    UNSUPPORTED_VERSION,
-};
+use crate::era::UNSUPPORTED_VERSION;
 use crate::message::INVALID_PARAMS;
+use crate::meta::{
+    META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_LOG_LEVEL, META_PROTOCOL_VERSION,
+};
 use crate::splice::{Object, quoted, with};
 use crate::{Message, RequestId, SUPPORTED_MODERN};
 

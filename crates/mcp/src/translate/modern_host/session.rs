@@ -3,9 +3,10 @@
 
 use super::super::{Action, LOG_LEVELS, UNNAMED};
 use super::{ModernHost, Outcome, Waiting};
-use crate::era::{META_SERVER_INFO, is_modern_error};
+use crate::era::is_modern_error;
 use crate::error::UpstreamError;
 use crate::message::METHOD_NOT_FOUND;
+use crate::meta::META_SERVER_INFO;
 use crate::splice::{Object, quoted};
 use crate::{LATEST_LEGACY, Message, RequestId, SUPPORTED_MODERN};
 

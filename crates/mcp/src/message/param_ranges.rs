@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use crate::era::META_PROTOCOL_VERSION;
+use super::Kind;
 use crate::members;
-use crate::message::Kind;
+use crate::meta::META_PROTOCOL_VERSION;
 
 /// Where the values lie, as ranges of the message's bytes. Of several members with one name the
 /// last one counts, as it does to most servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Marks {
+pub(crate) struct ParamRanges {
     pub(crate) name: Option<Range<usize>>,
     pub(crate) uri: Option<Range<usize>>,
     pub(crate) task_id: Option<Range<usize>>,
@@ -27,7 +27,7 @@ pub(crate) struct Marks {
     pub(crate) repeated_token: Option<Range<usize>>,
 }
 
-impl Marks {
+impl ParamRanges {
     /// Looks at the body of a message of this kind, which begins at `start` of the message. Returns
     /// `None` if there is nothing to remember.
     pub(crate) fn locate(kind: &Kind, body: &str, start: usize) -> Option<Arc<Self>> {
@@ -38,7 +38,7 @@ impl Marks {
     }
 
     fn in_params(params: &str, start: usize) -> Option<Arc<Self>> {
-        let mut marks = Self::default();
+        let mut ranges = Self::default();
         let range = |value: &RawValue| {
             let start = start + (value.get().as_ptr().addr() - params.as_ptr().addr());
             start..start + value.get().len()
@@ -46,16 +46,16 @@ impl Marks {
         // What is no object has no members.
         let _ = members::each(params, |name, value| {
             match name {
-                b"name" => marks.name = Some(range(value)),
-                b"uri" => marks.uri = Some(range(value)),
-                b"taskId" => marks.task_id = Some(range(value)),
-                b"progressToken" => marks.repeated_token = Some(range(value)),
-                b"_meta" => (marks.version, marks.given_token) = of_meta(value, range),
+                b"name" => ranges.name = Some(range(value)),
+                b"uri" => ranges.uri = Some(range(value)),
+                b"taskId" => ranges.task_id = Some(range(value)),
+                b"progressToken" => ranges.repeated_token = Some(range(value)),
+                b"_meta" => (ranges.version, ranges.given_token) = of_meta(value, range),
                 _ => {}
             }
             Ok(())
         });
-        (marks != Self::default()).then(|| Arc::new(marks))
+        (ranges != Self::default()).then(|| Arc::new(ranges))
     }
 }
 
