@@ -1,7 +1,7 @@
-//! Several messages in one array (JSON-RPC 2.0, section 6), which MCP has in 2025-03-26 alone.
+//! Several messages in one array (JSON-RPC 2.0 §6), which MCP has in 2025-03-26 only.
 //!
-//! Owns: what an array holds, element by element, each with the bytes it came as. Does not own: who
-//! gets the messages; an array is taken apart where it is read, and none is ever sent on.
+//! Owns: the elements of an array, each with the bytes it arrived as. Does not own: who gets the
+//! messages. An array is split where it is read, and none is ever sent on.
 
 use bytes::Bytes;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
@@ -10,20 +10,20 @@ use serde_json::value::RawValue;
 use crate::message::{INVALID_REQUEST, MAX_BATCH_MESSAGES, ParseError};
 use crate::{Kind, Message, RequestId, members};
 
-/// What was read at once.
+/// A message, or an array of messages.
 #[derive(Debug)]
 pub enum Parsed {
     /// One message.
     Message(Message),
-    /// An array of them.
+    /// Several messages in one array.
     Batch(Batch),
 }
 
-/// The elements of an array, in order. They are read one at a time, when they are taken.
+/// The elements of an array, in order. Each is parsed when it is taken.
 #[derive(Debug)]
 pub struct Batch {
     bytes: Bytes,
-    /// Where the next element begins, or the white space or the comma before it.
+    /// Where the next element begins, or the white space or comma before it.
     at: usize,
     left: usize,
     sender: Sender,
@@ -36,21 +36,21 @@ enum Sender {
     Server,
 }
 
-/// An element of an array that is no message.
+/// An element of an array that is not a message.
 #[derive(Debug, thiserror::Error)]
 #[error("a message in an array: {error}")]
 pub struct InvalidElement {
-    /// Of the request that the element would be.
+    /// The id of the request that the element would be.
     id: Option<RequestId>,
     error: ParseError,
 }
 
 impl Parsed {
-    /// Reads what a host sent.
+    /// Parses what a host sent.
     ///
     /// # Errors
     ///
-    /// Where the bytes are neither a message nor an array of 1 to [`MAX_BATCH_MESSAGES`] elements.
+    /// If the bytes are neither a message nor an array of 1 to [`MAX_BATCH_MESSAGES`] elements.
     pub fn from_host(bytes: Bytes) -> Result<Self, ParseError> {
         match Self::parse(bytes, Sender::Host)? {
             Self::Batch(batch) if batch.left > MAX_BATCH_MESSAGES => Err(ParseError::LongBatch),
@@ -58,11 +58,11 @@ impl Parsed {
         }
     }
 
-    /// Reads what a server sent: an array may have any number of elements.
+    /// Parses what a server sent. An array may have any number of elements.
     ///
     /// # Errors
     ///
-    /// Where the bytes are neither a message nor an array with an element.
+    /// If the bytes are neither a message nor an array with an element.
     pub fn from_server(bytes: Bytes) -> Result<Self, ParseError> {
         match Self::parse(bytes, Sender::Server)? {
             // Some servers answer each request with an array.
@@ -95,8 +95,8 @@ impl Parsed {
 }
 
 impl Batch {
-    /// The next element, as it came. One that is less than half of the array is a copy: it would keep
-    /// the whole array in memory for as long as it lives.
+    /// Returns the next element as it arrived. An element of less than half of the array is copied,
+    /// because a slice would keep the whole array in memory.
     fn element(&mut self) -> Option<Bytes> {
         let comma = |byte: &u8| is_space(*byte) || *byte == b',';
         let rest = self.bytes.get(self.at..)?;
@@ -149,8 +149,7 @@ impl Iterator for Batch {
 }
 
 impl InvalidElement {
-    /// What JSON-RPC answers to such an element: an error with the id of the request, as far as that
-    /// can be read.
+    /// Builds the JSON-RPC error for this element, with the id of the request if that can be read.
     #[must_use]
     pub fn to_response(&self) -> Message {
         let text = self.error.to_string();
@@ -158,7 +157,7 @@ impl InvalidElement {
     }
 }
 
-/// How many elements an array has.
+/// Counts the elements of an array.
 fn count(array: &Bytes) -> Result<usize, ParseError> {
     struct Count;
     impl<'de> Visitor<'de> for Count {
@@ -181,7 +180,8 @@ fn count(array: &Bytes) -> Result<usize, ParseError> {
     counted.map_err(|error| ParseError::NotJson(error.to_string()))
 }
 
-/// The id of what would be a request; of anything else an answer would be taken for another's.
+/// Returns the id of an invalid request. Returns `None` for any other element, because an error
+/// with its id would be taken for the response to another request.
 fn id_of_request(element: &[u8]) -> Option<RequestId> {
     let text = std::str::from_utf8(element).ok()?;
     members::find(text, "method")?;

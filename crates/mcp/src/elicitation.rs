@@ -1,11 +1,13 @@
-//! Asking a host to show its person a page (2025-11-25 and 2026-07-28, client/elicitation, "URL
-//! Mode Elicitation Requests").
+//! Elicitations of the bridge: it asks a host to show the user a page (2025-11-25 and 2026-07-28,
+//! client/elicitation, "URL Mode Elicitation Requests").
 //!
-//! Owns: the question of ours in either era, and what a host answers. Does not own: questions of
-//! servers, which pass as they are (`translate` between the eras), or what the page is for.
+//! Owns: the bridge's elicitation in both eras, and the host's action. Does not own: elicitations
+//! of servers, which pass unchanged (or through `translate` between the eras), and what the page is
+//! for.
 //!
-//! The state that a host of the modern era is given names the question and nothing else. It does
-//! not begin as the states of connections do (`mrtr`), because it is good on any of them.
+//! The request state that a host of the modern era gets names the elicitation and nothing else. Its
+//! prefix differs from that of a connection's states (`mrtr`), because it is valid on any
+//! connection.
 
 use serde_json::json;
 
@@ -14,41 +16,42 @@ use crate::meta::META_CLIENT_CAPABILITIES;
 use crate::splice::Object;
 use crate::{Era, Message, RequestId, json};
 
-/// How the names of our questions begin.
+/// The prefix of the bridge's elicitation ids.
 const ID_PREFIX: &str = "postern-page:";
 
-/// The name of the one question in a result that asks it.
+/// The key of the bridge's input request in a result.
 const PAGE: &str = "page";
 
-/// What a host said to the question.
+/// The action that the host reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ElicitationAction {
-    /// It shows the page.
+    /// The user accepted: the host shows the page.
     Accepted,
-    /// Its person does not want to see it, or has dismissed the question.
+    /// The user declined, or dismissed the elicitation.
     Declined,
-    /// It cannot ask its person that.
+    /// The host cannot show the elicitation.
     Unable,
 }
 
-/// A request with which a host comes back from our question.
+/// A request that a host retries after an elicitation of the bridge.
 #[derive(Clone, Debug)]
 pub struct ElicitationRetry {
-    /// Of the question.
+    /// The id of the elicitation.
     pub id: String,
-    /// What the host says to it; `None` if it says nothing.
+    /// The user's action. `None` if the host sent none.
     pub answer: Option<ElicitationAction>,
-    /// The request as it was before, but for its id: nothing of ours goes on to the server.
+    /// The original request under the id of the retry, without the input responses and the state,
+    /// which are not for the server.
     pub request: Message,
 }
 
-/// The name of a question. `unique` has to be impossible to guess.
+/// Returns an elicitation id. `unique` has to be impossible to guess.
 #[must_use]
 pub fn name(unique: &str) -> String {
     format!("{ID_PREFIX}{unique}")
 }
 
-/// Whether the host of an `initialize` can be asked.
+/// Returns true if the host of an `initialize` request supports URL elicitation.
 #[must_use]
 pub fn is_offered(initialize: &Message) -> bool {
     let capabilities =
@@ -56,8 +59,9 @@ pub fn is_offered(initialize: &Message) -> bool {
     has_url_mode(&Object::from_raw(capabilities))
 }
 
-/// Whether this request of the modern era can be answered with the question. One that answers a
-/// question of the server cannot: its host would come back without that answer.
+/// Returns true if an elicitation may answer this request of the modern era. A request that answers
+/// an input request of the server must not be answered so, because the retry would lack that input
+/// response.
 #[must_use]
 pub fn may_ask(request: &Message) -> bool {
     let params = Object::from_raw(request.params());
@@ -68,7 +72,7 @@ pub fn may_ask(request: &Message) -> bool {
         && is_declared(request)
 }
 
-/// Whether the host of this request of the modern era can be asked, with whatever call it makes.
+/// Returns true if this request of the modern era declares support for URL elicitation.
 #[must_use]
 pub fn is_declared(request: &Message) -> bool {
     let params = Object::from_raw(request.params());
@@ -81,14 +85,15 @@ fn has_url_mode(capabilities: &Object<'_>) -> bool {
     capabilities.object("elicitation").get("url").is_some()
 }
 
-/// The question as a request to a host of the legacy era, under its name.
+/// Builds the elicitation request for a host of the legacy era.
 #[must_use]
 pub fn request(name: &str, url: &str, text: &str) -> Message {
     let params = json!({ "mode": "url", "elicitationId": name, "url": url, "message": text });
     Message::request(&RequestId::string(name), "elicitation/create", Some(params))
 }
 
-/// The question as the answer to the request `id` of a host of the modern era.
+/// Builds the result that requests the input from a host of the modern era, as the response to
+/// `id`.
 #[must_use]
 pub fn required(id: &RequestId, name: &str, url: &str, text: &str) -> Message {
     let params = json!({ "mode": "url", "url": url, "message": text });
@@ -100,14 +105,14 @@ pub fn required(id: &RequestId, name: &str, url: &str, text: &str) -> Message {
     Message::response(id, &result)
 }
 
-/// Tells a host of the legacy era that what its person did on the page is done.
+/// Builds the notification that tells a host of the legacy era that the elicitation is complete.
 #[must_use]
 pub fn completed(name: &str) -> Message {
     let params = json!({ "elicitationId": name });
     Message::notification("notifications/elicitation/complete", Some(params))
 }
 
-/// What the answer of a host of the legacy era says.
+/// Returns the action in the response of a host of the legacy era.
 #[must_use]
 pub fn action(response: &Message) -> ElicitationAction {
     match response.result() {
@@ -124,7 +129,7 @@ fn result_action(result: &Object<'_>) -> ElicitationAction {
 }
 
 impl ElicitationRetry {
-    /// Of a request with the state of a question of ours; `None` for any other message.
+    /// Parses a retried request. Returns `None` for any message without a state of the bridge.
     #[must_use]
     pub fn from_request(message: &Message) -> Option<Self> {
         if !json::contains(message.bytes(), ID_PREFIX.as_bytes()) {
@@ -161,7 +166,7 @@ mod tests {
     use crate::{RequestId, mrtr};
 
     #[test]
-    fn hosts_are_asked_that_say_so() {
+    fn only_hosts_that_declare_url_mode_are_asked() {
         for (capability, is_able) in [
             (r#""elicitation":{"url":{}}"#, true),
             (r#""elicitation":{"form":{}}"#, false),
@@ -186,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_back_is_the_request_as_it_was() {
+    fn retry_yields_original_request() {
         let id = name("x");
         let question = required(&RequestId::number(1), &id, "https://a.example/", "Go there");
         assert_eq!(mrtr::kept_state(&question), None, "good on any connection");
@@ -217,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_says_that_nobody_was_asked() {
+    fn error_response_means_host_is_unable() {
         let error = message(r#""error":{"code":-32602,"message":"no"}"#);
         assert_eq!(action(&error), ElicitationAction::Unable);
         let result = message(r#""result":{"action":"decline"}"#);

@@ -1,7 +1,7 @@
-//! The two eras of MCP, and which of them a message belongs to.
+//! The two eras of MCP, and the era of a message.
 //!
-//! Owns: the protocol versions we speak, and what a message says of its own version.
-//! Does not own: translation between the eras.
+//! Owns: the protocol versions that Postern speaks, and what a message says about its version. Does
+//! not own: translation between the eras.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -14,21 +14,21 @@ use crate::message::Message;
 
 /// The newest version with a handshake.
 pub const LATEST_LEGACY: &str = "2025-11-25";
-/// The versions with a handshake that we speak, oldest first.
+/// The supported versions with a handshake, oldest first.
 pub const SUPPORTED_LEGACY: &[&str] = &["2024-11-05", "2025-03-26", "2025-06-18", LATEST_LEGACY];
 /// The newest version without a handshake.
 pub const LATEST_MODERN: &str = "2026-07-28";
-/// The versions without a handshake that we speak, oldest first.
+/// The supported versions without a handshake, oldest first.
 pub const SUPPORTED_MODERN: &[&str] = &[LATEST_MODERN];
-/// The headers of a request do not fit what its body says.
+/// The headers of a request contradict its body.
 pub const HEADER_MISMATCH: i64 = -32020;
-/// The server needs something that the client did not say that it can do.
+/// The server needs a capability that the client did not declare.
 pub(crate) const MISSING_CAPABILITY: i64 = -32021;
-/// The server does not speak the version of the request.
+/// The server does not support the version of the request.
 pub(crate) const UNSUPPORTED_VERSION: i64 = -32022;
 
-/// Whether only a server of the modern era has this error. One that names only versions with a
-/// handshake in it is to be asked for one of those (2026-07-28, basic/versioning).
+/// Returns true if only servers of the modern era send this error. A server whose error names only
+/// versions with a handshake expects one of those (2026-07-28, basic/versioning).
 pub(crate) fn is_modern_error(refusal: &Message) -> bool {
     match refusal.error_code() {
         Some(HEADER_MISMATCH | MISSING_CAPABILITY) => true,
@@ -37,7 +37,7 @@ pub(crate) fn is_modern_error(refusal: &Message) -> bool {
     }
 }
 
-/// Whether of the versions we speak it names some, and all with a handshake.
+/// Returns true if the error names supported versions, and all of them have a handshake.
 fn wants_handshake(refusal: &Message) -> bool {
     #[derive(Deserialize)]
     struct Unsupported<'a> {
@@ -60,8 +60,8 @@ fn wants_handshake(refusal: &Message) -> bool {
     })
 }
 
-/// Whether this is what a server of the modern era answers to `server/discover`: it has to name
-/// its versions (2026-07-28, server/discover). Some servers answer whatever they are asked.
+/// Returns true if this is a modern server's response to `server/discover`, which has to name its
+/// versions (2026-07-28, server/discover). Some servers respond with a result to any request.
 pub(crate) fn is_discovery(answer: &Message) -> bool {
     #[derive(Deserialize)]
     struct Discovered<'a> {
@@ -72,17 +72,17 @@ pub(crate) fn is_discovery(answer: &Message) -> bool {
     result.is_some_and(|result| json::read::<Discovered<'_>>(result).is_ok())
 }
 
-/// How the two ends agree on what they speak.
+/// How client and server agree on a version and capabilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Era {
     /// Up to 2025-11-25: `initialize` first, then a session.
     Legacy,
-    /// From 2026-07-28: every request says all that there is to know.
+    /// From 2026-07-28: every request is self-contained.
     Modern,
 }
 
 impl Era {
-    /// The one that it is not.
+    /// Returns the other era.
     pub(crate) fn other(self) -> Self {
         match self {
             Self::Legacy => Self::Modern,
@@ -90,15 +90,16 @@ impl Era {
         }
     }
 
-    /// The era of one message of a client. Responses are legacy: modern clients send none.
+    /// Returns the era of a client's message. Responses are legacy, because modern clients send
+    /// none.
     #[must_use]
     pub fn from_message(message: &Message) -> Self {
         ParamsView::new(message).era(message.method())
     }
 }
 
-/// What the wire has to know of a message's `params`; whatever is not there, or not of the kind
-/// it should be, is `None`.
+/// The values of `params` that the transport needs. Each is `None` if it is absent or has another
+/// type.
 #[derive(Default)]
 pub(crate) struct ParamsView<'a> {
     name: Option<Text<'a>>,
@@ -126,7 +127,7 @@ impl<'a> ParamsView<'a> {
         }
     }
 
-    /// The era of the message that has these parameters and this method.
+    /// Returns the era of the message that has these parameters and this method.
     pub(crate) fn era(&self, method: Option<&str>) -> Era {
         match method {
             None | Some("initialize") => Era::Legacy,
@@ -136,13 +137,13 @@ impl<'a> ParamsView<'a> {
         }
     }
 
-    /// `params._meta["io.modelcontextprotocol/protocolVersion"]`.
+    /// Returns `params._meta["io.modelcontextprotocol/protocolVersion"]`.
     pub(crate) fn version(&self) -> Option<&str> {
         Some(&self.version.as_ref()?.0)
     }
 
-    /// What the header `Mcp-Name` repeats, for the methods that have it (2026-07-28, Streamable
-    /// HTTP, "Standard Request Headers"; SEP-2663 for tasks).
+    /// Returns the value of the header `Mcp-Name`, for the methods that have it (2026-07-28,
+    /// Streamable HTTP, "Standard Request Headers"; SEP-2663 for tasks).
     pub(crate) fn mcp_name(&self, method: &str) -> Option<&str> {
         let name = match method {
             "tools/call" | "prompts/get" => &self.name,
@@ -154,7 +155,7 @@ impl<'a> ParamsView<'a> {
     }
 }
 
-/// A value of another type than the expected is as good as none.
+/// Deserializes a value of an unexpected type as `None`.
 pub(crate) fn lenient<'de, D, T>(value: D) -> Result<Option<T>, D::Error>
 where
     D: serde::Deserializer<'de>,
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_the_modern_era_names_a_version_of_it_if_any() {
+    fn unsupported_version_error_with_legacy_versions_is_legacy() {
         let refusal = |code: i64, data: &str| {
             let error = format!(r#"{{"code":{code},"message":"no"{data}}}"#);
             is_modern_error(&message(&format!(
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_discovery_names_versions() {
+    fn discovery_without_versions_is_rejected() {
         let answers = |result: &str| {
             let text = format!(r#"{{"jsonrpc":"2.0","id":1,{result}}}"#);
             is_discovery(&message(&text))
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn no_member_hides_another() {
+    fn odd_member_hides_no_other() {
         let meta = r#""_meta":{"\ud800":1,"io.modelcontextprotocol/protocolVersion":"2026-07-28"}"#;
         for odd in [
             r#""\udfff":1"#,
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn one_odd_value_hides_no_other() {
+    fn value_of_wrong_type_hides_no_other() {
         let text = r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"name":{"a":1},"uri":"a\u00e9","_meta":1}}"#;
         let message = message(text);
         let view = ParamsView::new(&message);

@@ -1,4 +1,7 @@
-//! What can go wrong between us and a remote, named by what one does next.
+//! Errors between the bridge and a server, named by what the caller does next.
+//!
+//! Owns: the errors, their texts, and the generation of the session that an error is about. Does
+//! not own: which response or network error means which of them (`upstream`).
 
 use std::fmt;
 
@@ -7,74 +10,75 @@ use reach::{CertificateFlaw, NOT_TLS_HINT};
 use crate::Message;
 use crate::era::is_modern_error;
 
-/// Why something sent did not get through. Its text is for people and holds no secret.
+/// Why a message did not get through. Its text is for users and holds no secret.
 #[derive(Clone, Debug)]
 pub enum UpstreamError {
-    /// 401: sign in, or refresh.
+    /// HTTP 401: sign in, or refresh.
     Unauthorized {
         /// The values of `WWW-Authenticate`, joined by `, `.
         challenge: Option<String>,
-        /// What the remote says of it, on one short line without any header's value of ours.
+        /// What the server says about it, on one short line without any header value that was sent.
         words: Option<String>,
     },
-    /// 403: ask for more scopes, if the challenge names some.
+    /// HTTP 403: request more scopes, if the challenge names some.
     Forbidden {
         /// The values of `WWW-Authenticate`, joined by `, `.
         challenge: Option<String>,
-        /// What the remote says of it, on one short line without any header's value of ours.
+        /// What the server says about it, on one short line without any header value that was sent.
         words: Option<String>,
     },
-    /// The remote no longer knows the session: initialize again, unless that was done already.
+    /// The server no longer knows the session: initialize again, unless that was already done.
     SessionGone {
         /// The session that is gone.
         generation: Generation,
     },
-    /// No connection, or it broke before an answer began.
+    /// No connection, or the connection broke before a response began.
     Unreachable {
-        /// What the network says.
+        /// The network error.
         reason: String,
-        /// Whether the remote may have seen the message; `false` means that it has not.
+        /// True if the server may have received the message. `false` means that it has not.
         sent: bool,
     },
-    /// The remote's certificate is not trusted; it has seen nothing.
+    /// The server's certificate is not trusted. The server has received nothing.
     Untrusted {
-        /// What is wrong with it.
+        /// What is wrong with the certificate.
         flaw: CertificateFlaw,
     },
-    /// The URL is https, and the port does not speak TLS; the remote has seen nothing.
+    /// The URL is https, but the port does not speak TLS. The server has received nothing.
     NotTls,
-    /// The answer is not MCP: a wrong URL, or a page of a proxy.
+    /// The response is not MCP: the URL is wrong, or a proxy sent a page.
     NotMcp {
         /// The HTTP status.
         status: u16,
-        /// What came instead: its content type and how it begins.
+        /// What came instead: the content type and the beginning of the body.
         what: String,
     },
-    /// Any other refusal.
+    /// Any other error status.
     Rejected {
         /// The HTTP status.
         status: u16,
-        /// The JSON-RPC error in the body, if there is one; to be passed on unchanged.
+        /// The JSON-RPC error in the body, if any. It is to be passed on unchanged.
         body: Option<Message>,
     },
-    /// The stream ended before the answer, and could not be resumed. The remote may have done
-    /// what it was asked.
+    /// The stream ended before the response and could not be resumed. The server may have processed
+    /// the request.
     StreamEnded,
 }
 
-/// Which of the sessions that a connection had, one after another.
+/// Numbers the sessions that one connection has one after another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Generation(u64);
 
 impl Generation {
-    /// Returns the generation of the session that follows.
+    /// Returns the generation of the next session.
     pub(crate) fn next(self) -> Self {
         Self(self.0 + 1)
     }
 }
 
 impl UpstreamError {
-    /// Whether the remote, or what stands before it, says that it is not ready just now.
+    /// Returns true if the server, or a proxy in front of it, says that it is temporarily
+    /// unavailable.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         matches!(
@@ -86,7 +90,7 @@ impl UpstreamError {
         )
     }
 
-    /// Returns whether no MCP endpoint is at the path of the URL, as far as the status says.
+    /// Returns true if the status says that the URL's path has no MCP endpoint.
     #[must_use]
     pub fn is_wrong_path(&self) -> bool {
         matches!(
@@ -98,7 +102,8 @@ impl UpstreamError {
         )
     }
 
-    /// Whether the remote has provably not processed the message, so that it may be sent again.
+    /// Returns true if the server has provably not processed the message, so that it may be sent
+    /// again.
     #[must_use]
     pub fn is_unprocessed(&self) -> bool {
         matches!(
@@ -109,8 +114,9 @@ impl UpstreamError {
         )
     }
 
-    /// Whether a server of one era refuses a request of the other one like this (2026-07-28,
-    /// Streamable HTTP, "Backward Compatibility"): with a status, and no error of the modern era.
+    /// Returns true if a server of one era rejects a request of the other era like this: with such
+    /// a status, and without an error of the modern era (2026-07-28, Streamable HTTP, "Backward
+    /// Compatibility").
     pub(crate) fn is_of_other_era(&self) -> bool {
         match self {
             Self::Rejected { status, body } => {
@@ -121,7 +127,7 @@ impl UpstreamError {
         }
     }
 
-    /// Whether a server of the modern era refuses a request of any like this.
+    /// Returns true if only a server of the modern era rejects a request like this.
     pub(crate) fn is_modern_refusal(&self) -> bool {
         match self {
             Self::Rejected { body, .. } => body.as_ref().is_some_and(is_modern_error),
@@ -129,8 +135,8 @@ impl UpstreamError {
         }
     }
 
-    /// Adds to the failure of a handshake that broke off what can be done. It may be repeated, other
-    /// than a call; and many ports that speak TLS close plain connections without a word.
+    /// Adds a hint to the error of a handshake that broke off. A handshake may be repeated, unlike
+    /// a call. Many TLS ports close plain connections without an error.
     pub(crate) fn with_handshake_hint(self, scheme: &str) -> Self {
         let hint = match scheme {
             "http" => {

@@ -1,6 +1,6 @@
-//! What the handshake of the legacy era says, for those who must know.
+//! The handshake of the legacy era.
 //!
-//! Owns: reading `initialize`, its parameters and its result. Does not own: answering it.
+//! Owns: reading `initialize`, its parameters and its result. Does not own: responding to it.
 
 use std::borrow::Cow;
 
@@ -15,13 +15,13 @@ use crate::message::Message;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InitializeParams<'a> {
-    /// The version the client would like.
+    /// The version that the client requests.
     #[serde(borrow)]
     pub protocol_version: Cow<'a, str>,
-    /// What the client can do, as it wrote it.
+    /// The client's capabilities, as it wrote them.
     #[serde(borrow, default)]
     pub capabilities: Option<&'a RawValue>,
-    /// Who the client is.
+    /// The client's name and version.
     #[serde(borrow, default, deserialize_with = "lenient")]
     pub client_info: Option<Implementation<'a>>,
 }
@@ -30,16 +30,16 @@ pub struct InitializeParams<'a> {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InitializeResult<'a> {
-    /// The version that will be spoken.
+    /// The agreed version.
     #[serde(borrow)]
     pub protocol_version: Cow<'a, str>,
-    /// What the server can do, as it wrote it.
+    /// The server's capabilities, as it wrote them.
     #[serde(borrow, default)]
     pub capabilities: Option<&'a RawValue>,
-    /// Who the server is.
+    /// The server's name and version.
     #[serde(borrow, default, deserialize_with = "lenient")]
     pub server_info: Option<Implementation<'a>>,
-    /// What the server tells the model about itself.
+    /// The server's instructions for the model.
     #[serde(borrow, default, deserialize_with = "lenient")]
     pub instructions: Option<Cow<'a, str>>,
 }
@@ -47,20 +47,19 @@ pub struct InitializeResult<'a> {
 /// `clientInfo` or `serverInfo`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Implementation<'a> {
-    /// Its name for programs.
+    /// The name for programs.
     #[serde(borrow, default)]
     pub name: Cow<'a, str>,
-    /// Its name for people, since 2025-06-18.
+    /// The name for users, since 2025-06-18.
     #[serde(borrow, default, deserialize_with = "lenient")]
     pub title: Option<Cow<'a, str>>,
-    /// Its version.
+    /// The version.
     #[serde(borrow, default)]
     pub version: Cow<'a, str>,
 }
 
 impl<'a> Implementation<'a> {
-    /// Reads who the client is from the `_meta` of a request of the modern era. Returns `None` if
-    /// the request does not say.
+    /// Parses the client info in the `_meta` of a modern request. Returns `None` if it is absent.
     #[must_use]
     pub fn from_request(request: &'a Message) -> Option<Self> {
         let params: ModernParams<'_> = json::read(request.params()?.get()).ok()?;
@@ -87,7 +86,8 @@ struct ModernMeta<'a> {
 }
 
 impl<'a> InitializeParams<'a> {
-    /// Of an `initialize` request; `None` for any other message, or one without a version.
+    /// Parses `initialize` params. Returns `None` for other messages, and if the version is
+    /// missing.
     #[must_use]
     pub fn from_request(message: &'a Message) -> Option<Self> {
         match message.method() {
@@ -98,7 +98,7 @@ impl<'a> InitializeParams<'a> {
 }
 
 impl<'a> InitializeResult<'a> {
-    /// Of the answer to `initialize`; `None` for an error, or an answer without a version.
+    /// Parses an `initialize` result. Returns `None` for an error, and if the version is missing.
     #[must_use]
     pub fn from_response(message: &'a Message) -> Option<Self> {
         json::read(message.result()?.get()).ok()
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn both_halves_are_read_and_the_rest_stays_raw() {
+    fn initialize_params_and_result_are_parsed() {
         let request = Message::parse(Bytes::from_static(
             br#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18",
                 "capabilities":{"x": 1.0},"clientInfo":{"name":"Cl\u00e4ude","version":"1","icons":[]}}}"#,

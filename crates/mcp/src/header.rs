@@ -4,24 +4,24 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue};
 
-/// The session, legacy era (2025-11-25, Streamable HTTP, "Session Management").
+/// The session id of the legacy era (2025-11-25, Streamable HTTP, "Session Management").
 pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 /// The protocol version, since 2025-06-18.
 pub const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-/// The method of the body, modern era.
+/// The method of the body, in the modern era.
 pub const METHOD: HeaderName = HeaderName::from_static("mcp-method");
-/// The tool, prompt or resource that the body names, modern era.
+/// The tool, prompt or resource that the body names, in the modern era.
 pub const NAME: HeaderName = HeaderName::from_static("mcp-name");
-/// The last event of a stream to be resumed (WHATWG HTML, server-sent events).
+/// The last event of a stream to resume (WHATWG HTML, server-sent events).
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// Asks proxies not to hold back a stream.
+/// Asks proxies not to buffer a stream.
 pub const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 const ENCODED_START: &str = "=?base64?";
 const ENCODED_END: &str = "?=";
 
-/// A value mirrored from a body (2026-07-28, Streamable HTTP, "Value Encoding"): itself where it
-/// is plain ASCII without spaces around, else base64 between `=?base64?` and `?=`.
+/// Encodes a value of the body for a header: unchanged if it is ASCII without surrounding spaces,
+/// else in base64 between `=?base64?` and `?=` (2026-07-28, Streamable HTTP, "Value Encoding").
 #[must_use]
 pub fn encode_value(value: &str) -> HeaderValue {
     let encoded = || format!("{ENCODED_START}{}{ENCODED_END}", STANDARD.encode(value));
@@ -33,7 +33,7 @@ pub fn encode_value(value: &str) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// What [`mirrored`] was made from; none where it is badly encoded.
+/// Decodes a header value. Returns `None` if the encoding is invalid.
 #[must_use]
 pub fn decode_value(value: &str) -> Option<String> {
     let encoded = value
@@ -60,7 +60,7 @@ mod tests {
     use super::{decode_value, encode_value};
 
     #[test]
-    fn values_are_encoded_as_the_specification_shows() {
+    fn values_are_encoded_as_specified() {
         for (value, header) in [
             ("us-west1", "us-west1"),
             ("a b", "a b"),

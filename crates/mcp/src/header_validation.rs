@@ -1,7 +1,8 @@
-//! What the modern era repeats of a body in headers, from a server's end (2026-07-28, Streamable
-//! HTTP, "Server Validation"), and the statuses that go with its answers.
+//! Server-side validation of the headers that repeat a modern request's body (2026-07-28,
+//! Streamable HTTP, "Server Validation"), and the HTTP statuses of responses.
 //!
-//! Owns: comparing, and choosing. Does not own: what a client writes ([`crate::header`]).
+//! Owns: comparing headers and body, and choosing the status. Does not own: the headers that a
+//! client writes ([`crate::header`]).
 
 use http::header::HeaderName;
 use http::{HeaderMap, StatusCode};
@@ -13,8 +14,8 @@ use crate::era::{MISSING_CAPABILITY, ParamsView, UNSUPPORTED_VERSION};
 use crate::message::{INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::{Message, SUPPORTED_LEGACY, ToolHeaders, header, json};
 
-/// Whether a message that came over HTTP is of the modern era, by what its body says or by the
-/// version in its headers: a body that lacks what it needs is still to be told so.
+/// Returns true if a message is of the modern era, by its body or by the version in its headers. A
+/// body that lacks required fields counts too, so that the host gets an error about them.
 #[must_use]
 pub fn is_modern(message: &Message, headers: &HeaderMap) -> bool {
     let view = ParamsView::new(message);
@@ -24,14 +25,15 @@ pub fn is_modern(message: &Message, headers: &HeaderMap) -> bool {
         || version.is_some_and(|version| !SUPPORTED_LEGACY.iter().any(|legacy| version == legacy))
 }
 
-/// The first header of a modern request that does not say what its body says.
+/// Returns the first header of a modern request that contradicts the body.
 #[must_use]
 pub fn mismatch(request: &Message, headers: &HeaderMap, tools: &ToolHeaders) -> Option<HeaderName> {
     let view = ParamsView::new(request);
     let method = request.method()?;
-    let says = |name: &HeaderName, value: &str| said(headers, name).as_deref() == Some(value);
+    let matches =
+        |name: &HeaderName, value: &str| single_value(headers, name).as_deref() == Some(value);
     match view.version() {
-        Some(version) if !says(&header::PROTOCOL_VERSION, version) => {
+        Some(version) if !matches(&header::PROTOCOL_VERSION, version) => {
             return Some(header::PROTOCOL_VERSION);
         }
         None if !headers.contains_key(header::PROTOCOL_VERSION) => {
@@ -39,21 +41,21 @@ pub fn mismatch(request: &Message, headers: &HeaderMap, tools: &ToolHeaders) -> 
         }
         Some(_) | None => {}
     }
-    if !says(&header::METHOD, method) {
+    if !matches(&header::METHOD, method) {
         return Some(header::METHOD);
     }
     if let Some(name) = view.mcp_name(method)
-        && !says(&header::NAME, name)
+        && !matches(&header::NAME, name)
     {
         return Some(header::NAME);
     }
     let mut wanted = tools.values(request).into_iter();
-    let wrong = wanted.find(|(name, value)| !says(name, value));
+    let wrong = wanted.find(|(name, value)| !matches(name, value));
     wrong.map(|(name, _)| name)
 }
 
-/// What a header says, decoded; none where it is absent, given twice or badly encoded.
-fn said(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+/// Decodes a header. Returns `None` if it is absent, repeated or badly encoded.
+fn single_value(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?;
     if values.next().is_some() {
@@ -62,8 +64,8 @@ fn said(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     header::decode_value(value.trim_matches([' ', '\t']))
 }
 
-/// The status of a whole answer to a modern request ("Protocol Version Header", "Server
-/// Validation"). Errors of an application come with 200.
+/// Returns the HTTP status of a complete response to a modern request ("Protocol Version Header",
+/// "Server Validation"). Application errors have status 200.
 #[must_use]
 pub fn status(request: &Message, answer: &Message) -> StatusCode {
     match answer.error_code() {
@@ -74,7 +76,7 @@ pub fn status(request: &Message, answer: &Message) -> StatusCode {
     }
 }
 
-/// Whether a request has in its `_meta` what every modern request must.
+/// Returns true if the request's `_meta` has all required fields of the modern era.
 pub(crate) fn is_complete(request: &Message) -> bool {
     #[derive(Deserialize)]
     struct Params<'a> {
@@ -124,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_says_something_else_is_found() {
+    fn header_that_contradicts_body_is_found() {
         let version = ("mcp-protocol-version", "2026-07-28");
         let call = ("mcp-method", "tools/call");
         let name = ("mcp-name", "query");
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_encoded_and_is_not_is_taken_as_it_is() {
+    fn value_without_base64_marker_is_not_decoded() {
         let params = format!(r#""name":"SGVsbG8=",{META}"#);
         let request = request("prompts/get", &params);
         let given = headers(&[
@@ -182,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_modern_by_its_body_or_by_its_header() {
+    fn request_is_modern_by_body_or_header() {
         let none = HeaderMap::new();
         assert!(is_modern(&request("tools/list", META), &none));
         assert!(is_modern(&request("initialize", META), &none));
@@ -201,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn only_errors_of_the_protocol_have_a_status_of_their_own() {
+    fn only_protocol_errors_have_error_status() {
         let id = RequestId::number(1);
         let whole = request("tools/call", META);
         let lacking = request("tools/call", "");

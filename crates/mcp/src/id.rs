@@ -1,6 +1,6 @@
 //! The id of a JSON-RPC request.
 //!
-//! Owns: when two ids are the same. Does not own: who waits for which answer.
+//! Owns: when two ids are equal. Does not own: which request a response answers.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -10,30 +10,30 @@ use crate::members::unescaped;
 
 /// The id of a request: a string or a number, as the JSON text it arrived as.
 ///
-/// Two ids are equal if they are the same JSON value: an answer may spell `"é"` as `"\u00e9"`,
-/// or `1.0` as `1`, and is still the answer. The string `"1"` and the number `1` differ.
+/// Two ids are equal if they are the same JSON value: a response may spell `"é"` as `"\u00e9"`, or
+/// `1.0` as `1`, and still answers the request. The string `"1"` and the number `1` differ.
 /// Integers are compared digit by digit, so none is too large. Clones share the text.
 #[derive(Clone)]
 pub struct RequestId {
     text: Arc<str>,
-    /// The one spelling all equal ids have; absent where `text` is that already.
+    /// The spelling that all equal ids share. `None` if `text` is that spelling.
     canonical: Option<Arc<str>>,
 }
 
 impl RequestId {
-    /// A number.
+    /// Creates a number id.
     #[must_use]
     pub fn number(number: i64) -> Self {
         Self::verbatim(&number.to_string())
     }
 
-    /// A string.
+    /// Creates a string id.
     #[must_use]
     pub fn string(text: &str) -> Self {
         Self::verbatim(&serde_json::Value::from(text).to_string())
     }
 
-    /// From the JSON text of a string or a number; anything else is no id.
+    /// Parses the JSON text of a string or a number. Returns `None` for anything else.
     #[must_use]
     pub fn from_json(json: &str) -> Option<Self> {
         match serde_json::from_str::<&serde_json::value::RawValue>(json) {
@@ -42,7 +42,7 @@ impl RequestId {
         }
     }
 
-    /// As [`Self::from_json`], for text that is known to be one JSON value without spaces around.
+    /// Parses as [`Self::from_json`] does, from one JSON value without surrounding spaces.
     pub(crate) fn from_valid_json(json: &str) -> Option<Self> {
         let canonical = match json.as_bytes().first()? {
             b'"' => canonical_string(json),
@@ -55,7 +55,7 @@ impl RequestId {
         })
     }
 
-    /// The id as JSON text, exactly as it arrived.
+    /// Returns the id as JSON text, exactly as it arrived.
     #[must_use]
     pub fn as_json(&self) -> &str {
         &self.text
@@ -73,8 +73,9 @@ impl RequestId {
     }
 }
 
-/// Only an escape lets one string be written in two ways. What has half a surrogate pair in it is
-/// no text, and no JSON is written for it here: its bytes are shown, as no text is.
+/// Returns the canonical spelling of a string, which differs only if there are escapes. A string
+/// with half a surrogate pair is not valid text. Its canonical spelling shows its bytes, which is
+/// not valid JSON and therefore equals no other string's.
 fn canonical_string(json: &str) -> Option<String> {
     if !json.contains('\\') {
         return None;
@@ -86,8 +87,8 @@ fn canonical_string(json: &str) -> Option<String> {
     })
 }
 
-/// Plain integers have one spelling, save for minus zero; the rest is compared as a double,
-/// which is what every peer makes of it.
+/// Returns the canonical spelling of a number. Plain integers other than minus zero have only one.
+/// All other numbers are compared as doubles, as other implementations do.
 fn canonical_number(json: &str) -> Option<String> {
     if json != "-0" && !json.contains(['.', 'e', 'E']) {
         return None;
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is_an_id() {
+    fn other_json_values_are_not_ids() {
         for json in ["null", "true", "{}", "[1]", "", "1 2", "\"", "01"] {
             assert!(RequestId::from_json(json).is_none(), "{json}");
         }

@@ -1,12 +1,12 @@
-//! Reading texts that may be large.
+//! Reading JSON texts that may be large.
 //!
-//! Owns: that a pass over more than [`threads::MAX_PASS`] bytes holds up no other session. Does not
-//! own: what is read.
+//! Owns: that reading more than [`threads::MAX_PASS`] bytes blocks no other session. Does not own:
+//! what is read.
 
 use memchr::memmem;
 use serde::Deserialize;
 
-/// Reads a value from a JSON text, as [`serde_json::from_str`] does.
+/// Parses a value from JSON text, as [`serde_json::from_str`] does.
 ///
 /// # Errors
 ///
@@ -15,7 +15,7 @@ pub fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Erro
     threads::pass(text.len(), || serde_json::from_str(text))
 }
 
-/// Returns whether `part` stands somewhere in the text.
+/// Returns true if the text contains `part`.
 #[must_use]
 pub fn contains(text: &[u8], part: &[u8]) -> bool {
     threads::pass(text.len(), || memmem::find(text, part).is_some())

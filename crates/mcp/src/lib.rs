@@ -1,10 +1,9 @@
-//! MCP on the wire.
+//! The MCP wire protocol.
 //!
-//! Owns: the JSON-RPC envelope around bytes that are never changed, the SSE codec, the eras and
-//! the translation between them, and the connection to a remote server over Streamable HTTP or
-//! HTTP+SSE.
-//! Does not own: who is signed in, what a user allowed, the bridge's sessions, any UI. It reads
-//! no environment and no clock but tokio's.
+//! Owns: the JSON-RPC envelope around bytes that are never changed, the SSE codec, the eras and the
+//! translation between them, and the connection to a server over Streamable HTTP or HTTP+SSE. Does
+//! not own: accounts, permissions, the bridge's sessions, and any UI. It reads no environment and
+//! no clock but tokio's.
 
 mod batch;
 pub mod elicitation;

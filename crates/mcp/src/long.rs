@@ -1,21 +1,21 @@
-//! A message that is not taken in, because of its length or for want of memory: read past without
-//! keeping it.
+//! A message that is skipped because it is too long or memory is exhausted. It is read without
+//! being stored.
 //!
-//! Owns: which request it is, wherever in the message its `id` stands; some hosts write it last.
-//! Does not own: the rest of the message, whether it is JSON at all.
+//! Owns: which request the message is, wherever its `id` is. Some hosts write it last. Does not
+//! own: the rest of the message, and whether it is JSON at all.
 
 use crate::RequestId;
 
-/// The longest member that is looked at, in bytes: ids and names of methods are far shorter.
+/// The longest member that is stored, in bytes. Ids and method names are far shorter.
 const MAX_TOKEN: usize = 1024;
 
-/// What has been seen of the message.
+/// The state of the scan.
 #[derive(Debug, Default)]
 pub struct LongMessage {
     depth: usize,
     in_string: bool,
     is_escaped: bool,
-    /// Whether the message is an object; its members stand at depth 1.
+    /// True if the message is an object. Its members are at depth 1.
     is_object: bool,
     name: Vec<u8>,
     token: Vec<u8>,
@@ -23,23 +23,23 @@ pub struct LongMessage {
     has_method: bool,
 }
 
-/// What the message is.
+/// The kind of a skipped message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum LongKind {
     /// A request with this id.
     Request(RequestId),
-    /// The answer to a request with this id.
+    /// The response to the request with this id.
     Response(RequestId),
-    /// A notification, several messages, or nothing that can be read.
+    /// A notification, several messages, or nothing readable.
     Other,
 }
 
 impl LongMessage {
-    /// Takes the next part of the message.
+    /// Scans the next part of the message.
     pub fn read(&mut self, mut part: &[u8]) {
         while let Some((&byte, rest)) = part.split_first() {
             if self.in_string && self.depth > 1 && !self.is_escaped {
-                // Nearly all of a long message.
+                // Most bytes of a long message are in strings.
                 let end = memchr::memchr2(b'"', b'\\', part).unwrap_or(part.len());
                 if end > 0 {
                     part = &part[end..];
@@ -51,7 +51,7 @@ impl LongMessage {
         }
     }
 
-    /// Tells what the message was, after its last part.
+    /// Returns the kind of the message, after its last part.
     #[must_use]
     pub fn kind(self) -> LongKind {
         match self.id {

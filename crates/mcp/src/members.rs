@@ -1,7 +1,7 @@
-//! The members of a JSON object, whatever their names and however often they stand.
+//! The members of a JSON object, with any names and any repetitions.
 //!
-//! Owns: reading names as bytes. A name may be no text at all (half a surrogate pair), and one
-//! that nobody asked for must not hide the others. Does not own: what a value is.
+//! Owns: reading names as bytes. A name may be invalid text (half a surrogate pair), and an
+//! irrelevant name must not hide the others. Does not own: what a value is.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,12 +10,11 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Shows `take` each member of the object that this text is, in order; what `take` says is wrong
-/// ends that.
+/// Calls `take` for each member of the object, in order. An error of `take` ends that.
 ///
 /// # Errors
 ///
-/// Where the text is not one object, and what `take` says.
+/// If the text is not one object, and the errors of `take`.
 pub(crate) fn each<'a>(
     object: &'a str,
     take: impl FnMut(&[u8], &'a RawValue) -> Result<(), &'static str>,
@@ -27,7 +26,8 @@ pub(crate) fn each<'a>(
     })
 }
 
-/// The value of this name; the last one where there are several, as most readers have it.
+/// Returns the value with this name. If there are several it is the last one, as most readers have
+/// it.
 pub(crate) fn find<'a>(object: &'a str, wanted: &str) -> Option<&'a RawValue> {
     let mut found = None;
     each(object, |name, value| {
@@ -61,12 +61,12 @@ where
     }
 }
 
-/// The JSON string without its escapes; half a surrogate pair is encoded as if it were a
+/// Decodes the escapes of a JSON string. Half a surrogate pair is encoded as if it were a
 /// character.
 ///
 /// # Errors
 ///
-/// Where the text is no string.
+/// If the text is not a string.
 pub(crate) fn unescaped(json: &str) -> Result<Cow<'_, [u8]>, serde_json::Error> {
     #[derive(Deserialize)]
     struct Bytes<'a>(#[serde(borrow)] Cow<'a, [u8]>);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn no_name_hides_another() {
+    fn invalid_name_hides_no_other() {
         let odd = r#"{"\ud800":1,"":2,"a":[3.0] ,"\u0061":"four","\udc00\ud83d":5}"#;
         assert_eq!(found(odd, "a"), Some(r#""four""#), "the last one");
         assert_eq!(found(odd, ""), Some("2"));
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_one_object_has_members() {
+    fn other_texts_have_no_members() {
         for text in ["", "1", "[]", r#"{"a":1"#, r#"{"a":1} 2"#, r#"{"a":1,}"#] {
             assert_eq!(found(text, "a"), None, "{text}");
         }

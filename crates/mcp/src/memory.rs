@@ -1,19 +1,19 @@
-//! How much memory messages may take.
+//! The memory that messages may take.
 //!
-//! A message counts from its first bytes until its last copy is dropped, in whatever queue or body
-//! that is: its bytes own their [`Reservation`]. A reader reserves before it reads on, and waits
-//! where there is no room. So a peer that sends more than is taken meets a connection that is not
-//! read.
+//! A message counts from its first bytes until its last copy is dropped, in any queue or body,
+//! because its bytes own their [`Reservation`]. A reader reserves memory before it reads on, and
+//! waits while there is none. So a peer that sends more than is consumed is not read any more.
 //!
-//! Owns: the counts, and the order of those that wait. Does not own: what is read, and which
+//! Owns: the counts, and the order of waiting readers. Does not own: what is read, and which
 //! connection is cut off.
 //!
-//! Nothing waits for ever:
-//! - Of the reservations of an account, and of the accounts of a budget, one at a time may exceed the
-//!   limit. A message that is longer than what is left goes on growing, until it is delivered. The
-//!   one that exceeds an account belongs to whichever account exceeds the budget, so it waits for
+//! No wait is endless:
+//! - In each account one reservation, and in the budget one account, may exceed the limit at a
+//!   time. A message that exceeds the rest continues to grow until it is delivered. The message
+//!   that exceeds an account belongs to the account that exceeds the budget, so it waits for
 //!   neither.
-//! - What is not delivered is found by [`Account::outstayed`], and the host or server that holds it up is cut off.
+//! - [`Account::overdue`] detects a message that is not delivered, and the host or server that
+//!   delays it is cut off.
 
 mod pool;
 
@@ -26,32 +26,33 @@ use tokio::time::Instant;
 
 use pool::{Pool, Queue};
 
-/// What all messages of one direction may take together, in bytes. With one account that exceeds it
-/// ([`MAX_ACCOUNT`] and a message of 64 MiB), that is 128 MiB at most, in each direction.
+/// The limit of all messages of one direction together, in bytes. With one account that exceeds it
+/// ([`MAX_ACCOUNT`] and a message of 64 MiB), that is at most 128 MiB in each direction.
 const MAX_TOTAL: usize = 48 << 20;
 
-/// What the messages of one account may take together, in bytes. One message more may exceed it.
+/// The limit of the messages of one account together, in bytes. One message may exceed it.
 const MAX_ACCOUNT: usize = 16 << 20;
 
-/// What each account has to itself, in bytes: it never waits for another one with less.
+/// The memory that each account has to itself, in bytes. An account that uses less never waits for
+/// another one.
 pub const FLOOR: usize = 1 << 20;
 
-/// Messages of at most so many bytes are not counted. The queues hold a few hundred of them.
+/// Messages of up to this many bytes are not counted. The queues hold a few hundred of them.
 pub const MAX_UNCOUNTED: usize = 4096;
 
-/// A reservation grows by so many bytes at least, so that not every read counts.
+/// A reservation grows by at least this many bytes, so that not every read takes the locks.
 const STEP: usize = 64 << 10;
 
-/// How long memory may be held and not freed before the one that holds it is cut, if others wait.
+/// How long memory may be held before its holder is cut off, if others wait.
 const HOLD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long others have to wait before that.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often that is looked at.
+/// How often that is checked.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the messages of all accounts may take together. Clones share it.
+/// The memory of all accounts together. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Budget(Arc<BudgetState>);
 
@@ -78,7 +79,7 @@ impl Budget {
         }))
     }
 
-    /// Opens an account, for one direction of one session.
+    /// Opens an account for one direction of one session.
     #[must_use]
     pub fn account(&self) -> Account {
         self.account_with_limit(MAX_ACCOUNT)
@@ -96,7 +97,8 @@ impl Budget {
         }))
     }
 
-    /// Waits until what is held since `since` has been held for too long and others wait for it.
+    /// Waits until memory that is held since `since` is overdue: it is held for too long, and
+    /// others wait for it.
     pub async fn overdue(&self, since: Instant) {
         tokio::time::sleep_until(since + HOLD_TIMEOUT).await;
         while !self.is_short() {
@@ -104,7 +106,7 @@ impl Budget {
         }
     }
 
-    /// Returns whether an account has waited for a while.
+    /// Returns true if an account has waited for some time.
     fn is_short(&self) -> bool {
         self.0.queue.waits_for(WAIT_TIMEOUT)
     }
@@ -118,7 +120,7 @@ impl Budget {
     }
 }
 
-/// The messages of one direction of one session. Clones share it.
+/// The memory of one direction of one session. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Account(Arc<AccountState>);
 
@@ -133,12 +135,12 @@ struct AccountState {
 #[derive(Debug)]
 struct Used {
     pool: Pool,
-    /// How much of it is over the [`FLOOR`], and counts in the budget.
+    /// How much of it exceeds the [`FLOOR`] and counts in the budget.
     shared: usize,
 }
 
 impl Account {
-    /// Begins a reservation, which holds nothing yet.
+    /// Creates an empty reservation.
     #[must_use]
     pub fn reserve(&self) -> Reservation {
         Reservation {
@@ -149,7 +151,7 @@ impl Account {
         }
     }
 
-    /// Counts bytes that are there already, whether there is room or not.
+    /// Counts bytes that exist already, even if there is no room.
     #[must_use]
     pub fn count(&self, bytes: Bytes) -> Bytes {
         let mut reservation = self.reserve();
@@ -167,13 +169,13 @@ impl Account {
         reservation.own(bytes)
     }
 
-    /// Returns whether it holds more than the [`FLOOR`].
+    /// Returns true if the account holds more than the [`FLOOR`].
     #[must_use]
     pub fn is_over_floor(&self) -> bool {
         self.used().shared > 0
     }
 
-    /// Returns whether there is room for more.
+    /// Returns true if there is room for more.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.used().pool.has_room()
@@ -185,8 +187,8 @@ impl Account {
         self.0.queue.until(attempt).await;
     }
 
-    /// Waits until this account, which holds memory since `since`, has held it for too long and
-    /// others wait for it.
+    /// Waits until memory that this account holds since `since` is overdue: it is held for too
+    /// long, and others wait for it.
     pub async fn overdue(&self, since: Instant) {
         loop {
             self.0.budget.overdue(since).await;
@@ -208,13 +210,13 @@ impl Used {
     }
 }
 
-/// Where there is no room.
+/// Which limit is exhausted.
 enum Full {
     Account,
     Budget,
 }
 
-/// Where a reservation waits already, and whether it is the first one there.
+/// The queue in which a reservation waits, and whether it is the first one there.
 #[derive(Clone, Copy)]
 enum Turn {
     None,
@@ -222,7 +224,7 @@ enum Turn {
     InBudget(bool),
 }
 
-/// Memory that one message takes. It is given back when this is dropped.
+/// The memory of one message. Dropping it returns the memory.
 #[derive(Debug)]
 pub struct Reservation {
     id: u64,
@@ -232,8 +234,8 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// Reserves memory for a message of so many bytes, if it does not hold that much, and waits
-    /// until there is room. What is held stays held if the waiting is given up.
+    /// Grows the reservation to a message of this many bytes, and waits until there is room. If the
+    /// wait is cancelled, the reservation keeps what it holds.
     pub async fn grow(&mut self, length: usize) {
         if length <= self.held || length <= MAX_UNCOUNTED {
             return;
@@ -244,7 +246,7 @@ impl Reservation {
         };
         let account = Arc::clone(&self.account.0);
         let mut taken = self.take(more, Turn::None);
-        // One queue is left before the other one is entered.
+        // A reservation waits in one queue at a time.
         while let Err(full) = taken {
             taken = match full {
                 Full::Account => {
@@ -268,7 +270,8 @@ impl Reservation {
         }
     }
 
-    /// Makes bytes that count until their last copy is dropped. Gives back what they do not take.
+    /// Binds the reservation to the bytes until their last copy is dropped. Returns memory that
+    /// they do not need.
     #[must_use]
     pub fn own(mut self, bytes: Bytes) -> Bytes {
         match self.held {
@@ -283,8 +286,8 @@ impl Reservation {
         }
     }
 
-    /// Waits until this has been held for too long and others wait for it; for ever while it holds
-    /// nothing.
+    /// Waits until this reservation is overdue: it is held for too long, and others wait for it.
+    /// Never returns while it is empty.
     pub async fn overdue(&self) {
         match self.held {
             0 => std::future::pending().await,
@@ -299,7 +302,7 @@ impl Reservation {
         let is_next = match turn {
             Turn::None => own.queue.is_empty(),
             Turn::InAccount(is_first) => is_first,
-            // It had its turn.
+            // It has already had its turn in the account's queue.
             Turn::InBudget(_) => true,
         };
         if !used.pool.admits(self.id, more, false, is_next) {
@@ -359,14 +362,15 @@ impl Drop for Reservation {
     }
 }
 
-/// Bytes and what they take.
+/// Bytes, and the memory that they take.
 struct Owned {
     bytes: Bytes,
     _reservation: Reservation,
 }
 
 impl Drop for Owned {
-    /// Other tasks go on while the system takes back the pages of a large message.
+    /// Runs as blocking work, because the system takes long to release the pages of a large
+    /// message.
     fn drop(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
         if bytes.len() > threads::MAX_PASS {

@@ -1,8 +1,8 @@
 //! One JSON-RPC message, whose bytes are never changed.
 //!
-//! Owns: the envelope (`jsonrpc`, `id`, `method`, and where `params`, `result` and `error` lie),
-//! and the few messages of our own. Does not own: what is inside; that is somebody else's text
-//! and is handed on as it came, unknown fields, odd numbers, escapes and all.
+//! Owns: the envelope (`jsonrpc`, `id`, `method`, and the positions of `params`, `result` and
+//! `error`), and building the few messages that Postern sends itself. Does not own: the content,
+//! which passes unchanged, with unknown fields, odd numbers and escapes.
 
 mod param_ranges;
 
@@ -19,59 +19,59 @@ use crate::memory::Account;
 use crate::{RequestId, json, members};
 use param_ranges::ParamRanges;
 
-/// The text is no JSON (JSON-RPC 2.0, section 5.1).
+/// The text is not JSON (JSON-RPC 2.0 §5.1).
 pub const PARSE_ERROR: i64 = -32700;
-/// The JSON is no message (JSON-RPC 2.0, section 5.1).
+/// The JSON is not a message (JSON-RPC 2.0 §5.1).
 pub const INVALID_REQUEST: i64 = -32600;
-/// The method does not exist (JSON-RPC 2.0, section 5.1).
+/// The method does not exist (JSON-RPC 2.0 §5.1).
 pub const METHOD_NOT_FOUND: i64 = -32601;
-/// The parameters are not what the method takes (JSON-RPC 2.0, section 5.1).
+/// The parameters are invalid (JSON-RPC 2.0 §5.1).
 pub const INVALID_PARAMS: i64 = -32602;
-/// It failed for a reason of its own (JSON-RPC 2.0, section 5.1).
+/// The request failed for an internal reason (JSON-RPC 2.0 §5.1).
 pub const INTERNAL_ERROR: i64 = -32603;
 
-/// How many messages a host may send in one array. Each is answered, so that a short line of numbers
-/// would make as many errors; no host is known to send more than a few dozen.
+/// How many messages a host may send in one array. Each gets a response, so a short line of numbers
+/// would cause as many errors. Known hosts send at most a few dozen.
 pub const MAX_BATCH_MESSAGES: usize = 1000;
 
-/// One message and the bytes it came as. Clones share the bytes.
+/// One message and the bytes it arrived as. Clones share the bytes.
 #[derive(Clone)]
 pub struct Message {
     bytes: Bytes,
     kind: Kind,
-    /// Where `params`, `result` or `error` lies in `bytes`, whichever the kind has.
+    /// The position of `params`, `result` or `error` in `bytes`.
     body: Option<Range<usize>>,
-    /// Where in `params` lies what is read of them.
+    /// The positions of the values in `params` that are read.
     param_ranges: Option<Arc<ParamRanges>>,
 }
 
-/// What a message is.
+/// The kind of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Wants an answer.
+    /// Expects a response.
     Request {
-        /// To be repeated in the answer.
+        /// The id that the response repeats.
         id: RequestId,
-        /// What is asked for.
+        /// The requested method.
         method: Arc<str>,
     },
-    /// Wants none.
+    /// Expects no response.
     Notification {
-        /// What is told.
+        /// The method of the notification.
         method: Arc<str>,
     },
-    /// The answer to a request.
+    /// The response to a request.
     Response {
-        /// Of the request.
+        /// The id of the request.
         id: RequestId,
-        /// Whether it carries `error` instead of `result`.
+        /// True if it carries `error` instead of `result`.
         is_error: bool,
     },
     /// An error about a message whose id could not be read (`"id": null`, or none).
     ErrorWithoutId,
 }
 
-/// Why bytes are not one message. Says nothing of their content.
+/// Why bytes are not one message. Its text quotes nothing of them.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseError {
     /// JSON is UTF-8 (RFC 8259, section 8.1).
@@ -80,7 +80,7 @@ pub enum ParseError {
     /// Not JSON, or cut off.
     #[error("the message is not JSON ({0})")]
     NotJson(String),
-    /// Several messages in one array where only one is taken.
+    /// Several messages in one array where only one is accepted.
     #[error("several messages in one array; hint: send each on its own")]
     Batch,
     /// An array without a message.
@@ -92,20 +92,20 @@ pub enum ParseError {
     /// `initialize` in an array (2025-03-26, basic/lifecycle).
     #[error("`initialize` in an array of messages; hint: send it on its own")]
     InitializeInBatch,
-    /// JSON, but not a JSON-RPC 2.0 message as MCP has them.
+    /// JSON, but not a JSON-RPC 2.0 message as MCP defines them.
     #[error("the message is not JSON-RPC 2.0: {0}")]
     Invalid(String),
 }
 
 impl Message {
-    /// Reads the envelope and keeps the bytes.
+    /// Parses the envelope and keeps the bytes.
     ///
     /// # Errors
     ///
-    /// Where the bytes are not exactly one message. A name that stands twice in the envelope is
-    /// refused: two readers could see two different messages.
+    /// If the bytes are not exactly one message. A repeated name in the envelope is an error,
+    /// because two readers could see two different messages.
     ///
-    /// Other tasks go on while a large message is read ([`threads::pass`]).
+    /// Other tasks continue while a large message is parsed ([`threads::pass`]).
     pub fn parse(bytes: Bytes) -> Result<Self, ParseError> {
         threads::pass(bytes.len(), || Self::parse_here(bytes))
     }
@@ -126,24 +126,24 @@ impl Message {
         })
     }
 
-    /// The message as it came.
+    /// Returns the message as it arrived.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// Counts the memory of a message that was made here.
+    /// Counts the memory of a message that was built here.
     pub fn count(&mut self, memory: &Account) {
         self.bytes = memory.count(std::mem::take(&mut self.bytes));
     }
 
-    /// What it is.
+    /// Returns the kind of the message.
     #[must_use]
     pub fn kind(&self) -> &Kind {
         &self.kind
     }
 
-    /// The id of a request or a response.
+    /// Returns the id of a request or a response.
     #[must_use]
     pub fn id(&self) -> Option<&RequestId> {
         match &self.kind {
@@ -152,7 +152,7 @@ impl Message {
         }
     }
 
-    /// The method of a request or a notification.
+    /// Returns the method of a request or a notification.
     #[must_use]
     pub fn method(&self) -> Option<&str> {
         match &self.kind {
@@ -161,7 +161,7 @@ impl Message {
         }
     }
 
-    /// The parameters of a request or a notification.
+    /// Returns the parameters of a request or a notification.
     #[must_use]
     pub fn params(&self) -> Option<&RawValue> {
         match self.kind {
@@ -170,7 +170,7 @@ impl Message {
         }
     }
 
-    /// The result of a response.
+    /// Returns the result of a response.
     #[must_use]
     pub fn result(&self) -> Option<&RawValue> {
         match self.kind {
@@ -184,7 +184,7 @@ impl Message {
         }
     }
 
-    /// The error of a response, or of a message that has no id.
+    /// Returns the error of a response, or of a message without an id.
     #[must_use]
     pub fn error(&self) -> Option<&RawValue> {
         match self.kind {
@@ -197,8 +197,8 @@ impl Message {
         }
     }
 
-    /// The progress token that a request gives in `_meta`, or that `notifications/progress` repeats:
-    /// a string or a number, as ids are (2025-11-25, basic/utilities/progress).
+    /// Returns the progress token of a request's `_meta` or of `notifications/progress`: a string
+    /// or a number, like an id (2025-11-25, basic/utilities/progress).
     #[must_use]
     pub fn progress_token(&self) -> Option<RequestId> {
         let ranges = self.param_ranges.as_deref()?;
@@ -212,28 +212,28 @@ impl Message {
         RequestId::from_json(self.text(token.as_ref()?)?)
     }
 
-    /// Where in `params` lies what is read of them.
+    /// Returns the positions of the values in `params` that are read.
     pub(crate) fn param_ranges(&self) -> Option<&ParamRanges> {
         self.param_ranges.as_deref()
     }
 
-    /// The JSON text in this range of the message.
+    /// Returns the JSON text in this range of the message.
     pub(crate) fn text(&self, range: &Range<usize>) -> Option<&str> {
         std::str::from_utf8(self.bytes.get(range.clone())?).ok()
     }
 
-    /// Whether it wants no answer.
+    /// Returns true if the message expects no response.
     pub(crate) fn is_no_request(&self) -> bool {
         !matches!(self.kind, Kind::Request { .. })
     }
 
-    /// Whether it is the answer to this request.
+    /// Returns true if this is the response to the request.
     #[must_use]
     pub fn answers(&self, request: &RequestId) -> bool {
         self.method().is_none() && self.id() == Some(request)
     }
 
-    /// The code of the error that this is, if it is one.
+    /// Returns the code of the error. Returns `None` if this is not an error.
     #[must_use]
     pub fn error_code(&self) -> Option<i64> {
         #[derive(Deserialize)]
@@ -244,10 +244,11 @@ impl Message {
         error.map(|error| error.code)
     }
 
-    /// The message without line breaks, as stdio framing wants it, and without one at its end.
+    /// Returns the message without line breaks, as stdio framing requires, and without one at its
+    /// end.
     ///
-    /// JSON has raw line breaks only between its tokens, where they mean nothing. Copies only if
-    /// there is one.
+    /// JSON has raw line breaks only between tokens, where they mean nothing. Copies only if there
+    /// is one.
     #[must_use]
     pub fn line(&self) -> Bytes {
         threads::pass(self.bytes.len(), || self.line_here())
@@ -271,11 +272,11 @@ impl Message {
     }
 }
 
-/// Messages of our own.
+/// Messages that Postern builds.
 impl Message {
-    /// The answer to the request `id`.
+    /// Builds the response to the request `id`.
     ///
-    /// A result that cannot be serialised becomes the error -32603.
+    /// A result that cannot be serialized becomes the error -32603.
     #[must_use]
     pub fn response(id: &RequestId, result: &impl Serialize) -> Self {
         match serde_json::value::to_raw_value(result) {
@@ -286,7 +287,8 @@ impl Message {
         }
     }
 
-    /// The answer that the request `id` failed, or that something unreadable did.
+    /// Builds the error response to the request `id`, or to an unreadable message if that is
+    /// `None`.
     #[must_use]
     pub fn error_response(
         id: Option<&RequestId>,
@@ -306,14 +308,14 @@ impl Message {
         Self::build(kind, Some(id), Some(("error", &error.to_string())))
     }
 
-    /// The same error as the answer to `id`; `None` if this is no error. For what a server says
-    /// without naming the request it means.
+    /// Builds an error response to `id` with the error of this message, for servers whose error
+    /// does not name the request. Returns `None` if this is not an error.
     #[must_use]
     pub fn error_for(&self, id: &RequestId) -> Option<Self> {
         Some(Self::raw_error(id, self.error()?.get()))
     }
 
-    /// A notification.
+    /// Builds a notification.
     #[must_use]
     pub fn notification(method: &str, params: Option<Value>) -> Self {
         let kind = Kind::Notification {
@@ -323,7 +325,7 @@ impl Message {
         Self::build(kind, None, params.as_deref().map(|text| ("params", text)))
     }
 
-    /// A request.
+    /// Builds a request.
     #[must_use]
     pub fn request(id: &RequestId, method: &str, params: Option<Value>) -> Self {
         let kind = Kind::Request {
@@ -335,8 +337,8 @@ impl Message {
         Self::build(kind, Some(id.as_json()), body)
     }
 
-    /// The request that this takes back, if it is `notifications/cancelled` (2025-11-25,
-    /// basic/utilities/cancellation).
+    /// Returns the id of the cancelled request. Returns `None` if this is not
+    /// `notifications/cancelled` (2025-11-25, basic/utilities/cancellation).
     #[must_use]
     pub fn cancels(&self) -> Option<RequestId> {
         #[derive(Deserialize)]
@@ -351,13 +353,13 @@ impl Message {
         RequestId::from_json(cancelled.request_id.get())
     }
 
-    /// The notification that takes the request `id` back.
+    /// Builds the notification that cancels the request `id`.
     pub(crate) fn cancellation(id: &RequestId) -> Self {
         let params = format!(r#"{{"requestId":{}}}"#, id.as_json());
         Self::raw_notification("notifications/cancelled", &params)
     }
 
-    /// The same, with why, for a person who reads it.
+    /// Builds the notification that cancels the request `id`, with a reason for users.
     #[must_use]
     pub fn cancellation_with_reason(id: &RequestId, reason: &str) -> Self {
         let (id, reason) = (id.as_json(), Value::from(reason));
@@ -365,8 +367,8 @@ impl Message {
         Self::raw_notification("notifications/cancelled", &params)
     }
 
-    /// The same request under another id; `None` if this is none. Nothing of the envelope but
-    /// what JSON-RPC knows goes along.
+    /// Builds the same request with another id. Returns `None` if this is not a request. Only the
+    /// members of the envelope that JSON-RPC defines are kept.
     #[must_use]
     pub fn with_id(&self, id: &RequestId) -> Option<Self> {
         let Kind::Request { method, .. } = &self.kind else {
@@ -379,7 +381,7 @@ impl Message {
         ))
     }
 
-    /// A request whose parameters are this JSON text.
+    /// Builds a request with this JSON text as its parameters.
     pub(crate) fn raw_request(id: &RequestId, method: &str, params: Option<&str>) -> Self {
         let kind = Kind::Request {
             id: id.clone(),
@@ -389,7 +391,7 @@ impl Message {
         Self::build(kind, Some(id.as_json()), body)
     }
 
-    /// A notification whose parameters are this JSON text.
+    /// Builds a notification with this JSON text as its parameters.
     pub(crate) fn raw_notification(method: &str, params: &str) -> Self {
         let kind = Kind::Notification {
             method: method.into(),
@@ -397,7 +399,7 @@ impl Message {
         Self::build(kind, None, Some(("params", params)))
     }
 
-    /// The answer to the request `id` whose result is this JSON text.
+    /// Builds the response to the request `id` with this JSON text as its result.
     pub(crate) fn raw_response(id: &RequestId, result: &str) -> Self {
         let kind = Kind::Response {
             id: id.clone(),
@@ -406,7 +408,7 @@ impl Message {
         Self::build(kind, Some(id.as_json()), Some(("result", result)))
     }
 
-    /// The answer to the request `id` whose error is this JSON text.
+    /// Builds the response to the request `id` with this JSON text as its error.
     pub(crate) fn raw_error(id: &RequestId, error: &str) -> Self {
         let kind = Kind::Response {
             id: id.clone(),
@@ -449,7 +451,7 @@ impl Message {
     }
 }
 
-/// Shows what the message is, never what it says.
+/// Shows the kind and length of the message, never its content.
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Message({:?}, {} bytes)", self.kind, self.bytes.len())
@@ -457,7 +459,7 @@ impl fmt::Debug for Message {
 }
 
 impl ParseError {
-    /// What JSON-RPC answers to such bytes: an error whose id is null.
+    /// Builds the JSON-RPC error for such bytes, whose id is null.
     #[must_use]
     pub fn to_response(&self) -> Message {
         let code = match self {
@@ -472,7 +474,7 @@ impl ParseError {
     }
 }
 
-/// The envelope, borrowed. `Some` means that the name is there, whatever its value.
+/// The envelope, borrowed. `Some` means that the name is present, with any value.
 #[derive(Default)]
 struct Envelope<'a> {
     jsonrpc: Option<&'a RawValue>,
@@ -506,12 +508,12 @@ impl<'a> Envelope<'a> {
 
     fn take(&mut self, name: &[u8], value: &'a RawValue) -> Result<(), &'static str> {
         let (place, twice) = match name {
-            b"jsonrpc" => (&mut self.jsonrpc, "it has two of `jsonrpc`"),
-            b"id" => (&mut self.id, "it has two of `id`"),
-            b"method" => (&mut self.method, "it has two of `method`"),
-            b"params" => (&mut self.params, "it has two of `params`"),
-            b"result" => (&mut self.result, "it has two of `result`"),
-            b"error" => (&mut self.error, "it has two of `error`"),
+            b"jsonrpc" => (&mut self.jsonrpc, "duplicate `jsonrpc`"),
+            b"id" => (&mut self.id, "duplicate `id`"),
+            b"method" => (&mut self.method, "duplicate `method`"),
+            b"params" => (&mut self.params, "duplicate `params`"),
+            b"result" => (&mut self.result, "duplicate `result`"),
+            b"error" => (&mut self.error, "duplicate `error`"),
             _ => return Ok(()),
         };
         match place.replace(value) {
@@ -555,7 +557,8 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// `"error": null` beside a result is how JSON-RPC 1.0 says that nothing failed.
+    /// Returns true if this is an error. `"error": null` beside a result is how JSON-RPC 1.0 marks
+    /// success.
     fn failed(&self) -> bool {
         match (self.result, self.error) {
             (Some(_), Some(error)) => !is_null(error),
@@ -589,7 +592,8 @@ fn string(raw: &RawValue) -> Option<std::borrow::Cow<'_, str>> {
     }
 }
 
-/// Every member is taken raw, so that an error can name one of ours but no content.
+/// Converts a parse error. All members are read raw, so the error names at most members of the
+/// envelope and no content.
 fn not_an_envelope(error: &serde_json::Error) -> ParseError {
     if error.is_data() {
         ParseError::Invalid(error.to_string())

@@ -1,18 +1,19 @@
-//! The rounds in which a server is given what it needs before it answers (2026-07-28,
-//! basic/patterns/mrtr).
+//! Multi Round-Trip Requests: a server requires input before it responds, and the client retries
+//! with it (2026-07-28, basic/patterns/mrtr).
 //!
-//! Owns: telling a state of ours, by which a host has to come back to the very connection that
-//! gave it out, from the states of servers, which are good everywhere.
+//! Owns: telling apart the request states of a connection, with which a host has to return to that
+//! same connection, and the states of servers, which are valid on any connection.
 
 use serde::Deserialize;
 
 use crate::era::lenient;
 use crate::{Message, json};
 
-/// How states of ours begin, and ids.
+/// The prefix of Postern's request states and request ids.
 pub(crate) const ID_PREFIX: &str = "postern:";
 
-/// The state that a result names whose request its connection keeps open.
+/// Returns the state in a result that requires input, if a connection keeps the request open for
+/// it.
 #[must_use]
 pub fn kept_state(answer: &Message) -> Option<String> {
     if !json::contains(answer.bytes(), ID_PREFIX.as_bytes()) {
@@ -23,7 +24,7 @@ pub fn kept_state(answer: &Message) -> Option<String> {
     result.own().filter(|_| asks)
 }
 
-/// The state of ours with which a request comes back.
+/// Returns the connection's state with which a host retries a request.
 #[must_use]
 pub fn resumed_state(request: &Message) -> Option<String> {
     if !json::contains(request.bytes(), ID_PREFIX.as_bytes()) {
@@ -56,14 +57,14 @@ pub(crate) mod tests {
     use super::{kept_state, resumed_state};
     use crate::Message;
 
-    /// A message with this in it.
+    /// Builds a message with this body.
     pub(crate) fn message(body: &str) -> Message {
         let text = format!(r#"{{"jsonrpc":"2.0","id":1,{body}}}"#);
         Message::parse(Bytes::from(text)).unwrap()
     }
 
     #[test]
-    fn a_state_of_ours_is_told_from_others() {
+    fn connection_state_differs_from_server_state() {
         let state = Some("postern:n:1".to_owned());
         let asks =
             message(r#""result":{"resultType":"input_required","requestState":"postern:n:1"}"#);

@@ -1,4 +1,6 @@
 //! Changing a part of a JSON object and leaving the rest as it was written.
+//!
+//! Owns: the members of an object as JSON texts. Does not own: what they mean.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,7 +15,7 @@ use crate::{Message, RequestId, json};
 pub(crate) struct Object<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Object<'a> {
-    /// Of a JSON text; without members, if it is no object.
+    /// Parses JSON text. The result is empty if it is not an object.
     pub(crate) fn parse(text: &'a str) -> Self {
         threads::pass(text.len(), || {
             let mut text = serde_json::Deserializer::from_str(text);
@@ -25,29 +27,30 @@ impl<'a> Object<'a> {
         raw.map(|raw| Self::parse(raw.get())).unwrap_or_default()
     }
 
-    /// The value of that name; the last one, as most readers have it.
+    /// Returns the value with this name. If there are several it is the last one, as most readers
+    /// have it.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().rfind(|(key, _)| is(key, name));
         found.map(|(_, value)| value.as_ref())
     }
 
-    /// The value of that name, if it is a string.
+    /// Returns the value with this name if it is a string.
     pub(crate) fn string(&self, name: &str) -> Option<String> {
         json::read(self.get(name)?).ok()
     }
 
-    /// The object of that name; without members, if there is none.
+    /// Returns the object with this name. The result is empty if there is none.
     pub(crate) fn object(&self, name: &str) -> Object<'_> {
         self.get(name).map(Object::parse).unwrap_or_default()
     }
 
-    /// Puts a value, a JSON text, in the place of the one of that name, or at the end.
+    /// Sets the value with this name, a JSON text, at the end.
     pub(crate) fn put(&mut self, name: &str, value: impl Into<Cow<'a, str>>) {
         self.cut(name);
         self.0.push((Cow::Owned(quoted(name)), value.into()));
     }
 
-    /// Takes out what has that name.
+    /// Removes the members with this name.
     pub(crate) fn cut(&mut self, name: &str) {
         self.0.retain(|(key, _)| !is(key, name));
     }
@@ -56,7 +59,7 @@ impl<'a> Object<'a> {
         self.0.is_empty()
     }
 
-    /// The names, as texts, and the values, as JSON.
+    /// Returns the names as text, and the values as JSON.
     pub(crate) fn members(&self) -> impl Iterator<Item = (String, &str)> {
         self.0.iter().filter_map(|(key, value)| {
             let key = serde_json::from_str(key).ok()?;
@@ -79,12 +82,12 @@ impl<'a> Object<'a> {
     }
 }
 
-/// A text as JSON.
+/// Returns a text as a JSON string.
 pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// The same message with other parameters, or with another id.
+/// Builds the same message with other parameters, and with another id if it is a request.
 pub(crate) fn with(message: &Message, id: Option<&RequestId>, params: &str) -> Message {
     let method = message.method().unwrap_or_default();
     match id {
@@ -120,7 +123,7 @@ mod tests {
     use super::Object;
 
     #[test]
-    fn what_is_not_touched_stays_as_it_was_written() {
+    fn untouched_members_keep_their_bytes() {
         let text = r#"{ "a": 1.0, "b\u0063": {"x": 1e2 , "y":[ ]}, "d":"\u00e9"}"#;
         let mut object = Object::parse(text);
         assert_eq!(object.get("bc"), Some(r#"{"x": 1e2 , "y":[ ]}"#));

@@ -1,56 +1,57 @@
-//! Server-sent events: the stream format of WHATWG HTML, section 9.2.
+//! Server-sent events (WHATWG HTML §9.2).
 //!
-//! Owns: bytes to events and back. Does not own: reconnecting, or what the data means.
+//! Owns: encoding and decoding events. Does not own: reconnecting, and what the data means.
 
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// What of an event is made at once by [`parts`], in bytes, roughly.
+/// The approximate size of the parts that [`parts`] returns, in bytes.
 const MAX_PART: usize = 64 << 10;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// One event.
 ///
-/// Unlike a browser, the decoder also hands out a block that has only `id` or `retry`, with empty
-/// data: MCP servers prime a stream with one (2025-11-25, Streamable HTTP, "Sending Messages").
+/// Unlike a browser, the decoder also returns a block that has only `id` or `retry`, with empty
+/// data, because MCP servers prime a stream with one (2025-11-25, Streamable HTTP, "Sending
+/// Messages").
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
-    /// Its type; absent means `message`.
+    /// The type. `None` means `message`.
     pub event: Option<String>,
-    /// Its data, several lines joined by line feeds. Shares the chunk's memory where it can.
+    /// The data, with several lines joined by line feeds. Shares the chunk's memory if possible.
     pub data: Bytes,
-    /// The id that this very event sets; an empty one forgets the last.
+    /// The id that this event sets. An empty one clears the last id.
     pub id: Option<String>,
-    /// How long to wait before a reconnect.
+    /// How long to wait before reconnecting.
     pub retry: Option<Duration>,
 }
 
-/// An event is longer than allowed.
+/// An event exceeds the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a server-sent event is longer than {limit} bytes")]
 pub struct TooLong {
-    /// What is allowed, in bytes.
+    /// The limit, in bytes.
     pub limit: usize,
 }
 
-/// Takes a stream apart, in whatever chunks it comes. Its work is linear in the bytes it is given.
+/// Decodes a stream from chunks of any size, in time linear in its bytes.
 #[derive(Debug)]
 pub struct Decoder {
     limit: usize,
-    /// The start of a line whose end has not come yet.
+    /// The beginning of an incomplete line.
     partial: Vec<u8>,
     position: Position,
     block: Block,
 }
 
-/// Where in the stream the next byte stands, as far as that changes its meaning.
+/// Where in the stream the next byte is, as far as that changes its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Position {
     /// In the first line, which may begin with a byte order mark.
     Start,
-    /// After a carriage return: a line feed belongs to it.
+    /// After a carriage return, which a line feed may follow.
     AfterReturn,
     Within,
 }
@@ -64,7 +65,7 @@ struct Block {
     retry: Option<Duration>,
 }
 
-/// One line, which is the rule, is kept as it came.
+/// The data. A single line, the usual case, is kept without a copy.
 #[derive(Debug, Default)]
 enum Data {
     #[default]
@@ -74,7 +75,7 @@ enum Data {
 }
 
 impl Decoder {
-    /// A decoder at the start of a stream whose events have at most `limit_bytes` of data.
+    /// Creates a decoder for a stream whose events have at most `limit_bytes` of data.
     #[must_use]
     pub fn new(limit_bytes: usize) -> Self {
         Self {
@@ -85,11 +86,11 @@ impl Decoder {
         }
     }
 
-    /// Takes the next bytes of the stream; returns the events that end in them.
+    /// Decodes the next bytes of the stream. Returns the events that end in them.
     ///
     /// # Errors
     ///
-    /// When an event grows over the limit. The stream is of no more use then.
+    /// If an event exceeds the limit. The decoder is unusable after that.
     pub fn push(&mut self, mut chunk: Bytes) -> Result<Vec<Event>, TooLong> {
         let mut events = Vec::new();
         if self.position == Position::AfterReturn && !chunk.is_empty() {
@@ -107,13 +108,13 @@ impl Decoder {
         Ok(events)
     }
 
-    /// Returns how many bytes there are of the event that has not ended yet.
+    /// Returns the number of buffered bytes of the incomplete event.
     #[must_use]
     pub fn held(&self) -> usize {
         self.partial.len() + self.block.data.len()
     }
 
-    /// The whole line that `rest` is the end of.
+    /// Returns the complete line that ends with `rest`.
     fn line(&mut self, rest: Bytes) -> Result<Bytes, TooLong> {
         let line = if self.partial.is_empty() {
             rest
@@ -130,7 +131,7 @@ impl Decoder {
     }
 
     fn keep(&mut self, part: &[u8]) -> Result<(), TooLong> {
-        // A field name and a colon come on top of the data.
+        // Allows for a field name and a colon in addition to the data.
         if self.partial.len() + part.len() > self.limit.saturating_add(16) {
             return Err(TooLong { limit: self.limit });
         }
@@ -138,7 +139,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Takes the line's end off `chunk`.
+    /// Removes the line ending from `chunk`.
     fn end_of_line(&mut self, chunk: &mut Bytes) {
         let length = if chunk.starts_with(b"\r\n") { 2 } else { 1 };
         self.position = match &chunk[..] {
@@ -161,7 +162,7 @@ impl Decoder {
             b"event" => self.block.event = Some(text(&value)).filter(|event| !event.is_empty()),
             b"id" if !value.contains(&0) => self.block.id = Some(text(&value)),
             b"retry" => self.block.retry = milliseconds(&value).or(self.block.retry),
-            // A comment, or a field of the future.
+            // A comment, or an unknown field.
             _ => {}
         }
         Ok(None)
@@ -207,7 +208,7 @@ impl Data {
         }
         *self = match std::mem::take(self) {
             Self::None => Self::Line(line),
-            // Takes its memory over, if it has that to itself.
+            // Takes over the memory if nothing else shares it.
             Self::Line(first) => Self::Lines(joined(first.into(), &line)),
             Self::Lines(lines) => Self::Lines(joined(lines, &line)),
         };
@@ -241,9 +242,9 @@ fn milliseconds(value: &[u8]) -> Option<Duration> {
     text(value).parse().ok().map(Duration::from_millis)
 }
 
-/// One event as bytes. `data` may have line breaks of any kind: each line goes out on its own,
-/// and comes back with line feeds between. `event` and `id` must have none; what follows one in
-/// them is left out.
+/// Encodes one event. `data` may have line breaks of any kind: each line becomes a field of its
+/// own, and decoding joins them by line feeds. `event` and `id` must not have line breaks, and are
+/// cut at the first one.
 #[must_use]
 pub fn encode(event: Option<&str>, id: Option<&str>, data: &[u8]) -> Bytes {
     threads::pass(data.len(), || encode_here(event, id, data))
@@ -266,7 +267,7 @@ fn encode_here(event: Option<&str>, id: Option<&str>, data: &[u8]) -> Bytes {
     bytes.freeze()
 }
 
-/// The bytes of [`encode`] in parts, of which each is made when the one before it was taken.
+/// Encodes like [`encode`], in parts. Each part is made when it is requested.
 pub fn parts(event: Option<&'static str>, data: &Bytes) -> impl Iterator<Item = Bytes> + use<> {
     let data = data.clone();
     let mut at = Some(0);

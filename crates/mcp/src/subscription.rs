@@ -1,6 +1,6 @@
 //! Messages of `subscriptions/listen` (2026-07-28, basic/patterns/subscriptions).
 //!
-//! Owns: filters, acknowledgements, and the tag that every message of a subscription carries.
+//! Owns: filters, acknowledgements, and the subscription id in every message of a subscription.
 //! Does not own: which subscriptions there are.
 
 use crate::meta::META_SUBSCRIPTION;
@@ -98,7 +98,7 @@ impl Filter {
     pub fn covers(&self, notification: &Message) -> bool {
         if notification.method() == Some(UPDATED) {
             let uri = Object::from_raw(notification.params()).string("uri");
-            // It may be a part of the one that was subscribed to (2025-11-25, server/resources).
+            // It may be a sub-resource of the subscribed one (2025-11-25, server/resources).
             return uri.is_some_and(|uri| self.uris.iter().any(|own| uri.starts_with(own)));
         }
         let mut lists = self.lists.iter();
@@ -166,7 +166,7 @@ pub fn ended(id: &RequestId) -> Message {
     Message::raw_response(id, &result)
 }
 
-/// The `_meta` of `params`, with the id of the subscription.
+/// Returns the `_meta` of `params` with the id of the subscription.
 fn meta(id: &RequestId, params: &Object<'_>) -> String {
     let mut meta = params.object("_meta");
     meta.put(META_SUBSCRIPTION, id.as_json());

@@ -1,9 +1,9 @@
-//! Parameters of tools that are repeated in HTTP headers (2026-07-28, Streamable HTTP, "Custom
-//! Headers from Tool Parameters").
+//! Tool parameters that are repeated in HTTP headers (2026-07-28, Streamable HTTP, "Custom Headers
+//! from Tool Parameters").
 //!
-//! Owns: which tools of a server ask for which headers, and leaving out those whose wish breaks
-//! the rules, as clients must. Does no I/O.
-//! Does not own: any other part of a tool's definition, nor the bytes of the tools that stay.
+//! Owns: which tools of a server require which headers, and removing tools whose annotations break
+//! the rules, as clients must. Does no I/O. Does not own: any other part of a tool's definition,
+//! and the bytes of the tools that stay.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
@@ -20,35 +20,35 @@ use crate::{Message, header, json, members};
 /// The annotation in a parameter's schema.
 const ANNOTATION: &str = "x-mcp-header";
 
-/// What comes before the annotation's value in the header's name.
+/// The prefix of the header names.
 const PREFIX: &str = "mcp-param-";
 
-/// The largest integer that a header may repeat, in either direction: 2⁵³ − 1.
+/// The largest absolute value of an integer in a header: 2⁵³ − 1.
 const MAX_INTEGER: u64 = (1 << 53) - 1;
 
-/// What the tools of one server want, as far as it has listed them.
+/// The headers that the listed tools of one server require.
 #[derive(Debug, Default)]
 pub struct ToolHeaders(Mutex<HashMap<String, Arc<[HeaderParam]>>>);
 
-/// One header, and where its value stands in the arguments of a call.
+/// One header, and the path of its value in the arguments of a call.
 #[derive(Debug, PartialEq, Eq)]
 struct HeaderParam {
     name: HeaderName,
     path: Vec<String>,
 }
 
-/// A list without the tools that must not be used.
+/// A list without the tools that a client must not use.
 #[derive(Debug)]
 pub struct FilteredTools {
-    /// The answer that takes the place of the server's.
+    /// The response that replaces the server's.
     pub answer: Message,
-    /// The tools that were left out: the name of each, and what is wrong with it.
+    /// The name of each removed tool, and what is wrong with it.
     pub rejected: Vec<(String, &'static str)>,
 }
 
 impl ToolHeaders {
-    /// Takes note of an answer to `tools/list`, one page or all. Returns what its client is to
-    /// see in its place, if that is not the same.
+    /// Learns from a `tools/list` response, one page or all. Returns the list without invalid
+    /// tools, or `None` if all are valid.
     pub fn learn(&self, answer: &Message) -> Option<FilteredTools> {
         let bytes = answer.bytes();
         if self.known().is_empty() && !json::contains(bytes, ANNOTATION.as_bytes()) {
@@ -95,7 +95,7 @@ impl ToolHeaders {
         Some(FilteredTools { answer, rejected })
     }
 
-    /// The headers of a `tools/call`; none for any other message.
+    /// Returns the headers of a `tools/call`. Empty for any other message.
     #[must_use]
     pub fn for_call(&self, call: &Message) -> Vec<(HeaderName, HeaderValue)> {
         let values = self.values(call).into_iter();
@@ -104,7 +104,7 @@ impl ToolHeaders {
             .collect()
     }
 
-    /// The same, as the arguments have the values.
+    /// Returns the headers of a `tools/call` with their values before encoding.
     pub(crate) fn values(&self, call: &Message) -> Vec<(HeaderName, String)> {
         if call.method() != Some("tools/call") {
             return Vec::new();
@@ -127,7 +127,7 @@ impl ToolHeaders {
         wanted.iter().filter_map(header).collect()
     }
 
-    /// Takes over what tools want.
+    /// Replaces the headers of these tools.
     fn record(&self, learned: Vec<(String, Vec<HeaderParam>)>) {
         let mut known = self.known();
         for (tool, wanted) in learned {
@@ -157,13 +157,13 @@ struct Tool {
     input_schema: Value,
 }
 
-/// Where a part of some bytes stands in them.
+/// Returns the position of a part in some bytes.
 fn range_in(whole: &[u8], part: &str) -> Range<usize> {
     let start = part.as_ptr() as usize - whole.as_ptr() as usize;
     start..start + part.len()
 }
 
-/// The headers that a tool's schema asks for.
+/// Returns the headers that a tool's schema requires.
 fn header_params(schema: &Value) -> Result<Vec<HeaderParam>, &'static str> {
     let mut found = Collector::default();
     found.visit(schema, &mut Vec::new(), Position::Root)?;
@@ -180,9 +180,9 @@ struct Collector {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Position {
     Root,
-    /// Through nothing but `properties`.
+    /// Only through `properties`.
     Property,
-    /// In any other way: its value is not at one known path, or not there at all.
+    /// In any other way: its value may be absent, or at no fixed path.
     Elsewhere,
 }
 
@@ -201,7 +201,7 @@ impl Collector {
         }
         for (keyword, value) in schema {
             match (keyword.as_str(), value) {
-                // Data, in which the word means nothing.
+                // Data, in which the annotation means nothing.
                 ("const" | "default" | "enum" | "example" | "examples", _) => {}
                 ("properties", Value::Object(properties)) => {
                     let below = match position {
@@ -241,17 +241,17 @@ impl Collector {
         position: Position,
     ) -> Result<(), &'static str> {
         if position != Position::Property {
-            return Err("x-mcp-header stands where no parameter is");
+            return Err("x-mcp-header is not on a parameter");
         }
         let name = match annotation {
             Value::String(name) if !name.is_empty() => name,
-            _ => return Err("x-mcp-header is not a name"),
+            _ => return Err("x-mcp-header is not a string, or is empty"),
         };
         let header = HeaderName::from_bytes(format!("{PREFIX}{name}").as_bytes())
-            .map_err(|_| "x-mcp-header has letters that no header's name may have")?;
+            .map_err(|_| "x-mcp-header is not a valid header name")?;
         match schema.get("type").and_then(Value::as_str) {
             Some("string" | "integer" | "boolean") => {}
-            _ => return Err("x-mcp-header is at no string, integer or boolean"),
+            _ => return Err("x-mcp-header is not on a string, integer or boolean"),
         }
         if !self.names.insert(header.as_str().to_owned()) {
             return Err("two parameters have the same x-mcp-header");
@@ -264,10 +264,10 @@ impl Collector {
     }
 }
 
-/// The value of a parameter as a header has it; none where it is absent, null, or of a kind that
-/// no header repeats.
+/// Returns the value of a parameter for a header. Returns `None` if it is absent, null, or of a
+/// type that no header repeats.
 ///
-/// Only that value is read: what stands beside it may be beyond what a [`Value`] can hold.
+/// Parses only that value, because the others may exceed what a [`Value`] can hold.
 fn value_at(arguments: &RawValue, path: &[String]) -> Option<String> {
     let mut names = path.iter();
     let found = names.try_fold(arguments, |value, name| members::find(value.get(), name))?;
@@ -282,7 +282,7 @@ fn value_at(arguments: &RawValue, path: &[String]) -> Option<String> {
     }
 }
 
-/// An integer in decimal, however it is written in the arguments.
+/// Returns an integer in decimal, with any spelling in the arguments.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,

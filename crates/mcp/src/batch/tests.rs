@@ -12,7 +12,7 @@ fn value(message: &Message) -> Value {
     serde_json::from_slice(message.bytes()).unwrap()
 }
 
-/// The elements of a host's array: messages, and the errors that are answered.
+/// The elements of a host's array: messages, and the error responses.
 fn elements(text: &str) -> Vec<Result<Message, Value>> {
     match host(text).unwrap() {
         Parsed::Batch(batch) => batch

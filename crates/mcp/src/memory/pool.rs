@@ -1,4 +1,4 @@
-//! One limit, and those who wait for it.
+//! A memory limit, and the queue of readers that wait for room.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How many bytes all users together use. One user at a time may exceed the limit, and is counted
+/// The bytes that all users hold together. One user at a time may exceed the limit, and is counted
 /// separately.
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -17,7 +17,7 @@ pub(super) struct Pool {
     excess: Option<Excess>,
 }
 
-/// The one who exceeds the limit. What it uses does not count for the others.
+/// The user that exceeds the limit. Its bytes do not count for the others.
 #[derive(Debug)]
 struct Excess {
     id: u64,
@@ -33,18 +33,18 @@ impl Pool {
         }
     }
 
-    /// What all use together.
+    /// Returns the bytes of all users together.
     pub(super) fn total(&self) -> usize {
         self.used + self.excess.as_ref().map_or(0, |excess| excess.used)
     }
 
-    /// Returns whether all together use less than the limit.
+    /// Returns true if all users together hold less than the limit.
     pub(super) fn has_room(&self) -> bool {
         self.total() < self.limit
     }
 
-    /// Returns whether `id` may use more. `is_new`, where it can as well wait: nothing of this
-    /// message was read. `is_next`, where no other waits before it.
+    /// Returns true if `id` may hold more. `is_new` means that nothing of the message was read yet,
+    /// so that it can wait. `is_next` means that no other user waits before it.
     pub(super) fn admits(&self, id: u64, more: usize, is_new: bool, is_next: bool) -> bool {
         match &self.excess {
             Some(excess) if excess.id == id => !is_new || is_next,
@@ -53,8 +53,8 @@ impl Pool {
         }
     }
 
-    /// Lets `id`, which uses `held` already, use more. It [was admitted](Self::admits). Returns whether
-    /// it exceeds the limit from now on: others of its own may then use more, too.
+    /// Adds bytes of `id`, which holds `held` already and [was admitted](Self::admits). Returns
+    /// true if `id` now exceeds the limit, in which case other reservations of it may grow as well.
     pub(super) fn take(&mut self, id: u64, held: usize, more: usize) -> bool {
         match &mut self.excess {
             Some(excess) if excess.id == id => excess.used += more,
@@ -69,7 +69,7 @@ impl Pool {
         false
     }
 
-    /// Counts what `id` uses already.
+    /// Counts bytes of `id` that exist already.
     pub(super) fn force(&mut self, id: u64, more: usize) {
         match &mut self.excess {
             Some(excess) if excess.id == id => excess.used += more,
@@ -77,7 +77,7 @@ impl Pool {
         }
     }
 
-    /// Takes back what `id` used.
+    /// Removes bytes of `id`.
     pub(super) fn give(&mut self, id: u64, less: usize) {
         match &mut self.excess {
             Some(excess) if excess.id == id => excess.used -= less,
@@ -91,10 +91,10 @@ impl Pool {
     }
 }
 
-/// Those who wait for room, in order.
+/// The waiting readers, in order.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// How many there are, for those who need not know more.
+    /// The number of waiting readers, readable without the lock.
     waiting: AtomicUsize,
     line: Mutex<Line>,
     changed: Notify,
@@ -104,7 +104,7 @@ pub(super) struct Queue {
 struct Line {
     tickets: VecDeque<u64>,
     next: u64,
-    /// Since when the first one is the first.
+    /// Since when the first one has been the first.
     since: Option<Instant>,
 }
 
@@ -119,7 +119,7 @@ impl Queue {
         self.waiting.load(Ordering::Acquire) == 0
     }
 
-    /// Takes the last place.
+    /// Enters the queue at the end.
     pub(super) fn enter(&self) -> Ticket<'_> {
         let mut line = self.line();
         let ticket = line.next;
@@ -135,7 +135,7 @@ impl Queue {
         }
     }
 
-    /// Waits until `look` has a result. It is asked at once, and after every change.
+    /// Waits until `attempt` returns a value. Calls it at once, and after every change.
     pub(super) async fn until<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> T {
         loop {
             let changed = self.changed.notified();
@@ -148,12 +148,12 @@ impl Queue {
         }
     }
 
-    /// Lets all who wait look again.
+    /// Makes all waiting readers try again.
     pub(super) fn wake(&self) {
         self.changed.notify_waiters();
     }
 
-    /// Returns whether the first one has been that for as long as `time`.
+    /// Returns true if the first one has been the first for at least `time`.
     pub(super) fn waits_for(&self, time: Duration) -> bool {
         let since = self.line().since;
         since.is_some_and(|since| since.elapsed() >= time)

@@ -8,10 +8,10 @@ use super::{Account, Budget, FLOOR, HOLD_TIMEOUT, MAX_UNCOUNTED, Reservation, WA
 
 const MIB: usize = 1 << 20;
 
-/// Long enough for whatever can be done now, on a paused clock.
+/// Long enough for everything that can complete now, on a paused clock.
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// Reads a message of so many bytes, if there is room for it now.
+/// Reads a message of this many bytes. Returns `None` if there is no room now.
 async fn read(account: &Account, length: usize) -> Option<Bytes> {
     timeout(MOMENT, read_whole(account, length)).await.ok()
 }
@@ -93,7 +93,7 @@ async fn one_stopped_account_leaves_others_the_whole_budget() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn held_memory_is_outstayed_once_others_wait() {
+async fn held_memory_is_overdue_once_others_wait() {
     let budget = Budget::with_limit(4 * MIB);
     let begun = Instant::now();
     let accounts = [budget.account(), budget.account()];
@@ -152,7 +152,7 @@ impl Dice {
 }
 
 /// A host that takes messages in order, each after a while, and readers of its server that read in
-/// pieces, some of which give up.
+/// pieces, some of which are cancelled.
 async fn session(account: Account, seed: u64) {
     let (to_host, mut from) = tokio::sync::mpsc::channel::<Bytes>(8);
     let mut tasks = JoinSet::new();

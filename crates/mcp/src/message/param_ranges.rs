@@ -1,7 +1,7 @@
-//! Where in the `params` of a message lies what the bridge reads of them.
+//! The positions in a message's `params` of the values that are read.
 //!
-//! Owns: the one look at `params`, made when the message is read. `params` may be long, and a message
-//! is asked for these values several times. Does not own: what the values mean.
+//! Owns: scanning `params` once, when the message is parsed. `params` may be long, and these values
+//! are needed several times. Does not own: what the values mean.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use super::Kind;
 use crate::members;
 use crate::meta::META_PROTOCOL_VERSION;
 
-/// Where the values lie, as ranges of the message's bytes. Of several members with one name the
-/// last one counts, as it does to most servers.
+/// The positions of the values, as ranges of the message's bytes. If several members have the same
+/// name the last one counts, as for most servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ParamRanges {
     pub(crate) name: Option<Range<usize>>,
@@ -21,15 +21,15 @@ pub(crate) struct ParamRanges {
     pub(crate) task_id: Option<Range<usize>>,
     /// `_meta["io.modelcontextprotocol/protocolVersion"]`.
     pub(crate) version: Option<Range<usize>>,
-    /// `_meta.progressToken`, which a request gives.
+    /// `_meta.progressToken` of a request.
     pub(crate) given_token: Option<Range<usize>>,
-    /// `progressToken`, which a progress notification repeats.
+    /// `progressToken` of a progress notification.
     pub(crate) repeated_token: Option<Range<usize>>,
 }
 
 impl ParamRanges {
-    /// Looks at the body of a message of this kind, which begins at `start` of the message. Returns
-    /// `None` if there is nothing to remember.
+    /// Scans the body of a message of this kind, which is at `start` in the message. Returns `None`
+    /// if it has none of the values.
     pub(crate) fn locate(kind: &Kind, body: &str, start: usize) -> Option<Arc<Self>> {
         match kind {
             Kind::Request { .. } | Kind::Notification { .. } => Self::in_params(body, start),
@@ -43,7 +43,7 @@ impl ParamRanges {
             let start = start + (value.get().as_ptr().addr() - params.as_ptr().addr());
             start..start + value.get().len()
         };
-        // What is no object has no members.
+        // Params that are not an object have no members.
         let _ = members::each(params, |name, value| {
             match name {
                 b"name" => ranges.name = Some(range(value)),
@@ -59,7 +59,7 @@ impl ParamRanges {
     }
 }
 
-/// The protocol version and the progress token in `_meta`.
+/// Returns the positions of the protocol version and the progress token in `_meta`.
 fn of_meta(
     meta: &RawValue,
     range: impl Fn(&RawValue) -> Range<usize>,

@@ -17,7 +17,7 @@ fn value(message: &Message) -> Value {
 }
 
 #[test]
-fn each_kind_is_known_and_its_parts_are_found() {
+fn each_kind_is_parsed() {
     let request =
         parse(r#" {"id":7,"x":1,"params":{"a":[1.0]},"method":"tools\/call","jsonrpc":"2.0"} "#)
             .unwrap();
@@ -53,16 +53,16 @@ fn each_kind_is_known_and_its_parts_are_found() {
     );
     assert_eq!(error.error().unwrap().get(), r#"{"code":-1}"#);
 
-    for nobody in [
+    for without_id in [
         r#"{"jsonrpc":"2.0","id":null,"error":{}}"#,
         r#"{"jsonrpc":"2.0","error":{}}"#,
     ] {
-        assert_eq!(parse(nobody).unwrap().kind(), &Kind::ErrorWithoutId);
+        assert_eq!(parse(without_id).unwrap().kind(), &Kind::ErrorWithoutId);
     }
 }
 
 #[test]
-fn bytes_are_kept_whatever_they_are() {
+fn message_keeps_its_bytes() {
     let odd = "{\"jsonrpc\":\"2.0\",\t\"id\":12345678901234567890123,\"zz\":{\"b\":1,\"a\":1.0,\"b\":2},\
                \"method\":\"x\",\"params\":{\"n\":1e999,\"s\":\"\\u0041\\ud83d\\ude00é\",\"d\":-0.0}}";
     let message = parse(odd).unwrap();
@@ -73,13 +73,13 @@ fn bytes_are_kept_whatever_they_are() {
 }
 
 #[test]
-fn names_that_are_no_text_hide_no_other() {
+fn invalid_names_hide_no_other() {
     let odd = r#"{"\ud800":1,"jsonrpc":"2.0","id":7,"\udc00\ud83d":{},"meth\u006fd":"x"}"#;
     assert_eq!(parse(odd).unwrap().method(), Some("x"));
 }
 
 #[test]
-fn what_is_said_about_a_request_names_it_as_it_named_itself() {
+fn responses_repeat_spelling_of_id() {
     let text = r#"{"jsonrpc":"2.0","id":123456789012345678901234567890,"method":"x","params":{"b":1.0,"a":1e400,"b":2}}"#;
     let request = parse(text).unwrap();
     let cancellation = Message::cancellation_with_reason(request.id().unwrap(), "a \"reason\"");
@@ -97,7 +97,7 @@ fn what_is_said_about_a_request_names_it_as_it_named_itself() {
 }
 
 #[test]
-fn a_line_has_no_breaks_and_the_same_meaning() {
+fn line_has_no_breaks_and_same_meaning() {
     let pretty =
         "{\r\n  \"jsonrpc\": \"2.0\",\n  \"id\": 1,\r  \"result\": {\"t\": \"a\\nb\"}\n}\n";
     let message = parse(pretty).unwrap();
@@ -113,7 +113,7 @@ fn a_line_has_no_breaks_and_the_same_meaning() {
 }
 
 #[test]
-fn what_is_no_message_is_refused_with_the_right_code() {
+fn invalid_messages_get_their_error_code() {
     let code = |text: &str| value(&parse(text).unwrap_err().to_response())["error"]["code"].clone();
     for broken in [
         "",
@@ -152,12 +152,12 @@ fn what_is_no_message_is_refused_with_the_right_code() {
         b"{\"jsonrpc\":\"2.0\",\"method\":\"\xe9\"}",
     ));
     assert!(matches!(latin1, Err(ParseError::NotUtf8)));
-    let nobody = parse("x").unwrap_err().to_response();
-    assert_eq!(value(&nobody)["id"], Value::Null);
+    let without_id = parse("x").unwrap_err().to_response();
+    assert_eq!(value(&without_id)["id"], Value::Null);
 }
 
 #[test]
-fn nothing_of_the_content_shows() {
+fn debug_and_errors_hide_content() {
     let message =
         parse(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"key":"secret"}}"#);
     let shown = format!("{:?}", message.unwrap());
@@ -176,7 +176,7 @@ fn nothing_of_the_content_shows() {
 }
 
 #[test]
-fn what_we_write_we_can_read() {
+fn built_messages_can_be_parsed() {
     let id = RequestId::string("a\"\n");
     for ours in [
         Message::response(&id, &json!({"a": "b"})),
@@ -215,9 +215,9 @@ fn deep_nesting_does_not_overflow_the_stack() {
 }
 
 #[test]
-fn an_error_can_be_given_to_the_request_it_means() {
-    let nobodys = parse(r#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"data":1.0}}"#).unwrap();
-    let answer = nobodys.error_for(&RequestId::number(7)).unwrap();
+fn error_without_id_can_be_readdressed() {
+    let without_id = parse(r#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"data":1.0}}"#).unwrap();
+    let answer = without_id.error_for(&RequestId::number(7)).unwrap();
     assert_eq!(
         answer.bytes(),
         r#"{"jsonrpc":"2.0","id":7,"error":{"code":1,"data":1.0}}"#
@@ -230,8 +230,8 @@ fn an_error_can_be_given_to_the_request_it_means() {
 }
 
 #[test]
-fn a_line_break_in_a_name_is_no_json() {
-    // Without it, the name would be another one.
+fn line_break_in_name_is_rejected() {
+    // With the line break removed, it would be another name.
     let text = "{\"jsonrpc\":\"2.0\",\"id\":5,\"res\nult\":1,\"method\":\"x\"}";
     let refused = Message::parse(text.into());
     assert!(

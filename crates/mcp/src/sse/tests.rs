@@ -43,7 +43,7 @@ fn decode<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Event> {
 }
 
 #[test]
-fn a_stream_means_the_same_however_it_is_cut() {
+fn decoding_is_independent_of_chunks() {
     assert_eq!(decode([STREAM]), expected());
     for size in 1..STREAM.len() {
         assert_eq!(decode(STREAM.chunks(size)), expected(), "chunks of {size}");
@@ -58,7 +58,7 @@ fn a_stream_means_the_same_however_it_is_cut() {
 }
 
 #[test]
-fn an_event_within_one_chunk_is_not_copied() {
+fn event_within_one_chunk_is_not_copied() {
     let chunk = Bytes::from_static(b"event: message\ndata: {}\n\n");
     let events = Decoder::new(LIMIT).push(chunk.clone()).unwrap();
     assert!(chunk.as_ptr_range().contains(&events[0].data.as_ptr()));
@@ -77,7 +77,7 @@ fn ten_megabytes_in_small_chunks_arrive() {
 }
 
 #[test]
-fn what_is_too_long_is_refused_as_soon_as_it_is() {
+fn too_long_event_is_rejected_at_limit() {
     let mut exact = Decoder::new(10);
     let events = exact.push(encode(None, None, b"0123456789")).unwrap();
     assert_eq!(events[0].data, "0123456789");
@@ -96,7 +96,7 @@ fn what_is_too_long_is_refused_as_soon_as_it_is() {
 }
 
 #[test]
-fn what_is_encoded_is_decoded_again() {
+fn encoded_event_decodes_to_same_data() {
     for data in ["", "{}", "a\nb", "a\r\nb\r", "\n", " lead", "é\n\nx: y"] {
         let encoded = encode(Some("message"), Some("3"), data.as_bytes());
         let plain = data.replace("\r\n", "\n").replace('\r', "\n");

@@ -32,7 +32,7 @@ fn call(headers: &ToolHeaders, arguments: &Value) -> Vec<(String, String)> {
 }
 
 #[test]
-fn what_a_call_says_is_repeated_where_the_tool_wants_it() {
+fn call_repeats_annotated_parameters() {
     let properties = json!({
         "region": { "type": "string", "x-mcp-header": "Region" },
         "depth": { "type": "integer", "x-mcp-header": "Depth" },
@@ -64,7 +64,7 @@ fn what_a_call_says_is_repeated_where_the_tool_wants_it() {
 }
 
 #[test]
-fn an_integer_is_decimal_however_it_was_written() {
+fn integers_are_written_in_decimal() {
     let properties = json!({ "n": { "type": "integer", "x-mcp-header": "N" } });
     let (headers, _) = learn(&json!([tool("x", &properties)]));
     for (written, sent) in [
@@ -85,7 +85,7 @@ fn an_integer_is_decimal_however_it_was_written() {
 }
 
 #[test]
-fn a_tool_whose_wish_breaks_the_rules_is_left_out() {
+fn tool_with_invalid_annotation_is_removed() {
     let string = |header: &str| json!({ "type": "string", "x-mcp-header": header });
     let flawed = [
         json!({ "a": string("") }),
@@ -129,7 +129,7 @@ fn a_tool_whose_wish_breaks_the_rules_is_left_out() {
 }
 
 #[test]
-fn what_stands_beside_a_value_does_not_hide_it() {
+fn odd_sibling_hides_no_value() {
     let properties = json!({ "a": { "type": "string", "x-mcp-header": "A" } });
     let (headers, _) = learn(&json!([tool("x", &properties)]));
     let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
@@ -142,7 +142,7 @@ fn what_stands_beside_a_value_does_not_hide_it() {
 }
 
 #[test]
-fn the_word_alone_is_no_annotation() {
+fn annotation_name_elsewhere_means_nothing() {
     for properties in [
         json!({ "x-mcp-header": { "type": "string" } }),
         json!({ "a": { "type": "object", "default": { "x-mcp-header": "" } } }),
@@ -157,7 +157,7 @@ fn the_word_alone_is_no_annotation() {
 }
 
 #[test]
-fn nothing_but_the_flawed_tools_changes() {
+fn valid_tools_keep_their_bytes() {
     let text = r#"{ "jsonrpc":"2.0","id":1, "result":{"tools":[ {"name":"a","n":1.0,"big":123456789012345678901} ,{"name":"b","inputSchema":{"properties":{"p":{"x-mcp-header":""}}}}, {"name":"c","inputSchema":{}} ], "ttlMs":1e2}}"#;
     let answer = Message::parse(Bytes::from_static(text.as_bytes())).unwrap();
     let filtered = ToolHeaders::default().learn(&answer).unwrap();
@@ -174,7 +174,7 @@ fn nothing_but_the_flawed_tools_changes() {
 }
 
 #[test]
-fn a_later_list_replaces_what_was_known() {
+fn later_list_replaces_headers() {
     let wanted = json!({ "a": { "type": "string", "x-mcp-header": "A" } });
     let (headers, _) = learn(&json!([tool("x", &wanted)]));
     assert_eq!(call(&headers, &json!({ "a": "1" })).len(), 1);

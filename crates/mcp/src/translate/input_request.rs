@@ -1,11 +1,13 @@
-//! What a server can want of its client: `elicitation/create`, `sampling/createMessage` and
-//! `roots/list`. A request to the client in the one era, a part of a result in the other.
+//! Input that a server may request of its client: `elicitation/create`, `sampling/createMessage`
+//! and `roots/list`. In the legacy era it is a request to the client, in the modern era a part of a
+//! result.
 
 use crate::era::MISSING_CAPABILITY;
 use crate::splice::{Object, quoted};
 use crate::{Message, RequestId};
 
-/// What a client would have to be capable of to fulfil the wish, as a JSON text, if it is not.
+/// Returns the capability that the input request needs and the client lacks, as JSON text. Returns
+/// `None` if the client lacks none.
 pub(super) fn missing_capability(
     capabilities: &Object<'_>,
     request: &Object<'_>,
@@ -23,7 +25,7 @@ pub(super) fn missing_capability(
         Some("elicitation/create") if params.string("mode").as_deref() == Some("url") => {
             part("elicitation", "url")
         }
-        // Whoever names no mode can do forms.
+        // Clients that name no mode support forms.
         Some("elicitation/create") if !capabilities.object("elicitation").is_empty() => {
             part("elicitation", "form")
         }
@@ -37,9 +39,9 @@ pub(super) fn missing_capability(
     }
 }
 
-/// Tells a host that it would have to be capable of more.
+/// Builds the error response to a host that lacks a required capability.
 pub(super) fn missing_capability_error(host: &RequestId, missing: &str) -> Message {
-    let text = quoted("the server needs something that this client cannot do");
+    let text = quoted("the server requires a capability that this client lacks");
     let error = format!(
         r#"{{"code":{MISSING_CAPABILITY},"message":{text},"data":{{"requiredCapabilities":{missing}}}}}"#
     );

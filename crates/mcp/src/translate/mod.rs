@@ -1,12 +1,12 @@
-//! Between a host and a server of different eras.
+//! Translation between a host and a server of different eras.
 //!
-//! Owns: what each side is told in the other's stead. A translation speaks the host's era to the
-//! host and the server's era to the server. Does no I/O, keeps no time and never waits: it is
-//! told what happened and says what to do.
-//! Does not own: finding out which era a server speaks, or how a message gets there (`upstream`).
+//! Owns: the messages that each side gets in place of the other's. A translation speaks the host's
+//! era to the host and the server's era to the server. It does no I/O, has no timers and never
+//! waits: its methods are called for each event and return actions. Does not own: detecting the era
+//! of a server, and sending messages (`upstream`).
 //!
-//! Invariant: what need not change stays as it was written. Messages are put together from
-//! pieces of those that came in, and a message that needs no change is the one that came in.
+//! Invariant: what need not change stays as it was written. Messages are composed of pieces of
+//! those that came in, and a message that needs no change is passed on as it came.
 
 mod input_request;
 mod legacy_host;
@@ -19,7 +19,7 @@ use crate::error::UpstreamError;
 use crate::mrtr::ID_PREFIX;
 use crate::{Era, Message, RequestId};
 
-/// The levels of a log, the most talkative first.
+/// The log levels, the most verbose first.
 const LOG_LEVELS: [&str; 8] = [
     "debug",
     "info",
@@ -31,51 +31,51 @@ const LOG_LEVELS: [&str; 8] = [
     "emergency",
 ];
 
-/// The error of the older era for a resource that is not there; -32602 took its place.
+/// The legacy error for a resource that does not exist, in place of -32602.
 const RESOURCE_NOT_FOUND: i64 = -32002;
 
-/// Who one is that did not say who it is.
+/// The info of a client or server that sent none.
 const UNNAMED: &str = r#"{"name":"unnamed","version":""}"#;
 
-/// Between a host of one era and a server of the other.
+/// A translation, by the era of the host.
 #[derive(Debug)]
 pub(crate) enum Translation {
     LegacyHost(Box<LegacyHost>),
     ModernHost(Box<ModernHost>),
 }
 
-/// What is to be done, in this order.
+/// An action for the connection to perform. Actions are performed in order.
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
-    /// Send this to the server.
+    /// Sends this message to the server.
     ToServer(Message),
-    /// Send this to the host.
+    /// Sends this message to the host.
     ToHost {
         message: Message,
-        /// The host's request that it answers or belongs to.
+        /// The host's request that the message answers or belongs to.
         request: Option<RequestId>,
     },
-    /// Tell the host's end that this request of the host failed, or the notifications did.
+    /// Reports that this request of the host failed, or its notification stream if there is none.
     Fail {
         request: Option<RequestId>,
         failure: UpstreamError,
     },
-    /// Give up this request at the server: close its stream.
+    /// Abandons this request at the server by closing its stream.
     Abandon(RequestId),
-    /// Call `listen` again, after the wait that so many failures ask for.
+    /// Calls `listen` after the back-off for this many failures.
     ListenLater { failures: u32 },
-    /// Open the stream of what belongs to no request, or open it again.
+    /// Opens or reopens the listening stream.
     Listen,
-    /// Call `expired` with this when the host has had its time to come back.
+    /// Calls `expired` with this number after the input timeout.
     StartInputTimeout(StateNumber),
-    /// The server does speak the era that it was taken to speak.
+    /// The server speaks the era that was assumed.
     EraConfirmed,
-    /// The server does not speak the era that it was taken to speak.
+    /// The server does not speak the era that was assumed.
     EraRefuted,
 }
 
 impl Translation {
-    /// The host's era.
+    /// Returns the host's era.
     pub(crate) fn era(&self) -> Era {
         match self {
             Self::LegacyHost(_) => Era::Legacy,
@@ -83,13 +83,13 @@ impl Translation {
         }
     }
 
-    /// Whether this message of the host is to be translated.
+    /// Returns true if this message of the host has to be translated.
     pub(crate) fn takes(&self, message: &Message, era: Era) -> bool {
-        // What wants no answer says nothing of its era.
+        // Only requests name their era.
         self.era() == era || (self.era() == Era::Modern && message.is_no_request())
     }
 
-    /// What the host says.
+    /// Handles a message of the host.
     pub(crate) fn on_host(&mut self, message: Message) -> Vec<Action> {
         match self {
             Self::LegacyHost(host) => host.on_host(message),
@@ -97,7 +97,7 @@ impl Translation {
         }
     }
 
-    /// What the server says: an answer, or something on the stream of the request `on`.
+    /// Handles a message of the server: a response, or a message on the stream of the request `on`.
     pub(crate) fn on_server(&mut self, message: Message, on: Option<RequestId>) -> Vec<Action> {
         match self {
             Self::LegacyHost(host) => host.on_server(message, on),
@@ -105,7 +105,7 @@ impl Translation {
         }
     }
 
-    /// Something that was sent did not get through.
+    /// Handles the failure of a message to the server.
     pub(crate) fn failed(&mut self, on: Option<RequestId>, failure: UpstreamError) -> Vec<Action> {
         match self {
             Self::LegacyHost(host) => host.failed(on, failure),
@@ -113,16 +113,16 @@ impl Translation {
         }
     }
 
-    /// The server has forgotten the session that there is.
+    /// Handles the loss of the present session, which the server no longer knows.
     pub(crate) fn lost(&mut self, gone: &UpstreamError) -> Vec<Action> {
         match self {
-            // Its servers have none.
+            // Modern servers have no session.
             Self::LegacyHost(_) => Vec::new(),
             Self::ModernHost(host) => host.lose_session(gone),
         }
     }
 
-    /// The host wants to hear what belongs to no request.
+    /// Handles the host's wish for notifications.
     pub(crate) fn listen(&mut self) -> Vec<Action> {
         match self {
             Self::LegacyHost(host) => host.listen(),
@@ -130,7 +130,7 @@ impl Translation {
         }
     }
 
-    /// The host no longer wants the answer to this request.
+    /// Abandons a request of the host.
     pub(crate) fn abandon(&mut self, id: &RequestId) -> Vec<Action> {
         match self {
             Self::LegacyHost(host) => host.abandon(id),
@@ -138,7 +138,7 @@ impl Translation {
         }
     }
 
-    /// The host's end forgets the session; `gone` is what becomes of what is for a session alone.
+    /// Ends the session. `gone` is the error of the requests that need one.
     pub(crate) fn reset(&mut self, gone: &UpstreamError) -> Vec<Action> {
         match self {
             Self::LegacyHost(host) => host.reset(),
@@ -146,7 +146,7 @@ impl Translation {
         }
     }
 
-    /// The host has not come back with this state in time.
+    /// Handles the timeout of a state that the host did not retry with.
     pub(crate) fn expired(&mut self, state: StateNumber) -> Vec<Action> {
         match self {
             Self::LegacyHost(_) => Vec::new(),
@@ -154,7 +154,7 @@ impl Translation {
         }
     }
 
-    /// The host speaks the other era from now on.
+    /// Ends the translation, because the host speaks the other era from now on.
     pub(crate) fn end(&mut self) -> Vec<Action> {
         match self {
             Self::LegacyHost(_) => Vec::new(),
@@ -162,10 +162,10 @@ impl Translation {
         }
     }
 
-    /// What the server is to hear before the connection ends.
+    /// Returns the messages that the server gets before the connection ends.
     pub(crate) fn closing_messages(&self) -> Vec<Message> {
         match self {
-            // The end of the connection says it all.
+            // Closing the connection cancels everything.
             Self::LegacyHost(_) => Vec::new(),
             Self::ModernHost(host) => host.closing_messages(),
         }
@@ -173,19 +173,19 @@ impl Translation {
 }
 
 impl Action {
-    /// The answer to a request of the host.
+    /// Responds to a request of the host.
     fn answer(message: Message) -> Self {
         let request = message.id().cloned();
         Self::ToHost { message, request }
     }
 
-    /// The same, with an error.
+    /// Responds to a request of the host with an error.
     fn refusal(id: &RequestId, code: i64, text: &str) -> Self {
         Self::answer(Message::error_response(Some(id), code, text, None))
     }
 }
 
-/// Whether it is an id of ours; where nothing is known of it, its request was given up.
+/// Returns true if this is an id of Postern. If it is unknown, its request was abandoned.
 fn is_own_id(id: &RequestId) -> bool {
     id.as_json()[1..].starts_with(ID_PREFIX)
 }

@@ -1,4 +1,4 @@
-//! What the tests of the translations share.
+//! Helpers of the translation tests.
 
 use bytes::Bytes;
 
@@ -13,7 +13,7 @@ pub(super) fn id(json: &str) -> RequestId {
     RequestId::from_json(json).unwrap()
 }
 
-/// A request without the envelope that all have.
+/// Builds a request from the parts of its envelope that vary.
 pub(super) fn request(id: &str, method: &str, params: &str) -> Message {
     text(&format!(
         r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#
@@ -38,7 +38,7 @@ pub(super) fn error(id: &str, code: i64) -> Message {
     ))
 }
 
-/// The actions as lines, without the envelope that all messages have.
+/// Shows actions as lines, without the common parts of the envelope.
 pub(super) fn shown(actions: &[Action]) -> Vec<String> {
     actions.iter().map(line).collect()
 }
@@ -71,7 +71,7 @@ fn bare(message: &Message) -> String {
         .to_owned()
 }
 
-/// The only message that is sent to the server.
+/// Returns the only message to the server.
 pub(super) fn to_server(actions: &[Action]) -> Message {
     let mut sent = actions.iter().filter_map(|action| match action {
         Action::ToServer(message) => Some(message.clone()),

@@ -1,9 +1,10 @@
 //! The HTTP client that all connections share.
 //!
-//! Owns: TCP, TLS and the connection pool. HTTP/1.1 or 2 by ALPN; the trust store of the
-//! operating system and what is added to it. No redirects, no decompression, and no limit on how
-//! long an answer takes: streams stay open for days. The way through a proxy is `proxy`; how long
-//! a connection may lie idle, `idle`; how many there may be, `in_flight`.
+//! Owns: TCP, TLS and the connection pool. It uses HTTP/1.1 or HTTP/2 by ALPN, the trust store of
+//! the operating system, and extra certificate authorities. It follows no redirects, decompresses
+//! nothing, and limits no response in time, because streams stay open for days.
+//! Does not own: connections through a proxy (`proxy`), how long a connection may be idle (`idle`),
+//! and how many may be open (`in_flight`).
 
 use std::fmt;
 use std::pin::Pin;
@@ -33,38 +34,38 @@ use super::in_flight::{AtCapacity, InFlight, Lane};
 use super::outgoing::RequestBody;
 use super::proxy::{BoxError, ProxyConnector};
 
-/// For name, TCP and TLS together.
+/// Covers name resolution, TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// After so long without a sign of life, a connection is asked for one.
+/// A connection without traffic for this long is probed.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// After so long without an answer to that, it is given up.
+/// A connection whose probe is unanswered for this long is closed.
 const GIVE_UP: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_PROBES: u32 = 4;
 const HTTP2_STREAM_WINDOW: u32 = 1 << 20;
-/// Far above one stream's, so that a stream nobody reads holds up no other.
+/// Far above the window of one stream, so that a stream that is not read blocks no other.
 const HTTP2_CONNECTION_WINDOW: u32 = 1 << 26;
 const DEFAULT_LIMIT: usize = 64 << 20;
-/// How many connections there may be where nothing limits them, as on Windows.
+/// How many connections may be open where nothing limits them, as on Windows.
 const DEFAULT_MAX_CONNECTIONS: usize = 16_384;
-/// How many connections to one server the pool takes back. Those that it does not are closed at
-/// once, which costs the next burst of calls as many round trips; `idle` closes most of these soon.
+/// How many idle connections to one server the pool takes back. It closes all others at once, which
+/// costs the next burst of calls as many round trips. `idle` closes most of the pooled ones soon.
 const MAX_POOLED_PER_SERVER: usize = 256;
 
-/// What a [`Client`] is made of.
+/// Options of a [`Client`].
 #[derive(Clone, Debug, Default)]
 pub struct ClientOptions {
-    /// Certificate authorities to trust beside those of the operating system.
+    /// Certificate authorities that are trusted in addition to those of the operating system.
     pub extra_roots: Vec<CertificateDer<'static>>,
-    /// Which proxy leads to servers that are not on this machine.
+    /// The proxy for servers that are not on this computer.
     pub proxy: Proxy,
-    /// How many connections may be open at once, if something limits them.
+    /// How many connections may be open at once, if there is a limit.
     pub max_connections: Option<usize>,
 }
 
-/// Why no client could be made.
+/// Why a client cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// An extra certificate authority cannot be used, or TLS cannot be set up at all.
+    /// An extra certificate authority is invalid, or TLS is unavailable.
     #[error(
         "TLS cannot be set up: {0}; hint: check the extra certificate authorities in the settings"
     )]
@@ -78,8 +79,8 @@ pub struct Client {
     limit: usize,
 }
 
-/// The secret headers of a request, which lie beside its response: what a server says must not
-/// repeat them.
+/// The secret headers of a request. They are stored as an extension of its response, because an
+/// error text that quotes the server must not repeat them.
 #[derive(Clone)]
 pub(super) struct SentSecrets(Vec<HeaderValue>);
 
@@ -94,7 +95,7 @@ impl SentSecrets {
         )
     }
 
-    /// Returns their values, as far as they are text.
+    /// Returns the values that are text.
     pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|value| value.to_str().ok())
     }
@@ -105,13 +106,13 @@ impl SentSecrets {
 pub(super) enum RequestError {
     #[error(transparent)]
     Http(#[from] legacy::Error),
-    /// It was not sent.
+    /// The request was not sent.
     #[error(transparent)]
     AtCapacity(#[from] AtCapacity),
 }
 
 impl RequestError {
-    /// Returns what this means for the request to `uri`.
+    /// Returns the error that this means for the request to `uri`.
     pub(super) fn to_upstream_error(&self, uri: &Uri) -> UpstreamError {
         let error = match self {
             Self::Http(error) => error,
@@ -148,7 +149,7 @@ struct Connections {
 }
 
 impl Connections {
-    /// Two thirds of `max` connections for requests under way, and a third for idle ones.
+    /// Allots two thirds of `max` connections to pending requests, and a third to idle ones.
     fn new(connector: HttpsConnector<ProxyConnector>, max: usize) -> Self {
         let idle = Idle::new(max / 3);
         let connector = TimedConnector {
@@ -169,12 +170,12 @@ impl Connections {
 }
 
 impl Client {
-    /// A client with no connections yet. Reads the operating system's trust store: make one and
-    /// share it.
+    /// Creates a client without connections. Reads the operating system's trust store, so create
+    /// one client and share it.
     ///
     /// # Errors
     ///
-    /// When an extra root is no certificate, or the provider cannot do TLS.
+    /// If an extra root is not a valid certificate, or the crypto provider does not support TLS.
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
         let tls = tls(options.extra_roots)?;
         let to_proxy = HttpsConnectorBuilder::new()
@@ -195,7 +196,7 @@ impl Client {
         })
     }
 
-    /// The same, with another limit than 64 MiB for one answer or one event, in bytes.
+    /// Sets the limit of one response or one event, in bytes. The default is 64 MiB.
     #[must_use]
     pub fn with_limit(self, limit: usize) -> Self {
         Self { limit, ..self }
@@ -205,7 +206,7 @@ impl Client {
         self.limit
     }
 
-    /// Returns when the head of the response is here.
+    /// Sends a request. Returns when the head of the response has arrived.
     pub(super) async fn request(
         &self,
         lane: Lane,
@@ -220,8 +221,8 @@ impl Client {
         Ok(connections.idle.watch(response, permit))
     }
 
-    /// Uses none of the connections there are for what is sent from here on; what is under way on
-    /// them goes on.
+    /// Uses new connections for all requests from now on. Requests that are pending on the present
+    /// connections continue.
     pub fn forget_connections(&self) {
         let connections = &self.connections;
         let pool = Arc::new(pool(connections.connector.clone()));
@@ -259,7 +260,7 @@ fn tcp() -> HttpConnector {
     tcp.set_keepalive(Some(KEEP_ALIVE));
     tcp.set_keepalive_interval(Some(GIVE_UP / KEEP_ALIVE_PROBES));
     tcp.set_keepalive_retries(Some(KEEP_ALIVE_PROBES));
-    // Probes are not sent while data waits for its receipt, as after a sleep of the machine.
+    // Probes are not sent while data is unacknowledged, as after the computer slept.
     #[cfg(target_os = "linux")]
     tcp.set_tcp_user_timeout(Some(KEEP_ALIVE));
     tcp
@@ -274,7 +275,7 @@ fn tls(extra_roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig, rustls
         Ok(verifier) => builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(connecting::Verifier(verifier))),
-        // A machine without any certificate authority can still reach itself.
+        // Without any certificate authority, servers on this computer can still be reached.
         Err(error) if only_the_system => {
             tracing::warn!(%error, "the system's trust store is empty: no https server is trusted");
             builder.with_root_certificates(RootCertStore::empty())
@@ -284,7 +285,7 @@ fn tls(extra_roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig, rustls
     Ok(config.with_no_client_auth())
 }
 
-/// A connector that gives up after [`CONNECT_TIMEOUT`], TLS included.
+/// A connector that fails after [`CONNECT_TIMEOUT`], TLS included.
 #[derive(Clone)]
 struct TimedConnector<C> {
     connector: C,

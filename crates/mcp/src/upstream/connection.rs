@@ -1,10 +1,10 @@
-//! A connection to a server that can be closed from this side while it is idle.
+//! A connection that the client can close while it is idle.
 //!
-//! The pool drops a connection only when it looks for one, or at its own long interval; the
-//! descriptor stays open until then. A connection that is closed here ends for the HTTP library as
-//! if the server had closed it: a request that has not begun is sent on another connection.
+//! The pool drops an idle connection only when it looks for one, or at its own long interval, and
+//! the descriptor stays open until then. A connection that is closed here ends for the HTTP library
+//! as if the server had closed it: a request that has not begun is sent on another connection.
 //!
-//! Owns: whether a connection was used since, and its end. Does not own: when it ends (`idle`).
+//! Owns: the write count of a connection, and closing it. Does not own: when it is closed (`idle`).
 
 use std::io;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ use http::uri::Authority;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 
-/// The connection, with what closes it.
+/// A connection, and its closer.
 pub(super) struct Closable<T> {
     io: T,
     closer: Closer,
@@ -28,9 +28,9 @@ pub(super) struct Closer(Arc<Shared>);
 
 struct Shared {
     server: Option<Authority>,
-    /// How often something was written.
+    /// How many writes there were.
     writes: AtomicU64,
-    /// The connection ends while `writes` is still this; [`NEVER`] at first.
+    /// The connection ends while `writes` equals this. It is [`NEVER`] at first.
     ends_at: AtomicU64,
     is_gone: AtomicBool,
     reader: Mutex<Option<Waker>>,
@@ -38,12 +38,12 @@ struct Shared {
 
 const NEVER: u64 = u64::MAX;
 
-/// How far a connection was used, to tell whether it was used since.
+/// How many writes a connection had, to detect later use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WriteCount(u64);
 
 impl WriteCount {
-    /// Nothing was written yet.
+    /// Nothing has been written yet.
     pub(super) const ZERO: Self = Self(0);
 }
 
@@ -65,7 +65,7 @@ impl<T> Closable<T> {
 }
 
 impl Closer {
-    /// Ends the connection unless it was used after `used`.
+    /// Closes the connection, unless it was written to after `used`.
     pub(super) fn close(&self, used: WriteCount) {
         self.0.ends_at.store(used.0, Ordering::SeqCst);
         let reader = self.reader().take();
@@ -78,7 +78,7 @@ impl Closer {
         WriteCount(self.0.writes.load(Ordering::SeqCst))
     }
 
-    /// Whether the connection is closed already, by whichever side.
+    /// Returns true if either side has closed the connection.
     pub(super) fn is_gone(&self) -> bool {
         self.0.is_gone.load(Ordering::Relaxed)
     }
@@ -87,7 +87,7 @@ impl Closer {
         self.0.server.as_ref()
     }
 
-    /// Names the connection among those that there are.
+    /// Returns a key that identifies the connection among all that exist.
     pub(super) fn key(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
     }
@@ -115,7 +115,7 @@ impl<T: Read + Unpin> Read for Closable<T> {
         cx: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        // Nothing put into the buffer is the end of the stream.
+        // An empty read is the end of the stream.
         if self.closer.is_closed() {
             return Poll::Ready(Ok(()));
         }

@@ -1,4 +1,4 @@
-//! HTTP+SSE of 2024-11-05: one stream from the remote, on which it first names the address that
+//! HTTP+SSE (2024-11-05): one stream from the server, whose first event names the endpoint that
 //! messages are posted to. The stream is the session.
 //!
 //! Owns: opening that stream and reading it to its end.
@@ -16,12 +16,15 @@ use super::stream::{EventStream, StreamPosition};
 use super::{Generation, Shared, UpstreamError, UpstreamEvent};
 use crate::RequestId;
 
-/// How long the remote may take to name the address. One of Streamable HTTP never does.
+/// How long the server may take to name the endpoint. A Streamable HTTP server never does.
 const ENDPOINT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Shared {
-    /// Opens the stream, sends `initialize`, and reads until the stream is cut. An error means
-    /// that there was no stream.
+    /// Opens the stream, sends `initialize`, and reads until the stream ends.
+    ///
+    /// # Errors
+    ///
+    /// If the stream could not be opened.
     pub(super) async fn open_sse(
         self: &Arc<Self>,
         outgoing: &Outgoing,
@@ -52,7 +55,8 @@ impl Shared {
             }
         };
         tokio::pin!(reading);
-        // The answer may come on the stream before the POST is accepted; the cut may, too.
+        // The response may come on the stream before the POST is accepted, and so may the stream's
+        // end.
         tokio::select! {
             () = &mut reading => {}
             () = posting => reading.await,
@@ -93,26 +97,26 @@ impl Shared {
         }
     }
 
-    /// The address is relative to the stream's and must stay at its origin: the messages, and the
-    /// token with them, are for that remote alone.
+    /// Resolves the endpoint against the stream's URL. Rejects another origin, because the messages
+    /// and the token are for that server only.
     fn resolve_endpoint(&self, reference: &[u8]) -> Result<Uri, UpstreamError> {
         let base = self.url.url();
         let reference = std::str::from_utf8(reference).ok();
         let url = reference.and_then(|reference| base.join(reference.trim()).ok());
         match url {
             Some(url) if url.origin() != base.origin() => Err(not_sse(&format!(
-                "its `endpoint` is elsewhere, at {}",
+                "its `endpoint` is at another origin, {}",
                 url.origin().ascii_serialization()
             ))),
             Some(url) => url
                 .as_str()
                 .parse()
-                .map_err(|_| not_sse("an `endpoint` that is no URL")),
-            None => Err(not_sse("an `endpoint` that is no URL")),
+                .map_err(|_| not_sse("an `endpoint` that is not a URL")),
+            None => Err(not_sse("an `endpoint` that is not a URL")),
         }
     }
 
-    /// Posts a message; its answer, if any, will come on the stream.
+    /// Posts a message. Its response, if any, comes on the stream.
     pub(super) async fn post_sse(
         &self,
         session: &SseSession,
@@ -136,7 +140,7 @@ impl Shared {
         }
     }
 
-    /// The stream was cut, and the session with it.
+    /// Ends the session, because its stream has ended.
     async fn on_sse_lost(self: &Arc<Self>, generation: Generation) {
         let Some(orphans) = self.state().end_sse(generation) else {
             return;

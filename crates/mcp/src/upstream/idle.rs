@@ -1,13 +1,13 @@
-//! How long a connection may lie idle and still be used, and when it is closed.
+//! How long an idle connection may still be used, and when it is closed.
 //!
-//! A server closes what lies idle, and a request that is on its way just then is lost: nobody
-//! knows whether the server has read it, so it is not sent again. Node.js and uvicorn, on which
-//! most MCP servers stand, close after five seconds; Node.js says so (`Keep-Alive: timeout=5`),
-//! uvicorn does not. So a connection is closed a moment before its server does that. Of the
-//! connections that a burst of calls leaves behind, a few stay for the next call.
+//! A server closes idle connections, and a request that is sent at that moment is lost: it is
+//! unknown whether the server has read it, so it is not sent again. Node.js and uvicorn, on which
+//! most MCP servers run, close after five seconds. Node.js announces that (`Keep-Alive:
+//! timeout=5`), uvicorn does not. So each connection is closed shortly before its server closes it.
+//! Of the connections that a burst of calls leaves behind, a few stay for the next call.
 //!
-//! Owns: when each connection that lies idle is closed. Does not own: the pool, how a connection
-//! is closed (`connection`), and HTTP/2, which announces the end of a connection by itself.
+//! Owns: when each idle connection is closed. Does not own: the pool, how a connection is closed
+//! (`connection`), and HTTP/2, which announces the end of a connection itself.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -25,31 +25,32 @@ use tokio::time::Instant;
 use super::connection::{Closer, WriteCount};
 use super::in_flight::Permit;
 
-/// Where a server says nothing.
+/// The keep-alive timeout of a server that announces none.
 const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(5);
-/// Far longer than the pool keeps anything.
+/// Far longer than the pool keeps a connection.
 const MAX_KEEP_ALIVE: Duration = Duration::from_secs(60 * 60);
-/// For the ways there and back; of short times, half.
+/// How long before its server a connection is closed, which covers both network directions. For
+/// short timeouts it is half of the timeout.
 const SAFETY_MARGIN: Duration = Duration::from_secs(1);
-/// How many idle connections to one server stay for as long as it keeps them. A host has rarely
-/// more calls under way, and another connection costs one round trip or two.
+/// How many idle connections to one server stay for the server's full timeout. A host rarely has
+/// more pending calls, and another connection costs one or two round trips.
 const MAX_IDLE_PER_SERVER: usize = 8;
-/// How long those beyond stay. Calls that are answered together are often followed by as many.
+/// How long all others stay. A burst of calls is often followed by another one.
 const SURPLUS_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a connection may be unused that was opened for a request which then went by another.
+/// How long a connection may stay unused. It was opened for a request that then used another one.
 const UNUSED_TIMEOUT: Duration = Duration::from_secs(3);
-/// How often connections are closed whose time is over, while there are any.
+/// How often expired connections are closed, while there are any.
 const CLOSE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The connections that lie idle.
+/// The idle connections.
 #[derive(Clone)]
 pub(super) struct Idle(Arc<Mutex<IdleState>>);
 
 struct IdleState {
     connections: HashMap<usize, IdleConnection>,
-    /// GetStreamResult, and not used yet.
+    /// New connections that were not used yet.
     unused: Vec<(Closer, Instant)>,
-    /// No earlier is anything in `connections` to be closed.
+    /// No entry of `connections` expires before this.
     next: Option<Instant>,
     max: usize,
     has_task: bool,
@@ -63,7 +64,7 @@ struct IdleConnection {
 }
 
 impl Idle {
-    /// At most `max` connections of all servers together.
+    /// Creates an empty set of at most `max` connections to all servers together.
     pub(super) fn new(max: usize) -> Self {
         Self(Arc::new(Mutex::new(IdleState {
             connections: HashMap::new(),
@@ -74,12 +75,12 @@ impl Idle {
         })))
     }
 
-    /// Sees to it that what lay idle too long is not used again.
+    /// Closes all connections that were idle for too long, so that they are not used again.
     pub(super) fn close_expired(&self, now: Instant) {
         self.state().close_expired(now);
     }
 
-    /// Takes note of a new connection. Its request may go by another that became idle meanwhile.
+    /// Records a new connection. Its request may use another one that became idle meanwhile.
     pub(super) fn record_opened(&self, closer: Closer) {
         let until = Instant::now() + UNUSED_TIMEOUT;
         let mut state = self.state();
@@ -87,7 +88,7 @@ impl Idle {
         self.close_in_time(&mut state);
     }
 
-    /// Takes note of the connection that the response came by, as soon as it has come whole.
+    /// Records the connection of the response as idle once the whole response has arrived.
     pub(super) fn watch(
         &self,
         response: Response<Incoming>,
@@ -127,7 +128,7 @@ impl Idle {
         self.close_in_time(&mut state);
     }
 
-    /// Starts the task that closes what is due, unless it runs.
+    /// Starts the task that closes expired connections, unless it runs.
     fn close_in_time(&self, state: &mut IdleState) {
         if !state.has_task {
             state.has_task = true;
@@ -196,11 +197,11 @@ impl IdleState {
             }
             stays
         });
-        // A burst leaves no memory behind.
+        // Keeps no memory of a burst.
         self.unused.shrink_to(MAX_IDLE_PER_SERVER);
     }
 
-    /// Closes what is beyond [`MAX_IDLE_PER_SERVER`], the longest idle first.
+    /// Closes connections beyond [`MAX_IDLE_PER_SERVER`], the longest idle first.
     fn close_surplus(&mut self, now: Instant) {
         self.connections
             .retain(|_, connection| !connection.closer.is_gone());
@@ -235,7 +236,8 @@ impl IdleConnection {
     }
 }
 
-/// What closes the connection that the response came by; over HTTP/2 others use it too.
+/// Returns the closer of the response's connection. Returns `None` for HTTP/2, because other
+/// requests share that connection.
 fn closer(response: &Response<Incoming>) -> Option<Closer> {
     let closer = response.extensions().get::<Closer>();
     closer
@@ -243,7 +245,8 @@ fn closer(response: &Response<Incoming>) -> Option<Closer> {
         .cloned()
 }
 
-/// How long the server lets a connection lie, less what a request needs to arrive in time.
+/// Returns how long the server keeps an idle connection, less the time that a request needs to
+/// arrive.
 fn idle_timeout(headers: &HeaderMap) -> Duration {
     let values = headers.get_all("keep-alive").into_iter();
     let said = values
@@ -261,23 +264,24 @@ fn idle_timeout(headers: &HeaderMap) -> Duration {
 /// The body of a response whose connection is watched.
 pub(super) struct WatchedBody {
     body: Portioned<Incoming>,
-    /// None once it has come whole.
+    /// `None` once the whole body has arrived.
     rest: Option<Box<PendingIdle>>,
-    /// The same.
+    /// `None` once the whole body has arrived.
     permit: Option<Permit>,
 }
 
 struct PendingIdle {
     idle: Idle,
     time: Duration,
-    /// When the head of the response came. The next request may use the connection before the reader
-    /// of the body has seen its end, and must not be cut off.
+    /// The write count when the head of the response arrived. The next request may use the
+    /// connection before the reader of the body has seen its end, and must not be cut off.
     used: WriteCount,
     closer: Closer,
 }
 
 impl WatchedBody {
-    /// A connection whose response does not come whole is closed, and not used again anyway.
+    /// Records that the whole body has arrived. A connection whose response is incomplete is closed
+    /// anyway.
     fn record_end(&mut self) {
         if let Some(rest) = self.rest.take() {
             rest.idle.clone().insert(*rest);
@@ -321,7 +325,7 @@ mod tests {
     use super::idle_timeout;
 
     #[test]
-    fn a_connection_is_given_up_a_moment_before_its_server_does() {
+    fn idle_timeout_is_shorter_than_that_of_server() {
         for (said, milliseconds) in [
             ("timeout=5", 4000),
             ("Timeout = 75, max=100", 74000),

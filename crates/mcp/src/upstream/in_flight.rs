@@ -1,10 +1,11 @@
-//! How many requests may be under way at once, and with that how many connections are open.
+//! How many requests may be pending at once, which also limits how many connections are open.
 //!
-//! A request over HTTP/1 has a connection to itself, and an event stream one for as long as it is
-//! open. Without a cap a burst of calls takes every descriptor there is, and then nothing works any
-//! more: no other server, no new host, no file. A request beyond the cap waits for one before it.
+//! A request over HTTP/1 occupies a connection, and an event stream occupies one for as long as it
+//! is open. Without a limit, a burst of calls takes every descriptor, and then neither other
+//! servers nor new hosts nor files can be opened. A request beyond the limit waits for an earlier
+//! one to end.
 //!
-//! Owns: the caps. Does not own: connections that are idle (`idle`).
+//! Owns: the limits. Does not own: idle connections (`idle`).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,43 +15,43 @@ use http::Uri;
 use http::uri::Authority;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How long a request waits for others to end. Far longer than a burst lasts; only streams and
-/// calls that never end hold their connections for so long.
+/// How long a request waits for others to end. That is far longer than a burst lasts. Only streams
+/// and calls that never end occupy their connections for so long.
 const TURN_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Of the connections, one in so many is for [`Lane::Signals`].
+/// One in this many connections is for [`Lane::Signals`].
 const SIGNAL_SHARE: usize = 8;
 
-/// What a request of HTTP is for.
+/// What an HTTP request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// Requests of MCP, and streams: they may be open for long.
+    /// MCP requests and streams, which may be open for long.
     Exchanges,
-    /// Notifications, responses and the end of a session. They never wait for exchanges: what is
-    /// open may wait for one of these, as for a cancellation.
+    /// Notifications, responses and the end of a session. They never wait for exchanges, because a
+    /// pending exchange may wait for one of them, for example for a cancellation.
     Signals,
 }
 
-/// The requests under way.
+/// The limits of pending requests.
 pub(super) struct InFlight {
     exchanges: Limits,
     signals: Limits,
 }
 
-/// How many of one lane may be under way.
+/// The limits of one lane.
 struct Limits {
     total: Arc<Semaphore>,
     max_per_server: usize,
     servers: Mutex<HashMap<Authority, Arc<Semaphore>>>,
 }
 
-/// The leave to be under way, until it is dropped.
+/// Permits one pending request, until it is dropped.
 pub(super) struct Permit {
     _server: OwnedSemaphorePermit,
     _total: OwnedSemaphorePermit,
 }
 
-/// Too many requests were under way for too long.
+/// Too many requests were pending for too long.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "all {max} connections that may be open at once are in use; hint: end sessions or calls that are not needed, or raise the limit of open files (`ulimit -n`)"
@@ -60,7 +61,8 @@ pub(super) struct AtCapacity {
 }
 
 impl InFlight {
-    /// At most `max` at once; half of each lane to one server, so that it cannot stop the others.
+    /// Allows at most `max` pending requests. One server gets at most half of each lane, so that it
+    /// cannot block the others.
     pub(super) fn new(max: usize) -> Self {
         let signals = (max / SIGNAL_SHARE).max(2);
         Self {
@@ -92,7 +94,7 @@ impl Limits {
     async fn permit(&self, uri: &Uri) -> Result<Permit, AtCapacity> {
         let server = self.server(uri);
         let both = async {
-            // In this order: what waits for its server takes nothing from the others.
+            // In this order, a request that waits for its server occupies no place of the others.
             let server = server.acquire_owned().await.ok()?;
             let total = Arc::clone(&self.total).acquire_owned().await.ok()?;
             Some(Permit {
@@ -109,7 +111,7 @@ impl Limits {
     fn server(&self, uri: &Uri) -> Arc<Semaphore> {
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(authority) = uri.authority() else {
-            // Such a request fails by its address, and opens no connection.
+            // Such a request fails because of its address, and opens no connection.
             return Arc::new(Semaphore::new(1));
         };
         if let Some(server) = servers.get(authority) {

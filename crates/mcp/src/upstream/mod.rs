@@ -1,20 +1,20 @@
-//! One host session's connection to one remote MCP server.
+//! The connection of one host session to one MCP server.
 //!
 //! Owns: the transport (Streamable HTTP, and HTTP+SSE of 2024-11-05), the session id, and which
-//! answer belongs to which request. Does not own: signing in, retries after a refusal, or what a
-//! host is told; it reports and somebody else decides.
+//! response belongs to which request. Does not own: signing in, retries after an error, and what a
+//! host is told. It reports events, and the bridge's session decides.
 //!
-//! The rules of order. Each message is sent by a task of its own, so that a slow one holds up no
-//! other. Only the handshake is waited for: what follows `initialize` is sent when that is
-//! answered, what follows `notifications/initialized` when the remote has accepted that, and what
-//! follows the listening stream when that is open or refused: remotes keep nothing for a stream
-//! that is not there, and may ask there for something before they answer.
-//! The host's answers to requests of the remote never wait (the remote may need one to finish
-//! the handshake), nor do messages of the modern era, which has none.
+//! Order of messages: each message is sent by its own task, so that a slow one delays no other.
+//! Only the handshake delays what follows. Messages after `initialize` wait for its response,
+//! messages after `notifications/initialized` wait until the server has accepted it, and messages
+//! after the listening stream wait until that is open or refused, because servers keep no messages
+//! for a stream that is not open, and may send a request on it before they respond. Two kinds of
+//! messages never wait: the host's responses to requests of the server, because the server may need
+//! one to finish the handshake, and messages of the modern era, which has no handshake.
 //!
-//! A server that shows that it does not speak the host's era is spoken to in its own: a
-//! translation stands between the host and what is sent then, and what it says is done here
-//! (`translated`). Which era a server speaks is learned once for all its connections.
+//! If a server shows that it does not speak the host's era, it gets messages of its own era: a
+//! translation converts between host and server, and this module performs the translation's actions
+//! (`translated`). All connections to a server share what one has learned about its era.
 
 mod client;
 mod connection;
@@ -55,52 +55,52 @@ use crate::{Era, Kind, Message, RequestId};
 use outgoing::Outgoing;
 use state::{Gate, Route, State};
 
-/// Where the remote is and how it is spoken to.
+/// The server's address and how to connect to it.
 #[derive(Clone)]
 pub struct UpstreamOptions {
     /// The MCP endpoint.
     pub url: EndpointUrl,
-    /// How it is spoken to.
+    /// The transport of the endpoint.
     pub transport: Transport,
-    /// Sent with every request, as they are, until there are [others](Upstream::set_headers). They
-    /// may be secrets and are never shown.
+    /// Headers of every request, until [`Upstream::set_headers`] replaces them. They may be secrets
+    /// and are never shown.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Shared by all connections to this server.
+    /// What is known about the server, shared by all connections to it.
     pub learned: Arc<ServerTraits>,
-    /// Different for each connection, and impossible to guess: by it the connection knows what it
-    /// holds for a host that comes back.
+    /// Different for each connection and impossible to guess. The connection recognizes by it the
+    /// requests that it keeps open for a host that retries.
     pub nonce: Arc<str>,
-    /// What its messages take memory from. Where there is none left, the remote is not read.
+    /// The memory account of the server's messages. While it is exhausted, the server is not read.
     pub memory: Account,
 }
 
-/// What a remote did.
+/// An event of the connection to the server.
 #[derive(Debug)]
 pub enum UpstreamEvent {
-    /// It sent a message.
+    /// The server sent a message.
     Message {
-        /// As it came.
+        /// The message as it arrived.
         message: Message,
-        /// The request whose answer this is, or on whose response stream it came.
+        /// The request that this answers, or whose response stream it arrived on.
         request: Option<RequestId>,
     },
-    /// Something that was sent did not get through.
+    /// A message did not get through.
     Failed {
-        /// The request that will get no answer; `None` for a notification, a response, the
-        /// listening stream, or the one stream of HTTP+SSE.
+        /// The request that gets no response. `None` for a notification, a response, the listening
+        /// stream, or the one stream of HTTP+SSE.
         request: Option<RequestId>,
         /// What happened.
         failure: UpstreamError,
     },
-    /// The listening stream was cut and cannot be opened again now. That goes on being tried, and
-    /// nothing is lost but what the remote says meanwhile.
+    /// The listening stream ended and cannot be opened again now. The connection keeps trying. Only
+    /// what the server sends meanwhile is lost.
     StreamLost(UpstreamError),
-    /// It is open again.
+    /// The listening stream is open again.
     StreamRestored,
-    /// The token was refused where the stream of a request was to be taken up again. That is tried
-    /// again in a moment, with what [`Upstream::authorize`] says.
+    /// The server rejected the token when the stream of a request was to be resumed. The connection
+    /// tries again soon, with the authorization that [`Upstream::authorize`] sets.
     TokenRefused {
-        /// What it was asked with.
+        /// The authorization that was rejected.
         used: Option<HeaderValue>,
         /// The values of `WWW-Authenticate`, joined by `, `.
         challenge: Option<String>,
@@ -108,7 +108,7 @@ pub enum UpstreamEvent {
 }
 
 impl UpstreamEvent {
-    /// Returns the bytes of the message, if it is one.
+    /// Returns the bytes of the message. Returns `None` for any other event.
     fn bytes(&self) -> Option<Bytes> {
         match self {
             Self::Message { message, .. } => Some(message.bytes().clone()),
@@ -120,7 +120,8 @@ impl UpstreamEvent {
     }
 }
 
-/// The connection. Dropping it ends its tasks; [`Upstream::close`] also tells the remote.
+/// The connection to a server. Dropping it ends its tasks. [`Upstream::close`] also ends the
+/// session at the server.
 #[derive(Debug)]
 pub struct Upstream {
     shared: Arc<Shared>,
@@ -128,12 +129,12 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Connects nothing yet.
+    /// Creates the connection, without sending anything yet.
     ///
-    /// Each request that is sent gets exactly one of: a [`Message`] that is its response, or one
-    /// [`UpstreamEvent::Failed`] that names it; unless it is [cancelled](Self::cancel) or the
-    /// connection is closed. The channel and the memory are the back-pressure: while one is full,
-    /// nothing more is read from the remote.
+    /// Each request that is sent gets exactly one event: a [`Message`] that is its response, or one
+    /// [`UpstreamEvent::Failed`] that names it. It gets none if it is [abandoned](Self::abandon) or
+    /// the connection is closed. The channel and the memory account provide back-pressure: while
+    /// one of them is full, nothing more is read from the server.
     #[must_use]
     pub fn open(
         client: Client,
@@ -163,16 +164,16 @@ impl Upstream {
         }
     }
 
-    /// Sends these with every request from now on, in place of the ones before.
+    /// Replaces the configured headers of every request from now on.
     pub fn set_headers(&self, headers: Vec<(HeaderName, HeaderValue)>) {
         let headers = Arc::new(outgoing::base_headers(headers));
         let current = self.shared.headers.write();
         *current.unwrap_or_else(PoisonError::into_inner) = headers;
     }
 
-    /// Sends a message of the host and returns at once. The module has the rules of order.
+    /// Sends a message of the host and returns at once. The module documents the order.
     ///
-    /// `initialize` begins a new session, whatever there was before.
+    /// `initialize` begins a new session and ends the one before it.
     ///
     /// # Panics
     ///
@@ -199,12 +200,12 @@ impl Upstream {
         self.shared.transmit(&mut state, outgoing);
     }
 
-    /// Opens the notification stream of a legacy session of Streamable HTTP, after the handshake,
-    /// or opens it again.
+    /// Opens or reopens the notification stream of a legacy Streamable HTTP session, after the
+    /// handshake.
     ///
-    /// A remote that has none is no failure. A stream that is cut is resumed, with back-off and
-    /// in silence, until the remote refuses: that is one [`UpstreamEvent::Failed`] without a
-    /// request. Does nothing for the other transport and the other era.
+    /// A server without that stream is not an error. A stream that ends is resumed, with back-off
+    /// and without an event, until the server refuses it: that is one [`UpstreamEvent::Failed`]
+    /// without a request. Does nothing for HTTP+SSE and the modern era.
     pub fn listen(&self, authorization: Option<HeaderValue>) {
         let mut state = self.shared.state();
         state.authorization = authorization;
@@ -214,52 +215,53 @@ impl Upstream {
         self.shared.listen_natively(&mut state);
     }
 
-    /// Gives a request up and closes its response stream, if it has one of its own. It gets no
-    /// event any more. In the modern era that cancels it at the remote; in the legacy era
-    /// `notifications/cancelled` does, which is sent like any other message and first; for a host
-    /// of the other era it is sent here. Does nothing to `initialize`.
+    /// Abandons a request and closes its response stream, if it has one of its own. The request
+    /// gets no more events. In the modern era, closing the stream cancels the request at the
+    /// server. In the legacy era `notifications/cancelled` cancels it, which the caller sends
+    /// first, like any other message. For a host of the other era, the translation sends it. Does
+    /// nothing to `initialize`.
     pub fn abandon(&self, id: &RequestId) {
         self.shared.abandon_request(&mut self.shared.state(), id);
     }
 
-    /// Opens the listening stream again where it was cut, as after a sleep of the machine, in which
-    /// a stream may have died without a sign.
+    /// Reopens the listening stream after the computer slept, because a stream may have died
+    /// unnoticed.
     pub fn wake(&self) {
         self.shared.woken.send_replace(());
     }
 
-    /// What streams that are opened from here on are opened with.
+    /// Sets the authorization of all streams that are opened from now on.
     pub fn authorize(&self, authorization: Option<HeaderValue>) {
         self.shared.state().authorization = authorization;
     }
 
-    /// Whether there is a session at the remote, as far as is known, that can be gone on with when
-    /// it can be reached again: one of Streamable HTTP that has an id, and is the host's own.
+    /// Returns true if the connection has a session that can continue when the server is reachable
+    /// again. That is a Streamable HTTP session with an id that belongs to the host, not to a
+    /// translation.
     #[must_use]
     pub fn has_session(&self) -> bool {
         let state = self.shared.state();
         state.translation.is_none() && state.deletable_session().is_some()
     }
 
-    /// Whether this is the session there is now, and not one before it.
+    /// Returns true if this is the generation of the present session.
     #[must_use]
     pub fn is_current(&self, generation: Generation) -> bool {
         self.shared.state().generation() == generation
     }
 
-    /// Forgets the session. What is still owed an answer by it fails, and the remote is told that
-    /// it is over, unless it has said so itself ([`UpstreamError::SessionGone`]).
+    /// Ends the session. Requests that it still had to answer fail. Deletes the session at the
+    /// server, unless the server has said that it is gone ([`UpstreamError::SessionGone`]).
     pub fn reset(&self) {
         self.shared.reset_session(&mut self.shared.state());
     }
 
-    /// Ends every task, then the session at the remote, for which it takes two seconds at most,
-    /// and as many where a host without sessions leaves requests behind. Nothing is reported any
-    /// more.
+    /// Ends every task, then the session at the server. Takes at most two seconds, and two more if
+    /// a host without sessions leaves requests behind. No more events are reported.
     pub async fn close(self) {
         let closing_messages = self.shared.closing_messages();
         let route = self.shared.state().route(Era::Legacy);
-        // HTTP+SSE has no session left to say anything in once its stream has ended.
+        // The end of the HTTP+SSE stream ends the session, so closing messages have to come first.
         let (before, after) = match route {
             Route::Sse(_) => (closing_messages, Vec::new()),
             Route::Http(_) | Route::Gone(_) | Route::Translated => (Vec::new(), closing_messages),
@@ -273,27 +275,28 @@ impl Upstream {
     }
 }
 
-/// When a message that wants no answer is sent.
+/// When a message that expects no response is sent.
 enum Turn {
     Now,
-    /// The modern era has none to wait for.
+    /// The modern era has no handshake to wait for.
     AfterHandshake,
     /// `notifications/initialized`.
     EndsHandshake {
-        /// `initialize`, if it is unanswered.
+        /// The end of `initialize`, if that is pending.
         after: Option<Gate>,
-        /// Lets the rest go.
+        /// Opens the gate for later messages when it is dropped.
         next: DropGuard,
     },
 }
 
-/// The address as it was given; where that is no URI, as its parser understood it.
+/// Returns the URI as the user wrote it. If that is not a valid URI, returns what the URL parser
+/// made of it.
 fn address(url: &EndpointUrl) -> Option<Uri> {
     let given = url.as_str().parse();
     given.or_else(|_| url.url().as_str().parse()).ok()
 }
 
-/// What the tasks share.
+/// The state that the tasks share.
 struct Shared {
     client: Client,
     url: EndpointUrl,
@@ -303,12 +306,12 @@ struct Shared {
     nonce: Arc<str>,
     events: mpsc::Sender<UpstreamEvent>,
     state: Mutex<State>,
-    /// Whether there is a translation, for those who need not lock `state` for anything else.
+    /// True while there is a translation, for readers that need no lock of `state` otherwise.
     translates: AtomicBool,
     memory: Account,
-    /// Held by whoever tells what a translation has to tell, so that it is told in order.
+    /// Locked by the task that emits queued events, so that they are emitted in order.
     emit_lock: tokio::sync::Mutex<()>,
-    /// Tells the listening stream that the machine has slept.
+    /// Tells the listening stream that the computer has slept.
     woken: watch::Sender<()>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -319,17 +322,17 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A task that ends with the connection.
+    /// Spawns a task that ends with the connection.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
         let stop = self.stop.clone();
-        // What is wrapped is moved by each wrapper, and this is large.
+        // Each wrapper moves the future that it wraps, and this one is large.
         let task = Box::pin(task);
         self.tasks.spawn(async move {
             stop.run_until_cancelled(task).await;
         })
     }
 
-    /// Sends a message as it is, by a task of its own.
+    /// Sends a message unchanged, in its own task.
     fn transmit(self: &Arc<Self>, state: &mut State, outgoing: Outgoing) {
         match outgoing.message.kind() {
             Kind::Request { id, method } => {
@@ -378,13 +381,13 @@ impl Shared {
         }
     }
 
-    /// Sends a request by a task of its own.
+    /// Sends a request in its own task.
     fn launch(self: &Arc<Self>, state: &mut State, outgoing: Outgoing, id: RequestId) {
         let task = self.spawn(Arc::clone(self).send_request(outgoing, id.clone()));
         state.track(id, task.abort_handle());
     }
 
-    /// Opens the listening stream by a task of its own, and holds back what follows until then.
+    /// Opens the listening stream in its own task, and delays later messages until it is open.
     fn listen_natively(self: &Arc<Self>, state: &mut State) {
         let after = state.gate();
         let next = state.close_gate();
@@ -392,18 +395,18 @@ impl Shared {
         state.listen(task);
     }
 
-    /// Begins anew.
+    /// Ends the session and the translation's state.
     fn reset_session(self: &Arc<Self>, state: &mut State) {
         let generation = state.generation();
         self.reset_native(state);
         self.reset_translation(state, generation);
     }
 
-    /// The same for what is not the translation's.
+    /// Ends the session at the server that is not the translation's.
     fn reset_native(self: &Arc<Self>, state: &mut State) {
         if let Some(delete_session) = self.delete_session(state) {
             let (pending_done, closing) = (state.pending_done(), self.stop.clone());
-            // Whoever closes the connection waits for that too; it is soon over.
+            // Closing the connection waits for that as well. It is short.
             self.tasks.spawn(async move {
                 closing.run_until_cancelled(pending_done).await;
                 delete_session.await;
@@ -415,7 +418,7 @@ impl Shared {
         }
     }
 
-    /// What every request carries.
+    /// Returns the headers of every request.
     fn headers(&self) -> Arc<HeaderMap> {
         let headers = self.headers.read();
         Arc::clone(&headers.unwrap_or_else(PoisonError::into_inner))
@@ -428,14 +431,14 @@ impl Shared {
         })
     }
 
-    /// Hands on what the remote sent on the stream of the request `on`, or on no request's.
-    /// Whether that was the answer to `on`.
+    /// Delivers a message that arrived on the stream of the request `on`, or on no request's
+    /// stream. Returns true if it was the response to `on`.
     async fn deliver(self: &Arc<Self>, message: Message, on: Option<&RequestId>) -> bool {
         let (request, is_last) = match message.kind() {
             Kind::Response { id, .. } => {
                 let is_last = on == Some(id);
                 if !self.state().record_response(id, &message, is_last) {
-                    tracing::debug!(%id, "an answer that nobody waits for");
+                    tracing::debug!(%id, "dropped a response without a pending request");
                     return is_last;
                 }
                 (Some(id.clone()), is_last)
@@ -449,7 +452,7 @@ impl Shared {
         is_last
     }
 
-    /// Tells that a request failed, if it was not answered meanwhile.
+    /// Reports that a request failed, unless it was answered meanwhile.
     async fn fail(self: &Arc<Self>, request: RequestId, failure: UpstreamError) {
         if self.state().record_failure(&request) {
             let request = Some(request);
@@ -463,7 +466,7 @@ impl Shared {
         self.emit(UpstreamEvent::Message { message, request }).await;
     }
 
-    /// Tells of requests that were pending and whose stream has ended.
+    /// Reports the failure of pending requests whose stream has ended.
     async fn fail_orphans(self: Arc<Self>, orphans: Vec<RequestId>) {
         for id in orphans {
             self.report(UpstreamEvent::Failed {
@@ -475,7 +478,7 @@ impl Shared {
     }
 
     async fn emit(&self, event: UpstreamEvent) {
-        // Without a receiver there is nobody to tell, and soon no task.
+        // Without a receiver, the connection is about to be dropped.
         let _ = self.events.send(event).await;
     }
 }

@@ -1,6 +1,6 @@
-//! One message of the host on its way to the remote.
+//! A message from the host to the server.
 //!
-//! Owns: the headers that a message needs, by its era. Does not own: where it goes.
+//! Owns: the headers that a message needs, by its era. Does not own: where it is sent.
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
@@ -14,23 +14,23 @@ use crate::era::ParamsView;
 use crate::error::Generation;
 use crate::{Era, Message, header};
 
-/// What a session of Streamable HTTP adds to every request.
+/// The headers that a Streamable HTTP session adds to every request.
 #[derive(Clone, Default)]
 pub(super) struct HttpSession {
-    /// As the remote named it, if it did.
+    /// The session id that the server assigned, if any.
     pub(super) id: Option<HeaderValue>,
-    /// As agreed in the handshake.
+    /// The version that the handshake agreed on.
     pub(super) version: Option<HeaderValue>,
     pub(super) generation: Generation,
-    /// Held by whoever waits for an answer.
+    /// Held by each task that waits for a response.
     #[expect(dead_code, reason = "its end is what counts")]
     pending_token: Option<TaskTrackerToken>,
 }
 
-/// The body of a request.
+/// The body of an HTTP request.
 pub(super) type RequestBody = Portioned<Full<Bytes>>;
 
-/// A message and what is sent along.
+/// A message and its headers.
 pub(super) struct Outgoing {
     pub(super) message: Message,
     authorization: Option<HeaderValue>,
@@ -42,7 +42,7 @@ enum Wire {
     Modern(StandardHeaders),
 }
 
-/// What the modern era repeats of the body.
+/// The standard headers of the modern era, which repeat values of the body.
 struct StandardHeaders {
     version: Option<HeaderValue>,
     method: HeaderValue,
@@ -81,12 +81,12 @@ impl Outgoing {
         }
     }
 
-    /// Another message that goes out with the same right.
+    /// Builds another message with the same authorization.
     pub(super) fn with_message(&self, message: Message) -> Self {
         Self::new(message, self.authorization.clone())
     }
 
-    /// The message as a POST. `base` comes from [`base_headers`]; `parameters` are repeated.
+    /// Builds the POST request. `base` comes from [`base_headers`]. `parameters` are added.
     pub(super) fn post(
         &self,
         uri: &Uri,
@@ -99,7 +99,7 @@ impl Outgoing {
         match &self.wire {
             Wire::Legacy => {
                 session.put(&mut headers);
-                // It may reach a server of the modern era, which looks at headers first.
+                // It may reach a server of the modern era, which reads the headers first.
                 if self.message.method() == Some("initialize") {
                     headers.insert(header::METHOD, HeaderValue::from_static("initialize"));
                 }
@@ -112,7 +112,7 @@ impl Outgoing {
 }
 
 impl HttpSession {
-    /// A session that has begun.
+    /// Creates the session that a handshake began.
     pub(super) fn new(id: Option<HeaderValue>, generation: Generation) -> Self {
         Self {
             id,
@@ -121,7 +121,7 @@ impl HttpSession {
         }
     }
 
-    /// The same for somebody who waits for an answer.
+    /// Returns a copy for a task that waits for a response.
     pub(super) fn with_token(&self, token: TaskTrackerToken) -> Self {
         Self {
             pending_token: Some(token),
@@ -129,13 +129,13 @@ impl HttpSession {
         }
     }
 
-    /// What a message of this era names by its session id.
+    /// Returns the generation of the session if a message of this era carries the session id.
     pub(super) fn generation_for(&self, era: Era) -> Option<Generation> {
         let named = era == Era::Legacy && self.id.is_some();
         named.then_some(self.generation)
     }
 
-    /// Asks for a stream, from `last_id` on.
+    /// Builds the GET request for a stream that continues after the event `last_id`.
     pub(super) fn get(
         &self,
         uri: &Uri,
@@ -153,7 +153,7 @@ impl HttpSession {
         request
     }
 
-    /// A request without a body in this session.
+    /// Builds a request without a body in this session.
     pub(super) fn request(
         &self,
         method: Method,
@@ -187,7 +187,8 @@ impl StandardHeaders {
     }
 }
 
-/// What every POST carries: what the user configured, and what the transport says it must.
+/// Returns the headers of every POST request: those that the user configured, and those that the
+/// transport requires.
 pub(super) fn base_headers(configured: Vec<(HeaderName, HeaderValue)>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in configured {
@@ -205,7 +206,7 @@ pub(super) fn base_headers(configured: Vec<(HeaderName, HeaderValue)>) -> Header
     headers
 }
 
-/// Keeps a value out of logs and of HTTP/2's compression tables.
+/// Marks a value as sensitive, which keeps it out of logs and of HTTP/2's compression tables.
 fn sensitive(mut value: HeaderValue) -> HeaderValue {
     value.set_sensitive(true);
     value

@@ -1,8 +1,7 @@
-//! The way to a server through an organisation's proxy.
+//! Connections through an organisation's proxy.
 //!
-//! Owns: the tunnel through it: CONNECT (RFC 9110, section 9.3.6) or SOCKS 5 (RFC 1928).
-//! Does not own: which proxy leads to a destination (`proxies`), and TLS to the destination, which
-//! goes through the tunnel (`client`).
+//! Owns: the tunnel, by CONNECT (RFC 9110 §9.3.6) or SOCKS 5 (RFC 1928). Does not own: which proxy
+//! a destination needs (`proxies`), and TLS to the destination inside the tunnel (`client`).
 
 use std::error::Error;
 use std::pin::Pin;
@@ -22,15 +21,15 @@ use tower::Service;
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// A TCP connection, or one in TLS to a proxy.
+/// A TCP connection, or a TLS connection to a proxy.
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 type Connecting = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
 
-/// Connects to destinations, through a proxy where one leads there.
+/// Connects to destinations, through a proxy where they need one.
 #[derive(Clone, Debug)]
 pub(super) struct ProxyConnector {
     direct: HttpConnector,
-    /// To a proxy that is itself spoken to in TLS.
+    /// Connects to proxies that speak TLS.
     secure: HttpsConnector<HttpConnector>,
     proxies: Proxies,
 }
@@ -80,7 +79,7 @@ impl ProxyConnector {
                 })
             }
             other => {
-                let reason = format!("`{}` is no kind of proxy known here", other.unwrap_or(""));
+                let reason = format!("unsupported proxy scheme `{}`", other.unwrap_or(""));
                 Box::pin(async move {
                     let proxy = shown.unwrap_or_default();
                     Err(BoxError::from(ProxyConnectError { proxy, reason }))
@@ -90,7 +89,7 @@ impl ProxyConnector {
     }
 }
 
-/// The same with the port that http means: those who ask proxies for a way take 443 for granted.
+/// Adds port 80 to an http URI without a port. The proxy connectors assume 443.
 fn with_port(uri: Uri) -> Uri {
     let host = uri.host().filter(|_| uri.port().is_none());
     let (Some("http"), Some(host)) = (uri.scheme_str(), host) else {
@@ -101,7 +100,7 @@ fn with_port(uri: Uri) -> Uri {
     };
     let mut parts = uri.into_parts();
     parts.authority = Some(authority);
-    // What came apart from a URI makes one again.
+    // The parts come from a valid URI and make a valid one again.
     Uri::from_parts(parts).unwrap_or_default()
 }
 
@@ -111,7 +110,7 @@ impl Service<Uri> for ProxyConnector {
     type Future = Connecting;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        // So are the connectors beneath.
+        // The connectors below are always ready as well.
         Poll::Ready(Ok(()))
     }
 
@@ -126,10 +125,10 @@ impl Service<Uri> for ProxyConnector {
     }
 }
 
-/// Why a proxy does not lead to the server.
+/// Why a proxy does not connect to the server.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the proxy {proxy} does not lead there: {reason}; hint: check `proxy` in config.toml, or the system's settings"
+    "cannot reach the server through the proxy {proxy}: {reason}; hint: check `proxy` in config.toml, or the system's settings"
 )]
 struct ProxyConnectError {
     proxy: String,

@@ -1,7 +1,7 @@
-//! What a response means.
+//! The meaning of an HTTP response.
 //!
-//! Owns: status, content type and body of one response, and which [`UpstreamError`] they are.
-//! Does not own: whose answer it is.
+//! Owns: status, content type and body of one response, and which [`UpstreamError`] they mean. Does
+//! not own: which request a message answers.
 
 use std::time::Duration;
 
@@ -20,36 +20,36 @@ use crate::memory::Account;
 use crate::message::METHOD_NOT_FOUND;
 use crate::{Batch, Message, Parsed, RequestId};
 
-/// What is read of a body that explains a refusal, in bytes and in time.
+/// How much of an error response's body is read, in bytes. A timeout limits it as well.
 const MAX_ERROR_BODY: usize = 1 << 20;
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// What is shown of a body that is not MCP, in characters.
+/// How much of a body that is not MCP is shown, in characters.
 const MAX_SHOWN: usize = 80;
-/// How much of it is searched for what the server wants, in bytes.
+/// How much of an error response's body is searched for a TLS error, in bytes.
 const MAX_SEARCHED: usize = 2048;
 
-/// A response with a 2xx status.
+/// The body of a response with a 2xx status.
 pub(super) enum ResponseBody {
     /// One message.
     Message(Message),
-    /// Several of them.
+    /// Several messages in one array.
     Batch(Batch),
-    /// A stream of them.
+    /// An event stream.
     Events(Box<EventStream>),
-    /// Accepted, as notifications and responses are.
+    /// No content, which accepts a notification or a response.
     Nothing,
 }
 
-/// What was asked, as far as a refusal's meaning depends on it.
+/// What the meaning of an error status depends on.
 #[derive(Clone, Copy)]
 pub(super) struct RequestContext<'a> {
-    /// The request, if it was one.
+    /// The id, if the message was a request.
     pub(super) id: Option<&'a RequestId>,
-    /// The session of the legacy era that was named, if one was.
+    /// The legacy session that the request named, if any.
     pub(super) session: Option<Generation>,
 }
 
-/// Reads the answer; a refusal of `asked` in JSON-RPC is an answer too.
+/// Reads a response. A JSON-RPC error that answers the request is a message, not an error.
 pub(super) async fn read(
     response: Response<WatchedBody>,
     context: RequestContext<'_>,
@@ -99,7 +99,7 @@ pub(super) async fn read(
     }
 }
 
-/// The stream that was asked for by GET; `None` if the answer is something else.
+/// Reads the response to a GET request for a stream. Returns `None` if it is not an event stream.
 pub(super) async fn stream(
     response: Response<WatchedBody>,
     context: RequestContext<'_>,
@@ -125,7 +125,8 @@ async fn not_mcp(
     UpstreamError::NotMcp { status, what }
 }
 
-/// A status that is no success: a JSON-RPC error that answers the request, or why not.
+/// Reads an error status. Returns the JSON-RPC error that answers the request, or what the status
+/// means.
 async fn refusal(
     response: Response<WatchedBody>,
     context: RequestContext<'_>,
@@ -176,8 +177,8 @@ async fn refusal(
     }
 }
 
-/// Returns whether a refusal is that of a port that speaks TLS, in the words of nginx, Go, Apache or
-/// Tomcat.
+/// Returns true if the text is the error of a TLS port that got plain HTTP, as nginx, Go, Apache or
+/// Tomcat word it.
 fn wants_tls(text: &[u8]) -> bool {
     let begin = &text[..text.len().min(MAX_SEARCHED)];
     let words = String::from_utf8_lossy(begin).to_ascii_lowercase();
@@ -191,26 +192,27 @@ fn wants_tls(text: &[u8]) -> bool {
     .any(|known| words.contains(known))
 }
 
-/// Returns what the server says of its refusal: in the body, else in the challenge.
+/// Returns what the server says about the error, in the body or else in the challenge.
 fn words(head: &Parts, body: &Bytes, challenge: Option<&str>) -> Option<String> {
     let sent = head.extensions.get::<SentSecrets>();
     let secrets: Vec<_> = sent.into_iter().flat_map(SentSecrets::texts).collect();
     excerpt(body, &secrets).or_else(|| excerpt(challenge?.as_bytes(), &secrets))
 }
 
-/// The one use of 404 in a session that does not mean that the session is gone.
+/// Returns true for the one use of 404 in a session that does not mean that the session is gone.
 fn is_unknown_method(answer: &Option<Message>) -> bool {
     answer.as_ref().and_then(Message::error_code) == Some(METHOD_NOT_FOUND)
 }
 
-/// Servers made after the SDKs' examples answer 400 where the specification has 404, and only
-/// the text of their error, which names no request, tells why.
+/// Returns true if the error mentions the session. Servers that follow the SDKs' examples respond
+/// with 400 where the specification has 404, and only the text of the error, which names no
+/// request, says why.
 fn mentions_session(message: &Option<Message>) -> bool {
     let error = message.as_ref().and_then(Message::error);
     error.is_some_and(|error| error.get().to_ascii_lowercase().contains("session"))
 }
 
-/// Only scheme, host and path: the query may carry secrets.
+/// Shows only the host and path of the target, because the query may hold secrets.
 fn redirect(status: StatusCode, headers: &HeaderMap) -> UpstreamError {
     let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
     let target = location
@@ -233,8 +235,8 @@ enum BodyError {
     Truncated,
 }
 
-/// Reads a body to its end, into memory of its own: a part of what was read at once would keep all
-/// of that.
+/// Reads a body to its end into its own memory. A slice of a larger read would keep all of that
+/// allocated.
 async fn read_body(
     body: &mut WatchedBody,
     limit: usize,
@@ -263,7 +265,7 @@ async fn read_body(
     Ok(reservation.own(whole.into()))
 }
 
-/// As much of a body as helps to explain it.
+/// Reads as much of an error response's body as is needed to explain it.
 async fn error_body(body: &mut WatchedBody, memory: &Account) -> Bytes {
     let reading = tokio::time::timeout(ERROR_BODY_TIMEOUT, read_body(body, MAX_ERROR_BODY, memory));
     match reading.await {
@@ -282,7 +284,7 @@ fn printable(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// The content type without its parameters, in lower case.
+/// Returns the content type without its parameters, in lower case.
 fn content_type(headers: &HeaderMap) -> String {
     let value = headers
         .get(CONTENT_TYPE)

@@ -1,31 +1,31 @@
-//! What the connections to one server have learned of it, for each other.
+//! What the connections to one server have learned about it and share.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::{Era, ToolHeaders};
 
-/// See the module. Begins with nothing, and lives as long as the server's configuration.
+/// What is known about one server. Starts empty, and lives as long as the server's configuration.
 #[derive(Debug, Default)]
 pub struct ServerTraits {
-    /// What its tools want repeated in headers.
+    /// The headers that its tools require.
     pub(super) tools: ToolHeaders,
-    /// The era it speaks, once it has refused the other one, as [`code`] writes it.
+    /// The era that the server speaks, encoded by [`code`], once it has refused the other one.
     only: AtomicU8,
 }
 
 impl ServerTraits {
-    /// What its tools want repeated in headers.
+    /// Returns the headers that its tools require.
     #[must_use]
     pub fn tools(&self) -> &ToolHeaders {
         &self.tools
     }
 
-    /// Whether it speaks this era and refused the other one.
+    /// Returns true if the server speaks this era and has refused the other one.
     pub(super) fn speaks_only(&self, era: Era) -> bool {
         self.only.load(Ordering::Relaxed) == code(Some(era))
     }
 
-    /// Takes note that it refused the other era, or that this was a mistake.
+    /// Records the only era of the server. `None` if an earlier record was wrong.
     pub(super) fn record_only(&self, era: Option<Era>) {
         self.only.store(code(era), Ordering::Relaxed);
     }

@@ -1,7 +1,7 @@
-//! What a connection knows between two messages.
+//! The state of a connection between two messages.
 //!
-//! Owns: the session, who waits for an answer, and who must wait for the handshake.
-//! Does no I/O and never waits: it is locked for moments only.
+//! Owns: the session, the pending requests, and the gate that delays messages during the handshake.
+//! Does no I/O and never waits, because it is only locked briefly.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -18,31 +18,32 @@ use crate::handshake::InitializeResult;
 use crate::translate::Translation;
 use crate::{Era, Message, RequestId};
 
-/// See the module.
+/// The state of a connection.
 pub(super) struct State {
-    /// `Auto` until the remote has shown what it speaks.
+    /// `Auto` until the server has shown which transport it speaks.
     pub(super) transport: Transport,
-    /// What came last from the one who signs in; streams that are opened again use it.
+    /// The latest authorization, with which streams are reopened.
     pub(super) authorization: Option<HeaderValue>,
     session: Session,
-    /// Who waits for an answer that a session of Streamable HTTP owes.
+    /// Counts the tasks that wait for a response in the Streamable HTTP session.
     pending_tokens: TaskTracker,
-    /// The session that the remote has last said it no longer knows.
+    /// The latest session that the server said it no longer knows.
     lost: Option<Generation>,
-    /// Tells the tasks of an earlier handshake that they are late.
+    /// Tells tasks of an earlier handshake that their session is over.
     generation: Generation,
-    /// Closed from `initialize` to its answer, and from `notifications/initialized` to its.
+    /// Closed from `initialize` to its response, and from `notifications/initialized` to its
+    /// acceptance.
     gate: Option<Gate>,
     pending: HashMap<RequestId, Pending>,
     handshake: Option<AbortOnDropHandle<()>>,
     listener: Option<AbortOnDropHandle<()>>,
-    /// Once the server has shown that it does not speak the host's era.
+    /// `Some` once the server has shown that it does not speak the host's era.
     pub(super) translation: Option<Translation>,
-    /// What the translation has to tell and nobody has told yet.
+    /// Events of the translation that are not emitted yet.
     pub(super) queued_events: VecDeque<UpstreamEvent>,
 }
 
-/// Opens once.
+/// A gate that opens once.
 pub(super) type Gate = CancellationToken;
 
 enum Session {
@@ -52,30 +53,30 @@ enum Session {
     Sse(SseSession),
 }
 
-/// A session of HTTP+SSE.
+/// An HTTP+SSE session.
 #[derive(Clone)]
 pub(super) struct SseSession {
-    /// Where messages are posted to.
+    /// The endpoint that messages are posted to.
     pub(super) endpoint: Uri,
     pub(super) generation: Generation,
 }
 
-/// Where a message goes.
+/// Where a message is sent.
 pub(super) enum Route {
     Http(HttpSession),
     Sse(SseSession),
     /// HTTP+SSE without its stream: nothing can be sent before a new handshake.
     Gone(Generation),
-    /// To the translation: the server does not speak this era.
+    /// The translation, because the server does not speak this era.
     Translated,
 }
 
-/// A request that waits for its answer.
+/// A request without a response yet.
 struct Pending {
     task: AbortHandle,
-    /// Of `initialize`: opens the gate when it is answered or has failed.
+    /// Set for `initialize`. Opens the gate when the response arrives or the request fails.
     handshake: Option<DropGuard>,
-    /// The remote was told that nobody waits for it any more, and may answer all the same.
+    /// The server was told that the request is cancelled, but may still respond.
     is_cancelled: bool,
 }
 
@@ -97,7 +98,7 @@ impl State {
         }
     }
 
-    /// What a message of the legacy era must wait for.
+    /// Returns the gate that messages of the legacy era wait for. Returns `None` if it is open.
     pub(super) fn gate(&mut self) -> Option<Gate> {
         if self.gate.as_ref().is_some_and(Gate::is_cancelled) {
             self.gate = None;
@@ -105,7 +106,7 @@ impl State {
         self.gate.clone()
     }
 
-    /// Lets what comes after wait until the guard is dropped.
+    /// Closes the gate for later messages until the guard is dropped.
     pub(super) fn close_gate(&mut self) -> DropGuard {
         let gate = Gate::new();
         self.gate = Some(gate.clone());
@@ -120,7 +121,7 @@ impl State {
         self.pending.contains_key(id)
     }
 
-    /// Remembers a request that is being sent by `task`.
+    /// Records a request that `task` sends.
     pub(super) fn track(&mut self, id: RequestId, task: AbortHandle) {
         let pending = Pending {
             task,
@@ -130,7 +131,7 @@ impl State {
         self.pending.insert(id, pending);
     }
 
-    /// Remembers the request `initialize`, whose task may live on as the reader of a stream.
+    /// Records the `initialize` request, whose task may live on as the reader of a stream.
     pub(super) fn track_handshake(
         &mut self,
         id: RequestId,
@@ -146,23 +147,25 @@ impl State {
         self.handshake = Some(AbortOnDropHandle::new(task));
     }
 
-    /// Takes note that the remote is told that nobody waits for this request.
+    /// Records that the server was told of the cancellation of this request.
     pub(super) fn cancel(&mut self, id: &RequestId) {
         if let Some(pending) = self.pending.get_mut(id) {
             pending.is_cancelled = true;
         }
     }
 
-    /// Whether an answer is waited for so much that its stream is asked for again.
+    /// Returns true if the request is pending and not cancelled, so that its stream is worth
+    /// resuming.
     pub(super) fn is_wanted(&self, id: &RequestId) -> bool {
         let pending = self.pending.get(id);
         pending.is_some_and(|pending| !pending.is_cancelled)
     }
 
-    /// Takes note of an answer. False if nobody waits for it, and it must not be told.
+    /// Records a response. Returns false if it must not be delivered because no request waits for
+    /// it.
     ///
-    /// Answers may come on any stream; what comes `on_its_own` counts only for the very request
-    /// that the calling task has sent, not for a later one with the same id.
+    /// Responses may come on any stream. One that comes `on_its_own` stream counts only for the
+    /// request that the calling task has sent, not for a later one with the same id.
     pub(super) fn record_response(
         &mut self,
         id: &RequestId,
@@ -180,13 +183,14 @@ impl State {
         true
     }
 
-    /// Takes note that the calling task got no answer. False if that must not be told.
+    /// Records that the request of the calling task failed. Returns false if that must not be
+    /// reported.
     pub(super) fn record_failure(&mut self, id: &RequestId) -> bool {
         let ours = self.pending.get(id).is_some_and(Pending::is_own_task);
         ours && self.pending.remove(id).is_some()
     }
 
-    /// The agreed version goes out with all that waits for the gate.
+    /// Stores the agreed version, which all messages behind the gate carry.
     fn record_version(&mut self, answer: &Message) {
         if let (Session::Http(session), Some(result)) =
             (&mut self.session, InitializeResult::from_response(answer))
@@ -195,7 +199,8 @@ impl State {
         }
     }
 
-    /// Forgets a request and closes its stream. A handshake goes on: it is the session's.
+    /// Removes a request and closes its stream. A handshake continues, because it belongs to the
+    /// session.
     pub(super) fn abandon(&mut self, id: &RequestId) {
         let is_request = |pending: &Pending| pending.handshake.is_none();
         if self.pending.get(id).is_some_and(is_request)
@@ -205,7 +210,7 @@ impl State {
         }
     }
 
-    /// Begins anew. Returns the requests that nobody will answer now.
+    /// Ends the session. Returns the requests that get no response any more.
     pub(super) fn reset(&mut self) -> Vec<RequestId> {
         let orphans = self.orphans();
         self.generation = self.generation.next();
@@ -217,8 +222,9 @@ impl State {
         orphans
     }
 
-    /// Streamable HTTP answers each request where it was asked, so only a handshake is lost with
-    /// its session; HTTP+SSE answers all on the one stream.
+    /// Returns the requests that end with the session. Streamable HTTP answers each request on its
+    /// own response, so only a handshake is lost with its session. HTTP+SSE answers all requests on
+    /// the one stream.
     fn orphans(&mut self) -> Vec<RequestId> {
         let all = self.transport == Transport::Sse;
         let lost = |_: &RequestId, pending: &mut Pending| all || pending.handshake.is_some();
@@ -230,7 +236,8 @@ impl State {
         .collect()
     }
 
-    /// The remote speaks Streamable HTTP. False if it is late.
+    /// Begins a Streamable HTTP session. Returns false if a later handshake has superseded this
+    /// one.
     pub(super) fn begin_http(&mut self, of: Generation, id: Option<HeaderValue>) -> bool {
         if self.generation == of {
             self.transport = Transport::Http;
@@ -239,7 +246,7 @@ impl State {
         self.generation == of
     }
 
-    /// The remote speaks HTTP+SSE. False if it is late.
+    /// Begins an HTTP+SSE session. Returns false if a later handshake has superseded this one.
     pub(super) fn begin_sse(&mut self, of: Generation, endpoint: Uri) -> bool {
         if self.generation == of {
             self.transport = Transport::Sse;
@@ -251,12 +258,13 @@ impl State {
         self.generation == of
     }
 
-    /// The stream of HTTP+SSE was cut. Returns the requests it owed; `None` if it is late.
+    /// Ends the HTTP+SSE session. Returns its pending requests, or `None` if a later handshake has
+    /// superseded it.
     pub(super) fn end_sse(&mut self, of: Generation) -> Option<Vec<RequestId>> {
         if self.generation != of {
             return None;
         }
-        // The caller is the task of the handshake; it has to live to tell.
+        // The calling task is that of the handshake and must live on to report this.
         let caller = self
             .pending
             .extract_if(|_, pending| pending.handshake.is_some());
@@ -266,7 +274,7 @@ impl State {
         Some(orphans)
     }
 
-    /// Where messages of the host go that are of this era.
+    /// Returns where messages of the host of this era are sent.
     pub(super) fn route(&self, era: Era) -> Route {
         if self.translates(era) {
             return Route::Translated;
@@ -283,18 +291,18 @@ impl State {
         }
     }
 
-    /// Whether the server does not speak this era of the host's.
+    /// Returns true if a translation handles messages of this era, which the server does not speak.
     pub(super) fn translates(&self, era: Era) -> bool {
         let translation = self.translation.as_ref();
         translation.is_some_and(|translation| translation.era() == era)
     }
 
-    /// Whether there is a session, the host's own where there is no translation.
+    /// Returns true if there is a session. Without a translation it is the host's own.
     pub(super) fn has_session(&self) -> bool {
         !matches!(self.session, Session::None)
     }
 
-    /// The session of Streamable HTTP, if there is one.
+    /// Returns the Streamable HTTP session, if any.
     pub(super) fn http_session(&self) -> Option<&HttpSession> {
         match &self.session {
             Session::Http(session) => Some(session),
@@ -302,14 +310,14 @@ impl State {
         }
     }
 
-    /// The session that the remote still knows, if it can be told that it is over.
+    /// Returns the session that can be deleted: it has an id, and the server still knows it.
     pub(super) fn deletable_session(&self) -> Option<&HttpSession> {
         let is_lost = |session: &&HttpSession| self.lost == Some(session.generation);
         let session = self.http_session().filter(|session| !is_lost(session))?;
         session.id.as_ref().map(|_| session)
     }
 
-    /// Ends when nobody waits any more for what this session owes.
+    /// Returns a future that completes when no task waits for a response in this session.
     pub(super) fn pending_done(&self) -> impl Future<Output = ()> + 'static {
         let pending_tokens = self.pending_tokens.clone();
         async move {
@@ -318,12 +326,12 @@ impl State {
         }
     }
 
-    /// Takes note that the remote no longer knows this session.
+    /// Records that the server no longer knows this session.
     pub(super) fn record_lost(&mut self, of: Generation) {
         self.lost = Some(of);
     }
 
-    /// Ends the listener there may be, in favour of this one.
+    /// Replaces the listening task, and ends the one before it.
     pub(super) fn listen(&mut self, task: JoinHandle<()>) {
         self.listener = Some(AbortOnDropHandle::new(task));
     }

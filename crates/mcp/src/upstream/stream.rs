@@ -1,7 +1,7 @@
-//! A response that is an event stream.
+//! An HTTP response that is an event stream.
 //!
-//! Owns: taking messages out of it, and remembering where it was cut. Does not own: what a
-//! message is for, or whether to resume.
+//! Owns: reading messages from it, and the position at which it ended. Does not own: what a message
+//! is for, and whether to resume.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use crate::memory::{Account, Reservation};
 use crate::sse::{Decoder, Event, TooLong};
 use crate::{Batch, Message, Parsed};
 
-/// A remote may keep a response open after its end; past this, the connection is not kept.
+/// A server may keep a response open after its end. After this time the connection is closed.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
-/// Where a remote says nothing, as browsers do roughly.
+/// The wait if a server names none, similar to that of browsers.
 const DEFAULT_RETRY: Duration = Duration::from_secs(1);
 const MIN_RETRY: Duration = Duration::from_millis(50);
 pub(super) const MAX_BACK_OFF: Duration = Duration::from_secs(30);
@@ -27,7 +27,7 @@ pub(super) struct EventStream {
     decoded: std::vec::IntoIter<Event>,
     /// The length of the chunk in which the decoded events ended.
     chunk: usize,
-    /// What is left of an array that an event was.
+    /// The remaining messages of an event that was an array.
     batch: Option<Box<Batch>>,
     position: StreamPosition,
     memory: Account,
@@ -35,25 +35,25 @@ pub(super) struct EventStream {
     reservation: Reservation,
 }
 
-/// How far a stream got, to go on from there.
+/// How far a stream was read, so that it can be resumed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StreamPosition {
-    /// The last event's id.
+    /// The id of the last event.
     pub(super) last_id: Option<String>,
-    /// The wait that the remote asked for.
+    /// The wait that the server asked for.
     retry: Option<Duration>,
 }
 
 /// Why there are no more events.
 #[derive(Debug)]
 pub(super) enum StreamEnd {
-    /// It ended, in order or not: both mean the same to us.
+    /// The stream ended. Whether it did so cleanly makes no difference.
     Ended,
     TooLong(TooLong),
 }
 
 impl EventStream {
-    /// `mark` is where the stream that this one continues was cut.
+    /// `position` is where the stream ended that this one continues.
     pub(super) fn new(
         body: WatchedBody,
         limit: usize,
@@ -72,13 +72,13 @@ impl EventStream {
         }
     }
 
-    /// The next message; what is none is passed over.
+    /// Returns the next message. Skips events that are not messages.
     pub(super) async fn message(&mut self) -> Result<Message, StreamEnd> {
         loop {
             match self.batch.as_mut().and_then(Iterator::next) {
                 Some(Ok(message)) => return Ok(message),
                 Some(Err(error)) => {
-                    tracing::warn!(%error, "an event of the server is no message");
+                    tracing::warn!(%error, "an event of the server is not a message");
                     continue;
                 }
                 None => self.batch = None,
@@ -90,12 +90,12 @@ impl EventStream {
             match Parsed::from_server(event.data) {
                 Ok(Parsed::Message(message)) => return Ok(message),
                 Ok(Parsed::Batch(batch)) => self.batch = Some(Box::new(batch)),
-                Err(error) => tracing::warn!(%error, "an event of the server is no message"),
+                Err(error) => tracing::warn!(%error, "an event of the server is not a message"),
             }
         }
     }
 
-    /// The next event.
+    /// Returns the next event.
     pub(super) async fn event(&mut self) -> Result<Event, StreamEnd> {
         loop {
             if let Some(event) = self.decoded.next() {
@@ -113,7 +113,7 @@ impl EventStream {
         }
     }
 
-    /// Gives an event memory of its own: a part of what was read at once would keep all of that.
+    /// Copies an event into its own memory. A slice of the chunk would keep all of that allocated.
     async fn detach(&mut self, event: Event) -> Event {
         let is_part = event.data.len() <= self.chunk;
         let data = match is_part {
@@ -127,7 +127,7 @@ impl EventStream {
         Event { data, ..event }
     }
 
-    /// How far it got.
+    /// Returns how far the stream was read.
     pub(super) fn position(&self) -> &StreamPosition {
         &self.position
     }
@@ -141,7 +141,7 @@ impl StreamPosition {
         self.retry = event.retry.or(self.retry);
     }
 
-    /// How long to wait before the next attempt, after so many that failed.
+    /// Returns the wait before the next attempt, after this many failures.
     pub(super) fn wait(&self, failures: u32) -> Duration {
         let first = self.retry.unwrap_or(DEFAULT_RETRY).max(MIN_RETRY);
         let longer = first.saturating_mul(1 << failures.min(6));
@@ -149,11 +149,11 @@ impl StreamPosition {
     }
 }
 
-/// A body ended early.
+/// A body that ended early.
 pub(super) struct Truncated;
 
-/// Reads the next bytes of a body, for a message that holds `reservation`; `None` at the end. A body
-/// that takes too long over a message that others wait for is cut.
+/// Reads the next bytes of a body, for a message that holds `reservation`. Returns `None` at the
+/// end. Fails if the message takes too long while others wait for its memory.
 pub(super) async fn next_chunk(
     body: &mut WatchedBody,
     reservation: &Reservation,
@@ -162,7 +162,7 @@ pub(super) async fn next_chunk(
         let frame = tokio::select! {
             frame = body.frame() => frame,
             () = reservation.overdue() => {
-                tracing::warn!("a message of the server was cut: it took too long, and others wait for the memory");
+                tracing::warn!("aborted a message of the server: it took too long while others wait for memory");
                 return Err(Truncated);
             }
         };
@@ -178,7 +178,7 @@ pub(super) async fn next_chunk(
     }
 }
 
-/// Reads what is left of a body, for a moment, so that its connection can be used again.
+/// Reads the rest of a body for a short time, so that its connection can be used again.
 pub(super) async fn drain(body: &mut WatchedBody) {
     let rest = async { while let Some(Ok(_)) = body.frame().await {} };
     let _ = tokio::time::timeout(DRAIN_TIMEOUT, rest).await;
@@ -191,7 +191,7 @@ mod tests {
     use super::StreamPosition;
 
     #[test]
-    fn waits_grow_and_end_and_honour_the_server() {
+    fn back_off_grows_to_limit_and_honours_retry() {
         let seconds = |position: &StreamPosition| {
             [0, 1, 2, 5, 40].map(|failures| position.wait(failures).as_secs())
         };

@@ -1,7 +1,7 @@
-//! Streamable HTTP: every message is a POST; answers are JSON or an event stream.
+//! Streamable HTTP: every message is a POST, and responses are JSON or an event stream.
 //!
-//! Owns: the handshake's way to a session, answers and their resumption, the listening stream,
-//! the end of the session. 2025-11-25 and 2026-07-28, basic/transports.
+//! Owns: the handshake, responses and their resumption, the listening stream, and the end of the
+//! session (2025-11-25 and 2026-07-28, basic/transports).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,40 +22,41 @@ use super::translated::{legacy_refusal, modern_refusal};
 use super::{Generation, Shared, Turn, UpstreamError, UpstreamEvent, tools};
 use crate::{Batch, Era, Kind, Message, RequestId, header};
 
-/// Attempts to reach the remote again for one answer; with the waits between, half a minute.
+/// How often a response stream is resumed. With the waits in between, that takes half a minute.
 const MAX_RESUME_ATTEMPTS: u32 = 5;
-/// How long the remote may take to accept the end of the handshake before what follows is sent.
+/// How long the server may take to accept `notifications/initialized` before later messages are
+/// sent.
 const INITIALIZED_TIMEOUT: Duration = Duration::from_secs(10);
-/// The same for opening the listening stream: some remotes say nothing there, not even that it is
-/// open, before there is something to say.
+/// How long the server may take to open the listening stream before later messages are sent. Some
+/// servers send nothing, not even the head of the response, before their first message.
 const LISTEN_TIMEOUT: Duration = Duration::from_millis(500);
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often the end of the handshake is said again where the connection breaks under it.
+/// How often `notifications/initialized` is sent again after a connection error.
 const MAX_INITIALIZED_ATTEMPTS: u32 = 5;
-/// The wait before the first of them; it doubles.
+/// The wait before the first repetition. It doubles.
 const INITIALIZED_RETRY: Duration = Duration::from_millis(50);
 
-/// What came of asking for a stream by GET.
+/// The result of a GET request for a stream.
 pub(super) enum GetStreamResult {
     Stream(Box<EventStream>),
-    /// There is none to be had here.
+    /// The server has no such stream.
     Unavailable,
-    /// The remote, or the way to it, is out of order.
+    /// The server or the network is temporarily unavailable.
     NotNow(UpstreamError),
     Refused(UpstreamError),
 }
 
-/// What the listening stream has shown so far.
+/// The state of the listening stream.
 #[derive(PartialEq)]
 enum ListenState {
     Nothing,
     Open,
-    /// It was open, and cannot be opened again.
+    /// It was open, and cannot be opened again now.
     Away,
 }
 
 impl Shared {
-    /// Sends `initialize`; finds out which transport the remote speaks, if need be.
+    /// Sends `initialize`, and detects the transport of the server if it is unknown.
     pub(super) async fn handshake(
         self: Arc<Self>,
         outgoing: Outgoing,
@@ -74,8 +75,8 @@ impl Shared {
         }
     }
 
-    /// A remote that refuses the POST may be one of HTTP+SSE. If that is no better, the first
-    /// refusal stands, unless a sign-in would help.
+    /// Tries Streamable HTTP, and HTTP+SSE if the server refuses the POST. If both fail, returns
+    /// the first error, unless a sign-in would help.
     async fn detect_transport(
         self: &Arc<Self>,
         outgoing: &Outgoing,
@@ -122,7 +123,7 @@ impl Shared {
         self.deliver_response(answer?, outgoing, id).await
     }
 
-    /// Sends any other request.
+    /// Sends any request other than `initialize`.
     pub(super) async fn send_request(self: Arc<Self>, outgoing: Outgoing, id: RequestId) {
         let outcome = match self.route(outgoing.era()).await {
             Route::Http(session) => self.send_request_http(&outgoing, &id, &session).await,
@@ -141,7 +142,7 @@ impl Shared {
         }
     }
 
-    /// Where messages of this era go, once it is their turn.
+    /// Waits for the turn of a message of this era. Returns where it is sent.
     async fn route(&self, era: Era) -> Route {
         loop {
             let gate = {
@@ -151,7 +152,7 @@ impl Shared {
                     (Era::Legacy, Some(gate)) => gate,
                 }
             };
-            // There may be another by then.
+            // Another gate may be closed by then.
             gate.cancelled().await;
         }
     }
@@ -184,7 +185,7 @@ impl Shared {
         self.deliver_response(answer?, outgoing, id).await
     }
 
-    /// Sends what wants no answer.
+    /// Sends a message that expects no response.
     pub(super) async fn send_notification(self: Arc<Self>, outgoing: Outgoing, turn: Turn) {
         let (route, next) = match turn {
             Turn::Now => (self.state().route(outgoing.era()), None),
@@ -214,8 +215,8 @@ impl Shared {
         }
     }
 
-    /// Says that the handshake has ended, until it is heard. A remote that has not heard it may
-    /// refuse all that follows, and to hear it twice means nothing.
+    /// Sends `notifications/initialized`, again after connection errors. A server that has not
+    /// received it may refuse all later messages, and receiving it twice is harmless.
     async fn send_initialized(
         &self,
         route: &Route,
@@ -269,7 +270,7 @@ impl Shared {
         response.map_err(|error| error.to_upstream_error(uri))
     }
 
-    /// The answer that is in the response.
+    /// Reads the response to a request from the HTTP response.
     async fn read(
         self: &Arc<Self>,
         response: Response<WatchedBody>,
@@ -305,7 +306,7 @@ impl Shared {
         }
     }
 
-    /// The answer in an array that is the whole response. The other messages in it are delivered.
+    /// Returns the response from an array. Delivers all other messages in it.
     async fn take_batch(
         self: &Arc<Self>,
         batch: Batch,
@@ -320,7 +321,9 @@ impl Shared {
                 Ok(message) => {
                     self.deliver(message, Some(id)).await;
                 }
-                Err(error) => tracing::warn!(%error, "a response of the server is no message"),
+                Err(error) => {
+                    tracing::warn!(%error, "an element of the server's array is not a message")
+                }
             }
         }
         let what = "an array without the response to the request".to_owned();
@@ -333,7 +336,7 @@ impl Shared {
         })
     }
 
-    /// Delivers the answer, or fails.
+    /// Delivers the response.
     async fn deliver_response(
         self: &Arc<Self>,
         answer: ResponseBody,
@@ -348,13 +351,13 @@ impl Shared {
                 self.deliver(self.filtered(outgoing, message), Some(id))
                     .await;
             }
-            // `read` has neither.
+            // `read` returns neither.
             ResponseBody::Batch(_) | ResponseBody::Nothing => {}
         }
         Ok(())
     }
 
-    /// Reads a stream until it has answered the request.
+    /// Reads a stream until the response to the request has arrived.
     async fn follow(
         self: &Arc<Self>,
         mut stream: EventStream,
@@ -381,7 +384,7 @@ impl Shared {
                     return Err(UpstreamError::StreamEnded);
                 }
                 Err(StreamEnd::Ended) if !self.state().is_pending(id) => return Ok(()),
-                // Servers end the stream of a request that was cancelled.
+                // Servers end the stream of a cancelled request.
                 Err(StreamEnd::Ended) if !self.state().is_wanted(id) => {
                     return Err(UpstreamError::StreamEnded);
                 }
@@ -393,7 +396,7 @@ impl Shared {
         }
     }
 
-    /// Reads what follows the answer, so that the connection can be used again.
+    /// Reads the rest of the stream after the response, so that the connection can be used again.
     async fn drain_stream(self: &Arc<Self>, mut stream: EventStream, id: &RequestId) {
         let rest = async {
             while let Ok(message) = stream.message().await {
@@ -403,8 +406,8 @@ impl Shared {
         let _ = tokio::time::timeout(DRAIN_TIMEOUT, rest).await;
     }
 
-    /// Goes on with a stream that was cut, if it has ids. Remotes may cut one at will and be
-    /// asked again after the wait they named (2025-11-25).
+    /// Resumes a stream that ended, if its events have ids. A server may end a stream at any time,
+    /// and the client asks again after the wait that the server named (2025-11-25).
     async fn resume(&self, position: StreamPosition) -> Option<EventStream> {
         position.last_id.as_ref()?;
         for failures in 0..MAX_RESUME_ATTEMPTS {
@@ -423,8 +426,8 @@ impl Shared {
         None
     }
 
-    /// Reads the stream of what concerns no request, for as long as the remote has one. It begins
-    /// `after` the handshake; its first opening lets `next` go.
+    /// Reads the listening stream for as long as the server offers one. Waits for the handshake
+    /// (`after`) first, and drops `next` when the stream is open.
     pub(super) async fn listen(self: Arc<Self>, after: Option<Gate>, next: DropGuard) {
         if let Some(gate) = after {
             gate.cancelled().await;
@@ -458,14 +461,15 @@ impl Shared {
                     position = stream.position().clone();
                 }
                 GetStreamResult::NotNow(failure) => {
-                    // Where it never was open there may be none, and calls show how things are.
+                    // A server whose stream never opened may have none, and calls show whether it
+                    // is reachable.
                     if shown == ListenState::Open {
                         shown = ListenState::Away;
                         self.report(UpstreamEvent::StreamLost(failure)).await;
                     }
                 }
                 GetStreamResult::Unavailable => return,
-                // Some remotes have sessions and yet no route for GET.
+                // Some servers have sessions but no route for GET.
                 GetStreamResult::Refused(UpstreamError::SessionGone { .. })
                     if shown == ListenState::Nothing =>
                 {
@@ -521,7 +525,7 @@ impl Shared {
             Ok(Some(stream)) => GetStreamResult::Stream(Box::new(stream)),
             Ok(None) => GetStreamResult::Unavailable,
             Err(failure) if failure.is_passing() => GetStreamResult::NotNow(failure),
-            // It has not noticed yet that the stream before is no more.
+            // The server has not noticed yet that the earlier stream is closed.
             Err(failure @ UpstreamError::Rejected { status: 409, .. }) => {
                 GetStreamResult::NotNow(failure)
             }
@@ -532,7 +536,7 @@ impl Shared {
         }
     }
 
-    /// Tells the remote what it is to hear before the session is over.
+    /// Sends the closing messages of the session.
     pub(super) async fn send_closing(&self, route: &Route, closing_messages: &[Outgoing]) {
         let saying = async {
             for words in closing_messages {
@@ -544,7 +548,7 @@ impl Shared {
         let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, saying).await;
     }
 
-    /// Tells the remote that the session is over, if there is one that it knows.
+    /// Deletes the session at the server, if there is one that it knows.
     pub(super) async fn end_session(&self) {
         let delete_session = self.delete_session(&self.state());
         if let Some(delete_session) = delete_session {
@@ -552,7 +556,8 @@ impl Shared {
         }
     }
 
-    /// The same, to be done later.
+    /// Returns a future that deletes the session. Returns `None` if there is none that the server
+    /// knows.
     pub(super) fn delete_session(
         &self,
         state: &State,
@@ -568,14 +573,14 @@ impl Shared {
             {
                 Ok(Ok(response)) => tracing::debug!(status = %response.status(), "session ended"),
                 Ok(Err(_)) | Err(_) => {
-                    tracing::debug!("the server did not hear that the session ended");
+                    tracing::debug!("could not delete the session at the server");
                 }
             }
         })
     }
 }
 
-/// `None` if the machine has slept before that was done.
+/// Returns the output of `work`, or `None` if the computer slept before it was done.
 async fn unless_woken<T>(
     woken: &mut watch::Receiver<()>,
     work: impl Future<Output = T>,
@@ -586,7 +591,7 @@ async fn unless_woken<T>(
     }
 }
 
-/// Does something before `next` is let go, but does not keep that for longer than `longest`.
+/// Runs `work`, and drops `next` when it is done or after the time `longest`.
 async fn with_gate<T>(
     work: impl Future<Output = T>,
     next: Option<DropGuard>,

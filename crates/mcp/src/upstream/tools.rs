@@ -1,8 +1,8 @@
-//! What the modern era wants to be known of a server's tools before one is called (2026-07-28,
+//! What a client of the modern era must know about a tool before it calls it (2026-07-28,
 //! Streamable HTTP, "Custom Headers from Tool Parameters").
 //!
-//! Owns: learning from answers to `tools/list`, and asking for one where a call was refused for
-//! its headers. Does not own: the rules of those headers ([`crate::ToolHeaders`]).
+//! Owns: learning from `tools/list` responses, and requesting a list after a call was refused
+//! because of its headers. Does not own: the rules of those headers ([`crate::ToolHeaders`]).
 
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
@@ -16,13 +16,13 @@ use crate::era::HEADER_MISMATCH;
 use crate::meta::{META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_PROTOCOL_VERSION};
 use crate::{Era, Message, RequestId, json};
 
-/// A server that goes on beyond so many pages is not followed.
+/// A server's list is read up to this many pages.
 const MAX_PAGES: usize = 100;
-/// Met by nobody: the answer never reaches the connection's user.
+/// Never collides with a host's id, because the response stays inside the connection.
 const ID: &str = "postern-tools";
 
 impl Shared {
-    /// What of its parameters a call repeats in headers.
+    /// Returns the headers that repeat parameters of a call.
     pub(super) fn parameter_headers(&self, outgoing: &Outgoing) -> Vec<(HeaderName, HeaderValue)> {
         match outgoing.era() {
             Era::Modern => self.learned.tools.for_call(&outgoing.message),
@@ -30,8 +30,7 @@ impl Shared {
         }
     }
 
-    /// The answer to a request as its client is to see it: without the tools that it must not
-    /// use.
+    /// Returns the response as the host may see it: without the tools that a client must not use.
     pub(super) fn filtered(&self, request: &Outgoing, answer: Message) -> Message {
         let is_list = request.message.method() == Some("tools/list");
         let is_answer = request.message.id().is_some_and(|id| answer.answers(id));
@@ -42,12 +41,13 @@ impl Shared {
             return answer;
         };
         for (tool, flaw) in &filtered.rejected {
-            tracing::warn!(server = %self.url.shown(), tool, flaw, "the tool is left out");
+            tracing::warn!(server = %self.url.shown(), tool, flaw, "removed a tool with an invalid header annotation");
         }
         filtered.answer
     }
 
-    /// Asks what the tools want now, after this call was refused for its headers.
+    /// Learns the headers that the tools require, after this call was refused because of its
+    /// headers.
     pub(super) async fn list_tools(&self, call: &Outgoing) {
         let Some(mut params) = list_params(&call.message) else {
             return;
@@ -62,7 +62,7 @@ impl Shared {
         }
     }
 
-    /// Learns from one page; returns what asks for the next one.
+    /// Learns from one page. Returns the cursor of the next page, or `None` if there is none.
     async fn list_page(&self, list: Outgoing) -> Option<String> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -91,7 +91,7 @@ impl Shared {
     }
 }
 
-/// Whether a call was refused for its headers, before anything was done.
+/// Returns true if a call was refused because of its headers, before it did anything.
 pub(super) fn is_mismatch(call: &Outgoing, outcome: &Result<ResponseBody, UpstreamError>) -> bool {
     let (Ok(ResponseBody::Message(refusal))
     | Err(UpstreamError::Rejected {
@@ -115,7 +115,7 @@ async fn response_in_stream(mut stream: EventStream, id: &RequestId) -> Option<M
     }
 }
 
-/// The call's own word on who calls, and nothing else of it.
+/// Returns parameters with the host's identity from the call's `_meta`, and nothing else.
 fn list_params(call: &Message) -> Option<Map<String, Value>> {
     let params: Value = json::read(call.params()?.get()).ok()?;
     let kept = [

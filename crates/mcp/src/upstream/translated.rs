@@ -1,6 +1,7 @@
-//! Messages between a host and a server of different eras.
+//! Connections between a host and a server of different eras.
 //!
-//! Owns: doing what a translation says. Does not own: what that is ([`crate::translate`]).
+//! Owns: performing the actions of a translation. Does not own: which actions those are
+//! ([`crate::translate`]).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,19 +24,20 @@ use crate::message::{INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::translate::{Action, LegacyHost, ModernHost, StateNumber, Translation};
 use crate::{Era, Message, RequestId, SUPPORTED_MODERN};
 
-/// How long a request is kept open at a server that asked something, for a host that was told so
-/// and may come back. People take their time.
+/// How long a request stays open at a server that requested input, for a host that may retry with
+/// it. Users take their time.
 pub const INPUT_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
-/// How the official SDKs of the legacy era word it, in lower case, whatever the code and status.
-/// No fewer words: a tool may fail to initialize something, and must not be called again for it.
+/// How the official SDKs of the legacy era word it, in lower case, with any code and status. The
+/// texts must not be shorter: a tool may fail to initialize something, and must not be called again
+/// because of that.
 const UNINITIALIZED: [&str; 2] = [
     "server not initialized",
     "before initialization was complete",
 ];
 
 impl Shared {
-    /// Before a handshake: whether it needs a translation.
+    /// Chooses before a handshake whether it needs a translation.
     pub(super) fn choose_translation(self: &Arc<Self>, state: &mut State) {
         if !self.learned.speaks_only(Era::Modern) {
             if let Some(translation) = &mut state.translation {
@@ -49,7 +51,7 @@ impl Shared {
         }
     }
 
-    /// Before a request without a handshake: whether it needs a translation.
+    /// Chooses before a request without a handshake whether it needs a translation.
     pub(super) fn choose_session(&self, state: &mut State) {
         let is_legacy = state.transport == Transport::Sse || self.learned.speaks_only(Era::Legacy);
         if is_legacy && state.translation.is_none() && !state.has_session() {
@@ -58,9 +60,9 @@ impl Shared {
     }
 
     fn translate_modern_host(&self, state: &mut State) {
-        // HTTP+SSE is of that era alone.
-        let is_certain = state.transport == Transport::Sse;
-        let host = ModernHost::new(Arc::clone(&self.nonce), is_certain);
+        // HTTP+SSE exists only in the legacy era.
+        let is_legacy_only = state.transport == Transport::Sse;
+        let host = ModernHost::new(Arc::clone(&self.nonce), is_legacy_only);
         self.translate(state, Some(Translation::ModernHost(Box::new(host))));
     }
 
@@ -70,7 +72,7 @@ impl Shared {
         state.translation = translation;
     }
 
-    /// A message of the host for the translation.
+    /// Passes a message of the host to the translation.
     pub(super) fn on_host_message(self: &Arc<Self>, state: &mut State, message: Message) {
         if let Some(translation) = &mut state.translation {
             let actions = translation.on_host(message);
@@ -78,7 +80,7 @@ impl Shared {
         }
     }
 
-    /// The host wants to hear what belongs to no request.
+    /// Tells the translation that the host wants notifications.
     pub(super) fn listen_translated(self: &Arc<Self>, state: &mut State) {
         if let Some(translation) = &mut state.translation {
             let actions = translation.listen();
@@ -86,7 +88,7 @@ impl Shared {
         }
     }
 
-    /// The host no longer wants an answer.
+    /// Abandons a request of the host.
     pub(super) fn abandon_request(self: &Arc<Self>, state: &mut State, id: &RequestId) {
         match &mut state.translation {
             Some(translation) => {
@@ -97,7 +99,7 @@ impl Shared {
         }
     }
 
-    /// `generation` is that of the session that is forgotten.
+    /// Resets the translation. `generation` is that of the session that ended.
     pub(super) fn reset_translation(self: &Arc<Self>, state: &mut State, generation: Generation) {
         if let Some(translation) = &mut state.translation {
             let actions = translation.reset(&UpstreamError::SessionGone { generation });
@@ -105,14 +107,14 @@ impl Shared {
         }
     }
 
-    /// The server has refused a handshake because it knows none.
+    /// Switches to a translation, because the server has refused `initialize`.
     pub(super) fn switch_to_modern(
         self: &Arc<Self>,
         initialize: &Message,
         refusal: Message,
         generation: Generation,
     ) {
-        tracing::debug!(server = %self.url.shown(), "the server knows no handshake");
+        tracing::debug!(server = %self.url.shown(), "the server is of the modern era");
         self.learned.record_only(Some(Era::Modern));
         let mut state = self.state();
         let is_wanted = initialize.id().is_some_and(|id| state.record_failure(id));
@@ -124,14 +126,14 @@ impl Shared {
         }
     }
 
-    /// Whether a handshake that is refused is the host's own.
+    /// Returns true if a refused handshake is the host's own.
     pub(super) fn may_switch_to_modern(&self) -> bool {
         !self.state().translates(Era::Modern)
     }
 
-    /// The server has refused a request as one does that knows only requests in a session. Gives
-    /// the refusal back where it stands: the server was spoken to in its own era, or the host has
-    /// a session of its own.
+    /// Switches to a translation, because the server has refused a request that was outside a
+    /// session. Returns false if the refusal stands: the server was spoken to in its own era, or
+    /// the host has a session of its own.
     pub(super) fn switch_to_legacy(
         self: &Arc<Self>,
         request: &Message,
@@ -145,7 +147,7 @@ impl Shared {
         if !request.id().is_some_and(|id| state.record_failure(id)) {
             return true;
         }
-        tracing::debug!(server = %self.url.shown(), "the server seems to want a handshake");
+        tracing::debug!(server = %self.url.shown(), "the server seems to be of the legacy era");
         if is_untranslated {
             self.translate_modern_host(&mut state);
         }
@@ -156,8 +158,8 @@ impl Shared {
         true
     }
 
-    /// Whether an answer that came as an event is a refusal by a server of the other era, which
-    /// is spoken to in its own from now on.
+    /// Switches to the other era if the response, which came as an event, is a refusal by a server
+    /// of that era. Returns true if it did.
     pub(super) fn changes_era(self: &Arc<Self>, outgoing: &Outgoing, answer: &Message) -> bool {
         let request = &outgoing.message;
         if !request.id().is_some_and(|id| answer.answers(id)) {
@@ -182,7 +184,8 @@ impl Shared {
         }
     }
 
-    /// What the remote is to hear before the connection ends, if there is a session to say it in.
+    /// Returns the messages that the server gets before the connection ends, if there is a session
+    /// to send them in.
     pub(super) fn closing_messages(&self) -> Vec<Outgoing> {
         let state = self.state();
         let words = state
@@ -196,7 +199,7 @@ impl Shared {
             .collect()
     }
 
-    /// Tells the host's end, in the host's era.
+    /// Reports an event to the host's side, in the host's era.
     pub(super) async fn report(self: &Arc<Self>, event: UpstreamEvent) {
         if let UpstreamEvent::Failed {
             failure: UpstreamError::SessionGone { generation },
@@ -231,7 +234,7 @@ impl Shared {
                         UpstreamEvent::Failed { request, failure } => {
                             translation.failed(request, failure)
                         }
-                        // They concern no era.
+                        // These events do not depend on the era.
                         news @ (UpstreamEvent::StreamLost(_)
                         | UpstreamEvent::StreamRestored
                         | UpstreamEvent::TokenRefused { .. }) => {
@@ -247,7 +250,8 @@ impl Shared {
         self.emit_queued().await;
     }
 
-    /// Counts the memory of what a translation made of a message. What is as it `came` is counted.
+    /// Counts the memory of messages that the translation made. The message that `came` is counted
+    /// already.
     fn count_translated<'a>(
         &self,
         told: impl Iterator<Item = &'a mut UpstreamEvent>,
@@ -264,17 +268,17 @@ impl Shared {
         }
     }
 
-    /// Does what a translation says; what there is to tell is told by a task of its own.
+    /// Performs actions of a translation. A task of its own emits the events.
     fn perform_now(self: &Arc<Self>, state: &mut State, actions: Vec<Action>) {
         self.perform(state, actions);
-        // Also what a task had to tell that has just been ended.
+        // There may also be events of a task that was just ended.
         if !state.queued_events.is_empty() {
             let shared = Arc::clone(self);
             self.spawn(async move { shared.emit_queued().await });
         }
     }
 
-    /// Does what a translation says, but for telling.
+    /// Performs actions of a translation, except that it only queues events.
     fn perform(self: &Arc<Self>, state: &mut State, actions: Vec<Action>) {
         for action in actions {
             match action {
@@ -309,11 +313,11 @@ impl Shared {
         }
     }
 
-    /// Tells what there is to tell, in order. Loses nothing when its task is ended in between.
+    /// Emits the queued events in order. None is lost if its task is ended in between.
     async fn emit_queued(&self) {
         let _turn = self.emit_lock.lock().await;
         while !self.state().queued_events.is_empty() {
-            // Without a receiver there is nobody to tell.
+            // Without a receiver, the connection is about to be dropped.
             let Ok(room) = self.events.reserve().await else {
                 return;
             };
@@ -345,8 +349,8 @@ impl Shared {
     }
 }
 
-/// How a server refuses a modern request that wants a handshake first (2026-07-28, basic/
-/// versioning, "Backward Compatibility").
+/// Returns the refusal if a server refused a modern request because it expects a handshake first
+/// (2026-07-28, basic/versioning, "Backward Compatibility").
 pub(super) fn legacy_refusal(
     request: &Message,
     status: StatusCode,
@@ -359,13 +363,14 @@ pub(super) fn legacy_refusal(
         }
         Ok(_) | Err(_) => None,
     };
-    // What is not whole is refused by servers of its own era as well.
+    // Servers of the modern era refuse incomplete requests as well.
     refusal.filter(|_| is_complete(request))
 }
 
-/// Whether a server that answers a modern request like this wants a handshake first: what is no
-/// error of the modern era is one of the other, but for errors that any server may have with this
-/// very request. Nor is it one of this era that answers a discovery with something else.
+/// Returns true if a server that responds to a modern request like this expects a handshake first.
+/// An error that is not of the modern era is of the legacy era, except for errors that any server
+/// may have with this request. A response to `server/discover` that is not a discovery is of the
+/// legacy era as well.
 fn is_handshake_demand(request: &Message, status: StatusCode, answer: &Message) -> bool {
     let discovers = request.method() == Some("server/discover");
     let Some(code) = answer.error_code() else {
@@ -376,7 +381,7 @@ fn is_handshake_demand(request: &Message, status: StatusCode, answer: &Message) 
         let error = error.to_ascii_lowercase();
         UNINITIALIZED.iter().any(|words| error.contains(words))
     };
-    // Servers of either era refuse parameters.
+    // Servers of both eras refuse invalid parameters.
     let is_legacy = discovers
         || code == UNSUPPORTED_VERSION
         || (status == StatusCode::BAD_REQUEST && code != INVALID_PARAMS)
@@ -384,8 +389,8 @@ fn is_handshake_demand(request: &Message, status: StatusCode, answer: &Message) 
     is_legacy && !is_modern_error(answer)
 }
 
-/// What a server says to `initialize` that has no handshake. One that answers with a version of
-/// the modern era, which has none, has not understood what it was asked.
+/// Returns the refusal of `initialize` by a server that has no handshake. A server that responds
+/// with a version of the modern era, which has no handshake, has not understood the request.
 pub(super) fn modern_refusal(
     status: StatusCode,
     outcome: &Result<ResponseBody, UpstreamError>,
@@ -406,7 +411,7 @@ fn is_handshake_refusal(status: StatusCode, answer: &Message) -> bool {
         let agreed = InitializeResult::from_response(answer).map(|result| result.protocol_version);
         return agreed.is_some_and(|version| SUPPORTED_MODERN.contains(&&*version));
     };
-    // The handshake is what every server of the legacy era knows, and without `_meta`.
+    // Every server of the legacy era knows the handshake, and without `_meta`.
     is_modern_error(answer)
         || code == METHOD_NOT_FOUND
         || (code == INVALID_PARAMS && status == StatusCode::BAD_REQUEST)

@@ -1,4 +1,4 @@
-//! Arrays of messages, as servers of 2025-03-26 may send them.
+//! Arrays of messages, which servers of 2025-03-26 may send.
 
 use mcp::upstream::UpstreamError;
 
@@ -8,7 +8,7 @@ const REMARK: &str = r#"{"jsonrpc":"2.0", "method":"notifications/progress","par
 const QUESTION: &str = r#"{"jsonrpc":"2.0","id":1,"method":"roots/list"}"#;
 const ANSWER: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"b":1e400}}"#;
 
-/// The next three messages are these, of the request 1.
+/// Expects these three messages next, on the request 1.
 async fn hears_all(host: &mut Host, wanted: [&str; 3]) {
     for text in wanted {
         let (message, on) = host.message_on().await;

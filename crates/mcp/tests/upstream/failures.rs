@@ -1,4 +1,4 @@
-//! What goes wrong, and what it is called.
+//! Errors of a connection.
 
 use axum::body::Body;
 use http::Response;
@@ -18,7 +18,7 @@ fn refusal(status: u16, challenges: &[&str]) -> Response<Body> {
 }
 
 #[tokio::test]
-async fn refusals_carry_their_challenges() {
+async fn authorization_errors_carry_challenges() {
     let (mut host, mut server) = Host::ready().await;
     let bearer = r#"Bearer resource_metadata="https://a/b", scope="x y""#;
     host.send(&request(1, "tools/list"));
@@ -54,7 +54,7 @@ async fn refusals_carry_their_challenges() {
 }
 
 #[tokio::test]
-async fn refusal_words_repeat_no_header_of_ours() {
+async fn error_text_repeats_no_sent_header() {
     let (mut host, mut server) = Host::ready().await;
     let said = r#"{"message":"Token abcdefghijkl of\r\n\u001b key is not known"}"#;
     let body = |status: u16| {
@@ -89,7 +89,7 @@ async fn refusal_words_repeat_no_header_of_ours() {
 }
 
 #[tokio::test]
-async fn a_refused_connection_has_sent_nothing() {
+async fn refused_connection_has_sent_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/mcp", listener.local_addr().unwrap());
     drop(listener);
@@ -103,7 +103,7 @@ async fn a_refused_connection_has_sent_nothing() {
 }
 
 #[tokio::test]
-async fn wrong_path_is_told_by_its_status() {
+async fn wrong_path_is_detected_by_status() {
     for status in [404, 405, 410] {
         let mut server = Server::start().await;
         let url = format!("{}/mcp", server.origin);
@@ -119,7 +119,7 @@ async fn wrong_path_is_told_by_its_status() {
 
 #[tokio::test]
 async fn unknown_private_name_hint_asks_for_vpn() {
-    // No resolver is asked for a label of more than 63 octets.
+    // No resolver accepts a label of more than 63 octets.
     let url = format!("http://{}.internal/mcp", "a".repeat(64));
     let mut host = Host::with(client(), &url, Transport::Auto);
     host.send(&request(1, "initialize"));
@@ -135,7 +135,7 @@ async fn unknown_private_name_hint_asks_for_vpn() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_may_have_sent_it() {
+async fn broken_connection_may_have_sent_request() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/mcp", listener.local_addr().unwrap());
     let mut host = Host::with(client(), &url, Transport::Http);
@@ -153,7 +153,7 @@ async fn a_connection_that_breaks_may_have_sent_it() {
 }
 
 #[tokio::test]
-async fn what_is_not_mcp_is_shown() {
+async fn non_mcp_response_is_quoted() {
     let (mut host, mut server) = Host::ready().await;
     let html = "<!DOCTYPE html>\n\n<title>Sign\u{1b}[1m in</title>".repeat(10);
     let other = r#"{"jsonrpc":"2.0","id":2,"result":{"secret":1}}"#;
@@ -197,7 +197,7 @@ async fn what_is_not_mcp_is_shown() {
 }
 
 #[tokio::test]
-async fn redirects_are_not_followed_and_not_fully_shown() {
+async fn redirect_is_not_followed_and_hides_query() {
     let (mut host, mut server) = Host::ready().await;
     host.send(&request(1, "tools/list"));
     let location = format!("{}/login?code=secret", server.origin);
@@ -215,7 +215,7 @@ async fn redirects_are_not_followed_and_not_fully_shown() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_is_refused() {
+async fn too_large_response_is_rejected() {
     let mut server = Server::start().await;
     let url = format!("{}/mcp", server.origin);
     let mut host = Host::with(client().with_limit(100), &url, Transport::Http);
@@ -244,7 +244,7 @@ async fn what_is_too_large_is_refused() {
 }
 
 #[tokio::test]
-async fn an_answer_in_error_without_id_is_passed_on() {
+async fn error_without_id_is_passed_on() {
     let (mut host, mut server) = Host::ready().await;
     let error = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"odd"}}"#;
     for status in [200, 415, 500] {
@@ -262,7 +262,7 @@ async fn an_answer_in_error_without_id_is_passed_on() {
 }
 
 #[tokio::test]
-async fn an_id_that_is_used_twice_at_once_is_refused() {
+async fn duplicate_pending_id_is_rejected() {
     let (mut host, mut server) = Host::ready().await;
     host.send(&text(r#"{"jsonrpc":"2.0","id":1,"method":"a"}"#));
     let call = server.call().await;
@@ -276,7 +276,7 @@ async fn an_id_that_is_used_twice_at_once_is_refused() {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_type_is_taken_for_what_it_is() {
+async fn response_without_content_type_is_parsed() {
     let (mut host, mut server) = Host::ready().await;
     let answer = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
     host.send(&request(1, "tools/list"));

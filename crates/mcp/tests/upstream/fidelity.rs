@@ -1,4 +1,4 @@
-//! Bytes pass unchanged, both ways.
+//! Bytes pass unchanged both ways.
 
 use bytes::Bytes;
 
@@ -14,7 +14,7 @@ fn odd(rest: &str) -> String {
 }
 
 #[tokio::test]
-async fn requests_notifications_and_responses_go_out_as_they_came() {
+async fn messages_to_server_keep_their_bytes() {
     let (mut host, mut server) = Host::ready().await;
     for message in [
         odd(r#","method":"tools/call","id":"\u00e9 \"1\"""#),
@@ -41,7 +41,7 @@ async fn requests_notifications_and_responses_go_out_as_they_came() {
 }
 
 #[tokio::test]
-async fn what_comes_on_a_stream_is_handed_on_as_it_came() {
+async fn messages_on_stream_keep_their_bytes() {
     let (mut host, mut server) = Host::ready().await;
     host.send(&request(1, "tools/call"));
     let events = server.call().await.events();
@@ -50,7 +50,7 @@ async fn what_comes_on_a_stream_is_handed_on_as_it_came() {
         odd(r#","method":"notifications/progress""#),
         format!(r#"{{"id":1,"jsonrpc":"2.0","result":{ODD}}}"#),
     ] {
-        // SSE has no carriage returns: they arrive as line feeds, which mean the same to JSON.
+        // SSE has no carriage returns. They arrive as line feeds, which mean the same in JSON.
         events.data(message.as_bytes());
         let (arrived, request) = host.message_on().await;
         assert_eq!(arrived.bytes(), message.replace("\r\n", "\n").as_bytes());
@@ -59,7 +59,7 @@ async fn what_comes_on_a_stream_is_handed_on_as_it_came() {
 }
 
 #[tokio::test]
-async fn ten_megabytes_pass_either_way() {
+async fn ten_megabytes_pass_both_ways() {
     let (mut host, mut server) = Host::ready().await;
     let big = "é".repeat(5 << 20);
     let asked = text(&format!(
@@ -79,7 +79,7 @@ async fn ten_megabytes_pass_either_way() {
 }
 
 #[tokio::test]
-async fn an_answer_is_known_however_its_id_is_spelled() {
+async fn response_matches_id_of_any_spelling() {
     let (mut host, mut server) = Host::ready().await;
     host.send(&text(r#"{"jsonrpc":"2.0","id":"é","method":"m"}"#));
     server

@@ -1,4 +1,4 @@
-//! Sessions of Streamable HTTP: how they begin, what waits for what, how they end.
+//! Streamable HTTP sessions: their beginning, the order of messages, their end.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use model::config::Transport;
 use crate::server::{Host, Server, request, text};
 
 #[tokio::test]
-async fn session_and_version_go_along_once_they_are_agreed() {
+async fn session_and_version_are_sent_after_handshake() {
     let mut server = Server::start().await;
     let mut host = Host::new(&server, "/mcp?a=b", Transport::Http);
     host.send_as(&request(0, "initialize"), "Bearer one");
@@ -47,7 +47,7 @@ async fn session_and_version_go_along_once_they_are_agreed() {
 }
 
 #[tokio::test]
-async fn what_follows_waits_for_the_handshake_and_answers_do_not() {
+async fn later_messages_wait_for_handshake_but_responses_do_not() {
     let mut server = Server::start().await;
     let mut host = Host::new(&server, "/mcp", Transport::Auto);
     host.send(&request(0, "initialize"));
@@ -77,7 +77,7 @@ async fn what_follows_waits_for_the_handshake_and_answers_do_not() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_fails_holds_nothing_up() {
+async fn failed_handshake_opens_gate() {
     let mut server = Server::start().await;
     let mut host = Host::new(&server, "/mcp", Transport::Http);
     host.send(&request(0, "initialize"));
@@ -92,7 +92,7 @@ async fn a_handshake_that_fails_holds_nothing_up() {
 }
 
 #[tokio::test]
-async fn a_new_handshake_begins_a_new_session() {
+async fn new_handshake_begins_new_session() {
     let (mut host, mut server) = Host::ready().await;
     host.send(&request(1, "tools/call"));
     let slow = server.call().await;
@@ -117,7 +117,7 @@ async fn a_new_handshake_begins_a_new_session() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_is_abandoned_fails_once() {
+async fn abandoned_handshake_fails_once() {
     let mut server = Server::start().await;
     let mut host = Host::new(&server, "/mcp", Transport::Http);
     host.send(&request(0, "initialize"));
@@ -135,7 +135,7 @@ async fn a_handshake_that_is_abandoned_fails_once() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_gone_is_told_from_a_wrong_address() {
+async fn lost_session_differs_from_wrong_url() {
     let (mut host, mut server) = Host::ready().await;
     let no_session = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"Bad Request: No valid session ID"}}"#;
     let server_error = r#"{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Session not found"}}"#;
@@ -189,7 +189,7 @@ async fn a_session_that_is_gone_is_told_from_a_wrong_address() {
 }
 
 #[tokio::test]
-async fn a_greeting_that_is_never_accepted_holds_up_nothing_for_long() {
+async fn unaccepted_initialized_delays_messages_briefly() {
     let mut server = Server::start().await;
     let mut host = Host::new(&server, "/mcp", Transport::Http);
     host.send(&request(0, "initialize"));
@@ -212,7 +212,7 @@ async fn a_greeting_that_is_never_accepted_holds_up_nothing_for_long() {
 }
 
 #[tokio::test]
-async fn a_late_refusal_names_the_session_it_was_about() {
+async fn late_error_names_its_session() {
     let (mut host, mut server) = Host::ready().await;
     host.send(&request(1, "tools/call"));
     let late = server.call().await;
@@ -235,7 +235,7 @@ async fn a_late_refusal_names_the_session_it_was_about() {
 }
 
 #[tokio::test]
-async fn closing_ends_the_session_and_every_task() {
+async fn close_deletes_session_and_ends_tasks() {
     let (host, mut server) = Host::ready().await;
     host.send_as(&request(1, "tools/call"), "Bearer late");
     let events = server.call().await.events();
@@ -250,7 +250,7 @@ async fn closing_ends_the_session_and_every_task() {
 }
 
 #[tokio::test]
-async fn dropping_ends_every_task_and_says_nothing() {
+async fn drop_ends_tasks_and_sends_nothing() {
     let (host, mut server) = Host::ready().await;
     host.send(&request(1, "tools/call"));
     let events = server.call().await.events();
@@ -260,7 +260,7 @@ async fn dropping_ends_every_task_and_says_nothing() {
 }
 
 #[tokio::test]
-async fn what_waits_when_a_session_is_reset_waits_for_the_next() {
+async fn waiting_messages_move_to_next_session() {
     let mut server = Server::start().await;
     let mut host = Host::new(&server, "/mcp", Transport::Http);
     host.send(&request(0, "initialize"));

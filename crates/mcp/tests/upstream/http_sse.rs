@@ -51,7 +51,7 @@ async fn handshake(host: &mut Host, server: &mut Server, transport: Transport) -
 }
 
 #[tokio::test]
-async fn a_whole_exchange() {
+async fn messages_pass_both_ways_over_http_sse() {
     for transport in [Transport::Sse, Transport::Auto] {
         let (mut host, mut server, events) = ready(transport).await;
         host.send(&request(1, "tools/call"));
@@ -78,7 +78,7 @@ async fn a_whole_exchange() {
 }
 
 #[tokio::test]
-async fn an_answer_may_overtake_its_acceptance() {
+async fn response_may_precede_acceptance() {
     let (mut host, mut server, events) = ready(Transport::Sse).await;
     host.send(&request(1, "tools/call"));
     let call = server.call().await;
@@ -91,7 +91,7 @@ async fn an_answer_may_overtake_its_acceptance() {
 }
 
 #[tokio::test]
-async fn a_cut_fails_what_waits_and_ends_the_session() {
+async fn lost_stream_fails_requests_and_ends_session() {
     let (mut host, mut server, events) = ready(Transport::Auto).await;
     host.send(&request(1, "tools/call"));
     server.call().await.status(202);
@@ -132,7 +132,7 @@ async fn a_cut_fails_what_waits_and_ends_the_session() {
 }
 
 #[tokio::test]
-async fn resetting_fails_what_waits_and_closes_the_stream() {
+async fn reset_fails_requests_and_closes_stream() {
     let (mut host, mut server, events) = ready(Transport::Sse).await;
     host.send(&request(1, "tools/call"));
     server.call().await.status(202);
@@ -146,7 +146,7 @@ async fn resetting_fails_what_waits_and_closes_the_stream() {
 }
 
 #[tokio::test]
-async fn refusals_are_told_apart() {
+async fn error_statuses_are_distinguished() {
     let (mut host, mut server, _events) = ready(Transport::Sse).await;
     for (status, gone) in [(404, true), (400, true), (410, true), (500, false)] {
         host.send(&request(1, "tools/call"));
@@ -166,11 +166,11 @@ async fn refusals_are_told_apart() {
 }
 
 #[tokio::test]
-async fn the_endpoint_stays_at_its_origin() {
+async fn endpoint_of_other_origin_is_rejected() {
     for (endpoint, expected) in [
         ("https://evil.example/m", "https://evil.example"),
         ("//127.0.0.1:1/m", "http://127.0.0.1:1"),
-        ("http://[", "no URL"),
+        ("http://[", "not a URL"),
     ] {
         let mut server = Server::start().await;
         let mut host = Host::new(&server, "/sse", Transport::Sse);
@@ -190,7 +190,7 @@ async fn the_endpoint_stays_at_its_origin() {
 }
 
 #[tokio::test]
-async fn a_server_of_neither_kind_keeps_its_first_refusal() {
+async fn first_error_stands_if_both_transports_fail() {
     for get in [405, 404, 500, 200] {
         let mut server = Server::start().await;
         let mut host = Host::new(&server, "/nothing", Transport::Auto);
@@ -215,7 +215,7 @@ async fn a_server_of_neither_kind_keeps_its_first_refusal() {
 }
 
 #[tokio::test]
-async fn a_sign_in_may_be_wanted_for_the_stream_only() {
+async fn stream_may_require_sign_in() {
     let mut server = Server::start().await;
     let mut host = Host::new(&server, "/sse", Transport::Auto);
     host.send(&request(0, "initialize"));
@@ -229,7 +229,7 @@ async fn a_sign_in_may_be_wanted_for_the_stream_only() {
 }
 
 #[tokio::test]
-async fn a_modern_refusal_is_no_reason_to_look_further() {
+async fn modern_error_prevents_http_sse_attempt() {
     let mut server = Server::start().await;
     let mut host = Host::new(&server, "/mcp", Transport::Auto);
     host.send(&request(0, "initialize"));
@@ -243,7 +243,7 @@ async fn a_modern_refusal_is_no_reason_to_look_further() {
 }
 
 #[tokio::test]
-async fn a_host_of_the_other_era_that_leaves_cancels_what_it_asked() {
+async fn close_cancels_requests_of_modern_host() {
     let mut server = Server::start().await;
     let host = Host::new(&server, "/sse", Transport::Sse);
     let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
@@ -259,7 +259,7 @@ async fn a_host_of_the_other_era_that_leaves_cancels_what_it_asked() {
     let call = server.call().await;
     let id = call.message().id().unwrap().clone();
     call.status(202);
-    // What has come back shows that the call was sent in full.
+    // Its arrival shows that the call was sent completely.
     events.message(r#"{"jsonrpc":"2.0","id":7,"method":"ping"}"#);
     server.call().await.status(202);
     let ending = tokio::spawn(host.end());

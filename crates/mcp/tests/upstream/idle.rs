@@ -1,4 +1,4 @@
-//! Connections that lie idle are given up before their servers do that, and how many there are.
+//! When idle connections are closed, and how many there are.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::server::{Host, Server, request, soon};
 
-/// One request and its answer, in which the server says how long it keeps the connection; the
+/// One request and its response, in which the server announces its keep-alive timeout. Returns the
 /// client's port.
 async fn ask(host: &mut Host, server: &mut Server, keeps: Option<&str>) -> Option<u16> {
     host.send(&request(1, "tools/list"));
@@ -29,7 +29,7 @@ async fn ask(host: &mut Host, server: &mut Server, keeps: Option<&str>) -> Optio
     port
 }
 
-/// Lets time pass in which nothing happens.
+/// Lets time pass without any event.
 async fn pass(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
@@ -37,10 +37,10 @@ async fn pass(time: Duration) {
 }
 
 #[tokio::test]
-async fn a_connection_is_used_again_only_while_its_server_surely_keeps_it() {
+async fn connection_is_reused_before_server_timeout() {
     let (mut host, mut server) = Host::ready().await;
     for (keeps, short, long) in [
-        // Node.js says so, uvicorn does not.
+        // Node.js announces it, uvicorn does not.
         (Some("timeout=5"), 2000, 4100),
         (None, 2000, 4100),
         (Some("timeout=3"), 1000, 2100),
@@ -61,7 +61,7 @@ async fn a_connection_is_used_again_only_while_its_server_surely_keeps_it() {
 }
 
 #[tokio::test]
-async fn a_call_that_takes_long_keeps_its_connection() {
+async fn long_call_keeps_its_connection() {
     let (mut host, mut server) = Host::ready().await;
     host.send(&request(7, "tools/call"));
     let slow = server.call().await;
@@ -71,7 +71,7 @@ async fn a_call_that_takes_long_keeps_its_connection() {
     assert!(host.message().await.result().is_some());
 }
 
-/// The connections to a server: open now, and at most at any time.
+/// The connections to a server: how many are open, and the maximum so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Open {
     now: usize,
@@ -99,7 +99,7 @@ async fn counting_server() -> (String, watch::Receiver<Open>) {
     (url, counted)
 }
 
-/// Answers each request on the connection until its end.
+/// Answers each request on the connection until it ends.
 async fn answer_all(socket: TcpStream) -> Option<()> {
     let mut socket = BufReader::new(socket);
     loop {
@@ -141,7 +141,7 @@ async fn burst_of_calls_leaves_few_connections_and_then_none() {
     call_at_once(&mut host, 200).await;
     assert!(open.borrow().most > 8, "{:?}", *open.borrow());
     soon(open.wait_for(|open| open.now <= 8)).await.unwrap();
-    // Nothing is asked meanwhile: each ends by itself.
+    // Without any request meanwhile, each connection is closed by its own timer.
     soon(open.wait_for(|open| open.now == 0)).await.unwrap();
 }
 
@@ -181,8 +181,8 @@ async fn cancellation_does_not_wait_for_calls_at_cap() {
     assert!(held.len() < 20, "the calls are capped");
 }
 
-/// Answers the first request with events in two parts, of which the reader takes the last one late,
-/// and the next request once it has waited for its end.
+/// Answers the first request with events in two parts, of which the reader takes the last one late.
+/// Answers the next request after it has waited for its end.
 async fn answer_in_parts(
     listener: TcpListener,
     mut is_read: watch::Receiver<bool>,
@@ -203,7 +203,7 @@ async fn answer_in_parts(
     socket.write_all(last.as_bytes()).await.ok()?;
     sent.send_replace(true);
     read_request(&mut socket).await?;
-    // Longer than a connection may be idle that has said so, and than it takes to close it.
+    // Longer than the announced keep-alive timeout and the interval of closing.
     let mut byte = [0];
     let end = tokio::time::timeout(Duration::from_secs(3), socket.read(&mut byte)).await;
     assert!(end.is_err(), "the connection was closed under a request");
@@ -216,7 +216,7 @@ async fn answer_in_parts(
         .ok()
 }
 
-/// Reads a request whose body is one JSON object without a nested one at its end.
+/// Reads a request whose body is one JSON object that does not end with a nested one.
 async fn read_request(socket: &mut TcpStream) -> Option<()> {
     let mut text = Vec::new();
     while !text.ends_with(b"}") {
@@ -241,7 +241,7 @@ async fn connection_in_use_is_not_closed_after_late_reader() {
     assert_eq!(host.message().await.method(), Some("x"));
     read.send_replace(true);
     soon(is_sent.wait_for(|sent| *sent)).await.unwrap();
-    // The connection has read all, while the reader waits for the host.
+    // The connection has read everything, while the reader waits for the host.
     for _ in 0..1000 {
         tokio::task::yield_now().await;
     }

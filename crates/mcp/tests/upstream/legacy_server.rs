@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::server::{Call, Events, Host, Server, text};
 
-/// How servers of the older era refuse what comes without a session.
+/// The error of a legacy server for a request without a session.
 const NO_SESSION: &str = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"Bad Request: Server not initialized"}}"#;
 const INITIALIZED: &str = r#"{"protocolVersion":"2025-06-18","capabilities":{"tools":{"listChanged":true},"resources":{"subscribe":true}},"serverInfo":{"name":"s","version":"1"}}"#;
 
@@ -33,7 +33,7 @@ fn params(call: &Call) -> Value {
     value(&call.message())["params"].clone()
 }
 
-/// Answers the handshake, and lets the stream of notifications be opened.
+/// Answers the handshake, and opens the listening stream.
 async fn handshake(server: &mut Server) -> Events {
     let initialize = server.call().await;
     assert!(initialize.is("initialize"), "{initialize:?}");
@@ -56,7 +56,7 @@ async fn handshake(server: &mut Server) -> Events {
     stream.events()
 }
 
-/// The next request of the session, as the server has it.
+/// Returns the next request in the session, as the server gets it.
 async fn in_session(server: &mut Server, method: &str) -> Call {
     let call = server.call_by(Method::POST).await;
     assert!(call.is(method), "{call:?}");
@@ -66,7 +66,7 @@ async fn in_session(server: &mut Server, method: &str) -> Call {
     call
 }
 
-/// A host and a server after the handshake for a call of the id 1, and that call.
+/// A host and a server after the handshake for a call with the id 1, and that call.
 async fn called(learned: &Arc<ServerTraits>) -> (Host, Server, Events, Call) {
     let mut server = Server::start().await;
     let host = Host::learning(&server, "/mcp", Transport::Auto, learned);
@@ -79,11 +79,11 @@ async fn called(learned: &Arc<ServerTraits>) -> (Host, Server, Events, Call) {
     (host, server, events, call)
 }
 
-/// In the place of a status: as an event.
+/// Instead of a status: as an event.
 const EVENT: u16 = 0;
 
 #[tokio::test]
-async fn its_refusal_becomes_a_handshake_and_the_request_is_answered() {
+async fn refused_request_becomes_handshake_and_is_answered() {
     let unknown = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no"}}"#;
     let anything = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
     let early = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"Received request before initialization was complete"}}"#;
@@ -135,7 +135,7 @@ async fn its_refusal_becomes_a_handshake_and_the_request_is_answered() {
 }
 
 #[tokio::test]
-async fn refusals_of_its_own_era_stand_as_they_are() {
+async fn modern_errors_stand() {
     let unknown = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no"}}"#;
     let wrong = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"no such tool"}}"#;
     let version = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32022,"message":"no"}}"#;
@@ -150,7 +150,7 @@ async fn refusals_of_its_own_era_stand_as_they_are() {
 }
 
 #[tokio::test]
-async fn a_request_that_no_server_takes_says_nothing_of_its_server() {
+async fn incomplete_request_changes_no_era() {
     let mut server = Server::start().await;
     let mut host = Host::new(&server, "/mcp", Transport::Auto);
     let meta = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28" });
@@ -178,7 +178,7 @@ async fn a_request_that_no_server_takes_says_nothing_of_its_server() {
 }
 
 #[tokio::test]
-async fn the_era_is_learned_once() {
+async fn era_is_learned_once() {
     let learned = Arc::default();
     let (mut host, mut server, _events, first) = called(&learned).await;
     first.result("{}");
@@ -191,7 +191,7 @@ async fn the_era_is_learned_once() {
 }
 
 #[tokio::test]
-async fn a_server_that_has_given_handshakes_up_is_noticed() {
+async fn upgraded_server_is_detected() {
     let learned = Arc::default();
     let (mut host, mut server, _events, first) = called(&learned).await;
     first.result("{}");
@@ -214,7 +214,7 @@ async fn a_server_that_has_given_handshakes_up_is_noticed() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_wrong_is_told_as_it_was() {
+async fn wrong_url_reports_first_error() {
     let mut server = Server::start().await;
     let mut host = Host::new(&server, "/wrong", Transport::Http);
     for _ in 0..2 {
@@ -233,7 +233,7 @@ async fn an_address_that_is_wrong_is_told_as_it_was() {
 }
 
 #[tokio::test]
-async fn what_it_asks_is_answered_in_the_next_round() {
+async fn server_request_is_answered_by_retry() {
     let (mut host, mut server, _events, open) = called(&Arc::default()).await;
     let id = open.message().id().unwrap().clone();
     let stream = open.events();
@@ -296,12 +296,12 @@ async fn what_it_asks_is_answered_in_the_next_round() {
 }
 
 #[tokio::test]
-async fn a_host_that_does_not_come_back_is_given_up() {
+async fn missing_retry_cancels_request() {
     let (mut host, mut server, _events, open) = called(&Arc::default()).await;
     let stream = open.events();
     stream.message(r#"{"jsonrpc":"2.0","id":7,"method":"elicitation/create","params":{}}"#);
     host.message().await;
-    // Nothing but the wait is left to happen.
+    // Only the timeout is left to happen.
     tokio::time::pause();
     tokio::time::advance(std::time::Duration::from_secs(10 * 60)).await;
     tokio::time::resume();
@@ -323,7 +323,7 @@ async fn a_host_that_does_not_come_back_is_given_up() {
 }
 
 #[tokio::test]
-async fn progress_and_cancelling_are_those_of_the_session() {
+async fn progress_and_cancellation_are_translated() {
     let (mut host, mut server, _events, open) = called(&Arc::default()).await;
     open.result("{}");
     host.message().await;
@@ -354,7 +354,7 @@ async fn progress_and_cancelling_are_those_of_the_session() {
 }
 
 #[tokio::test]
-async fn a_subscription_is_made_of_its_stream() {
+async fn subscription_uses_listening_stream() {
     let (mut host, mut server, events, open) = called(&Arc::default()).await;
     open.result("{}");
     host.message().await;
@@ -388,7 +388,7 @@ async fn a_subscription_is_made_of_its_stream() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_gone_is_followed_by_another() {
+async fn lost_session_is_replaced() {
     let (mut host, mut server, _events, open) = called(&Arc::default()).await;
     open.result("{}");
     host.message().await;
@@ -414,7 +414,7 @@ async fn a_session_that_is_gone_is_followed_by_another() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_refused_is_told_to_all_that_wait() {
+async fn rejected_token_fails_all_waiting_requests() {
     let (mut host, mut server, _events, open) = called(&Arc::default()).await;
     open.status(401);
     let failure = host.failure(Some(1)).await;
@@ -427,7 +427,7 @@ async fn a_token_that_is_refused_is_told_to_all_that_wait() {
 }
 
 #[tokio::test]
-async fn servers_of_2024_are_spoken_to_on_their_stream() {
+async fn http_sse_server_serves_modern_host() {
     for transport in [Transport::Sse, Transport::Auto] {
         let mut server = Server::start().await;
         let mut host = Host::new(&server, "/sse", transport);

@@ -1,4 +1,4 @@
-//! The stream of what concerns no request.
+//! The listening stream.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::server::{Host, Server, client, request};
 const CHANGED: &str = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
 
 #[tokio::test]
-async fn it_opens_after_the_handshake_and_belongs_to_no_request() {
+async fn stream_opens_after_handshake_and_belongs_to_no_request() {
     let mut server = Server::start().await;
     let mut host = Host::new(&server, "/mcp", Transport::Auto);
     host.send(&request(0, "initialize"));
@@ -35,7 +35,7 @@ async fn it_opens_after_the_handshake_and_belongs_to_no_request() {
 }
 
 #[tokio::test]
-async fn what_follows_waits_until_it_is_open() {
+async fn later_messages_wait_until_stream_is_open() {
     let (mut host, mut server) = Host::ready().await;
     host.upstream.listen(None);
     host.send(&request(1, "tools/call"));
@@ -53,7 +53,7 @@ async fn what_follows_waits_until_it_is_open() {
 }
 
 #[tokio::test]
-async fn a_server_that_never_says_it_is_open_holds_up_nothing_for_long() {
+async fn silent_stream_delays_messages_briefly() {
     let (mut host, mut server) = Host::ready().await;
     host.upstream.listen(None);
     host.send(&request(1, "tools/list"));
@@ -66,7 +66,7 @@ async fn a_server_that_never_says_it_is_open_holds_up_nothing_for_long() {
 }
 
 #[tokio::test]
-async fn a_cut_is_mended_and_told_while_it_lasts() {
+async fn lost_stream_is_resumed_and_reported() {
     let (mut host, mut server) = Host::ready().await;
     host.upstream.listen(None);
     let events = server.call().await.events();
@@ -79,7 +79,7 @@ async fn a_cut_is_mended_and_told_while_it_lasts() {
     again.message(CHANGED);
     host.message().await;
     again.kill();
-    // The second has not noticed yet that the stream before is no more.
+    // The second server has not noticed yet that the earlier stream is closed.
     for status in [503, 409] {
         let call = server.call().await;
         assert_eq!(call.header("last-event-id"), Some("1"));
@@ -97,7 +97,7 @@ async fn a_cut_is_mended_and_told_while_it_lasts() {
 }
 
 #[tokio::test]
-async fn after_a_sleep_it_goes_on_by_another_connection() {
+async fn wake_reopens_stream_on_another_connection() {
     let mut server = Server::start().await;
     let client = client();
     let url = format!("{}/mcp", server.origin);
@@ -126,7 +126,7 @@ async fn after_a_sleep_it_goes_on_by_another_connection() {
 }
 
 #[tokio::test]
-async fn an_hour_of_silence_ends_no_stream() {
+async fn silent_stream_stays_open_for_an_hour() {
     let (mut host, mut server) = Host::ready().await;
     host.upstream.listen(None);
     let listening = server.call().await.events();
@@ -148,7 +148,7 @@ async fn an_hour_of_silence_ends_no_stream() {
 }
 
 #[tokio::test]
-async fn a_server_without_one_is_left_alone() {
+async fn server_without_stream_is_not_asked_again() {
     for status in [405, 404, 400, 200] {
         let (mut host, mut server) = Host::ready().await;
         host.upstream.listen(None);
@@ -162,7 +162,7 @@ async fn a_server_without_one_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_once() {
+async fn refused_stream_is_reported_once() {
     let (mut host, mut server) = Host::ready().await;
     host.upstream.listen(None);
     server.call().await.status(401);
@@ -188,7 +188,7 @@ async fn a_refusal_is_told_once() {
 }
 
 #[tokio::test]
-async fn there_is_only_one() {
+async fn second_listen_replaces_first_stream() {
     let (mut host, mut server) = Host::ready().await;
     host.upstream.listen(None);
     let first = server.call().await.events();

@@ -1,4 +1,4 @@
-//! The connection to a remote, against servers in this process that the test answers for.
+//! The connection to a server, against servers in this process whose responses the test decides.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 

@@ -1,4 +1,4 @@
-//! The era without a handshake.
+//! The modern era, which has no handshake.
 
 use mcp::upstream::UpstreamError;
 use mcp::{Message, RequestId};
@@ -53,7 +53,7 @@ async fn headers_repeat_the_body() {
 }
 
 #[tokio::test]
-async fn it_needs_no_session_and_waits_for_none() {
+async fn requests_need_no_session_and_no_handshake() {
     let mut server = Server::start().await;
     let mut host = Host::new(&server, "/mcp", Transport::Auto);
     host.send(&crate::server::request(0, "initialize"));
@@ -74,7 +74,7 @@ async fn it_needs_no_session_and_waits_for_none() {
 }
 
 #[tokio::test]
-async fn a_refusal_in_json_rpc_is_the_answer() {
+async fn json_rpc_error_is_the_response() {
     let mut server = Server::start().await;
     let mut host = Host::new(&server, "/mcp", Transport::Auto);
     for (status, code) in [(400, -32022), (400, -32020), (404, -32601), (403, -1)] {
@@ -90,7 +90,7 @@ async fn a_refusal_in_json_rpc_is_the_answer() {
 }
 
 #[tokio::test]
-async fn cancelling_closes_the_stream_and_says_nothing() {
+async fn abandon_closes_stream_and_sends_nothing() {
     let mut server = Server::start().await;
     let mut host = Host::new(&server, "/mcp", Transport::Http);
     host.send(&request(1, "tools/call", json!({"name": "slow"})));
@@ -108,7 +108,7 @@ async fn cancelling_closes_the_stream_and_says_nothing() {
 }
 
 #[tokio::test]
-async fn a_request_of_the_legacy_era_can_be_given_up_and_a_handshake_cannot() {
+async fn legacy_request_can_be_abandoned_but_handshake_cannot() {
     let mut server = Server::start().await;
     let mut host = Host::new(&server, "/mcp", Transport::Http);
     host.send(&crate::server::request(0, "initialize"));
@@ -124,7 +124,7 @@ async fn a_request_of_the_legacy_era_can_be_given_up_and_a_handshake_cannot() {
 }
 
 #[tokio::test]
-async fn its_streams_are_not_resumed() {
+async fn modern_streams_are_not_resumed() {
     let mut server = Server::start().await;
     let mut host = Host::new(&server, "/mcp", Transport::Http);
     host.send(&request(1, "subscriptions/listen", json!({})));

@@ -42,7 +42,7 @@ fn refuse(call: Call, status: u16, body: &str) {
     call.refuse(status, "application/json", body.to_owned());
 }
 
-/// A host and a server after the handshake that became a discovery.
+/// A host and a server after a handshake that was translated to `server/discover`.
 async fn ready(learned: &Arc<ServerTraits>) -> (Host, Server) {
     let mut server = Server::start().await;
     let mut host = Host::learning(&server, "/mcp", Transport::Auto, learned);
@@ -56,11 +56,11 @@ async fn ready(learned: &Arc<ServerTraits>) -> (Host, Server) {
     (host, server)
 }
 
-/// In the place of a status: as an event.
+/// Instead of a status: as an event.
 const EVENT: u16 = 0;
 
 #[tokio::test]
-async fn its_refusal_becomes_a_discovery_and_the_handshake_is_answered() {
+async fn refused_initialize_becomes_server_discover() {
     for (status, code, id) in [
         (400, -32020, "null"),
         (400, -32022, "0"),
@@ -106,7 +106,7 @@ async fn its_refusal_becomes_a_discovery_and_the_handshake_is_answered() {
 }
 
 #[tokio::test]
-async fn the_era_is_learned_once() {
+async fn era_is_learned_once() {
     let learned = Arc::default();
     let (mut host, mut server) = ready(&learned).await;
     let mut other = Host::learning(&server, "/mcp", Transport::Auto, &learned);
@@ -120,7 +120,7 @@ async fn the_era_is_learned_once() {
 }
 
 #[tokio::test]
-async fn a_server_that_went_back_to_handshakes_is_noticed() {
+async fn downgraded_server_gets_handshake_again() {
     let learned = Arc::default();
     let (mut host, mut server) = ready(&learned).await;
     let no_session =
@@ -147,7 +147,7 @@ async fn a_server_that_went_back_to_handshakes_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_discovery_does_not_explain_stands() {
+async fn refusal_stands_if_discovery_fails() {
     let mut server = Server::start().await;
     let mut host = Host::new(&server, "/mcp", Transport::Http);
     host.send(&initialize());
@@ -166,7 +166,7 @@ async fn a_refusal_that_discovery_does_not_explain_stands() {
 }
 
 #[tokio::test]
-async fn what_it_needs_is_asked_of_the_host_in_between() {
+async fn input_request_is_sent_to_host() {
     let (mut host, mut server) = ready(&Arc::default()).await;
     host.send(&call(1));
     let wish = r#"{"resultType":"input_required","inputRequests":{"n":{"method":"elicitation/create","params":{"message":"?"}}},"requestState":"\u0061"}"#;
@@ -197,7 +197,7 @@ async fn what_it_needs_is_asked_of_the_host_in_between() {
 }
 
 #[tokio::test]
-async fn a_token_that_ran_out_between_the_rounds_costs_no_second_question() {
+async fn token_expiry_between_rounds_repeats_no_elicitation() {
     let (mut host, mut server) = ready(&Arc::default()).await;
     host.send(&call(1));
     let wish = r#"{"resultType":"input_required","inputRequests":{"n":{"method":"elicitation/create","params":{}}}}"#;
@@ -218,7 +218,7 @@ async fn a_token_that_ran_out_between_the_rounds_costs_no_second_question() {
 }
 
 #[tokio::test]
-async fn its_notifications_come_by_a_subscription() {
+async fn notifications_arrive_by_subscription() {
     let (mut host, mut server) = ready(&Arc::default()).await;
     host.upstream.listen(None);
     let listen = server.call().await;
@@ -265,7 +265,7 @@ async fn its_notifications_come_by_a_subscription() {
 }
 
 #[tokio::test]
-async fn what_was_sent_during_the_handshake_is_of_its_era_too() {
+async fn messages_during_handshake_are_translated() {
     let mut server = Server::start().await;
     let mut host = Host::new(&server, "/mcp", Transport::Auto);
     host.send(&initialize());

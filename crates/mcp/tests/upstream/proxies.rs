@@ -1,4 +1,4 @@
-//! Through an organisation's proxy.
+//! Connections through an organisation's proxy.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::server::{Call, Host, request, soon};
 use crate::tls;
 
-/// A proxy, and the destinations that it was asked for. Every name is this machine to it.
+/// A proxy, and the destinations that it was asked for. It resolves every name to this computer.
 async fn proxy(
     scheme: &'static str,
     status: &'static str,
@@ -37,7 +37,7 @@ async fn proxy(
     (url.parse().unwrap(), destinations)
 }
 
-/// CONNECT (RFC 9110, section 9.3.6).
+/// CONNECT (RFC 9110 §9.3.6).
 async fn connect(client: &mut TcpStream, status: &str) -> io::Result<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -70,7 +70,7 @@ async fn socks(client: &mut TcpStream) -> io::Result<String> {
     Ok(format!("{}:{port}", String::from_utf8(name).unwrap()))
 }
 
-/// A host whose server is behind a proxy, at a name that only the proxy knows.
+/// A host whose server is behind a proxy, under a name that only the proxy knows.
 async fn behind(proxy: Proxy) -> (Host, u16, mpsc::UnboundedReceiver<Call>) {
     let (url, certificate, calls) = tls::start(&[b"h2"], "mcp.inside.example", tls::ALWAYS).await;
     let port = url
@@ -89,7 +89,7 @@ async fn behind(proxy: Proxy) -> (Host, u16, mpsc::UnboundedReceiver<Call>) {
 }
 
 #[tokio::test]
-async fn a_server_is_reached_through_a_proxy_of_either_kind() {
+async fn server_is_reached_through_connect_and_socks() {
     for scheme in ["http", "socks5h"] {
         let (proxy, mut destinations) = proxy(scheme, "200 OK").await;
         let (mut host, port, mut calls) = behind(proxy).await;
@@ -102,7 +102,7 @@ async fn a_server_is_reached_through_a_proxy_of_either_kind() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_refuses_is_named_and_nothing_was_sent() {
+async fn refusing_proxy_is_named_and_nothing_is_sent() {
     let (proxy, _destinations) = proxy("http", "407 Proxy Authentication Required").await;
     let (mut host, ..) = behind(proxy).await;
     host.send(&request(1, "initialize"));
@@ -119,7 +119,7 @@ async fn a_proxy_that_refuses_is_named_and_nothing_was_sent() {
 }
 
 #[tokio::test]
-async fn this_machine_is_reached_without_the_proxy() {
+async fn loopback_is_reached_without_proxy() {
     let (proxy, mut destinations) = proxy("http", "200 OK").await;
     let (url, certificate, mut calls) = tls::start(&[b"h2"], "localhost", tls::ALWAYS).await;
     let client = Client::new(ClientOptions {

@@ -1,4 +1,4 @@
-//! A server whose every answer is given by the test, and the host's end of a connection to it.
+//! A server whose every response is decided by the test, and the host's side of a connection to it.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-/// Far longer than anything here takes; only a test that fails waits for it.
+/// Far longer than anything here takes. Only a failing test waits for it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
@@ -39,23 +39,23 @@ pub(crate) struct Server {
     waiting: VecDeque<Call>,
 }
 
-/// A request that waits for the test's answer.
+/// A request that waits for the test's response.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// The port of the client's connection; absent over TLS.
+    /// The port of the client's connection. `None` over TLS.
     pub(crate) port: Option<u16>,
     answer: oneshot::Sender<Response<Body>>,
 }
 
-/// The test's end of an event stream. Dropping it ends the stream in order.
+/// The test's side of an event stream. Dropping it ends the stream gracefully.
 #[derive(Debug)]
 pub(crate) struct Events(mpsc::UnboundedSender<Result<Bytes, &'static str>>);
 
-/// An application whose requests come out of the channel.
+/// An application that sends its requests to the channel.
 pub(crate) fn app() -> (Router, mpsc::UnboundedReceiver<Call>) {
     let (sender, calls) = mpsc::unbounded_channel();
     let handle = move |request: Request| {
@@ -74,7 +74,7 @@ pub(crate) fn app() -> (Router, mpsc::UnboundedReceiver<Call>) {
                 headers: head.headers,
                 port: peer.map(|peer| peer.0.port()),
             });
-            // A call that is dropped breaks the connection.
+            // Dropping a call breaks the connection.
             answered
                 .await
                 .unwrap_or_else(|_| response(StatusCode::OK, broken()))
@@ -106,7 +106,7 @@ impl Server {
         }
     }
 
-    /// The next request.
+    /// Returns the next request.
     pub(crate) async fn call(&mut self) -> Call {
         match self.waiting.pop_front() {
             Some(call) => call,
@@ -114,7 +114,7 @@ impl Server {
         }
     }
 
-    /// The next request with this HTTP method; others keep.
+    /// Returns the next request with this HTTP method. Keeps all others.
     pub(crate) async fn call_by(&mut self, method: Method) -> Call {
         if let Some(at) = self.waiting.iter().position(|call| call.method == method) {
             return self.waiting.remove(at).unwrap();
@@ -128,7 +128,7 @@ impl Server {
         }
     }
 
-    /// Whether a request has come that was not taken.
+    /// Returns true if no request is waiting.
     pub(crate) fn is_idle(&mut self) -> bool {
         self.waiting.is_empty() && self.calls.is_empty()
     }
@@ -143,7 +143,7 @@ impl Call {
         Message::parse(self.body.clone()).unwrap()
     }
 
-    /// Whether it is the POST of this method.
+    /// Returns true if this is the POST of this method.
     pub(crate) fn is(&self, method: &str) -> bool {
         self.method == Method::POST && self.message().method() == Some(method)
     }
@@ -196,7 +196,7 @@ impl Call {
         self.initialized_with(session, r#"{"protocolVersion":"2025-06-18"}"#);
     }
 
-    /// The same with this result.
+    /// Accepts `initialize` into this session with this result.
     pub(crate) fn initialized_with(self, session: &str, result: &str) {
         assert!(self.is("initialize"), "{self:?}");
         let id = self.message().id().unwrap().clone();
@@ -208,7 +208,7 @@ impl Call {
         self.respond(response);
     }
 
-    /// Waits until the client has gone.
+    /// Waits until the client has disconnected.
     pub(crate) async fn gone(mut self) {
         soon(self.answer.closed()).await;
     }
@@ -234,13 +234,13 @@ impl Events {
         self.0.send(Err("killed")).unwrap();
     }
 
-    /// Waits until the client has gone.
+    /// Waits until the client has disconnected.
     pub(crate) async fn gone(self) {
         soon(self.0.closed()).await;
     }
 }
 
-/// A host's end of a connection.
+/// The host's side of a connection.
 pub(crate) struct Host {
     pub(crate) upstream: Upstream,
     events: mpsc::Receiver<UpstreamEvent>,
@@ -263,7 +263,7 @@ impl Host {
         Self::with(client(), &format!("{}{path}", server.origin), transport)
     }
 
-    /// One of several that learn from each other.
+    /// One of several connections that share what they learn.
     pub(crate) fn learning(
         server: &Server,
         path: &str,
@@ -323,12 +323,12 @@ impl Host {
             .expect("the connection has ended")
     }
 
-    /// The next event, which is a message.
+    /// Returns the next event, which must be a message.
     pub(crate) async fn message(&mut self) -> Message {
         self.message_on().await.0
     }
 
-    /// The next event, which is a message, and the request it belongs to.
+    /// Returns the next event, which must be a message, and the request it belongs to.
     pub(crate) async fn message_on(&mut self) -> (Message, Option<RequestId>) {
         match self.event().await {
             UpstreamEvent::Message { message, request } => (message, request),
@@ -336,7 +336,7 @@ impl Host {
         }
     }
 
-    /// The next event, which is the failure of this request, or of none.
+    /// Returns the next event, which must be the failure of this request, or of none.
     pub(crate) async fn failure(&mut self, of: Option<i64>) -> UpstreamError {
         match self.event().await {
             UpstreamEvent::Failed { request, failure } => {
@@ -347,7 +347,7 @@ impl Host {
         }
     }
 
-    /// Ends the connection, which must have told everything that there was to tell.
+    /// Closes the connection, which must have no more events.
     pub(crate) async fn end(self) {
         let Self {
             upstream,
@@ -359,7 +359,7 @@ impl Host {
         }
     }
 
-    /// As [`Self::end`], in a session that is to be deleted.
+    /// Closes the connection like [`Self::end`], in a session that must be deleted.
     pub(crate) async fn end_session(self, server: &mut Server) {
         let ending = tokio::spawn(self.end());
         server.call_by(Method::DELETE).await.status(204);
@@ -368,7 +368,7 @@ impl Host {
     }
 }
 
-/// A body in chunks of this size.
+/// Returns a body in chunks of this size.
 pub(crate) fn chunks(bytes: &Bytes, size: usize) -> Body {
     let chunks: Vec<_> = bytes.chunks(size).map(Bytes::copy_from_slice).collect();
     Body::from_stream(tokio_stream::iter(chunks).map(Ok::<_, Infallible>))

@@ -1,4 +1,4 @@
-//! Answers that come as event streams, and requests side by side.
+//! Responses as event streams, and concurrent requests.
 
 use http::{HeaderValue, Method};
 use mcp::upstream::{UpstreamError, UpstreamEvent};
@@ -10,7 +10,7 @@ fn result(id: i64) -> String {
 }
 
 #[tokio::test]
-async fn what_comes_before_the_answer_names_its_request() {
+async fn messages_before_response_name_their_request() {
     let (mut host, mut server) = Host::ready().await;
     host.send(&request(1, "tools/call"));
     let events = server.call().await.events();
@@ -27,7 +27,7 @@ async fn what_comes_before_the_answer_names_its_request() {
         assert_eq!(message.method(), method);
         assert_eq!(request.unwrap().as_json(), "1");
     }
-    // A stream that stays open after the answer may still have something to tell.
+    // A stream that stays open after the response may still carry messages.
     events.message(r#"{"jsonrpc":"2.0","method":"notifications/message"}"#);
     assert_eq!(host.message().await.method(), Some("notifications/message"));
     drop(events);
@@ -35,7 +35,7 @@ async fn what_comes_before_the_answer_names_its_request() {
 }
 
 #[tokio::test]
-async fn hundreds_of_requests_wait_for_no_other() {
+async fn hundreds_of_requests_are_independent() {
     let (mut host, mut server) = Host::ready().await;
     let mut calls = Vec::new();
     for id in 1..=256 {
@@ -55,7 +55,7 @@ async fn hundreds_of_requests_wait_for_no_other() {
 }
 
 #[tokio::test]
-async fn a_server_that_dies_fails_each_request_once() {
+async fn dead_server_fails_each_request_once() {
     let (mut host, mut server) = Host::ready().await;
     for id in [1, 2] {
         host.send(&request(id, "tools/call"));
@@ -76,7 +76,7 @@ async fn a_server_that_dies_fails_each_request_once() {
 }
 
 #[tokio::test]
-async fn a_stream_with_ids_is_resumed_where_it_was_cut() {
+async fn stream_with_ids_is_resumed() {
     let (mut host, mut server) = Host::ready().await;
     host.send_as(&request(1, "tools/call"), "Bearer one");
     let events = server.call().await.events();
@@ -111,7 +111,7 @@ async fn a_stream_with_ids_is_resumed_where_it_was_cut() {
 }
 
 #[tokio::test]
-async fn the_stream_of_a_cancelled_request_is_not_resumed() {
+async fn stream_of_cancelled_request_is_not_resumed() {
     let (mut host, mut server) = Host::ready().await;
     host.send(&request(1, "tools/call"));
     let events = server.call().await.events();
@@ -130,7 +130,7 @@ async fn the_stream_of_a_cancelled_request_is_not_resumed() {
 }
 
 #[tokio::test]
-async fn a_stream_that_cannot_be_resumed_has_ended() {
+async fn refused_resumption_ends_stream() {
     let (mut host, mut server) = Host::ready().await;
     for status in [405, 404, 403, 400] {
         host.send(&request(1, "tools/call"));
@@ -162,7 +162,7 @@ async fn a_stream_that_cannot_be_resumed_has_ended() {
 }
 
 #[tokio::test]
-async fn a_stream_is_resumed_with_another_token_where_one_was_refused() {
+async fn stream_is_resumed_with_new_token() {
     let (mut host, mut server) = Host::ready().await;
     host.send_as(&request(1, "tools/call"), "old");
     server
@@ -186,7 +186,7 @@ async fn a_stream_is_resumed_with_another_token_where_one_was_refused() {
 }
 
 #[tokio::test]
-async fn an_answer_counts_on_whatever_stream_it_comes() {
+async fn response_counts_on_any_stream() {
     let (mut host, mut server) = Host::ready().await;
     host.send(&request(1, "tools/call"));
     let first = server.call().await.events();
@@ -205,7 +205,7 @@ async fn an_answer_counts_on_whatever_stream_it_comes() {
 }
 
 #[tokio::test]
-async fn connections_are_used_again_after_an_event_stream() {
+async fn connection_is_reused_after_event_stream() {
     let (mut host, mut server) = Host::ready().await;
     let mut ports = std::collections::HashSet::new();
     for id in 1..=20 {

@@ -1,4 +1,4 @@
-//! Whom we trust.
+//! Which certificates are trusted.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::server::{Call, Host, Server, app, client, request, soon};
 
-/// A certificate of our own making.
+/// Creates a certificate.
 fn certificate(
     parameters: &CertificateParams,
 ) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
@@ -37,7 +37,7 @@ type Started = (
     mpsc::UnboundedReceiver<Call>,
 );
 
-/// Starts a server with a certificate for a name, valid from and until these years.
+/// Starts a server with a certificate for a name, valid from the first year until the last.
 pub(crate) async fn start(alpn: &[&[u8]], name: &str, years: Range<i32>) -> Started {
     let mut parameters = CertificateParams::new([name.to_owned()]).unwrap();
     parameters.not_before = rcgen::date_time_ymd(years.start, 1, 1);
@@ -87,7 +87,7 @@ fn trusting(certificate: CertificateDer<'static>) -> Result<Client, ClientError>
     })
 }
 
-/// The failure of a handshake with the server at `url`.
+/// Returns the error of a handshake with the server at `url`.
 async fn failure(client: Client, url: &str) -> UpstreamError {
     let mut host = Host::with(client, url, Transport::Auto);
     host.send(&request(1, "initialize"));
@@ -166,7 +166,7 @@ async fn http_refused_by_tls_port_hint_names_https() {
 }
 
 #[tokio::test]
-async fn an_extra_root_is_trusted_in_both_versions_of_http() {
+async fn extra_root_is_trusted_over_http1_and_http2() {
     for (alpn, header) in [(&b"h2"[..], None), (b"http/1.1", Some("localhost"))] {
         let (url, certificate, mut calls) = start(&[alpn], "localhost", ALWAYS).await;
         let client = trusting(certificate).unwrap();
@@ -181,7 +181,7 @@ async fn an_extra_root_is_trusted_in_both_versions_of_http() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_certificate_is_said() {
+async fn certificate_flaw_is_named() {
     for (years, name, expected) in [
         (
             1980..2020,
@@ -211,7 +211,7 @@ async fn what_is_wrong_with_a_certificate_is_said() {
 }
 
 #[test]
-fn a_root_that_is_none_is_refused() {
+fn invalid_root_is_rejected() {
     let error = trusting(CertificateDer::from(vec![1, 2, 3])).unwrap_err();
     assert!(error.to_string().contains("hint"), "{error}");
 }

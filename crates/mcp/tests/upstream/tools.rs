@@ -1,4 +1,4 @@
-//! Tools whose parameters are repeated in headers.
+//! Tools with parameters that are repeated in headers.
 
 use mcp::{Message, RequestId};
 use model::config::Transport;
@@ -24,7 +24,7 @@ fn call(id: i64) -> Message {
     )
 }
 
-/// The result of `tools/list` with one tool, `x`, whose `region` goes into this header.
+/// Builds a `tools/list` result with one tool, `x`, whose `region` is repeated in this header.
 fn tools(header: &str, next: &str) -> String {
     let region = json!({ "type": "string", "x-mcp-header": header });
     let schema = json!({ "type": "object", "properties": { "region": region } });
@@ -39,7 +39,7 @@ fn refuse(call: Call, code: i64) {
 }
 
 #[tokio::test]
-async fn a_call_repeats_what_the_listed_tool_wants() {
+async fn call_repeats_parameters_of_listed_tool() {
     let mut server = Server::start().await;
     let mut host = Host::new(&server, "/mcp", Transport::Auto);
     host.send(&request(1, "tools/list", json!({})));
@@ -55,7 +55,7 @@ async fn a_call_repeats_what_the_listed_tool_wants() {
 }
 
 #[tokio::test]
-async fn a_tool_that_must_not_be_used_is_not_seen() {
+async fn tool_with_invalid_header_is_removed() {
     let mut server = Server::start().await;
     let mut host = Host::new(&server, "/mcp", Transport::Auto);
     host.send(&request(1, "tools/list", json!({})));
@@ -71,7 +71,7 @@ async fn a_tool_that_must_not_be_used_is_not_seen() {
 }
 
 #[tokio::test]
-async fn a_call_that_lacked_a_header_is_sent_once_more_with_it() {
+async fn header_mismatch_is_retried_with_listed_headers() {
     let mut server = Server::start().await;
     let mut host = Host::new(&server, "/mcp", Transport::Auto);
     host.send(&call(1));

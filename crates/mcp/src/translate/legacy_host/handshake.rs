@@ -1,4 +1,4 @@
-//! `initialize`, made of `server/discover`.
+//! `initialize`, translated to `server/discover`.
 
 use super::super::{Action, UNNAMED};
 use super::{LegacyHost, RequestMeta};
@@ -7,12 +7,12 @@ use crate::meta::META_SERVER_INFO;
 use crate::splice::{Object, quoted};
 use crate::{LATEST_LEGACY, Message, RequestId, SUPPORTED_LEGACY, era};
 
-/// `initialize` that is not answered.
+/// A pending `initialize` request.
 #[derive(Debug)]
 pub(super) struct Handshake {
     id: RequestId,
     initialize: Message,
-    /// The server's own answer, from which it was taken to be modern.
+    /// The server's response to `initialize`, which showed that it is modern.
     refusal: Option<Message>,
 }
 
@@ -21,8 +21,8 @@ impl Handshake {
         self.id == *id
     }
 
-    /// The server does not know `server/discover` either. What it said to the host's own message
-    /// stands; where it was not asked that, it is now.
+    /// Responds to the host when the server does not know `server/discover` either. The server's
+    /// response to `initialize` stands. If the server did not get `initialize`, it gets it now.
     fn refute_era(self) -> Vec<Action> {
         let stands = self.refusal.and_then(|said| match said.result() {
             Some(_) => Some(said),
@@ -34,7 +34,8 @@ impl Handshake {
 }
 
 impl LegacyHost {
-    /// A handshake with a server that is known to be modern, or showed it by refusing.
+    /// Begins a handshake with a server that is known to be modern, or that has refused
+    /// `initialize`.
     pub(crate) fn begin(&mut self, initialize: Message, refusal: Option<Message>) -> Vec<Action> {
         let mut actions = self.reset();
         let Some(id) = initialize.id().cloned() else {
@@ -108,7 +109,7 @@ impl LegacyHost {
         vec![Action::Fail { request, failure }]
     }
 
-    /// Gives the handshake up.
+    /// Abandons the handshake.
     pub(super) fn end_handshake(&mut self) -> Vec<Action> {
         let Some(Handshake { id, .. }) = self.handshake.take() else {
             return Vec::new();

@@ -1,5 +1,5 @@
-//! What a server needs of the host before it can answer: requests to the host in the legacy era,
-//! another round in the modern one (2026-07-28, basic/patterns/mrtr).
+//! Input that a server requires of the host before it responds: requests to the host in the legacy
+//! era, results with input requests in the modern era (2026-07-28, basic/patterns/mrtr).
 
 use std::collections::HashMap;
 
@@ -10,22 +10,22 @@ use crate::message::INTERNAL_ERROR;
 use crate::splice::{Object, with};
 use crate::{Message, RequestId};
 
-/// A server that asks so often for the same request is not going to answer.
+/// The limit of rounds for one request. A server beyond it is not going to respond.
 pub(super) const MAX_ROUNDS: u32 = 64;
 
-/// What a server asked for.
+/// The input requests of a server, until all are answered.
 #[derive(Debug)]
 pub(super) struct PendingInput {
-    /// To be given back to the server to the letter.
+    /// The request state, returned to the server unchanged.
     state: Option<String>,
-    /// The server's names of what is not there yet, by the ids that the host was asked under.
+    /// The server's keys of the unanswered input requests, by the ids of the requests to the host.
     missing: HashMap<RequestId, String>,
-    /// The host's answers, an object by the server's names.
+    /// The host's responses, an object by the server's keys.
     given: Object<'static>,
 }
 
 impl PendingInput {
-    /// Tells the host that what it was asked for is no longer wanted.
+    /// Cancels the unanswered requests to the host.
     pub(super) fn cancellations(self) -> Vec<Action> {
         let cancel = |id: RequestId| Action::ToHost {
             message: Message::cancellation(&id),
@@ -36,7 +36,7 @@ impl PendingInput {
 }
 
 impl LegacyHost {
-    /// The server wants something of the host before it answers the host's request.
+    /// Handles a result with input requests: sends them to the host.
     pub(super) fn on_input_required(
         &mut self,
         host: &RequestId,
@@ -47,7 +47,7 @@ impl LegacyHost {
         };
         call.rounds += 1;
         if call.rounds > MAX_ROUNDS {
-            let text = "the server asks again and again and does not answer";
+            let text = "the server keeps requesting input and does not respond";
             return vec![Action::refusal(host, INTERNAL_ERROR, text)];
         }
         let wanted = result.object("inputRequests");
@@ -83,7 +83,7 @@ impl LegacyHost {
         actions
     }
 
-    /// The host has answered what it was asked.
+    /// Handles the host's response to an input request.
     pub(super) fn on_input(&mut self, id: &RequestId, answer: &Message) -> Vec<Action> {
         let mut calls = self.calls.iter();
         let asked = calls.find_map(|(host, call)| match &call.stage {
@@ -102,7 +102,7 @@ impl LegacyHost {
             return Vec::new();
         };
         let Some(result) = answer.result() else {
-            // The modern era has no word for a host that fails.
+            // The modern era has no input response for an error.
             let failed = answer.error_for(&host).map(Action::answer);
             let Stage::PendingInput(pending) = call.stage else {
                 return Vec::new();
@@ -117,7 +117,7 @@ impl LegacyHost {
         Vec::new()
     }
 
-    /// The next round: the same request with what the host gave, under an id of its own.
+    /// Retries the request with the host's input, under an id of its own.
     fn retry(&mut self, mut call: Call) -> Option<Action> {
         let Stage::PendingInput(pending) = &call.stage else {
             return None;
@@ -138,7 +138,7 @@ impl LegacyHost {
     }
 }
 
-/// The request to the host that a server's wish becomes.
+/// Builds the request to the host for a server's input request.
 fn request_to_host(id: &RequestId, request: &Object<'_>) -> Message {
     let method = request.string("method").unwrap_or_default();
     let mut params = request.object("params");
@@ -149,7 +149,7 @@ fn request_to_host(id: &RequestId, request: &Object<'_>) -> Message {
             .unwrap_or_default()
             .is_empty()
     {
-        // Required up to 2025-11-25, and gone since; some servers leave it empty.
+        // Required up to 2025-11-25 and removed since. Some servers leave it empty.
         params.put("elicitationId", id.as_json().to_owned());
         return Message::raw_request(id, &method, Some(&params.text()));
     }

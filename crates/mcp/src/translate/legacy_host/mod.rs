@@ -1,8 +1,9 @@
-//! A host with a handshake, and a server without (up to 2025-11-25, and 2026-07-28).
+//! A host with a handshake (up to 2025-11-25), and a server without (2026-07-28).
 //!
-//! Owns: the handshake made of `server/discover`; the `_meta` of every request; the answers that
-//! the modern era has no question for (`ping`, `logging/setLevel`). Its parts: `input`, requests
-//! of the server to the host, and `subscriptions`, the notifications.
+//! Owns: the handshake with `server/discover`, the `_meta` of every request, and responses to
+//! requests that the modern era lacks (`ping`, `logging/setLevel`). Its parts: `input`, requests of
+//! the server to the host, and `subscriptions`, the notifications. Does not own: sending messages
+//! (`upstream`).
 
 mod handshake;
 mod input;
@@ -23,20 +24,21 @@ use handshake::Handshake;
 use input::PendingInput;
 use subscriptions::Subscriptions;
 
-/// See the module.
+/// The translation for a legacy host.
 #[derive(Debug, Default)]
 pub(crate) struct LegacyHost {
     meta: RequestMeta,
-    /// `initialize`, until it is answered.
+    /// The pending `initialize` request.
     handshake: Option<Handshake>,
-    /// The host's requests that are not answered, by the host's ids.
+    /// The host's pending requests, by the host's ids.
     calls: HashMap<RequestId, Call>,
     subscriptions: Subscriptions,
-    /// How many ids of our own were used.
+    /// How many ids of Postern were used.
     own: u64,
 }
 
-/// What the host said once and a modern server wants to hear each time, as the host wrote it.
+/// The host's `initialize` parameters that a modern server gets with each request, as the host
+/// wrote them.
 #[derive(Debug, Default)]
 struct RequestMeta {
     version: String,
@@ -47,25 +49,26 @@ struct RequestMeta {
 
 #[derive(Debug)]
 struct Call {
-    /// As the host sent it.
+    /// The request as the host sent it.
     request: Message,
-    /// How often the server asked for something since.
+    /// How many times the server required input.
     rounds: u32,
     stage: Stage,
 }
 
 #[derive(Debug)]
 enum Stage {
-    /// The server has this.
+    /// The server has this request.
     AtServer { sent: Message },
-    /// The host is asked for what the server needs.
+    /// The host has the server's input requests.
     PendingInput(PendingInput),
-    /// It could not be sent with what the host gave, and can be.
+    /// The retry with the host's input did not reach the server, and can be sent again.
     Unsent { unsent: Message },
 }
 
 impl LegacyHost {
-    /// What the host says. `initialize` begins anew; the calls that are out stay so.
+    /// Handles a message of the host. `initialize` begins a new session. Other pending requests
+    /// continue.
     pub(crate) fn on_host(&mut self, message: Message) -> Vec<Action> {
         match message.kind() {
             Kind::Request { id, method } => {
@@ -126,11 +129,11 @@ impl LegacyHost {
                 self.meta.log_level = Some(quoted(&level));
                 done(id)
             }
-            None => Action::refusal(id, INVALID_PARAMS, "`level` is none of the log levels"),
+            None => Action::refusal(id, INVALID_PARAMS, "`level` is not a log level"),
         }
     }
 
-    /// What a server says: an answer, or something on the stream of the request `on`.
+    /// Handles a message of the server: a response, or a message on the stream of the request `on`.
     pub(crate) fn on_server(&mut self, message: Message, on: Option<RequestId>) -> Vec<Action> {
         let Some(on) = on else {
             return vec![Action::ToHost {
@@ -166,7 +169,7 @@ impl LegacyHost {
         )]
     }
 
-    /// Something that was sent did not get through.
+    /// Handles the failure of a message to the server.
     pub(crate) fn failed(&mut self, on: Option<RequestId>, failure: UpstreamError) -> Vec<Action> {
         let Some(on) = on else {
             let request = None;
@@ -189,8 +192,8 @@ impl LegacyHost {
         vec![Action::Fail { request, failure }]
     }
 
-    /// A call that goes on after the host was asked is kept for another try, so that nobody is
-    /// asked twice; any other begins anew.
+    /// Keeps a retry that the server has provably not processed for another attempt, so that the
+    /// user is not asked the same twice. Any other request starts from the beginning.
     fn keep_unsent(&mut self, host: &RequestId, failure: &UpstreamError) {
         let Some(mut call) = self.calls.remove(host) else {
             return;
@@ -204,7 +207,7 @@ impl LegacyHost {
         }
     }
 
-    /// The host no longer wants the answer to this request.
+    /// Abandons a request of the host.
     pub(crate) fn abandon(&mut self, id: &RequestId) -> Vec<Action> {
         match self.calls.remove(id).map(|call| call.stage) {
             Some(Stage::AtServer { sent }) => {
@@ -218,7 +221,7 @@ impl LegacyHost {
         }
     }
 
-    /// The host's end forgets the session: the handshake and the notifications are off.
+    /// Ends the session: the handshake and the subscriptions.
     pub(crate) fn reset(&mut self) -> Vec<Action> {
         let mut actions = self.end_handshake();
         let (ended, waiting) = self.subscriptions.end();
@@ -230,7 +233,7 @@ impl LegacyHost {
         actions
     }
 
-    /// The host's parameters, with what a modern server wants to know of the host.
+    /// Returns the host's parameters with the `_meta` that a modern server requires.
     fn params<'a>(&self, message: &'a Message) -> Object<'a> {
         let mut params = Object::from_raw(message.params());
         let meta = self.meta(&params);
@@ -251,7 +254,7 @@ impl LegacyHost {
         meta.text()
     }
 
-    /// The host's request that the server has under this id.
+    /// Returns the id of the host's request that the server has under this id.
     fn host_id(&self, at_server: &RequestId) -> Option<RequestId> {
         let mut calls = self.calls.iter();
         let found = calls.find(|(_, call)| match &call.stage {
@@ -261,19 +264,19 @@ impl LegacyHost {
         found.map(|(host, _)| host.clone())
     }
 
-    /// An id that no host has thought of.
+    /// Returns an id that no host uses.
     fn new_id(&mut self, what: &str) -> RequestId {
         self.own += 1;
         RequestId::string(&format!("{ID_PREFIX}{what}:{}", self.own))
     }
 }
 
-/// The empty result.
+/// Responds with an empty result.
 fn done(id: &RequestId) -> Action {
     Action::answer(Message::response(id, &serde_json::json!({})))
 }
 
-/// The same answer to another request.
+/// Returns the same response for another request.
 fn readdressed(answer: Message, id: &RequestId) -> Message {
     if answer.id() == Some(id) {
         return answer;
@@ -284,8 +287,8 @@ fn readdressed(answer: Message, id: &RequestId) -> Message {
     }
 }
 
-/// The answer for a resource that is not there, in the older era's words; none if it is any other.
-/// The code alone does not say so.
+/// Returns the legacy error for a resource that does not exist. Returns `None` for any other
+/// response. The code alone does not identify this error.
 fn missing_resource(request: &Message, answer: &Message, host: &RequestId) -> Option<Message> {
     let is_it =
         request.method() == Some("resources/read") && answer.error_code() == Some(INVALID_PARAMS);

@@ -1,8 +1,8 @@
-//! The server's notifications: one `subscriptions/listen` (2026-07-28, basic/patterns/
-//! subscriptions) in the place of the GET stream and of `resources/subscribe`.
+//! The server's notifications: one `subscriptions/listen` request (2026-07-28,
+//! basic/patterns/subscriptions) in place of the GET stream and of `resources/subscribe`.
 //!
-//! What is listened for never changes in a subscription: a new one takes the place of the old
-//! one once it stands, so that nothing is missed in between.
+//! The filter of a subscription never changes. A new subscription replaces the old one after it is
+//! acknowledged, so that no notification is missed in between.
 
 use super::super::Action;
 use super::{LegacyHost, done};
@@ -14,29 +14,29 @@ use crate::{Message, RequestId, json};
 
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    /// The kinds of changes that the server tells of, as the filter names them.
+    /// The lists whose changes the server announces, as the filter names them.
     offered: Vec<&'static str>,
     /// The resources that the host has subscribed to.
     uris: Vec<String>,
-    /// The subscription that the server has acknowledged.
+    /// The id of the acknowledged subscription.
     standing: Option<RequestId>,
-    /// The one that it has not.
+    /// The subscription that is not acknowledged yet.
     opening: Option<Opening>,
-    /// How often it ended in a row before it said anything.
+    /// How many subscriptions in a row ended before a notification.
     failures: u32,
-    /// Whether the host's end has asked for notifications at all.
+    /// True if the host's side has asked for notifications.
     wanted: bool,
 }
 
 #[derive(Debug)]
 struct Opening {
     id: RequestId,
-    /// The host's requests that are answered when it stands, and the resource of each.
+    /// The host's requests that are answered after the acknowledgement, and the resource of each.
     waiting: Vec<(RequestId, Option<String>)>,
 }
 
 impl Subscriptions {
-    /// Takes note of what the server can do.
+    /// Records which notifications the server offers.
     pub(super) fn offer(&mut self, capabilities: &Object<'_>) {
         let tells = [
             ("tools", "toolsListChanged"),
@@ -58,13 +58,13 @@ impl Subscriptions {
             .is_some_and(|opening| opening.id == *id)
     }
 
-    /// Whether what is offered is listened to as soon as it is known.
+    /// Returns true if the host's side has asked for notifications.
     pub(super) fn is_wanted(&self) -> bool {
         self.wanted
     }
 
-    /// Ends it all; the host will subscribe again. Also returns the host's requests that waited
-    /// for a subscription.
+    /// Ends the subscriptions. The host will subscribe again. Also returns the host's requests that
+    /// waited for an acknowledgement.
     pub(super) fn end(&mut self) -> (Vec<Action>, Vec<RequestId>) {
         let Self {
             standing, opening, ..
@@ -92,7 +92,7 @@ impl Subscriptions {
 }
 
 impl LegacyHost {
-    /// Listens for what the server tells of, if there is anything, unless that is so already.
+    /// Opens a subscription if there is none and the server offers any notifications.
     pub(crate) fn listen(&mut self) -> Vec<Action> {
         self.subscriptions.wanted = true;
         let subscriptions = &self.subscriptions;
@@ -133,7 +133,7 @@ impl LegacyHost {
         self.open(vec![(id, subscribes.then_some(uri))])
     }
 
-    /// Begins a subscription; one that has not come to stand is given up for it.
+    /// Opens a subscription in place of one that is not acknowledged yet.
     fn open(&mut self, wanted: Vec<(RequestId, Option<String>)>) -> Vec<Action> {
         let mut actions = Vec::new();
         let mut waiting = Vec::new();
@@ -163,7 +163,8 @@ impl LegacyHost {
                 None => self.on_subscription_refused(on, message),
             },
             Some("notifications/subscriptions/acknowledged") => self.on_acknowledged(message, on),
-            // Its end is told by the stream, and other requests have streams of their own.
+            // The end of the stream ends the subscription, and other requests have streams of their
+            // own.
             None | Some("notifications/cancelled") => Vec::new(),
             Some(_) if message.id().is_some() => Vec::new(),
             Some(_) => {
@@ -196,7 +197,7 @@ impl LegacyHost {
             actions.push(match uri {
                 Some(uri) if !granted.contains(&uri) => {
                     self.subscriptions.uris.retain(|known| *known != uri);
-                    let text = "the server does not tell of changes of this resource";
+                    let text = "the server sends no updates of this resource";
                     Action::refusal(&id, INVALID_PARAMS, text)
                 }
                 Some(_) | None => done(&id),
@@ -205,7 +206,7 @@ impl LegacyHost {
         actions
     }
 
-    /// The subscription is over in order, or its stream was cut.
+    /// Handles the end of a subscription, graceful or not.
     fn on_subscription_ended(&mut self, on: &RequestId) -> Vec<Action> {
         let opening = self
             .subscriptions
@@ -228,7 +229,7 @@ impl LegacyHost {
         actions
     }
 
-    /// The server has no subscriptions, or not this one.
+    /// Handles a server that refuses subscriptions, or this one.
     fn on_subscription_refused(&mut self, on: &RequestId, answer: &Message) -> Vec<Action> {
         let opening = self
             .subscriptions
@@ -245,7 +246,7 @@ impl LegacyHost {
         actions
     }
 
-    /// Ended without a word, or could not be begun: by the rules of the GET stream.
+    /// Handles a subscription that failed. The rules are those of the GET stream.
     pub(super) fn on_subscription_failed(
         &mut self,
         on: &RequestId,
@@ -296,7 +297,7 @@ impl LegacyHost {
     }
 }
 
-/// The notification as a legacy host knows it.
+/// Removes the subscription id, which legacy hosts do not know.
 fn untagged(message: &Message) -> Message {
     let mut params = Object::from_raw(message.params());
     let mut meta = params.object("_meta");

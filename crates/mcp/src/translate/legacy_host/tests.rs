@@ -7,7 +7,7 @@ const NO_META: &str = r#"{"name":"t","arguments":{"x":1.0}}"#;
 const ALL: &str = r#"{"elicitation":{},"sampling":{},"roots":{}}"#;
 const DISCOVERED: &str = r#"{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{"listChanged":true},"resources":{"subscribe":true}},"instructions":"do \u0061s you like","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"s","version":"1","x":1.0}},"ttlMs":0,"cacheScope":"private"}"#;
 
-/// The `_meta` of a host that can do this.
+/// The `_meta` of a host with these capabilities.
 fn meta(capabilities: &str) -> String {
     format!(
         r#""io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{{"name":"h","version":"2"}},"io.modelcontextprotocol/clientCapabilities":{capabilities}"#
@@ -21,7 +21,7 @@ fn initialize(capabilities: &str) -> crate::Message {
     request("0", "initialize", &params)
 }
 
-/// After the handshake of a host that can do this.
+/// A host with these capabilities after the handshake.
 fn ready(capabilities: &str) -> LegacyHost {
     let mut host = LegacyHost::default();
     host.on_host(initialize(capabilities));
@@ -29,7 +29,7 @@ fn ready(capabilities: &str) -> LegacyHost {
     host
 }
 
-/// After a call under the id 1 was sent, too.
+/// A host with these capabilities after the handshake and a call with the id 1.
 fn called(capabilities: &str) -> LegacyHost {
     let mut host = ready(capabilities);
     host.on_host(request("1", "tools/call", NO_META));
@@ -45,7 +45,7 @@ const FORM: &str = r#"{"method":"elicitation/create","params":{"message":"name?"
 const FORM_LINE: &str = r#"host on 1: "id":"postern:input:1","method":"elicitation/create","params":{"message":"name?","requestedSchema":{"type":"object","x":1.0}}}"#;
 
 #[test]
-fn the_handshake_is_made_of_discovery() {
+fn initialize_becomes_server_discover() {
     let mut host = LegacyHost::default();
     let asked = shown(&host.on_host(initialize(ALL)));
     let discover = format!(
@@ -61,7 +61,7 @@ fn the_handshake_is_made_of_discovery() {
 }
 
 #[test]
-fn a_version_that_nobody_speaks_is_answered_with_one_that_we_do() {
+fn unknown_version_is_answered_with_latest_legacy() {
     let mut host = LegacyHost::default();
     host.on_host(request(
         "0",
@@ -75,7 +75,7 @@ fn a_version_that_nobody_speaks_is_answered_with_one_that_we_do() {
 }
 
 #[test]
-fn a_server_of_another_modern_version_says_so_itself() {
+fn unsupported_version_error_reaches_host() {
     let mut host = LegacyHost::default();
     host.on_host(initialize("{}"));
     let answered = shown(&host.on_server(error("0", -32022), Some(id("0"))));
@@ -84,7 +84,7 @@ fn a_server_of_another_modern_version_says_so_itself() {
 }
 
 #[test]
-fn a_server_that_is_not_modern_either_is_known_by_its_refusals() {
+fn refused_discovery_refutes_era() {
     let refusal = text(r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32601,"message":"first"}}"#);
     let rejected = |status| UpstreamError::Rejected { status, body: None };
     let told = [
@@ -118,7 +118,7 @@ fn a_server_that_is_not_modern_either_is_known_by_its_refusals() {
 }
 
 #[test]
-fn what_the_other_era_has_no_word_for_is_answered_here() {
+fn removed_methods_are_answered_locally() {
     let mut host = ready("{}");
     let pong = shown(&host.on_host(request("1", "ping", "{}")));
     assert_eq!(pong, [r#"host on 1: "id":1,"result":{}}"#]);
@@ -137,7 +137,7 @@ fn what_the_other_era_has_no_word_for_is_answered_here() {
 }
 
 #[test]
-fn a_call_says_who_calls_and_stays_what_it_was() {
+fn call_gets_meta_and_keeps_its_bytes() {
     let mut host = ready("{}");
     let params = r#"{"name":"t","arguments":{"x":1.0},"_meta":{"progressToken":7,"a/b":1e2}}"#;
     let sent = shown(&host.on_host(request("1", "tools/call", params)));
@@ -164,7 +164,7 @@ fn a_call_says_who_calls_and_stays_what_it_was() {
 }
 
 #[test]
-fn what_a_server_needs_is_asked_of_the_host() {
+fn input_request_becomes_request_to_host() {
     let mut host = called(ALL);
     let asked = ask(
         &mut host,
@@ -191,12 +191,12 @@ fn what_a_server_needs_is_asked_of_the_host() {
 }
 
 #[test]
-fn several_wishes_are_asked_together_and_given_together() {
+fn input_requests_are_sent_and_answered_together() {
     let mut host = called(ALL);
-    let wishes = format!(
+    let requests = format!(
         r#""inputRequests":{{"a":{FORM},"b":{{"method":"roots/list"}},"c":{{"method":"sampling/createMessage","params":{{"maxTokens":1}}}}}}"#
     );
-    let asked = ask(&mut host, "1", &wishes);
+    let asked = ask(&mut host, "1", &requests);
     assert_eq!(
         asked,
         [
@@ -223,7 +223,7 @@ fn several_wishes_are_asked_together_and_given_together() {
 }
 
 #[test]
-fn a_state_alone_goes_back_at_once_and_not_for_ever() {
+fn state_without_input_requests_is_retried_up_to_limit() {
     let mut host = called("{}");
     let sent = ask(&mut host, "1", r#""requestState":"later""#);
     assert!(sent[0].ends_with(r#""requestState":"later"}}"#), "{sent:?}");
@@ -240,10 +240,10 @@ fn a_state_alone_goes_back_at_once_and_not_for_ever() {
 }
 
 #[test]
-fn a_host_is_not_asked_for_what_it_cannot_do() {
+fn input_request_beyond_capabilities_is_rejected() {
     let sampling = r#"{"method":"sampling/createMessage","params":{"tools":[]}}"#;
     let url = r#"{"method":"elicitation/create","params":{"mode":"url","url":"https://x"}}"#;
-    for (capabilities, wish, missing) in [
+    for (capabilities, request, missing) in [
         ("{}", FORM, r#"{"elicitation":{}}"#),
         (
             r#"{"elicitation":{}}"#,
@@ -267,7 +267,7 @@ fn a_host_is_not_asked_for_what_it_cannot_do() {
         let told = ask(
             &mut host,
             "1",
-            &format!(r#""inputRequests":{{"a":{wish}}}"#),
+            &format!(r#""inputRequests":{{"a":{request}}}"#),
         );
         assert_eq!(told.len(), 1, "{told:?}");
         let data = format!(r#""data":{{"requiredCapabilities":{missing}}}"#);
@@ -288,10 +288,10 @@ fn a_host_is_not_asked_for_what_it_cannot_do() {
 }
 
 #[test]
-fn a_host_that_fails_ends_the_call() {
+fn host_error_ends_call() {
     let mut host = called(ALL);
-    let wishes = format!(r#""inputRequests":{{"a":{FORM},"b":{{"method":"roots/list"}}}}"#);
-    ask(&mut host, "1", &wishes);
+    let requests = format!(r#""inputRequests":{{"a":{FORM},"b":{{"method":"roots/list"}}}}"#);
+    ask(&mut host, "1", &requests);
     let told = shown(&host.on_host(error(r#""postern:input:1""#, -1)));
     assert_eq!(
         told,
@@ -307,7 +307,7 @@ fn a_host_that_fails_ends_the_call() {
 }
 
 #[test]
-fn a_call_can_be_cancelled_at_each_stage() {
+fn call_can_be_cancelled_at_each_stage() {
     let cancelled = || notification("notifications/cancelled", r#"{"requestId":1}"#);
     let mut host = called(ALL);
     assert_eq!(shown(&host.on_host(cancelled())), ["abandon 1"]);
@@ -349,7 +349,7 @@ fn a_call_can_be_cancelled_at_each_stage() {
 }
 
 #[test]
-fn nobody_is_asked_twice_because_a_round_did_not_get_through() {
+fn failed_input_round_is_not_elicited_again() {
     let mut host = called(ALL);
     ask(
         &mut host,
@@ -391,7 +391,7 @@ fn acknowledge(host: &mut LegacyHost, number: u32, granted: &str) -> Vec<String>
 }
 
 #[test]
-fn the_stream_of_notifications_is_a_subscription() {
+fn listening_stream_becomes_subscription() {
     let mut host = ready("{}");
     let filter = r#"{"toolsListChanged":true}"#;
     assert_eq!(shown(&host.listen()), [listen_line(1, filter)]);
@@ -415,7 +415,7 @@ fn the_stream_of_notifications_is_a_subscription() {
 }
 
 #[test]
-fn it_may_be_wished_for_before_the_handshake_is_over() {
+fn early_listen_opens_subscription_after_handshake() {
     let mut host = LegacyHost::default();
     host.on_host(initialize("{}"));
     assert!(host.listen().is_empty());
@@ -427,7 +427,7 @@ fn it_may_be_wished_for_before_the_handshake_is_over() {
 }
 
 #[test]
-fn a_subscription_to_a_resource_stands_before_it_is_answered() {
+fn subscribe_is_answered_after_acknowledgement() {
     let mut host = ready("{}");
     host.listen();
     acknowledge(&mut host, 1, r#"{"toolsListChanged":true}"#);
@@ -472,7 +472,7 @@ fn a_subscription_to_a_resource_stands_before_it_is_answered() {
 }
 
 #[test]
-fn the_last_resource_ends_the_subscription() {
+fn last_unsubscribe_ends_subscription() {
     let mut host = LegacyHost::default();
     host.on_host(initialize("{}"));
     host.on_server(result("0", r#"{"capabilities":{}}"#), Some(id("0")));
@@ -490,7 +490,7 @@ fn the_last_resource_ends_the_subscription() {
 }
 
 #[test]
-fn a_subscription_that_is_cut_begins_again_and_a_refused_one_does_not() {
+fn lost_subscription_is_reopened_unless_refused() {
     let mut host = ready("{}");
     let on = || Some(id(r#""postern:listen:1""#));
     host.listen();
@@ -530,7 +530,7 @@ fn a_subscription_that_is_cut_begins_again_and_a_refused_one_does_not() {
 }
 
 #[test]
-fn a_reset_ends_the_handshake_and_the_subscription_and_no_call() {
+fn reset_ends_handshake_and_subscription_but_no_call() {
     let mut host = LegacyHost::default();
     host.on_host(initialize("{}"));
     let gone = "the server ended the stream before the answer";
@@ -550,7 +550,7 @@ fn a_reset_ends_the_handshake_and_the_subscription_and_no_call() {
 }
 
 #[test]
-fn a_resource_that_is_not_there_has_the_code_of_its_era() {
+fn missing_resource_error_gets_legacy_code() {
     let told = |code: i64, data: &str| {
         let mut host = ready("{}");
         host.on_host(request("1", "resources/read", r#"{"uri":"a:\u0062"}"#));

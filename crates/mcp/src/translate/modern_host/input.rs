@@ -1,8 +1,8 @@
-//! What the server asks while it works at a request of the host: requests in the older era,
-//! results that are not the last in this one (2026-07-28, basic/patterns/mrtr).
+//! Requests of the server while it processes a request of the host: requests to the client in the
+//! legacy era, results with input requests in the modern era (2026-07-28, basic/patterns/mrtr).
 //!
-//! The request stays open at the server until the host comes back with its answers. The state
-//! that the host is given names it; nothing is in it that could be tampered with.
+//! The request stays open at the server until the host retries with its input. The host's request
+//! state only names that request, so tampering with it gains nothing.
 
 use std::sync::Arc;
 
@@ -14,29 +14,28 @@ use crate::message::{INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND};
 use crate::splice::{Object, quoted};
 use crate::{Message, RequestId};
 
-/// Which of the states that this connection has given out.
+/// Numbers the request states of this connection.
 pub(crate) type StateNumber = u64;
 
-/// So many requests are kept open for hosts that have not come back; the oldest is given up for
-/// one more.
+/// How many requests may be suspended at once. The oldest one is cancelled for one more.
 pub(super) const MAX_SUSPENDED: usize = 64;
 
-/// The requests of a host that may be answered with a question.
+/// The methods whose results may require input.
 pub(super) const MAY_REQUIRE_INPUT: [&str; 3] = ["tools/call", "prompts/get", "resources/read"];
 
-/// Something that the server asked and has no answer to.
+/// An unanswered request of the server.
 #[derive(Debug)]
 pub(super) struct InputRequest {
-    /// Under which the host is asked.
+    /// The key of the input request.
     name: String,
-    /// Of the server's request.
+    /// The id of the server's request.
     id: RequestId,
-    /// As the host is asked, a JSON text.
+    /// The input request as JSON text.
     json: String,
 }
 
 impl InputRequest {
-    /// Tells the server that there will be no answer.
+    /// Responds to the server that there will be no input.
     pub(super) fn unanswered(&self) -> Action {
         let text = "the client no longer waits for this";
         refuse(&self.id, INTERNAL_ERROR, text)
@@ -58,12 +57,16 @@ impl ModernHost {
         let asked = self.call_for_input(on);
         let Some((at_server, call)) = asked.and_then(|id| Some((id.clone(), self.calls.get(&id)?)))
         else {
-            let text = "the client can only be asked while it waits for an answer";
+            let text = "the client can only be asked while one of its requests is pending";
             return vec![refuse(&id, INTERNAL_ERROR, text)];
         };
         let capabilities = Object::parse(&call.meta.capabilities);
         if input_request::missing_capability(&capabilities, &Object::parse(&json)).is_some() {
-            return vec![refuse(&id, METHOD_NOT_FOUND, "the client cannot do this")];
+            return vec![refuse(
+                &id,
+                METHOD_NOT_FOUND,
+                "the client does not support this",
+            )];
         }
         let host = match &call.stage {
             Stage::Awaited { host } => Some(host.clone()),
@@ -84,8 +87,9 @@ impl ModernHost {
         }
     }
 
-    /// The request in which the host can be asked: the one on whose stream the server asks; where
-    /// that is no request's, the newest, one that the host waits for before any other.
+    /// Returns the request whose result may carry an input request. That is the one on whose stream
+    /// the server asks. If the stream is no request's, it is the newest one, and one that the host
+    /// waits for is preferred.
     fn call_for_input(&self, on: Option<&RequestId>) -> Option<RequestId> {
         let asking = self.calls.iter();
         let asking = asking.filter(|(_, call)| MAY_REQUIRE_INPUT.contains(&&*call.method));
@@ -100,7 +104,7 @@ impl ModernHost {
         }
     }
 
-    /// Answers the host's request with what the server asks, and keeps it open at the server.
+    /// Responds to the host's request with input requests, and suspends the request at the server.
     fn require_input(
         &mut self,
         at_server: &RequestId,
@@ -132,7 +136,7 @@ impl ModernHost {
         actions
     }
 
-    /// The host comes back with what it was asked for.
+    /// Handles the host's retry with its input.
     pub(super) fn on_retry(
         &mut self,
         request: &Message,
@@ -184,7 +188,7 @@ impl ModernHost {
         actions
     }
 
-    /// The host has not come back with this state in time.
+    /// Cancels the request of a state that the host did not retry with in time.
     pub(crate) fn expired(&mut self, state: StateNumber) -> Vec<Action> {
         match self.suspended(state) {
             Some(at_server) => self.cancel_at_server(&at_server),
@@ -192,7 +196,7 @@ impl ModernHost {
         }
     }
 
-    /// The server no longer wants what it asked for.
+    /// Removes the input request that the server cancelled.
     pub(super) fn remove_input_request(&mut self, cancelled: &Message) {
         let id = cancelled.cancels();
         for call in self.calls.values_mut() {
@@ -214,7 +218,7 @@ impl ModernHost {
         }
     }
 
-    /// The request that is kept open for whoever comes back with this state.
+    /// Returns the suspended request with this state.
     fn suspended(&self, state: StateNumber) -> Option<RequestId> {
         let is_it = |stage: &Stage| matches!(stage, Stage::Suspended { state: known, .. } if *known == state);
         let mut calls = self.calls.iter();
@@ -229,14 +233,14 @@ impl ModernHost {
     }
 }
 
-/// The server's request as a part of a result.
+/// Converts the server's request to an input request.
 fn input_request_from(message: &Message, method: &str) -> String {
     let mut json = Object::default();
     json.put("method", quoted(method));
     if let Some(params) = message.params() {
         let mut own = Object::parse(params.get());
         if own.get("elicitationId").is_some() {
-            // Gone with 2026-07-28.
+            // Removed with 2026-07-28.
             own.cut("elicitationId");
             json.put("params", own.text());
         } else {

@@ -1,13 +1,13 @@
-//! A host without a handshake, and a server with one (2026-07-28, and up to 2025-11-25).
+//! A host without a handshake (2026-07-28), and a server with one (up to 2025-11-25).
 //!
-//! Owns: which of the host's requests are at the server and under which ids, what the results
-//! need that the older era does not have, and which notifications belong to which request. Its
-//! parts: `session`, the handshake with the server; `request_meta`, what each request says of its host;
-//! `input`, requests of the server to the host; `url_elicitation`, errors that are such; `subscriptions`,
-//! subscriptions.
+//! Owns: the host's requests at the server and their ids, the members of results that the legacy
+//! era lacks, and which notifications belong to which request. Its parts: `session`, the handshake
+//! with the server; `request_meta`, the `_meta` of each request; `input`, requests of the server to
+//! the host; `url_elicitation`, errors that require input; `subscriptions`. Does not own: sending
+//! messages (`upstream`).
 //!
-//! The server has each request under an id of ours: what the server still works at may be
-//! answered for the host already, and the host may use its id again.
+//! The server gets each request under an id of Postern. A request that the server still processes
+//! may have been answered for the host already, and the host may use its id again.
 
 mod input;
 mod request_meta;
@@ -30,8 +30,8 @@ use request_meta::RequestMeta;
 use session::{Ready, Session};
 use subscriptions::Subscriptions;
 
-/// What the older era has and this one gave up: a host that asks for it gets the answer that any
-/// server of its era gives.
+/// Methods of the legacy era that the modern era removed. A host that uses one gets the error that
+/// any modern server returns.
 const REMOVED_METHODS: [&str; 5] = [
     "initialize",
     "ping",
@@ -39,7 +39,7 @@ const REMOVED_METHODS: [&str; 5] = [
     "resources/subscribe",
     "resources/unsubscribe",
 ];
-/// The methods whose results say how long they may be kept (server/utilities/caching).
+/// The methods whose results carry cache hints (server/utilities/caching).
 const CACHEABLE: [&str; 5] = [
     "tools/list",
     "prompts/list",
@@ -47,68 +47,68 @@ const CACHEABLE: [&str; 5] = [
     "resources/templates/list",
     "resources/read",
 ];
-/// See the module.
+/// The translation for a modern host.
 #[derive(Debug)]
 pub(crate) struct ModernHost {
-    /// Tells the states of this connection from those of any other. Nobody can guess it.
+    /// Tells the states of this connection from those of any other. Impossible to guess.
     nonce: Arc<str>,
-    /// Whether the server cannot but be of the older era.
-    is_certain: bool,
+    /// True if the server can only be of the legacy era.
+    is_legacy_only: bool,
     session: Session,
-    /// What the server has, by the ids it has it under.
+    /// The pending requests at the server, by their ids there.
     calls: HashMap<RequestId, Call>,
     subscriptions: Subscriptions,
-    /// How many ids of our own were used, and states.
+    /// How many ids of Postern and states were used.
     own: u64,
 }
 
-/// How a request ended.
+/// The result of a request.
 type Outcome = Result<Message, UpstreamError>;
 
-/// A request of the host that is not at the server.
+/// A request of the host that is not at the server yet.
 #[derive(Debug)]
 struct Waiting {
     request: Message,
     id: RequestId,
     meta: RequestMeta,
-    /// What the server said to it when it was sent as it is.
+    /// The server's response to the untranslated request.
     refusal: Option<Outcome>,
 }
 
-/// A request that is at the server.
+/// A request at the server.
 #[derive(Debug)]
 struct Call {
-    /// As the host sent it, without what it says of the host.
+    /// The method of the host's request.
     method: Arc<str>,
-    /// The tool, the prompt or the resource.
+    /// The tool, prompt or resource.
     subject: Option<String>,
-    /// The progress token that the server has, a JSON text.
+    /// The progress token that the server has, as JSON text.
     token: Option<String>,
-    /// What the host said the last time it sent it.
+    /// The `_meta` of the host's latest attempt.
     meta: RequestMeta,
     stage: Stage,
 }
 
 #[derive(Debug)]
 enum Stage {
-    /// The host waits for the answer under this id.
+    /// The host waits for the response under this id.
     Awaited { host: RequestId },
-    /// The host was told what the server needs, and has not come back.
+    /// The host got input requests and has not retried yet.
     Suspended {
         state: StateNumber,
         inputs: Vec<InputRequest>,
-        /// The server has done without.
+        /// The server has responded without the input.
         outcome: Option<Outcome>,
     },
 }
 
 impl ModernHost {
-    /// `nonce` has to be different for each connection, and impossible to guess; `is_certain` says
-    /// whether the server cannot but be of the older era.
-    pub(crate) fn new(nonce: Arc<str>, is_certain: bool) -> Self {
+    /// `nonce` has to be different for each connection, and impossible to guess. `is_legacy_only`
+    /// is true if the server can only be of the legacy era.
+    pub(crate) fn new(nonce: Arc<str>, is_legacy_only: bool) -> Self {
         Self {
             nonce,
-            is_certain,
+            is_legacy_only,
             session: Session::default(),
             calls: HashMap::new(),
             subscriptions: Subscriptions::default(),
@@ -116,7 +116,7 @@ impl ModernHost {
         }
     }
 
-    /// What the host says.
+    /// Handles a message of the host.
     pub(crate) fn on_host(&mut self, message: Message) -> Vec<Action> {
         match message.kind() {
             Kind::Request { id, .. } => {
@@ -125,15 +125,15 @@ impl ModernHost {
             }
             Kind::Notification { .. } => match message.cancels() {
                 Some(id) => self.abandon(&id),
-                // Its era has no others.
+                // The modern era has no other notifications of a client.
                 None => Vec::new(),
             },
-            // Nor has it responses of a host.
+            // The modern era has no responses of a client.
             Kind::Response { .. } | Kind::ErrorWithoutId => Vec::new(),
         }
     }
 
-    /// A request that the server was sent as it is and has refused like one of the other era.
+    /// Handles a request that the server refused, untranslated, as a legacy server does.
     pub(crate) fn refused(&mut self, request: Message, refusal: Outcome) -> Vec<Action> {
         match request.id().cloned() {
             Some(id) => self.on_request(request, id, Some(refusal)),
@@ -179,7 +179,7 @@ impl ModernHost {
         self.when_ready(waiting)
     }
 
-    /// Does what the host wants, in a session.
+    /// Performs a request of the host in the session.
     fn proceed(&mut self, waiting: Waiting) -> Vec<Action> {
         match waiting.request.method() {
             Some("server/discover") => vec![self.discovered(&waiting.id)],
@@ -209,7 +209,7 @@ impl ModernHost {
         vec![Action::ToServer(sent)]
     }
 
-    /// What the server says: an answer, or something on the stream of the request `on`.
+    /// Handles a message of the server: a response, or a message on the stream of the request `on`.
     pub(crate) fn on_server(&mut self, message: Message, on: Option<RequestId>) -> Vec<Action> {
         match (message.kind(), on) {
             (Kind::Request { id, method }, on) => {
@@ -225,7 +225,7 @@ impl ModernHost {
         }
     }
 
-    /// Something that was sent did not get through.
+    /// Handles the failure of a message to the server.
     pub(crate) fn failed(&mut self, on: Option<RequestId>, failure: UpstreamError) -> Vec<Action> {
         match (on, failure) {
             (Some(on), failure) => self.on_outcome(&on, Err(failure)),
@@ -238,7 +238,7 @@ impl ModernHost {
         }
     }
 
-    /// A request of ours or of the host's has its end at the server.
+    /// Handles the outcome of any request at the server.
     fn on_outcome(&mut self, at_server: &RequestId, outcome: Outcome) -> Vec<Action> {
         if self.session.is_opened_by(at_server) {
             return self.on_opened(outcome);
@@ -266,7 +266,7 @@ impl ModernHost {
         }
     }
 
-    /// Of a request that was sent as it is, or one that was given up.
+    /// Handles the outcome of an untranslated request, or of an abandoned one.
     fn on_unknown(&self, request: &RequestId, outcome: Outcome) -> Vec<Action> {
         match outcome {
             _ if is_own_id(request) => Vec::new(),
@@ -278,7 +278,7 @@ impl ModernHost {
         }
     }
 
-    /// What the host is told of the end of its request.
+    /// Returns the response to the host for the outcome of its request.
     fn to_host(&self, call: &Call, host: &RequestId, outcome: Outcome) -> Action {
         let answer = match outcome {
             Ok(answer) => answer,
@@ -307,12 +307,12 @@ impl ModernHost {
         })
     }
 
-    /// A result with what this era wants to be in it.
+    /// Adds the members that results of the modern era require.
     fn completed(&self, method: &str, result: &str) -> String {
         let mut result = Object::parse(result);
         let mut fields = vec![("resultType", r#""complete""#)];
         if CACHEABLE.contains(&method) {
-            // Nothing is known of how long it stays good, nor of whom else it may be shown.
+            // How long the result is valid and who may see it is unknown.
             fields.extend([("ttlMs", "0"), ("cacheScope", r#""private""#)]);
         }
         for (name, value) in fields {
@@ -354,7 +354,7 @@ impl ModernHost {
                 let told = call.filter(|(_, call)| call.meta.wants_log(message));
                 on_request(told.map(|(host, _)| (message.clone(), host)))
             }
-            // It belongs to what this era gave up.
+            // It belongs to a feature that the modern era removed.
             "notifications/elicitation/complete" => Vec::new(),
             _ => {
                 let call = on.and_then(|on| self.call_on(Some(on), |_| false));
@@ -363,8 +363,8 @@ impl ModernHost {
         }
     }
 
-    /// The call whose stream this is; where it is no call's, the newest one that fits. Only one
-    /// that the host waits for.
+    /// Returns the call whose stream this is. If it is no call's stream, returns the newest call
+    /// that fits. Returns `None` if the host does not wait for the call.
     fn call_on(
         &self,
         on: Option<&RequestId>,
@@ -385,7 +385,7 @@ impl ModernHost {
         }
     }
 
-    /// The host no longer wants the answer to this request.
+    /// Abandons a request of the host.
     pub(crate) fn abandon(&mut self, id: &RequestId) -> Vec<Action> {
         if self.session.forget(id) {
             return Vec::new();
@@ -413,7 +413,7 @@ impl ModernHost {
         actions
     }
 
-    /// The host's end forgets the session; `gone` is what becomes of what needs it.
+    /// Ends the session. `gone` is the error of the requests that need one.
     pub(crate) fn reset(&mut self, gone: &UpstreamError) -> Vec<Action> {
         let mut actions = self.lose_session(gone);
         let held = self.calls.extract_if(|_, call| !is_awaited(call));
@@ -421,7 +421,7 @@ impl ModernHost {
         actions
     }
 
-    /// The host speaks the other era from now on: what it waits for in this one fails.
+    /// Fails the host's pending requests, because it speaks the other era from now on.
     pub(crate) fn end(&mut self) -> Vec<Action> {
         let mut actions = self.reset(&UpstreamError::StreamEnded);
         for (at_server, call) in self.calls.drain() {
@@ -436,17 +436,17 @@ impl ModernHost {
         actions
     }
 
-    /// What the server is to hear before the connection ends: that nobody waits any longer.
+    /// Returns the cancellations that the server gets before the connection ends.
     pub(crate) fn closing_messages(&self) -> Vec<Message> {
         self.calls.keys().map(Message::cancellation).collect()
     }
 
-    /// Whether the host waits for the answer to a request with this id.
+    /// Returns true if the host waits for the response to a request with this id.
     fn is_awaited(&self, id: &RequestId) -> bool {
         self.session.knows(id) || self.subscriptions.knows(id) || self.at_server(id).is_some()
     }
 
-    /// The id under which the server has a request of the host.
+    /// Returns the id under which the server has a request of the host.
     fn at_server(&self, host: &RequestId) -> Option<RequestId> {
         let is_it = |call: &Call| matches!(&call.stage, Stage::Awaited { host: id } if id == host);
         let found = self.calls.iter().find(|(_, call)| is_it(call));
@@ -466,12 +466,12 @@ impl ModernHost {
     }
 }
 
-/// Whether the host waits for the answer.
+/// Returns true if the host waits for the response.
 fn is_awaited(call: &Call) -> bool {
     matches!(call.stage, Stage::Awaited { .. })
 }
 
-/// How many ids of ours came before this one.
+/// Returns the number in an id of Postern, which shows the order.
 fn number(id: &RequestId) -> u64 {
     let text = id.as_json().trim_matches('"');
     let number = text
@@ -488,7 +488,7 @@ fn on_request(told: Option<(Message, &RequestId)>) -> Vec<Action> {
     told.into_iter().collect()
 }
 
-/// What a request is about: the tool, the prompt or the resource.
+/// Returns the tool, prompt or resource of a request.
 fn subject(params: &Object<'_>) -> Option<String> {
     params.string("name").or_else(|| params.string("uri"))
 }

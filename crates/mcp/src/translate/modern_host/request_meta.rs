@@ -1,6 +1,6 @@
-//! What each request says of its host (2026-07-28, basic, "Per-request protocol fields").
+//! The `_meta` of each request (2026-07-28, basic, "Per-request protocol fields").
 //!
-//! Owns: reading it, and taking it out of what the server gets.
+//! Owns: reading it, and removing it from the request to the server.
 
 use super::super::LOG_LEVELS;
 use super::Call;
@@ -14,24 +14,24 @@ use crate::{Message, RequestId, SUPPORTED_MODERN};
 
 use super::super::Action;
 
-/// See the module. Values are as the host wrote them.
+/// The `_meta` of a request. Values are as the host wrote them.
 #[derive(Clone, Debug)]
 pub(super) struct RequestMeta {
-    /// Who the host is, if it says so.
+    /// The client info, if any.
     pub(super) info: Option<String>,
     pub(super) capabilities: String,
-    /// By which the host knows the progress of this request.
+    /// The token under which the host gets the progress of this request.
     pub(super) token: Option<String>,
-    /// From which of [`LOG_LEVELS`] on it wants the log.
+    /// The index in [`LOG_LEVELS`] of the lowest level of log messages that the host wants.
     pub(super) level: Option<usize>,
 }
 
-/// Why a request cannot be taken.
+/// Why a request is rejected.
 #[derive(Debug)]
 pub(super) enum MetaError {
-    /// Something is not there that has to be, or not what it has to be.
+    /// A member is missing or invalid.
     Malformed(&'static str),
-    /// We do not speak this version.
+    /// Postern does not support this version.
     Version(String),
 }
 
@@ -55,7 +55,7 @@ impl RequestMeta {
         })
     }
 
-    /// Whether the host wants this message of the server's log.
+    /// Returns true if the host wants this log message of the server.
     pub(super) fn wants_log(&self, message: &Message) -> bool {
         let said = Object::from_raw(message.params()).get("level").map(level);
         match (self.level, said) {
@@ -86,10 +86,10 @@ impl MetaError {
 
 fn level(json: &str) -> Result<usize, MetaError> {
     let found = LOG_LEVELS.iter().position(|level| quoted(level) == json);
-    found.ok_or(MetaError::Malformed("the log level is none"))
+    found.ok_or(MetaError::Malformed("unknown log level"))
 }
 
-/// Takes out of `_meta` what only this era knows.
+/// Removes the keys of the modern era from `_meta`.
 pub(super) fn strip(params: &mut Object<'_>) {
     let mut meta = params.object("_meta");
     for key in [
@@ -107,8 +107,8 @@ pub(super) fn strip(params: &mut Object<'_>) {
     }
 }
 
-/// A message on the progress of a call under the token that the host gave it last; none if it
-/// gave none.
+/// Returns a progress notification under the token of the host's latest attempt. Returns `None` if
+/// the host sent no token.
 pub(super) fn progress(message: &Message, params: &Object<'_>, call: &Call) -> Option<Message> {
     let token = call.meta.token.as_deref()?;
     if params.get("progressToken") == Some(token) {

@@ -1,5 +1,5 @@
-//! The session with the server: the handshake made of what the host's first request says, and
-//! what `server/discover` is answered from.
+//! The session with the server: the handshake with the `_meta` of the host's first request, and the
+//! response to `server/discover`.
 
 use super::super::{Action, LOG_LEVELS, UNNAMED};
 use super::{ModernHost, Outcome, Waiting};
@@ -14,26 +14,26 @@ use crate::{LATEST_LEGACY, Message, RequestId, SUPPORTED_MODERN};
 pub(super) enum Session {
     #[default]
     None,
-    /// The handshake is under way.
+    /// The handshake is pending.
     Opening {
-        /// Of `initialize`.
+        /// The id of `initialize`.
         id: RequestId,
         waiting: Vec<Waiting>,
     },
     Ready(Ready),
 }
 
-/// What the server said in the handshake, as it wrote it, and what it was told since.
+/// The server's `initialize` result, as it wrote it, and the session's state.
 #[derive(Debug)]
 pub(super) struct Ready {
     pub(super) capabilities: String,
     info: Option<String>,
     instructions: Option<String>,
-    /// From which log level on it tells its log, if it was told one.
+    /// The log level that was set, if any.
     level: Option<usize>,
-    /// `logging/setLevel` that is not answered, and what is to follow it.
+    /// The pending `logging/setLevel` request, and the requests that follow it.
     setting_level: Option<(RequestId, Vec<Waiting>)>,
-    /// Whether its notifications are listened to.
+    /// True if the listening stream is open.
     pub(super) listens: bool,
 }
 
@@ -52,12 +52,12 @@ impl Session {
         }
     }
 
-    /// Whether this request of the host waits for something here.
+    /// Returns true if this request of the host waits here.
     pub(super) fn knows(&self, host: &RequestId) -> bool {
         self.waiting().iter().any(|waiting| waiting.id == *host)
     }
 
-    /// Forgets a request of the host; says whether it was here.
+    /// Removes a request of the host. Returns true if it waited here.
     pub(super) fn forget(&mut self, host: &RequestId) -> bool {
         let known = self.knows(host);
         if let Some(waiting) = self.waiting_mut() {
@@ -87,8 +87,8 @@ impl Session {
 }
 
 impl ModernHost {
-    /// Does what the host wants as soon as there is a session that tells its log as the host
-    /// wants it.
+    /// Performs a request of the host as soon as there is a session with the log level that it
+    /// wants.
     pub(super) fn when_ready(&mut self, waiting: Waiting) -> Vec<Action> {
         match &mut self.session {
             Session::None => self.open(waiting),
@@ -118,7 +118,7 @@ impl ModernHost {
         vec![Action::ToServer(initialize)]
     }
 
-    /// The handshake has its end.
+    /// Handles the outcome of the handshake.
     pub(super) fn on_opened(&mut self, outcome: Outcome) -> Vec<Action> {
         let Session::Opening { waiting, .. } = std::mem::take(&mut self.session) else {
             return Vec::new();
@@ -141,7 +141,7 @@ impl ModernHost {
         let initialized = Message::notification("notifications/initialized", None);
         let mut actions = vec![Action::EraConfirmed, Action::ToServer(initialized)];
         if asks {
-            // Many servers ask on the stream that belongs to no request.
+            // Many servers send requests on the listening stream.
             actions.extend(self.listen_once());
         }
         for waiting in waiting {
@@ -150,22 +150,22 @@ impl ModernHost {
         actions
     }
 
-    /// The server has refused the handshake, or it did not get through.
+    /// Handles a failed or refused handshake.
     fn not_opened(&self, waiting: Vec<Waiting>, outcome: &Outcome) -> Vec<Action> {
         let is_other_era = match outcome {
             Ok(answer) => is_modern_error(answer) || answer.error_code() == Some(METHOD_NOT_FOUND),
             Err(failure) => failure.is_of_other_era() || failure.is_modern_refusal(),
         };
         let mut actions = Vec::new();
-        let is_other_era = is_other_era && !self.is_certain;
+        let is_other_era = is_other_era && !self.is_legacy_only;
         if is_other_era {
             actions.push(Action::EraRefuted);
         }
         for waiting in waiting {
             actions.push(match (waiting.refusal, is_other_era) {
-                // What it said to the host's own request stands.
+                // The response to the host's own request stands.
                 (Some(refusal), true) => outcome_action(&waiting.id, refusal),
-                // It was not asked that: it is now.
+                // The server did not get the host's own request, and gets it now.
                 (None, true) => Action::ToServer(waiting.request),
                 (_, false) => outcome_action(&waiting.id, outcome.clone()),
             });
@@ -173,7 +173,7 @@ impl ModernHost {
         actions
     }
 
-    /// Opens the stream of what belongs to no request, unless that was done.
+    /// Opens the listening stream, unless it is open.
     pub(super) fn listen_once(&mut self) -> Option<Action> {
         let Session::Ready(ready) = &mut self.session else {
             return None;
@@ -182,7 +182,7 @@ impl ModernHost {
         (!did).then_some(Action::Listen)
     }
 
-    /// The host's end has a new token for that stream.
+    /// Reopens the listening stream with a new token, if it is open.
     pub(crate) fn listen(&mut self) -> Vec<Action> {
         let listens = self.ready().is_some_and(|ready| ready.listens);
         listens.then_some(Action::Listen).into_iter().collect()
@@ -204,7 +204,7 @@ impl ModernHost {
         vec![Action::ToServer(set)]
     }
 
-    /// The server has heard of the log level, or does not want to.
+    /// Handles the outcome of `logging/setLevel`. An error is ignored.
     pub(super) fn on_level_set(&mut self) -> Vec<Action> {
         let Session::Ready(ready) = &mut self.session else {
             return Vec::new();
@@ -217,7 +217,7 @@ impl ModernHost {
         actions
     }
 
-    /// There is no session any more, which is a failure of all that waits for something in it.
+    /// Ends the session, and fails all requests that wait for it.
     pub(crate) fn lose_session(&mut self, gone: &UpstreamError) -> Vec<Action> {
         let mut lost: Vec<_> = self.subscriptions.end();
         if let Some(waiting) = self.session.waiting_mut() {
@@ -231,7 +231,7 @@ impl ModernHost {
         lost.into_iter().map(fail).collect()
     }
 
-    /// `server/discover`, made of the handshake.
+    /// Responds to `server/discover` with the `initialize` result.
     pub(super) fn discovered(&self, id: &RequestId) -> Action {
         let Some(ready) = self.ready() else {
             return Action::refusal(id, METHOD_NOT_FOUND, "there is no session");
@@ -252,7 +252,7 @@ impl ModernHost {
         Action::answer(Message::raw_response(id, &result.text()))
     }
 
-    /// RequestMeta in a result whose it is.
+    /// Adds the server info to a result.
     pub(super) fn add_server_info(&self, result: &mut Object<'_>) {
         let Some(info) = self.ready().and_then(|ready| ready.info.as_deref()) else {
             return;
@@ -279,7 +279,7 @@ impl Ready {
         }
     }
 
-    /// Whether the server has a log and tells less of it than this.
+    /// Returns true if the server has a log and sends less of it than this level.
     fn is_too_quiet(&self, level: usize) -> bool {
         let has_log = Object::parse(&self.capabilities).get("logging").is_some();
         let is_set = self.setting_level.is_none() && self.level.is_some_and(|set| set <= level);
@@ -287,7 +287,7 @@ impl Ready {
     }
 }
 
-/// Tells the host that its request was refused, or that it failed.
+/// Returns the action that reports the outcome of a request to the host.
 pub(super) fn outcome_action(host: &RequestId, outcome: Outcome) -> Action {
     let failed = |failure| Action::Fail {
         request: Some(host.clone()),

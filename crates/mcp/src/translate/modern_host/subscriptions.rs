@@ -1,5 +1,5 @@
-//! Subscriptions (2026-07-28, basic/patterns/subscriptions), made of the notifications that the
-//! server sends to everybody in its session, and of `resources/subscribe`.
+//! Subscriptions (2026-07-28, basic/patterns/subscriptions), translated to the notifications that
+//! the server sends to all clients of a session, and to `resources/subscribe`.
 
 use super::super::Action;
 use super::{ModernHost, Outcome};
@@ -10,18 +10,20 @@ use crate::{Message, RequestId};
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     active: Vec<Subscription>,
-    /// The resources that the server is asked to tell of no more, and has not answered.
+    /// Resources with a pending `resources/unsubscribe` request.
     unsubscribing: Vec<(RequestId, String)>,
-    /// Requests for one of those: the server might hear them in the other order.
+    /// Subscriptions to such a resource. They wait, because the server might process the requests
+    /// in the other order.
     deferred: Vec<(RequestId, String)>,
 }
 
 #[derive(Debug)]
 struct Subscription {
-    /// Of `subscriptions/listen`.
+    /// The id of `subscriptions/listen`.
     host: RequestId,
     granted: Filter,
-    /// What the server has not answered: it stands when that is nothing.
+    /// Pending `resources/subscribe` requests. The subscription is acknowledged when there are
+    /// none.
     asked: Vec<(RequestId, String)>,
 }
 
@@ -36,7 +38,7 @@ impl Subscriptions {
         self.active.iter().any(|one| one.host == *host)
     }
 
-    /// Ends all subscriptions; returns the host's requests.
+    /// Ends all subscriptions. Returns the host's requests.
     pub(super) fn end(&mut self) -> Vec<RequestId> {
         let ended = std::mem::take(self).active.into_iter();
         ended.map(|subscription| subscription.host).collect()
@@ -51,7 +53,8 @@ impl Subscriptions {
         self.unsubscribing.iter().any(|(_, left)| left == uri)
     }
 
-    /// The server has left a resource; what waited for that. None if it was not about that.
+    /// Handles the outcome of `resources/unsubscribe`. Returns the subscriptions that waited for
+    /// it, or `None` if it was no such request.
     fn on_unsubscribed(&mut self, at_server: &RequestId) -> Option<Vec<Action>> {
         let at = self
             .unsubscribing
@@ -63,7 +66,7 @@ impl Subscriptions {
         Some(deferred.map(subscribe).collect())
     }
 
-    /// Hands a notification to each subscription that wants it.
+    /// Sends a notification to each subscription that covers it.
     pub(super) fn notify(&self, message: &Message) -> Vec<Action> {
         let wanting = self.active.iter().filter(|one| one.wants(message));
         let told = wanting.map(|one| Action::ToHost {
@@ -83,7 +86,7 @@ impl Subscription {
         subscription::tagged(message, &self.host)
     }
 
-    /// The first message of a subscription.
+    /// Builds the first message of a subscription.
     fn acknowledged(&self) -> Action {
         Action::ToHost {
             message: self.granted.acknowledgement(&self.host),
@@ -125,7 +128,7 @@ impl ModernHost {
         self.listen_once().into_iter().chain(actions).collect()
     }
 
-    /// The server has answered whether it tells of a resource, or that it no longer does.
+    /// Handles the outcome of `resources/subscribe` or `resources/unsubscribe`.
     pub(super) fn on_subscribed(&mut self, at_server: &RequestId, outcome: Outcome) -> Vec<Action> {
         if let Some(actions) = self.subscriptions.on_unsubscribed(at_server) {
             return actions;
@@ -152,7 +155,7 @@ impl ModernHost {
         stands.then(|| one.acknowledged()).into_iter().collect()
     }
 
-    /// Ends the host's subscription; none if it is no subscription.
+    /// Ends the host's subscription. Returns `None` if the host has no such subscription.
     pub(super) fn unsubscribe(&mut self, host: &RequestId) -> Option<Vec<Action>> {
         let all = &mut self.subscriptions.active;
         let at = all.iter().position(|one| one.host == *host)?;
@@ -176,7 +179,7 @@ impl ModernHost {
     }
 }
 
-/// A request about a resource.
+/// Builds a request about a resource.
 fn about(id: &RequestId, method: &str, uri: &str) -> Action {
     let params = format!(r#"{{"uri":{}}}"#, quoted(uri));
     Action::ToServer(Message::raw_request(id, method, Some(&params)))

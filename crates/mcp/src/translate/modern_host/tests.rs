@@ -12,7 +12,7 @@ const SIGNATURE: &str = r#""_meta":{"io.modelcontextprotocol/serverInfo":{"name"
 const ALL: &str = r#"{"elicitation":{},"sampling":{},"roots":{}}"#;
 const FORM: &str = r#"{"message":"name?","requestedSchema":{"x":1.0}}"#;
 
-/// What a request says of a host that can do this, and more.
+/// The `_meta` of a host with these capabilities, and more members.
 fn meta(capabilities: &str, more: &str) -> String {
     format!(
         r#""_meta":{{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{{"name":"h","version":"2"}},"io.modelcontextprotocol/clientCapabilities":{capabilities}{more}}}"#
@@ -25,7 +25,8 @@ fn call(id: &str, capabilities: &str, more: &str) -> Message {
     request(id, "tools/call", &params)
 }
 
-/// After the handshake for a call of the id 1 by a host that can do this: `postern:2` there.
+/// A host with these capabilities after the handshake and a call with the id 1, which is
+/// `postern:2` at the server.
 fn called(capabilities: &str) -> ModernHost {
     let mut host = ModernHost::new("n".into(), false);
     host.on_host(call("1", capabilities, ""));
@@ -50,7 +51,7 @@ fn ask(host: &mut ModernHost, question: &str, method: &str, params: &str) -> Vec
     shown(&host.on_server(request(question, method, params), on(2)))
 }
 
-/// The host comes back with this state and these answers.
+/// The host's retry with this state and these input responses.
 fn round(id: &str, state: u32, given: &str) -> Message {
     let meta = meta(ALL, "");
     let params = format!(
@@ -69,7 +70,7 @@ fn listen(id: &str, filter: &str) -> Message {
 }
 
 #[test]
-fn the_first_request_begins_a_session_for_all() {
+fn first_request_opens_session_for_all() {
     let mut host = ModernHost::new("n".into(), false);
     let first = shown(&host.on_host(call("1", "{}", r#","a/b":1e2"#)));
     let initialize = r#"server: "id":"postern:1","method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"h","version":"2"}}}"#;
@@ -95,7 +96,7 @@ fn the_first_request_begins_a_session_for_all() {
 }
 
 #[test]
-fn discovery_is_made_of_the_handshake() {
+fn server_discover_is_answered_from_handshake() {
     let mut host = called("{}");
     let discover = request("5", "server/discover", &format!("{{{}}}", meta("{}", "")));
     let expected = format!(
@@ -105,7 +106,7 @@ fn discovery_is_made_of_the_handshake() {
 }
 
 #[test]
-fn results_get_what_the_older_era_does_not_have_and_lose_nothing() {
+fn results_get_modern_members_and_keep_all_others() {
     let mut host = called("{}");
     let list = request("5", "tools/list", &format!("{{{}}}", meta("{}", "")));
     let sent = shown(&host.on_host(list));
@@ -133,7 +134,7 @@ fn results_get_what_the_older_era_does_not_have_and_lose_nothing() {
 }
 
 #[test]
-fn a_request_that_lacks_what_it_needs_is_refused_here() {
+fn incomplete_request_is_rejected_locally() {
     let mut host = called("{}");
     for (params, code) in [
         ("{}", "-32602"),
@@ -172,7 +173,7 @@ fn a_request_that_lacks_what_it_needs_is_refused_here() {
 }
 
 #[test]
-fn a_question_is_a_result_and_the_next_round_its_answer() {
+fn server_request_becomes_input_request_and_retry_answers() {
     let mut host = called(ALL);
     let asked = ask(&mut host, "7", "elicitation/create", FORM);
     let expected = format!(
@@ -191,7 +192,7 @@ fn a_question_is_a_result_and_the_next_round_its_answer() {
 }
 
 #[test]
-fn what_is_asked_in_between_or_left_out_makes_another_round() {
+fn unanswered_input_requests_make_another_round() {
     let mut host = called(ALL);
     ask(&mut host, "7", "elicitation/create", FORM);
     assert!(ask(&mut host, "8", "roots/list", "{}").is_empty());
@@ -212,11 +213,14 @@ fn what_is_asked_in_between_or_left_out_makes_another_round() {
 }
 
 #[test]
-fn a_server_that_did_without_is_heard_when_the_host_comes_back() {
+fn early_outcome_is_delivered_on_retry() {
     let mut host = called(ALL);
     ask(&mut host, "7", "elicitation/create", FORM);
     let progress = notification("notifications/progress", r#"{"progressToken":1}"#);
-    assert!(host.on_server(progress, on(2)).is_empty(), "nobody waits");
+    assert!(
+        host.on_server(progress, on(2)).is_empty(),
+        "the host does not wait"
+    );
     assert!(
         host.on_server(result(&at(2), r#"{"y":1}"#), on(2))
             .is_empty()
@@ -238,7 +242,7 @@ fn a_server_that_did_without_is_heard_when_the_host_comes_back() {
 }
 
 #[test]
-fn a_state_is_good_once_and_for_its_own_request() {
+fn state_is_single_use_and_bound_to_its_request() {
     let mut host = called(ALL);
     ask(&mut host, "7", "elicitation/create", FORM);
     let other = format!(
@@ -265,7 +269,7 @@ fn a_state_is_good_once_and_for_its_own_request() {
 }
 
 #[test]
-fn a_host_that_does_not_come_back_is_given_up() {
+fn missing_retry_cancels_request() {
     let mut host = called(ALL);
     ask(&mut host, "7", "elicitation/create", FORM);
     let refusal = r#"server: "id":7,"error":{"code":-32603,"message":"the client no longer waits for this"}}"#;
@@ -288,7 +292,7 @@ fn a_host_that_does_not_come_back_is_given_up() {
 }
 
 #[test]
-fn what_the_host_cannot_do_or_nobody_waits_for_is_refused() {
+fn unsupported_or_unrelated_server_request_is_rejected() {
     let mut host = called(r#"{"elicitation":{}}"#);
     let pong = ask(&mut host, "7", "ping", "{}");
     assert_eq!(pong, [r#"server: "id":7,"result":{}}"#]);
@@ -309,7 +313,7 @@ fn what_the_host_cannot_do_or_nobody_waits_for_is_refused() {
 }
 
 #[test]
-fn a_question_on_no_stream_is_asked_in_the_newest_call_that_can_be() {
+fn server_request_without_stream_goes_to_newest_call() {
     let mut host = called(ALL);
     host.on_host(call("2", ALL, ""));
     host.on_host(request(
@@ -331,7 +335,7 @@ fn a_question_on_no_stream_is_asked_in_the_newest_call_that_can_be() {
 }
 
 #[test]
-fn a_call_can_be_cancelled_at_each_stage() {
+fn call_can_be_cancelled_at_each_stage() {
     let mut host = ModernHost::new("n".into(), false);
     host.on_host(call("1", "{}", ""));
     assert!(host.abandon(&id("1")).is_empty());
@@ -350,7 +354,7 @@ fn a_call_can_be_cancelled_at_each_stage() {
 }
 
 #[test]
-fn progress_goes_by_the_token_of_the_latest_round() {
+fn progress_uses_token_of_latest_retry() {
     let mut host = ModernHost::new("n".into(), false);
     host.on_host(call("1", ALL, r#","progressToken":"a""#));
     open(&mut host);
@@ -377,7 +381,7 @@ fn progress_goes_by_the_token_of_the_latest_round() {
 }
 
 #[test]
-fn the_log_is_set_first_and_told_to_whom_it_concerns() {
+fn log_level_is_set_first_and_filters_messages() {
     let mut host = called("{}");
     let level = |level: &str| format!(r#","io.modelcontextprotocol/logLevel":"{level}""#);
     let set = shown(&host.on_host(call("2", "{}", &level("warning"))));
@@ -416,7 +420,7 @@ fn the_log_is_set_first_and_told_to_whom_it_concerns() {
 }
 
 #[test]
-fn a_lost_session_is_followed_by_another() {
+fn lost_session_is_reopened() {
     let mut host = called("{}");
     host.on_host(listen("9", "{}"));
     let gone = UpstreamError::SessionGone {
@@ -436,7 +440,7 @@ fn a_lost_session_is_followed_by_another() {
 }
 
 #[test]
-fn a_handshake_that_fails_is_a_failure_of_all_that_waits_for_it() {
+fn failed_handshake_fails_all_waiting_requests() {
     let mut host = ModernHost::new("n".into(), false);
     host.on_host(call("1", "{}", ""));
     host.on_host(call("2", "{}", ""));
@@ -458,7 +462,7 @@ fn a_handshake_that_fails_is_a_failure_of_all_that_waits_for_it() {
 }
 
 #[test]
-fn a_server_that_wants_no_handshake_is_sent_what_it_was_not_asked_before() {
+fn refused_handshake_sends_request_untranslated() {
     let refusal = text(r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"first"}}"#);
     for failure in [
         Err(UpstreamError::Rejected {
@@ -510,7 +514,7 @@ fn a_server_that_wants_no_handshake_is_sent_what_it_was_not_asked_before() {
 }
 
 #[test]
-fn a_host_that_changes_its_era_leaves_nothing_behind() {
+fn end_of_translation_ends_all_calls() {
     let mut host = called(ALL);
     ask(&mut host, "7", "elicitation/create", FORM);
     host.on_host(call("2", ALL, ""));

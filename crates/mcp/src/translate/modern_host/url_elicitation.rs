@@ -1,10 +1,10 @@
-//! A person who has to go somewhere before the server can answer: an error in the older era
-//! (2025-11-25, client/elicitation, "URL Elicitation Required Error"), a result that needs input
-//! in this one.
+//! A URL that the user has to open before the server can respond: an error in the legacy era
+//! (2025-11-25, client/elicitation, "URL Elicitation Required Error"), a result with input requests
+//! in the modern era.
 //!
-//! The server has done with the request, and gets it again as a new one when the host comes back.
-//! So nothing is kept, and the host may come back over any connection. Whether the person is done
-//! is for the server to say: it may ask again, as servers of this era may.
+//! The server has finished the request, and gets it again as a new one when the host retries. So
+//! nothing is stored, and the host may retry over any connection. Whether the user is done is for
+//! the server to decide: it may require the same again, as modern servers may.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -18,10 +18,10 @@ use crate::mrtr::ID_PREFIX;
 use crate::splice::Object;
 use crate::{Message, RequestId, json};
 
-/// The error of the older era; this one has none in its place.
+/// The error of the legacy era. The modern era has none in its place.
 const URL_ELICITATION_REQUIRED: i64 = -32042;
 
-/// How the names begin under which the host is asked, after [`ID_PREFIX`].
+/// The prefix of the keys of these input requests, after [`ID_PREFIX`].
 const NAME: &str = "visit-";
 
 #[derive(Deserialize)]
@@ -37,7 +37,8 @@ struct Data<'a> {
 }
 
 impl ModernHost {
-    /// What the host is asked in the place of this error; none if it is any other.
+    /// Returns the result with input requests in place of this error. Returns `None` for any other
+    /// response.
     pub(super) fn required(
         &self,
         call: &Call,
@@ -71,8 +72,8 @@ impl ModernHost {
     }
 }
 
-/// The answer to a request that comes back from a person who does not want to go; none if it does
-/// not. The server would only ask again.
+/// Returns the error for a retry whose user declined to open the URL, because the server would only
+/// require it again. Returns `None` if no URL was declined.
 pub(super) fn declined(host: &RequestId, params: &Object<'_>) -> Option<Action> {
     let given = params.object("inputResponses");
     let is_declined = given.members().any(|(name, answer)| {
@@ -81,13 +82,13 @@ pub(super) fn declined(host: &RequestId, params: &Object<'_>) -> Option<Action> 
             .is_some_and(|name| name.starts_with(NAME));
         is_url_elicitation && Object::parse(answer).string("action").as_deref() != Some("accept")
     });
-    let text = "the server needs a person to go where it sends them, and that was declined";
+    let text = "the user declined to open the URL that the server requires";
     is_declined.then(|| Action::refusal(host, INVALID_PARAMS, text))
 }
 
 fn input_request_from(elicitation: &RawValue) -> Object<'static> {
     let mut params = Object::parse(elicitation.get());
-    // All of them are of this mode; the id is gone with 2026-07-28.
+    // All of them are of this mode. The id was removed with 2026-07-28.
     params.put("mode", r#""url""#);
     params.cut("elicitationId");
     let mut request = Object::default();

@@ -3,7 +3,7 @@ use super::super::ModernHost;
 use super::{ALL, at, call, called, listen, on, open};
 
 #[test]
-fn a_subscription_stands_when_its_resources_do() {
+fn subscription_is_acknowledged_after_its_resources() {
     let mut host = called("{}");
     let filter = r#"{"toolsListChanged":true,"promptsListChanged":true,"resourceSubscriptions":["a:\"1","b"]}"#;
     let asked = shown(&host.on_host(listen("\"l\"", filter)));
@@ -51,7 +51,7 @@ fn a_subscription_stands_when_its_resources_do() {
 }
 
 #[test]
-fn a_resource_is_subscribed_to_anew_once_the_server_has_left_it() {
+fn resubscribe_waits_for_pending_unsubscribe() {
     let mut host = called("{}");
     let filter = r#"{"resourceSubscriptions":["a"]}"#;
     host.on_host(listen("8", filter));
@@ -72,7 +72,7 @@ fn a_resource_is_subscribed_to_anew_once_the_server_has_left_it() {
 }
 
 #[test]
-fn a_host_that_can_be_asked_is_listened_for() {
+fn capable_host_opens_listening_stream() {
     let mut host = ModernHost::new("n".into(), false);
     host.on_host(call("1", ALL, ""));
     assert_eq!(open(&mut host)[2], "listen");

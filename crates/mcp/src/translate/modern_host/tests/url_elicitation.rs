@@ -2,11 +2,11 @@ use super::super::super::tests::{id, request, shown, to_server};
 use super::{at, called, meta, on};
 use crate::Message;
 
-/// What a server answers a call with that needs a person to go somewhere.
+/// The error of a server that requires the user to open a URL.
 const AWAY: &str = r#"{"code":-32042,"message":"go","data":{"elicitations":[{"mode":"url","elicitationId":"e","url":"https://x","message":"m","x":1.0}]}}"#;
 
 #[test]
-fn an_error_that_asks_for_a_visit_is_a_result_that_does() {
+fn url_elicitation_error_becomes_input_request() {
     let url = r#"{"elicitation":{"url":{}}}"#;
     let away = |capabilities: &str, error: &str| {
         let mut host = called(capabilities);
@@ -14,9 +14,9 @@ fn an_error_that_asks_for_a_visit_is_a_result_that_does() {
         (host, told)
     };
     let (mut host, told) = away(url, AWAY);
-    let wish = r#""postern:visit-1":{"method":"elicitation/create","params":{"url":"https://x","message":"m","x":1.0,"mode":"url"}}"#;
+    let input_request = r#""postern:visit-1":{"method":"elicitation/create","params":{"url":"https://x","message":"m","x":1.0,"mode":"url"}}"#;
     let expected = format!(
-        r#"host on 1: "id":1,"result":{{"resultType":"input_required","inputRequests":{{{wish}}}"#
+        r#"host on 1: "id":1,"result":{{"resultType":"input_required","inputRequests":{{{input_request}}}"#
     );
     assert!(
         told.len() == 1 && told[0].starts_with(&expected),
