@@ -1,5 +1,7 @@
-//! Connecting, where something on the way may block: the system is asked which proxy leads
-//! somewhere, and whether a certificate was revoked.
+//! Connecting with blocking steps: asking the system which proxy a destination needs, and whether a
+//! certificate was revoked.
+//!
+//! Owns: that such steps block no other task. Does not own: the connector and the verifier.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,9 +14,9 @@ use tower::{Layer, Service};
 
 use crate::{blocking, join};
 
-/// Judges certificates as another verifier does, and lets other tasks run meanwhile.
+/// Delegates to another verifier, and lets other tasks run meanwhile.
 ///
-/// The verifiers of Windows and macOS may ask the network for ten seconds, and rustls waits for
+/// The verifiers of Windows and macOS may query the network for ten seconds, and rustls waits for
 /// them in the middle of a handshake. So connect in an [`OwnTask`].
 #[derive(Debug)]
 pub struct Verifier<V>(pub V);
@@ -62,8 +64,8 @@ impl<V: ServerCertVerifier> ServerCertVerifier for Verifier<V> {
     }
 }
 
-/// A connector whose calls run in tasks of their own: while one blocks, the task that waits for the
-/// connection goes on, with its timeout. A call ends when its future is dropped.
+/// A connector whose calls run in their own tasks. While one blocks, the task that waits for the
+/// connection can still time out. A call ends when its future is dropped.
 #[derive(Clone, Debug)]
 pub struct OwnTask<S>(pub S);
 
@@ -84,7 +86,7 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        // The one that is ready is the one that is called.
+        // The connector that is ready must be the one that is called.
         let next = self.0.clone();
         let mut ready = std::mem::replace(&mut self.0, next);
         Box::pin(async move {
@@ -94,7 +96,7 @@ where
     }
 }
 
-/// Makes an [`OwnTask`] of each connector.
+/// Wraps each connector in an [`OwnTask`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct InOwnTask;
 
@@ -121,7 +123,7 @@ mod tests {
     use super::*;
     use crate::tests::{hears, is_passed_by};
 
-    /// Trusts everyone once another task has run.
+    /// Trusts every certificate once another task has run.
     #[derive(Debug)]
     struct Waits(Mutex<mpsc::Receiver<()>>);
 
@@ -163,7 +165,7 @@ mod tests {
         }
     }
 
-    /// Shakes hands with a server in memory.
+    /// Performs a handshake with a server in memory.
     fn shake_hands(verifier: impl ServerCertVerifier + 'static) -> Result<(), Error> {
         let made = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
         let key = made.signing_key.serialize_der().try_into().unwrap();
@@ -207,7 +209,7 @@ mod tests {
         let told = Arc::new(Mutex::new(told));
         runtime.block_on(async {
             let connector = service_fn(move |(): ()| {
-                // Only the timeout ends it.
+                // Only the timeout ends this.
                 let has_fired = blocking(|| hears(&told.lock().unwrap()));
                 assert!(has_fired, "the timeout did not fire");
                 std::future::ready(Ok(())) as Ready<Result<(), Infallible>>

@@ -1,7 +1,7 @@
-//! On which thread work is done that blocks or takes long.
+//! Running work that blocks or takes long.
 //!
-//! Owns: keeping such work from the tasks that share the runtime. The bridge relays the messages of
-//! all sessions on one worker thread. Does not own: the work.
+//! Owns: keeping such work from delaying other tasks of the runtime. The bridge relays the messages
+//! of all sessions on one worker thread. Does not own: the work.
 
 pub mod connecting;
 mod turns;
@@ -16,13 +16,12 @@ use tokio::task::{self, JoinError};
 
 pub use turns::{Portioned, Turns};
 
-/// How many bytes one pass over a text may read where other tasks wait for it: a pass over as many
-/// takes a few milliseconds at most.
+/// How many bytes one pass over a text may read while other tasks wait. Such a pass takes a few
+/// milliseconds at most.
 pub const MAX_PASS: usize = 1 << 20;
 
-/// Does work that blocks. The other tasks of a multi-thread runtime go on meanwhile on another
-/// thread; what is polled in the same task waits. On any other runtime, and on none, everything
-/// waits.
+/// Runs blocking work. In a multi-thread runtime, other tasks continue on another thread, but
+/// futures of the same task wait. In any other runtime, and outside a runtime, all tasks wait.
 pub fn blocking<T>(work: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => task::block_in_place(work),
@@ -30,8 +29,9 @@ pub fn blocking<T>(work: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Does work that reads `bytes` bytes: as [`blocking`] does if there are more than [`MAX_PASS`]. One
-/// thread at a time does such work: several would leave the relay too little of the processors.
+/// Runs work that reads `bytes` bytes, as [`blocking`] does if they exceed [`MAX_PASS`]. Only one
+/// thread at a time runs such work, because several would leave the relay too little processor
+/// time.
 pub fn pass<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     static PASS: Mutex<()> = Mutex::new(());
     thread_local!(static IS_PASSING: Cell<bool> = const { Cell::new(false) });
@@ -46,7 +46,7 @@ pub fn pass<T>(bytes: usize, work: impl FnOnce() -> T) -> T {
     })
 }
 
-/// Ends a pass, also if the work panics.
+/// Ends a pass, even if the work panics.
 struct Reset(&'static LocalKey<Cell<bool>>);
 
 impl Drop for Reset {
@@ -55,13 +55,13 @@ impl Drop for Reset {
     }
 }
 
-/// Does work on a thread for work that blocks, on any runtime. It is done to its end even if the
-/// future is dropped.
+/// Runs work on a thread for blocking work, in any runtime. The work completes even if the future
+/// is dropped.
 ///
 /// # Panics
 ///
-/// If the work does.
-pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+/// If the work panics.
+pub async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     join(task::spawn_blocking(work)).await
 }
 
@@ -70,7 +70,7 @@ async fn join<T>(task: impl Future<Output = Result<T, JoinError>>) -> T {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => panic::resume_unwind(panic),
-            // The runtime shuts down, and this task with it.
+            // The runtime is shutting down, and this task with it.
             Err(_) => std::future::pending().await,
         },
     }
@@ -83,9 +83,9 @@ mod tests {
 
     use tokio::runtime::Builder;
 
-    use super::{MAX_PASS, aside, blocking, pass};
+    use super::{MAX_PASS, blocking, pass, run_blocking};
 
-    /// Waits in `wait`, on a runtime with one worker, until another task of the runtime has run.
+    /// Runs `wait` in a runtime with one worker until another task of the runtime has run.
     pub(crate) fn is_passed_by(
         wait: impl FnOnce(mpsc::Receiver<()>) -> bool + Send + 'static,
     ) -> bool {
@@ -116,6 +116,6 @@ mod tests {
         assert_eq!(blocking(|| 1), 1);
         let runtime = Builder::new_current_thread().build().unwrap();
         assert_eq!(runtime.block_on(async { pass(MAX_PASS + 1, || 2) }), 2);
-        assert_eq!(runtime.block_on(aside(|| 3)), 3);
+        assert_eq!(runtime.block_on(run_blocking(|| 3)), 3);
     }
 }

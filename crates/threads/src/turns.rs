@@ -1,10 +1,12 @@
-//! Turns for tasks that move many bytes, so that others go on meanwhile.
+//! Yielding by tasks that move many bytes.
 //!
-//! Where bytes reach their reader as fast as they are given, nothing ends the poll of the task that
-//! gives them, and the tasks that give and take keep each other busy.
-//! The runtime ends a poll after 128 operations on sockets, and looks at the sockets after 61 polls
-//! if tasks are always ready. A quarter of a MiB is moved by one operation, so without this a
-//! message of 60 MiB would pass before anything else is relayed.
+//! If bytes reach their reader as fast as they are produced, the poll of the producing task never
+//! ends, and producer and reader keep each other busy. The runtime ends a poll after 128 socket
+//! operations, and polls the sockets after 61 polls if tasks are always ready. One operation moves
+//! a quarter of a MiB, so without yielding a message of 60 MiB would pass before anything else is
+//! relayed.
+//!
+//! Owns: when a task yields. Does not own: what it moves.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -15,10 +17,10 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::Mutex;
 use tokio::task::{JoinHandle, yield_now};
 
-/// How many bytes a task moves before others have their turn.
+/// How many bytes a task moves before it yields.
 const MAX_TURN: usize = 256 << 10;
 
-/// Counts what a task moves, so that others have their turn.
+/// Counts the bytes that a task moves, and makes it yield.
 #[derive(Debug, Default)]
 pub struct Turns {
     moved: usize,
@@ -26,13 +28,13 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// Counts so many bytes.
+    /// Counts moved bytes.
     pub fn moved(&mut self, bytes: usize) {
         self.moved += bytes;
     }
 
-    /// Lets the other tasks go on, and those whose sockets are ready, if this one has moved 256 KiB
-    /// since they last could. Cancel-safe.
+    /// Yields to other tasks and to ready sockets, if this task has moved 256 KiB since it last
+    /// did. Cancel-safe.
     pub async fn turn(&mut self) {
         poll_fn(|cx| self.poll_turn(cx)).await;
     }
@@ -40,8 +42,8 @@ impl Turns {
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.moved >= MAX_TURN {
             self.moved = 0;
-            // A task of its own: this one may be woken before its turn comes, by the one that gives
-            // or takes what it moves.
+            // This needs its own task, because the producer or the reader may wake the present one
+            // before its turn.
             self.pause = Some(tokio::spawn(next_turn()));
         }
         if let Some(pause) = &mut self.pause {
@@ -52,27 +54,27 @@ impl Turns {
     }
 }
 
-/// Returns once it is the caller's turn. One of those that move much goes on each time the runtime
-/// has looked at the sockets: what all others do in between waits for one turn, however many wait
-/// for theirs.
+/// Returns when it is the caller's turn. Of all yielding tasks, one continues each time the runtime
+/// has polled the sockets. So all other tasks wait for one turn only, no matter how many tasks
+/// yield.
 async fn next_turn() {
     static QUEUE: Mutex<()> = Mutex::const_new(());
     let _first = QUEUE.lock().await;
-    // The runtime goes on with a task that yields once it has looked at the sockets.
+    // The runtime resumes a task that yields after it has polled the sockets.
     yield_now().await;
 }
 
-/// A body that gives other tasks their [turn](Turns): its long parts come in portions.
+/// A body that yields to other tasks ([`Turns`]). Its long parts are split into portions.
 #[derive(Debug)]
 pub struct Portioned<B> {
     body: B,
-    /// What is left of a part.
+    /// The rest of a part.
     rest: Bytes,
     turns: Turns,
 }
 
 impl<B> Portioned<B> {
-    /// The same body in portions.
+    /// Wraps a body.
     pub fn new(body: B) -> Self {
         Self {
             body,
@@ -140,7 +142,7 @@ mod tests {
 
     use super::{MAX_TURN, Portioned, Turns};
 
-    /// Counts how often another task has its turn.
+    /// Counts how many turns another task gets.
     struct Other {
         turns: Arc<AtomicUsize>,
         task: JoinHandle<()>,
@@ -204,7 +206,7 @@ mod tests {
         assert!(other.turns() >= 8);
     }
 
-    /// A body without end whose parts come from another task.
+    /// An endless body whose parts come from another task.
     struct Given(mpsc::Receiver<Bytes>);
 
     impl Body for Given {
@@ -227,9 +229,9 @@ mod tests {
         }
     }
 
-    /// Takes a body without end, and counts its portions. The task that gives it wakes the other one
-    /// at any time, as hyper does: such two leave the runtime no time to look at sockets, which it
-    /// does after 61 polls.
+    /// Reads an endless body, and counts its portions. The task that produces it wakes the other
+    /// one at any time, as hyper does. Two such tasks leave the runtime no time to poll the
+    /// sockets, which it does after 61 polls.
     async fn take_without_end(portions: Arc<AtomicUsize>) {
         let (give, given) = mpsc::channel(1);
         let part = Bytes::from(vec![0; MAX_TURN]);
