@@ -7,10 +7,10 @@ use model::config::ServerAuth;
 use reqwest::{RequestBuilder, Url};
 use serde::Deserialize;
 
+use crate::client_credentials;
 use crate::error::{AuthorizationError, SignInReason};
 use crate::http::{Answer, send};
 use crate::identity::{Identity, Target};
-use crate::machine;
 
 /// One grant of the user to one client at the authorization server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,7 +170,7 @@ async fn ask(
 
 fn keeps_refusing(target: &Target) -> AuthorizationError {
     match target.auth {
-        ServerAuth::ClientCredentials(_) => machine::keeps_refusing(target),
+        ServerAuth::ClientCredentials(_) => client_credentials::keeps_refusing(target),
         ServerAuth::None
         | ServerAuth::Discover
         | ServerAuth::Client { .. }

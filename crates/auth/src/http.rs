@@ -1,9 +1,9 @@
 //! The one module that builds HTTP clients, and what can go wrong with a request.
 
 mod certificate;
-mod neighbours;
+mod private_network;
 mod proxies;
-mod witness;
+mod tls_probe;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -21,9 +21,9 @@ use rustls_platform_verifier::Verifier;
 use threads::connecting::{self, InOwnTask};
 use url::{Host, Url};
 
-use neighbours::{LeadsInside, Lookup, OutsideOnly, by_the_system, is_neighbour};
+use private_network::{LeadsInside, Lookup, OutsideOnly, by_the_system, is_neighbour};
 use proxies::Proxies;
-pub(crate) use witness::{Seen, look};
+pub(crate) use tls_probe::{Seen, look};
 
 /// How long a connection may take to open.
 const CONNECT: Duration = Duration::from_secs(10);

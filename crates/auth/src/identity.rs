@@ -14,12 +14,12 @@ use url::Url;
 
 use crate::account::{Account, AccountKey};
 use crate::audience::{Approval, ConfiguredServer};
+use crate::client_credentials::Machines;
 use crate::consents::{self, Consent, ConsentsError};
+use crate::diagnostics::{self, Finding};
 use crate::discovery::{Challenge, Discovery, KnownIssuers};
 use crate::error::{AuthorizationError, SecretError, SignInError, SignOutError};
-use crate::examination::{self, Finding};
 use crate::http::Clients;
-use crate::machine::Machines;
 use crate::secret::StoredSecret;
 use crate::sign_in::{DeviceFlow, ReturnTo, SignInFlow, Whom};
 use crate::token::source::Source;
@@ -422,7 +422,7 @@ impl Identity {
     /// nothing: nothing is registered, no browser is opened, no token is asked for. `challenge` is
     /// as for [`start_sign_in`](Self::start_sign_in).
     pub async fn examine(&self, target: &Target, challenge: Option<&str>) -> Vec<Finding> {
-        examination::examine(&self.0.source, &self.0.program, target, challenge).await
+        diagnostics::examine(&self.0.source, &self.0.program, target, challenge).await
     }
 
     /// Finds out whether a server that refuses requests without a token names a way to sign in. As

@@ -8,15 +8,15 @@
 
 mod account;
 mod audience;
+mod client_credentials;
 mod consents;
-mod dialect;
+mod diagnostics;
 mod discovery;
+mod entra;
 mod error;
-mod examination;
 mod explanation;
 pub mod http;
 mod identity;
-mod machine;
 mod random;
 mod registration;
 mod secret;
@@ -27,9 +27,9 @@ mod vault;
 pub use account::{Account, AccountKey};
 pub use audience::{Approval, AudienceChange, ConfiguredServer};
 pub use consents::{Consent, ConsentsError};
+pub use diagnostics::{Aspect, Finding, Verdict};
 pub use discovery::challenge_words;
 pub use error::{AuthorizationError, MixUp, SecretError, SignInError, SignInReason, SignOutError};
-pub use examination::{Aspect, Finding, Verdict};
 pub use explanation::{Actor, Explanation};
 pub use identity::{
     Authorization, Identity, IdentityOptions, IsOtherUser, NamedTarget, Program, Target,

@@ -7,8 +7,8 @@ use model::Resource;
 
 use super::allowed::is_scope;
 use super::{ConfiguredServer, microsoft_resource, resource_of};
-use crate::dialect::{is_guid, is_protocol_scope};
 use crate::discovery::ProtectedResource;
+use crate::entra::{is_guid, is_protocol_scope};
 
 /// Why a server may not ask for a resource.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,7 +3,7 @@
 //! The list is of the APIs that hold an organisation's data or its cloud. It cannot be complete,
 //! so it is one defence among several: the user is asked about any other resource.
 
-use crate::dialect::is_guid;
+use crate::entra::is_guid;
 
 /// What a resource is called whose name is not known.
 pub(crate) const UNNAMED: &str = "a resource of Microsoft's own";

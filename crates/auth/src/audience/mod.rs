@@ -46,7 +46,7 @@ fn normalized(resource: &str) -> String {
     let id = ["api://", "spn:"]
         .iter()
         .find_map(|prefix| resource.strip_prefix(prefix));
-    match id.filter(|id| crate::dialect::is_guid(id)) {
+    match id.filter(|id| crate::entra::is_guid(id)) {
         Some(id) => id.to_owned(),
         None => resource,
     }

@@ -12,7 +12,7 @@ use model::{EndpointUrl, Issuer};
 use url::{Origin, Url};
 
 use super::AuthorizationServer;
-use crate::dialect;
+use crate::entra;
 use crate::error::{MixUp, SignInError};
 use crate::identity::Target;
 use crate::token::source::Source;
@@ -66,8 +66,8 @@ impl KnownIssuers {
     /// Returns whether an issuer is Entra: by its host, or because the configuration says so.
     pub(crate) fn is_entra(&self, issuer: &Issuer) -> bool {
         let mut authorities = self.authorities.iter();
-        dialect::is_entra(issuer)
-            || authorities.any(|known| dialect::names_authority(known, issuer.as_str()))
+        entra::is_entra(issuer)
+            || authorities.any(|known| entra::names_authority(known, issuer.as_str()))
     }
 
     /// Checks the endpoints that take part in a sign-in.
@@ -111,7 +111,7 @@ impl KnownIssuers {
         let is_entras = host
             .is_some_and(|host| DEVICE_PAGES.contains(&host) || host.ends_with(".b2clogin.com"));
         let is_of = |known: &&Issuer| origin(known).as_ref() == Some(&place);
-        let owner = if dialect::is_entra_url(address) || is_entras {
+        let owner = if entra::is_entra_url(address) || is_entras {
             Owner::Entra
         } else if let Some(authority) = self.authorities.iter().find(is_of) {
             Owner::Issuer(authority.clone())

@@ -24,7 +24,7 @@ pub(crate) use server::{AuthorizationServer, IssuerRule, Proof};
 
 use probe::{PROBE_TIMEOUT, Probed};
 
-use crate::dialect;
+use crate::entra;
 use crate::error::SignInError;
 use crate::http::{Answer, Clients, Fault, Side, fetch};
 
@@ -183,7 +183,7 @@ impl Discovery<'_> {
                 "its authority {authority} is not known there (no metadata at {shown})"
             )));
         };
-        self.accept(metadata, |found| dialect::names_authority(authority, found))
+        self.accept(metadata, |found| entra::names_authority(authority, found))
     }
 
     /// The server's own origin as its authorization server, as MCP 2025-03-26 had it. Without metadata

@@ -12,7 +12,7 @@ use std::fmt;
 use model::Issuer;
 use url::Url;
 
-use crate::dialect;
+use crate::entra;
 use crate::token::Refusal;
 
 /// A refusal, in plain words.
@@ -81,7 +81,7 @@ impl Explanation {
             words,
             correlation_id: refusal.correlation_id(),
             admin_consent: for_administrator
-                .then(|| dialect::admin_consent(issuer, client_id))
+                .then(|| entra::admin_consent(issuer, client_id))
                 .flatten(),
         })
     }

@@ -13,7 +13,7 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::neighbours::Lookup;
+use super::private_network::Lookup;
 use super::{CertificateFlaw, Clients, Fault, Proxies, Side, builder, client, look, send};
 
 /// Where a neighbour is in these tests; every other address is on the internet. macOS has but one

@@ -3,7 +3,7 @@
 use ::http::StatusCode;
 
 use super::exchange::Exchange;
-use crate::dialect::Dialect;
+use crate::entra::Dialect;
 use crate::error::SignInError;
 use crate::http::send;
 use crate::random;

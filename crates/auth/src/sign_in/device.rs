@@ -5,7 +5,7 @@
 //! somebody entered them.
 //! Does not own: showing them.
 
-mod pace;
+mod poll_interval;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep_until};
 use url::Url;
 
-use self::pace::Pace;
+use self::poll_interval::Pace;
 use super::Whom;
 use super::callback::{CallbackListener, Port};
 use super::exchange::{Exchange, ReturnTo};

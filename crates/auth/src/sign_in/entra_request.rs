@@ -9,13 +9,13 @@
 
 use model::{Issuer, Resource};
 
-use super::known::Known;
 use super::plan::{self, Sources};
+use super::prior_state::Known;
 use crate::audience::{
     AllowedResources, Approval, CandidateError, ConfiguredServer, Pin, PinKey, candidate,
 };
-use crate::dialect;
 use crate::discovery::{Challenge, ProtectedResource, covers};
+use crate::entra;
 use crate::error::SignInError;
 
 /// See the module.
@@ -115,7 +115,7 @@ impl EntraServer<'_> {
         foreign.sort();
         foreign.dedup();
         EntraRequest {
-            scopes: dialect::qualified(&asked, &resource),
+            scopes: entra::qualified(&asked, &resource),
             resource,
             foreign,
             approval,

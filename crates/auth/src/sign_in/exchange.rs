@@ -7,8 +7,8 @@ use tokio::task::JoinError;
 use url::Url;
 
 use super::page::Page;
-use super::person::{self, Expected, IdTokenError};
 use super::plan::Plan;
+use super::user_identity::{self, Expected, IdTokenError};
 use super::{AnswerError, Redeemable, SignIn, Whom};
 use crate::account::Account;
 use crate::error::SignInError;
@@ -140,17 +140,18 @@ impl Exchange {
                 nonce,
                 now: self.now(),
             };
-            return person::of_id_token(token, &expected).map_err(|error| self.unbelieved(&error));
+            return user_identity::of_id_token(token, &expected)
+                .map_err(|error| self.unbelieved(&error));
         }
         let issuer = self.plan.issuer.clone();
         if let Some(endpoint) = &self.plan.server.userinfo_endpoint {
             let (http, access) = (self.http(), &issued.tokens.access);
-            let told = person::of_userinfo(http, endpoint, access, issuer.clone()).await;
+            let told = user_identity::of_userinfo(http, endpoint, access, issuer.clone()).await;
             if let Some(account) = told {
                 return Ok(account);
             }
         }
-        Ok(person::nameless(issuer, &self.plan.audience))
+        Ok(user_identity::nameless(issuer, &self.plan.audience))
     }
 
     pub(super) async fn keep(

@@ -12,10 +12,10 @@ use super::callback::{
     Arrival, Arrivals, CallbackListener, Callbacks, Pages, Port, arrivals, not_expected,
 };
 use super::exchange::{Exchange, ReturnTo};
-use super::hand_in::HandIn;
-use super::known::{Earlier, Known};
+use super::pasted_callback::HandIn;
 use super::plan::Plan;
 use super::ports::{self, Ports};
+use super::prior_state::{Earlier, Known};
 use super::{Pending, Whom};
 use crate::account::Account;
 use crate::audience::Approval;

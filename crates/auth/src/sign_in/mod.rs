@@ -12,16 +12,16 @@ mod device;
 mod entra_request;
 mod exchange;
 mod flow;
-mod hand_in;
-mod known;
-mod outlook;
 mod page;
+mod pasted_callback;
 mod pending;
-mod person;
 mod plan;
 mod ports;
+mod preview;
+mod prior_state;
 #[cfg(test)]
 mod tests;
+mod user_identity;
 
 use std::borrow::Cow;
 
@@ -32,10 +32,10 @@ use url::Url;
 pub use device::DeviceFlow;
 pub(crate) use exchange::ReturnTo;
 pub use flow::SignInFlow;
-pub use hand_in::{HandIn, HandInError};
-pub(crate) use outlook::{Membership, Outlook, RegisteredUri, Return, Upstream, outlook};
+pub use pasted_callback::{HandIn, HandInError};
 use pending::{AnswerError, Pending, Redeemable};
 pub(crate) use ports::Ports;
+pub(crate) use preview::{Membership, Outlook, RegisteredUri, Return, Upstream, outlook};
 
 use crate::discovery::AuthorizationServer;
 use crate::random::{Random, token};

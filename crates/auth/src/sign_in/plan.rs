@@ -5,13 +5,13 @@ use model::config::ServerAuth;
 use model::{Issuer, Resource};
 
 use super::entra_request::{EntraRequest, EntraServer};
-use super::known::Known;
-use super::outlook::RegisteredUri;
+use super::preview::RegisteredUri;
+use super::prior_state::Known;
 use crate::audience::Approval;
-use crate::dialect::{self, Dialect};
 use crate::discovery::{
     AuthorizationServer, Challenge, Discovered, Discovery, KnownIssuers, Proof,
 };
+use crate::entra::{self, Dialect};
 use crate::error::SignInError;
 use crate::http::Clients;
 use crate::identity::Target;
@@ -274,7 +274,7 @@ impl Plan {
     /// The `claims` parameter.
     pub(super) fn claims_parameter(&self) -> Option<String> {
         match self.dialect {
-            Dialect::Entra => Some(dialect::claims(self.claims.as_deref())),
+            Dialect::Entra => Some(entra::claims(self.claims.as_deref())),
             Dialect::Mcp => self.claims.clone(),
         }
     }

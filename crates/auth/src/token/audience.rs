@@ -15,14 +15,14 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
 use super::grant::Grant;
-use super::slot::Failure;
+use super::grant_entry::Failure;
 use super::source::Source;
 use crate::audience::{
     AllowedResources, AudienceChange, ConfiguredServer, PinKey, PinnedAudience, UNNAMED,
     is_same_resource, microsoft_resource,
 };
-use crate::dialect;
 use crate::discovery::covers;
+use crate::entra;
 use crate::error::SignInReason;
 use crate::identity::{Authorization, Target};
 
@@ -183,7 +183,7 @@ impl Source {
         let sorted = allowed.sort(named);
         self.foreign_scopes.record(target, &sorted.foreign);
         match allowed.first() {
-            Some(resource) => dialect::missing(&sorted.allowed, asked, resource),
+            Some(resource) => entra::missing(&sorted.allowed, asked, resource),
             None => Vec::new(),
         }
     }

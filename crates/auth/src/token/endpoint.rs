@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::form::proven;
 use super::grant::Tokens;
-use super::refusal::Refusal;
+use super::oauth_error::Refusal;
 use crate::http::{Answer, Fault, retry_after, send};
 use crate::registration::{Client, ClientProof};
 use crate::secret::{AccessToken, Code, IdToken, RefreshToken, Verifier};

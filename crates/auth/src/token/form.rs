@@ -6,7 +6,7 @@
 use serde::de::DeserializeOwned;
 
 use super::endpoint::{EndpointError, Issued, Token, TokenEndpoint, issued, strange};
-use super::refusal::Refusal;
+use super::oauth_error::Refusal;
 use crate::http::{Answer, retry_after, send};
 use crate::registration::{Client, ClientProof};
 use crate::secret::DeviceCode;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use model::{EndpointUrl, Issuer, Resource};
 
 use crate::account::Account;
-use crate::dialect;
+use crate::entra;
 use crate::http::Side;
 use crate::registration::Client;
 use crate::secret::{AccessToken, RefreshToken};
@@ -101,7 +101,7 @@ impl Grant {
         if self.repeated.is_empty() {
             return challenged;
         }
-        Some(dialect::claims(challenged.as_deref()))
+        Some(entra::claims(challenged.as_deref()))
     }
 
     /// Returns whether its authorization server grants by scope alone, as Entra does. Elsewhere

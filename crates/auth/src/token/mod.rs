@@ -5,21 +5,21 @@
 //! Does not own: how the first code was got, and where records lie.
 
 mod audience;
-mod branch;
 pub(crate) mod endpoint;
 pub(crate) mod form;
 mod grant;
-mod ledger;
+pub(crate) mod grant_entry;
+mod grant_store;
+mod multi_resource;
+mod oauth_error;
 pub(crate) mod pause;
-mod refusal;
 pub(crate) mod refused;
-pub(crate) mod slot;
 pub(crate) mod source;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use form::DEVICE_CODE;
 pub(crate) use grant::{Endpoints, Grant, GrantKey, ObtainedBy, Tokens};
-pub(crate) use ledger::Ledger;
-pub(crate) use refusal::{Refusal, plain};
-pub(crate) use slot::Slot;
+pub(crate) use grant_entry::Slot;
+pub(crate) use grant_store::Ledger;
+pub(crate) use oauth_error::{Refusal, plain};

@@ -11,10 +11,10 @@ use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
 
 use super::audience::Verdicts;
-use super::branch::Branches;
 use super::endpoint::TokenEndpoint;
-use super::ledger::Ledger;
-use super::slot::{Failure, Look, Refresh, Settled, Slot};
+use super::grant_entry::{Failure, Look, Refresh, Settled, Slot};
+use super::grant_store::Ledger;
+use super::multi_resource::Branches;
 use crate::audience::{Approval, ConfiguredServers, ForeignScopes};
 use crate::error::{AuthorizationError, SignInReason};
 use crate::http::Clients;

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::authority::TENANT;
-use super::desk::{Desk, browse, client, redirect_uri};
+use super::fixture::{Desk, browse, client, redirect_uri};
 
 fn state(url: &Url) -> String {
     let pair = url.query_pairs().find(|(name, _)| name == "state");

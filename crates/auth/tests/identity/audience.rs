@@ -8,7 +8,7 @@ use serde_json::json;
 use url::Url;
 
 use super::authority::Rotation;
-use super::desk::{Desk, Shown, browse, client, reason};
+use super::fixture::{Desk, Shown, browse, client, reason};
 
 const SIGN_IN: &str = "openid profile offline_access";
 

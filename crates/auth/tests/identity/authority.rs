@@ -1,8 +1,8 @@
 //! A server, its authorization server and an Entra-like authority in one process, and what they
 //! were asked.
 
+mod client_credentials;
 mod device;
-mod program;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -475,7 +475,7 @@ async fn token(State(authority): Shared, headers: HeaderMap, body: Bytes) -> Res
     match asked["grant_type"].as_str() {
         "authorization_code" => redeem(&authority, &asked),
         "refresh_token" => renew(&authority, &asked),
-        "client_credentials" => program::issue(&authority, &asked),
+        "client_credentials" => client_credentials::issue(&authority, &asked),
         "urn:ietf:params:oauth:grant-type:device_code" => device::redeem(&authority, &asked),
         other => panic!("grant type {other}"),
     }

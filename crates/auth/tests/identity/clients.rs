@@ -8,7 +8,7 @@ use model::config::{KeptSecret, ServerAuth};
 use serde_json::{Value, json};
 
 use super::authority::Authority;
-use super::desk::Desk;
+use super::fixture::Desk;
 
 const DOCUMENT: &str = "https://postern.example/client.json";
 
@@ -214,7 +214,7 @@ async fn another_authorization_server_hears_nothing_of_the_one_before() {
         .await;
     let flow = flow.unwrap();
     let url = flow.url().clone();
-    let (account, _) = tokio::join!(flow.finish(), super::desk::browse(&url));
+    let (account, _) = tokio::join!(flow.finish(), super::fixture::browse(&url));
     assert_eq!(account.unwrap().key.issuer.as_str(), other.origin);
 
     assert_eq!(other.asked("register").len(), 1);

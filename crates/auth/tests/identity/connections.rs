@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 use url::Url;
 
 use super::authority::Rotation;
-use super::desk::{Desk, client, end_of, redirect_uri};
+use super::fixture::{Desk, client, end_of, redirect_uri};
 
 /// How many connections stall at once.
 const STALLED: usize = 200;

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use super::authority::Rotation;
-use super::desk::{Desk, clients, identity, shown};
+use super::fixture::{Desk, clients, identity, shown};
 
 /// How old a token is that is due and still works, and one that does not, in seconds.
 const DUE: u64 = 3400;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::START;
 use super::authority::{Parameters, Rotation, TENANT, Trouble};
-use super::desk::Desk;
+use super::fixture::Desk;
 
 async fn desk() -> Desk {
     let desk = Desk::new().await;

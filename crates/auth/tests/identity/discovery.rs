@@ -6,7 +6,7 @@ use model::config::ServerAuth;
 use serde_json::{Value, json};
 
 use super::authority::Behaviour;
-use super::desk::Desk;
+use super::fixture::Desk;
 
 #[tokio::test]
 async fn a_server_without_metadata_is_its_own_authorization_server() {

@@ -7,6 +7,8 @@ mod audience;
 #[cfg(test)]
 mod authority;
 #[cfg(test)]
+mod client_credentials;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod connections;
@@ -14,19 +16,17 @@ mod connections;
 #[cfg(unix)]
 mod crash;
 #[cfg(test)]
-mod desk;
-#[cfg(test)]
 mod device;
 #[cfg(test)]
-mod dialect;
+mod diagnostics;
 #[cfg(test)]
 mod discovery;
 #[cfg(test)]
-mod examination;
+mod entra;
 #[cfg(test)]
-mod hand_in;
+mod fixture;
 #[cfg(test)]
-mod machine;
+mod pasted_callback;
 #[cfg(test)]
 mod renewal;
 #[cfg(test)]

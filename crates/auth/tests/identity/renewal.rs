@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use serde_json::json;
 
 use super::authority::{Rotation, Trouble};
-use super::desk::{Desk, reason, shown};
+use super::fixture::{Desk, reason, shown};
 
 async fn signed_in() -> Desk {
     let desk = Desk::new().await;

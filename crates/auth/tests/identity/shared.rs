@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use serde_json::json;
 
 use super::authority::{Authority, Rotation, Trouble};
-use super::desk::{Desk, reason, shown};
+use super::fixture::{Desk, reason, shown};
 
 /// Wants `{"access_token":{"nbf":{"essential":true}}}`.
 const CHALLENGE: &str = r#"Bearer error="insufficient_claims", claims="eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZX19fQ==""#;

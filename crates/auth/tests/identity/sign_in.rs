@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::authority::{Rotation, Trouble};
-use super::desk::{Desk, browse, client, end_of, redirect_uri, shown};
+use super::fixture::{Desk, browse, client, end_of, redirect_uri, shown};
 
 #[tokio::test]
 async fn signs_in_once_and_stays_signed_in() {

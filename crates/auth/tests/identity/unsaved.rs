@@ -7,7 +7,7 @@ use auth::{SignInReason, Vault, VaultState};
 use tempfile::TempDir;
 
 use super::authority::{Rotation, TENANT};
-use super::desk::{Desk, reason, shown};
+use super::fixture::{Desk, reason, shown};
 
 /// Far longer than a vault that can be written again is waited for.
 const BOUND: Duration = Duration::from_secs(60);

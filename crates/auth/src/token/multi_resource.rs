@@ -13,11 +13,11 @@ use tokio::sync::Mutex;
 
 use super::endpoint::{Away, EndpointError, TokenEndpoint};
 use super::grant::{Grant, GrantKey};
+use super::grant_entry::{Failure, Slot};
 use super::pause::AFTER_REFUSAL;
-use super::slot::{Failure, Slot};
 use super::source::Source;
 use crate::account::AccountKey;
-use crate::dialect;
+use crate::entra;
 use crate::error::{AuthorizationError, SignInReason};
 use crate::identity::{Authorization, Target};
 use crate::vault::VaultError;
@@ -217,7 +217,7 @@ impl Wish {
         else {
             return None;
         };
-        let scopes = dialect::qualified(scopes, resource);
+        let scopes = entra::qualified(scopes, resource);
         Some(Self {
             target: target.name(),
             server: target.url.clone(),

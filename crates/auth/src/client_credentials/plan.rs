@@ -3,11 +3,11 @@
 use model::config::{ClientCredentials, MachineIssuer};
 use model::{EndpointUrl, Issuer, Resource};
 
-use super::proof::{Manner, Proof};
+use super::authentication::{Manner, Proof};
 use super::state::Failure;
 use crate::account::{Account, AccountKey};
-use crate::dialect;
 use crate::discovery::{AuthorizationServer, Challenge, Discovered, Discovery, KnownIssuers};
+use crate::entra;
 use crate::error::SignInError;
 use crate::explanation::Explanation;
 use crate::http::Side;
@@ -64,7 +64,7 @@ impl Plan {
         Self {
             issuer,
             manner: Manner::Entra,
-            scopes: dialect::for_program(&config.scopes, resource),
+            scopes: entra::for_program(&config.scopes, resource),
             resource: None,
             consents_endpoint: server.consents_endpoint,
             side: server.side,

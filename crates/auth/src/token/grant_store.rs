@@ -15,7 +15,7 @@ use tokio::sync::{OnceCell, watch};
 
 use self::unsaved::UnsavedGrants;
 use super::grant::{Grant, GrantKey};
-use super::slot::Slot;
+use super::grant_entry::Slot;
 use crate::account::Account;
 use crate::audience::{Pin, PinKey};
 use crate::registration::Registration;

@@ -4,7 +4,7 @@ use auth::{HandInError, SignInError, SignInFlow, Target, Whom};
 use url::Url;
 
 use super::authority::Rotation;
-use super::desk::{Desk, end_of};
+use super::fixture::{Desk, end_of};
 
 async fn begin(desk: &Desk, target: &Target) -> SignInFlow {
     let identity = &desk.identity;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use super::authority::TENANT;
-use super::desk::Desk;
+use super::fixture::Desk;
 
 /// Looks, and holds that nothing came of it.
 async fn look(desk: &Desk, target: &Target) -> Vec<Finding> {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::START;
 use super::authority::{Authority, Rotation, TENANT, Trouble};
-use super::desk::{Desk, browse, shown};
+use super::fixture::{Desk, browse, shown};
 
 /// As a real one: it neither promises nor sends `iss`, and leaves used refresh tokens alive.
 async fn desk() -> Desk {

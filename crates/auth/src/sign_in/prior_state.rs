@@ -7,10 +7,10 @@
 use model::config::{ClientMetadataUrl, KeptSecret, ServerAuth};
 use model::{Issuer, SecretName};
 
-use crate::dialect;
 use crate::discovery::{
     AuthorizationServer, Discovered, Discovery, IssuerRule, KnownIssuers, Proof,
 };
+use crate::entra;
 use crate::error::SignInError;
 use crate::identity::Target;
 use crate::registration::Client;
@@ -163,7 +163,7 @@ impl<'a> Known<'a> {
     ) -> Result<Registered<'a>, SignInError> {
         let last = self.earlier.as_ref().map(|earlier| &earlier.issuer);
         let home = match (issuer, last) {
-            (Some(alias), _) if dialect::is_alias(alias) => {
+            (Some(alias), _) if entra::is_alias(alias) => {
                 Home::Alias(alias, discovery.of_entra(alias).await?.issuer)
             }
             (Some(issuer), _) | (None, Some(issuer)) => Home::At(issuer),

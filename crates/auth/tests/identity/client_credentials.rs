@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::START;
 use super::authority::{Authority, Parameters, TENANT, Trouble};
-use super::desk::{Desk, shown};
+use super::fixture::{Desk, shown};
 
 const DISCOVERED: MachineIssuer = MachineIssuer::Discovered { resource: None };
 

@@ -5,10 +5,10 @@
 //! whether the server itself speaks MCP.
 //! Invariant: it changes nothing. No browser, no registration, no token.
 
+mod application;
 mod document;
-mod person;
-mod program;
-mod way;
+mod network;
+mod user;
 
 use model::Issuer;
 use model::config::ServerAuth;
@@ -84,7 +84,7 @@ pub(crate) async fn examine(
         let what = "not looked for: nobody signs in to a server that is reached by plain http";
         return vec![
             Finding::fine(Aspect::Discovery, what),
-            way::proxy(source, target.url.url(), None),
+            network::proxy(source, target.url.url(), None),
         ];
     }
     let (mut findings, authority) = match &target.auth {
@@ -92,12 +92,14 @@ pub(crate) async fn examine(
             let what = "nobody signs in to it, as its configuration says";
             (vec![Finding::fine(Aspect::Discovery, what)], None)
         }
-        ServerAuth::ClientCredentials(config) => program::findings(source, target, config).await,
+        ServerAuth::ClientCredentials(config) => {
+            application::findings(source, target, config).await
+        }
         ServerAuth::Discover | ServerAuth::Client { .. } | ServerAuth::Entra { .. } => {
-            person::findings(source, program, target, challenge).await
+            user::findings(source, program, target, challenge).await
         }
     };
-    findings.extend(way::findings(source, target, authority.as_ref()).await);
+    findings.extend(network::findings(source, target, authority.as_ref()).await);
     findings
 }
 

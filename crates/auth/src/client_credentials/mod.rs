@@ -5,8 +5,8 @@
 //! renewed; what a refusal means.
 //! Does not own: the proof, which stays where the configuration says and is looked up each time.
 
+mod authentication;
 mod plan;
-mod proof;
 mod state;
 
 use std::collections::HashMap;

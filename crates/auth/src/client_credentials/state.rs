@@ -10,9 +10,9 @@ use crate::error::AuthorizationError;
 use crate::explanation::Explanation;
 use crate::identity::{Authorization, Target};
 use crate::token::Tokens;
+use crate::token::grant_entry::{header, next_serial};
 use crate::token::pause::{AFTER_FAULT, AFTER_REFUSAL};
 use crate::token::refused::Refused;
-use crate::token::slot::{header, next_serial};
 use crate::vault::VaultError;
 
 /// What is held, and until when nobody asks for another.

@@ -5,8 +5,8 @@ use std::path::Path;
 use model::config::{ClientCredentials, MachineProof};
 
 use super::{Aspect, Authority, Finding};
+use crate::client_credentials::find_out;
 use crate::identity::Target;
-use crate::machine::find_out;
 use crate::token::source::Source;
 
 pub(super) async fn findings(

@@ -14,8 +14,8 @@ use model::{EndpointUrl, Issuer};
 
 use super::endpoint::EndpointError;
 use super::grant::{Grant, ObtainedBy, Tokens};
+use super::oauth_error::Refusal;
 use super::pause::{AFTER_BUSY, AFTER_FAULT, AFTER_REFUSAL, AFTER_RULE};
-use super::refusal::Refusal;
 use super::refused::Refused;
 use crate::error::SignInReason;
 use crate::explanation::Explanation;
