@@ -1,11 +1,11 @@
-//! Renews one sign-in in a vault on disk, stores a secret there, and ends: what the case about
-//! crashes kills on its way. `renew_once FOLDER URL NOW VALUE`, the time in seconds since 1970.
-//! A folder without a sign-in gets the secret alone.
+//! Refreshes one sign-in of a vault on disk, stores a secret there, and ends. The crash tests kill
+//! it at random times. `renew_once FOLDER URL NOW VALUE`, with the time in seconds since 1970.
+//! Without a sign-in it stores the secret only.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use auth::{Identity, IdentityOptions, Program, Target, Vault};
+use auth::{ClientMetadata, Identity, IdentityOptions, Target, Vault};
 use model::Clock;
 use model::config::{Proxy, ServerAuth};
 
@@ -17,12 +17,12 @@ async fn main() {
     };
     let now = Duration::from_secs(now.parse().expect("seconds"));
     let identity = Identity::new(IdentityOptions {
-        http: auth::http::Clients::new([], &Proxy::None).expect("clients"),
+        http: auth::http::HttpClients::new([], &Proxy::None).expect("clients"),
         vault: Vault::file(Path::new(folder)),
         clock: Clock::fixed(SystemTime::UNIX_EPOCH + now),
-        program: Program {
+        client: ClientMetadata {
             name: "Postern".to_owned(),
-            metadata: None,
+            document_url: None,
         },
         is_other_user: |_, _| false,
     });
@@ -30,7 +30,7 @@ async fn main() {
         url: url.parse().expect("a URL"),
         auth: ServerAuth::Discover,
     };
-    // A sign-in that is over is the case's to see.
+    // The test checks an expired sign-in.
     let _ = identity.authorization(&target).await;
     identity.settled().await;
     let name = "changed".parse().expect("a name");

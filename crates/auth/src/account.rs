@@ -1,25 +1,25 @@
-//! What is known of a person.
+//! The accounts of users.
 
 use model::Issuer;
 
-/// A person at an authority: what an account is known by.
+/// Identifies an account: a user at one issuer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountKey {
-    /// The authority that vouches for the person.
+    /// The issuer that authenticates the user.
     pub issuer: Issuer,
-    /// The authority's name for the person; opaque. Where the authority tells nothing about
-    /// people, the resource that was signed in to stands here.
+    /// The opaque subject at the issuer. If the authorization server tells nothing about its
+    /// users, this is the audience of the sign-in.
     pub subject: String,
 }
 
-/// What is known of a person who signed in.
+/// A user who signed in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// What the account is known by.
+    /// Identifies the account.
     pub key: AccountKey,
-    /// The name to show.
+    /// The display name.
     pub name: Option<String>,
-    /// The name to sign in with, often an e-mail address. For display only: it can change hands.
+    /// The sign-in name, often an e-mail address. For display only, because it can be reassigned.
     pub username: Option<String>,
     /// The Entra tenant.
     pub tenant: Option<String>,

@@ -1,4 +1,4 @@
-//! What the user has granted to clients at an authorization server, listed and revoked.
+//! Lists and revokes the consents that the user gave clients at an authorization server.
 
 use ::http::StatusCode;
 use ::http::header::{ACCEPT, AUTHORIZATION};
@@ -9,25 +9,25 @@ use serde::Deserialize;
 
 use crate::client_credentials;
 use crate::error::{AuthorizationError, SignInReason};
-use crate::http::{Answer, send};
+use crate::http::{BufferedResponse, send};
 use crate::identity::{Identity, Target};
 
-/// One grant of the user to one client at the authorization server.
+/// A consent of the user for one client at the authorization server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consent {
-    /// What to revoke it by at the endpoint that lists it. Another endpoint may use the same id.
+    /// The id for revoking it at the endpoint that lists it. Another endpoint may use the same id.
     pub id: String,
     /// The endpoint that lists it.
     pub endpoint: EndpointUrl,
-    /// The client it was given to.
+    /// The client that got it.
     pub client_id: String,
-    /// That client's name as it registered itself: not verified by anyone.
+    /// The name with which the client registered. It is not verified.
     pub client_name: Option<String>,
-    /// The server it opens.
+    /// The server that it covers.
     pub server: String,
-    /// What it allows there.
+    /// The scopes that it covers.
     pub scopes: Vec<String>,
-    /// When it was given, in seconds since 1970.
+    /// When the user gave it, in seconds since 1970.
     pub granted_at: Option<u64>,
 }
 
@@ -35,36 +35,36 @@ pub struct Consent {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ConsentsError {
     /// The authorization server has no list of consents.
-    #[error("{server} keeps no list of consents; hint: look at its own account page")]
+    #[error("{server} has no list of consents; hint: check its own account page")]
     NotOffered {
-        /// The server asked for.
+        /// The server.
         server: String,
     },
-    /// No valid sign-in to ask with.
+    /// There is no valid sign-in for the request.
     #[error(transparent)]
     Authorization(#[from] AuthorizationError),
     /// The authorization server cannot be reached now.
     #[error("the consents of {server} could not be read: {reason}; hint: try again in a moment")]
     Unreachable {
-        /// The server asked for.
+        /// The server.
         server: String,
-        /// What went wrong on the way.
+        /// What went wrong.
         reason: String,
     },
     /// No consent has this id (any more).
     #[error("{server} knows no consent `{id}`; hint: list the consents again")]
     Unknown {
-        /// The server asked for.
+        /// The server.
         server: String,
-        /// The id asked for.
+        /// The id.
         id: String,
     },
-    /// The answer made no sense.
+    /// The response was invalid.
     #[error(
-        "{server} answered the question for consents with {what}; hint: tell who runs the server"
+        "{server} sent an invalid list of consents: {what}; hint: tell the server's administrator"
     )]
     Malformed {
-        /// The server asked for.
+        /// The server.
         server: String,
         /// What it answered.
         what: String,
@@ -98,20 +98,20 @@ pub(crate) async fn list(
         let request = http.get(endpoint);
         request.header(ACCEPT, "application/json")
     };
-    let Asked { answer, endpoint } = ask(identity, target, get).await?;
-    if !answer.status.is_success() {
-        return Err(strange(target, answer.status.to_string()));
+    let ConsentsResponse { response, endpoint } = request_with_token(identity, target, get).await?;
+    if !response.status.is_success() {
+        return Err(malformed(target, response.status.to_string()));
     }
-    match serde_json::from_slice(&answer.body.0) {
+    match serde_json::from_slice(&response.body.0) {
         Ok(Listed::Named { consents } | Listed::Bare(consents)) => {
             let consents = consents.into_iter();
             Ok(consents.map(|row| row.listed_at(&endpoint)).collect())
         }
-        Err(error) => Err(strange(target, format!("something else: {error}"))),
+        Err(error) => Err(malformed(target, error.to_string())),
     }
 }
 
-/// Takes one consent back.
+/// Revokes one consent.
 pub(crate) async fn revoke(
     identity: &Identity,
     target: &Target,
@@ -123,45 +123,49 @@ pub(crate) async fn revoke(
         }
         http.delete(endpoint)
     };
-    match ask(identity, target, delete).await?.answer.status {
+    match request_with_token(identity, target, delete)
+        .await?
+        .response
+        .status
+    {
         status if status.is_success() => Ok(()),
         StatusCode::NOT_FOUND | StatusCode::GONE => Err(ConsentsError::Unknown {
             server: target.url.shown().to_owned(),
             id: id.to_owned(),
         }),
-        status => Err(strange(target, status.to_string())),
+        status => Err(malformed(target, status.to_string())),
     }
 }
 
-struct Asked {
-    answer: Answer,
+struct ConsentsResponse {
+    response: BufferedResponse,
     endpoint: EndpointUrl,
 }
 
-/// Asks, and once more with a renewed token if the first one is refused. A server that takes
-/// neither wants a new sign-in, or gives a program no right to ask.
-async fn ask(
+/// Sends a request, and again with a refreshed token if the first one is refused. If both are
+/// refused, the user must sign in again, or the client has no access to the list.
+async fn request_with_token(
     identity: &Identity,
     target: &Target,
-    request: impl Fn(&reqwest::Client, Url) -> RequestBuilder,
-) -> Result<Asked, ConsentsError> {
+    build: impl Fn(&reqwest::Client, Url) -> RequestBuilder,
+) -> Result<ConsentsResponse, ConsentsError> {
     let not_offered = || ConsentsError::NotOffered {
         server: target.url.shown().to_owned(),
     };
     if identity.consents_endpoint(target).await.is_none() {
-        // It is known with the first token at the latest.
+        // The endpoint is known once there is a token.
         identity.authorization(target).await?;
     }
     let named = identity.consents_endpoint(target).await;
     let (endpoint, http) = named.ok_or_else(not_offered)?;
     for _ in 0..2 {
-        // What this endpoint refuses, the server may accept.
+        // The server may accept a token that this endpoint refuses.
         let used = identity.authorization_at(target, &endpoint).await?;
         let used = used.ok_or_else(not_offered)?;
-        let request = request(http, endpoint.url().clone()).header(AUTHORIZATION, &used.header);
-        let answer = answered(request, target).await?;
-        if answer.status != StatusCode::UNAUTHORIZED {
-            return Ok(Asked { answer, endpoint });
+        let request = build(http, endpoint.url().clone()).header(AUTHORIZATION, &used.header);
+        let response = send_to(request, target).await?;
+        if response.status != StatusCode::UNAUTHORIZED {
+            return Ok(ConsentsResponse { response, endpoint });
         }
         identity.refused_at(target, &endpoint, &used, None);
     }
@@ -182,21 +186,24 @@ fn keeps_refusing(target: &Target) -> AuthorizationError {
     }
 }
 
-async fn answered(request: RequestBuilder, target: &Target) -> Result<Answer, ConsentsError> {
+async fn send_to(
+    request: RequestBuilder,
+    target: &Target,
+) -> Result<BufferedResponse, ConsentsError> {
     let unreachable = |reason: String| ConsentsError::Unreachable {
         server: target.url.shown().to_owned(),
         reason,
     };
     match send(request).await {
-        Ok(answer) if answer.status.is_server_error() => {
-            Err(unreachable(format!("it answers {}", answer.status)))
+        Ok(response) if response.status.is_server_error() => {
+            Err(unreachable(format!("it answers {}", response.status)))
         }
-        Ok(answer) => Ok(answer),
-        Err(fault) => Err(unreachable(fault.to_string())),
+        Ok(response) => Ok(response),
+        Err(error) => Err(unreachable(error.to_string())),
     }
 }
 
-fn strange(target: &Target, what: String) -> ConsentsError {
+fn malformed(target: &Target, what: String) -> ConsentsError {
     ConsentsError::Malformed {
         server: target.url.shown().to_owned(),
         what,

@@ -1,10 +1,12 @@
-//! How Microsoft Entra ID differs from what MCP asks of an authorization server.
+//! The OAuth profile of Microsoft Entra ID: how it differs from what MCP requires of an
+//! authorization server.
 //!
-//! Entra has no RFC 8414 document, no registration and no `code_challenge_methods_supported`
-//! though it does S256; it compares `resource` with its registrations character for character
-//! and refuses it otherwise (AADSTS9010010), so the scope carries the audience instead; a scope
-//! without an audience means Microsoft Graph; and the metadata of an authority for many tenants
-//! names a template as its issuer.
+//! - Entra has no RFC 8414 metadata and no client registration.
+//! - It supports S256 but has no `code_challenge_methods_supported`.
+//! - It compares `resource` with its registrations character by character, and refuses all others
+//!   (AADSTS9010010). So the scope carries the audience instead, and a scope without an audience
+//!   means Microsoft Graph.
+//! - The metadata of a multi-tenant authority names a template as its issuer.
 
 use std::collections::BTreeSet;
 
@@ -14,12 +16,12 @@ use url::Url;
 
 use crate::audience::resource_of;
 
-/// Which rules an authorization server goes by.
+/// The OAuth profile of an authorization server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dialect {
-    /// Those of MCP.
+pub(crate) enum AuthProfile {
+    /// MCP.
     Mcp,
-    /// Those of Entra.
+    /// Microsoft Entra ID.
     Entra,
 }
 
@@ -38,31 +40,30 @@ const HOSTS: [&str; 11] = [
     "login.sovcloud-identity.sg",
 ];
 
-/// Scopes about the sign-in itself, which belong to no resource.
+/// Scopes of OpenID Connect, which belong to no resource.
 const PROTOCOL_SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
 
-/// Whether the issuer is Entra, by its host.
+/// Returns true if the issuer is Entra, by its host.
 pub(crate) fn is_entra(issuer: &Issuer) -> bool {
     Url::parse(issuer.as_str()).is_ok_and(|url| is_entra_url(&url))
 }
 
-/// Returns whether a URL is at a host where Entra signs users in.
+/// Returns true if the URL is at a host where Entra signs users in.
 pub(crate) fn is_entra_url(url: &Url) -> bool {
     url.host_str().is_some_and(|host| {
-        // A name with a dot at its end is the same name.
+        // A trailing dot does not change the name.
         let host = host.trim_end_matches('.');
         HOSTS.contains(&host) || host.ends_with(".ciamlogin.com")
     })
 }
 
-/// Returns whether a scope is about the sign-in itself and belongs to no resource.
+/// Returns true if the scope is one of OpenID Connect and belongs to no resource.
 pub(crate) fn is_protocol_scope(scope: &str) -> bool {
     PROTOCOL_SCOPES.contains(&scope)
 }
 
-/// Whether metadata that speaks for `issuer` is that of `authority`. It is if they are equal;
-/// where the authority names its tenant otherwise than by id (`common`, a domain), the tenant
-/// may differ and nothing else.
+/// Returns true if metadata with this `issuer` belongs to `authority`. Both must be equal. If the
+/// authority names its tenant other than by id (`common`, a domain), only the tenant may differ.
 pub(crate) fn names_authority(authority: &Issuer, issuer: &str) -> bool {
     if authority.as_str() == issuer {
         return true;
@@ -75,14 +76,14 @@ pub(crate) fn names_authority(authority: &Issuer, issuer: &str) -> bool {
     }
 }
 
-/// Whether this is an Entra authority whose metadata speaks for another issuer than itself: one
-/// that names its tenant otherwise than by id (`common`, a domain).
+/// Returns true for an Entra authority whose metadata has another issuer: one that names its
+/// tenant other than by id (`common`, a domain).
 pub(crate) fn is_alias(authority: &Issuer) -> bool {
     let tenant = around_tenant(authority.as_str()).map(|(_, tenant, _)| tenant);
     is_entra(authority) && tenant.is_some_and(|tenant| !is_guid(tenant) && !tenant.contains('{'))
 }
 
-/// `https://host/`, the tenant, and the rest.
+/// Splits an authority into `https://host/`, the tenant, and the rest.
 fn around_tenant(authority: &str) -> Option<(&str, &str, &str)> {
     let host = authority.find("://")? + 3;
     let tenant = host + authority[host..].find('/')? + 1;
@@ -96,16 +97,16 @@ fn around_tenant(authority: &str) -> Option<(&str, &str, &str)> {
     ))
 }
 
-/// Returns whether a text is a GUID, as tenants and applications have one for their id.
+/// Returns true if the text is a GUID, like the ids of tenants and applications.
 pub(crate) fn is_guid(text: &str) -> bool {
     let groups: Vec<_> = text.split('-').collect();
     groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
         && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
 }
 
-/// The `claims` parameter: what was asked for in a claims challenge, if anything, and that this
-/// client understands such challenges (`cp1`). Entra then ends access at once where it has to, and
-/// otherwise issues tokens that last for a day.
+/// Returns the `claims` parameter: the claims of the challenge, if any, and the client capability
+/// `cp1`, which says that this client handles claims challenges. Entra then revokes access
+/// immediately if needed, and otherwise issues tokens with a lifetime of a day.
 pub(crate) fn claims(challenged: Option<&str>) -> String {
     let known = challenged.and_then(|text| serde_json::from_str(text).ok());
     let mut claims = match known {
@@ -119,8 +120,8 @@ pub(crate) fn claims(challenged: Option<&str>) -> String {
     Value::Object(claims).to_string()
 }
 
-/// Where an administrator grants the application `client_id` what its registration asks for, in
-/// the tenant of `authority`.
+/// Returns the page on which an administrator consents to `client_id` in the tenant of
+/// `authority`.
 pub(crate) fn admin_consent(authority: &Issuer, client_id: &str) -> Option<Url> {
     let (host, tenant, _) = around_tenant(authority.as_str())?;
     let tenant = if tenant == "common" {
@@ -133,22 +134,23 @@ pub(crate) fn admin_consent(authority: &Issuer, client_id: &str) -> Option<Url> 
     Some(link)
 }
 
-/// The scopes to ask Entra for: `asked`, or all that was granted beforehand (`.default`), each
-/// with its resource, and those that bring a refresh token and a name.
-pub(crate) fn qualified(asked: &[String], resource: &Resource) -> Vec<String> {
-    let mut scopes = for_program(asked, resource);
+/// Returns the scopes for a sign-in: `asked`, or `.default` if there are none, each with its
+/// resource, and those for a refresh token and the user's name.
+pub(crate) fn with_sign_in_scopes(asked: &[String], resource: &Resource) -> Vec<String> {
+    let mut scopes = without_sign_in_scopes(asked, resource);
     scopes.extend(["openid", "profile", "offline_access"].map(str::to_owned));
     scopes
 }
 
-/// As [`qualified`], for a program that signs in as itself: it has no name, and proves itself anew.
-pub(crate) fn for_program(asked: &[String], resource: &Resource) -> Vec<String> {
+/// Like [`with_sign_in_scopes`], for the client credentials grant, which has no user and no
+/// refresh token.
+pub(crate) fn without_sign_in_scopes(asked: &[String], resource: &Resource) -> Vec<String> {
     let mut scopes: Vec<String> = asked
         .iter()
         .filter(|scope| !is_protocol_scope(scope))
         .map(|scope| qualify(scope, resource))
         .collect();
-    // `.default` goes with no other scope (AADSTS70011), and what it stands for is granted.
+    // `.default` cannot be combined with other scopes (AADSTS70011), and is already granted.
     if scopes.iter().any(|scope| !scope.ends_with("/.default")) {
         scopes.retain(|scope| !scope.ends_with("/.default"));
     }
@@ -160,8 +162,8 @@ pub(crate) fn for_program(asked: &[String], resource: &Resource) -> Vec<String> 
     scopes
 }
 
-/// Returns those of `named`, each with its resource, that are not among `asked` and whose access
-/// these do not bring: `.default` adds nothing to a scope of its resource.
+/// Returns those of `named`, each with its resource, that `asked` does not include or imply:
+/// `.default` adds nothing to a scope of its resource.
 pub(crate) fn missing(named: &[String], asked: &[String], resource: &Resource) -> Vec<String> {
     let adds_nothing = |scope: &String| {
         let mut others = asked.iter();
@@ -173,9 +175,9 @@ pub(crate) fn missing(named: &[String], asked: &[String], resource: &Resource) -
     named.filter(|scope| !adds_nothing(scope)).collect()
 }
 
-/// Returns a scope with its resource in front of it: `resource`, if it is a bare one.
+/// Returns a scope with its resource in front: `resource`, if it is a bare one.
 pub(crate) fn qualify(scope: &str, resource: &Resource) -> String {
-    // A bare scope has no slash: what comes before the last one is the resource.
+    // A bare scope has no slash. The resource is what precedes the last slash.
     if scope.contains('/') {
         scope.to_owned()
     } else {
@@ -187,13 +189,13 @@ pub(crate) fn qualify(scope: &str, resource: &Resource) -> String {
 mod tests {
     use model::{Issuer, Resource};
 
-    use super::{claims, is_alias, is_entra, missing, names_authority, qualified};
+    use super::{claims, is_alias, is_entra, missing, names_authority, with_sign_in_scopes};
 
     #[test]
-    fn scopes_carry_their_resource_exactly_once() {
+    fn scopes_get_their_resource_once() {
         let ask = |scopes: &[&str], resource: &str| {
             let scopes: Vec<_> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
-            qualified(&scopes, &Resource::new(resource)).join(" ")
+            with_sign_in_scopes(&scopes, &Resource::new(resource)).join(" ")
         };
         let rest = "openid profile offline_access";
         assert_eq!(ask(&[], "api://app"), format!("api://app/.default {rest}"));
@@ -217,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_scopes_are_those_that_were_not_asked_for() {
+    fn missing_scopes_are_those_not_requested() {
         let lacks = |named: &[&str], asked: &[&str]| {
             let owned = |scopes: &[&str]| scopes.iter().map(|&one| one.to_owned()).collect();
             let (named, asked): (Vec<_>, Vec<_>) = (owned(named), owned(asked));
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn says_that_it_understands_challenges_whatever_else_it_asks_for() {
+    fn claims_always_include_client_capability() {
         assert_eq!(
             claims(None),
             r#"{"access_token":{"xms_cc":{"values":["cp1"]}}}"#
@@ -249,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_its_hosts() {
+    fn entra_is_recognised_by_host() {
         let entra = |issuer: &str| is_entra(&Issuer::new(issuer));
         assert!(entra("https://login.microsoftonline.com/common/v2.0"));
         assert!(entra("https://contoso.ciamlogin.com/x/v2.0"));
@@ -258,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_by_another_name_is_told_from_an_issuer() {
+    fn authority_with_tenant_name_is_alias() {
         let alias = |authority: &str| is_alias(&Issuer::new(authority));
         assert!(alias("https://login.microsoftonline.com/common/v2.0"));
         assert!(alias("https://login.microsoftonline.com/contoso.com/v2.0"));
@@ -273,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_is_of_the_authority_that_was_asked() {
+    fn metadata_issuer_must_match_authority() {
         let guid = "7d3a2a45-9f0e-4b53-8f4e-0e3b5f3d2a11";
         let other = "00000000-9f0e-4b53-8f4e-0e3b5f3d2a11";
         let at = |tenant: &str| format!("https://login.example/{tenant}/v2.0");

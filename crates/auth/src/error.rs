@@ -1,4 +1,4 @@
-//! What can go wrong while authorizing, signing in and signing out, named by what to do next.
+//! The errors of authorization, sign-in and sign-out, named by what to do next.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use reach::{CertificateFlaw, NOT_TLS_HINT, UnknownName};
 
 use crate::audience::Approval;
 use crate::explanation::Explanation;
-use crate::http::Fault;
+use crate::http::HttpError;
 use crate::vault::VaultError;
 
-/// What to do where a device code does not do.
+/// The hint if a device code is refused.
 const BROWSER: &str = "sign in to it with a browser in place of a device code";
 
 /// Why there is no `Authorization` header for a request.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AuthorizationError {
-    /// Ask the user to sign in.
+    /// The user must sign in.
     #[error(
         "{server} needs a sign-in: {}",
         match (reason, explanation) {
@@ -27,63 +27,63 @@ pub enum AuthorizationError {
         }
     )]
     SignInNeeded {
-        /// The server asked for.
+        /// The server.
         server: String,
-        /// Why what there was does not do.
+        /// Why a sign-in is needed.
         reason: SignInReason,
-        /// What the authorization server said, if it was that.
+        /// The error of the authorization server, if there was one.
         explanation: Option<Box<Explanation>>,
     },
-    /// A rule of the organisation forbids it here and now: signing in again changes nothing.
+    /// A policy of the organisation denies access for now. Signing in again changes nothing.
     #[error("the sign-in to {server} is not renewed: {explanation}")]
     Forbidden {
-        /// The server asked for.
+        /// The server.
         server: String,
-        /// What the authorization server said.
+        /// The error of the authorization server.
         explanation: Box<Explanation>,
     },
-    /// Try again later: the sign-in is kept.
+    /// Try again later. The sign-in is kept.
     #[error(
         "cannot get a token for {server} from the authorization server {issuer}: {reason}; hint: check the network, Postern tries again by itself"
     )]
     Unreachable {
-        /// The server asked for.
+        /// The server.
         server: String,
-        /// The authorization server, which is the one that does not answer.
+        /// The authorization server, which does not answer.
         issuer: String,
-        /// What went wrong on the way.
+        /// What went wrong.
         reason: String,
-        /// How long the authorization server asks to be left alone.
+        /// How long the authorization server asks to wait.
         retry_after: Option<Duration>,
     },
-    /// The authorization server issued a token for an API of Microsoft's own. It is not sent.
+    /// The authorization server issued a token for one of Microsoft's own APIs. It is not sent.
     #[error(
         "the token for {server} is not sent: its audience `{audience}` is {owner}; hint: tell the administrators of the server and of its authorization server, or set `resource` of this server to that API if this is right"
     )]
     ForeignAudience {
-        /// The server asked for.
+        /// The server.
         server: String,
         /// The audience of the token.
         audience: String,
-        /// Whose it is.
+        /// The API that it belongs to.
         owner: &'static str,
     },
-    /// The tokens cannot be read or kept.
+    /// The tokens cannot be read or stored.
     #[error(transparent)]
     Vault(#[from] VaultError),
-    /// Nobody can sign in: this program does, and is given no token.
-    #[error("this program gets no token for {server}: {reason}; hint: {hint}")]
+    /// The client credentials grant failed. No user can sign in here.
+    #[error("cannot get a token for {server}: {reason}; hint: {hint}")]
     NotGranted {
-        /// The server asked for.
+        /// The server.
         server: String,
-        /// Why not.
+        /// The reason.
         reason: String,
-        /// What can be done about it.
+        /// What to do about it.
         hint: &'static str,
-        /// What the authorization server said, if it was that.
+        /// The error of the authorization server, if there was one.
         explanation: Option<Box<Explanation>>,
     },
-    /// Someone must change the configuration, here or at the authorization server.
+    /// The configuration must be changed, here or at the authorization server.
     #[error(
         "the sign-in to {server} cannot be renewed: {reason}; hint: {}",
         explanation.as_ref().map_or(
@@ -92,11 +92,11 @@ pub enum AuthorizationError {
         )
     )]
     Misconfigured {
-        /// The server asked for.
+        /// The server.
         server: String,
-        /// Why not.
+        /// The reason.
         reason: String,
-        /// What the authorization server said, if it was that.
+        /// The error of the authorization server, if there was one.
         explanation: Option<Box<Explanation>>,
     },
 }
@@ -104,20 +104,20 @@ pub enum AuthorizationError {
 /// Why a sign-in is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignInReason {
-    /// Nobody has signed in to this server, or has signed out.
-    #[error("nobody is signed in")]
+    /// No account is signed in to this server.
+    #[error("not signed in")]
     NotSignedIn,
-    /// The sign-in has ended and cannot be renewed.
+    /// The sign-in has expired and cannot be refreshed.
     #[error("the last sign-in has ended")]
     Expired,
     /// The authorization server no longer accepts the sign-in.
     #[error("the last sign-in was revoked or has expired at the authorization server")]
     Revoked,
-    /// The authorization server wants the user to do something: a second factor, a consent.
-    #[error("the authorization server wants to ask the user something")]
+    /// The authorization server requires user interaction: a second factor, a consent.
+    #[error("the authorization server requires user interaction")]
     InteractionRequired,
     /// The authorization server refused to refresh a sign-in by device code. A policy may forbid
-    /// that flow alone, so the next sign-in has to be with a browser.
+    /// that flow alone, so the next sign-in must use a browser.
     #[error(
         "the authorization server no longer accepts the last sign-in, which was by device code"
     )]
@@ -131,7 +131,7 @@ pub enum SignInReason {
     /// The sign-in has scopes of a resource that the user has not approved for this server.
     #[error("you have not approved the resource that its tokens are for")]
     NotApproved,
-    /// The tokens have another audience than the one that was approved.
+    /// The tokens have another audience than the approved one.
     #[error("its tokens are for another audience than before, which you have to approve")]
     AudienceChanged,
 }
@@ -139,31 +139,31 @@ pub enum SignInReason {
 /// Why a sign-in did not succeed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SignInError {
-    /// The user, or a rule of an administrator, said no (`access_denied`).
+    /// The user or an administrator's policy declined (`access_denied`).
     #[error("the sign-in to {server} was declined: {explanation}")]
     Declined {
-        /// The server signed in to.
+        /// The server.
         server: String,
-        /// What the authorization server said.
+        /// The error of the authorization server.
         explanation: Box<Explanation>,
     },
-    /// Nobody finished the sign-in in the browser in time.
+    /// The user did not finish the sign-in in time.
     #[error(
-        "nobody finished the sign-in to {server} within {} minutes; hint: start it again",
+        "the sign-in to {server} was not finished within {} minutes; hint: start it again",
         waited.as_secs() / 60
     )]
     TimedOut {
-        /// The server signed in to.
+        /// The server.
         server: String,
-        /// How long was waited.
+        /// The timeout.
         waited: Duration,
     },
-    /// The authorization server refused.
+    /// The authorization server returned an error.
     #[error("the sign-in to {server} was refused: {explanation}")]
     Refused {
-        /// The server signed in to.
+        /// The server.
         server: String,
-        /// What the authorization server said.
+        /// The error of the authorization server.
         explanation: Box<Explanation>,
     },
     /// Try again later.
@@ -171,17 +171,17 @@ pub enum SignInError {
     Unreachable {
         /// The server, or its authorization server.
         server: String,
-        /// What went wrong on the way.
+        /// What went wrong.
         reason: String,
     },
-    /// The authorization server is there, and wants to be left alone for a while.
+    /// The authorization server is overloaded or unavailable for a while.
     #[error(
         "the authorization server {issuer} cannot answer at the moment: {reason}; hint: try again in a few minutes"
     )]
     Busy {
         /// The authorization server.
         issuer: String,
-        /// What it said.
+        /// Its response.
         reason: String,
     },
     /// The certificate is not trusted.
@@ -189,7 +189,7 @@ pub enum SignInError {
     Untrusted {
         /// The server, or its authorization server.
         server: String,
-        /// What is wrong with it.
+        /// What is wrong with the certificate.
         flaw: CertificateFlaw,
     },
     /// The URL is https, and the port does not speak TLS.
@@ -203,7 +203,7 @@ pub enum SignInError {
     UnknownName {
         /// The server, or its authorization server.
         server: String,
-        /// The name.
+        /// The host name.
         name: UnknownName,
     },
     /// The clock of this machine is wrong.
@@ -213,67 +213,67 @@ pub enum SignInError {
         if *behind { "behind" } else { "ahead of" }
     )]
     ClockWrong {
-        /// The server signed in to.
+        /// The server.
         server: String,
-        /// By how much, at least.
+        /// The difference, at least.
         off_by: Duration,
-        /// Whether this machine is behind.
+        /// True if this machine is behind.
         behind: bool,
     },
-    /// The port of the redirect URI is taken.
+    /// The port of the redirect URI is in use.
     #[error(
-        "port {port} is taken by another program, so the sign-in to {server} has nowhere to return to; hint: end that program, or change redirect_port of this server"
+        "cannot sign in to {server}: port {port} is in use; hint: end the program that uses it, or change redirect_port of this server"
     )]
     PortTaken {
-        /// The server signed in to.
+        /// The server.
         server: String,
         /// The port.
         port: u16,
     },
-    /// The port of the redirect URI is held by a sign-in of ours.
+    /// Another sign-in listens on the port of the redirect URI.
     #[error(
-        "the sign-in to {server} has to return to port {port}, where the one to {other} is still waited for; hint: finish or cancel that one first, or give the servers different redirect_ports"
+        "cannot sign in to {server}: the sign-in to {other} uses port {port}; hint: finish or cancel that one first, or give the servers different redirect_ports"
     )]
     PortAwaited {
-        /// The server signed in to.
+        /// The server.
         server: String,
         /// The port.
         port: u16,
-        /// The server whose sign-in is under way.
+        /// The server of the other sign-in.
         other: String,
     },
-    /// Someone must register this program at the authorization server.
+    /// This application must be registered at the authorization server.
     #[error(
-        "the authorization server {issuer} of {server} does not let programs register themselves; hint: have Postern registered there and set the client id of this server"
+        "the authorization server {issuer} of {server} does not let applications register themselves; hint: have Postern registered there and set the client id of this server"
     )]
     NoRegistration {
-        /// The server signed in to.
+        /// The server.
         server: String,
         /// Its authorization server.
         issuer: String,
     },
-    /// The secret of the configured client has to be stored.
+    /// The secret of the configured client is not stored.
     #[error(
         "the sign-in to {server} needs the secret `{secret}`; hint: store it with `postern secrets set {secret}`, then sign in again"
     )]
     SecretMissing {
-        /// The server signed in to.
+        /// The server.
         server: String,
         /// The secret's name.
         secret: SecretName,
     },
-    /// The authorization server has no device codes (RFC 8628), or registers nobody for them.
+    /// The authorization server has no device codes (RFC 8628), or registers no client for them.
     #[error(
         "the authorization server {issuer} of {server} offers no sign-in by device code; hint: sign in with a browser"
     )]
     NoDeviceCode {
-        /// The server signed in to.
+        /// The server.
         server: String,
         /// Its authorization server.
         issuer: String,
     },
-    /// Nobody signs in to it: this program proves itself.
-    #[error("nobody signs in to {server}, Postern does that by itself; hint: use it as it is")]
+    /// The server uses client credentials. No user signs in to it.
+    #[error("{server} uses client credentials and needs no sign-in; hint: use it as it is")]
     NotForPeople {
         /// The server.
         server: String,
@@ -284,7 +284,8 @@ pub enum SignInError {
         /// The server.
         server: String,
     },
-    /// The server refuses requests without a token, and neither it nor its origin says how to get one.
+    /// The server refuses requests without a token, and neither it nor its origin names an
+    /// authorization server.
     #[error(
         "{server} {}names no way to sign in{}; hint: if it wants an API key or another header, write it into `headers` of this server in config.toml",
         status.map(|status| format!("answers {status} and ")).unwrap_or_default(),
@@ -293,12 +294,12 @@ pub enum SignInError {
     NoSignIn {
         /// The server.
         server: String,
-        /// The HTTP status of its refusal, if it was seen.
+        /// The HTTP status of the response, if there was one.
         status: Option<u16>,
-        /// What it said, on one short line.
+        /// The message of the response, on one short line.
         words: Option<String>,
     },
-    /// The URL leads to a Postern gateway, which has no server at that path.
+    /// The URL is at a Postern gateway that has no server at this path.
     #[error("no such server at this gateway ({gateway}); hint: check the path of the server's URL")]
     NoSuchServer {
         /// The server.
@@ -313,37 +314,39 @@ pub enum SignInError {
     WrongPath {
         /// The server.
         server: String,
-        /// How it answers.
+        /// The HTTP status of the response.
         status: u16,
     },
-    /// Going on would not be safe.
-    #[error("the sign-in to {server} would not be safe: {what}; hint: tell who runs the server")]
+    /// Continuing would not be safe.
+    #[error(
+        "the sign-in to {server} would not be safe: {what}; hint: tell the server's administrator"
+    )]
     Insecure {
-        /// The server signed in to.
+        /// The server.
         server: String,
-        /// What is wrong.
+        /// The reason.
         what: String,
     },
-    /// The server may not have tokens for the resource that it asks for.
+    /// The server may not have tokens for the resource that it names.
     #[error(
         "the sign-in to {server} is refused: it {reason}; hint: if you trust it with that, write {entry} under this server in config.toml"
     )]
     ForeignResource {
         /// The server.
         server: String,
-        /// What it asks for, and why it may not have it.
+        /// What it requests, and why it may not have it.
         reason: String,
         /// The configuration entry that allows it.
         entry: String,
     },
-    /// The user has to approve the resource first.
+    /// The user must approve the resource first.
     #[error(
         "{} asks for access to `{}`, which you have not approved; hint: approve it in the window, or at a terminal with `postern sign-in`",
         approval.server,
         approval.resource
     )]
     ApprovalNeeded {
-        /// What is to be approved.
+        /// The approval to ask for.
         approval: Box<Approval>,
     },
     /// The user did not approve the resource.
@@ -353,27 +356,27 @@ pub enum SignInError {
     NotApproved {
         /// The server.
         server: String,
-        /// The resource that it asked for.
+        /// The resource that it requested.
         resource: String,
     },
     /// An authorization server names an endpoint that belongs to another one.
     #[error(transparent)]
     MixUp(Box<MixUp>),
-    /// The server or its authorization server answered nonsense.
-    #[error("the sign-in to {server} failed: {what}; hint: tell who runs the server")]
+    /// The server or its authorization server sent an invalid response.
+    #[error("the sign-in to {server} failed: {what}; hint: tell the server's administrator")]
     Malformed {
-        /// The server signed in to.
+        /// The server.
         server: String,
-        /// What is wrong.
+        /// What is invalid.
         what: String,
     },
-    /// The registration of this program was refused; it is forgotten, and the next sign-in
-    /// registers again.
+    /// The authorization server does not know the client any more. The registration is deleted,
+    /// and the next sign-in registers again.
     #[error(
-        "the authorization server of {server} no longer knows this program: {error}; hint: sign in again, Postern registers anew"
+        "the authorization server of {server} does not know Postern any more: {error}; hint: sign in again, Postern then registers again"
     )]
     RegistrationLost {
-        /// The server signed in to.
+        /// The server.
         server: String,
         /// The error code.
         error: String,
@@ -382,7 +385,7 @@ pub enum SignInError {
     /// alone, so a sign-in with a browser may succeed.
     #[error("{0}, or sign in with a browser in place of the device code")]
     DeviceCode(Box<SignInError>),
-    /// The tokens cannot be kept.
+    /// The tokens cannot be stored.
     #[error(transparent)]
     Vault(#[from] VaultError),
 }
@@ -398,18 +401,18 @@ pub struct MixUp {
     pub server: String,
     /// The authorization server that the server names.
     pub issuer: String,
-    /// Which endpoint.
+    /// The name of the endpoint.
     pub endpoint: &'static str,
-    /// Where it is.
+    /// The origin of the endpoint.
     pub address: String,
-    /// Whose it is.
+    /// The authorization server that it belongs to.
     pub owner: String,
-    /// The configuration entry to write if it is right.
+    /// The configuration entry to write if that is intended.
     pub entry: String,
 }
 
 impl SignInError {
-    /// What the authorization server said, if that is why.
+    /// Returns the error of the authorization server, if that is the cause.
     #[must_use]
     pub fn explanation(&self) -> Option<&Explanation> {
         if let Self::DeviceCode(ended) = self {
@@ -421,7 +424,7 @@ impl SignInError {
         Some(explanation)
     }
 
-    /// Whether the user did nothing until the sign-in ended.
+    /// Returns true if the user did nothing before the timeout.
     #[must_use]
     pub fn is_timed_out(&self) -> bool {
         match self {
@@ -430,7 +433,8 @@ impl SignInError {
         }
     }
 
-    /// The end of a sign-in by device code: `DeviceCode` where the authorization server ended it.
+    /// Converts the error of a sign-in by device code: `DeviceCode`, if the authorization server
+    /// ended it.
     pub(crate) fn by_device_code(self) -> Self {
         let is_refusal = matches!(
             self,
@@ -445,19 +449,19 @@ impl SignInError {
         }
     }
 
-    pub(crate) fn from_fault(server: String, fault: Fault) -> Self {
-        match fault {
-            Fault::Untrusted(flaw) => Self::Untrusted { server, flaw },
-            Fault::NotTls => Self::NotTls { server },
-            Fault::UnknownName(name) => Self::UnknownName { server, name },
-            Fault::Unreachable(reason) => Self::Unreachable { server, reason },
-            Fault::Inside(what) => Self::Insecure { server, what },
+    pub(crate) fn from_http_error(server: String, error: HttpError) -> Self {
+        match error {
+            HttpError::Untrusted(flaw) => Self::Untrusted { server, flaw },
+            HttpError::NotTls => Self::NotTls { server },
+            HttpError::UnknownName(name) => Self::UnknownName { server, name },
+            HttpError::Unreachable(reason) => Self::Unreachable { server, reason },
+            HttpError::PrivateAddress(what) => Self::Insecure { server, what },
         }
     }
 }
 
 impl AuthorizationError {
-    /// What the authorization server said, if that is why.
+    /// Returns the error of the authorization server, if that is the cause.
     #[must_use]
     pub fn explanation(&self) -> Option<&Explanation> {
         match self {
@@ -470,15 +474,15 @@ impl AuthorizationError {
     }
 }
 
-/// What is left undone after signing out.
+/// What could not be done during sign-out.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SignOutError {
     /// No such account is signed in.
     #[error("this account is not signed in; hint: `postern status` lists the accounts")]
     Unknown,
-    /// Signed out here, but the authorization server could not be told.
+    /// Signed out here, but the authorization server did not revoke the tokens.
     #[error(
-        "signed out here, but {issuer} could not be told: {reason}; hint: its tokens end by themselves, or end the session on its own account page"
+        "signed out locally, but {issuer} did not revoke the tokens: {reason}; hint: wait until they expire, or end the session on its own account page"
     )]
     NotRevoked {
         /// The authorization server.
@@ -486,20 +490,20 @@ pub enum SignOutError {
         /// What went wrong.
         reason: String,
     },
-    /// The records could not be removed.
+    /// The records could not be deleted.
     #[error(transparent)]
     Vault(#[from] VaultError),
 }
 
-/// Why a secret is not stored.
+/// Why a secret could not be stored.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SecretError {
-    /// No header can carry it.
+    /// It is not a valid header value.
     #[error(
         "this cannot be the value of a header; hint: it has to be one line of printable ASCII without blanks around it"
     )]
     Unfit,
-    /// It could not be kept.
+    /// The vault could not store it.
     #[error(transparent)]
     Vault(#[from] VaultError),
 }

@@ -1,4 +1,4 @@
-//! The one module that builds HTTP clients, and what can go wrong with a request.
+//! The one module that builds HTTP clients, and the errors of requests.
 
 mod certificate;
 mod private_network;
@@ -21,35 +21,38 @@ use rustls_platform_verifier::Verifier;
 use threads::connecting::{self, InOwnTask};
 use url::{Host, Url};
 
-use private_network::{LeadsInside, Lookup, OutsideOnly, by_the_system, is_neighbour};
+use private_network::{
+    Lookup, PrivateAddressError, PublicResolver, is_private_address, system_lookup,
+};
 use proxies::Proxies;
-pub(crate) use tls_probe::{Seen, look};
+pub(crate) use tls_probe::{ProbeResult, probe};
 
-/// How long a connection may take to open.
-const CONNECT: Duration = Duration::from_secs(10);
+/// The timeout for opening a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a request may take from start to end.
-const TOTAL: Duration = Duration::from_secs(30);
+/// The timeout of a request, from start to end.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long an idle connection stays open, and how many to one host. A sign-in asks a few times in
-/// a row, and then not for an hour; most servers close idle connections after five seconds.
+/// How long an idle connection stays open, and how many stay open for one host. A sign-in sends a
+/// few requests in a row, and then none for an hour. Most servers close idle connections after
+/// five seconds.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 const MAX_IDLE_PER_HOST: usize = 2;
 
-/// How much of an answer is read. Token answers are a few kilobytes.
-const LARGEST: usize = 1024 * 1024;
+/// The maximum size of a response. Token responses are a few kilobytes.
+const MAX_BODY: usize = 1024 * 1024;
 
-/// The same for a document that a stranger names, which is a few kilobytes too, and how long it
-/// may take to come.
-const LARGEST_DOCUMENT: usize = 64 * 1024;
-const DOCUMENT: Duration = Duration::from_secs(10);
+/// The maximum size of a document from an untrusted address, which is a few kilobytes too, and its
+/// timeout.
+const MAX_DOCUMENT: usize = 64 * 1024;
+const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A client for OAuth and for control: no redirects, 10 seconds to connect, 30 in all, the
-/// system's trust store with `extra_roots` added, and `proxy` except for this machine.
+/// Creates a client for OAuth and for control: no redirects, 10 seconds to connect, 30 in all, the
+/// system's trust store with `extra_roots`, and `proxy` except for this machine.
 ///
 /// # Errors
 ///
-/// When the TLS library cannot be set up.
+/// If the TLS library cannot be set up.
 pub fn client(
     extra_roots: impl IntoIterator<Item = CertificateDer<'static>>,
     proxy: &model::config::Proxy,
@@ -62,15 +65,16 @@ fn builder(
     extra_roots: &[CertificateDer<'static>],
     proxies: &Proxies,
 ) -> reqwest::Result<reqwest::ClientBuilder> {
-    let builder = without_trust(proxies);
+    let builder = builder_without_tls(proxies);
     Ok(match tls(extra_roots, connecting::Verifier) {
         Ok(tls) => builder.tls_backend_preconfigured(tls),
-        // It meets the same error, and says so.
+        // `build` meets the same error and reports it.
         Err(_) => builder.tls_certs_merge(trusted(extra_roots)?),
     })
 }
 
-/// TLS with the verifier that `wrap` makes of the system's, which trusts `extra_roots` too.
+/// Creates a TLS configuration with the verifier that `wrap` makes of the system's, which also
+/// trusts `extra_roots`.
 fn tls<V: ServerCertVerifier + 'static>(
     extra_roots: &[CertificateDer<'static>],
     wrap: impl FnOnce(Verifier) -> V,
@@ -87,14 +91,14 @@ fn tls<V: ServerCertVerifier + 'static>(
     Ok(config)
 }
 
-/// Connections open in tasks of their own, so that timeouts fire while the system is asked for
-/// proxies or judges a certificate.
+/// Connections open in tasks of their own, so that timeouts fire while the system looks up proxies
+/// or verifies a certificate.
 #[expect(clippy::disallowed_methods, reason = "the one place that may")]
-fn without_trust(proxies: &Proxies) -> reqwest::ClientBuilder {
+fn builder_without_tls(proxies: &Proxies) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT)
-        .timeout(TOTAL)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(REQUEST_TIMEOUT)
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
         .user_agent(concat!("postern/", env!("CARGO_PKG_VERSION")))
@@ -102,125 +106,133 @@ fn without_trust(proxies: &Proxies) -> reqwest::ClientBuilder {
         .connector_layer(InOwnTask)
 }
 
-/// What requests go out by, as [`client`] makes it: one client for what is named by the user or
-/// by somebody inside, and one for what is named from outside, to which no name of a neighbour
-/// means anything.
+/// The HTTP clients, each as [`client`] creates it. One is for addresses that the user or a server
+/// in the local network names. The other is for addresses that a server on the internet names, and
+/// resolves no name to a private network address.
 #[derive(Clone)]
-pub struct Clients {
-    pub(crate) anywhere: reqwest::Client,
-    outside: reqwest::Client,
+pub struct HttpClients {
+    pub(crate) unrestricted: reqwest::Client,
+    public_only: reqwest::Client,
     roots: Vec<CertificateDer<'static>>,
     proxies: Proxies,
     lookup: Lookup,
-    is_neighbour: fn(IpAddr) -> bool,
+    is_private_address: fn(IpAddr) -> bool,
 }
 
-/// On which side of the border of the local network somebody is who names an address.
+/// The network zone of the party that names an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// On this machine or near it, or the user: may name everything.
-    Inside,
-    /// On the internet: may name what is there.
-    Outside,
+pub(crate) enum NetworkZone {
+    /// The user, this machine or the local network. May name every address.
+    Local,
+    /// The internet. May name public addresses only.
+    Public,
 }
 
-impl Clients {
-    /// As [`client`].
+impl HttpClients {
+    /// Like [`client`].
     ///
     /// # Errors
     ///
-    /// When the TLS library cannot be set up.
+    /// If the TLS library cannot be set up.
     pub fn new(
         extra_roots: impl IntoIterator<Item = CertificateDer<'static>>,
         proxy: &model::config::Proxy,
     ) -> reqwest::Result<Self> {
         let (roots, proxies) = (Vec::from_iter(extra_roots), Proxies::new(proxy));
-        let anywhere = builder(&roots, &proxies)?.build()?;
-        Self::around(anywhere, roots, proxies, by_the_system(), is_neighbour)
+        let unrestricted = builder(&roots, &proxies)?.build()?;
+        Self::with_resolver(
+            unrestricted,
+            roots,
+            proxies,
+            system_lookup(),
+            is_private_address,
+        )
     }
 
-    fn around(
-        anywhere: reqwest::Client,
+    fn with_resolver(
+        unrestricted: reqwest::Client,
         roots: Vec<CertificateDer<'static>>,
         proxies: Proxies,
         lookup: Lookup,
-        is_neighbour: fn(IpAddr) -> bool,
+        is_private_address: fn(IpAddr) -> bool,
     ) -> reqwest::Result<Self> {
         let mut clients = Self {
-            outside: anywhere.clone(),
-            anywhere,
+            public_only: unrestricted.clone(),
+            unrestricted,
             roots,
             proxies,
             lookup,
-            is_neighbour,
+            is_private_address,
         };
-        let outside = builder(&clients.roots, &clients.proxies)?;
-        clients.outside = outside.dns_resolver(clients.outside_only()).build()?;
+        let public_only = builder(&clients.roots, &clients.proxies)?;
+        clients.public_only = public_only
+            .dns_resolver(clients.public_resolver())
+            .build()?;
         Ok(clients)
     }
 
-    /// What resolves no name to a neighbour.
-    fn outside_only(&self) -> Arc<OutsideOnly> {
-        Arc::new(OutsideOnly {
+    /// Returns a resolver that drops private network addresses.
+    fn public_resolver(&self) -> Arc<PublicResolver> {
+        Arc::new(PublicResolver {
             lookup: Arc::clone(&self.lookup),
-            is_neighbour: self.is_neighbour,
+            is_private_address: self.is_private_address,
             proxies: self.proxies.clone(),
         })
     }
 
-    /// The proxy on the way to `url`, without what opens it.
+    /// Returns the proxy for `url`, without its credentials.
     pub(crate) fn proxy_to(&self, url: &Url) -> Option<Url> {
-        let mut proxy = self.proxies.on_the_way_to(url)?;
+        let mut proxy = self.proxies.proxy_for(url)?;
         proxy.set_username("").ok()?;
         proxy.set_password(None).ok()?;
         Some(proxy)
     }
 
-    /// The client for an address that somebody on this side names.
-    pub(crate) fn named_from(&self, side: Side) -> &reqwest::Client {
-        match side {
-            Side::Inside => &self.anywhere,
-            Side::Outside => &self.outside,
+    /// Returns the client for an address that a party in this zone names.
+    pub(crate) fn client_for(&self, zone: NetworkZone) -> &reqwest::Client {
+        match zone {
+            NetworkZone::Local => &self.unrestricted,
+            NetworkZone::Public => &self.public_only,
         }
     }
 
-    /// On which side an answer was given: by who was connected to. Behind a proxy that is not
-    /// known, and what is written counts.
-    pub(crate) fn side_of(&self, url: &Url, peer: Option<SocketAddr>) -> Side {
-        let connected = peer.filter(|_| self.proxies.on_the_way_to(url).is_none());
-        let is_inside = match connected {
-            Some(peer) => (self.is_neighbour)(peer.ip()),
-            None => self.is_written_inside(url),
+    /// Returns the zone of the server that answered, by the address of its connection. Behind a
+    /// proxy that address is unknown, and the host in the URL counts.
+    pub(crate) fn zone_of(&self, url: &Url, peer: Option<SocketAddr>) -> NetworkZone {
+        let connected = peer.filter(|_| self.proxies.proxy_for(url).is_none());
+        let is_private = match connected {
+            Some(peer) => (self.is_private_address)(peer.ip()),
+            None => self.has_private_host(url),
         };
-        match is_inside {
-            true => Side::Inside,
-            false => Side::Outside,
+        match is_private {
+            true => NetworkZone::Local,
+            false => NetworkZone::Public,
         }
     }
 
-    /// Whether somebody on this side may name `url`, as far as it can be told by how it is
-    /// written; where names lead, [`named_from`](Self::named_from) sees to.
-    pub(crate) fn may_name(&self, side: Side, url: &Url) -> bool {
-        match side {
-            Side::Inside => true,
-            Side::Outside => !self.is_written_inside(url),
+    /// Returns true if a party in this zone may name `url`, judged by its text. The resolver of
+    /// [`client_for`](Self::client_for) judges what its name resolves to.
+    pub(crate) fn is_allowed(&self, zone: NetworkZone, url: &Url) -> bool {
+        match zone {
+            NetworkZone::Local => true,
+            NetworkZone::Public => !self.has_private_host(url),
         }
     }
 
-    fn is_written_inside(&self, url: &Url) -> bool {
+    fn has_private_host(&self, url: &Url) -> bool {
         match url.host() {
             Some(Host::Domain(name)) => {
                 let name = name.trim_end_matches('.');
                 name == "localhost" || name.ends_with(".localhost")
             }
-            Some(Host::Ipv4(address)) => (self.is_neighbour)(address.into()),
-            Some(Host::Ipv6(address)) => (self.is_neighbour)(address.into()),
+            Some(Host::Ipv4(address)) => (self.is_private_address)(address.into()),
+            Some(Host::Ipv6(address)) => (self.is_private_address)(address.into()),
             None => true,
         }
     }
 }
 
-impl fmt::Debug for Clients {
+impl fmt::Debug for HttpClients {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Clients").finish_non_exhaustive()
     }
@@ -231,10 +243,10 @@ fn trusted(roots: &[CertificateDer<'static>]) -> reqwest::Result<Vec<reqwest::Ce
     roots.iter().map(read).collect()
 }
 
-/// Why there is no answer.
+/// Why a request got no response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    /// The other side's certificate is not trusted.
+pub enum HttpError {
+    /// The server's certificate is not trusted.
     #[error("{0}")]
     Untrusted(CertificateFlaw),
     /// The URL is https, and the port does not speak TLS.
@@ -243,25 +255,45 @@ pub enum Fault {
     /// Its name does not resolve.
     #[error("{0}")]
     UnknownName(UnknownName),
-    /// A stranger named it, and it is in the local network.
+    /// A party on the internet named an address in the local network.
     #[error("{0}")]
-    Inside(String),
-    /// Anything else: name resolution, the network, a time limit, an endless answer.
+    PrivateAddress(String),
+    /// Anything else: the resolver, the network, a timeout, an endless response.
     #[error("{0}")]
     Unreachable(String),
 }
 
-/// An answer, whole.
+impl HttpError {
+    /// Converts the error of a request of [`client`]. The result contains no URL, which may carry
+    /// a code or a state.
+    #[must_use]
+    pub fn from_reqwest(error: reqwest::Error) -> Self {
+        let host = error.url().and_then(Url::host_str).map(str::to_owned);
+        let is_connect = error.is_connect();
+        let error = error.without_url();
+        if let Some(private) = reach::cause::<PrivateAddressError>(&error) {
+            return Self::PrivateAddress(private.to_string());
+        }
+        match Obstacle::find(&error, host.as_deref().unwrap_or_default()) {
+            Some(Obstacle::Certificate(flaw)) => Self::Untrusted(flaw),
+            Some(Obstacle::NotTls) if is_connect => Self::NotTls,
+            Some(Obstacle::Name(name)) => Self::UnknownName(name),
+            Some(Obstacle::NotTls) | None => Self::Unreachable(reach::innermost(&error)),
+        }
+    }
+}
+
+/// A complete response.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct BufferedResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Body,
-    /// Who gave it, or the proxy that passed it on.
+    /// The address of the server, or of the proxy.
     pub(crate) peer: Option<SocketAddr>,
 }
 
-/// The body of an answer. It may carry tokens, so it is not shown.
+/// The body of a response. It may contain tokens, so `Debug` does not show it.
 pub(crate) struct Body(pub(crate) Vec<u8>);
 
 impl fmt::Debug for Body {
@@ -270,26 +302,28 @@ impl fmt::Debug for Body {
     }
 }
 
-/// Sends a request and reads the answer up to a limit.
-pub(crate) async fn send(request: RequestBuilder) -> Result<Answer, Fault> {
-    read(request, LARGEST).await
+/// Sends a request and reads the response up to [`MAX_BODY`].
+pub(crate) async fn send(request: RequestBuilder) -> Result<BufferedResponse, HttpError> {
+    read(request, MAX_BODY).await
 }
 
-/// The same for a document, which has to be short and to come soon.
-pub(crate) async fn fetch(request: RequestBuilder) -> Result<Answer, Fault> {
-    read(request.timeout(DOCUMENT), LARGEST_DOCUMENT).await
+/// Fetches a document, which must be short and arrive soon.
+pub(crate) async fn fetch(request: RequestBuilder) -> Result<BufferedResponse, HttpError> {
+    read(request.timeout(DOCUMENT_TIMEOUT), MAX_DOCUMENT).await
 }
 
-async fn read(request: RequestBuilder, largest: usize) -> Result<Answer, Fault> {
-    let mut response = request.send().await.map_err(fault)?;
+async fn read(request: RequestBuilder, max_body: usize) -> Result<BufferedResponse, HttpError> {
+    let mut response = request.send().await.map_err(HttpError::from_reqwest)?;
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(fault)? {
-        if body.len() + chunk.len() > largest {
-            return Err(Fault::Unreachable("the answer is too long".to_owned()));
+    while let Some(chunk) = response.chunk().await.map_err(HttpError::from_reqwest)? {
+        if body.len() + chunk.len() > max_body {
+            return Err(HttpError::Unreachable(
+                "the response is too long".to_owned(),
+            ));
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer {
+    Ok(BufferedResponse {
         status: response.status(),
         peer: response.remote_addr(),
         headers: std::mem::take(response.headers_mut()),
@@ -297,28 +331,12 @@ async fn read(request: RequestBuilder, largest: usize) -> Result<Answer, Fault> 
     })
 }
 
-/// The delay a `Retry-After` header asks for, where it is in seconds; at most an hour.
+/// Returns the delay of a `Retry-After` header in seconds, at most one hour. Returns `None` for a
+/// date.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(::http::header::RETRY_AFTER)?.to_str().ok()?;
     let seconds = seconds.trim().parse::<u64>().ok()?;
     Some(Duration::from_secs(seconds.min(3600)))
-}
-
-/// Why a request of [`client`] has no answer; names no URL, which may carry a code or a state.
-#[must_use]
-pub fn fault(error: reqwest::Error) -> Fault {
-    let host = error.url().and_then(Url::host_str).map(str::to_owned);
-    let is_connect = error.is_connect();
-    let error = error.without_url();
-    if let Some(inside) = reach::cause::<LeadsInside>(&error) {
-        return Fault::Inside(inside.to_string());
-    }
-    match Obstacle::find(&error, host.as_deref().unwrap_or_default()) {
-        Some(Obstacle::Certificate(flaw)) => Fault::Untrusted(flaw),
-        Some(Obstacle::NotTls) if is_connect => Fault::NotTls,
-        Some(Obstacle::Name(name)) => Fault::UnknownName(name),
-        Some(Obstacle::NotTls) | None => Fault::Unreachable(reach::innermost(&error)),
-    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Who the user is: discovery, registration, sign-in, tokens and the vault that keeps them.
+//! Discovery, client registration, sign-in, tokens, and the vault that stores them.
 //!
-//! Owns: everything between "the server said 401" and an `Authorization` header: protected
-//! resource and authorization server metadata, client registration, the browser sign-in and its
-//! loopback callback, the dialect of Microsoft Entra ID, refreshing, and the sealed files whose
-//! key lies in the keychain of the operating system, with the secrets that a person stored there.
+//! Owns: everything between the server's 401 and an `Authorization` header: protected resource and
+//! authorization server metadata, client registration, the browser sign-in and its loopback
+//! callback, the OAuth profile of Microsoft Entra ID, refresh, and the vault, whose key lies in
+//! the system keychain, with the secrets that the user stored there.
 //! Does not own: MCP messages, when a browser may be opened, and opening it.
 
 mod account;
@@ -27,13 +27,13 @@ mod vault;
 pub use account::{Account, AccountKey};
 pub use audience::{Approval, AudienceChange, ConfiguredServer};
 pub use consents::{Consent, ConsentsError};
-pub use diagnostics::{Aspect, Finding, Verdict};
+pub use diagnostics::{CheckKind, Finding, Verdict};
 pub use discovery::challenge_words;
 pub use error::{AuthorizationError, MixUp, SecretError, SignInError, SignInReason, SignOutError};
 pub use explanation::{Actor, Explanation};
 pub use identity::{
-    Authorization, Identity, IdentityOptions, IsOtherUser, NamedTarget, Program, Target,
+    Authorization, ClientMetadata, Identity, IdentityOptions, IsOtherUser, NamedTarget, Target,
     TokenNumber,
 };
-pub use sign_in::{DeviceFlow, HandIn, HandInError, SignInFlow, Whom};
+pub use sign_in::{AccountSelection, DeviceFlow, PastedCallback, PastedCallbackError, SignInFlow};
 pub use vault::{Unsaved, Vault, VaultError, VaultKind, VaultState};

@@ -1,4 +1,5 @@
-//! Where chance comes from: the system here, an argument everywhere else.
+//! Random values. Only this module uses the system's generator. Everything else takes it as an
+//! argument.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -8,12 +9,12 @@ pub(crate) type Random<'a> = &'a mut dyn FnMut(&mut [u8]);
 
 /// Fills `bytes` from the system's generator.
 pub(crate) fn fill(bytes: &mut [u8]) {
-    // It fails only where the operating system offers no randomness at all: nothing here could
-    // go on safely then.
+    // This fails only if the operating system has no random numbers, and then nothing here would
+    // be safe.
     aws_lc_rs::rand::fill(bytes).expect("the system has random numbers");
 }
 
-/// 256 random bits as 43 characters that need no escaping anywhere.
+/// Returns 256 random bits as 43 URL-safe characters.
 pub(crate) fn token(random: Random<'_>) -> String {
     let mut bytes = [0; 32];
     random(&mut bytes);

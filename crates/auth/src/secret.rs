@@ -1,8 +1,8 @@
 //! Secrets, one type per meaning.
 //!
-//! Invariants: none of them has `Display`, `Serialize` or a `Debug` that shows anything; the
-//! text is wiped when dropped; it is reached through [`expose`](AccessToken::expose) alone,
-//! which is called where a secret goes on the wire or into the vault and nowhere else.
+//! Invariants: no type has `Display`, `Serialize` or a `Debug` that shows the text. The text is
+//! wiped on drop. Only [`expose`](AccessToken::expose) returns it, and only code that writes a
+//! secret to the wire or to the vault calls that.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ macro_rules! secret {
                 Self(SecretString::from(text.into()))
             }
 
-            /// The text itself, for the wire and for the vault.
+            /// Returns the text, for the wire and for the vault.
             pub(crate) fn expose(&self) -> &str {
                 self.0.expose_secret()
             }
@@ -35,27 +35,27 @@ macro_rules! secret {
 }
 
 secret! {
-    /// What opens the server (RFC 6750).
+    /// An access token (RFC 6750).
     AccessToken
 }
 secret! {
-    /// What a new access token is got with (RFC 6749 section 6).
+    /// A refresh token (RFC 6749 §6).
     RefreshToken
 }
 secret! {
-    /// A client's secret, where a registration hands one out (RFC 7591).
+    /// The secret of a client (RFC 7591).
     ClientSecret
 }
 secret! {
-    /// The authorization code (RFC 6749 section 4.1.2).
+    /// An authorization code (RFC 6749 §4.1.2).
     Code
 }
 secret! {
-    /// The device code, which a user code belongs to (RFC 8628 section 3.2).
+    /// A device code (RFC 8628 §3.2).
     DeviceCode
 }
 secret! {
-    /// The PKCE code verifier (RFC 7636).
+    /// A PKCE code verifier (RFC 7636).
     Verifier
 }
 secret! {
@@ -71,18 +71,18 @@ secret! {
     IdToken
 }
 secret! {
-    /// What proves a client (RFC 7521).
+    /// A client assertion (RFC 7521).
     Assertion
 }
 secret! {
-    /// What a person stored by name, to be the value of a header.
+    /// A secret that the user stored by name, for use as a header value.
     StoredSecret
 }
 
 macro_rules! compared {
     ($name:ident) => {
         impl $name {
-            /// Compares without telling by its duration where a difference lies.
+            /// Compares in constant time.
             pub(crate) fn matches(&self, other: &str) -> bool {
                 self.expose().as_bytes().ct_eq(other.as_bytes()).into()
             }
@@ -98,7 +98,7 @@ mod tests {
     use super::State;
 
     #[test]
-    fn a_secret_shows_nothing_and_compares_whole() {
+    fn secret_has_no_debug_text_and_compares_whole() {
         let state = State::new("s3cret");
         assert!(!format!("{state:?}").contains("s3cret"));
         assert!(state.matches("s3cret"));

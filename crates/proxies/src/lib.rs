@@ -1,11 +1,11 @@
-//! Which proxy leads to a URL.
+//! Finds the proxy for a URL.
 //!
-//! Owns: the order in which the configuration, the environment and the operating system are
-//! asked. Does not own: the way through a proxy, which is the HTTP clients' affair.
+//! Owns: the precedence of the configuration, the environment and the operating system.
+//! Does not own: the connection through a proxy, which the HTTP clients open.
 //!
 //! This machine is never reached through a proxy, whatever the settings say.
 
-mod automatic;
+mod system;
 
 use std::sync::Arc;
 
@@ -14,19 +14,19 @@ use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use model::config::Proxy;
 use model::is_loopback_host;
 
-use automatic::{Answer, Automatic};
+use system::{ProxyDecision, SystemProxy};
 
-/// The proxies that a configuration chooses. Clones share what the system answered.
+/// The proxies of a configuration. Clones share the system's cached decisions.
 #[derive(Clone, Debug)]
 pub struct Proxies {
     set: Arc<Matcher>,
-    automatic: Option<Arc<Automatic>>,
+    system: Option<Arc<SystemProxy>>,
 }
 
 impl Proxies {
-    /// Those of `proxy`. Of the system's own, what the environment says of proxies counts alone if
-    /// it says anything; else what the system makes of its automatic configuration, if there is
-    /// one; else the proxy that is set there.
+    /// Creates the proxies of `proxy`. `system` means the proxy variables of the environment if
+    /// there are any, else the system's automatic configuration if there is one, else the proxy in
+    /// the system's settings.
     #[must_use]
     pub fn new(proxy: &Proxy) -> Self {
         let set = match proxy {
@@ -36,33 +36,33 @@ impl Proxies {
         };
         let asks = *proxy == Proxy::System && variable(&PROXIES).is_none();
         let spared = || variable(&["NO_PROXY", "no_proxy"]).unwrap_or_default();
-        let automatic = asks.then(|| Automatic::of_system(&spared())).flatten();
+        let system = asks.then(|| SystemProxy::of_system(&spared())).flatten();
         Self {
             set: Arc::new(set),
-            automatic: automatic.map(Arc::new),
+            system: system.map(Arc::new),
         }
     }
 
-    /// The proxy on the way to `destination`, if there is one.
+    /// Returns the proxy for `destination`, if there is one.
     ///
-    /// The system may run a script to know it. That is waited for five seconds at most, during
-    /// which a runtime with several threads goes on. What it answers holds for a minute, and serves
-    /// for ten while it is asked again.
+    /// The system may run a script to decide. This waits for it for up to five seconds, during
+    /// which other tasks of a multi-threaded runtime continue. A decision is fresh for a minute,
+    /// and is used for ten minutes while the system is asked again.
     #[must_use]
-    pub fn on_the_way_to(&self, destination: &Uri) -> Option<Intercept> {
+    pub fn proxy_for(&self, destination: &Uri) -> Option<Intercept> {
         if destination.host().is_none_or(is_loopback_host) {
             return None;
         }
-        let automatic = self.automatic.as_ref();
-        match automatic.map_or(Answer::Nothing, |automatic| automatic.answer(destination)) {
-            Answer::Nothing => self.set.intercept(destination),
-            Answer::Direct => None,
-            Answer::Through(proxy) => proxy.intercept(destination),
+        let system = self.system.as_ref();
+        match system.map_or(ProxyDecision::Nothing, |system| system.decide(destination)) {
+            ProxyDecision::Nothing => self.set.intercept(destination),
+            ProxyDecision::Direct => None,
+            ProxyDecision::Through(proxy) => proxy.intercept(destination),
         }
     }
 }
 
-/// The variables that name proxies, as [`Matcher`] reads them.
+/// The proxy variables that [`Matcher`] reads.
 const PROXIES: [&str; 6] = [
     "HTTPS_PROXY",
     "https_proxy",
@@ -72,7 +72,7 @@ const PROXIES: [&str; 6] = [
     "all_proxy",
 ];
 
-/// The first of these variables that is there and not empty.
+/// Returns the first of these variables that is set and not empty.
 fn variable(names: &[&str]) -> Option<String> {
     #[expect(
         clippy::disallowed_methods,
@@ -92,13 +92,13 @@ mod tests {
     use super::Proxies;
 
     #[test]
-    fn a_chosen_proxy_leads_everywhere_but_to_this_machine() {
+    fn configured_proxy_is_used_except_for_this_machine() {
         let chosen: Proxy = "http://proxy.example:3128".parse().unwrap();
         let proxies = Proxies::new(&chosen);
-        let far = proxies.on_the_way_to(&"https://far.example/".parse().unwrap());
+        let far = proxies.proxy_for(&"https://far.example/".parse().unwrap());
         assert_eq!(far.unwrap().uri().host(), Some("proxy.example"));
         for here in ["http://127.0.0.1:1/", "https://localhost/", "http://[::1]/"] {
-            let here = proxies.on_the_way_to(&here.parse().unwrap());
+            let here = proxies.proxy_for(&here.parse().unwrap());
             assert!(here.is_none());
         }
     }

@@ -1,4 +1,4 @@
-//! What is wrong with a server's certificate, and who can correct it.
+//! What is wrong with a server's certificate, and what the user can do.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use rustls::CertificateError;
 /// In seconds.
 const DAY: u64 = 24 * 60 * 60;
 
-/// Where a certificate authority is trusted from.
+/// The hint for a certificate authority that is not trusted.
 const TRUST: &str = "if it is your organisation's, install its certificate in the system, or name its PEM file in `extra_ca_files` under [bridge] of config.toml, then `postern bridge --replace --detach`";
 
 /// Why a certificate is not trusted. Its text has no hint.
@@ -15,27 +15,27 @@ const TRUST: &str = "if it is your organisation's, install its certificate in th
 pub enum CertificateFlaw {
     /// This computer trusts none of its issuers.
     UnknownIssuer,
-    /// This computer trusts an authority of the issuer's name, which has another key.
+    /// This computer trusts an authority with the issuer's name, but with another key.
     OtherKey,
-    /// It is the certificate of a certificate authority (`CA:TRUE`), and the server uses it itself.
+    /// The server uses the certificate of a certificate authority (`CA:TRUE`) as its own.
     AuthorityAsServer,
     /// It has no extensions, and so no names (X.509 version 1).
     Version1,
     /// It is for other hosts.
     WrongName {
-        /// The host that was asked.
+        /// The host of the request.
         asked: String,
-        /// The names and addresses that it is for; empty if it names none.
+        /// The names and addresses of the certificate, which may be none.
         names: Vec<String>,
     },
     /// It has expired.
     Expired {
-        /// How many days ago, if that is known.
+        /// The number of days since then, if it is known.
         days: Option<u64>,
     },
     /// It will be valid later.
     NotYetValid,
-    /// Anything else, in the words of the TLS library.
+    /// Another error of the TLS library.
     Other(String),
 }
 
@@ -73,8 +73,8 @@ impl From<&CertificateError> for CertificateFlaw {
 }
 
 impl CertificateFlaw {
-    /// Says what the user, or the server's administrators, can do. `extra_ca_files` is named only
-    /// where it helps.
+    /// Returns what the user or the server's administrators can do. Mentions `extra_ca_files` only
+    /// if it helps.
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
@@ -123,7 +123,7 @@ impl fmt::Display for CertificateFlaw {
     }
 }
 
-/// Returns the host in a name as webpki writes it, as in `DnsName("mcp.example")`.
+/// Returns the host of a name in webpki's syntax, as in `DnsName("mcp.example")`.
 fn host_in(name: &str) -> Option<String> {
     let (kind, rest) = name.split_once('(')?;
     let is_host = matches!(kind, "DnsName" | "IpAddress");

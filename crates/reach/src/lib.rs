@@ -1,7 +1,8 @@
-//! Reads why a request got no answer from the errors of the HTTP and TLS libraries.
+//! Finds out why a request got no response, from the errors of the HTTP and TLS libraries.
 //!
 //! Owns: the flaws of certificates, ports that do not speak TLS, names that do not resolve, and
-//! what the user can do about each. Does not own: the clients, and which error a failure becomes.
+//! the hints for each.
+//! Does not own: the clients, and the conversion to other errors.
 
 mod certificate;
 mod name;
@@ -12,10 +13,10 @@ use std::io;
 pub use certificate::CertificateFlaw;
 pub use name::UnknownName;
 
-/// Says what to do about a port that does not speak TLS, where the URL is https.
-pub const NOT_TLS_HINT: &str = "check the port; if the server is meant to speak plain HTTP, write http:// in its URL; elsewhere than on this machine everybody on the way can read and change what is sent then, and its entry in config.toml needs `allow_http = true`";
+/// The hint for a port that does not speak TLS, for an https URL.
+pub const NOT_TLS_HINT: &str = "check the port; if the server is meant to speak plain HTTP, write http:// in its URL; unless it is on this machine, others on the network can then read and change the traffic, and its entry in config.toml needs `allow_http = true`";
 
-/// What kept a request from its server.
+/// Why a request did not reach its server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Obstacle {
     /// The server's certificate is not trusted.
@@ -27,8 +28,8 @@ pub enum Obstacle {
 }
 
 impl Obstacle {
-    /// Finds the obstacle among the causes of the error of a request to `host`. Returns `None` for
-    /// every other error.
+    /// Finds the obstacle among the causes of an error of a request to `host`. Returns `None` for
+    /// other errors.
     #[must_use]
     pub fn find(error: &(dyn Error + 'static), host: &str) -> Option<Self> {
         if let Some(error) = cause::<rustls::Error>(error) {
@@ -42,7 +43,8 @@ impl Obstacle {
     }
 }
 
-/// Returns the causes of an error, outermost first. What an `io::Error` wraps is no source of it.
+/// Returns the causes of an error, the outermost first. Includes errors that an `io::Error` wraps,
+/// which are not its source.
 pub fn causes<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

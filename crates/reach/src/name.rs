@@ -24,7 +24,7 @@ const PRIVATE: &[&str] = &[
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownName {
     host: String,
-    /// What the resolver says.
+    /// The resolver's error.
     reason: String,
 }
 
@@ -40,7 +40,7 @@ impl UnknownName {
         })
     }
 
-    /// Says what the user can do.
+    /// Returns what the user can do.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match is_private(&self.host) {
@@ -57,8 +57,8 @@ impl fmt::Display for UnknownName {
     }
 }
 
-/// Returns whether only a private network knows the name: it has a single label, or its domain is
-/// one of private networks.
+/// Returns true if only a private network knows the name: it has a single label, or is in a
+/// private domain.
 fn is_private(host: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     if host.parse::<IpAddr>().is_ok() || model::is_loopback_host(&host) {

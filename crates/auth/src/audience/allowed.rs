@@ -10,16 +10,16 @@ use crate::entra::is_protocol_scope;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AllowedResources(Vec<Resource>);
 
-/// Scopes, parted by whether their resource is allowed.
+/// Scopes, divided by whether their resource is allowed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SortedScopes {
     pub(crate) allowed: Vec<String>,
-    /// They belong to another resource and are never asked for.
+    /// Scopes of other resources, which are never requested.
     pub(crate) foreign: Vec<String>,
 }
 
 impl AllowedResources {
-    /// Returns what the configuration names: the resource, and those of configured scopes.
+    /// Returns the resources of the configuration: its resource, and those of its scopes.
     pub(crate) fn configured(auth: &ServerAuth) -> Self {
         let (resource, scopes): (_, &[String]) = match auth {
             ServerAuth::Entra {
@@ -37,14 +37,14 @@ impl AllowedResources {
         allowed
     }
 
-    /// Adds one.
+    /// Adds a resource.
     pub(crate) fn add(&mut self, resource: Resource) {
         if !self.0.contains(&resource) {
             self.0.push(resource);
         }
     }
 
-    /// Returns the first: the one that bare scopes belong to.
+    /// Returns the first resource, to which bare scopes belong.
     pub(crate) fn first(&self) -> Option<&Resource> {
         self.0.first()
     }
@@ -53,8 +53,8 @@ impl AllowedResources {
         self.0.iter()
     }
 
-    /// Returns whether a scope may be asked for: a bare one, which gets the server's own resource,
-    /// or one whose resource is allowed to the letter.
+    /// Returns true if a scope may be requested: a bare one, which gets the server's own resource,
+    /// or one whose resource is allowed byte for byte.
     pub(crate) fn admits(&self, scope: &str) -> bool {
         is_scope(scope)
             && match resource_of(scope) {
@@ -63,7 +63,7 @@ impl AllowedResources {
             }
     }
 
-    /// Parts scopes by whether they may be asked for. Scopes about the sign-in itself are neither.
+    /// Divides scopes by whether they may be requested. Omits those of OpenID Connect.
     pub(crate) fn sort(&self, scopes: &[String]) -> SortedScopes {
         let scopes = scopes.iter().filter(|scope| !is_protocol_scope(scope));
         let (allowed, foreign) = scopes.cloned().partition(|scope| self.admits(scope));
@@ -71,13 +71,13 @@ impl AllowedResources {
     }
 }
 
-/// Returns whether a text is one scope (RFC 6749 §3.3), of a length that real ones have.
+/// Returns true if the text is one scope (RFC 6749 §3.3) of a realistic length.
 pub(super) fn is_scope(text: &str) -> bool {
     let is_allowed = |byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
     !text.is_empty() && text.len() <= MAX_LENGTH && text.bytes().all(is_allowed)
 }
 
-/// The longest scope, in bytes. An App ID URI has 255 at most.
+/// The maximum length of a scope, in bytes. An App ID URI has at most 255.
 const MAX_LENGTH: usize = 512;
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! What the user is asked before a server gets tokens for a resource, and what was approved.
+//! The approval of a resource: what the user is asked before a server gets tokens for it, and what
+//! the user approved.
 
 use model::{Issuer, Resource};
 
@@ -8,7 +9,7 @@ use crate::vault::{RecordKind, RecordName};
 /// A question to the user: may this server have tokens for this resource?
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Approval {
-    /// The server, as its user knows it.
+    /// The name of the server.
     pub server: String,
     /// The authorization server that issues the tokens.
     pub issuer: Issuer,
@@ -16,14 +17,14 @@ pub struct Approval {
     pub resource: Resource,
     /// The resource that was approved before, if the server asks for another one now.
     pub previous: Option<Resource>,
-    /// Whether the audience of the tokens has changed, or is that of another server.
+    /// The audience of the tokens, if it changed or is that of another server.
     pub audience: Option<AudienceChange>,
     pub(crate) key: PinKey,
-    /// Whether the resource comes from the server, and not from the configuration.
+    /// True if the server names the resource, and not the configuration.
     pub(crate) pins_resource: bool,
 }
 
-/// An audience (`aud`) that the user has to approve.
+/// An audience (`aud`) that the user must approve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AudienceChange {
     /// The audience that was approved before, if there was one.
@@ -34,7 +35,7 @@ pub struct AudienceChange {
     pub other_server: Option<String>,
 }
 
-/// What was approved is known by: the server's address, the issuer and the client.
+/// Identifies an approval: the server's URL, the issuer and the client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PinKey {
     pub(crate) server: String,
@@ -42,22 +43,22 @@ pub(crate) struct PinKey {
     pub(crate) client_id: String,
 }
 
-/// What was approved for one server, kept in the vault.
+/// What the user approved for one server. Stored in the vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pin {
     pub(crate) key: PinKey,
-    /// The resource that the user approved. `None` where the configuration names it.
+    /// The approved resource, or `None` if the configuration names it.
     pub(crate) resource: Option<Resource>,
     /// The audience of the tokens that the server may have.
     pub(crate) audience: Option<PinnedAudience>,
 }
 
-/// The audience of the first token that a server accepted, or of the one that the user approved
-/// since.
+/// The audience of the first token that a server accepted, or the one that the user approved
+/// later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PinnedAudience {
     pub(crate) audience: String,
-    /// The resource that the token was asked for. Another one has another audience.
+    /// The resource of the token. Another resource has another audience.
     pub(crate) resource: Resource,
 }
 
@@ -70,7 +71,7 @@ impl PinKey {
         }
     }
 
-    /// Returns where the pin lies in the vault.
+    /// Returns the name of its record in the vault.
     pub(crate) fn record(&self) -> RecordName {
         let parts = [&*self.server, self.issuer.as_str(), &*self.client_id];
         RecordName::new(RecordKind::Approval, &parts)
@@ -86,7 +87,7 @@ impl Pin {
         }
     }
 
-    /// Takes what the user approved. Another resource has another audience.
+    /// Records what the user approved. Another resource resets the audience.
     pub(crate) fn approve(&mut self, approval: &Approval) {
         if approval.pins_resource && self.resource.as_ref() != Some(&approval.resource) {
             self.resource = Some(approval.resource.clone());

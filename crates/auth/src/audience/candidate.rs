@@ -1,4 +1,4 @@
-//! The resource that a discovered server may ask its user for.
+//! Chooses the resource that a discovered server may ask its user for.
 
 use std::collections::BTreeSet;
 use std::iter;
@@ -13,10 +13,10 @@ use crate::entra::{is_guid, is_protocol_scope};
 /// Why a server may not ask for a resource.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CandidateError {
-    /// Its scopes name several.
+    /// Its scopes name several resources.
     #[error("asks for access to several resources: {}", shown(.0.iter()))]
     Several(Vec<String>),
-    /// It is Microsoft's own.
+    /// It is one of Microsoft's own.
     #[error("asks for access to `{resource}`, which is {owner}")]
     Microsoft {
         resource: Resource,
@@ -25,7 +25,7 @@ pub(crate) enum CandidateError {
     /// Another configured server uses it.
     #[error("asks for access to `{resource}`, which the server {server} uses")]
     Taken { resource: Resource, server: String },
-    /// It is no identifier that an application can have.
+    /// It is not an identifier that an application can have.
     #[error(
         "asks for access to `{}`, which is neither api://, https:// nor an application id",
         resource.as_str().escape_default()
@@ -33,13 +33,12 @@ pub(crate) enum CandidateError {
     Unusual { resource: Resource },
 }
 
-/// Returns the one resource that the metadata of a server names: that of its scopes, else what
-/// the server calls itself (RFC 9728 §2). The one that the user approved before stays, as long as it
-/// is among them.
+/// Returns the only resource that the metadata of a server names: that of its scopes, else its own
+/// (RFC 9728 §2). Prefers the one that the user approved before, if it is among them.
 ///
 /// # Errors
 ///
-/// [`CandidateError`], if the user must not be asked for it. `uses` returns whether a server uses
+/// [`CandidateError`], if the user must not be asked for it. `uses` returns true if a server uses
 /// a resource.
 pub(crate) fn candidate(
     described: &ProtectedResource,
@@ -49,7 +48,7 @@ pub(crate) fn candidate(
 ) -> Result<Resource, CandidateError> {
     let scopes = described.scopes.iter();
     let scopes = scopes.filter(|scope| !is_protocol_scope(scope));
-    // Bare scopes belong to the resource that the others name.
+    // Bare scopes belong to the resource of the other scopes.
     let mut named: BTreeSet<&str> = scopes.filter_map(|scope| resource_of(scope)).collect();
     let first = named.pop_first().unwrap_or(described.resource.as_str());
     let is_named = |one: &&Resource| one.as_str() == first || named.contains(one.as_str());
@@ -76,8 +75,8 @@ pub(crate) fn candidate(
     Ok(resource)
 }
 
-/// Returns whether an application of an organisation can be called that: an App ID URI, or an
-/// application id.
+/// Returns true if an application of an organisation can have this identifier: an App ID URI, or
+/// an application id.
 fn is_usual(resource: &str) -> bool {
     if !is_scope(resource) || resource.contains('#') {
         return false;
@@ -103,7 +102,7 @@ impl CandidateError {
     }
 }
 
-/// Returns foreign identifiers without anything that could steer a terminal.
+/// Returns untrusted identifiers without control characters.
 fn shown<'a>(resources: impl Iterator<Item = &'a String>) -> String {
     let resources = resources.map(|resource| resource.escape_default().to_string());
     resources.collect::<Vec<_>>().join(", ")

@@ -1,22 +1,22 @@
-//! The scopes that servers asked for and that belong to other resources.
+//! The scopes of other resources that servers asked for.
 //!
-//! They are dropped. The user hears of them, because an honest server does not ask for them.
+//! They are dropped. The user is informed, because an honest server does not ask for them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::identity::Target;
 
-/// Scopes of other resources, by the address of the server that named them.
+/// Scopes of other resources, by the URL of the server that named them.
 #[derive(Debug, Default)]
 pub(crate) struct ForeignScopes(Mutex<HashMap<String, BTreeSet<String>>>);
 
-/// The most scopes that are kept of one server, and the longest.
+/// The maximum number of scopes that are kept for one server, and their maximum length.
 const MAX_SCOPES: usize = 20;
 const MAX_LENGTH: usize = 200;
 
 impl ForeignScopes {
-    /// Records scopes that were dropped. Logs those that are new.
+    /// Records dropped scopes. Logs the new ones.
     pub(crate) fn record(&self, target: &Target, scopes: &[String]) {
         if scopes.is_empty() {
             return;
@@ -39,7 +39,7 @@ impl ForeignScopes {
         }
     }
 
-    /// Returns what was dropped for a server, in order.
+    /// Returns the dropped scopes of a server, sorted.
     pub(crate) fn of(&self, target: &Target) -> Vec<String> {
         let all = self.lock();
         let known = all.get(target.url.as_str());

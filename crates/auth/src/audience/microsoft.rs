@@ -1,11 +1,11 @@
-//! Resources of Microsoft's own: what no server of an organisation is.
+//! Microsoft's own resources, which no server of an organisation is.
 //!
-//! The list is of the APIs that hold an organisation's data or its cloud. It cannot be complete,
-//! so it is one defence among several: the user is asked about any other resource.
+//! The list has the APIs that hold an organisation's data or its cloud. It cannot be complete, so
+//! it is one defence among several: the user is asked about any other resource.
 
 use crate::entra::is_guid;
 
-/// What a resource is called whose name is not known.
+/// The name of a resource whose name is unknown.
 pub(crate) const UNNAMED: &str = "a resource of Microsoft's own";
 
 /// Applications, by their id.
@@ -73,13 +73,13 @@ const APPLICATIONS: [(&str, &str); 31] = [
     ),
 ];
 
-/// Ends of application ids that Microsoft keeps for its own.
+/// Suffixes of application ids that Microsoft reserves.
 const APPLICATION_SUFFIXES: [&str; 2] = [
     "-0000-0000-c000-000000000000",
     "-0000-0ff1-ce00-000000000000",
 ];
 
-/// Hosts, with everything below them.
+/// Hosts, including their subdomains.
 const HOSTS: [(&str, &str); 34] = [
     ("graph.microsoft.com", "Microsoft Graph"),
     ("graph.microsoft.us", "Microsoft Graph"),
@@ -117,7 +117,7 @@ const HOSTS: [(&str, &str); 34] = [
     ("visualstudio.com", UNNAMED),
 ];
 
-/// Domains of the clouds, below which customers have names too.
+/// Domains of the clouds that have subdomains of customers too.
 const CLOUDS: [&str; 5] = [
     "azure.com",
     "azure.us",
@@ -126,7 +126,7 @@ const CLOUDS: [&str; 5] = [
     "windowsazure.cn",
 ];
 
-/// Names below the clouds that are customers'.
+/// Domains of the clouds for customers.
 const CUSTOMERS: [&str; 3] = [
     "cloudapp.azure.com",
     "cloudapp.azure.us",
@@ -142,7 +142,7 @@ pub(crate) fn microsoft_resource(resource: &str) -> Option<&'static str> {
         .find_map(|prefix| lower.strip_prefix(prefix))
         .unwrap_or(&lower);
     let end = name.find(['/', ':', '?', '#']).unwrap_or(name.len());
-    // Entra adds the tenant to some audiences, as in `ID@TENANT`; a host may have a user name.
+    // Entra adds the tenant to some audiences, as in `ID@TENANT`. A host may have a user name.
     let (before, after) = name[..end].split_once('@').unwrap_or((&name[..end], ""));
     application(before).or_else(|| {
         let host = if after.is_empty() { before } else { after };
@@ -183,7 +183,7 @@ mod tests {
     use super::microsoft_resource;
 
     #[test]
-    fn microsoft_resource_is_known_in_every_form() {
+    fn microsoft_resource_is_recognised_in_every_form() {
         for (resource, name) in [
             ("https://graph.microsoft.com", "Microsoft Graph"),
             ("https://graph.microsoft.com/", "Microsoft Graph"),

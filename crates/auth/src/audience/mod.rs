@@ -1,17 +1,16 @@
-//! Which resources a server may have tokens for, where the authorization server grants by scope
-//! alone.
+//! Decides which resources a server may have tokens for, if the authorization server grants by
+//! scope alone.
 //!
-//! Entra names the resource in the scope and ignores or refuses `resource` (RFC 8707). Whatever
-//! puts a scope into a request therefore chooses the API that the token opens, and single sign-on
-//! completes such a sign-in without a click. So a server never chooses: its configuration does, or
-//! the user.
+//! Entra names the resource in the scope and ignores or refuses `resource` (RFC 8707). So whatever
+//! adds a scope to a request chooses the API of the token, and single sign-on completes such a
+//! sign-in without a click. Therefore a server never chooses: its configuration does, or the user.
 //!
 //! Owns: the resources that a server may use, the scopes that count, which resource a server may
-//! ask the user for, and what the user approved. Does not own: asking the user (`sign_in`), and
-//! keeping the answer (`token`).
+//! ask the user for, and what the user approved.
+//! Does not own: asking the user (`sign_in`), and storing the answer (`token`).
 //!
-//! Invariants: challenges and metadata never add a resource to the set. A resource of Microsoft's
-//! own, or one of another configured server, is never put to the user.
+//! Invariants: challenges and metadata never add a resource to the set. The user is never asked
+//! for one of Microsoft's own resources, or for that of another configured server.
 
 mod allowed;
 mod approval;
@@ -35,7 +34,7 @@ pub(crate) fn resource_of(scope: &str) -> Option<&str> {
     scope.rsplit_once('/').map(|(resource, _)| resource)
 }
 
-/// Returns whether two identifiers name the same resource. Entra ignores case, and takes an
+/// Returns true if two identifiers name the same resource. Entra ignores case, and accepts an
 /// application id with and without `api://`.
 pub(crate) fn is_same_resource(one: &str, other: &str) -> bool {
     normalized(one) == normalized(other)

@@ -9,16 +9,16 @@ use model::config::ServerAuth;
 use super::AllowedResources;
 use crate::identity::Target;
 
-/// A server as its user knows it.
+/// A configured server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfiguredServer {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its address, and how one signs in to it.
+    /// The URL, and how to sign in.
     pub target: Target,
 }
 
-/// All configured servers. A count of changes lets results be cached.
+/// All configured servers. The generation counter lets callers cache results.
 #[derive(Debug, Default)]
 pub(crate) struct ConfiguredServers {
     servers: Mutex<Arc<[ConfiguredServer]>>,
@@ -26,7 +26,7 @@ pub(crate) struct ConfiguredServers {
 }
 
 impl ConfiguredServers {
-    /// Takes the place of what was there.
+    /// Replaces the servers.
     pub(crate) fn set(&self, servers: Vec<ConfiguredServer>) {
         let mut current = self.lock();
         if **current != *servers {
@@ -35,7 +35,8 @@ impl ConfiguredServers {
         }
     }
 
-    /// Counts a change of what the user approved, after which nothing cached counts.
+    /// Increments the generation after a change of the approvals, which invalidates cached
+    /// results.
     pub(crate) fn bump(&self) {
         self.generation.fetch_add(1, Ordering::Release);
     }
@@ -48,14 +49,14 @@ impl ConfiguredServers {
         Arc::clone(&self.lock())
     }
 
-    /// Returns all servers at other addresses than `target`.
+    /// Returns all servers with another URL than `target`.
     pub(crate) fn others(&self, target: &Target) -> Vec<ConfiguredServer> {
         let all = self.all();
         let others = all.iter().filter(|server| server.target.url != target.url);
         others.cloned().collect()
     }
 
-    /// Returns the name of a server, or its address if it is in no configuration.
+    /// Returns the name of a server, or its URL if it is not configured.
     pub(crate) fn name_of(&self, target: &Target) -> String {
         let all = self.all();
         let same = all.iter().find(|server| server.target == *target);
@@ -66,8 +67,7 @@ impl ConfiguredServers {
         )
     }
 
-    /// Returns the authorization servers that the configuration names: authorities of Entra, and
-    /// others.
+    /// Returns the authorization servers of the configuration: Entra authorities, and others.
     pub(crate) fn issuers(&self) -> (Vec<Issuer>, Vec<Issuer>) {
         let all = self.all();
         let auths = || all.iter().map(|server| &server.target.auth);
@@ -88,7 +88,7 @@ impl ConfiguredServers {
 }
 
 impl ConfiguredServer {
-    /// Returns the resources that its configuration names.
+    /// Returns the resources of its configuration.
     pub(crate) fn resources(&self) -> AllowedResources {
         AllowedResources::configured(&self.target.auth)
     }

@@ -1,6 +1,6 @@
-//! What proves that a program is its client (RFC 6749 section 2.3, RFC 7521, RFC 7523).
+//! Client authentication for the client credentials grant (RFC 6749 §2.3, RFC 7521, RFC 7523).
 //!
-//! Invariant: secrets, keys and token files are read for each request and kept for none.
+//! Invariant: secrets, keys and token files are read for each request and never cached.
 
 use std::path::Path;
 
@@ -14,43 +14,46 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::plan::not_granted;
-use super::state::Failure;
+use super::state::ClientCredentialsError;
 use crate::discovery::AuthorizationServer;
 use crate::random;
 use crate::registration::{Client, SecretMethod};
 use crate::secret::{Assertion, ClientSecret};
 use crate::token::source::Source;
 
-/// RFC 7523 section 2.2.
+/// RFC 7523 §2.2.
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// How long an assertion is good, in seconds.
-const LIFE: u64 = 300;
+/// The lifetime of an assertion, in seconds.
+const ASSERTION_LIFETIME: u64 = 300;
 
-/// How the token endpoint takes a proof.
-pub(super) enum Manner {
-    /// As Entra does: a secret in the form; an assertion with the certificate's thumbprint.
+/// The client authentication method of the token endpoint.
+pub(super) enum ClientAuthMethod {
+    /// Entra's: a secret in the form, or an assertion with the certificate's thumbprint.
     Entra,
     /// A secret.
     Secret(SecretMethod),
-    /// `private_key_jwt`, signed by one of these where the server says which.
+    /// `private_key_jwt`, signed with one of these algorithms if the server names any.
     Assertion { algorithms: Option<Vec<String>> },
 }
 
-/// One proof, for one request.
-pub(super) struct Proof {
-    /// The client, with its secret if that is what proves it.
+/// The client authentication of one request.
+pub(super) struct ClientAuthentication {
+    /// The client, with its secret if it has one.
     pub(super) client: Client,
     assertion: Option<Assertion>,
 }
 
-impl Manner {
-    /// What the metadata says. Where it is silent, assertions are tried.
-    pub(super) fn of(server: &AuthorizationServer, proof: &MachineProof) -> Result<Self, String> {
-        match proof {
+impl ClientAuthMethod {
+    /// Chooses the method by the metadata. If the metadata names none, tries assertions.
+    pub(super) fn choose(
+        server: &AuthorizationServer,
+        credential: &MachineProof,
+    ) -> Result<Self, String> {
+        match credential {
             MachineProof::Secret(_) => SecretMethod::of(server)
                 .map(Self::Secret)
-                .ok_or_else(|| "its authorization server takes no client secret".to_owned()),
+                .ok_or_else(|| "its authorization server accepts no client secret".to_owned()),
             MachineProof::Certificate { .. } | MachineProof::TokenFile(_)
                 if server.client_authentication.is_none()
                     || server.offers_authentication("private_key_jwt") =>
@@ -60,30 +63,30 @@ impl Manner {
                 })
             }
             MachineProof::Certificate { .. } | MachineProof::TokenFile(_) => Err(
-                "its authorization server takes no signed assertion (private_key_jwt)".to_owned(),
+                "its authorization server accepts no signed assertion (private_key_jwt)".to_owned(),
             ),
         }
     }
 }
 
-impl Proof {
-    /// Looks the proof up, or makes it, for `audience`.
-    pub(super) async fn of(
+impl ClientAuthentication {
+    /// Reads the secret or token, or signs an assertion for `audience`.
+    pub(super) async fn new(
         source: &Source,
         config: &ClientCredentials,
-        manner: &Manner,
+        auth_method: &ClientAuthMethod,
         audience: &str,
         now: u64,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, ClientCredentialsError> {
         let assertion = match &config.proof {
             MachineProof::Secret(name) => {
-                return Self::by_secret(source, config, name, manner).await;
+                return Self::with_secret(source, config, name, auth_method).await;
             }
             MachineProof::TokenFile(path) => Assertion::new(read(path).await?.trim()),
             MachineProof::Certificate { cert, key } => {
                 let (cert, key) = (read(cert).await?, read(key).await?);
-                Signing::of(&cert, &key, manner)
-                    .and_then(|signing| signing.sign(&config.client_id, audience, now))
+                Signer::new(&cert, &key, auth_method)
+                    .and_then(|signer| signer.sign(&config.client_id, audience, now))
                     .map_err(|what| not_granted(&what))?
             }
         };
@@ -93,22 +96,22 @@ impl Proof {
         })
     }
 
-    async fn by_secret(
+    async fn with_secret(
         source: &Source,
         config: &ClientCredentials,
         name: &SecretName,
-        manner: &Manner,
-    ) -> Result<Self, Failure> {
-        let ledger = &source.ledger;
-        ledger.load().await.map_err(Failure::Vault)?;
-        let secret = ledger.secret(name).ok_or_else(|| {
+        auth_method: &ClientAuthMethod,
+    ) -> Result<Self, ClientCredentialsError> {
+        let store = &source.store;
+        store.load().await.map_err(ClientCredentialsError::Vault)?;
+        let secret = store.secret(name).ok_or_else(|| {
             not_granted(&format!(
                 "there is no secret `{name}`: store it with `postern secrets set {name}`"
             ))
         })?;
-        let method = match manner {
-            Manner::Secret(method) => *method,
-            Manner::Entra | Manner::Assertion { .. } => SecretMethod::Post,
+        let method = match auth_method {
+            ClientAuthMethod::Secret(method) => *method,
+            ClientAuthMethod::Entra | ClientAuthMethod::Assertion { .. } => SecretMethod::Post,
         };
         let secret = ClientSecret::new(secret.expose());
         Ok(Self {
@@ -117,7 +120,7 @@ impl Proof {
         })
     }
 
-    /// What goes into the form beside the client.
+    /// Returns the form parameters besides the client's.
     pub(super) fn parameters(&self) -> Vec<(&'static str, &str)> {
         let Some(assertion) = &self.assertion else {
             return Vec::new();
@@ -129,47 +132,49 @@ impl Proof {
     }
 }
 
-/// What signs.
-struct Signing {
+/// Signs assertions.
+struct Signer {
     key: EncodingKey,
     algorithm: Algorithm,
-    /// `x5t#S256`, which Entra finds the certificate by.
+    /// `x5t#S256`, by which Entra finds the certificate.
     thumbprint: Option<String>,
 }
 
-impl Signing {
-    fn of(cert: &str, key: &str, manner: &Manner) -> Result<Self, String> {
+impl Signer {
+    fn new(cert: &str, key: &str, auth_method: &ClientAuthMethod) -> Result<Self, String> {
         let thumbprint = || {
-            let der = der(cert).ok_or("the certificate is none in PEM")?;
+            let der = der(cert).ok_or("the certificate file contains no PEM certificate")?;
             let digest = digest(&SHA256, &der);
             Ok::<_, String>(BASE64_URL_SAFE_NO_PAD.encode(digest.as_ref()))
         };
-        let (key, fitting) = encoding_key(key.as_bytes())?;
-        match manner {
-            Manner::Entra if fitting.contains(&Algorithm::PS256) => Ok(Self {
+        let (key, algorithms) = encoding_key(key.as_bytes())?;
+        match auth_method {
+            ClientAuthMethod::Entra if algorithms.contains(&Algorithm::PS256) => Ok(Self {
                 key,
                 algorithm: Algorithm::PS256,
                 thumbprint: Some(thumbprint()?),
             }),
-            Manner::Entra => Err("Entra takes RSA keys alone".to_owned()),
-            Manner::Secret(_) | Manner::Assertion { algorithms: None } => Ok(Self {
-                key,
-                algorithm: fitting[0],
-                thumbprint: None,
-            }),
-            Manner::Assertion {
+            ClientAuthMethod::Entra => Err("Entra accepts RSA keys only".to_owned()),
+            ClientAuthMethod::Secret(_) | ClientAuthMethod::Assertion { algorithms: None } => {
+                Ok(Self {
+                    key,
+                    algorithm: algorithms[0],
+                    thumbprint: None,
+                })
+            }
+            ClientAuthMethod::Assertion {
                 algorithms: Some(offered),
             } => {
                 let is_offered = |algorithm: &&Algorithm| {
                     let name = format!("{algorithm:?}");
                     offered.contains(&name)
                 };
-                let algorithm = fitting.iter().rev().find(is_offered).copied();
+                let algorithm = algorithms.iter().rev().find(is_offered).copied();
                 Ok(Self {
                     key,
                     algorithm: algorithm.ok_or_else(|| {
                         format!(
-                            "its authorization server takes signatures by {}, which the key cannot make",
+                            "its authorization server accepts the signature algorithms {}, none of which fits the key",
                             offered.join(", ")
                         )
                     })?,
@@ -185,7 +190,7 @@ impl Signing {
         let claims = json!({
             "aud": audience, "iss": client_id, "sub": client_id,
             "jti": random::token(&mut random::fill),
-            "nbf": now, "iat": now, "exp": now + LIFE,
+            "nbf": now, "iat": now, "exp": now + ASSERTION_LIFETIME,
         });
         jsonwebtoken::encode(&header, &claims, &self.key)
             .map(Assertion::new)
@@ -193,14 +198,14 @@ impl Signing {
     }
 }
 
-/// The key, and what it can sign by, best first. What every server knows comes before what is
-/// better, for those that do not say.
+/// Parses the key. Returns it with its algorithms, the preferred one last. The first is the one
+/// that every server supports, for servers that name none.
 fn encoding_key(pem: &[u8]) -> Result<(EncodingKey, &'static [Algorithm]), String> {
     if let Ok(key) = EncodingKey::from_rsa_pem(pem) {
         return Ok((key, &[Algorithm::RS256, Algorithm::PS256]));
     }
     if let Ok(key) = EncodingKey::from_ec_pem(pem) {
-        // A curve is known by what it can sign by.
+        // A key signs with the algorithm of its curve only.
         let signs = jsonwebtoken::encode(&Header::new(Algorithm::ES256), &json!({}), &key).is_ok();
         return Ok((
             key,
@@ -213,17 +218,17 @@ fn encoding_key(pem: &[u8]) -> Result<(EncodingKey, &'static [Algorithm]), Strin
     }
     match EncodingKey::from_ed_pem(pem) {
         Ok(key) => Ok((key, &[Algorithm::EdDSA])),
-        Err(_) => Err("the key is no RSA key in PEM, and no other one in PKCS #8".to_owned()),
+        Err(_) => Err("the key is neither PEM RSA nor PKCS #8".to_owned()),
     }
 }
 
-async fn read(path: &Path) -> Result<Zeroizing<String>, Failure> {
+async fn read(path: &Path) -> Result<Zeroizing<String>, ClientCredentialsError> {
     let read = tokio::fs::read_to_string(path).await;
     read.map(Zeroizing::new)
         .map_err(|error| not_granted(&format!("{} cannot be read: {error}", path.display())))
 }
 
-/// The bytes of the first certificate of a PEM text.
+/// Returns the bytes of the first certificate in a PEM text.
 fn der(pem: &str) -> Option<Vec<u8>> {
     let (_, rest) = pem.split_once("-----BEGIN CERTIFICATE-----")?;
     let (body, _) = rest.split_once("-----END CERTIFICATE-----")?;

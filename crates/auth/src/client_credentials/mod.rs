@@ -1,9 +1,9 @@
-//! Programs that sign in as themselves (RFC 6749 section 4.4): no person, no browser, no refresh
-//! token.
+//! The client credentials grant (RFC 6749 §4.4): no user, no browser, no refresh token.
 //!
-//! Owns: the tokens, in memory, for whoever can prove itself can have another one; when they are
-//! renewed; what a refusal means.
-//! Does not own: the proof, which stays where the configuration says and is looked up each time.
+//! Owns: the tokens, which stay in memory because the client can always request new ones, when
+//! they are refreshed, and what an OAuth error means.
+//! Does not own: the credential, which stays where the configuration says and is read for each
+//! request.
 
 mod authentication;
 mod plan;
@@ -16,34 +16,33 @@ use model::EndpointUrl;
 use model::config::ClientCredentials;
 
 use self::plan::Plan;
-pub(crate) use self::plan::find_out;
-use self::state::{Failure, Look, State};
+pub(crate) use self::plan::discover_issuer;
+use self::state::{ClientCredentialsError, State, TokenStatus};
 use crate::account::Account;
 use crate::error::AuthorizationError;
-use crate::http::Side;
+use crate::http::NetworkZone;
 use crate::identity::{Authorization, Target};
 use crate::token::source::Source;
 
-/// The programs that this one is to servers.
+/// The tokens of all targets with client credentials.
 #[derive(Default)]
-pub(crate) struct Machines(Mutex<HashMap<String, Arc<Machine>>>);
+pub(crate) struct TokenCache(Mutex<HashMap<String, Arc<CachedToken>>>);
 
-/// What it means where `target` takes no token that its program is given.
+/// Returns the error for a `target` that refuses every token of its client.
 pub(crate) fn keeps_refusing(target: &Target) -> AuthorizationError {
-    Failure::keeps_refusing().about(target)
+    ClientCredentialsError::keeps_refusing().for_server(target)
 }
 
 #[derive(Default)]
-struct Machine {
+struct CachedToken {
     state: Mutex<State>,
-    /// Held by whoever asks for a token.
-    flight: Arc<tokio::sync::Mutex<Option<Plan>>>,
+    /// Held during a token request.
+    refresh_lock: Arc<tokio::sync::Mutex<Option<Plan>>>,
 }
 
-impl Machines {
-    /// What to send now to `server`, which takes the tokens of `target`. A token is asked for five
-    /// minutes before the end of the last one, which serves meanwhile, by one caller however many
-    /// there are.
+impl TokenCache {
+    /// Returns the authorization for `server`, which takes the tokens of `target`. Five minutes
+    /// before its expiry one caller requests a new token in the background.
     pub(crate) async fn authorization(
         &self,
         source: &Source,
@@ -52,121 +51,134 @@ impl Machines {
         server: &EndpointUrl,
         config: &ClientCredentials,
     ) -> Result<Authorization, AuthorizationError> {
-        let machine = self.named(name);
-        match machine.state().look(server, source.clock.unix()) {
-            Look::Fresh(authorization) => return Ok(authorization),
-            Look::Ageing(authorization) => {
-                Arc::clone(&machine).ask_beside(source, target, config);
+        let cached = self.entry(name);
+        match cached.state().status(server, source.clock.unix()) {
+            TokenStatus::Fresh(authorization) => return Ok(authorization),
+            TokenStatus::Expiring(authorization) => {
+                Arc::clone(&cached).refresh_in_background(source, target, config);
                 return Ok(authorization);
             }
-            Look::Failed(failure) => return Err(failure.about(target)),
-            Look::Due => {}
+            TokenStatus::Failed(error) => return Err(error.for_server(target)),
+            TokenStatus::Missing => {}
         }
-        let given = machine.wait_for(source, target, server, config).await;
-        given.map_err(|failure| failure.about(target))
+        let given = cached.wait_for_token(source, target, server, config).await;
+        given.map_err(|error| error.for_server(target))
     }
 
-    /// Takes note that `server` refused a token of `target`, unless there is a newer one.
+    /// Records that `server` refused a token of `target`. Ignores it if there is a newer token.
     pub(crate) fn refused(&self, target: &Target, server: &EndpointUrl, serial: u64, now: u64) {
         self.of(target).state().refused(server, serial, now);
     }
 
-    /// Who the program is there, once it was given a token.
+    /// Returns the account of the client, or `None` if it got no token yet.
     pub(crate) fn account(&self, target: &Target) -> Option<Account> {
         self.of(target).state().account()
     }
 
-    /// Where its consents are listed, and who names that, once it was given a token.
-    pub(crate) async fn consents_endpoint(&self, target: &Target) -> Option<(EndpointUrl, Side)> {
-        let machine = self.of(target);
-        let plan = machine.flight.lock().await;
+    /// Returns the consents endpoint and the zone of the server that names it, or `None` if the
+    /// client got no token yet.
+    pub(crate) async fn consents_endpoint(
+        &self,
+        target: &Target,
+    ) -> Option<(EndpointUrl, NetworkZone)> {
+        let cached = self.of(target);
+        let plan = cached.refresh_lock.lock().await;
         plan.as_ref().and_then(Plan::consents_endpoint)
     }
 
-    fn of(&self, target: &Target) -> Arc<Machine> {
-        self.named(&target.name())
+    fn of(&self, target: &Target) -> Arc<CachedToken> {
+        self.entry(&target.name())
     }
 
-    fn named(&self, target: &str) -> Arc<Machine> {
-        let mut machines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = machines.get(target) {
+    fn entry(&self, target: &str) -> Arc<CachedToken> {
+        let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = tokens.get(target) {
             return Arc::clone(known);
         }
-        Arc::clone(machines.entry(target.to_owned()).or_default())
+        Arc::clone(tokens.entry(target.to_owned()).or_default())
     }
 }
 
-impl Machine {
+impl CachedToken {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn wait_for(
+    async fn wait_for_token(
         &self,
         source: &Source,
         target: &Target,
         server: &EndpointUrl,
         config: &ClientCredentials,
-    ) -> Result<Authorization, Failure> {
-        let mut plan = self.flight.lock().await;
-        // Somebody else may have asked meanwhile.
-        match self.state().look(server, source.clock.unix()) {
-            Look::Fresh(authorization) | Look::Ageing(authorization) => return Ok(authorization),
-            Look::Failed(failure) => return Err(failure),
-            Look::Due => {}
+    ) -> Result<Authorization, ClientCredentialsError> {
+        let mut plan = self.refresh_lock.lock().await;
+        // Another caller may have requested a token meanwhile.
+        match self.state().status(server, source.clock.unix()) {
+            TokenStatus::Fresh(authorization) | TokenStatus::Expiring(authorization) => {
+                return Ok(authorization);
+            }
+            TokenStatus::Failed(error) => return Err(error),
+            TokenStatus::Missing => {}
         }
-        self.ask_for(&mut plan, source, target, config).await
+        self.request_token(&mut plan, source, target, config).await
     }
 
-    /// Asks for a token on a task of its own, unless one is being asked for already.
-    fn ask_beside(self: Arc<Self>, source: &Source, target: &Target, config: &ClientCredentials) {
-        let Ok(mut plan) = Arc::clone(&self.flight).try_lock_owned() else {
+    /// Requests a token in a task of its own, unless a request is in progress.
+    fn refresh_in_background(
+        self: Arc<Self>,
+        source: &Source,
+        target: &Target,
+        config: &ClientCredentials,
+    ) {
+        let Ok(mut plan) = Arc::clone(&self.refresh_lock).try_lock_owned() else {
             return;
         };
         let (source, target, config) = (source.clone(), target.clone(), config.clone());
-        source.renewals.clone().spawn(async move {
-            if self.state().is_due(source.clock.unix()) {
-                // What it came to is kept for those who ask next.
-                let _ = self.ask_for(&mut plan, &source, &target, &config).await;
+        source.token_requests.clone().spawn(async move {
+            if self.state().needs_refresh(source.clock.unix()) {
+                // The state keeps the outcome for the next callers.
+                let _ = self
+                    .request_token(&mut plan, &source, &target, &config)
+                    .await;
             }
         });
     }
 
-    async fn ask_for(
+    async fn request_token(
         &self,
         plan: &mut Option<Plan>,
         source: &Source,
         target: &Target,
         config: &ClientCredentials,
-    ) -> Result<Authorization, Failure> {
-        let asked = self.ask(plan, source, target, config).await;
+    ) -> Result<Authorization, ClientCredentialsError> {
+        let asked = self.request(plan, source, target, config).await;
         if asked.is_err() {
-            // What was found out may be what is wrong.
+            // The error may come from an outdated plan.
             *plan = None;
         }
         let now = source.clock.unix();
         let mut state = self.state();
         match asked {
             Ok((tokens, account)) => Ok(state.accept(tokens, account)),
-            Err(failure) => {
-                state.suffer(&failure, now);
-                Err(failure)
+            Err(error) => {
+                state.record_error(&error, now);
+                Err(error)
             }
         }
     }
 
-    async fn ask(
+    async fn request(
         &self,
         plan: &mut Option<Plan>,
         source: &Source,
         target: &Target,
         config: &ClientCredentials,
-    ) -> Result<(crate::token::Tokens, Account), Failure> {
+    ) -> Result<(crate::token::Tokens, Account), ClientCredentialsError> {
         let plan = match plan {
             Some(plan) => plan,
             None => plan.insert(Plan::make(source, target, config).await?),
         };
-        let tokens = plan.ask(source, config).await?;
+        let tokens = plan.request(source, config).await?;
         Ok((tokens, plan.account(config)))
     }
 }

@@ -1,47 +1,51 @@
-//! Where a program asks for its token, and for what.
+//! Where and for what the client requests its token.
 
 use model::config::{ClientCredentials, MachineIssuer};
 use model::{EndpointUrl, Issuer, Resource};
 
-use super::authentication::{Manner, Proof};
-use super::state::Failure;
+use super::authentication::{ClientAuthMethod, ClientAuthentication};
+use super::state::ClientCredentialsError;
 use crate::account::{Account, AccountKey};
 use crate::discovery::{AuthorizationServer, Challenge, Discovered, Discovery, KnownIssuers};
 use crate::entra;
 use crate::error::SignInError;
 use crate::explanation::Explanation;
-use crate::http::Side;
+use crate::http::NetworkZone;
 use crate::identity::Target;
 use crate::token::Tokens;
-use crate::token::endpoint::{Away, EndpointError, Token, issued};
-use crate::token::form::{ask, proven};
+use crate::token::endpoint::{EndpointError, Token, Unavailable, issued};
+use crate::token::form::{form_request, send_json};
 use crate::token::source::Source;
 
-/// What to do if the configuration is what is wrong.
-const CHECK: &str = "check the client id, the proof, the scopes and the resource of this server, and what the authorization server knows of them";
+/// The hint for an error of the configuration.
+const CHECK: &str = "check the client id, the credential, the scopes and the resource of this server, and the client's registration at the authorization server";
 
-/// What was found out.
+/// The result of discovery.
 pub(super) struct Plan {
     issuer: Issuer,
     token_endpoint: EndpointUrl,
-    manner: Manner,
+    auth_method: ClientAuthMethod,
     resource: Option<Resource>,
     scopes: Vec<String>,
     consents_endpoint: Option<EndpointUrl>,
-    side: Side,
+    zone: NetworkZone,
 }
 
 impl Plan {
-    /// Finds out and decides.
+    /// Discovers the authorization server and chooses the request.
     pub(super) async fn make(
         source: &Source,
         target: &Target,
         config: &ClientCredentials,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, ClientCredentialsError> {
         if target.url.is_exposed() {
-            return Err(not_granted("a token could be read on its way there"));
+            return Err(not_granted(
+                "its URL is not https, so a token could be read in transit",
+            ));
         }
-        let (issuer, found) = find_out(source, target, config).await.map_err(found_out)?;
+        let (issuer, found) = discover_issuer(source, target, config)
+            .await
+            .map_err(discovery_error)?;
         let issuers = KnownIssuers::new(source, target);
         match &config.issuer {
             MachineIssuer::Entra { resource, .. } => {
@@ -63,11 +67,11 @@ impl Plan {
     ) -> Self {
         Self {
             issuer,
-            manner: Manner::Entra,
-            scopes: entra::for_program(&config.scopes, resource),
+            auth_method: ClientAuthMethod::Entra,
+            scopes: entra::without_sign_in_scopes(&config.scopes, resource),
             resource: None,
             consents_endpoint: server.consents_endpoint,
-            side: server.side,
+            zone: server.zone,
             token_endpoint: server.token_endpoint,
         }
     }
@@ -78,10 +82,10 @@ impl Plan {
         resource: Option<Resource>,
         config: &ClientCredentials,
         is_entra: bool,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, ClientCredentialsError> {
         let server = found.authorization_server;
         if is_entra {
-            // The scope alone says what the token opens, and there is no user to approve it.
+            // Only the scope determines the audience, and there is no user to approve it.
             let resource = resource.ok_or_else(|| unnamed_resource(&issuer))?;
             return Ok(Self::entra(server, issuer, &resource, config));
         }
@@ -93,28 +97,32 @@ impl Plan {
             .unwrap_or_default();
         let resource = resource.or_else(|| described.as_ref().map(|known| known.resource.clone()));
         Ok(Self {
-            manner: Manner::of(&server, &config.proof).map_err(|what| not_granted(&what))?,
+            auth_method: ClientAuthMethod::choose(&server, &config.proof)
+                .map_err(|what| not_granted(&what))?,
             scopes: scopes.to_vec(),
             consents_endpoint: server.consents_endpoint,
-            side: server.side,
+            zone: server.zone,
             token_endpoint: server.token_endpoint,
             resource,
             issuer,
         })
     }
 
-    /// Asks for a token.
-    pub(super) async fn ask(
+    /// Requests a token.
+    pub(super) async fn request(
         &self,
         source: &Source,
         config: &ClientCredentials,
-    ) -> Result<Tokens, Failure> {
-        let audience = match &self.manner {
-            Manner::Entra => self.token_endpoint.url().as_str(),
-            Manner::Secret(_) | Manner::Assertion { .. } => self.issuer.as_str(),
+    ) -> Result<Tokens, ClientCredentialsError> {
+        let audience = match &self.auth_method {
+            ClientAuthMethod::Entra => self.token_endpoint.url().as_str(),
+            ClientAuthMethod::Secret(_) | ClientAuthMethod::Assertion { .. } => {
+                self.issuer.as_str()
+            }
         };
         let now = source.clock.unix();
-        let proof = Proof::of(source, config, &self.manner, audience, now).await?;
+        let authentication =
+            ClientAuthentication::new(source, config, &self.auth_method, audience, now).await?;
         let scope = self.scopes.join(" ");
         let mut form = vec![("grant_type", "client_credentials")];
         if !scope.is_empty() {
@@ -123,30 +131,31 @@ impl Plan {
         if let Some(resource) = &self.resource {
             form.push(("resource", resource.as_str()));
         }
-        form.extend(proof.parameters());
-        let http = source.clients.named_from(self.side);
-        let request = proven(http, &self.token_endpoint, &proof.client, form);
+        form.extend(authentication.parameters());
+        let http = source.clients.client_for(self.zone);
+        let request = form_request(http, &self.token_endpoint, &authentication.client, form);
         let refused = |error| self.refused(error, config);
-        let token: Token = ask(request).await.map_err(refused)?;
+        let token: Token = send_json(request).await.map_err(refused)?;
         Ok(issued(&token, now).map_err(refused)?.tokens)
     }
 
-    fn refused(&self, error: EndpointError, config: &ClientCredentials) -> Failure {
-        match error.refusal() {
-            Ok(refusal) => {
-                let explanation = Explanation::of(&refusal, &self.issuer, &config.client_id);
+    fn refused(&self, error: EndpointError, config: &ClientCredentials) -> ClientCredentialsError {
+        match error.oauth_error() {
+            Ok(oauth_error) => {
+                let explanation =
+                    Explanation::from_error(&oauth_error, &self.issuer, &config.client_id);
                 let is_known =
                     explanation.number.is_some() || explanation.error != "invalid_client";
-                Failure::NotGranted {
+                ClientCredentialsError::NotGranted {
                     reason: explanation.what.to_string(),
                     hint: if is_known { explanation.todo } else { CHECK },
                     explanation: Some(explanation),
                 }
             }
-            Err(Away {
+            Err(Unavailable {
                 reason,
                 retry_after,
-            }) => Failure::Unreachable {
+            }) => ClientCredentialsError::Unreachable {
                 issuer: self.issuer.to_string(),
                 reason,
                 retry_after,
@@ -154,12 +163,12 @@ impl Plan {
         }
     }
 
-    /// Where consents are listed, and who names that.
-    pub(super) fn consents_endpoint(&self) -> Option<(EndpointUrl, Side)> {
-        Some((self.consents_endpoint.clone()?, self.side))
+    /// Returns the consents endpoint and the zone of the server that names it.
+    pub(super) fn consents_endpoint(&self) -> Option<(EndpointUrl, NetworkZone)> {
+        Some((self.consents_endpoint.clone()?, self.zone))
     }
 
-    /// The program, as the authorization server knows it.
+    /// Returns the client as an account of the authorization server.
     pub(super) fn account(&self, config: &ClientCredentials) -> Account {
         Account {
             key: AccountKey {
@@ -174,8 +183,9 @@ impl Plan {
     }
 }
 
-/// Who issues the tokens: whom the configuration names, else whom the server does.
-pub(crate) async fn find_out(
+/// Discovers the issuer of the tokens: the one in the configuration, else the one that the server
+/// names.
+pub(crate) async fn discover_issuer(
     source: &Source,
     target: &Target,
     config: &ClientCredentials,
@@ -188,49 +198,49 @@ pub(crate) async fn find_out(
     match &config.issuer {
         MachineIssuer::Entra { authority, .. } => {
             let found = Discovered {
-                authorization_server: discovery.of_entra(authority).await?,
+                authorization_server: discovery.fetch_entra_metadata(authority).await?,
                 resource: None,
                 challenge: Challenge::default(),
             };
             Ok((authority.clone(), found))
         }
         MachineIssuer::Discovered { .. } => {
-            let found = discovery.of_server(None, |_| true).await?;
+            let found = discovery.discover(None, |_| true).await?;
             Ok((found.authorization_server.issuer.issuer(), found))
         }
     }
 }
 
-pub(super) fn not_granted(reason: &str) -> Failure {
-    Failure::NotGranted {
+pub(super) fn not_granted(reason: &str) -> ClientCredentialsError {
+    ClientCredentialsError::NotGranted {
         reason: reason.to_owned(),
         hint: CHECK,
         explanation: None,
     }
 }
 
-fn unnamed_resource(issuer: &Issuer) -> Failure {
-    Failure::NotGranted {
+fn unnamed_resource(issuer: &Issuer) -> ClientCredentialsError {
+    ClientCredentialsError::NotGranted {
         reason: format!("{issuer} grants by scope, and the configuration names no resource"),
         hint: "add `authority` and `resource` to the `auth` of this server in config.toml",
         explanation: None,
     }
 }
 
-fn unreachable(issuer: String, reason: String) -> Failure {
-    Failure::Unreachable {
+fn unreachable(issuer: String, reason: String) -> ClientCredentialsError {
+    ClientCredentialsError::Unreachable {
         issuer,
         reason,
         retry_after: None,
     }
 }
 
-fn found_out(error: SignInError) -> Failure {
+fn discovery_error(error: SignInError) -> ClientCredentialsError {
     match error {
         SignInError::Unreachable { server, reason } => unreachable(server, reason),
         SignInError::Untrusted { server, flaw } => unreachable(server, flaw.to_string()),
         SignInError::UnknownName { server, name } => unreachable(server, name.to_string()),
-        SignInError::Vault(error) => Failure::Vault(error),
+        SignInError::Vault(error) => ClientCredentialsError::Vault(error),
         other => {
             let text = other.to_string();
             let reason = text.split("; hint: ").next().unwrap_or_default();

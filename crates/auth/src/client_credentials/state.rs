@@ -1,4 +1,4 @@
-//! The token of one program at one server, and whether to ask for another. No I/O.
+//! The state of the token for one target. No I/O.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,54 +11,54 @@ use crate::explanation::Explanation;
 use crate::identity::{Authorization, Target};
 use crate::token::Tokens;
 use crate::token::grant_entry::{header, next_serial};
-use crate::token::pause::{AFTER_FAULT, AFTER_REFUSAL};
+use crate::token::pause::{AFTER_REFUSAL, AFTER_UNREACHABLE};
 use crate::token::refused::Refused;
 use crate::vault::VaultError;
 
-/// What is held, and until when nobody asks for another.
+/// The current token, and the backoff after an error.
 #[derive(Default)]
 pub(super) struct State {
-    held: Option<Held>,
-    hold: Option<Hold>,
-    /// What single endpoints refused, by URL.
+    token: Option<HeldToken>,
+    backoff: Option<Backoff>,
+    /// The tokens that single endpoints refused, by URL.
     refused: HashMap<String, Refused>,
 }
 
-struct Held {
+struct HeldToken {
     tokens: Tokens,
     account: Account,
     serial: u64,
 }
 
-struct Hold {
+struct Backoff {
     until: u64,
-    failure: Failure,
+    error: ClientCredentialsError,
 }
 
-/// What a look shows.
-pub(super) enum Look {
-    /// Use this.
+/// The status of the token.
+pub(super) enum TokenStatus {
+    /// Use it.
     Fresh(Authorization),
-    /// Use this, and ask for another one beside it.
-    Ageing(Authorization),
-    /// Nothing will do now.
-    Failed(Failure),
-    /// Ask for a token.
-    Due,
+    /// Use it, and request another one in the background.
+    Expiring(Authorization),
+    /// There is no token, and none can be requested now.
+    Failed(ClientCredentialsError),
+    /// Request a token.
+    Missing,
 }
 
 /// Why there is no token.
 #[derive(Clone, Debug)]
-pub(super) enum Failure {
+pub(super) enum ClientCredentialsError {
     /// Try again later.
     Unreachable {
         issuer: String,
         reason: String,
         retry_after: Option<Duration>,
     },
-    /// Its secret cannot be read, for now.
+    /// The secret cannot be read now.
     Vault(VaultError),
-    /// Somebody has to do something.
+    /// The configuration or the client's registration must be changed.
     NotGranted {
         reason: String,
         hint: &'static str,
@@ -67,83 +67,88 @@ pub(super) enum Failure {
 }
 
 impl State {
-    pub(super) fn look(&self, server: &EndpointUrl, now: u64) -> Look {
-        let hold = self.hold.as_ref().filter(|hold| now < hold.until);
-        if let Some(held) = self.usable_by(server, now) {
-            return match held.tokens.is_due(now) && hold.is_none() {
-                true => Look::Ageing(held.authorization()),
-                false => Look::Fresh(held.authorization()),
+    pub(super) fn status(&self, server: &EndpointUrl, now: u64) -> TokenStatus {
+        let backoff = self.backoff.as_ref().filter(|backoff| now < backoff.until);
+        if let Some(token) = self.usable_by(server, now) {
+            return match token.tokens.needs_refresh(now) && backoff.is_none() {
+                true => TokenStatus::Expiring(token.authorization()),
+                false => TokenStatus::Fresh(token.authorization()),
             };
         }
         if self
             .refused_by(server)
             .is_some_and(|known| known.is_paused(now))
         {
-            return Look::Failed(Failure::keeps_refusing());
+            return TokenStatus::Failed(ClientCredentialsError::keeps_refusing());
         }
-        match hold {
-            Some(hold) if hold.failure.lasts() => Look::Failed(hold.failure.clone()),
-            Some(_) | None => Look::Due,
+        match backoff {
+            Some(backoff) if backoff.error.is_persistent() => {
+                TokenStatus::Failed(backoff.error.clone())
+            }
+            Some(_) | None => TokenStatus::Missing,
         }
     }
 
-    /// Whether another token should be asked for while this one can be used.
-    pub(super) fn is_due(&self, now: u64) -> bool {
-        let is_held = self.hold.as_ref().is_some_and(|hold| now < hold.until);
-        let held = self.held.as_ref();
-        held.is_some_and(|held| held.tokens.is_due(now)) && !is_held
+    /// Returns true if another token should be requested while this one is valid.
+    pub(super) fn needs_refresh(&self, now: u64) -> bool {
+        let is_backing_off = self
+            .backoff
+            .as_ref()
+            .is_some_and(|backoff| now < backoff.until);
+        let token = self.token.as_ref();
+        token.is_some_and(|token| token.tokens.needs_refresh(now)) && !is_backing_off
     }
 
     fn refused_by(&self, server: &EndpointUrl) -> Option<&Refused> {
         self.refused.get(server.as_str())
     }
 
-    fn usable_by(&self, server: &EndpointUrl, now: u64) -> Option<&Held> {
-        self.held.as_ref().filter(|held| {
+    fn usable_by(&self, server: &EndpointUrl, now: u64) -> Option<&HeldToken> {
+        self.token.as_ref().filter(|token| {
             let known = self.refused_by(server);
-            !held.tokens.is_over(now) && known.is_none_or(|known| !known.covers(held.serial))
+            !token.tokens.has_expired(now) && known.is_none_or(|known| !known.covers(token.serial))
         })
     }
 
     pub(super) fn accept(&mut self, tokens: Tokens, account: Account) -> Authorization {
-        self.hold = None;
-        let held = Held {
+        self.backoff = None;
+        let token = HeldToken {
             tokens,
             account,
             serial: next_serial(),
         };
-        self.held.insert(held).authorization()
+        self.token.insert(token).authorization()
     }
 
-    /// Takes a failure.
-    pub(super) fn suffer(&mut self, failure: &Failure, now: u64) {
-        let wait = match &failure {
-            Failure::Unreachable { retry_after, .. } => {
-                retry_after.map_or(AFTER_FAULT, |wait| wait.as_secs())
+    /// Records an error, and starts its backoff.
+    pub(super) fn record_error(&mut self, error: &ClientCredentialsError, now: u64) {
+        let wait = match &error {
+            ClientCredentialsError::Unreachable { retry_after, .. } => {
+                retry_after.map_or(AFTER_UNREACHABLE, |wait| wait.as_secs())
             }
-            Failure::Vault(_) => AFTER_FAULT,
-            Failure::NotGranted { .. } => AFTER_REFUSAL,
+            ClientCredentialsError::Vault(_) => AFTER_UNREACHABLE,
+            ClientCredentialsError::NotGranted { .. } => AFTER_REFUSAL,
         };
-        self.hold = Some(Hold {
+        self.backoff = Some(Backoff {
             until: now + wait,
-            failure: failure.clone(),
+            error: error.clone(),
         });
     }
 
-    /// The server refused a token: another one is asked for, once.
+    /// Records that the server refused the token. Another one is requested once.
     pub(super) fn refused(&mut self, server: &EndpointUrl, serial: u64, now: u64) {
-        if let Some(held) = self.held.as_ref().filter(|held| held.serial == serial) {
+        if let Some(token) = self.token.as_ref().filter(|token| token.serial == serial) {
             let known = self.refused.entry(server.as_str().to_owned());
-            known.or_default().record(serial, &held.tokens, now);
+            known.or_default().record(serial, &token.tokens, now);
         }
     }
 
     pub(super) fn account(&self) -> Option<Account> {
-        self.held.as_ref().map(|held| held.account.clone())
+        self.token.as_ref().map(|token| token.account.clone())
     }
 }
 
-impl Held {
+impl HeldToken {
     fn authorization(&self) -> Authorization {
         Authorization {
             header: header(&self.tokens),
@@ -153,18 +158,18 @@ impl Held {
     }
 }
 
-impl Failure {
-    /// The server takes no token.
+impl ClientCredentialsError {
+    /// Returns the error for a server that refuses every token.
     pub(super) fn keeps_refusing() -> Self {
         Self::NotGranted {
-            reason: "the server refuses the tokens that this program is given".to_owned(),
-            hint: "check the scopes and the resource of this server, and ask who runs it to give the client access",
+            reason: "the server refuses the tokens that Postern gets for it".to_owned(),
+            hint: "check the scopes and the resource of this server, and ask its administrator to give the client access",
             explanation: None,
         }
     }
 
-    /// Whether it is worth nothing to ask again at once. A network may be back at any time.
-    fn lasts(&self) -> bool {
+    /// Returns true if a retry would fail for now. The network may be back at any time.
+    fn is_persistent(&self) -> bool {
         match self {
             Self::NotGranted { .. } => true,
             Self::Vault(_) => false,
@@ -172,7 +177,7 @@ impl Failure {
         }
     }
 
-    pub(super) fn about(self, target: &Target) -> AuthorizationError {
+    pub(super) fn for_server(self, target: &Target) -> AuthorizationError {
         let server = target.url.shown().to_owned();
         match self {
             Self::Unreachable {

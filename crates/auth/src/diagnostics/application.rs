@@ -1,11 +1,11 @@
-//! Where this program signs in as itself.
+//! Diagnoses the client credentials grant.
 
 use std::path::Path;
 
 use model::config::{ClientCredentials, MachineProof};
 
-use super::{Aspect, Authority, Finding};
-use crate::client_credentials::find_out;
+use super::{CheckKind, Finding, TokenIssuer};
+use crate::client_credentials::discover_issuer;
 use crate::identity::Target;
 use crate::token::source::Source;
 
@@ -13,16 +13,16 @@ pub(super) async fn findings(
     source: &Source,
     target: &Target,
     config: &ClientCredentials,
-) -> (Vec<Finding>, Option<Authority>) {
+) -> (Vec<Finding>, Option<TokenIssuer>) {
     let registration = registration(source, config).await;
-    match find_out(source, target, config).await {
+    match discover_issuer(source, target, config).await {
         Ok((issuer, found)) => {
             let what = format!("Postern signs in as itself (client credentials) at {issuer}");
-            let discovery = Finding::fine(Aspect::Discovery, what);
+            let discovery = Finding::ok(CheckKind::Discovery, what);
             let server = found.authorization_server;
             (
                 vec![discovery, registration],
-                Some(Authority { issuer, server }),
+                Some(TokenIssuer { issuer, server }),
             )
         }
         Err(error) => {
@@ -35,16 +35,16 @@ pub(super) async fn findings(
 async fn registration(source: &Source, config: &ClientCredentials) -> Finding {
     let id = &config.client_id;
     let fine = |by: &str| {
-        let what = format!("as {id}, which was registered beforehand and is proved by {by}");
-        Finding::fine(Aspect::Registration, what)
+        let what = format!("as {id}, which is preregistered and authenticates with {by}");
+        Finding::ok(CheckKind::Registration, what)
     };
     let missing = |what: String| {
-        let what = format!("as {id}, but {what}, so that nothing proves it");
-        Finding::broken(Aspect::Registration, what)
+        let what = format!("as {id}, but it cannot authenticate: {what}");
+        Finding::failed(CheckKind::Registration, what)
     };
     match &config.proof {
-        MachineProof::Secret(name) => match source.ledger.load().await {
-            Ok(()) if source.ledger.secret(name).is_some() => fine(&format!("the secret `{name}`")),
+        MachineProof::Secret(name) => match source.store.load().await {
+            Ok(()) if source.store.secret(name).is_some() => fine(&format!("the secret `{name}`")),
             Ok(()) => missing(format!("the secret `{name}` is not stored"))
                 .with(format!("store it with `postern secrets set {name}`")),
             Err(error) => missing(error.to_string()),

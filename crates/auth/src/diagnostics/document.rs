@@ -1,22 +1,22 @@
-//! The client ID metadata document, whose address is the client id at authorization servers that
-//! take one (draft-ietf-oauth-client-id-metadata-document).
+//! The client ID metadata document, whose URL is the client id at authorization servers that
+//! support it (draft-ietf-oauth-client-id-metadata-document).
 //!
-//! Owns: what has to stand in it, and how that is told. Does not own: the document, which the user
-//! publishes.
+//! Owns: the required members, and the findings about them.
+//! Does not own: the document, which the user publishes.
 
 use ::http::StatusCode;
 use serde::Deserialize;
 use url::Url;
 
-use super::{Aspect, Finding};
-use crate::http::{Side, fetch};
+use super::{CheckKind, Finding};
+use crate::http::{NetworkZone, fetch};
 use crate::token::plain;
 use crate::token::source::Source;
 
-/// The only client authentication that this program has there.
+/// The only client authentication method of this application there.
 const PUBLIC: &str = "none";
 
-/// A document, as far as it is looked at.
+/// The members of the document that are checked.
 #[derive(Debug, Deserialize)]
 pub(super) struct Document {
     client_id: Option<String>,
@@ -26,36 +26,36 @@ pub(super) struct Document {
 }
 
 impl Document {
-    /// Reads the document at `url`, which the user's configuration names. Returns what stands in
-    /// the way of that as the error.
+    /// Fetches the document at `url`, which the user's configuration names. Returns a finding as
+    /// the error.
     pub(super) async fn read(source: &Source, url: &str) -> Result<Self, Finding> {
-        let request = source.clients.named_from(Side::Inside).get(url);
-        let response = fetch(request).await.map_err(|fault| {
-            let what = format!("the client ID metadata document {url} cannot be read from here: {fault}");
-            Finding::doubtful(Aspect::Registration, what).with(
+        let request = source.clients.client_for(NetworkZone::Local).get(url);
+        let response = fetch(request).await.map_err(|error| {
+            let what = format!("the client ID metadata document {url} cannot be read from here: {error}");
+            Finding::warning(CheckKind::Registration, what).with(
                 "make sure that the authorization server can read it, or change `client_metadata_url` under [bridge] of config.toml",
             )
         })?;
-        // Authorization servers follow no redirect either.
+        // Authorization servers do not follow redirects either.
         if response.status != StatusCode::OK {
             let what = format!(
                 "the client ID metadata document {url} is not there: it answers {}",
                 response.status
             );
-            return Err(Finding::broken(Aspect::Registration, what).with(
+            return Err(Finding::failed(CheckKind::Registration, what).with(
                 "publish it at that address itself, without a redirect, or change `client_metadata_url` under [bridge] of config.toml",
             ));
         }
         serde_json::from_slice(&response.body.0).map_err(|error| {
             let error = plain(&error.to_string());
             let what = format!("{url} is no client ID metadata document: {error}");
-            Finding::broken(Aspect::Registration, what).with(format!(
+            Finding::failed(CheckKind::Registration, what).with(format!(
                 "publish a JSON object there with `client_id`, `redirect_uris` and `\"token_endpoint_auth_method\": \"{PUBLIC}\"`"
             ))
         })
     }
 
-    /// Whether it makes this program known as `url`.
+    /// Checks that it registers this application as `url`.
     pub(super) fn registration(&self, url: &str) -> Finding {
         let members = [
             ("client_id", &self.client_id, url),
@@ -78,18 +78,18 @@ impl Document {
         }
         if what.is_empty() {
             let what = format!("by the client ID metadata document {url}");
-            return Finding::fine(Aspect::Registration, what);
+            return Finding::ok(CheckKind::Registration, what);
         }
         let what = format!(
             "the client ID metadata document {url} {}",
             what.join(" and ")
         );
         let todo = format!("write {} into {url}", todo.join(" and "));
-        Finding::broken(Aspect::Registration, what).with(todo)
+        Finding::failed(CheckKind::Registration, what).with(todo)
     }
 
-    /// Whether `uri` is one of its redirect URIs, on whatever port: authorization servers leave
-    /// the port of a loopback address open (RFC 8252 section 7.3).
+    /// Returns true if `uri` is one of its redirect URIs. Ignores the port: authorization servers
+    /// accept any port of a loopback address (RFC 8252 §7.3).
     pub(super) fn names_redirect(&self, uri: &str) -> bool {
         let parts = |text: &str| {
             let uri = Url::parse(text).ok()?;

@@ -1,9 +1,8 @@
-//! What stands between a server and a sign-in to it: one look at everything, with what to change
-//! where.
+//! Diagnoses the sign-in to a server, and says what to change.
 //!
-//! Owns: the findings and their words. Does not own: finding out (`discovery`, `sign_in`), and
-//! whether the server itself speaks MCP.
-//! Invariant: it changes nothing. No browser, no registration, no token.
+//! Owns: the findings and their texts.
+//! Does not own: discovery (`discovery`, `sign_in`), and whether the server itself speaks MCP.
+//! Invariant: it changes nothing. It opens no browser, registers no client and requests no token.
 
 mod application;
 mod document;
@@ -15,88 +14,89 @@ use model::config::ServerAuth;
 
 use crate::discovery::AuthorizationServer;
 use crate::error::SignInError;
-use crate::identity::{Program, Target};
+use crate::identity::{ClientMetadata, Target};
 use crate::token::source::Source;
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What it is about.
-    pub aspect: Aspect,
-    /// How it is.
+    /// What was checked.
+    pub kind: CheckKind,
+    /// The outcome.
     pub verdict: Verdict,
-    /// What was found, in words.
+    /// What was found.
     pub what: String,
-    /// What to change where, or what has to be as it is.
+    /// What to change, or what has to stay as it is.
     pub todo: Option<String>,
 }
 
 /// What a [`Finding`] is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Aspect {
-    /// Which kind of server it is, and who issues its tokens.
+pub enum CheckKind {
+    /// The kind of server, and the issuer of its tokens.
     Discovery,
-    /// How this program is known there.
+    /// The registration of this application.
     Registration,
-    /// Where the browser comes back to.
+    /// The redirect URI and its port.
     Redirect,
-    /// Which resource its tokens are for.
+    /// The resource of the tokens.
     Access,
-    /// This machine's clock against that of the authorization server.
+    /// The difference between this machine's clock and that of the authorization server.
     Clock,
-    /// Whether the server and its authorization server answer at all.
+    /// Whether the server and its authorization server are reachable.
     Reach,
-    /// The proxy on the way.
+    /// The proxy.
     Proxy,
-    /// Who vouches for the server and its authorization server.
+    /// The issuers of the certificates of the server and its authorization server.
     Certificate,
 }
 
-/// How something is.
+/// The outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// As it should be.
-    Fine,
-    /// It works, or could not be judged; somebody should know.
-    Doubtful,
+    Ok,
+    /// It works or could not be checked, and the user should know.
+    Warning,
     /// It does not work.
-    Broken,
+    Failed,
 }
 
-/// What was looked for at a server that names no way to sign in, and at one that answers 401 besides.
+/// What was not found at a server that names no way to sign in, and additionally at one that
+/// answers 401.
 const NO_METADATA: &str = "it names no way to sign in: there is no protected resource metadata (RFC 9728) and no authorization server metadata (RFC 8414)";
 const NO_ENDPOINT: &str = "nor is there an /authorize (MCP 2025-03-26)";
 
-/// Who issues the tokens.
-struct Authority {
+/// The authorization server that issues the tokens.
+struct TokenIssuer {
     issuer: Issuer,
     server: AuthorizationServer,
 }
 
-/// See [`Identity::examine`](crate::Identity::examine).
-pub(crate) async fn examine(
+/// See [`Identity::diagnose`](crate::Identity::diagnose).
+pub(crate) async fn diagnose(
     source: &Source,
-    program: &Program,
+    client: &ClientMetadata,
     target: &Target,
     challenge: Option<&str>,
 ) -> Vec<Finding> {
     if target.url.is_exposed() {
-        let what = "not looked for: nobody signs in to a server that is reached by plain http";
+        let what = "not checked: a server with a plain http URL gets no sign-in";
         return vec![
-            Finding::fine(Aspect::Discovery, what),
+            Finding::ok(CheckKind::Discovery, what),
             network::proxy(source, target.url.url(), None),
         ];
     }
     let (mut findings, authority) = match &target.auth {
         ServerAuth::None => {
-            let what = "nobody signs in to it, as its configuration says";
-            (vec![Finding::fine(Aspect::Discovery, what)], None)
+            let what = "it needs no sign-in, as its configuration says";
+            (vec![Finding::ok(CheckKind::Discovery, what)], None)
         }
         ServerAuth::ClientCredentials(config) => {
             application::findings(source, target, config).await
         }
         ServerAuth::Discover | ServerAuth::Client { .. } | ServerAuth::Entra { .. } => {
-            user::findings(source, program, target, challenge).await
+            user::findings(source, client, target, challenge).await
         }
     };
     findings.extend(network::findings(source, target, authority.as_ref()).await);
@@ -105,29 +105,29 @@ pub(crate) async fn examine(
 
 impl Finding {
     fn new(
-        aspect: Aspect,
+        kind: CheckKind,
         verdict: Verdict,
         what: impl Into<String>,
         todo: Option<String>,
     ) -> Self {
         Self {
-            aspect,
+            kind,
             verdict,
             what: what.into(),
             todo,
         }
     }
 
-    fn fine(aspect: Aspect, what: impl Into<String>) -> Self {
-        Self::new(aspect, Verdict::Fine, what, None)
+    fn ok(kind: CheckKind, what: impl Into<String>) -> Self {
+        Self::new(kind, Verdict::Ok, what, None)
     }
 
-    fn doubtful(aspect: Aspect, what: impl Into<String>) -> Self {
-        Self::new(aspect, Verdict::Doubtful, what, None)
+    fn warning(kind: CheckKind, what: impl Into<String>) -> Self {
+        Self::new(kind, Verdict::Warning, what, None)
     }
 
-    fn broken(aspect: Aspect, what: impl Into<String>) -> Self {
-        Self::new(aspect, Verdict::Broken, what, None)
+    fn failed(kind: CheckKind, what: impl Into<String>) -> Self {
+        Self::new(kind, Verdict::Failed, what, None)
     }
 
     fn with(self, todo: impl Into<String>) -> Self {
@@ -137,26 +137,26 @@ impl Finding {
         }
     }
 
-    /// What stands in the way of finding out. Returns `None` if there is no server at the URL, which
-    /// is not a matter of signing in.
+    /// Converts an error of discovery. Returns `None` if there is no server at the URL, which does
+    /// not concern the sign-in.
     fn of_error(auth: &ServerAuth, error: &SignInError) -> Option<Self> {
         let text = error.to_string();
         Some(match (error, auth) {
             (SignInError::WrongPath { .. } | SignInError::NoSuchServer { .. }, _) => return None,
             (SignInError::NotProtected { .. }, _) => {
-                Self::fine(Aspect::Discovery, "it asks for no sign-in")
+                Self::ok(CheckKind::Discovery, "it asks for no sign-in")
             }
-            // What it wants in place of a token is seen where it is used.
+            // Using the server shows what it wants in place of a token.
             (SignInError::NoSignIn { status, .. }, ServerAuth::Discover) => {
                 let what = match status {
                     Some(401) | None => format!("{NO_METADATA}, {NO_ENDPOINT}"),
                     Some(_) => NO_METADATA.to_owned(),
                 };
-                Self::fine(Aspect::Discovery, what)
+                Self::ok(CheckKind::Discovery, what)
             }
             _ => match text.split_once("; hint: ") {
-                Some((what, todo)) => Self::broken(Aspect::Discovery, what).with(todo),
-                None => Self::broken(Aspect::Discovery, text),
+                Some((what, todo)) => Self::failed(CheckKind::Discovery, what).with(todo),
+                None => Self::failed(CheckKind::Discovery, text),
             },
         })
     }

@@ -1,5 +1,5 @@
-//! What lies on the way to a server and to its authorization server: whether they answer, clock,
-//! proxy, certificates.
+//! Diagnoses the network to a server and to its authorization server: reachability, clock, proxy,
+//! certificates.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,86 +8,93 @@ use ::http::header::{AGE, DATE};
 use reach::NOT_TLS_HINT;
 use url::Url;
 
-use super::{Aspect, Authority, Finding};
-use crate::http::{Fault, Seen, Side, look};
+use super::{CheckKind, Finding, TokenIssuer};
+use crate::http::{HttpError, NetworkZone, ProbeResult, probe};
 use crate::identity::Target;
 use crate::token::source::Source;
 
-/// How far the clocks may be apart: tokens and assertions are judged with about that much leave.
-const LEAVE: Duration = Duration::from_secs(5 * 60);
+/// The tolerated difference of the clocks. Authorization servers tolerate about the same for
+/// tokens and assertions.
+const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
-/// One end of a way.
-struct End<'a> {
+/// A server and the result of its probe.
+struct ProbedServer<'a> {
     url: &'a Url,
-    seen: Seen,
+    result: ProbeResult,
 }
 
 pub(super) async fn findings(
     source: &Source,
     target: &Target,
-    authority: Option<&Authority>,
+    authority: Option<&TokenIssuer>,
 ) -> Vec<Finding> {
     let clients = &source.clients;
-    let look_at = async |side, url| End {
+    let probe_at = async |zone, url| ProbedServer {
         url,
-        seen: look(clients, side, url).await,
+        result: probe(clients, zone, url).await,
     };
     let of_authority = async {
         match authority {
-            Some(Authority { server, .. }) => {
-                Some(look_at(server.side, server.token_endpoint.url()).await)
+            Some(TokenIssuer { server, .. }) => {
+                Some(probe_at(server.zone, server.token_endpoint.url()).await)
             }
             None => None,
         }
     };
-    let (server, theirs) = tokio::join!(look_at(Side::Inside, target.url.url()), of_authority);
+    let (server, issuer_server) =
+        tokio::join!(probe_at(NetworkZone::Local, target.url.url()), of_authority);
     let mut findings = Vec::new();
-    if let (Some(authority), Some(end)) = (authority, &theirs) {
-        findings.push(clock(source, authority, &end.seen));
+    if let (Some(authority), Some(server)) = (authority, &issuer_server) {
+        findings.push(clock(source, authority, &server.result));
     }
-    let mut ends = vec![server];
-    ends.extend(theirs.filter(|end| end.url.origin() != target.url.url().origin()));
-    findings.extend(ends.iter().filter_map(reach));
+    let mut servers = vec![server];
+    servers.extend(issuer_server.filter(|server| server.url.origin() != target.url.url().origin()));
+    findings.extend(servers.iter().filter_map(reach));
     findings.extend(
-        ends.iter()
-            .map(|end| proxy(source, end.url, Some(&end.seen))),
+        servers
+            .iter()
+            .map(|server| proxy(source, server.url, Some(&server.result))),
     );
-    findings.extend(ends.iter().filter_map(certificate));
+    findings.extend(servers.iter().filter_map(certificate));
     findings
 }
 
-fn clock(source: &Source, Authority { issuer, .. }: &Authority, seen: &Seen) -> Finding {
-    let headers = match &seen.answer {
+fn clock(
+    source: &Source,
+    TokenIssuer { issuer, .. }: &TokenIssuer,
+    result: &ProbeResult,
+) -> Finding {
+    let headers = match &result.response {
         Ok(headers) => headers,
-        Err(fault) => {
-            let what = format!("not compared with that of {issuer}: {fault}");
-            return Finding::doubtful(Aspect::Clock, what);
+        Err(error) => {
+            let what = format!("not compared with that of {issuer}: {error}");
+            return Finding::warning(CheckKind::Clock, what);
         }
     };
     let Some(theirs) = time_of(headers) else {
-        let what = format!("not compared: {issuer} does not say what time it is");
-        return Finding::doubtful(Aspect::Clock, what);
+        let what = format!("not compared: {issuer} sends no `Date` header");
+        return Finding::warning(CheckKind::Clock, what);
     };
     let ours = source.clock.now();
     let (apart, behind) = match theirs.duration_since(ours) {
         Ok(apart) => (apart, true),
         Err(error) => (error.duration(), false),
     };
-    if apart <= LEAVE {
+    if apart <= CLOCK_SKEW {
         let what = format!("{} seconds from that of {issuer}", apart.as_secs());
-        return Finding::fine(Aspect::Clock, what);
+        return Finding::ok(CheckKind::Clock, what);
     }
     let what = format!(
-        "this machine's is {} minutes {} that of {issuer}, so that tokens are taken for expired or not yet valid",
+        "this machine's is {} minutes {} that of {issuer}, so that tokens seem expired or not yet valid",
         apart.as_secs() / 60,
         if behind { "behind" } else { "ahead of" }
     );
-    Finding::broken(Aspect::Clock, what).with(
-        "set the date, the time and the time zone of this machine, or have it set by itself (NTP)",
+    Finding::failed(CheckKind::Clock, what).with(
+        "set the date, the time and the time zone of this machine, or set it automatically (NTP)",
     )
 }
 
-/// When the answer left, as far as its head says (RFC 9110 section 6.6.1, RFC 9111 section 5.1).
+/// Returns when the response was generated, by its headers (RFC 9110 §6.6.1, RFC 9111 §5.1).
 fn time_of(headers: &HeaderMap) -> Option<SystemTime> {
     let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
     let age = headers.get(AGE).and_then(|age| age.to_str().ok());
@@ -95,68 +102,70 @@ fn time_of(headers: &HeaderMap) -> Option<SystemTime> {
     date.checked_add(Duration::from_secs(age.unwrap_or_default().into()))
 }
 
-/// Nothing for who is reached and not trusted: that is told of its certificate.
-fn reach(end: &End<'_>) -> Option<Finding> {
-    let origin = end.url.origin().ascii_serialization();
-    match &end.seen.answer {
-        Ok(_) => Some(Finding::fine(Aspect::Reach, format!("{origin} answers"))),
-        Err(Fault::Unreachable(reason) | Fault::Inside(reason)) => {
+/// Returns `None` for a server that is not trusted: the certificate check reports that.
+fn reach(server: &ProbedServer<'_>) -> Option<Finding> {
+    let origin = server.url.origin().ascii_serialization();
+    match &server.result.response {
+        Ok(_) => Some(Finding::ok(CheckKind::Reach, format!("{origin} answers"))),
+        Err(HttpError::Unreachable(reason) | HttpError::PrivateAddress(reason)) => {
             let what = format!("{origin} cannot be reached: {reason}");
             let todo = "check the address, the network, and whether a VPN is needed";
-            Some(Finding::broken(Aspect::Reach, what).with(todo))
+            Some(Finding::failed(CheckKind::Reach, what).with(todo))
         }
-        Err(Fault::UnknownName(name)) => {
+        Err(HttpError::UnknownName(name)) => {
             let what = format!("{origin} cannot be reached: {name}");
-            Some(Finding::broken(Aspect::Reach, what).with(name.hint()))
+            Some(Finding::failed(CheckKind::Reach, what).with(name.hint()))
         }
-        Err(Fault::NotTls) => {
+        Err(HttpError::NotTls) => {
             let what = format!("{origin} does not speak TLS on that port");
-            Some(Finding::broken(Aspect::Reach, what).with(NOT_TLS_HINT))
+            Some(Finding::failed(CheckKind::Reach, what).with(NOT_TLS_HINT))
         }
-        Err(Fault::Untrusted(_)) => None,
+        Err(HttpError::Untrusted(_)) => None,
     }
 }
 
-/// The proxy on the way to `url`, and whether it leads there, if that was tried.
-pub(super) fn proxy(source: &Source, url: &Url, seen: Option<&Seen>) -> Finding {
+/// Reports the proxy for `url`, and whether the server is reachable through it, if it was probed.
+pub(super) fn proxy(source: &Source, url: &Url, result: Option<&ProbeResult>) -> Finding {
     let origin = url.origin().ascii_serialization();
     let Some(proxy) = source.clients.proxy_to(url) else {
-        return Finding::fine(Aspect::Proxy, format!("none on the way to {origin}"));
+        return Finding::ok(CheckKind::Proxy, format!("none on the way to {origin}"));
     };
     let proxy = proxy.as_str().trim_end_matches('/');
     let what = format!("{proxy} on the way to {origin}");
-    match seen.map(|seen| &seen.answer) {
-        Some(Err(fault @ (Fault::Unreachable(_) | Fault::UnknownName(_)))) => {
-            let what = format!("{what}, where nothing answers: {fault}");
-            Finding::doubtful(Aspect::Proxy, what).with(
+    match result.map(|result| &result.response) {
+        Some(Err(error @ (HttpError::Unreachable(_) | HttpError::UnknownName(_)))) => {
+            let what = format!("{what}, which does not work: {error}");
+            Finding::warning(CheckKind::Proxy, what).with(
                 "if that is not the proxy of this network, set `proxy` under [bridge] of config.toml (`system`, `none` or a URL), then `postern bridge --replace --detach`",
             )
         }
-        Some(Err(Fault::Untrusted(_) | Fault::NotTls | Fault::Inside(_)) | Ok(_)) | None => {
-            Finding::fine(Aspect::Proxy, what)
-        }
+        Some(
+            Err(HttpError::Untrusted(_) | HttpError::NotTls | HttpError::PrivateAddress(_)) | Ok(_),
+        )
+        | None => Finding::ok(CheckKind::Proxy, what),
     }
 }
 
-/// Nothing for plain http, and for who cannot be reached.
-fn certificate(end: &End<'_>) -> Option<Finding> {
-    let host = end.url.host_str().unwrap_or_default();
-    let authority = end.seen.authority.as_deref();
-    let named = authority.map_or("somebody without a name".to_owned(), |name| {
-        format!("`{name}`")
-    });
-    match &end.seen.answer {
+/// Returns `None` for plain http, and if the server is unreachable.
+fn certificate(server: &ProbedServer<'_>) -> Option<Finding> {
+    let host = server.url.host_str().unwrap_or_default();
+    let authority = server.result.authority.as_deref();
+    let named = authority.map_or("an unnamed issuer".to_owned(), |name| format!("`{name}`"));
+    match &server.result.response {
         Ok(_) => {
             let authority = authority?;
-            let what = format!("`{authority}` vouches for {host}");
-            Some(Finding::fine(Aspect::Certificate, what))
+            let what = format!("that of {host} is issued by `{authority}`");
+            Some(Finding::ok(CheckKind::Certificate, what))
         }
-        Err(Fault::Untrusted(flaw)) => {
-            let what = format!("that of {host} comes from {named} and is not trusted: {flaw}");
-            Some(Finding::broken(Aspect::Certificate, what).with(flaw.hint()))
+        Err(HttpError::Untrusted(flaw)) => {
+            let what = format!("that of {host} is issued by {named} and is not trusted: {flaw}");
+            Some(Finding::failed(CheckKind::Certificate, what).with(flaw.hint()))
         }
-        Err(Fault::Unreachable(_) | Fault::UnknownName(_) | Fault::NotTls | Fault::Inside(_)) => {
-            None
-        }
+        Err(
+            HttpError::Unreachable(_)
+            | HttpError::UnknownName(_)
+            | HttpError::NotTls
+            | HttpError::PrivateAddress(_),
+        ) => None,
     }
 }

@@ -1,5 +1,5 @@
-//! What a server says when it refuses: `WWW-Authenticate` (RFC 9110 section 11.6.1), its Bearer
-//! parameters (RFC 6750 section 3, RFC 9728 section 5.1) and Entra's claims challenge.
+//! Parses `WWW-Authenticate` (RFC 9110 §11.6.1), its Bearer parameters (RFC 6750 §3, RFC 9728
+//! §5.1) and Entra's claims challenge.
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -9,21 +9,20 @@ use crate::token::plain;
 /// The Bearer challenge of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Challenge {
-    /// Where the server describes itself.
+    /// The URL of the protected resource metadata.
     pub(crate) resource_metadata: Option<String>,
-    /// The scopes that the refused request needs.
+    /// The scopes that the request needs.
     pub(crate) scopes: Vec<String>,
-    /// Why the token that was sent does not do.
+    /// The error code.
     pub(crate) error: Option<String>,
-    /// The same in words.
+    /// The error description.
     description: Option<String>,
-    /// The claims that Entra wants the next token to carry, as JSON.
+    /// The claims that Entra requires in the next token, as JSON.
     pub(crate) claims: Option<String>,
 }
 
-/// Returns what a `WWW-Authenticate` header says of why the token does not do: `error`, then
-/// `error_description` in brackets, on one line without control characters. `None` if it has
-/// neither.
+/// Returns the error of a `WWW-Authenticate` header: `error`, then `error_description` in
+/// brackets, on one line without control characters. Returns `None` if it has neither.
 #[must_use]
 pub fn challenge_words(header: &str) -> Option<String> {
     let challenge = Challenge::parse(header)?;
@@ -38,8 +37,8 @@ pub fn challenge_words(header: &str) -> Option<String> {
 }
 
 impl Challenge {
-    /// Reads the first Bearer challenge of a header; several headers may be joined with commas.
-    /// What cannot be read is passed over: the challenge only helps to find out more.
+    /// Parses the first Bearer challenge of a header. Several headers may be joined with commas.
+    /// Skips what it cannot parse, because the challenge only helps discovery.
     pub(crate) fn parse(header: &str) -> Option<Self> {
         let mut challenge = None;
         for (scheme, name, value) in parameters(header) {
@@ -53,7 +52,7 @@ impl Challenge {
         challenge
     }
 
-    /// Returns whether the server refused a request for want of scopes (RFC 6750 §3.1).
+    /// Returns true if the request had insufficient scopes (RFC 6750 §3.1).
     pub(crate) fn is_insufficient_scope(&self) -> bool {
         self.error.as_deref() == Some("insufficient_scope")
     }
@@ -80,8 +79,8 @@ fn decode(claims: &str) -> Option<String> {
     json.is_object().then(|| json.to_string())
 }
 
-/// Every parameter with the scheme it belongs to, in order. A scheme alone yields one nameless
-/// parameter, so that `Bearer` without parameters is seen.
+/// Returns all parameters with their scheme, in order. A scheme without parameters yields one
+/// nameless parameter, so that a bare `Bearer` is found.
 fn parameters(header: &str) -> Vec<(String, String, String)> {
     let mut found = Vec::new();
     let mut scheme = String::new();
@@ -105,7 +104,7 @@ fn parameters(header: &str) -> Vec<(String, String, String)> {
     found
 }
 
-/// Cuts at commas outside of quotes.
+/// Splits at commas outside quotes.
 fn split(header: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let (mut quoted, mut escaped) = (false, false);
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_servers_send() {
+    fn challenge_parser_accepts_real_headers() {
         let full = parse(
             r#"Bearer error="insufficient_scope", scope="mcp.read  mcp.write",resource_metadata="https://x.example/.well-known/oauth-protected-resource/a,b", error_description="say \"please\", now""#,
         );
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_server_are_one_short_line() {
+    fn challenge_words_are_one_short_line() {
         let words = |header: &str| challenge_words(header);
         assert_eq!(
             words(r#"Bearer error="invalid_token", error_description="wrong audience""#).unwrap(),
@@ -189,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn decodes_the_claims_challenge_of_entra() {
+    fn claims_challenge_of_entra_is_decoded() {
         let entra = parse(
             r#"Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", error="insufficient_claims", claims="eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZX19fQ==""#,
         );

@@ -1,11 +1,11 @@
-//! Which endpoints an authorization server may name.
+//! Checks which endpoints an authorization server may name.
 //!
-//! A hostile one could name the authorization endpoint of an honest one and a token endpoint of
-//! its own, and would be sent the honest one's code with its verifier (mix-up attack, RFC 9700
-//! §4.4). Entra sends no `iss` (RFC 9207) that would show it.
+//! A hostile authorization server could name the authorization endpoint of an honest one and a
+//! token endpoint of its own. The client would then send it the honest server's code with its
+//! verifier (mix-up attack, RFC 9700 §4.4). Entra sends no `iss` (RFC 9207) that would reveal it.
 //!
-//! Invariant: an authorization, token or device endpoint is on the origin of its issuer, or named
-//! by Entra's own metadata, or on the origin of no other known issuer.
+//! Invariant: an authorization, token or device authorization endpoint is on the origin of its
+//! issuer, or named by Entra's own metadata, or on the origin of no other known issuer.
 
 use model::config::ServerAuth;
 use model::{EndpointUrl, Issuer};
@@ -17,17 +17,17 @@ use crate::error::{MixUp, SignInError};
 use crate::identity::Target;
 use crate::token::source::Source;
 
-/// Pages of Entra beside its hosts, where users enter device codes.
+/// Pages of Entra outside its hosts, where users enter device codes.
 const DEVICE_PAGES: [&str; 3] = ["microsoft.com", "www.microsoft.com", "aka.ms"];
 
-/// The authorization servers that are known.
+/// The known authorization servers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KnownIssuers {
-    /// Those of the configuration and of earlier sign-ins.
+    /// The issuers of the configuration and of previous sign-ins.
     issuers: Vec<Issuer>,
-    /// The authorities of Entra that the configuration names.
+    /// The Entra authorities of the configuration.
     authorities: Vec<Issuer>,
-    /// The one that the server's own configuration names: its endpoints are the user's choice.
+    /// The issuer in the configuration of this server. Its endpoints are the user's choice.
     own: Option<Issuer>,
 }
 
@@ -47,11 +47,11 @@ enum Owner {
 }
 
 impl KnownIssuers {
-    /// Returns what is known to `source`, for a sign-in to `target`.
+    /// Returns the issuers that `source` knows, for a sign-in to `target`.
     pub(crate) fn new(source: &Source, target: &Target) -> Self {
         let (mut authorities, mut issuers) = source.servers.issuers();
         authorities.extend(target.auth.authority().cloned());
-        issuers.extend(source.ledger.issuers());
+        issuers.extend(source.store.issuers());
         let own = match &target.auth {
             ServerAuth::Client { issuer, .. } => issuer.as_ref(),
             auth => auth.authority(),
@@ -63,14 +63,14 @@ impl KnownIssuers {
         }
     }
 
-    /// Returns whether an issuer is Entra: by its host, or because the configuration says so.
+    /// Returns true if the issuer is Entra: by its host, or by the configuration.
     pub(crate) fn is_entra(&self, issuer: &Issuer) -> bool {
         let mut authorities = self.authorities.iter();
         entra::is_entra(issuer)
             || authorities.any(|known| entra::names_authority(known, issuer.as_str()))
     }
 
-    /// Checks the endpoints that take part in a sign-in.
+    /// Checks the endpoints of a sign-in.
     ///
     /// # Errors
     ///
@@ -83,8 +83,8 @@ impl KnownIssuers {
         Ok(())
     }
 
-    /// Checks the page on which users enter a device code (RFC 8628 §3.2). A hostile server could
-    /// show the code of a sign-in that it has begun elsewhere.
+    /// Checks the verification page for device codes (RFC 8628 §3.2). A hostile server could show
+    /// the code of a sign-in that it started at another authorization server.
     ///
     /// # Errors
     ///
@@ -103,14 +103,14 @@ impl KnownIssuers {
         endpoint: &'static str,
         address: &Url,
     ) -> Result<(), TakenEndpoint> {
-        let place = origin_of(address);
-        if origin(issuer).as_ref() == Some(&place) || self.is_entra(issuer) {
+        let address_origin = origin_of(address);
+        if origin(issuer).as_ref() == Some(&address_origin) || self.is_entra(issuer) {
             return Ok(());
         }
         let host = address.host_str().map(|host| host.trim_end_matches('.'));
         let is_entras = host
             .is_some_and(|host| DEVICE_PAGES.contains(&host) || host.ends_with(".b2clogin.com"));
-        let is_of = |known: &&Issuer| origin(known).as_ref() == Some(&place);
+        let is_of = |known: &&Issuer| origin(known).as_ref() == Some(&address_origin);
         let owner = if entra::is_entra_url(address) || is_entras {
             Owner::Entra
         } else if let Some(authority) = self.authorities.iter().find(is_of) {
@@ -136,18 +136,18 @@ fn origin(issuer: &Issuer) -> Option<Origin> {
     Some(origin_of(&url))
 }
 
-/// Returns the origin of a URL, whose host may be written with a dot at its end.
+/// Returns the origin of a URL. Ignores a trailing dot of the host.
 fn origin_of(url: &Url) -> Origin {
     let mut plain = url.clone();
     if let Some(host) = url.host_str().and_then(|host| host.strip_suffix('.')) {
-        // A host without the dot is as good as the one with it.
+        // The host stays valid without the dot.
         let _ = plain.set_host(Some(host));
     }
     plain.origin()
 }
 
 impl AuthorizationServer {
-    /// Returns the endpoints that take part in a sign-in.
+    /// Returns the endpoints of a sign-in.
     fn sign_in_endpoints(&self) -> impl Iterator<Item = (&'static str, &EndpointUrl)> {
         let device = self.device_authorization_endpoint.as_ref();
         let device = device.map(|address| ("device authorization endpoint", address));
@@ -159,7 +159,8 @@ impl AuthorizationServer {
         .chain(device)
     }
 
-    /// Returns those that are on another origin than the issuer, which users should know of.
+    /// Returns the sign-in endpoints on another origin than the issuer, for the user's
+    /// information.
     pub(crate) fn endpoints_elsewhere(&self) -> Vec<(&'static str, String)> {
         let own = origin(&self.issuer.issuer());
         let elsewhere = self
@@ -173,16 +174,16 @@ impl AuthorizationServer {
 
 impl TakenEndpoint {
     /// Returns the error for a sign-in to `server`.
-    pub(crate) fn about(self, server: &EndpointUrl) -> SignInError {
+    pub(crate) fn into_error(self, server: &EndpointUrl) -> SignInError {
         let (owner, entry) = match &self.owner {
             Owner::Entra => (
                 "Microsoft Entra ID".to_owned(),
-                "if users of this server sign in at Entra, write `auth = { kind = \"entra\", authority = …, client_id = …, resource = … }` under it in config.toml; else tell who runs it".to_owned(),
+                "if users of this server sign in at Entra, write `auth = { kind = \"entra\", authority = …, client_id = …, resource = … }` under it in config.toml; else tell its administrator".to_owned(),
             ),
             Owner::Issuer(owner) => (
                 owner.to_string(),
                 format!(
-                    "if that is right, write `auth = {{ kind = \"client\", client_id = …, issuer = \"{}\" }}` under this server in config.toml; else tell who runs it",
+                    "if that is right, write `auth = {{ kind = \"client\", client_id = …, issuer = \"{}\" }}` under this server in config.toml; else tell its administrator",
                     self.issuer
                 ),
             ),

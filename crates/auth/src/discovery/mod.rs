@@ -1,8 +1,8 @@
-//! Finding out who protects a server, and how one signs in there.
+//! Discovers the authorization server of an MCP server.
 //!
-//! Owns: the order in which documents are asked for (MCP authorization, RFC 9728, RFC 8414,
-//! OpenID Connect Discovery 1.0), the checks that tie each to the one before, and what is assumed
-//! where there are none (MCP 2025-03-26).
+//! Owns: the order of the metadata requests (MCP authorization, RFC 9728, RFC 8414, OpenID Connect
+//! Discovery 1.0), the checks that tie each document to the one before, and the defaults without
+//! metadata (MCP 2025-03-26).
 //! Does not own: registration and sign-in.
 
 mod challenge;
@@ -20,77 +20,79 @@ pub(crate) use challenge::Challenge;
 pub use challenge::challenge_words;
 pub(crate) use endpoints::KnownIssuers;
 pub(crate) use resource::{ProtectedResource, covers};
-pub(crate) use server::{AuthorizationServer, IssuerRule, Proof};
+pub(crate) use server::{AuthorizationServer, IssuerRule, PkceSupport};
 
 use probe::{PROBE_TIMEOUT, Probed};
 
 use crate::entra;
 use crate::error::SignInError;
-use crate::http::{Answer, Clients, Fault, Side, fetch};
+use crate::http::{BufferedResponse, HttpClients, HttpError, NetworkZone, fetch};
 
-/// What was found out about a server.
+/// The result of discovery.
 #[derive(Clone, Debug)]
 pub(crate) struct Discovered {
     pub(crate) authorization_server: AuthorizationServer,
-    /// What the server says of itself, if it does.
+    /// The protected resource metadata, if the server has any.
     pub(crate) resource: Option<ProtectedResource>,
-    /// What the server said when it refused.
+    /// The challenge of the server.
     pub(crate) challenge: Challenge,
 }
 
-/// What is known of a server that describes nothing.
+/// How a server without protected resource metadata treats requests without a token.
 #[derive(Debug)]
-enum Stance {
-    /// It answers 401, in these words.
+enum TokenRequirement {
+    /// It answers 401, with this message.
     Unauthorized(Option<String>),
-    /// It answers with another status that refuses, in these words.
+    /// It refuses with another status, with this message.
     Denied(u16, Option<String>),
-    /// It describes itself as a protected resource, and nothing else was seen.
+    /// It has protected resource metadata, and sent no response that refuses.
     Described,
-    /// It was not seen to refuse.
+    /// It did not refuse.
     Unclear,
 }
 
-/// How many authorization servers of one server are asked at most.
-const MOST_AUTHORIZATION_SERVERS: usize = 4;
+/// The maximum number of authorization servers that are tried for one server.
+const MAX_AUTHORIZATION_SERVERS: usize = 4;
 
-/// One search.
+/// One discovery.
 pub(crate) struct Discovery<'a> {
-    pub(crate) http: &'a Clients,
+    pub(crate) http: &'a HttpClients,
     pub(crate) server: &'a EndpointUrl,
     pub(crate) issuers: KnownIssuers,
 }
 
-/// A document, and where it was read.
+/// A document, and where it comes from.
 struct Document<T> {
     content: T,
     address: EndpointUrl,
-    side: Side,
+    zone: NetworkZone,
 }
 
 impl Discovery<'_> {
-    /// Asks the server, then its authorization servers, up to the first that answers as it should
-    /// and that `fits`.
-    pub(crate) async fn of_server(
+    /// Requests the metadata of the server, then of its authorization servers, up to the first
+    /// that is valid and `fits`.
+    pub(crate) async fn discover(
         &self,
         challenge: Option<Challenge>,
         fits: impl Fn(&AuthorizationServer) -> bool,
     ) -> Result<Discovered, SignInError> {
-        let mut stance = match challenge {
-            Some(_) => Stance::Unauthorized(None),
-            None => Stance::Described,
+        let mut requirement = match challenge {
+            Some(_) => TokenRequirement::Unauthorized(None),
+            None => TokenRequirement::Described,
         };
         let is_challenged = challenge.is_some();
         let mut challenge = challenge.unwrap_or_default();
         let mut resource = self.resource(&challenge).await?;
         let is_described = matches!(&resource, Some((own, _)) if !own.is_broader_than(self.server));
-        // What describes a whole origin does not show that there is a server at this path.
+        // Metadata for a whole origin does not prove that there is a server at this path.
         if !is_challenged && !is_described {
-            stance = match self.probe_server().await? {
+            requirement = match self.probe_server().await? {
                 Probed::Open if resource.is_none() => return Err(self.not_protected()),
-                Probed::Unclear if resource.is_none() => Stance::Unclear,
-                Probed::Open | Probed::Unclear => Stance::Described,
-                Probed::Denied { status, words } => Stance::Denied(status.as_u16(), words),
+                Probed::Unclear if resource.is_none() => TokenRequirement::Unclear,
+                Probed::Open | Probed::Unclear => TokenRequirement::Described,
+                Probed::Denied { status, words } => {
+                    TokenRequirement::Denied(status.as_u16(), words)
+                }
                 Probed::Unauthorized {
                     challenge: heard,
                     words,
@@ -99,16 +101,18 @@ impl Discovery<'_> {
                         resource = self.resource(&heard).await?;
                     }
                     challenge = heard;
-                    Stance::Unauthorized(words)
+                    TokenRequirement::Unauthorized(words)
                 }
             };
         }
-        let side = resource.as_ref().map_or(Side::Inside, |(_, side)| *side);
+        let zone = resource
+            .as_ref()
+            .map_or(NetworkZone::Local, |(_, zone)| *zone);
         let resource = resource.map(|(resource, _)| resource);
         let named = resource.as_ref().map(|one| &*one.authorization_servers);
         let authorization_server = match named {
-            Some(issuers @ [_, ..]) => self.first_of(issuers, side, fits).await?,
-            Some([]) | None => self.of_origin(stance).await?,
+            Some(issuers @ [_, ..]) => self.first_usable(issuers, zone, fits).await?,
+            Some([]) | None => self.origin_metadata(requirement).await?,
         };
         Ok(Discovered {
             authorization_server,
@@ -117,17 +121,16 @@ impl Discovery<'_> {
         })
     }
 
-    /// The first of these that answers as it should and that `fits`, else the first that answers
-    /// as it should.
-    async fn first_of(
+    /// Returns the first of these that is valid and `fits`, else the first that is valid.
+    async fn first_usable(
         &self,
         issuers: &[Issuer],
-        namer: Side,
+        named_by: NetworkZone,
         fits: impl Fn(&AuthorizationServer) -> bool,
     ) -> Result<AuthorizationServer, SignInError> {
         let (mut found, mut failed) = (None, None);
-        for issuer in issuers.iter().take(MOST_AUTHORIZATION_SERVERS) {
-            match self.of_issuer(issuer, namer).await {
+        for issuer in issuers.iter().take(MAX_AUTHORIZATION_SERVERS) {
+            match self.fetch_metadata(issuer, named_by).await {
                 Ok(server) if fits(&server) => return Ok(server),
                 Ok(server) => found = found.or(Some(server)),
                 Err(error) => failed = failed.or(Some(error)),
@@ -136,22 +139,22 @@ impl Discovery<'_> {
         match (found, failed) {
             (Some(server), _) => Ok(server),
             (None, Some(error)) => Err(error),
-            (None, None) => self.of_origin(Stance::Described).await,
+            (None, None) => self.origin_metadata(TokenRequirement::Described).await,
         }
     }
 
-    /// Asks the authorization server `issuer`, in the dialect it speaks.
-    async fn of_issuer(
+    /// Fetches the metadata of `issuer`, by its OAuth profile.
+    async fn fetch_metadata(
         &self,
         issuer: &Issuer,
-        namer: Side,
+        named_by: NetworkZone,
     ) -> Result<AuthorizationServer, SignInError> {
         if self.issuers.is_entra(issuer) {
-            return self.of_authority(issuer, namer).await;
+            return self.fetch_authority_metadata(issuer, named_by).await;
         }
-        let base = self.checked("its authorization server", issuer.as_str(), namer)?;
+        let base = self.checked("its authorization server", issuer.as_str(), named_by)?;
         for address in server::well_known(base.url()) {
-            if let Some(metadata) = self.document(address, namer).await? {
+            if let Some(metadata) = self.document(address, named_by).await? {
                 return self.accept(metadata, |found| found == issuer.as_str());
             }
         }
@@ -160,50 +163,56 @@ impl Discovery<'_> {
         )))
     }
 
-    /// Asks the Entra authority that the user names.
-    pub(crate) async fn of_entra(
+    /// Fetches the metadata of an Entra authority from the configuration.
+    pub(crate) async fn fetch_entra_metadata(
         &self,
         authority: &Issuer,
     ) -> Result<AuthorizationServer, SignInError> {
-        self.of_authority(authority, Side::Inside).await
+        self.fetch_authority_metadata(authority, NetworkZone::Local)
+            .await
     }
 
-    /// Asks an Entra authority, which knows OpenID Connect Discovery alone.
-    async fn of_authority(
+    /// Fetches the metadata of an Entra authority, which supports OpenID Connect Discovery only.
+    async fn fetch_authority_metadata(
         &self,
         authority: &Issuer,
-        namer: Side,
+        named_by: NetworkZone,
     ) -> Result<AuthorizationServer, SignInError> {
         let text = authority.as_str().trim_end_matches('/');
         let address = format!("{text}/.well-known/openid-configuration");
-        let address = self.checked("its authority", &address, namer)?;
+        let address = self.checked("its authority", &address, named_by)?;
         let shown = address.shown().to_owned();
-        let Some(metadata) = self.document(address, namer).await? else {
+        let Some(metadata) = self.document(address, named_by).await? else {
             return Err(self.malformed(format!(
-                "its authority {authority} is not known there (no metadata at {shown})"
+                "its authority {authority} does not exist (no metadata at {shown})"
             )));
         };
         self.accept(metadata, |found| entra::names_authority(authority, found))
     }
 
-    /// The server's own origin as its authorization server, as MCP 2025-03-26 had it. Without metadata
-    /// that is so only if the server wants a token and the usual endpoint is seen to be there: a server
-    /// that wants an API key answers 401 too.
-    async fn of_origin(&self, stance: Stance) -> Result<AuthorizationServer, SignInError> {
+    /// Returns the server's own origin as its authorization server (MCP 2025-03-26). Without
+    /// metadata this requires that the server wants a token and that the default endpoint exists,
+    /// because a server that wants an API key answers 401 too.
+    async fn origin_metadata(
+        &self,
+        requirement: TokenRequirement,
+    ) -> Result<AuthorizationServer, SignInError> {
         let origin = self.server.url().origin().ascii_serialization();
-        let base = self.checked("its origin", &origin, Side::Inside)?;
+        let base = self.checked("its origin", &origin, NetworkZone::Local)?;
         for address in server::well_known(base.url()) {
-            if let Some(metadata) = self.document(address, Side::Inside).await? {
+            if let Some(metadata) = self.document(address, NetworkZone::Local).await? {
                 return self.accept(metadata, |found| {
                     found.strip_suffix('/').unwrap_or(found) == origin
                 });
             }
         }
-        let (status, words) = match stance {
-            Stance::Unclear => return Err(self.not_protected()),
-            Stance::Denied(status, words) => return Err(self.no_sign_in(Some(status), words)),
-            Stance::Unauthorized(words) => (Some(401), words),
-            Stance::Described => (None, None),
+        let (status, words) = match requirement {
+            TokenRequirement::Unclear => return Err(self.not_protected()),
+            TokenRequirement::Denied(status, words) => {
+                return Err(self.no_sign_in(Some(status), words));
+            }
+            TokenRequirement::Unauthorized(words) => (Some(401), words),
+            TokenRequirement::Described => (None, None),
         };
         let assumed = AuthorizationServer::assumed(&origin).map_err(|what| self.malformed(what))?;
         match self.has_endpoints(&assumed).await? {
@@ -212,39 +221,42 @@ impl Discovery<'_> {
         }
     }
 
-    /// What the server says of itself, and on which side.
+    /// Fetches the protected resource metadata. Returns it with the zone of its server.
     async fn resource(
         &self,
         challenge: &Challenge,
-    ) -> Result<Option<(ProtectedResource, Side)>, SignInError> {
+    ) -> Result<Option<(ProtectedResource, NetworkZone)>, SignInError> {
         let mut addresses = Vec::new();
         if let Some(named) = &challenge.resource_metadata {
-            let namer = self.side_naming(named).await;
-            let address = self.checked("its resource metadata", named, namer)?;
-            addresses.push((address, namer));
+            let named_by = self.challenge_zone(named).await;
+            let address = self.checked("its resource metadata", named, named_by)?;
+            addresses.push((address, named_by));
         }
         let usual = resource::well_known(self.server.url()).into_iter();
-        addresses.extend(usual.map(|address| (address, Side::Inside)));
-        for (address, namer) in addresses {
-            let document = self.document::<resource::Metadata>(address, namer).await?;
+        addresses.extend(usual.map(|address| (address, NetworkZone::Local)));
+        for (address, named_by) in addresses {
+            let document = self
+                .document::<resource::Metadata>(address, named_by)
+                .await?;
             if let Some(Document {
                 content,
                 address,
-                side,
+                zone,
             }) = document
             {
                 let found = ProtectedResource::read(content, self.server)
                     .map_err(|what| self.malformed(what))?;
                 self.confirm(&found, &address).await?;
-                return Ok(Some((found, side)));
+                return Ok(Some((found, zone)));
             }
         }
         Ok(None)
     }
 
-    /// Checks a claim to a resource that is broader than the server's own address: it counts only
-    /// if the document at that resource's own well-known location makes it too (RFC 9728 §3.3).
-    /// Otherwise any server could claim its whole origin, and tokens good for its siblings.
+    /// Checks a claim to a resource that is broader than the server's own URL. It counts only if
+    /// the metadata at that resource's own well-known location repeats it (RFC 9728 §3.3).
+    /// Otherwise any server could claim its whole origin, and get tokens for the other servers
+    /// there.
     async fn confirm(
         &self,
         found: &ProtectedResource,
@@ -255,14 +267,14 @@ impl Discovery<'_> {
         }
         let own = resource::well_known_of(&found.resource);
         let own = own.ok_or_else(|| {
-            self.malformed(format!("its resource `{}` is no address", found.resource))
+            self.malformed(format!("its resource `{}` is not a URL", found.resource))
         })?;
         if own == *read_at {
             return Ok(());
         }
         let shown = own.shown().to_owned();
         let document = self
-            .document::<resource::Metadata>(own, Side::Inside)
+            .document::<resource::Metadata>(own, NetworkZone::Local)
             .await?;
         if document.is_some_and(|document| document.content.claims(&found.resource)) {
             return Ok(());
@@ -273,36 +285,40 @@ impl Discovery<'_> {
         )))
     }
 
-    /// On which side the server is that names an address in its challenge. Its own origin is the
-    /// one that the user named.
-    async fn side_naming(&self, address: &str) -> Side {
+    /// Returns the zone of the server, which names `address` in its challenge. The user named the
+    /// server's own origin.
+    async fn challenge_zone(&self, address: &str) -> NetworkZone {
         let own = self.server.url();
         let is_own = |named: &EndpointUrl| named.url().origin() == own.origin();
         if address.parse().is_ok_and(|named| is_own(&named)) {
-            return Side::Inside;
+            return NetworkZone::Local;
         }
-        let request = self.http.anywhere.get(own.clone()).timeout(PROBE_TIMEOUT);
+        let request = self
+            .http
+            .unrestricted
+            .get(own.clone())
+            .timeout(PROBE_TIMEOUT);
         let peer = request.send().await.ok();
         self.http
-            .side_of(own, peer.and_then(|response| response.remote_addr()))
+            .zone_of(own, peer.and_then(|response| response.remote_addr()))
     }
 
-    /// A JSON document at an address that somebody on this side names; `None` if there is none: any
-    /// 3xx or 4xx, or a page for people.
+    /// Fetches a JSON document at an address that a party in this zone names. Returns `None` if
+    /// there is none: any 3xx or 4xx, or a page for browsers.
     async fn document<T: DeserializeOwned>(
         &self,
         address: EndpointUrl,
-        namer: Side,
+        named_by: NetworkZone,
     ) -> Result<Option<Document<T>>, SignInError> {
         let request = self
             .http
-            .named_from(namer)
+            .client_for(named_by)
             .get(address.url().clone())
             .header("accept", "application/json");
         let answer = fetch(request)
             .await
-            .map_err(|fault| self.fault(&address, fault))?;
-        let Answer {
+            .map_err(|error| self.http_error(&address, error))?;
+        let BufferedResponse {
             status, body, peer, ..
         } = answer;
         if status.is_server_error() {
@@ -317,11 +333,11 @@ impl Discovery<'_> {
         match serde_json::from_slice(&body.0) {
             Ok(content) => Ok(Some(Document {
                 content,
-                side: self.http.side_of(address.url(), peer),
+                zone: self.http.zone_of(address.url(), peer),
                 address,
             })),
             Err(error) if error.is_data() => {
-                Err(self.malformed(format!("{} does not fit: {error}", address.shown())))
+                Err(self.malformed(format!("{} is not valid: {error}", address.shown())))
             }
             Err(_) => Ok(None),
         }
@@ -335,42 +351,47 @@ impl Discovery<'_> {
         let Document {
             content: metadata,
             address,
-            side,
+            zone,
         } = document;
         if !is_issuer(&metadata.issuer) {
             return Err(self.malformed(format!(
-                "{} speaks for the issuer `{}`, which is another one",
+                "{} names another issuer, `{}`",
                 address.shown(),
                 metadata.issuer
             )));
         }
-        let server = AuthorizationServer::read(metadata, side, |field, text| {
-            self.checked(field, text, side)
+        let server = AuthorizationServer::read(metadata, zone, |field, text| {
+            self.checked(field, text, zone)
         })?;
         self.issuers
             .check(&server)
-            .map_err(|taken| taken.about(self.server))?;
+            .map_err(|taken| taken.into_error(self.server))?;
         Ok(server)
     }
 
-    /// An address that somebody on this side names, if they may.
-    fn checked(&self, what: &str, text: &str, namer: Side) -> Result<EndpointUrl, SignInError> {
+    /// Parses an address, and checks that a party in this zone may name it.
+    fn checked(
+        &self,
+        what: &str,
+        text: &str,
+        named_by: NetworkZone,
+    ) -> Result<EndpointUrl, SignInError> {
         let address = text.parse::<EndpointUrl>().map_err(|error| {
             let error = error.to_string();
             let reason = error.split("; hint").next().unwrap_or_default();
             self.insecure(format!("{what} is not acceptable: {reason}"))
         })?;
-        if !self.http.may_name(namer, address.url()) {
+        if !self.http.is_allowed(named_by, address.url()) {
             return Err(self.insecure(format!(
-                "{what} is at {}, inside the local network, but it was named from outside",
+                "{what} is at {}, in the local network, but a public server names it",
                 address.shown()
             )));
         }
         Ok(address)
     }
 
-    fn fault(&self, address: &EndpointUrl, fault: Fault) -> SignInError {
-        SignInError::from_fault(address.shown().to_owned(), fault)
+    fn http_error(&self, address: &EndpointUrl, error: HttpError) -> SignInError {
+        SignInError::from_http_error(address.shown().to_owned(), error)
     }
 
     fn not_protected(&self) -> SignInError {

@@ -1,7 +1,8 @@
-//! How a server answers a request without a token, and whether endpoints are there that no metadata
-//! describes.
+//! Probes how a server answers a request without a token, and whether endpoints exist without
+//! metadata.
 //!
-//! Owns: what the statuses mean. Does not own: documents.
+//! Owns: the meaning of the statuses.
+//! Does not own: metadata.
 
 use std::time::Duration;
 
@@ -13,45 +14,45 @@ use serde_json::Value;
 
 use super::{AuthorizationServer, Challenge, Discovery};
 use crate::error::SignInError;
-use crate::http::{Side, fault};
+use crate::http::{HttpError, NetworkZone};
 
-/// How long the server may take to answer.
+/// The timeout of a probe.
 pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How much is read of the body of a refusal.
+/// The maximum size of the body of a refusal.
 const MAX_BODY: usize = 16 * 1024;
 
-/// Where no origin has anything, to tell an endpoint from a server that answers everything alike.
+/// A path that no origin has, to detect a server that answers all paths alike.
 const ABSENT: &str = "/no-such-endpoint";
 
 /// How a server answers a request without a token.
 #[derive(Debug)]
 pub(super) enum Probed {
-    /// It lets the request in.
+    /// It accepts the request.
     Open,
-    /// 401.
+    /// It answers 401.
     Unauthorized {
         challenge: Challenge,
         words: Option<String>,
     },
-    /// 403, a redirect, or another status that another request without a token would have too.
+    /// It answers 403, a redirect, or another status that any request without a token would get.
     Denied {
         status: StatusCode,
         words: Option<String>,
     },
-    /// It does not like the request, which says nothing about tokens.
+    /// It rejects the request for another reason, which says nothing about tokens.
     Unclear,
 }
 
-/// An answer without its body, where that may be a stream.
+/// A response. Has no body if that may be a stream.
 struct Reply {
     status: StatusCode,
     headers: HeaderMap,
     body: Vec<u8>,
 }
 
-/// What a status says of a place.
-enum Meaning {
+/// What a status means for an endpoint.
+enum StatusClass {
     Good,
     Unauthorized,
     Denied,
@@ -61,46 +62,45 @@ enum Meaning {
 }
 
 impl Discovery<'_> {
-    /// Asks the server for nothing in particular, to see whether it wants a token: by GET, and where
-    /// that says nothing for certain by POST, which is how it gets messages.
+    /// Probes whether the server requires a token: by GET, and if that is not conclusive by POST,
+    /// which is how it gets messages.
     ///
     /// # Errors
     ///
-    /// `NoSuchServer` and `WrongPath`, if there is no server at the URL; `Unreachable`, if it does
-    /// not answer or is broken.
+    /// `NoSuchServer` and `WrongPath`, if there is no server at the URL. `Unreachable`, if it does
+    /// not answer or fails.
     pub(super) async fn probe_server(&self) -> Result<Probed, SignInError> {
         let url = self.server.url();
-        let get = self.reply(self.http.anywhere.get(url.clone())).await?;
-        match get.meaning() {
-            Meaning::Unauthorized => return Ok(get.unauthorized()),
-            Meaning::Good if get.is_event_stream() => return Ok(Probed::Open),
-            Meaning::Good
-            | Meaning::Denied
-            | Meaning::Absent
-            | Meaning::Broken
-            | Meaning::Unclear => {}
+        let get = self.reply(self.http.unrestricted.get(url.clone())).await?;
+        match get.status_class() {
+            StatusClass::Unauthorized => return Ok(get.unauthorized()),
+            StatusClass::Good if get.is_event_stream() => return Ok(Probed::Open),
+            StatusClass::Good
+            | StatusClass::Denied
+            | StatusClass::Absent
+            | StatusClass::Broken
+            | StatusClass::Unclear => {}
         }
-        let request = self.http.anywhere.post(url.clone());
+        let request = self.http.unrestricted.post(url.clone());
         let request = request.header(CONTENT_TYPE, "application/json").body("{}");
         let post = self.reply(request).await?;
-        match (post.meaning(), get.meaning()) {
-            (Meaning::Unauthorized, _) => Ok(post.unauthorized()),
-            (Meaning::Good, _) | (Meaning::Unclear | Meaning::Absent, Meaning::Good) => {
-                Ok(Probed::Open)
-            }
-            (Meaning::Denied, _) => Ok(post.denied()),
-            (Meaning::Absent, Meaning::Denied) => Ok(get.denied()),
-            (Meaning::Absent, _) => Err(self.absent(&post)),
-            (Meaning::Unclear, _) => Ok(Probed::Unclear),
-            (Meaning::Broken, _) => Err(SignInError::Unreachable {
+        match (post.status_class(), get.status_class()) {
+            (StatusClass::Unauthorized, _) => Ok(post.unauthorized()),
+            (StatusClass::Good, _)
+            | (StatusClass::Unclear | StatusClass::Absent, StatusClass::Good) => Ok(Probed::Open),
+            (StatusClass::Denied, _) => Ok(post.denied()),
+            (StatusClass::Absent, StatusClass::Denied) => Ok(get.denied()),
+            (StatusClass::Absent, _) => Err(self.absent(&post)),
+            (StatusClass::Unclear, _) => Ok(Probed::Unclear),
+            (StatusClass::Broken, _) => Err(SignInError::Unreachable {
                 server: self.server.shown().to_owned(),
                 reason: format!("it answers {}", post.status),
             }),
         }
     }
 
-    /// Returns whether the server has an authorization endpoint where MCP 2025-03-26 has it. Without
-    /// any metadata, that shows an authorization server of that revision.
+    /// Returns true if the server has the authorization endpoint of MCP 2025-03-26. Without
+    /// metadata, that proves an authorization server of that revision.
     pub(super) async fn has_endpoints(
         &self,
         assumed: &AuthorizationServer,
@@ -121,14 +121,15 @@ impl Discovery<'_> {
         }
         let mut elsewhere = endpoint.url().clone();
         elsewhere.set_path(ABSENT);
-        let elsewhere = self.checked("its origin", elsewhere.as_str(), Side::Inside)?;
+        let elsewhere = self.checked("its origin", elsewhere.as_str(), NetworkZone::Local)?;
         Ok(self.status(&elsewhere).await? != there)
     }
 
     async fn status(&self, address: &EndpointUrl) -> Result<StatusCode, SignInError> {
-        let request = self.http.anywhere.get(address.url().clone());
+        let request = self.http.unrestricted.get(address.url().clone());
         let response = request.timeout(PROBE_TIMEOUT).send().await;
-        let response = response.map_err(|error| self.fault(address, fault(error)))?;
+        let response =
+            response.map_err(|error| self.http_error(address, HttpError::from_reqwest(error)))?;
         Ok(response.status())
     }
 
@@ -137,14 +138,15 @@ impl Discovery<'_> {
             .timeout(PROBE_TIMEOUT)
             .header("accept", "application/json, text/event-stream");
         let response = request.send().await;
-        let response = response.map_err(|error| self.fault(self.server, fault(error)))?;
+        let response = response
+            .map_err(|error| self.http_error(self.server, HttpError::from_reqwest(error)))?;
         Ok(Reply::read(response).await)
     }
 
-    /// The server's answer shows that there is none at its URL.
+    /// Returns the error for a response that proves that there is no server at the URL.
     fn absent(&self, reply: &Reply) -> SignInError {
         let server = self.server.shown().to_owned();
-        match reply.is_of_gateway() {
+        match reply.is_from_gateway() {
             true => SignInError::NoSuchServer {
                 server,
                 gateway: self.server.url().origin().ascii_serialization(),
@@ -158,7 +160,8 @@ impl Discovery<'_> {
 }
 
 impl Reply {
-    /// Reads the body of a refusal, as far as it comes. That of a success may be a stream without end.
+    /// Reads the body of a refusal, as far as it arrives. The body of a success may be an endless
+    /// stream.
     async fn read(mut response: Response) -> Self {
         let mut body = Vec::new();
         while !response.status().is_success()
@@ -174,15 +177,17 @@ impl Reply {
         }
     }
 
-    fn meaning(&self) -> Meaning {
+    fn status_class(&self) -> StatusClass {
         match self.status {
-            StatusCode::UNAUTHORIZED => Meaning::Unauthorized,
-            StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => Meaning::Denied,
-            StatusCode::NOT_FOUND | StatusCode::GONE => Meaning::Absent,
-            status if status.is_success() => Meaning::Good,
-            status if status.is_redirection() => Meaning::Denied,
-            status if status.is_server_error() => Meaning::Broken,
-            _ => Meaning::Unclear,
+            StatusCode::UNAUTHORIZED => StatusClass::Unauthorized,
+            StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                StatusClass::Denied
+            }
+            StatusCode::NOT_FOUND | StatusCode::GONE => StatusClass::Absent,
+            status if status.is_success() => StatusClass::Good,
+            status if status.is_redirection() => StatusClass::Denied,
+            status if status.is_server_error() => StatusClass::Broken,
+            _ => StatusClass::Unclear,
         }
     }
 
@@ -208,14 +213,14 @@ impl Reply {
         }
     }
 
-    /// Returns what the server says of its refusal: in the body, else in the challenge.
+    /// Returns the message of a refusal: the body, else the challenge.
     fn words(&self) -> Option<String> {
         let header = self.headers.get(WWW_AUTHENTICATE);
         excerpt(&self.body, &[]).or_else(|| excerpt(header?.as_bytes(), &[]))
     }
 
-    /// Returns whether a Postern gateway says that it has no such server.
-    fn is_of_gateway(&self) -> bool {
+    /// Returns true if a Postern gateway says that it has no such server.
+    fn is_from_gateway(&self) -> bool {
         let Ok(body) = serde_json::from_slice::<Value>(&self.body) else {
             return false;
         };

@@ -4,18 +4,18 @@ use model::{EndpointUrl, Issuer, Resource};
 use serde::Deserialize;
 use url::Url;
 
-/// What a server says of itself.
+/// The metadata of a protected resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ProtectedResource {
-    /// The identifier to ask tokens for, byte for byte.
+    /// The resource indicator for tokens, byte for byte.
     pub(crate) resource: Resource,
-    /// Who issues them, best first.
+    /// Its authorization servers, the preferred one first.
     pub(crate) authorization_servers: Vec<Issuer>,
-    /// The scopes that using it takes.
+    /// The scopes that it requires.
     pub(crate) scopes: Vec<String>,
 }
 
-/// The document, as far as it matters here.
+/// The members of the document that are used.
 #[derive(Deserialize)]
 pub(super) struct Metadata {
     resource: Resource,
@@ -26,12 +26,12 @@ pub(super) struct Metadata {
 }
 
 impl ProtectedResource {
-    /// Takes the document if it is about `server`: the resource is the server's address or a part
-    /// of it that ends where a path segment ends, on the same origin.
+    /// Accepts the document if it is about `server`: the resource is the server's URL, or a prefix
+    /// of it on the same origin that ends at a path segment.
     pub(super) fn read(metadata: Metadata, server: &EndpointUrl) -> Result<Self, String> {
         if !covers(metadata.resource.as_str(), server.url()) {
             return Err(format!(
-                "it describes itself as `{}`, which is not where it is",
+                "its metadata names the resource `{}`, which does not match its URL",
                 metadata.resource
             ));
         }
@@ -44,7 +44,7 @@ impl ProtectedResource {
 }
 
 impl ProtectedResource {
-    /// Returns whether the resource covers more than the server's own address.
+    /// Returns true if the resource covers more than the server's own URL.
     pub(super) fn is_broader_than(&self, server: &EndpointUrl) -> bool {
         let own = server.url();
         let claimed = Url::parse(self.resource.as_str());
@@ -56,8 +56,8 @@ impl ProtectedResource {
 }
 
 impl Metadata {
-    /// Returns whether the document claims the resource, to the letter (RFC 9728 §3.3) but for a
-    /// slash at the end of an origin, which URLs do not keep apart.
+    /// Returns true if the document claims the resource byte for byte (RFC 9728 §3.3). Ignores a
+    /// trailing slash of an origin, which URLs do not distinguish.
     pub(super) fn claims(&self, resource: &Resource) -> bool {
         let is_origin = || Url::parse(resource.as_str()).is_ok_and(|url| url.path() == "/");
         let [own, other] = [&self.resource, resource].map(Resource::as_str);
@@ -65,8 +65,8 @@ impl Metadata {
     }
 }
 
-/// Returns the well-known location of a resource (RFC 9728 §3.1). Returns `None` if it is no
-/// address that a document can be read at.
+/// Returns the well-known location of a resource (RFC 9728 §3.1). Returns `None` if it is not a
+/// URL that a document can be read from.
 pub(super) fn well_known_of(resource: &Resource) -> Option<EndpointUrl> {
     let mut address = Url::parse(resource.as_str()).ok()?;
     let path = address.path().trim_end_matches('/').to_owned();
@@ -74,8 +74,8 @@ pub(super) fn well_known_of(resource: &Resource) -> Option<EndpointUrl> {
     address.as_str().parse().ok()
 }
 
-/// Returns whether a resource is the server's address or a part of it that ends where a path segment
-/// ends. A resource has no fragment (RFC 8707 §2) and no user name.
+/// Returns true if the resource is the server's URL, or a prefix of it that ends at a path
+/// segment. A resource has no fragment (RFC 8707 §2) and no user name.
 pub(crate) fn covers(resource: &str, server: &Url) -> bool {
     let Ok(resource) = Url::parse(resource) else {
         return false;
@@ -94,7 +94,8 @@ pub(crate) fn covers(resource: &str, server: &Url) -> bool {
             .is_none_or(|query| server.query() == Some(query))
 }
 
-/// Where the document may be: under the server's path first, then at the root.
+/// Returns the possible locations of the document: under the server's path first, then at the
+/// root.
 pub(super) fn well_known(server: &Url) -> Vec<EndpointUrl> {
     let mut addresses = Vec::new();
     let path = server.path().trim_end_matches('/');
@@ -117,7 +118,7 @@ mod tests {
     use super::{covers, well_known};
 
     #[test]
-    fn looks_under_the_path_and_then_at_the_root() {
+    fn well_known_locations_are_path_then_root() {
         let at = |server: &str| -> Vec<String> {
             let addresses = well_known(&server.parse().unwrap());
             addresses.iter().map(EndpointUrl::to_string).collect()
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_covers_what_lies_under_it() {
+    fn resource_covers_urls_below_it() {
         let covers = |resource: &str, server: &str| covers(resource, &server.parse().unwrap());
         for resource in [
             "https://x.example/a/mcp",

@@ -5,58 +5,59 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::error::SignInError;
-use crate::http::Side;
+use crate::http::NetworkZone;
 
-/// What is known of an authorization server.
+/// The metadata of an authorization server.
 #[derive(Clone, Debug)]
 pub(crate) struct AuthorizationServer {
-    /// Its identifier, as it writes it.
+    /// Its issuer, byte for byte.
     pub(crate) issuer: IssuerRule,
     pub(crate) authorization_endpoint: EndpointUrl,
     pub(crate) token_endpoint: EndpointUrl,
     pub(crate) registration_endpoint: Option<EndpointUrl>,
-    /// Where a device asks for its codes (RFC 8628 section 4).
+    /// The device authorization endpoint (RFC 8628 §4).
     pub(crate) device_authorization_endpoint: Option<EndpointUrl>,
     pub(crate) revocation_endpoint: Option<EndpointUrl>,
     pub(crate) userinfo_endpoint: Option<EndpointUrl>,
-    /// Where a browser ends its session (OpenID Connect RP-Initiated Logout 1.0).
+    /// The end session endpoint (OpenID Connect RP-Initiated Logout 1.0).
     pub(crate) end_session_endpoint: Option<EndpointUrl>,
-    /// Where the user's consents are listed: an extension that our gateway has.
+    /// The list of the user's consents, an extension of Postern's gateway.
     pub(crate) consents_endpoint: Option<EndpointUrl>,
     pub(crate) scopes: Vec<String>,
     pub(crate) response_modes: Vec<String>,
-    /// How clients prove themselves at the token endpoint; `None` if it does not say.
+    /// The client authentication methods of the token endpoint, or `None` if the metadata names
+    /// none.
     pub(crate) client_authentication: Option<Vec<String>>,
-    /// Whether it takes the address of a client ID metadata document for a client id.
-    pub(crate) takes_client_metadata: bool,
-    /// How they may sign what proves them there; `None` if it does not say.
+    /// True if it accepts the URL of a client ID metadata document as a client id.
+    pub(crate) supports_client_metadata: bool,
+    /// The signing algorithms for client assertions, or `None` if the metadata names none.
     pub(crate) signing_algorithms: Option<Vec<String>>,
-    /// Whether it promises to name itself in the answer of a sign-in (RFC 9207).
-    pub(crate) names_itself: bool,
-    pub(crate) proof: Proof,
-    /// Where it is that names these endpoints.
-    pub(crate) side: Side,
+    /// True if it promises `iss` in authorization responses (RFC 9207).
+    pub(crate) sends_issuer: bool,
+    pub(crate) pkce: PkceSupport,
+    /// The zone of the server that names these endpoints.
+    pub(crate) zone: NetworkZone,
 }
 
-/// What is known of its support for PKCE (RFC 7636).
+/// Its support for PKCE (RFC 7636).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Proof {
+pub(crate) enum PkceSupport {
     /// S256 is advertised.
     Advertised,
-    /// There is metadata, and it does not name S256.
+    /// The metadata does not name S256.
     NotAdvertised,
     /// There is no metadata.
     Assumed,
 }
 
-/// The identifier of an authorization server, and what passes for it: itself, byte for byte;
-/// where it is the template of a multi-tenant Entra authority, any tenant.
+/// The issuer of an authorization server, with the rule for comparing it: byte for byte, or with
+/// any tenant if it is the template of a multi-tenant Entra authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IssuerRule(String);
 
 const TENANT: &str = "{tenantid}";
 
-/// The document, as far as it matters here.
+/// The members of the document that are used.
 #[derive(Deserialize)]
 pub(super) struct Metadata {
     pub(super) issuer: String,
@@ -83,10 +84,10 @@ pub(super) struct Metadata {
 }
 
 impl AuthorizationServer {
-    /// Takes the document; `check` parses an address and decides whether it may be named.
+    /// Converts the document. `check` parses a URL and decides whether the document may name it.
     pub(super) fn read(
         metadata: Metadata,
-        side: Side,
+        zone: NetworkZone,
         check: impl Fn(&str, &str) -> Result<EndpointUrl, SignInError>,
     ) -> Result<Self, SignInError> {
         let required = |name: &str, text: Option<String>| check(name, &text.unwrap_or_default());
@@ -117,19 +118,19 @@ impl AuthorizationServer {
             scopes: metadata.scopes_supported,
             response_modes: metadata.response_modes_supported,
             client_authentication: metadata.token_endpoint_auth_methods_supported,
-            takes_client_metadata: metadata.client_id_metadata_document_supported,
+            supports_client_metadata: metadata.client_id_metadata_document_supported,
             signing_algorithms: metadata.token_endpoint_auth_signing_alg_values_supported,
-            names_itself: metadata.authorization_response_iss_parameter_supported,
-            proof: if metadata.code_challenge_methods_supported.contains(&s256) {
-                Proof::Advertised
+            sends_issuer: metadata.authorization_response_iss_parameter_supported,
+            pkce: if metadata.code_challenge_methods_supported.contains(&s256) {
+                PkceSupport::Advertised
             } else {
-                Proof::NotAdvertised
+                PkceSupport::NotAdvertised
             },
-            side,
+            zone,
         })
     }
 
-    /// The endpoints of MCP 2025-03-26 for a server without metadata.
+    /// Returns the endpoints of MCP 2025-03-26 for a server without metadata.
     pub(super) fn assumed(origin: &str) -> Result<Self, String> {
         let at = |path: &str| {
             let text = format!("{origin}{path}");
@@ -149,16 +150,16 @@ impl AuthorizationServer {
             scopes: Vec::new(),
             response_modes: Vec::new(),
             client_authentication: None,
-            takes_client_metadata: false,
+            supports_client_metadata: false,
             signing_algorithms: None,
-            names_itself: false,
-            proof: Proof::Assumed,
-            side: Side::Inside,
+            sends_issuer: false,
+            pkce: PkceSupport::Assumed,
+            zone: NetworkZone::Local,
         })
     }
 
-    /// Whether clients may prove themselves to it by this method: where it does not say, by
-    /// `client_secret_basic` alone (RFC 8414 section 2).
+    /// Returns true if the server accepts this client authentication method. If its metadata names
+    /// none, only `client_secret_basic` (RFC 8414 §2).
     pub(crate) fn offers_authentication(&self, method: &str) -> bool {
         match &self.client_authentication {
             Some(offered) => offered.iter().any(|offer| offer == method),
@@ -166,7 +167,7 @@ impl AuthorizationServer {
         }
     }
 
-    /// Whether it lists the scope.
+    /// Returns true if the metadata lists the scope.
     pub(crate) fn offers_scope(&self, scope: &str) -> bool {
         self.scopes.iter().any(|offered| offered == scope)
     }
@@ -177,7 +178,7 @@ impl IssuerRule {
         Issuer::new(self.0.clone())
     }
 
-    /// Whether `issuer` is this one: for an answer that names no tenant beside it.
+    /// Returns true if `issuer` matches, for an authorization response, which names no tenant.
     pub(crate) fn admits(&self, issuer: &str) -> bool {
         let Some((before, after)) = self.0.split_once(TENANT) else {
             return self.0 == issuer;
@@ -188,7 +189,7 @@ impl IssuerRule {
             .is_some_and(|tenant| !tenant.is_empty() && !tenant.contains('/'))
     }
 
-    /// Whether `issuer` is this one for `tenant`: for a token, which names its tenant.
+    /// Returns true if `issuer` matches for `tenant`, for an ID token, which names its tenant.
     pub(crate) fn admits_for(&self, issuer: &str, tenant: Option<&str>) -> bool {
         match tenant {
             Some(tenant) => self.0.replace(TENANT, tenant) == issuer,
@@ -202,8 +203,8 @@ impl IssuerRule {
     }
 }
 
-/// Where the document may be: RFC 8414 with the path inserted, then the two forms of OpenID
-/// Connect.
+/// Returns the possible locations of the document: RFC 8414 with the path inserted, then the two
+/// forms of OpenID Connect.
 pub(super) fn well_known(issuer: &Url) -> Vec<EndpointUrl> {
     let path = issuer.path().trim_end_matches('/');
     let mut addresses = Vec::new();
@@ -228,7 +229,7 @@ mod tests {
     use super::{IssuerRule, well_known};
 
     #[test]
-    fn asks_in_the_order_of_the_specification() {
+    fn well_known_locations_follow_specification_order() {
         let at = |issuer: &str| -> Vec<String> {
             let addresses = well_known(&issuer.parse().unwrap());
             addresses.iter().map(EndpointUrl::to_string).collect()
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn an_issuer_is_itself_byte_for_byte() {
+    fn issuer_matches_byte_for_byte() {
         let plain = IssuerRule::new("https://as.example");
         assert!(plain.admits("https://as.example"));
         assert!(!plain.admits("https://as.example/"));

@@ -1,4 +1,4 @@
-//! Servers on the internet that have us look at our neighbours.
+//! Public servers that name private network addresses.
 
 use std::net::SocketAddr;
 
@@ -6,15 +6,15 @@ use serde_json::json;
 
 use super::{Challenge, Discovered, Discovery, KnownIssuers};
 use crate::error::SignInError;
-use crate::http::Side;
+use crate::http::NetworkZone;
 use crate::http::tests::{INSIDE, Net, OUTSIDE, Site};
 
-/// What is found out about a server that says it is at `name`.
-async fn look(net: &Net, server: &Site, name: &str) -> Result<Discovered, SignInError> {
-    ask(net, server, name, None).await
+/// Discovers a server at `name`.
+async fn discover(net: &Net, server: &Site, name: &str) -> Result<Discovered, SignInError> {
+    discover_with(net, server, name, None).await
 }
 
-async fn ask(
+async fn discover_with(
     net: &Net,
     server: &Site,
     name: &str,
@@ -27,17 +27,17 @@ async fn ask(
             .unwrap(),
         issuers: KnownIssuers::default(),
     };
-    discovery.of_server(challenge, |_| true).await
+    discovery.discover(challenge, |_| true).await
 }
 
-/// Has the server at `name` describe itself, with an authorization server elsewhere.
+/// Gives the server at `name` protected resource metadata that names `issuer`.
 fn describe(server: &Site, name: &str, issuer: &str) {
     let resource = format!("https://{name}:{}/mcp", server.port);
     let document = json!({ "resource": resource, "authorization_servers": [issuer] });
     server.put("/.well-known/oauth-protected-resource/mcp", &document);
 }
 
-/// Makes an authorization server of it.
+/// Makes the site an authorization server.
 fn issue(site: &Site, issuer: &str) {
     let document = json!({
         "issuer": issuer,
@@ -49,45 +49,45 @@ fn issue(site: &Site, issuer: &str) {
 }
 
 #[tokio::test]
-async fn a_public_server_whose_authorization_server_resolves_to_a_neighbour_is_refused() {
+async fn issuer_of_public_server_on_private_address_is_rejected() {
     let net = Net::of(&[("mcp.example", &[OUTSIDE]), ("login.example", &[INSIDE])]);
-    let (server, neighbour) = (net.serve(OUTSIDE), net.serve(INSIDE));
-    let issuer = format!("https://login.example:{}", neighbour.port);
+    let (server, private) = (net.serve(OUTSIDE), net.serve(INSIDE));
+    let issuer = format!("https://login.example:{}", private.port);
     describe(&server, "mcp.example", &issuer);
-    issue(&neighbour, &issuer);
-    let refused = look(&net, &server, "mcp.example").await.unwrap_err();
+    issue(&private, &issuer);
+    let refused = discover(&net, &server, "mcp.example").await.unwrap_err();
     assert!(matches!(refused, SignInError::Insecure { .. }), "{refused}");
-    assert!(neighbour.asked().is_empty(), "{:?}", neighbour.asked());
+    assert!(private.asked().is_empty(), "{:?}", private.asked());
 }
 
 #[tokio::test]
-async fn an_intranet_server_may_name_its_neighbours() {
+async fn local_server_may_name_private_addresses() {
     let net = Net::of(&[
         ("mcp.corp.example", &[INSIDE]),
         ("login.corp.example", &[INSIDE]),
     ]);
-    let (server, neighbour) = (net.serve(INSIDE), net.serve(INSIDE));
-    let issuer = format!("https://login.corp.example:{}", neighbour.port);
+    let (server, private) = (net.serve(INSIDE), net.serve(INSIDE));
+    let issuer = format!("https://login.corp.example:{}", private.port);
     describe(&server, "mcp.corp.example", &issuer);
-    issue(&neighbour, &issuer);
-    let found = look(&net, &server, "mcp.corp.example").await.unwrap();
-    assert_eq!(found.authorization_server.side, Side::Inside);
+    issue(&private, &issuer);
+    let found = discover(&net, &server, "mcp.corp.example").await.unwrap();
+    assert_eq!(found.authorization_server.zone, NetworkZone::Local);
 }
 
 #[tokio::test]
-async fn metadata_that_a_public_server_has_at_a_neighbour_is_not_fetched() {
+async fn metadata_of_public_server_on_private_address_is_not_fetched() {
     let net = Net::of(&[("mcp.example", &[OUTSIDE]), ("other.example", &[INSIDE])]);
-    let (server, neighbour) = (net.serve(OUTSIDE), net.serve(INSIDE));
-    let named = format!("https://other.example:{}/secrets", neighbour.port);
+    let (server, private) = (net.serve(OUTSIDE), net.serve(INSIDE));
+    let named = format!("https://other.example:{}/secrets", private.port);
     let challenge = Challenge::parse(&format!(r#"Bearer resource_metadata="{named}""#));
-    let refused = ask(&net, &server, "mcp.example", challenge).await;
+    let refused = discover_with(&net, &server, "mcp.example", challenge).await;
     let refused = refused.unwrap_err();
     assert!(matches!(refused, SignInError::Insecure { .. }), "{refused}");
-    assert!(neighbour.asked().is_empty(), "{:?}", neighbour.asked());
+    assert!(private.asked().is_empty(), "{:?}", private.asked());
 }
 
 #[tokio::test]
-async fn endpoints_of_a_public_authorization_server_are_public_too() {
+async fn endpoints_of_public_issuer_must_be_public() {
     let net = Net::of(&[
         ("mcp.corp.example", &[INSIDE]),
         ("login.example", &[OUTSIDE]),
@@ -96,15 +96,17 @@ async fn endpoints_of_a_public_authorization_server_are_public_too() {
     let issuer = format!("https://login.example:{}", public.port);
     describe(&server, "mcp.corp.example", &issuer);
     issue(&public, &issuer);
-    let found = look(&net, &server, "mcp.corp.example").await.unwrap();
-    // So a request there goes out by the client that knows no neighbours.
-    assert_eq!(found.authorization_server.side, Side::Outside);
+    let found = discover(&net, &server, "mcp.corp.example").await.unwrap();
+    // The client for this zone resolves no private network address.
+    assert_eq!(found.authorization_server.zone, NetworkZone::Public);
     let document = json!({
         "issuer": issuer,
         "authorization_endpoint": format!("{issuer}/authorize"),
         "token_endpoint": format!("https://{}/token", SocketAddr::new(INSIDE, 443)),
     });
     public.put("/.well-known/oauth-authorization-server", &document);
-    let refused = look(&net, &server, "mcp.corp.example").await.unwrap_err();
+    let refused = discover(&net, &server, "mcp.corp.example")
+        .await
+        .unwrap_err();
     assert!(matches!(refused, SignInError::Insecure { .. }), "{refused}");
 }

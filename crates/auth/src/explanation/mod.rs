@@ -1,8 +1,9 @@
-//! What the refusal of an authorization server means to a person: what happened, who has to act,
-//! and what to say when asking for help.
+//! Explains an error of an authorization server to the user: what happened, what to do, who has to
+//! do it, and what to say when asking for help.
 //!
-//! Owns: the words. Does not own: what is done about a refusal, which hangs on `error`,
-//! `suberror` and `claims` alone, as Microsoft asks of clients; the AADSTS numbers are for words.
+//! Owns: the texts.
+//! Does not own: the handling of an error, which depends only on `error`, `suberror` and `claims`,
+//! as Microsoft requires of clients. The AADSTS numbers select texts only.
 
 mod table;
 
@@ -13,44 +14,44 @@ use model::Issuer;
 use url::Url;
 
 use crate::entra;
-use crate::token::Refusal;
+use crate::token::OAuthError;
 
-/// A refusal, in plain words.
+/// An error in plain words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     /// What happened, as part of a sentence.
     pub what: Cow<'static, str>,
     /// What to do next.
     pub todo: &'static str,
-    /// Who has to do it.
+    /// Who has to act.
     pub actor: Actor,
-    /// The error code (RFC 6749 sections 4.1.2.1 and 5.2).
+    /// The error code (RFC 6749 §4.1.2.1 and §5.2).
     pub error: String,
     /// The number of Entra's error, as in `AADSTS65001`.
     pub number: Option<u32>,
-    /// The authorization server's own words, on one line.
+    /// The error description of the authorization server, on one line.
     pub words: Option<String>,
-    /// What Entra's logs know the attempt by.
+    /// The correlation id in Entra's logs.
     pub correlation_id: Option<String>,
-    /// Where an administrator grants the application what it asks for.
+    /// The page on which an administrator consents to the application.
     pub admin_consent: Option<Url>,
 }
 
-/// Who has to act on a refusal.
+/// Who has to act on an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Actor {
-    /// The person who signs in.
+    /// The user who signs in.
     You,
     /// An administrator of the organisation.
     Administrator,
-    /// Whoever registered the application or configured the server.
+    /// The owner of the application or of the server's configuration.
     Owner,
-    /// Nobody: it passes.
+    /// No action is needed: the error is temporary.
     Time,
 }
 
 impl Explanation {
-    /// The name to look the error up by: `AADSTS65001`, or the error code.
+    /// Returns the name for looking the error up: `AADSTS65001`, or the error code.
     #[must_use]
     pub fn code(&self) -> Cow<'_, str> {
         match self.number {
@@ -59,16 +60,20 @@ impl Explanation {
         }
     }
 
-    /// What `refusal` means to somebody who signs in with `client_id` at `issuer`.
-    pub(crate) fn of(refusal: &Refusal, issuer: &Issuer, client_id: &str) -> Box<Self> {
-        let number = refusal.number();
+    /// Explains `oauth_error` for a sign-in with `client_id` at `issuer`.
+    pub(crate) fn from_error(
+        oauth_error: &OAuthError,
+        issuer: &Issuer,
+        client_id: &str,
+    ) -> Box<Self> {
+        let number = oauth_error.number();
         let meaning = number.and_then(table::meaning);
-        let words = refusal.description();
+        let words = oauth_error.description();
         let (what, todo, actor) = match &meaning {
             Some(known) => (known.what.into(), known.todo, known.actor),
             None => {
-                let (todo, actor) = table::of_error(&refusal.error);
-                (refusal.to_string().into(), todo, actor)
+                let (todo, actor) = table::of_error(&oauth_error.error);
+                (oauth_error.to_string().into(), todo, actor)
             }
         };
         let for_administrator = meaning.is_some_and(|known| known.admin_consent);
@@ -76,10 +81,10 @@ impl Explanation {
             what,
             todo,
             actor,
-            error: crate::token::plain(&refusal.error),
+            error: crate::token::plain(&oauth_error.error),
             number,
             words,
-            correlation_id: refusal.correlation_id(),
+            correlation_id: oauth_error.correlation_id(),
             admin_consent: for_administrator
                 .then(|| entra::admin_consent(issuer, client_id))
                 .flatten(),

@@ -1,16 +1,16 @@
-//! What Entra's errors mean, by number, and those of others by code.
+//! The meaning of Entra's errors by number, and of others by code.
 //!
-//! The numbers are those of Microsoft's list of AADSTS error codes that a sign-in can meet.
+//! The numbers are from Microsoft's list of AADSTS error codes, as far as a sign-in can meet them.
 
 use super::Actor::{self, Administrator, Owner, Time, You};
 
-/// One row: `what` ends "the sign-in was refused: …".
+/// One row. `what` completes "the sign-in was refused: …".
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Meaning {
     pub(super) what: &'static str,
     pub(super) todo: &'static str,
     pub(super) actor: Actor,
-    /// Whether an administrator can mend it by consenting.
+    /// True if an administrator can solve it by consenting.
     pub(super) admin_consent: bool,
 }
 
@@ -31,25 +31,25 @@ const fn consent(actor: Actor, what: &'static str, todo: &'static str) -> Meanin
 }
 
 const AGAIN: &str = "sign in again";
-const OURS: &str = "sign in again; if it fails again, report it to those who make Postern";
+const OURS: &str = "sign in again; if it fails again, report it to the developers of Postern";
 
-/// What the error of this number means.
+/// Returns the meaning of the error with this number.
 pub(super) fn meaning(number: u32) -> Option<Meaning> {
     Some(match number {
         // Consent and assignment.
         65001 => consent(
             You,
-            "nobody has consented yet to what this application asks for",
+            "consent has not been granted to this application",
             "sign in again and accept; where you are not allowed to, send your administrator this link",
         ),
         90094 | 90095 => consent(
             Administrator,
-            "only an administrator may consent to what this application asks for",
+            "only an administrator may consent to this application",
             "send your administrator this link, and sign in again afterwards",
         ),
         65004 => row(
             You,
-            "what the application asks for was not accepted",
+            "the requested access was not accepted",
             "sign in again and accept, if that was not meant",
         ),
         50105 => row(
@@ -62,7 +62,7 @@ pub(super) fn meaning(number: u32) -> Option<Meaning> {
             "the application and the server's application are both Microsoft's own, and Microsoft has not allowed the one to use the other",
             "set the client id of an application that your organisation registered for this server",
         ),
-        // The person.
+        // The user.
         50076 | 50074 => row(
             You,
             "your organisation wants a second factor for this",
@@ -73,7 +73,7 @@ pub(super) fn meaning(number: u32) -> Option<Meaning> {
             "your organisation wants you to set up a second factor",
             "sign in again and follow the pages that set it up",
         ),
-        50058 => row(You, "nobody is signed in to the browser", AGAIN),
+        50058 => row(You, "no account is signed in to the browser", AGAIN),
         50057 => row(
             Administrator,
             "your account is disabled",
@@ -81,14 +81,14 @@ pub(super) fn meaning(number: u32) -> Option<Meaning> {
         ),
         50020 => row(
             You,
-            "your account belongs to another organisation, and is no guest of this one",
+            "your account belongs to another organisation, and is not a guest of this one",
             "sign in with an account of this organisation, or ask its administrator for an invitation",
         ),
         // Conditional access.
         53000 => row(
             You,
             "your organisation asks for a device that meets its rules, and this one does not",
-            "look at this device in your organisation's portal, or ask its administrator",
+            "check this device in your organisation's portal, or ask its administrator",
         ),
         53001 => row(
             Administrator,
@@ -145,11 +145,7 @@ pub(super) fn meaning(number: u32) -> Option<Meaning> {
             "the sign-in was begun at another organisation (tenant)",
             AGAIN,
         ),
-        501_481 | 50147 | 501_491 => row(
-            You,
-            "the code of the sign-in does not fit this program's proof",
-            OURS,
-        ),
+        501_481 | 50147 | 501_491 => row(You, "the PKCE verifier does not match the code", OURS),
         50196 => row(
             Time,
             "there were too many of the same requests",
@@ -188,7 +184,7 @@ pub(super) fn meaning(number: u32) -> Option<Meaning> {
         ),
         9_002_332 | 90124 | 90130 | 9_001_023 => row(
             Owner,
-            "the application does not take this kind of account",
+            "the application does not accept this kind of account",
             "sign in with an account of the organisation, or check the authority of this server",
         ),
         7_000_218 => row(
@@ -209,7 +205,7 @@ pub(super) fn meaning(number: u32) -> Option<Meaning> {
         7_000_215 => row(
             Owner,
             "the client secret is wrong",
-            "store the secret's value (not its id) anew",
+            "store the secret's value again, not its id",
         ),
         7_000_222 => row(
             Owner,
@@ -226,10 +222,10 @@ pub(super) fn meaning(number: u32) -> Option<Meaning> {
             "no federated credential of the application fits",
             "compare issuer, subject and audience of the application's federated credential with the token's",
         ),
-        // What is asked for.
+        // Scopes and resources.
         70011 | 28002 => row(
             Owner,
-            "a scope is not one that can be asked for",
+            "a scope cannot be requested",
             "check the scopes of this server",
         ),
         650_053 => row(
@@ -239,7 +235,7 @@ pub(super) fn meaning(number: u32) -> Option<Meaning> {
         ),
         28000 | 700_022 => row(
             Owner,
-            "scopes of several applications cannot be asked for at once",
+            "scopes of several applications cannot be requested at once",
             "check the scopes of this server",
         ),
         500_011 | 650_057 | 50001 => row(
@@ -254,41 +250,35 @@ pub(super) fn meaning(number: u32) -> Option<Meaning> {
         ),
         901_002 => row(
             Owner,
-            "the authority takes no `resource`",
+            "the authority does not accept `resource`",
             "check the authority of this server",
         ),
         90009 => row(
             Owner,
-            "the application asks for itself by a name in place of its id",
-            "say the client id in place of the App ID URI as the resource of this server",
+            "the application requests itself by name instead of its id",
+            "set the resource of this server to the client id instead of the App ID URI",
         ),
-        900_144 | 90014 | 70003 => row(
-            Owner,
-            "the request is not one that the authority understands",
-            OURS,
-        ),
+        900_144 | 90014 | 70003 => {
+            row(Owner, "the authority does not understand the request", OURS)
+        }
         // Device code.
-        70016 => row(You, "nobody has typed the code yet", AGAIN),
+        70016 => row(You, "the code was not entered yet", AGAIN),
         70018 => row(You, "the code is not known", AGAIN),
-        70019 => row(You, "the code was not typed in time", AGAIN),
+        70019 => row(You, "the code was not entered in time", AGAIN),
         70020 => row(You, "the sign-in was declined", AGAIN),
         // On behalf of.
-        50013 | 500_131 | 500_133 | 50027 => row(
-            You,
-            "the token that it was asked for with has ended or is another's",
-            AGAIN,
-        ),
-        // What passes.
+        50013 | 500_131 | 500_133 | 50027 => row(You, "the assertion is expired or invalid", AGAIN),
+        // Temporary errors.
         90033 | 90006 | 50033 | 90024 | 90055 => row(
             Time,
-            "the authority has trouble at the moment",
+            "the authority has a temporary problem",
             "try again in a few minutes",
         ),
         _ => return None,
     })
 }
 
-/// What to do about an error of which only the code is known, and who.
+/// Returns what to do about an error of which only the code is known, and who has to do it.
 pub(super) fn of_error(error: &str) -> (&'static str, Actor) {
     match error {
         "access_denied" => ("sign in again if that was not meant", You),
@@ -302,7 +292,7 @@ pub(super) fn of_error(error: &str) -> (&'static str, Actor) {
         | "consent_required"
         | "expired_token" => (AGAIN, You),
         _ => (
-            "sign in again; if it fails again, tell who runs the server",
+            "sign in again; if it fails again, tell the server's administrator",
             You,
         ),
     }

@@ -1,17 +1,17 @@
-//! The name of a certificate's issuer (RFC 5280 section 4.1.2.4), for showing it to a person.
+//! Reads the name of a certificate's issuer (RFC 5280 §4.1.2.4), to show it to the user.
 //!
-//! Does not own: judging certificates.
+//! Does not own: verifying certificates.
 
-/// The tags of DER that lie on the way (X.690).
+/// The DER tags on the path to the name (X.690).
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const OBJECT_ID: u8 = 0x06;
 const VERSION: u8 = 0xa0;
 
-/// `commonName` and `organizationName`, in the order in which they tell more.
+/// `commonName` and `organizationName`, the more telling one first.
 const NAMES: [[u8; 3]; 2] = [[0x55, 0x04, 0x03], [0x55, 0x04, 0x0a]];
 
-/// Who issued the certificate; `None` if it is malformed or names nobody.
+/// Returns the name of the issuer, or `None` if the certificate is malformed or has no such name.
 pub(super) fn issuer(certificate: &[u8]) -> Option<String> {
     let (certificate, _) = expect(SEQUENCE, certificate)?;
     let (mut rest, _) = expect(SEQUENCE, certificate)?;
@@ -24,7 +24,7 @@ pub(super) fn issuer(certificate: &[u8]) -> Option<String> {
     NAMES.iter().find_map(|wanted| part(name, *wanted))
 }
 
-/// The last value of this kind in a name, which is the nearest one.
+/// Returns the last value of this kind in a name, which is the most specific one.
 fn part(mut name: &[u8], wanted: [u8; 3]) -> Option<String> {
     let mut found = None;
     while let Some((set, rest)) = expect(SET, name) {
@@ -39,20 +39,20 @@ fn part(mut name: &[u8], wanted: [u8; 3]) -> Option<String> {
     found
 }
 
-/// Text that a stranger chose.
+/// Removes control characters from untrusted text, and limits its length.
 fn shown(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let printable = text.chars().filter(|c| !c.is_control());
     printable.take(120).collect()
 }
 
-/// The content of an element with this tag, and what comes after it.
+/// Returns the content of an element with this tag, and the rest.
 fn expect(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (found, content, rest) = element(der)?;
     (found == tag).then_some((content, rest))
 }
 
-/// The tag and the content of the first element, and what comes after it.
+/// Returns the tag and the content of the first element, and the rest.
 fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, der) = der.split_first()?;
     let (&first, mut der) = der.split_first()?;
@@ -78,7 +78,7 @@ mod tests {
     use super::issuer;
 
     #[test]
-    fn an_issuer_is_called_by_its_nearest_name() {
+    fn issuer_name_is_most_specific_one() {
         let of = |parts: &[(DnType, &str)]| {
             let mut params = CertificateParams::default();
             params.distinguished_name = DistinguishedName::new();

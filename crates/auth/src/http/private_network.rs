@@ -1,8 +1,7 @@
-//! Which addresses are of this machine or of the network around it, and names that must not lead
-//! there.
+//! Private network addresses, and names that must not resolve to them.
 //!
-//! What a stranger on the internet names may only be on the internet. A name is judged by the
-//! addresses that are then connected to: between the two nobody can change what the name means.
+//! A server on the internet may name public addresses only. A name is judged by the addresses that
+//! are then connected to, so its DNS record cannot change in between.
 
 use std::error::Error;
 use std::fmt;
@@ -15,15 +14,15 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::proxies::Proxies;
 
-/// Whether nobody on the internet could mean this address.
-pub(crate) fn is_neighbour(address: IpAddr) -> bool {
+/// Returns true if the address is not on the internet: this machine's or a private network's.
+pub(crate) fn is_private_address(address: IpAddr) -> bool {
     match address.to_canonical() {
-        IpAddr::V4(address) => is_neighbour_v4(address),
-        IpAddr::V6(address) => is_neighbour_v6(address),
+        IpAddr::V4(address) => is_private_v4(address),
+        IpAddr::V6(address) => is_private_v6(address),
     }
 }
 
-fn is_neighbour_v4(address: Ipv4Addr) -> bool {
+fn is_private_v4(address: Ipv4Addr) -> bool {
     let [first, second, ..] = address.octets();
     let shared = first == 100 && (64..128).contains(&second);
     address.is_loopback()
@@ -35,7 +34,7 @@ fn is_neighbour_v4(address: Ipv4Addr) -> bool {
         || shared
 }
 
-fn is_neighbour_v6(address: Ipv6Addr) -> bool {
+fn is_private_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
     let site_local = segments[0] & 0xffc0 == 0xfec0;
     address.is_loopback()
@@ -44,10 +43,10 @@ fn is_neighbour_v6(address: Ipv6Addr) -> bool {
         || address.is_unicast_link_local()
         || address.is_multicast()
         || site_local
-        || embedded(segments).is_some_and(is_neighbour_v4)
+        || embedded(segments).is_some_and(is_private_v4)
 }
 
-/// The IPv4 address that a translator would make of it: NAT64 (RFC 6052) or 6to4 (RFC 3056).
+/// Returns the IPv4 address that a translator would derive: NAT64 (RFC 6052) or 6to4 (RFC 3056).
 fn embedded(segments: [u16; 8]) -> Option<Ipv4Addr> {
     let (high, low) = match segments {
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => (high, low),
@@ -56,12 +55,12 @@ fn embedded(segments: [u16; 8]) -> Option<Ipv4Addr> {
     Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)))
 }
 
-/// How names are looked up.
-pub(super) type Lookup = Arc<dyn Fn(String) -> Found + Send + Sync>;
-pub(super) type Found = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+/// Resolves a name.
+pub(super) type Lookup = Arc<dyn Fn(String) -> LookupFuture + Send + Sync>;
+pub(super) type LookupFuture = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
-/// The system's own way.
-pub(super) fn by_the_system() -> Lookup {
+/// Resolves names with the system's resolver.
+pub(super) fn system_lookup() -> Lookup {
     Arc::new(|name| {
         Box::pin(async move {
             let found = tokio::net::lookup_host((name, 0)).await?;
@@ -70,49 +69,54 @@ pub(super) fn by_the_system() -> Lookup {
     })
 }
 
-/// Finds addresses on the internet alone.
-pub(super) struct OutsideOnly {
+/// Resolves names to public addresses only.
+pub(super) struct PublicResolver {
     pub(super) lookup: Lookup,
-    pub(super) is_neighbour: fn(IpAddr) -> bool,
-    /// They may be anywhere: the user or the system named them.
+    pub(super) is_private_address: fn(IpAddr) -> bool,
+    /// Proxies may have any address: the user or the system named them.
     pub(super) proxies: Proxies,
 }
 
-impl Resolve for OutsideOnly {
+impl Resolve for PublicResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let is_proxy = self.proxies.is_one(name.as_str());
-        let (found, is_neighbour) = ((self.lookup)(name.as_str().to_owned()), self.is_neighbour);
+        let is_proxy = self.proxies.contains(name.as_str());
+        let (found, is_private_address) = (
+            (self.lookup)(name.as_str().to_owned()),
+            self.is_private_address,
+        );
         Box::pin(async move {
             let mut addresses = found.await?;
             if !is_proxy {
-                addresses.retain(|address| !is_neighbour(address.ip()));
+                addresses.retain(|address| !is_private_address(address.ip()));
             }
             match addresses.is_empty() {
-                true => Err(Box::new(LeadsInside) as Box<dyn Error + Send + Sync>),
+                true => Err(Box::new(PrivateAddressError) as Box<dyn Error + Send + Sync>),
                 false => Ok(Box::new(addresses.into_iter()) as Addrs),
             }
         })
     }
 }
 
-/// A name has no address that it may have.
+/// The name has no public address.
 #[derive(Debug)]
-pub(super) struct LeadsInside;
+pub(super) struct PrivateAddressError;
 
-impl fmt::Display for LeadsInside {
+impl fmt::Display for PrivateAddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("its name leads into the local network, and it was named from outside")
+        f.write_str(
+            "its name resolves to an address in the local network, and a public server named it",
+        )
     }
 }
 
-impl Error for LeadsInside {}
+impl Error for PrivateAddressError {}
 
 #[cfg(test)]
 mod tests {
-    use super::is_neighbour;
+    use super::is_private_address;
 
     #[test]
-    fn addresses_of_neighbours_are_known_in_every_disguise() {
+    fn private_address_is_recognised_in_every_form() {
         for inside in [
             "127.0.0.1",
             "10.1.2.3",
@@ -133,7 +137,7 @@ mod tests {
             "64:ff9b::a00:1",
             "2002:7f00:1::1",
         ] {
-            assert!(is_neighbour(inside.parse().unwrap()), "{inside}");
+            assert!(is_private_address(inside.parse().unwrap()), "{inside}");
         }
         for outside in [
             "8.8.8.8",
@@ -144,7 +148,7 @@ mod tests {
             "2002:808:808::1",
             "::ffff:8.8.8.8",
         ] {
-            assert!(!is_neighbour(outside.parse().unwrap()), "{outside}");
+            assert!(!is_private_address(outside.parse().unwrap()), "{outside}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The proxies on the way out, and by which of them something went.
+//! The proxies for requests, and the names of those that were used.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,16 +10,16 @@ use hyper_util::client::proxy::matcher::Intercept;
 use reqwest::Proxy;
 use url::Url;
 
-/// Which proxy leads where. Clones share what was found.
+/// Finds the proxy for a URL. Clones share the recorded names.
 #[derive(Clone, Debug)]
 pub(super) struct Proxies {
     all: proxies::Proxies,
-    /// The names of those that something went through.
+    /// The host names of the proxies that were used.
     used: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Proxies {
-    /// Those that the configuration chooses.
+    /// Creates the proxies of the configuration.
     pub(super) fn new(proxy: &model::config::Proxy) -> Self {
         Self {
             all: proxies::Proxies::new(proxy),
@@ -27,25 +27,25 @@ impl Proxies {
         }
     }
 
-    /// The proxy on the way to `url`; none to this machine.
-    pub(super) fn on_the_way_to(&self, url: &Url) -> Option<Url> {
+    /// Returns the proxy for `url`, or `None` for this machine and if there is none.
+    pub(super) fn proxy_for(&self, url: &Url) -> Option<Url> {
         let destination = url.as_str().parse::<Uri>().ok()?;
-        let proxy = address(&self.all.on_the_way_to(&destination)?)?;
+        let proxy = address(&self.all.proxy_for(&destination)?)?;
         if let Some(name) = proxy.host_str() {
             self.used().insert(name.to_owned());
         }
         Some(proxy)
     }
 
-    /// Whether a name is that of a proxy.
-    pub(super) fn is_one(&self, name: &str) -> bool {
+    /// Returns true if the name is that of a proxy that was used.
+    pub(super) fn contains(&self, name: &str) -> bool {
         self.used().contains(name)
     }
 
-    /// For a client.
+    /// Returns the proxies in the form that an HTTP client takes.
     pub(super) fn route(&self) -> Proxy {
         let proxies = self.clone();
-        Proxy::custom(move |url| proxies.on_the_way_to(url))
+        Proxy::custom(move |url| proxies.proxy_for(url))
     }
 
     fn used(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -72,7 +72,7 @@ mod tests {
     use super::{Proxies, address};
 
     #[test]
-    fn a_proxy_keeps_its_credentials() {
+    fn proxy_url_keeps_credentials() {
         let system = Matcher::builder()
             .all("http://user:p%40ss@proxy.example:3128")
             .build();
@@ -84,15 +84,15 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_known_by_what_goes_through_it() {
+    fn proxy_is_recorded_when_used() {
         let proxies = Proxies::new(&"http://proxy.example:3128".parse().unwrap());
-        assert!(!proxies.is_one("proxy.example"));
-        let here = proxies.on_the_way_to(&"http://127.0.0.1:1/".parse().unwrap());
+        assert!(!proxies.contains("proxy.example"));
+        let here = proxies.proxy_for(&"http://127.0.0.1:1/".parse().unwrap());
         assert_eq!(here, None);
         proxies
-            .on_the_way_to(&"https://far.example/".parse().unwrap())
+            .proxy_for(&"https://far.example/".parse().unwrap())
             .unwrap();
-        assert!(proxies.is_one("proxy.example"));
-        assert!(!proxies.is_one("far.example"));
+        assert!(proxies.contains("proxy.example"));
+        assert!(!proxies.contains("far.example"));
     }
 }

@@ -1,4 +1,4 @@
-//! Requests, and where they do not go.
+//! HTTP requests, and which addresses they must not reach.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -14,9 +14,11 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::private_network::Lookup;
-use super::{CertificateFlaw, Clients, Fault, Proxies, Side, builder, client, look, send};
+use super::{
+    CertificateFlaw, HttpClients, HttpError, NetworkZone, Proxies, builder, client, probe, send,
+};
 
-/// Where a neighbour is in these tests; every other address is on the internet. macOS has but one
+/// The private network address in these tests. Every other address is public. macOS has but one
 /// loopback address of each family.
 pub(crate) const INSIDE: IpAddr = if cfg!(target_os = "macos") {
     IpAddr::V6(Ipv6Addr::LOCALHOST)
@@ -25,7 +27,7 @@ pub(crate) const INSIDE: IpAddr = if cfg!(target_os = "macos") {
 };
 pub(crate) const OUTSIDE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// A private certificate authority, and a small internet whose names it vouches for.
+/// A private certificate authority, and the names of a small network whose certificates it issues.
 pub(crate) struct Net {
     root: CertifiedIssuer<'static, KeyPair>,
     names: BTreeMap<String, Vec<IpAddr>>,
@@ -39,7 +41,7 @@ pub(crate) struct Site {
 }
 
 impl Net {
-    /// With these names.
+    /// Creates a network with these names.
     pub(crate) fn of(names: &[(&str, &[IpAddr])]) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -52,8 +54,8 @@ impl Net {
         }
     }
 
-    /// Clients that know no other names.
-    pub(crate) fn clients(&self) -> Clients {
+    /// Returns clients that resolve these names only.
+    pub(crate) fn clients(&self) -> HttpClients {
         let names = self.names.clone();
         let lookup: Lookup = Arc::new(move |name| {
             let found = names.get(&name).into_iter().flatten();
@@ -62,15 +64,15 @@ impl Net {
         });
         let proxies = Proxies::new(&Proxy::None);
         let roots = vec![self.root.as_ref().der().clone()];
-        let anywhere = builder(&roots, &proxies)
+        let unrestricted = builder(&roots, &proxies)
             .unwrap()
             .dns_resolver(Arc::new(Everything(Arc::clone(&lookup))))
             .build()
             .unwrap();
-        Clients::around(anywhere, roots, proxies, lookup, |ip| ip == INSIDE).unwrap()
+        HttpClients::with_resolver(unrestricted, roots, proxies, lookup, |ip| ip == INSIDE).unwrap()
     }
 
-    /// A server at an address, under every name there is.
+    /// Starts a server at an address. Its certificate has all names.
     pub(crate) fn serve(&self, address: IpAddr) -> Site {
         let key = KeyPair::generate().unwrap();
         let leaf = CertificateParams::new(self.names.keys().cloned().collect::<Vec<_>>()).unwrap();
@@ -108,7 +110,7 @@ impl Site {
                 };
                 asked.lock().unwrap().push(path);
                 let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\n\r\n{body}");
-                // A client that goes away has its reasons.
+                // The client may close the connection early.
                 let _ = stream.write_all(head.as_bytes());
                 stream.conn.send_close_notify();
                 let _ = stream.flush();
@@ -122,7 +124,7 @@ impl Site {
         documents.insert(path.to_owned(), document.to_string());
     }
 
-    /// The paths of all requests; something for each connection that did not come to one.
+    /// Returns the paths of all requests, and an entry for each connection without a request.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
@@ -138,13 +140,13 @@ impl Resolve for Everything {
 }
 
 #[tokio::test]
-async fn only_a_trusted_certificate_will_do() {
+async fn untrusted_certificate_is_rejected() {
     let net = Net::of(&[("localhost", &[OUTSIDE])]);
     let site = net.serve(OUTSIDE);
     let url = format!("https://localhost:{}/", site.port);
-    let stranger = send(client([], &Proxy::None).unwrap().get(&url)).await;
-    let Err(Fault::Untrusted(flaw)) = stranger else {
-        panic!("{stranger:?}");
+    let untrusting = send(client([], &Proxy::None).unwrap().get(&url)).await;
+    let Err(HttpError::Untrusted(flaw)) = untrusting else {
+        panic!("{untrusting:?}");
     };
     assert_eq!(flaw, CertificateFlaw::UnknownIssuer);
     let known = client([net.root.as_ref().der().clone()], &Proxy::None).unwrap();
@@ -152,24 +154,24 @@ async fn only_a_trusted_certificate_will_do() {
 }
 
 #[tokio::test]
-async fn whoever_vouches_is_named_trusted_or_not() {
+async fn probe_names_issuer_trusted_or_not() {
     let net = Net::of(&[("localhost", &[OUTSIDE])]);
     let site = net.serve(OUTSIDE);
     let url = format!("https://localhost:{}/mcp", site.port);
     let url = url.parse().unwrap();
-    let stranger = Clients::new([], &Proxy::None).unwrap();
-    for (clients, is_trusted) in [(net.clients(), true), (stranger, false)] {
-        let seen = look(&clients, Side::Inside, &url).await;
-        assert_eq!(seen.authority.as_deref(), Some("rcgen self signed cert"));
-        match seen.answer {
+    let untrusting = HttpClients::new([], &Proxy::None).unwrap();
+    for (clients, is_trusted) in [(net.clients(), true), (untrusting, false)] {
+        let result = probe(&clients, NetworkZone::Local, &url).await;
+        assert_eq!(result.authority.as_deref(), Some("rcgen self signed cert"));
+        match result.response {
             Ok(_) => assert!(is_trusted),
-            Err(fault) => assert!(
-                !is_trusted && matches!(fault, Fault::Untrusted(_)),
-                "{fault}"
+            Err(error) => assert!(
+                !is_trusted && matches!(error, HttpError::Untrusted(_)),
+                "{error}"
             ),
         }
     }
-    // Whether the server has noted yet that it was not believed is its own business.
+    // Whether the server has seen the failed handshake yet is not certain.
     let asked = site.asked();
     assert_eq!(asked[0], "/");
     let rest = &asked[1..];
@@ -177,7 +179,7 @@ async fn whoever_vouches_is_named_trusted_or_not() {
 }
 
 #[tokio::test]
-async fn a_name_that_leads_inside_is_never_connected_to_for_a_stranger() {
+async fn public_zone_never_connects_to_private_address() {
     let net = Net::of(&[
         ("inside.example", &[INSIDE]),
         ("both.example", &[INSIDE, OUTSIDE]),
@@ -185,34 +187,48 @@ async fn a_name_that_leads_inside_is_never_connected_to_for_a_stranger() {
     ]);
     let (inside, outside) = (net.serve(INSIDE), net.serve(OUTSIDE));
     let clients = net.clients();
-    let get = async |side, name: &str, site: &Site| {
+    let get = async |zone, name: &str, site: &Site| {
         let url = format!("https://{name}:{}/{name}", site.port);
-        send(clients.named_from(side).get(url)).await
+        send(clients.client_for(zone).get(url)).await
     };
     for name in ["inside.example", "nowhere.example"] {
-        let refused = get(Side::Outside, name, &inside).await;
-        assert!(matches!(refused, Err(Fault::Inside(_))), "{refused:?}");
+        let refused = get(NetworkZone::Public, name, &inside).await;
+        assert!(
+            matches!(refused, Err(HttpError::PrivateAddress(_))),
+            "{refused:?}"
+        );
     }
-    // Of a name that is on both sides the one outside counts, however often it is asked.
-    get(Side::Outside, "both.example", &outside).await.unwrap();
-    assert!(get(Side::Outside, "both.example", &inside).await.is_err());
+    // Only the public address of the name is used, however often it is resolved.
+    get(NetworkZone::Public, "both.example", &outside)
+        .await
+        .unwrap();
+    assert!(
+        get(NetworkZone::Public, "both.example", &inside)
+            .await
+            .is_err()
+    );
     let url = format!("https://inside.example:{}/", inside.port);
-    let looked = look(&clients, Side::Outside, &url.parse().unwrap()).await;
-    assert!(matches!(looked.answer, Err(Fault::Inside(_))), "{looked:?}");
+    let result = probe(&clients, NetworkZone::Public, &url.parse().unwrap()).await;
+    assert!(
+        matches!(result.response, Err(HttpError::PrivateAddress(_))),
+        "{result:?}"
+    );
     assert!(inside.asked().is_empty(), "{:?}", inside.asked());
     assert_eq!(outside.asked(), ["/both.example"]);
 
-    let found = get(Side::Inside, "inside.example", &inside).await.unwrap();
+    let found = get(NetworkZone::Local, "inside.example", &inside)
+        .await
+        .unwrap();
     assert_eq!(found.status, 404);
     let url = "https://inside.example/".parse().unwrap();
-    assert_eq!(clients.side_of(&url, found.peer), Side::Inside);
+    assert_eq!(clients.zone_of(&url, found.peer), NetworkZone::Local);
     assert_eq!(inside.asked(), ["/inside.example"]);
 }
 
 #[test]
-fn the_internet_does_not_name_our_neighbours() {
-    let clients = Clients::new([], &Proxy::None).unwrap();
-    let may = |side, url: &str| clients.may_name(side, &url.parse().unwrap());
+fn public_zone_may_not_name_private_host() {
+    let clients = HttpClients::new([], &Proxy::None).unwrap();
+    let may = |zone, url: &str| clients.is_allowed(zone, &url.parse().unwrap());
     for inside in [
         "http://127.0.0.1:1/",
         "http://localhost/",
@@ -225,32 +241,33 @@ fn the_internet_does_not_name_our_neighbours() {
         "https://2130706433/",
         "https://[::ffff:10.0.0.1]/",
     ] {
-        assert!(!may(Side::Outside, inside), "{inside}");
-        assert!(may(Side::Inside, inside), "{inside}");
+        assert!(!may(NetworkZone::Public, inside), "{inside}");
+        assert!(may(NetworkZone::Local, inside), "{inside}");
     }
     for outside in ["https://login.example.com/", "https://8.8.8.8/"] {
-        assert!(may(Side::Outside, outside) && may(Side::Inside, outside));
+        assert!(may(NetworkZone::Public, outside) && may(NetworkZone::Local, outside));
     }
 }
 
 #[test]
-fn behind_a_proxy_what_is_written_counts() {
-    let clients = Clients::new([], &"http://127.0.0.1:3128".parse().unwrap()).unwrap();
+fn zone_behind_proxy_is_that_of_url() {
+    let clients = HttpClients::new([], &"http://127.0.0.1:3128".parse().unwrap()).unwrap();
     let peer = Some("127.0.0.1:3128".parse().unwrap());
-    let side = |url: &str| clients.side_of(&url.parse().unwrap(), peer);
-    assert_eq!(side("https://mcp.example/"), Side::Outside);
-    assert_eq!(side("https://10.0.0.1/"), Side::Inside);
-    assert_eq!(side("http://127.0.0.1:3128/"), Side::Inside);
+    let zone = |url: &str| clients.zone_of(&url.parse().unwrap(), peer);
+    assert_eq!(zone("https://mcp.example/"), NetworkZone::Public);
+    assert_eq!(zone("https://10.0.0.1/"), NetworkZone::Local);
+    assert_eq!(zone("http://127.0.0.1:3128/"), NetworkZone::Local);
 }
 
 #[tokio::test]
-async fn a_closed_port_is_unreachable_and_said_so() {
+async fn closed_port_is_unreachable() {
     let port = {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap().port()
     };
     let url = format!("http://127.0.0.1:{port}/?code=secret");
-    let Err(Fault::Unreachable(reason)) = send(client([], &Proxy::None).unwrap().get(url)).await
+    let Err(HttpError::Unreachable(reason)) =
+        send(client([], &Proxy::None).unwrap().get(url)).await
     else {
         panic!("something answered");
     };
@@ -267,17 +284,17 @@ async fn https_to_plain_port_is_not_tls() {
         let _ = socket.read(&mut [0; 1024]);
         let _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n");
     });
-    let answer = send(client([], &Proxy::None).unwrap().get(url)).await;
-    assert_eq!(answer.unwrap_err(), Fault::NotTls);
+    let response = send(client([], &Proxy::None).unwrap().get(url)).await;
+    assert_eq!(response.unwrap_err(), HttpError::NotTls);
 }
 
 #[tokio::test]
 async fn unknown_private_name_hint_asks_for_vpn() {
     // No resolver is asked for a label of more than 63 octets.
     let url = format!("http://{}.internal/", "a".repeat(64));
-    let answer = send(client([], &Proxy::None).unwrap().get(url)).await;
-    let Err(Fault::UnknownName(name)) = answer else {
-        panic!("{answer:?}");
+    let response = send(client([], &Proxy::None).unwrap().get(url)).await;
+    let Err(HttpError::UnknownName(name)) = response else {
+        panic!("{response:?}");
     };
     assert!(name.to_string().contains("does not resolve"), "{name}");
     assert!(name.hint().contains("VPN"), "{name:?}");

@@ -1,6 +1,6 @@
-//! A client for looking: it notes who vouches for whom it asks, also where that is not trusted.
+//! Probes a server and records the issuer of its certificate, also if that is not trusted.
 //!
-//! Invariant: it trusts nobody whom the other clients would not trust.
+//! Invariant: it trusts no certificate that the other clients would not trust.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,39 +13,41 @@ use rustls_platform_verifier::Verifier;
 use threads::connecting;
 use url::Url;
 
-use super::{Clients, Fault, Side, builder, certificate, send, tls, without_trust};
+use super::{
+    HttpClients, HttpError, NetworkZone, builder, builder_without_tls, certificate, send, tls,
+};
 
-/// How long somebody may take to answer.
-const LOOK: Duration = Duration::from_secs(10);
+/// The timeout of a probe.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What was seen of somebody.
+/// The result of a probe.
 #[derive(Debug)]
-pub(crate) struct Seen {
-    /// The head of the answer, whatever it says.
-    pub(crate) answer: Result<HeaderMap, Fault>,
-    /// The name of the authority at the end of the certificates that were shown.
+pub(crate) struct ProbeResult {
+    /// The headers of the response, whatever its status.
+    pub(crate) response: Result<HeaderMap, HttpError>,
+    /// The issuer of the last certificate in the chain.
     pub(crate) authority: Option<String>,
 }
 
-/// Asks the origin of `url`, which somebody on this side names, for nothing in particular.
-pub(crate) async fn look(clients: &Clients, side: Side, url: &Url) -> Seen {
+/// Sends HEAD to the origin of `url`, which a party in `zone` names, and records the TLS issuer.
+pub(crate) async fn probe(clients: &HttpClients, zone: NetworkZone, url: &Url) -> ProbeResult {
     let authority = Arc::new(Mutex::new(None));
-    let answer = ask(clients, side, url, &authority).await;
+    let response = ask(clients, zone, url, &authority).await;
     let authority = authority.lock().unwrap_or_else(PoisonError::into_inner);
-    Seen {
-        answer,
+    ProbeResult {
+        response,
         authority: authority.clone(),
     }
 }
 
 async fn ask(
-    clients: &Clients,
-    side: Side,
+    clients: &HttpClients,
+    zone: NetworkZone,
     url: &Url,
     authority: &Arc<Mutex<Option<String>>>,
-) -> Result<HeaderMap, Fault> {
+) -> Result<HeaderMap, HttpError> {
     let unusable = |error: &dyn std::fmt::Display| {
-        Fault::Unreachable(format!("the trust store cannot be used: {error}"))
+        HttpError::Unreachable(format!("the trust store cannot be used: {error}"))
     };
     let builder = match url.scheme() {
         "https" => {
@@ -53,39 +55,39 @@ async fn ask(
             let tls = threads::blocking(|| {
                 tls(&clients.roots, |verifier| {
                     let authority = Arc::clone(authority);
-                    connecting::Verifier(Witness {
+                    connecting::Verifier(RecordingVerifier {
                         verifier,
                         authority,
                     })
                 })
             });
             let tls = tls.map_err(|error| unusable(&error))?;
-            without_trust(&clients.proxies).tls_backend_preconfigured(tls)
+            builder_without_tls(&clients.proxies).tls_backend_preconfigured(tls)
         }
         _ => builder(&[], &clients.proxies).map_err(|error| unusable(&error))?,
     };
-    let client = match side {
-        Side::Inside => builder,
-        Side::Outside => builder.dns_resolver(clients.outside_only()),
+    let client = match zone {
+        NetworkZone::Local => builder,
+        NetworkZone::Public => builder.dns_resolver(clients.public_resolver()),
     };
     let client = client.build().map_err(|error| unusable(&error))?;
     let mut origin = url.clone();
     origin.set_path("/");
     origin.set_query(None);
-    let request = client.head(origin).timeout(LOOK);
-    // An answer from somewhere on the way would tell an older time.
+    let request = client.head(origin).timeout(PROBE_TIMEOUT);
+    // A cached response would have an older date.
     let request = request.header("cache-control", "no-cache");
     Ok(send(request).await?.headers)
 }
 
-/// Leaves the judgement to the system, and notes what was judged.
+/// Delegates to the system's verifier, and records the issuer.
 #[derive(Debug)]
-struct Witness {
+struct RecordingVerifier {
     verifier: Verifier,
     authority: Arc<Mutex<Option<String>>>,
 }
 
-impl ServerCertVerifier for Witness {
+impl ServerCertVerifier for RecordingVerifier {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,

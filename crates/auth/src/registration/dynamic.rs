@@ -3,24 +3,24 @@
 use model::EndpointUrl;
 use serde::{Deserialize, Serialize};
 
-use super::{Client, ClientOrigin, ClientProof, Registration};
+use super::{Client, ClientOrigin, Registration, TokenEndpointAuth};
 use crate::discovery::AuthorizationServer;
-use crate::http::{Fault, send};
+use crate::http::{HttpError, send};
 use crate::secret::ClientSecret;
-use crate::token::{DEVICE_CODE, Refusal};
+use crate::token::{DEVICE_CODE, OAuthError};
 
-/// Why there is no registration.
+/// Why the registration failed.
 #[derive(Debug)]
 pub(crate) enum RegisterError {
-    /// The server does not register clients.
+    /// The server registers no clients.
     NotOffered,
-    /// The server has device codes, and registers nobody for them.
+    /// The server has device codes, but registers no client for them.
     NotForDeviceCodes,
-    /// The server refused this one.
-    Refused(Box<Refusal>),
-    /// Nobody was reached.
-    Fault(Fault),
-    /// The answer makes no sense.
+    /// The server refused this registration.
+    Refused(Box<OAuthError>),
+    /// The request got no response.
+    Http(HttpError),
+    /// The response is invalid.
     Malformed(String),
 }
 
@@ -43,10 +43,10 @@ struct Response {
     client_secret_expires_at: u64,
 }
 
-/// What a registration has to be good for.
+/// The purpose of a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Sign-ins in a browser, and device codes if the server registers for those.
+    /// Sign-ins in a browser, and device codes if the server registers clients for them.
     Browser,
     /// Device codes.
     DeviceCode,
@@ -74,13 +74,13 @@ pub(crate) async fn register(
         token_endpoint_auth_method: method,
     };
     let mut answered = post(http, endpoint, &request).await;
-    // Some servers have device codes, and register no client for them.
+    // Some servers have device codes, but register no client for them.
     if request.grant_types != BROWSER
-        && let Err(RegisterError::Refused(refusal)) = &answered
-        && refusal.error == "invalid_client_metadata"
+        && let Err(RegisterError::Refused(oauth_error)) = &answered
+        && oauth_error.error == "invalid_client_metadata"
     {
         if purpose == Purpose::DeviceCode {
-            tracing::info!(issuer = %server.issuer.issuer(), reason = refusal.description(), "no registration for device codes");
+            tracing::info!(issuer = %server.issuer.issuer(), reason = oauth_error.description(), "no registration for device codes");
             return Err(RegisterError::NotForDeviceCodes);
         }
         let request = Request {
@@ -94,7 +94,7 @@ pub(crate) async fn register(
         issuer: server.issuer.issuer(),
         expires_at: Some(response.client_secret_expires_at).filter(|at| *at != 0),
         client: Client {
-            proof: proof(&response, method)?,
+            auth: endpoint_auth(&response, method)?,
             id: response.client_id,
             origin: ClientOrigin::Registered,
         },
@@ -108,34 +108,35 @@ async fn post(
     request: &Request<'_>,
 ) -> Result<Response, RegisterError> {
     let request = http.post(endpoint.url().clone()).json(request);
-    let answer = send(request).await.map_err(RegisterError::Fault)?;
+    let answer = send(request).await.map_err(RegisterError::Http)?;
     if answer.status.is_success() {
         return serde_json::from_slice(&answer.body.0)
             .map_err(|error| RegisterError::Malformed(place(&error)));
     }
     if answer.status.is_server_error() {
         let reason = format!("{} answers {}", endpoint.shown(), answer.status);
-        return Err(RegisterError::Fault(Fault::Unreachable(reason)));
+        return Err(RegisterError::Http(HttpError::Unreachable(reason)));
     }
     match serde_json::from_slice(&answer.body.0) {
-        Ok(refusal) => Err(RegisterError::Refused(refusal)),
+        Ok(oauth_error) => Err(RegisterError::Refused(oauth_error)),
         Err(_) => Err(RegisterError::NotOffered),
     }
 }
 
-/// Where an answer went wrong, without its text: a secret may be in it.
+/// Returns where parsing failed, without the text, which may contain a secret.
 fn place(error: &serde_json::Error) -> String {
     format!(
-        "its answer to the registration makes no sense (line {}, column {})",
+        "its registration response is invalid (line {}, column {})",
         error.line(),
         error.column()
     )
 }
 
-/// The grants of a sign-in in a browser.
+/// The grant types of a sign-in in a browser.
 const BROWSER: &[&str] = &["authorization_code", "refresh_token"];
 
-/// One registration serves the browser and, where the server has device codes, those too.
+/// Returns the grant types. One registration serves the browser and device codes, if the server
+/// has those.
 fn grant_types(server: &AuthorizationServer) -> &'static [&'static str] {
     match server.device_authorization_endpoint {
         Some(_) => &["authorization_code", "refresh_token", DEVICE_CODE],
@@ -143,7 +144,8 @@ fn grant_types(server: &AuthorizationServer) -> &'static [&'static str] {
     }
 }
 
-/// How to prove oneself: not at all where that is allowed, as fits a program on a desk.
+/// Chooses the client authentication method: `none` if the server allows it, because a desktop
+/// application cannot keep a secret.
 fn method(server: &AuthorizationServer) -> &'static str {
     if server.client_authentication.is_none() {
         return "none";
@@ -154,16 +156,18 @@ fn method(server: &AuthorizationServer) -> &'static str {
         .unwrap_or("none")
 }
 
-fn proof(response: &Response, asked: &str) -> Result<ClientProof, RegisterError> {
+fn endpoint_auth(response: &Response, asked: &str) -> Result<TokenEndpointAuth, RegisterError> {
     let method = response.token_endpoint_auth_method.as_deref();
     match (method.unwrap_or(asked), &response.client_secret) {
-        ("none", _) => Ok(ClientProof::None),
-        ("client_secret_post", Some(secret)) => Ok(ClientProof::Post(ClientSecret::new(&**secret))),
+        ("none", _) => Ok(TokenEndpointAuth::None),
+        ("client_secret_post", Some(secret)) => {
+            Ok(TokenEndpointAuth::Post(ClientSecret::new(&**secret)))
+        }
         ("client_secret_basic", Some(secret)) => {
-            Ok(ClientProof::Basic(ClientSecret::new(&**secret)))
+            Ok(TokenEndpointAuth::Basic(ClientSecret::new(&**secret)))
         }
         (other, _) => Err(RegisterError::Malformed(format!(
-            "it wants programs to prove themselves by `{other}`, which Postern does not do"
+            "it requires client authentication by `{other}`, which Postern does not support"
         ))),
     }
 }

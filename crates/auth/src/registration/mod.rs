@@ -1,8 +1,8 @@
-//! How this program is known to an authorization server.
+//! The client id of this application at an authorization server.
 //!
-//! The order: a client that was registered beforehand, then the client ID metadata document where
-//! the server takes one, then what was registered before, then dynamic registration (RFC 7591),
-//! then a clear error. What one authorization server issued is never shown to another.
+//! The order: a preregistered client, the client ID metadata document if the server supports that,
+//! a stored registration, dynamic registration (RFC 7591), and last an error. What one
+//! authorization server issued is never sent to another.
 
 mod dynamic;
 
@@ -15,18 +15,18 @@ use crate::discovery::AuthorizationServer;
 use crate::secret::ClientSecret;
 use crate::vault::{RecordKind, RecordName};
 
-/// A client id and how it is proved.
+/// A client id and its client authentication.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     pub(crate) id: String,
-    pub(crate) proof: ClientProof,
+    pub(crate) auth: TokenEndpointAuth,
     pub(crate) origin: ClientOrigin,
 }
 
-/// How a client proves itself at the token endpoint.
+/// How a client authenticates at the token endpoint.
 #[derive(Clone, Debug)]
-pub(crate) enum ClientProof {
-    /// Not at all: a public client.
+pub(crate) enum TokenEndpointAuth {
+    /// A public client does not authenticate.
     None,
     /// `client_secret_basic`.
     Basic(ClientSecret),
@@ -34,7 +34,7 @@ pub(crate) enum ClientProof {
     Post(ClientSecret),
 }
 
-/// How a client proves itself by a secret.
+/// How a client sends its secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SecretMethod {
     /// `client_secret_basic`.
@@ -43,12 +43,12 @@ pub(crate) enum SecretMethod {
     Post,
 }
 
-/// Where a client id comes from.
+/// The origin of a client id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClientOrigin {
-    /// The configuration, be it by a metadata document.
+    /// The configuration, or a metadata document.
     Configured,
-    /// Dynamic registration: it can be made anew.
+    /// Dynamic registration, which can be repeated.
     Registered,
 }
 
@@ -57,28 +57,29 @@ pub(crate) enum ClientOrigin {
 pub(crate) struct Registration {
     pub(crate) issuer: Issuer,
     pub(crate) client: Client,
-    /// The port of the redirect URI that was registered. An authorization server should ignore
-    /// it (RFC 8252 section 7.3); not all do.
+    /// The port of the registered redirect URI. An authorization server should ignore it (RFC 8252
+    /// §7.3), but not all do.
     pub(crate) port: u16,
-    /// When the secret ends, in seconds since 1970.
+    /// When the secret expires, in seconds since 1970.
     pub(crate) expires_at: Option<u64>,
 }
 
 impl Client {
-    /// A public client from the configuration.
+    /// Creates a public client from the configuration.
     pub(crate) fn configured(id: &str) -> Self {
         Self {
             id: id.to_owned(),
-            proof: ClientProof::None,
+            auth: TokenEndpointAuth::None,
             origin: ClientOrigin::Configured,
         }
     }
 
-    /// A client from the configuration with a secret, which it proves as the server wants it.
+    /// Creates a client with a secret from the configuration. The server determines how it sends
+    /// the secret.
     ///
     /// # Errors
     ///
-    /// What the server wants, if that is neither of the two ways.
+    /// The methods of the server, if it takes no secret.
     pub(crate) fn confidential(
         id: &str,
         secret: ClientSecret,
@@ -91,30 +92,30 @@ impl Client {
         Ok(Self::with_secret(id, secret, method))
     }
 
-    /// A client from the configuration with a secret that it proves by this method.
+    /// Creates a client from the configuration that sends its secret by this method.
     pub(crate) fn with_secret(id: &str, secret: ClientSecret, method: SecretMethod) -> Self {
         Self {
-            proof: match method {
-                SecretMethod::Basic => ClientProof::Basic(secret),
-                SecretMethod::Post => ClientProof::Post(secret),
+            auth: match method {
+                SecretMethod::Basic => TokenEndpointAuth::Basic(secret),
+                SecretMethod::Post => TokenEndpointAuth::Post(secret),
             },
             ..Self::configured(id)
         }
     }
 
-    /// The client that its metadata document describes.
-    pub(crate) fn described_at(url: &ClientMetadataUrl) -> Self {
+    /// Creates the client of a metadata document.
+    pub(crate) fn from_metadata_document(url: &ClientMetadataUrl) -> Self {
         Self::configured(url.as_str())
     }
 
-    /// Whether it can be made anew.
+    /// Returns true if the client can be registered again.
     pub(crate) fn is_registered(&self) -> bool {
         self.origin == ClientOrigin::Registered
     }
 }
 
 impl SecretMethod {
-    /// The one that the server wants, if it takes secrets.
+    /// Returns the method that the server prefers, or `None` if it takes no secrets.
     pub(crate) fn of(server: &AuthorizationServer) -> Option<Self> {
         let methods = [
             ("client_secret_basic", Self::Basic),
@@ -126,13 +127,13 @@ impl SecretMethod {
 }
 
 impl Registration {
-    /// Where it lies in the vault.
+    /// Returns the name of its record in the vault.
     pub(crate) fn record(issuer: &Issuer) -> RecordName {
         RecordName::new(RecordKind::Registration, &[issuer.as_str()])
     }
 
-    /// Whether its secret has ended.
-    pub(crate) fn is_over(&self, now: u64) -> bool {
+    /// Returns true if its secret has expired.
+    pub(crate) fn has_expired(&self, now: u64) -> bool {
         self.expires_at.is_some_and(|end| now >= end)
     }
 }

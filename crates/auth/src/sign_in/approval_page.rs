@@ -1,15 +1,14 @@
 //! Postern's approval page. It asks the user before the authorization server does: may this server
 //! have tokens for this resource?
 //!
-//! It is on the port that the browser comes back to. Single sign-on completes the authorization
-//! server's own page without a click, so nothing but this page asks the user.
+//! It is on the callback port. Single sign-on completes the authorization server's own page
+//! without a click, so only this page asks the user.
 //!
-//! Owns: the page's address, and who may answer it. Does not own: its words (`page`), and keeping
-//! the answer (`token`).
+//! Owns: the page's URL, and which requests may answer it.
+//! Does not own: its texts (`page`), and storing the answer (`token`).
 //!
-//! Invariants: the address has a secret, which the answer repeats, so that no other page can
-//! answer; the authorization server's address is shown to the browser only after the user allowed
-//! it.
+//! Invariants: the URL has a secret that the answer repeats, so that no other page can answer. The
+//! browser gets the URL of the authorization server only after the user allowed it.
 
 use std::sync::{Arc, OnceLock};
 
@@ -21,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use url::{Url, form_urlencoded};
 
 use super::callback::{Callbacks, form, not_expected, refused};
-use super::exchange::Exchange;
+use super::exchange::CodeExchange;
 use super::page::Page;
 use crate::audience::Approval;
 use crate::error::SignInError;
@@ -31,44 +30,44 @@ use crate::secret::State;
 
 const PATH: &str = "/approve";
 
-/// The page of one sign-in.
+/// The approval page of one sign-in.
 pub(super) struct ApprovalPage {
     approval: Approval,
     server_url: String,
     url: Url,
     key: State,
-    /// What a browser is shown that comes back after the user allowed it.
+    /// The page for a browser that returns after the user allowed it.
     next: OnceLock<Page>,
 }
 
-/// The page, where browsers get it.
+/// Serves the approval page.
 #[derive(Clone)]
 pub(super) struct Gate {
     page: Arc<ApprovalPage>,
     decisions: mpsc::Sender<Decision>,
 }
 
-/// What the user answered.
+/// The user's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UserDecision {
     Allow,
     Deny,
 }
 
-/// The same, with the browser that waits for what comes next.
+/// The user's answer, with the browser that waits for the next page.
 struct Decision {
     decision: UserDecision,
     reply: oneshot::Sender<Page>,
 }
 
-/// The answers to one page.
+/// The answers on one approval page.
 pub(super) struct Decisions {
     page: Arc<ApprovalPage>,
     received: mpsc::Receiver<Decision>,
 }
 
 impl ApprovalPage {
-    /// Returns the page for a sign-in to `target` that listens on `port`.
+    /// Creates the page for a sign-in to `target` with this callback port.
     pub(super) fn new(approval: Approval, target: &Target, port: u16) -> Self {
         let key = random::token(&mut random::fill);
         let url = format!("http://127.0.0.1:{port}{PATH}?key={key}");
@@ -89,7 +88,7 @@ impl ApprovalPage {
         &self.approval
     }
 
-    /// Returns the gate to serve, and what comes of it. Both are absent where there is no page.
+    /// Returns the gate to serve, and the answers. Both are `None` without a page.
     pub(super) fn open(page: Option<Self>) -> (Option<Gate>, Option<Decisions>) {
         let Some(page) = page else {
             return (None, None);
@@ -105,16 +104,16 @@ impl ApprovalPage {
 }
 
 impl Gate {
-    /// Returns whether a path is that of this page.
+    /// Returns true if this is the path of the page.
     pub(super) fn is_at(&self, path: &str) -> bool {
         path == PATH
     }
 
-    /// Reads a request for this page, which the caller has found to name this machine.
+    /// Reads a request for the page. The caller has checked its `Host`.
     ///
     /// # Errors
     ///
-    /// The page to show, if the request is no answer of the user.
+    /// The page to show, if the request is not an answer of the user.
     pub(super) async fn read(&self, request: Request<Incoming>) -> Result<UserDecision, Page> {
         let query = request.uri().query().unwrap_or_default();
         if !self.has_key(query.as_bytes()) {
@@ -131,12 +130,12 @@ impl Gate {
             Method::POST if self.is_own(&request) => UserDecision::read(&form(request).await?),
             _ => Err(refused(
                 StatusCode::METHOD_NOT_ALLOWED,
-                "Only the page of Postern is answered here.",
+                "Only Postern's own page may send this.",
             )),
         }
     }
 
-    /// Passes the user's answer on. Returns the page that follows it.
+    /// Passes the user's answer on. Returns the next page.
     pub(super) async fn decide(&self, decision: UserDecision) -> Page {
         let (reply, page) = oneshot::channel();
         let decision = Decision { decision, reply };
@@ -152,7 +151,7 @@ impl Gate {
         key.is_some_and(|(_, key)| self.page.key.matches(&key))
     }
 
-    /// Returns whether a form was sent by this page: browsers name the page that sends one.
+    /// Returns true if this page sent the form: browsers name the page in `Origin`.
     fn is_own(&self, request: &Request<Incoming>) -> bool {
         let mut origins = request.headers().get_all(ORIGIN).iter();
         let own = self.page.url.origin().ascii_serialization();
@@ -173,12 +172,12 @@ impl UserDecision {
     }
 }
 
-impl Exchange {
-    /// Waits for the user's answer, keeps it, and sends the browser on to `next`.
+impl CodeExchange {
+    /// Waits for the user's answer, stores it, and redirects the browser to `next`.
     ///
     /// # Errors
     ///
-    /// `NotApproved`, if the user declines, and `Vault`, if the answer cannot be kept.
+    /// `NotApproved`, if the user declines. `Vault`, if the answer cannot be stored.
     pub(super) async fn approved(
         &self,
         decisions: &mut Decisions,
@@ -189,8 +188,8 @@ impl Exchange {
         let decision = loop {
             tokio::select! {
                 Some(decision) = decisions.received.recv() => break decision,
-                // No response can be expected before the authorization server was asked.
-                Some(arrival) = callbacks.next() => arrival.reply(not_expected()),
+                // There is no authorization request yet that this could respond to.
+                Some(request) = callbacks.next() => request.reply(not_expected()),
                 else => return Err(self.not_approved(approval)),
             }
         };
@@ -211,7 +210,7 @@ impl Exchange {
             }
             Err(error) => Page::failed(error),
         };
-        // A browser that goes away has answered all the same.
+        // The answer counts even if the browser disconnected.
         let _ = decision.reply.send(page);
         outcome
     }

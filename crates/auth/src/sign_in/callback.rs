@@ -1,11 +1,11 @@
-//! The address on this machine that the browser comes back to.
+//! The callback listener of a sign-in (RFC 8252 §7.3).
 //!
-//! It listens on 127.0.0.1 and on ::1 under one port, because a browser may take either for
-//! `localhost` and a port left free on one of them could be taken by another program. It answers
-//! the two paths a redirect URI may have, by query or by form, under the names of this machine
-//! alone; everything else gets a short refusal and changes nothing. Dropping it frees the port.
+//! It listens on 127.0.0.1 and on ::1 with one port, because a browser may use either for
+//! `localhost`, and another program could take a port that is free on one of them. It serves the
+//! paths of the redirect URI, by query or by form, for the host names of this machine only.
+//! Everything else gets a short error page and changes nothing. Dropping it frees the port.
 //!
-//! Does not own: which connection gives way where there are too many (`connections`).
+//! Does not own: which connection is closed if there are too many (`connections`).
 
 mod connections;
 
@@ -29,64 +29,64 @@ use tokio::task::JoinSet;
 use self::connections::{Connections, MAX_CONNECTIONS, Stage};
 use super::approval_page::{Gate, UserDecision};
 use super::page::Page;
-use super::pending::Answer;
+use super::pending::AuthorizationResponse;
 use crate::identity::IsOtherUser;
 
-/// How much of a form is read. A code and a state are below 4 KiB.
-const LARGEST_FORM: usize = 64 * 1024;
+/// The maximum size of a form. A code and a state have less than 4 KiB.
+const MAX_FORM: usize = 64 * 1024;
 
-/// How much of a head is read. Browsers send the cookies of every port of `localhost`.
+/// The maximum size of the headers. Browsers send the cookies of all ports of `localhost`.
 const MAX_HEAD: usize = 64 * 1024;
 
-/// How long nothing is accepted while the system refuses that and no connection can give way.
+/// The pause in accepting connections after an error, if no connection can be closed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How often another port is tried when one is free on 127.0.0.1 only.
-const TRIES: usize = 16;
+/// How many ports are tried if one is free on 127.0.0.1 only.
+const MAX_ATTEMPTS: usize = 16;
 
-/// What a listener serves.
+/// The pages of a listener.
 #[derive(Clone)]
 pub(super) struct Pages {
-    /// The path of the redirect URI. No other one takes a response: another authorization server,
-    /// which knows another path, could be made to send its own response here (mix-up attack,
-    /// RFC 9700 §4.4).
+    /// The path of the redirect URI. No other path takes a response. Another authorization server,
+    /// which knows another path, could be made to send its own response here (mix-up attack, RFC
+    /// 9700 §4.4).
     pub(super) redirect_path: String,
-    /// The page that precedes that of the authorization server.
+    /// The approval page, which precedes that of the authorization server.
     pub(super) gate: Option<Gate>,
-    /// Tells whose connections give way first.
+    /// Decides whose connections are closed first.
     pub(super) is_other_user: IsOtherUser,
 }
 
 /// A complete request.
 enum Received<'a> {
     /// An authorization response.
-    Response(Answer),
+    Response(AuthorizationResponse),
     /// The user's answer on the approval page.
     Decision(&'a Gate, UserDecision),
 }
 
-/// A port of this machine, held.
+/// A bound callback port.
 #[derive(Debug)]
 pub(super) struct CallbackListener {
     v4: TcpListener,
-    /// Absent where the machine has no IPv6.
+    /// `None` if the machine has no IPv6.
     v6: Option<TcpListener>,
     port: u16,
 }
 
-/// The port wanted.
+/// The port to bind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Port {
-    /// This one and no other.
+    /// Only this port.
     Fixed(u16),
-    /// This one if it is free.
+    /// This port if it is free, else any.
     Favoured(u16),
-    /// Any.
+    /// Any port.
     Any,
 }
 
 impl CallbackListener {
-    /// Takes the port on both loopback addresses.
+    /// Binds the port on both loopback addresses.
     pub(super) async fn bind(port: Port) -> io::Result<Self> {
         match port {
             Port::Fixed(port) => Self::on(port).await,
@@ -104,7 +104,7 @@ impl CallbackListener {
 
     async fn anywhere() -> io::Result<Self> {
         let mut last = Self::on(0).await;
-        for _ in 1..TRIES {
+        for _ in 1..MAX_ATTEMPTS {
             if last.is_ok() {
                 break;
             }
@@ -119,23 +119,23 @@ impl CallbackListener {
         let v6 = match TcpListener::bind((Ipv6Addr::LOCALHOST, port)).await {
             Ok(v6) => Some(v6),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
-            // No IPv6 here: nobody can take the port there either.
+            // The machine has no IPv6, so no other process can take the port there either.
             Err(_) => None,
         };
         Ok(Self { v4, v6, port })
     }
 
-    /// Starts answering; what `arrived` is told by others comes in as well.
-    pub(super) fn serve(self, (arrived, arrivals): Arrivals, pages: Pages) -> Callbacks {
+    /// Starts serving. `sender` also takes responses that do not arrive on a connection.
+    pub(super) fn serve(self, (sender, requests): CallbackChannel, pages: Pages) -> Callbacks {
         let mut task = JoinSet::new();
-        task.spawn(self.accept(arrived, pages));
+        task.spawn(self.accept(sender, pages));
         Callbacks {
-            arrivals,
+            requests,
             _task: task,
         }
     }
 
-    async fn accept(self, arrived: mpsc::Sender<Arrival>, pages: Pages) {
+    async fn accept(self, sender: mpsc::Sender<CallbackRequest>, pages: Pages) {
         let mut connections = Connections::default();
         loop {
             let accepted = tokio::select! {
@@ -148,24 +148,24 @@ impl CallbackListener {
                     let here = stream.local_addr();
                     let is_other_user = pages.is_other_user;
                     let is_other_user = here.is_ok_and(|here| is_other_user(peer, here));
-                    let (arrived, pages) = (arrived.clone(), pages.clone());
+                    let (sender, pages) = (sender.clone(), pages.clone());
                     connections.admit(is_other_user, |stage| {
-                        serve(stream, self.port, arrived, pages, stage)
+                        serve(stream, self.port, sender, pages, stage)
                     });
                 }
                 Err(error) if is_of_one_connection(&error) => {}
-                // Out of file descriptors, most likely.
+                // Most likely there are no file descriptors left.
                 Err(_) if connections.give_way() => {}
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             }
-            // What has arrived on the connections so far is read before the next one may need the
-            // place of one of them, however fast a process connects.
+            // Reads what has arrived on the connections before the next one may replace one of
+            // them, however fast a process connects.
             tokio::task::yield_now().await;
         }
     }
 }
 
-/// Whether `accept` failed because of a connection that its peer has given up.
+/// Returns true if `accept` failed because the peer gave up its connection.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -182,53 +182,58 @@ async fn accept_if_there(listener: Option<&TcpListener>) -> io::Result<(TcpStrea
     }
 }
 
-/// Where answers go in, and where they come out.
-pub(super) type Arrivals = (mpsc::Sender<Arrival>, mpsc::Receiver<Arrival>);
+/// The channel for authorization responses.
+pub(super) type CallbackChannel = (
+    mpsc::Sender<CallbackRequest>,
+    mpsc::Receiver<CallbackRequest>,
+);
 
-pub(super) fn arrivals() -> Arrivals {
+pub(super) fn channel() -> CallbackChannel {
     mpsc::channel(MAX_CONNECTIONS)
 }
 
-/// What comes in. Dropping it closes every connection and frees the port.
+/// The received authorization responses. Dropping it closes all connections and frees the port.
 pub(super) struct Callbacks {
-    arrivals: mpsc::Receiver<Arrival>,
+    requests: mpsc::Receiver<CallbackRequest>,
     _task: JoinSet<()>,
 }
 
-/// A browser with something that looks like an answer, waiting for a page.
-pub(super) struct Arrival {
-    pub(super) answer: Answer,
+/// An authorization response, and the browser that waits for a page.
+pub(super) struct CallbackRequest {
+    pub(super) response: AuthorizationResponse,
     reply: oneshot::Sender<Page>,
-    /// Ends when the connection does.
+    /// Completes when the connection ends.
     closed: oneshot::Receiver<Infallible>,
 }
 
 impl Callbacks {
-    pub(super) async fn next(&mut self) -> Option<Arrival> {
-        self.arrivals.recv().await
+    pub(super) async fn next(&mut self) -> Option<CallbackRequest> {
+        self.requests.recv().await
     }
 }
 
-impl Arrival {
-    /// An answer without a connection, and the page that it would be shown.
-    pub(super) fn without_connection(answer: Answer) -> (Self, oneshot::Receiver<Page>) {
+impl CallbackRequest {
+    /// Creates a request without a connection. Returns the page that it would show.
+    pub(super) fn without_connection(
+        response: AuthorizationResponse,
+    ) -> (Self, oneshot::Receiver<Page>) {
         let (reply, page) = oneshot::channel();
         let (_, closed) = oneshot::channel();
-        let arrival = Self {
-            answer,
+        let request = Self {
+            response,
             reply,
             closed,
         };
-        (arrival, page)
+        (request, page)
     }
 
-    /// Answers with `page`, without waiting until the browser has it: one that does not read must
-    /// not keep others waiting.
+    /// Responds with `page`. Does not wait until the browser has read it, because one that does
+    /// not read must not delay others.
     pub(super) fn reply(self, page: Page) {
         let _ = self.reply.send(page);
     }
 
-    /// Shows `page` and waits until the browser has it, two seconds at most.
+    /// Responds with `page`, and waits up to two seconds until the browser has read it.
     pub(super) async fn show(self, page: Page) {
         if self.reply.send(page).is_ok() {
             let _ = tokio::time::timeout(Duration::from_secs(2), self.closed).await;
@@ -236,27 +241,27 @@ impl Arrival {
     }
 }
 
-/// Serves one connection, which carries one request, and records in `stage` how far it is.
+/// Serves one connection, which carries one request. Records its progress in `stage`.
 async fn serve(
     stream: TcpStream,
     port: u16,
-    arrived: mpsc::Sender<Arrival>,
+    sender: mpsc::Sender<CallbackRequest>,
     pages: Pages,
     stage: watch::Sender<Stage>,
 ) {
     let (open, closed) = oneshot::channel();
-    let desk = Desk {
+    let handler = CallbackService {
         port,
-        arrived,
+        sender,
         pages,
         stage,
         closed: Arc::new(Mutex::new(Some(closed))),
     };
     let service = service_fn(move |request| {
-        let desk = desk.clone();
-        async move { Ok::<_, Infallible>(desk.answer(request).await) }
+        let handler = handler.clone();
+        async move { Ok::<_, Infallible>(handler.respond(request).await) }
     });
-    // A browser that goes away in the middle is its own business.
+    // The browser may disconnect at any time.
     let _ = hyper::server::conn::http1::Builder::new()
         .max_buf_size(MAX_HEAD)
         .keep_alive(false)
@@ -266,21 +271,21 @@ async fn serve(
 }
 
 #[derive(Clone)]
-struct Desk {
+struct CallbackService {
     port: u16,
-    arrived: mpsc::Sender<Arrival>,
+    sender: mpsc::Sender<CallbackRequest>,
     pages: Pages,
     stage: watch::Sender<Stage>,
     closed: Arc<Mutex<Option<oneshot::Receiver<Infallible>>>>,
 }
 
-impl Desk {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+impl CallbackService {
+    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let page = match self.read(request).await {
             Ok(received) => {
                 self.stage.send_replace(Stage::Waiting);
                 let page = match received {
-                    Received::Response(answer) => self.pass_on(answer).await,
+                    Received::Response(response) => self.pass_on(response).await,
                     Received::Decision(gate, decision) => gate.decide(decision).await,
                 };
                 self.stage.send_replace(Stage::Answered);
@@ -295,23 +300,26 @@ impl Desk {
         if !self.is_addressed(&request) {
             return Err(refused(
                 StatusCode::MISDIRECTED_REQUEST,
-                "This address answers on this machine only.",
+                "This address is for this machine only.",
             ));
         }
         let path = request.uri().path();
         if path == self.pages.redirect_path {
-            return read_answer(request).await.map(Received::Response);
+            return read_response(request).await.map(Received::Response);
         }
         match &self.pages.gate {
             Some(gate) if gate.is_at(path) => {
                 let decision = gate.read(request).await?;
                 Ok(Received::Decision(gate, decision))
             }
-            Some(_) | None => Err(refused(StatusCode::NOT_FOUND, "Nothing is here.")),
+            Some(_) | None => Err(refused(
+                StatusCode::NOT_FOUND,
+                "There is no page at this address.",
+            )),
         }
     }
 
-    async fn pass_on(&self, answer: Answer) -> Page {
+    async fn pass_on(&self, response: AuthorizationResponse) -> Page {
         let (reply, page) = oneshot::channel();
         let closed = self
             .closed
@@ -321,19 +329,19 @@ impl Desk {
         let Some(closed) = closed else {
             return not_expected();
         };
-        let arrival = Arrival {
-            answer,
+        let request = CallbackRequest {
+            response,
             reply,
             closed,
         };
-        if self.arrived.send(arrival).await.is_err() {
+        if self.sender.send(request).await.is_err() {
             return not_expected();
         }
         page.await.unwrap_or_else(|_| not_expected())
     }
 
-    /// Whether the request is for a name of this machine: a page elsewhere must not get here
-    /// through a name of its own that resolves to 127.0.0.1.
+    /// Returns true if `Host` names this machine. A web page must not get here through its own
+    /// host name that resolves to 127.0.0.1.
     fn is_addressed(&self, request: &Request<Incoming>) -> bool {
         let mut hosts = request.headers().get_all(HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else {
@@ -345,22 +353,22 @@ impl Desk {
     }
 }
 
-/// The authorization response in a query or in a form.
-async fn read_answer(request: Request<Incoming>) -> Result<Answer, Page> {
+/// Reads the authorization response from the query or the form.
+async fn read_response(request: Request<Incoming>) -> Result<AuthorizationResponse, Page> {
     let form = match *request.method() {
         Method::GET => Bytes::copy_from_slice(request.uri().query().unwrap_or("").as_bytes()),
         Method::POST => form(request).await?,
         _ => {
             return Err(refused(
                 StatusCode::METHOD_NOT_ALLOWED,
-                "Only a sign-in ends here.",
+                "This address accepts sign-in responses only.",
             ));
         }
     };
-    Answer::parse(&form).ok_or_else(|| {
+    AuthorizationResponse::parse(&form).ok_or_else(|| {
         refused(
             StatusCode::BAD_REQUEST,
-            "This answer names something twice, which no real one does.",
+            "This response has a duplicate parameter.",
         )
     })
 }
@@ -375,17 +383,14 @@ pub(super) async fn form(request: Request<Incoming>) -> Result<Bytes, Page> {
     if !is_form {
         return Err(refused(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "Only a form is read here.",
+            "This address accepts forms only.",
         ));
     }
-    match Limited::new(request.into_body(), LARGEST_FORM)
-        .collect()
-        .await
-    {
+    match Limited::new(request.into_body(), MAX_FORM).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(_) => Err(refused(
             StatusCode::PAYLOAD_TOO_LARGE,
-            "This answer is too long.",
+            "This response is too long.",
         )),
     }
 }
@@ -394,10 +399,10 @@ pub(super) fn refused(status: StatusCode, reason: &'static str) -> Page {
     Page::NotExpected { status, reason }
 }
 
-/// For an answer to no sign-in that is going on here.
+/// Returns the page for a response to no sign-in in progress.
 pub(super) fn not_expected() -> Page {
     refused(
         StatusCode::BAD_REQUEST,
-        "No sign-in waits for this answer. It may belong to one that has ended: start again from Postern.",
+        "No sign-in expects this response. It may belong to one that has ended. Start again from Postern.",
     )
 }

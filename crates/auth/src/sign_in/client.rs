@@ -1,16 +1,16 @@
-//! Which client signs in: configured, registered before, or registered now.
+//! Chooses the client of a sign-in: configured, registered before, or registered now.
 
 use ::http::StatusCode;
 
-use super::exchange::Exchange;
-use crate::entra::Dialect;
+use super::exchange::CodeExchange;
+use crate::entra::AuthProfile;
 use crate::error::SignInError;
 use crate::http::send;
 use crate::random;
 use crate::registration::{Purpose, RegisterError, Registration, register};
 
-impl Exchange {
-    /// The client: configured, else registered before on this port and still known, else
+impl CodeExchange {
+    /// Chooses the client: configured, else registered with this port and still valid, else
     /// registered now.
     pub(super) async fn with_client(
         mut self,
@@ -33,7 +33,7 @@ impl Exchange {
         self.registered(Purpose::Browser, client_name, port).await
     }
 
-    /// The client for a sign-in by device code: configured, else registered before, else
+    /// Chooses the client for a sign-in by device code: configured, else registered before, else
     /// registered now, for a browser on `port` as well.
     pub(super) async fn with_device_client(
         mut self,
@@ -57,19 +57,19 @@ impl Exchange {
         }
     }
 
-    /// Checks that a client can be registered: Entra registers none, and what the user approves is
+    /// Checks that a client can be registered. Entra registers none, and what the user approves is
     /// for one client.
     fn registers(&self) -> Result<(), SignInError> {
-        match self.plan.dialect {
-            Dialect::Mcp => Ok(()),
-            Dialect::Entra => Err(SignInError::NoRegistration {
+        match self.plan.profile {
+            AuthProfile::Mcp => Ok(()),
+            AuthProfile::Entra => Err(SignInError::NoRegistration {
                 server: self.server(),
                 issuer: self.plan.issuer.to_string(),
             }),
         }
     }
 
-    /// Registers, and keeps the registration.
+    /// Registers a client, and stores the registration.
     pub(super) async fn registered(
         mut self,
         purpose: Purpose,
@@ -81,15 +81,15 @@ impl Exchange {
             .await
             .map_err(|error| self.not_registered(error))?;
         self.client = registration.client.clone();
-        self.source.ledger.keep_registration(registration).await?;
+        self.source.store.keep_registration(registration).await?;
         Ok(self)
     }
 
-    /// Whether the authorization server refuses to even show a page for a registration made
-    /// earlier. It must not redirect then (RFC 6749 section 4.1.2.1), so the browser would end
-    /// on an error page and nobody here would hear of it.
+    /// Returns true if the authorization server rejects the authorization request of a stored
+    /// registration. It must not redirect then (RFC 6749 §4.1.2.1), so the browser would end on an
+    /// error page and Postern would get no response.
     async fn is_forgotten(&self) -> bool {
-        let (url, _) = self.sign_in().start(&mut random::fill);
+        let (url, _) = self.authorization_request().start(&mut random::fill);
         let refused = [
             StatusCode::BAD_REQUEST,
             StatusCode::UNAUTHORIZED,
@@ -102,9 +102,9 @@ impl Exchange {
     }
 
     pub(super) async fn drop_registration(&self) -> Result<(), SignInError> {
-        let ledger = &self.source.ledger;
+        let store = &self.source.store;
         let id = &self.client.id;
-        Ok(ledger.forget_registration(&self.plan.issuer, id).await?)
+        Ok(store.forget_registration(&self.plan.issuer, id).await?)
     }
 
     fn not_registered(&self, error: RegisterError) -> SignInError {
@@ -115,9 +115,9 @@ impl Exchange {
                 issuer: self.plan.issuer.to_string(),
             },
             RegisterError::NotForDeviceCodes => self.no_device_code(),
-            RegisterError::Refused(refusal) => self.refused(&refusal),
-            RegisterError::Fault(fault) => {
-                SignInError::from_fault(self.plan.issuer.to_string(), fault)
+            RegisterError::Refused(oauth_error) => self.refused(&oauth_error),
+            RegisterError::Http(error) => {
+                SignInError::from_http_error(self.plan.issuer.to_string(), error)
             }
             RegisterError::Malformed(what) => SignInError::Malformed { server, what },
         }

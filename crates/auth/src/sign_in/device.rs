@@ -1,8 +1,7 @@
-//! A sign-in on another device (RFC 8628): a person enters a code there, and nothing has to come
-//! back to this machine.
+//! A sign-in by device code (RFC 8628): the user enters a code on another device, and no callback
+//! is needed.
 //!
-//! Owns: the codes, which exist in the memory of this one flow, and how often is asked whether
-//! somebody entered them.
+//! Owns: the codes, which exist only in the memory of this flow, and polling.
 //! Does not own: showing them.
 
 mod poll_interval;
@@ -15,55 +14,56 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep_until};
 use url::Url;
 
-use self::poll_interval::Pace;
-use super::Whom;
+use self::poll_interval::PollInterval;
+use super::AccountSelection;
 use super::callback::{CallbackListener, Port};
-use super::exchange::{Exchange, ReturnTo};
-use super::flow::{find_out, known_registration, wanted_port};
+use super::exchange::{BrowserLocation, CodeExchange};
+use super::flow::{known_registration, prepare, wanted_port};
 use crate::account::Account;
 use crate::discovery::KnownIssuers;
 use crate::error::SignInError;
-use crate::identity::{Program, Target};
+use crate::identity::{ClientMetadata, Target};
 use crate::registration::{Client, Purpose};
 use crate::secret::DeviceCode;
 use crate::token::ObtainedBy;
 use crate::token::endpoint::EndpointError;
-use crate::token::form::{ask, proven};
+use crate::token::form::{form_request, send_json};
 use crate::token::source::Source;
 
-/// The longest a person may take, whatever the server allows.
-const LONGEST: Duration = Duration::from_secs(60 * 60);
+/// The maximum lifetime of the codes, whatever the server allows.
+const MAX_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
-/// The longest user code that is shown. Real ones have eight characters or so.
-const LONGEST_CODE: usize = 64;
+/// The maximum length of a user code. Real ones have about eight characters.
+const MAX_USER_CODE: usize = 64;
 
-/// A sign-in that waits for somebody to enter a code. Dropping it cancels the waiting.
+/// A sign-in by device code. Dropping it cancels the sign-in.
 pub struct DeviceFlow {
-    codes: Codes,
+    authorization: DeviceAuthorization,
     until: Instant,
     expires_at: u64,
-    exchange: Arc<Exchange>,
+    exchange: Arc<CodeExchange>,
 }
 
-/// What one question came to.
-enum Answered {
-    /// Somebody has entered the code, and the tokens are kept.
+/// The result of one poll.
+enum PollResult {
+    /// The user entered the code, and the tokens are stored.
     SignedIn(Account),
     /// There are no tokens, or not yet.
     Without(EndpointError),
 }
 
-/// What a person is shown, and what is asked with. It can be read in one way only.
-struct Codes {
+/// The validated codes of one sign-in. The user code has no characters that could hide or move
+/// text.
+struct DeviceAuthorization {
     device_code: DeviceCode,
     user_code: String,
     verification_uri: EndpointUrl,
     complete_uri: Option<EndpointUrl>,
-    life: Duration,
-    pace: Pace,
+    lifetime: Duration,
+    poll_interval: PollInterval,
 }
 
-/// The device authorization response (RFC 8628 section 3.2).
+/// The device authorization response (RFC 8628 §3.2).
 #[derive(Deserialize)]
 struct Response {
     device_code: String,
@@ -75,38 +75,38 @@ struct Response {
 }
 
 impl DeviceFlow {
-    /// The code to enter.
+    /// Returns the code to enter.
     #[must_use]
     pub fn user_code(&self) -> &str {
-        &self.codes.user_code
+        &self.authorization.user_code
     }
 
-    /// Where to enter it: https, or http to this machine.
+    /// Returns where to enter it: https, or http on this machine.
     #[must_use]
     pub fn verification_uri(&self) -> &EndpointUrl {
-        &self.codes.verification_uri
+        &self.authorization.verification_uri
     }
 
-    /// The same with the code in it, where the server has that.
+    /// Returns the verification URI with the code in it, if the server sent one.
     #[must_use]
     pub fn complete_uri(&self) -> Option<&EndpointUrl> {
-        self.codes.complete_uri.as_ref()
+        self.authorization.complete_uri.as_ref()
     }
 
-    /// Until when, in seconds since 1970.
+    /// Returns when the codes expire, in seconds since 1970.
     #[must_use]
     pub fn expires_at(&self) -> u64 {
         self.expires_at
     }
 
-    /// Asks as often as the server allows until somebody has entered the code, then keeps the
-    /// tokens. What is being asked when the flow is dropped goes on, and so do tokens that come of
-    /// it: [`settled`](crate::Identity::settled) waits for them.
+    /// Polls until the user has entered the code, then stores the tokens. A request in progress
+    /// continues if the flow is dropped, and its tokens are stored:
+    /// [`settled`](crate::Identity::settled) waits for it.
     ///
     /// # Errors
     ///
-    /// All of [`SignInError`], `DeviceCode` where the authorization server refuses or the code
-    /// expires; nothing is kept then, and what was there before stays.
+    /// Any [`SignInError`]. `DeviceCode`, if the authorization server refuses or the code expires.
+    /// Nothing is stored then, and a previous grant is kept.
     pub async fn finish(mut self) -> Result<Account, SignInError> {
         let ended = self.poll().await;
         if let Err(SignInError::RegistrationLost { .. }) = ended {
@@ -115,14 +115,14 @@ impl DeviceFlow {
         ended.map_err(SignInError::by_device_code)
     }
 
-    /// The first half: everything that comes before a person can do something.
+    /// Prepares the sign-in: everything before the user can act.
     pub(crate) async fn start(
         source: Source,
-        program: &Program,
+        client: &ClientMetadata,
         target: &Target,
         challenge: Option<&str>,
     ) -> Result<Self, SignInError> {
-        let plan = find_out(&source, program, target, challenge).await?;
+        let plan = prepare(&source, client, target, challenge).await?;
         plan.approved_elsewhere()?;
         if plan.server.device_authorization_endpoint.is_none() {
             return Err(SignInError::NoDeviceCode {
@@ -133,84 +133,90 @@ impl DeviceFlow {
         let known = known_registration(&source, &plan);
         let port = match wanted_port(&plan, known.as_ref()) {
             Port::Fixed(port) | Port::Favoured(port) => port,
-            Port::Any => some_port().await,
+            Port::Any => free_port().await,
         };
-        let exchange = Exchange {
+        let exchange = CodeExchange {
             redirect_uri: plan.redirect_uri(port),
             client: Client::configured(""),
-            whom: Whom::Same,
-            return_to: ReturnTo::Elsewhere,
+            account: AccountSelection::Last,
+            browser: BrowserLocation::Remote,
             source,
             target: target.clone(),
             plan,
         };
         let exchange = exchange
-            .with_device_client(known, &program.name, port)
+            .with_device_client(known, &client.name, port)
             .await?;
-        let (exchange, codes) = match exchange.codes().await {
-            // A registration from before, of which the server does not know any more, or not for
-            // this purpose. It stays if there is no other one: it may do for a browser.
+        let (exchange, authorization) = match exchange.device_authorization().await {
+            // The server does not know the stored registration any more, or not for this purpose.
+            // The registration is kept if there is no other one, because it may work in a browser.
             Err(SignInError::RegistrationLost { .. }) => {
                 let exchange = exchange
-                    .registered(Purpose::DeviceCode, &program.name, port)
+                    .registered(Purpose::DeviceCode, &client.name, port)
                     .await?;
-                let codes = exchange.codes().await;
-                (exchange, codes.map_err(SignInError::by_device_code)?)
+                let authorization = exchange.device_authorization().await;
+                (
+                    exchange,
+                    authorization.map_err(SignInError::by_device_code)?,
+                )
             }
-            codes => {
-                let codes = codes.map_err(SignInError::by_device_code)?;
-                (exchange, codes)
+            authorization => {
+                let authorization = authorization.map_err(SignInError::by_device_code)?;
+                (exchange, authorization)
             }
         };
         Ok(Self {
-            until: Instant::now() + codes.life,
-            expires_at: exchange.now() + codes.life.as_secs(),
-            codes,
+            until: Instant::now() + authorization.lifetime,
+            expires_at: exchange.now() + authorization.lifetime.as_secs(),
+            authorization,
             exchange: Arc::new(exchange),
         })
     }
 
     async fn poll(&mut self) -> Result<Account, SignInError> {
         loop {
-            let next = Instant::now() + self.codes.pace.interval();
+            let next = Instant::now() + self.authorization.poll_interval.duration();
             sleep_until(next.min(self.until)).await;
             if next > self.until {
                 return Err(self.timed_out());
             }
-            let (exchange, code) = (Arc::clone(&self.exchange), self.codes.device_code.clone());
-            let question = async move { exchange.redeem_device_code(&code).await };
-            let answered = self.exchange.source.to_its_end(question).await;
-            match answered.map_err(|error| self.exchange.broken_off(&error))?? {
-                Answered::SignedIn(account) => return Ok(account),
-                Answered::Without(error) => self.go_on(error)?,
+            let (exchange, code) = (
+                Arc::clone(&self.exchange),
+                self.authorization.device_code.clone(),
+            );
+            let request = async move { exchange.redeem_device_code(&code).await };
+            let result = self.exchange.source.run_to_completion(request).await;
+            match result.map_err(|error| self.exchange.task_failed(&error))?? {
+                PollResult::SignedIn(account) => return Ok(account),
+                PollResult::Without(error) => self.after_error(error)?,
             }
         }
     }
 
-    /// Whether to ask again after this, and how much later.
-    fn go_on(&mut self, error: EndpointError) -> Result<(), SignInError> {
-        let pace = &mut self.codes.pace;
+    /// Returns an error if polling must stop. Else adjusts the interval.
+    fn after_error(&mut self, error: EndpointError) -> Result<(), SignInError> {
+        let poll_interval = &mut self.authorization.poll_interval;
         match error {
-            EndpointError::Refused(refusal) => match refusal.error.as_str() {
+            EndpointError::Refused(oauth_error) => match oauth_error.error.as_str() {
                 "authorization_pending" => {
-                    pace.keep();
+                    poll_interval.reset();
                     Ok(())
                 }
                 "slow_down" => {
-                    pace.slow_down();
+                    poll_interval.slow_down();
                     Ok(())
                 }
                 "expired_token" => Err(self.timed_out()),
-                _ => Err(self.exchange.refused(&refusal)),
+                _ => Err(self.exchange.refused(&oauth_error)),
             },
             EndpointError::Busy { retry_after, .. } => {
-                pace.back_off(retry_after);
+                poll_interval.back_off(retry_after);
                 Ok(())
             }
-            // The network may be back before the code ends.
-            EndpointError::Fault(fault) => {
-                tracing::info!(issuer = %self.exchange.plan.issuer, %fault, "asking again later");
-                pace.back_off(None);
+            // The network may be back before the code expires.
+            EndpointError::Http(error) => {
+                tracing::info!(issuer = %self.exchange.plan.issuer, %error, "asking again later");
+                poll_interval.back_off(None);
                 Ok(())
             }
         }
@@ -219,27 +225,28 @@ impl DeviceFlow {
     fn timed_out(&self) -> SignInError {
         SignInError::TimedOut {
             server: self.exchange.server(),
-            waited: self.codes.life,
+            waited: self.authorization.lifetime,
         }
     }
 }
 
-impl Exchange {
-    /// Asks once whether somebody has entered the code, and keeps the tokens if so.
-    async fn redeem_device_code(&self, code: &DeviceCode) -> Result<Answered, SignInError> {
+impl CodeExchange {
+    /// Polls once. Stores the tokens if the user has entered the code.
+    async fn redeem_device_code(&self, code: &DeviceCode) -> Result<PollResult, SignInError> {
         let claims = self.plan.claims_parameter();
         let endpoint = self.endpoint(&[], claims.as_deref());
         let issued = match endpoint.redeem_device_code(code, self.now()).await {
             Ok(issued) => issued,
-            Err(error) => return Ok(Answered::Without(error)),
+            Err(error) => return Ok(PollResult::Without(error)),
         };
         let account = self.account(&issued, None).await?;
         self.keep(account.clone(), issued, ObtainedBy::DeviceCode)
             .await?;
-        Ok(Answered::SignedIn(account))
+        Ok(PollResult::SignedIn(account))
     }
 
-    /// The authorization server has no device codes, or none for programs that register themselves.
+    /// Returns the error for an authorization server without device codes, or without them for
+    /// dynamically registered clients.
     pub(super) fn no_device_code(&self) -> SignInError {
         SignInError::NoDeviceCode {
             server: self.server(),
@@ -247,8 +254,8 @@ impl Exchange {
         }
     }
 
-    /// Asks for the codes (RFC 8628 section 3.1).
-    async fn codes(&self) -> Result<Codes, SignInError> {
+    /// Requests the codes (RFC 8628 §3.1).
+    async fn device_authorization(&self) -> Result<DeviceAuthorization, SignInError> {
         let Some(endpoint) = &self.plan.server.device_authorization_endpoint else {
             return Err(self.no_device_code());
         };
@@ -260,39 +267,42 @@ impl Exchange {
         if let Some(resource) = &self.plan.resource {
             form.push(("resource", resource.as_str()));
         }
-        let request = proven(self.http(), endpoint, &self.client, form);
-        let response = ask(request)
+        let request = form_request(self.http(), endpoint, &self.client, form);
+        let response = send_json(request)
             .await
-            .map_err(|error| self.not_redeemed(error))?;
-        let may_name = |url: &Url| {
+            .map_err(|error| self.exchange_error(error))?;
+        let is_allowed = |url: &Url| {
             let clients = &self.source.clients;
-            clients.may_name(self.plan.server.side, url)
+            clients.is_allowed(self.plan.server.zone, url)
         };
-        let codes = Codes::read(response, may_name).map_err(|what| SignInError::Malformed {
-            server: self.server(),
-            what: format!("its device authorization endpoint answers nonsense: {what}"),
+        let authorization = DeviceAuthorization::read(response, is_allowed).map_err(|what| {
+            SignInError::Malformed {
+                server: self.server(),
+                what: format!("invalid device authorization response: {what}"),
+            }
         })?;
         let issuers = KnownIssuers::new(&self.source, &self.target);
-        let pages = std::iter::once(&codes.verification_uri).chain(&codes.complete_uri);
+        let pages =
+            std::iter::once(&authorization.verification_uri).chain(&authorization.complete_uri);
         for page in pages {
             issuers
                 .check_device_page(&self.plan.issuer, page)
-                .map_err(|taken| taken.about(&self.target.url))?;
+                .map_err(|taken| taken.into_error(&self.target.url))?;
         }
-        Ok(codes)
+        Ok(authorization)
     }
 }
 
-impl Codes {
-    fn read(response: Response, may_name: impl Fn(&Url) -> bool) -> Result<Self, String> {
+impl DeviceAuthorization {
+    fn read(response: Response, is_allowed: impl Fn(&Url) -> bool) -> Result<Self, String> {
         let address = |text: &str| match text.parse::<EndpointUrl>() {
-            Ok(address) if may_name(address.url()) => Ok(address),
-            Ok(_) | Err(_) => Err("the page it names is none that may be opened".to_owned()),
+            Ok(address) if is_allowed(address.url()) => Ok(address),
+            Ok(_) | Err(_) => Err("its verification URI is not acceptable".to_owned()),
         };
         let code = response.user_code;
         let is_shown = |c: char| c == ' ' || (!c.is_control() && !c.is_whitespace());
-        if code.is_empty() || code.len() > LONGEST_CODE || !code.chars().all(is_shown) {
-            return Err("the user code is not one".to_owned());
+        if code.is_empty() || code.len() > MAX_USER_CODE || !code.chars().all(is_shown) {
+            return Err("its user code is not valid".to_owned());
         }
         let complete = response.verification_uri_complete.as_deref();
         Ok(Self {
@@ -300,15 +310,15 @@ impl Codes {
             user_code: code,
             verification_uri: address(&response.verification_uri)?,
             complete_uri: complete.map(address).transpose()?,
-            life: Duration::from_secs(response.expires_in).min(LONGEST),
-            pace: Pace::new(response.interval),
+            lifetime: Duration::from_secs(response.expires_in).min(MAX_LIFETIME),
+            poll_interval: PollInterval::new(response.interval),
         })
     }
 }
 
-/// A port for the redirect URI of a registration, which wants one. A browser that signs in later
-/// comes back to it if it is still free, and to another one otherwise.
-async fn some_port() -> u16 {
+/// Returns a port for the redirect URI of a registration, which requires one. A later sign-in in a
+/// browser uses it if it is still free, and another one otherwise.
+async fn free_port() -> u16 {
     let listener = CallbackListener::bind(Port::Any).await;
     listener.map_or(0, |listener| listener.port())
 }

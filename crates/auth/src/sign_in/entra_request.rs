@@ -1,16 +1,18 @@
-//! What a sign-in asks Entra for: the scopes, which carry the resource, and the approval that the
-//! user has to give first.
+//! The scopes of an authorization request to Entra, which carry the resource, and the approval
+//! that the user must give first.
 //!
 //! Does not own: which resources a server may use (`audience`).
 //!
-//! Invariants: `resource` (RFC 8707) is never sent. Entra takes it only where it is one of the
-//! application's URIs to the letter, and then the scopes say the same. Every scope that comes from
-//! a challenge, from metadata or from an earlier sign-in belongs to an allowed resource.
+//! Invariants:
+//! - `resource` (RFC 8707) is never sent. Entra accepts it only if it is exactly one of the
+//!   application's URIs, and then the scopes say the same.
+//! - Every scope from a challenge, from metadata or from a previous sign-in belongs to an allowed
+//!   resource.
 
 use model::{Issuer, Resource};
 
 use super::plan::{self, Sources};
-use super::prior_state::Known;
+use super::prior_state::PriorState;
 use crate::audience::{
     AllowedResources, Approval, CandidateError, ConfiguredServer, Pin, PinKey, candidate,
 };
@@ -18,22 +20,22 @@ use crate::discovery::{Challenge, ProtectedResource, covers};
 use crate::entra;
 use crate::error::SignInError;
 
-/// See the module.
+/// The scopes and the approval of one authorization request.
 pub(super) struct EntraRequest {
     pub(super) resource: Resource,
-    /// With their resource, and with those that bring a refresh token and a name.
+    /// The scopes with their resource, and those for a refresh token and the user's name.
     pub(super) scopes: Vec<String>,
-    /// Scopes of other resources, which the server named and which are not asked for.
+    /// Scopes of other resources, which the server named and which are not requested.
     pub(super) foreign: Vec<String>,
-    /// What the user has to approve before the authorization server is asked.
+    /// What the user must approve before the authorization request.
     pub(super) approval: Option<Approval>,
 }
 
 /// One server at one issuer, for one client.
 pub(super) struct EntraServer<'a> {
-    pub(super) known: &'a Known<'a>,
+    pub(super) prior: &'a PriorState<'a>,
     pub(super) issuer: &'a Issuer,
-    /// `None` where no client is known.
+    /// `None` if no client is known.
     pub(super) client_id: Option<&'a str>,
     pub(super) scopes: &'a [String],
     pub(super) challenge: &'a Challenge,
@@ -43,20 +45,20 @@ pub(super) struct EntraServer<'a> {
 enum NamedBy {
     /// The user, in the configuration or by an approval.
     User,
-    /// The server, in place of the resource that the user approved before.
+    /// The server, instead of the resource that the user approved before.
     Server { previous: Option<Resource> },
 }
 
 impl EntraServer<'_> {
     /// Returns the request for a resource that the configuration names.
     pub(super) fn configured(&self, resource: &Resource) -> EntraRequest {
-        let allowed = AllowedResources::configured(&self.known.target.auth);
+        let allowed = AllowedResources::configured(&self.prior.target.auth);
         let approval = self.approval(resource, NamedBy::User);
         self.request(resource.clone(), &[], &allowed, approval)
     }
 
-    /// Returns the request for a server that was discovered. Its resource is that of configured
-    /// scopes, else the one that the user approved or has to approve.
+    /// Returns the request for a discovered server. Its resource is that of the configured scopes,
+    /// else the one that the user approved or must approve.
     ///
     /// # Errors
     ///
@@ -65,16 +67,16 @@ impl EntraServer<'_> {
         &self,
         described: &ProtectedResource,
     ) -> Result<EntraRequest, SignInError> {
-        let mut allowed = AllowedResources::configured(&self.known.target.auth);
+        let mut allowed = AllowedResources::configured(&self.prior.target.auth);
         if let Some(resource) = allowed.first().cloned() {
             let approval = self.approval(&resource, NamedBy::User);
             return Ok(self.request(resource, &described.scopes, &allowed, approval));
         }
-        let others = self.known.source.servers.others(self.known.target);
+        let others = self.prior.source.servers.others(self.prior.target);
         let uses = |server: &ConfiguredServer, resource: &str| {
-            // A resource above both addresses is confirmed at its own location.
-            self.known.source.uses(server, resource)
-                && !covers(resource, self.known.target.url.url())
+            // A resource that covers both URLs is confirmed at its own location.
+            self.prior.source.uses(server, resource)
+                && !covers(resource, self.prior.target.url.url())
         };
         let approved = self.pin().and_then(|pin| pin.resource);
         let resource = candidate(described, &others, uses, approved.as_ref());
@@ -96,10 +98,10 @@ impl EntraServer<'_> {
         allowed: &AllowedResources,
         approval: Option<Approval>,
     ) -> EntraRequest {
-        let granted = self.known.granted_by(self.issuer);
+        let granted = self.prior.granted_scopes(self.issuer);
         let named = [&*self.challenge.scopes, listed, granted].map(|scopes| allowed.sort(scopes));
         let [challenged, mut listed, granted] = named;
-        // Some metadata names scopes of Microsoft Graph beside its own, and leaves Graph out.
+        // Some metadata names scopes of Microsoft Graph besides its own, without the resource.
         if listed.allowed.iter().any(|scope| scope.contains('/')) {
             listed.allowed.retain(|scope| scope.contains('/'));
         }
@@ -115,25 +117,25 @@ impl EntraServer<'_> {
         foreign.sort();
         foreign.dedup();
         EntraRequest {
-            scopes: entra::qualified(&asked, &resource),
+            scopes: entra::with_sign_in_scopes(&asked, &resource),
             resource,
             foreign,
             approval,
         }
     }
 
-    /// Returns what the user has to approve: a resource that the server names, or another audience.
+    /// Returns what the user must approve: a resource that the server names, or another audience.
     /// Returns `None` if there is nothing to approve, or no client to approve it for.
     fn approval(&self, resource: &Resource, named_by: NamedBy) -> Option<Approval> {
-        let source = self.known.source;
-        let audience = source.changed_audience(self.known.target);
+        let source = self.prior.source;
+        let audience = source.changed_audience(self.prior.target);
         let (pins_resource, previous) = match named_by {
             NamedBy::User if audience.is_none() => return None,
             NamedBy::User => (false, None),
             NamedBy::Server { previous } => (true, previous),
         };
         Some(Approval {
-            server: source.servers.name_of(self.known.target),
+            server: source.servers.name_of(self.prior.target),
             issuer: self.issuer.clone(),
             resource: resource.clone(),
             pins_resource,
@@ -144,24 +146,24 @@ impl EntraServer<'_> {
     }
 
     fn key(&self) -> Option<PinKey> {
-        Some(PinKey::new(self.known.target, self.issuer, self.client_id?))
+        Some(PinKey::new(self.prior.target, self.issuer, self.client_id?))
     }
 
     fn pin(&self) -> Option<Pin> {
-        self.known.source.ledger.pin(&self.key()?)
+        self.prior.source.store.pin(&self.key()?)
     }
 
     fn refused(&self, error: &CandidateError) -> SignInError {
         let (resource, issuer) = (error.resource(), self.issuer);
         let client = self.client_id.unwrap_or("…");
-        let entry = match self.known.has_client_secret() {
+        let entry = match self.prior.has_client_secret() {
             true => format!("`scopes = [\"{resource}/.default\"]` in its `auth`"),
             false => format!(
                 "`auth = {{ kind = \"entra\", authority = \"{issuer}\", client_id = \"{client}\", resource = \"{resource}\" }}`"
             ),
         };
         SignInError::ForeignResource {
-            server: self.known.server(),
+            server: self.prior.server(),
             reason: error.to_string(),
             entry,
         }

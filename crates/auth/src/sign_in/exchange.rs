@@ -1,4 +1,4 @@
-//! The second half of a sign-in: from the browser's answer to a grant that is kept.
+//! The code exchange: from the authorization response to a stored grant.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use url::Url;
 use super::page::Page;
 use super::plan::Plan;
 use super::user_identity::{self, Expected, IdTokenError};
-use super::{AnswerError, Redeemable, SignIn, Whom};
+use super::{AccountSelection, AuthorizationRequest, AuthorizationResponseError, CodeGrant};
 use crate::account::Account;
 use crate::error::SignInError;
 use crate::explanation::Explanation;
@@ -18,79 +18,79 @@ use crate::registration::Client;
 use crate::secret::Nonce;
 use crate::token::endpoint::{EndpointError, Issued, TokenEndpoint};
 use crate::token::source::Source;
-use crate::token::{Endpoints, Grant, GrantKey, ObtainedBy, Refusal};
+use crate::token::{Endpoints, Grant, GrantKey, OAuthError, ObtainedBy};
 
-/// All that the second half takes.
-pub(super) struct Exchange {
+/// The inputs of the code exchange.
+pub(super) struct CodeExchange {
     pub(super) source: Source,
     pub(super) target: Target,
     pub(super) plan: Plan,
     pub(super) client: Client,
     pub(super) redirect_uri: String,
-    pub(super) whom: Whom,
-    pub(super) return_to: ReturnTo,
+    pub(super) account: AccountSelection,
+    pub(super) browser: BrowserLocation,
 }
 
-/// Where the browser is that the answer comes by.
+/// Where the browser runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ReturnTo {
-    /// It reaches this machine.
-    Here,
-    /// It may not, and the address that it ends on is brought by hand: then the answer has to
-    /// stand in there.
-    Elsewhere,
+pub(crate) enum BrowserLocation {
+    /// On a machine from which it reaches the callback port.
+    Local,
+    /// Possibly on another machine. The user pastes the address that the browser ends on, so the
+    /// response must be in its query.
+    Remote,
 }
 
-impl Exchange {
+impl CodeExchange {
     pub(super) fn server(&self) -> String {
         self.target.url.shown().to_owned()
     }
 
-    /// Returns the path on which the response comes.
+    /// Returns the path of the redirect URI.
     pub(super) fn redirect_path(&self) -> String {
         let uri = Url::parse(&self.redirect_uri);
         uri.map_or_else(|_| "/".to_owned(), |uri| uri.path().to_owned())
     }
 
-    /// The client for what the authorization server names.
+    /// Returns the HTTP client for the endpoints of the authorization server.
     pub(super) fn http(&self) -> &reqwest::Client {
-        self.source.clients.named_from(self.plan.server.side)
+        self.source.clients.client_for(self.plan.server.zone)
     }
 
-    pub(super) fn sign_in(&self) -> SignIn<'_> {
-        SignIn {
+    pub(super) fn authorization_request(&self) -> AuthorizationRequest<'_> {
+        AuthorizationRequest {
             server: &self.plan.server,
             client_id: &self.client.id,
             redirect_uri: &self.redirect_uri,
             scopes: &self.plan.scopes,
             resource: self.plan.resource.as_ref(),
-            response_mode: match self.return_to {
-                ReturnTo::Here => self.plan.response_mode(),
-                ReturnTo::Elsewhere => None,
+            response_mode: match self.browser {
+                BrowserLocation::Local => self.plan.response_mode(),
+                BrowserLocation::Remote => None,
             },
             claims: self.plan.claims_parameter(),
-            whom: &self.whom,
+            account: &self.account,
         }
     }
 
-    /// Redeems what the browser brought, and keeps the tokens.
+    /// Exchanges the code of the response, and stores the tokens.
     pub(super) async fn complete(
         self: &Arc<Self>,
-        answered: Result<Redeemable, AnswerError>,
+        response: Result<CodeGrant, AuthorizationResponseError>,
     ) -> Result<Account, SignInError> {
         let exchange = Arc::clone(self);
-        let work = async move { exchange.settle(answered).await };
-        let settled = self.source.to_its_end(work).await;
-        settled.map_err(|error| self.broken_off(&error))?
+        let work = async move { exchange.settle(response).await };
+        let settled = self.source.run_to_completion(work).await;
+        settled.map_err(|error| self.task_failed(&error))?
     }
 
     async fn settle(
         &self,
-        answered: Result<Redeemable, AnswerError>,
+        response: Result<CodeGrant, AuthorizationResponseError>,
     ) -> Result<Account, SignInError> {
-        let redeemed = match answered {
-            Ok(redeemable) => self.redeem(&redeemable).await,
-            Err(error) => Err(self.not_answered(error)),
+        let redeemed = match response {
+            Ok(grant) => self.redeem(&grant).await,
+            Err(error) => Err(self.response_error(error)),
         };
         if let Err(SignInError::RegistrationLost { .. }) = redeemed {
             self.drop_registration().await?;
@@ -101,15 +101,15 @@ impl Exchange {
         Ok(account)
     }
 
-    async fn redeem(&self, redeemable: &Redeemable) -> Result<(Account, Issued), SignInError> {
+    async fn redeem(&self, grant: &CodeGrant) -> Result<(Account, Issued), SignInError> {
         let claims = self.plan.claims_parameter();
         let endpoint = self.endpoint(self.plan.repeated(), claims.as_deref());
-        let (code, verifier) = (&redeemable.code, &redeemable.verifier);
+        let (code, verifier) = (&grant.code, &grant.verifier);
         let issued = endpoint
             .redeem(code, verifier, &self.redirect_uri, self.now())
             .await
-            .map_err(|error| self.not_redeemed(error))?;
-        let account = self.account(&issued, redeemable.nonce.as_ref()).await?;
+            .map_err(|error| self.exchange_error(error))?;
+        let account = self.account(&issued, grant.nonce.as_ref()).await?;
         Ok((account, issued))
     }
 
@@ -140,18 +140,19 @@ impl Exchange {
                 nonce,
                 now: self.now(),
             };
-            return user_identity::of_id_token(token, &expected)
-                .map_err(|error| self.unbelieved(&error));
+            return user_identity::from_id_token(token, &expected)
+                .map_err(|error| self.id_token_error(&error));
         }
         let issuer = self.plan.issuer.clone();
         if let Some(endpoint) = &self.plan.server.userinfo_endpoint {
             let (http, access) = (self.http(), &issued.tokens.access);
-            let told = user_identity::of_userinfo(http, endpoint, access, issuer.clone()).await;
-            if let Some(account) = told {
+            let account =
+                user_identity::from_userinfo(http, endpoint, access, issuer.clone()).await;
+            if let Some(account) = account {
                 return Ok(account);
             }
         }
-        Ok(user_identity::nameless(issuer, &self.plan.audience))
+        Ok(user_identity::unnamed_account(issuer, &self.plan.audience))
     }
 
     pub(super) async fn keep(
@@ -179,12 +180,12 @@ impl Exchange {
                 revocation: server.revocation_endpoint.clone(),
                 end_session: server.end_session_endpoint.clone(),
                 consents: server.consents_endpoint.clone(),
-                side: server.side,
+                zone: server.zone,
             },
             tokens: issued.tokens,
             obtained_by,
         };
-        self.source.ledger.keep(grant).await?;
+        self.source.store.keep(grant).await?;
         self.source.signed_in.send_replace(());
         Ok(())
     }
@@ -197,45 +198,49 @@ impl Exchange {
         match outcome {
             Ok(account) => Page::SignedIn {
                 server: self.server(),
-                person: account.username.clone().or_else(|| account.name.clone()),
+                user: account.username.clone().or_else(|| account.name.clone()),
             },
             Err(error) => Page::failed(error),
         }
     }
 
-    fn not_answered(&self, error: AnswerError) -> SignInError {
+    fn response_error(&self, error: AuthorizationResponseError) -> SignInError {
         let server = self.server();
         let insecure = |what: &str| SignInError::Insecure {
             server: server.clone(),
             what: format!("{what} {}", self.plan.issuer),
         };
         match error {
-            AnswerError::IssuerMissing => insecure("the answer does not say that it comes from"),
-            AnswerError::IssuerDiffers => {
-                insecure("the answer comes from another authorization server than")
+            AuthorizationResponseError::IssuerMissing => {
+                insecure("the authorization response has no `iss` and may not come from")
             }
-            AnswerError::Refused(refusal) => self.refused(&refusal),
-            AnswerError::Foreign | AnswerError::Empty => SignInError::Malformed {
-                server,
-                what: "the answer brings neither a code nor an error".to_owned(),
-            },
+            AuthorizationResponseError::IssuerDiffers => {
+                insecure("the authorization response comes from another authorization server than")
+            }
+            AuthorizationResponseError::Refused(oauth_error) => self.refused(&oauth_error),
+            AuthorizationResponseError::Foreign | AuthorizationResponseError::Empty => {
+                SignInError::Malformed {
+                    server,
+                    what: "the authorization response has neither a code nor an error".to_owned(),
+                }
+            }
         }
     }
 
-    pub(super) fn not_redeemed(&self, error: EndpointError) -> SignInError {
+    pub(super) fn exchange_error(&self, error: EndpointError) -> SignInError {
         let issuer = self.plan.issuer.to_string();
         match error {
-            EndpointError::Refused(refusal) => self.refused(&refusal),
+            EndpointError::Refused(oauth_error) => self.refused(&oauth_error),
             EndpointError::Busy { reason, .. } => SignInError::Busy { issuer, reason },
-            EndpointError::Fault(fault) => SignInError::from_fault(issuer, fault),
+            EndpointError::Http(error) => SignInError::from_http_error(issuer, error),
         }
     }
 
-    pub(super) fn refused(&self, refusal: &Refusal) -> SignInError {
+    pub(super) fn refused(&self, oauth_error: &OAuthError) -> SignInError {
         let server = self.server();
-        let explanation = Explanation::of(refusal, &self.plan.issuer, &self.client.id);
-        match refusal.error.as_str() {
-            // The second is Entra's word in answer to a device code.
+        let explanation = Explanation::from_error(oauth_error, &self.plan.issuer, &self.client.id);
+        match oauth_error.error.as_str() {
+            // Entra uses the second one for device codes.
             "access_denied" | "authorization_declined" => SignInError::Declined {
                 server,
                 explanation,
@@ -243,7 +248,7 @@ impl Exchange {
             "invalid_client" | "unauthorized_client" if self.client.is_registered() => {
                 SignInError::RegistrationLost {
                     server,
-                    error: refusal.error.clone(),
+                    error: oauth_error.error.clone(),
                 }
             }
             _ => SignInError::Refused {
@@ -253,14 +258,14 @@ impl Exchange {
         }
     }
 
-    pub(super) fn broken_off(&self, error: &JoinError) -> SignInError {
+    pub(super) fn task_failed(&self, error: &JoinError) -> SignInError {
         SignInError::Unreachable {
             server: self.plan.issuer.to_string(),
             reason: error.to_string(),
         }
     }
 
-    fn unbelieved(&self, error: &IdTokenError) -> SignInError {
+    fn id_token_error(&self, error: &IdTokenError) -> SignInError {
         let server = self.server();
         match error {
             IdTokenError::Clock { off_by, behind } => SignInError::ClockWrong {

@@ -1,4 +1,4 @@
-//! A sign-in with its I/O, from the first question to the page that the browser ends on.
+//! A sign-in with its I/O, from discovery to the last page in the browser.
 
 use std::io;
 use std::sync::Arc;
@@ -9,46 +9,47 @@ use url::Url;
 
 use super::approval_page::ApprovalPage;
 use super::callback::{
-    Arrival, Arrivals, CallbackListener, Callbacks, Pages, Port, arrivals, not_expected,
+    CallbackChannel, CallbackListener, CallbackRequest, Callbacks, Pages, Port, channel,
+    not_expected,
 };
-use super::exchange::{Exchange, ReturnTo};
-use super::pasted_callback::HandIn;
+use super::exchange::{BrowserLocation, CodeExchange};
+use super::pasted_callback::PastedCallback;
 use super::plan::Plan;
 use super::ports::{self, Ports};
-use super::prior_state::{Earlier, Known};
-use super::{Pending, Whom};
+use super::prior_state::{PreviousSignIn, PriorState};
+use super::{AccountSelection, Pending};
 use crate::account::Account;
 use crate::audience::Approval;
 use crate::discovery::Challenge;
 use crate::error::SignInError;
-use crate::identity::{Program, Target};
+use crate::identity::{ClientMetadata, Target};
 use crate::random;
 use crate::registration::{Client, Registration};
-use crate::token::Slot;
+use crate::token::GrantEntry;
 use crate::token::source::Source;
 
-/// How long it may take to find out how one signs in, whatever has to be asked.
-const FINDING_OUT: Duration = Duration::from_secs(30);
+/// The timeout of discovery, whatever it requests.
+const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long somebody may take in the browser.
-const PATIENCE: Duration = Duration::from_secs(5 * 60);
+/// The timeout of the sign-in in the browser.
+const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
-/// A sign-in that waits for its browser. Dropping it cancels the waiting and frees its port.
+/// A sign-in in a browser. Dropping it cancels the sign-in and frees its port.
 pub struct SignInFlow {
-    /// The page of the authorization server.
+    /// The authorization request.
     url: Url,
-    /// The page that precedes it, where the user has to approve something first.
+    /// The approval page that precedes it, if the user must approve something.
     approval: Option<ApprovalPage>,
     pending: Pending,
     listener: CallbackListener,
-    arrivals: Arrivals,
-    exchange: Exchange,
-    /// Dropped after the listener: the port is free before it is told to be.
-    _port: ports::Held,
+    requests: CallbackChannel,
+    exchange: CodeExchange,
+    /// Dropped after the listener, so that the port is free before it is reported as free.
+    _port: ports::PortGuard,
 }
 
 impl SignInFlow {
-    /// What the browser has to be sent to: https, or http to this machine.
+    /// Returns the URL for the browser: https, or http on this machine.
     #[must_use]
     pub fn url(&self) -> &Url {
         match &self.approval {
@@ -57,26 +58,26 @@ impl SignInFlow {
         }
     }
 
-    /// Returns what the user has to approve on Postern's approval page, which comes before the page
-    /// of the authorization server.
+    /// Returns what the user must approve on Postern's approval page, which precedes that of the
+    /// authorization server.
     #[must_use]
     pub fn approval(&self) -> Option<&Approval> {
         self.approval.as_ref().map(ApprovalPage::approval)
     }
 
-    /// The port of this machine that the browser comes back to.
+    /// Returns the callback port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.listener.port()
     }
 
-    /// Takes the answer of a browser that cannot reach this machine.
+    /// Returns the input for the callback address, for a browser that cannot reach this machine.
     #[must_use]
-    pub fn hand_in(&self) -> HandIn {
-        HandIn::new(self.exchange.redirect_uri.clone(), self.arrivals.0.clone())
+    pub fn pasted_callback(&self) -> PastedCallback {
+        PastedCallback::new(self.exchange.redirect_uri.clone(), self.requests.0.clone())
     }
 
-    /// Whether the authorization server would take a device code as well.
+    /// Returns true if the authorization server offers device codes too.
     #[must_use]
     pub fn offers_device_code(&self) -> bool {
         self.exchange
@@ -86,20 +87,20 @@ impl SignInFlow {
             .is_some()
     }
 
-    /// Waits for the browser, five minutes at most, redeems what it brings and keeps the tokens.
-    /// Once it has brought a code, that goes on though the flow is dropped:
+    /// Waits up to five minutes for the authorization response, exchanges its code and stores the
+    /// tokens. The exchange continues if the flow is dropped during it:
     /// [`settled`](crate::Identity::settled) waits for it.
     ///
     /// # Errors
     ///
-    /// All of [`SignInError`]; nothing is kept then, and what was there before stays.
+    /// Any [`SignInError`]. Nothing is stored then, and a previous grant is kept.
     pub async fn finish(self) -> Result<Account, SignInError> {
         let Self {
             url,
             approval,
             pending,
             listener,
-            arrivals,
+            requests,
             exchange,
             _port,
         } = self;
@@ -109,11 +110,11 @@ impl SignInFlow {
             gate,
             is_other_user: exchange.source.is_other_user,
         };
-        let mut callbacks = listener.serve(arrivals, pages);
-        let deadline = Instant::now() + PATIENCE;
+        let mut callbacks = listener.serve(requests, pages);
+        let deadline = Instant::now() + SIGN_IN_TIMEOUT;
         let timed_out = || SignInError::TimedOut {
             server: exchange.server(),
-            waited: PATIENCE,
+            waited: SIGN_IN_TIMEOUT,
         };
         if let Some(mut decisions) = decisions {
             let deciding = exchange.approved(&mut decisions, &mut callbacks, &url);
@@ -122,54 +123,54 @@ impl SignInFlow {
                 .map_err(|_| timed_out())??;
         }
         let waiting = wait(&mut callbacks, &pending);
-        let Ok(Some(arrival)) = timeout_at(deadline, waiting).await else {
+        let Ok(Some(request)) = timeout_at(deadline, waiting).await else {
             return Err(timed_out());
         };
-        let answered = pending.finish(&arrival.answer);
+        let response = pending.finish(&request.response);
         let exchange = Arc::new(exchange);
-        let outcome = exchange.complete(answered).await;
-        arrival.show(exchange.page(&outcome)).await;
+        let outcome = exchange.complete(response).await;
+        request.show(exchange.page(&outcome)).await;
         outcome
     }
 
-    /// The first half: everything that can fail before a browser is opened.
+    /// Prepares a sign-in: everything that can fail before a browser opens.
     pub(crate) async fn start(
         source: Source,
-        program: &Program,
+        client: &ClientMetadata,
         target: &Target,
         challenge: Option<&str>,
-        whom: Whom,
-        return_to: ReturnTo,
+        account: AccountSelection,
+        browser: BrowserLocation,
     ) -> Result<Self, SignInError> {
-        let plan = find_out(&source, program, target, challenge).await?;
-        if return_to == ReturnTo::Elsewhere {
+        let plan = prepare(&source, client, target, challenge).await?;
+        if browser == BrowserLocation::Remote {
             plan.approved_elsewhere()?;
         }
-        let earlier = source.ledger.grant_for(&target.name());
-        let renews = earlier
+        let previous = source.store.grant_for(&target.name());
+        let has_refresh_token = previous
             .as_ref()
-            .is_some_and(|slot| slot.with_grant(|grant| grant.tokens.refresh.is_some()));
-        let whom = whom.known_to(&plan).or_as_before(earlier.as_deref(), &plan);
-        // Gateways of 2025-03-26 that give no refresh token let a browser allow a client once:
-        // the second time they skip their page, and then turn away who comes back from Entra.
-        let known = (plan.resource.is_some() || renews)
+            .is_some_and(|entry| entry.with_grant(|grant| grant.tokens.refresh.is_some()));
+        let account = account.valid_at(&plan).or_last(previous.as_deref(), &plan);
+        // MCP 2025-03-26 gateways without refresh tokens let a browser consent to a client once.
+        // The second time they skip the consent page, and then reject the response from Entra.
+        let known = (plan.resource.is_some() || has_refresh_token)
             .then(|| known_registration(&source, &plan))
             .flatten();
         let listener = bind(&plan, known.as_ref(), target, &source.ports).await?;
-        let port = source.ports.hold(listener.port(), target.url.shown());
-        let exchange = Exchange {
+        let port = source.ports.register(listener.port(), target.url.shown());
+        let exchange = CodeExchange {
             redirect_uri: plan.redirect_uri(listener.port()),
             client: Client::configured(""),
-            whom,
-            return_to,
+            account,
+            browser,
             source,
             target: target.clone(),
             plan,
         };
         let exchange = exchange
-            .with_client(known, &program.name, listener.port())
+            .with_client(known, &client.name, listener.port())
             .await?;
-        let (url, pending) = exchange.sign_in().start(&mut random::fill);
+        let (url, pending) = exchange.authorization_request().start(&mut random::fill);
         let approval = exchange.plan.approval.clone();
         let approval =
             approval.map(|approval| ApprovalPage::new(approval, target, listener.port()));
@@ -178,19 +179,19 @@ impl SignInFlow {
             approval,
             pending,
             listener,
-            arrivals: arrivals(),
+            requests: channel(),
             exchange,
             _port: port,
         })
     }
 }
 
-impl Whom {
-    /// Returns the user who signed in before, where it is to be the same and the authorization
-    /// server knows that account.
-    fn or_as_before(self, earlier: Option<&Slot>, plan: &Plan) -> Self {
+impl AccountSelection {
+    /// Selects the account of the previous sign-in, if any account will do and the authorization
+    /// server knows that one.
+    fn or_last(self, previous: Option<&GrantEntry>, plan: &Plan) -> Self {
         let before = || {
-            earlier?.with_grant(|grant| {
+            previous?.with_grant(|grant| {
                 let key = &grant.account.key;
                 plan.knows(&key.issuer).then_some(())?;
                 Some(Self::Named {
@@ -200,83 +201,83 @@ impl Whom {
             })
         };
         match self {
-            Self::Same => before().unwrap_or(Self::Same),
-            Self::Named { .. } | Self::Chosen => self,
+            Self::Last => before().unwrap_or(Self::Last),
+            Self::Named { .. } | Self::Prompt => self,
         }
     }
 
-    /// Lets the user choose in place of an account of another authorization server, whose name is
-    /// none of this one's business.
-    fn known_to(self, plan: &Plan) -> Self {
+    /// Replaces an account of another authorization server by a prompt, because its name must not
+    /// be disclosed to this one.
+    fn valid_at(self, plan: &Plan) -> Self {
         match &self {
-            Self::Named { issuer, .. } if !plan.knows(issuer) => Self::Chosen,
-            Self::Named { .. } | Self::Same | Self::Chosen => self,
+            Self::Named { issuer, .. } if !plan.knows(issuer) => Self::Prompt,
+            Self::Named { .. } | Self::Last | Self::Prompt => self,
         }
     }
 }
 
-/// Finds out how one signs in, once it is certain that what comes of it can be kept and sent.
-pub(super) async fn find_out(
+/// Makes the plan, after checking that tokens can be stored and sent.
+pub(super) async fn prepare(
     source: &Source,
-    program: &Program,
+    client: &ClientMetadata,
     target: &Target,
     challenge: Option<&str>,
 ) -> Result<Plan, SignInError> {
-    fit_for_tokens(target)?;
-    source.ledger.open().await?;
-    decide(source, program, target, challenge).await
+    require_tls(target)?;
+    source.store.open().await?;
+    make_plan(source, client, target, challenge).await
 }
 
-/// RFC 6750 section 5.3: a token goes out over TLS alone.
-pub(super) fn fit_for_tokens(target: &Target) -> Result<(), SignInError> {
+/// Rejects targets without TLS (RFC 6750 §5.3).
+pub(super) fn require_tls(target: &Target) -> Result<(), SignInError> {
     if target.url.is_exposed() {
         return Err(SignInError::Insecure {
             server: target.url.shown().to_owned(),
-            what: "it is not reached by https, and a token could be read on its way".to_owned(),
+            what: "its URL is not https, so a token could be read in transit".to_owned(),
         });
     }
     Ok(())
 }
 
-/// Finds out how one signs in, and changes nothing.
-pub(super) async fn decide(
+/// Makes the plan. Changes nothing.
+pub(super) async fn make_plan(
     source: &Source,
-    program: &Program,
+    client: &ClientMetadata,
     target: &Target,
     challenge: Option<&str>,
 ) -> Result<Plan, SignInError> {
     let challenge = challenge.map(|text| Challenge::parse(text).unwrap_or_default());
-    let earlier = source.ledger.grant_for(&target.name());
-    let known = Known {
+    let previous = source.store.grant_for(&target.name());
+    let prior = PriorState {
         target,
         source,
-        client_metadata: program.metadata.as_ref(),
-        earlier: earlier.map(|slot| Earlier {
-            issuer: slot.with_grant(|grant| grant.key.issuer.clone()),
-            scopes: slot.with_grant(|grant| grant.scopes().to_vec()),
-            claims: slot.claims(&target.url),
+        client_metadata: client.document_url.as_ref(),
+        previous: previous.map(|entry| PreviousSignIn {
+            issuer: entry.with_grant(|grant| grant.key.issuer.clone()),
+            scopes: entry.with_grant(|grant| grant.scopes().to_vec()),
+            claims: entry.claims(&target.url),
         }),
     };
-    let plan = Plan::make(&source.clients, known, challenge);
-    let in_time = tokio::time::timeout(FINDING_OUT, plan).await;
-    let plan = in_time.unwrap_or_else(|_| {
+    let plan = Plan::make(&source.clients, prior, challenge);
+    let planned = tokio::time::timeout(DISCOVERY_TIMEOUT, plan).await;
+    let plan = planned.unwrap_or_else(|_| {
         Err(SignInError::Unreachable {
             server: target.url.shown().to_owned(),
-            reason: "how one signs in to it could not be found out in time".to_owned(),
+            reason: "its authorization server could not be discovered in time".to_owned(),
         })
     })?;
     source.foreign_scopes.record(target, &plan.foreign_scopes);
     Ok(plan)
 }
 
-/// Waits for the answer to this sign-in; others are told that nobody waits for them.
-async fn wait(callbacks: &mut Callbacks, pending: &Pending) -> Option<Arrival> {
+/// Waits for the response to this sign-in. Other responses get an error page.
+async fn wait(callbacks: &mut Callbacks, pending: &Pending) -> Option<CallbackRequest> {
     loop {
-        let arrival = callbacks.next().await?;
-        if pending.recognises(&arrival.answer) {
-            return Some(arrival);
+        let request = callbacks.next().await?;
+        if pending.recognises(&request.response) {
+            return Some(request);
         }
-        arrival.reply(not_expected());
+        request.reply(not_expected());
     }
 }
 
@@ -284,11 +285,11 @@ pub(super) fn known_registration(source: &Source, plan: &Plan) -> Option<Registr
     if plan.client.is_some() {
         return None;
     }
-    let known = source.ledger.registration(&plan.issuer)?;
-    (!known.is_over(source.clock.unix())).then_some(known)
+    let known = source.store.registration(&plan.issuer)?;
+    (!known.has_expired(source.clock.unix())).then_some(known)
 }
 
-/// The port for the browser to come back to: fixed, else the one that was registered.
+/// Returns the callback port to use: the fixed one, else the registered one.
 pub(super) fn wanted_port(plan: &Plan, known: Option<&Registration>) -> Port {
     match (plan.port, known) {
         (Some(port), _) => Port::Fixed(port),

@@ -1,9 +1,9 @@
-//! One sign-in: what the browser is sent to, and what counts as its answer.
+//! Sign-ins: the authorization request and the checks of its response.
 //!
-//! Owns: `state`, `nonce` and the PKCE verifier, which exist in the memory of this one flow and
-//! nowhere else; the authorize URL; the checks on the answer.
-//! Does not own: I/O. `start` makes a URL and a [`Pending`], which can be finished once; the
-//! listener, the registration and the exchange are around it.
+//! Owns: `state`, `nonce` and the PKCE verifier, which exist only in the memory of one flow, the
+//! authorization URL, and the checks of the response.
+//! Does not own: I/O. `start` returns a URL and a [`Pending`], which can be finished once. The
+//! listener, the registration and the code exchange are separate.
 
 mod approval_page;
 mod callback;
@@ -30,50 +30,52 @@ use oauth2::{PkceCodeChallenge, PkceCodeVerifier};
 use url::Url;
 
 pub use device::DeviceFlow;
-pub(crate) use exchange::ReturnTo;
+pub(crate) use exchange::BrowserLocation;
 pub use flow::SignInFlow;
-pub use pasted_callback::{HandIn, HandInError};
-use pending::{AnswerError, Pending, Redeemable};
+pub use pasted_callback::{PastedCallback, PastedCallbackError};
+use pending::{AuthorizationResponseError, CodeGrant, Pending};
 pub(crate) use ports::Ports;
-pub(crate) use preview::{Membership, Outlook, RegisteredUri, Return, Upstream, outlook};
+pub(crate) use preview::{
+    AuthorizationSource, CallbackPort, RegisteredUri, RegistrationStatus, SignInPreview, preview,
+};
 
 use crate::discovery::AuthorizationServer;
 use crate::random::{Random, token};
 use crate::secret::{Nonce, State, Verifier};
 
-/// A sign-in that has not begun.
-pub(crate) struct SignIn<'a> {
+/// The parameters of an authorization request.
+pub(crate) struct AuthorizationRequest<'a> {
     pub(crate) server: &'a AuthorizationServer,
     pub(crate) client_id: &'a str,
     pub(crate) redirect_uri: &'a str,
     pub(crate) scopes: &'a [String],
     pub(crate) resource: Option<&'a Resource>,
-    /// How the answer is to come back; a query if nothing is said.
+    /// The response mode, or `None` for a query.
     pub(crate) response_mode: Option<&'static str>,
-    /// Claims that Entra wants asked for, as JSON.
+    /// The claims that Entra is asked for, as JSON.
     pub(crate) claims: Option<String>,
-    pub(crate) whom: &'a Whom,
+    pub(crate) account: &'a AccountSelection,
 }
 
-/// Who is to sign in.
+/// The account to sign in with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Whom {
-    /// Whoever did so last; else whomever the authorization server takes.
+pub enum AccountSelection {
+    /// The account of the last sign-in, else the choice of the authorization server.
     #[default]
-    Same,
-    /// The user of this name.
+    Last,
+    /// The user with this name.
     Named {
-        /// As in [`Account::username`](crate::Account::username).
+        /// As [`Account::username`](crate::Account::username).
         username: String,
-        /// Who knows the user by that name: no other authorization server gets to see it.
+        /// The issuer that knows the name. No other authorization server gets it.
         issuer: Issuer,
     },
-    /// Whom the person chooses there.
-    Chosen,
+    /// The user chooses on the page of the authorization server.
+    Prompt,
 }
 
-impl SignIn<'_> {
-    /// The URL for the browser, and what waits for its answer.
+impl AuthorizationRequest<'_> {
+    /// Returns the URL for the browser, and the state that checks the response.
     pub(crate) fn start(&self, random: Random<'_>) -> (Url, Pending) {
         let state = State::new(token(random));
         let verifier = Verifier::new(token(random));
@@ -84,7 +86,7 @@ impl SignIn<'_> {
             verifier,
             nonce,
             issuer: self.server.issuer.clone(),
-            issuer_required: self.server.names_itself,
+            issuer_required: self.server.sends_issuer,
         };
         (url, pending)
     }
@@ -93,17 +95,21 @@ impl SignIn<'_> {
         self.scopes.iter().any(|scope| scope == "openid")
     }
 
-    /// Whom to propose (OpenID Connect Core 1.0 section 3.1.2.1).
+    /// Returns the `login_hint` (OpenID Connect Core 1.0 §3.1.2.1).
     fn login_hint(&self) -> Option<&str> {
-        match self.whom {
-            Whom::Named { username, .. } if self.asks_for_identity() => Some(username),
-            Whom::Named { .. } | Whom::Same | Whom::Chosen => None,
+        match self.account {
+            AccountSelection::Named { username, .. } if self.asks_for_identity() => Some(username),
+            AccountSelection::Named { .. } | AccountSelection::Last | AccountSelection::Prompt => {
+                None
+            }
         }
     }
 
-    /// Has the authorization server show whom it knows. Not together with a hint.
+    /// Returns the `prompt` that makes the authorization server show the account picker. Not
+    /// combined with a hint.
     fn prompt(&self) -> Option<&'static str> {
-        (*self.whom == Whom::Chosen && self.asks_for_identity()).then_some("select_account")
+        (*self.account == AccountSelection::Prompt && self.asks_for_identity())
+            .then_some("select_account")
     }
 
     fn url(&self, state: &State, verifier: &Verifier, nonce: Option<&Nonce>) -> Url {
@@ -137,12 +143,12 @@ impl SignIn<'_> {
     }
 }
 
-/// `endpoint` with `ours` in its query; a name that is already there is replaced, not doubled.
+/// Adds `ours` to the query of `endpoint`. Replaces parameters of the same name.
 fn merged(endpoint: &Url, ours: &[(&str, &str)]) -> Url {
-    let is_ours = |name: &str| ours.iter().any(|(our, _)| *our == name);
+    let matches_redirect = |name: &str| ours.iter().any(|(our, _)| *our == name);
     let theirs: Vec<(Cow<'_, str>, Cow<'_, str>)> = endpoint
         .query_pairs()
-        .filter(|(name, _)| !is_ours(name))
+        .filter(|(name, _)| !matches_redirect(name))
         .collect();
     let mut url = endpoint.clone();
     url.query_pairs_mut()

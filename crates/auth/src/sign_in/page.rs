@@ -1,6 +1,6 @@
-//! The page on which a sign-in ends in the browser. Nothing is loaded from anywhere, and the one
-//! script is known by its hash: it copies what to say when asking for help, and closes the tab
-//! where the browser lets it.
+//! The pages of a sign-in in the browser. They load nothing. The content security policy allows
+//! their only script by its hash: it copies the error details, and closes the tab if the browser
+//! permits that.
 
 use std::sync::LazyLock;
 
@@ -16,38 +16,38 @@ use crate::audience::Approval;
 use crate::error::SignInError;
 use crate::explanation::Explanation;
 
-/// What the page says.
+/// The content of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Page {
-    /// It worked.
+    /// The sign-in succeeded.
     SignedIn {
         /// The server, as the user knows it.
         server: String,
-        /// The person, if known.
-        person: Option<String>,
+        /// The user, if known.
+        user: Option<String>,
     },
-    /// It did not.
+    /// The sign-in failed.
     Failed {
-        /// Why, and what to do.
+        /// The reason and the hint.
         reason: String,
-        /// What the authorization server said, if it was that.
+        /// The error of the authorization server, if there was one.
         explanation: Option<Box<Explanation>>,
     },
-    /// A question to the user, before the authorization server is asked.
+    /// The approval page, before the authorization request.
     Approve {
         /// What is to be approved.
         approval: Box<Approval>,
-        /// The server's address.
+        /// The server's URL.
         server_url: String,
     },
-    /// The user has approved it, and the browser goes on to the authorization server.
+    /// The user has approved. The browser continues to the authorization server.
     Continue {
         /// The authorization server.
         issuer: String,
-        /// Its page.
+        /// The authorization request.
         url: Box<Url>,
     },
-    /// The request is no answer that anybody waits for.
+    /// The request belongs to no sign-in.
     NotExpected {
         status: StatusCode,
         reason: &'static str,
@@ -66,13 +66,13 @@ p{margin:0 0 .5rem;opacity:.85;overflow-wrap:anywhere}\
 p.small{font-size:.8125rem;margin-top:1.25rem}\
 button{font:inherit;padding:.375rem .875rem;margin-top:.5rem}";
 
-/// A browser closes a tab for a script only where nobody could want to go back in it.
+/// Browsers let a script close a tab only if its history has one entry.
 const SCRIPT: &str = "\
 const b=document.querySelector('button[data-copy]');\
 b?.addEventListener('click',async()=>{await navigator.clipboard.writeText(b.value);b.textContent='Copied'});\
 if('close' in document.body.dataset)setTimeout(()=>window.close(),3000)";
 
-/// Nothing but the page's own style and script.
+/// Only the page's own style and script.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     let hash = BASE64_STANDARD.encode(digest(&SHA256, SCRIPT.as_bytes()));
     format!(
@@ -82,7 +82,7 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
 });
 
 impl Page {
-    /// Returns the page that says why a sign-in failed.
+    /// Returns the page for a failed sign-in.
     pub(super) fn failed(error: &SignInError) -> Self {
         Self::Failed {
             reason: error.to_string(),
@@ -90,8 +90,8 @@ impl Page {
         }
     }
 
-    /// The whole answer. It is not kept by anyone, and the address it was asked under, which may
-    /// carry a code, is not passed on.
+    /// Returns the HTTP response. It is not cached, and its URL, which may contain a code, is not
+    /// passed on as a referrer.
     pub(super) fn response(&self) -> Response<Full<Bytes>> {
         let response = Response::builder()
             .status(self.status())
@@ -105,7 +105,7 @@ impl Page {
             .expect("the headers are constants")
     }
 
-    /// A browser names the page that sends a form only if it may name it as a referrer too.
+    /// Browsers send the `Origin` of a form only if they may send the page as a referrer too.
     fn referrer_policy(&self) -> &'static str {
         match self {
             Self::Approve { .. } => "same-origin",
@@ -128,13 +128,13 @@ impl Page {
 
     fn html(&self) -> String {
         let (mark, color, title, lines) = match self {
-            Self::SignedIn { server, person } => (
+            Self::SignedIn { server, user } => (
                 "&#10003;",
                 "#1a7f4b",
                 "You are signed in",
                 vec![
-                    match person {
-                        Some(person) => format!("{} as {}", escaped(server), escaped(person)),
+                    match user {
+                        Some(user) => format!("{} as {}", escaped(server), escaped(user)),
                         None => escaped(server),
                     },
                     "You can close this tab.".to_owned(),
@@ -174,7 +174,7 @@ impl Page {
                 )],
             ),
             Self::NotExpected { reason, .. } => {
-                ("?", "#6b7280", "Nothing to see here", vec![escaped(reason)])
+                ("?", "#6b7280", "Unexpected request", vec![escaped(reason)])
             }
         };
         let paragraphs: String = lines.iter().map(|line| format!("<p>{line}</p>")).collect();
@@ -187,7 +187,7 @@ impl Page {
             | Self::Continue { .. } => "",
         };
         let onward = match self {
-            // `form-action` of some browsers covers redirects after a form; this is none.
+            // Some browsers apply `form-action` to redirects after a form, but not to a refresh.
             Self::Continue { url, .. } => {
                 let url = escaped(url.as_str());
                 format!("<meta http-equiv=\"refresh\" content=\"0;url={url}\">")
@@ -213,7 +213,7 @@ impl Page {
         )
     }
 
-    /// What to say when asking for help, with a button that copies it.
+    /// Returns the error details for support, with a button that copies them.
     fn reference(&self) -> Option<String> {
         let Self::Failed {
             reason,
@@ -235,13 +235,12 @@ impl Page {
     }
 }
 
-/// The buttons of the question, which go to the address of the page. Pressing Enter answers
-/// nothing.
+/// The buttons of the approval page, which post to its URL. Pressing Enter presses none.
 const FORM: &str = "<form method=\"post\" autocomplete=\"off\">\
      <button name=\"answer\" value=\"allow\">Allow</button> \
      <button name=\"answer\" value=\"deny\">Don't allow</button></form>";
 
-/// The lines of the question.
+/// Returns the lines of the approval page.
 fn question(approval: &Approval, server_url: &str) -> Vec<String> {
     let strong = |text: &str| format!("<b>{}</b>", escaped(text));
     let (server, resource) = (&approval.server, approval.resource.as_str());
@@ -278,7 +277,7 @@ fn question(approval: &Approval, server_url: &str) -> Vec<String> {
     lines
 }
 
-/// `text` with a capital at its start and a full stop at its end.
+/// Returns `text` with an initial capital and a full stop.
 fn sentence(text: &str) -> String {
     let mut characters = text.chars();
     let Some(first) = characters.next() else {
@@ -308,7 +307,7 @@ mod tests {
     use super::Page;
 
     #[test]
-    fn foreign_words_stay_words() {
+    fn page_escapes_untrusted_text() {
         let page = Page::Failed {
             reason: "the server said <script>alert('x')</script>; hint: try again".to_owned(),
             explanation: None,

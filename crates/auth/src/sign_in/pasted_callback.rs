@@ -1,28 +1,28 @@
-//! The answer of a browser that cannot reach this machine, brought by hand.
+//! The authorization response of a browser that cannot reach this machine, pasted by the user.
 //!
-//! Owns: what of an address is taken for an answer.
-//! Does not own: whether the answer is believed, which is checked as for any other.
+//! Owns: which URLs count as a response.
+//! Does not own: checking the response, which works as for any other.
 
 use tokio::sync::mpsc;
 use url::Url;
 
-use super::callback::Arrival;
+use super::callback::CallbackRequest;
 use super::page::Page;
-use super::pending::Answer;
+use super::pending::AuthorizationResponse;
 
-/// Where the address is handed in that a browser ended on. Clones serve the same sign-in.
+/// Takes the URL that a browser ended on. Clones serve the same sign-in.
 #[derive(Clone)]
-pub struct HandIn {
+pub struct PastedCallback {
     redirect_uri: String,
-    arrived: mpsc::Sender<Arrival>,
+    sender: mpsc::Sender<CallbackRequest>,
 }
 
-/// Why an address is no answer.
+/// Why a URL was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum HandInError {
-    /// It is not where the browser was to end.
+pub enum PastedCallbackError {
+    /// It is not the redirect URI.
     #[error(
-        "this is not the address that the browser ends on; hint: sign in there first, then copy the whole address it shows, which begins with http://localhost or http://127.0.0.1"
+        "this is not the address that the browser ends on; hint: sign in there first, then copy its full address, which begins with http://localhost or http://127.0.0.1"
     )]
     NoAnswer,
     /// It belongs to another sign-in.
@@ -35,44 +35,44 @@ pub enum HandInError {
     Ended,
 }
 
-impl HandIn {
-    pub(super) fn new(redirect_uri: String, arrived: mpsc::Sender<Arrival>) -> Self {
+impl PastedCallback {
+    pub(super) fn new(redirect_uri: String, sender: mpsc::Sender<CallbackRequest>) -> Self {
         Self {
             redirect_uri,
-            arrived,
+            sender,
         }
     }
 
-    /// Takes the address. What becomes of the sign-in then, its flow says.
+    /// Submits the URL. The flow reports the outcome of the sign-in.
     ///
     /// # Errors
     ///
-    /// [`HandInError`]; the sign-in goes on waiting then, unless it has ended.
-    pub async fn give(&self, address: &str) -> Result<(), HandInError> {
-        let answer = self.read(address).ok_or(HandInError::NoAnswer)?;
-        let (arrival, page) = Arrival::without_connection(answer);
-        if self.arrived.send(arrival).await.is_err() {
-            return Err(HandInError::Ended);
+    /// [`PastedCallbackError`]. The sign-in continues then, unless it has ended.
+    pub async fn submit(&self, address: &str) -> Result<(), PastedCallbackError> {
+        let response = self.read(address).ok_or(PastedCallbackError::NoAnswer)?;
+        let (request, page) = CallbackRequest::without_connection(response);
+        if self.sender.send(request).await.is_err() {
+            return Err(PastedCallbackError::Ended);
         }
         match page.await {
             Ok(Page::SignedIn { .. } | Page::Failed { .. }) => Ok(()),
             Ok(Page::NotExpected { .. } | Page::Approve { .. } | Page::Continue { .. }) => {
-                Err(HandInError::Foreign)
+                Err(PastedCallbackError::Foreign)
             }
-            Err(_) => Err(HandInError::Ended),
+            Err(_) => Err(PastedCallbackError::Ended),
         }
     }
 
-    /// The answer in an address: the redirect URI, under any name of the machine that the browser
-    /// took it for, with a query.
-    fn read(&self, address: &str) -> Option<Answer> {
+    /// Parses the response from a URL: the redirect URI with a query, under any loopback host
+    /// name.
+    fn read(&self, address: &str) -> Option<AuthorizationResponse> {
         let address = Url::parse(address.trim()).ok()?;
         let expected = Url::parse(&self.redirect_uri).ok()?;
         let is_loopback = address.host_str().is_some_and(model::is_loopback_host);
-        let is_ours = is_loopback
+        let matches_redirect = is_loopback
             && address.scheme() == expected.scheme()
             && address.port() == expected.port()
             && address.path() == expected.path();
-        Answer::parse(address.query().filter(|_| is_ours)?.as_bytes())
+        AuthorizationResponse::parse(address.query().filter(|_| matches_redirect)?.as_bytes())
     }
 }

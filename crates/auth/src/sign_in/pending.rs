@@ -1,4 +1,4 @@
-//! A sign-in that waits for its answer.
+//! A sign-in that waits for its authorization response.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,9 @@ use url::form_urlencoded;
 
 use crate::discovery::IssuerRule;
 use crate::secret::{Code, Nonce, State, Verifier};
-use crate::token::Refusal;
+use crate::token::OAuthError;
 
-/// What waits for one answer. It has no `Clone`, and finishing consumes it.
+/// Checks one response. It has no `Clone`, and finishing consumes it.
 #[derive(Debug)]
 pub(crate) struct Pending {
     pub(super) state: State,
@@ -18,35 +18,34 @@ pub(crate) struct Pending {
     pub(super) issuer_required: bool,
 }
 
-/// What the browser brought: parameters, each at most once.
-pub(crate) struct Answer(BTreeMap<String, String>);
+/// The authorization response: parameters, each at most once.
+pub(crate) struct AuthorizationResponse(BTreeMap<String, String>);
 
-/// A code, and what it takes to redeem it.
+/// A code, with what its exchange needs.
 #[derive(Debug)]
-pub(crate) struct Redeemable {
+pub(crate) struct CodeGrant {
     pub(crate) code: Code,
     pub(crate) verifier: Verifier,
     pub(crate) nonce: Option<Nonce>,
 }
 
-/// Why an answer brings no code.
+/// Why a response has no code.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum AnswerError {
-    /// It belongs to another sign-in, or to none.
+pub(crate) enum AuthorizationResponseError {
+    /// It belongs to another sign-in or to none.
     Foreign,
-    /// It does not name its issuer though the server promises to (RFC 9207).
+    /// It has no `iss`, which the server promises to send (RFC 9207).
     IssuerMissing,
-    /// It comes from another server than the one that was asked.
+    /// Its `iss` is another authorization server.
     IssuerDiffers,
-    /// The server refused.
-    Refused(Box<Refusal>),
-    /// It carries neither a code nor an error.
+    /// It is an error response.
+    Refused(Box<OAuthError>),
+    /// It has neither a code nor an error.
     Empty,
 }
 
-impl Answer {
-    /// Reads a query or a form; `None` if a parameter comes twice, which a real answer never
-    /// does (RFC 6749 section 3.1).
+impl AuthorizationResponse {
+    /// Parses a query or a form. Returns `None` if a parameter is duplicated (RFC 6749 §3.1).
     pub(crate) fn parse(form: &[u8]) -> Option<Self> {
         let mut parameters = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(form) {
@@ -66,32 +65,37 @@ impl Answer {
 }
 
 impl Pending {
-    /// Whether the answer belongs to this sign-in.
-    pub(crate) fn recognises(&self, answer: &Answer) -> bool {
-        answer
+    /// Returns true if the response belongs to this sign-in.
+    pub(crate) fn recognises(&self, response: &AuthorizationResponse) -> bool {
+        response
             .parameter("state")
             .is_some_and(|state| self.state.matches(state))
     }
 
-    /// Takes the answer, once. The issuer is checked before anything else in it is believed,
-    /// errors too.
-    pub(crate) fn finish(self, answer: &Answer) -> Result<Redeemable, AnswerError> {
-        if !self.recognises(answer) {
-            return Err(AnswerError::Foreign);
+    /// Checks the response, once. Checks the issuer before it uses any other parameter, including
+    /// errors.
+    pub(crate) fn finish(
+        self,
+        response: &AuthorizationResponse,
+    ) -> Result<CodeGrant, AuthorizationResponseError> {
+        if !self.recognises(response) {
+            return Err(AuthorizationResponseError::Foreign);
         }
-        match answer.parameter("iss") {
-            Some(issuer) if !self.issuer.admits(issuer) => return Err(AnswerError::IssuerDiffers),
-            None if self.issuer_required => return Err(AnswerError::IssuerMissing),
+        match response.parameter("iss") {
+            Some(issuer) if !self.issuer.admits(issuer) => {
+                return Err(AuthorizationResponseError::IssuerDiffers);
+            }
+            None if self.issuer_required => return Err(AuthorizationResponseError::IssuerMissing),
             Some(_) | None => {}
         }
-        if let Some(error) = answer.parameter("error") {
-            let description = answer.parameter("error_description");
-            let refusal = Refusal::on_redirect(error, description);
-            return Err(AnswerError::Refused(Box::new(refusal)));
+        if let Some(error) = response.parameter("error") {
+            let description = response.parameter("error_description");
+            let oauth_error = OAuthError::from_redirect(error, description);
+            return Err(AuthorizationResponseError::Refused(Box::new(oauth_error)));
         }
-        let code = answer.parameter("code").filter(|code| !code.is_empty());
-        Ok(Redeemable {
-            code: Code::new(code.ok_or(AnswerError::Empty)?),
+        let code = response.parameter("code").filter(|code| !code.is_empty());
+        Ok(CodeGrant {
+            code: Code::new(code.ok_or(AuthorizationResponseError::Empty)?),
             verifier: self.verifier,
             nonce: self.nonce,
         })

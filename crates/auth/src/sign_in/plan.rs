@@ -1,79 +1,79 @@
-//! What to ask for at an authorization server, made from the configuration, from what was
-//! discovered and from what the server said when it refused.
+//! Decides the parameters of an authorization request: from the configuration, discovery and the
+//! server's challenge.
 
 use model::config::ServerAuth;
 use model::{Issuer, Resource};
 
 use super::entra_request::{EntraRequest, EntraServer};
 use super::preview::RegisteredUri;
-use super::prior_state::Known;
+use super::prior_state::PriorState;
 use crate::audience::Approval;
 use crate::discovery::{
-    AuthorizationServer, Challenge, Discovered, Discovery, KnownIssuers, Proof,
+    AuthorizationServer, Challenge, Discovered, Discovery, KnownIssuers, PkceSupport,
 };
-use crate::entra::{self, Dialect};
+use crate::entra::{self, AuthProfile};
 use crate::error::SignInError;
-use crate::http::Clients;
+use crate::http::HttpClients;
 use crate::identity::Target;
 use crate::registration::Client;
 
-/// One sign-in, decided.
+/// The decisions for one sign-in.
 pub(super) struct Plan {
     pub(super) server: AuthorizationServer,
-    /// What the grant is filed under: the configured authority, else the server's own word.
+    /// The issuer of the grant: the configured authority, else the issuer in the metadata.
     pub(super) issuer: Issuer,
-    pub(super) dialect: Dialect,
-    /// The client that is known beforehand; `None` to register.
+    pub(super) profile: AuthProfile,
+    /// The known client, or `None` to register one.
     pub(super) client: Option<Client>,
     pub(super) scopes: Vec<String>,
     pub(super) resource: Option<Resource>,
     pub(super) audience: String,
     pub(super) claims: Option<String>,
-    /// The port of the redirect URI, where it is fixed.
+    /// The port of the redirect URI, if it is fixed.
     pub(super) port: Option<u16>,
-    /// What the user has to approve before the authorization server is asked.
+    /// What the user must approve before the authorization request.
     pub(super) approval: Option<Approval>,
-    /// Scopes of other resources, which the server named and which are not asked for.
+    /// Scopes of other resources, which the server named and which are not requested.
     pub(super) foreign_scopes: Vec<String>,
-    /// The resource that the scopes carry, at Entra.
+    /// The resource of the scopes, at Entra.
     pub(super) entra_resource: Option<Resource>,
 }
 
-/// Where scopes come from.
+/// The sources of scopes.
 #[derive(Clone, Copy)]
 pub(super) struct Sources<'a> {
     pub(super) configured: &'a [String],
-    /// Named when the server refused.
+    /// From the server's challenge.
     pub(super) challenged: &'a [String],
-    /// Named by the server's metadata.
+    /// From the server's metadata.
     pub(super) listed: &'a [String],
-    /// Of the last sign-in.
+    /// From the last sign-in.
     pub(super) granted: &'a [String],
-    /// Whether the server refused for want of scopes.
+    /// True if the scopes were insufficient.
     pub(super) is_step_up: bool,
 }
 
 impl Plan {
-    /// Finds out and decides.
+    /// Runs discovery and decides.
     pub(super) async fn make(
-        http: &Clients,
-        known: Known<'_>,
+        http: &HttpClients,
+        prior: PriorState<'_>,
         challenge: Option<Challenge>,
     ) -> Result<Self, SignInError> {
         let discovery = Discovery {
             http,
-            server: &known.target.url,
-            issuers: KnownIssuers::new(known.source, known.target),
+            server: &prior.target.url,
+            issuers: KnownIssuers::new(prior.source, prior.target),
         };
-        let plan = match &known.target.auth {
+        let plan = match &prior.target.auth {
             ServerAuth::None => {
                 return Err(SignInError::NotProtected {
-                    server: known.server(),
+                    server: prior.server(),
                 });
             }
             ServerAuth::ClientCredentials(_) => {
                 return Err(SignInError::NotForPeople {
-                    server: known.server(),
+                    server: prior.server(),
                 });
             }
             ServerAuth::Entra {
@@ -83,10 +83,10 @@ impl Plan {
                 scopes,
                 redirect_port,
             } => {
-                let server = discovery.of_entra(authority).await?;
+                let server = discovery.fetch_entra_metadata(authority).await?;
                 let challenge = challenge.unwrap_or_default();
                 let request = EntraServer {
-                    known: &known,
+                    prior: &prior,
                     issuer: authority,
                     client_id: Some(client_id),
                     scopes,
@@ -107,28 +107,28 @@ impl Plan {
                 redirect_port,
             } => {
                 let (secret, issuer) = (client_secret.as_ref(), issuer.as_ref());
-                let client = known.registered(client_id, secret, issuer, &discovery);
+                let client = prior.preregistered(client_id, secret, issuer, &discovery);
                 let client = client.await?;
                 let fits = |server: &AuthorizationServer| client.belongs_to(server);
-                let found = discovery.of_server(challenge, fits).await?;
-                let client = Some(client.shown_to(&found.authorization_server)?);
+                let found = discovery.discover(challenge, fits).await?;
+                let client = Some(client.client_at(&found.authorization_server)?);
                 Self {
                     port: fixed(*redirect_port),
-                    ..Self::discovered(found, client, scopes, &known, &discovery.issuers)?
+                    ..Self::discovered(found, client, scopes, &prior, &discovery.issuers)?
                 }
             }
             ServerAuth::Discover => {
-                let fits = |server: &AuthorizationServer| known.can_be_known_to(server);
-                let found = discovery.of_server(challenge, fits).await?;
-                let client = known.described_client(&found.authorization_server);
+                let fits = |server: &AuthorizationServer| prior.can_register_at(server);
+                let found = discovery.discover(challenge, fits).await?;
+                let client = prior.metadata_document_client(&found.authorization_server);
                 if let Some(client) = &client {
-                    known.keep_apart_from_entra(client, &found, &discovery.issuers)?;
+                    prior.check_mix_up_with_entra(client, &found, &discovery.issuers)?;
                 }
-                Self::discovered(found, client, &[], &known, &discovery.issuers)?
+                Self::discovered(found, client, &[], &prior, &discovery.issuers)?
             }
         };
-        let claims = plan.claims.or(known.claims_of(&plan.issuer));
-        Self { claims, ..plan }.safe(known.target)
+        let claims = plan.claims.or(prior.challenged_claims(&plan.issuer));
+        Self { claims, ..plan }.safe(prior.target)
     }
 
     fn entra(
@@ -140,7 +140,7 @@ impl Plan {
         Self {
             server,
             issuer,
-            dialect: Dialect::Entra,
+            profile: AuthProfile::Entra,
             client: None,
             audience: request.scopes.join(" "),
             scopes: request.scopes,
@@ -157,7 +157,7 @@ impl Plan {
         found: Discovered,
         client: Option<Client>,
         configured: &[String],
-        known: &Known<'_>,
+        prior: &PriorState<'_>,
         issuers: &KnownIssuers,
     ) -> Result<Self, SignInError> {
         let Discovered {
@@ -170,7 +170,7 @@ impl Plan {
             && issuers.is_entra(&issuer)
         {
             let request = EntraServer {
-                known,
+                prior,
                 issuer: &issuer,
                 client_id: client.as_ref().map(|client| &*client.id),
                 scopes: configured,
@@ -189,11 +189,11 @@ impl Plan {
             configured,
             challenged: &challenge.scopes,
             listed,
-            granted: known.granted_by(&issuer),
+            granted: prior.granted_scopes(&issuer),
             is_step_up: challenge.is_insufficient_scope(),
         });
         Ok(Self {
-            dialect: Dialect::Mcp,
+            profile: AuthProfile::Mcp,
             client,
             scopes: with_sign_in_scopes(asked, &server),
             audience: match &resource {
@@ -211,12 +211,12 @@ impl Plan {
         })
     }
 
-    /// Returns whether accounts of `issuer` are the authorization server's own.
+    /// Returns true if `issuer` is that of the authorization server's own accounts.
     pub(super) fn knows(&self, issuer: &Issuer) -> bool {
         *issuer == self.issuer || self.server.issuer.admits(issuer.as_str())
     }
 
-    /// Checks that nothing is left to approve. For sign-ins that do not show the approval page.
+    /// Checks that nothing is left to approve, for sign-ins without the approval page.
     ///
     /// # Errors
     ///
@@ -231,70 +231,71 @@ impl Plan {
     }
 
     fn safe(self, target: &Target) -> Result<Self, SignInError> {
-        match (self.dialect, self.server.proof) {
-            (Dialect::Mcp, Proof::NotAdvertised) => Err(SignInError::Insecure {
+        match (self.profile, self.server.pkce) {
+            (AuthProfile::Mcp, PkceSupport::NotAdvertised) => Err(SignInError::Insecure {
                 server: target.url.shown().to_owned(),
                 what: format!(
                     "its authorization server {} does not offer PKCE with S256",
                     self.issuer
                 ),
             }),
-            (Dialect::Mcp, Proof::Advertised | Proof::Assumed) | (Dialect::Entra, _) => Ok(self),
+            (AuthProfile::Mcp, PkceSupport::Advertised | PkceSupport::Assumed)
+            | (AuthProfile::Entra, _) => Ok(self),
         }
     }
 
-    /// The redirect URI on a port of this machine.
+    /// Returns the redirect URI with this port.
     pub(super) fn redirect_uri(&self, port: u16) -> String {
-        match self.dialect {
-            // The form that Entra's portal suggests; it ignores the port of `localhost` alone.
-            Dialect::Entra => format!("http://localhost:{port}"),
-            Dialect::Mcp => format!("http://127.0.0.1:{port}/callback"),
+        match self.profile {
+            // The form that Entra's portal suggests. Entra ignores the port of `localhost` only.
+            AuthProfile::Entra => format!("http://localhost:{port}"),
+            AuthProfile::Mcp => format!("http://127.0.0.1:{port}/callback"),
         }
     }
 
-    /// The redirect URI as somebody registers it beforehand: its port is left open (RFC 8252
-    /// section 7.3), unless the configuration fixes it.
+    /// Returns the redirect URI for a preregistered client. Its port is open (RFC 8252 §7.3),
+    /// unless the configuration fixes it.
     pub(super) fn registered_redirect_uri(&self) -> RegisteredUri {
-        match (self.dialect, self.port) {
-            (Dialect::Entra, _) => RegisteredUri::AnyPort("http://localhost"),
-            (Dialect::Mcp, None) => RegisteredUri::AnyPort("http://127.0.0.1/callback"),
-            (Dialect::Mcp, Some(port)) => RegisteredUri::ThisPort(self.redirect_uri(port)),
+        match (self.profile, self.port) {
+            (AuthProfile::Entra, _) => RegisteredUri::AnyPort("http://localhost"),
+            (AuthProfile::Mcp, None) => RegisteredUri::AnyPort("http://127.0.0.1/callback"),
+            (AuthProfile::Mcp, Some(port)) => RegisteredUri::ThisPort(self.redirect_uri(port)),
         }
     }
 
-    /// The scopes to repeat when redeeming and renewing. Entra needs them each time to know the
-    /// audience; elsewhere leaving them out means those that were granted.
+    /// Returns the scopes to repeat in token requests. Entra needs them each time to determine the
+    /// audience. Elsewhere omitting them means the granted ones.
     pub(super) fn repeated(&self) -> &[String] {
-        match self.dialect {
-            Dialect::Entra => &self.scopes,
-            Dialect::Mcp => &[],
+        match self.profile {
+            AuthProfile::Entra => &self.scopes,
+            AuthProfile::Mcp => &[],
         }
     }
 
-    /// The `claims` parameter.
+    /// Returns the `claims` parameter.
     pub(super) fn claims_parameter(&self) -> Option<String> {
-        match self.dialect {
-            Dialect::Entra => Some(entra::claims(self.claims.as_deref())),
-            Dialect::Mcp => self.claims.clone(),
+        match self.profile {
+            AuthProfile::Entra => Some(entra::claims(self.claims.as_deref())),
+            AuthProfile::Mcp => self.claims.clone(),
         }
     }
 
-    /// How the answer is to come back: in a form, where the server offers that, so that no code
-    /// stays in the browser's history.
+    /// Returns `form_post` if the server supports it, so that the code does not stay in the
+    /// browser's history.
     pub(super) fn response_mode(&self) -> Option<&'static str> {
         let offered = self.server.response_modes.iter();
         let form = offered.into_iter().any(|mode| mode == "form_post");
-        (self.dialect == Dialect::Entra && form).then_some("form_post")
+        (self.profile == AuthProfile::Entra && form).then_some("form_post")
     }
 }
 
-/// The port that the configuration fixes.
+/// Returns the port of the configuration, or `None` for 0.
 fn fixed(port: u16) -> Option<u16> {
     (port != 0).then_some(port)
 }
 
-/// The scopes for using the server: configured, else named in its challenge, else listed by it;
-/// after `insufficient_scope`, those that were granted before as well.
+/// Returns the scopes to request: configured, else from the challenge, else from the metadata.
+/// After `insufficient_scope` adds the granted ones.
 pub(super) fn wanted(sources: &Sources<'_>) -> Vec<String> {
     let first = [sources.configured, sources.challenged, sources.listed]
         .into_iter()
@@ -310,8 +311,8 @@ pub(super) fn wanted(sources: &Sources<'_>) -> Vec<String> {
     scopes
 }
 
-/// Adds what brings a refresh token and a name, where the server lists it. Not to an empty list:
-/// that asks for the server's default, which an addition would turn off.
+/// Adds the scopes for a refresh token and the user's name, if the server lists them. Not to an
+/// empty list: that requests the server's default scopes, which an addition would replace.
 fn with_sign_in_scopes(mut scopes: Vec<String>, server: &AuthorizationServer) -> Vec<String> {
     if scopes.is_empty() {
         return scopes;

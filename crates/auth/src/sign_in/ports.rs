@@ -1,15 +1,15 @@
-//! The ports of this machine that browsers are to come back to, and for which server.
+//! The callback ports in use, and the server of each.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The ports in use by sign-ins of ours. Clones share it.
+/// The callback ports of sign-ins in progress. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ports(Arc<Mutex<BTreeMap<u16, String>>>);
 
-/// A port, noted until this is dropped.
+/// Keeps a port registered until it is dropped.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct PortGuard {
     ports: Ports,
     port: u16,
 }
@@ -19,22 +19,22 @@ impl Ports {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a sign-in to `server` listens on the port.
-    pub(super) fn hold(&self, port: u16, server: &str) -> Held {
+    /// Registers the port for a sign-in to `server`.
+    pub(super) fn register(&self, port: u16, server: &str) -> PortGuard {
         self.map().insert(port, server.to_owned());
-        Held {
+        PortGuard {
             ports: self.clone(),
             port,
         }
     }
 
-    /// The server whose sign-in listens on the port.
+    /// Returns the server whose sign-in uses the port.
     pub(super) fn holder(&self, port: u16) -> Option<String> {
         self.map().get(&port).cloned()
     }
 }
 
-impl Drop for Held {
+impl Drop for PortGuard {
     fn drop(&mut self) {
         self.ports.map().remove(&self.port);
     }

@@ -1,6 +1,6 @@
-//! What a sign-in would do, found out without doing it.
+//! Previews a sign-in without starting it.
 //!
-//! Invariant: no browser, no registration, nothing kept.
+//! Invariant: it opens no browser, registers no client and stores nothing.
 
 use std::fmt;
 use std::io;
@@ -11,109 +11,109 @@ use model::{Issuer, Resource};
 use tokio::net::TcpListener;
 
 use super::callback::{CallbackListener, Port};
-use super::flow::{decide, fit_for_tokens, known_registration, wanted_port};
+use super::flow::{known_registration, make_plan, require_tls, wanted_port};
 use super::plan::Plan;
 use crate::audience::Approval;
-use crate::discovery::{AuthorizationServer, Proof};
-use crate::entra::Dialect;
+use crate::discovery::{AuthorizationServer, PkceSupport};
+use crate::entra::AuthProfile;
 use crate::error::SignInError;
-use crate::identity::{Program, Target};
+use crate::identity::{ClientMetadata, Target};
 use crate::registration::Registration;
 use crate::token::source::Source;
 
-/// See the module.
-pub(crate) struct Outlook {
+/// What a sign-in would do.
+pub(crate) struct SignInPreview {
     pub(crate) server: AuthorizationServer,
     pub(crate) issuer: Issuer,
-    pub(crate) upstream: Upstream,
-    pub(crate) membership: Membership,
+    pub(crate) authorization_source: AuthorizationSource,
+    pub(crate) registration: RegistrationStatus,
     pub(crate) redirect: Redirect,
-    /// The resource that the tokens are for, where the scopes say it.
+    /// The resource of the tokens, if the scopes determine it.
     pub(crate) resource: Option<Resource>,
-    /// What the user has to approve first.
+    /// What the user must approve first.
     pub(crate) approval: Option<Approval>,
-    /// What the server asked for and may not have.
+    /// The scopes of other resources that the server asked for.
     pub(crate) foreign_scopes: Vec<String>,
 }
 
-/// What kind of server it is, by who protects it.
+/// Where the authorization server was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Upstream {
-    /// Entra, without anything in between.
+pub(crate) enum AuthorizationSource {
+    /// Entra directly.
     Entra,
-    /// It names an authorization server of MCP (RFC 9728).
+    /// The server names an authorization server (RFC 9728).
     Named,
-    /// It is its own authorization server, and describes itself (MCP 2025-03-26).
+    /// The server is its own authorization server, with metadata (MCP 2025-03-26).
     Own,
-    /// The same, and it describes nothing.
+    /// The server is its own authorization server, without metadata.
     Undescribed,
 }
 
-/// How this program is known to the authorization server.
+/// The client registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Membership {
-    /// By a client id of the configuration.
-    Beforehand(String),
-    /// By its metadata document at this address.
+pub(crate) enum RegistrationStatus {
+    /// A client id of the configuration.
+    Preregistered(String),
+    /// The client ID metadata document at this URL.
     Document(String),
-    /// By a registration that it made earlier.
+    /// A stored dynamic registration.
     Registered(String),
-    /// Not yet; it registers itself at the first sign-in.
-    ToCome,
-    /// Not at all.
-    Nowhere,
+    /// None yet. The first sign-in registers.
+    Pending,
+    /// None is possible.
+    Unavailable,
 }
 
-/// Where the browser comes back to.
+/// The redirect URI and its port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Redirect {
-    /// As it is to be registered.
+    /// The URI to register.
     pub(crate) uri: RegisteredUri,
-    pub(crate) port: Return,
+    pub(crate) port: CallbackPort,
 }
 
-/// A redirect URI as somebody registers it.
+/// A redirect URI to register.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RegisteredUri {
-    /// Good for every port.
+    /// Valid for every port.
     AnyPort(&'static str),
-    /// Good for the port in it.
+    /// Valid for the port in it.
     ThisPort(String),
 }
 
-/// The port for that on both loopback addresses.
+/// The callback port on both loopback addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Return {
-    /// This one can be had.
+pub(crate) enum CallbackPort {
+    /// This port is available.
     Free(u16),
-    /// It is fixed, and a sign-in to this server waits on it.
-    Awaited(u16, String),
-    /// It is fixed, and another program has it on these addresses.
-    Taken(u16, Vec<IpAddr>),
-    /// None can be had.
-    None(String),
+    /// The port is fixed, and the sign-in to this server uses it.
+    HeldBySignIn(u16, String),
+    /// The port is fixed, and another program uses it on these addresses.
+    InUse(u16, Vec<IpAddr>),
+    /// No port is available.
+    Unavailable(String),
 }
 
-/// See the module.
-pub(crate) async fn outlook(
+/// Previews a sign-in to `target`.
+pub(crate) async fn preview(
     source: &Source,
-    program: &Program,
+    client: &ClientMetadata,
     target: &Target,
     challenge: Option<&str>,
-) -> Result<Outlook, SignInError> {
-    fit_for_tokens(target)?;
-    // What cannot be read is as if it were not there, but for a secret that is wanted.
-    let vault = source.ledger.load().await;
-    let plan = decide(source, program, target, challenge).await;
+) -> Result<SignInPreview, SignInError> {
+    require_tls(target)?;
+    // An unreadable vault counts as empty, unless a secret is needed.
+    let vault = source.store.load().await;
+    let plan = make_plan(source, client, target, challenge).await;
     let plan = match (plan, vault) {
         (Err(SignInError::SecretMissing { .. }), Err(error)) => Err(error.into()),
         (plan, _) => plan,
     }?;
     let known = known_registration(source, &plan);
     let wanted = wanted_port(&plan, known.as_ref());
-    Ok(Outlook {
-        upstream: upstream(&plan),
-        membership: membership(known, target, &plan),
+    Ok(SignInPreview {
+        authorization_source: authorization_source(&plan),
+        registration: registration(known, target, &plan),
         redirect: Redirect {
             uri: plan.registered_redirect_uri(),
             port: port(source, wanted).await,
@@ -126,41 +126,43 @@ pub(crate) async fn outlook(
     })
 }
 
-fn upstream(plan: &Plan) -> Upstream {
-    match (plan.dialect, plan.server.proof) {
-        (Dialect::Entra, _) => Upstream::Entra,
-        (Dialect::Mcp, _) if plan.resource.is_some() => Upstream::Named,
-        (Dialect::Mcp, Proof::Assumed) => Upstream::Undescribed,
-        (Dialect::Mcp, Proof::Advertised | Proof::NotAdvertised) => Upstream::Own,
+fn authorization_source(plan: &Plan) -> AuthorizationSource {
+    match (plan.profile, plan.server.pkce) {
+        (AuthProfile::Entra, _) => AuthorizationSource::Entra,
+        (AuthProfile::Mcp, _) if plan.resource.is_some() => AuthorizationSource::Named,
+        (AuthProfile::Mcp, PkceSupport::Assumed) => AuthorizationSource::Undescribed,
+        (AuthProfile::Mcp, PkceSupport::Advertised | PkceSupport::NotAdvertised) => {
+            AuthorizationSource::Own
+        }
     }
 }
 
-fn membership(known: Option<Registration>, target: &Target, plan: &Plan) -> Membership {
+fn registration(known: Option<Registration>, target: &Target, plan: &Plan) -> RegistrationStatus {
     match (&plan.client, &target.auth) {
-        (Some(client), ServerAuth::Discover) => Membership::Document(client.id.clone()),
-        (Some(client), _) => Membership::Beforehand(client.id.clone()),
+        (Some(client), ServerAuth::Discover) => RegistrationStatus::Document(client.id.clone()),
+        (Some(client), _) => RegistrationStatus::Preregistered(client.id.clone()),
         (None, _) => match known {
-            Some(known) => Membership::Registered(known.client.id),
-            None if plan.server.registration_endpoint.is_some() => Membership::ToCome,
-            None => Membership::Nowhere,
+            Some(known) => RegistrationStatus::Registered(known.client.id),
+            None if plan.server.registration_endpoint.is_some() => RegistrationStatus::Pending,
+            None => RegistrationStatus::Unavailable,
         },
     }
 }
 
-async fn port(source: &Source, wanted: Port) -> Return {
+async fn port(source: &Source, wanted: Port) -> CallbackPort {
     match (CallbackListener::bind(wanted).await, wanted) {
-        (Ok(listener), _) => Return::Free(listener.port()),
+        (Ok(listener), _) => CallbackPort::Free(listener.port()),
         (Err(error), Port::Fixed(port)) if error.kind() == io::ErrorKind::AddrInUse => {
             match source.ports.holder(port) {
-                Some(server) => Return::Awaited(port, server),
-                None => Return::Taken(port, taken(port).await),
+                Some(server) => CallbackPort::HeldBySignIn(port, server),
+                None => CallbackPort::InUse(port, taken(port).await),
             }
         }
-        (Err(error), _) => Return::None(error.to_string()),
+        (Err(error), _) => CallbackPort::Unavailable(error.to_string()),
     }
 }
 
-/// On which of the two addresses somebody has the port.
+/// Returns on which of the two addresses the port is in use.
 async fn taken(port: u16) -> Vec<IpAddr> {
     let mut taken = Vec::new();
     for address in [

@@ -1,14 +1,14 @@
-//! What is known before a sign-in begins: the configuration, what lies in the vault, and what an
-//! earlier sign-in to the same server left.
+//! The state before a sign-in: the configuration, the vault, and the previous sign-in to the same
+//! server.
 //!
 //! Invariant: what belongs to one authorization server (a client id, its secret, the scopes that
-//! it granted) is handed out for that one alone (SEP-2352).
+//! it granted) is used for that one only (SEP-2352).
 
 use model::config::{ClientMetadataUrl, KeptSecret, ServerAuth};
 use model::{Issuer, SecretName};
 
 use crate::discovery::{
-    AuthorizationServer, Discovered, Discovery, IssuerRule, KnownIssuers, Proof,
+    AuthorizationServer, Discovered, Discovery, IssuerRule, KnownIssuers, PkceSupport,
 };
 use crate::entra;
 use crate::error::SignInError;
@@ -17,64 +17,63 @@ use crate::registration::Client;
 use crate::secret::ClientSecret;
 use crate::token::source::Source;
 
-/// What is known.
-pub(super) struct Known<'a> {
+/// The state before a sign-in.
+pub(super) struct PriorState<'a> {
     pub(super) target: &'a Target,
     pub(super) source: &'a Source,
-    /// The client ID metadata document of this program.
+    /// The URL of the client ID metadata document.
     pub(super) client_metadata: Option<&'a ClientMetadataUrl>,
-    pub(super) earlier: Option<Earlier>,
+    pub(super) previous: Option<PreviousSignIn>,
 }
 
-/// What an earlier sign-in to the same server left.
-pub(super) struct Earlier {
-    /// Who issued it.
+/// The previous sign-in to the same server.
+pub(super) struct PreviousSignIn {
+    /// The issuer.
     pub(super) issuer: Issuer,
     pub(super) scopes: Vec<String>,
     pub(super) claims: Option<String>,
 }
 
-/// A client that was registered beforehand.
-pub(super) struct Registered<'a> {
-    known: &'a Known<'a>,
+/// A preregistered client.
+pub(super) struct PreregisteredClient<'a> {
+    prior: &'a PriorState<'a>,
     id: &'a str,
     secret: Option<&'a SecretName>,
     home: Home<'a>,
 }
 
-/// Where a client was registered.
+/// The authorization server of a client.
 enum Home<'a> {
-    /// At this issuer, to the letter: as the configuration says, else where somebody signed in
-    /// last.
+    /// This issuer, byte for byte: the configured one, else that of the previous sign-in.
     At(&'a Issuer),
-    /// At an Entra authority that the configuration names otherwise than its issuer; and what its
-    /// metadata says of that.
+    /// A configured Entra authority with another issuer, and the issuer in its metadata.
     Alias(&'a Issuer, IssuerRule),
-    /// Nothing says where.
+    /// Any authorization server.
     Unknown,
 }
 
-impl<'a> Known<'a> {
+impl<'a> PriorState<'a> {
     pub(super) fn server(&self) -> String {
         self.target.url.shown().to_owned()
     }
 
-    /// What an earlier sign-in at this authorization server left.
-    fn left_by(&self, issuer: &Issuer) -> Option<&Earlier> {
-        self.earlier.as_ref().filter(|one| one.issuer == *issuer)
+    /// Returns the previous sign-in at this issuer.
+    fn previous_at(&self, issuer: &Issuer) -> Option<&PreviousSignIn> {
+        self.previous.as_ref().filter(|one| one.issuer == *issuer)
     }
 
-    /// The scopes that it granted.
-    pub(super) fn granted_by(&self, issuer: &Issuer) -> &[String] {
-        self.left_by(issuer).map_or(&[], |earlier| &earlier.scopes)
+    /// Returns the scopes that this issuer granted.
+    pub(super) fn granted_scopes(&self, issuer: &Issuer) -> &[String] {
+        self.previous_at(issuer)
+            .map_or(&[], |previous| &previous.scopes)
     }
 
-    /// The claims that it wants asked for.
-    pub(super) fn claims_of(&self, issuer: &Issuer) -> Option<String> {
-        self.left_by(issuer)?.claims.clone()
+    /// Returns the claims that this issuer requires.
+    pub(super) fn challenged_claims(&self, issuer: &Issuer) -> Option<String> {
+        self.previous_at(issuer)?.claims.clone()
     }
 
-    /// Returns whether the configured client has a secret.
+    /// Returns true if the configured client has a secret.
     pub(super) fn has_client_secret(&self) -> bool {
         matches!(
             self.target.auth,
@@ -85,43 +84,44 @@ impl<'a> Known<'a> {
         )
     }
 
-    /// Whether this program has a client id at this authorization server, or can get one.
-    pub(super) fn can_be_known_to(&self, server: &AuthorizationServer) -> bool {
-        server.proof != Proof::NotAdvertised
+    /// Returns true if there is a client id for this authorization server, or one can be
+    /// registered.
+    pub(super) fn can_register_at(&self, server: &AuthorizationServer) -> bool {
+        server.pkce != PkceSupport::NotAdvertised
             && (server.registration_endpoint.is_some()
-                || self.described_client(server).is_some()
+                || self.metadata_document_client(server).is_some()
                 || self
                     .source
-                    .ledger
+                    .store
                     .registration(&server.issuer.issuer())
                     .is_some())
     }
 
-    /// The client that its metadata document describes, where the server takes one.
-    pub(super) fn described_client(&self, server: &AuthorizationServer) -> Option<Client> {
+    /// Returns the client of the metadata document, if the server supports that.
+    pub(super) fn metadata_document_client(&self, server: &AuthorizationServer) -> Option<Client> {
         let url = self
             .client_metadata
-            .filter(|_| server.takes_client_metadata);
-        url.map(Client::described_at)
+            .filter(|_| server.supports_client_metadata);
+        url.map(Client::from_metadata_document)
     }
 
-    /// Checks that a response to this client cannot be one of Entra's. A client that is the same at
-    /// Entra has the same redirect URIs there, and Entra does not name itself in its responses
-    /// (RFC 9207): a hostile authorization server could send the browser there (mix-up attack,
-    /// RFC 9700 §4.4).
+    /// Checks that Entra cannot respond to this client's authorization request. A client that is
+    /// used at Entra too has the same redirect URIs there, and Entra sends no `iss` (RFC 9207). A
+    /// hostile authorization server could redirect the browser there (mix-up attack, RFC 9700
+    /// §4.4).
     ///
     /// # Errors
     ///
-    /// `Insecure`, if the client is used at Entra too and the authorization server does not promise to
-    /// name itself.
-    pub(super) fn keep_apart_from_entra(
+    /// `Insecure`, if the client is used at Entra too and the authorization server does not
+    /// promise to send `iss`.
+    pub(super) fn check_mix_up_with_entra(
         &self,
         client: &Client,
         found: &Discovered,
         issuers: &KnownIssuers,
     ) -> Result<(), SignInError> {
         let server = &found.authorization_server;
-        if server.names_itself || issuers.is_entra(&server.issuer.issuer()) {
+        if server.sends_issuer || issuers.is_entra(&server.issuer.issuer()) {
             return Ok(());
         }
         let all = self.source.servers.all();
@@ -132,9 +132,9 @@ impl<'a> Known<'a> {
             | ServerAuth::Discover
             | ServerAuth::None => false,
         });
-        let grants = self.source.ledger.grants();
-        let is_known = grants.iter().any(|slot| {
-            slot.with_grant(|grant| grant.is_by_scope_alone() && grant.key.client_id == client.id)
+        let grants = self.source.store.grants();
+        let is_known = grants.iter().any(|entry| {
+            entry.with_grant(|grant| grant.is_by_scope_alone() && grant.key.client_id == client.id)
         });
         if !is_configured && !is_known {
             return Ok(());
@@ -142,35 +142,34 @@ impl<'a> Known<'a> {
         Err(SignInError::Insecure {
             server: self.server(),
             what: format!(
-                "Postern is known to Entra by the same client metadata document, and {} does not promise to name itself in its responses (RFC 9207)",
+                "Postern uses the same client metadata document at Entra, and {} does not promise to send `iss` in its responses (RFC 9207)",
                 server.issuer.issuer()
             ),
         })
     }
 
-    /// A client of the configuration.
+    /// Returns a client of the configuration.
     ///
     /// # Errors
     ///
-    /// Where the Entra authority that it is registered at has to be asked for its issuer, and does
-    /// not tell.
-    pub(super) async fn registered(
+    /// If the metadata of its Entra authority is needed and cannot be fetched.
+    pub(super) async fn preregistered(
         &'a self,
         id: &'a str,
         secret: Option<&'a KeptSecret>,
         issuer: Option<&'a Issuer>,
         discovery: &Discovery<'_>,
-    ) -> Result<Registered<'a>, SignInError> {
-        let last = self.earlier.as_ref().map(|earlier| &earlier.issuer);
+    ) -> Result<PreregisteredClient<'a>, SignInError> {
+        let last = self.previous.as_ref().map(|previous| &previous.issuer);
         let home = match (issuer, last) {
             (Some(alias), _) if entra::is_alias(alias) => {
-                Home::Alias(alias, discovery.of_entra(alias).await?.issuer)
+                Home::Alias(alias, discovery.fetch_entra_metadata(alias).await?.issuer)
             }
             (Some(issuer), _) | (None, Some(issuer)) => Home::At(issuer),
             (None, None) => Home::Unknown,
         };
-        Ok(Registered {
-            known: self,
+        Ok(PreregisteredClient {
+            prior: self,
             id,
             secret: secret.map(|secret| &secret.keychain),
             home,
@@ -178,8 +177,8 @@ impl<'a> Known<'a> {
     }
 }
 
-impl Registered<'_> {
-    /// Whether it may be shown to this authorization server.
+impl PreregisteredClient<'_> {
+    /// Returns true if the client may be used at this authorization server.
     pub(super) fn belongs_to(&self, server: &AuthorizationServer) -> bool {
         let issuer = server.issuer.issuer();
         match &self.home {
@@ -189,35 +188,35 @@ impl Registered<'_> {
         }
     }
 
-    /// The client, for this authorization server.
+    /// Returns the client for this authorization server.
     ///
     /// # Errors
     ///
-    /// `Insecure` if it belongs to another one, `SecretMissing` if its secret is not stored.
-    pub(super) fn shown_to(&self, server: &AuthorizationServer) -> Result<Client, SignInError> {
+    /// `Insecure`, if it belongs to another one. `SecretMissing`, if its secret is not stored.
+    pub(super) fn client_at(&self, server: &AuthorizationServer) -> Result<Client, SignInError> {
         let issuer = server.issuer.issuer();
         if let Home::At(home) | Home::Alias(home, _) = self.home
             && !self.belongs_to(server)
         {
             return Err(SignInError::Insecure {
-                server: self.known.server(),
-                what: format!("the client id belongs to {home}, and the server names {issuer} now"),
+                server: self.prior.server(),
+                what: format!("the client id belongs to {home}, but the server now names {issuer}"),
             });
         }
         let Some(name) = self.secret else {
             return Ok(Client::configured(self.id));
         };
-        let Some(secret) = self.known.source.ledger.secret(name) else {
+        let Some(secret) = self.prior.source.store.secret(name) else {
             return Err(SignInError::SecretMissing {
-                server: self.known.server(),
+                server: self.prior.server(),
                 secret: name.clone(),
             });
         };
         let secret = ClientSecret::new(secret.expose());
         Client::confidential(self.id, secret, server).map_err(|wanted| SignInError::Malformed {
-            server: self.known.server(),
+            server: self.prior.server(),
             what: format!(
-                "{issuer} wants programs to prove themselves by `{wanted}`, which Postern cannot do with a secret"
+                "{issuer} requires client authentication by `{wanted}`, which Postern cannot do with a secret"
             ),
         })
     }

@@ -1,12 +1,12 @@
-//! The sign-in without I/O.
+//! The authorization request and its response, without I/O.
 
 use model::Issuer;
 use url::Url;
 
-use super::pending::Answer;
-use super::{AnswerError, Pending, SignIn, Whom, merged};
-use crate::discovery::{AuthorizationServer, IssuerRule, Proof};
-use crate::http::Side;
+use super::pending::AuthorizationResponse;
+use super::{AccountSelection, AuthorizationRequest, AuthorizationResponseError, Pending, merged};
+use crate::discovery::{AuthorizationServer, IssuerRule, PkceSupport};
+use crate::http::NetworkZone;
 
 fn server() -> AuthorizationServer {
     let at = |path: &str| format!("https://as.example{path}").parse().unwrap();
@@ -23,22 +23,22 @@ fn server() -> AuthorizationServer {
         scopes: Vec::new(),
         response_modes: Vec::new(),
         client_authentication: None,
-        takes_client_metadata: false,
+        supports_client_metadata: false,
         signing_algorithms: None,
-        names_itself: true,
-        proof: Proof::Advertised,
-        side: Side::Inside,
+        sends_issuer: true,
+        pkce: PkceSupport::Advertised,
+        zone: NetworkZone::Local,
     }
 }
 
 fn start(scopes: &[&str]) -> (Url, Pending) {
-    start_as(scopes, &Whom::Same)
+    start_as(scopes, &AccountSelection::Last)
 }
 
-fn start_as(scopes: &[&str], whom: &Whom) -> (Url, Pending) {
+fn start_as(scopes: &[&str], account: &AccountSelection) -> (Url, Pending) {
     let scopes: Vec<_> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
     let mut next = 0;
-    let sign_in = SignIn {
+    let request = AuthorizationRequest {
         server: &server(),
         client_id: "client",
         redirect_uri: "http://127.0.0.1:1/callback",
@@ -46,9 +46,9 @@ fn start_as(scopes: &[&str], whom: &Whom) -> (Url, Pending) {
         resource: None,
         response_mode: None,
         claims: None,
-        whom,
+        account,
     };
-    sign_in.start(&mut |bytes| {
+    request.start(&mut |bytes| {
         next += 1;
         bytes.fill(next);
     })
@@ -61,12 +61,12 @@ fn parameter(url: &Url, name: &str) -> Option<String> {
     value
 }
 
-fn answer(text: &str) -> Answer {
-    Answer::parse(text.as_bytes()).unwrap()
+fn response(text: &str) -> AuthorizationResponse {
+    AuthorizationResponse::parse(text.as_bytes()).unwrap()
 }
 
 #[test]
-fn chance_is_an_argument() {
+fn random_values_are_injected() {
     let (url, _) = start(&["a", "openid"]);
     assert_eq!(url, start(&["a", "openid"]).0);
     let state = parameter(&url, "state").unwrap();
@@ -81,7 +81,7 @@ fn chance_is_an_argument() {
 }
 
 #[test]
-fn a_parameter_never_comes_twice() {
+fn authorization_url_has_no_duplicate_parameter() {
     let (url, _) = start(&["ours"]);
     assert_eq!(parameter(&url, "scope").as_deref(), Some("ours"));
     assert_eq!(parameter(&url, "prompt").as_deref(), Some("login"));
@@ -90,34 +90,46 @@ fn a_parameter_never_comes_twice() {
 }
 
 #[test]
-fn an_answer_is_taken_once_and_only_if_it_fits() {
+fn response_must_match_state_and_issuer() {
     let finish = |text: &dyn Fn(&str) -> String| {
         let (url, pending) = start(&[]);
         let state = parameter(&url, "state").unwrap();
-        pending.finish(&answer(&text(&state)))
+        pending.finish(&response(&text(&state)))
     };
     let good = finish(&|state| format!("code=c&state={state}&iss=https%3A%2F%2Fas.example"));
     assert_eq!(good.unwrap().code.expose(), "c");
     for (text, error) in [
         (
             "code=c&state=other&iss=https://as.example",
-            AnswerError::Foreign,
+            AuthorizationResponseError::Foreign,
         ),
-        ("code=c&iss=https://as.example", AnswerError::Foreign),
-        ("code=c&state=STATE", AnswerError::IssuerMissing),
-        ("error=x&state=STATE", AnswerError::IssuerMissing),
+        (
+            "code=c&iss=https://as.example",
+            AuthorizationResponseError::Foreign,
+        ),
+        (
+            "code=c&state=STATE",
+            AuthorizationResponseError::IssuerMissing,
+        ),
+        (
+            "error=x&state=STATE",
+            AuthorizationResponseError::IssuerMissing,
+        ),
         (
             "code=c&state=STATE&iss=https://as.example/",
-            AnswerError::IssuerDiffers,
+            AuthorizationResponseError::IssuerDiffers,
         ),
         (
             "code=c&state=STATE&iss=HTTPS://as.example",
-            AnswerError::IssuerDiffers,
+            AuthorizationResponseError::IssuerDiffers,
         ),
-        ("state=STATE&iss=https://as.example", AnswerError::Empty),
+        (
+            "state=STATE&iss=https://as.example",
+            AuthorizationResponseError::Empty,
+        ),
         (
             "code=&state=STATE&iss=https://as.example",
-            AnswerError::Empty,
+            AuthorizationResponseError::Empty,
         ),
     ] {
         assert_eq!(
@@ -131,22 +143,22 @@ fn an_answer_is_taken_once_and_only_if_it_fits() {
             "error=access_denied&error_description=no%0D%0Away&state={state}&iss=https://as.example&code=c"
         )
     });
-    let Err(AnswerError::Refused(refusal)) = refused else {
+    let Err(AuthorizationResponseError::Refused(oauth_error)) = refused else {
         panic!("a code beside an error was believed");
     };
-    assert_eq!(refusal.to_string(), "access_denied (no way)");
+    assert_eq!(oauth_error.to_string(), "access_denied (no way)");
 }
 
 #[test]
-fn an_answer_that_repeats_itself_is_none() {
-    assert!(Answer::parse(b"code=a&code=b").is_none());
-    assert!(Answer::parse(b"code=a&%63ode=b").is_none());
-    assert!(Answer::parse(b"a=1&b=1").is_some());
+fn response_with_duplicate_parameter_is_rejected() {
+    assert!(AuthorizationResponse::parse(b"code=a&code=b").is_none());
+    assert!(AuthorizationResponse::parse(b"code=a&%63ode=b").is_none());
+    assert!(AuthorizationResponse::parse(b"a=1&b=1").is_some());
 }
 
 #[test]
-fn a_person_is_proposed_or_chosen_and_never_both() {
-    let named = Whom::Named {
+fn login_hint_and_prompt_are_exclusive() {
+    let named = AccountSelection::Named {
         username: "ada@contoso.example".to_owned(),
         issuer: Issuer::new("https://as.example"),
     };
@@ -160,7 +172,7 @@ fn a_person_is_proposed_or_chosen_and_never_both() {
         Some("login"),
         "theirs"
     );
-    let (url, _) = start_as(&["openid"], &Whom::Chosen);
+    let (url, _) = start_as(&["openid"], &AccountSelection::Prompt);
     assert_eq!(parameter(&url, "prompt").as_deref(), Some("select_account"));
     assert_eq!(parameter(&url, "login_hint"), None);
     let (url, _) = start_as(&["mcp"], &named);

@@ -1,7 +1,8 @@
-//! Who signed in: from the ID token, else from the userinfo endpoint, else nobody in particular.
+//! Identifies the user who signed in: from the ID token, else from the userinfo endpoint, else by
+//! the audience.
 //!
-//! The ID token's signature is not checked: it comes straight from the token endpoint, over TLS
-//! or loopback, which OpenID Connect Core 1.0 section 3.1.3.7 accepts in its place.
+//! Does not verify the ID token's signature: it comes directly from the token endpoint, over TLS
+//! or loopback, which OpenID Connect Core 1.0 §3.1.3.7 accepts instead.
 
 use std::time::Duration;
 
@@ -15,10 +16,10 @@ use crate::discovery::IssuerRule;
 use crate::http::send;
 use crate::secret::{AccessToken, IdToken, Nonce};
 
-/// How far two clocks may differ, in seconds.
-const LEEWAY: u64 = 5 * 60;
+/// The tolerated difference of the clocks, in seconds.
+const CLOCK_SKEW: u64 = 5 * 60;
 
-/// What an ID token is held against.
+/// The expected values of an ID token.
 pub(super) struct Expected<'a> {
     pub(super) issuer: &'a IssuerRule,
     pub(super) client_id: &'a str,
@@ -26,12 +27,12 @@ pub(super) struct Expected<'a> {
     pub(super) now: u64,
 }
 
-/// Why an ID token is not believed.
+/// Why an ID token was rejected.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum IdTokenError {
     /// The clocks differ too much.
     Clock { off_by: Duration, behind: bool },
-    /// It is not what it should be.
+    /// A claim has the wrong value.
     Wrong(&'static str),
 }
 
@@ -43,7 +44,7 @@ struct Claims {
     iat: u64,
     nonce: Option<String>,
     #[serde(flatten)]
-    person: Person,
+    user: UserClaims,
 }
 
 #[derive(Deserialize)]
@@ -53,9 +54,9 @@ enum Audience {
     Many(Vec<String>),
 }
 
-/// What the claims tell about a person.
+/// The claims about the user.
 #[derive(Deserialize)]
-struct Person {
+struct UserClaims {
     sub: String,
     name: Option<String>,
     preferred_username: Option<String>,
@@ -64,13 +65,13 @@ struct Person {
     oid: Option<String>,
 }
 
-/// The account that an ID token speaks of.
-pub(super) fn of_id_token(
+/// Returns the account of an ID token.
+pub(super) fn from_id_token(
     token: &IdToken,
     expected: &Expected<'_>,
 ) -> Result<Account, IdTokenError> {
     let claims = decode(token).ok_or(IdTokenError::Wrong("it cannot be read"))?;
-    let tenant = claims.person.tid.as_deref();
+    let tenant = claims.user.tid.as_deref();
     if !expected.issuer.admits_for(&claims.iss, tenant) {
         return Err(IdTokenError::Wrong("it is from another issuer"));
     }
@@ -85,18 +86,18 @@ pub(super) fn of_id_token(
     if !same_nonce {
         return Err(IdTokenError::Wrong("it is from another sign-in"));
     }
-    in_time(&claims, expected.now)?;
+    check_times(&claims, expected.now)?;
     let is_entra = tenant.is_some_and(|tenant| claims.iss.contains(tenant));
-    let mut account = claims.person.account(Issuer::new(claims.iss));
-    // Entra's `sub` is another one for each application.
+    let mut account = claims.user.account(Issuer::new(claims.iss));
+    // Entra's `sub` differs between applications.
     if let (true, Some(object_id)) = (is_entra, &account.object_id) {
         account.key.subject.clone_from(object_id);
     }
     Ok(account)
 }
 
-/// The account that the userinfo endpoint speaks of; `None` if it does not.
-pub(super) async fn of_userinfo(
+/// Returns the account from the userinfo endpoint, or `None` if that fails.
+pub(super) async fn from_userinfo(
     http: &reqwest::Client,
     endpoint: &EndpointUrl,
     access: &AccessToken,
@@ -106,28 +107,28 @@ pub(super) async fn of_userinfo(
         .get(endpoint.url().clone())
         .header("accept", "application/json")
         .bearer_auth(access.expose());
-    let told = match send(request).await {
+    let claims = match send(request).await {
         Ok(answer) if answer.status.is_success() => {
-            serde_json::from_slice::<Person>(&answer.body.0).map_err(|error| error.to_string())
+            serde_json::from_slice::<UserClaims>(&answer.body.0).map_err(|error| error.to_string())
         }
         Ok(answer) => Err(format!("it answers {}", answer.status)),
-        Err(fault) => Err(fault.to_string()),
+        Err(error) => Err(error.to_string()),
     };
-    match told {
-        Ok(person) => Some(person.account(issuer)),
+    match claims {
+        Ok(user) => Some(user.account(issuer)),
         Err(reason) => {
             tracing::warn!(
                 endpoint = endpoint.shown(),
                 reason,
-                "nobody says who signed in"
+                "the userinfo endpoint does not identify the user"
             );
             None
         }
     }
 }
 
-/// The account where nobody says who signed in: known by what it opens.
-pub(super) fn nameless(issuer: Issuer, audience: &str) -> Account {
+/// Returns an account for an unknown user, identified by the audience.
+pub(super) fn unnamed_account(issuer: Issuer, audience: &str) -> Account {
     Account {
         key: AccountKey {
             issuer,
@@ -146,18 +147,18 @@ fn decode(token: &IdToken) -> Option<Claims> {
     serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
 }
 
-fn in_time(claims: &Claims, now: u64) -> Result<(), IdTokenError> {
-    // Entra dates its tokens back, so an old `iat` says nothing; a future one does.
+fn check_times(claims: &Claims, now: u64) -> Result<(), IdTokenError> {
+    // Entra backdates its tokens, so an old `iat` says nothing. A future one does.
     let behind = claims.iat.saturating_sub(now);
     let ahead = now.saturating_sub(claims.exp);
     let wrong = |off_by, behind| IdTokenError::Clock {
         off_by: Duration::from_secs(off_by),
         behind,
     };
-    if behind > LEEWAY {
+    if behind > CLOCK_SKEW {
         return Err(wrong(behind, true));
     }
-    if ahead > LEEWAY {
+    if ahead > CLOCK_SKEW {
         return Err(wrong(ahead, false));
     }
     Ok(())
@@ -172,7 +173,7 @@ impl Audience {
     }
 }
 
-impl Person {
+impl UserClaims {
     fn account(self, issuer: Issuer) -> Account {
         Account {
             key: AccountKey {
@@ -193,7 +194,7 @@ mod tests {
     use base64::prelude::BASE64_URL_SAFE_NO_PAD;
     use serde_json::{Value, json};
 
-    use super::{Expected, IdTokenError, of_id_token};
+    use super::{Expected, IdTokenError, from_id_token};
     use crate::account::Account;
     use crate::discovery::IssuerRule;
     use crate::secret::{IdToken, Nonce};
@@ -209,7 +210,7 @@ mod tests {
         });
         change(&mut claims);
         let payload = BASE64_URL_SAFE_NO_PAD.encode(claims.to_string());
-        of_id_token(
+        from_id_token(
             &IdToken::new(format!("e30.{payload}.c2ln")),
             &Expected {
                 issuer: &IssuerRule::new("https://login.example/{tenantid}/v2.0"),
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_who_signed_in() {
+    fn id_token_names_account() {
         let account = read(|_| {}).unwrap();
         assert_eq!(account.key.issuer.as_str(), "https://login.example/t1/v2.0");
         assert_eq!(account.key.subject, "o1");
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn believes_only_what_was_meant_for_this_sign_in() {
+    fn id_token_with_wrong_claim_is_rejected() {
         for (name, value) in [
             ("iss", json!("https://login.example/t2/v2.0")),
             ("tid", json!("t2")),
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_clock_is_told_apart() {
+    fn id_token_reveals_wrong_clock() {
         let clock = |change: fn(&mut Value)| match read(change) {
             Err(IdTokenError::Clock { off_by, behind }) => Some((off_by.as_secs(), behind)),
             _ => None,

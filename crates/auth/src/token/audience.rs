@@ -1,8 +1,9 @@
-//! Which access tokens may go to which server, where the authorization server grants by scope
-//! alone. This is a second line of defence behind the scopes that are asked for.
+//! Checks which access tokens may go to which server, if the authorization server grants by scope
+//! alone. This is a second line of defence behind the requested scopes.
 //!
-//! Owns: comparing the audience (`aud`) of a token with what the server may have, and pinning the
-//! first audience that the server accepted. Does not own: which resources these are (`audience`).
+//! Owns: comparing the audience (`aud`) of a token with the server's resources, and pinning the
+//! first audience that the server accepted.
+//! Does not own: which resources these are (`audience`).
 //!
 //! A token that cannot be read passes: access tokens are opaque to clients.
 
@@ -15,7 +16,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
 use super::grant::Grant;
-use super::grant_entry::Failure;
+use super::grant_entry::GrantError;
 use super::source::Source;
 use crate::audience::{
     AllowedResources, AudienceChange, ConfiguredServer, PinKey, PinnedAudience, UNNAMED,
@@ -26,7 +27,7 @@ use crate::entra;
 use crate::error::SignInReason;
 use crate::identity::{Authorization, Target};
 
-/// The latest verdict for each server, by its address.
+/// The latest verdict for each server, by its URL.
 #[derive(Debug, Default)]
 pub(crate) struct Verdicts(Mutex<HashMap<String, Checked>>);
 
@@ -35,7 +36,7 @@ struct Checked {
     serial: u64,
     generation: u64,
     verdict: Verdict,
-    /// Whether the server has accepted the token.
+    /// True if the server has accepted the token.
     is_accepted: bool,
 }
 
@@ -45,12 +46,12 @@ enum Verdict {
     Passes,
     /// The grant has scopes of a resource that the server may not use.
     NotApproved,
-    /// The audience is Microsoft's own.
+    /// The audience is one of Microsoft's own.
     Microsoft {
         audience: String,
         owner: &'static str,
     },
-    /// The user has to approve the audience.
+    /// The user must approve the audience.
     Changed(AudienceChange),
 }
 
@@ -80,7 +81,7 @@ impl Verdicts {
         known.insert(url.to_owned(), checked);
     }
 
-    /// Returns whether this is the first acceptance of the token.
+    /// Returns true if this is the first acceptance of the token.
     fn accept(&self, url: &str, serial: u64) -> bool {
         let mut known = self.lock();
         let checked = known.get_mut(url).filter(|known| known.serial == serial);
@@ -88,8 +89,8 @@ impl Verdicts {
     }
 }
 
-/// What the tokens of a grant are judged by. It is a copy: no lock of the grant is held while the
-/// grant store is asked, which takes its own lock first.
+/// The facts of a grant that decide about its tokens. It is a copy, so no lock of the grant is
+/// held during calls to the grant store, which takes its own lock first.
 struct GrantFacts {
     key: PinKey,
     asked: Vec<String>,
@@ -112,21 +113,24 @@ impl Source {
         &self,
         target: &Target,
         authorization: Authorization,
-    ) -> Result<Authorization, Failure> {
+    ) -> Result<Authorization, GrantError> {
         match self.verdict_on(target, &authorization)? {
             Verdict::Passes => Ok(authorization),
-            Verdict::NotApproved => Err(Failure::SignInNeeded(SignInReason::NotApproved, None)),
+            Verdict::NotApproved => Err(GrantError::SignInNeeded(SignInReason::NotApproved, None)),
             Verdict::Microsoft { audience, owner } => {
-                Err(Failure::ForeignAudience { audience, owner })
+                Err(GrantError::ForeignAudience { audience, owner })
             }
-            Verdict::Changed(_) => Err(Failure::SignInNeeded(SignInReason::AudienceChanged, None)),
+            Verdict::Changed(_) => Err(GrantError::SignInNeeded(
+                SignInReason::AudienceChanged,
+                None,
+            )),
         }
     }
 
-    /// Returns the audience that the user has to approve before tokens go to `target`.
+    /// Returns the audience that the user must approve before tokens go to `target`.
     pub(crate) fn changed_audience(&self, target: &Target) -> Option<AudienceChange> {
-        let slot = self.ledger.grant_for(&target.name())?;
-        let (facts, audience) = slot.with_grant(|grant| {
+        let entry = self.store.grant_for(&target.name())?;
+        let (facts, audience) = entry.with_grant(|grant| {
             let audience = audience_of(grant.tokens.access.expose());
             (GrantFacts::new(grant, target), audience)
         });
@@ -150,7 +154,7 @@ impl Source {
         };
         let source = self.clone();
         let pinning = async move {
-            let pinned = source.ledger.change_pin(&facts.key, |pin| {
+            let pinned = source.store.change_pin(&facts.key, |pin| {
                 let is_of_it = |pinned: &PinnedAudience| pinned.resource == resource;
                 if !pin.audience.as_ref().is_some_and(is_of_it) {
                     pin.audience = Some(PinnedAudience { audience, resource });
@@ -162,12 +166,12 @@ impl Source {
                 Err(error) => tracing::warn!(%error, "the audience of the tokens is not pinned"),
             }
         };
-        // The vault waits for the disk, and the message that was accepted does not.
-        drop(self.renewals.spawn(pinning));
+        // The message that was accepted does not wait for the disk.
+        drop(self.token_requests.spawn(pinning));
     }
 
-    /// Returns those of `named` that a sign-in to `target` would ask for and the last one did not,
-    /// with their resource at Entra. Records the others as foreign.
+    /// Returns those of `named` that a sign-in to `target` would request and the last one did not.
+    /// At Entra, each with its resource. Records the others as foreign.
     pub(crate) fn missing_scopes(&self, target: &Target, named: &[String]) -> Vec<String> {
         let facts = self.facts(target);
         let is_by_scope_alone = facts.as_ref().is_some_and(|facts| facts.is_by_scope_alone);
@@ -189,14 +193,14 @@ impl Source {
     }
 
     fn facts(&self, target: &Target) -> Option<GrantFacts> {
-        let slot = self.ledger.grant_for(&target.name())?;
-        Some(slot.with_grant(|grant| GrantFacts::new(grant, target)))
+        let entry = self.store.grant_for(&target.name())?;
+        Some(entry.with_grant(|grant| GrantFacts::new(grant, target)))
     }
 
-    /// Returns the resources that the configuration names, and the one that the user approved.
+    /// Returns the resources of the configuration, and the one that the user approved.
     fn allowed(&self, target: &Target, facts: &GrantFacts) -> AllowedResources {
         let mut allowed = AllowedResources::configured(&target.auth);
-        let approved = self.ledger.pin(&facts.key).and_then(|pin| pin.resource);
+        let approved = self.store.pin(&facts.key).and_then(|pin| pin.resource);
         approved.into_iter().for_each(|one| allowed.add(one));
         allowed
     }
@@ -205,19 +209,19 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// `NotSignedIn`, if its grant is gone by now.
+    /// `NotSignedIn`, if its grant was removed meanwhile.
     fn verdict_on(
         &self,
         target: &Target,
         authorization: &Authorization,
-    ) -> Result<Verdict, Failure> {
+    ) -> Result<Verdict, GrantError> {
         let (url, serial) = (target.url.as_str(), authorization.serial);
         let generation = self.servers.generation();
         if let Some(known) = self.verdicts.known(url, serial, generation) {
             return Ok(known);
         }
         let facts = self.facts(target);
-        let facts = facts.ok_or(Failure::SignInNeeded(SignInReason::NotSignedIn, None))?;
+        let facts = facts.ok_or(GrantError::SignInNeeded(SignInReason::NotSignedIn, None))?;
         let audience = audience_of_header(&authorization.header);
         let verdict = self.verdict(target, &facts, audience);
         self.verdicts
@@ -236,8 +240,8 @@ impl Source {
         let Some(audience) = audience else {
             return Verdict::Passes;
         };
-        let pinned = self.ledger.pin(&facts.key).and_then(|pin| pin.audience);
-        // A resource that was taken out of the configuration has nothing to say any more.
+        let pinned = self.store.pin(&facts.key).and_then(|pin| pin.audience);
+        // A resource that was removed from the configuration no longer counts.
         let pinned = pinned.filter(|pinned| allowed.iter().any(|own| *own == pinned.resource));
         self.judge(
             target,
@@ -285,8 +289,8 @@ impl Source {
         })
     }
 
-    /// Returns whether a server uses a resource: one that it may have tokens for, or a part of its
-    /// address (RFC 9728 §1.2), which Entra takes for an App ID URI too.
+    /// Returns true if a server uses a resource: one that it may have tokens for, or a prefix of
+    /// its URL (RFC 9728 §1.2), which Entra accepts as an App ID URI too.
     pub(crate) fn uses(&self, server: &ConfiguredServer, resource: &str) -> bool {
         let resources = self.resources_of(server);
         let mut resources = resources.iter();
@@ -298,7 +302,7 @@ impl Source {
     fn resources_of(&self, server: &ConfiguredServer) -> Vec<String> {
         let configured = server.resources();
         let mut resources: Vec<_> = configured.iter().map(ToString::to_string).collect();
-        let pins = self.ledger.pins_of(server.target.url.as_str());
+        let pins = self.store.pins_of(server.target.url.as_str());
         resources.extend(
             pins.into_iter()
                 .filter_map(|pin| Some(pin.resource?.to_string())),
@@ -312,7 +316,7 @@ impl Source {
         resources: &[String],
         audience: &str,
     ) -> bool {
-        let pins = self.ledger.pins_of(server.target.url.as_str());
+        let pins = self.store.pins_of(server.target.url.as_str());
         let pinned = pins.iter().filter_map(|pin| pin.audience.as_ref());
         let pinned = pinned.map(|pinned| &*pinned.audience);
         let own = resources.iter().map(String::as_str);
@@ -321,8 +325,7 @@ impl Source {
     }
 }
 
-/// Returns whether the configuration means this API of Microsoft's own: it names that, or one whose
-/// name is not known.
+/// Returns true if the configuration names this API of Microsoft's, or one whose name is unknown.
 fn is_meant(allowed: &AllowedResources, owner: &str) -> bool {
     let own = allowed.iter();
     let mut own = own.filter_map(|own| microsoft_resource(own.as_str()));
@@ -334,8 +337,8 @@ fn audience_of_header(header: &HeaderValue) -> Option<String> {
     audience_of(header.to_str().ok()?.strip_prefix("Bearer ")?)
 }
 
-/// Returns the `aud` of a JWT (RFC 7519 §4.1.3). Returns `None` if the token cannot be read. The
-/// signature is not checked: this is about what the server that gets the token could do with it.
+/// Returns the `aud` of a JWT (RFC 7519 §4.1.3). Returns `None` if the token cannot be read. Does
+/// not verify the signature: this is about what the receiving server could do with the token.
 fn audience_of(token: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Claims {
@@ -351,7 +354,7 @@ fn audience_of(token: &str) -> Option<String> {
     let payload = BASE64_URL_SAFE_NO_PAD.decode(payload).ok()?;
     match serde_json::from_slice::<Claims>(&payload).ok()?.aud {
         Audience::One(one) => Some(one),
-        // The one that opens most decides.
+        // The most powerful audience decides.
         Audience::Many(many) => {
             let microsofts = many.iter().find(|one| microsoft_resource(one).is_some());
             microsofts.or(many.first()).cloned()

@@ -1,4 +1,4 @@
-//! The token endpoint (RFC 6749 section 3.2) and revocation (RFC 7009).
+//! The token endpoint (RFC 6749 §3.2) and revocation (RFC 7009).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,66 +16,66 @@ use oauth2::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::form::proven;
+use super::form::form_request;
 use super::grant::Tokens;
-use super::oauth_error::Refusal;
-use crate::http::{Answer, Fault, retry_after, send};
-use crate::registration::{Client, ClientProof};
+use super::oauth_error::OAuthError;
+use crate::http::{BufferedResponse, HttpError, retry_after, send};
+use crate::registration::{Client, TokenEndpointAuth};
 use crate::secret::{AccessToken, Code, IdToken, RefreshToken, Verifier};
 
-/// Who asks, and where.
+/// A token endpoint, the client, and the parameters of its requests.
 pub(crate) struct TokenEndpoint<'a> {
     pub(crate) http: &'a reqwest::Client,
     pub(crate) url: &'a EndpointUrl,
     pub(crate) client: &'a Client,
-    /// Sent as it is, where the server goes by RFC 8707.
+    /// The `resource` parameter, if the server supports RFC 8707.
     pub(crate) resource: Option<&'a Resource>,
-    /// Sent with every request, where the server needs that to know the audience.
+    /// The scopes of every request, if the server needs them to determine the audience.
     pub(crate) scopes: &'a [String],
-    /// What Entra is asked to put into the token, as JSON.
+    /// The claims that Entra is asked for, as JSON.
     pub(crate) claims: Option<&'a str>,
 }
 
-/// What a successful request yields.
+/// The result of a token request.
 pub(crate) struct Issued {
     pub(crate) tokens: Tokens,
     pub(crate) id_token: Option<IdToken>,
 }
 
-/// Why there are no tokens.
+/// Why a token request failed.
 #[derive(Clone, Debug)]
 pub(crate) enum EndpointError {
-    /// The server understood and refused.
-    Refused(Box<Refusal>),
-    /// The server is there and asks to be left alone for a while.
+    /// The server sent an error response.
+    Refused(Box<OAuthError>),
+    /// The server is overloaded or unavailable for a while.
     Busy {
         reason: String,
         retry_after: Option<Duration>,
     },
-    /// Nobody was reached, or somebody who is not the server (a captive portal).
-    Fault(Fault),
+    /// There is no response, or one of another server (a captive portal).
+    Http(HttpError),
 }
 
-/// Why nobody understood, and when to ask again if the server said that.
-pub(crate) struct Away {
+/// Why there was no OAuth response, and when to retry if the server said so.
+pub(crate) struct Unavailable {
     pub(crate) reason: String,
     pub(crate) retry_after: Option<Duration>,
 }
 
 impl EndpointError {
-    /// The refusal, if the server refused.
-    pub(crate) fn refusal(self) -> Result<Box<Refusal>, Away> {
+    /// Returns the OAuth error, if the server sent one.
+    pub(crate) fn oauth_error(self) -> Result<Box<OAuthError>, Unavailable> {
         match self {
-            Self::Refused(refusal) => Ok(refusal),
+            Self::Refused(oauth_error) => Ok(oauth_error),
             Self::Busy {
                 reason,
                 retry_after,
-            } => Err(Away {
+            } => Err(Unavailable {
                 reason,
                 retry_after,
             }),
-            Self::Fault(fault) => Err(Away {
-                reason: fault.to_string(),
+            Self::Http(error) => Err(Unavailable {
+                reason: error.to_string(),
                 retry_after: None,
             }),
         }
@@ -85,7 +85,7 @@ impl EndpointError {
 pub(crate) type Token = StandardTokenResponse<Extras, BasicTokenType>;
 
 type OauthClient = oauth2::Client<
-    Refusal,
+    OAuthError,
     Token,
     StandardTokenIntrospectionResponse<EmptyExtraTokenFields, BasicTokenType>,
     StandardRevocableToken,
@@ -115,7 +115,7 @@ impl fmt::Debug for Extras {
 }
 
 impl TokenEndpoint<'_> {
-    /// Redeems a code.
+    /// Exchanges a code for tokens.
     pub(crate) async fn redeem(
         &self,
         code: &Code,
@@ -125,7 +125,7 @@ impl TokenEndpoint<'_> {
     ) -> Result<Issued, EndpointError> {
         let client = self.oauth_client();
         let redirect = RedirectUrl::new(redirect_uri.to_owned())
-            .map_err(|error| strange(&error.to_string()))?;
+            .map_err(|error| invalid_response(&error.to_string()))?;
         let mut request = client
             .exchange_code(AuthorizationCode::new(code.expose().to_owned()))
             .set_pkce_verifier(PkceCodeVerifier::new(verifier.expose().to_owned()))
@@ -139,11 +139,11 @@ impl TokenEndpoint<'_> {
         if let Some(claims) = self.claims {
             request = request.add_extra_param("claims", claims);
         }
-        let answer = request.request_async(&Wire(self.http)).await;
-        issued(&answer.map_err(told)?, now)
+        let response = request.request_async(&HttpAdapter(self.http)).await;
+        issued(&response.map_err(endpoint_error)?, now)
     }
 
-    /// Gets new tokens for a refresh token. What the answer leaves out stays as it was.
+    /// Refreshes the tokens. Members that the response omits stay unchanged.
     pub(crate) async fn refresh(
         &self,
         refresh: &RefreshToken,
@@ -160,8 +160,8 @@ impl TokenEndpoint<'_> {
         if let Some(claims) = self.claims {
             request = request.add_extra_param("claims", claims);
         }
-        let answer = request.request_async(&Wire(self.http)).await;
-        let mut tokens = issued(&answer.map_err(told)?, now)?.tokens;
+        let response = request.request_async(&HttpAdapter(self.http)).await;
+        let mut tokens = issued(&response.map_err(endpoint_error)?, now)?.tokens;
         tokens.refresh.get_or_insert_with(|| refresh.clone());
         Ok(tokens)
     }
@@ -169,19 +169,19 @@ impl TokenEndpoint<'_> {
     fn oauth_client(&self) -> OauthClient {
         let client = oauth2::Client::new(ClientId::new(self.client.id.clone()))
             .set_token_uri(TokenUrl::from_url(self.url.url().clone()));
-        match &self.client.proof {
-            ClientProof::None => client.set_auth_type(AuthType::RequestBody),
-            ClientProof::Basic(secret) => client
+        match &self.client.auth {
+            TokenEndpointAuth::None => client.set_auth_type(AuthType::RequestBody),
+            TokenEndpointAuth::Basic(secret) => client
                 .set_auth_type(AuthType::BasicAuth)
                 .set_client_secret(oauth2::ClientSecret::new(secret.expose().to_owned())),
-            ClientProof::Post(secret) => client
+            TokenEndpointAuth::Post(secret) => client
                 .set_auth_type(AuthType::RequestBody)
                 .set_client_secret(oauth2::ClientSecret::new(secret.expose().to_owned())),
         }
     }
 }
 
-/// Tells the server to forget a token (RFC 7009).
+/// Revokes a token (RFC 7009).
 pub(crate) async fn revoke(
     http: &reqwest::Client,
     url: &EndpointUrl,
@@ -193,26 +193,26 @@ pub(crate) async fn revoke(
         None => (tokens.access.expose(), "access_token"),
     };
     let form = vec![("token", token), ("token_type_hint", hint)];
-    let answer = send(proven(http, url, client, form)).await;
-    match answer.map_err(|fault| fault.to_string())?.status {
+    let response = send(form_request(http, url, client, form)).await;
+    match response.map_err(|error| error.to_string())?.status {
         status if status.is_success() => Ok(()),
         status => Err(format!("it answers {status}")),
     }
 }
 
-/// Our HTTP client in the place where the oauth2 crate wants one.
-struct Wire<'a>(&'a reqwest::Client);
+/// Adapts our HTTP client to the oauth2 crate.
+struct HttpAdapter<'a>(&'a reqwest::Client);
 
-impl<'c> AsyncHttpClient<'c> for Wire<'_> {
+impl<'c> AsyncHttpClient<'c> for HttpAdapter<'_> {
     type Error = WireError;
     type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, WireError>> + Send + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move {
             let request = reqwest::Request::try_from(request)
-                .map_err(|error| WireError::Fault(crate::http::fault(error)))?;
+                .map_err(|error| WireError::Http(HttpError::from_reqwest(error)))?;
             let request = reqwest::RequestBuilder::from_parts(self.0.clone(), request);
-            respond(send(request).await.map_err(WireError::Fault)?)
+            convert(send(request).await.map_err(WireError::Http)?)
         })
     }
 }
@@ -225,18 +225,17 @@ enum WireError {
         retry_after: Option<Duration>,
     },
     #[error(transparent)]
-    Fault(Fault),
+    Http(HttpError),
 }
 
-/// An answer that is not about the request (5xx, 429) says nothing of the tokens, whatever is
-/// in it.
-fn respond(answer: Answer) -> Result<HttpResponse, WireError> {
-    let Answer {
+/// A response with 5xx or 429 says nothing about the tokens, whatever its body is.
+fn convert(response: BufferedResponse) -> Result<HttpResponse, WireError> {
+    let BufferedResponse {
         status,
         headers,
         body,
         peer: _,
-    } = answer;
+    } = response;
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
         return Err(WireError::Busy {
             status,
@@ -249,10 +248,12 @@ fn respond(answer: Answer) -> Result<HttpResponse, WireError> {
     Ok(response)
 }
 
-fn told(error: RequestTokenError<WireError, Refusal>) -> EndpointError {
+fn endpoint_error(error: RequestTokenError<WireError, OAuthError>) -> EndpointError {
     match error {
-        RequestTokenError::ServerResponse(refusal) => EndpointError::Refused(Box::new(refusal)),
-        RequestTokenError::Request(WireError::Fault(fault)) => EndpointError::Fault(fault),
+        RequestTokenError::ServerResponse(oauth_error) => {
+            EndpointError::Refused(Box::new(oauth_error))
+        }
+        RequestTokenError::Request(WireError::Http(error)) => EndpointError::Http(error),
         RequestTokenError::Request(WireError::Busy {
             status,
             retry_after,
@@ -260,27 +261,30 @@ fn told(error: RequestTokenError<WireError, Refusal>) -> EndpointError {
             reason: format!("it answers {status}"),
             retry_after,
         },
-        // What did not parse may be a token: name the place, not the text.
+        // The text may contain a token, so only the path is logged.
         RequestTokenError::Parse(error, _) => {
-            strange(&format!("no token answer (at `{}`)", error.path()))
+            invalid_response(&format!("not a token response (at `{}`)", error.path()))
         }
-        RequestTokenError::Other(reason) => strange(&reason),
+        RequestTokenError::Other(reason) => invalid_response(&reason),
     }
 }
 
-/// Something answered that is not a token endpoint: a captive portal, a proxy's page.
-pub(super) fn strange(what: &str) -> EndpointError {
-    EndpointError::Fault(Fault::Unreachable(format!("it answers strangely: {what}")))
+/// Returns the error for a response that is not from a token endpoint: of a captive portal or a
+/// proxy.
+pub(super) fn invalid_response(what: &str) -> EndpointError {
+    EndpointError::Http(HttpError::Unreachable(format!(
+        "it sent an invalid response: {what}"
+    )))
 }
 
 pub(crate) fn issued(token: &Token, now: u64) -> Result<Issued, EndpointError> {
     if *token.token_type() != BasicTokenType::Bearer {
-        return Err(strange("the token is not a bearer token"));
+        return Err(invalid_response("the token is not a bearer token"));
     }
     let access = token.access_token().secret();
-    // RFC 6750 section 2.1; also what a header can carry.
+    // RFC 6750 §2.1. A header value requires the same.
     if access.is_empty() || !access.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(strange("the access token is not one"));
+        return Err(invalid_response("the access token is not valid"));
     }
     let extras = token.extra_fields();
     Ok(Issued {
@@ -289,7 +293,7 @@ pub(crate) fn issued(token: &Token, now: u64) -> Result<Issued, EndpointError> {
             refresh: token
                 .refresh_token()
                 .map(|token| token.secret().as_str())
-                // Some servers write an empty one where they have none.
+                // Some servers send an empty refresh token if they have none.
                 .filter(|token| !token.is_empty())
                 .map(RefreshToken::new),
             obtained_at: now,

@@ -1,21 +1,21 @@
-//! Requests of a client to its authorization server that are plain forms.
+//! Form requests of a client to its authorization server.
 //!
-//! Owns: how a client proves itself in one, what its answer means, and the grants beside the code
-//! and the refresh token.
+//! Owns: client authentication in a form, the meaning of the responses, and the grants other than
+//! code and refresh token.
 
 use serde::de::DeserializeOwned;
 
-use super::endpoint::{EndpointError, Issued, Token, TokenEndpoint, issued, strange};
-use super::oauth_error::Refusal;
-use crate::http::{Answer, retry_after, send};
-use crate::registration::{Client, ClientProof};
+use super::endpoint::{EndpointError, Issued, Token, TokenEndpoint, invalid_response, issued};
+use super::oauth_error::OAuthError;
+use crate::http::{BufferedResponse, retry_after, send};
+use crate::registration::{Client, TokenEndpointAuth};
 use crate::secret::DeviceCode;
 
-/// The grant type of device codes (RFC 8628 section 3.4).
+/// The grant type of device codes (RFC 8628 §3.4).
 pub(crate) const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 impl TokenEndpoint<'_> {
-    /// Asks once whether somebody has approved a device code (RFC 8628 section 3.4).
+    /// Polls once for the tokens of a device code (RFC 8628 §3.4).
     pub(crate) async fn redeem_device_code(
         &self,
         code: &DeviceCode,
@@ -27,13 +27,13 @@ impl TokenEndpoint<'_> {
                 .map(|resource| ("resource", resource.as_str())),
         );
         form.extend(self.claims.map(|claims| ("claims", claims)));
-        let token: Token = ask(proven(self.http, self.url, self.client, form)).await?;
+        let token: Token = send_json(form_request(self.http, self.url, self.client, form)).await?;
         issued(&token, now)
     }
 }
 
-/// `form`, sent by `client`: with what proves that it is that one (RFC 6749 section 2.3).
-pub(crate) fn proven<'a>(
+/// Creates a request with `form` and client authentication (RFC 6749 §2.3).
+pub(crate) fn form_request<'a>(
     http: &reqwest::Client,
     url: &model::EndpointUrl,
     client: &'a Client,
@@ -42,15 +42,15 @@ pub(crate) fn proven<'a>(
     let mut request = http
         .post(url.url().clone())
         .header("accept", "application/json");
-    match &client.proof {
-        ClientProof::None => form.push(("client_id", &client.id)),
-        ClientProof::Post(secret) => {
+    match &client.auth {
+        TokenEndpointAuth::None => form.push(("client_id", &client.id)),
+        TokenEndpointAuth::Post(secret) => {
             form.extend([
                 ("client_id", &*client.id),
                 ("client_secret", secret.expose()),
             ]);
         }
-        ClientProof::Basic(secret) => {
+        TokenEndpointAuth::Basic(secret) => {
             let encode = |text: &str| -> String {
                 url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
             };
@@ -60,17 +60,17 @@ pub(crate) fn proven<'a>(
     request.form(&form)
 }
 
-/// Sends a request whose answer is JSON, or a refusal. An answer that is not about the request
-/// (5xx, 429) says nothing of it, whatever is in it.
-pub(crate) async fn ask<T: DeserializeOwned>(
+/// Sends a request whose response is JSON, or an OAuth error. A response with 5xx or 429 says
+/// nothing about the request, whatever its body is.
+pub(crate) async fn send_json<T: DeserializeOwned>(
     request: reqwest::RequestBuilder,
 ) -> Result<T, EndpointError> {
-    let Answer {
+    let BufferedResponse {
         status,
         headers,
         body,
         ..
-    } = send(request).await.map_err(EndpointError::Fault)?;
+    } = send(request).await.map_err(EndpointError::Http)?;
     if status.is_server_error() || status == ::http::StatusCode::TOO_MANY_REQUESTS {
         return Err(EndpointError::Busy {
             reason: format!("it answers {status}"),
@@ -78,14 +78,14 @@ pub(crate) async fn ask<T: DeserializeOwned>(
         });
     }
     if status.is_success() {
-        // What does not parse may be a secret: name the place, not the text.
+        // The text may contain a secret, so only the position is logged.
         return serde_json::from_slice(&body.0).map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            strange(&format!("no such answer (line {line}, column {column})"))
+            invalid_response(&format!("unexpected JSON (line {line}, column {column})"))
         });
     }
-    match serde_json::from_slice::<Box<Refusal>>(&body.0) {
-        Ok(refusal) => Err(EndpointError::Refused(refusal)),
-        Err(_) => Err(strange(&status.to_string())),
+    match serde_json::from_slice::<Box<OAuthError>>(&body.0) {
+        Ok(oauth_error) => Err(EndpointError::Refused(oauth_error)),
+        Err(_) => Err(invalid_response(&status.to_string())),
     }
 }

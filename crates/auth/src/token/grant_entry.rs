@@ -1,7 +1,7 @@
-//! The place of one grant: its tokens, whether they can be used, and what the last attempt to
-//! renew them came to. No I/O.
+//! The state of one grant: its tokens, whether they are usable, and the outcome of the last
+//! refresh. No I/O.
 //!
-//! Invariant: what one server refuses, or wants of its tokens, changes nothing for the other
+//! Invariant: what one server refuses, or requires of its tokens, does not affect the other
 //! servers of the grant.
 
 use std::collections::{BTreeSet, HashMap};
@@ -14,95 +14,95 @@ use model::{EndpointUrl, Issuer};
 
 use super::endpoint::EndpointError;
 use super::grant::{Grant, ObtainedBy, Tokens};
-use super::oauth_error::Refusal;
-use super::pause::{AFTER_BUSY, AFTER_FAULT, AFTER_REFUSAL, AFTER_RULE};
+use super::oauth_error::OAuthError;
+use super::pause::{AFTER_BUSY, AFTER_POLICY_DENIAL, AFTER_REFUSAL, AFTER_UNREACHABLE};
 use super::refused::Refused;
 use crate::error::SignInReason;
 use crate::explanation::Explanation;
 use crate::identity::Authorization;
 
-/// The number of the next access token that this process sees.
+/// The number of the next access token that this process gets.
 static SERIAL: AtomicU64 = AtomicU64::new(1);
 
-/// A number for an access token that no other one has.
+/// Returns a unique number for an access token.
 pub(crate) fn next_serial() -> u64 {
     SERIAL.fetch_add(1, Ordering::Relaxed)
 }
 
-/// The place of one grant.
-pub(crate) struct Slot {
+/// One grant in the store.
+pub(crate) struct GrantEntry {
     state: Mutex<State>,
-    /// Held by whoever talks to the token endpoint about this grant, or changes its record.
-    pub(crate) flight: Arc<tokio::sync::Mutex<()>>,
+    /// Held during a request to the token endpoint for this grant, and while its record changes.
+    pub(crate) refresh_lock: Arc<tokio::sync::Mutex<()>>,
 }
 
 struct State {
     grant: Grant,
     header: HeaderValue,
     serial: u64,
-    /// The attempts to refresh for all servers of the grant.
+    /// The refresh attempts for all servers of the grant.
     attempts: Attempts,
-    /// The claims that the authorization server wants, whichever server the token is for.
+    /// The claims that the authorization server requires, for all servers.
     claims: Option<String>,
-    /// What single servers think of the tokens, by URL.
-    servers: HashMap<String, Opinion>,
-    gone: bool,
+    /// The state of the tokens at single servers, by URL.
+    servers: HashMap<String, ServerTokens>,
+    is_signed_out: bool,
 }
 
-/// What one server thinks of the tokens.
+/// The state of the tokens at one server.
 #[derive(Default)]
-struct Opinion {
+struct ServerTokens {
     refused: Refused,
-    /// The claims that its next token has to carry.
+    /// The claims that its next token needs.
     claims: Option<String>,
-    /// The attempts to refresh with those claims.
+    /// The refresh attempts with those claims.
     attempts: Attempts,
 }
 
-/// Attempts to refresh that ask for the same.
+/// Refresh attempts with the same parameters.
 #[derive(Default)]
 struct Attempts {
-    /// How many have ended.
+    /// The number of finished attempts.
     ended: u64,
-    /// What the last one came to, if it failed.
-    hold: Option<Hold>,
+    /// The outcome of the last one, if it failed.
+    backoff: Option<Backoff>,
 }
 
-/// Why, and until when, the token endpoint is left alone.
-struct Hold {
+/// Why and until when the token endpoint gets no request.
+struct Backoff {
     until: u64,
-    failure: Failure,
-    /// Whether it ends as soon as there is no usable token any more.
+    error: GrantError,
+    /// True if it ends as soon as there is no usable token.
     only_while_usable: bool,
 }
 
 /// Why there is no usable token.
 #[derive(Clone, Debug)]
-pub(crate) enum Failure {
+pub(crate) enum GrantError {
     SignInNeeded(SignInReason, Option<Box<Explanation>>),
     Unreachable {
         reason: String,
         retry_after: Option<Duration>,
     },
-    /// A rule forbids it here and now.
+    /// A policy denies access for now.
     Forbidden(Box<Explanation>),
     Misconfigured {
         reason: String,
         explanation: Option<Box<Explanation>>,
     },
-    /// The token is for a resource of Microsoft's own, which the server may not have.
+    /// The token is for one of Microsoft's own resources, which the server may not have.
     ForeignAudience {
         audience: String,
         owner: &'static str,
     },
-    /// This program's registration is not known any more; it has to be made anew.
+    /// The authorization server does not know the client any more. It has to register again.
     RegistrationLost,
 }
 
-impl Failure {
-    /// The failure of a grant that was obtained so. The refusal of one from a device code may be
-    /// about that flow alone, so that a sign-in with a browser is asked for.
-    fn of_grant(self, obtained_by: ObtainedBy) -> Self {
+impl GrantError {
+    /// Adjusts the error to how the user signed in. A refusal after a sign-in by device code may
+    /// concern that flow alone, so the next sign-in should use a browser.
+    fn for_sign_in_method(self, obtained_by: ObtainedBy) -> Self {
         let reason = SignInReason::DeviceCodeRefused;
         match (obtained_by, self) {
             (ObtainedBy::DeviceCode, Self::SignInNeeded(_, explanation)) => {
@@ -111,33 +111,33 @@ impl Failure {
             (ObtainedBy::DeviceCode, Self::Forbidden(explanation)) => {
                 Self::SignInNeeded(reason, Some(explanation))
             }
-            (_, failure) => failure,
+            (_, error) => error,
         }
     }
 }
 
-/// What a look at the slot shows one of its servers.
-pub(crate) enum Look {
-    /// Use this.
+/// The status of the token for one server.
+pub(crate) enum TokenStatus {
+    /// Use it.
     Fresh(Authorization),
-    /// Use this, and refresh beside it.
-    Ageing(Authorization),
-    /// Nothing will do now.
-    Failed(Failure),
-    /// Renew. `attempts` is how many attempts had ended at this look.
-    Due { attempts: u64 },
+    /// Use it, and refresh it in the background.
+    Expiring(Authorization),
+    /// There is no token, and a refresh cannot bring one now.
+    Failed(GrantError),
+    /// Refresh it. `attempts` is the number of attempts that had finished.
+    Stale { attempts: u64 },
 }
 
-/// What a refresh asks for.
+/// The parameters of a refresh.
 pub(crate) enum Refresh {
-    /// A token for all servers of the grant, with the claims that the authorization server wants.
+    /// For all servers of the grant, with the claims that the authorization server requires.
     Shared { claims: Option<String> },
-    /// A token with the claims that the server at this URL wants.
+    /// With the claims that the server at this URL requires.
     ForServer { server: String, claims: String },
 }
 
 impl Refresh {
-    /// The claims to ask for.
+    /// Returns the claims to request.
     pub(crate) fn claims(&self) -> Option<String> {
         match self {
             Self::Shared { claims } => claims.clone(),
@@ -146,31 +146,31 @@ impl Refresh {
     }
 }
 
-impl Slot {
+impl GrantEntry {
     pub(crate) fn new(grant: Grant) -> Self {
         Self {
             state: Mutex::new(State::new(grant)),
-            flight: Arc::default(),
+            refresh_lock: Arc::default(),
         }
     }
 
-    /// The grant as it is now.
+    /// Returns a copy of the grant.
     pub(crate) fn grant(&self) -> Grant {
         self.state().grant.clone()
     }
 
-    /// Looks into the grant without copying its tokens. `look` asks nothing of the grant store, whose
-    /// lock is always taken first.
-    pub(crate) fn with_grant<T>(&self, look: impl FnOnce(&Grant) -> T) -> T {
-        look(&self.state().grant)
+    /// Calls `read` with the grant. Does not copy the tokens. `read` must not call the grant
+    /// store, whose lock is always taken first.
+    pub(crate) fn with_grant<T>(&self, read: impl FnOnce(&Grant) -> T) -> T {
+        read(&self.state().grant)
     }
 
-    /// The authorization server that the grant is from.
+    /// Returns the issuer of the grant.
     pub(crate) fn issuer(&self) -> Issuer {
         self.state().grant.key.issuer.clone()
     }
 
-    /// Puts another sign-in in this place.
+    /// Replaces the grant with that of another sign-in.
     pub(crate) fn replace(&self, grant: Grant) {
         *self.state() = State::new(grant);
     }
@@ -179,63 +179,71 @@ impl Slot {
         self.state().grant.targets = targets;
     }
 
-    /// Marks it as signed out, for those who still hold it.
-    pub(crate) fn leave(&self) {
-        self.state().gone = true;
+    /// Marks the grant as signed out, for callers that still hold it.
+    pub(crate) fn mark_signed_out(&self) {
+        self.state().is_signed_out = true;
     }
 
-    /// The claims that the next sign-in for the server has to ask for: its own, else those that
-    /// the authorization server wants for all.
+    /// Returns the claims that the next sign-in for the server must request: its own, else those
+    /// that the authorization server requires for all.
     pub(crate) fn claims(&self, server: &EndpointUrl) -> Option<String> {
         let state = self.state();
         let own = state.claims_of(server.as_str());
         own.or(state.claims.as_ref()).cloned()
     }
 
-    pub(crate) fn look(&self, server: &EndpointUrl, now: u64) -> Look {
-        self.state().look(server.as_str(), now)
+    pub(crate) fn status(&self, server: &EndpointUrl, now: u64) -> TokenStatus {
+        self.state().status(server.as_str(), now)
     }
 
-    /// Returns the token that `server` can be sent now, if there is one.
+    /// Returns the token for `server`, if there is a usable one.
     pub(crate) fn usable_at(&self, server: &EndpointUrl, now: u64) -> Option<Authorization> {
-        match self.look(server, now) {
-            Look::Fresh(authorization) | Look::Ageing(authorization) => Some(authorization),
-            Look::Failed(_) | Look::Due { .. } => None,
+        match self.status(server, now) {
+            TokenStatus::Fresh(authorization) | TokenStatus::Expiring(authorization) => {
+                Some(authorization)
+            }
+            TokenStatus::Failed(_) | TokenStatus::Stale { .. } => None,
         }
     }
 
-    /// As [`look`](Self::look), after an attempt that ended while the caller waited: its outcome
-    /// is the caller's too.
-    pub(crate) fn look_after(&self, server: &EndpointUrl, now: u64, seen: u64) -> Look {
+    /// Like [`status`](Self::status), after an attempt that finished while the caller waited: its
+    /// outcome is the caller's too.
+    pub(crate) fn status_after(&self, server: &EndpointUrl, now: u64, seen: u64) -> TokenStatus {
         let state = self.state();
-        match state.look(server.as_str(), now) {
-            Look::Due { attempts } if attempts != seen => {
-                match &state.attempts_for(server.as_str()).hold {
-                    Some(hold) => Look::Failed(hold.failure.clone()),
-                    None => Look::Due { attempts },
+        match state.status(server.as_str(), now) {
+            TokenStatus::Stale { attempts } if attempts != seen => {
+                match &state.attempts_for(server.as_str()).backoff {
+                    Some(backoff) => TokenStatus::Failed(backoff.error.clone()),
+                    None => TokenStatus::Stale { attempts },
                 }
             }
-            look @ (Look::Fresh(_) | Look::Ageing(_) | Look::Failed(_) | Look::Due { .. }) => look,
+            status @ (TokenStatus::Fresh(_)
+            | TokenStatus::Expiring(_)
+            | TokenStatus::Failed(_)
+            | TokenStatus::Stale { .. }) => status,
         }
     }
 
-    /// Whether the grant came from a device code and was refused when it was refreshed last.
+    /// Returns true if the user signed in by device code and the last refresh was refused.
     pub(crate) fn is_device_code_refused(&self) -> bool {
         let state = self.state();
         let shared = std::iter::once(&state.attempts);
-        let own = state.servers.values().map(|opinion| &opinion.attempts);
-        let mut holds = shared
+        let own = state
+            .servers
+            .values()
+            .map(|server_tokens| &server_tokens.attempts);
+        let mut backoffs = shared
             .chain(own)
-            .filter_map(|attempts| attempts.hold.as_ref());
-        holds.any(|hold| {
+            .filter_map(|attempts| attempts.backoff.as_ref());
+        backoffs.any(|backoff| {
             matches!(
-                hold.failure,
-                Failure::SignInNeeded(SignInReason::DeviceCodeRefused, _)
+                backoff.error,
+                GrantError::SignInNeeded(SignInReason::DeviceCodeRefused, _)
             )
         })
     }
 
-    /// What to ask the token endpoint for where the server has no usable token.
+    /// Returns the parameters of a refresh for a server without a usable token.
     pub(crate) fn refresh_for(&self, server: &EndpointUrl) -> Refresh {
         let state = self.state();
         match state.claims_of(server.as_str()).cloned() {
@@ -247,24 +255,25 @@ impl Slot {
         }
     }
 
-    /// What to ask the token endpoint for while the token is usable. Returns `None` if it need not
-    /// be refreshed, or if the last attempt failed a moment ago.
-    pub(crate) fn refresh_beside(&self, now: u64) -> Option<Refresh> {
+    /// Returns the parameters of a background refresh. Returns `None` if none is needed, or if the
+    /// last attempt failed a moment ago.
+    pub(crate) fn refresh_in_background(&self, now: u64) -> Option<Refresh> {
         let state = self.state();
-        (!state.gone && state.is_due(now)).then(|| state.shared_refresh())
+        (!state.is_signed_out && state.needs_refresh(now)).then(|| state.shared_refresh())
     }
 
-    /// Whether only a person can bring another token, whatever single servers think of this one.
+    /// Returns true if only the user can renew the sign-in, even if single servers still accept
+    /// the token.
     pub(crate) fn has_ended(&self, now: u64) -> bool {
         let state = self.state();
-        let needs_person = state.attempts.hold.as_ref().is_some_and(|hold| {
+        let needs_user = state.attempts.backoff.as_ref().is_some_and(|backoff| {
             matches!(
-                hold.failure,
-                Failure::SignInNeeded(..) | Failure::RegistrationLost
+                backoff.error,
+                GrantError::SignInNeeded(..) | GrantError::RegistrationLost
             )
         });
         let tokens = &state.grant.tokens;
-        tokens.is_over(now) && (tokens.refresh.is_none() || needs_person)
+        tokens.has_expired(now) && (tokens.refresh.is_none() || needs_user)
     }
 
     /// Returns the number of the access token.
@@ -272,8 +281,8 @@ impl Slot {
         self.state().serial
     }
 
-    /// Takes note that the server refused an access token, unless there is a newer one.
-    /// `claims` is what the next one has to carry, if the server said that.
+    /// Records that the server refused an access token. Ignores it if there is a newer one.
+    /// `claims` is what the next token needs, if the server said that.
     pub(crate) fn refused(
         &self,
         server: &EndpointUrl,
@@ -290,26 +299,26 @@ impl Slot {
         if *current != serial {
             return;
         }
-        let opinion = servers.entry(server.as_str().to_owned()).or_default();
-        if opinion.refused.record(serial, &grant.tokens, now) && claims.is_some() {
-            opinion.claims = claims;
+        let server_tokens = servers.entry(server.as_str().to_owned()).or_default();
+        if server_tokens.refused.record(serial, &grant.tokens, now) && claims.is_some() {
+            server_tokens.claims = claims;
         }
     }
 
-    /// Takes the outcome of a refresh; says whether there are new tokens to keep.
-    pub(crate) fn settle(
+    /// Records the outcome of a refresh. Returns what the caller must store.
+    pub(crate) fn finish_refresh(
         &self,
         refresh: &Refresh,
         outcome: Result<Tokens, EndpointError>,
         now: u64,
-    ) -> Settled {
+    ) -> RefreshOutcome {
         let mut state = self.state();
         match outcome {
             Ok(tokens) => {
                 state.accept(refresh, tokens);
-                Settled::Renewed
+                RefreshOutcome::Refreshed
             }
-            Err(error) => state.suffer(refresh, error, now),
+            Err(error) => state.record_error(refresh, error, now),
         }
     }
 
@@ -318,32 +327,33 @@ impl Slot {
     }
 }
 
-/// What an attempt to renew changed.
+/// The outcome of a refresh attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Settled {
-    /// There are new tokens to keep.
-    Renewed,
-    /// The refresh token is dead and must be forgotten.
+pub(crate) enum RefreshOutcome {
+    /// There are new tokens to store.
+    Refreshed,
+    /// The refresh token is invalid and must be deleted.
     Revoked,
-    /// The registration is dead and must be forgotten.
+    /// The registration is invalid and must be deleted.
     RegistrationLost,
-    /// Nothing.
+    /// Nothing changed.
     Unchanged,
 }
 
 impl Attempts {
-    /// The failure that stands in the way of another attempt.
-    fn in_force(&self, now: u64, usable: bool) -> Option<&Failure> {
-        let in_force = |hold: &&Hold| now < hold.until && (usable || !hold.only_while_usable);
-        self.hold
+    /// Returns the error that prevents another attempt.
+    fn active_error(&self, now: u64, usable: bool) -> Option<&GrantError> {
+        let is_active =
+            |backoff: &&Backoff| now < backoff.until && (usable || !backoff.only_while_usable);
+        self.backoff
             .as_ref()
-            .filter(in_force)
-            .map(|hold| &hold.failure)
+            .filter(is_active)
+            .map(|backoff| &backoff.error)
     }
 
-    fn end(&mut self, hold: Option<Hold>) {
+    fn end(&mut self, backoff: Option<Backoff>) {
         self.ended += 1;
-        self.hold = hold;
+        self.backoff = backoff;
     }
 }
 
@@ -355,7 +365,7 @@ impl State {
             attempts: Attempts::default(),
             claims: None,
             servers: HashMap::new(),
-            gone: false,
+            is_signed_out: false,
             grant,
         }
     }
@@ -370,52 +380,57 @@ impl State {
         }
     }
 
-    /// The attempts that a refresh for this server is one of.
+    /// Returns the attempts that a refresh for this server counts among.
     fn attempts_for(&self, server: &str) -> &Attempts {
         match self.servers.get(server) {
-            Some(opinion) if opinion.claims.is_some() => &opinion.attempts,
+            Some(server_tokens) if server_tokens.claims.is_some() => &server_tokens.attempts,
             Some(_) | None => &self.attempts,
         }
     }
 
-    /// Whether the token should be refreshed while it can be used.
-    fn is_due(&self, now: u64) -> bool {
+    /// Returns true if the token is usable and should be refreshed.
+    fn needs_refresh(&self, now: u64) -> bool {
         let tokens = &self.grant.tokens;
         tokens.refresh.is_some()
-            && tokens.is_due(now)
-            && self.attempts.in_force(now, true).is_none()
+            && tokens.needs_refresh(now)
+            && self.attempts.active_error(now, true).is_none()
     }
 
-    fn look(&self, server: &str, now: u64) -> Look {
+    fn status(&self, server: &str, now: u64) -> TokenStatus {
         let tokens = &self.grant.tokens;
-        if self.gone {
-            return Look::Failed(Failure::SignInNeeded(SignInReason::NotSignedIn, None));
+        if self.is_signed_out {
+            return TokenStatus::Failed(GrantError::SignInNeeded(SignInReason::NotSignedIn, None));
         }
-        let opinion = self.servers.get(server);
-        let refused = opinion.is_some_and(|opinion| opinion.refused.covers(self.serial));
-        if !refused && !tokens.is_over(now) {
-            return match self.is_due(now) {
-                true => Look::Ageing(self.authorization()),
-                false => Look::Fresh(self.authorization()),
+        let server_tokens = self.servers.get(server);
+        let refused =
+            server_tokens.is_some_and(|server_tokens| server_tokens.refused.covers(self.serial));
+        if !refused && !tokens.has_expired(now) {
+            return match self.needs_refresh(now) {
+                true => TokenStatus::Expiring(self.authorization()),
+                false => TokenStatus::Fresh(self.authorization()),
             };
         }
-        if opinion.is_some_and(|opinion| opinion.refused.is_paused(now)) {
+        if server_tokens.is_some_and(|server_tokens| server_tokens.refused.is_paused(now)) {
             let reason = SignInReason::KeepsRefusing;
-            return Look::Failed(Failure::SignInNeeded(reason, None));
+            return TokenStatus::Failed(GrantError::SignInNeeded(reason, None));
         }
         if tokens.refresh.is_none() {
             let ended = match refused {
                 true => SignInReason::Revoked,
                 false => SignInReason::Expired,
             };
-            let known = self.attempts.hold.as_ref().map(|hold| hold.failure.clone());
-            return Look::Failed(known.unwrap_or(Failure::SignInNeeded(ended, None)));
+            let known = self
+                .attempts
+                .backoff
+                .as_ref()
+                .map(|backoff| backoff.error.clone());
+            return TokenStatus::Failed(known.unwrap_or(GrantError::SignInNeeded(ended, None)));
         }
         let attempts = self.attempts_for(server);
-        let shared = || self.attempts.in_force(now, false);
-        match attempts.in_force(now, false).or_else(shared) {
-            Some(failure) => Look::Failed(failure.clone()),
-            None => Look::Due {
+        let shared = || self.attempts.active_error(now, false);
+        match attempts.active_error(now, false).or_else(shared) {
+            Some(error) => TokenStatus::Failed(error.clone()),
+            None => TokenStatus::Stale {
                 attempts: attempts.ended,
             },
         }
@@ -430,7 +445,7 @@ impl State {
     }
 
     fn accept(&mut self, refresh: &Refresh, mut tokens: Tokens) {
-        // Left out means unchanged (RFC 6749 section 5.1).
+        // Omitted means unchanged (RFC 6749 §5.1).
         let granted = self.grant.tokens.scopes.take();
         tokens.scopes = tokens.scopes.or(granted);
         self.header = header(&tokens);
@@ -439,121 +454,138 @@ impl State {
         self.claims = None;
         self.attempts.end(None);
         if let Refresh::ForServer { server, .. } = refresh {
-            let opinion = self.servers.entry(server.clone()).or_default();
-            opinion.claims = None;
-            opinion.attempts.end(None);
+            let server_tokens = self.servers.entry(server.clone()).or_default();
+            server_tokens.claims = None;
+            server_tokens.attempts.end(None);
         }
     }
 
-    fn suffer(&mut self, refresh: &Refresh, error: EndpointError, now: u64) -> Settled {
-        let (until, failure, only_while_usable) = match error {
-            EndpointError::Refused(refusal) => return self.obey(refresh, &refusal, now),
+    fn record_error(
+        &mut self,
+        refresh: &Refresh,
+        error: EndpointError,
+        now: u64,
+    ) -> RefreshOutcome {
+        let (until, error, only_while_usable) = match error {
+            EndpointError::Refused(oauth_error) => {
+                return self.apply_oauth_error(refresh, &oauth_error, now);
+            }
             EndpointError::Busy {
                 reason,
                 retry_after,
             } => {
                 let wait = retry_after.map_or(AFTER_BUSY, |wait| wait.as_secs());
-                let failure = Failure::Unreachable {
+                let error = GrantError::Unreachable {
                     reason,
                     retry_after: Some(Duration::from_secs(wait)),
                 };
-                (now + wait, failure, false)
+                (now + wait, error, false)
             }
-            EndpointError::Fault(fault) => {
-                let failure = Failure::Unreachable {
-                    reason: fault.to_string(),
+            EndpointError::Http(error) => {
+                let error = GrantError::Unreachable {
+                    reason: error.to_string(),
                     retry_after: None,
                 };
-                (now + AFTER_FAULT, failure, true)
+                (now + AFTER_UNREACHABLE, error, true)
             }
         };
-        let hold = Hold {
+        let backoff = Backoff {
             until,
-            failure,
+            error,
             only_while_usable,
         };
-        self.hold_back(refresh, hold, None);
-        Settled::Unchanged
+        self.end_failed(refresh, backoff, None);
+        RefreshOutcome::Unchanged
     }
 
-    /// Ends an attempt that failed: for all servers, or for the one whose claims it asked for.
-    /// `claims` is what the authorization server wants to be asked for next.
-    fn hold_back(&mut self, refresh: &Refresh, hold: Hold, claims: Option<String>) {
+    /// Finishes a failed attempt: for all servers, or for the one whose claims it requested.
+    /// `claims` is what the authorization server requires next.
+    fn end_failed(&mut self, refresh: &Refresh, backoff: Backoff, claims: Option<String>) {
         let (attempts, wanted) = match refresh {
             Refresh::Shared { .. } => (&mut self.attempts, &mut self.claims),
             Refresh::ForServer { server, .. } => {
-                let opinion = self.servers.entry(server.clone()).or_default();
-                (&mut opinion.attempts, &mut opinion.claims)
+                let server_tokens = self.servers.entry(server.clone()).or_default();
+                (&mut server_tokens.attempts, &mut server_tokens.claims)
             }
         };
-        attempts.end(Some(hold));
+        attempts.end(Some(backoff));
         if claims.is_some() {
             *wanted = claims;
         }
     }
 
-    /// What a refusal means. Numbers and words are not looked at.
-    fn obey(&mut self, refresh: &Refresh, refusal: &Refusal, now: u64) -> Settled {
-        let (failure, mut settled) = self.meaning(refusal);
+    /// Applies an OAuth error by its code. Ignores numbers and descriptions.
+    fn apply_oauth_error(
+        &mut self,
+        refresh: &Refresh,
+        oauth_error: &OAuthError,
+        now: u64,
+    ) -> RefreshOutcome {
+        let (error, mut outcome) = self.meaning(oauth_error);
         let for_all = match refresh {
             Refresh::Shared { .. } => true,
-            // Claims that a server made up may be refused by any error; a plain refresh tells
-            // whether the grant is dead. Only what is said of the refresh token holds for it too.
-            Refresh::ForServer { .. } => refusal.is_of_the_refresh_token(),
+            // A server may have invented the claims, so any error may be about them. A refresh
+            // without them shows whether the grant is invalid. Only an error about the refresh
+            // token itself counts for it too.
+            Refresh::ForServer { .. } => oauth_error.invalidates_refresh_token(),
         };
-        match settled {
-            Settled::Revoked if for_all => self.grant.tokens.refresh = None,
-            Settled::Revoked => settled = Settled::Unchanged,
-            Settled::RegistrationLost | Settled::Unchanged | Settled::Renewed => {}
+        match outcome {
+            RefreshOutcome::Revoked if for_all => self.grant.tokens.refresh = None,
+            RefreshOutcome::Revoked => outcome = RefreshOutcome::Unchanged,
+            RefreshOutcome::RegistrationLost
+            | RefreshOutcome::Unchanged
+            | RefreshOutcome::Refreshed => {}
         }
-        let rest = match failure {
-            Failure::Forbidden(_) => AFTER_RULE,
+        let rest = match error {
+            GrantError::Forbidden(_) => AFTER_POLICY_DENIAL,
             _ => AFTER_REFUSAL,
         };
-        let hold = Hold {
+        let backoff = Backoff {
             until: now + rest,
-            failure: failure.of_grant(self.grant.obtained_by),
+            error: error.for_sign_in_method(self.grant.obtained_by),
             only_while_usable: false,
         };
         let shared = self.shared_refresh();
         let counts_for = if for_all { &shared } else { refresh };
-        self.hold_back(counts_for, hold, refusal.claims.clone());
-        settled
+        self.end_failed(counts_for, backoff, oauth_error.claims.clone());
+        outcome
     }
 
-    fn meaning(&self, refusal: &Refusal) -> (Failure, Settled) {
+    fn meaning(&self, oauth_error: &OAuthError) -> (GrantError, RefreshOutcome) {
         let key = &self.grant.key;
-        let explanation = Explanation::of(refusal, &key.issuer, &key.client_id);
-        match refusal.error.as_str() {
-            "invalid_grant" if refusal.is_of_a_dead_grant() => {
-                let revoked = Failure::SignInNeeded(SignInReason::Revoked, Some(explanation));
-                (revoked, Settled::Revoked)
+        let explanation = Explanation::from_error(oauth_error, &key.issuer, &key.client_id);
+        match oauth_error.error.as_str() {
+            "invalid_grant" if oauth_error.invalidates_grant() => {
+                let revoked = GrantError::SignInNeeded(SignInReason::Revoked, Some(explanation));
+                (revoked, RefreshOutcome::Revoked)
             }
-            "invalid_grant" if refusal.is_a_rule() => {
-                (Failure::Forbidden(explanation), Settled::Unchanged)
-            }
+            "invalid_grant" if oauth_error.is_policy_denial() => (
+                GrantError::Forbidden(explanation),
+                RefreshOutcome::Unchanged,
+            ),
             "invalid_grant" | "interaction_required" | "login_required" | "consent_required" => {
                 let reason = SignInReason::InteractionRequired;
-                let asked = Failure::SignInNeeded(reason, Some(explanation));
-                (asked, Settled::Unchanged)
+                let asked = GrantError::SignInNeeded(reason, Some(explanation));
+                (asked, RefreshOutcome::Unchanged)
             }
-            "invalid_client" | "unauthorized_client" if self.grant.client.is_registered() => {
-                (Failure::RegistrationLost, Settled::RegistrationLost)
-            }
+            "invalid_client" | "unauthorized_client" if self.grant.client.is_registered() => (
+                GrantError::RegistrationLost,
+                RefreshOutcome::RegistrationLost,
+            ),
             "temporarily_unavailable" | "server_error" => {
-                let failure = Failure::Unreachable {
-                    reason: refusal.to_string(),
+                let error = GrantError::Unreachable {
+                    reason: oauth_error.to_string(),
                     retry_after: Some(Duration::from_secs(AFTER_REFUSAL)),
                 };
-                (failure, Settled::Unchanged)
+                (error, RefreshOutcome::Unchanged)
             }
             _ => {
                 let reason = explanation.what.to_string();
-                let failure = Failure::Misconfigured {
+                let error = GrantError::Misconfigured {
                     reason,
                     explanation: Some(explanation),
                 };
-                (failure, Settled::Unchanged)
+                (error, RefreshOutcome::Unchanged)
             }
         }
     }
@@ -561,8 +593,8 @@ impl State {
 
 pub(crate) fn header(tokens: &Tokens) -> HeaderValue {
     let mut value = HeaderValue::from_str(&format!("Bearer {}", tokens.access.expose()))
-        // Tokens come from the token endpoint, which lets no other characters in, and from the
-        // vault, which holds what came from there.
+        // The token endpoint accepts no other characters, and the vault stores what came from
+        // there.
         .unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
     value.set_sensitive(true);
     value

@@ -1,8 +1,8 @@
-//! Tokens: got from the token endpoint, kept fresh, handed out.
+//! Tokens: requested, refreshed and handed out.
 //!
-//! Owns: what a grant is, when its access token is due, one refresh at a time, what each refusal
-//! means for what is kept.
-//! Does not own: how the first code was got, and where records lie.
+//! Owns: what a grant is, when its access token is refreshed, one refresh at a time, and what each
+//! error means for the stored grant.
+//! Does not own: how the first code was obtained, and where records are.
 
 mod audience;
 pub(crate) mod endpoint;
@@ -20,6 +20,6 @@ mod tests;
 
 pub(crate) use form::DEVICE_CODE;
 pub(crate) use grant::{Endpoints, Grant, GrantKey, ObtainedBy, Tokens};
-pub(crate) use grant_entry::Slot;
-pub(crate) use grant_store::Ledger;
-pub(crate) use oauth_error::{Refusal, plain};
+pub(crate) use grant_entry::GrantEntry;
+pub(crate) use grant_store::GrantStore;
+pub(crate) use oauth_error::{OAuthError, plain};

@@ -1,8 +1,8 @@
 //! One sign-in for several servers of one Entra client.
 //!
-//! Entra's refresh tokens belong to a person and a client and serve every resource that the
-//! client may use; so a server that nobody signed in to yet is opened with the sign-in to
-//! another one. The old refresh token stays valid beside the new one.
+//! An Entra refresh token belongs to a user and a client, and serves every resource that the
+//! client may use. So a server without a sign-in gets tokens from the grant of another server. The
+//! old refresh token stays valid beside the new one.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use model::config::ServerAuth;
 use model::{EndpointUrl, Issuer};
 use tokio::sync::Mutex;
 
-use super::endpoint::{Away, EndpointError, TokenEndpoint};
+use super::endpoint::{EndpointError, TokenEndpoint, Unavailable};
 use super::grant::{Grant, GrantKey};
-use super::grant_entry::{Failure, Slot};
+use super::grant_entry::{GrantEntry, GrantError};
 use super::pause::AFTER_REFUSAL;
 use super::source::Source;
 use crate::account::AccountKey;
@@ -22,12 +22,12 @@ use crate::error::{AuthorizationError, SignInReason};
 use crate::identity::{Authorization, Target};
 use crate::vault::VaultError;
 
-/// The targets for which an attempt was refused, and until when it is not repeated. Held during
-/// an attempt, so that there is one at a time.
-pub(super) type Branches = Mutex<HashMap<String, u64>>;
+/// The targets whose request was refused, and until when it is not repeated. Locked during a
+/// request, so that there is one at a time.
+pub(super) type RefusedTargets = Mutex<HashMap<String, u64>>;
 
-/// What is asked of another server's sign-in.
-struct Wish {
+/// A request for tokens with another server's grant.
+struct ResourceRequest {
     target: String,
     server: EndpointUrl,
     issuer: Issuer,
@@ -36,108 +36,121 @@ struct Wish {
 }
 
 impl Source {
-    /// What to send to a target that has no grant of its own.
-    pub(super) async fn branch_off(
+    /// Returns the authorization for a target without a grant of its own.
+    pub(super) async fn derive_grant(
         &self,
         target: &Target,
     ) -> Result<Authorization, AuthorizationError> {
-        let wish = Wish::of(target).filter(|wish| self.sibling(wish, None).is_some());
-        let Some(wish) = wish else {
+        let request = ResourceRequest::from_target(target)
+            .filter(|request| self.related_grant(request, None).is_some());
+        let Some(request) = request else {
             return Err(AuthorizationError::SignInNeeded {
                 server: target.url.shown().to_owned(),
                 reason: self.why_not_signed_in(),
                 explanation: None,
             });
         };
-        let (source, issuer) = (self.clone(), wish.issuer.clone());
-        let attempt = async move { source.attempt(wish).await };
-        let attempted = self.to_its_end(attempt).await.map_err(Failure::from);
+        let (source, issuer) = (self.clone(), request.issuer.clone());
+        let attempt = async move { source.attempt(request).await };
+        let attempted = self
+            .run_to_completion(attempt)
+            .await
+            .map_err(GrantError::from);
         let attempted = attempted.flatten();
-        attempted.map_err(|failure| failure.about(target, &issuer))
+        attempted.map_err(|error| error.for_server(target, &issuer))
     }
 
-    async fn attempt(&self, wish: Wish) -> Result<Authorization, Failure> {
-        let mut refused = self.branches.lock().await;
+    async fn attempt(&self, request: ResourceRequest) -> Result<Authorization, GrantError> {
+        let mut refused = self.refused_targets.lock().await;
         let now = self.clock.unix();
-        if let Some(slot) = self.ledger.grant_for(&wish.target) {
-            return self.fresh(slot, &wish.server).await;
+        if let Some(entry) = self.store.grant_for(&request.target) {
+            return self.fresh(entry, &request.server).await;
         }
-        let held = refused.get(&wish.target).is_some_and(|until| now < *until);
-        let Some(sibling) = self.sibling(&wish, None).filter(|_| !held) else {
+        let is_backing_off = refused
+            .get(&request.target)
+            .is_some_and(|until| now < *until);
+        let Some(related_grant) = self
+            .related_grant(&request, None)
+            .filter(|_| !is_backing_off)
+        else {
             return Err(self.not_signed_in());
         };
-        match self.grant_like(&sibling, &wish, now).await {
-            Ok(_) if !self.ledger.has(&sibling) => Err(self.not_signed_in()),
+        match self.request_grant(&related_grant, &request, now).await {
+            Ok(_) if !self.store.has(&related_grant) => Err(self.not_signed_in()),
             Ok(grant) => {
-                let kept = self.ledger.keep_derived(grant).await;
-                self.taken(&kept, &wish).await
+                let kept = self.store.keep_derived(grant).await;
+                self.use_grant(&kept, &request).await
             }
             Err(error) => {
                 if let EndpointError::Refused(_) = error {
-                    refused.insert(wish.target, now + AFTER_REFUSAL);
+                    refused.insert(request.target, now + AFTER_REFUSAL);
                 }
-                Err(failure(error))
+                Err(grant_error(error))
             }
         }
     }
 
-    /// Has another account open the target, if that takes no browser.
+    /// Switches the target to another account, if that needs no browser.
     pub(crate) async fn switch_account(
         &self,
         target: &Target,
         account: &AccountKey,
     ) -> Result<bool, AuthorizationError> {
-        self.ledger.load().await?;
-        let slot = self.ledger.grant_for(&target.name());
-        let is_theirs = |slot: Arc<Slot>| slot.with_grant(|grant| grant.account.key == *account);
-        if slot.is_some_and(is_theirs) {
+        self.store.load().await?;
+        let entry = self.store.grant_for(&target.name());
+        let is_of_account =
+            |entry: Arc<GrantEntry>| entry.with_grant(|grant| grant.account.key == *account);
+        if entry.is_some_and(is_of_account) {
             return match self.authorization(target).await {
                 Ok(_) => Ok(true),
                 Err(AuthorizationError::SignInNeeded { .. }) => Ok(false),
                 Err(error) => Err(error),
             };
         }
-        let Some(wish) = Wish::of(target) else {
+        let Some(request) = ResourceRequest::from_target(target) else {
             return Ok(false);
         };
-        let (source, account, issuer) = (self.clone(), account.clone(), wish.issuer.clone());
+        let (source, account, issuer) = (self.clone(), account.clone(), request.issuer.clone());
         let attempt = async move {
-            let _one = source.branches.lock().await;
-            let Some(sibling) = source.sibling(&wish, Some(&account)) else {
+            let _one = source.refused_targets.lock().await;
+            let Some(related_grant) = source.related_grant(&request, Some(&account)) else {
                 return Ok(false);
             };
             let now = source.clock.unix();
-            match source.grant_like(&sibling, &wish, now).await {
-                // Whoever signed out meanwhile stays so.
-                Ok(_) if !source.ledger.has(&sibling) => Ok(false),
+            match source.request_grant(&related_grant, &request, now).await {
+                // An account that signed out meanwhile stays signed out.
+                Ok(_) if !source.store.has(&related_grant) => Ok(false),
                 Ok(grant) => {
-                    // It takes the place of another account's, which must not come back.
-                    let kept = source.ledger.keep(grant).await;
-                    source.taken(&kept, &wish).await.map(|_| true)
+                    // It replaces the grant of another account, which must not be used again.
+                    let kept = source.store.keep(grant).await;
+                    source.use_grant(&kept, &request).await.map(|_| true)
                 }
                 Err(EndpointError::Refused(_)) => Ok(false),
-                Err(error) => Err(failure(error)),
+                Err(error) => Err(grant_error(error)),
             }
         };
-        let switched = self.to_its_end(attempt).await.map_err(Failure::from);
+        let switched = self
+            .run_to_completion(attempt)
+            .await
+            .map_err(GrantError::from);
         let switched = switched.flatten();
-        switched.map_err(|failure| failure.about(target, &issuer))
+        switched.map_err(|error| error.for_server(target, &issuer))
     }
 
-    async fn grant_like(
+    async fn request_grant(
         &self,
-        sibling: &Slot,
-        wish: &Wish,
+        related_grant: &GrantEntry,
+        request: &ResourceRequest,
         now: u64,
     ) -> Result<Grant, EndpointError> {
-        let grant = sibling.grant();
+        let grant = related_grant.grant();
         let claims = grant.claims_parameter(None);
         let endpoint = TokenEndpoint {
-            http: self.clients.named_from(grant.endpoints.side),
+            http: self.clients.client_for(grant.endpoints.zone),
             url: &grant.endpoints.token,
             client: &grant.client,
             resource: None,
-            scopes: &wish.scopes,
+            scopes: &request.scopes,
             claims: claims.as_deref(),
         };
         let Some(refresh) = &grant.tokens.refresh else {
@@ -146,67 +159,72 @@ impl Source {
         let tokens = endpoint.refresh(refresh, now).await?;
         Ok(Grant {
             key: GrantKey {
-                audience: wish.scopes.join(" "),
+                audience: request.scopes.join(" "),
                 ..grant.key
             },
-            targets: BTreeSet::from([wish.target.clone()]),
-            asked: wish.scopes.clone(),
-            repeated: wish.scopes.clone(),
+            targets: BTreeSet::from([request.target.clone()]),
+            asked: request.scopes.clone(),
+            repeated: request.scopes.clone(),
             tokens,
             ..grant
         })
     }
 
-    /// Returns what to send after an attempt to keep a grant.
-    async fn taken(
+    /// Returns the authorization after an attempt to store a grant.
+    async fn use_grant(
         &self,
         kept: &Result<(), VaultError>,
-        wish: &Wish,
-    ) -> Result<Authorization, Failure> {
+        request: &ResourceRequest,
+    ) -> Result<Authorization, GrantError> {
         if let Err(error) = kept {
-            tracing::error!(%error, "a sign-in could not be kept");
+            tracing::error!(%error, "a derived grant could not be stored");
         }
         self.refreshed.send_replace(());
-        match self.ledger.grant_for(&wish.target) {
-            Some(slot) => self.fresh(slot, &wish.server).await,
+        match self.store.grant_for(&request.target) {
+            Some(entry) => self.fresh(entry, &request.server).await,
             None => Err(self.not_signed_in()),
         }
     }
 
-    /// Another grant of the same client at the same authority that can be renewed: of `account`,
-    /// or of the only account that there is. Between several only a person can choose.
-    fn sibling(&self, wish: &Wish, account: Option<&AccountKey>) -> Option<Arc<Slot>> {
-        let is_sibling = |slot: &Arc<Slot>| {
-            slot.with_grant(|grant| {
-                grant.key.issuer == wish.issuer
-                    && grant.key.client_id == wish.client_id
+    /// Returns another grant of the same client at the same authority that can be refreshed: of
+    /// `account`, or of the only account that there is. If there are several accounts, the user
+    /// must choose.
+    fn related_grant(
+        &self,
+        request: &ResourceRequest,
+        account: Option<&AccountKey>,
+    ) -> Option<Arc<GrantEntry>> {
+        let is_related = |entry: &Arc<GrantEntry>| {
+            entry.with_grant(|grant| {
+                grant.key.issuer == request.issuer
+                    && grant.key.client_id == request.client_id
                     && account.is_none_or(|account| grant.account.key == *account)
                     && !grant.repeated.is_empty()
                     && grant.tokens.refresh.is_some()
             })
         };
-        let mut siblings = self.ledger.grants().into_iter().filter(is_sibling);
-        let first = siblings.next()?;
-        let whose = first.with_grant(|grant| grant.account.key.clone());
-        siblings
-            .all(|other| other.with_grant(|grant| grant.account.key == whose))
+        let mut related = self.store.grants().into_iter().filter(is_related);
+        let first = related.next()?;
+        let account_key = first.with_grant(|grant| grant.account.key.clone());
+        related
+            .all(|other| other.with_grant(|grant| grant.account.key == account_key))
             .then_some(first)
     }
 
-    fn not_signed_in(&self) -> Failure {
-        Failure::SignInNeeded(self.why_not_signed_in(), None)
+    fn not_signed_in(&self) -> GrantError {
+        GrantError::SignInNeeded(self.why_not_signed_in(), None)
     }
 
     fn why_not_signed_in(&self) -> SignInReason {
-        match self.ledger.is_damaged() {
+        match self.store.is_damaged() {
             true => SignInReason::Damaged,
             false => SignInReason::NotSignedIn,
         }
     }
 }
 
-impl Wish {
-    fn of(target: &Target) -> Option<Self> {
+impl ResourceRequest {
+    fn from_target(target: &Target) -> Option<Self> {
         let ServerAuth::Entra {
             authority,
             client_id,
@@ -217,7 +235,7 @@ impl Wish {
         else {
             return None;
         };
-        let scopes = entra::qualified(scopes, resource);
+        let scopes = entra::with_sign_in_scopes(scopes, resource);
         Some(Self {
             target: target.name(),
             server: target.url.clone(),
@@ -228,14 +246,14 @@ impl Wish {
     }
 }
 
-/// A refusal here says nothing of the sibling: the person has to be asked about this resource.
-fn failure(error: EndpointError) -> Failure {
-    match error.refusal() {
-        Ok(_) => Failure::SignInNeeded(SignInReason::NotSignedIn, None),
-        Err(Away {
+/// The refusal does not concern the related grant. The user must sign in for this resource.
+fn grant_error(error: EndpointError) -> GrantError {
+    match error.oauth_error() {
+        Ok(_) => GrantError::SignInNeeded(SignInReason::NotSignedIn, None),
+        Err(Unavailable {
             reason,
             retry_after,
-        }) => Failure::Unreachable {
+        }) => GrantError::Unreachable {
             reason,
             retry_after,
         },

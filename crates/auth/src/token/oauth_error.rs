@@ -1,31 +1,31 @@
-//! What the token endpoint says when it refuses, with what Entra adds.
+//! OAuth error responses, with Entra's extensions.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The body of a refusal (RFC 6749 section 5.2) and Entra's additions to it.
+/// An error response (RFC 6749 §5.2) with Entra's extensions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub(crate) struct Refusal {
+pub(crate) struct OAuthError {
     pub(crate) error: String,
     pub(crate) error_description: Option<String>,
-    /// What kind of interaction is needed.
+    /// The kind of interaction that is required.
     pub(crate) suberror: Option<String>,
-    /// The claims that the next sign-in must ask for, as JSON.
+    /// The claims that the next sign-in must request, as JSON.
     pub(crate) claims: Option<String>,
-    /// The numbers of the AADSTS codes: for help, never to branch on.
+    /// The numbers of the AADSTS codes. For texts only, never for decisions.
     #[serde(default)]
     pub(crate) error_codes: Vec<u32>,
-    /// What Entra's logs know the attempt by.
+    /// The correlation id in Entra's logs.
     correlation_id: Option<String>,
 }
 
-impl oauth2::ErrorResponse for Refusal {}
+impl oauth2::ErrorResponse for OAuthError {}
 
-impl Refusal {
-    /// Of an answer on the redirect, which has no more than these two.
-    pub(crate) fn on_redirect(error: &str, description: Option<&str>) -> Self {
+impl OAuthError {
+    /// Builds the error from the redirect parameters (RFC 6749 §4.1.2.1).
+    pub(crate) fn from_redirect(error: &str, description: Option<&str>) -> Self {
         Self {
             error: plain(error),
             error_description: description.map(plain),
@@ -33,13 +33,13 @@ impl Refusal {
         }
     }
 
-    /// The words of the server, without anything that could steer a terminal.
+    /// Returns the error description without control characters.
     pub(crate) fn description(&self) -> Option<String> {
         self.error_description.as_deref().map(plain)
     }
 
-    /// The number of Entra's error, for words and never to branch on. On the redirect it stands
-    /// in the description alone.
+    /// Returns the number of Entra's error. For texts only, never for decisions. On the redirect
+    /// only the description contains it.
     pub(crate) fn number(&self) -> Option<u32> {
         self.error_codes.first().copied().or_else(|| {
             let text = self.error_description.as_deref()?.strip_prefix("AADSTS")?;
@@ -48,7 +48,7 @@ impl Refusal {
         })
     }
 
-    /// What Entra's logs know the attempt by: the member, or else the word of the description.
+    /// Returns the correlation id in Entra's logs: the member, or else that of the description.
     pub(crate) fn correlation_id(&self) -> Option<String> {
         let named = || {
             let (_, after) = self
@@ -61,9 +61,9 @@ impl Refusal {
         Uuid::try_parse(&id).is_ok().then_some(id)
     }
 
-    /// Whether a refused grant is one that is dead. Entra refuses live ones too, until somebody
-    /// has done something or a rule lets it pass.
-    pub(crate) fn is_of_a_dead_grant(&self) -> bool {
+    /// Returns true if the grant is invalid. Entra refuses valid grants too, until the user or a
+    /// policy changes something.
+    pub(crate) fn invalidates_grant(&self) -> bool {
         const ALIVE: [&str; 7] = [
             "basic_action",
             "additional_action",
@@ -77,8 +77,8 @@ impl Refusal {
         self.error == "invalid_grant" && suberror.is_none_or(|suberror| !ALIVE.contains(&suberror))
     }
 
-    /// Whether it is the refresh token itself that is refused, whatever else was asked for.
-    pub(crate) fn is_of_the_refresh_token(&self) -> bool {
+    /// Returns true if the refresh token itself is refused, whatever else was requested.
+    pub(crate) fn invalidates_refresh_token(&self) -> bool {
         let is_named = matches!(
             self.suberror.as_deref(),
             Some("bad_token" | "token_expired")
@@ -86,13 +86,13 @@ impl Refusal {
         self.error == "invalid_grant" && is_named && self.claims.is_none()
     }
 
-    /// Whether no sign-in can change it: a rule forbids it here and now.
-    pub(crate) fn is_a_rule(&self) -> bool {
+    /// Returns true if a policy denies access, so that no sign-in can change it.
+    pub(crate) fn is_policy_denial(&self) -> bool {
         self.suberror.as_deref() == Some("message_only")
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for OAuthError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&plain(&self.error))?;
         match self.description() {
@@ -102,7 +102,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Foreign words on one line of at most 400 characters.
+/// Returns untrusted text on one line of at most 400 characters.
 pub(crate) fn plain(text: &str) -> String {
     let words = text.split(|c: char| c.is_control() || c.is_whitespace());
     let line = words.filter(|word| !word.is_empty()).collect::<Vec<_>>();
@@ -111,30 +111,33 @@ pub(crate) fn plain(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Refusal;
+    use super::OAuthError;
 
     #[test]
-    fn keeps_what_entra_adds() {
+    fn oauth_error_keeps_entra_extensions() {
         let body = r#"{"error":"invalid_grant","error_description":"AADSTS65001: The user or administrator has not consented.\r\nTrace ID: 1","error_codes":[65001],"suberror":"consent_required","claims":"{\"access_token\":{}}","timestamp":"2026-08-13 10:00:00Z"}"#;
-        let refusal: Refusal = serde_json::from_str(body).unwrap();
-        assert_eq!(refusal.suberror.as_deref(), Some("consent_required"));
-        assert_eq!(refusal.claims.as_deref(), Some(r#"{"access_token":{}}"#));
-        assert_eq!(refusal.number(), Some(65001));
-        assert!(!refusal.is_of_a_dead_grant());
-        assert!(!refusal.to_string().contains('\n'));
+        let oauth_error: OAuthError = serde_json::from_str(body).unwrap();
+        assert_eq!(oauth_error.suberror.as_deref(), Some("consent_required"));
+        assert_eq!(
+            oauth_error.claims.as_deref(),
+            Some(r#"{"access_token":{}}"#)
+        );
+        assert_eq!(oauth_error.number(), Some(65001));
+        assert!(!oauth_error.invalidates_grant());
+        assert!(!oauth_error.to_string().contains('\n'));
     }
 
     #[test]
-    fn the_number_is_found_on_the_redirect_too() {
-        let refusal = Refusal::on_redirect(
+    fn redirect_error_has_number() {
+        let oauth_error = OAuthError::from_redirect(
             "invalid_target",
             Some(
                 "AADSTS9010010: The resource parameter doesn't match. \u{1b}[31m Trace ID: x Correlation ID: 6b1c1f5e-6f0a-4a55-9c8e-0f8b6a1c2d3e Timestamp: y",
             ),
         );
-        assert_eq!(refusal.number(), Some(9_010_010));
-        let id = refusal.correlation_id();
+        assert_eq!(oauth_error.number(), Some(9_010_010));
+        let id = oauth_error.correlation_id();
         assert_eq!(id.as_deref(), Some("6b1c1f5e-6f0a-4a55-9c8e-0f8b6a1c2d3e"));
-        assert!(!refusal.to_string().contains('\u{1b}'));
+        assert!(!oauth_error.to_string().contains('\u{1b}'));
     }
 }

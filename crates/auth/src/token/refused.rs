@@ -1,7 +1,7 @@
-//! Which access tokens a server refused. No I/O.
+//! The access tokens that a server refused. No I/O.
 //!
-//! Owns: whether a token may still be sent to that server, and whether another one is worth asking
-//! for. Does not own: the token, which other servers may accept.
+//! Owns: whether a token may still be sent to that server, and whether to request another one.
+//! Does not own: the token, which other servers may accept.
 
 use super::grant::Tokens;
 use super::pause::{AFTER_REFUSAL, REFUSED_TWICE};
@@ -9,23 +9,23 @@ use super::pause::{AFTER_REFUSAL, REFUSED_TWICE};
 /// The refusals (401) of one server.
 #[derive(Default)]
 pub(crate) struct Refused {
-    /// The newest token that it refused, by its serial number.
+    /// The number of the newest refused token.
     newest: Option<u64>,
-    /// When it last refused a token that should have been good for longer.
+    /// When it last refused a token that was not about to expire.
     at: Option<u64>,
-    /// Until when no other token is asked for, because it refused two within a minute.
+    /// Until when no other token is requested, because it refused two within a minute.
     pause: Option<u64>,
 }
 
 impl Refused {
-    /// Records that the server refused this token. Returns false if that is known. A token that
-    /// ends just now says nothing about the next one.
+    /// Records that the server refused this token. Returns false if that is known. A token that is
+    /// about to expire says nothing about the next one.
     pub(crate) fn record(&mut self, serial: u64, tokens: &Tokens, now: u64) -> bool {
         if self.covers(serial) {
             return false;
         }
         self.newest = Some(serial);
-        if tokens.is_ending(now) {
+        if tokens.is_expiring(now) {
             return true;
         }
         let before = self.at.replace(now);
@@ -35,12 +35,12 @@ impl Refused {
         true
     }
 
-    /// Whether the server refused this token.
+    /// Returns true if the server refused this token.
     pub(crate) fn covers(&self, serial: u64) -> bool {
         self.newest == Some(serial)
     }
 
-    /// Whether it refused two tokens within a minute, and that was less than a minute ago.
+    /// Returns true if it refused two tokens within a minute, less than a minute ago.
     pub(crate) fn is_paused(&self, now: u64) -> bool {
         self.pause.is_some_and(|until| now < until)
     }

@@ -1,5 +1,5 @@
-//! Where requests get their `Authorization` from: look, still usable, else renew, else say that a
-//! sign-in is needed.
+//! Provides the `Authorization` of requests: returns a usable token, else refreshes it, else
+//! reports that a sign-in is needed.
 //!
 //! Invariant: a request waits for the token endpoint only if its server has no usable token.
 
@@ -12,55 +12,55 @@ use tokio_util::task::TaskTracker;
 
 use super::audience::Verdicts;
 use super::endpoint::TokenEndpoint;
-use super::grant_entry::{Failure, Look, Refresh, Settled, Slot};
-use super::grant_store::Ledger;
-use super::multi_resource::Branches;
+use super::grant_entry::{GrantEntry, GrantError, Refresh, RefreshOutcome, TokenStatus};
+use super::grant_store::GrantStore;
+use super::multi_resource::RefusedTargets;
 use crate::audience::{Approval, ConfiguredServers, ForeignScopes};
 use crate::error::{AuthorizationError, SignInReason};
-use crate::http::Clients;
+use crate::http::HttpClients;
 use crate::identity::{Authorization, IsOtherUser, Target};
 use crate::sign_in::Ports;
 use crate::vault::VaultError;
 
-/// The source of authorizations.
+/// Provides authorizations.
 #[derive(Clone)]
 pub(crate) struct Source {
-    pub(crate) clients: Clients,
+    pub(crate) clients: HttpClients,
     pub(crate) clock: Clock,
-    pub(crate) ledger: Arc<Ledger>,
-    pub(super) branches: Arc<Branches>,
-    /// The requests for tokens that are under way.
-    pub(crate) renewals: TaskTracker,
-    /// News that somebody has signed in.
+    pub(crate) store: Arc<GrantStore>,
+    pub(super) refused_targets: Arc<RefusedTargets>,
+    /// The token requests in progress.
+    pub(crate) token_requests: TaskTracker,
+    /// Notifies of sign-ins.
     pub(crate) signed_in: watch::Sender<()>,
-    /// News that a grant has got a new access token without a sign-in.
+    /// Notifies when a grant got a new access token without a sign-in.
     pub(crate) refreshed: watch::Sender<()>,
-    /// The ports that browsers are to come back to.
+    /// The callback ports of sign-ins.
     pub(crate) ports: Ports,
     /// The configured servers.
     pub(crate) servers: Arc<ConfiguredServers>,
     /// Which tokens may go to which server.
     pub(super) verdicts: Arc<Verdicts>,
-    /// What servers asked for and may not have.
+    /// The scopes that servers asked for and may not have.
     pub(crate) foreign_scopes: Arc<ForeignScopes>,
-    /// Tells whose process connects to one of them.
+    /// Checks which user's process connects to a callback port.
     pub(crate) is_other_user: IsOtherUser,
 }
 
 impl Source {
-    /// A source that has handed nothing out yet.
+    /// Creates a source without tokens.
     pub(crate) fn new(
-        clients: Clients,
+        clients: HttpClients,
         clock: Clock,
-        ledger: Arc<Ledger>,
+        store: Arc<GrantStore>,
         is_other_user: IsOtherUser,
     ) -> Self {
         Self {
             clients,
             clock,
-            ledger,
-            branches: Arc::default(),
-            renewals: TaskTracker::new(),
+            store,
+            refused_targets: Arc::default(),
+            token_requests: TaskTracker::new(),
             signed_in: watch::Sender::new(()),
             refreshed: watch::Sender::new(()),
             ports: Ports::default(),
@@ -73,13 +73,13 @@ impl Source {
 
     /// Returns a source whose vault is in memory.
     #[cfg(test)]
-    pub(crate) fn in_memory(clients: Clients) -> Self {
+    pub(crate) fn in_memory(clients: HttpClients) -> Self {
         let clock = model::ManualClock::new(std::time::SystemTime::UNIX_EPOCH);
-        let ledger = Ledger::new(crate::vault::Vault::memory());
-        Self::new(clients, clock.clock(), Arc::new(ledger), |_, _| false)
+        let store = GrantStore::new(crate::vault::Vault::memory());
+        Self::new(clients, clock.clock(), Arc::new(store), |_, _| false)
     }
 
-    /// What to send to `target` now.
+    /// Returns the authorization for `target`.
     pub(crate) async fn authorization(
         &self,
         target: &Target,
@@ -88,35 +88,35 @@ impl Source {
             .await
     }
 
-    /// What to send to `server` now, which takes the tokens of `target`: that itself, or an
-    /// endpoint of its authorization server. `name` is the target's.
+    /// Returns the authorization for `server`, which takes the tokens of `target`: the target
+    /// itself, or an endpoint of its authorization server. `name` is the target's.
     pub(crate) async fn authorization_named(
         &self,
         target: &Target,
         name: &str,
         server: &EndpointUrl,
     ) -> Result<Authorization, AuthorizationError> {
-        self.ledger.load().await?;
-        let authorization = match self.ledger.grant_for(name) {
-            Some(slot) => {
-                let issuer = slot.issuer();
-                let found = self.fresh(slot, server).await;
-                found.map_err(|failure| failure.about(target, &issuer))?
+        self.store.load().await?;
+        let authorization = match self.store.grant_for(name) {
+            Some(entry) => {
+                let issuer = entry.issuer();
+                let found = self.fresh(entry, server).await;
+                found.map_err(|error| error.for_server(target, &issuer))?
             }
-            None => self.branch_off(target).await?,
+            None => self.derive_grant(target).await?,
         };
         let issuer = authorization.account.issuer.clone();
         let checked = self.checked(target, authorization);
-        checked.map_err(|failure| failure.about(target, &issuer))
+        checked.map_err(|error| error.for_server(target, &issuer))
     }
 
-    /// Keeps what the user approved.
+    /// Stores the user's approval.
     pub(crate) async fn approve(&self, approval: &Approval) -> Result<(), VaultError> {
-        self.ledger.open().await?;
+        self.store.open().await?;
         let (source, approval) = (self.clone(), approval.clone());
         let keeping = async move {
             let kept = source
-                .ledger
+                .store
                 .change_pin(&approval.key, |pin| pin.approve(&approval));
             kept.await?;
             source.servers.bump();
@@ -129,7 +129,7 @@ impl Source {
             );
             Ok(())
         };
-        let kept = self.to_its_end(keeping).await;
+        let kept = self.run_to_completion(keeping).await;
         kept.unwrap_or_else(|error| {
             Err(VaultError::Absent {
                 reason: error.to_string(),
@@ -137,21 +137,21 @@ impl Source {
         })
     }
 
-    /// Does `work` on a task of its own, to its end: a caller that goes away must not take with it
-    /// an answer that carries the only valid tokens.
+    /// Runs `work` to completion in a task of its own. A caller that is dropped must not cancel
+    /// it, because a response may contain the only valid tokens.
     ///
     /// # Errors
     ///
-    /// Where the task broke off.
-    pub(crate) async fn to_its_end<T: Send + 'static>(
+    /// If the task panicked.
+    pub(crate) async fn run_to_completion<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, JoinError> {
-        self.renewals.spawn(work).await
+        self.token_requests.spawn(work).await
     }
 
-    /// Takes note that `server`, which takes the tokens of `target`, answered 401 to `used`, unless
-    /// there is a newer token.
+    /// Records that `server`, which takes the tokens of `target`, answered 401 to `used`. Ignores
+    /// it if there is a newer token.
     pub(crate) fn refused(
         &self,
         target: &Target,
@@ -159,85 +159,91 @@ impl Source {
         used: &Authorization,
         claims: Option<String>,
     ) {
-        if let Some(slot) = self.ledger.grant_for(&target.name()) {
-            slot.refused(server, used.serial, self.clock.unix(), claims);
+        if let Some(entry) = self.store.grant_for(&target.name()) {
+            entry.refused(server, used.serial, self.clock.unix(), claims);
         }
     }
 
-    /// A token of the grant for this server. It is there at the first poll if there is one that
-    /// the server may be sent, due or not.
+    /// Returns the token for this server. If there is a usable one, the first poll returns it,
+    /// even if it should be refreshed.
     pub(super) async fn fresh(
         &self,
-        slot: Arc<Slot>,
+        entry: Arc<GrantEntry>,
         server: &EndpointUrl,
-    ) -> Result<Authorization, Failure> {
-        match slot.look(server, self.clock.unix()) {
-            Look::Fresh(authorization) => Ok(authorization),
-            Look::Ageing(authorization) => {
-                self.refresh_beside(slot);
+    ) -> Result<Authorization, GrantError> {
+        match entry.status(server, self.clock.unix()) {
+            TokenStatus::Fresh(authorization) => Ok(authorization),
+            TokenStatus::Expiring(authorization) => {
+                self.refresh_in_background(entry);
                 Ok(authorization)
             }
-            Look::Failed(failure) => Err(failure),
-            Look::Due { attempts } => {
+            TokenStatus::Failed(error) => Err(error),
+            TokenStatus::Stale { attempts } => {
                 let (source, server) = (self.clone(), server.clone());
-                let renewal = async move { source.renew(&slot, &server, attempts).await };
-                self.to_its_end(renewal).await?
+                let refresh =
+                    async move { source.refresh_or_wait(&entry, &server, attempts).await };
+                self.run_to_completion(refresh).await?
             }
         }
     }
 
-    /// Refreshes on a task of its own, unless the token endpoint is being asked already.
-    fn refresh_beside(&self, slot: Arc<Slot>) {
-        let Ok(flight) = Arc::clone(&slot.flight).try_lock_owned() else {
+    /// Refreshes in a task of its own, unless a request to the token endpoint is in progress.
+    fn refresh_in_background(&self, entry: Arc<GrantEntry>) {
+        let Ok(refresh_lock) = Arc::clone(&entry.refresh_lock).try_lock_owned() else {
             return;
         };
         let source = self.clone();
-        self.renewals.spawn(async move {
-            let _flight = flight;
-            if let Some(refresh) = slot.refresh_beside(source.clock.unix()) {
-                source.refresh(&slot, &refresh).await;
+        self.token_requests.spawn(async move {
+            let _refreshing = refresh_lock;
+            if let Some(refresh) = entry.refresh_in_background(source.clock.unix()) {
+                source.refresh(&entry, &refresh).await;
             }
         });
     }
 
-    /// One at a time per grant; whoever waited takes the outcome of the one before.
-    async fn renew(
+    /// Refreshes one at a time per grant. A caller that waited takes the outcome of the previous
+    /// refresh.
+    async fn refresh_or_wait(
         &self,
-        slot: &Slot,
+        entry: &GrantEntry,
         server: &EndpointUrl,
         seen: u64,
-    ) -> Result<Authorization, Failure> {
-        let _flight = slot.flight.lock().await;
-        match slot.look_after(server, self.clock.unix(), seen) {
-            Look::Fresh(authorization) | Look::Ageing(authorization) => return Ok(authorization),
-            Look::Failed(failure) => return Err(failure),
-            Look::Due { .. } => {}
+    ) -> Result<Authorization, GrantError> {
+        let _refreshing = entry.refresh_lock.lock().await;
+        match entry.status_after(server, self.clock.unix(), seen) {
+            TokenStatus::Fresh(authorization) | TokenStatus::Expiring(authorization) => {
+                return Ok(authorization);
+            }
+            TokenStatus::Failed(error) => return Err(error),
+            TokenStatus::Stale { .. } => {}
         }
-        self.refresh(slot, &slot.refresh_for(server)).await;
-        match slot.look_after(server, self.clock.unix(), seen) {
-            Look::Fresh(authorization) | Look::Ageing(authorization) => Ok(authorization),
-            Look::Failed(failure) => Err(failure),
-            Look::Due { .. } => Err(Failure::Misconfigured {
-                reason: "its tokens end as soon as they are issued".to_owned(),
+        self.refresh(entry, &entry.refresh_for(server)).await;
+        match entry.status_after(server, self.clock.unix(), seen) {
+            TokenStatus::Fresh(authorization) | TokenStatus::Expiring(authorization) => {
+                Ok(authorization)
+            }
+            TokenStatus::Failed(error) => Err(error),
+            TokenStatus::Stale { .. } => Err(GrantError::Misconfigured {
+                reason: "its tokens expire as soon as they are issued".to_owned(),
                 explanation: None,
             }),
         }
     }
 
-    /// Asks the token endpoint and keeps what it says. The caller holds the grant's `flight`.
-    async fn refresh(&self, slot: &Slot, refresh: &Refresh) {
-        let settled = self.ask(slot, refresh).await;
-        self.record(slot, settled).await;
+    /// Sends the refresh and stores its outcome. The caller holds the grant's `refresh_lock`.
+    async fn refresh(&self, entry: &GrantEntry, refresh: &Refresh) {
+        let outcome = self.ask(entry, refresh).await;
+        self.record(entry, outcome).await;
     }
 
-    async fn ask(&self, slot: &Slot, asked: &Refresh) -> Settled {
-        let grant = slot.grant();
+    async fn ask(&self, entry: &GrantEntry, asked: &Refresh) -> RefreshOutcome {
+        let grant = entry.grant();
         let Some(refresh) = &grant.tokens.refresh else {
-            return Settled::Unchanged;
+            return RefreshOutcome::Unchanged;
         };
         let claims = grant.claims_parameter(asked.claims());
         let endpoint = TokenEndpoint {
-            http: self.clients.named_from(grant.endpoints.side),
+            http: self.clients.client_for(grant.endpoints.zone),
             url: &grant.endpoints.token,
             client: &grant.client,
             resource: grant.resource.as_ref(),
@@ -246,33 +252,35 @@ impl Source {
         };
         let outcome = endpoint.refresh(refresh, self.clock.unix()).await;
         if let Err(error) = &outcome {
-            tracing::info!(issuer = %grant.key.issuer, ?error, "tokens were not renewed");
+            tracing::info!(issuer = %grant.key.issuer, ?error, "tokens were not refreshed");
         }
-        slot.settle(asked, outcome, self.clock.unix())
+        entry.finish_refresh(asked, outcome, self.clock.unix())
     }
 
-    /// What cannot be written is in memory, and is written later.
-    async fn record(&self, slot: &Slot, settled: Settled) {
-        if settled == Settled::Renewed {
+    /// Tokens that cannot be written stay in memory and are written later.
+    async fn record(&self, entry: &GrantEntry, outcome: RefreshOutcome) {
+        if outcome == RefreshOutcome::Refreshed {
             self.refreshed.send_replace(());
         }
-        let kept = match settled {
-            Settled::Renewed | Settled::Revoked => self.ledger.save(slot, self.clock.unix()).await,
-            Settled::RegistrationLost => {
-                let key = slot.with_grant(|grant| grant.key.clone());
-                self.ledger
+        let kept = match outcome {
+            RefreshOutcome::Refreshed | RefreshOutcome::Revoked => {
+                self.store.save(entry, self.clock.unix()).await
+            }
+            RefreshOutcome::RegistrationLost => {
+                let key = entry.with_grant(|grant| grant.key.clone());
+                self.store
                     .forget_registration(&key.issuer, &key.client_id)
                     .await
             }
-            Settled::Unchanged => Ok(()),
+            RefreshOutcome::Unchanged => Ok(()),
         };
         if let Err(error) = kept {
-            tracing::error!(%error, "the renewed sign-in could not be stored for now");
+            tracing::error!(%error, "the refreshed tokens could not be stored for now");
         }
     }
 }
 
-impl From<JoinError> for Failure {
+impl From<JoinError> for GrantError {
     fn from(error: JoinError) -> Self {
         Self::Unreachable {
             reason: error.to_string(),
@@ -281,9 +289,9 @@ impl From<JoinError> for Failure {
     }
 }
 
-impl Failure {
-    /// The error of a server whose grant is from `issuer`.
-    pub(super) fn about(self, target: &Target, issuer: &Issuer) -> AuthorizationError {
+impl GrantError {
+    /// Converts the error for a server whose grant is from `issuer`.
+    pub(super) fn for_server(self, target: &Target, issuer: &Issuer) -> AuthorizationError {
         let server = target.url.shown().to_owned();
         match self {
             Self::SignInNeeded(reason, explanation) => AuthorizationError::SignInNeeded {

@@ -1,4 +1,4 @@
-//! Where requests about a grant go, and where they do not.
+//! Which addresses the requests of a grant may reach.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -6,11 +6,11 @@ use std::time::SystemTime;
 use model::config::ServerAuth;
 use model::{Clock, Issuer};
 
-use super::{Endpoints, Grant, GrantKey, Ledger, ObtainedBy, Tokens};
+use super::{Endpoints, Grant, GrantKey, GrantStore, ObtainedBy, Tokens};
 use crate::account::{Account, AccountKey};
-use crate::http::Side;
+use crate::http::NetworkZone;
 use crate::http::tests::{INSIDE, Net};
-use crate::identity::{Identity, IdentityOptions, Program, Target};
+use crate::identity::{ClientMetadata, Identity, IdentityOptions, Target};
 use crate::registration::Client;
 use crate::secret::{AccessToken, RefreshToken};
 use crate::vault::Vault;
@@ -24,9 +24,9 @@ pub(super) fn target() -> Target {
     }
 }
 
-/// Signed in at an authorization server on this port that is named from `side`; the access token
-/// serves, and should be renewed.
-pub(super) fn grant(target: &Target, side: Side, port: u16) -> Grant {
+/// Returns a grant of an authorization server on this port, which a server in `zone` names. The
+/// access token is valid and should be refreshed.
+pub(super) fn grant(target: &Target, zone: NetworkZone, port: u16) -> Grant {
     let at = |path: &str| format!("{ISSUER}:{port}{path}").parse().unwrap();
     Grant {
         key: GrantKey {
@@ -56,7 +56,7 @@ pub(super) fn grant(target: &Target, side: Side, port: u16) -> Grant {
             revocation: Some(at("/revoke")),
             end_session: None,
             consents: Some(at("/consents")),
-            side,
+            zone,
         },
         tokens: Tokens {
             access: AccessToken::new("access"),
@@ -69,25 +69,25 @@ pub(super) fn grant(target: &Target, side: Side, port: u16) -> Grant {
     }
 }
 
-/// What a neighbour is asked who took over the name of an authorization server, which was named
-/// from `side`: by a process that has read the sign-in from its vault.
-async fn asked_of_a_neighbour(side: Side) -> Vec<String> {
+/// Returns the requests to a private network address that the name of the authorization server
+/// resolves to after a restart. A server in `zone` had named it.
+async fn requests_to_private_address(zone: NetworkZone) -> Vec<String> {
     let net = Net::of(&[("login.example", &[INSIDE])]);
-    let neighbour = net.serve(INSIDE);
+    let private = net.serve(INSIDE);
     let target = target();
     let vault = Vault::memory();
-    let ledger = Ledger::new(vault.clone());
-    ledger
-        .keep(grant(&target, side, neighbour.port))
+    let store = GrantStore::new(vault.clone());
+    store
+        .keep(grant(&target, zone, private.port))
         .await
         .unwrap();
     let identity = Identity::new(IdentityOptions {
         http: net.clients(),
         vault,
         clock: Clock::fixed(SystemTime::UNIX_EPOCH),
-        program: Program {
+        client: ClientMetadata {
             name: "Postern".to_owned(),
-            metadata: None,
+            document_url: None,
         },
         is_other_user: |_, _| false,
     });
@@ -98,17 +98,17 @@ async fn asked_of_a_neighbour(side: Side) -> Vec<String> {
     identity.revoke_consent(&target, "id").await.unwrap_err();
     let account = identity.account_for(&target).unwrap();
     identity.sign_out(&account.key).await.unwrap_err();
-    neighbour.asked()
+    private.asked()
 }
 
 #[tokio::test]
-async fn what_a_public_authorization_server_named_leads_to_no_neighbour_later() {
-    let asked = asked_of_a_neighbour(Side::Outside).await;
+async fn public_issuer_endpoint_on_private_address_gets_no_request() {
+    let asked = requests_to_private_address(NetworkZone::Public).await;
     assert!(asked.is_empty(), "{asked:?}");
 }
 
 #[tokio::test]
-async fn what_one_inside_named_may_be_a_neighbour() {
-    let asked = asked_of_a_neighbour(Side::Inside).await;
+async fn local_issuer_endpoint_on_private_address_gets_requests() {
+    let asked = requests_to_private_address(NetworkZone::Local).await;
     assert_eq!(asked, ["/token", "/consents", "/consents/id", "/revoke"]);
 }

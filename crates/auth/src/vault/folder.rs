@@ -1,4 +1,4 @@
-//! The folder of a vault: who may enter it, and files that are there whole or not at all.
+//! The folder of a vault: its permissions, and atomic writes of files.
 
 use std::fs::{self, DirBuilder, DirEntry, File, Metadata};
 use std::io::{self, ErrorKind, Write};
@@ -10,10 +10,10 @@ use tempfile::NamedTempFile;
 use super::VaultError;
 use super::record::RecordName;
 
-/// What the names of files begin with that are not whole yet.
+/// The prefix of temporary files.
 const WRITING: &str = ".writing-";
 
-/// How old such a file is when nobody writes it any more.
+/// The age at which a temporary file is abandoned.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
 
 /// The folder of a vault.
@@ -29,12 +29,12 @@ impl Folder {
         &self.0
     }
 
-    /// Makes the folder, for its user alone.
+    /// Creates the folder, accessible for its user only.
     pub(super) fn make(&self) -> Result<(), VaultError> {
         make_private(&self.0).map_err(|error| VaultError::io(&self.0, &error))
     }
 
-    /// The records in it; none if it does not exist.
+    /// Returns the records in it. Empty if it does not exist.
     pub(super) fn records(&self) -> Result<Vec<(RecordName, PathBuf)>, VaultError> {
         let failed = |error: io::Error| VaultError::io(&self.0, &error);
         let entries = match fs::read_dir(&self.0) {
@@ -57,14 +57,14 @@ impl Folder {
         Ok(!self.records()?.is_empty())
     }
 
-    /// Puts `bytes` where the file `name` is or will be, in one step that a crash cannot halve.
+    /// Writes the file `name` atomically, even if the process crashes.
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), VaultError> {
         self.make()?;
         let path = self.0.join(name);
         replace(&self.0, &path, bytes).map_err(|error| VaultError::io(&path, &error))
     }
 
-    /// The same where nothing may be yet: what is there stays, and is an error.
+    /// Like [`write`](Self::write), but fails if the file exists.
     pub(super) fn write_new(&self, name: &str, bytes: &[u8]) -> Result<(), VaultError> {
         self.make()?;
         let path = self.0.join(name);
@@ -83,7 +83,7 @@ impl Folder {
         }
     }
 
-    /// The text of the file `name`, made with `fresh` if there is none.
+    /// Returns the text of the file `name`. Creates it with `fresh` if it does not exist.
     pub(super) fn text_or(
         &self,
         name: &str,
@@ -110,18 +110,18 @@ fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// A file with another name that has all of `bytes`, of mode 0600 from the start.
+/// Writes `bytes` to a temporary file, of mode 0600 from the start.
 fn written(folder: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     let file = tempfile::Builder::new().prefix(WRITING).tempfile_in(folder);
-    // Its own words name the file, which has another name with each try.
+    // The original error names the temporary file, whose name differs with each attempt.
     let mut file = file.map_err(|error| io::Error::from(error.kind()))?;
     file.as_file_mut().write_all(bytes)?;
     file.as_file().sync_all()?;
     Ok(file)
 }
 
-/// Removes what processes left that ended while they wrote, by the file system's own clock. What
-/// is younger may be another process's, which writes just now.
+/// Deletes temporary files of processes that ended while they wrote. Uses the clock of the file
+/// system. Newer ones may belong to a process that is writing now.
 fn clear(folder: &Path, latest: &File) {
     let age = |entry: &DirEntry| {
         let written = entry.metadata()?.modified()?;
@@ -134,7 +134,7 @@ fn clear(folder: &Path, latest: &File) {
     };
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if is_left(&entry) {
-            // The next one to write tries again.
+            // The next write tries again.
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -165,17 +165,17 @@ fn make_private(folder: &Path) -> io::Result<()> {
 
 #[cfg(not(unix))]
 fn make_private(folder: &Path) -> io::Result<()> {
-    // The user's profile is closed to others on Windows.
+    // On Windows the user's profile is closed to other users.
     DirBuilder::new().recursive(true).create(folder)
 }
 
-/// Whether nobody but the owner can do anything with it.
+/// Returns true if only the owner has access.
 #[cfg(unix)]
 pub(super) fn private(metadata: &Metadata) -> bool {
     std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o077 == 0
 }
 
-/// Whether nobody but the owner can do anything with it: left to the user's profile.
+/// Returns true if only the owner has access. The user's profile ensures that.
 #[cfg(not(unix))]
 pub(super) fn private(_metadata: &Metadata) -> bool {
     true

@@ -1,4 +1,4 @@
-//! The key that all records are sealed with, and the file it may lie in.
+//! The key that seals all records, and the file that may contain it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,8 @@ use crate::random;
 /// The length of a master key in bytes.
 pub(super) const KEY_LENGTH: usize = 32;
 
-/// The key of one installation. Clones share the bytes, which are wiped with the last of them.
+/// The key of one installation. Clones share the bytes, which are wiped when the last one is
+/// dropped.
 #[derive(Clone)]
 pub(super) struct MasterKey(Arc<Zeroizing<[u8; KEY_LENGTH]>>);
 
@@ -29,7 +30,7 @@ impl MasterKey {
         Some(Self(Arc::new(Zeroizing::new(bytes))))
     }
 
-    /// The bytes themselves, for the cipher and for where the key is kept.
+    /// Returns the bytes, for the cipher and for the key's storage.
     pub(super) fn expose(&self) -> &[u8] {
         &**self.0
     }
@@ -41,7 +42,7 @@ impl fmt::Debug for MasterKey {
     }
 }
 
-/// A key in a file beside the records.
+/// A key in a file next to the records.
 #[derive(Debug)]
 pub(super) struct KeyFile {
     folder: Folder,

@@ -1,13 +1,13 @@
-//! The key in the keychain of the operating system.
+//! The key in the system keychain.
 //!
-//! A keychain may wait for a person without end (a locked Secret Service does), so it is asked on
-//! a thread of its own, one at a time. Whoever needs the key waits for that thread up to a limit;
-//! when the person answers later, the next caller finds the key. The keychain is opened anew for
-//! each question, because a connection that broke once stays broken. Once read, the key stays in
-//! memory: a keychain locked afterwards does not stop anything.
+//! A keychain may wait endlessly for the user (a locked Secret Service does), so the request runs
+//! on a thread of its own, one at a time. Callers wait for that thread up to a timeout. If the
+//! user answers later, the next caller finds the key. Each request opens the keychain again,
+//! because a broken connection stays broken. Once read, the key stays in memory, so a keychain
+//! that is locked later does no harm.
 //!
-//! Before the key is needed, the same thread can probe whether there is a keychain at all. That makes
-//! no key, unlocks nothing and shows no prompt.
+//! Before the key is needed, the same thread can probe whether there is a keychain at all. That
+//! makes no key, unlocks nothing and shows no prompt.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -26,63 +26,63 @@ use crate::random;
 /// The service of the keychain item.
 const SERVICE: &str = "Postern";
 
-/// What a person sees of the item, where the keychain shows a label.
+/// The label of the item, if the keychain shows one.
 const LABEL: &str = "Postern: key of the token vault";
 
-/// How long a dismissed prompt is not shown again by itself.
-const AFTER_DISMISSAL: Duration = Duration::from_secs(30);
+/// How long no new prompt is shown after one was dismissed, unless the user acts.
+const RETRY_AFTER_DISMISSAL: Duration = Duration::from_secs(30);
 
-/// How long an absent keychain is not looked for again.
-const AFTER_ABSENCE: Duration = Duration::from_secs(2);
+/// How long an absent keychain is not requested again.
+const RETRY_AFTER_ABSENCE: Duration = Duration::from_secs(2);
 
-/// How long a prompt may stay open before a click may open another one, in times that a caller
-/// waits for the first.
-const GIVEN_UP: u32 = 6;
+/// How long a prompt may stay open before a user action may open another one, in multiples of the
+/// timeout.
+const RETRY_AFTER_TIMEOUTS: u32 = 6;
 
-/// How a keychain is opened.
+/// Opens a keychain.
 pub(super) type Open = dyn Fn() -> keyring_core::Result<Arc<CredentialStore>> + Send + Sync;
 
-/// How it is found out whether there is a keychain, and whether it is locked. It shows no prompt.
+/// Probes whether there is a keychain, and whether it is locked. Shows no prompt.
 pub(super) type Probe = dyn Fn() -> keyring_core::Result<Lock> + Send + Sync;
 
-/// Whether a keychain has to be unlocked before it is used.
+/// The lock state of a keychain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lock {
-    /// It does, by a person.
+    /// The user must unlock it.
     Locked,
-    /// It does not, or asks its user when it is used.
+    /// It is unlocked, or asks the user itself.
     Open,
 }
 
-/// A keychain with one item of ours.
+/// A keychain with the item of this installation.
 pub(super) struct Keychain(Arc<Shared>);
 
 struct Shared {
     folder: Folder,
     open: Box<Open>,
     probe: Box<Probe>,
-    patience: Duration,
-    question: Mutex<Question>,
-    answered: Condvar,
-    /// The key that is kept if there is none yet. Two threads may ask at once, when a person did
-    /// not find the first one's prompt: they must not keep two keys.
+    timeout: Duration,
+    request: Mutex<KeyRequest>,
+    completed: Condvar,
+    /// The key to store if there is none yet. Two threads may run at once if the user did not find
+    /// the first prompt, and must not store two keys.
     made: OnceLock<MasterKey>,
 }
 
-enum Question {
-    NotAsked,
-    /// A thread probes whether there is a keychain: the one that was started then. What was known
-    /// before stands until it has.
-    Probed {
+enum KeyRequest {
+    Idle,
+    /// A thread probes whether there is a keychain. `since` identifies it. `before` stays valid
+    /// until it has finished.
+    Probing {
         since: Instant,
         before: Option<Failure>,
     },
-    /// A thread asks: the one that was started then.
+    /// A thread requests the key. `since` identifies it.
     Pending {
         since: Instant,
         before: Option<Failure>,
     },
-    Answered(MasterKey),
+    Ready(MasterKey),
     Failed(Failure),
 }
 
@@ -92,13 +92,13 @@ struct Failure {
     error: VaultError,
 }
 
-impl Question {
-    /// What is known to be wrong, until there is an answer.
+impl KeyRequest {
+    /// Returns the last known failure, until there is a result.
     fn failure(&self) -> Option<&Failure> {
         match self {
             Self::Failed(failure) => Some(failure),
-            Self::Probed { before, .. } | Self::Pending { before, .. } => before.as_ref(),
-            Self::NotAsked | Self::Answered(_) => None,
+            Self::Probing { before, .. } | Self::Pending { before, .. } => before.as_ref(),
+            Self::Idle | Self::Ready(_) => None,
         }
     }
 }
@@ -109,8 +109,8 @@ impl Failure {
         Self { at, error }
     }
 
-    /// Whether the keychain is not to be asked again yet by itself.
-    fn rests(&self) -> bool {
+    /// Returns true if the keychain should not be requested again yet, unless the user acts.
+    fn is_resting(&self) -> bool {
         self.at.elapsed() < rest_after(&self.error)
     }
 
@@ -135,31 +135,31 @@ impl Keychain {
         folder: Folder,
         open: Box<Open>,
         probe: Box<Probe>,
-        patience: Duration,
+        timeout: Duration,
     ) -> Self {
         Self(Arc::new(Shared {
             folder,
             open,
             probe,
-            patience,
-            question: Mutex::new(Question::NotAsked),
-            answered: Condvar::new(),
+            timeout,
+            request: Mutex::new(KeyRequest::Idle),
+            completed: Condvar::new(),
             made: OnceLock::new(),
         }))
     }
 
     pub(super) fn state(&self) -> VaultState {
         let kind = VaultKind::Keychain;
-        let question = self.0.question();
-        match &*question {
-            Question::Answered(_) => VaultState::Ready { kind },
-            Question::Pending { since, .. } if since.elapsed() >= self.0.patience => {
+        let request = self.0.request();
+        match &*request {
+            KeyRequest::Ready(_) => VaultState::Ready { kind },
+            KeyRequest::Pending { since, .. } if since.elapsed() >= self.0.timeout => {
                 VaultState::Locked
             }
-            Question::NotAsked
-            | Question::Pending { .. }
-            | Question::Probed { .. }
-            | Question::Failed(_) => match question.failure() {
+            KeyRequest::Idle
+            | KeyRequest::Pending { .. }
+            | KeyRequest::Probing { .. }
+            | KeyRequest::Failed(_) => match request.failure() {
                 Some(failure) => failure.state(),
                 None => VaultState::Unopened { kind },
             },
@@ -167,188 +167,191 @@ impl Keychain {
     }
 
     /// Probes whether there is a keychain, unless more is known: that it was open, or that its key
-    /// is gone. Returns once that is known, or after the time that a caller waits for a key.
+    /// is missing. Returns when the result is known, or after the timeout.
     pub(super) fn probe(&self) {
         let begun = Instant::now();
-        let mut question = self.0.question();
-        let before = match &*question {
-            Question::NotAsked => None,
-            Question::Failed(failure) => match failure.error {
+        let mut request = self.0.request();
+        let before = match &*request {
+            KeyRequest::Idle => None,
+            KeyRequest::Failed(failure) => match failure.error {
                 VaultError::Locked | VaultError::Absent { .. } => Some(failure.clone()),
                 VaultError::KeyMissing { .. }
                 | VaultError::Damaged { .. }
                 | VaultError::Exposed { .. }
                 | VaultError::Io { .. } => return,
             },
-            Question::Probed { .. } => return self.0.wait_for_probe(question, begun),
-            Question::Pending { .. } | Question::Answered(_) => return,
+            KeyRequest::Probing { .. } => return self.0.wait_for_probe(request, begun),
+            KeyRequest::Pending { .. } | KeyRequest::Ready(_) => return,
         };
-        *question = Question::Probed {
+        *request = KeyRequest::Probing {
             since: begun,
             before,
         };
         let probing = Arc::clone(&self.0);
-        let started = on_thread(move || {
-            let found = guarded(|| (probing.probe)().map_err(judged));
+        let started = spawn_thread(move || {
+            let found = guarded(|| (probing.probe)().map_err(vault_error));
             probing.probed(begun, found);
         });
         match started {
-            Ok(()) => self.0.wait_for_probe(question, begun),
-            Err(error) => *question = Question::Failed(Failure::now(error)),
+            Ok(()) => self.0.wait_for_probe(request, begun),
+            Err(error) => *request = KeyRequest::Failed(Failure::now(error)),
         }
     }
 
-    /// The key for what a person clicked: the keychain is asked at once, even if it has just
-    /// refused or was asked long ago and never answered, and waited for anew, because the person
-    /// may be answering its prompt.
-    pub(super) fn clicked_key(&self) -> Result<MasterKey, VaultError> {
+    /// Returns the key for a user action. Requests it immediately, even if the keychain has just
+    /// refused or never answered, and waits for the full timeout, because the user may be
+    /// answering the prompt.
+    pub(super) fn key_for_user_action(&self) -> Result<MasterKey, VaultError> {
         let clicked = Instant::now();
-        self.ask(self.0.question(), Some(clicked))
+        self.ask(self.0.request(), Some(clicked))
     }
 
-    /// The key; made, if there is neither key nor record. A prompt that is open is waited for
-    /// from its beginning, so that not everybody who wants the key meanwhile waits for it anew.
+    /// Returns the key. Makes one if there is neither key nor record. The timeout counts from the
+    /// opening of the prompt, so that not every caller waits for its full length.
     pub(super) fn key(&self) -> Result<MasterKey, VaultError> {
-        self.ask(self.0.question(), None)
+        self.ask(self.0.request(), None)
     }
 
     fn ask(
         &self,
-        mut question: MutexGuard<'_, Question>,
+        mut request: MutexGuard<'_, KeyRequest>,
         clicked: Option<Instant>,
     ) -> Result<MasterKey, VaultError> {
-        let is_due = match &*question {
-            Question::NotAsked => true,
-            Question::Failed(_) | Question::Probed { .. } => {
-                clicked.is_some() || question.failure().is_none_or(|failure| !failure.rests())
+        let must_ask = match &*request {
+            KeyRequest::Idle => true,
+            KeyRequest::Failed(_) | KeyRequest::Probing { .. } => {
+                clicked.is_some()
+                    || request
+                        .failure()
+                        .is_none_or(|failure| !failure.is_resting())
             }
-            Question::Pending { since, .. } => {
-                clicked.is_some() && since.elapsed() > self.0.patience * GIVEN_UP
+            KeyRequest::Pending { since, .. } => {
+                clicked.is_some() && since.elapsed() > self.0.timeout * RETRY_AFTER_TIMEOUTS
             }
-            Question::Answered(_) => false,
+            KeyRequest::Ready(_) => false,
         };
-        if is_due {
+        if must_ask {
             let since = Instant::now();
-            let before = question.failure().cloned();
-            *question = Question::Pending { since, before };
-            ask(&self.0, since, &mut question);
+            let before = request.failure().cloned();
+            *request = KeyRequest::Pending { since, before };
+            ask(&self.0, since, &mut request);
         }
-        self.0.wait(question, clicked)
+        self.0.wait(request, clicked)
     }
 }
 
 impl Shared {
-    fn question(&self) -> MutexGuard<'_, Question> {
-        self.question.lock().unwrap_or_else(PoisonError::into_inner)
+    fn request(&self) -> MutexGuard<'_, KeyRequest> {
+        self.request.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the answer, from then on or else from the question on.
+    /// Waits for the result. The timeout counts from `from`, else from the start of the request.
     fn wait(
         &self,
-        mut question: MutexGuard<'_, Question>,
+        mut request: MutexGuard<'_, KeyRequest>,
         from: Option<Instant>,
     ) -> Result<MasterKey, VaultError> {
         loop {
-            let left = match &*question {
-                Question::Answered(key) => return Ok(key.clone()),
-                Question::NotAsked | Question::Probed { .. } | Question::Failed(_) => {
-                    let error = question.failure().map(|failure| failure.error.clone());
+            let left = match &*request {
+                KeyRequest::Ready(key) => return Ok(key.clone()),
+                KeyRequest::Idle | KeyRequest::Probing { .. } | KeyRequest::Failed(_) => {
+                    let error = request.failure().map(|failure| failure.error.clone());
                     return Err(error.unwrap_or(VaultError::Locked));
                 }
-                Question::Pending { since, .. } => self
-                    .patience
+                KeyRequest::Pending { since, .. } => self
+                    .timeout
                     .saturating_sub(from.unwrap_or(*since).elapsed()),
             };
             if left.is_zero() {
                 return Err(VaultError::Locked);
             }
-            (question, _) = self
-                .answered
-                .wait_timeout(question, left)
+            (request, _) = self
+                .completed
+                .wait_timeout(request, left)
                 .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// Takes the answer of the thread that was started at `asked`: a key from whichever brings it
-    /// first, a failure from the latest alone.
-    fn answer(&self, asked: Instant, answer: Result<MasterKey, VaultError>) {
-        let mut question = self.question();
-        match (&*question, answer) {
-            (Question::Answered(_), _) => return,
-            (_, Ok(key)) => *question = Question::Answered(key),
-            (Question::Pending { since, .. }, Err(error)) if *since == asked => {
-                *question = Question::Failed(Failure::now(error));
+    /// Records the result of the thread that started at `asked`. A key counts from any thread, a
+    /// failure only from the latest.
+    fn complete(&self, asked: Instant, result: Result<MasterKey, VaultError>) {
+        let mut request = self.request();
+        match (&*request, result) {
+            (KeyRequest::Ready(_), _) => return,
+            (_, Ok(key)) => *request = KeyRequest::Ready(key),
+            (KeyRequest::Pending { since, .. }, Err(error)) if *since == asked => {
+                *request = KeyRequest::Failed(Failure::now(error));
             }
             (
-                Question::NotAsked
-                | Question::Probed { .. }
-                | Question::Pending { .. }
-                | Question::Failed(_),
+                KeyRequest::Idle
+                | KeyRequest::Probing { .. }
+                | KeyRequest::Pending { .. }
+                | KeyRequest::Failed(_),
                 Err(error),
-            ) => tracing::debug!(%error, "a question to the keychain that was given up failed"),
+            ) => tracing::debug!(%error, "an abandoned request to the keychain failed"),
         }
-        drop(question);
-        self.answered.notify_all();
+        drop(request);
+        self.completed.notify_all();
     }
 
-    fn wait_for_probe(&self, mut question: MutexGuard<'_, Question>, from: Instant) {
-        while matches!(*question, Question::Probed { .. }) {
-            let left = self.patience.saturating_sub(from.elapsed());
+    fn wait_for_probe(&self, mut request: MutexGuard<'_, KeyRequest>, from: Instant) {
+        while matches!(*request, KeyRequest::Probing { .. }) {
+            let left = self.timeout.saturating_sub(from.elapsed());
             if left.is_zero() {
                 return;
             }
-            (question, _) = self
-                .answered
-                .wait_timeout(question, left)
+            (request, _) = self
+                .completed
+                .wait_timeout(request, left)
                 .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// Takes what the thread found that was started at `since` to probe. If the key was asked for
-    /// meanwhile, that tells more.
+    /// Records the result of the probe that started at `since`. A request for the key that started
+    /// meanwhile takes precedence.
     fn probed(&self, since: Instant, found: Result<Lock, VaultError>) {
-        let mut question = self.question();
-        let before = match &mut *question {
-            Question::Probed { since: at, before } if *at == since => before.take(),
-            Question::NotAsked
-            | Question::Probed { .. }
-            | Question::Pending { .. }
-            | Question::Answered(_)
-            | Question::Failed(_) => return,
+        let mut request = self.request();
+        let before = match &mut *request {
+            KeyRequest::Probing { since: at, before } if *at == since => before.take(),
+            KeyRequest::Idle
+            | KeyRequest::Probing { .. }
+            | KeyRequest::Pending { .. }
+            | KeyRequest::Ready(_)
+            | KeyRequest::Failed(_) => return,
         };
         let error = match found {
             Ok(Lock::Open) => None,
             Ok(Lock::Locked) => Some(VaultError::Locked),
             Err(error) => Some(error),
         };
-        // It rests from what was known first, not from each probe.
+        // The pause counts from the first such failure, not from each probe.
         let same = before.filter(|before| Some(&before.error) == error.as_ref());
-        *question = match error {
-            None => Question::NotAsked,
-            Some(error) => Question::Failed(same.unwrap_or_else(|| Failure::now(error))),
+        *request = match error {
+            None => KeyRequest::Idle,
+            Some(error) => KeyRequest::Failed(same.unwrap_or_else(|| Failure::now(error))),
         };
-        drop(question);
-        self.answered.notify_all();
+        drop(request);
+        self.completed.notify_all();
     }
 }
 
 fn rest_after(error: &VaultError) -> Duration {
     if *error == VaultError::Locked {
-        AFTER_DISMISSAL
+        RETRY_AFTER_DISMISSAL
     } else {
-        AFTER_ABSENCE
+        RETRY_AFTER_ABSENCE
     }
 }
 
-fn ask(shared: &Arc<Shared>, since: Instant, question: &mut Question) {
+fn ask(shared: &Arc<Shared>, since: Instant, request: &mut KeyRequest) {
     let asking = Arc::clone(shared);
-    let started = on_thread(move || asking.answer(since, guarded(|| fetch(&asking))));
+    let started = spawn_thread(move || asking.complete(since, guarded(|| fetch(&asking))));
     if let Err(error) = started {
-        *question = Question::Failed(Failure::now(error));
+        *request = KeyRequest::Failed(Failure::now(error));
     }
 }
 
-fn on_thread(work: impl FnOnce() + Send + 'static) -> Result<(), VaultError> {
+fn spawn_thread(work: impl FnOnce() + Send + 'static) -> Result<(), VaultError> {
     let thread = std::thread::Builder::new().name("keychain".to_owned());
     let started = thread.spawn(work).map_err(|error| VaultError::Absent {
         reason: error.to_string(),
@@ -356,7 +359,7 @@ fn on_thread(work: impl FnOnce() + Send + 'static) -> Result<(), VaultError> {
     started.map(drop)
 }
 
-/// What a library of the system answers; that it panicked is an answer too.
+/// Calls a system library. Converts a panic to an error.
 fn guarded<T>(ask: impl FnOnce() -> Result<T, VaultError>) -> Result<T, VaultError> {
     catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|_| {
         Err(VaultError::Absent {
@@ -366,8 +369,8 @@ fn guarded<T>(ask: impl FnOnce() -> Result<T, VaultError>) -> Result<T, VaultErr
 }
 
 fn fetch(shared: &Shared) -> Result<MasterKey, VaultError> {
-    let store = (shared.open)().map_err(refusal)?;
-    let entry = entry(&*store, &installation(&shared.folder)?).map_err(refusal)?;
+    let store = (shared.open)().map_err(refused_error)?;
+    let entry = entry(&*store, &installation(&shared.folder)?).map_err(refused_error)?;
     match entry.get_secret() {
         Ok(bytes) => known(&shared.folder, bytes),
         Err(Error::NoEntry) if shared.folder.has_records()? => Err(VaultError::KeyMissing {
@@ -378,12 +381,12 @@ fn fetch(shared: &Shared) -> Result<MasterKey, VaultError> {
             let key = shared.made.get_or_init(MasterKey::random);
             make(&shared.folder, &entry, key)
         }
-        Err(error) => Err(refusal(error)),
+        Err(error) => Err(refused_error(error)),
     }
 }
 
-/// The name of this installation's item, so that two installations of one user do not share or
-/// overwrite a key.
+/// Returns the name of this installation's item, so that two installations of one user do not
+/// share or overwrite a key.
 fn installation(folder: &Folder) -> Result<String, VaultError> {
     folder.text_or("installation", || {
         if folder.has_records()? {
@@ -398,22 +401,22 @@ fn installation(folder: &Folder) -> Result<String, VaultError> {
 }
 
 fn entry(store: &CredentialStore, installation: &str) -> keyring_core::Result<Entry> {
-    // The tokens stay on this machine: Windows need not take their key along to others.
+    // The tokens stay on this machine, so Windows must not roam their key.
     let modifier = if cfg!(windows) {
         ("persistence", "Local")
     } else {
         ("label", LABEL)
     };
-    // Only some keychains have labels; the others refuse the attribute.
+    // Some keychains have no labels and refuse the attribute.
     store
         .build(SERVICE, installation, Some(&HashMap::from([modifier])))
         .or_else(|_| store.build(SERVICE, installation, None))
 }
 
 fn make(folder: &Folder, entry: &Entry, key: &MasterKey) -> Result<MasterKey, VaultError> {
-    entry.set_secret(key.expose()).map_err(refusal)?;
-    // What the keychain gives back counts: it may have dropped or changed what it was given.
-    known(folder, entry.get_secret().map_err(refusal)?)
+    entry.set_secret(key.expose()).map_err(refused_error)?;
+    // Reads the key back: the keychain may have dropped or changed it.
+    known(folder, entry.get_secret().map_err(refused_error)?)
 }
 
 fn known(folder: &Folder, bytes: Vec<u8>) -> Result<MasterKey, VaultError> {
@@ -423,36 +426,36 @@ fn known(folder: &Folder, bytes: Vec<u8>) -> Result<MasterKey, VaultError> {
     })
 }
 
-fn refusal(error: Error) -> VaultError {
+fn refused_error(error: Error) -> VaultError {
     let words = error.to_string();
-    let judged = judged(error);
-    if judged != VaultError::Locked {
-        tracing::info!(error = words, "the keychain refuses");
+    let vault_error = vault_error(error);
+    if vault_error != VaultError::Locked {
+        tracing::info!(error = words, "the keychain refused the request");
     }
-    judged
+    vault_error
 }
 
-fn judged(error: Error) -> VaultError {
+fn vault_error(error: Error) -> VaultError {
     match error {
-        Error::NoStorageAccess(cause) if waits_for_a_person(&*cause) => VaultError::Locked,
+        Error::NoStorageAccess(cause) if waits_for_user(&*cause) => VaultError::Locked,
         other => VaultError::Absent {
-            reason: in_words(&other),
+            reason: describe(&other),
         },
     }
 }
 
-/// What a person can do something with. The system's own words are for the log.
-fn in_words(error: &Error) -> String {
+/// Describes an error that the user can solve. The system's own text is only logged.
+fn describe(error: &Error) -> String {
     match error {
-        Error::PlatformFailure(_) => "the system has none that answers".to_owned(),
-        Error::NoStorageAccess(_) => "the system gives no access to it".to_owned(),
+        Error::PlatformFailure(_) => "the system has no keychain that answers".to_owned(),
+        Error::NoStorageAccess(_) => "the system denies access to it".to_owned(),
         other => other.to_string(),
     }
 }
 
-/// Whether access failed because someone did not unlock the keychain. The Secret Service reports
-/// a missing default collection the same way; it is told apart by its words alone.
-fn waits_for_a_person(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+/// Returns true if access failed because the user did not unlock the keychain. The Secret Service
+/// reports a missing default collection in the same way, and only its text differs.
+fn waits_for_user(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     !cfg!(windows) && !cause.to_string().contains("result not returned")
 }
 
@@ -462,15 +465,15 @@ impl fmt::Debug for Keychain {
     }
 }
 
-/// Whether this system has a keychain. The Secret Service is started if it can be; a new key would
-/// go to its default collection.
+/// Probes the keychain of this system. Starts the Secret Service if possible. A new key would go
+/// to its default collection.
 #[cfg(all(unix, not(target_os = "macos")))]
 pub(super) fn system_probe() -> keyring_core::Result<Lock> {
     use secret_service::EncryptionType;
     use secret_service::blocking::SecretService;
 
     let failed = |error| Error::PlatformFailure(Box::new(error));
-    // Nothing secret is said.
+    // No secret is sent.
     let service = SecretService::connect(EncryptionType::Plain).map_err(failed)?;
     let collection = service
         .get_default_collection()
@@ -484,25 +487,25 @@ pub(super) fn system_probe() -> keyring_core::Result<Lock> {
     })
 }
 
-/// Whether this system has a keychain. It is part of the system, and asks its user when it is used.
+/// Probes the keychain of this system, which is always there and asks the user itself.
 #[cfg(any(windows, target_os = "macos"))]
 pub(super) fn system_probe() -> keyring_core::Result<Lock> {
     Ok(Lock::Open)
 }
 
-/// The keychain of this system.
+/// Opens the keychain of this system.
 #[cfg(all(unix, not(target_os = "macos")))]
 pub(super) fn system_store() -> keyring_core::Result<Arc<CredentialStore>> {
     Ok(zbus_secret_service_keyring_store::Store::new()?)
 }
 
-/// The keychain of this system.
+/// Opens the keychain of this system.
 #[cfg(target_os = "macos")]
 pub(super) fn system_store() -> keyring_core::Result<Arc<CredentialStore>> {
     Ok(apple_native_keyring_store::keychain::Store::new()?)
 }
 
-/// The keychain of this system.
+/// Opens the keychain of this system.
 #[cfg(windows)]
 pub(super) fn system_store() -> keyring_core::Result<Arc<CredentialStore>> {
     Ok(windows_native_keyring_store::Store::new()?)

@@ -1,16 +1,16 @@
-//! Sealed records on disk, and the key they are sealed with.
+//! Sealed records on disk, and the key that seals them.
 //!
-//! Owns: one file per record, sealed with AES-256-GCM; one 32-byte key per installation, in the
-//! keychain of the operating system or, where the user chose so, in a file of mode 0600.
-//! Does not own: what is in a record.
+//! Owns: one file per record, sealed with AES-256-GCM, and one 32-byte key per installation, in
+//! the system keychain or, if the user chose so, in a file of mode 0600.
+//! Does not own: the content of records.
 //!
 //! Invariants:
-//! - nothing is written unsealed, not even for a moment (temporary files hold sealed bytes);
-//! - a record opens only under its own name, kind and format version;
-//! - no key is ever made while a sealed record exists: that would lose the record in silence;
-//! - every wait for the keychain has an end.
+//! - nothing is written unsealed, not even temporary files;
+//! - a record opens only with its own name, kind and format version;
+//! - no key is made while a sealed record exists, because that would silently lose the record;
+//! - every wait for the keychain has a timeout.
 //!
-//! All calls block; async callers use `spawn_blocking`.
+//! All calls block. Async callers use `spawn_blocking`.
 
 mod folder;
 mod key;
@@ -34,81 +34,81 @@ use keychain::{Keychain, Lock};
 pub(crate) use record::{RecordKind, RecordName};
 
 /// How long the keychain may take to answer before it counts as locked.
-const PATIENCE: Duration = Duration::from_secs(10);
+const KEYCHAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where tokens are kept. Clones share one vault.
+/// The store for tokens. Clones share one vault.
 #[derive(Clone, Debug)]
-pub struct Vault(Arc<Guard>);
+pub struct Vault(Arc<Storage>);
 
 #[derive(Debug)]
-enum Guard {
+enum Storage {
     Keychain(Folder, Keychain),
     File(Folder, KeyFile),
     Memory(Mutex<BTreeMap<RecordName, Plain>>),
 }
 
-/// The content of a record, wiped when dropped.
+/// The content of a record. Wiped on drop.
 pub(crate) type Plain = Zeroizing<Vec<u8>>;
 
-/// All that a vault holds.
+/// The content of a vault.
 #[derive(Default)]
 pub(crate) struct Contents {
     pub(crate) records: Vec<(RecordName, Plain)>,
-    /// Files that look like records and do not open.
+    /// Files that are named like records and cannot be opened.
     pub(crate) damaged: Vec<PathBuf>,
 }
 
-/// What guards a vault.
+/// Where the key of a vault is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VaultKind {
-    /// The keychain of the operating system holds the key.
+    /// The system keychain holds the key.
     Keychain,
     /// A file that only the user can read holds the key.
     File,
-    /// Nothing outlives the process.
+    /// Everything is lost when the process ends.
     Memory,
 }
 
-/// Whether a vault can be used, as far as is known.
+/// Whether a vault is usable, as far as is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VaultState {
-    /// Its key was not needed so far.
+    /// The key was not needed so far.
     Unopened {
-        /// What guards it.
+        /// Where the key is.
         kind: VaultKind,
     },
     /// Open.
     Ready {
-        /// What guards it.
+        /// Where the key is.
         kind: VaultKind,
     },
     /// The keychain waits for the user to unlock it.
     Locked,
-    /// There is no keychain, or the key is not in it.
+    /// There is no keychain, or it does not have the key.
     Absent {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// It could not be written, because the disk is full for example: what is newest is in memory
-    /// alone.
+    /// The vault could not be written, for example because the disk is full. The newest tokens are
+    /// only in memory.
     Behind(Unsaved),
 }
 
-/// What could not be written to the vault so far.
+/// The tokens that could not be written to the vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsaved {
-    /// Whose tokens it is, as the accounts are shown.
+    /// The names of their accounts.
     pub accounts: Vec<String>,
     /// Since when, in seconds since 1970.
     pub since: u64,
-    /// Why.
+    /// The reason.
     pub error: VaultError,
 }
 
-/// Why a vault cannot be used.
+/// Why a vault is not usable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VaultError {
-    /// The keychain waits for the user.
+    /// The keychain waits for the user to unlock it.
     #[error("the keychain is locked; hint: unlock it and try again")]
     Locked,
     /// There is no keychain.
@@ -116,21 +116,21 @@ pub enum VaultError {
         "the keychain cannot be used: {reason}; hint: start one (a Secret Service such as gnome-keyring on Linux), or choose a key file: `POSTERN_VAULT=file postern bridge --replace --detach`"
     )]
     Absent {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// There are sealed records, and the key they were sealed with is gone.
+    /// There are sealed records, but their key is missing.
     #[error(
-        "the key of the vault {} is gone: {reason}; hint: bring it back, or delete that folder and sign in again",
+        "the vault key for {} is missing: {reason}; hint: restore it, or delete that folder and sign in again",
         folder.display()
     )]
     KeyMissing {
         /// The folder.
         folder: PathBuf,
-        /// Where the key was looked for.
+        /// Where the key was expected.
         reason: String,
     },
-    /// A record was changed or damaged.
+    /// A record was modified or damaged.
     #[error(
         "the record {} is damaged or was changed; hint: delete it and sign in again",
         path.display()
@@ -139,13 +139,13 @@ pub enum VaultError {
         /// The file.
         path: PathBuf,
     },
-    /// The key file can be read by others.
+    /// Other users can read the key file.
     #[error("others can read the key file {}; hint: chmod 600 {}", path.display(), path.display())]
     Exposed {
         /// The file.
         path: PathBuf,
     },
-    /// The disk or the system refused.
+    /// The disk or the system reported an error.
     #[error(
         "the vault at {} cannot be used: {reason}; hint: check the disk and who may write there",
         path.display()
@@ -153,7 +153,7 @@ pub enum VaultError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         reason: String,
     },
 }
@@ -168,90 +168,92 @@ impl VaultError {
 }
 
 impl Vault {
-    /// A vault in the folder `dir` (made when needed, mode 0700) whose key lies in the system's
-    /// keychain: service `Postern`, user the installation id kept in `dir`. Touches nothing yet.
+    /// Creates a vault in the folder `dir` (created on demand, mode 0700) with its key in the
+    /// system keychain: service `Postern`, user the installation id from `dir`. Does not access
+    /// either yet.
     #[must_use]
     pub fn keychain(dir: &Path) -> Self {
         Self::guarded(
             dir,
             keychain::system_store,
             keychain::system_probe,
-            PATIENCE,
+            KEYCHAIN_TIMEOUT,
         )
     }
 
-    /// As [`Vault::keychain`], with a keychain of the caller's: `open` is called anew each time
-    /// the key is asked for, on a thread of its own, and may take `patience` to be answered.
+    /// Like [`Vault::keychain`], with another keychain. `open` opens it for each request of the
+    /// key, on a thread of its own, and may take up to `timeout`.
     #[must_use]
-    pub fn keychain_of(
+    pub fn with_keychain(
         dir: &Path,
         open: impl Fn() -> keyring_core::Result<Arc<CredentialStore>> + Send + Sync + 'static,
-        patience: Duration,
+        timeout: Duration,
     ) -> Self {
         let open = Arc::new(open);
         let probed = Arc::clone(&open);
         let probe = move || probed().map(|_| Lock::Open);
-        Self::guarded(dir, move || open(), probe, patience)
+        Self::guarded(dir, move || open(), probe, timeout)
     }
 
     fn guarded(
         dir: &Path,
         open: impl Fn() -> keyring_core::Result<Arc<CredentialStore>> + Send + Sync + 'static,
         probe: impl Fn() -> keyring_core::Result<Lock> + Send + Sync + 'static,
-        patience: Duration,
+        timeout: Duration,
     ) -> Self {
         let folder = Folder::new(dir);
-        let keychain = Keychain::new(folder.clone(), Box::new(open), Box::new(probe), patience);
-        Self(Arc::new(Guard::Keychain(folder, keychain)))
+        let keychain = Keychain::new(folder.clone(), Box::new(open), Box::new(probe), timeout);
+        Self(Arc::new(Storage::Keychain(folder, keychain)))
     }
 
-    /// A vault in the folder `dir` whose key lies in the file `key` there, mode 0600: as safe as
-    /// the user's files are, and no safer. Touches nothing yet.
+    /// Creates a vault in the folder `dir` with its key in the file `key` there, mode 0600: as
+    /// safe as the user's files. Does not access it yet.
     #[must_use]
     pub fn file(dir: &Path) -> Self {
         let folder = Folder::new(dir);
         let key = KeyFile::new(folder.clone());
-        Self(Arc::new(Guard::File(folder, key)))
+        Self(Arc::new(Storage::File(folder, key)))
     }
 
-    /// A vault that is gone with the process.
+    /// Creates a vault in memory.
     #[must_use]
     pub fn memory() -> Self {
-        Self(Arc::new(Guard::Memory(Mutex::default())))
+        Self(Arc::new(Storage::Memory(Mutex::default())))
     }
 
-    /// Whether it can be used, as far as is known. Asks nobody and never waits.
+    /// Returns whether it is usable, as far as is known. Never waits.
     #[must_use]
     pub fn state(&self) -> VaultState {
         match &*self.0 {
-            Guard::Keychain(_, keychain) => keychain.state(),
-            Guard::File(_, key) => key.state(),
-            Guard::Memory(_) => VaultState::Ready {
+            Storage::Keychain(_, keychain) => keychain.state(),
+            Storage::File(_, key) => key.state(),
+            Storage::Memory(_) => VaultState::Ready {
                 kind: VaultKind::Memory,
             },
         }
     }
 
-    /// Finds out whether there is a keychain, for [`state`](Self::state), and waits for that. It
-    /// makes no key, unlocks nothing and shows no prompt. It does nothing where no keychain is used.
+    /// Probes whether there is a keychain, for [`state`](Self::state), and waits for the result.
+    /// It makes no key, unlocks nothing and shows no prompt. Does nothing if the vault uses no
+    /// keychain.
     pub(crate) fn probe(&self) {
-        if let Guard::Keychain(_, keychain) = &*self.0 {
+        if let Storage::Keychain(_, keychain) = &*self.0 {
             keychain.probe();
         }
     }
 
-    /// Makes sure that records can be written, making the key if there is none yet. Asks the
-    /// keychain again even if it has just refused: for what a person clicked.
+    /// Makes sure that records can be written. Makes the key if there is none yet. Asks the
+    /// keychain again even if it has just refused, because a user action calls this.
     pub(crate) fn open(&self) -> Result<(), VaultError> {
-        if let Guard::Keychain(_, keychain) = &*self.0 {
-            return keychain.clicked_key().map(drop);
+        if let Storage::Keychain(_, keychain) = &*self.0 {
+            return keychain.key_for_user_action().map(drop);
         }
         self.key().map(drop)
     }
 
-    /// All records. The key is asked for only if there are any.
+    /// Reads all records. Requests the key only if there are any.
     pub(crate) fn read_all(&self) -> Result<Contents, VaultError> {
-        if let Guard::Memory(records) = &*self.0 {
+        if let Storage::Memory(records) = &*self.0 {
             let records = records.lock().unwrap_or_else(PoisonError::into_inner);
             return Ok(Contents {
                 records: records.clone().into_iter().collect(),
@@ -274,7 +276,7 @@ impl Vault {
         Ok(contents)
     }
 
-    /// Writes a record, whole or not at all.
+    /// Writes a record atomically.
     pub(crate) fn write(&self, name: &RecordName, plain: &Plain) -> Result<(), VaultError> {
         let Some(folder) = self.folder() else {
             self.memory_mut(|records| records.insert(name.clone(), plain.clone()));
@@ -284,7 +286,7 @@ impl Vault {
         folder.write(&name.file_name(), &sealed)
     }
 
-    /// Removes a record, if it is there.
+    /// Deletes a record, if it exists.
     pub(crate) fn remove(&self, name: &RecordName) -> Result<(), VaultError> {
         match self.folder() {
             Some(folder) => folder.remove(&name.file_name()),
@@ -297,21 +299,21 @@ impl Vault {
 
     fn folder(&self) -> Option<&Folder> {
         match &*self.0 {
-            Guard::Keychain(folder, _) | Guard::File(folder, _) => Some(folder),
-            Guard::Memory(_) => None,
+            Storage::Keychain(folder, _) | Storage::File(folder, _) => Some(folder),
+            Storage::Memory(_) => None,
         }
     }
 
     fn key(&self) -> Result<MasterKey, VaultError> {
         match &*self.0 {
-            Guard::Keychain(_, keychain) => keychain.key(),
-            Guard::File(_, key) => key.key(),
-            Guard::Memory(_) => Ok(MasterKey::random()),
+            Storage::Keychain(_, keychain) => keychain.key(),
+            Storage::File(_, key) => key.key(),
+            Storage::Memory(_) => Ok(MasterKey::random()),
         }
     }
 
     fn memory_mut<T>(&self, change: impl FnOnce(&mut BTreeMap<RecordName, Plain>) -> T) {
-        if let Guard::Memory(records) = &*self.0 {
+        if let Storage::Memory(records) = &*self.0 {
             change(&mut records.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }

@@ -1,25 +1,25 @@
-//! What a record is called.
+//! The names of records.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-/// The name of a record: its kind, and a digest of what it is about, so that a folder listing
-/// tells nobody where the user signs in.
+/// The name of a record: its kind, and a digest of its subject, so that a folder listing does not
+/// reveal where the user signs in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RecordName {
     pub(crate) kind: RecordKind,
     digest: String,
 }
 
-/// What a record holds.
+/// The kind of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RecordKind {
     /// The tokens of one account at one authorization server for one resource.
     Grant,
-    /// How this installation is known to one authorization server.
+    /// The client registration of this installation at one authorization server.
     Registration,
-    /// A secret that a person stored by name.
+    /// A secret that the user stored by name.
     Secret,
     /// The resource that the user approved for one server, and the audience of its tokens.
     Approval,
@@ -28,7 +28,7 @@ pub(crate) enum RecordKind {
 const SUFFIX: &str = ".sealed";
 
 impl RecordName {
-    /// The record of this kind about `subject`: parts that together are its identity.
+    /// Creates the name of the record about `subject`, whose parts together identify it.
     pub(crate) fn new(kind: RecordKind, subject: &[&str]) -> Self {
         let mut bytes = Vec::new();
         for part in subject {
@@ -44,7 +44,7 @@ impl RecordName {
         format!("{}-{}{SUFFIX}", self.kind.word(), self.digest)
     }
 
-    /// The name back from a file's; `None` if the file is not a record.
+    /// Parses the name of a file. Returns `None` if the file is not a record.
     pub(crate) fn from_file_name(file: &str) -> Option<Self> {
         let (word, digest) = file.strip_suffix(SUFFIX)?.split_once('-')?;
         let kind = RecordKind::from_word(word)?;

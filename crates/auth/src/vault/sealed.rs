@@ -1,8 +1,8 @@
 //! The format of a sealed record.
 //!
-//! `POSTERN` and a version byte, a random 12-byte nonce, then the content sealed with
-//! AES-256-GCM. The version and the record's name are authenticated with it, so that one
-//! record's file does not open in place of another's.
+//! `POSTERN` and a version byte, a random 12-byte nonce, then the content sealed with AES-256-GCM.
+//! The version and the record's name are authenticated too, so that a file cannot replace that of
+//! another record.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use zeroize::Zeroizing;
@@ -15,7 +15,7 @@ const HEADER: &[u8; 8] = b"POSTERN\x01";
 
 /// Seals `plain` as the record `name`.
 pub(super) fn seal(key: &MasterKey, name: &RecordName, plain: &Plain) -> Vec<u8> {
-    // Room for the tag beforehand: growing would leave a copy of the plain text behind.
+    // Reserves space for the tag, because growing would leave a copy of the plain text behind.
     let mut body = Vec::with_capacity(plain.len() + AES_256_GCM.tag_len());
     body.extend_from_slice(plain);
     let nonce = cipher(key)
@@ -24,7 +24,7 @@ pub(super) fn seal(key: &MasterKey, name: &RecordName, plain: &Plain) -> Vec<u8>
     [HEADER.as_slice(), nonce.as_ref(), &body].concat()
 }
 
-/// Opens the record `name`; `None` if it was changed, or sealed under another name or key.
+/// Opens the record `name`. Returns `None` if it was modified, or sealed with another name or key.
 pub(super) fn open(key: &MasterKey, name: &RecordName, bytes: &[u8]) -> Option<Plain> {
     let (nonce, body) = bytes.strip_prefix(HEADER)?.split_at_checked(NONCE_LEN)?;
     let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;

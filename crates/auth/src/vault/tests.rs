@@ -1,4 +1,4 @@
-//! What the vault promises, on real files and with keychains that behave badly.
+//! The vault with real files, and with keychains that fail or block.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use super::{RecordKind, RecordName, Vault, VaultError, VaultKind, VaultState};
 
 const SECRET: &[u8] = b"a refresh token that must not be seen";
-const PATIENT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn grant(subject: &str) -> RecordName {
     RecordName::new(RecordKind::Grant, &[subject])
@@ -42,15 +42,15 @@ fn files(dir: &Path) -> Vec<std::path::PathBuf> {
 
 fn keychain(dir: &Path, store: &Arc<mock::Store>) -> Vault {
     let store = Arc::clone(store);
-    Vault::keychain_of(
+    Vault::with_keychain(
         dir,
         move || Ok(store.clone() as Arc<CredentialStore>),
-        PATIENT,
+        TIMEOUT,
     )
 }
 
 #[test]
-fn a_record_comes_back_in_another_process_and_only_whole() {
+fn record_survives_restart() {
     let dir = TempDir::new().unwrap();
     let store = mock::Store::new().unwrap();
     for open in [
@@ -68,7 +68,7 @@ fn a_record_comes_back_in_another_process_and_only_whole() {
 }
 
 #[test]
-fn nothing_readable_lies_on_disk() {
+fn vault_files_contain_no_plain_text() {
     let dir = TempDir::new().unwrap();
     let store = mock::Store::new().unwrap();
     put(
@@ -92,7 +92,7 @@ fn nothing_readable_lies_on_disk() {
 
 #[cfg(unix)]
 #[test]
-fn only_the_user_can_read_it() {
+fn vault_files_are_private() {
     use std::os::unix::fs::PermissionsExt;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let home = TempDir::new().unwrap();
@@ -110,7 +110,7 @@ fn only_the_user_can_read_it() {
 }
 
 #[test]
-fn every_flipped_bit_is_noticed_and_no_other_record_suffers() {
+fn flipped_bit_damages_only_its_record() {
     let dir = TempDir::new().unwrap();
     let vault = Vault::file(dir.path());
     put(&vault, &grant("one"));
@@ -130,7 +130,7 @@ fn every_flipped_bit_is_noticed_and_no_other_record_suffers() {
 }
 
 #[test]
-fn one_record_does_not_stand_in_for_another() {
+fn record_does_not_open_under_another_name() {
     let dir = TempDir::new().unwrap();
     let vault = Vault::file(dir.path());
     put(&vault, &grant("mine"));
@@ -145,7 +145,7 @@ fn one_record_does_not_stand_in_for_another() {
 }
 
 #[test]
-fn no_new_key_is_made_while_records_exist() {
+fn no_key_is_made_while_records_exist() {
     let dir = TempDir::new().unwrap();
     let gone = |vault: Vault| {
         assert!(matches!(
@@ -174,9 +174,9 @@ fn no_new_key_is_made_while_records_exist() {
 }
 
 #[test]
-fn an_empty_vault_asks_for_no_key() {
+fn empty_vault_needs_no_key() {
     let dir = TempDir::new().unwrap();
-    let vault = Vault::keychain_of(dir.path(), || panic!("asked"), PATIENT);
+    let vault = Vault::with_keychain(dir.path(), || panic!("asked"), TIMEOUT);
     assert!(vault.read_all().unwrap().records.is_empty());
     let kind = VaultKind::Keychain;
     assert_eq!(vault.state(), VaultState::Unopened { kind });
@@ -187,22 +187,22 @@ fn an_empty_vault_asks_for_no_key() {
 }
 
 #[test]
-fn an_absent_keychain_is_found_when_it_comes() {
+fn absent_keychain_is_found_later() {
     let dir = TempDir::new().unwrap();
     let store = mock::Store::new().unwrap();
     let answers = Mutex::new(vec![
         Ok(store as Arc<CredentialStore>),
         Err(Error::PlatformFailure("the bus is not there".into())),
     ]);
-    let vault = Vault::keychain_of(
+    let vault = Vault::with_keychain(
         dir.path(),
         move || answers.lock().unwrap().pop().expect("asked once more"),
-        PATIENT,
+        TIMEOUT,
     );
     let refused = vault.open().unwrap_err();
     let refused = refused.to_string();
     assert!(
-        refused.contains("none that answers") && !refused.contains("the bus is not there"),
+        refused.contains("no keychain that answers") && !refused.contains("the bus is not there"),
         "{refused}"
     );
     assert!(matches!(vault.state(), VaultState::Absent { .. }));
@@ -222,14 +222,14 @@ fn probe_finds_absence_and_recovery_without_key() {
         absent(),
         absent(),
     ]);
-    let vault = Vault::keychain_of(
+    let vault = Vault::with_keychain(
         dir.path(),
         move || answers.lock().unwrap().pop().expect("asked once more"),
-        PATIENT,
+        TIMEOUT,
     );
     for _ in 0..2 {
         vault.probe();
-        let reason = "the system has none that answers".to_owned();
+        let reason = "the system has no keychain that answers".to_owned();
         assert_eq!(vault.state(), VaultState::Absent { reason });
     }
     vault.probe();
@@ -245,17 +245,17 @@ fn probe_finds_absence_and_recovery_without_key() {
 }
 
 #[test]
-fn probe_that_gets_no_answer_holds_up_no_sign_in() {
+fn hanging_probe_does_not_block_sign_in() {
     let dir = TempDir::new().unwrap();
     let store = mock::Store::new().unwrap();
     let (answer, answers) = channel::<()>();
     let answers = Mutex::new(Some(answers));
-    let vault = Vault::keychain_of(
+    let vault = Vault::with_keychain(
         dir.path(),
         move || {
             let first = answers.lock().unwrap().take();
             if let Some(first) = first {
-                // Until the test ends.
+                // Blocks until the test ends.
                 let _ = first.recv();
             }
             Ok(store.clone() as Arc<CredentialStore>)
@@ -275,16 +275,16 @@ fn probe_that_gets_no_answer_holds_up_no_sign_in() {
 // The Credential Manager shows no prompt.
 #[cfg(not(windows))]
 #[test]
-fn probe_keeps_dismissed_prompt_at_rest() {
+fn probe_keeps_pause_after_dismissed_prompt() {
     let dir = TempDir::new().unwrap();
     let (asked, questions) = channel();
-    let vault = Vault::keychain_of(
+    let vault = Vault::with_keychain(
         dir.path(),
         move || {
             asked.send(()).unwrap();
             Err(Error::NoStorageAccess("SS error: prompt dismissed".into()))
         },
-        PATIENT,
+        TIMEOUT,
     );
     assert_eq!(vault.open(), Err(VaultError::Locked));
     vault.probe();
@@ -295,19 +295,19 @@ fn probe_keeps_dismissed_prompt_at_rest() {
     assert_eq!(questions.try_iter().count(), 0, "it rests still");
 }
 
-// The Credential Manager asks nobody.
+// The Credential Manager shows no prompt.
 #[cfg(not(windows))]
 #[test]
-fn a_dismissed_prompt_is_not_repeated_by_itself() {
+fn dismissed_prompt_is_not_repeated() {
     let dir = TempDir::new().unwrap();
     let (asked, questions) = channel();
-    let vault = Vault::keychain_of(
+    let vault = Vault::with_keychain(
         dir.path(),
         move || {
             asked.send(()).unwrap();
             Err(Error::NoStorageAccess("SS error: prompt dismissed".into()))
         },
-        PATIENT,
+        TIMEOUT,
     );
     let refused = vault.open().unwrap_err().to_string();
     assert_eq!(
@@ -321,7 +321,7 @@ fn a_dismissed_prompt_is_not_repeated_by_itself() {
     assert_eq!(questions.try_iter().count(), 1, "a click asks again");
 }
 
-/// A keychain that answers only when it is told to.
+/// A keychain that answers only when the test says so.
 struct Locked {
     inner: Arc<mock::Store>,
     gate: Mutex<Receiver<()>>,
@@ -351,22 +351,22 @@ impl CredentialStoreApi for Locked {
     }
 }
 
-fn locked(dir: &Path, patience: Duration) -> (Vault, Sender<()>) {
+fn locked(dir: &Path, timeout: Duration) -> (Vault, Sender<()>) {
     let (unlock, gate) = channel();
     let store = Arc::new(Locked {
         inner: mock::Store::new().unwrap(),
         gate: Mutex::new(gate),
     });
-    let vault = Vault::keychain_of(
+    let vault = Vault::with_keychain(
         dir,
         move || Ok(store.clone() as Arc<CredentialStore>),
-        patience,
+        timeout,
     );
     (vault, unlock)
 }
 
 #[test]
-fn a_locked_keychain_does_not_hang_its_callers() {
+fn locked_keychain_times_out() {
     let dir = TempDir::new().unwrap();
     let (vault, unlock) = locked(dir.path(), Duration::from_millis(20));
     assert_eq!(vault.open(), Err(VaultError::Locked));
@@ -380,7 +380,7 @@ fn a_locked_keychain_does_not_hang_its_callers() {
 }
 
 #[test]
-fn a_click_waits_for_a_person_who_is_answering() {
+fn user_action_waits_full_timeout() {
     let dir = TempDir::new().unwrap();
     let (vault, unlock) = locked(dir.path(), Duration::from_secs(2));
     assert_eq!(vault.open(), Err(VaultError::Locked));
@@ -394,9 +394,9 @@ fn a_click_waits_for_a_person_who_is_answering() {
 }
 
 #[test]
-fn everybody_who_waits_gets_the_one_answer() {
+fn concurrent_opens_share_one_keychain_prompt() {
     let dir = TempDir::new().unwrap();
-    let (vault, unlock) = locked(dir.path(), PATIENT);
+    let (vault, unlock) = locked(dir.path(), TIMEOUT);
     std::thread::scope(|scope| {
         let waiting: Vec<_> = (0..8).map(|_| scope.spawn(|| vault.open())).collect();
         unlock.send(()).unwrap();
@@ -406,7 +406,7 @@ fn everybody_who_waits_gets_the_one_answer() {
     });
 }
 
-/// A keychain that asks a person before it keeps something.
+/// A keychain that asks the user before it stores something.
 struct Asking {
     kept: Mutex<Vec<Vec<u8>>>,
     asked: Sender<()>,
@@ -469,10 +469,10 @@ impl CredentialApi for Item {
     }
 }
 
-/// A vault whose keychain asks; what it asks, and who answers.
+/// Returns a vault whose keychain asks the user, its prompts, and the user's answers.
 fn asking(
     dir: &Path,
-    patience: Duration,
+    timeout: Duration,
 ) -> (
     Vault,
     Arc<Asking>,
@@ -489,7 +489,7 @@ fn asking(
     let store = Arc::new(Item(Arc::clone(&asking)));
     let open = move || Ok(store.clone() as Arc<CredentialStore>);
     (
-        Vault::keychain_of(dir, open, patience),
+        Vault::with_keychain(dir, open, timeout),
         asking,
         prompts,
         agree,
@@ -497,12 +497,12 @@ fn asking(
 }
 
 #[test]
-fn two_prompts_for_the_first_key_make_one_key() {
+fn two_prompts_for_first_key_make_one_key() {
     let dir = TempDir::new().unwrap();
     let (vault, asking, prompts, agree) = asking(dir.path(), Duration::from_millis(5));
     assert_eq!(vault.open(), Err(VaultError::Locked));
-    prompts.recv_timeout(PATIENT).unwrap();
-    // The person does not find the prompt, and clicks until there is another one.
+    prompts.recv_timeout(TIMEOUT).unwrap();
+    // The user does not find the prompt, and clicks until there is another one.
     while prompts.try_recv().is_err() {
         assert_eq!(vault.open(), Err(VaultError::Locked));
         std::thread::yield_now();
@@ -524,7 +524,7 @@ fn two_prompts_for_the_first_key_make_one_key() {
 }
 
 #[test]
-fn what_a_killed_process_left_is_cleared_away_and_what_another_writes_is_not() {
+fn only_abandoned_temporary_files_are_deleted() {
     let dir = TempDir::new().unwrap();
     let vault = Vault::file(dir.path());
     put(&vault, &grant("one"));
@@ -544,16 +544,16 @@ fn what_a_killed_process_left_is_cleared_away_and_what_another_writes_is_not() {
 }
 
 #[test]
-fn a_keychain_that_goes_away_while_it_is_asked_is_absent_and_loses_nothing() {
+fn keychain_lost_during_request_is_absent() {
     let dir = TempDir::new().unwrap();
-    let (vault, asking, prompts, agree) = asking(dir.path(), PATIENT);
+    let (vault, asking, prompts, agree) = asking(dir.path(), TIMEOUT);
     agree
         .send(Err(Error::PlatformFailure("the bus is gone".into())))
         .unwrap();
     let refused = vault.open().unwrap_err().to_string();
     assert_eq!(
         refused,
-        "the keychain cannot be used: the system has none that answers; hint: start one (a Secret \
+        "the keychain cannot be used: the system has no keychain that answers; hint: start one (a Secret \
          Service such as gnome-keyring on Linux), or choose a key file: `POSTERN_VAULT=file postern \
          bridge --replace --detach`"
     );
@@ -570,7 +570,7 @@ fn a_keychain_that_goes_away_while_it_is_asked_is_absent_and_loses_nothing() {
 }
 
 #[test]
-fn a_keychain_that_goes_away_later_stops_nobody_who_has_the_key() {
+fn keychain_lost_later_keeps_vault_usable() {
     let dir = TempDir::new().unwrap();
     let store = mock::Store::new().unwrap();
     let gone = Arc::new(AtomicBool::new(false));
@@ -580,7 +580,7 @@ fn a_keychain_that_goes_away_later_stops_nobody_who_has_the_key() {
             true => Err(Error::PlatformFailure("the bus is gone".into())),
             false => Ok(store.clone() as Arc<CredentialStore>),
         };
-        Vault::keychain_of(dir.path(), open, PATIENT)
+        Vault::with_keychain(dir.path(), open, TIMEOUT)
     };
     let vault = open();
     put(&vault, &grant("one"));
@@ -598,9 +598,9 @@ fn a_keychain_that_goes_away_later_stops_nobody_who_has_the_key() {
 }
 
 #[test]
-fn a_slow_keychain_is_waited_for_as_long_as_was_said_and_no_longer() {
+fn slow_keychain_times_out() {
     let dir = TempDir::new().unwrap();
-    let (vault, unlock) = locked(dir.path(), PATIENT);
+    let (vault, unlock) = locked(dir.path(), TIMEOUT);
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| vault.open());
         while !matches!(vault.state(), VaultState::Unopened { .. }) || asking.is_finished() {
@@ -611,11 +611,11 @@ fn a_slow_keychain_is_waited_for_as_long_as_was_said_and_no_longer() {
     });
 
     let dir = TempDir::new().unwrap();
-    let patience = Duration::from_millis(50);
-    let (vault, _unlock) = locked(dir.path(), patience);
+    let timeout = Duration::from_millis(50);
+    let (vault, _unlock) = locked(dir.path(), timeout);
     let begun = Instant::now();
     let refused = vault.open().unwrap_err();
-    assert!(begun.elapsed() >= patience);
+    assert!(begun.elapsed() >= timeout);
     assert_eq!(
         refused.to_string(),
         "the keychain is locked; hint: unlock it and try again"
@@ -623,16 +623,16 @@ fn a_slow_keychain_is_waited_for_as_long_as_was_said_and_no_longer() {
     assert_eq!(
         vault.open(),
         Err(VaultError::Locked),
-        "nor does anybody wait after that"
+        "later callers do not wait"
     );
 }
 
 #[test]
-fn tokens_too_large_for_a_keychain_entry_are_kept_and_the_entry_has_32_bytes() {
-    // Windows takes 2,560 bytes, and a token set of Entra may have several times that.
+fn large_tokens_are_stored_outside_keychain() {
+    // Windows accepts 2,560 bytes, and a token set of Entra may have several times that.
     let large = vec![b'x'; 64 * 1024];
     let dir = TempDir::new().unwrap();
-    let (vault, asking, _prompts, agree) = asking(dir.path(), PATIENT);
+    let (vault, asking, _prompts, agree) = asking(dir.path(), TIMEOUT);
     agree.send(Ok(())).unwrap();
     vault
         .write(&grant("one"), &Zeroizing::new(large.clone()))

@@ -1,11 +1,11 @@
-//! What somebody hostile may try: a server, its authorization server, a page in the browser, a
-//! program on this machine.
+//! Attacks by a server, its authorization server, a page in the browser, and a program on this
+//! machine.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use auth::{Aspect, ConfiguredServer, SignInError, Target};
+use auth::{CheckKind, ConfiguredServer, SignInError, Target};
 use model::Issuer;
 use model::config::ServerAuth;
 use serde_json::json;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::authority::TENANT;
-use super::fixture::{Desk, browse, client, redirect_uri};
+use super::fixture::{Fixture, browse, client, redirect_uri};
 
 fn state(url: &Url) -> String {
     let pair = url.query_pairs().find(|(name, _)| name == "state");
@@ -26,25 +26,26 @@ async fn status(request: reqwest::RequestBuilder) -> u16 {
     request.send().await.unwrap().status().as_u16()
 }
 
-/// The callback with this query.
+/// Returns the callback with this query.
 fn with(callback: &Url, query: &str) -> Url {
     let mut address = callback.clone();
     address.set_query(Some(query));
     address
 }
 
-/// How a server answers that means no good.
+/// How a hostile server answers.
 #[derive(Clone)]
 enum Answer {
     /// With a redirect.
     Redirect(String),
-    /// Without end.
+    /// With an endless body.
     Endless,
-    /// With a byte each second.
+    /// With one byte per second.
     Slow,
 }
 
-/// A server that answers everything like this; where it is, and how often it was asked.
+/// Starts a server that answers all requests like this. Returns its URL and the number of
+/// requests.
 async fn hostile(answer: Answer) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
@@ -78,17 +79,18 @@ async fn reply(mut stream: TcpStream, answer: Answer) {
     }
 }
 
-/// A desk whose server names this authorization server.
-async fn desk_with(issuer: &str) -> Desk {
-    let desk = Desk::new().await;
+/// Returns a fixture whose server names this authorization server.
+async fn desk_with(issuer: &str) -> Fixture {
+    let fixture = Fixture::new().await;
     let issuers = json!([issuer]);
-    desk.authority
+    fixture
+        .authority
         .set(|b| b.resource["authorization_servers"] = issuers);
-    desk
+    fixture
 }
 
 #[tokio::test]
-async fn an_authorization_url_that_is_no_web_address_gets_nowhere() {
+async fn authorization_url_must_be_http() {
     for hostile in [
         "file:///etc/passwd",
         "javascript:alert(1)",
@@ -101,11 +103,12 @@ async fn an_authorization_url_that_is_no_web_address_gets_nowhere() {
         "http://far.example/authorize",
         "",
     ] {
-        let desk = Desk::new().await;
-        desk.authority
+        let fixture = Fixture::new().await;
+        fixture
+            .authority
             .set(|b| b.metadata["authorization_endpoint"] = json!(hostile));
-        let target = desk.target();
-        let outcome = desk.begin(&target).await.err();
+        let target = fixture.target();
+        let outcome = fixture.begin(&target).await.err();
         assert!(
             matches!(outcome, Some(SignInError::Insecure { .. })),
             "{hostile}: {outcome:?}"
@@ -114,18 +117,19 @@ async fn an_authorization_url_that_is_no_web_address_gets_nowhere() {
 }
 
 #[tokio::test]
-async fn shell_metacharacters_in_an_authorization_url_stay_in_its_query() {
-    let desk = Desk::new().await;
+async fn shell_metacharacters_stay_in_url_query() {
+    let fixture = Fixture::new().await;
     let hostile = format!(
         "{}/authorize?a=$(touch x)&b=`id`&c=\"; rm -rf ~ |%26%26 %s 'x'",
-        desk.authority.origin
+        fixture.authority.origin
     );
-    desk.authority
+    fixture
+        .authority
         .set(|b| b.metadata["authorization_endpoint"] = json!(hostile));
-    let target = desk.target();
-    let flow = desk.begin(&target).await.unwrap();
+    let target = fixture.target();
+    let flow = fixture.begin(&target).await.unwrap();
     let url = flow.url().as_str();
-    assert!(url.starts_with(&desk.authority.origin), "{url}");
+    assert!(url.starts_with(&fixture.authority.origin), "{url}");
     assert!(
         !url.contains([' ', '"', '\'', '`', '$', '|', ';', '<', '>', '(', ')', '#']),
         "{url}"
@@ -133,11 +137,11 @@ async fn shell_metacharacters_in_an_authorization_url_stay_in_its_query() {
 }
 
 #[tokio::test]
-async fn metadata_that_redirects_is_not_followed() {
+async fn metadata_redirect_is_not_followed() {
     let (hidden, found) = hostile(Answer::Endless).await;
     let (issuer, asked) = hostile(Answer::Redirect(format!("{hidden}/metadata"))).await;
-    let desk = desk_with(&issuer).await;
-    let outcome = desk.sign_in(&desk.target()).await;
+    let fixture = desk_with(&issuer).await;
+    let outcome = fixture.sign_in(&fixture.target()).await;
     assert!(
         matches!(outcome, Err(SignInError::Malformed { .. })),
         "{outcome:?}"
@@ -147,10 +151,10 @@ async fn metadata_that_redirects_is_not_followed() {
 }
 
 #[tokio::test]
-async fn endless_metadata_is_cut_off() {
+async fn endless_metadata_is_rejected() {
     let (issuer, asked) = hostile(Answer::Endless).await;
-    let desk = desk_with(&issuer).await;
-    let outcome = desk.sign_in(&desk.target()).await;
+    let fixture = desk_with(&issuer).await;
+    let outcome = fixture.sign_in(&fixture.target()).await;
     let Err(SignInError::Unreachable { reason, .. }) = outcome else {
         panic!("{outcome:?}");
     };
@@ -159,12 +163,12 @@ async fn endless_metadata_is_cut_off() {
 }
 
 #[tokio::test]
-async fn slow_metadata_is_given_up_soon() {
+async fn slow_metadata_times_out() {
     let (issuer, _) = hostile(Answer::Slow).await;
-    let desk = desk_with(&issuer).await;
+    let fixture = desk_with(&issuer).await;
     tokio::time::pause();
     let begun = Instant::now();
-    let outcome = desk.sign_in(&desk.target()).await;
+    let outcome = fixture.sign_in(&fixture.target()).await;
     assert!(
         matches!(outcome, Err(SignInError::Unreachable { .. })),
         "{outcome:?}"
@@ -173,20 +177,21 @@ async fn slow_metadata_is_given_up_soon() {
 }
 
 #[tokio::test]
-async fn many_slow_authorization_servers_are_given_up_together() {
+async fn slow_authorization_servers_share_one_timeout() {
     let (issuer, _) = hostile(Answer::Slow).await;
-    let desk = desk_with(&issuer).await;
+    let fixture = desk_with(&issuer).await;
     let issuers = json!([
         issuer,
         format!("{issuer}/a"),
         format!("{issuer}/b"),
         format!("{issuer}/c")
     ]);
-    desk.authority
+    fixture
+        .authority
         .set(|b| b.resource["authorization_servers"] = issuers);
     tokio::time::pause();
     let begun = Instant::now();
-    let outcome = desk.sign_in(&desk.target()).await;
+    let outcome = fixture.sign_in(&fixture.target()).await;
     let Err(SignInError::Unreachable { reason, .. }) = outcome else {
         panic!("{outcome:?}");
     };
@@ -195,20 +200,20 @@ async fn many_slow_authorization_servers_are_given_up_together() {
 }
 
 #[tokio::test]
-async fn a_mix_up_of_authorization_servers_is_seen_by_iss_or_its_absence() {
-    let desk = Desk::new().await;
-    let target = desk.target();
-    let origin = desk.authority.origin.clone();
+async fn mix_up_with_missing_or_wrong_iss_is_rejected() {
+    let fixture = Fixture::new().await;
+    let target = fixture.target();
+    let origin = fixture.authority.origin.clone();
     for issuer in [
         None,
         Some(format!("{origin}/")),
         Some("https://evil.example".to_owned()),
         Some(String::new()),
     ] {
-        desk.authority.set(|b| b.issuer.clone_from(&issuer));
+        fixture.authority.set(|b| b.issuer.clone_from(&issuer));
         for error in [None, Some(("access_denied", "no"))] {
-            desk.authority.set(|b| b.error = error);
-            let outcome = desk.sign_in(&target).await;
+            fixture.authority.set(|b| b.error = error);
+            let outcome = fixture.sign_in(&target).await;
             assert!(
                 matches!(outcome, Err(SignInError::Insecure { .. })),
                 "{issuer:?} {outcome:?}"
@@ -216,27 +221,27 @@ async fn a_mix_up_of_authorization_servers_is_seen_by_iss_or_its_absence() {
         }
     }
     assert!(
-        desk.authority.asked("token").is_empty(),
+        fixture.authority.asked("token").is_empty(),
         "no code was redeemed"
     );
 
-    // Not promised, so it may be left out; if it is there it has to be right.
-    desk.authority.set(|b| {
+    // It is not promised, so it may be missing. If it is there it must be right.
+    fixture.authority.set(|b| {
         b.error = None;
         b.metadata["authorization_response_iss_parameter_supported"] = json!(false);
         b.issuer = Some("https://evil.example".to_owned());
     });
-    let outcome = desk.sign_in(&target).await;
+    let outcome = fixture.sign_in(&target).await;
     assert!(matches!(outcome, Err(SignInError::Insecure { .. })));
-    desk.authority.set(|b| b.issuer = None);
-    desk.sign_in(&target).await.unwrap();
+    fixture.authority.set(|b| b.issuer = None);
+    fixture.sign_in(&target).await.unwrap();
 }
 
-/// What a sign-in ends with that names `hostile` metadata, where the client is known to an honest
+/// Returns the error of a sign-in with changed metadata, while the client is known to an honest
 /// authorization server too.
 async fn mixed_up(change: impl FnOnce(&mut super::authority::Behaviour, &str)) -> SignInError {
-    let desk = Desk::new().await;
-    let honest = Desk::new().await;
+    let fixture = Fixture::new().await;
+    let honest = Fixture::new().await;
     let at = |url: String, auth: ServerAuth| Target {
         url: url.parse().unwrap(),
         auth,
@@ -253,13 +258,13 @@ async fn mixed_up(change: impl FnOnce(&mut super::authority::Behaviour, &str)) -
         name: "honest".to_owned(),
         target: at(format!("{origin}/mcp"), client(Some(&origin))),
     };
-    desk.identity.set_servers(vec![server]);
-    desk.authority.set(|b| change(b, &origin));
-    let target = at(format!("{}/mcp", desk.authority.origin), client(None));
+    fixture.identity.set_servers(vec![server]);
+    fixture.authority.set(|b| change(b, &origin));
+    let target = at(format!("{}/mcp", fixture.authority.origin), client(None));
     let challenge = Some("Bearer");
-    let identity = &desk.identity;
+    let identity = &fixture.identity;
     let ended = match identity.start_device_sign_in(&target, challenge).await {
-        Err(SignInError::NoDeviceCode { .. }) => desk.begin(&target).await.err(),
+        Err(SignInError::NoDeviceCode { .. }) => fixture.begin(&target).await.err(),
         ended => ended.err(),
     };
     assert!(honest.authority.asked("authorize").is_empty());
@@ -267,7 +272,7 @@ async fn mixed_up(change: impl FnOnce(&mut super::authority::Behaviour, &str)) -
 }
 
 #[tokio::test]
-async fn endpoint_of_another_issuer_refuses_the_sign_in() {
+async fn endpoint_of_another_issuer_is_rejected() {
     const ENTRA: &str = "https://login.microsoftonline.com/common/oauth2/v2.0";
     for endpoint in [
         "authorization_endpoint",
@@ -290,7 +295,7 @@ async fn endpoint_of_another_issuer_refuses_the_sign_in() {
 }
 
 #[tokio::test]
-async fn device_code_of_another_issuer_is_not_shown() {
+async fn device_page_of_another_issuer_is_rejected() {
     let refused = mixed_up(|b, _| {
         let issuer = b.metadata["issuer"].as_str().unwrap().to_owned();
         b.metadata["device_authorization_endpoint"] =
@@ -302,46 +307,51 @@ async fn device_code_of_another_issuer_is_not_shown() {
 }
 
 #[tokio::test]
-async fn endpoint_elsewhere_that_belongs_to_no_other_issuer_is_taken() {
-    let desk = Desk::new().await;
-    let other = Desk::new().await;
+async fn endpoint_on_unknown_origin_is_accepted() {
+    let fixture = Fixture::new().await;
+    let other = Fixture::new().await;
     let token = format!("{}/token", other.authority.origin);
-    desk.authority
+    fixture
+        .authority
         .set(|b| b.metadata["token_endpoint"] = json!(token));
-    desk.begin(&desk.target()).await.unwrap();
-    let findings = desk.identity.examine(&desk.target(), None).await;
-    let discovery = findings.iter().find(|one| one.aspect == Aspect::Discovery);
+    fixture.begin(&fixture.target()).await.unwrap();
+    let findings = fixture.identity.diagnose(&fixture.target(), None).await;
+    let discovery = findings.iter().find(|one| one.kind == CheckKind::Discovery);
     let what = &discovery.expect("a finding").what;
     let elsewhere = format!("its token endpoint is at {}", other.authority.origin);
     assert!(what.contains(&elsewhere), "{what}");
 }
 
 #[tokio::test]
-async fn claim_to_the_origin_counts_only_if_the_origin_confirms_it() {
-    let desk = Desk::new().await;
-    let origin = desk.authority.origin.clone();
-    desk.authority.set(|b| {
+async fn claim_to_origin_needs_confirmation() {
+    let fixture = Fixture::new().await;
+    let origin = fixture.authority.origin.clone();
+    fixture.authority.set(|b| {
         b.resource["resource"] = json!(origin);
         b.confirms_origin = false;
     });
-    let refused = desk.begin(&desk.target()).await.err().expect("a refusal");
+    let refused = fixture
+        .begin(&fixture.target())
+        .await
+        .err()
+        .expect("a refusal");
     assert!(matches!(refused, SignInError::Insecure { .. }), "{refused}");
-    assert!(desk.authority.asked("register").is_empty());
-    desk.authority.set(|b| b.confirms_origin = true);
-    desk.sign_in(&desk.target()).await.unwrap();
-    assert_eq!(desk.authority.asked("authorize")[0]["resource"], origin);
+    assert!(fixture.authority.asked("register").is_empty());
+    fixture.authority.set(|b| b.confirms_origin = true);
+    fixture.sign_in(&fixture.target()).await.unwrap();
+    assert_eq!(fixture.authority.asked("authorize")[0]["resource"], origin);
 }
 
 #[tokio::test]
-async fn response_on_path_of_another_redirect_uri_is_not_taken() {
-    let desk = Desk::new().await;
-    let entra = desk.entra_usual();
-    desk.authority.set(|b| {
+async fn response_on_wrong_path_is_rejected() {
+    let fixture = Fixture::new().await;
+    let entra = fixture.entra_usual();
+    fixture.authority.set(|b| {
         b.issuer = None;
         b.metadata["authorization_response_iss_parameter_supported"] = json!(false);
     });
-    for (target, other) in [(desk.target(), "/"), (entra, "/callback")] {
-        let flow = desk.begin(&target).await.unwrap();
+    for (target, other) in [(fixture.target(), "/"), (entra, "/callback")] {
+        let flow = fixture.begin(&target).await.unwrap();
         let page = flow.url().clone();
         let mut elsewhere = redirect_uri(&page);
         elsewhere.set_path(other);
@@ -353,16 +363,16 @@ async fn response_on_path_of_another_redirect_uri_is_not_taken() {
         let (ended, _) = tokio::join!(flow.finish(), browser);
         ended.unwrap();
     }
-    let codes = desk.authority.grants("authorization_code");
+    let codes = fixture.authority.grants("authorization_code");
     assert!(codes.iter().all(|redeemed| redeemed["code"] != "c"));
 }
 
 #[tokio::test]
-async fn login_hint_goes_to_the_issuer_of_the_account_only() {
-    let desk = Desk::new().await;
-    let other = Desk::new().await;
-    let target = desk.target();
-    for authority in [&desk.authority, &other.authority] {
+async fn login_hint_goes_to_account_issuer_only() {
+    let fixture = Fixture::new().await;
+    let other = Fixture::new().await;
+    let target = fixture.target();
+    for authority in [&fixture.authority, &other.authority] {
         let issuer = format!("{}/{TENANT}/v2.0", authority.origin);
         authority.set(|b| {
             b.entra["code_challenge_methods_supported"] = json!(["S256"]);
@@ -373,25 +383,26 @@ async fn login_hint_goes_to_the_issuer_of_the_account_only() {
         });
     }
     let hint = async || {
-        let flow = desk.begin(&target).await.unwrap();
+        let flow = fixture.begin(&target).await.unwrap();
         let mut query = flow.url().query_pairs();
         query
             .find(|(name, _)| name == "login_hint")
             .map(|(_, hint)| hint.into_owned())
     };
-    desk.sign_in(&target).await.unwrap();
+    fixture.sign_in(&target).await.unwrap();
     assert_eq!(hint().await.as_deref(), Some("alice@contoso.example"));
     let issuer = json!([format!("{}/{TENANT}/v2.0", other.authority.origin)]);
-    desk.authority
+    fixture
+        .authority
         .set(|b| b.resource["authorization_servers"] = issuer);
     assert_eq!(hint().await, None);
 }
 
 #[tokio::test]
-async fn a_callback_with_a_foreign_state_or_from_a_foreign_host_changes_nothing() {
-    let desk = Desk::new().await;
-    let target = desk.target();
-    let flow = desk.begin(&target).await.unwrap();
+async fn callback_with_wrong_state_or_host_is_ignored() {
+    let fixture = Fixture::new().await;
+    let target = fixture.target();
+    let flow = fixture.begin(&target).await.unwrap();
     let url = flow.url().clone();
     let callback = redirect_uri(&url);
     let finish = tokio::spawn(flow.finish());
@@ -433,19 +444,19 @@ async fn a_callback_with_a_foreign_state_or_from_a_foreign_host_changes_nothing(
     ] {
         assert_eq!(status(request).await, expected);
     }
-    assert!(desk.authority.asked("token").is_empty());
+    assert!(fixture.authority.asked("token").is_empty());
     assert!(browse(&url).await.text.contains("You are signed in"));
     finish.await.unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn a_callback_that_comes_twice_counts_once() {
-    let desk = Desk::new().await;
-    let target = desk.target();
-    let flow = desk.begin(&target).await.unwrap();
+async fn duplicate_callback_counts_once() {
+    let fixture = Fixture::new().await;
+    let target = fixture.target();
+    let flow = fixture.begin(&target).await.unwrap();
     let url = flow.url().clone();
     let finish = tokio::spawn(flow.finish());
-    // As the authorization server has it, taken along on the way to the browser.
+    // Takes the authorization response on its way to the browser.
     let answered = client().get(url.clone()).send().await.unwrap();
     let back: Url = answered.headers()["location"]
         .to_str()
@@ -463,12 +474,12 @@ async fn a_callback_that_comes_twice_counts_once() {
         .filter(|page| page.contains("You are signed in"));
     assert_eq!(welcomed.count(), 1, "{pages:?}");
     finish.await.unwrap().unwrap();
-    assert_eq!(desk.authority.asked("token").len(), 1);
+    assert_eq!(fixture.authority.asked("token").len(), 1);
     let late = client().get(back).send().await;
-    assert!(late.is_err(), "nobody is there any more");
+    assert!(late.is_err(), "the listener is closed");
 }
 
-/// A port that somebody else has taken on ::1 alone; `None` where there is no IPv6.
+/// Binds a port on ::1 only. Returns `None` without IPv6.
 async fn squatted() -> Option<(TcpListener, u16)> {
     let squatter = TcpListener::bind("[::1]:0").await.ok()?;
     let port = squatter.local_addr().unwrap().port();
@@ -476,15 +487,15 @@ async fn squatted() -> Option<(TcpListener, u16)> {
 }
 
 #[tokio::test]
-async fn a_squatter_on_the_callback_port_of_the_other_loopback_address_hears_nothing() {
+async fn callback_port_is_bound_on_both_loopback_addresses() {
     let Some((squatter, port)) = squatted().await else {
         return;
     };
-    let desk = Desk::new().await;
-    let target = desk.target_with(ServerAuth::Entra {
+    let fixture = Fixture::new().await;
+    let target = fixture.target_with(ServerAuth::Entra {
         authority: Issuer::new(format!(
             "{}/{}/v2.0",
-            desk.authority.origin,
+            fixture.authority.origin,
             super::authority::TENANT
         )),
         client_id: "the-app".to_owned(),
@@ -492,15 +503,15 @@ async fn a_squatter_on_the_callback_port_of_the_other_loopback_address_hears_not
         scopes: Vec::new(),
         redirect_port: port,
     });
-    let refused = desk.begin(&target).await.err();
+    let refused = fixture.begin(&target).await.err();
     assert!(
         matches!(refused, Some(SignInError::PortTaken { port: said, .. }) if said == port),
         "{refused:?}"
     );
     drop(squatter);
 
-    // One that comes later finds both addresses taken.
-    let flow = desk.begin(&desk.target()).await;
+    // A later process finds both addresses in use.
+    let flow = fixture.begin(&fixture.target()).await;
     let flow = flow.unwrap();
     let port = redirect_uri(flow.url()).port().unwrap();
     for address in ["127.0.0.1", "[::1]"] {

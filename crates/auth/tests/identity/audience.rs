@@ -1,14 +1,16 @@
-//! Which resource a server gets tokens for, where the authorization server grants by scope alone.
+//! Which resource a server gets tokens for, if the authorization server grants by scope alone.
 
 use auth::{Account, Target};
-use auth::{AuthorizationError, ConfiguredServer, SignInError, SignInFlow, SignInReason, Whom};
+use auth::{
+    AccountSelection, AuthorizationError, ConfiguredServer, SignInError, SignInFlow, SignInReason,
+};
 use model::Resource;
 use model::config::ServerAuth;
 use serde_json::json;
 use url::Url;
 
 use super::authority::Rotation;
-use super::fixture::{Desk, Shown, browse, client, reason};
+use super::fixture::{Fixture, Shown, browse, client, reason};
 
 const SIGN_IN: &str = "openid profile offline_access";
 
@@ -17,14 +19,14 @@ fn scope_of(page: &Url) -> String {
     scope.expect("a scope").1.into_owned()
 }
 
-/// The scopes of a sign-in after this challenge.
-async fn asked(desk: &Desk, target: &Target, challenge: &str) -> String {
-    let identity = &desk.identity;
-    let flow = identity.start_sign_in(target, Some(challenge), Whom::Same);
+/// Returns the scopes of a sign-in after this challenge.
+async fn asked(fixture: &Fixture, target: &Target, challenge: &str) -> String {
+    let identity = &fixture.identity;
+    let flow = identity.start_sign_in(target, Some(challenge), AccountSelection::Last);
     scope_of(flow.await.unwrap().url())
 }
 
-/// Answers the question on the page as a browser does; where it leads, and what is shown.
+/// Answers the approval page like a browser. Returns its redirect and its text.
 async fn answer(page: &Url, answer: &str) -> (Option<Url>, String) {
     let request = client()
         .post(page.clone())
@@ -39,7 +41,7 @@ async fn answer(page: &Url, answer: &str) -> (Option<Url>, String) {
     (next, text)
 }
 
-/// Allows what the page of a flow asks for, and signs in; the scope that was asked for.
+/// Approves, and signs in. Returns the requested scopes too.
 async fn approve(flow: SignInFlow) -> (Result<Account, SignInError>, String) {
     let page = flow.url().clone();
     let person = async {
@@ -56,8 +58,8 @@ async fn approve(flow: SignInFlow) -> (Result<Account, SignInError>, String) {
 
 #[tokio::test]
 async fn challenge_never_adds_a_resource() {
-    let desk = Desk::new().await;
-    let target = desk.entra("7d3a2a45-9f0e-4b53-8f4e-0e3b5f3d2a11", &[]);
+    let fixture = Fixture::new().await;
+    let target = fixture.entra("7d3a2a45-9f0e-4b53-8f4e-0e3b5f3d2a11", &[]);
     let own = format!("api://the-api/.default {SIGN_IN}");
     for foreign in [
         "api://other/.default",
@@ -68,11 +70,11 @@ async fn challenge_never_adds_a_resource() {
         "api://the-api/x/../../other/y",
     ] {
         let challenge = format!("Bearer scope=\"{foreign}\"");
-        assert_eq!(asked(&desk, &target, &challenge).await, own, "{foreign}");
+        assert_eq!(asked(&fixture, &target, &challenge).await, own, "{foreign}");
         let more = format!("Bearer error=\"insufficient_scope\", scope=\"{foreign}\"");
-        assert_eq!(asked(&desk, &target, &more).await, own, "{foreign}");
+        assert_eq!(asked(&fixture, &target, &more).await, own, "{foreign}");
     }
-    assert_eq!(desk.identity.foreign_scopes(&target).len(), 6);
+    assert_eq!(fixture.identity.foreign_scopes(&target).len(), 6);
     for (scope, qualified) in [
         ("write", "api://the-api/write"),
         ("api://the-api/write", "api://the-api/write"),
@@ -80,55 +82,59 @@ async fn challenge_never_adds_a_resource() {
     ] {
         let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");
         let expected = format!("{qualified} {SIGN_IN}");
-        assert_eq!(asked(&desk, &target, &challenge).await, expected, "{scope}");
+        assert_eq!(
+            asked(&fixture, &target, &challenge).await,
+            expected,
+            "{scope}"
+        );
     }
 }
 
 #[tokio::test]
 async fn step_up_keeps_configured_scopes_and_drops_foreign_ones() {
-    let desk = Desk::new().await;
-    let target = desk.entra_usual();
+    let fixture = Fixture::new().await;
+    let target = fixture.entra_usual();
     let challenge = r#"Bearer error="insufficient_scope", scope="write api://other/read""#;
     assert_eq!(
-        asked(&desk, &target, challenge).await,
+        asked(&fixture, &target, challenge).await,
         format!("api://the-api/mcp.read api://the-api/write {SIGN_IN}")
     );
 }
 
 #[tokio::test]
 async fn discovered_resource_is_approved_once_and_survives_restart() {
-    let desk = Desk::new().await;
-    let target = desk.discovered_entra(&[]);
-    desk.authority.set(|b| {
+    let fixture = Fixture::new().await;
+    let target = fixture.discovered_entra(&[]);
+    fixture.authority.set(|b| {
         b.rotation = Rotation::Lenient;
         b.resource["scopes_supported"] = json!(["api://notes/user_impersonation"]);
     });
-    let flow = desk.begin(&target).await.unwrap();
+    let flow = fixture.begin(&target).await.unwrap();
     let approval = flow.approval().expect("a question").clone();
     assert_eq!(approval.resource.as_str(), "api://notes");
     assert_eq!(flow.url().path(), "/approve");
     let (account, scope) = approve(flow).await;
     account.unwrap();
     assert_eq!(scope, format!("api://notes/user_impersonation {SIGN_IN}"));
-    desk.header(&target).await;
+    fixture.header(&target).await;
 
-    let later = desk.restarted();
+    let later = fixture.restarted();
     assert!(later.authorization(&target).await.unwrap().is_some());
-    let again = desk.begin(&target).await.unwrap();
+    let again = fixture.begin(&target).await.unwrap();
     assert!(again.approval().is_none(), "it is approved");
 
-    desk.identity.forget_approvals(&target).await.unwrap();
+    fixture.identity.forget_approvals(&target).await.unwrap();
     assert_eq!(
-        reason(&desk.identity, &target).await,
+        reason(&fixture.identity, &target).await,
         SignInReason::NotApproved
     );
 }
 
 #[tokio::test]
-async fn declined_resource_is_not_asked_for() {
-    let desk = Desk::new().await;
-    let target = desk.discovered_entra(&[]);
-    let flow = desk.begin(&target).await.unwrap();
+async fn declined_resource_is_not_requested() {
+    let fixture = Fixture::new().await;
+    let target = fixture.discovered_entra(&[]);
+    let flow = fixture.begin(&target).await.unwrap();
     let page = flow.url().clone();
     let person = async {
         let mut other = page.clone();
@@ -150,14 +156,14 @@ async fn declined_resource_is_not_asked_for() {
         matches!(ended, Err(SignInError::NotApproved { .. })),
         "{ended:?}"
     );
-    assert!(desk.authority.asked("authorize").is_empty());
-    assert!(desk.begin(&target).await.unwrap().approval().is_some());
+    assert!(fixture.authority.asked("authorize").is_empty());
+    assert!(fixture.begin(&target).await.unwrap().approval().is_some());
 }
 
 #[tokio::test]
-async fn resource_that_is_not_the_servers_is_refused() {
-    let desk = Desk::new().await;
-    let target = desk.discovered_entra(&[]);
+async fn foreign_resource_is_rejected() {
+    let fixture = Fixture::new().await;
+    let target = fixture.discovered_entra(&[]);
     for (scopes, reason) in [
         (
             json!(["https://graph.microsoft.com/.default"]),
@@ -171,57 +177,59 @@ async fn resource_that_is_not_the_servers_is_refused() {
         (json!(["API://The-Api/x"]), "the server files uses"),
         (json!(["api://a/x", "api://b/x"]), "several resources"),
     ] {
-        desk.authority
+        fixture
+            .authority
             .set(|b| b.resource["scopes_supported"] = scopes.clone());
-        let refused = desk.begin(&target).await.err().expect("a refusal");
+        let refused = fixture.begin(&target).await.err().expect("a refusal");
         let text = refused.to_string();
         assert!(text.contains(reason), "{scopes}: {text}");
         assert!(text.contains("kind = \"entra\", authority = "), "{text}");
         assert!(text.contains(", resource = \""), "{text}");
     }
-    assert!(desk.authority.asked("authorize").is_empty());
+    assert!(fixture.authority.asked("authorize").is_empty());
 }
 
 #[tokio::test]
-async fn sign_in_elsewhere_needs_approval_first() {
-    let desk = Desk::new().await;
-    let target = desk.discovered_entra(&[]);
-    let identity = &desk.identity;
-    let elsewhere = identity.start_sign_in_elsewhere(&target, None, Whom::Same);
+async fn remote_sign_in_needs_approval_first() {
+    let fixture = Fixture::new().await;
+    let target = fixture.discovered_entra(&[]);
+    let identity = &fixture.identity;
+    let elsewhere = identity.start_sign_in_elsewhere(&target, None, AccountSelection::Last);
     let Some(SignInError::ApprovalNeeded { approval }) = elsewhere.await.err() else {
         panic!("no question");
     };
     let device = identity.start_device_sign_in(&target, None).await.err();
     assert!(matches!(device, Some(SignInError::ApprovalNeeded { .. })));
     identity.approve(&approval).await.unwrap();
-    let elsewhere = identity.start_sign_in_elsewhere(&target, None, Whom::Same);
+    let elsewhere = identity.start_sign_in_elsewhere(&target, None, AccountSelection::Last);
     let page = elsewhere.await.unwrap().url().clone();
     assert_eq!(page.path(), "/authorize");
 }
 
 #[tokio::test]
 async fn configured_scopes_name_the_resource_of_a_discovered_server() {
-    let desk = Desk::new().await;
-    let target = desk.discovered_entra(&["api://mine/read"]);
-    desk.authority
+    let fixture = Fixture::new().await;
+    let target = fixture.discovered_entra(&["api://mine/read"]);
+    fixture
+        .authority
         .set(|b| b.resource["scopes_supported"] = json!(["https://graph.microsoft.com/x"]));
-    let flow = desk.begin(&target).await.unwrap();
+    let flow = fixture.begin(&target).await.unwrap();
     assert!(flow.approval().is_none());
     assert_eq!(scope_of(flow.url()), format!("api://mine/read {SIGN_IN}"));
-    let foreign = desk.identity.foreign_scopes(&target);
+    let foreign = fixture.identity.foreign_scopes(&target);
     assert_eq!(foreign, ["https://graph.microsoft.com/x"]);
 }
 
 #[tokio::test]
 async fn token_for_microsoft_is_not_sent() {
-    let desk = Desk::new().await;
-    let target = desk.entra_usual();
-    desk.authority.set(|b| {
+    let fixture = Fixture::new().await;
+    let target = fixture.entra_usual();
+    fixture.authority.set(|b| {
         b.issuer = None;
         b.audience = Some("00000003-0000-0000-c000-000000000000".to_owned());
     });
-    desk.sign_in(&target).await.unwrap();
-    let refused = desk.identity.authorization(&target).await.unwrap_err();
+    fixture.sign_in(&target).await.unwrap();
+    let refused = fixture.identity.authorization(&target).await.unwrap_err();
     assert!(
         matches!(refused, AuthorizationError::ForeignAudience { .. }),
         "{refused}"
@@ -229,27 +237,28 @@ async fn token_for_microsoft_is_not_sent() {
 }
 
 #[tokio::test]
-async fn changed_audience_waits_for_the_user() {
-    let desk = Desk::new().await;
-    let target = desk.entra_usual();
-    desk.authority.set(|b| {
+async fn changed_audience_needs_approval() {
+    let fixture = Fixture::new().await;
+    let target = fixture.entra_usual();
+    fixture.authority.set(|b| {
         b.issuer = None;
         b.audience = Some("first".to_owned());
     });
-    desk.sign_in(&target).await.unwrap();
-    let identity = &desk.identity;
+    fixture.sign_in(&target).await.unwrap();
+    let identity = &fixture.identity;
     let used = identity.authorization(&target).await.unwrap().unwrap();
     identity.accepted(&target, &used);
     identity.accepted(&target, &used);
     identity.settled().await;
 
-    desk.authority
+    fixture
+        .authority
         .set(|b| b.audience = Some("second".to_owned()));
-    let later = desk.restarted();
-    desk.advance(3600);
+    let later = fixture.restarted();
+    fixture.advance(3600);
     assert_eq!(reason(&later, &target).await, SignInReason::AudienceChanged);
     let flow = later
-        .start_sign_in(&target, None, Whom::Same)
+        .start_sign_in(&target, None, AccountSelection::Last)
         .await
         .unwrap();
     let change = flow.approval().unwrap().audience.clone().unwrap();
@@ -268,36 +277,37 @@ async fn changed_audience_waits_for_the_user() {
 }
 
 #[tokio::test]
-async fn token_with_audience_of_another_server_waits_for_the_user() {
-    let desk = Desk::new().await;
-    let target = desk.discovered_entra(&["api://mine/read"]);
-    desk.authority
+async fn audience_of_another_server_needs_approval() {
+    let fixture = Fixture::new().await;
+    let target = fixture.discovered_entra(&["api://mine/read"]);
+    fixture
+        .authority
         .set(|b| b.audience = Some("api://the-api".to_owned()));
-    desk.sign_in(&target).await.unwrap();
+    fixture.sign_in(&target).await.unwrap();
     assert_eq!(
-        reason(&desk.identity, &target).await,
+        reason(&fixture.identity, &target).await,
         SignInReason::AudienceChanged
     );
-    let flow = desk.begin(&target).await.unwrap();
+    let flow = fixture.begin(&target).await.unwrap();
     let change = flow.approval().unwrap().audience.clone().unwrap();
     assert_eq!(change.other_server.as_deref(), Some("files"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_are_judged_while_others_look_for_grants() {
-    let desk = Desk::new().await;
-    let target = desk.entra_usual();
-    desk.authority.set(|b| {
+async fn verdict_does_not_lock_grant_store() {
+    let fixture = Fixture::new().await;
+    let target = fixture.entra_usual();
+    fixture.authority.set(|b| {
         b.issuer = None;
         b.audience = Some("first".to_owned());
     });
-    desk.sign_in(&target).await.unwrap();
+    fixture.sign_in(&target).await.unwrap();
     let server = |name: &str| ConfiguredServer {
         name: name.to_owned(),
-        target: desk.discovered_entra(&[]),
+        target: fixture.discovered_entra(&[]),
     };
     let sets = [vec![server("one")], vec![server("other")]];
-    let (judging, looking) = (desk.identity.clone(), desk.identity.clone());
+    let (judging, looking) = (fixture.identity.clone(), fixture.identity.clone());
     let (judged, seen) = (target.clone(), target.clone());
     let judge = tokio::task::spawn_blocking(move || {
         for set in sets.iter().cycle().take(5_000) {
@@ -319,25 +329,28 @@ async fn tokens_are_judged_while_others_look_for_grants() {
 
 #[tokio::test]
 async fn approved_resource_stays_with_its_server() {
-    let desk = Desk::new().await;
-    let target = desk.discovered_entra(&[]);
-    desk.authority
+    let fixture = Fixture::new().await;
+    let target = fixture.discovered_entra(&[]);
+    fixture
+        .authority
         .set(|b| b.resource["scopes_supported"] = json!(["api://notes/x"]));
-    let flow = desk.begin(&target).await.unwrap();
+    let flow = fixture.begin(&target).await.unwrap();
     approve(flow).await.0.unwrap();
-    // Another server is given the same resource by its configuration.
+    // Another server has the same resource in its configuration.
     let ServerAuth::Entra {
         authority,
         client_id,
         scopes,
         redirect_port,
         ..
-    } = desk.entra_usual().auth
+    } = fixture.entra_usual().auth
     else {
         unreachable!("it is configured for Entra")
     };
     let shared = Target {
-        url: format!("{}/shared", desk.authority.origin).parse().unwrap(),
+        url: format!("{}/shared", fixture.authority.origin)
+            .parse()
+            .unwrap(),
         auth: ServerAuth::Entra {
             authority,
             client_id,
@@ -351,13 +364,13 @@ async fn approved_resource_stays_with_its_server() {
         target: target.clone(),
     };
     let servers = vec![server("shared", &shared), server("notes", &target)];
-    desk.identity.set_servers(servers);
+    fixture.identity.set_servers(servers);
     // And the metadata names a scope of a resource that is not approved.
-    desk.authority.set(|b| {
+    fixture.authority.set(|b| {
         b.resource["scopes_supported"] = json!(["api://notes/x", "api://more/y", "User.Read"]);
     });
-    let flow = desk.begin(&target).await.unwrap();
+    let flow = fixture.begin(&target).await.unwrap();
     assert!(flow.approval().is_none(), "it is approved");
     assert_eq!(scope_of(flow.url()), format!("api://notes/x {SIGN_IN}"));
-    assert_eq!(desk.identity.foreign_scopes(&target), ["api://more/y"]);
+    assert_eq!(fixture.identity.foreign_scopes(&target), ["api://more/y"]);
 }

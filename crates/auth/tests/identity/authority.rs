@@ -1,5 +1,5 @@
-//! A server, its authorization server and an Entra-like authority in one process, and what they
-//! were asked.
+//! An MCP server, its authorization server and an Entra-like authority in one process, which
+//! record their requests.
 
 mod client_credentials;
 mod device;
@@ -25,57 +25,57 @@ type Shared = State<Arc<Authority>>;
 
 pub(crate) const TENANT: &str = "7d3a2a45-9f0e-4b53-8f4e-0e3b5f3d2a11";
 
-/// How the authority behaves; a test changes what it is about.
+/// How the servers behave. Tests change it.
 pub(crate) struct Behaviour {
-    /// The protected resource metadata; absent if null.
+    /// The protected resource metadata. Null means 404.
     pub(crate) resource: Value,
-    /// The authorization server metadata; absent if null.
+    /// The authorization server metadata. Null means 404.
     pub(crate) metadata: Value,
     /// The metadata of the Entra-like authority.
     pub(crate) entra: Value,
-    /// The `iss` of the answer.
+    /// The `iss` of the authorization response.
     pub(crate) issuer: Option<String>,
-    /// An error in place of the code.
+    /// An error instead of the code.
     pub(crate) error: Option<(&'static str, &'static str)>,
-    /// What the token endpoint answers instead of tokens.
+    /// The response of the token endpoint instead of tokens.
     pub(crate) trouble: Option<Trouble>,
-    /// What it answers instead where a refresh asks for `nbf`.
+    /// The response to a refresh that requests `nbf`.
     pub(crate) claims_trouble: Option<Trouble>,
     pub(crate) lifetime: u64,
     pub(crate) refresh_in: Option<u64>,
     pub(crate) rotation: Rotation,
-    /// What time it is there, in seconds since 1970.
+    /// The time in the `Date` header, in seconds since 1970.
     pub(crate) now: u64,
-    /// Who signs in at the Entra-like authority.
+    /// The user at the Entra-like authority.
     pub(crate) person: &'static str,
-    /// Whether the server answers without a sign-in.
+    /// True if the server accepts requests without a token.
     pub(crate) open: bool,
-    /// How the server refuses a request without a token.
+    /// The response to a request without a token.
     pub(crate) refusal: (StatusCode, &'static str),
-    /// Whether the endpoints of a sign-in are there.
+    /// True if the default endpoints exist.
     pub(crate) endpoints: bool,
-    /// How the origin answers for paths that it does not have.
+    /// The response for unknown paths.
     pub(crate) absent: (StatusCode, &'static str),
-    /// What becomes of device codes.
+    /// The behaviour of device codes.
     pub(crate) device: device::DeviceCodes,
-    /// What registration adds to its answer.
+    /// Additional members of the registration response.
     pub(crate) registered_with: Value,
-    /// The audience of its access tokens, which can be read then.
+    /// The audience of the access tokens. Makes them JWTs.
     pub(crate) audience: Option<String>,
-    /// Whether the origin confirms a claim to all of it (RFC 9728 §3.3).
+    /// True if the origin confirms a claim to all of it (RFC 9728 §3.3).
     pub(crate) confirms_origin: bool,
 }
 
-/// What becomes of a refresh token that was used.
+/// What happens to a used refresh token.
 #[derive(Clone, Copy)]
 pub(crate) enum Rotation {
-    /// There is a new one, and the old one is dead.
+    /// It is replaced and becomes invalid.
     Strict,
-    /// There is a new one beside the old one, as Entra does it.
+    /// It is replaced and stays valid, as at Entra.
     Lenient,
-    /// It stays the only one.
+    /// It is not replaced.
     None,
-    /// There never is one, and an empty text says so.
+    /// There is none, which an empty text says.
     Empty,
 }
 
@@ -90,9 +90,9 @@ pub(crate) struct Authority {
     pub(crate) origin: String,
     pub(crate) behaviour: Mutex<Behaviour>,
     books: Mutex<Books>,
-    /// Permits for token requests: a test may hold them back.
+    /// Permits for token requests, which a test may withhold.
     pub(crate) gate: Semaphore,
-    /// Told of each token request that was let through.
+    /// Notified of each token request with a permit.
     pub(crate) arrivals: Notify,
 }
 
@@ -148,7 +148,7 @@ impl Authority {
         change(&mut self.behaviour.lock().unwrap());
     }
 
-    /// What was asked of one endpoint, in order.
+    /// Returns the requests to one endpoint, in order.
     pub(crate) fn asked(&self, endpoint: &str) -> Vec<Parameters> {
         let books = self.books();
         let of_endpoint = books.asked.iter().filter(|(name, _)| *name == endpoint);
@@ -157,7 +157,7 @@ impl Authority {
             .collect()
     }
 
-    /// Token requests with this grant type.
+    /// Returns the token requests with this grant type.
     pub(crate) fn grants(&self, grant_type: &str) -> Vec<Parameters> {
         let mut asked = self.asked("token");
         asked.retain(|parameters| parameters["grant_type"] == grant_type);
@@ -168,7 +168,7 @@ impl Authority {
         self.books().clients.clear();
     }
 
-    /// Holds token requests back from now on. What comes back lets them through again.
+    /// Blocks token requests. Adding the returned permits unblocks them.
     pub(crate) fn hold_back(&self) -> usize {
         let permits = self.gate.available_permits();
         self.gate.forget_permits(permits);
@@ -182,12 +182,12 @@ impl Authority {
         }
     }
 
-    /// Takes no access token any more that it has issued.
+    /// Invalidates all access tokens.
     pub(crate) fn end_access(&self) {
         self.books().access_tokens.clear();
     }
 
-    /// Nor a refresh token.
+    /// Invalidates all refresh tokens too.
     pub(crate) fn end_sessions(&self) {
         self.end_access();
         self.books().refresh_tokens.clear();
@@ -356,7 +356,7 @@ async fn resource(State(authority): Shared) -> Response {
     document(authority.behave(|b| b.resource.clone()))
 }
 
-/// What the origin says of itself: the same as the server, if the server claims the origin.
+/// Serves the metadata of the origin: that of the server, if the server claims the origin.
 async fn of_origin(State(authority): Shared) -> Response {
     let claim = authority.behave(|b| b.confirms_origin.then(|| b.resource.clone()));
     let claim = claim.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Programs that sign in as themselves.
+//! The client credentials grant.
 
 use std::time::Duration;
 
@@ -15,19 +15,19 @@ use tempfile::TempDir;
 
 use super::START;
 use super::authority::{Authority, Parameters, TENANT, Trouble};
-use super::fixture::{Desk, shown};
+use super::fixture::{Fixture, shown};
 
 const DISCOVERED: MachineIssuer = MachineIssuer::Discovered { resource: None };
 
-fn entra(desk: &Desk) -> MachineIssuer {
+fn entra(fixture: &Fixture) -> MachineIssuer {
     MachineIssuer::Entra {
-        authority: Issuer::new(format!("{}/{TENANT}/v2.0", desk.authority.origin)),
+        authority: Issuer::new(format!("{}/{TENANT}/v2.0", fixture.authority.origin)),
         resource: Resource::new("api://the-api"),
     }
 }
 
-fn target(desk: &Desk, proof: MachineProof, issuer: MachineIssuer) -> Target {
-    desk.target_with(ServerAuth::ClientCredentials(ClientCredentials {
+fn target(fixture: &Fixture, proof: MachineProof, issuer: MachineIssuer) -> Target {
+    fixture.target_with(ServerAuth::ClientCredentials(ClientCredentials {
         client_id: "a program".to_owned(),
         proof,
         issuer,
@@ -35,20 +35,20 @@ fn target(desk: &Desk, proof: MachineProof, issuer: MachineIssuer) -> Target {
     }))
 }
 
-/// A program with the secret `s3cret:1`.
-async fn with_secret(desk: &Desk) -> Target {
+/// Returns a target with the secret `s3cret:1`.
+async fn with_secret(fixture: &Fixture) -> Target {
     let name: SecretName = "crm".parse().unwrap();
-    let kept = desk.identity.keep_secret(name.clone(), "s3cret:1").await;
+    let kept = fixture.identity.keep_secret(name.clone(), "s3cret:1").await;
     kept.unwrap();
-    target(desk, MachineProof::Secret(name), DISCOVERED)
+    target(fixture, MachineProof::Secret(name), DISCOVERED)
 }
 
-fn requests(desk: &Desk) -> Vec<Parameters> {
-    desk.authority.grants("client_credentials")
+fn requests(fixture: &Fixture) -> Vec<Parameters> {
+    fixture.authority.grants("client_credentials")
 }
 
-async fn refusal(desk: &Desk, target: &Target) -> String {
-    let refused = desk.identity.authorization(target).await.unwrap_err();
+async fn refusal(fixture: &Fixture, target: &Target) -> String {
+    let refused = fixture.identity.authorization(target).await.unwrap_err();
     assert!(
         matches!(refused, AuthorizationError::NotGranted { .. }),
         "{refused}"
@@ -57,32 +57,40 @@ async fn refusal(desk: &Desk, target: &Target) -> String {
 }
 
 #[tokio::test]
-async fn a_secret_brings_a_token_and_in_time_another() {
-    let desk = Desk::new().await;
-    let target = with_secret(&desk).await;
-    let asking = || desk.identity.authorization(&target);
+async fn secret_gets_token_and_refreshes_it() {
+    let fixture = Fixture::new().await;
+    let target = with_secret(&fixture).await;
+    let asking = || fixture.identity.authorization(&target);
     let (one, other) = tokio::join!(asking(), asking());
     assert_eq!(shown(&one.unwrap().unwrap()), "Bearer access-1");
     assert_eq!(shown(&other.unwrap().unwrap()), "Bearer access-1");
-    assert_eq!(requests(&desk).len(), 1, "one request, however many ask");
-    desk.advance(3299);
-    assert_eq!(desk.header(&target).await, "Bearer access-1");
-    desk.advance(1);
-    let after = desk.header_after_refresh(&target, "Bearer access-1").await;
+    assert_eq!(requests(&fixture).len(), 1, "one request, however many ask");
+    fixture.advance(3299);
+    assert_eq!(fixture.header(&target).await, "Bearer access-1");
+    fixture.advance(1);
+    let after = fixture
+        .header_after_refresh(&target, "Bearer access-1")
+        .await;
     assert_eq!(after, "Bearer access-2");
 
-    let asked = &requests(&desk)[0];
+    let asked = &requests(&fixture)[0];
     let pair = BASE64_STANDARD.encode("a+program:s3cret%3A1");
     assert_eq!(asked["basic"], format!("Basic {pair}"));
     assert_eq!(asked["scope"], "mcp.read");
-    assert_eq!(asked["resource"], format!("{}/mcp", desk.authority.origin));
+    assert_eq!(
+        asked["resource"],
+        format!("{}/mcp", fixture.authority.origin)
+    );
     assert!(!asked.contains_key("client_secret"));
-    let account = desk.identity.account_for(&target).unwrap();
+    let account = fixture.identity.account_for(&target).unwrap();
     assert_eq!(account.key.subject, "a program");
-    assert!(desk.identity.accounts().await.is_empty(), "it is nobody");
-    assert!(desk.authority.asked("register").is_empty());
-    assert!(desk.authority.asked("authorize").is_empty());
-    let sign_in = desk.begin(&target).await;
+    assert!(
+        fixture.identity.accounts().await.is_empty(),
+        "no user is signed in"
+    );
+    assert!(fixture.authority.asked("register").is_empty());
+    assert!(fixture.authority.asked("authorize").is_empty());
+    let sign_in = fixture.begin(&target).await;
     assert!(matches!(
         sign_in.map(|_| ()),
         Err(SignInError::NotForPeople { .. })
@@ -90,155 +98,170 @@ async fn a_secret_brings_a_token_and_in_time_another() {
 }
 
 #[tokio::test]
-async fn a_secret_goes_where_the_metadata_says() {
-    let desk = Desk::new().await;
-    desk.authority.set(|b| {
+async fn secret_uses_method_of_metadata() {
+    let fixture = Fixture::new().await;
+    fixture.authority.set(|b| {
         b.metadata["token_endpoint_auth_methods_supported"] = json!(["client_secret_post"]);
     });
-    let target = with_secret(&desk).await;
-    desk.header(&target).await;
-    let asked = &requests(&desk)[0];
+    let target = with_secret(&fixture).await;
+    fixture.header(&target).await;
+    let asked = &requests(&fixture)[0];
     assert_eq!(asked["client_id"], "a program");
     assert_eq!(asked["client_secret"], "s3cret:1");
     assert!(!asked.contains_key("basic"));
 
-    let desk = Desk::new().await;
-    desk.authority.set(|b| {
+    let fixture = Fixture::new().await;
+    fixture.authority.set(|b| {
         b.metadata["token_endpoint_auth_methods_supported"] = json!(["private_key_jwt"]);
     });
-    let told = refusal(&desk, &with_secret(&desk).await).await;
-    assert!(told.contains("takes no client secret"), "{told}");
-    assert!(requests(&desk).is_empty());
+    let told = refusal(&fixture, &with_secret(&fixture).await).await;
+    assert!(told.contains("accepts no client secret"), "{told}");
+    assert!(requests(&fixture).is_empty());
 }
 
 #[tokio::test]
-async fn a_refused_token_is_replaced_and_not_for_ever() {
-    let desk = Desk::new().await;
-    let target = with_secret(&desk).await;
-    let first = desk.identity.authorization(&target).await.unwrap().unwrap();
-    desk.identity.refused(&target, &first, None).await;
-    let second = desk.identity.authorization(&target).await.unwrap().unwrap();
+async fn refused_token_is_replaced_once() {
+    let fixture = Fixture::new().await;
+    let target = with_secret(&fixture).await;
+    let first = fixture
+        .identity
+        .authorization(&target)
+        .await
+        .unwrap()
+        .unwrap();
+    fixture.identity.refused(&target, &first, None).await;
+    let second = fixture
+        .identity
+        .authorization(&target)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(shown(&second), "Bearer access-2");
-    desk.identity.refused(&target, &first, None).await;
-    assert_eq!(desk.header(&target).await, "Bearer access-2", "old news");
-    desk.identity.refused(&target, &second, None).await;
-    let told = refusal(&desk, &target).await;
+    fixture.identity.refused(&target, &first, None).await;
+    assert_eq!(fixture.header(&target).await, "Bearer access-2", "old news");
+    fixture.identity.refused(&target, &second, None).await;
+    let told = refusal(&fixture, &target).await;
     assert!(told.contains("hint: check the scopes"), "{told}");
-    assert_eq!(requests(&desk).len(), 2);
-    desk.advance(60);
-    assert_eq!(desk.header(&target).await, "Bearer access-3");
+    assert_eq!(requests(&fixture).len(), 2);
+    fixture.advance(60);
+    assert_eq!(fixture.header(&target).await, "Bearer access-3");
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_and_not_asked_for_again_at_once() {
-    let desk = Desk::new().await;
-    let target = with_secret(&desk).await;
+async fn error_response_is_explained_and_backed_off() {
+    let fixture = Fixture::new().await;
+    let target = with_secret(&fixture).await;
     let body = json!({ "error": "invalid_client", "error_description": "AADSTS7000222: expired" });
     let trouble = Trouble::Refusal(StatusCode::UNAUTHORIZED, body);
-    desk.authority.set(|b| b.trouble = Some(trouble));
+    fixture.authority.set(|b| b.trouble = Some(trouble));
     for _ in 0..3 {
-        let told = refusal(&desk, &target).await;
+        let told = refusal(&fixture, &target).await;
         assert!(told.contains("the client secret has expired"), "{told}");
         assert!(told.contains("hint: make a new one"), "{told}");
     }
-    assert_eq!(requests(&desk).len(), 1);
-    desk.authority.set(|b| b.trouble = None);
-    desk.advance(60);
-    assert_eq!(desk.header(&target).await, "Bearer access-1");
+    assert_eq!(requests(&fixture).len(), 1);
+    fixture.authority.set(|b| b.trouble = None);
+    fixture.advance(60);
+    assert_eq!(fixture.header(&target).await, "Bearer access-1");
 }
 
 #[tokio::test]
-async fn while_the_server_is_away_the_old_token_does() {
-    let desk = Desk::new().await;
-    let target = with_secret(&desk).await;
-    desk.header(&target).await;
+async fn valid_token_is_used_while_issuer_is_unreachable() {
+    let fixture = Fixture::new().await;
+    let target = with_secret(&fixture).await;
+    fixture.header(&target).await;
     let busy = Trouble::Busy(StatusCode::SERVICE_UNAVAILABLE, Some("120"));
-    desk.authority.set(|b| b.trouble = Some(busy));
-    desk.advance(3400);
+    fixture.authority.set(|b| b.trouble = Some(busy));
+    fixture.advance(3400);
     for _ in 0..3 {
-        let after = desk.header_after_refresh(&target, "Bearer access-1").await;
+        let after = fixture
+            .header_after_refresh(&target, "Bearer access-1")
+            .await;
         assert_eq!(after, "Bearer access-1");
     }
-    assert_eq!(requests(&desk).len(), 2, "it asked to be left alone");
-    desk.advance(200);
-    let away = desk.identity.authorization(&target).await.unwrap_err();
+    assert_eq!(requests(&fixture).len(), 2, "it asked to be left alone");
+    fixture.advance(200);
+    let away = fixture.identity.authorization(&target).await.unwrap_err();
     assert!(
         matches!(away, AuthorizationError::Unreachable { .. }),
         "{away}"
     );
-    desk.authority.set(|b| b.trouble = None);
-    desk.advance(120);
-    assert_eq!(desk.header(&target).await, "Bearer access-2");
+    fixture.authority.set(|b| b.trouble = None);
+    fixture.advance(120);
+    assert_eq!(fixture.header(&target).await, "Bearer access-2");
 }
 
 #[tokio::test]
-async fn usable_token_of_program_is_sent_while_another_is_asked_for() {
-    let desk = Desk::new().await;
-    let target = with_secret(&desk).await;
-    desk.header(&target).await;
-    desk.advance(3400);
-    let permits = desk.authority.hold_back();
+async fn valid_token_is_used_during_token_request() {
+    let fixture = Fixture::new().await;
+    let target = with_secret(&fixture).await;
+    fixture.header(&target).await;
+    fixture.advance(3400);
+    let permits = fixture.authority.hold_back();
     for _ in 0..3 {
-        let asking = desk.header(&target);
+        let asking = fixture.header(&target);
         let sent = tokio::time::timeout(Duration::from_secs(20), asking).await;
         assert_eq!(sent.expect("nothing is waited for"), "Bearer access-1");
     }
-    desk.authority.gate.add_permits(permits);
-    desk.identity.settled().await;
-    assert_eq!(desk.header(&target).await, "Bearer access-2");
-    assert_eq!(requests(&desk).len(), 2);
+    fixture.authority.gate.add_permits(permits);
+    fixture.identity.settled().await;
+    assert_eq!(fixture.header(&target).await, "Bearer access-2");
+    assert_eq!(requests(&fixture).len(), 2);
 }
 
 #[tokio::test]
-async fn consents_that_refuse_a_program_leave_server_its_token() {
-    let desk = Desk::new().await;
-    let target = with_secret(&desk).await;
+async fn consents_refusal_keeps_server_token() {
+    let fixture = Fixture::new().await;
+    let target = with_secret(&fixture).await;
     let other = Authority::start().await;
     let elsewhere = format!("{}/account/consents", other.origin);
-    desk.authority
+    fixture
+        .authority
         .set(|b| b.metadata["consents_endpoint"] = json!(elsewhere));
-    desk.identity.consents(&target).await.unwrap_err();
-    assert_eq!(desk.header(&target).await, "Bearer access-2");
-    assert_eq!(requests(&desk).len(), 2);
+    fixture.identity.consents(&target).await.unwrap_err();
+    assert_eq!(fixture.header(&target).await, "Bearer access-2");
+    assert_eq!(requests(&fixture).len(), 2);
 }
 
 #[tokio::test]
-async fn consents_that_a_program_may_not_see_are_for_its_rights_and_no_sign_in() {
-    let desk = Desk::new().await;
-    let target = with_secret(&desk).await;
-    assert_eq!(desk.identity.consents(&target).await.unwrap().len(), 1);
-    desk.authority.end_access();
-    assert_eq!(desk.identity.consents(&target).await.unwrap().len(), 1);
-    assert_eq!(requests(&desk).len(), 2);
+async fn consents_refusal_reports_missing_access() {
+    let fixture = Fixture::new().await;
+    let target = with_secret(&fixture).await;
+    assert_eq!(fixture.identity.consents(&target).await.unwrap().len(), 1);
+    fixture.authority.end_access();
+    assert_eq!(fixture.identity.consents(&target).await.unwrap().len(), 1);
+    assert_eq!(requests(&fixture).len(), 2);
 
-    let desk = Desk::new().await;
-    let target = with_secret(&desk).await;
+    let fixture = Fixture::new().await;
+    let target = with_secret(&fixture).await;
     let other = Authority::start().await;
     let elsewhere = format!("{}/account/consents", other.origin);
-    desk.authority
+    fixture
+        .authority
         .set(|b| b.metadata["consents_endpoint"] = json!(elsewhere));
-    let refused = desk.identity.consents(&target).await.unwrap_err();
+    let refused = fixture.identity.consents(&target).await.unwrap_err();
     assert!(
         refused.to_string().contains("give the client access"),
         "{refused}"
     );
-    assert_eq!(requests(&desk).len(), 2, "no third token");
+    assert_eq!(requests(&fixture).len(), 2, "no third token");
 
-    let desk = Desk::new().await;
-    let target = with_secret(&desk).await;
+    let fixture = Fixture::new().await;
+    let target = with_secret(&fixture).await;
     let body = json!({ "error": "invalid_client", "error_description": "AADSTS7000222: expired" });
     let trouble = Trouble::Refusal(StatusCode::UNAUTHORIZED, body);
-    desk.authority.set(|b| b.trouble = Some(trouble));
-    let refused = desk.identity.revoke_consent(&target, "c/1").await;
+    fixture.authority.set(|b| b.trouble = Some(trouble));
+    let refused = fixture.identity.revoke_consent(&target, "c/1").await;
     let told = refused.unwrap_err().to_string();
     assert!(told.contains("the client secret has expired"), "{told}");
     assert!(!told.contains("sign in"), "{told}");
 
-    let desk = Desk::new().await;
-    let target = with_secret(&desk).await;
-    desk.authority
+    let fixture = Fixture::new().await;
+    let target = with_secret(&fixture).await;
+    fixture
+        .authority
         .set(|b| b.metadata["consents_endpoint"] = Value::Null);
-    let none = desk.identity.consents(&target).await;
+    let none = fixture.identity.consents(&target).await;
     assert!(matches!(none, Err(ConsentsError::NotOffered { .. })));
 }
 
@@ -287,7 +310,7 @@ impl Certificate {
         }
     }
 
-    /// The assertion of a request, which this certificate's key has signed for `audience`.
+    /// Verifies and decodes the assertion of a request for `audience`.
     fn read(&self, asked: &Parameters, algorithm: Algorithm, audience: &str) -> TokenData<Value> {
         assert_eq!(
             asked["client_assertion_type"],
@@ -307,15 +330,15 @@ impl Certificate {
 }
 
 #[tokio::test]
-async fn entra_finds_the_certificate_by_its_thumbprint() {
-    let desk = Desk::new().await;
+async fn entra_assertion_has_thumbprint() {
+    let fixture = Fixture::new().await;
     let certificate = Certificate::rsa();
-    let target = target(&desk, certificate.proof(), entra(&desk));
-    assert_eq!(desk.header(&target).await, "Bearer access-1");
-    desk.advance(3600);
-    desk.header(&target).await;
-    let asked = requests(&desk);
-    let endpoint = format!("{}/token", desk.authority.origin);
+    let target = target(&fixture, certificate.proof(), entra(&fixture));
+    assert_eq!(fixture.header(&target).await, "Bearer access-1");
+    fixture.advance(3600);
+    fixture.header(&target).await;
+    let asked = requests(&fixture);
+    let endpoint = format!("{}/token", fixture.authority.origin);
     let read = |asked| certificate.read(asked, Algorithm::PS256, &endpoint);
     let (first, second) = (read(&asked[0]), read(&asked[1]));
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &certificate.der);
@@ -336,7 +359,7 @@ async fn entra_finds_the_certificate_by_its_thumbprint() {
 }
 
 #[tokio::test]
-async fn elsewhere_the_key_signs_for_the_issuer_as_both_can() {
+async fn assertion_uses_common_algorithm() {
     let curve = Certificate::of(KeyPair::generate().unwrap());
     let rsa = Certificate::rsa();
     for (certificate, offered, algorithm) in [
@@ -346,53 +369,62 @@ async fn elsewhere_the_key_signs_for_the_issuer_as_both_can() {
         (&rsa, json!(["RS256"]), Algorithm::RS256),
         (&rsa, Value::Null, Algorithm::RS256),
     ] {
-        let desk = Desk::new().await;
-        desk.authority.set(|b| {
+        let fixture = Fixture::new().await;
+        fixture.authority.set(|b| {
             b.metadata["token_endpoint_auth_methods_supported"] = json!(["private_key_jwt"]);
             b.metadata["token_endpoint_auth_signing_alg_values_supported"] = offered.clone();
         });
-        desk.header(&target(&desk, certificate.proof(), DISCOVERED))
+        fixture
+            .header(&target(&fixture, certificate.proof(), DISCOVERED))
             .await;
-        let issuer = &desk.authority.origin;
-        certificate.read(&requests(&desk)[0], algorithm, issuer);
+        let issuer = &fixture.authority.origin;
+        certificate.read(&requests(&fixture)[0], algorithm, issuer);
     }
-    let desk = Desk::new().await;
-    desk.authority.set(|b| {
+    let fixture = Fixture::new().await;
+    fixture.authority.set(|b| {
         b.metadata["token_endpoint_auth_signing_alg_values_supported"] = json!(["RS256"]);
     });
-    let told = refusal(&desk, &target(&desk, curve.proof(), DISCOVERED)).await;
-    assert!(told.contains("which the key cannot make"), "{told}");
+    let told = refusal(&fixture, &target(&fixture, curve.proof(), DISCOVERED)).await;
+    assert!(told.contains("none of which fits the key"), "{told}");
 }
 
 #[tokio::test]
-async fn a_federated_token_is_read_anew_each_time() {
-    let desk = Desk::new().await;
+async fn federated_token_is_read_for_each_request() {
+    let fixture = Fixture::new().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("token");
-    let target = target(&desk, MachineProof::TokenFile(path.clone()), entra(&desk));
-    let told = refusal(&desk, &target).await;
+    let target = target(
+        &fixture,
+        MachineProof::TokenFile(path.clone()),
+        entra(&fixture),
+    );
+    let told = refusal(&fixture, &target).await;
     assert!(told.contains("cannot be read"), "{told}");
     for text in ["first\n", "second"] {
         std::fs::write(&path, text).unwrap();
-        desk.advance(3600);
-        desk.header(&target).await;
+        fixture.advance(3600);
+        fixture.header(&target).await;
     }
-    let asked = requests(&desk);
+    let asked = requests(&fixture);
     let assertions: Vec<_> = asked.iter().map(|one| &*one["client_assertion"]).collect();
     assert_eq!(assertions, ["first", "second"]);
 }
 
 #[tokio::test]
-async fn a_proof_that_is_not_there_is_named() {
-    let desk = Desk::new().await;
+async fn missing_credential_is_reported() {
+    let fixture = Fixture::new().await;
     let missing = MachineProof::Secret("crm".parse().unwrap());
-    let told = refusal(&desk, &target(&desk, missing, DISCOVERED)).await;
+    let told = refusal(&fixture, &target(&fixture, missing, DISCOVERED)).await;
     assert!(told.contains("`postern secrets set crm`"), "{told}");
     let certificate = Certificate::of(KeyPair::generate().unwrap());
-    let told = refusal(&desk, &target(&desk, certificate.proof(), entra(&desk))).await;
-    assert!(told.contains("Entra takes RSA keys alone"), "{told}");
+    let told = refusal(
+        &fixture,
+        &target(&fixture, certificate.proof(), entra(&fixture)),
+    )
+    .await;
+    assert!(told.contains("Entra accepts RSA keys only"), "{told}");
     std::fs::write(certificate.folder.path().join("key.pem"), "hush").unwrap();
-    let told = refusal(&desk, &target(&desk, certificate.proof(), DISCOVERED)).await;
-    assert!(told.contains("no RSA key in PEM"), "{told}");
+    let told = refusal(&fixture, &target(&fixture, certificate.proof(), DISCOVERED)).await;
+    assert!(told.contains("neither PEM RSA nor PKCS #8"), "{told}");
     assert!(!told.contains("hush"), "{told}");
 }

@@ -1,6 +1,6 @@
-//! By what client this program signs in, and at which authorization server.
+//! Which client signs in, and at which authorization server.
 
-use auth::{SignInError, Target, Whom};
+use auth::{AccountSelection, SignInError, Target};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use model::Issuer;
@@ -8,13 +8,13 @@ use model::config::{KeptSecret, ServerAuth};
 use serde_json::{Value, json};
 
 use super::authority::Authority;
-use super::fixture::Desk;
+use super::fixture::Fixture;
 
 const DOCUMENT: &str = "https://postern.example/client.json";
 
-/// A server whose sign-in takes a client with a secret that is stored as `crm-client`.
-fn confidential(desk: &Desk, issuer: Option<&str>) -> Target {
-    desk.target_with(ServerAuth::Client {
+/// Returns a target whose client has a secret that is stored as `crm-client`.
+fn confidential(fixture: &Fixture, issuer: Option<&str>) -> Target {
+    fixture.target_with(ServerAuth::Client {
         client_id: "mine".to_owned(),
         client_secret: Some(KeptSecret {
             keychain: "crm-client".parse().unwrap(),
@@ -25,21 +25,22 @@ fn confidential(desk: &Desk, issuer: Option<&str>) -> Target {
     })
 }
 
-async fn desk_with_secret() -> Desk {
-    let desk = Desk::new().await;
+async fn desk_with_secret() -> Fixture {
+    let fixture = Fixture::new().await;
     let name = "crm-client".parse().unwrap();
-    desk.identity.keep_secret(name, "s3cret").await.unwrap();
-    desk
+    fixture.identity.keep_secret(name, "s3cret").await.unwrap();
+    fixture
 }
 
-/// Has the server name these authorization servers from now on.
-fn move_to(desk: &Desk, issuers: &[&str]) {
+/// Makes the server name these authorization servers.
+fn move_to(fixture: &Fixture, issuers: &[&str]) {
     let issuers = json!(issuers);
-    desk.authority
+    fixture
+        .authority
         .set(|b| b.resource["authorization_servers"] = issuers);
 }
 
-/// Whether nobody was asked anything there but for documents.
+/// Returns true if there were only requests for metadata.
 fn is_untouched(authority: &Authority) -> bool {
     ["register", "authorize", "token"]
         .iter()
@@ -47,7 +48,7 @@ fn is_untouched(authority: &Authority) -> bool {
 }
 
 #[tokio::test]
-async fn a_registered_secret_is_proved_as_the_metadata_says() {
+async fn registered_secret_uses_method_of_metadata() {
     let basic = format!("Basic {}", BASE64_STANDARD.encode("mine:s3cret"));
     for (offered, expected) in [
         (Value::Null, "basic"),
@@ -57,16 +58,16 @@ async fn a_registered_secret_is_proved_as_the_metadata_says() {
         ),
         (json!(["none", "client_secret_post"]), "post"),
     ] {
-        let desk = desk_with_secret().await;
-        desk.authority.set(|b| {
+        let fixture = desk_with_secret().await;
+        fixture.authority.set(|b| {
             b.metadata["token_endpoint_auth_methods_supported"] = offered;
             b.metadata["registration_endpoint"] = Value::Null;
         });
-        let target = confidential(&desk, Some(&desk.authority.origin));
-        desk.sign_in(&target).await.unwrap();
-        desk.advance(3600);
-        desk.header(&target).await;
-        let requests = desk.authority.asked("token");
+        let target = confidential(&fixture, Some(&fixture.authority.origin));
+        fixture.sign_in(&target).await.unwrap();
+        fixture.advance(3600);
+        fixture.header(&target).await;
+        let requests = fixture.authority.asked("token");
         assert_eq!(requests.len(), 2);
         for request in requests {
             let shown = (request.get("basic"), request.get("client_secret"));
@@ -75,29 +76,30 @@ async fn a_registered_secret_is_proved_as_the_metadata_says() {
                 _ => assert_eq!(shown, (None, Some(&"s3cret".to_owned()))),
             }
         }
-        let authorize = &desk.authority.asked("authorize")[0];
+        let authorize = &fixture.authority.asked("authorize")[0];
         assert_eq!(authorize["client_id"], "mine");
         assert!(!authorize.values().any(|value| value.contains("s3cret")));
     }
 }
 
 #[tokio::test]
-async fn a_server_that_takes_no_secret_gets_none() {
-    let desk = desk_with_secret().await;
-    desk.authority
+async fn server_without_secret_method_gets_no_secret() {
+    let fixture = desk_with_secret().await;
+    fixture
+        .authority
         .set(|b| b.metadata["token_endpoint_auth_methods_supported"] = json!(["private_key_jwt"]));
-    let outcome = desk.sign_in(&confidential(&desk, None)).await;
+    let outcome = fixture.sign_in(&confidential(&fixture, None)).await;
     let Err(SignInError::Malformed { what, .. }) = outcome else {
         panic!("{outcome:?}");
     };
     assert!(what.contains("private_key_jwt"), "{what}");
-    assert!(is_untouched(&desk.authority));
+    assert!(is_untouched(&fixture.authority));
 }
 
 #[tokio::test]
-async fn a_secret_that_is_not_stored_is_named_with_its_command() {
-    let desk = Desk::new().await;
-    let outcome = desk.sign_in(&confidential(&desk, None)).await;
+async fn missing_secret_is_reported_with_command() {
+    let fixture = Fixture::new().await;
+    let outcome = fixture.sign_in(&confidential(&fixture, None)).await;
     let error = outcome.unwrap_err();
     assert!(
         matches!(error, SignInError::SecretMissing { .. }),
@@ -108,90 +110,94 @@ async fn a_secret_that_is_not_stored_is_named_with_its_command() {
             .to_string()
             .contains("`postern secrets set crm-client`")
     );
-    assert!(is_untouched(&desk.authority));
+    assert!(is_untouched(&fixture.authority));
 }
 
 #[tokio::test]
-async fn a_client_is_never_shown_to_another_authorization_server() {
-    let desk = desk_with_secret().await;
-    let target = confidential(&desk, Some("https://as.example"));
-    let outcome = desk.sign_in(&target).await;
+async fn client_is_used_at_its_issuer_only() {
+    let fixture = desk_with_secret().await;
+    let target = confidential(&fixture, Some("https://as.example"));
+    let outcome = fixture.sign_in(&target).await;
     let Err(SignInError::Insecure { what, .. }) = outcome else {
         panic!("{outcome:?}");
     };
     assert!(what.contains("https://as.example"), "{what}");
-    assert!(is_untouched(&desk.authority));
+    assert!(is_untouched(&fixture.authority));
 
-    // Where nothing is configured, the first sign-in says whose it is.
-    let target = confidential(&desk, None);
-    desk.sign_in(&target).await.unwrap();
+    // Without a configured issuer, the first sign-in decides.
+    let target = confidential(&fixture, None);
+    fixture.sign_in(&target).await.unwrap();
     let other = Authority::start().await;
-    move_to(&desk, &[&other.origin]);
-    let outcome = desk.sign_in(&target).await;
+    move_to(&fixture, &[&other.origin]);
+    let outcome = fixture.sign_in(&target).await;
     assert!(
         matches!(outcome, Err(SignInError::Insecure { .. })),
         "{outcome:?}"
     );
     assert!(is_untouched(&other));
-    // It may be one of several.
-    move_to(&desk, &[&other.origin, &desk.authority.origin]);
-    desk.sign_in(&target).await.unwrap();
+    // The issuer may be one of several.
+    move_to(&fixture, &[&other.origin, &fixture.authority.origin]);
+    fixture.sign_in(&target).await.unwrap();
     assert!(is_untouched(&other));
 }
 
 #[tokio::test]
-async fn a_metadata_document_comes_before_registration_and_after_a_registered_client() {
-    let desk = Desk::described_at(DOCUMENT).await;
-    desk.sign_in(&desk.target()).await.unwrap();
-    let id = |number: usize| desk.authority.asked("authorize")[number]["client_id"].clone();
+async fn metadata_document_precedes_registration() {
+    let fixture = Fixture::with_client_metadata(DOCUMENT).await;
+    fixture.sign_in(&fixture.target()).await.unwrap();
+    let id = |number: usize| fixture.authority.asked("authorize")[number]["client_id"].clone();
     assert_eq!(id(0), "client-1", "the server takes none");
 
-    desk.authority
+    fixture
+        .authority
         .set(|b| b.metadata["client_id_metadata_document_supported"] = json!(true));
-    desk.sign_in(&desk.target()).await.unwrap();
+    fixture.sign_in(&fixture.target()).await.unwrap();
     assert_eq!(id(1), DOCUMENT);
-    desk.advance(3600);
-    desk.header(&desk.target()).await;
-    for request in &desk.authority.asked("token")[1..] {
+    fixture.advance(3600);
+    fixture.header(&fixture.target()).await;
+    for request in &fixture.authority.asked("token")[1..] {
         assert_eq!(request["client_id"], DOCUMENT);
         assert!(!request.contains_key("client_secret"));
     }
-    assert_eq!(desk.authority.asked("register").len(), 1);
+    assert_eq!(fixture.authority.asked("register").len(), 1);
 
-    let registered = desk.target_with(ServerAuth::Client {
+    let registered = fixture.target_with(ServerAuth::Client {
         client_id: "mine".to_owned(),
         client_secret: None,
         issuer: None,
         scopes: Vec::new(),
         redirect_port: 0,
     });
-    desk.sign_in(&registered).await.unwrap();
+    fixture.sign_in(&registered).await.unwrap();
     assert_eq!(id(2), "mine");
 }
 
 #[tokio::test]
-async fn a_port_that_is_registered_is_the_one_that_the_browser_comes_back_to() {
-    let desk = Desk::new().await;
+async fn registered_port_is_reused() {
+    let fixture = Fixture::new().await;
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = free.local_addr().unwrap().port();
-    let target = desk.target_with(ServerAuth::Client {
+    let target = fixture.target_with(ServerAuth::Client {
         client_id: "mine".to_owned(),
         client_secret: None,
         issuer: None,
         scopes: Vec::new(),
         redirect_port: port,
     });
-    let taken = desk.begin(&target).await.map(|_| ());
+    let taken = fixture.begin(&target).await.map(|_| ());
     assert!(
         matches!(taken, Err(SignInError::PortTaken { .. })),
         "{taken:?}"
     );
     drop(free);
-    desk.sign_in(&target).await.unwrap();
+    fixture.sign_in(&target).await.unwrap();
     let uri = format!("http://127.0.0.1:{port}/callback");
-    assert_eq!(desk.authority.asked("authorize")[0]["redirect_uri"], uri);
-    let findings = desk.identity.examine(&target, None).await;
-    let told = format!("`{uri}` is to be registered at {}; ", desk.authority.origin);
+    assert_eq!(fixture.authority.asked("authorize")[0]["redirect_uri"], uri);
+    let findings = fixture.identity.diagnose(&target, None).await;
+    let told = format!(
+        "`{uri}` is to be registered at {}; ",
+        fixture.authority.origin
+    );
     assert!(
         findings.iter().any(|one| one.what.starts_with(&told)),
         "{findings:?}"
@@ -199,18 +205,18 @@ async fn a_port_that_is_registered_is_the_one_that_the_browser_comes_back_to() {
 }
 
 #[tokio::test]
-async fn another_authorization_server_hears_nothing_of_the_one_before() {
-    let desk = Desk::new().await;
-    let target = desk.target();
-    desk.sign_in(&target).await.unwrap();
+async fn changed_issuer_gets_nothing_of_previous_one() {
+    let fixture = Fixture::new().await;
+    let target = fixture.target();
+    fixture.sign_in(&target).await.unwrap();
     let other = Authority::start().await;
-    // So that an id of the first would be seen.
+    // The id of the first client would be noticed.
     other.set(|b| b.registered_with = json!({ "client_id": "the-others-client" }));
-    move_to(&desk, &[&other.origin]);
+    move_to(&fixture, &[&other.origin]);
     let challenge = r#"Bearer error="insufficient_scope", scope="mcp.write""#;
-    let flow = desk
+    let flow = fixture
         .identity
-        .start_sign_in(&target, Some(challenge), Whom::Same)
+        .start_sign_in(&target, Some(challenge), AccountSelection::Last)
         .await;
     let flow = flow.unwrap();
     let url = flow.url().clone();
@@ -224,32 +230,32 @@ async fn another_authorization_server_hears_nothing_of_the_one_before() {
     }
     let scope = &asked[0]["scope"];
     assert_eq!(scope, "mcp.write offline_access", "and none of the first");
-    // Both registrations stay, each where it belongs.
-    move_to(&desk, &[&desk.authority.origin]);
-    desk.sign_in(&target).await.unwrap();
-    assert_eq!(desk.authority.asked("register").len(), 1);
-    let last = desk.authority.asked("authorize").pop().unwrap();
+    // Both registrations are kept.
+    move_to(&fixture, &[&fixture.authority.origin]);
+    fixture.sign_in(&target).await.unwrap();
+    assert_eq!(fixture.authority.asked("register").len(), 1);
+    let last = fixture.authority.asked("authorize").pop().unwrap();
     assert_eq!(last["client_id"], "client-1");
 }
 
 #[tokio::test]
-async fn of_several_authorization_servers_the_first_that_works_is_taken() {
-    let desk = Desk::new().await;
+async fn first_working_authorization_server_is_used() {
+    let fixture = Fixture::new().await;
     let [other, closed] = [Authority::start().await, Authority::start().await];
-    // One that lies about itself, one that nobody can register at, one that is away.
+    // One with a wrong issuer, one without registration, one that is unreachable.
     other.set(|b| b.metadata["issuer"] = json!("https://elsewhere.example"));
     closed.set(|b| b.metadata["registration_endpoint"] = Value::Null);
-    let own = desk.authority.origin.clone();
+    let own = fixture.authority.origin.clone();
     move_to(
-        &desk,
+        &fixture,
         &["http://127.0.0.1:9", &other.origin, &closed.origin, &own],
     );
-    let account = desk.sign_in(&desk.target()).await.unwrap();
+    let account = fixture.sign_in(&fixture.target()).await.unwrap();
     assert_eq!(account.key.issuer.as_str(), own);
     assert!(is_untouched(&other) && is_untouched(&closed));
 
-    move_to(&desk, &["http://127.0.0.1:9", &other.origin]);
-    let outcome = desk.sign_in(&desk.target()).await;
+    move_to(&fixture, &["http://127.0.0.1:9", &other.origin]);
+    let outcome = fixture.sign_in(&fixture.target()).await;
     assert!(
         matches!(outcome, Err(SignInError::Unreachable { .. })),
         "what is wrong with the first is told: {outcome:?}"

@@ -1,5 +1,5 @@
-//! Processes that connect to the redirect listener and never finish their requests, and what a
-//! browser beside them gets.
+//! Processes that connect to the callback listener and never finish their requests, and the
+//! response of a browser at the same time.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -16,29 +16,29 @@ use tokio::time::{Instant, timeout};
 use url::Url;
 
 use super::authority::Rotation;
-use super::fixture::{Desk, client, end_of, redirect_uri};
+use super::fixture::{Fixture, client, end_of, redirect_uri};
 
-/// How many connections stall at once.
+/// The number of connections that stall at once.
 const STALLED: usize = 200;
 
-/// How many a crowd opens in all, so that it ends whatever the listener does.
+/// The maximum number of connections of a crowd, so that it ends whatever the listener does.
 const MAX_OPENED: usize = 50_000;
 
-/// How soon a browser has its page.
+/// How soon a browser must get its page.
 const SOON: Duration = Duration::from_secs(1);
 
-/// How long a test waits for anything else.
+/// The timeout for anything else in a test.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The ports of connections that are another user's.
+/// The ports of connections of another user.
 static OTHER_USERS: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 
-/// Whose connection it is, in place of the system.
+/// Replaces the system's check.
 pub(crate) fn is_other_user(peer: SocketAddr, _: SocketAddr) -> bool {
     OTHER_USERS.lock().unwrap().contains(&peer.port())
 }
 
-/// Who connects.
+/// The user of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum User {
     Same,
@@ -48,24 +48,24 @@ enum User {
 /// Where a request stops.
 #[derive(Clone, Copy, Debug)]
 enum Stall {
-    /// Before its first byte.
+    /// Before the first byte.
     Silent,
-    /// In its head.
+    /// In the headers.
     Head,
-    /// In its body.
+    /// In the body.
     Body,
-    /// Nowhere: a byte of its body comes every now and then.
+    /// It does not stop, but sends its body slowly.
     Trickle,
 }
 
-/// How the authorization response comes back.
+/// The response mode.
 #[derive(Clone, Copy, Debug)]
 enum Mode {
     Query,
     Form,
 }
 
-/// A connection to the listener, and who is its user while it lasts.
+/// A connection to the listener. Records its user while it exists.
 struct Connection {
     stream: TcpStream,
     port: Option<u16>,
@@ -90,7 +90,7 @@ impl Connection {
         connection
     }
 
-    /// Sends the beginning of a request, and returns once the listener has closed the connection.
+    /// Sends a part of a request. Returns when the listener has closed the connection.
     async fn stall(&mut self, stall: Stall) {
         let head = "POST /callback HTTP/1.1\r\nhost: localhost\r\n";
         let body =
@@ -134,7 +134,7 @@ impl Drop for Connection {
     }
 }
 
-/// The addresses of the listener on this port.
+/// Returns the addresses of the listener on this port.
 fn addresses(port: u16) -> Vec<SocketAddr> {
     let has_v6 = std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
     let mut addresses = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))];
@@ -142,8 +142,8 @@ fn addresses(port: u16) -> Vec<SocketAddr> {
     addresses
 }
 
-/// Connections that stall, and are opened again as soon as they are closed. They have a thread of
-/// their own, as other processes would. Dropping it closes them.
+/// Stalled connections that are opened again when they are closed. They run in a thread of their
+/// own, like other processes. Dropping it closes them.
 struct Crowd {
     opened: watch::Receiver<usize>,
     _stop: watch::Sender<()>,
@@ -174,7 +174,7 @@ impl Crowd {
         crowd
     }
 
-    /// Waits until so many connections have been opened in all.
+    /// Waits until this many connections have been opened in all.
     async fn until(&mut self, count: usize) {
         let enough = self.opened.wait_for(|opened| *opened >= count);
         timeout(PATIENCE, enough).await.unwrap().unwrap();
@@ -198,34 +198,34 @@ async fn keep_stalling(
     }
 }
 
-/// A sign-in under way, and the authorization response that its browser has.
+/// A sign-in in progress, and the authorization response of its browser.
 struct SignIn {
-    desk: Desk,
+    fixture: Fixture,
     ended: JoinHandle<Result<Account, SignInError>>,
     answer: Url,
     mode: Mode,
 }
 
 impl SignIn {
-    /// Begins, with a crowd that is there before the listener accepts.
+    /// Starts a sign-in. The crowd connects before the listener accepts.
     async fn beside(stall: Stall, user: User, mode: Mode) -> (Self, Crowd) {
         let (sign_in, crowd) = Self::begin(mode, Some((stall, user))).await;
         (sign_in, crowd.unwrap())
     }
 
     async fn begin(mode: Mode, crowd: Option<(Stall, User)>) -> (Self, Option<Crowd>) {
-        let desk = Desk::new().await;
+        let fixture = Fixture::new().await;
         let target = match mode {
-            Mode::Query => desk.target(),
+            Mode::Query => fixture.target(),
             Mode::Form => {
-                desk.authority.set(|b| {
+                fixture.authority.set(|b| {
                     b.issuer = None;
                     b.rotation = Rotation::Lenient;
                 });
-                desk.entra_usual()
+                fixture.entra_usual()
             }
         };
-        let flow = desk.begin(&target).await.unwrap();
+        let flow = fixture.begin(&target).await.unwrap();
         let url = flow.url().clone();
         let crowd = match crowd {
             Some((stall, user)) => Some(Crowd::gather(flow.port(), stall, user).await),
@@ -244,7 +244,7 @@ impl SignIn {
             }
         };
         let sign_in = Self {
-            desk,
+            fixture,
             ended,
             answer,
             mode,
@@ -256,7 +256,7 @@ impl SignIn {
         self.answer.port().unwrap()
     }
 
-    /// What a browser sends, on this loopback address.
+    /// Returns the browser's request to this loopback address.
     fn request(&self, address: SocketAddr) -> reqwest::RequestBuilder {
         let mut url = self.answer.clone();
         url.set_host(Some(&address.ip().to_string().replace("::1", "[::1]")))
@@ -274,13 +274,13 @@ impl SignIn {
         }
     }
 
-    /// The same as text, for a connection that is there already.
+    /// Returns the request as text, for an open connection.
     fn text(&self) -> String {
         let (port, query) = (self.port(), self.answer.query().unwrap());
         format!("GET /callback?{query} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n\r\n")
     }
 
-    /// Holds that the sign-in succeeds.
+    /// Asserts that the sign-in succeeds.
     async fn succeeds(self) {
         let ended = timeout(PATIENCE, self.ended).await.unwrap();
         ended.unwrap().unwrap();
@@ -292,12 +292,12 @@ async fn shows_success(response: Response) -> bool {
 }
 
 #[tokio::test]
-async fn callback_beside_stalled_connections_arrives_soon() {
+async fn callback_arrives_despite_stalled_connections() {
     for stall in [Stall::Head, Stall::Body, Stall::Trickle] {
         for mode in [Mode::Query, Mode::Form] {
             for address in addresses(0) {
                 let (sign_in, mut crowd) = SignIn::beside(stall, User::Same, mode).await;
-                // It comes back as often as the listener closes a connection.
+                // The crowd reconnects whenever the listener closes a connection.
                 crowd.until(2 * STALLED).await;
                 let request = sign_in.request(address);
                 let begun = Instant::now();
@@ -312,7 +312,7 @@ async fn callback_beside_stalled_connections_arrives_soon() {
 }
 
 #[tokio::test]
-async fn relay_of_other_user_beside_stalled_connections_arrives() {
+async fn relay_of_other_user_arrives_despite_stalled_connections() {
     for user in [User::Same, User::Other] {
         let (sign_in, crowd) = SignIn::beside(Stall::Body, user, Mode::Query).await;
         let address = addresses(sign_in.port())[0];
@@ -335,7 +335,7 @@ async fn relay_of_other_user_beside_stalled_connections_arrives() {
 async fn idle_connection_of_user_outlives_other_users_requests() {
     let (sign_in, _) = SignIn::begin(Mode::Query, None).await;
     let address = addresses(sign_in.port())[0];
-    // As a browser opens one that it may need.
+    // Browsers open spare connections.
     let mut idle = Connection::open(address, User::Same).await.unwrap();
     let mut crowd = Crowd::gather(sign_in.port(), Stall::Body, User::Other).await;
     crowd.until(5 * STALLED).await;
@@ -349,19 +349,19 @@ async fn idle_connection_of_user_outlives_other_users_requests() {
 }
 
 #[tokio::test]
-async fn complete_request_keeps_its_place_until_its_page() {
+async fn complete_request_stays_open_until_page() {
     for user in [User::Same, User::Other] {
         let (sign_in, _) = SignIn::begin(Mode::Query, None).await;
         let address = addresses(sign_in.port())[0];
-        let permits = sign_in.desk.authority.hold_back();
+        let permits = sign_in.fixture.authority.hold_back();
         let mut browser = Connection::open(address, user).await.unwrap();
         let request = sign_in.text();
         browser.stream.write_all(request.as_bytes()).await.unwrap();
-        let asked = sign_in.desk.authority.asked_for("authorization_code");
+        let asked = sign_in.fixture.authority.asked_for("authorization_code");
         timeout(PATIENCE, asked).await.expect("a code");
         let mut crowd = Crowd::gather(sign_in.port(), Stall::Head, User::Same).await;
         crowd.until(5 * STALLED).await;
-        sign_in.desk.authority.gate.add_permits(permits);
+        sign_in.fixture.authority.gate.add_permits(permits);
         let mut page = String::new();
         let read = browser.stream.read_to_string(&mut page);
         timeout(SOON, read).await.expect("a page").unwrap();
@@ -371,7 +371,7 @@ async fn complete_request_keeps_its_place_until_its_page() {
 }
 
 #[tokio::test]
-async fn request_that_is_not_complete_in_time_is_closed() {
+async fn incomplete_request_times_out() {
     for stall in [Stall::Silent, Stall::Head, Stall::Body, Stall::Trickle] {
         let (sign_in, _) = SignIn::begin(Mode::Query, None).await;
         let address = addresses(sign_in.port())[0];

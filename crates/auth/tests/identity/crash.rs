@@ -1,9 +1,9 @@
-//! `kill -9` at any step of a renewal and of writing the vault: a process of its own is killed at
-//! a thousand moments, and what it leaves is opened.
+//! `kill -9` at any step of a refresh and of writing the vault: kills a process at a thousand
+//! moments, and opens the vault that it leaves.
 //!
-//! Moments are drawn from a seed that is printed; `POSTERN_TESTS_SEED` takes its place. They
-//! begin with an event (the request has arrived, the folder is there), so that what lies between
-//! two writes is met however slow the machine is.
+//! The moments are random. The seed is printed, and `POSTERN_TESTS_SEED` replaces it. They begin
+//! with an event (the request has arrived, the folder exists), so that they hit the time between
+//! two writes however slow the machine is.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -15,19 +15,19 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use super::authority::Rotation;
-use super::fixture::{Desk, clients, identity, shown};
+use super::fixture::{Fixture, clients, identity, shown};
 
-/// How old a token is that is due and still works, and one that does not, in seconds.
+/// The age of a token that should be refreshed, and of an expired one, in seconds.
 const DUE: u64 = 3400;
 const OVER: u64 = 3600;
 
-/// How many rounds are let run, to see how long they take.
+/// How many rounds run undisturbed, to measure their duration.
 const MEASURED: u32 = 10;
 
 const SEED: u64 = 0x5eed;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_while_it_renews_where_a_used_token_is_dead() {
+async fn kill_during_refresh_with_rotation() {
     let seen = Renewing::start(Rotation::Strict).await.killed(400).await;
     seen.has_all();
     assert_eq!(
@@ -37,14 +37,14 @@ async fn killed_while_it_renews_where_a_used_token_is_dead() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_while_it_renews_at_entra() {
+async fn kill_during_refresh_at_entra() {
     let seen = Renewing::start(Rotation::Lenient).await.killed(400).await;
     seen.has_all();
     assert_eq!(seen.sign_ins, 0, "{seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_while_it_makes_its_vault() {
+async fn kill_during_vault_creation() {
     let mut chance = Chance::new();
     let (http, clock) = (clients(), ManualClock::new(UNIX_EPOCH));
     let mut seen = [0; 2];
@@ -59,7 +59,7 @@ async fn killed_while_it_makes_its_vault() {
             spans.push(begun.elapsed());
             continue;
         }
-        // The folder is made in the second half of its time.
+        // The folder is created in the second half of that time.
         let half = usual(spans.clone()) / 2;
         wait(half + chance.below(half)).await;
         child.kill().await.unwrap();
@@ -75,43 +75,43 @@ async fn killed_while_it_makes_its_vault() {
     assert!(seen[0] > 0 && seen[1] > 0, "{seen:?}");
 }
 
-/// Three sign-ins and two secrets in one vault, of which one sign-in and one secret change.
+/// Three grants and two secrets in one vault, of which one grant and one secret change.
 struct Renewing {
-    desk: Desk,
-    /// Theirs do not change.
-    others: [(Desk, String); 2],
+    fixture: Fixture,
+    /// Grants that do not change.
+    others: [(Fixture, String); 2],
     dir: TempDir,
     chance: Chance,
-    /// How long a process takes that nobody kills: from its start, and from the arrival of its
+    /// The duration of an undisturbed process: from its start, and from the arrival of its
     /// request.
     spans: [Duration; 2],
-    /// What the vault held last of what changes.
+    /// The last content of the vault that changes.
     header: String,
     secret: String,
 }
 
-/// From when on a process is given a random time to live.
+/// The event after which a process is killed at a random time.
 #[derive(Clone, Copy)]
 enum Moment {
     Start,
-    /// Its request for new tokens has arrived.
+    /// Its token request has arrived.
     Arrival,
 }
 
-/// What became of the rounds.
+/// The outcomes of the rounds.
 #[derive(Debug, Default)]
 struct Seen {
-    /// Nothing was issued.
+    /// No tokens were issued.
     untouched: u32,
-    /// Tokens were issued, and are not in the vault.
+    /// Tokens were issued but not stored.
     lost: u32,
-    /// They are.
+    /// Tokens were issued and stored.
     kept: u32,
     sign_ins: u32,
 }
 
 impl Seen {
-    /// Holds that some moments were before the use of the token, between use and store, and after.
+    /// Asserts that some kills were before the use of the token, between use and store, and after.
     fn has_all(&self) {
         let all = [self.untouched, self.lost, self.kept];
         assert!(all.iter().all(|rounds| *rounds > 0), "{self:?}");
@@ -124,23 +124,23 @@ impl Renewing {
         let vault = Vault::file(dir.path());
         let mut others = Vec::new();
         for _ in 0..2 {
-            let other = Desk::with_vault(vault.clone()).await;
+            let other = Fixture::with_vault(vault.clone()).await;
             other.authority.set(|b| b.lifetime = u64::from(u32::MAX));
             other.sign_in(&other.target()).await.unwrap();
             let header = other.header(&other.target()).await;
             others.push((other, header));
         }
-        let desk = Desk::with_vault(vault).await;
-        desk.authority.set(|b| b.rotation = rotation);
-        desk.authority.gate.add_permits(10_000);
-        desk.sign_in(&desk.target()).await.unwrap();
+        let fixture = Fixture::with_vault(vault).await;
+        fixture.authority.set(|b| b.rotation = rotation);
+        fixture.authority.gate.add_permits(10_000);
+        fixture.sign_in(&fixture.target()).await.unwrap();
         for name in ["changed", "other"] {
-            let kept = desk.identity.keep_secret(name.parse().unwrap(), "value");
+            let kept = fixture.identity.keep_secret(name.parse().unwrap(), "value");
             kept.await.unwrap();
         }
         let mut renewing = Self {
-            header: desk.header(&desk.target()).await,
-            desk,
+            header: fixture.header(&fixture.target()).await,
+            fixture,
             others: others.try_into().ok().unwrap(),
             dir,
             chance: Chance::new(),
@@ -165,7 +165,7 @@ impl Renewing {
         let mut seen = Seen::default();
         for round in 0..rounds {
             let secret = format!("value-{round}");
-            let issued = self.desk.authority.secrets().len();
+            let issued = self.fixture.authority.secrets().len();
             let (moment, span) = match round % 4 {
                 0 => (Moment::Start, self.spans[0]),
                 _ => (Moment::Arrival, self.spans[1]),
@@ -175,7 +175,7 @@ impl Renewing {
             child.kill().await.unwrap();
 
             let is_kept = self.look(&secret).await;
-            let is_issued = self.desk.authority.secrets().len() != issued;
+            let is_issued = self.fixture.authority.secrets().len() != issued;
             *match (is_issued, is_kept) {
                 (_, true) => &mut seen.kept,
                 (true, false) => &mut seen.lost,
@@ -185,18 +185,18 @@ impl Renewing {
                 let needed = matches!(error, AuthorizationError::SignInNeeded { .. });
                 assert!(needed && is_issued && !is_kept, "round {round}: {error}");
                 seen.sign_ins += 1;
-                self.desk.sign_in(&self.desk.target()).await.unwrap();
-                self.header = self.desk.header(&self.desk.target()).await;
+                self.fixture.sign_in(&self.fixture.target()).await.unwrap();
+                self.header = self.fixture.header(&self.fixture.target()).await;
             }
         }
         seen
     }
 
-    /// A process that is about to renew, at that moment.
+    /// Starts a process that refreshes, and waits for the event.
     async fn child(&self, secret: &str, moment: Moment) -> Child {
-        let target = self.desk.target().url.to_string();
-        let now = self.desk.clock.clock().unix() + DUE;
-        let arrival = self.desk.authority.arrivals.notified();
+        let target = self.fixture.target().url.to_string();
+        let now = self.fixture.clock.clock().unix() + DUE;
+        let arrival = self.fixture.authority.arrivals.notified();
         tokio::pin!(arrival);
         arrival.as_mut().enable();
         let child = child(self.dir.path(), &target, now, secret);
@@ -206,12 +206,12 @@ impl Renewing {
         child
     }
 
-    /// Opens what the process left: every record is there, and what it wrote is the old one or
-    /// the new one. Says whether it kept new tokens.
+    /// Opens the vault of the killed process: every record is there, and what it wrote is either
+    /// old or new. Returns true if it stored new tokens.
     async fn look(&mut self, secret: &str) -> bool {
-        self.desk.vault = Vault::file(self.dir.path());
-        self.desk.identity = self.desk.restarted();
-        let identity = &self.desk.identity;
+        self.fixture.vault = Vault::file(self.dir.path());
+        self.fixture.identity = self.fixture.restarted();
+        let identity = &self.fixture.identity;
         assert_eq!(identity.accounts().await.len(), 3);
         assert!(matches!(identity.vault_state(), VaultState::Ready { .. }));
         for (other, header) in &self.others {
@@ -224,18 +224,18 @@ impl Renewing {
         let found = found.to_str().unwrap();
         assert!([secret, &self.secret].contains(&found), "{found}");
         self.secret = found.to_owned();
-        let found = identity.authorization(&self.desk.target()).await;
+        let found = identity.authorization(&self.fixture.target()).await;
         let found = shown(&found.unwrap().unwrap());
         let is_kept = found != self.header;
         self.header = found;
         is_kept
     }
 
-    /// The next process, which nobody kills: it has what it needs, or says that it does not.
+    /// Runs the next process undisturbed: it has tokens, or reports that it has none.
     async fn go_on(&mut self) -> Result<(), AuthorizationError> {
-        self.desk.advance(OVER);
-        let target = self.desk.target();
-        let found = self.desk.identity.authorization(&target).await?;
+        self.fixture.advance(OVER);
+        let target = self.fixture.target();
+        let found = self.fixture.identity.authorization(&target).await?;
         self.header = shown(&found.unwrap());
         Ok(())
     }
@@ -252,17 +252,17 @@ fn child(folder: &Path, target: &str, now: u64, secret: &str) -> Child {
         .unwrap()
 }
 
-/// How long the process takes to its end from here.
+/// Returns how long the process still runs.
 async fn end_of(child: &mut Child) -> Duration {
     let begun = Instant::now();
     assert!(within(child.wait()).await.unwrap().success());
     begun.elapsed()
 }
 
-/// Lets some time pass, to the microsecond: the moment is what is tried here.
+/// Waits with microsecond precision, because the exact moment matters here.
 async fn wait(time: Duration) {
     let end = Instant::now() + time;
-    // The runtime's timer knows milliseconds.
+    // The runtime's timer has millisecond precision.
     tokio::time::sleep(time.saturating_sub(Duration::from_millis(2))).await;
     while Instant::now() < end {
         tokio::task::yield_now().await;
@@ -274,13 +274,13 @@ async fn within<T>(work: impl Future<Output = T>) -> T {
     ended.expect("nothing within a minute")
 }
 
-/// How long most take, and a little more.
+/// Returns how long most rounds take, and a little more.
 fn usual(mut spans: Vec<Duration>) -> Duration {
     spans.sort();
     spans[spans.len() / 2] * 6 / 5
 }
 
-/// The example of that name, which lies beside the tests.
+/// Returns the example of that name, next to the tests.
 fn program() -> PathBuf {
     let this = std::env::current_exe().unwrap();
     let folder = this.parent().and_then(Path::parent).unwrap();
@@ -295,7 +295,7 @@ fn program() -> PathBuf {
     program
 }
 
-/// Numbers in an order that a seed decides (SplitMix64).
+/// Pseudorandom numbers from a seed (SplitMix64).
 struct Chance(u64);
 
 impl Chance {

@@ -1,12 +1,13 @@
-//! Somebody's desk: an identity, a clock that a test moves, and a browser that follows links.
+//! The fixture of these tests: an identity, a clock that a test advances, and a browser that
+//! follows links.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use auth::http::Clients;
+use auth::http::HttpClients;
 use auth::{
-    Account, Authorization, AuthorizationError, ConfiguredServer, Identity, IdentityOptions,
-    Program, SignInError, SignInFlow, SignInReason, Target, Vault, Whom,
+    Account, AccountSelection, Authorization, AuthorizationError, ClientMetadata, ConfiguredServer,
+    Identity, IdentityOptions, SignInError, SignInFlow, SignInReason, Target, Vault,
 };
 use model::config::{ClientMetadataUrl, ServerAuth};
 use model::{Issuer, ManualClock, Resource};
@@ -15,21 +16,21 @@ use super::START;
 use super::authority::{Authority, TENANT};
 use super::connections;
 
-pub(crate) struct Desk {
+pub(crate) struct Fixture {
     pub(crate) authority: Arc<Authority>,
     pub(crate) identity: Identity,
     pub(crate) clock: ManualClock,
     pub(crate) vault: Vault,
-    http: Clients,
+    http: HttpClients,
 }
 
-/// What the browser shows in the end.
+/// The last page in the browser.
 pub(crate) struct Shown {
     pub(crate) status: u16,
     pub(crate) text: String,
 }
 
-impl Desk {
+impl Fixture {
     pub(crate) async fn new() -> Self {
         Self::with_vault(Vault::memory()).await
     }
@@ -46,17 +47,17 @@ impl Desk {
         }
     }
 
-    /// As a program whose client ID metadata document is at `url`.
-    pub(crate) async fn described_at(url: &str) -> Self {
-        let desk = Self::new().await;
+    /// Creates a fixture with a client ID metadata document at `url`.
+    pub(crate) async fn with_client_metadata(url: &str) -> Self {
+        let fixture = Self::new().await;
         let metadata = Some(url.parse().unwrap());
         Self {
-            identity: described_at(metadata, &desk.http, &desk.vault, &desk.clock),
-            ..desk
+            identity: with_client_metadata(metadata, &fixture.http, &fixture.vault, &fixture.clock),
+            ..fixture
         }
     }
 
-    /// A process that starts later with the same vault.
+    /// Returns the identity of a later process with the same vault.
     pub(crate) fn restarted(&self) -> Identity {
         identity(&self.http, &self.vault, &self.clock)
     }
@@ -87,7 +88,7 @@ impl Desk {
         })
     }
 
-    /// Another server that takes the same tokens: usual behind API Management.
+    /// Returns another server that takes the same tokens, which is common behind API Management.
     pub(crate) fn beside(&self, target: &Target) -> Target {
         let url = format!("{}/beside/mcp", self.authority.origin);
         Target {
@@ -100,8 +101,8 @@ impl Desk {
         self.entra(TENANT, &["mcp.read"])
     }
 
-    /// A server at Entra that is discovered, with a client that was registered beforehand, beside
-    /// one whose configuration names the authority.
+    /// Returns a discovered server at Entra with a preregistered client, besides one whose
+    /// configuration names the authority.
     pub(crate) fn discovered_entra(&self, scopes: &[&str]) -> Target {
         let configured = Target {
             url: format!("{}/configured", self.authority.origin)
@@ -130,13 +131,15 @@ impl Desk {
         target
     }
 
-    /// Begins a sign-in of whoever signed in before.
+    /// Starts a sign-in with the previous account.
     pub(crate) async fn begin(&self, target: &Target) -> Result<SignInFlow, SignInError> {
         let identity = &self.identity;
-        identity.start_sign_in(target, None, Whom::Same).await
+        identity
+            .start_sign_in(target, None, AccountSelection::Last)
+            .await
     }
 
-    /// Signs in, in the browser too.
+    /// Signs in, with the browser's part.
     pub(crate) async fn sign_in(&self, target: &Target) -> Result<Account, SignInError> {
         let flow = self.begin(target).await?;
         let url = flow.url().clone();
@@ -144,7 +147,7 @@ impl Desk {
         account
     }
 
-    /// What is sent once no refresh is under way any more; `now` is what is sent meanwhile.
+    /// Returns the header after the refresh. `now` is the expected header during it.
     pub(crate) async fn header_after_refresh(&self, target: &Target, now: &str) -> String {
         assert_eq!(self.header(target).await, now);
         self.identity.settled().await;
@@ -164,24 +167,24 @@ pub(crate) async fn reason(identity: &Identity, target: &Target) -> SignInReason
     }
 }
 
-/// The header's value, for comparing.
+/// Returns the header's value.
 pub(crate) fn shown(authorization: &Authorization) -> String {
     authorization.header.to_str().unwrap().to_owned()
 }
 
-/// What identities send their requests by.
-pub(crate) fn clients() -> Clients {
-    Clients::new([], &model::config::Proxy::None).unwrap()
+/// Returns the HTTP clients of identities.
+pub(crate) fn clients() -> HttpClients {
+    HttpClients::new([], &model::config::Proxy::None).unwrap()
 }
 
-/// An identity as it is after a start.
-pub(crate) fn identity(http: &Clients, vault: &Vault, clock: &ManualClock) -> Identity {
-    described_at(None, http, vault, clock)
+/// Returns an identity as it is after a start.
+pub(crate) fn identity(http: &HttpClients, vault: &Vault, clock: &ManualClock) -> Identity {
+    with_client_metadata(None, http, vault, clock)
 }
 
-fn described_at(
+fn with_client_metadata(
     metadata: Option<ClientMetadataUrl>,
-    http: &Clients,
+    http: &HttpClients,
     vault: &Vault,
     clock: &ManualClock,
 ) -> Identity {
@@ -189,9 +192,9 @@ fn described_at(
         http: http.clone(),
         vault: vault.clone(),
         clock: clock.clock(),
-        program: Program {
+        client: ClientMetadata {
             name: "Postern".to_owned(),
-            metadata,
+            document_url: metadata,
         },
         is_other_user: connections::is_other_user,
     })
@@ -201,7 +204,7 @@ pub(crate) fn client() -> reqwest::Client {
     auth::http::client([], &model::config::Proxy::None).unwrap()
 }
 
-/// Follows redirects, and submits the form where there is one.
+/// Follows redirects, and submits a form.
 pub(crate) async fn browse(url: &url::Url) -> Shown {
     let client = client();
     let mut response = client.get(url.clone()).send().await.unwrap();
@@ -226,14 +229,14 @@ pub(crate) async fn browse(url: &url::Url) -> Shown {
     }
 }
 
-/// Where the browser ends, without ever getting there.
+/// Returns where the browser ends, without the last request.
 pub(crate) async fn end_of(page: &url::Url) -> url::Url {
     let response = client().get(page.clone()).send().await.unwrap();
     let location = response.headers()["location"].to_str().unwrap();
     location.parse().unwrap()
 }
 
-/// Where the browser is to come back to from this page.
+/// Returns the redirect URI of an authorization request.
 pub(crate) fn redirect_uri(url: &url::Url) -> url::Url {
     let pair = url.query_pairs().find(|(name, _)| name == "redirect_uri");
     pair.unwrap().1.parse().unwrap()

@@ -1,43 +1,43 @@
-//! A browser that cannot reach this machine, and the address that it ended on.
+//! A browser that cannot reach this machine, and the pasted callback.
 
-use auth::{HandInError, SignInError, SignInFlow, Target, Whom};
+use auth::{AccountSelection, PastedCallbackError, SignInError, SignInFlow, Target};
 use url::Url;
 
 use super::authority::Rotation;
-use super::fixture::{Desk, end_of};
+use super::fixture::{Fixture, end_of};
 
-async fn begin(desk: &Desk, target: &Target) -> SignInFlow {
-    let identity = &desk.identity;
-    let flow = identity.start_sign_in_elsewhere(target, None, Whom::Same);
+async fn begin(fixture: &Fixture, target: &Target) -> SignInFlow {
+    let identity = &fixture.identity;
+    let flow = identity.start_sign_in_elsewhere(target, None, AccountSelection::Last);
     flow.await.unwrap()
 }
 
 #[tokio::test]
-async fn the_address_that_the_browser_ended_on_finishes_the_sign_in() {
-    let desk = Desk::new().await;
-    let target = desk.target();
-    let flow = begin(&desk, &target).await;
-    let (hand_in, page) = (flow.hand_in(), flow.url().clone());
+async fn pasted_callback_finishes_sign_in() {
+    let fixture = Fixture::new().await;
+    let target = fixture.target();
+    let flow = begin(&fixture, &target).await;
+    let (pasted_callback, page) = (flow.pasted_callback(), flow.url().clone());
     let end = end_of(&page).await;
     assert_eq!(end.port(), Some(flow.port()));
     let bring = async {
         let text = format!(" {end}\n");
-        hand_in.give(&text).await
+        pasted_callback.submit(&text).await
     };
     let (account, handed) = tokio::join!(flow.finish(), bring);
     account.unwrap();
     assert_eq!(handed, Ok(()));
-    assert_eq!(desk.header(&target).await, "Bearer access-1");
-    let late = hand_in.give(end.as_str()).await;
-    assert_eq!(late, Err(HandInError::Ended));
+    assert_eq!(fixture.header(&target).await, "Bearer access-1");
+    let late = pasted_callback.submit(end.as_str()).await;
+    assert_eq!(late, Err(PastedCallbackError::Ended));
 }
 
 #[tokio::test]
-async fn a_foreign_address_is_refused_and_the_sign_in_goes_on() {
-    let desk = Desk::new().await;
-    let target = desk.target();
-    let flow = begin(&desk, &target).await;
-    let (hand_in, page) = (flow.hand_in(), flow.url().clone());
+async fn wrong_pasted_callback_keeps_sign_in() {
+    let fixture = Fixture::new().await;
+    let target = fixture.target();
+    let flow = begin(&fixture, &target).await;
+    let (pasted_callback, page) = (flow.pasted_callback(), flow.url().clone());
     let end = end_of(&page).await;
     let with = |change: &dyn Fn(&mut Url)| {
         let mut url = end.clone();
@@ -46,7 +46,10 @@ async fn a_foreign_address_is_refused_and_the_sign_in_goes_on() {
     };
     let bring = async {
         let other_state = with(&|url| url.set_query(Some("code=c&state=other")));
-        assert_eq!(hand_in.give(&other_state).await, Err(HandInError::Foreign));
+        assert_eq!(
+            pasted_callback.submit(&other_state).await,
+            Err(PastedCallbackError::Foreign)
+        );
         for strange in [
             String::new(),
             "the page".to_owned(),
@@ -57,15 +60,15 @@ async fn a_foreign_address_is_refused_and_the_sign_in_goes_on() {
             with(&|url| url.set_host(Some("evil.example")).unwrap()),
             format!("{end}&code=another"),
         ] {
-            let given = hand_in.give(&strange).await;
-            assert_eq!(given, Err(HandInError::NoAnswer), "{strange}");
+            let given = pasted_callback.submit(&strange).await;
+            assert_eq!(given, Err(PastedCallbackError::NoAnswer), "{strange}");
         }
-        assert!(desk.authority.asked("token").is_empty());
+        assert!(fixture.authority.asked("token").is_empty());
         let mixed_up = with(&|url| {
             let query = url.query().unwrap().replace("iss=http", "iss=https");
             url.set_query(Some(&query));
         });
-        hand_in.give(&mixed_up).await
+        pasted_callback.submit(&mixed_up).await
     };
     let (account, handed) = tokio::join!(flow.finish(), bring);
     assert_eq!(handed, Ok(()), "it belonged to this sign-in");
@@ -74,22 +77,22 @@ async fn a_foreign_address_is_refused_and_the_sign_in_goes_on() {
         matches!(refused, SignInError::Insecure { .. }),
         "{refused}: an answer by hand is checked as any other"
     );
-    assert!(desk.authority.asked("token").is_empty());
+    assert!(fixture.authority.asked("token").is_empty());
 }
 
 #[tokio::test]
-async fn towards_entra_the_answer_comes_in_the_address_and_not_in_a_form() {
-    let desk = Desk::new().await;
-    desk.authority.set(|b| {
+async fn remote_entra_sign_in_uses_query_response() {
+    let fixture = Fixture::new().await;
+    fixture.authority.set(|b| {
         b.issuer = None;
         b.rotation = Rotation::Lenient;
     });
-    let target = desk.entra_usual();
-    let flow = begin(&desk, &target).await;
-    let hand_in = flow.hand_in();
+    let target = fixture.entra_usual();
+    let flow = begin(&fixture, &target).await;
+    let pasted_callback = flow.pasted_callback();
     let end = end_of(flow.url()).await;
-    let (account, handed) = tokio::join!(flow.finish(), hand_in.give(end.as_str()));
+    let (account, handed) = tokio::join!(flow.finish(), pasted_callback.submit(end.as_str()));
     account.unwrap();
     assert_eq!(handed, Ok(()));
-    assert!(!desk.authority.asked("authorize")[0].contains_key("response_mode"));
+    assert!(!fixture.authority.asked("authorize")[0].contains_key("response_mode"));
 }

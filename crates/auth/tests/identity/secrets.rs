@@ -1,23 +1,23 @@
-//! Secrets that a person stores by name.
+//! Secrets that the user stores by name.
 
-use auth::{Identity, IdentityOptions, Program, SecretError, Vault};
+use auth::{ClientMetadata, Identity, IdentityOptions, SecretError, Vault};
 use model::{Clock, SecretName};
 
 fn identity(vault: Vault) -> Identity {
     Identity::new(IdentityOptions {
-        http: auth::http::Clients::new([], &model::config::Proxy::None).unwrap(),
+        http: auth::http::HttpClients::new([], &model::config::Proxy::None).unwrap(),
         vault,
         clock: Clock::system(),
-        program: Program {
+        client: ClientMetadata {
             name: "test".to_owned(),
-            metadata: None,
+            document_url: None,
         },
         is_other_user: |_, _| false,
     })
 }
 
 #[tokio::test]
-async fn a_secret_is_kept_sealed_and_comes_back_in_another_process() {
+async fn secret_is_sealed_and_survives_restart() {
     let dir = tempfile::tempdir().unwrap();
     let open = || identity(Vault::file(dir.path()));
     let names = ["crm-key", "other"].map(|name| name.parse::<SecretName>().unwrap());
@@ -56,7 +56,7 @@ async fn a_secret_is_kept_sealed_and_comes_back_in_another_process() {
 }
 
 #[tokio::test]
-async fn what_no_header_can_carry_is_not_kept() {
+async fn invalid_header_value_is_not_stored() {
     let identity = identity(Vault::memory());
     let name: SecretName = "crm-key".parse().unwrap();
     for value in ["", " padded", "two\nlines", "ünï"] {

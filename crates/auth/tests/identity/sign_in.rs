@@ -1,9 +1,10 @@
-//! The sign-in itself.
+//! Sign-in in a browser.
 
 use std::time::Duration;
 
 use auth::{
-    Actor, AuthorizationError, SignInError, SignInReason, SignOutError, Target, Vault, Whom,
+    AccountSelection, Actor, AuthorizationError, SignInError, SignInReason, SignOutError, Target,
+    Vault,
 };
 use axum::http::StatusCode;
 use model::config::ServerAuth;
@@ -11,13 +12,13 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::authority::{Rotation, Trouble};
-use super::fixture::{Desk, browse, client, end_of, redirect_uri, shown};
+use super::fixture::{Fixture, browse, client, end_of, redirect_uri, shown};
 
 #[tokio::test]
-async fn signs_in_once_and_stays_signed_in() {
-    let desk = Desk::new().await;
-    let target = desk.target();
-    let needed = desk.identity.authorization(&target).await.unwrap_err();
+async fn sign_in_survives_restart() {
+    let fixture = Fixture::new().await;
+    let target = fixture.target();
+    let needed = fixture.identity.authorization(&target).await.unwrap_err();
     assert!(matches!(
         needed,
         AuthorizationError::SignInNeeded {
@@ -26,47 +27,53 @@ async fn signs_in_once_and_stays_signed_in() {
         }
     ));
 
-    let flow = desk.begin(&target).await.unwrap();
+    let flow = fixture.begin(&target).await.unwrap();
     let url = flow.url().clone();
     let (account, page) = tokio::join!(flow.finish(), browse(&url));
     let account = account.unwrap();
-    assert_eq!(account.key.issuer.as_str(), desk.authority.origin);
+    assert_eq!(account.key.issuer.as_str(), fixture.authority.origin);
     assert_eq!(account.key.subject, "alice");
     assert_eq!(account.name.as_deref(), Some("Alice"));
     assert_eq!(page.status, 200);
     assert!(page.text.contains("You are signed in"), "{}", page.text);
     assert!(page.text.contains("alice@contoso.example"));
 
-    let authorization = desk.identity.authorization(&target).await.unwrap().unwrap();
+    let authorization = fixture
+        .identity
+        .authorization(&target)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(shown(&authorization), "Bearer access-1");
     assert_eq!(authorization.account, account.key);
     assert!(!format!("{authorization:?}").contains("access-1"));
-    assert_eq!(desk.identity.account_for(&target), Some(account.clone()));
+    assert_eq!(fixture.identity.account_for(&target), Some(account.clone()));
 
-    let later = desk.restarted();
+    let later = fixture.restarted();
     assert_eq!(later.account_for(&target), None, "nothing is read yet");
     assert_eq!(later.accounts().await, std::slice::from_ref(&account));
     assert_eq!(later.account_for(&target), Some(account));
     let again = later.authorization(&target).await.unwrap().unwrap();
     assert_eq!(shown(&again), "Bearer access-1");
-    assert_eq!(desk.authority.asked("token").len(), 1);
+    assert_eq!(fixture.authority.asked("token").len(), 1);
 }
 
 #[tokio::test]
-async fn asks_as_the_specification_wants() {
-    let desk = Desk::new().await;
-    // Without a path and without a slash: exactly this has to come back.
-    let resource = desk.authority.origin.clone();
-    desk.authority
+async fn authorization_request_follows_specification() {
+    let fixture = Fixture::new().await;
+    // Without a path and without a slash. The exact text must be sent.
+    let resource = fixture.authority.origin.clone();
+    fixture
+        .authority
         .set(|b| b.resource["resource"] = json!(resource));
-    let target = desk.target();
-    desk.sign_in(&target).await.unwrap();
-    desk.advance(3600);
-    desk.header(&target).await;
+    let target = fixture.target();
+    fixture.sign_in(&target).await.unwrap();
+    fixture.advance(3600);
+    fixture.header(&target).await;
 
-    let registered = &desk.authority.asked("register")[0]["body"];
+    let registered = &fixture.authority.asked("register")[0]["body"];
     let registered: serde_json::Value = serde_json::from_str(registered).unwrap();
-    let authorize = &desk.authority.asked("authorize")[0];
+    let authorize = &fixture.authority.asked("authorize")[0];
     assert_eq!(registered["application_type"], "native");
     assert_eq!(registered["token_endpoint_auth_method"], "none");
     assert_eq!(registered["client_name"], "Postern");
@@ -79,25 +86,25 @@ async fn asks_as_the_specification_wants() {
     assert_eq!(authorize["response_type"], "code");
     assert_eq!(authorize["scope"], "mcp.read offline_access");
     assert_eq!(authorize["code_challenge_method"], "S256");
-    for request in desk.authority.asked("token").iter().chain([authorize]) {
+    for request in fixture.authority.asked("token").iter().chain([authorize]) {
         assert_eq!(request["resource"], resource);
         assert_eq!(request["client_id"], "client-1");
     }
-    assert_eq!(desk.authority.asked("token").len(), 2);
+    assert_eq!(fixture.authority.asked("token").len(), 2);
 }
 
 #[tokio::test]
-async fn one_sign_in_after_another_shares_no_verifier_and_no_state() {
-    let desk = Desk::new().await;
-    let target = desk.target();
-    desk.sign_in(&target).await.unwrap();
-    desk.sign_in(&target).await.unwrap();
+async fn sign_ins_share_no_verifier_and_state() {
+    let fixture = Fixture::new().await;
+    let target = fixture.target();
+    fixture.sign_in(&target).await.unwrap();
+    fixture.sign_in(&target).await.unwrap();
     assert_eq!(
-        desk.authority.asked("register").len(),
+        fixture.authority.asked("register").len(),
         1,
         "a registration is kept"
     );
-    let asked = desk.authority.asked("authorize");
+    let asked = fixture.authority.asked("authorize");
     let [first, .., last] = &asked[..] else {
         panic!("asked once");
     };
@@ -109,23 +116,24 @@ async fn one_sign_in_after_another_shares_no_verifier_and_no_state() {
         assert_ne!(first[name], last[name]);
         assert_eq!(first[name].len(), 43);
     }
-    assert_eq!(desk.header(&target).await, "Bearer access-2");
-    assert_eq!(desk.identity.accounts().await.len(), 1);
+    assert_eq!(fixture.header(&target).await, "Bearer access-2");
+    assert_eq!(fixture.identity.accounts().await.len(), 1);
 }
 
 #[tokio::test]
-async fn the_resource_is_sent_as_the_server_writes_it_with_its_slash_or_without() {
+async fn resource_is_sent_byte_for_byte() {
     for end in ["", "/"] {
-        let desk = Desk::new().await;
-        let target = desk.target();
-        let resource = format!("{}{end}", desk.authority.origin);
-        desk.authority
+        let fixture = Fixture::new().await;
+        let target = fixture.target();
+        let resource = format!("{}{end}", fixture.authority.origin);
+        fixture
+            .authority
             .set(|b| b.resource["resource"] = json!(resource));
-        desk.sign_in(&target).await.unwrap();
-        desk.advance(3600);
-        assert_eq!(desk.header(&target).await, "Bearer access-2");
-        let asked = desk.authority.asked("authorize");
-        let requests = [asked, desk.authority.asked("token")].concat();
+        fixture.sign_in(&target).await.unwrap();
+        fixture.advance(3600);
+        assert_eq!(fixture.header(&target).await, "Bearer access-2");
+        let asked = fixture.authority.asked("authorize");
+        let requests = [asked, fixture.authority.asked("token")].concat();
         assert_eq!(requests.len(), 3);
         for request in requests {
             assert_eq!(request["resource"], resource);
@@ -134,10 +142,10 @@ async fn the_resource_is_sent_as_the_server_writes_it_with_its_slash_or_without(
 }
 
 #[tokio::test]
-async fn the_browser_may_come_back_to_either_loopback_address() {
-    let desk = Desk::new().await;
-    let target = desk.target();
-    let flow = desk.begin(&target).await.unwrap();
+async fn callback_is_served_on_both_loopback_addresses() {
+    let fixture = Fixture::new().await;
+    let target = fixture.target();
+    let flow = fixture.begin(&target).await.unwrap();
     let port = redirect_uri(flow.url()).port().unwrap();
     let finish = tokio::spawn(flow.finish());
     for host in ["127.0.0.1", "[::1]", "localhost"] {
@@ -156,19 +164,19 @@ async fn the_browser_may_come_back_to_either_loopback_address() {
 }
 
 #[tokio::test]
-async fn a_dropped_flow_frees_its_port() {
-    let desk = Desk::new().await;
-    let target = desk.target();
-    let flow = desk.begin(&target).await.unwrap();
+async fn dropped_flow_frees_port() {
+    let fixture = Fixture::new().await;
+    let target = fixture.target();
+    let flow = fixture.begin(&target).await.unwrap();
     let port = redirect_uri(flow.url()).port().unwrap();
     assert!(TcpListener::bind(("127.0.0.1", port)).await.is_err());
     drop(flow);
     TcpListener::bind(("127.0.0.1", port)).await.unwrap();
 
-    let flow = desk.begin(&target).await.unwrap();
+    let flow = fixture.begin(&target).await.unwrap();
     let port = redirect_uri(flow.url()).port().unwrap();
     let finish = tokio::spawn(flow.finish());
-    // It answers, so it runs.
+    // It answers, so it is running.
     let address = format!("http://127.0.0.1:{port}/");
     client().get(&address).send().await.unwrap();
     finish.abort();
@@ -176,32 +184,32 @@ async fn a_dropped_flow_frees_its_port() {
     while TcpListener::bind(("127.0.0.1", port)).await.is_err() {
         tokio::task::yield_now().await;
     }
-    assert!(desk.identity.accounts().await.is_empty());
+    assert!(fixture.identity.accounts().await.is_empty());
 }
 
 #[tokio::test]
-async fn a_code_that_was_sent_is_redeemed_to_the_end_though_the_sign_in_is_cancelled() {
-    let desk = Desk::new().await;
-    let target = desk.target();
-    let flow = desk.begin(&target).await.unwrap();
+async fn code_exchange_survives_cancelled_sign_in() {
+    let fixture = Fixture::new().await;
+    let target = fixture.target();
+    let flow = fixture.begin(&target).await.unwrap();
     let answer = end_of(flow.url()).await;
-    let permits = desk.authority.hold_back();
+    let permits = fixture.authority.hold_back();
     let cancelled = tokio::spawn(flow.finish());
     let _browser = tokio::spawn(client().get(answer).send());
-    desk.authority.asked_for("authorization_code").await;
+    fixture.authority.asked_for("authorization_code").await;
     cancelled.abort();
     assert!(cancelled.await.unwrap_err().is_cancelled());
-    desk.authority.gate.add_permits(permits);
-    desk.identity.settled().await;
-    assert_eq!(desk.header(&target).await, "Bearer access-1");
-    let later = desk.restarted().authorization(&target).await.unwrap();
+    fixture.authority.gate.add_permits(permits);
+    fixture.identity.settled().await;
+    assert_eq!(fixture.header(&target).await, "Bearer access-1");
+    let later = fixture.restarted().authorization(&target).await.unwrap();
     assert_eq!(shown(&later.unwrap()), "Bearer access-1");
 }
 
 #[tokio::test]
-async fn nobody_in_the_browser_is_an_end_too() {
-    let desk = Desk::new().await;
-    let flow = desk.begin(&desk.target()).await.unwrap();
+async fn sign_in_without_response_times_out() {
+    let fixture = Fixture::new().await;
+    let flow = fixture.begin(&fixture.target()).await.unwrap();
     tokio::time::pause();
     let error = flow.finish().await.unwrap_err();
     assert!(
@@ -211,12 +219,14 @@ async fn nobody_in_the_browser_is_an_end_too() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_in_plain_words() {
-    let desk = Desk::new().await;
-    let target = desk.target();
+async fn error_response_is_explained() {
+    let fixture = Fixture::new().await;
+    let target = fixture.target();
     let attempt = async |error, description| {
-        desk.authority.set(|b| b.error = Some((error, description)));
-        let flow = desk.begin(&target).await.unwrap();
+        fixture
+            .authority
+            .set(|b| b.error = Some((error, description)));
+        let flow = fixture.begin(&target).await.unwrap();
         let url = flow.url().clone();
         let (outcome, page) = tokio::join!(flow.finish(), browse(&url));
         (outcome.unwrap_err(), page.text)
@@ -224,7 +234,10 @@ async fn a_refusal_is_told_in_plain_words() {
     let (error, page) = attempt("access_denied", "AADSTS65004: User declined to consent.").await;
     assert!(matches!(error, SignInError::Declined { .. }));
     assert!(page.contains("You are not signed in"), "{page}");
-    assert!(page.contains("asks for was not accepted"), "{page}");
+    assert!(
+        page.contains("the requested access was not accepted"),
+        "{page}"
+    );
     assert!(
         page.contains("AADSTS65004") && page.contains("User declined"),
         "{page}"
@@ -247,52 +260,53 @@ async fn a_refusal_is_told_in_plain_words() {
         page.contains("correlation ID 6b1c1f5e-6f0a-4a55-9c8e-0f8b6a1c2d3e"),
         "{page}"
     );
-    assert!(desk.authority.asked("token").is_empty());
+    assert!(fixture.authority.asked("token").is_empty());
 }
 
 #[tokio::test]
-async fn a_failed_sign_in_leaves_the_last_one_alone() {
-    let desk = Desk::new().await;
-    let target = desk.target();
-    desk.sign_in(&target).await.unwrap();
+async fn failed_sign_in_keeps_previous_grant() {
+    let fixture = Fixture::new().await;
+    let target = fixture.target();
+    fixture.sign_in(&target).await.unwrap();
     for trouble in [
         Trouble::Busy(StatusCode::SERVICE_UNAVAILABLE, None),
         Trouble::Portal,
         Trouble::Refusal(StatusCode::BAD_REQUEST, json!({ "error": "invalid_grant" })),
     ] {
-        desk.authority.set(|b| b.trouble = Some(trouble));
-        desk.sign_in(&target).await.unwrap_err();
+        fixture.authority.set(|b| b.trouble = Some(trouble));
+        fixture.sign_in(&target).await.unwrap_err();
     }
-    assert_eq!(desk.header(&target).await, "Bearer access-1");
+    assert_eq!(fixture.header(&target).await, "Bearer access-1");
 }
 
 #[tokio::test]
-async fn a_lost_registration_is_made_anew() {
-    let desk = Desk::new().await;
-    let target = desk.target();
-    desk.sign_in(&target).await.unwrap();
-    desk.authority.forget_clients();
-    desk.sign_in(&target).await.unwrap();
+async fn lost_registration_is_repeated() {
+    let fixture = Fixture::new().await;
+    let target = fixture.target();
+    fixture.sign_in(&target).await.unwrap();
+    fixture.authority.forget_clients();
+    fixture.sign_in(&target).await.unwrap();
     assert_eq!(
-        desk.authority.asked("register").len(),
+        fixture.authority.asked("register").len(),
         2,
         "noticed before the browser opens"
     );
 
     let lost = json!({ "error": "invalid_client" });
-    desk.authority
+    fixture
+        .authority
         .set(|b| b.trouble = Some(Trouble::Refusal(StatusCode::UNAUTHORIZED, lost)));
-    let outcome = desk.sign_in(&target).await;
+    let outcome = fixture.sign_in(&target).await;
     assert!(matches!(outcome, Err(SignInError::RegistrationLost { .. })));
-    desk.authority.set(|b| b.trouble = None);
-    desk.sign_in(&target).await.unwrap();
-    assert_eq!(desk.authority.asked("register").len(), 3);
-    assert_eq!(desk.identity.accounts().await.len(), 1);
+    fixture.authority.set(|b| b.trouble = None);
+    fixture.sign_in(&target).await.unwrap();
+    assert_eq!(fixture.authority.asked("register").len(), 3);
+    assert_eq!(fixture.identity.accounts().await.len(), 1);
 }
 
 #[tokio::test]
-async fn a_client_secret_goes_where_the_server_wants_it() {
-    let desk = Desk::new().await;
+async fn client_secret_uses_method_of_metadata() {
+    let fixture = Fixture::new().await;
     for (method, offered) in [
         ("client_secret_basic", json!(["client_secret_basic"])),
         (
@@ -300,14 +314,14 @@ async fn a_client_secret_goes_where_the_server_wants_it() {
             json!(["client_secret_basic", "client_secret_post"]),
         ),
     ] {
-        desk.authority.forget_clients();
-        desk.authority.set(|b| {
+        fixture.authority.forget_clients();
+        fixture.authority.set(|b| {
             b.metadata["token_endpoint_auth_methods_supported"] = offered;
             b.registered_with =
                 json!({ "client_secret": "s3cret+", "client_secret_expires_at": 0 });
         });
-        desk.sign_in(&desk.target()).await.unwrap();
-        let token = desk.authority.asked("token").pop().unwrap();
+        fixture.sign_in(&fixture.target()).await.unwrap();
+        let token = fixture.authority.asked("token").pop().unwrap();
         if method == "client_secret_post" {
             assert_eq!(token["client_secret"], "s3cret+");
         } else {
@@ -318,35 +332,36 @@ async fn a_client_secret_goes_where_the_server_wants_it() {
 }
 
 #[tokio::test]
-async fn a_configured_client_registers_nowhere() {
-    let desk = Desk::new().await;
-    desk.authority
+async fn configured_client_does_not_register() {
+    let fixture = Fixture::new().await;
+    fixture
+        .authority
         .set(|b| b.metadata["registration_endpoint"] = json!(null));
-    let outcome = desk.sign_in(&desk.target()).await;
+    let outcome = fixture.sign_in(&fixture.target()).await;
     assert!(matches!(outcome, Err(SignInError::NoRegistration { .. })));
-    let target = desk.target_with(ServerAuth::Client {
+    let target = fixture.target_with(ServerAuth::Client {
         client_id: "mine".to_owned(),
         client_secret: None,
         issuer: None,
         scopes: vec!["mcp.write".to_owned()],
         redirect_port: 0,
     });
-    desk.sign_in(&target).await.unwrap();
-    let authorize = desk.authority.asked("authorize").pop().unwrap();
+    fixture.sign_in(&target).await.unwrap();
+    let authorize = fixture.authority.asked("authorize").pop().unwrap();
     assert_eq!(authorize["client_id"], "mine");
     assert_eq!(authorize["scope"], "mcp.write offline_access");
-    assert!(desk.authority.asked("register").is_empty());
+    assert!(fixture.authority.asked("register").is_empty());
 }
 
 #[tokio::test]
-async fn a_step_up_asks_for_what_there_was_and_what_is_wanted() {
-    let desk = Desk::new().await;
-    let target = desk.target();
-    desk.sign_in(&target).await.unwrap();
+async fn step_up_requests_granted_and_missing_scopes() {
+    let fixture = Fixture::new().await;
+    let target = fixture.target();
+    fixture.sign_in(&target).await.unwrap();
     let challenge = r#"Bearer error="insufficient_scope", scope="mcp.write""#;
-    let flow = desk
+    let flow = fixture
         .identity
-        .start_sign_in(&target, Some(challenge), Whom::Same)
+        .start_sign_in(&target, Some(challenge), AccountSelection::Last)
         .await
         .unwrap();
     let scope = flow.url().query_pairs().find(|(name, _)| name == "scope");
@@ -354,65 +369,85 @@ async fn a_step_up_asks_for_what_there_was_and_what_is_wanted() {
 }
 
 #[tokio::test]
-async fn missing_scopes_are_those_of_challenge_not_asked_for() {
-    let desk = Desk::new().await;
+async fn missing_scopes_are_challenged_and_not_requested() {
+    let fixture = Fixture::new().await;
     let missing = |target: &Target, scopes: &str| {
         let challenge = format!(r#"Bearer error="insufficient_scope", scope="{scopes}""#);
-        desk.identity.missing_scopes(target, &challenge).join(" ")
+        fixture
+            .identity
+            .missing_scopes(target, &challenge)
+            .join(" ")
     };
-    let target = desk.target();
-    assert_eq!(missing(&target, "mcp.read"), "mcp.read", "nobody signed in");
-    let before = desk.identity.newest_token(&target);
-    desk.sign_in(&target).await.unwrap();
+    let target = fixture.target();
+    assert_eq!(
+        missing(&target, "mcp.read"),
+        "mcp.read",
+        "no user is signed in"
+    );
+    let before = fixture.identity.newest_token(&target);
+    fixture.sign_in(&target).await.unwrap();
     assert_eq!(missing(&target, "mcp.read offline_access"), "");
     assert_eq!(missing(&target, "mcp.read mcp.write"), "mcp.write");
     assert_eq!(missing(&target, ""), "");
-    assert!(desk.identity.missing_scopes(&target, "Basic").is_empty());
-    assert!(before.is_none() && desk.identity.has_usable_token(&target));
+    assert!(fixture.identity.missing_scopes(&target, "Basic").is_empty());
+    assert!(before.is_none() && fixture.identity.has_usable_token(&target));
 }
 
 #[tokio::test]
-async fn refreshed_token_is_news_and_has_greater_number() {
-    let desk = Desk::new().await;
-    let target = desk.target();
-    desk.sign_in(&target).await.unwrap();
-    let mut news = desk.identity.refreshes();
-    let first = desk.identity.authorization(&target).await.unwrap().unwrap();
+async fn refreshed_token_notifies_and_has_greater_number() {
+    let fixture = Fixture::new().await;
+    let target = fixture.target();
+    fixture.sign_in(&target).await.unwrap();
+    let mut news = fixture.identity.refreshes();
+    let first = fixture
+        .identity
+        .authorization(&target)
+        .await
+        .unwrap()
+        .unwrap();
     assert!(!news.has_changed().unwrap());
-    desk.identity.refused(&target, &first, None).await;
-    assert!(!desk.identity.has_usable_token(&target));
-    let second = desk.identity.authorization(&target).await.unwrap().unwrap();
-    assert!(news.has_changed().unwrap() && desk.identity.has_usable_token(&target));
+    fixture.identity.refused(&target, &first, None).await;
+    assert!(!fixture.identity.has_usable_token(&target));
+    let second = fixture
+        .identity
+        .authorization(&target)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(news.has_changed().unwrap() && fixture.identity.has_usable_token(&target));
     assert!(second.number() > first.number());
-    assert_eq!(desk.identity.newest_token(&target), Some(second.number()));
+    assert_eq!(
+        fixture.identity.newest_token(&target),
+        Some(second.number())
+    );
     news.mark_unchanged();
-    desk.identity.authorization(&target).await.unwrap();
+    fixture.identity.authorization(&target).await.unwrap();
     assert!(!news.has_changed().unwrap());
 }
 
 #[tokio::test]
-async fn the_query_of_a_servers_address_is_shown_to_nobody() {
-    let desk = Desk::new().await;
+async fn query_of_server_url_is_not_shown() {
+    let fixture = Fixture::new().await;
     let at = |origin: &str| Target {
         url: format!("{origin}/mcp?code=squirrel").parse().unwrap(),
         auth: ServerAuth::Discover,
     };
-    let target = at(&desk.authority.origin);
+    let target = at(&fixture.authority.origin);
     let mut told = vec![format!("{target:?}")];
-    let needed = desk.identity.authorization(&target).await.unwrap_err();
+    let needed = fixture.identity.authorization(&target).await.unwrap_err();
     told.push(needed.to_string());
-    let flow = desk.begin(&target).await.unwrap();
+    let flow = fixture.begin(&target).await.unwrap();
     let url = flow.url().clone();
     let (account, page) = tokio::join!(flow.finish(), browse(&url));
     account.unwrap();
     assert!(page.text.contains("/mcp"), "{}", page.text);
     told.push(page.text);
-    desk.advance(3600);
-    desk.authority.set(|b| b.trouble = Some(Trouble::Portal));
-    let failed = desk.identity.authorization(&target).await.unwrap_err();
+    fixture.advance(3600);
+    fixture.authority.set(|b| b.trouble = Some(Trouble::Portal));
+    let failed = fixture.identity.authorization(&target).await.unwrap_err();
     told.push(failed.to_string());
     let away = at("http://127.0.0.1:9");
-    let failed = desk.begin(&away).await.err();
+    let failed = fixture.begin(&away).await.err();
     told.push(failed.unwrap().to_string());
     for told in told {
         assert!(!told.contains("squirrel"), "{told}");
@@ -420,10 +455,10 @@ async fn the_query_of_a_servers_address_is_shown_to_nobody() {
 }
 
 #[tokio::test]
-async fn signing_out_tells_the_server_though_the_record_cannot_be_removed() {
+async fn sign_out_revokes_although_record_stays() {
     let dir = tempfile::tempdir().unwrap();
-    let desk = Desk::with_vault(Vault::file(dir.path())).await;
-    let account = desk.sign_in(&desk.target()).await.unwrap();
+    let fixture = Fixture::with_vault(Vault::file(dir.path())).await;
+    let account = fixture.sign_in(&fixture.target()).await.unwrap();
     let records = std::fs::read_dir(dir.path()).unwrap();
     let record = records
         .map(|entry| entry.unwrap().path())
@@ -431,74 +466,76 @@ async fn signing_out_tells_the_server_though_the_record_cannot_be_removed() {
         .unwrap();
     std::fs::remove_file(&record).unwrap();
     std::fs::create_dir(&record).unwrap();
-    let outcome = desk.identity.sign_out(&account.key).await;
+    let outcome = fixture.identity.sign_out(&account.key).await;
     assert!(
         matches!(outcome, Err(SignOutError::Vault(_))),
         "{outcome:?}"
     );
-    assert_eq!(desk.authority.asked("revoke")[0]["token"], "refresh-1");
-    assert!(desk.identity.accounts().await.is_empty());
+    assert_eq!(fixture.authority.asked("revoke")[0]["token"], "refresh-1");
+    assert!(fixture.identity.accounts().await.is_empty());
 }
 
 #[tokio::test]
-async fn signing_out_forgets_here_and_there() {
-    let desk = Desk::new().await;
-    let target = desk.target();
-    let account = desk.sign_in(&target).await.unwrap();
-    desk.identity.sign_out(&account.key).await.unwrap();
-    assert_eq!(desk.authority.asked("revoke")[0]["token"], "refresh-1");
-    for identity in [&desk.identity, &desk.restarted()] {
+async fn sign_out_deletes_and_revokes_tokens() {
+    let fixture = Fixture::new().await;
+    let target = fixture.target();
+    let account = fixture.sign_in(&target).await.unwrap();
+    fixture.identity.sign_out(&account.key).await.unwrap();
+    assert_eq!(fixture.authority.asked("revoke")[0]["token"], "refresh-1");
+    for identity in [&fixture.identity, &fixture.restarted()] {
         assert!(identity.authorization(&target).await.is_err());
         assert!(identity.accounts().await.is_empty());
     }
-    let again = desk.identity.sign_out(&account.key).await;
+    let again = fixture.identity.sign_out(&account.key).await;
     assert!(matches!(again, Err(SignOutError::Unknown)));
 
-    desk.sign_in(&target).await.unwrap();
+    fixture.sign_in(&target).await.unwrap();
     assert_eq!(
-        desk.authority.asked("register").len(),
+        fixture.authority.asked("register").len(),
         1,
         "the registration stays"
     );
-    desk.authority
+    fixture
+        .authority
         .set(|b| b.trouble = Some(Trouble::Busy(StatusCode::BAD_GATEWAY, None)));
-    let untold = desk.identity.sign_out(&account.key).await;
+    let untold = fixture.identity.sign_out(&account.key).await;
     assert!(matches!(untold, Err(SignOutError::NotRevoked { .. })));
-    assert!(desk.restarted().accounts().await.is_empty());
+    assert!(fixture.restarted().accounts().await.is_empty());
 }
 
 #[tokio::test]
-async fn consents_are_listed_and_taken_back() {
-    let desk = Desk::new().await;
-    let target = desk.target();
-    desk.sign_in(&target).await.unwrap();
-    let consents = desk.identity.consents(&target).await.unwrap();
+async fn consents_are_listed_and_revoked() {
+    let fixture = Fixture::new().await;
+    let target = fixture.target();
+    fixture.sign_in(&target).await.unwrap();
+    let consents = fixture.identity.consents(&target).await.unwrap();
     assert_eq!(consents[0].client_name.as_deref(), Some("Postern"));
     assert_eq!(consents[0].scopes, ["mcp.read"]);
     assert_eq!(consents[0].granted_at, Some(1_790_000_000));
-    desk.identity
+    fixture
+        .identity
         .revoke_consent(&target, &consents[0].id)
         .await
         .unwrap();
-    assert!(desk.identity.consents(&target).await.unwrap().is_empty());
-    let gone = desk.identity.revoke_consent(&target, "c/1").await;
+    assert!(fixture.identity.consents(&target).await.unwrap().is_empty());
+    let gone = fixture.identity.revoke_consent(&target, "c/1").await;
     assert!(matches!(gone, Err(auth::ConsentsError::Unknown { .. })));
-    let open = desk.target_with(ServerAuth::None);
-    let none = desk.identity.consents(&open).await;
+    let open = fixture.target_with(ServerAuth::None);
+    let none = fixture.identity.consents(&open).await;
     assert!(matches!(none, Err(auth::ConsentsError::NotOffered { .. })));
 }
 
 #[tokio::test]
-async fn whoever_was_signed_out_meanwhile_is_told_so_when_asking_for_consents() {
-    let desk = Desk::new().await;
-    let target = desk.target();
-    desk.sign_in(&target).await.unwrap();
-    desk.authority.end_access();
-    assert_eq!(desk.identity.consents(&target).await.unwrap().len(), 1);
-    assert_eq!(desk.authority.grants("refresh_token").len(), 1);
-    desk.authority.end_sessions();
+async fn consents_after_lost_sign_in_need_sign_in() {
+    let fixture = Fixture::new().await;
+    let target = fixture.target();
+    fixture.sign_in(&target).await.unwrap();
+    fixture.authority.end_access();
+    assert_eq!(fixture.identity.consents(&target).await.unwrap().len(), 1);
+    assert_eq!(fixture.authority.grants("refresh_token").len(), 1);
+    fixture.authority.end_sessions();
     for _ in 0..2 {
-        let error = desk.identity.revoke_consent(&target, "c/1").await;
+        let error = fixture.identity.revoke_consent(&target, "c/1").await;
         let error = error.unwrap_err();
         assert!(
             matches!(
@@ -511,19 +548,19 @@ async fn whoever_was_signed_out_meanwhile_is_told_so_when_asking_for_consents() 
 }
 
 #[tokio::test]
-async fn no_token_lies_readable_on_disk() {
+async fn tokens_are_not_readable_on_disk() {
     let dir = tempfile::TempDir::new().unwrap();
-    let desk = Desk::with_vault(Vault::file(dir.path())).await;
-    desk.sign_in(&desk.target()).await.unwrap();
-    desk.authority.set(|b| b.issuer = None);
-    desk.sign_in(&desk.entra_usual()).await.unwrap();
-    let restarted = desk.restarted();
+    let fixture = Fixture::with_vault(Vault::file(dir.path())).await;
+    fixture.sign_in(&fixture.target()).await.unwrap();
+    fixture.authority.set(|b| b.issuer = None);
+    fixture.sign_in(&fixture.entra_usual()).await.unwrap();
+    let restarted = fixture.restarted();
     assert_eq!(restarted.accounts().await.len(), 2);
     let mut files = 0;
     for entry in std::fs::read_dir(dir.path()).unwrap() {
         files += 1;
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();
-        for secret in desk.authority.secrets() {
+        for secret in fixture.authority.secrets() {
             let found = bytes
                 .windows(secret.len())
                 .any(|part| part == secret.as_bytes());
@@ -532,7 +569,7 @@ async fn no_token_lies_readable_on_disk() {
     }
     assert_eq!(files, 4, "the key, two grants and a registration");
 
-    // A damaged record costs its sign-in, no other.
+    // A damaged record affects its sign-in only.
     let is_grant = |path: &std::path::Path| path.to_string_lossy().contains("grant-");
     for entry in std::fs::read_dir(dir.path()).unwrap() {
         let path = entry.unwrap().path();
@@ -540,8 +577,11 @@ async fn no_token_lies_readable_on_disk() {
             std::fs::write(&path, b"POSTERN\x01nonsense").unwrap();
         }
     }
-    let restarted = desk.restarted();
-    let needed = restarted.authorization(&desk.target()).await.unwrap_err();
+    let restarted = fixture.restarted();
+    let needed = restarted
+        .authorization(&fixture.target())
+        .await
+        .unwrap_err();
     assert!(matches!(
         needed,
         AuthorizationError::SignInNeeded {
@@ -552,18 +592,18 @@ async fn no_token_lies_readable_on_disk() {
 }
 
 #[tokio::test]
-async fn a_registration_that_brought_no_refresh_token_is_not_used_again_without_metadata() {
-    let desk = Desk::new().await;
-    desk.authority.set(|b| {
+async fn registration_without_refresh_token_is_not_reused() {
+    let fixture = Fixture::new().await;
+    fixture.authority.set(|b| {
         b.resource = Value::Null;
         b.rotation = Rotation::Empty;
     });
-    desk.sign_in(&desk.target()).await.unwrap();
-    desk.sign_in(&desk.target()).await.unwrap();
-    assert_eq!(desk.authority.asked("register").len(), 2);
-    desk.authority.set(|b| b.rotation = Rotation::Strict);
-    desk.sign_in(&desk.target()).await.unwrap();
-    desk.sign_in(&desk.target()).await.unwrap();
-    assert_eq!(desk.authority.asked("register").len(), 3);
-    assert_eq!(desk.identity.accounts().await.len(), 1);
+    fixture.sign_in(&fixture.target()).await.unwrap();
+    fixture.sign_in(&fixture.target()).await.unwrap();
+    assert_eq!(fixture.authority.asked("register").len(), 2);
+    fixture.authority.set(|b| b.rotation = Rotation::Strict);
+    fixture.sign_in(&fixture.target()).await.unwrap();
+    fixture.sign_in(&fixture.target()).await.unwrap();
+    assert_eq!(fixture.authority.asked("register").len(), 3);
+    assert_eq!(fixture.identity.accounts().await.len(), 1);
 }

@@ -1,24 +1,25 @@
-//! What is said of a client ID metadata document, at Entra and elsewhere.
+//! Findings about a client ID metadata document, at Entra and elsewhere.
 
 use model::Clock;
 use model::config::ServerAuth;
 use serde_json::{Value, json};
 
 use crate::http::tests::{Net, OUTSIDE, Site};
-use crate::identity::{Identity, IdentityOptions, Program, Target};
+use crate::identity::{ClientMetadata, Identity, IdentityOptions, Target};
 use crate::vault::Vault;
-use crate::{Aspect, Finding, Verdict};
+use crate::{CheckKind, Finding, Verdict};
 
 const ENTRA: &str = "login.microsoftonline.com";
 const OTHER: &str = "as.example";
 const TENANT: &str = "7d3a2a45-9f0e-4b53-8f4e-0e3b5f3d2a11";
 
-/// A server whose authorization server, on this host, takes documents, and the document's site.
+/// A server whose authorization server on this host supports metadata documents, and the site of
+/// the document.
 struct Place {
     net: Net,
     site: Site,
     target: Target,
-    /// The address of the document.
+    /// The URL of the document.
     url: String,
 }
 
@@ -60,7 +61,7 @@ impl Place {
         }
     }
 
-    /// A document that does here.
+    /// Returns a valid document.
     fn document(&self, redirect_uris: &[&str]) -> Value {
         json!({
             "client_id": self.url, "client_name": "Postern", "redirect_uris": redirect_uris,
@@ -68,34 +69,34 @@ impl Place {
         })
     }
 
-    /// What is found with this document.
+    /// Diagnoses with this document.
     async fn with(&self, document: &Value) -> [Finding; 2] {
         self.site.put("/client.json", document);
-        self.look().await
+        self.findings().await
     }
 
-    /// What is found of the registration and of the redirect URI.
-    async fn look(&self) -> [Finding; 2] {
+    /// Returns the findings about the registration and the redirect URI.
+    async fn findings(&self) -> [Finding; 2] {
         let identity = Identity::new(IdentityOptions {
             http: self.net.clients(),
             vault: Vault::memory(),
             clock: Clock::fixed(std::time::SystemTime::UNIX_EPOCH),
-            program: Program {
+            client: ClientMetadata {
                 name: "Postern".to_owned(),
-                metadata: Some(self.url.parse().unwrap()),
+                document_url: Some(self.url.parse().unwrap()),
             },
             is_other_user: |_, _| false,
         });
-        let findings = identity.examine(&self.target, None).await;
-        [Aspect::Registration, Aspect::Redirect].map(|aspect| {
-            let found = findings.iter().find(|finding| finding.aspect == aspect);
+        let findings = identity.diagnose(&self.target, None).await;
+        [CheckKind::Registration, CheckKind::Redirect].map(|kind| {
+            let found = findings.iter().find(|finding| finding.kind == kind);
             found.unwrap_or_else(|| panic!("{findings:?}")).clone()
         })
     }
 }
 
 #[tokio::test]
-async fn document_without_the_redirect_uri_of_the_server_is_broken() {
+async fn document_without_redirect_uri_fails() {
     for (host, needed) in [
         (ENTRA, "http://localhost"),
         (OTHER, "http://127.0.0.1/callback"),
@@ -106,10 +107,10 @@ async fn document_without_the_redirect_uri_of_the_server_is_broken() {
             &["http://localhost:1234/", "http://127.0.0.1:8080/callback"],
         ] {
             let [registration, redirect] = place.with(&place.document(uris)).await;
-            assert_eq!(registration.verdict, Verdict::Fine, "{registration:?}");
-            assert_eq!(redirect.verdict, Verdict::Fine, "{redirect:?}");
-            let told = format!("`{needed}` is among the `redirect_uris` of {}; ", place.url);
-            assert!(redirect.what.starts_with(&told), "{redirect:?}");
+            assert_eq!(registration.verdict, Verdict::Ok, "{registration:?}");
+            assert_eq!(redirect.verdict, Verdict::Ok, "{redirect:?}");
+            let expected = format!("`{needed}` is among the `redirect_uris` of {}; ", place.url);
+            assert!(redirect.what.starts_with(&expected), "{redirect:?}");
         }
         let others = ["http://localhost", "http://127.0.0.1/callback"].map(|uri| {
             if uri == needed {
@@ -125,17 +126,17 @@ async fn document_without_the_redirect_uri_of_the_server_is_broken() {
             &["no address", "http://localhost.example"],
         ] {
             let [registration, redirect] = place.with(&place.document(uris)).await;
-            assert_eq!(registration.verdict, Verdict::Fine, "{registration:?}");
-            assert_eq!(redirect.verdict, Verdict::Broken, "{uris:?} {redirect:?}");
+            assert_eq!(registration.verdict, Verdict::Ok, "{registration:?}");
+            assert_eq!(redirect.verdict, Verdict::Failed, "{uris:?} {redirect:?}");
             let todo = redirect.todo.unwrap();
-            let told = format!("add `{needed}` to `redirect_uris` in {}", place.url);
-            assert!(todo.starts_with(&told), "{todo}");
+            let expected = format!("add `{needed}` to `redirect_uris` in {}", place.url);
+            assert!(todo.starts_with(&expected), "{todo}");
         }
     }
 }
 
 #[tokio::test]
-async fn document_of_another_client_or_with_a_secret_is_broken() {
+async fn document_with_wrong_member_fails() {
     let place = Place::at(ENTRA);
     let url = &place.url;
     for (member, value, what) in [
@@ -159,34 +160,34 @@ async fn document_of_another_client_or_with_a_secret_is_broken() {
         let mut document = place.document(&["http://localhost"]);
         document[member] = value;
         let [registration, redirect] = place.with(&document).await;
-        assert_eq!(registration.verdict, Verdict::Broken, "{what}");
-        let told = format!("the client ID metadata document {url} {what}");
-        assert_eq!(registration.what, told);
+        assert_eq!(registration.verdict, Verdict::Failed, "{what}");
+        let expected = format!("the client ID metadata document {url} {what}");
+        assert_eq!(registration.what, expected);
         let todo = registration.todo.unwrap();
         assert!(
             todo.starts_with(&format!("write `\"{member}\": \"")),
             "{todo}"
         );
-        assert_eq!(redirect.verdict, Verdict::Fine, "{redirect:?}");
+        assert_eq!(redirect.verdict, Verdict::Ok, "{redirect:?}");
     }
 }
 
 #[tokio::test]
-async fn document_that_cannot_be_read_is_told_with_its_address() {
+async fn unreadable_document_is_reported_with_url() {
     let place = Place::at(OTHER);
-    let [absent, _] = place.look().await;
+    let [absent, _] = place.findings().await;
     let [strange, _] = place.with(&json!(["\u{1b}[2J"])).await;
     let [wrong, _] = place
         .with(&json!({ "redirect_uris": "http://localhost" }))
         .await;
-    for (finding, told) in [
+    for (finding, expected) in [
         (absent, "404"),
         (strange, "is no client"),
         (wrong, "is no client"),
     ] {
-        assert_eq!(finding.verdict, Verdict::Broken, "{finding:?}");
+        assert_eq!(finding.verdict, Verdict::Failed, "{finding:?}");
         assert!(finding.what.contains(&place.url), "{finding:?}");
-        assert!(finding.what.contains(told), "{finding:?}");
+        assert!(finding.what.contains(expected), "{finding:?}");
         assert!(!finding.what.contains('\u{1b}'), "{finding:?}");
         assert!(finding.todo.is_some(), "{finding:?}");
     }
@@ -194,8 +195,8 @@ async fn document_that_cannot_be_read_is_told_with_its_address() {
         url: "https://nowhere.example/client.json".to_owned(),
         ..Place::at(OTHER)
     };
-    let [finding, redirect] = away.look().await;
-    assert_eq!(finding.verdict, Verdict::Doubtful, "{finding:?}");
+    let [finding, redirect] = away.findings().await;
+    assert_eq!(finding.verdict, Verdict::Warning, "{finding:?}");
     assert!(finding.what.contains(&away.url), "{finding:?}");
     assert!(redirect.what.contains("has to be among"), "{redirect:?}");
 }

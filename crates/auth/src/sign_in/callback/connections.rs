@@ -1,32 +1,32 @@
-//! The connections to the redirect listener: how many there are at once, how long each may take,
-//! and which one gives way when there is no place for another.
+//! The connections to the callback listener: their limit, their timeouts, and which one is closed
+//! for a new one.
 //!
-//! Any process of this machine can connect, so a place is never kept by doing nothing: the oldest
-//! incomplete request gives way, one of another user's process before one of this user's. Other
-//! users are not refused, because under WSL the relay of the browser is one. A request that is
-//! complete and waits for its page keeps its place.
+//! Any process of this machine can connect, so an idle connection never blocks others. The oldest
+//! incomplete request is closed first, one of another user's process before one of this user's.
+//! Other users are not rejected, because under WSL the browser's relay is one. A complete request
+//! that waits for its page is never closed.
 //!
-//! Does not own: what is answered.
+//! Does not own: the responses.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
-/// How many connections are served at once. A browser opens two or three, and up to six where it
-/// expects to need them.
+/// The maximum number of connections. A browser opens two or three, and up to six if it expects to
+/// need them.
 pub(super) const MAX_CONNECTIONS: usize = 64;
 
-/// How long a request may take, from the connection to the last byte of its body.
+/// The timeout of a request, from the connection to the last byte of its body.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a peer may take to read its page.
+/// The timeout for reading a page.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How far a connection has come.
+/// The progress of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// Its request is not complete, or not one that anything waits for.
+    /// Its request is not complete, or belongs to no sign-in.
     Incomplete,
     /// Its request is complete and waits for its page.
     Waiting,
@@ -34,7 +34,7 @@ pub(super) enum Stage {
     Answered,
 }
 
-/// The connections that are served, the oldest first. Dropping it closes all of them.
+/// The open connections, the oldest first. Dropping it closes all of them.
 #[derive(Default)]
 pub(super) struct Connections {
     tasks: JoinSet<()>,
@@ -48,8 +48,8 @@ struct Connection {
 }
 
 impl Connections {
-    /// Serves another connection, for which the oldest incomplete request gives way if there is
-    /// no place left. Drops it unserved if every other one waits for its page.
+    /// Serves another connection. If the limit is reached, closes the oldest incomplete request,
+    /// or drops the new connection if all others wait for their page.
     pub(super) fn admit<S>(
         &mut self,
         is_other_user: bool,
@@ -95,20 +95,20 @@ impl Connections {
         true
     }
 
-    /// Waits for the end of a connection. Returns false if there is none.
+    /// Waits until a connection ends. Returns false if there is none.
     pub(super) async fn ended(&mut self) -> bool {
         self.tasks.join_next().await.is_some()
     }
 }
 
-/// Waits until a connection has taken longer than it may.
+/// Waits until a connection has timed out.
 async fn overdue(mut stage: watch::Receiver<Stage>) {
     let complete = async {
         let complete = stage.wait_for(|stage| *stage != Stage::Incomplete);
         complete.await.is_ok()
     };
-    let in_time = tokio::time::timeout(REQUEST_TIMEOUT, complete).await;
-    if in_time != Ok(true) {
+    let completed = tokio::time::timeout(REQUEST_TIMEOUT, complete).await;
+    if completed != Ok(true) {
         return;
     }
     let _ = stage.wait_for(|stage| *stage == Stage::Answered).await;

@@ -1,55 +1,56 @@
-//! How often is asked whether somebody entered the code (RFC 8628 section 3.5).
+//! The poll interval of device codes (RFC 8628 §3.5).
 
 use std::time::Duration;
 
-/// Where the server does not say.
-const USUAL: u64 = 5;
+/// The default if the server names none, in seconds.
+const DEFAULT: u64 = 5;
 
-/// A server that says 0 is not asked without end.
-const SHORTEST: u64 = 1;
+/// The minimum. A server that says 0 is not polled continuously.
+const MIN: u64 = 1;
 
-/// The longest that a server makes us wait, in seconds: beyond it somebody would give up.
-const LONGEST: u64 = 60;
+/// The maximum, in seconds. The user would give up beyond it.
+const MAX: u64 = 60;
 
-/// By how much `slow_down` makes every wait longer, in seconds.
-const SLOWER: u64 = 5;
+/// How much `slow_down` adds to the interval, in seconds.
+const SLOW_DOWN_STEP: u64 = 5;
 
-/// The time between two questions.
-pub(super) struct Pace {
-    /// What the server said, in seconds.
+/// The time between two polls.
+pub(super) struct PollInterval {
+    /// The server's interval, in seconds.
     interval: u64,
-    /// What trouble has made of it for the next question.
+    /// The interval before the next poll, longer after errors.
     next: u64,
 }
 
-impl Pace {
+impl PollInterval {
     pub(super) fn new(interval: Option<u64>) -> Self {
-        let interval = interval.unwrap_or(USUAL).clamp(SHORTEST, LONGEST);
+        let interval = interval.unwrap_or(DEFAULT).clamp(MIN, MAX);
         Self {
             interval,
             next: interval,
         }
     }
 
-    /// How long to wait before the next question.
-    pub(super) fn interval(&self) -> Duration {
+    /// Returns how long to wait before the next poll.
+    pub(super) fn duration(&self) -> Duration {
         Duration::from_secs(self.next)
     }
 
-    /// The server is there, and waits as we do.
-    pub(super) fn keep(&mut self) {
+    /// Returns to the server's interval.
+    pub(super) fn reset(&mut self) {
         self.next = self.interval;
     }
 
-    /// The server said `slow_down`.
+    /// Applies `slow_down`.
     pub(super) fn slow_down(&mut self) {
-        self.interval = (self.interval + SLOWER).min(LONGEST);
+        self.interval = (self.interval + SLOW_DOWN_STEP).min(MAX);
         self.next = self.interval;
     }
 
-    /// The server was not reached, or is busy: twice as long, or as long as it said.
+    /// Backs off after an unreachable or busy server: doubles the wait, or waits as long as the
+    /// server said.
     pub(super) fn back_off(&mut self, retry_after: Option<Duration>) {
-        let longer = (self.next * 2).min(LONGEST);
+        let longer = (self.next * 2).min(MAX);
         self.next = retry_after.map_or(longer, |wait| wait.as_secs().max(self.interval));
     }
 }
@@ -58,27 +59,27 @@ impl Pace {
 mod tests {
     use std::time::Duration;
 
-    use super::Pace;
+    use super::PollInterval;
 
     #[test]
-    fn the_server_says_how_often_and_trouble_makes_it_seldom() {
-        let seconds = |pace: &Pace| pace.interval().as_secs();
-        assert_eq!(seconds(&Pace::new(None)), 5);
-        assert_eq!(seconds(&Pace::new(Some(0))), 1);
-        let mut pace = Pace::new(Some(2));
-        pace.slow_down();
-        assert_eq!(seconds(&pace), 7, "five seconds more");
-        pace.slow_down();
-        assert_eq!(seconds(&pace), 12, "and for good");
-        pace.back_off(None);
-        assert_eq!(seconds(&pace), 24);
-        pace.back_off(None);
-        assert_eq!(seconds(&pace), 48);
-        pace.back_off(None);
-        assert_eq!(seconds(&pace), 60, "within a bound");
-        pace.keep();
-        assert_eq!(seconds(&pace), 12, "until it is there again");
-        pace.back_off(Some(Duration::from_secs(90)));
-        assert_eq!(seconds(&pace), 90, "as the server said");
+    fn poll_interval_follows_server_and_backs_off() {
+        let seconds = |poll_interval: &PollInterval| poll_interval.duration().as_secs();
+        assert_eq!(seconds(&PollInterval::new(None)), 5);
+        assert_eq!(seconds(&PollInterval::new(Some(0))), 1);
+        let mut poll_interval = PollInterval::new(Some(2));
+        poll_interval.slow_down();
+        assert_eq!(seconds(&poll_interval), 7, "five seconds more");
+        poll_interval.slow_down();
+        assert_eq!(seconds(&poll_interval), 12, "and for good");
+        poll_interval.back_off(None);
+        assert_eq!(seconds(&poll_interval), 24);
+        poll_interval.back_off(None);
+        assert_eq!(seconds(&poll_interval), 48);
+        poll_interval.back_off(None);
+        assert_eq!(seconds(&poll_interval), 60, "within a bound");
+        poll_interval.reset();
+        assert_eq!(seconds(&poll_interval), 12, "until it is there again");
+        poll_interval.back_off(Some(Duration::from_secs(90)));
+        assert_eq!(seconds(&poll_interval), 90, "as the server said");
     }
 }

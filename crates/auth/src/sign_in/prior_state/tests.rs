@@ -1,10 +1,10 @@
-//! A client that is registered at Entra, and the authorities that servers name.
+//! A client that is preregistered at Entra, and the authorities that servers name.
 
 use model::Issuer;
 use model::config::ServerAuth;
 use serde_json::json;
 
-use super::Known;
+use super::PriorState;
 use crate::error::SignInError;
 use crate::http::tests::{Net, OUTSIDE};
 use crate::identity::Target;
@@ -15,9 +15,9 @@ const ENTRA: &str = "login.microsoftonline.com";
 const TENANT: &str = "7d3a2a45-9f0e-4b53-8f4e-0e3b5f3d2a11";
 const OTHER: &str = "00000000-9f0e-4b53-8f4e-0e3b5f3d2a11";
 
-/// What comes of a client whose `issuer` is the authority of one tenant, where the server names
-/// that of another one.
-async fn decide(configured: &str, named: &str) -> Result<(), SignInError> {
+/// Plans a sign-in with a client whose `issuer` is the authority of one tenant, at a server that
+/// names the authority of another one.
+async fn make_plan(configured: &str, named: &str) -> Result<(), SignInError> {
     let net = Net::of(&[("mcp.example", &[OUTSIDE]), (ENTRA, &[OUTSIDE])]);
     let site = net.serve(OUTSIDE);
     let at = |tenant: &str| format!("https://{ENTRA}:{}/{tenant}/v2.0", site.port);
@@ -49,17 +49,17 @@ async fn decide(configured: &str, named: &str) -> Result<(), SignInError> {
             redirect_port: 0,
         },
     };
-    let known = Known {
+    let prior = PriorState {
         target: &target,
         source: &Source::in_memory(net.clients()),
         client_metadata: None,
-        earlier: None,
+        previous: None,
     };
-    Plan::make(&net.clients(), known, None).await.map(drop)
+    Plan::make(&net.clients(), prior, None).await.map(drop)
 }
 
 #[tokio::test]
-async fn a_client_of_an_authority_that_speaks_for_another_issuer_is_at_home_there() {
+async fn client_of_alias_authority_is_used_at_its_issuer() {
     for (configured, named) in [
         ("common", "common"),
         ("common", "organizations"),
@@ -69,20 +69,20 @@ async fn a_client_of_an_authority_that_speaks_for_another_issuer_is_at_home_ther
         (TENANT, "contoso.example"),
         (TENANT, TENANT),
     ] {
-        let decided = decide(configured, named).await;
+        let decided = make_plan(configured, named).await;
         assert!(decided.is_ok(), "{configured}, {named}: {decided:?}");
     }
 }
 
 #[tokio::test]
-async fn a_client_of_one_tenant_is_shown_to_no_other() {
+async fn client_of_tenant_is_not_used_at_another() {
     for (configured, named) in [
         ("contoso.example", OTHER),
         ("contoso.example", "common"),
         (TENANT, OTHER),
         (TENANT, "common"),
     ] {
-        let decided = decide(configured, named).await;
+        let decided = make_plan(configured, named).await;
         let Err(SignInError::Insecure { what, .. }) = decided else {
             panic!("{configured}, {named}: {decided:?}");
         };

@@ -1,4 +1,4 @@
-//! The content of a record: the only place where secrets become text to be kept.
+//! The content of records. The only place that writes secrets to be stored.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -9,14 +9,14 @@ use zeroize::Zeroizing;
 
 use crate::account::{Account, AccountKey};
 use crate::audience::{Pin, PinKey, PinnedAudience};
-use crate::http::Side;
-use crate::registration::{Client, ClientOrigin, ClientProof, Registration};
+use crate::http::NetworkZone;
+use crate::registration::{Client, ClientOrigin, Registration, TokenEndpointAuth};
 use crate::secret::{AccessToken, ClientSecret, RefreshToken, StoredSecret};
 use crate::token::{Endpoints, Grant, GrantKey, ObtainedBy, Tokens};
 use crate::vault::Plain;
 
-/// Large enough that the buffer never grows, which would leave a copy of its content behind.
-const ROOM: usize = 64 * 1024;
+/// Large enough that the buffer never grows. Growing would leave a copy of its content behind.
+const RECORD_CAPACITY: usize = 64 * 1024;
 
 #[derive(Serialize, Deserialize)]
 struct GrantRecord<'a> {
@@ -33,7 +33,7 @@ struct GrantRecord<'a> {
     end_session_endpoint: Option<Cow<'a, EndpointUrl>>,
     consents_endpoint: Option<Cow<'a, EndpointUrl>>,
     #[serde(default)]
-    named_from: SideRecord,
+    named_from: ZoneRecord,
     access: Cow<'a, str>,
     refresh: Option<Cow<'a, str>>,
     obtained_at: u64,
@@ -92,17 +92,19 @@ enum ProofRecord<'a> {
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum SideRecord {
-    /// Also where the record does not say.
+enum ZoneRecord {
+    /// Also if the record has no such member.
     #[default]
-    Inside,
-    Outside,
+    #[serde(rename = "inside")]
+    Local,
+    #[serde(rename = "outside")]
+    Public,
 }
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum ObtainedByRecord {
-    /// Also where the record does not say.
+    /// Also if the record has no such member.
     #[default]
     Browser,
     DeviceCode,
@@ -116,7 +118,7 @@ struct RegistrationRecord<'a> {
     expires_at: Option<u64>,
 }
 
-pub(super) fn of_grant(grant: &Grant) -> Plain {
+pub(super) fn from_grant(grant: &Grant) -> Plain {
     let Tokens {
         access,
         refresh,
@@ -125,12 +127,12 @@ pub(super) fn of_grant(grant: &Grant) -> Plain {
         refresh_at,
         scopes,
     } = &grant.tokens;
-    written(&GrantRecord {
+    serialized(&GrantRecord {
         issuer: Cow::Borrowed(&grant.key.issuer),
-        client: of_client(&grant.client),
+        client: from_client(&grant.client),
         audience: (&*grant.key.audience).into(),
         targets: Cow::Borrowed(&grant.targets),
-        account: of_account(&grant.account),
+        account: from_account(&grant.account),
         resource: grant.resource.as_ref().map(Cow::Borrowed),
         asked: (&*grant.asked).into(),
         repeated: (&*grant.repeated).into(),
@@ -138,9 +140,9 @@ pub(super) fn of_grant(grant: &Grant) -> Plain {
         revocation_endpoint: grant.endpoints.revocation.as_ref().map(Cow::Borrowed),
         end_session_endpoint: grant.endpoints.end_session.as_ref().map(Cow::Borrowed),
         consents_endpoint: grant.endpoints.consents.as_ref().map(Cow::Borrowed),
-        named_from: match grant.endpoints.side {
-            Side::Inside => SideRecord::Inside,
-            Side::Outside => SideRecord::Outside,
+        named_from: match grant.endpoints.zone {
+            NetworkZone::Local => ZoneRecord::Local,
+            NetworkZone::Public => ZoneRecord::Public,
         },
         access: access.expose().into(),
         refresh: refresh.as_ref().map(|token| token.expose().into()),
@@ -176,9 +178,9 @@ pub(super) fn to_grant(plain: &Plain) -> Option<Grant> {
             revocation: record.revocation_endpoint.map(Cow::into_owned),
             end_session: record.end_session_endpoint.map(Cow::into_owned),
             consents: record.consents_endpoint.map(Cow::into_owned),
-            side: match record.named_from {
-                SideRecord::Inside => Side::Inside,
-                SideRecord::Outside => Side::Outside,
+            zone: match record.named_from {
+                ZoneRecord::Local => NetworkZone::Local,
+                ZoneRecord::Public => NetworkZone::Public,
             },
         },
         tokens: Tokens {
@@ -196,10 +198,10 @@ pub(super) fn to_grant(plain: &Plain) -> Option<Grant> {
     })
 }
 
-pub(super) fn of_registration(registration: &Registration) -> Plain {
-    written(&RegistrationRecord {
+pub(super) fn from_registration(registration: &Registration) -> Plain {
+    serialized(&RegistrationRecord {
         issuer: Cow::Borrowed(&registration.issuer),
-        client: of_client(&registration.client),
+        client: from_client(&registration.client),
         port: registration.port,
         expires_at: registration.expires_at,
     })
@@ -215,8 +217,8 @@ pub(super) fn to_registration(plain: &Plain) -> Option<Registration> {
     })
 }
 
-pub(super) fn of_secret(name: &SecretName, secret: &StoredSecret) -> Plain {
-    written(&SecretRecord {
+pub(super) fn from_secret(name: &SecretName, secret: &StoredSecret) -> Plain {
+    serialized(&SecretRecord {
         name: Cow::Borrowed(name),
         value: secret.expose().into(),
     })
@@ -228,13 +230,13 @@ pub(super) fn to_secret(plain: &Plain) -> Option<(SecretName, StoredSecret)> {
     Some((record.name.into_owned(), value))
 }
 
-pub(super) fn of_pin(pin: &Pin) -> Plain {
+pub(super) fn from_pin(pin: &Pin) -> Plain {
     let PinKey {
         server,
         issuer,
         client_id,
     } = &pin.key;
-    written(&PinRecord {
+    serialized(&PinRecord {
         server: (&**server).into(),
         issuer: Cow::Borrowed(issuer),
         client_id: (&**client_id).into(),
@@ -262,7 +264,7 @@ pub(super) fn to_pin(plain: &Plain) -> Option<Pin> {
     })
 }
 
-fn of_account(account: &Account) -> AccountRecord<'_> {
+fn from_account(account: &Account) -> AccountRecord<'_> {
     fn text(text: &Option<String>) -> Option<Cow<'_, str>> {
         text.as_deref().map(Cow::Borrowed)
     }
@@ -289,13 +291,13 @@ fn to_account(record: AccountRecord<'_>) -> Account {
     }
 }
 
-fn of_client(client: &Client) -> ClientRecord<'_> {
+fn from_client(client: &Client) -> ClientRecord<'_> {
     ClientRecord {
         id: (&*client.id).into(),
-        proof: match &client.proof {
-            ClientProof::None => ProofRecord::None,
-            ClientProof::Basic(secret) => ProofRecord::Basic(secret.expose().into()),
-            ClientProof::Post(secret) => ProofRecord::Post(secret.expose().into()),
+        proof: match &client.auth {
+            TokenEndpointAuth::None => ProofRecord::None,
+            TokenEndpointAuth::Basic(secret) => ProofRecord::Basic(secret.expose().into()),
+            TokenEndpointAuth::Post(secret) => ProofRecord::Post(secret.expose().into()),
         },
         registered: client.is_registered(),
     }
@@ -304,10 +306,10 @@ fn of_client(client: &Client) -> ClientRecord<'_> {
 fn to_client(record: ClientRecord<'_>) -> Client {
     Client {
         id: record.id.into_owned(),
-        proof: match record.proof {
-            ProofRecord::None => ClientProof::None,
-            ProofRecord::Basic(secret) => ClientProof::Basic(ClientSecret::new(secret)),
-            ProofRecord::Post(secret) => ClientProof::Post(ClientSecret::new(secret)),
+        auth: match record.proof {
+            ProofRecord::None => TokenEndpointAuth::None,
+            ProofRecord::Basic(secret) => TokenEndpointAuth::Basic(ClientSecret::new(secret)),
+            ProofRecord::Post(secret) => TokenEndpointAuth::Post(ClientSecret::new(secret)),
         },
         origin: if record.registered {
             ClientOrigin::Registered
@@ -317,8 +319,8 @@ fn to_client(record: ClientRecord<'_>) -> Client {
     }
 }
 
-fn written(record: &impl Serialize) -> Plain {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(ROOM));
+fn serialized(record: &impl Serialize) -> Plain {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(RECORD_CAPACITY));
     serde_json::to_writer(&mut *bytes, record).expect("strings and numbers always become JSON");
     bytes
 }

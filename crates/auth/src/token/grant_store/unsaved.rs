@@ -1,7 +1,8 @@
-//! The grants whose record in the vault is older than they are, because it could not be written.
+//! Grants that are newer than their record in the vault, because it could not be written.
 //!
-//! Owns: which these are, and why. Their content is in their slots, and is written from there, so
-//! what is written later is the newest. Does not own: when that is tried again.
+//! Owns: which these are, and why. Their content stays in their entries, so a later write stores
+//! the newest.
+//! Does not own: when to retry.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,19 +10,18 @@ use crate::account::Account;
 use crate::token::GrantKey;
 use crate::vault::{Unsaved, VaultError};
 
-/// The grants that are to be written once that is possible.
+/// The grants to write as soon as possible.
 #[derive(Default)]
-pub(super) struct UnsavedGrants(HashMap<GrantKey, Setback>);
+pub(super) struct UnsavedGrants(HashMap<GrantKey, UnsavedGrant>);
 
-struct Setback {
+struct UnsavedGrant {
     account: String,
     since: u64,
     error: VaultError,
 }
 
 impl UnsavedGrants {
-    /// Takes note that the grant of `account` could not be written, `now`. Returns true if that is
-    /// news.
+    /// Records that the grant of `account` could not be written. Returns true if that is new.
     pub(super) fn insert(
         &mut self,
         key: &GrantKey,
@@ -36,18 +36,18 @@ impl UnsavedGrants {
                 true
             }
             None => {
-                let setback = Setback {
+                let unsaved = UnsavedGrant {
                     account: shown(account),
                     since: now,
                     error: error.clone(),
                 };
-                self.0.insert(key.clone(), setback);
+                self.0.insert(key.clone(), unsaved);
                 true
             }
         }
     }
 
-    /// Takes note that the grant is written, or forgotten. Returns true if that is news.
+    /// Records that the grant was written or deleted. Returns true if it was unsaved.
     pub(super) fn remove(&mut self, key: &GrantKey) -> bool {
         self.0.remove(key).is_some()
     }
@@ -56,9 +56,9 @@ impl UnsavedGrants {
         self.0.keys().cloned().collect()
     }
 
-    /// Returns what to tell, or `None` if everything is written.
+    /// Returns what to report, or `None` if all grants are written.
     pub(super) fn view(&self) -> Option<Unsaved> {
-        let first = self.0.values().min_by_key(|setback| setback.since)?;
+        let first = self.0.values().min_by_key(|unsaved| unsaved.since)?;
         let accounts: BTreeSet<&String> = self.0.values().map(|one| &one.account).collect();
         Some(Unsaved {
             accounts: accounts.into_iter().cloned().collect(),

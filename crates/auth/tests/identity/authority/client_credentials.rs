@@ -1,4 +1,4 @@
-//! The authority's tokens for programs (RFC 6749 section 4.4).
+//! The client credentials grant (RFC 6749 §4.4).
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};

@@ -1,4 +1,4 @@
-//! The authority's device codes (RFC 8628).
+//! Device codes (RFC 8628).
 
 use axum::Json;
 use axum::body::Bytes;
@@ -9,15 +9,15 @@ use serde_json::{Value, json};
 
 use super::{Authority, Parameters, Shared, refusal};
 
-/// What becomes of device codes.
+/// The behaviour of device codes.
 pub(crate) struct DeviceCodes {
-    /// What the device authorization endpoint adds to its answer.
+    /// Additional members of the device authorization response.
     pub(crate) answer: Value,
-    /// The errors in answer to the next questions, first to last; then somebody has approved.
+    /// The errors of the next polls, in order. Then the user has approved.
     pub(crate) errors: Vec<&'static str>,
-    /// Clients that may not ask for one.
+    /// Clients that may not request one.
     pub(crate) barred: Vec<&'static str>,
-    /// Whether clients can be registered for them.
+    /// True if clients can be registered for them.
     pub(crate) registrable: bool,
 }
 
@@ -33,7 +33,7 @@ impl DeviceCodes {
 }
 
 impl Authority {
-    /// Has both authorities name the endpoint.
+    /// Adds the endpoint to both metadata documents.
     pub(crate) fn offer_device_codes(&self) {
         let endpoint = format!("{}/device_authorization", self.origin);
         self.set(|b| {

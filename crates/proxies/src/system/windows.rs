@@ -1,4 +1,4 @@
-//! Windows: the settings of the user's network, and what WinHTTP makes of the script they name.
+//! Windows: the network settings of the user, and what WinHTTP returns for their script.
 
 use std::ptr;
 use std::sync::OnceLock;
@@ -11,10 +11,10 @@ use windows_sys::Win32::Networking::WinHttp::{
     WINHTTP_PROXY_INFO, WinHttpGetIEProxyConfigForCurrentUser, WinHttpGetProxyForUrl, WinHttpOpen,
 };
 
-/// See [`Ask`](super::Ask).
-pub(super) const ASK: Option<super::Ask> = Some(ask);
+/// See [`Lookup`](super::Lookup).
+pub(super) const LOOKUP: Option<super::Lookup> = Some(lookup);
 
-fn ask(url: &str) -> Option<Vec<String>> {
+fn lookup(url: &str) -> Option<Vec<String>> {
     let settings = Settings::of_user()?;
     let session = SESSION.get_or_init(Session::open).as_ref()?;
     let url = wide(url);
@@ -23,11 +23,11 @@ fn ask(url: &str) -> Option<Vec<String>> {
         let script = settings.script.as_deref()?;
         session.look_up(&url, Some(script))
     };
-    // The order that Windows documents: what the network offers, then the script that is set.
+    // The order that Windows documents: automatic detection, then the configured script.
     detected.flatten().or_else(scripted)
 }
 
-/// What is set in the user's network settings.
+/// The network settings of the user.
 struct Settings {
     detects: bool,
     script: Option<Vec<u16>>,
@@ -55,10 +55,10 @@ impl Settings {
     }
 }
 
-/// One for all questions: it keeps the script.
+/// One session for all lookups, because it caches the script.
 static SESSION: OnceLock<Option<Session>> = OnceLock::new();
 
-/// A session of WinHTTP that sends nothing but what it needs to find a script. It is never closed.
+/// A WinHTTP session. Its only requests are those for the script. It is never closed.
 struct Session(*mut core::ffi::c_void);
 
 // SAFETY: a session is a handle, which WinHTTP lets every thread use, several at a time.
@@ -85,12 +85,13 @@ impl Session {
         (!handle.is_null()).then_some(Self(handle))
     }
 
-    /// By `script`, or by the one that the network offers. Nothing where there is none.
+    /// Looks up the proxies with `script`, or with the detected one. Returns `None` if there is
+    /// none.
     fn look_up(&self, url: &[u16], script: Option<&[u16]>) -> Option<Vec<String>> {
-        // Windows advises to show the user's credentials only to who insists.
+        // Windows recommends sending the user's credentials only to servers that require them.
         match self.try_look_up(url, script, FALSE) {
             Err(ERROR_WINHTTP_LOGIN_FAILURE) => self.try_look_up(url, script, TRUE).ok(),
-            said => said.ok(),
+            entries => entries.ok(),
         }
     }
 
@@ -138,25 +139,26 @@ impl Session {
     }
 }
 
-/// A list of proxies, separated by semicolons or blanks. Each may say for which scheme it is,
-/// which needs no heed: the question was about one.
+/// Parses a list of proxies, separated by semicolons or blanks. Ignores the scheme of an entry,
+/// because the lookup was for one scheme.
 fn listed(proxies: &[u16]) -> Vec<String> {
     let text = String::from_utf16_lossy(proxies);
-    let ways = text.split([';', ' ', '\0']);
-    let ways = ways.filter(|way| !way.is_empty());
-    ways.map(|way| match way.split_once('=') {
-        Some(("socks", at)) if !at.contains("://") => format!("socks://{at}"),
-        Some((_, at)) => at.to_owned(),
-        None => way.to_owned(),
-    })
-    .collect()
+    let proxies = text.split([';', ' ', '\0']);
+    let proxies = proxies.filter(|entry| !entry.is_empty());
+    proxies
+        .map(|entry| match entry.split_once('=') {
+            Some(("socks", at)) if !at.contains("://") => format!("socks://{at}"),
+            Some((_, at)) => at.to_owned(),
+            None => entry.to_owned(),
+        })
+        .collect()
 }
 
 fn wide(text: &str) -> Vec<u16> {
     text.encode_utf16().chain([0]).collect()
 }
 
-/// A copy of a string that the system made, with the null at its end; the string is freed.
+/// Copies a string of the system, with the null at its end, and frees it.
 ///
 /// # Safety
 ///

@@ -1,4 +1,0 @@
-//! Elsewhere the system is not asked.
-
-/// See [`Ask`](super::Ask).
-pub(super) const ASK: Option<super::Ask> = None;
