@@ -10,7 +10,8 @@ use serde::Deserialize;
 use crate::client_credentials;
 use crate::error::{AuthorizationError, SignInReason};
 use crate::http::{BufferedResponse, send};
-use crate::identity::{Identity, Target};
+use crate::identity::Identity;
+use crate::target::Target;
 
 /// A consent of the user for one client at the authorization server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +72,26 @@ pub enum ConsentsError {
     },
 }
 
+impl Identity {
+    /// Lists the consents of the user at the authorization server of `target`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConsentsError`]. `NotOffered`, if the authorization server has no such list.
+    pub async fn consents(&self, target: &Target) -> Result<Vec<Consent>, ConsentsError> {
+        list(self, target).await
+    }
+
+    /// Revokes a consent.
+    ///
+    /// # Errors
+    ///
+    /// Like [`consents`](Self::consents), and `Unknown`.
+    pub async fn revoke_consent(&self, target: &Target, id: &str) -> Result<(), ConsentsError> {
+        revoke(self, target, id).await
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Listed {
@@ -90,10 +111,7 @@ struct Row {
 }
 
 /// Lists the consents at the authorization server of `target`.
-pub(crate) async fn list(
-    identity: &Identity,
-    target: &Target,
-) -> Result<Vec<Consent>, ConsentsError> {
+async fn list(identity: &Identity, target: &Target) -> Result<Vec<Consent>, ConsentsError> {
     let get = |http: &reqwest::Client, endpoint: Url| {
         let request = http.get(endpoint);
         request.header(ACCEPT, "application/json")
@@ -112,11 +130,7 @@ pub(crate) async fn list(
 }
 
 /// Revokes one consent.
-pub(crate) async fn revoke(
-    identity: &Identity,
-    target: &Target,
-    id: &str,
-) -> Result<(), ConsentsError> {
+async fn revoke(identity: &Identity, target: &Target, id: &str) -> Result<(), ConsentsError> {
     let delete = |http: &reqwest::Client, mut endpoint: Url| {
         if let Ok(mut path) = endpoint.path_segments_mut() {
             path.pop_if_empty().push(id);

@@ -14,8 +14,6 @@ use model::{Issuer, Resource};
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use crate::audience::resource_of;
-
 /// The OAuth profile of an authorization server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AuthProfile {
@@ -185,11 +183,19 @@ pub(crate) fn qualify(scope: &str, resource: &Resource) -> String {
     }
 }
 
+/// Returns the text before the last `/` of a scope, which names its resource at Entra. Returns
+/// `None` for a bare scope.
+pub(crate) fn resource_of(scope: &str) -> Option<&str> {
+    scope.rsplit_once('/').map(|(resource, _)| resource)
+}
+
 #[cfg(test)]
 mod tests {
     use model::{Issuer, Resource};
 
-    use super::{claims, is_alias, is_entra, missing, names_authority, with_sign_in_scopes};
+    use super::{
+        claims, is_alias, is_entra, missing, names_authority, resource_of, with_sign_in_scopes,
+    };
 
     #[test]
     fn scopes_get_their_resource_once() {
@@ -248,6 +254,17 @@ mod tests {
             r#"{"access_token":{"nbf":{"essential":true},"xms_cc":{"values":["cp1"]}}}"#
         );
         assert_eq!(claims(Some("no json")), claims(None));
+    }
+
+    #[test]
+    fn resource_of_scope_is_text_before_last_slash() {
+        assert_eq!(resource_of("api://files/read"), Some("api://files"));
+        assert_eq!(resource_of("api://files//.default"), Some("api://files/"));
+        assert_eq!(
+            resource_of("https://x.example//a"),
+            Some("https://x.example/")
+        );
+        assert_eq!(resource_of("mcp.read"), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::SecretName;
 use reach::{CertificateFlaw, NOT_TLS_HINT, UnknownName};
 
-use crate::audience::Approval;
+use crate::approval::Approval;
 use crate::explanation::Explanation;
 use crate::http::HttpError;
 use crate::vault::VaultError;

@@ -1,29 +1,28 @@
 //! The interface of this crate: accounts, sign-ins and the `Authorization` for each server.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::HeaderValue;
-use model::config::{ClientMetadataUrl, ServerAuth, is_header_value};
+use model::config::{ServerAuth, is_header_value};
 use model::{Clock, EndpointUrl, SecretName};
 use tokio::sync::watch;
 use url::Url;
 
 use crate::account::{Account, AccountKey};
-use crate::audience::{Approval, ConfiguredServer};
+use crate::approval::Approval;
+use crate::audience::ConfiguredServer;
 use crate::client_credentials::TokenCache;
-use crate::consents::{self, Consent, ConsentsError};
 use crate::diagnostics::{self, Finding};
-use crate::discovery::{Challenge, Discovery, KnownIssuers};
+use crate::discovery::{Challenge, Discovery};
 use crate::error::{AuthorizationError, SecretError, SignInError, SignOutError};
 use crate::http::HttpClients;
 use crate::secret::StoredSecret;
 use crate::sign_in::{AccountSelection, BrowserLocation, DeviceFlow, SignInFlow};
+use crate::target::{Authorization, ClientMetadata, IsOtherUser, NamedTarget, Target, TokenNumber};
 use crate::token::source::Source;
-use crate::token::{Grant, GrantEntry, GrantStore, endpoint};
+use crate::token::{Grant, GrantEntry, GrantStore, form};
 use crate::vault::{Unsaved, Vault, VaultError, VaultState};
 
 /// The interval between attempts to write tokens to the vault. A write takes a millisecond, and a
@@ -40,15 +39,6 @@ struct Inner {
     token_cache: TokenCache,
 }
 
-/// How this application identifies itself to authorization servers.
-#[derive(Clone, Debug)]
-pub struct ClientMetadata {
-    /// The client name. Consent pages show it.
-    pub name: String,
-    /// The URL of the client ID metadata document.
-    pub document_url: Option<ClientMetadataUrl>,
-}
-
 /// The options of an [`Identity`].
 #[derive(Clone, Debug)]
 pub struct IdentityOptions {
@@ -62,64 +52,6 @@ pub struct IdentityOptions {
     pub client: ClientMetadata,
     /// Checks which user's process connects to the callback port.
     pub is_other_user: IsOtherUser,
-}
-
-/// Returns true if the connection from `peer` to `here`, both on loopback, was opened by a process
-/// of another user of this machine.
-pub type IsOtherUser = fn(peer: SocketAddr, here: SocketAddr) -> bool;
-
-/// The configuration of one server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// The server's URL.
-    pub url: EndpointUrl,
-    /// How to sign in to it.
-    pub auth: ServerAuth,
-}
-
-/// A [`Target`] with the name that finds its grant. The name is long and every message needs it,
-/// so it is built once.
-#[derive(Clone, Debug)]
-pub struct NamedTarget {
-    target: Target,
-    name: String,
-}
-
-impl From<Target> for NamedTarget {
-    fn from(target: Target) -> Self {
-        let name = target.name();
-        Self { target, name }
-    }
-}
-
-impl Deref for NamedTarget {
-    type Target = Target;
-
-    fn deref(&self) -> &Target {
-        &self.target
-    }
-}
-
-/// The credentials for a request.
-#[derive(Clone, Debug)]
-pub struct Authorization {
-    /// The value of the `Authorization` header, `Bearer …`, marked sensitive.
-    pub header: HeaderValue,
-    /// The account of the token.
-    pub account: AccountKey,
-    pub(crate) serial: u64,
-}
-
-/// The number of an access token. A token that this process got later has a greater number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TokenNumber(u64);
-
-impl Authorization {
-    /// Returns the number of the token.
-    #[must_use]
-    pub fn number(&self) -> TokenNumber {
-        TokenNumber(self.serial)
-    }
 }
 
 impl Identity {
@@ -446,7 +378,7 @@ impl Identity {
         let discovery = Discovery {
             http: &source.clients,
             server: &target.url,
-            issuers: KnownIssuers::new(source, target),
+            issuers: source.known_issuers(target),
         };
         let challenge = challenge.map(|text| Challenge::parse(text).unwrap_or_default());
         discovery.discover(challenge, |_| true).await.map(|_| ())
@@ -513,24 +445,6 @@ impl Identity {
         }
         forgotten?;
         revoked
-    }
-
-    /// Lists the consents of the user at the authorization server of `target`.
-    ///
-    /// # Errors
-    ///
-    /// [`ConsentsError`]. `NotOffered`, if the authorization server has no such list.
-    pub async fn consents(&self, target: &Target) -> Result<Vec<Consent>, ConsentsError> {
-        consents::list(self, target).await
-    }
-
-    /// Revokes a consent.
-    ///
-    /// # Errors
-    ///
-    /// Like [`consents`](Self::consents), and `Unknown`.
-    pub async fn revoke_consent(&self, target: &Target, id: &str) -> Result<(), ConsentsError> {
-        consents::revoke(self, target, id).await
     }
 
     /// Returns the consents endpoint that takes the tokens of
@@ -697,7 +611,7 @@ impl Identity {
             return Ok(());
         };
         let http = self.0.source.clients.client_for(grant.endpoints.zone);
-        endpoint::revoke(http, url, &grant.client, &grant.tokens)
+        form::revoke(http, url, &grant.client, &grant.tokens)
             .await
             .map_err(|reason| SignOutError::NotRevoked {
                 issuer: grant.key.issuer.to_string(),
@@ -718,37 +632,4 @@ fn logout(endpoint: &EndpointUrl, grant: &Grant) -> Url {
                 .map(|who| ("logout_hint", who)),
         );
     url
-}
-
-impl Target {
-    /// Returns the name by which a grant stores the target. Entra's tokens are for a resource,
-    /// whatever the server's URL. Elsewhere the URL decides.
-    pub(crate) fn name(&self) -> String {
-        match &self.auth {
-            ServerAuth::None => format!("none {}", self.url),
-            ServerAuth::ClientCredentials(config) => format!("program {} {config:?}", self.url),
-            ServerAuth::Discover => format!("discover {}", self.url),
-            ServerAuth::Client {
-                client_id,
-                client_secret: _,
-                issuer,
-                scopes,
-                redirect_port: _,
-            } => {
-                let at = issuer.as_ref().map(|issuer| format!(" at {issuer}"));
-                let (at, scopes) = (at.unwrap_or_default(), scopes.join(" "));
-                format!("client {} {client_id} {scopes}{at}", self.url)
-            }
-            ServerAuth::Entra {
-                authority,
-                client_id,
-                resource,
-                scopes,
-                redirect_port: _,
-            } => {
-                let scopes = scopes.join(" ");
-                format!("entra {authority} {client_id} {resource} {scopes}")
-            }
-        }
-    }
 }

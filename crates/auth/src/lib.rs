@@ -7,7 +7,9 @@
 //! Does not own: MCP messages, when a browser may be opened, and opening it.
 
 mod account;
+mod approval;
 mod audience;
+mod callback_ports;
 mod client_credentials;
 mod consents;
 mod diagnostics;
@@ -17,23 +19,25 @@ mod error;
 mod explanation;
 pub mod http;
 mod identity;
+mod oauth_error;
 mod random;
 mod registration;
 mod secret;
 mod sign_in;
+mod target;
+mod text;
 mod token;
 mod vault;
 
 pub use account::{Account, AccountKey};
-pub use audience::{Approval, AudienceChange, ConfiguredServer};
+pub use approval::{Approval, AudienceChange};
+pub use audience::ConfiguredServer;
 pub use consents::{Consent, ConsentsError};
 pub use diagnostics::{CheckKind, Finding, Verdict};
 pub use discovery::challenge_words;
 pub use error::{AuthorizationError, MixUp, SecretError, SignInError, SignInReason, SignOutError};
 pub use explanation::{Actor, Explanation};
-pub use identity::{
-    Authorization, ClientMetadata, Identity, IdentityOptions, IsOtherUser, NamedTarget, Target,
-    TokenNumber,
-};
+pub use identity::{Identity, IdentityOptions};
 pub use sign_in::{AccountSelection, DeviceFlow, PastedCallback, PastedCallbackError, SignInFlow};
+pub use target::{Authorization, ClientMetadata, IsOtherUser, NamedTarget, Target, TokenNumber};
 pub use vault::{Unsaved, Vault, VaultError, VaultKind, VaultState};

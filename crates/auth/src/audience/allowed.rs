@@ -3,8 +3,7 @@
 use model::Resource;
 use model::config::ServerAuth;
 
-use super::resource_of;
-use crate::entra::is_protocol_scope;
+use crate::entra::{is_protocol_scope, resource_of};
 
 /// The resources that one server may have tokens for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use std::iter;
 use model::Resource;
 
 use super::allowed::is_scope;
-use super::{ConfiguredServer, microsoft_resource, resource_of};
+use super::{ConfiguredServer, microsoft_resource};
 use crate::discovery::ProtectedResource;
-use crate::entra::{is_guid, is_protocol_scope};
+use crate::entra::{is_guid, is_protocol_scope, resource_of};
 
 /// Why a server may not ask for a resource.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

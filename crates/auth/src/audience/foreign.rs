@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::identity::Target;
+use crate::target::Target;
 
 /// Scopes of other resources, by the URL of the server that named them.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ impl ForeignScopes {
         let mut all = self.lock();
         let known = all.entry(target.url.as_str().to_owned()).or_default();
         for scope in scopes {
-            let scope: String = crate::token::plain(scope)
+            let scope: String = crate::text::one_line(scope)
                 .chars()
                 .take(MAX_LENGTH)
                 .collect();

@@ -13,26 +13,17 @@
 //! for one of Microsoft's own resources, or for that of another configured server.
 
 mod allowed;
-mod approval;
 mod candidate;
 mod foreign;
 mod microsoft;
 mod servers;
 
 pub(crate) use allowed::AllowedResources;
-pub use approval::{Approval, AudienceChange};
-pub(crate) use approval::{Pin, PinKey, PinnedAudience};
 pub(crate) use candidate::{CandidateError, candidate};
 pub(crate) use foreign::ForeignScopes;
 pub(crate) use microsoft::{UNNAMED, microsoft_resource};
 pub use servers::ConfiguredServer;
 pub(crate) use servers::ConfiguredServers;
-
-/// Returns the text before the last `/` of a scope, which names its resource at Entra. Returns
-/// `None` for a bare scope.
-pub(crate) fn resource_of(scope: &str) -> Option<&str> {
-    scope.rsplit_once('/').map(|(resource, _)| resource)
-}
 
 /// Returns true if two identifiers name the same resource. Entra ignores case, and accepts an
 /// application id with and without `api://`.
@@ -53,18 +44,7 @@ fn normalized(resource: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_same_resource, resource_of};
-
-    #[test]
-    fn resource_of_scope_is_text_before_last_slash() {
-        assert_eq!(resource_of("api://files/read"), Some("api://files"));
-        assert_eq!(resource_of("api://files//.default"), Some("api://files/"));
-        assert_eq!(
-            resource_of("https://x.example//a"),
-            Some("https://x.example/")
-        );
-        assert_eq!(resource_of("mcp.read"), None);
-    }
+    use super::is_same_resource;
 
     #[test]
     fn same_resource_ignores_case_and_api_prefix() {

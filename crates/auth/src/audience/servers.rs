@@ -7,7 +7,7 @@ use model::Issuer;
 use model::config::ServerAuth;
 
 use super::AllowedResources;
-use crate::identity::Target;
+use crate::target::Target;
 
 /// A configured server.
 #[derive(Clone, Debug, PartialEq, Eq)]

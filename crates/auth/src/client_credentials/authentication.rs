@@ -13,8 +13,7 @@ use model::config::{ClientCredentials, MachineProof};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::plan::not_granted;
-use super::state::ClientCredentialsError;
+use super::state::{ClientCredentialsError, not_granted};
 use crate::discovery::AuthorizationServer;
 use crate::random;
 use crate::registration::{Client, SecretMethod};

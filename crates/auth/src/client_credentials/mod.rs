@@ -21,7 +21,7 @@ use self::state::{ClientCredentialsError, State, TokenStatus};
 use crate::account::Account;
 use crate::error::AuthorizationError;
 use crate::http::NetworkZone;
-use crate::identity::{Authorization, Target};
+use crate::target::{Authorization, Target};
 use crate::token::source::Source;
 
 /// The tokens of all targets with client credentials.

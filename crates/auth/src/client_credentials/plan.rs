@@ -4,21 +4,18 @@ use model::config::{ClientCredentials, MachineIssuer};
 use model::{EndpointUrl, Issuer, Resource};
 
 use super::authentication::{ClientAuthMethod, ClientAuthentication};
-use super::state::ClientCredentialsError;
+use super::state::{CHECK, ClientCredentialsError, not_granted};
 use crate::account::{Account, AccountKey};
-use crate::discovery::{AuthorizationServer, Challenge, Discovered, Discovery, KnownIssuers};
+use crate::discovery::{AuthorizationServer, Challenge, Discovered, Discovery};
 use crate::entra;
 use crate::error::SignInError;
 use crate::explanation::Explanation;
 use crate::http::NetworkZone;
-use crate::identity::Target;
+use crate::target::Target;
 use crate::token::Tokens;
 use crate::token::endpoint::{EndpointError, Token, Unavailable, issued};
 use crate::token::form::{form_request, send_json};
 use crate::token::source::Source;
-
-/// The hint for an error of the configuration.
-const CHECK: &str = "check the client id, the credential, the scopes and the resource of this server, and the client's registration at the authorization server";
 
 /// The result of discovery.
 pub(super) struct Plan {
@@ -46,7 +43,7 @@ impl Plan {
         let (issuer, found) = discover_issuer(source, target, config)
             .await
             .map_err(discovery_error)?;
-        let issuers = KnownIssuers::new(source, target);
+        let issuers = source.known_issuers(target);
         match &config.issuer {
             MachineIssuer::Entra { resource, .. } => {
                 let server = found.authorization_server;
@@ -193,7 +190,7 @@ pub(crate) async fn discover_issuer(
     let discovery = Discovery {
         http: &source.clients,
         server: &target.url,
-        issuers: KnownIssuers::new(source, target),
+        issuers: source.known_issuers(target),
     };
     match &config.issuer {
         MachineIssuer::Entra { authority, .. } => {
@@ -208,14 +205,6 @@ pub(crate) async fn discover_issuer(
             let found = discovery.discover(None, |_| true).await?;
             Ok((found.authorization_server.issuer.issuer(), found))
         }
-    }
-}
-
-pub(super) fn not_granted(reason: &str) -> ClientCredentialsError {
-    ClientCredentialsError::NotGranted {
-        reason: reason.to_owned(),
-        hint: CHECK,
-        explanation: None,
     }
 }
 

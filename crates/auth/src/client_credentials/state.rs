@@ -8,12 +8,15 @@ use model::EndpointUrl;
 use crate::account::Account;
 use crate::error::AuthorizationError;
 use crate::explanation::Explanation;
-use crate::identity::{Authorization, Target};
+use crate::target::{Authorization, Target};
 use crate::token::Tokens;
 use crate::token::grant_entry::{header, next_serial};
 use crate::token::pause::{AFTER_REFUSAL, AFTER_UNREACHABLE};
 use crate::token::refused::Refused;
 use crate::vault::VaultError;
+
+/// The hint for an error of the configuration.
+pub(super) const CHECK: &str = "check the client id, the credential, the scopes and the resource of this server, and the client's registration at the authorization server";
 
 /// The current token, and the backoff after an error.
 #[derive(Default)]
@@ -202,5 +205,14 @@ impl ClientCredentialsError {
                 explanation,
             },
         }
+    }
+}
+
+/// Returns the error for a wrong configuration.
+pub(super) fn not_granted(reason: &str) -> ClientCredentialsError {
+    ClientCredentialsError::NotGranted {
+        reason: reason.to_owned(),
+        hint: CHECK,
+        explanation: None,
     }
 }

@@ -6,7 +6,7 @@ use model::config::{ClientCredentials, MachineProof};
 
 use super::{CheckKind, Finding, TokenIssuer};
 use crate::client_credentials::discover_issuer;
-use crate::identity::Target;
+use crate::target::Target;
 use crate::token::source::Source;
 
 pub(super) async fn findings(

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::{CheckKind, Finding};
 use crate::http::{NetworkZone, fetch};
-use crate::token::plain;
+use crate::text::one_line;
 use crate::token::source::Source;
 
 /// The only client authentication method of this application there.
@@ -47,7 +47,7 @@ impl Document {
             ));
         }
         serde_json::from_slice(&response.body.0).map_err(|error| {
-            let error = plain(&error.to_string());
+            let error = one_line(&error.to_string());
             let what = format!("{url} is no client ID metadata document: {error}");
             Finding::failed(CheckKind::Registration, what).with(format!(
                 "publish a JSON object there with `client_id`, `redirect_uris` and `\"token_endpoint_auth_method\": \"{PUBLIC}\"`"
@@ -71,7 +71,7 @@ impl Document {
         let (mut what, mut todo) = (Vec::new(), Vec::new());
         for (name, found, wanted) in wrong {
             what.push(match found {
-                Some(found) => format!("names `{}` as its `{name}`", plain(found)),
+                Some(found) => format!("names `{}` as its `{name}`", one_line(found)),
                 None => format!("has no `{name}`"),
             });
             todo.push(format!("`\"{name}\": \"{wanted}\"`"));

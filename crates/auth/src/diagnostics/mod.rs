@@ -14,7 +14,7 @@ use model::config::ServerAuth;
 
 use crate::discovery::AuthorizationServer;
 use crate::error::SignInError;
-use crate::identity::{ClientMetadata, Target};
+use crate::target::{ClientMetadata, Target};
 use crate::token::source::Source;
 
 /// The result of one check.

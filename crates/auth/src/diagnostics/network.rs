@@ -10,7 +10,7 @@ use url::Url;
 
 use super::{CheckKind, Finding, TokenIssuer};
 use crate::http::{HttpError, NetworkZone, ProbeResult, probe};
-use crate::identity::Target;
+use crate::target::Target;
 use crate::token::source::Source;
 
 /// The tolerated difference of the clocks. Authorization servers tolerate about the same for

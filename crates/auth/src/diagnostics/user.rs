@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use super::document::Document;
 use super::{CheckKind, Finding, TokenIssuer};
-use crate::identity::{ClientMetadata, Target};
 use crate::sign_in::{
     AuthorizationSource, CallbackPort, RegisteredUri, RegistrationStatus, SignInPreview, preview,
 };
+use crate::target::{ClientMetadata, Target};
 use crate::token::source::Source;
 
 pub(super) async fn findings(

@@ -4,7 +4,7 @@
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 
-use crate::token::plain;
+use crate::text::one_line;
 
 /// The Bearer challenge of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(crate) struct Challenge {
 pub fn challenge_words(header: &str) -> Option<String> {
     let challenge = Challenge::parse(header)?;
     let said = |text: Option<String>| {
-        text.map(|text| plain(&text))
+        text.map(|text| one_line(&text))
             .filter(|text| !text.is_empty())
     };
     match (said(challenge.error), said(challenge.description)) {

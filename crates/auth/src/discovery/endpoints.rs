@@ -14,8 +14,7 @@ use url::{Origin, Url};
 use super::AuthorizationServer;
 use crate::entra;
 use crate::error::{MixUp, SignInError};
-use crate::identity::Target;
-use crate::token::source::Source;
+use crate::target::Target;
 
 /// Pages of Entra outside its hosts, where users enter device codes.
 const DEVICE_PAGES: [&str; 3] = ["microsoft.com", "www.microsoft.com", "aka.ms"];
@@ -47,11 +46,10 @@ enum Owner {
 }
 
 impl KnownIssuers {
-    /// Returns the issuers that `source` knows, for a sign-in to `target`.
-    pub(crate) fn new(source: &Source, target: &Target) -> Self {
-        let (mut authorities, mut issuers) = source.servers.issuers();
+    /// Creates the set for a sign-in to `target`. `issuers` are those of the configuration and of
+    /// previous sign-ins, `authorities` the Entra authorities of the configuration.
+    pub(crate) fn new(mut authorities: Vec<Issuer>, issuers: Vec<Issuer>, target: &Target) -> Self {
         authorities.extend(target.auth.authority().cloned());
-        issuers.extend(source.store.issuers());
         let own = match &target.auth {
             ServerAuth::Client { issuer, .. } => issuer.as_ref(),
             auth => auth.authority(),

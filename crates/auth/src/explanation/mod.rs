@@ -14,7 +14,7 @@ use model::Issuer;
 use url::Url;
 
 use crate::entra;
-use crate::token::OAuthError;
+use crate::oauth_error::OAuthError;
 
 /// An error in plain words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Explanation {
             what,
             todo,
             actor,
-            error: crate::token::plain(&oauth_error.error),
+            error: crate::text::one_line(&oauth_error.error),
             number,
             words,
             correlation_id: oauth_error.correlation_id(),

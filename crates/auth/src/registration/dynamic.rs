@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 use super::{Client, ClientOrigin, Registration, TokenEndpointAuth};
 use crate::discovery::AuthorizationServer;
 use crate::http::{HttpError, send};
+use crate::oauth_error::OAuthError;
 use crate::secret::ClientSecret;
-use crate::token::{DEVICE_CODE, OAuthError};
+
+/// The grant type of device codes (RFC 8628 §3.4).
+pub(crate) const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// Why the registration failed.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ mod dynamic;
 use model::Issuer;
 use model::config::ClientMetadataUrl;
 
-pub(crate) use dynamic::{Purpose, RegisterError, register};
+pub(crate) use dynamic::{DEVICE_CODE, Purpose, RegisterError, register};
 
 use crate::discovery::AuthorizationServer;
 use crate::secret::ClientSecret;

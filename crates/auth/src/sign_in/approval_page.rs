@@ -19,14 +19,12 @@ use hyper::{Method, Request, StatusCode};
 use tokio::sync::{mpsc, oneshot};
 use url::{Url, form_urlencoded};
 
-use super::callback::{Callbacks, form, not_expected, refused};
-use super::exchange::CodeExchange;
-use super::page::Page;
-use crate::audience::Approval;
-use crate::error::SignInError;
-use crate::identity::Target;
+use super::form::form;
+use super::page::{Page, not_expected, refused};
+use crate::approval::Approval;
 use crate::random;
 use crate::secret::State;
+use crate::target::Target;
 
 const PATH: &str = "/approve";
 
@@ -37,7 +35,7 @@ pub(super) struct ApprovalPage {
     url: Url,
     key: State,
     /// The page for a browser that returns after the user allowed it.
-    next: OnceLock<Page>,
+    pub(super) next: OnceLock<Page>,
 }
 
 /// Serves the approval page.
@@ -55,15 +53,15 @@ pub(super) enum UserDecision {
 }
 
 /// The user's answer, with the browser that waits for the next page.
-struct Decision {
-    decision: UserDecision,
-    reply: oneshot::Sender<Page>,
+pub(super) struct Decision {
+    pub(super) decision: UserDecision,
+    pub(super) reply: oneshot::Sender<Page>,
 }
 
 /// The answers on one approval page.
 pub(super) struct Decisions {
-    page: Arc<ApprovalPage>,
-    received: mpsc::Receiver<Decision>,
+    pub(super) page: Arc<ApprovalPage>,
+    pub(super) received: mpsc::Receiver<Decision>,
 }
 
 impl ApprovalPage {
@@ -168,57 +166,6 @@ impl UserDecision {
             Some("allow") => Ok(Self::Allow),
             Some("deny") => Ok(Self::Deny),
             Some(_) | None => Err(not_expected()),
-        }
-    }
-}
-
-impl CodeExchange {
-    /// Waits for the user's answer, stores it, and redirects the browser to `next`.
-    ///
-    /// # Errors
-    ///
-    /// `NotApproved`, if the user declines. `Vault`, if the answer cannot be stored.
-    pub(super) async fn approved(
-        &self,
-        decisions: &mut Decisions,
-        callbacks: &mut Callbacks,
-        next: &Url,
-    ) -> Result<(), SignInError> {
-        let approval = &decisions.page.approval;
-        let decision = loop {
-            tokio::select! {
-                Some(decision) = decisions.received.recv() => break decision,
-                // There is no authorization request yet that this could respond to.
-                Some(request) = callbacks.next() => request.reply(not_expected()),
-                else => return Err(self.not_approved(approval)),
-            }
-        };
-        let outcome = match decision.decision {
-            UserDecision::Allow => {
-                let kept = self.source.approve(approval).await;
-                kept.map_err(SignInError::from)
-            }
-            UserDecision::Deny => Err(self.not_approved(approval)),
-        };
-        let page = match &outcome {
-            Ok(()) => {
-                let onward = Page::Continue {
-                    issuer: self.plan.issuer.to_string(),
-                    url: Box::new(next.clone()),
-                };
-                decisions.page.next.get_or_init(|| onward).clone()
-            }
-            Err(error) => Page::failed(error),
-        };
-        // The answer counts even if the browser disconnected.
-        let _ = decision.reply.send(page);
-        outcome
-    }
-
-    fn not_approved(&self, approval: &Approval) -> SignInError {
-        SignInError::NotApproved {
-            server: self.server(),
-            resource: approval.resource.to_string(),
         }
     }
 }

@@ -16,9 +16,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::HOST;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -28,12 +28,10 @@ use tokio::task::JoinSet;
 
 use self::connections::{Connections, MAX_CONNECTIONS, Stage};
 use super::approval_page::{Gate, UserDecision};
-use super::page::Page;
+use super::form::form;
+use super::page::{Page, not_expected, refused};
 use super::pending::AuthorizationResponse;
-use crate::identity::IsOtherUser;
-
-/// The maximum size of a form. A code and a state have less than 4 KiB.
-const MAX_FORM: usize = 64 * 1024;
+use crate::target::IsOtherUser;
 
 /// The maximum size of the headers. Browsers send the cookies of all ports of `localhost`.
 const MAX_HEAD: usize = 64 * 1024;
@@ -371,38 +369,4 @@ async fn read_response(request: Request<Incoming>) -> Result<AuthorizationRespon
             "This response has a duplicate parameter.",
         )
     })
-}
-
-pub(super) async fn form(request: Request<Incoming>) -> Result<Bytes, Page> {
-    let kind = request.headers().get(CONTENT_TYPE);
-    let is_form = kind.is_some_and(|kind| {
-        kind.as_bytes()
-            .to_ascii_lowercase()
-            .starts_with(b"application/x-www-form-urlencoded")
-    });
-    if !is_form {
-        return Err(refused(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "This address accepts forms only.",
-        ));
-    }
-    match Limited::new(request.into_body(), MAX_FORM).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(_) => Err(refused(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "This response is too long.",
-        )),
-    }
-}
-
-pub(super) fn refused(status: StatusCode, reason: &'static str) -> Page {
-    Page::NotExpected { status, reason }
-}
-
-/// Returns the page for a response to no sign-in in progress.
-pub(super) fn not_expected() -> Page {
-    refused(
-        StatusCode::BAD_REQUEST,
-        "No sign-in expects this response. It may belong to one that has ended. Start again from Postern.",
-    )
 }

@@ -20,11 +20,10 @@ use super::callback::{CallbackListener, Port};
 use super::exchange::{BrowserLocation, CodeExchange};
 use super::flow::{known_registration, prepare, wanted_port};
 use crate::account::Account;
-use crate::discovery::KnownIssuers;
 use crate::error::SignInError;
-use crate::identity::{ClientMetadata, Target};
 use crate::registration::{Client, Purpose};
 use crate::secret::DeviceCode;
+use crate::target::{ClientMetadata, Target};
 use crate::token::ObtainedBy;
 use crate::token::endpoint::EndpointError;
 use crate::token::form::{form_request, send_json};
@@ -281,7 +280,7 @@ impl CodeExchange {
                 what: format!("invalid device authorization response: {what}"),
             }
         })?;
-        let issuers = KnownIssuers::new(&self.source, &self.target);
+        let issuers = self.source.known_issuers(&self.target);
         let pages =
             std::iter::once(&authorization.verification_uri).chain(&authorization.complete_uri);
         for page in pages {

@@ -11,11 +11,10 @@
 
 use model::{Issuer, Resource};
 
-use super::plan::{self, Sources};
 use super::prior_state::PriorState;
-use crate::audience::{
-    AllowedResources, Approval, CandidateError, ConfiguredServer, Pin, PinKey, candidate,
-};
+use super::scopes::{Sources, wanted};
+use crate::approval::{Approval, Pin, PinKey};
+use crate::audience::{AllowedResources, CandidateError, ConfiguredServer, candidate};
 use crate::discovery::{Challenge, ProtectedResource, covers};
 use crate::entra;
 use crate::error::SignInError;
@@ -105,7 +104,7 @@ impl EntraServer<'_> {
         if listed.allowed.iter().any(|scope| scope.contains('/')) {
             listed.allowed.retain(|scope| scope.contains('/'));
         }
-        let asked = plan::wanted(&Sources {
+        let asked = wanted(&Sources {
             configured: self.scopes,
             challenged: &challenged.allowed,
             listed: &listed.allowed,

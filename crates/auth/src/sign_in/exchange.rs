@@ -13,12 +13,13 @@ use super::{AccountSelection, AuthorizationRequest, AuthorizationResponseError, 
 use crate::account::Account;
 use crate::error::SignInError;
 use crate::explanation::Explanation;
-use crate::identity::Target;
+use crate::oauth_error::OAuthError;
 use crate::registration::Client;
 use crate::secret::Nonce;
+use crate::target::Target;
 use crate::token::endpoint::{EndpointError, Issued, TokenEndpoint};
 use crate::token::source::Source;
-use crate::token::{Endpoints, Grant, GrantKey, OAuthError, ObtainedBy};
+use crate::token::{Endpoints, Grant, GrantKey, ObtainedBy};
 
 /// The inputs of the code exchange.
 pub(super) struct CodeExchange {

@@ -7,24 +7,24 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use super::approval_page::ApprovalPage;
+use super::approval_page::{ApprovalPage, Decisions, UserDecision};
 use super::callback::{
     CallbackChannel, CallbackListener, CallbackRequest, Callbacks, Pages, Port, channel,
-    not_expected,
 };
 use super::exchange::{BrowserLocation, CodeExchange};
+use super::page::{Page, not_expected};
 use super::pasted_callback::PastedCallback;
 use super::plan::Plan;
-use super::ports::{self, Ports};
 use super::prior_state::{PreviousSignIn, PriorState};
 use super::{AccountSelection, Pending};
 use crate::account::Account;
-use crate::audience::Approval;
+use crate::approval::Approval;
+use crate::callback_ports::{self, Ports};
 use crate::discovery::Challenge;
 use crate::error::SignInError;
-use crate::identity::{ClientMetadata, Target};
 use crate::random;
 use crate::registration::{Client, Registration};
+use crate::target::{ClientMetadata, Target};
 use crate::token::GrantEntry;
 use crate::token::source::Source;
 
@@ -45,7 +45,7 @@ pub struct SignInFlow {
     requests: CallbackChannel,
     exchange: CodeExchange,
     /// Dropped after the listener, so that the port is free before it is reported as free.
-    _port: ports::PortGuard,
+    _port: callback_ports::PortGuard,
 }
 
 impl SignInFlow {
@@ -183,6 +183,57 @@ impl SignInFlow {
             exchange,
             _port: port,
         })
+    }
+}
+
+impl CodeExchange {
+    /// Waits for the user's answer, stores it, and redirects the browser to `next`.
+    ///
+    /// # Errors
+    ///
+    /// `NotApproved`, if the user declines. `Vault`, if the answer cannot be stored.
+    pub(super) async fn approved(
+        &self,
+        decisions: &mut Decisions,
+        callbacks: &mut Callbacks,
+        next: &Url,
+    ) -> Result<(), SignInError> {
+        let approval = decisions.page.approval();
+        let decision = loop {
+            tokio::select! {
+                Some(decision) = decisions.received.recv() => break decision,
+                // There is no authorization request yet that this could respond to.
+                Some(request) = callbacks.next() => request.reply(not_expected()),
+                else => return Err(self.not_approved(approval)),
+            }
+        };
+        let outcome = match decision.decision {
+            UserDecision::Allow => {
+                let kept = self.source.approve(approval).await;
+                kept.map_err(SignInError::from)
+            }
+            UserDecision::Deny => Err(self.not_approved(approval)),
+        };
+        let page = match &outcome {
+            Ok(()) => {
+                let onward = Page::Continue {
+                    issuer: self.plan.issuer.to_string(),
+                    url: Box::new(next.clone()),
+                };
+                decisions.page.next.get_or_init(|| onward).clone()
+            }
+            Err(error) => Page::failed(error),
+        };
+        // The answer counts even if the browser disconnected.
+        let _ = decision.reply.send(page);
+        outcome
+    }
+
+    fn not_approved(&self, approval: &Approval) -> SignInError {
+        SignInError::NotApproved {
+            server: self.server(),
+            resource: approval.resource.to_string(),
+        }
     }
 }
 

@@ -12,13 +12,14 @@ mod device;
 mod entra_request;
 mod exchange;
 mod flow;
+mod form;
 mod page;
 mod pasted_callback;
 mod pending;
 mod plan;
-mod ports;
 mod preview;
 mod prior_state;
+mod scopes;
 #[cfg(test)]
 mod tests;
 mod user_identity;
@@ -34,9 +35,9 @@ pub(crate) use exchange::BrowserLocation;
 pub use flow::SignInFlow;
 pub use pasted_callback::{PastedCallback, PastedCallbackError};
 use pending::{AuthorizationResponseError, CodeGrant, Pending};
-pub(crate) use ports::Ports;
+pub(crate) use plan::RegisteredUri;
 pub(crate) use preview::{
-    AuthorizationSource, CallbackPort, RegisteredUri, RegistrationStatus, SignInPreview, preview,
+    AuthorizationSource, CallbackPort, RegistrationStatus, SignInPreview, preview,
 };
 
 use crate::discovery::AuthorizationServer;

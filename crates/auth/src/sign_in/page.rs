@@ -12,7 +12,7 @@ use http_body_util::Full;
 use hyper::{Response, StatusCode};
 use url::Url;
 
-use crate::audience::Approval;
+use crate::approval::Approval;
 use crate::error::SignInError;
 use crate::explanation::Explanation;
 
@@ -233,6 +233,19 @@ impl Page {
             "<p class=\"small\">{known}</p><button data-copy value=\"{text}\">Copy the details</button>"
         ))
     }
+}
+
+/// Returns the page for a request that is rejected.
+pub(super) fn refused(status: StatusCode, reason: &'static str) -> Page {
+    Page::NotExpected { status, reason }
+}
+
+/// Returns the page for a response to no sign-in in progress.
+pub(super) fn not_expected() -> Page {
+    refused(
+        StatusCode::BAD_REQUEST,
+        "No sign-in expects this response. It may belong to one that has ended. Start again from Postern.",
+    )
 }
 
 /// The buttons of the approval page, which post to its URL. Pressing Enter presses none.

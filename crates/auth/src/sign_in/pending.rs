@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use url::form_urlencoded;
 
 use crate::discovery::IssuerRule;
+use crate::oauth_error::OAuthError;
 use crate::secret::{Code, Nonce, State, Verifier};
-use crate::token::OAuthError;
 
 /// Checks one response. It has no `Clone`, and finishing consumes it.
 #[derive(Debug)]

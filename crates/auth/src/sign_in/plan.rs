@@ -1,21 +1,23 @@
 //! Decides the parameters of an authorization request: from the configuration, discovery and the
 //! server's challenge.
 
+use std::fmt;
+
 use model::config::ServerAuth;
 use model::{Issuer, Resource};
 
 use super::entra_request::{EntraRequest, EntraServer};
-use super::preview::RegisteredUri;
 use super::prior_state::PriorState;
-use crate::audience::Approval;
+use super::scopes::{Sources, wanted, with_sign_in_scopes};
+use crate::approval::Approval;
 use crate::discovery::{
     AuthorizationServer, Challenge, Discovered, Discovery, KnownIssuers, PkceSupport,
 };
 use crate::entra::{self, AuthProfile};
 use crate::error::SignInError;
 use crate::http::HttpClients;
-use crate::identity::Target;
 use crate::registration::Client;
+use crate::target::Target;
 
 /// The decisions for one sign-in.
 pub(super) struct Plan {
@@ -39,18 +41,13 @@ pub(super) struct Plan {
     pub(super) entra_resource: Option<Resource>,
 }
 
-/// The sources of scopes.
-#[derive(Clone, Copy)]
-pub(super) struct Sources<'a> {
-    pub(super) configured: &'a [String],
-    /// From the server's challenge.
-    pub(super) challenged: &'a [String],
-    /// From the server's metadata.
-    pub(super) listed: &'a [String],
-    /// From the last sign-in.
-    pub(super) granted: &'a [String],
-    /// True if the scopes were insufficient.
-    pub(super) is_step_up: bool,
+/// A redirect URI to register.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RegisteredUri {
+    /// Valid for every port.
+    AnyPort(&'static str),
+    /// Valid for the port in it.
+    ThisPort(String),
 }
 
 impl Plan {
@@ -63,7 +60,7 @@ impl Plan {
         let discovery = Discovery {
             http,
             server: &prior.target.url,
-            issuers: KnownIssuers::new(prior.source, prior.target),
+            issuers: prior.source.known_issuers(prior.target),
         };
         let plan = match &prior.target.auth {
             ServerAuth::None => {
@@ -294,33 +291,11 @@ fn fixed(port: u16) -> Option<u16> {
     (port != 0).then_some(port)
 }
 
-/// Returns the scopes to request: configured, else from the challenge, else from the metadata.
-/// After `insufficient_scope` adds the granted ones.
-pub(super) fn wanted(sources: &Sources<'_>) -> Vec<String> {
-    let first = [sources.configured, sources.challenged, sources.listed]
-        .into_iter()
-        .find(|scopes| !scopes.is_empty());
-    let mut scopes = first.unwrap_or_default().to_vec();
-    if sources.is_step_up {
-        for scope in sources.challenged.iter().chain(sources.granted) {
-            if !scopes.contains(scope) {
-                scopes.push(scope.clone());
-            }
+impl fmt::Display for RegisteredUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AnyPort(uri) => f.write_str(uri),
+            Self::ThisPort(uri) => f.write_str(uri),
         }
     }
-    scopes
-}
-
-/// Adds the scopes for a refresh token and the user's name, if the server lists them. Not to an
-/// empty list: that requests the server's default scopes, which an addition would replace.
-fn with_sign_in_scopes(mut scopes: Vec<String>, server: &AuthorizationServer) -> Vec<String> {
-    if scopes.is_empty() {
-        return scopes;
-    }
-    for scope in ["openid", "profile", "offline_access"] {
-        if server.offers_scope(scope) && !scopes.iter().any(|known| known == scope) {
-            scopes.push(scope.to_owned());
-        }
-    }
-    scopes
 }

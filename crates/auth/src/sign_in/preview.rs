@@ -2,7 +2,6 @@
 //!
 //! Invariant: it opens no browser, registers no client and stores nothing.
 
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -12,13 +11,13 @@ use tokio::net::TcpListener;
 
 use super::callback::{CallbackListener, Port};
 use super::flow::{known_registration, make_plan, require_tls, wanted_port};
-use super::plan::Plan;
-use crate::audience::Approval;
+use super::plan::{Plan, RegisteredUri};
+use crate::approval::Approval;
 use crate::discovery::{AuthorizationServer, PkceSupport};
 use crate::entra::AuthProfile;
 use crate::error::SignInError;
-use crate::identity::{ClientMetadata, Target};
 use crate::registration::Registration;
+use crate::target::{ClientMetadata, Target};
 use crate::token::source::Source;
 
 /// What a sign-in would do.
@@ -70,15 +69,6 @@ pub(crate) struct Redirect {
     /// The URI to register.
     pub(crate) uri: RegisteredUri,
     pub(crate) port: CallbackPort,
-}
-
-/// A redirect URI to register.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum RegisteredUri {
-    /// Valid for every port.
-    AnyPort(&'static str),
-    /// Valid for the port in it.
-    ThisPort(String),
 }
 
 /// The callback port on both loopback addresses.
@@ -175,13 +165,4 @@ async fn taken(port: u16) -> Vec<IpAddr> {
         }
     }
     taken
-}
-
-impl fmt::Display for RegisteredUri {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::AnyPort(uri) => f.write_str(uri),
-            Self::ThisPort(uri) => f.write_str(uri),
-        }
-    }
 }

@@ -12,9 +12,9 @@ use crate::discovery::{
 };
 use crate::entra;
 use crate::error::SignInError;
-use crate::identity::Target;
 use crate::registration::Client;
 use crate::secret::ClientSecret;
+use crate::target::Target;
 use crate::token::source::Source;
 
 /// The state before a sign-in.

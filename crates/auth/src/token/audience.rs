@@ -7,9 +7,6 @@
 //!
 //! A token that cannot be read passes: access tokens are opaque to clients.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use ::http::HeaderValue;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -18,76 +15,15 @@ use serde::Deserialize;
 use super::grant::Grant;
 use super::grant_entry::GrantError;
 use super::source::Source;
+use super::verdicts::Verdict;
+use crate::approval::{AudienceChange, PinKey, PinnedAudience};
 use crate::audience::{
-    AllowedResources, AudienceChange, ConfiguredServer, PinKey, PinnedAudience, UNNAMED,
-    is_same_resource, microsoft_resource,
+    AllowedResources, ConfiguredServer, UNNAMED, is_same_resource, microsoft_resource,
 };
 use crate::discovery::covers;
 use crate::entra;
 use crate::error::SignInReason;
-use crate::identity::{Authorization, Target};
-
-/// The latest verdict for each server, by its URL.
-#[derive(Debug, Default)]
-pub(crate) struct Verdicts(Mutex<HashMap<String, Checked>>);
-
-#[derive(Debug)]
-struct Checked {
-    serial: u64,
-    generation: u64,
-    verdict: Verdict,
-    /// True if the server has accepted the token.
-    is_accepted: bool,
-}
-
-/// Whether a token may go to a server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Verdict {
-    Passes,
-    /// The grant has scopes of a resource that the server may not use.
-    NotApproved,
-    /// The audience is one of Microsoft's own.
-    Microsoft {
-        audience: String,
-        owner: &'static str,
-    },
-    /// The user must approve the audience.
-    Changed(AudienceChange),
-}
-
-impl Verdicts {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Checked>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn known(&self, url: &str, serial: u64, generation: u64) -> Option<Verdict> {
-        let known = self.lock();
-        let known = known.get(url)?;
-        let is_current = known.serial == serial && known.generation == generation;
-        is_current.then(|| known.verdict.clone())
-    }
-
-    fn record(&self, url: &str, serial: u64, generation: u64, verdict: Verdict) {
-        let mut known = self.lock();
-        let is_accepted = known
-            .get(url)
-            .is_some_and(|before| before.serial == serial && before.is_accepted);
-        let checked = Checked {
-            serial,
-            generation,
-            verdict,
-            is_accepted,
-        };
-        known.insert(url.to_owned(), checked);
-    }
-
-    /// Returns true if this is the first acceptance of the token.
-    fn accept(&self, url: &str, serial: u64) -> bool {
-        let mut known = self.lock();
-        let checked = known.get_mut(url).filter(|known| known.serial == serial);
-        checked.is_some_and(|known| !std::mem::replace(&mut known.is_accepted, true))
-    }
-}
+use crate::target::{Authorization, Target};
 
 /// The facts of a grant that decide about its tokens. It is a copy, so no lock of the grant is
 /// held during calls to the grant store, which takes its own lock first.

@@ -16,10 +16,9 @@ use oauth2::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::form::form_request;
 use super::grant::Tokens;
-use super::oauth_error::OAuthError;
 use crate::http::{BufferedResponse, HttpError, retry_after, send};
+use crate::oauth_error::OAuthError;
 use crate::registration::{Client, TokenEndpointAuth};
 use crate::secret::{AccessToken, Code, IdToken, RefreshToken, Verifier};
 
@@ -178,25 +177,6 @@ impl TokenEndpoint<'_> {
                 .set_auth_type(AuthType::RequestBody)
                 .set_client_secret(oauth2::ClientSecret::new(secret.expose().to_owned())),
         }
-    }
-}
-
-/// Revokes a token (RFC 7009).
-pub(crate) async fn revoke(
-    http: &reqwest::Client,
-    url: &EndpointUrl,
-    client: &Client,
-    tokens: &Tokens,
-) -> Result<(), String> {
-    let (token, hint) = match &tokens.refresh {
-        Some(refresh) => (refresh.expose(), "refresh_token"),
-        None => (tokens.access.expose(), "access_token"),
-    };
-    let form = vec![("token", token), ("token_type_hint", hint)];
-    let response = send(form_request(http, url, client, form)).await;
-    match response.map_err(|error| error.to_string())?.status {
-        status if status.is_success() => Ok(()),
-        status => Err(format!("it answers {status}")),
     }
 }
 

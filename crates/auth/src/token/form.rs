@@ -3,16 +3,15 @@
 //! Owns: client authentication in a form, the meaning of the responses, and the grants other than
 //! code and refresh token.
 
+use model::EndpointUrl;
 use serde::de::DeserializeOwned;
 
 use super::endpoint::{EndpointError, Issued, Token, TokenEndpoint, invalid_response, issued};
-use super::oauth_error::OAuthError;
+use super::grant::Tokens;
 use crate::http::{BufferedResponse, retry_after, send};
-use crate::registration::{Client, TokenEndpointAuth};
+use crate::oauth_error::OAuthError;
+use crate::registration::{Client, DEVICE_CODE, TokenEndpointAuth};
 use crate::secret::DeviceCode;
-
-/// The grant type of device codes (RFC 8628 §3.4).
-pub(crate) const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 impl TokenEndpoint<'_> {
     /// Polls once for the tokens of a device code (RFC 8628 §3.4).
@@ -32,10 +31,29 @@ impl TokenEndpoint<'_> {
     }
 }
 
+/// Revokes a token (RFC 7009).
+pub(crate) async fn revoke(
+    http: &reqwest::Client,
+    url: &EndpointUrl,
+    client: &Client,
+    tokens: &Tokens,
+) -> Result<(), String> {
+    let (token, hint) = match &tokens.refresh {
+        Some(refresh) => (refresh.expose(), "refresh_token"),
+        None => (tokens.access.expose(), "access_token"),
+    };
+    let form = vec![("token", token), ("token_type_hint", hint)];
+    let response = send(form_request(http, url, client, form)).await;
+    match response.map_err(|error| error.to_string())?.status {
+        status if status.is_success() => Ok(()),
+        status => Err(format!("it answers {status}")),
+    }
+}
+
 /// Creates a request with `form` and client authentication (RFC 6749 §2.3).
 pub(crate) fn form_request<'a>(
     http: &reqwest::Client,
-    url: &model::EndpointUrl,
+    url: &EndpointUrl,
     client: &'a Client,
     mut form: Vec<(&'a str, &'a str)>,
 ) -> reqwest::RequestBuilder {

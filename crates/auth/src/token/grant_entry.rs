@@ -14,12 +14,12 @@ use model::{EndpointUrl, Issuer};
 
 use super::endpoint::EndpointError;
 use super::grant::{Grant, ObtainedBy, Tokens};
-use super::oauth_error::OAuthError;
 use super::pause::{AFTER_BUSY, AFTER_POLICY_DENIAL, AFTER_REFUSAL, AFTER_UNREACHABLE};
 use super::refused::Refused;
 use crate::error::SignInReason;
 use crate::explanation::Explanation;
-use crate::identity::Authorization;
+use crate::oauth_error::OAuthError;
+use crate::target::Authorization;
 
 /// The number of the next access token that this process gets.
 static SERIAL: AtomicU64 = AtomicU64::new(1);

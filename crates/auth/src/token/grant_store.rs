@@ -17,7 +17,7 @@ use self::unsaved::UnsavedGrants;
 use super::grant::{Grant, GrantKey};
 use super::grant_entry::GrantEntry;
 use crate::account::Account;
-use crate::audience::{Pin, PinKey};
+use crate::approval::{Pin, PinKey};
 use crate::registration::Registration;
 use crate::secret::StoredSecret;
 use crate::vault::{Contents, Plain, RecordKind, RecordName, Unsaved, Vault, VaultError};

@@ -11,15 +11,13 @@ mod grant;
 pub(crate) mod grant_entry;
 mod grant_store;
 mod multi_resource;
-mod oauth_error;
 pub(crate) mod pause;
 pub(crate) mod refused;
 pub(crate) mod source;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 
-pub(crate) use form::DEVICE_CODE;
 pub(crate) use grant::{Endpoints, Grant, GrantKey, ObtainedBy, Tokens};
 pub(crate) use grant_entry::GrantEntry;
 pub(crate) use grant_store::GrantStore;
-pub(crate) use oauth_error::{OAuthError, plain};

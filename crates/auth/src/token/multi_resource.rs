@@ -4,12 +4,11 @@
 //! client may use. So a server without a sign-in gets tokens from the grant of another server. The
 //! old refresh token stays valid beside the new one.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use model::config::ServerAuth;
 use model::{EndpointUrl, Issuer};
-use tokio::sync::Mutex;
 
 use super::endpoint::{EndpointError, TokenEndpoint, Unavailable};
 use super::grant::{Grant, GrantKey};
@@ -19,12 +18,8 @@ use super::source::Source;
 use crate::account::AccountKey;
 use crate::entra;
 use crate::error::{AuthorizationError, SignInReason};
-use crate::identity::{Authorization, Target};
+use crate::target::{Authorization, Target};
 use crate::vault::VaultError;
-
-/// The targets whose request was refused, and until when it is not repeated. Locked during a
-/// request, so that there is one at a time.
-pub(super) type RefusedTargets = Mutex<HashMap<String, u64>>;
 
 /// A request for tokens with another server's grant.
 struct ResourceRequest {

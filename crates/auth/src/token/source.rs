@@ -3,24 +3,30 @@
 //!
 //! Invariant: a request waits for the token endpoint only if its server has no usable token.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use model::{Clock, EndpointUrl, Issuer};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
 
-use super::audience::Verdicts;
 use super::endpoint::TokenEndpoint;
 use super::grant_entry::{GrantEntry, GrantError, Refresh, RefreshOutcome, TokenStatus};
 use super::grant_store::GrantStore;
-use super::multi_resource::RefusedTargets;
-use crate::audience::{Approval, ConfiguredServers, ForeignScopes};
+use super::verdicts::Verdicts;
+use crate::approval::Approval;
+use crate::audience::{ConfiguredServers, ForeignScopes};
+use crate::callback_ports::Ports;
+use crate::discovery::KnownIssuers;
 use crate::error::{AuthorizationError, SignInReason};
 use crate::http::HttpClients;
-use crate::identity::{Authorization, IsOtherUser, Target};
-use crate::sign_in::Ports;
+use crate::target::{Authorization, IsOtherUser, Target};
 use crate::vault::VaultError;
+
+/// The targets whose request was refused, and until when it is not repeated. Locked during a
+/// request, so that there is one at a time.
+pub(super) type RefusedTargets = Mutex<HashMap<String, u64>>;
 
 /// Provides authorizations.
 #[derive(Clone)]
@@ -108,6 +114,13 @@ impl Source {
         let issuer = authorization.account.issuer.clone();
         let checked = self.checked(target, authorization);
         checked.map_err(|error| error.for_server(target, &issuer))
+    }
+
+    /// Returns the issuers that are known, for a sign-in to `target`.
+    pub(crate) fn known_issuers(&self, target: &Target) -> KnownIssuers {
+        let (authorities, mut issuers) = self.servers.issuers();
+        issuers.extend(self.store.issuers());
+        KnownIssuers::new(authorities, issuers, target)
     }
 
     /// Stores the user's approval.

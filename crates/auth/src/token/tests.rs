@@ -10,9 +10,10 @@ use super::{Endpoints, Grant, GrantKey, GrantStore, ObtainedBy, Tokens};
 use crate::account::{Account, AccountKey};
 use crate::http::NetworkZone;
 use crate::http::tests::{INSIDE, Net};
-use crate::identity::{ClientMetadata, Identity, IdentityOptions, Target};
+use crate::identity::{Identity, IdentityOptions};
 use crate::registration::Client;
 use crate::secret::{AccessToken, RefreshToken};
+use crate::target::{ClientMetadata, Target};
 use crate::vault::Vault;
 
 const ISSUER: &str = "https://login.example";

@@ -5,7 +5,8 @@ use model::config::ServerAuth;
 use serde_json::{Value, json};
 
 use crate::http::tests::{Net, OUTSIDE, Site};
-use crate::identity::{ClientMetadata, Identity, IdentityOptions, Target};
+use crate::identity::{Identity, IdentityOptions};
+use crate::target::{ClientMetadata, Target};
 use crate::vault::Vault;
 use crate::{CheckKind, Finding, Verdict};
 

@@ -7,8 +7,8 @@ use serde_json::json;
 use super::PriorState;
 use crate::error::SignInError;
 use crate::http::tests::{Net, OUTSIDE};
-use crate::identity::Target;
 use crate::sign_in::plan::Plan;
+use crate::target::Target;
 use crate::token::source::Source;
 
 const ENTRA: &str = "login.microsoftonline.com";

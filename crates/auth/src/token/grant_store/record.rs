@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::account::{Account, AccountKey};
-use crate::audience::{Pin, PinKey, PinnedAudience};
+use crate::approval::{Pin, PinKey, PinnedAudience};
 use crate::http::NetworkZone;
 use crate::registration::{Client, ClientOrigin, Registration, TokenEndpointAuth};
 use crate::secret::{AccessToken, ClientSecret, RefreshToken, StoredSecret};

@@ -9,7 +9,7 @@ pub(crate) struct Ports(Arc<Mutex<BTreeMap<u16, String>>>);
 
 /// Keeps a port registered until it is dropped.
 #[derive(Debug)]
-pub(super) struct PortGuard {
+pub(crate) struct PortGuard {
     ports: Ports,
     port: u16,
 }
@@ -20,7 +20,7 @@ impl Ports {
     }
 
     /// Registers the port for a sign-in to `server`.
-    pub(super) fn register(&self, port: u16, server: &str) -> PortGuard {
+    pub(crate) fn register(&self, port: u16, server: &str) -> PortGuard {
         self.map().insert(port, server.to_owned());
         PortGuard {
             ports: self.clone(),
@@ -29,7 +29,7 @@ impl Ports {
     }
 
     /// Returns the server whose sign-in uses the port.
-    pub(super) fn holder(&self, port: u16) -> Option<String> {
+    pub(crate) fn holder(&self, port: u16) -> Option<String> {
         self.map().get(&port).cloned()
     }
 }

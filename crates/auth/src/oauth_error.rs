@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::text::one_line;
+
 /// An error response (RFC 6749 §5.2) with Entra's extensions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct OAuthError {
@@ -27,15 +29,15 @@ impl OAuthError {
     /// Builds the error from the redirect parameters (RFC 6749 §4.1.2.1).
     pub(crate) fn from_redirect(error: &str, description: Option<&str>) -> Self {
         Self {
-            error: plain(error),
-            error_description: description.map(plain),
+            error: one_line(error),
+            error_description: description.map(one_line),
             ..Self::default()
         }
     }
 
     /// Returns the error description without control characters.
     pub(crate) fn description(&self) -> Option<String> {
-        self.error_description.as_deref().map(plain)
+        self.error_description.as_deref().map(one_line)
     }
 
     /// Returns the number of Entra's error. For texts only, never for decisions. On the redirect
@@ -94,19 +96,12 @@ impl OAuthError {
 
 impl fmt::Display for OAuthError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&plain(&self.error))?;
+        f.write_str(&one_line(&self.error))?;
         match self.description() {
             Some(description) => write!(f, " ({description})"),
             None => Ok(()),
         }
     }
-}
-
-/// Returns untrusted text on one line of at most 400 characters.
-pub(crate) fn plain(text: &str) -> String {
-    let words = text.split(|c: char| c.is_control() || c.is_whitespace());
-    let line = words.filter(|word| !word.is_empty()).collect::<Vec<_>>();
-    line.join(" ").chars().take(400).collect()
 }
 
 #[cfg(test)]

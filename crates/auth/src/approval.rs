@@ -3,7 +3,7 @@
 
 use model::{Issuer, Resource};
 
-use crate::identity::Target;
+use crate::target::Target;
 use crate::vault::{RecordKind, RecordName};
 
 /// A question to the user: may this server have tokens for this resource?
