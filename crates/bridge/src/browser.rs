@@ -3,7 +3,7 @@
 //! Invariants: only http and https pages are opened; no shell ever sees the address; the address
 //! is one argument and never an option.
 
-mod surroundings;
+mod display;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 use url::Url;
 
-pub use surroundings::{Clues, Elsewhere, Surroundings};
+pub use display::{Clues, Elsewhere, Surroundings};
 
 /// Why a page could not be opened.
 #[derive(Debug, thiserror::Error)]

@@ -10,8 +10,8 @@ use control::api::{DoctorCheck, DoctorOutcome, Problem, ProblemKind};
 
 use futures_util::future::join_all;
 
+use crate::bridge_state::Hub;
 use crate::hosts::{self, Host, Listed};
-use crate::hub::Hub;
 use crate::probe;
 use crate::registry::Server;
 

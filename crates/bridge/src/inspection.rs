@@ -5,7 +5,7 @@
 //! Invariants: no credentials are sent and nothing is written. Only the origin that the user gave is
 //! asked for servers, and no redirect is followed.
 
-mod place;
+mod handshake;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +20,9 @@ use model::EndpointUrl;
 use model::config::ServerAuth;
 use tokio::time::{Instant, timeout_at};
 
-use crate::hub::Hub;
+use crate::bridge_state::Hub;
 use crate::{probe, problem};
-use place::{Found, Unusable, look_at, words};
+use handshake::{Found, Unusable, look_at, words};
 
 /// How long all of it may take.
 const TIMEOUT: Duration = Duration::from_secs(10);

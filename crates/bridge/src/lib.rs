@@ -6,27 +6,27 @@
 //! Does not own: how to sign in (`auth`), MCP on the wire (`mcp`), any window or terminal. It
 //! does not know Tauri, and of the gateway it knows only how to start its process.
 
+mod bridge_state;
 pub mod browser;
 mod config_file;
 mod descriptors;
 mod doctor;
-mod face;
+mod endpoint;
 mod headers;
 pub mod hosts;
-mod hub;
 mod inspection;
 mod management;
 mod no_sign_in;
+mod outbound;
 mod probe;
 mod problem;
 mod registry;
-mod seen;
+mod server_cache;
 mod server_mode;
 mod session;
 mod sign_in;
+mod sleep_detector;
 mod stand_in;
-mod wake;
-mod way_out;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,13 +35,13 @@ use control::Home;
 use model::Clock;
 use tokio_util::sync::CancellationToken;
 
+pub use bridge_state::LONGEST_END;
 pub use config_file::ConfigError;
 pub use descriptors::DescriptorLimits;
-pub use hub::LONGEST_END;
-pub use way_out::{RootsError, WayOut, WayOutError};
+pub use outbound::{RootsError, WayOut, WayOutError};
 
-use crate::face::{Faces, SocketError};
-use crate::hub::Hub;
+use crate::bridge_state::Hub;
+use crate::endpoint::{Faces, SocketError};
 
 /// What a bridge is told by the program that runs it.
 #[derive(Clone, Debug)]

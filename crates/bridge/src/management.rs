@@ -4,8 +4,8 @@
 //! endpoints that hosts reach.
 
 mod consents;
+mod hosts;
 mod import;
-mod programs;
 mod secrets;
 mod signed_in;
 
@@ -27,12 +27,12 @@ use threads::aside;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use crate::hub::{Hub, account_id};
+use crate::bridge_state::{Hub, account_id};
 use crate::registry::Server;
 use crate::sign_in::{self, Wish};
-use programs::{apply, host_view, plan_add, plan_remove, shown};
+use hosts::{apply, host_view, plan_add, plan_remove, shown};
 
-use crate::{config_file, doctor, face, inspection, probe, problem};
+use crate::{config_file, doctor, endpoint, inspection, probe, problem};
 
 /// How many requests of a client may wait for their turn before it is left unread.
 const MOST_AHEAD: usize = 16;
@@ -63,10 +63,10 @@ pub(crate) async fn serve(hub: &Arc<Hub>, listener: &mut Listener) -> io::Result
 async fn converse(hub: &Arc<Hub>, stream: Stream) -> io::Result<()> {
     let (reader, mut writer) = split(stream)?;
     let mut lines = Lines::new(reader, LONGEST_LINE);
-    let Some(hello) = face::hello(&mut lines).await? else {
+    let Some(hello) = endpoint::hello(&mut lines).await? else {
         return Ok(());
     };
-    face::welcome(hub, &mut writer, None).await?;
+    endpoint::welcome(hub, &mut writer, None).await?;
     let Wants::Control { desktop } = hello.wants else {
         return Ok(());
     };

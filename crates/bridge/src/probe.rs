@@ -12,7 +12,7 @@ use mcp::{LATEST_LEGACY, Message, RequestId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::hub::{Hub, Listing};
+use crate::bridge_state::{Hub, Listing};
 use crate::problem;
 use crate::registry::Server;
 use crate::session::{self, Ends, Manner};

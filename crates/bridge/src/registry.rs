@@ -14,7 +14,7 @@ use model::{EndpointUrl, ServerName};
 pub(crate) use server::Server;
 use tokio::sync::Notify;
 
-use crate::seen::SeenFile;
+use crate::server_cache::SeenFile;
 
 /// All servers.
 #[derive(Debug)]

@@ -14,8 +14,8 @@ use control::api::{Problem, ProblemKind, ServerModeForm, ServerModeState};
 use model::config::gateway::GatewayConfig;
 use tokio_util::sync::CancellationToken;
 
+use crate::bridge_state::Hub;
 use crate::config_file;
-use crate::hub::Hub;
 use process::Place;
 
 /// How long the gateway may take to answer, and to end.

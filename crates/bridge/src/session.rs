@@ -29,11 +29,11 @@
 //! - A server that cannot be reached, or is not ready again, keeps its session, if that has an id:
 //!   it is asked by `ping` whether it is there, and only a new session takes a new handshake.
 
-mod elicit;
+mod connection;
+mod elicitation;
+mod fallback;
 mod from_host;
 mod from_server;
-mod in_place;
-mod link;
 mod outbox;
 mod step_up;
 mod subscriptions;
@@ -47,7 +47,7 @@ use mcp::memory::Account;
 use mcp::{Message, RequestId};
 use tokio::sync::mpsc;
 
-use crate::hub::{Hub, Listing};
+use crate::bridge_state::{Hub, Listing};
 use crate::registry::Server;
 use crate::sign_in::SentAt;
 

@@ -6,8 +6,8 @@
 //! can show a page is asked to, and none is opened then.
 
 mod attempt;
-mod question;
-mod shown;
+mod elicitation_queue;
+mod prompt;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,13 +19,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::hub::Hub;
+use crate::bridge_state::Hub;
 use crate::problem;
 use crate::registry::Server;
 use attempt::reopen;
-use question::Callers;
-pub(crate) use question::{Caller, Declined, Question, SentAt};
-use shown::Shown;
+use elicitation_queue::Callers;
+pub(crate) use elicitation_queue::{Caller, Declined, Question, SentAt};
+use prompt::Shown;
 
 /// Who wants a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

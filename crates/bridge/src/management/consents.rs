@@ -7,7 +7,7 @@ use auth::{AuthorizationError, Consent, ConsentsError, SignInReason, Target};
 use control::api::{ConsentList, ConsentView, NotAsked, Problem, ProblemKind, ServerState};
 use futures_util::future::join_all;
 
-use crate::hub::Hub;
+use crate::bridge_state::Hub;
 use crate::problem;
 use crate::registry::Server;
 

@@ -17,11 +17,11 @@ use model::config::{
 };
 use model::{EndpointUrl, SecretName, ServerName};
 
-use super::programs::{entry, host_of, host_problem};
+use super::hosts::{entry, host_of, host_problem};
 use super::secrets;
+use crate::bridge_state::Hub;
 use crate::config_file;
 use crate::hosts::{self, Others, Settings, Started, is_authorization};
-use crate::hub::Hub;
 
 /// What would be done.
 struct Plan {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use control::api::{HeaderSecret, Problem, ProblemKind, Reply, SecretView};
 use model::SecretName;
 
-use crate::hub::Hub;
+use crate::bridge_state::Hub;
 
 /// Those that are stored, and those that servers need.
 pub(super) async fn list(hub: &Hub) -> Result<Reply, Problem> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use auth::AccountKey;
 use control::api::{Problem, ServerState, SignInCheck};
 
-use crate::hub::{Hub, account_id};
+use crate::bridge_state::{Hub, account_id};
 use crate::probe;
 use crate::registry::Server;
 use crate::sign_in;

@@ -17,10 +17,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::tokens::{Refused, Tokens};
-use crate::hub::account_id;
+use crate::bridge_state::account_id;
 use crate::no_sign_in::{self, Found};
 use crate::problem;
-use crate::seen::{Absence, Change, Kept, Seen, SeenFile, lists_tool};
+use crate::server_cache::{Absence, Change, Kept, Seen, SeenFile, lists_tool};
 use crate::stand_in::StandIn;
 
 /// One server, as long as its configuration stays the same.

@@ -7,11 +7,11 @@ use mcp::message::INVALID_REQUEST;
 use mcp::{Era, Kind, Message, RequestId};
 use tokio::time::Instant;
 
-use super::link::{Handshake, Link, Next, Speech};
+use super::connection::{Handshake, Link, Next, Speech};
 use super::outbox::Waiting;
 use super::task::{Task, header};
 use super::{FIRST_CONTACT, Manner, WITHDRAWN};
-use crate::hub::Registered;
+use crate::bridge_state::Registered;
 use crate::stand_in;
 
 impl Task {

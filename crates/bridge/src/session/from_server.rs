@@ -9,11 +9,11 @@ use mcp::up::{Failure, Generation};
 use mcp::{Kind, Message, RequestId};
 use tokio::time::Instant;
 
-use super::link::{Link, Next, Speech};
+use super::connection::{Link, Next, Speech};
 use super::outbox::{Awaits, Owed, Waiting};
 use super::task::{REFUSALS, Task, header};
 use crate::stand_in::{self, StandIn};
-use crate::{problem, seen};
+use crate::{problem, server_cache};
 
 /// How long the result of a stand-in tool waits for the host to list the tools again: the model that
 /// gets it should see the new ones.
@@ -178,7 +178,7 @@ impl Task {
             }
             return;
         }
-        handshake.changes = seen::list_changes(&answer);
+        handshake.changes = server_cache::list_changes(&answer);
         let initialize = handshake.initialize.clone();
         self.remember(&initialize, &answer);
         if tell {

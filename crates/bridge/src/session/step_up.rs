@@ -6,7 +6,7 @@ use mcp::RequestId;
 use mcp::up::Failure;
 
 use super::Manner;
-use super::link::{Link, Next};
+use super::connection::{Link, Next};
 use super::outbox::Awaits;
 use super::task::Task;
 use crate::problem;

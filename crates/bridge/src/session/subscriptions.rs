@@ -21,7 +21,7 @@ use mcp::{Kind, Message, RequestId};
 use tokio::time::Instant;
 
 use super::Manner;
-use super::link::Link;
+use super::connection::Link;
 use super::outbox::Waiting;
 use super::task::Task;
 

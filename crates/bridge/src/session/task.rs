@@ -15,13 +15,13 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::elicit::Elicitation;
+use super::connection::{Authorized, Backoff, Link, Next, Speech};
+use super::elicitation::Elicitation;
 use super::from_server::Late;
-use super::link::{Authorized, Backoff, Link, Next, Speech};
 use super::outbox::{Outbox, Patience};
 use super::subscriptions::Subscriptions;
 use super::{DEPTH, FIRST_CONTACT, Manner, ToHost};
-use crate::hub::{Hub, Listing, Owing, Registered};
+use crate::bridge_state::{Hub, Listing, Owing, Registered};
 use crate::registry::Server;
 use crate::sign_in::{Awaited, Question};
 use crate::stand_in;

@@ -10,7 +10,7 @@ use mcp::Message;
 use model::config::ServerAuth;
 use tokio::time::Instant;
 
-use super::link::{Asking, Authorized, Denied, Granted, Link, Next, Speech};
+use super::connection::{Asking, Authorized, Denied, Granted, Link, Next, Speech};
 use super::outbox::{Awaits, Waiting};
 use super::task::{REFUSALS, Task, header};
 use super::{HANDSHAKE, Manner};

@@ -10,11 +10,11 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::question::Offer;
-use super::shown::{Page, Shown};
+use super::elicitation_queue::Offer;
+use super::prompt::{Page, Shown};
 use super::{Course, End, Way, cancelled};
+use crate::bridge_state::Hub;
 use crate::browser::{self, BrowserError, Elsewhere};
-use crate::hub::Hub;
 use crate::problem;
 use crate::registry::Server;
 

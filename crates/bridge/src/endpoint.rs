@@ -3,20 +3,20 @@
 //! Owns: listening, and turning each conversation into a [`crate::session`]. Does not own: what
 //! a session does.
 
-mod alone;
+mod access;
 mod batch;
 mod body;
 mod connections;
-mod door;
 mod http;
 mod intake;
-mod local;
-mod post;
 mod processes;
+mod response_router;
 mod serve;
 mod socket;
+mod socket_http;
 mod sse;
 mod stall;
+mod stateless;
 mod streamable;
 
 use std::io;
@@ -30,7 +30,7 @@ use control::lines::Lines;
 use control::socket::{Listener, Reader};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::hub::Hub;
+use crate::bridge_state::Hub;
 use connections::Connections;
 use serve::{Accept, Endpoint};
 
@@ -100,7 +100,7 @@ impl Faces {
         for listener in self.http {
             hub.spawn(endpoint.clone().serve(Prompt(listener)));
         }
-        hub.spawn(endpoint.serve(local::Local(self.local)));
+        hub.spawn(endpoint.serve(socket_http::Local(self.local)));
         tokio::select! {
             ended = socket::serve(hub, mcp) => ended.map_err(SocketError),
             ended = crate::management::serve(hub, control) => ended.map_err(SocketError),
@@ -128,12 +128,12 @@ struct Prompt(TcpListener);
 impl Accept for Prompt {
     type Stream = TcpStream;
 
-    async fn accept(&mut self) -> io::Result<(TcpStream, door::Peer)> {
+    async fn accept(&mut self) -> io::Result<(TcpStream, access::Peer)> {
         let (stream, peer) = self.0.accept().await?;
         if let Err(reason) = stream.set_nodelay(true) {
             tracing::debug!(%reason, "events may come late");
         }
-        let peer = door::Peer::from_tcp(&stream, peer);
+        let peer = access::Peer::from_tcp(&stream, peer);
         Ok((stream, peer))
     }
 }

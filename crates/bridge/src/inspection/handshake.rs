@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::hub::Hub;
+use crate::bridge_state::Hub;
 use crate::probe::report;
 
 /// A server that was found.

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::time::Instant;
 
-use crate::hub::{OpenGuard, Presence};
+use crate::bridge_state::{OpenGuard, Presence};
 use crate::session::ToHost;
 
 /// Messages kept for a host that has no stream open; the oldest go first.
@@ -233,7 +233,7 @@ mod tests {
     use tokio::sync::{mpsc, watch};
 
     use super::Responses;
-    use crate::hub::Presence;
+    use crate::bridge_state::Presence;
     use crate::session::ToHost;
 
     fn responses() -> Responses {

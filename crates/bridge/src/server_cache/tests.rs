@@ -5,7 +5,7 @@ use control::api::{Problem, ProblemKind};
 
 use serde_json::value::RawValue;
 
-use super::kept::MAX_KEPT;
+use super::cached_result::MAX_KEPT;
 use super::{Absence, Change, Kept, Seen};
 
 /// What `seen` answers for the server `one` while no account is signed in to it.

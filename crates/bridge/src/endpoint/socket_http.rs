@@ -7,7 +7,7 @@ use std::io;
 use control::peer::Owner;
 use control::socket::{Listener, Stream};
 
-use super::door::{Opener, Peer};
+use super::access::{Opener, Peer};
 use super::serve::Accept;
 
 /// The listening socket.

@@ -10,8 +10,8 @@ use axum::routing::{any, get, post};
 use control::api::Problem;
 
 use super::processes::Processes;
-use super::{alone, door, sse, streamable};
-use crate::hub::Hub;
+use super::{access, sse, stateless, streamable};
+use crate::bridge_state::Hub;
 use crate::problem;
 
 /// What the HTTP handlers share.
@@ -19,7 +19,7 @@ use crate::problem;
 pub(super) struct Shared {
     pub(super) hub: Arc<Hub>,
     pub(super) streamable: Arc<streamable::Sessions>,
-    pub(super) kept: Arc<alone::Kept>,
+    pub(super) kept: Arc<stateless::Kept>,
     pub(super) sse: Arc<sse::Sessions>,
     pub(super) processes: Processes,
 }
@@ -58,7 +58,7 @@ pub(super) fn routes(hub: &Arc<Hub>) -> Router {
                 "hint: MCP is at /NAME/mcp and /NAME/sse\n",
             )
         }))
-        .layer(middleware::from_fn(door::check))
+        .layer(middleware::from_fn(access::check))
         .with_state(shared)
 }
 

@@ -19,12 +19,12 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::door::Peer;
+use super::access::Peer;
 use super::http::{Shared, no_server};
 use super::intake;
-use super::post::{Outgoing, Responses};
-use super::{alone, batch};
-use crate::hub::Listing;
+use super::response_router::{Outgoing, Responses};
+use super::{batch, stateless};
+use crate::bridge_state::Listing;
 use crate::session::{self, Ends, Manner, ToHost};
 
 /// How long a session that its host left without a word is kept, whether it is listed or not
@@ -163,16 +163,17 @@ pub(super) async fn post(
         Err(problem) => return no_server(&name, &problem),
     };
     let modern = mirrored::is_modern(&message, &headers);
-    if modern && let Some(refusal) = alone::refusal(&message, &headers, server.learned.tools()) {
+    if modern && let Some(refusal) = stateless::refusal(&message, &headers, server.learned.tools())
+    {
         return refusal;
     }
     if modern && let Some(ends) = shared.kept.take(&name, &message) {
-        return alone::exchange(&shared.kept, name, ends, message, modern).await;
+        return stateless::exchange(&shared.kept, name, ends, message, modern).await;
     }
     if modern || message.method() != Some("initialize") {
-        let listing = alone::listing(&message);
+        let listing = stateless::listing(&message);
         let ends = session::start(&shared.hub, server, listing, Manner::Host);
-        return alone::exchange(&shared.kept, name, ends, message, modern).await;
+        return stateless::exchange(&shared.kept, name, ends, message, modern).await;
     }
     let host = shared.hub.presence();
     let listing = Listing::Kept(host.clone());
@@ -377,8 +378,8 @@ mod tests {
     use tokio::time::Instant;
 
     use super::{ABANDONED, LOOK, MAX_SESSIONS, Session, Sessions};
-    use crate::face::post::Responses;
-    use crate::hub::Presence;
+    use crate::bridge_state::Presence;
+    use crate::endpoint::response_router::Responses;
 
     fn responses() -> Arc<Responses> {
         let host = Presence::new(Clock::system(), watch::Sender::new(()));

@@ -8,11 +8,11 @@ use mcp::{Message, elicitation};
 use tokio::time::Instant;
 
 use super::Manner;
-use super::link::{Link, Next, SOONEST_RETRY, Speech};
+use super::connection::{Link, Next, SOONEST_RETRY, Speech};
 use super::outbox::{Awaits, Waiting};
 use super::task::{HostEnd, Task};
 use crate::problem;
-use crate::seen::Seen;
+use crate::server_cache::Seen;
 use crate::sign_in::{self, Wish};
 
 impl Task {

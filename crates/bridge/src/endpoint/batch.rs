@@ -12,9 +12,9 @@ use futures_util::{StreamExt, stream};
 use mcp::{Batch, Kind, Message};
 use tokio::sync::mpsc;
 
-use super::post::Responses;
+use super::response_router::Responses;
 use super::streamable::{JSON, events, in_use, session_gone, until_answered};
-use crate::hub::Hub;
+use crate::bridge_state::Hub;
 use crate::session::ToHost;
 
 /// Gives the session each message, and answers all requests on one stream, each as soon as it is

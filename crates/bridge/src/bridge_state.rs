@@ -29,11 +29,11 @@ pub(crate) use presence::{OpenGuard, Presence};
 use view::Shown;
 
 use crate::browser::{self, BrowserError};
+use crate::outbound::{WayOut, read_roots};
 use crate::registry::{Registry, Server};
 use crate::server_mode::ServerMode;
 use crate::sign_in::SignIns;
-use crate::way_out::{WayOut, read_roots};
-use crate::{Options, ServeError, VaultChoice, config_file, wake};
+use crate::{Options, ServeError, VaultChoice, config_file, sleep_detector};
 
 /// How long tasks may take to end.
 const TASKS: Duration = Duration::from_secs(5);
@@ -538,7 +538,7 @@ async fn follow_sign_ins(hub: Arc<Hub>, mut sign_ins: watch::Receiver<()>) {
 
 /// After a sleep, no connection from before it is used again, and every session looks to its own.
 async fn watch_for_sleep(hub: Arc<Hub>) {
-    let watching = wake::watch(&hub.options.clock, || {
+    let watching = sleep_detector::watch(&hub.options.clock, || {
         hub.client.forget_connections();
         hub.wakes.send_replace(());
     });

@@ -19,7 +19,7 @@ use super::batch;
 use super::http::{Shared, no_server};
 use super::intake;
 use super::streamable::session_id;
-use crate::hub::Listing;
+use crate::bridge_state::Listing;
 use crate::session::{self, Ends, Manner, ToHost};
 
 /// How often it is looked whether a stream has ended.

@@ -20,7 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 use uuid::Uuid;
 
-use super::shown::Shown;
+use super::prompt::Shown;
 use super::{Pending, SignIns, Way};
 
 /// How soon after a question no person can have answered it. Hosts without a person at them decline

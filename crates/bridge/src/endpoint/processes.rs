@@ -15,7 +15,7 @@ use control::peer::{self, Process};
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
-use super::door::Opener;
+use super::access::Opener;
 
 /// The processes that sessions know, by their ids.
 #[derive(Clone, Debug, Default)]

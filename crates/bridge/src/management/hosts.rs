@@ -5,8 +5,8 @@ use std::sync::Arc;
 use control::api::{HostChange, HostId, HostView, Problem, ProblemKind, Reply};
 use model::ServerName;
 
+use crate::bridge_state::Hub;
 use crate::hosts::{self, Host};
-use crate::hub::Hub;
 
 pub(super) fn host_of(id: HostId) -> Host {
     match id {

@@ -27,9 +27,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::access::Peer;
 use super::body::{LateBody, RequestBody, ResponseBody};
 use super::connections::{Activity, Connections, IDLE_TIMEOUT, Observed};
-use super::door::Peer;
 use super::stall::Watched;
 
 /// How long accepting rests after it failed. Most likely there is no descriptor: one comes back

@@ -15,7 +15,7 @@ use mcp::{Message, RequestId};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::link::Speech;
+use super::connection::Speech;
 use super::outbox::{Outbox, Waiting};
 use super::task::Task;
 use super::{Manner, ToHost};

@@ -19,7 +19,7 @@ use mcp::{Kind, Message, ToolHeaders, round};
 use tokio::time::Instant;
 
 use super::streamable::{JSON, LOOK, events, session_gone};
-use crate::hub::Listing;
+use crate::bridge_state::Listing;
 use crate::session::{Ends, ToHost};
 
 /// So many sessions are kept for hosts that come back; the oldest ends for one more.

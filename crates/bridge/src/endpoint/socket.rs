@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::intake::{Heard, Intake};
-use crate::hub::{Hub, Listing};
+use crate::bridge_state::{Hub, Listing};
 use crate::registry::Server;
 use crate::session::{self, Ends, Manner, ToHost};
 

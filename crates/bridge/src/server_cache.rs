@@ -3,8 +3,8 @@
 //! Owns: the handshake and the lists, as the server wrote them, in memory and in one file per
 //! configured server. Does not own: deciding when they are good enough.
 
+mod cached_result;
 mod file;
-mod kept;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,9 +22,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+pub(crate) use cached_result::Kept;
+use cached_result::Outline;
 pub(crate) use file::SeenFile;
-pub(crate) use kept::Kept;
-use kept::Outline;
 
 use crate::stand_in::StandIn;
 
